@@ -4,12 +4,17 @@ import numpy as np
 import pandas as pd
 
 from analysis.figures.export import table_html
-from analysis.words import column_formats, p_value, p_words
+from analysis.words import column_formats, glued, p_value, p_words
 
 
 def test_a_p_is_told_down_to_a_thousandth():
     assert [p_value(p) for p in (1.8e-74, 0.0009, 0.0123, 1.0)] == ["< 0.001", "< 0.001", "0.012", "1.000"]
     assert [p_words(p) for p in (1.8e-74, 0.0123)] == ["p < 0.001", "p = 0.012"]
+
+
+def test_no_line_breaks_between_a_number_and_its_unit_or_interval():
+    told = glued("2 seeds: +0.1 [−0.7, +0.9] at 50 % of 3 models")
+    assert told.split(" ") == ["2\u00a0seeds:", "+0.1\u00a0[−0.7,\u00a0+0.9]", "at", "50\u00a0%", "of", "3", "models"]
 
 
 def test_a_value_has_the_digits_its_interval_supports():

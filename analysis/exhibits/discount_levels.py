@@ -12,7 +12,7 @@ from analysis.figures.export import Exhibit
 from analysis.figures.style import colors_by_method
 from analysis.figures.sweep import Change, Line, Seeds, with_and_without
 from analysis.findings.evaluations import MARGIN
-from analysis.statistics.decisions import FEW_SEEDS, POINTS
+from analysis.statistics.decisions import POINTS, over_seeds
 from analysis.statistics.differences import Difference, in_family
 from analysis.study.findings import Findings
 from analysis.study.rules import above_chance
@@ -117,7 +117,7 @@ def _marks(items: int, seeds: int) -> str:
     """Say what is drawn."""
     over, dots, free = "one seed", "", "."
     if seeds > 1:
-        over = f"{counted(seeds, 'seed')}{', hence wide' if seeds < FEW_SEEDS else ''}"
+        over = over_seeds(seeds)
         dots = "; small dots: seeds"
         free = f". Intervals are Student's, with {counted(seeds - 1, 'degree')} of freedom between seeds."
     return (

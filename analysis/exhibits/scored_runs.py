@@ -15,9 +15,9 @@ from analysis.figures.export import Exhibit
 from analysis.figures.runs import Scores, accuracy_by_setting
 from analysis.pruned.naming import is_control, plain_title, seed_of
 from analysis.specs import METHODS, PruneSpec, against, detail, setting_key, where
-from analysis.statistics.decisions import FEW_SEEDS, POINTS, interval_words
+from analysis.statistics.decisions import POINTS, interval_words, over_seeds
 from analysis.statistics.differences import Difference
-from analysis.words import counted, listed, percent
+from analysis.words import listed, percent
 
 EXPLAINED = (
     "With discount: attention sinks count less when weights are chosen. Without discount (control): the same text, "
@@ -134,7 +134,7 @@ def discount_comparisons(alike: Alike, levels: Levels, results: Results | None) 
 
 def paired_differences(compared: Mapping[str, Comparison]) -> str:
     """Return the differences behind comparisons with their intervals, in a sentence; '' where there are none."""
-    told = [f"{interval_words(one.difference)} at {at}" for at, one in compared.items()]
+    told = [f"{value} {POINTS.name} {ends} at {at}" for at, (value, ends) in _differences(compared).items()]
     return f"With minus without the discount, on the same items and seeds: {listed(told)}." if told else ""
 
 
@@ -198,7 +198,7 @@ def accuracy_of_runs(
     chance = "" if alike.chance is None else f" Chance: {percent(alike.chance, 1)}."
     clean = list(dict.fromkeys(row.name for row, on_clean in zip(rows, cleans, strict=True) if on_clean))
     text = f"; {listed(clean)} on clean text" if clean and not all(cleans) else ""
-    left_out = f"; not drawn: {listed(list(others))} (in Filter)" if others else ""
+    left_out = f"; not drawn: {listed(list(others))}" if others else ""
     return Exhibit(
         "Accuracy by sparsity and method",
         f"Diamonds: means{bars}{dots}{brackets}{text}{left_out}.{chance}",
@@ -222,16 +222,24 @@ def _heads(compared: Mapping[str, Comparison]) -> dict[str, list[str]]:
     """Return what stands above the panels: of which group each is, and its difference."""
     if not compared:
         return {"": ["weights removed"]}
-    differences = {at: interval_words(one.difference).split(f" {POINTS.name} ") for at, one in compared.items()}
-    return {"": ["weights removed", "with − without, points", "95 % interval"], **differences}
+    return {"": ["weights removed", "with − without, points", "95 % interval"], **_differences(compared)}
+
+
+def _differences(compared: Mapping[str, Comparison]) -> dict[str, list[str]]:
+    """Return the differences behind comparisons, with one decimal as all accuracies here, and their intervals."""
+    every = {at: one.difference for at, one in compared.items()}
+    return {
+        at: [POINTS.number(one.value, 1), interval_words(one).partition(f"{POINTS.name} ")[2]]
+        for at, one in every.items()
+    }
 
 
 def _brackets(compared: Mapping[str, Comparison]) -> str:
     """Return what the intervals of differences are over."""
     differences = [one.difference for one in compared.values()]
     items, seeds = (max(getattr(one, name) for one in differences) for name in ("n", "seeds"))
-    over = f"{items:,} items and {counted(seeds, 'seed')}" if all(one.holds_seeds for one in differences) else "items"
-    return f"95 % intervals over {over}{', hence wide' if 1 < seeds < FEW_SEEDS else ''}"
+    seeded = all(one.holds_seeds for one in differences)
+    return f"95 % intervals over {items:,} items{f' and {over_seeds(seeds)}' if seeded else ' alone'}"
 
 
 def _with_controls(groups: Sequence[tuple[PruneSpec, Sequence[tuple[Run, float]]]], who: str) -> set[str]:

@@ -18,6 +18,8 @@ _TEXT = 14  # pixels of a line of text
 _NAME = 20  # characters of a row's name in a line
 _AROUND = 3.0  # points of the axis on both sides of what is drawn
 _HEAD = 18  # pixels of a line above a panel
+_OVER = 8  # pixels between a panel and its head
+_APART = 0.05  # of the width, between panels
 _WIDE = 25.0  # points, from which on ticks are 20 apart
 _NO_HEADS: Mapping[str, Sequence[str]] = {}
 
@@ -57,15 +59,15 @@ def accuracy_by_setting(
         shared_xaxes="all",
         shared_yaxes="all",
         subplot_titles=["<br>".join(each) for each in titles],
-        horizontal_spacing=0.03,
-        vertical_spacing=(0.5 * _LINE + head) / height,
+        horizontal_spacing=_APART,
+        vertical_spacing=(0.7 * _LINE + head) / height,
     )
     layout(figure, "", "", height)
-    figure.layout.margin.t += head
-    figure.update_annotations(font_size=13, yshift=4)
+    figure.layout.margin.t += head + _OVER
+    figure.update_annotations(font_size=13, yshift=_OVER)
     if "" in heads:
         beside = {"x": 0, "xref": "x domain", "xanchor": "right", "xshift": -6, "font": {"size": 13}, "align": "right"}
-        above = {"y": 1, "yref": "y domain", "yanchor": "bottom", "yshift": 4}
+        above = {"y": 1, "yref": "y domain", "yanchor": "bottom", "yshift": _OVER}
         figure.add_annotation(text="<br>".join(map(as_text, heads[""])), showarrow=False, **beside, **above)
     for row in rows:
         at = groups.index(row.group)
@@ -86,7 +88,9 @@ def accuracy_by_setting(
     figure.update_xaxes(
         tickangle=0, showgrid=True, zeroline=False, range=[low, high], dtick=20 if high - low > 2 * _WIDE else 10
     )
-    figure.update_xaxes(title_text="accuracy, %", row=lines, col=(columns + 1) // 2)
+    figure.update_xaxes(title_text="accuracy, %", row=lines)
+    for axes in (figure.update_xaxes, figure.update_yaxes):
+        axes(showline=True, mirror=True, linewidth=1, linecolor=REFERENCE)
     figure.update_yaxes(range=[len(names) - 0.2, -0.6], zeroline=False, showgrid=False)
     figure.update_yaxes(
         tickmode="array", tickvals=list(range(len(names))), ticktext=[wrapped(name, _NAME) for name in names], col=1

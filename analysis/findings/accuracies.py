@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from analysis.findings.pruning_cost import discount_in_brief
+from analysis.statistics.decisions import POINTS
 from analysis.statistics.differences import Difference
 from analysis.words import counted, listed, percent
 
@@ -15,6 +16,7 @@ _ERRORS = 2.0  # standard errors, beyond which a published difference is spoken 
 _NAMED = 3  # differences that are written out
 _WIDE = 10.0  # points, from which on tenths of an interval's ends mean nothing
 _SAME = 1e-9  # values that differ by less are one
+_NOT_COMPARED: Mapping[float, Difference] = {}
 
 
 def differences(
@@ -63,34 +65,46 @@ def scored_alike(
     discounted: Mapping[float, float],
     who: str,
     seeds: int,
-    differences: Sequence[Difference] = (),
+    differences: Mapping[float, Difference] = _NOT_COMPARED,
 ) -> str:
-    """Tell whether the discount changes accuracy in runs that were scored alike, with the accuracies at the least and
-    the largest sparsity; of runs without a discount those alone, beside the dense model's.
+    """Tell whether the discount changes accuracy in runs that were scored alike, with what it changes at each sparsity,
+    of many where that is most; of runs without a discount the accuracies at the least and the largest sparsity, beside
+    the dense model's.
 
     without, discounted: shares by sparsity, of one method; discounted is empty where it has no discount. who: what the
-    method is called then. seeds: calibration seeds behind each. differences: with minus without the discount.
+    method is called then. seeds: calibration seeds behind each. differences: with minus without the discount on the
+    same items, by sparsity.
     """
     if not without:
         return "No pruned model is scored yet."
     named = sorted({min(without), max(without)})
     drawn = counted(seeds, "seed") if seeds else ""
     if not discounted:
-        told = [_right([without[at]], at, at == named[0]) for at in named]
+        told = [_right(without[at], at, at == named[0]) for at in named]
         beside = "" if dense is None else f"dense {percent(dense, 1)}"
         aside = "; ".join(filter(None, (beside, drawn)))
         return f"{who}: the pruned model answers {', '.join(told)}{f' ({aside})' if aside else ''}."
-    told = [_right([discounted[at], without[at]], at, at == named[0]) for at in named]
-    brief = discount_in_brief(differences, asked="the model with the sink discount from the one without")
+    brief = discount_in_brief(list(differences.values()), asked="the model with the sink discount from the one without")
     few = f" ({drawn})" if drawn and drawn not in brief else ""
-    said = f"{brief[0].upper()}{brief[1:]}" if brief else "With and without the sink discount"
-    return f"{said}: {', '.join(told)}{few}."
+    said = f"{brief[0].upper()}{brief[1:]}" if brief else "With minus without the sink discount"
+    gaps = {at: differences[at].value if at in differences else discounted[at] - without[at] for at in sorted(without)}
+    unit = f"{POINTS.name}{'' if 'accuracy' in brief else ' of accuracy'}"
+    return f"{said}: {_gaps(gaps, unit)}{few}."
 
 
-def _right(shares: Sequence[float], sparsity: float, first: bool) -> str:
-    """Return accuracies at a sparsity, as `90.7 against 90.8 % right at 50 % sparsity`. first: say what they are."""
-    told = " against ".join(f"{100 * share:.1f}" for share in shares)
-    return f"{told} %{' right' if first else ''} at {percent(sparsity, 0)}{' sparsity' if first else ''}"
+def _gaps(gaps: Mapping[float, float], unit: str) -> str:
+    """Return differences by sparsity, as `−0.1 and −0.8 points at 50 and 60 % sparsity`; of many the largest."""
+    if len(gaps) > _NAMED:
+        at = max(gaps, key=lambda one: abs(gaps[one]))
+        told = f"{POINTS.number(gaps[at], 1)} {unit} at {percent(at, 0)} sparsity"
+        return f"{told}, the largest of {len(gaps)} differences"
+    told = listed([POINTS.number(gap, 1) for gap in gaps.values()])
+    return f"{told} {unit} at {listed([f'{100 * at:.0f}' for at in gaps])} % sparsity"
+
+
+def _right(share: float, sparsity: float, first: bool) -> str:
+    """Return an accuracy at a sparsity, as `90.7 % right at 50 % sparsity`. first: say what it is."""
+    return f"{100 * share:.1f} %{' right' if first else ''} at {percent(sparsity, 0)}{' sparsity' if first else ''}"
 
 
 def published_differences(

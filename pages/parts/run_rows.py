@@ -27,12 +27,16 @@ COLUMNS = {
     "seed": st.column_config.NumberColumn(format="%d", help="Of the calibration text.", width=60),
     "settings": st.column_config.TextColumn(help="Of the sink discount, and what is not as usual."),
     "accuracy, %": st.column_config.NumberColumn(format="%.1f", width=83),
-    "95 % interval": st.column_config.TextColumn(width=98, help="Over items; another calibration seed adds noise."),
+    "95 % interval": st.column_config.TextColumn(
+        "95 % interval, items only", width=168, help="Another calibration seed adds noise."
+    ),
     "to dense, points": st.column_config.NumberColumn(
         "difference to dense, points", width=176, help="Accuracy minus the dense model's, same items."
     ),
     "interval to dense": st.column_config.TextColumn(
-        "95 % interval", width=110, help="Of the difference, over the items both answered; another seed adds noise."
+        "95 % interval, items only",
+        width=168,
+        help="Of the difference, over the items both answered; another seed adds noise.",
     ),
     "dense, %": st.column_config.NumberColumn(format="%.1f", help="Accuracy of the dense model on the same items."),
     "chance, %": st.column_config.NumberColumn(format="%.1f", help="Accuracy of choosing at random."),

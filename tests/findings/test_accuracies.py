@@ -64,20 +64,30 @@ def difference(value: float, half: float, seeds: int = 2, p: float = 0.5) -> Dif
 
 def test_accuracies_of_runs_are_told_of_one_method_with_what_its_discount_changes():
     without, discounted = {0.5: 0.908, 0.6: 0.904, 0.7: 0.725}, {0.5: 0.907, 0.6: 0.896, 0.7: 0.7206}
-    levels = "90.7 against 90.8 % right at 50 % sparsity, 72.1 against 72.5 % at 70 %"
+    where = "at 50, 60 and 70 % sparsity"
 
     def told(*differences: Difference, seeds: int = 2) -> str:
-        return finding_of("scored alike", 0.931, without, discounted, "With discount", seeds, differences)
+        compared = dict(zip(without, differences, strict=False))
+        return finding_of("scored alike", 0.931, without, discounted, "With discount", seeds, compared)
 
     open_ = [difference(0.0, 0.09), difference(-0.008, 0.14), difference(-0.004, 0.12)]
-    assert told(*open_) == f"2 seeds cannot tell the model with the sink discount from the one without: {levels}."
+    gaps = f"0.0, −0.8 and −0.4 points of accuracy {where}"
+    assert told(*open_) == f"2 seeds cannot tell the model with the sink discount from the one without: {gaps}."
     assert len(told(*open_).replace(" %", "%").split()) <= 30
     assert told(*[difference(0.001, 0.005, 6)] * 3, seeds=6) == (
-        f"The sink discount changes accuracy by less than 2 points: {levels} (6 seeds)."
+        f"The sink discount changes accuracy by less than 2 points: +0.1, +0.1 and +0.1 points {where} (6 seeds)."
     )
     gained = told(*open_[:2], difference(0.04, 0.01, 6, 0.001))
-    assert gained.startswith("The sink discount wins back up to +4.0 points") and levels in gained
-    assert told(seeds=1) == f"With and without the sink discount: {levels} (1 seed)."
+    assert gained.startswith("The sink discount wins back up to +4.0 points")
+    assert gained.endswith(f": 0.0, −0.8 and +4.0 points of accuracy {where} (2 seeds).")
+    alone = f"−0.1, −0.8 and −0.4 points of accuracy {where}"
+    assert told(seeds=1) == f"With minus without the sink discount: {alone} (1 seed)."
+    levels = {at / 10: 0.9 for at in range(1, 6)}
+    said = finding_of("scored alike", 0.931, levels, {**levels, 0.3: 0.87}, "With discount", 2)
+    assert said == (
+        "With minus without the sink discount: −3.0 points of accuracy at 30 % sparsity, the largest of 5 differences "
+        "(2 seeds)."
+    )
     many = {at / 10: 0.9 - at / 100 for at in range(1, 6)}
     assert finding_of("scored alike", 0.931, many, {}, "Magnitude", 0) == (
         "Magnitude: the pruned model answers 89.0 % right at 10 % sparsity, 85.0 % at 50 % (dense 93.1 %)."

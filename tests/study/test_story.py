@@ -511,7 +511,7 @@ def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_e
         "Beside equally sharp untrained attention (1.7): more only in layer 0, fewer in layers 1–7."
     )
     drawn = re.findall(
-        r'data-beat="0"><span class="label">([^<]+)</span>.*?<span class="told">([\d.]+) \[[^<]+\]</span>', told.figure
+        r'data-beat="0"><span class="label">([^<]+)</span>.*?<span class="told">([\d.]+)\s\[[^<]+\]</span>', told.figure
     )
     names = [MOVEMENT_NULLS[null].labelled for null in ("fixed", "matched")]
     assert drawn == list(zip(["observed", *names], ("0.29", "0.08", "1.67"), strict=True))

@@ -107,7 +107,8 @@ def test_a_finished_sweep_says_what_pruning_costs_and_draws_it(swept):
         "hold two sources of noise" in told and "Other models, tasks and calibration sources are not covered." in told
     )
     assert (
-        "Accuracy without and with the sink discount" in told and " items and 2 seeds, hence wide; small dots" in told
+        "Accuracy without and with the sink discount" in told
+        and " items and 2 seeds, wide as their spread is hardly known; small dots" in told
     )
     assert "8 models took " in told
     assert "python -m analysis sweep" in test.code[0].value

@@ -36,7 +36,8 @@ def say_scores(alike: Alike | None, compared: Mapping[str, Comparison] = _NOT_CO
     `compared_runs`."""
     levels = Levels({}, {}, "", 0) if alike is None else levels_of(alike)
     found = {at: one.difference for at, one in compared.items()}
-    told = finding_of("scored alike", None if alike is None else alike.dense, *levels, list(found.values()))
+    by_sparsity = {one.setting.pruning.sparsity: one.difference for one in compared.values()}
+    told = finding_of("scored alike", None if alike is None else alike.dense, *levels, by_sparsity)
     stands = ""
     if alike is not None:
         stands = (
