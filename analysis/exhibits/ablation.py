@@ -64,6 +64,7 @@ METHOD = (
 
 
 _MINUS_CONTROL = "sinks minus control"
+_MASKED, _FEWER = CONTROLS[MASKED].title, " (no more left)"
 _HIDDEN = "Hidden tokens: none may attend to them; means"
 
 
@@ -79,7 +80,7 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
         hidden[CONTROLS[effect["against"]].title] = control
     few = next((too_few(*both) for effect, both in zip(drawn, sides, strict=True) if effect["against"] == MASKED), "")
     fewer = f" They were fewer, {few}: part of that difference may be due to their number." if few else ""
-    told = [_MINUS_CONTROL, *(_difference(effect_of(as_change(effect)), unit) for effect in drawn)]
+    told = [f"{_MINUS_CONTROL}, {unit.name}", *(_difference(effect_of(as_change(effect)), unit) for effect in drawn)]
     tests = max(effect.get("tests", len(drawn)) for effect in drawn)
     aligned = ", after aligning the texts" if name == "aligned" else ""
     hollow = "" if all(map(shown, drawn)) else "; hollow: not significantly different from the sinks"
@@ -96,7 +97,8 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
             [
                 LevelRow(
                     called,
-                    f"{level.tokens:.1f} tokens, {percent(level.share, 0)} of attention"
+                    f"{level.tokens:.1f} tokens{_FEWER if few and called == _MASKED else ''}, "
+                    f"{percent(level.share, 0)} of attention"
                     f"{'' if level.n in (prompts, 1) else f', {level.n} prompts'}",
                     unit.scale * level.value,
                     unit.scale * level.low,
@@ -136,7 +138,7 @@ def answer_of_study(causes: Sequence[Cause]) -> tuple[str, str, Exhibit] | None:
     measure, prompts = MEASURES["aligned"], drawn[0].effect.n
     changes = [_turned(cause.effect) for cause in drawn]
     levels = [tuple(1 - level for level in cause.levels or ()) for cause in drawn]
-    rows = [(SINKS, drawn[0].shares[0], levels[0][0], True, _MINUS_CONTROL)]
+    rows = [(SINKS, drawn[0].shares[0], levels[0][0], True, f"{_MINUS_CONTROL}, {_TOKENS.name}")]
     rows += [
         (CONTROLS[cause.control].title, cause.shares[1], level, side_of(change) != 0, _difference(change, _TOKENS))
         for cause, (_, level), change in zip(drawn, levels, changes, strict=True)
@@ -158,14 +160,16 @@ def answer_of_study(causes: Sequence[Cause]) -> tuple[str, str, Exhibit] | None:
     )
     text = {cause.control: side_of(change) for cause, change in zip(drawn, changes, strict=True)}
     others = {cause.control: (level, text[cause.control]) for cause, (_, level) in zip(drawn, levels, strict=True)}
-    predictions = {cause.control: side_of(cause.effect) for cause in causes if cause.measure == "divergence"}
+    shifts = {cause.control: cause for cause in causes if cause.measure == "divergence" and cause.levels is not None}
+    sinks = next((cause.levels[0] for cause in shifts.values() if cause.levels), 0.0)
+    predictions = {of: (cause.levels[1], side_of(cause.effect)) for of, cause in shifts.items() if cause.levels}
     table = [
         {"hidden": name, "attention": share, "value": level, _MINUS_CONTROL: told}
         for name, share, level, _, told in rows
     ]
     return (
         finding_of("text with each", levels[0][0], others),
-        finding_of("predictions otherwise", text, predictions),
+        finding_of("predictions otherwise", text, sinks, predictions),
         Exhibit(
             measure.change,
             f"{_HIDDEN} over {prompts} prompts, after aligning the texts; differences with 95 % intervals. "

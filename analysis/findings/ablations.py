@@ -44,7 +44,6 @@ _BESIDE: Final = {1: "", -1: "significantly more", 0: "not significantly fewer"}
 _LESS_OR_MORE: Final = {1: "significantly less", -1: "significantly more", 0: "not significantly different"}
 _OF_SO_MANY: Final = {1: "", 2: "both "}
 _MORE_OR_LESS: Final = {1: "significantly more", -1: "significantly less", 0: "not significantly more or less"}
-_OTHERWISE: Final = {1: "more than", -1: "less than", 0: "not significantly more or less than"}
 
 
 def answer(summary: Summary) -> list[str]:
@@ -92,22 +91,34 @@ def answer_in_numbers(summary: Summary) -> list[str]:
 
 
 def predictions_apart(summary: Summary) -> str:
-    """Say beside which controls the predictions say otherwise than the text; empty where they agree."""
-    text, predictions = (
-        {of: side_of(effect_of(row)) for of, row in _compared(summary["effects"], measure).items()}
-        for measure in (_TEXT, _PREDICTIONS)
+    """Say beside which controls the predictions say otherwise than the text, and how far they shift; empty where they
+    agree.
+    """
+    rows, effects = summary["rows"], summary["effects"]
+    text, shifts = (
+        {of: effect_of(row) for of, row in _compared(effects, name).items()} for name in (_TEXT, _PREDICTIONS)
     )
-    return otherwise(text, predictions)
+    levels = {row["against"]: changes_of(rows, row) for row in answer_rows(effects, _PREDICTIONS, tuple(shifts))}
+    sinks = next((both[0].value for both in levels.values()), 0.0)
+    others = {of: (levels[of][1].value, side_of(effect)) for of, effect in shifts.items()}
+    return otherwise({of: side_of(effect) for of, effect in text.items()}, sinks, others)
 
 
-def otherwise(text: Mapping[str, int], predictions: Mapping[str, int]) -> str:
-    """Say the same of the sides of each control on which the changes with the sinks hidden lie."""
-    by_side: dict[int, list[str]] = {}
-    for of, side in predictions.items():
-        if side != text.get(of, side):
-            by_side.setdefault(side, []).append(THAN[of])
-    told = [f"{_OTHERWISE[side]} hiding {listed(those)}" for side, those in by_side.items()]
-    return f"Predicted probabilities say otherwise: hiding sinks shifts them {', but '.join(told)}" if told else ""
+def otherwise(text: Mapping[str, int], sinks: float, others: Mapping[str, tuple[float, int]]) -> str:
+    """Say the same of the sides of each control on which the changes of the text with the sinks hidden lie, of the
+    shift of predictions with the sinks hidden in nats, and of that with each control and its side.
+    """
+    told = [
+        f"{value:.2g} with {THAN[of]}{'' if side else f' ({_LESS_OR_MORE[0]})'}"
+        for of, (value, side) in others.items()
+        if side != text.get(of, side)
+    ]
+    return (
+        f"Predicted probabilities say otherwise: they shift by {sinks:.2g} nats with the sinks hidden, by "
+        f"{listed(told)}."
+        if told
+        else ""
+    )
 
 
 def _compared(effects: Sequence[Row], measure: str) -> dict[str, dict[str, Any]]:

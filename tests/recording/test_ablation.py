@@ -580,9 +580,10 @@ def test_the_answer_names_both_controls_and_what_the_effect_is_a_share_of():
     rows[2]["share"] = share[2]
     summary = {"effects": effects(rows), "rows": rows, "layers": [0, 3], "prompts": 30}
     text, told, unit, *_, corrected = said_of("ablate_set", summary)
-    assert finding_of("predictions apart", summary) == (
-        "Predicted probabilities say otherwise: hiding sinks shifts them more than hiding as many random tokens, but "
-        "less than hiding random tokens of equal attention"
+    assert re.fullmatch(
+        r"Predicted probabilities say otherwise: they shift by 0\.5 nats with the sinks hidden, by 0\.2\d with as many "
+        r"random tokens and 0\.9 with random tokens of equal attention\.",
+        finding_of("predictions apart", summary),
     )
     assert "Holm correction over 3 tests per measure" in corrected and "not the seed" in corrected
     assert re.fullmatch(
@@ -617,7 +618,7 @@ def test_the_answer_names_both_controls_and_what_the_effect_is_a_share_of():
     (sinks,), controls = drawn.figure.data[0].x, drawn.figure.data[1]
     assert controls.x[0] < sinks < controls.x[1] and controls.marker.symbol == ("circle", "circle")
     written = [note.text for note in drawn.figure.layout.annotations]
-    assert "sinks<br>2.0 tokens, 21 % of attention" in written and "<b>sinks minus control</b>" in written
+    assert "sinks<br>2.0 tokens, 21 % of attention" in written and "<b>sinks minus control, nats</b>" in written
     assert any(note.startswith("+0.2") for note in written) and any(note.startswith("−0.") for note in written)
     assert "Holm correction over 3 tests" in drawn.sentence and "4 % less likely" in drawn.sentence
     kept = levels_beside(summary, "aligned")
@@ -641,7 +642,7 @@ def test_the_answer_says_that_the_text_changes_more_where_the_predictions_change
     told, unit = finding_of("answer in numbers", summary_of(rows))
     assert text == "Hiding the sinks changes 70 of 100 tokens; hiding other tokens instead changes 40 to 51."
     assert finding_of("predictions apart", summary_of(rows)).endswith(
-        "otherwise: hiding sinks shifts them less than hiding random tokens of equal attention"
+        "otherwise: they shift by 0.5 nats with the sinks hidden, by 0.9 with random tokens of equal attention."
     ), "as many random tokens agree"
     assert "(significantly less); 0.9 with random tokens of equal attention (significantly more)" in told
     assert unit.startswith(

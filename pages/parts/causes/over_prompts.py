@@ -49,7 +49,7 @@ class OverPrompts:
     the key of a finished job in the page's address. what: what a run does, before "over N prompts". about: what it
     does with {prompts}, as a sentence. spec: its question. controls: draws the controls of the question and returns
     their fields. cost: what a run takes. outcome, means, single: figures by name and tables of a summary.
-    predictions, more: further figures, in a fold; apart: title of the fold where these say otherwise than the outcome.
+    predictions, more: further figures, in a fold; apart: what these say otherwise than the outcome, as a sentence.
     columns: of the tables. note: under which conditions the numbers hold. next_step: draws the ways on. others: draws
     what is known of other models, given this one. example: returns what draws one text of a job, if there is one.
     floor: what doing nothing changes, of the question, as a
@@ -188,8 +188,9 @@ class OverPrompts:
             st.warning(f"Stopped after {done:d} of {planned:d} prompts. Intervals are interim, and nothing is tested.")
             if not earlier:
                 asking.go_on(self.kind, spec, "Continue")
+        apart = self.apart(job.summary) if done == planned else ""
         if answer:
-            beneath = " ".join(answer[1:])
+            beneath = " ".join(filter(None, (*answer[1:], apart)))
             exhibit_text(f"{self.name.capitalize()} over prompts", answer[0], beneath, f"{self.kind}_answer")
             place.markdown(f"##### {plain(answer[0])}")
             if beneath:
@@ -198,10 +199,7 @@ class OverPrompts:
         self.next_step()
         predictions, further = self.predictions(job.summary), self.more(job.summary)
         if predictions:
-            apart = self.apart(job.summary) if done == planned else ""
-            with st.expander(
-                plain(apart or "Predicted probabilities"), icon=":material/query_stats:", key=f"{self.kind}_more"
-            ):
+            with st.expander("Predicted probabilities", icon=":material/query_stats:", key=f"{self.kind}_more"):
                 for sentence in in_numbers:
                     st.markdown(plain(sentence), help=_PER_UNIT if PER_UNIT in sentence else None)
                 draw_figures({**predictions, **further}, self.kind)

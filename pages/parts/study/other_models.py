@@ -46,7 +46,7 @@ def _drawn(text: Continuation, prompts: int, beside: str = "") -> Callable[[], N
         control = COUNT
         if len(controls) > 1:
             control = st.selectbox(
-                "Hidden in the last text",
+                "Compare with hiding",
                 controls,
                 key="causes_text_beside",
                 bind="query-params",
@@ -69,12 +69,12 @@ def study_answer(source: str) -> None:
         return
     told, apart, figure = answered
     st.markdown(f"##### {plain(told)}")
+    if apart:
+        st.markdown(plain(apart))
     st.caption(plain(f"This is the {current[0]} study; your own runs take its place."))
     text = next((text for text in current[1].continuations if text.model == source), None)
     example = None if text is None else _drawn(text, spec_of(current[1]).prompts)
     beside_example({"levels": figure}, example, "study")
-    if apart:
-        st.caption(plain(f"{apart}."))
 
 
 def other_models(source: str) -> None:
