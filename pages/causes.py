@@ -57,7 +57,7 @@ def main() -> None:
             bind="query-params",
             label_visibility="collapsed",
         )
-    over_prompts, first = OVER_PROMPTS.get(view), st.container()
+    over_prompts, first = OVER_PROMPTS.get(view), st.container(key="causes_first")
     recording = recording_to_look_at(SHOWS) if over_prompts is None else recording_in_hand(SHOWS)
     if recording is None:
         if over_prompts is HIDING:
