@@ -122,14 +122,13 @@ def playback_of(findings: Findings) -> dict[str, object] | None:
 
 
 def _reading(answers: Sequence[Answer]) -> str:
-    """Tell what the intervals of the answers are over."""
-    over = [_OVER[answer.question == _MATTER] for answer in answers if "[" in answer.words]
-    unit = f" {_NATS}" if any(re.search(rf"\b{NATS.name}\b", answer.words) for answer in answers) else ""
-    return f"Brackets: 95 % intervals over {', or '.join(over)}.{unit}" if over else ""
+    """Tell how to read the numbers of the answers."""
+    told = ["Brackets: 95 % intervals."] if any("[" in answer.words for answer in answers) else []
+    units = [answer for answer in answers if re.search(rf"\b{NATS.name}\b", answer.words) and "KL" not in answer.words]
+    return " ".join([*told, *([_NATS] if units else [])])
 
 
 _NATS = "Nats: KL divergence."
-_OVER = {True: "prompts", False: "items and seeds"}
 
 
 def _picture(findings: Findings) -> tuple[Markup, str]:

@@ -43,8 +43,7 @@ def of_movement(births: float, steps: int | None) -> str:
         return "Look for sinks at every step."
     if rare(births, steps):
         return "Looking for sinks once per text is enough."
-    over = 10 if steps is None else steps
-    return f"A list of sinks made once goes stale: in {over} steps a layer gains {round(births * over)} new ones."
+    return "A list of sinks made once goes stale."
 
 
 def rate(births: float, steps: int | None) -> str:

@@ -62,7 +62,7 @@ def sink(findings: Findings) -> Told | None:
         charts.bars(groups, f"attention of a sink, × an even split, mean over {prompts} prompts", line=_EVEN),
         " ".join(beats),
         tuple(text or beats),
-        f"{_definition()} By definition sinks exceed an even split.{meant}",
+        f"{_definition()} By definition above an even split.{meant}",
         (
             *(beats if text else ()),
             *filter(None, (_of_commonest(findings), _weights_told(own), _SPLIT if others else "")),
@@ -124,7 +124,7 @@ def _definition() -> str:
     level = f"{getattr(params, row.parameter):g}"
     told = row.title.replace("Mass ", "attention ")
     told = told.replace("k·std", f"{level} std") if row.in_deviations else f"{told} ({row.parameter} = {level})"
-    return f"Sinks: {told}; layers averaged unless a layer is named."
+    return f"Sinks: {told}; layers averaged unless named."
 
 
 def _weights_told(draws: _Draws) -> str:
