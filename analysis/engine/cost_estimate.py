@@ -189,14 +189,18 @@ def lines(cost_estimate: CostEstimate) -> list[str]:
 
 
 def added(cost_estimate: CostEstimate, again: int = 0) -> str:
-    """Return the remaining cost of a sweep in a short sentence. again: models of these that were made before."""
+    """Return the remaining cost of a sweep in a short sentence. again: models of these that were made before, by an
+    older version, or that are gone."""
     if not cost_estimate.points:
         return "All of it is answered already."
     known = not cost_estimate.unmeasured and not cost_estimate.unscored and cost_estimate.seconds
     time = f"at most about {most(cost_estimate.seconds)} of one worker" if known else "time not known"
     more = " more" if cost_estimate.known else ""
-    anew = f", {again:,} of them again" if again else ""
-    return f"{cost_estimate.points:,}{more} models to prune and score{anew}: {time}."
+    if not again:
+        return f"{cost_estimate.points:,}{more} models to prune and score: {time}."
+    fresh = cost_estimate.points - again
+    counts = f"{fresh:,} new models and {again:,}" if fresh > 0 else f"{again:,} models"
+    return f"{counts} to redo (made by an older version or deleted): {time}."
 
 
 def most(seconds: float) -> str:

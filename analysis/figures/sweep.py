@@ -22,6 +22,7 @@ from analysis.figures.style import (
     wrapped,
     write_cells,
 )
+from analysis.statistics.decisions import POINTS
 from analysis.statistics.differences import Difference
 from analysis.words import percent
 
@@ -39,6 +40,7 @@ _BESIDE = 122  # pixels at the right, for the names of lines
 _LINE = 17  # pixels of a name
 _APART = 0.012  # of the span of the sparsities between two series
 _FAINT = 0.18  # opacity of a band
+_WRITTEN = 6  # differences of a line whose values are written beside their marks, at most
 
 
 @dataclass(frozen=True)
@@ -259,7 +261,9 @@ def _add_changes(figure: go.Figure, changes: tuple[Change, Change], margin: floa
             go.Scatter(
                 x=change.x + side * _APART * span,
                 y=value,
-                mode="markers",
+                mode="markers+text" if len(value) <= _WRITTEN else "markers",
+                text=[POINTS.number(one.value, 1) for one in change.differences],
+                textposition="top left" if side < 0 else "top right",
                 name=as_text(change.name),
                 marker={"color": look.color, "size": 9, "symbol": look.symbol},
                 error_y=interval_bar(value, low, high, width=4),

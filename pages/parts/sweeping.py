@@ -8,7 +8,6 @@ from analysis.engine import JobRecord
 from analysis.engine.cost_estimate import added
 from analysis.engine.planned import children
 from analysis.specs import StudySpec, SweepSpec, grid, point_name
-from analysis.words import counted
 from pages.parts import address, permission
 from pages.parts.acting import acting_button
 from pages.parts.plain import plain
@@ -91,13 +90,12 @@ def offer_more_seeds(spec: SweepSpec, key: str) -> None:
     except EXPECTED:
         return
     lost = max(len(grid(spec).prunings) - cost_estimate.known, 0)
-    again = f"{counted(lost, 'model')} of an older version of SinkScope or no longer here will be made again."
     acting_button(
         f"Run {more} more seeds",
         key,
         icon=":material/add:",
         help="Prunes and scores the same with more calibration seeds. "
-        + (plain(again) if lost else "What is finished is used again."),
+        + ("" if lost else "What is finished is used again."),
         on_click=launch,
         args=(wider, True),
     )

@@ -72,6 +72,8 @@ def test_both_lines_stand_above_their_differences_with_names_that_do_not_touch()
     assert first.line.color != second.line.color and cost.yaxis == gain.yaxis == "y2"
     assert (cost.marker.color, gain.marker.color) == (first.marker.color, second.marker.color)
     np.testing.assert_allclose(cost.y, [-3, -21])
+    assert (list(cost.text), list(gain.text)) == (["−3.0", "−21.0"], ["+1.0", "+0.1"]), "values beside marks"
+    assert (cost.textposition, gain.textposition) == ("top left", "top right"), "off the line of 0"
     np.testing.assert_allclose(gain.error_y.arrayminus, [3, 5.1], rtol=1e-5)
     assert all(left < right for left, right in zip(first.x, second.x, strict=True)), "side by side"
     shapes = [(shape.yref, shape.y0, shape.y1) for shape in figure.layout.shapes]

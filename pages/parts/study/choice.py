@@ -113,20 +113,21 @@ def say_discount(found: Mapping[str, Difference], settings: Mapping[str, PruneSp
     return f"Runs here: {listed([interval_words(one) for one in found.values()])}; {brief}." if brief else ""
 
 
-def say_study(settings: Mapping[str, PruneSpec], seeds: int, before: str) -> None:
+def say_study(settings: Mapping[str, PruneSpec], seeds: int, before: str = "") -> None:
     """Say in a line what the current study found of the discount at these settings, where it has more seeds and can
     tell. before: what is said before that, and where there is no such study.
     """
     study = _of_study(settings, seeds)
     if study is None:
-        st.caption(plain(before))
+        if before:
+            st.caption(plain(before))
         return
     told = finding_of("discount in brief", list(study.found.values()), study.margin, "the discount")
     items = max(one.n for one in study.found.values())
     title = f"{study.title[0].upper()}{study.title[1:]}"
     levels = listed([name.removesuffix(" %") for name in study.found])
     said = f"{before} {title}, {items:,} items and {study.seeds} seeds at {levels}\u00a0% sparsity: {told}."
-    link_study(said, study.name, study.title)
+    link_study(said.strip(), study.name, study.title)
 
 
 def link_study(told: str, name: str, title: str) -> None:

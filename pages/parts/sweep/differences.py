@@ -16,12 +16,12 @@ from analysis.figures import sweep as figures
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of, sweeps
 from analysis.pruned.naming import plain_title
-from analysis.specs import EvictionPoint
+from analysis.specs import EvictionPoint, where
 from analysis.statistics.decisions import TOO_COARSE, percent
 from analysis.words import listed
 from pages.parts.charts import chart, kept, table
 from pages.parts.plain import plain
-from pages.parts.study.choice import say_discount
+from pages.parts.study.choice import can_tell, say_discount, say_study
 from pages.parts.sweep.accuracies import draw_accuracies
 
 _DELTA = (
@@ -79,7 +79,11 @@ def _with_and_without(
     explained = finding_of("largest difference", pair)[0].tested
     with place:
         say_cost(told, explained)
+        found = {where(one.setting.pruning): one.difference for one in pair}
         st.caption(DISCOUNT)
+        if not can_tell(found):
+            prunings = {where(one.setting.pruning): one.setting.pruning for one in pair}
+            say_study(prunings, max(len(one.seeds) for one in pair))
     offer(pair)
     drawn = {one.pruning.method for comparison in pair for one in (comparison.setting, comparison.other)}
     others = dict.fromkeys(plain_title(one.pruning.method) for one in settings if one.pruning.method not in drawn)
