@@ -27,6 +27,8 @@ _PARTS = {
 }
 MODEL_TITLES = {"bundled": "Diffusion model", "bundled-ar": "Left-to-right twin"}
 """Names of the models that ship, on pages; commands and addresses keep theirs."""
+UNTRAINED, UNTRAINED_LABEL = "an untrained model with equally sharp attention", "untrained, equally sharp"
+"""The model of the same shape with random weights whose attention is as sharp, in sentences and in legends."""
 TWIN_TOLD = f"{MODEL_TITLES['bundled-ar']}: same size, writes word by word."
 """The second of them in a few words."""
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")

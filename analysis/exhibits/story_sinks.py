@@ -15,7 +15,7 @@ from analysis.recording.set_tables import ALL_KINDS
 from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.specs import DEFINITIONS, SinkParams
 from analysis.study.findings import Findings
-from analysis.words import counted
+from analysis.words import UNTRAINED, counted
 
 MASKED = ("[MASK]", "undecided")
 KINDS_TOLD = {
@@ -265,7 +265,7 @@ def has_sinks(findings: Findings) -> str:
 _MODELS = {
     "random": "an untrained model of the same shape",
     "permuted": "the model with its weights shuffled",
-    "matched": "an untrained model with equally sharp attention",
+    "matched": UNTRAINED,
 }
 """Other weights, for a reader who knows no null."""
 _MEANT = {"random": f" Random weights: {_MODELS['random']}.", "permuted": f" Permuted weights: {_MODELS['permuted']}."}

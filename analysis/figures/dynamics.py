@@ -24,6 +24,7 @@ from analysis.figures.style import (
     token_axis,
     wrapped,
 )
+from analysis.words import UNTRAINED_LABEL
 
 
 @dataclass(frozen=True)
@@ -239,9 +240,9 @@ def position_bars(
                 x=np.arange(len(reference)),
                 y=np.where(np.asarray(reference) > 0, reference, np.nan).astype(np.float32),
                 mode="markers",
-                name="random weights",
+                name=UNTRAINED_LABEL,
                 marker={"symbol": "line-ew", "size": 7, "line": {"width": 2, "color": REFERENCE}},
-                hovertemplate="random weights %{y:.3g}<extra></extra>",
+                hovertemplate=f"{UNTRAINED_LABEL} %{{y:.3g}}<extra></extra>",
             )
         )
     layout(figure, "position", y_title, height=300)

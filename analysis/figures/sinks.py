@@ -71,7 +71,7 @@ def head_grid(
                 x=head + 0.38,
                 y=layer - 0.36,
                 mode="markers",
-                name=f"not above random weights (at most {words.number(most, percent)})",
+                name=f"not above {words.UNTRAINED_LABEL} (at most {words.number(most, percent)})",
                 marker={"symbol": "x", "size": 7, "color": REFERENCE},
                 hoverinfo="skip",
                 showlegend=True,

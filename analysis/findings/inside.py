@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.words import counted, number, percent, subject
+from analysis.words import UNTRAINED, counted, number, percent, subject
 
 _STRONG = 2.0  # × uniform attention, from which a position is mentioned
 _SPREADS = 3.0  # standard deviations of chance beyond which something is spoken of
@@ -46,7 +46,7 @@ def chosen_steps(values: np.ndarray, steps: Sequence[int], as_percent: bool, nul
     low, high = int(np.nanargmin(of_head)), int(np.nanargmax(of_head))
     floor, name = float(np.nanmedian(change)), "the median head changes by"
     if null is not None and np.isfinite(null).any():
-        floor, name = float(np.nanmax(_ranges(null))), "of random weights none by more than"
+        floor, name = float(np.nanmax(_ranges(null))), f"of {UNTRAINED} none by more than"
     if not change[layer, head] > floor:
         return ""
     first, second = sorted((low, high), key=lambda place: steps[place])

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.words import counted, largest, number, percent, subject, times
+from analysis.words import UNTRAINED, counted, largest, number, percent, subject, times
 
 _STRONG = 2.0  # × uniform attention, from which a position is mentioned
 _SPREADS = 3.0  # standard deviations of chance beyond which something is spoken of
@@ -50,7 +50,7 @@ def heads(
     layer, head = largest(values)
     top = number(float(values[layer, head]), as_percent)
     if null is not None and np.isfinite(null).any():
-        floor, name = float(np.nanmax(null)), "any head of random weights"
+        floor, name = float(np.nanmax(null)), f"any head of {UNTRAINED}"
     if floor is None:
         middle = float(np.nanmedian(values))
         if values[layer, head] <= middle:
@@ -89,14 +89,14 @@ def curve(
     null_ends = None if null is None else _ends(null)
     beside = ""
     if null_ends is not None:
-        beside = f"; random weights: {number(null_ends[0], as_percent)} and {number(null_ends[1], as_percent)}"
+        beside = f"; {UNTRAINED}: {number(null_ends[0], as_percent)} and {number(null_ends[1], as_percent)}"
     if abs(last - first) <= spread:
         begins = f"{name} shows no clear trend" if name else "No clear trend"
         means = f"{number(first, as_percent)} {where[0]} and {number(last, as_percent)} {where[1]}"
         return f"{begins}: {means}, on average{beside}{note}."
     way = "rises" if last > first else "falls"
     if null_ends is not None and abs(last - first) <= abs(null_ends[1] - null_ends[0]):
-        way += " no more than with random weights,"
+        way += f" no more than in {UNTRAINED},"
     begins = f"{name} {way}" if name else way.capitalize()
     return (
         f"{begins} from {number(first, as_percent)} {where[0]} to {number(last, as_percent)} {where[1]}, on average"
@@ -162,7 +162,7 @@ def varying_positions(values: np.ndarray, names: Sequence[str], null: np.ndarray
     middle = float(np.nanmedian(values))
     if values[at] <= floor or middle <= 0:
         return ""
-    beside = f" and {times(float(values[at]), float(floor))} the most of random weights" if floor > 0 else ""
+    beside = f" and {times(float(values[at]), float(floor))} the most of {UNTRAINED}" if floor > 0 else ""
     return f"{subject(names[at])} varies most, {times(float(values[at]), middle)} the median position{beside}."
 
 
@@ -179,7 +179,7 @@ def variances(temporal: np.ndarray, names: Sequence[str], null: np.ndarray | Non
         if low <= middle <= high:
             return ""
         way = "more" if middle > high else "less"
-        return f"The sinks move {way} than in random weights: median {middle:.2g}, there {low:.2g} to {high:.2g}."
+        return f"The sinks move {way} than in {UNTRAINED}: median {middle:.2g}, there {low:.2g} to {high:.2g}."
     most, least = int(np.nanargmax(temporal)), int(np.nanargmin(temporal))
     if temporal[most] <= temporal[least]:
         return ""

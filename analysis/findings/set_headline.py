@@ -25,7 +25,7 @@ from analysis.recording.set_tables import Sets, prompt_table
 from analysis.recording.set_words import KIND_TITLES, layers_in_words, number
 from analysis.sinks.intervals import LEAST_PROMPTS
 from analysis.sinks.movement import MOVEMENT_NULLS
-from analysis.words import counted, in_sentence, listed
+from analysis.words import UNTRAINED, counted, in_sentence, listed
 
 
 def kinds_of_sets(sets: Sets, told: Mapping[str, SetAnswer]) -> tuple[str, ...]:
@@ -66,7 +66,7 @@ def _kinds(leads: Sequence[Lead], layers: int, name: str) -> str:
 
 def _with(null: str) -> str:
     called = MOVEMENT_NULLS[null].called
-    return "in an untrained model with equally sharp attention" if null == SHARP else f"with {called}"
+    return f"in {UNTRAINED}" if null == SHARP else f"with {called}"
 
 
 def rarer_untrained(leads: Sequence[Lead]) -> str:

@@ -51,7 +51,10 @@ def test_a_grid_cell_says_its_number_and_what_its_head_attends_to_most():
     }
     null = np.full((2, 3), 0.15)
     marked = figures.head_grid(grid, "strength", null=null).data[1]
-    assert len(marked.x) == int((grid <= 0.15).sum()) and marked.name == "not above random weights (at most 15 %)"
+    assert (
+        len(marked.x) == int((grid <= 0.15).sum())
+        and marked.name == "not above untrained, equally sharp (at most 15 %)"
+    )
     figure = figures.head_grid(grid, "strength", names=[["a", "b", "c"], ["d", "<b>", "f"]])
     assert figure.data[0].text[1][1] == "40.0 %<br>most attention: &lt;b&gt;"
 

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from analysis.findings import FINDINGS, finding_of
 from analysis.sinks.token_names import position_name
-from analysis.words import number, percent, signed, times
+from analysis.words import UNTRAINED, number, percent, signed, times
 
 LABELS = ["the", "cat", ".", "sat"]
 NAMES = [position_name(at, text) for at, text in enumerate(LABELS)]
@@ -88,9 +88,9 @@ def test_heads_are_spoken_of_beyond_random_weights_or_a_floor():
     values = np.array([[0.1, 0.2], [0.62, 0.3]])
     null = np.array([[0.25, 0.1], [0.2, 0.15]])
     said = finding_of("heads", values, True, null=null)
-    assert said == "2 of 4 heads exceed any head of random weights (25 %). Highest: layer 1, head 0 with 62 %."
+    assert said == f"2 of 4 heads exceed any head of {UNTRAINED} (25 %). Highest: layer 1, head 0 with 62 %."
     weak = "None of 4 heads exceeds {}. Highest: layer 1, head 0 with 62 %."
-    assert finding_of("heads", values, True, null=null + 1) == weak.format("any head of random weights (125 %)")
+    assert finding_of("heads", values, True, null=null + 1) == weak.format(f"any head of {UNTRAINED} (125 %)")
     assert finding_of("heads", values, True, floor=0.7, name="uniform attention") == weak.format(
         "uniform attention (70 %)"
     )
@@ -107,8 +107,8 @@ def test_a_curve_has_a_trend_where_it_changes_more_than_its_null_and_its_own_spr
     assert named == f"a falls from {first} in the first third of the steps to {last} in the last, on average, in units."
     told = finding_of("curve", falling, True, where=("where few are masked", "where most are"))
     assert told == f"Falls from {first} where few are masked to {last} where most are, on average."
-    assert "random weights: 20 % and 20 %" in finding_of("curve", falling, True, np.full(12, 0.2))
-    assert finding_of("curve", falling, True, 2 * falling).startswith("Falls no more than with random weights, from ")
+    assert f"; {UNTRAINED}: 20 % and 20 %" in finding_of("curve", falling, True, np.full(12, 0.2))
+    assert finding_of("curve", falling, True, 2 * falling).startswith(f"Falls no more than in {UNTRAINED}, from ")
     level = finding_of("curve", np.array([0, 1.0] * 6), True, name="a")
     assert level == "a shows no clear trend: 50 % in the first third of the steps and 50 % in the last, on average."
     assert finding_of("curve", np.full(12, np.nan), True) == ""
@@ -128,7 +128,7 @@ def test_a_position_that_stays_a_sink_is_named_and_chance_is_not():
 def test_positions_that_vary_and_sinks_that_move_are_held_against_random_weights():
     values = np.array([0.1, 0.1, 0.5, 0.1])
     said = finding_of("varying positions", values, NAMES, np.full(4, 0.25))
-    assert said == "‘.’ at 2 varies most, 5 times the median position and 2 times the most of random weights."
+    assert said == f"‘.’ at 2 varies most, 5 times the median position and 2 times the most of {UNTRAINED}."
     assert finding_of("varying positions", values, NAMES, np.full(4, 0.6)) == ""
     temporal, names = np.array([0.06, 0.04, 0.05]), ["layer 0", "layer 1", "layer 2"]
     assert finding_of("variances", temporal, names, np.array([0.03, 0.055])) == ""

@@ -10,6 +10,7 @@ from analysis.recording.trajectory_file import open_trajectory
 from analysis.sinks import definitions
 from analysis.sinks.token_states import ALL
 from analysis.specs import AutoregressiveSampling, LLaDASampling, ModelSpec, RecordSpec, SinkParams
+from analysis.words import UNTRAINED_LABEL
 from pages.parts.dynamics import curves
 from pages.parts.dynamics.over_steps import EXPLORED
 from pages.parts.session import engine
@@ -459,10 +460,10 @@ def test_dynamics_compares_recordings_of_different_lengths(recording):
 
 def test_of_several_panels_each_has_a_sentence_of_its_own(monkeypatch):
     monkeypatch.setattr(curves, "_kinds_reading", lambda panel, *_: panel)
-    said = {"this recording": "All are first.", "noised text": "", "random weights": "Half are words."}
+    said = {"this recording": "All are first.", "noised text": "", UNTRAINED_LABEL: "Half are words."}
     drawn = curves._kinds_readings(said, SinkParams(), (None, None), ALL)
-    assert drawn == "This recording: All are first. Random weights: Half are words."
-    del said["random weights"], said["noised text"]
+    assert drawn == "This recording: All are first. Untrained, equally sharp: Half are words."
+    del said[UNTRAINED_LABEL], said["noised text"]
     assert curves._kinds_readings(said, SinkParams(), (None, None), ALL) == "All are first."
 
 
@@ -473,15 +474,15 @@ def test_dynamics_stands_beside_random_weights(recording, explorer_sent):
     test.toggle(key="random_reference").set_value(True).run()
     settle(test, "reference")
     test.toggle(key="kinds_over_steps_table").set_value(True).run()
-    assert test.dataframe[0].value["series"].unique().tolist() == ["this recording", "random weights"]
+    assert test.dataframe[0].value["series"].unique().tolist() == ["this recording", UNTRAINED_LABEL]
     stored = app("pages/explore.py", **view)
     assert stored.toggle(key="random_reference").value, "on by itself where it is stored"
     heads = app("pages/explore.py", recording=recording.id, tab="Heads", metric="Entropy")
-    assert "random weights" in heads.dataframe[0].value and "No baseline yet" not in texts(heads)
-    assert any("not above random weights" in str(chart["figure"]["data"]) for chart in charts(heads))
+    assert UNTRAINED_LABEL in heads.dataframe[0].value and "No baseline yet" not in texts(heads)
+    assert any("not above untrained, equally sharp" in str(chart["figure"]["data"]) for chart in charts(heads))
     assert "0.nullHeads" in explorer_sent[-1][1]
     test.toggle(key="random_reference").set_value(False).run()
-    assert "random weights" not in test.dataframe[0].value["series"].tolist()
+    assert UNTRAINED_LABEL not in test.dataframe[0].value["series"].tolist()
 
 
 def test_dynamics_shows_noised_text_beside_the_real_trajectory(recording):

@@ -14,15 +14,13 @@ from analysis.sinks.definitions import KINDS, count_by_kind
 from analysis.sinks.metrics import CURVES
 from analysis.sinks.token_states import ALL, undecided_named
 from analysis.specs import SinkParams
-from analysis.words import in_sentence
+from analysis.words import UNTRAINED_LABEL, in_sentence
 from pages.parts.charts import chart
 from pages.parts.plain import plain
 from pages.parts.recordings import measures
 from pages.parts.recordings.choice import definition_formula
 from pages.parts.recordings.measures import Scope, SplitName
 from pages.parts.recordings.recording import Recording
-
-RANDOM = "random weights"  # how a model of random weights is called in legends
 
 
 def scope_boxes(recording: Recording) -> Scope:
@@ -63,7 +61,7 @@ def curve(
     """
     metric = CURVES[name]
     several = sum(not line.reference for line in series) > 1
-    null = next((line.values.mean(axis=0) for line in series if line.name == RANDOM), None)
+    null = next((line.values.mean(axis=0) for line in series if line.name == UNTRAINED_LABEL), None)
     chart(
         Exhibit(
             metric.title,
@@ -110,7 +108,7 @@ def kinds_of_sinks(
         table.insert(0, "step", np.arange(len(table)))
         table.insert(0, "series", title)
         tables.append(table)
-    beside = f" Beside it the same for {RANDOM}." if RANDOM in panels else ""
+    beside = f" Beside it the same for {UNTRAINED_LABEL}." if UNTRAINED_LABEL in panels else ""
     moving = "Sinks on [MASK] move because masks get filled."
     if any(random_tokens):
         named = "" if all(random_tokens) else ", named [MASK] in the plot"

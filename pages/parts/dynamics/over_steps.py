@@ -13,9 +13,9 @@ from analysis.sinks.definitions import gaussian_reference
 from analysis.sinks.metrics import CURVES
 from analysis.sinks.token_states import ALL, REGIONS, undecided_named
 from analysis.specs import SinkParams
-from analysis.words import model_title
+from analysis.words import UNTRAINED_LABEL, model_title
 from pages.parts.charts import chart
-from pages.parts.dynamics.curves import RANDOM, curve, curve_names, in_pairs, kinds_of_sinks, scope_boxes
+from pages.parts.dynamics.curves import curve, curve_names, in_pairs, kinds_of_sinks, scope_boxes
 from pages.parts.plain import plain
 from pages.parts.recordings import measures, references
 from pages.parts.recordings.beside import autoregressive_reference, compared_recordings
@@ -37,8 +37,8 @@ def over_steps(recording: Recording, params: SinkParams, split: SplitName, side:
         beside = autoregressive_reference(recording)
     groups = _groups([recording.job, *others, *([beside] if beside is not None else [])], scope)
     if drawn is not None:
-        groups[RANDOM] = [drawn]
-    panels = {"this recording": recording} | ({RANDOM: drawn} if drawn is not None else {})
+        groups[UNTRAINED_LABEL] = [drawn]
+    panels = {"this recording": recording} | ({UNTRAINED_LABEL: drawn} if drawn is not None else {})
     kinds_of_sinks(panels, params, scope, split, "denoising step")
     if recording.info.by_blocks:  # else the parts of the text are the kinds above
         _regions(recording, params, scope)
@@ -87,7 +87,7 @@ def _series(
     rows = [measures.curve(member, name, params, scope, split) for member in members]
     x = _axis(max(len(row) for row in rows), relative)
     values = np.stack([row if len(row) == len(x) else np.interp(x, _axis(len(row), True), row) for row in rows])
-    return figures.Series(label, x, values, reference=label == RANDOM)
+    return figures.Series(label, x, values, reference=label == UNTRAINED_LABEL)
 
 
 def _regions(recording: Recording, params: SinkParams, scope: Scope) -> None:

@@ -11,8 +11,9 @@ from analysis.findings import finding_of
 from analysis.sinks.definitions import attention_share
 from analysis.sinks.metrics import lifetimes, position_variance
 from analysis.specs import SinkParams
+from analysis.words import UNTRAINED_LABEL
 from pages.parts.charts import chart
-from pages.parts.dynamics.curves import RANDOM, scope_boxes
+from pages.parts.dynamics.curves import scope_boxes
 from pages.parts.recordings import measures, references
 from pages.parts.recordings.choice import definition_formula
 from pages.parts.recordings.measures import SplitName
@@ -60,7 +61,7 @@ def positions(recording: Recording, params: SinkParams, split: SplitName, side: 
         random = measure(drawn) if drawn is not None else None
         table = pd.DataFrame({"position": np.arange(trajectory.positions), "finished token": labels, unit: values})
         if random is not None:
-            table[f"{unit}, {RANDOM}"] = random
+            table[f"{unit}, {UNTRAINED_LABEL}"] = random
         with column:
             chart(
                 Exhibit(

@@ -9,8 +9,8 @@ from analysis.figures import dynamics as figures
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
 from analysis.specs import SinkParams
+from analysis.words import UNTRAINED_LABEL
 from pages.parts.charts import chart
-from pages.parts.dynamics.curves import RANDOM
 from pages.parts.plot import Point
 from pages.parts.recordings import measures, references
 from pages.parts.recordings.beside import autoregressive_reference, compared_recordings
@@ -36,7 +36,7 @@ def stable_or_moving(recording: Recording, params: SinkParams, split: SplitName,
     jobs = {job.id: job for job in (recording.job, *([beside] if beside is not None else []), *others)}
     recordings = [(short_title(job), member) for job in jobs.values() if (member := opened(job)) is not None]
     if drawn is not None:
-        recordings.append((RANDOM, drawn))
+        recordings.append((UNTRAINED_LABEL, drawn))
     variances(recordings, params, split, by_head, log)
     if beside is None and recording.info.model.mask_token is not None:
         st.caption("To compare with the left-to-right model, choose or record its reference.")
@@ -50,7 +50,9 @@ def variances(
     for title, recording in recordings:
         spatial, temporal, names = measures.variances(recording, params, by_head, split)
         layers = np.arange(len(names)) // (len(names) // recording.trajectory.layers)
-        clouds.append(figures.Cloud(title, spatial, temporal, names, layers.tolist(), reference=title == RANDOM))
+        clouds.append(
+            figures.Cloud(title, spatial, temporal, names, layers.tolist(), reference=title == UNTRAINED_LABEL)
+        )
         tables.append(pd.DataFrame({"recording": title, "what": names, "spatial": spatial, "temporal": temporal}))
 
     def clicked(point: Point) -> None:

@@ -14,9 +14,8 @@ from analysis.figures.style import DIFFERENCE_SCALE, MASS_SCALE
 from analysis.findings import finding_of
 from analysis.sinks.metrics import HEAD_METRICS, HeadMetric
 from analysis.specs import SinkParams
-from analysis.words import counted
+from analysis.words import UNTRAINED_LABEL, counted
 from pages.parts.charts import PER_CENT_CELLS, chart, table
-from pages.parts.dynamics.curves import RANDOM
 from pages.parts.plot import Point
 from pages.parts.recordings import measures
 from pages.parts.recordings.choice import among, definition_formula
@@ -27,7 +26,7 @@ from pages.parts.recordings.references import reference_toggle
 
 ALL_STEPS, CHOSEN = "All steps", "Chosen steps"
 _EXPLORER_DRAWS = "strength"
-_NO_NULL = " No baseline yet: switch on random weights."
+_NO_NULL = " No baseline yet: switch on the untrained model."
 
 
 def heads(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
@@ -144,7 +143,7 @@ def _chosen_steps(
     grids = {f"step {step}": values[step] for step in steps}
     null = None if drawn is None else measures.head_metric(drawn, metric.name, params, split)[steps]
     if null is not None:
-        grids |= {f"step {step}, {RANDOM}": grid for step, grid in zip(steps, null, strict=True)}
+        grids |= {f"step {step}, {UNTRAINED_LABEL}": grid for step, grid in zip(steps, null, strict=True)}
     frame = pd.concat([_cells(grid, metric.title).assign(step=title) for title, grid in grids.items()])
     chart(
         Exhibit(
@@ -177,7 +176,7 @@ def _ranking(
     frame = _cells(grid, "unused").drop(columns="unused").assign(**numbers)
     floor = _floor(recording, drawn, metric, params, split)
     if "null" in floor:  # beside the metric
-        frame.insert(list(frame.columns).index(metric.title) + 1, RANDOM, floor["null"].ravel())
+        frame.insert(list(frame.columns).index(metric.title) + 1, UNTRAINED_LABEL, floor["null"].ravel())
     frame = frame.sort_values(metric.title, ascending=False, na_position="last", ignore_index=True)
 
     def chosen() -> None:
@@ -196,12 +195,16 @@ def _ranking(
         height=320,
         on_select=chosen,
         selection_mode="single-row",
-        column_order=["layer", "head", metric.title, RANDOM],  # the files hold every metric
+        column_order=["layer", "head", metric.title, UNTRAINED_LABEL],  # the files hold every metric
         column_config={
             HEAD_METRICS[name].title: _bar(HEAD_METRICS[name], frame[HEAD_METRICS[name].title])
             for name in _metrics(recording)
         }
-        | {RANDOM: st.column_config.NumberColumn(format=PER_CENT_CELLS if metric.percent else "%.3g", width=130)},
+        | {
+            UNTRAINED_LABEL: st.column_config.NumberColumn(
+                format=PER_CENT_CELLS if metric.percent else "%.3g", width=170
+            )
+        },
     )
 
 

@@ -15,7 +15,7 @@ from pages.parts.recordings.recording import BY_KEY, Recording, open_recording
 from pages.parts.session import engine
 from pages.parts.user_errors import EXPECTED, why
 
-_OBSERVING = "Observing the same inputs with random weights"
+_OBSERVING = "Observing the same inputs in an untrained model"
 _MATCHING = 1.5  # times the forwards of a recording, with those that bring attention to its sharpness
 QUICK = 100e6  # bytes of weights up to which the random-weight reference is drawn without being asked for
 
@@ -58,7 +58,7 @@ def reference_toggle(recording: Recording) -> Recording | None:
     stored = stored_reference(recording)
     quick = not problem and permission.allowed(recording.model.source) and is_small(recording.model)
     wanted = st.toggle(
-        "Random weights",
+        "Untrained model",
         value=stored is not None or quick,
         key="random_reference",
         bind="query-params",
