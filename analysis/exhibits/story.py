@@ -264,7 +264,7 @@ def _changed(
         later = [each.replace(f" {POINTS.name}", "", 1) for each in words[1:]]
         changes = [f"{each} at {name}" for each, name in zip([*words[:1], *later], by_setting, strict=True)]
         return f"Counting sinks less while pruning changes accuracy by {listed(changes)} sparsity."
-    clauses = []
+    clauses = list[str]()
     for price in prices:
         change = interval_words(price.effect)
         change = change.replace(f" {POINTS.name}", "", 1) if clauses else change

@@ -3,7 +3,7 @@
 
 const LADDERS = { percent: [0.02, 0.04, 0.1, 0.2, 0.4, 0.6, 0.8, 1], count: [2, 5, 10, 20, 50, 100, 200, 500], entropy: [1] };
 
-const CURVE = 2.2; // pixels
+const CURVE = 2.2, ROW = 16; // pixels: of a curve, and of a row of names beneath
 
 class CurveView extends View {
   axis() { return new Axis(this.w, this.app.steps); }
@@ -29,11 +29,11 @@ class CurveView extends View {
     this.begin();
     this.still(`${show} ${over} ${area ? Object.values(area) : ""} ${position} ${layer} ${head} ${judged} ${measure} ${rule(view)}`, () => { this.curves = this.paint(view, axis); });
     for (const { own, y, recording, values, color } of this.curves) this.dot(own, y, recording, view, values, color);
-    this.scrubber(axis, view, this.h - 18);
+    this.scrubber(axis, view, this.bottom);
   }
   // Everything that is the same in every step; returns the curves, on which the step is marked.
   paint(view, axis) {
-    const { g } = this, { theme } = this.app, recordings = this.app.shown(), top = 32, bottom = this.h - 18, first = recordings[0], to = target(view, first), curves = [];
+    const { g } = this, { theme } = this.app, recordings = this.app.shown(), top = 32, first = recordings[0], to = target(view, first), curves = [];
     const others = (recording) => (view.layer == null || recordings.length > 1 || !recording.whole ? [] : Array.from({ length: recording.H }, (_, h) => h).filter((h) => h !== view.head));
     const drawn = recordings.map((recording) => ({
       recording, main: this.values(recording, view, view.layer, view.head),
@@ -41,6 +41,7 @@ class CurveView extends View {
     }));
     const random = recordings.length === 1 && !to && view.measure !== "entropy" ? first.nulls(view, view.layer, view.head).map((each) => each[view.measure]) : [];
     const ends = random.length ? [Math.min, Math.max].map((end) => Float64Array.from(random[0], (_, t) => end(...random.map((each) => each[t])))) : [];
+    const named = this.names(view, drawn, ends, random.length, to), rows = axis.narrow ? this.rows(named) : [], bottom = this.bottom = this.h - 18 - ROW * rows.length;
     const unit = to || view.measure === "share" ? "percent" : view.measure;
     const most = this.top(unit, [...drawn.flatMap((each) => [each.main, ...each.others]).filter(Boolean).flatMap((each) => [each.values, each.even ?? []]), ...ends]);
     const y = (value) => bottom - ((bottom - top) * value) / most;
@@ -81,7 +82,8 @@ class CurveView extends View {
       curves.push({ own, y, recording, values: main.values, color });
       if (to && to[0] === to[1] && recordings.length === 1) this.written(axis, recording, to[0], top, bottom);
     });
-    this.labels(axis, [top, bottom], this.names(view, drawn, ends, random.length, to), y);
+    if (axis.narrow) this.legend(rows, bottom + 18);
+    else this.labels(axis, [top, bottom], named, y);
     return curves;
   }
   top(unit, lists) {
@@ -101,7 +103,7 @@ class CurveView extends View {
       line(g, axis.left, at, axis.left + axis.width, at);
       g.fillText(unit === "percent" ? percent(part * most) : String(+(part * most).toFixed(2)), axis.left - 8, at);
     }
-    this.ticks(axis, this.h - 7);
+    this.ticks(axis, bottom + 11);
   }
   dot(axis, y, recording, view, values, color) {
     const { g } = this, t = clamp(ownStep(view, recording), recording.T - 1);
@@ -139,7 +141,7 @@ class CurveView extends View {
   }
   // Names at the right end, each as near to its curve as the others allow.
   labels(axis, [top, bottom], named, y) {
-    const { g } = this, { theme } = this.app, x = axis.left + axis.width + 6, room = axis.right - 24;
+    const { g } = this, x = axis.left + axis.width + 6, room = axis.right - 24;
     this.font(11);
     const placed = named.map(([text, color, dash, width, value]) => ({ lines: this.wrapped(text, room), color, dash, width, at: y(value) })).sort((a, b) => a.at - b.at);
     const tall = ({ lines }) => 12.5 * lines.length;
@@ -148,15 +150,38 @@ class CurveView extends View {
     free = bottom + 10;
     for (const each of placed.toReversed()) { each.from = Math.min(each.from, free - tall(each)); free = each.from; }
     g.textAlign = "left";
-    for (const { lines, color, dash, width, from } of placed) {
-      g.strokeStyle = color;
-      g.lineWidth = width;
-      g.setLineDash(dash);
-      line(g, x, from + 6, x + 13, from + 6);
-      g.setLineDash([]);
-      g.fillStyle = width === CURVE ? color : theme.soft;
-      lines.forEach((text, n) => g.fillText(text, x + 18, from + 6.5 + 12.5 * n, room));
+    for (const { lines: [first, ...rest], color, dash, width, from } of placed) {
+      this.named(first, color, dash, width, x, from + 6, room);
+      rest.forEach((text, n) => g.fillText(text, x + 18, from + 19 + 12.5 * n, room));
     }
+  }
+  // Names beneath the curves, where there is no room beside them: in rows of [name, where it stands].
+  rows(named) {
+    const rows = [];
+    let x = this.w;
+    this.font(11);
+    for (const each of named) {
+      const wide = this.g.measureText(each[0]).width + 18;
+      if (x + wide > this.w) { rows.push([]); x = 0; }
+      rows.at(-1).push([each, x]);
+      x += wide + 14;
+    }
+    return rows;
+  }
+  legend(rows, from) {
+    this.g.textAlign = "left";
+    this.font(11);
+    rows.forEach((row, n) => row.forEach(([[text, color, dash, width], x]) => this.named(text, color, dash, width, x, from + ROW * (n + 0.5))));
+  }
+  named(text, color, dash, width, x, y, room) {
+    const { g } = this;
+    g.strokeStyle = color;
+    g.lineWidth = width;
+    g.setLineDash(dash);
+    line(g, x, y, x + 13, y);
+    g.setLineDash([]);
+    g.fillStyle = width === CURVE ? color : this.app.theme.soft;
+    g.fillText(text, x + 18, y + 0.5, room);
   }
   wrapped(text, room) {
     const lines = [""];

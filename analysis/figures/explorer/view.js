@@ -90,6 +90,7 @@ const massMarks = (ceiling) => [[placed(1, ceiling), "even split"], ...[4, 8, 16
 class Axis {
   constructor(width, steps) {
     const narrow = width < 480;
+    this.narrow = narrow;
     this.left = narrow ? 46 : 112; // the names of positions stand there
     this.right = narrow ? 76 : 122; // those of curves, and the colour bar
     this.width = width - this.left - this.right;
