@@ -40,6 +40,8 @@ def test_without_a_set_the_page_shows_the_shipped_study_offers_to_record_one_and
     assert "In layers 0–2 of the diffusion model, 85–100 % of sinks are masked " in said
     assert "of the left-to-right twin, " in said and "twin: same size, writes word by word." in said
     assert "This is the shipped study" in said and len(charts(test)) == 2
+    [beneath] = [each for each in test.caption if "This is the shipped study" in each.value]
+    assert "untrained attention does not favour masked positions" in beneath.proto.help
     drawn = sinks_of_each(example())[0].figure
     assert [note.text for note in drawn.layout.annotations][:3] == ["3.6", "3.9", "3.3"], "sinks per step, no nan"
     button = test.button(key="record_set")

@@ -5,6 +5,7 @@ from streamlit.delta_generator import DeltaGenerator
 from analysis.exhibits.study import shares_of_each, sinks_of_each
 from analysis.findings import finding_of
 from analysis.words import TWIN_TOLD
+from pages.parts.plain import plain
 from pages.parts.recordings.by_layer import beside_each_other, next_steps, say
 from pages.parts.study.found import example
 
@@ -17,10 +18,14 @@ def layers_of_study(answer: DeltaGenerator, beneath: DeltaGenerator) -> bool:
     shown = [] if study is None else sinks_of_each(study)
     if study is None or not shown:
         return False
-    first, *others = finding_of("kinds of layers", shares_of_each(study))
+    shares = shares_of_each(study)
+    first, *others = finding_of("kinds of layers", shares)
     with answer:
         say(first, others)
-    beneath.caption(f"This is the shipped study; your own recordings take its place. {TWIN_TOLD}")
+    beneath.caption(
+        f"This is the shipped study; your own recordings take its place. {TWIN_TOLD}",
+        help=plain(finding_of("rarer untrained", next(iter(shares.values())).leads())) or None,
+    )
     beside_each_other([figure.title for figure in shown], shown, "study_layers")
     next_steps()
     return True
