@@ -105,7 +105,7 @@ def test_masks_are_shown_before_the_floor_and_the_output_error_are_there(monkeyp
     test = check(app("pages/prune.py", **query))
     changed = percent(total(open_statistics(file), TuneParams()).changed, 3)
     assert [card.value for card in test.metric] == [changed, "not measured", "not measured"]
-    assert len(charts(test)) == 3, "the two of the masks, and the accuracies of the study"
+    assert len(charts(test)) == 4, "two of the preview, and the weights and accuracies of the study"
     assert "does not tell a discount from chance" in texts(test)
     assert "This preview: the discount changes " not in texts(test)
 
@@ -115,7 +115,7 @@ def test_masks_are_shown_before_the_floor_and_the_output_error_are_there(monkeyp
     assert not asked(), "a link runs nothing"
     check(test.segmented_control(key="prune_view").set_value("Discount").run())
     check(test.segmented_control(key="discount_view").set_value("Output error").run())
-    assert "The output error is not measured" in texts(test) and len(charts(test)) == 3
+    assert "The output error is not measured" in texts(test) and len(charts(test)) == 4
     test.segmented_control(key="prune_view").set_value("Pruned models").run()
 
     much = spec.calibration.model_copy(update={"samples": 100, "seq_len": 64})
