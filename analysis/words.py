@@ -31,6 +31,7 @@ UNTRAINED, UNTRAINED_LABEL = "an untrained model with equally sharp attention", 
 """The model of the same shape with random weights whose attention is as sharp, in sentences and in legends."""
 TWIN_TOLD = f"{MODEL_TITLES['bundled-ar']}: same size, writes word by word."
 """The second of them in a few words."""
+DISCOUNT_TOLD = "The sink discount counts attention sinks less when choosing which weights go."
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 

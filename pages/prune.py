@@ -8,6 +8,7 @@ from analysis.engine.run_pairs import RunPair, has_setting
 from analysis.exhibits.with_discount import changed_at
 from analysis.specs import CalibrateSpec, ModelSpec, TuneParams
 from analysis.tuning.stored_effects import why_not
+from analysis.words import DISCOUNT_TOLD
 from pages.parts.charts import export_button, start_exhibits
 from pages.parts.frame import run
 from pages.parts.keyed import keyed_columns
@@ -45,7 +46,6 @@ from pages.parts.user_errors import EXPECTED
 PRUNED, ACCURACY, MASKS, DISCOUNT, SUGGEST = "Pruned models", "Accuracy", "Masks", "Discount", "Suggest settings"
 VIEWS = (PRUNED, ACCURACY, MASKS, DISCOUNT, SUGGEST)
 
-_EXPLAINED = "The discount counts attention sinks less when choosing which weights go."
 _FIRST = {
     DISCOUNT: "Once masks are previewed: the weight of each token, the text as the discount sees it, scores and output "
     "errors.",
@@ -58,7 +58,7 @@ def main() -> None:
     with st.container(horizontal=True, vertical_alignment="center", key="prune_title"):
         st.title("Prune", width="content")
         source = st.container(key="prune_source_place", width="content")
-        st.caption(_EXPLAINED, width="stretch")
+        st.caption(DISCOUNT_TOLD, width="stretch")
     start_exhibits()
     model = model_in_use()
     first_line = st.container(key="prune_answer", gap="small")

@@ -19,7 +19,7 @@ from analysis.exhibits.discount_levels import levels_of_study
 from analysis.exhibits.frontier import EXAMPLE, ShippedFrontier, read_planes
 from analysis.pruned.naming import plain_title
 from analysis.specs import AS_STORED, ModelSpec, PruneSpec, SweepSpec, grid
-from analysis.words import MODEL_TITLES, counted, percent
+from analysis.words import DISCOUNT_TOLD, MODEL_TITLES, counted, percent
 from pages.parts import address, permission
 from pages.parts.acting import acting_button, may_act
 from pages.parts.charts import chart, export_button, reproduce, start_exhibits
@@ -31,7 +31,7 @@ from pages.parts.session import engine, model_in_use, model_name, not_in_address
 from pages.parts.shown_box import shown_box
 from pages.parts.study.choice import can_tell
 from pages.parts.study.found import example
-from pages.parts.sweep.differences import DISCOUNT, say_cost
+from pages.parts.sweep.differences import say_cost
 from pages.parts.sweep.results import sweep_results
 from pages.parts.sweep.settings import asked_by_address, sweep_settings
 from pages.parts.sweeping import ADDRESS, REFRESH, follow, launch, offer_more_seeds, say_refused
@@ -45,7 +45,9 @@ _NEW = "sweep_new_opened"  # whether the settings of a new sweep are drawn
 
 def main() -> None:
     """Draw the page."""
-    st.title("Sweep")
+    with st.container(horizontal=True, vertical_alignment="center", key="sweep_title"):
+        st.title("Sweep", width="content")
+        st.caption(DISCOUNT_TOLD, width="stretch")
     start_exhibits()
     model = model_in_use()
     records = engine().jobs("sweep")
@@ -71,7 +73,7 @@ def _example(answer: DeltaGenerator) -> None:
     if told is not None:
         with answer:
             say_cost(told)
-            st.caption(f"{DISCOUNT} This is the shipped study of the diffusion model; your own sweep takes its place.")
+            st.caption("This is the shipped study of the diffusion model; your own sweep takes its place.")
         chart(told.shown, "sweep_levels")
     found = _shipped(str(EXAMPLE), EXAMPLE.stat().st_mtime_ns) if EXAMPLE.is_file() else None
     if found is None:

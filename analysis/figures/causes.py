@@ -208,7 +208,7 @@ def levels_with_differences(rows: Sequence[LevelRow], x_title: str) -> go.Figure
             yanchor="middle",  # at the height of the dot
             align="left",
             showarrow=False,
-            text=_told(row.told) if place else f"<b>{as_text(row.told)}</b>",
+            text=_told(row.told) if place else f"<b>{wrapped(row.told, _TOLD)}</b>",
         )
     figure.update_layout(margin_l=14, margin_r=134, margin_t=24)
     figure.update_yaxes(tickvals=places, showticklabels=False, ticks="", range=[len(rows) - 0.5, -0.7], zeroline=False)

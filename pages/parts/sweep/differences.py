@@ -31,7 +31,6 @@ _DELTA = (
     "\n\nIn the interval the variance of the seeds and that of the clusters alone have a Student quantile each "
     "(Banerjee). Tests are adjusted by Holm over all differences shown. With one seed $V = V_{clusters}$."
 )
-DISCOUNT = "The sink discount counts attention sinks less when choosing which weights go."
 _deltas = kept(figures.deltas)
 
 
@@ -80,7 +79,6 @@ def _with_and_without(
     with place:
         say_cost(told, explained)
         found = {where(one.setting.pruning): one.difference for one in pair}
-        st.caption(DISCOUNT)
         if not can_tell(found):
             prunings = {where(one.setting.pruning): one.setting.pruning for one in pair}
             say_study(prunings, max(len(one.seeds) for one in pair))
