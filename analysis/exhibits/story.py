@@ -194,16 +194,14 @@ def _token_for_token(causes: Sequence[Cause], margin: float) -> tuple[str, str, 
     """
     levels = text_levels(causes)
     if levels:
-        sinks, others = levels[COUNT]
-        hiding = f"hiding them from attention changes {sinks} of 100 generated tokens; "
-        told, brief = f"{hiding}{rules.AS_MANY} changes {others}", f"{hiding}{beside_sinks(causes)}"
+        told = f"hiding them from attention changes {levels[COUNT][0]} of 100 generated tokens; {beside_sinks(causes)}"
     else:
         more, _ = tokens_more(text_effect(causes, COUNT))
-        told = brief = f"hiding them from attention changes {more} of 100 generated tokens than {rules.AS_MANY}"
+        told = f"hiding them from attention changes {more} of 100 generated tokens than {rules.AS_MANY}"
     open_ones = [name for name, cause in text_causes(causes).items() if side_of(cause.effect) >= 0]
     yes = "Yes" if not open_ones else "Per token, yes" if open_ones == [MASS] else "It depends"
     lead, sentence = f"{yes}, in this model: {told}.", f"{control_told(causes)} {quality_told(causes, margin)}"
-    return lead, sentence, f"{yes}, in this model: {brief}. Change, not quality."
+    return lead, sentence, f"{yes}, in this model: {told}. Change, not quality."
 
 
 _LEADS = {

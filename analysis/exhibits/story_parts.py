@@ -273,25 +273,25 @@ def strictest(causes: Sequence[Cause]) -> str:
 
 
 def control_told(causes: Sequence[Cause]) -> str:
-    """Tell how much of the text changes with the tokens of the strictest control hidden, beside the sinks: `Random
-    tokens of equal attention: 43 (20 fewer [10, 29]).` Beside as many random tokens where there is no stricter one.
-    causes: of one model.
+    """Tell by how much more of the text changes with the sinks hidden than with the tokens of the strictest control,
+    and how much with as many random tokens: `20 more [10, 29]; as many random tokens: 32.` Where a study holds no
+    levels, or not over the same prompts, the control is named. causes: of one model.
     """
     control = strictest(causes)
     cause = text_causes(causes)[control or COUNT]
     if not control:
         return f"{' '.join(tokens_more(cause.effect))}."
-    effect = cause.effect
+    effect, levels = cause.effect, text_levels(causes)
+    if levels and not cause.unmatched:
+        return f"{' '.join(tokens_more(effect))}; {CONTROLS[COUNT].title}: {levels[COUNT][1]}."
     told = " ".join(tokens_more(replace(effect, value=-effect.value, low=-effect.high, high=-effect.low)))
     told += "" if side_of(effect) else ", not significant"
     title = f"{CONTROLS[control].title[0].upper()}{CONTROLS[control].title[1:]}"
-    levels = text_levels(causes).get(control)
     if cause.unmatched:
         title += f", over the {effect.n} prompts that have these"
-    if cause.unmatched and levels:
-        return f"{title}: {levels[1]} beside {levels[0]} ({told})."
-    level = level_beside(cause)
-    return f"{title}: {level} ({told})." if level else f"{title}: {told}."
+    if control in levels:
+        return f"{title}: {levels[control][1]} beside {levels[control][0]} ({told})."
+    return f"{title}: {told}."
 
 
 def quality_told(causes: Sequence[Cause], margin: float) -> str:

@@ -20,7 +20,7 @@ from analysis.study.findings import Contrast, Findings, MaskChange
 from analysis.words import counted, percent
 
 _CHANGED = "A weight counts where it is kept without the discount and pruned with it, or the reverse."
-_SHIFTS, _COST, _DISCOUNT = "Change of accuracy", "without discount − dense", "with − without discount"
+_SHIFTS, _COST, _DISCOUNT = "Change of accuracy", "pruning alone", "discount on top"
 _SEED_DECIMALS = 2  # of a per cent, for shares of weights
 
 

@@ -67,7 +67,7 @@ def interval_words(difference: Difference, unit: Unit = POINTS) -> str:
 def over_seeds(seeds: int) -> str:
     """Return the calibration seeds behind an interval, and why it is wide where they are few."""
     told = f"{seeds} seed{'' if seeds == 1 else 's'}"
-    return f"{told}, wide as their spread is hardly known" if 1 < seeds < FEW_SEEDS else told
+    return f"{told}, wide as so few barely show their spread" if 1 < seeds < FEW_SEEDS else told
 
 
 def percent(sparsity: float) -> str:

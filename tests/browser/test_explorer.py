@@ -204,8 +204,7 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     uniform = np.nan_to_num(trajectory.pattern.uniform_mass.mean(axis=(1, 2))[3])
     evens = np.mean([uniform[found].sum() / uniform.sum() for found in sinks])
     expect(finding).to_contain_text(
-        f"; 3 untrained models with equally sharp attention, {shares[:, 3].mean() / evens:.1f}\u00a0× "
-        f"({told(shares[:, 3].mean())})."
+        f"; 3 untrained models with equally sharp attention, {shares[:, 3].mean() / evens:.1f}\u00a0×."
     )
     rest = f", in {9 - above} within or below their range." if 0 < above < 9 else "."
     expect(beside).to_have_text(

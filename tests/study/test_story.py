@@ -277,26 +277,25 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
             for one in study.causes
         ]
         (answer, _) = story_of(study.model_copy(update={"causes": tuple(causes)})).answers
-        assert answer.lead.endswith(
-            "es, in this model: hiding them from attention changes 63 of 100 generated tokens; hiding as many random "
-            "tokens changes 32."
-        )
+        assert "es, in this model: hiding them from attention changes 63 of 100 generated tokens; " in answer.lead
         assert answer.sentence.endswith(
-            ". Changed, not necessarily worse; predictions shift less (KL 0.09 against 0.13 nats)."
+            "; as many random tokens: 32. Changed, not necessarily worse; predictions shift less (KL 0.09 against 0.13 "
+            "nats)."
         )
         assert answer.short.endswith(" Change, not quality.")
         return answer
 
-    others = "andom tokens of equal attention"
+    others = "hiding random tokens of equal attention changes"
     told = answered(-0.2)
-    assert told.sentence.startswith(f"R{others}: 43 (20 fewer [10, 30]). ")
-    assert told.lead.startswith("Yes, in this model: ") and f"; hiding r{others} changes 43. " in told.short
+    assert told.lead.startswith("Yes, in this model: ") and told.lead.endswith(f"; {others} 43.")
+    assert told.sentence.startswith("20 more [10, 30]; ") and f"; {others} 43. " in told.short
     told = answered(0.2)
-    assert told.sentence.startswith(f"R{others}: 83 (20 more [10, 30]). ")
-    assert told.lead.startswith("Per token, yes, in this model: ")
+    assert told.lead.startswith("Per token, yes, in this model: ") and told.lead.endswith(f"; {others} 83.")
+    assert told.sentence.startswith("20 fewer [10, 30]; ")
     told = answered(0.05)
-    assert told.sentence.startswith(f"R{others}: 68 (5 more [−5, +15], not significant). ")
-    assert told.lead.startswith("Per token, yes, in this model: ") and "68 (not significant). " in told.short
+    assert told.lead.startswith("Per token, yes, in this model: ")
+    assert told.lead.endswith("68 (not significant).") and "68 (not significant). " in told.short
+    assert told.sentence.startswith("5 fewer [−15, +5]; ")
     (hidden,) = (finding for finding in story_of(study).findings if finding.name == "hidden")
     assert hidden.title == (
         "Hiding sinks changes 63 of 100 generated tokens; hiding random tokens of equal attention changes 43"
@@ -340,7 +339,8 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     (hidden,) = (finding for finding in story.findings if finding.name == "hidden")
     assert story.answers[0].lead.startswith("It depends, in this model: ")
     assert hidden.title.endswith("; hiding other masked positions changes 61 (not significant)")
-    assert story.answers[0].sentence.startswith("Other masked positions: 61 (2 fewer [−10, +6], not significant). ")
+    assert story.answers[0].lead.endswith("; hiding other masked positions changes 61 (not significant).")
+    assert story.answers[0].sentence.startswith("2 more [−6, +10]; as many random tokens: 32. ")
     assert "shift less than with random tokens of equal attention (" in story.answers[0].sentence
     without = study.model_copy(update={"causes": tuple(one for one in study.causes if one.control != MASKED)})
     (hidden,) = (finding for finding in story_of(without).findings if finding.name == "hidden")

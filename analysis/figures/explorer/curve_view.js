@@ -35,11 +35,13 @@ class CurveView extends View {
   paint(view, axis) {
     const { g } = this, { theme } = this.app, recordings = this.app.shown(), top = 32, first = recordings[0], to = target(view, first), curves = [];
     const others = (recording) => (view.layer == null || recordings.length > 1 || !recording.whole ? [] : Array.from({ length: recording.H }, (_, h) => h).filter((h) => h !== view.head));
+    const random = recordings.length === 1 && !to && view.measure !== "entropy" ? first.nulls(view, view.layer, view.head).map((each) => each[view.measure]) : [];
+    // Untrained models have as many sinks as they have: an even split over the sinks of this one is no baseline of theirs.
+    const based = (main) => (main && random.length && view.measure === "share" ? { values: main.values, even: null } : main);
     const drawn = recordings.map((recording) => ({
-      recording, main: this.values(recording, view, view.layer, view.head),
+      recording, main: based(this.values(recording, view, view.layer, view.head)),
       others: others(recording).map((h) => this.values(recording, view, view.layer, h)).filter(Boolean),
     }));
-    const random = recordings.length === 1 && !to && view.measure !== "entropy" ? first.nulls(view, view.layer, view.head).map((each) => each[view.measure]) : [];
     const ends = random.length ? [Math.min, Math.max].map((end) => Float64Array.from(random[0], (_, t) => end(...random.map((each) => each[t])))) : [];
     const named = this.names(view, drawn, ends, random.length, to), rows = axis.narrow ? this.rows(named) : [], bottom = this.bottom = this.h - 18 - ROW * rows.length;
     const unit = to || view.measure === "share" ? "percent" : view.measure;

@@ -94,7 +94,7 @@ function untrained(recording, view) {
   if (!nulls.length) return "";
   const mean = (name) => meanOver(nulls.map((each) => meanOver(each[name], range)), [0, nulls.length - 1]);
   const who = view.head != null ? `${nulls.length} heads of this layer in an untrained model` : nulls.length > 1 ? `${nulls.length} untrained models` : "an untrained model", share = mean("share");
-  return `${who} with equally sharp attention${share ? `, ${multiple(share / mean("even"))} (${percent(share)})` : ": no sinks"}`;
+  return `${who} with equally sharp attention${share ? `, ${multiple(share / mean("even"))}` : ": no sinks"}`;
 }
 // What sinks take over all steps, and in how many of them more than the most of the untrained models’. Without untrained
 // models only the mean.
