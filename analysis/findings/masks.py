@@ -36,13 +36,13 @@ def discounted_mask(value: float, seeds: float | None, chance: float, place: str
     """
     who = f"{place}: the discount" if place else "The discount"
     if not value > 0:
-        return f"{who} changes none of the weights."
+        return f"{who} changes the choice for none of the weights."
     beside = f"; independent masks differ in {percent(chance)}" if chance > 0 else ""
     if seeds:
         more = "more than" if value > seeds else "less than"
         than = "about as much as" if times(value, seeds) == "about" else more
         beside = f", {than} another calibration sample ({percent(seeds)})"
-    return f"{who} changes {percent(value)} of the weights{beside}."
+    return f"{who} changes the choice for {percent(value)} of the weights{beside}."
 
 
 def whole_against_seeds(title: str, value: float, seeds: float | None, chance: float, whole: str) -> str:

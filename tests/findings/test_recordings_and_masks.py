@@ -248,10 +248,10 @@ def test_weights_that_differ_are_told_beside_seeds_and_where_few_features_hold_m
 
 
 def test_a_discounted_mask_is_compared_with_another_seed_or_with_chance():
-    told = "he discount changes 0.21 % of the weights, less than another calibration sample (1.4 %)."
+    told = "he discount changes the choice for 0.21 % of the weights, less than another calibration sample (1.4 %)."
     assert finding_of("discounted mask", 0.0021, 0.014, 0.5) == f"T{told}"
     assert finding_of("discounted mask", 0.0021, 0.014, 0.5, "This preview") == f"This preview: t{told}"
     assert ", about as much as another calibration sample (1.4 %)." in finding_of("discounted mask", 0.0141, 0.014, 0.5)
     assert finding_of("discounted mask", 0.03, 0.014, 0.5).endswith(", more than another calibration sample (1.4 %).")
     assert finding_of("discounted mask", 0.0021, None, 0.5).endswith("; independent masks differ in 50 %.")
-    assert finding_of("discounted mask", 0.0, 0.014, 0.5) == "The discount changes none of the weights."
+    assert finding_of("discounted mask", 0.0, 0.014, 0.5) == "The discount changes the choice for none of the weights."
