@@ -307,7 +307,7 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
     )
     assert "random tokens of equal attention (15 of 30 prompts)" in hidden.figure
     assert "per unit" not in hidden.figure, "that is no number of tokens"
-    assert hidden.meaning == "In the diffusion model, when tokens are dropped, spare the sinks."
+    assert hidden.meaning == "In the diffusion model, when tokens are dropped, spare the sinks to keep more of the text."
     random = "andom weights depend on their sinks, too (54 more [46, 62]): the effect there needs no training."
     assert hidden.beats[1].endswith(random), "so there is no advice for the twin"
     assert hidden.takeaway == (
@@ -658,7 +658,7 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
     assert rows[0].baseline == "1.8 × in an untrained model with equally sharp attention"
     assert story_of(read(EXAMPLE)).decision == (
         "Prune this model with the discount or without, as you like. In the diffusion model, when tokens are dropped, "
-        "spare the sinks."
+        "spare the sinks to keep more of the text."
     )
     undecided = slides_html(story_of(cannot_tell()))
     assert "<b>Decision:</b> This is no reason to switch the discount on, nor off" in undecided
@@ -720,7 +720,7 @@ def test_what_a_finding_means_follows_its_decision():
     assert "predictions and text disagree" in story_meanings.of_hiding(BETTER, True, WORSE, False)
     assert "this study cannot tell" in story_meanings.of_hiding(BETTER, True, CANNOT_TELL, True)
     limited = story_meanings.of_hiding(BETTER, True, None, True, "the diffusion model")
-    assert limited == "In the diffusion model, when tokens are dropped, spare the sinks."
+    assert limited == "In the diffusion model, when tokens are dropped, spare the sinks to keep more of the text."
     assert "second calibration seed" in story_meanings.of_masks(0.01, None)
     assert "the same weights are removed" in story_meanings.of_masks(0.0, 0.01)
     mixed = {"50 %": BETTER, "60 %": EQUIVALENT, "70 %": WORSE, "80 %": CANNOT_TELL}
