@@ -229,6 +229,16 @@ def test_a_late_refresh_in_the_name_of_the_page_that_was_left_does_not_lead_back
     assert "/runs" in page.url
 
 
+def test_a_page_that_the_browser_has_lost_is_asked_for_again(page, address):
+    page.goto(f"{address}/explore?explore_view=Heads")
+    expect(page.get_by_role("heading", name="Explore")).to_be_visible()
+    all_drawn(page)
+    page.evaluate("document.querySelector('[data-testid=stMainBlockContainer]').remove()")
+    expect(page.get_by_role("heading", name="Explore")).to_have_count(0)
+    expect(page.get_by_role("heading", name="Explore")).to_be_visible()
+    assert "/explore?explore_view=Heads" in page.url
+
+
 def test_a_recording_survives_a_refresh_and_a_page_switch_while_it_runs(page, address):
     page.goto(f"{address}/explore")
     page.get_by_text(re.compile("^Settings")).click()

@@ -307,7 +307,9 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
     )
     assert "random tokens of equal attention (15 of 30 prompts)" in hidden.figure
     assert "per unit" not in hidden.figure, "that is no number of tokens"
-    assert hidden.meaning == "In the diffusion model, when tokens are dropped, spare the sinks to keep more of the text."
+    assert (
+        hidden.meaning == "In the diffusion model, when tokens are dropped, spare the sinks to keep more of the text."
+    )
     random = "andom weights depend on their sinks, too (54 more [46, 62]): the effect there needs no training."
     assert hidden.beats[1].endswith(random), "so there is no advice for the twin"
     assert hidden.takeaway == (
