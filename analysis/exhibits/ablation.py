@@ -65,7 +65,7 @@ METHOD = (
 
 _MINUS_CONTROL = "sinks minus control"
 _MASKED, _FEWER = CONTROLS[MASKED].title, " (no more left)"
-_HIDDEN = "Change, not quality. Hidden tokens: none may attend to them; means"
+_HIDDEN = "Change, not quality; no token may attend to hidden ones; means"
 
 
 def levels_beside(summary: Summary, name: str) -> Exhibit | None:

@@ -193,12 +193,12 @@ def accuracy_of_runs(
     if not rows:
         return None
     bars = f" with 95 % intervals over {alike.items:,} items" if results is not None and not compared else ""
-    brackets = f". Brackets: {_brackets(compared)}" if compared else ""
+    brackets = f"; brackets: {_brackets(compared)}" if compared else ""
     dots = "; dots: single runs" if max(counts) > 1 else ""
     chance = "" if alike.chance is None else f" Chance: {percent(alike.chance, 1)}."
     clean = list(dict.fromkeys(row.name for row, on_clean in zip(rows, cleans, strict=True) if on_clean))
     text = f"; {listed(clean)} on clean text" if clean and not all(cleans) else ""
-    left_out = f". Not drawn: {listed(list(others))}" if others else ""
+    left_out = f"; not drawn: {listed(list(others))}" if others else ""
     return Exhibit(
         "Accuracy by sparsity and method",
         f"Diamonds: means{bars}{dots}{brackets}{text}{left_out}.{chance}",
