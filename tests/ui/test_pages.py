@@ -71,7 +71,10 @@ def test_causes_opens_on_the_shipped_study_before_anything_is_recorded(monkeypat
     )
     [drawn] = charts(test)
     written = str(drawn)
-    assert "random tokens of equal attention<br>10 % of attention" in written and "sinks minus control" in written
+    assert (
+        "random tokens of equal attention<br>10 % of attention" in written
+        and "sinks minus<br>control, tokens" in written
+    )
 
 
 def test_the_sidebar_describes_the_model_in_use(recording):
