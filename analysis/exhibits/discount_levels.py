@@ -43,7 +43,7 @@ class DiscountLevels:
 
     @property
     def losses(self) -> dict[float, Difference]:
-        """What pruning without the discount changes, by sparsity."""
+        """Change of accuracy from pruning without the discount, by sparsity."""
         return dict(zip(self.lost.x.tolist(), self.lost.differences, strict=True))
 
     @property

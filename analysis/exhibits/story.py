@@ -14,9 +14,7 @@ from analysis.exhibits import story_sinks
 from analysis.exhibits.story_parts import (
     Price,
     about,
-    beside_sinks,
     called,
-    control_told,
     day,
     discounts,
     factor,
@@ -24,10 +22,14 @@ from analysis.exhibits.story_parts import (
     outcomes_of,
     position,
     prices_of,
-    quality_told,
     recordings,
     spec_of,
     step_words,
+)
+from analysis.exhibits.story_text import (
+    beside_sinks,
+    control_told,
+    quality_told,
     text_causes,
     text_effect,
     text_in_words,

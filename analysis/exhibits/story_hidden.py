@@ -7,14 +7,13 @@ from markupsafe import Markup
 
 from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS, MEASURES
 from analysis.exhibits import story_meanings, story_sinks
-from analysis.exhibits.story_parts import (
+from analysis.exhibits.story_parts import called, spec_of, within
+from analysis.exhibits.story_text import (
     beside_sinks,
     by_attention,
-    called,
     level_beside,
     no_less_with_random,
     predictions_told,
-    spec_of,
     strictest,
     text_causes,
     text_changed,
@@ -23,7 +22,6 @@ from analysis.exhibits.story_parts import (
     text_matters,
     than_controls,
     tokens_more,
-    within,
 )
 from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Line, Mark

@@ -10,7 +10,8 @@ import pytest
 from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS
 from analysis.exhibits import story_meanings
 from analysis.exhibits.story import discount_at, playback_of, story_of
-from analysis.exhibits.story_parts import Measured, Price, predictions_told, tokens_more
+from analysis.exhibits.story_parts import Measured, Price
+from analysis.exhibits.story_text import predictions_told, tokens_more
 from analysis.exhibits.study_report import report_html
 from analysis.figures.story import Answer, Story, charts, findings_html, slides_html
 from analysis.figures.story.charts import Group, Mark

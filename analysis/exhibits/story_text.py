@@ -1,0 +1,245 @@
+"""Changes of the text, and of predictions beside it, from hiding sinks: in the words of the story."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import floor, log10
+
+from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS, UNIT
+from analysis.findings.ablations import side_of
+from analysis.specs import CONTROLS
+from analysis.statistics.decisions import (
+    BETTER,
+    CANNOT_TELL,
+    EQUIVALENT,
+    NATS,
+    POINTS,
+    WAITING,
+    WORSE,
+    Unit,
+    decide,
+    interval_words,
+    seen,
+)
+from analysis.statistics.differences import Difference
+from analysis.study.findings import Cause
+
+
+def tokens_more(agreement: Difference) -> tuple[str, str]:
+    """Return a difference of agreement with the untouched text as tokens of 100 that change, and its interval:
+    `31 more` and `[23, 39]`.
+    """
+    value, low, high = (-100 * end for end in (agreement.value, agreement.high, agreement.low))
+    decimals, fewer = int(high - low < 2), value < 0
+    crosses = low < 0 < high
+    ends = (low, high) if crosses or not fewer else (-high, -low)
+    rounded = (round(end, decimals) + 0.0 for end in ends)  # no −0
+    told = ", ".join(f"{end:{'+' if crosses else ''}.{decimals}f}" for end in rounded).replace("-", "−")
+    return f"{abs(value):.{decimals}f} {'fewer' if fewer else 'more'}", f"[{told}]"
+
+
+def text_causes(causes: Sequence[Cause]) -> dict[str, Cause]:
+    """Return what hiding sinks does to the text against each control that it was compared with; empty without the one
+    of as many random tokens. causes: of one model.
+    """
+    of = {cause.control: cause for cause in causes if cause.measure == "aligned"}
+    there = {
+        name: of[name] for name in (COUNT, MASKED, MASS) if name in of and of[name].effect.low == of[name].effect.low
+    }
+    return there if COUNT in there else {}
+
+
+def text_changed(causes: Sequence[Cause]) -> dict[str, str]:
+    """Return how many more tokens of the text change where sinks are hidden than where the tokens of a control are, by
+    control. causes: of one model.
+    """
+    return {control: " ".join(tokens_more(cause.effect)) for control, cause in text_causes(causes).items()}
+
+
+def text_levels(causes: Sequence[Cause]) -> dict[str, tuple[str, str]]:
+    """Return how many tokens of 100 change with the sinks and with a control's tokens hidden, by control; empty where
+    the study does not hold it of each. causes: of one model.
+    """
+    there = text_causes(causes)
+    changed = {name: [100 * (1 - level) for level in cause.levels or ()] for name, cause in there.items()}
+    if not all(changed.values()):
+        return {}
+    return {name: (f"{sinks:.0f}", f"{others:.0f}") for name, (sinks, others) in changed.items()}
+
+
+def level_beside(cause: Cause) -> str:
+    """Return how many tokens of 100 change with a control's tokens hidden, as it is read beside what the sinks change
+    and the difference of both; empty where its rounding contradicts these, or where the study does not hold it.
+    """
+    if cause.levels is None:
+        return ""
+    sinks, others = (round(100 * (1 - level)) for level in cause.levels)
+    more = tokens_more(cause.effect)[0].partition(" ")[0]
+    return f"{others}" if more == f"{abs(sinks - others)}" else ""
+
+
+def beside_sinks(causes: Sequence[Cause]) -> str:
+    """Return how much of the text changes with the tokens of the strictest control hidden, as a clause beside what the
+    sinks change: `hiding random tokens of equal attention changes 43`. causes: of one model, with levels.
+    """
+    control = strictest(causes) or COUNT
+    cause, (sinks, others) = text_causes(causes)[control], text_levels(causes)[control]
+    over = f" where sinks change {sinks}" if cause.unmatched else ""
+    open_one = "" if side_of(cause.effect) else " (not significant)"
+    return f"hiding {CONTROLS[control].title} changes {others}{over}{open_one}"
+
+
+def than_controls(causes: Sequence[Cause]) -> list[str]:
+    """Return by how much more of the text changes than with each control, a clause each: `31 more [23, 39] than hiding
+    as many random tokens (32)`, `20 more [10, 29] than random tokens of equal attention (43)`. causes: of one model.
+    """
+    levels, told = text_levels(causes), list[str]()
+    for control, cause in text_causes(causes).items():
+        more, interval = tokens_more(cause.effect)
+        beside = ", ".join(filter(None, (level_beside(cause), "" if side_of(cause.effect) else "not significant")))
+        ending = f" ({beside})" if beside else ""
+        title = CONTROLS[control].title
+        if cause.unmatched:
+            change = f"{levels[control][0]} change, " if levels else ""
+            over = f"over the {cause.effect.n} prompts that have {title}"
+            told.append(f"{over} {change}{more} {interval} than with these{ending}")
+        else:
+            told.append(f"{more} {interval} than {'' if told else 'hiding '}{title}{ending}")
+    return told
+
+
+def text_in_words(causes: Sequence[Cause]) -> str:
+    """Return a sentence on how much of the text changes; empty where that was not measured. causes: of one model."""
+    there, levels = text_causes(causes), text_levels(causes)
+    if not there:
+        return ""
+    told = f"{levels[COUNT][0]} of 100 tokens: " if levels else ""
+    of = "" if levels else " (of 100 tokens)"
+    could = "" if any(side_of(cause.effect) for cause in there.values()) else _could_see(there[COUNT].effect)
+    return f"Hiding sinks changes {told}{', '.join(than_controls(causes))}{of}{could}."
+
+
+def text_effect(causes: Sequence[Cause], control: str) -> Difference:
+    """Return the difference of agreement with the untouched text, against a control of `text_causes`."""
+    return text_causes(causes)[control].effect
+
+
+def text_matters(causes: Sequence[Cause]) -> bool:
+    """Return whether hiding sinks changes more of the text than hiding as many random tokens, and than with random
+    weights. causes: of one model.
+    """
+    return bool(text_causes(causes)) and side_of(text_effect(causes, COUNT)) < 0 and not no_less_with_random(causes)
+
+
+def strictest(causes: Sequence[Cause]) -> str:
+    """Return the control of `text_causes` that sinks exceed by least, one that they do not exceed before all others;
+    empty where there is none but as many random tokens. causes: of one model.
+    """
+    others = {name: cause for name, cause in text_causes(causes).items() if name != COUNT}
+    return max(others, key=lambda name: (side_of(others[name].effect) >= 0, others[name].effect.value), default="")
+
+
+def control_told(causes: Sequence[Cause]) -> str:
+    """Tell by how much more of the text changes with the sinks hidden than with the tokens of the strictest control,
+    and how much with as many random tokens: `20 more [10, 29]; as many random tokens: 32.` Where a study holds no
+    levels, or not over the same prompts, the control is named. causes: of one model.
+    """
+    control = strictest(causes)
+    cause = text_causes(causes)[control or COUNT]
+    if not control:
+        return f"{' '.join(tokens_more(cause.effect))}."
+    effect, levels = cause.effect, text_levels(causes)
+    if levels and not cause.unmatched:
+        return f"{' '.join(tokens_more(effect))}; {CONTROLS[COUNT].title}: {levels[COUNT][1]}."
+    told = " ".join(tokens_more(replace(effect, value=-effect.value, low=-effect.high, high=-effect.low)))
+    told += "" if side_of(effect) else ", not significant"
+    title = f"{CONTROLS[control].title[0].upper()}{CONTROLS[control].title[1:]}"
+    if cause.unmatched:
+        title += f", over the {effect.n} prompts that have these"
+    if control in levels:
+        return f"{title}: {levels[control][1]} beside {levels[control][0]} ({told})."
+    return f"{title}: {told}."
+
+
+def quality_told(causes: Sequence[Cause], margin: float) -> str:
+    """Tell that a changed text is no worse one, and how far predictions shift beside random tokens of equal attention
+    where that was measured. causes, margin: as of `predictions_told`.
+    """
+    told, cause = "Changed, not necessarily worse", _at_equal(causes)
+    outcome = WAITING if cause is None else decide(cause.effect, margin)
+    if cause is None or outcome not in _PREDICTIONS:
+        return f"{told}."
+    joint = {EQUIVALENT: "as with", CANNOT_TELL: "from those with"}.get(outcome, "than with")
+    others = "" if strictest(causes) == MASS else f" {joint} {CONTROLS[MASS].title}"
+    numbers = interval_words(cause.effect, NATS)
+    if cause.levels is not None:
+        numbers = f"{' against '.join(_levels_apart(cause))} {NATS.name}"
+    return f"{told}; predictions {_PREDICTIONS[outcome]}{others} (KL {numbers})."
+
+
+def _at_equal(causes: Sequence[Cause]) -> Cause | None:
+    """Return what hiding sinks does to predictions at equal attention."""
+    return next((one for one in causes if (one.measure, one.control) == ("divergence", MASS)), None)
+
+
+def _levels_apart(cause: Cause) -> list[str]:
+    """Return the levels with the sinks and with the control hidden, in as many decimals as tell them apart."""
+    decimals = min(max(2, -floor(log10(abs(cause.effect.value) or 1))), 4)
+    return [f"{abs(level):.{decimals}f}" for level in cause.levels or ()]
+
+
+def predictions_told(causes: Sequence[Cause], margin: float) -> str:
+    """Tell how far predictions shift with the sinks and with random tokens of equal attention hidden, and whether the
+    text does the same; empty where either was not measured. causes: of one model. margin: of the predictions, in nats.
+    """
+    cause = _at_equal(causes)
+    outcome = WAITING if cause is None else decide(cause.effect, margin)
+    if cause is None or outcome not in _PREDICTIONS or MASS not in text_causes(causes):
+        return ""
+    side = side_of(text_effect(causes, MASS))  # agreement falls as the text changes
+    but = "and" if (side, outcome) in ((-1, BETTER), (1, WORSE), (0, EQUIVALENT)) else "but"
+    verdict = f"{_TEXT[side]}, {but} predictions {_PREDICTIONS[outcome]}"
+    if (side, outcome) == (0, CANNOT_TELL):
+        verdict = "neither text nor predictions differ significantly"
+    if cause.levels is None:
+        return f"At equal attention {verdict} ({interval_words(cause.effect, NATS)})."
+    sinks, others = _levels_apart(cause)
+    return (
+        f"At equal attention a step's predicted probabilities shift by {sinks} nats (KL divergence) with sinks hidden, "
+        f"by {others} with random tokens: {verdict}."
+    )
+
+
+_TEXT = {-1: "the text changes more", 0: "the text does not differ significantly", 1: "the text changes less"}
+_PREDICTIONS = {
+    BETTER: "shift more",
+    WORSE: "shift less",
+    EQUIVALENT: "shift about as much",
+    CANNOT_TELL: "do not differ significantly",
+}
+
+
+def no_less_with_random(causes: Sequence[Cause]) -> bool:
+    """Return whether hiding as much changes no less of the text with random weights. causes: of one model."""
+    own = next((one for one in causes if (one.measure, one.control) == ("aligned", COUNT)), None)
+    if own is None or own.untrained is None:
+        return False
+    return side_of(own.untrained) < 0 and own.effect.high >= own.untrained.low
+
+
+def by_attention(causes: Sequence[Cause]) -> str:
+    """Return how many more tokens of the text change per unit of attention hidden, and what would have been detected
+    where that is not significant; empty where that was not measured. causes: of one model.
+    """
+    effect = next((one.effect for one in causes if (one.measure, one.control) == ("aligned", UNIT)), None)
+    if effect is None or effect.low != effect.low:
+        return ""
+    could = "" if side_of(effect) else _could_see(effect)
+    return f"Per unit of attention, {' '.join(tokens_more(effect))}{could}."
+
+
+def _could_see(effect: Difference) -> str:
+    """Return which difference would have been detected, as the end of a clause."""
+    return seen(effect, POINTS if effect.detectable() >= 1 else _OF_100)
+
+
+_OF_100 = Unit("tokens", 100.0, 0)
