@@ -13,18 +13,7 @@ from analysis.models.registry import BUNDLED_PAIR, MODELS
 from analysis.recording import inside_specs
 from analysis.recording.frames import head_frame
 from analysis.sinks.metrics import highest
-from analysis.specs import (
-    AblateSetSpec,
-    CalibrateSpec,
-    CalibrationParams,
-    EvaluateSpec,
-    ModelSpec,
-    PruneSpec,
-    RecordSetSpec,
-    RecordSpec,
-    SinkParams,
-    SweepSpec,
-)
+from analysis.specs import AblateSetSpec, CalibrateSpec, ModelSpec, RecordSetSpec, RecordSpec, SinkParams, SweepSpec
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -32,16 +21,7 @@ if TYPE_CHECKING:
     from analysis.engine import Engine
     from analysis.specs import JobSpec
 
-_ABLATED = 30  # prompts; with fewer no effect is tested
 _CHANNELS = 4  # of the residual stream that recordings keep
-_SWEEP = SweepSpec(
-    methods=("wanda", "wanda-noised", "sink-wanda"),
-    sparsities=(0.5, 0.6, 0.7),
-    seeds=(0, 1),
-    keep="checkpoints",
-    pruning=PruneSpec(calibration=CalibrationParams(samples=32, seq_len=64)),
-    evaluation=EvaluateSpec(tasks=("bundled",), limit=60),
-)
 
 
 FLAGS = (
@@ -125,9 +105,9 @@ def _asked(study: bool) -> "Iterator[tuple[str, JobSpec]]":
         if isinstance(child.spec, RecordSetSpec):
             yield child.kind, child.spec
         elif isinstance(child.spec, AblateSetSpec) and child.spec.model == models[0]:
-            prompts = {"prompts": child.spec.prompts[:_ABLATED], "keys": child.spec.keys[:_ABLATED]}
-            yield child.kind, child.spec.model_copy(update={**prompts, "random_model": False})
+            yield child.kind, child.spec.model_copy(update={"random_model": False})
+        elif isinstance(child.spec, SweepSpec):
+            yield child.kind, child.spec.model_copy(update={"keep": "checkpoints"})
     yield "calibrate", CalibrateSpec()
-    yield "sweep", _SWEEP
     if study:
         yield "study", whole

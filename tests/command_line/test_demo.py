@@ -2,7 +2,9 @@
 
 from analysis.command_line.demo import _asked, _recordings
 from analysis.engine.demonstration import refusal
+from analysis.engine.studies import new_study
 from analysis.jobs import JOBS
+from analysis.specs import ModelSpec
 
 
 def test_every_page_gets_something_and_nothing_is_asked_twice():
@@ -10,6 +12,8 @@ def test_every_page_gets_something_and_nothing_is_asked_twice():
     assert {kind for kind, _ in asked} == {"record", "record_set", "ablate_set", "calibrate", "sweep", "study"}
     assert all(isinstance(spec, JOBS[kind].spec) for kind, spec in asked)
     assert len({(kind, spec.model_dump_json()) for kind, spec in asked}) == len(asked)
+    sweep = next(spec for kind, spec in asked if kind == "sweep")
+    assert sweep.model_copy(update={"keep": "masks"}) == new_study(ModelSpec()).sweep(), "pages agree with the study"
     recordings = [spec for kind, spec in asked if kind == "record"]
     assert {spec.model.source for spec in recordings} == {"bundled", "bundled-ar"}
     assert not any(refusal("record", spec, 0) for spec in recordings), "a visitor may ask the same"
