@@ -27,7 +27,7 @@ _PARTS = {
 }
 MODEL_TITLES = {"bundled": "Diffusion model", "bundled-ar": "Left-to-right twin"}
 """Names of the models that ship, on pages; commands and addresses keep theirs."""
-UNTRAINED, UNTRAINED_LABEL = "an untrained model with equally sharp attention", "untrained, equally sharp"
+UNTRAINED, UNTRAINED_LABEL = "an equally sharp untrained model", "untrained, equally sharp"
 """The model of the same shape with random weights whose attention is as sharp, in sentences and in legends."""
 TWIN_TOLD = f"{MODEL_TITLES['bundled-ar']}: same size, writes word by word."
 """The second of them in a few words."""

@@ -109,7 +109,7 @@ def strengths(sets: Sets) -> Exhibit:
         shares, portions = (bands.of("trained", measure, *bands.kinds) for measure in (row.title, _PORTION))
         rare = np.nan_to_num(portions.value) < layer_kinds.LEAST_PORTION
         shown = Estimates(*(np.where(rare, np.nan, part) for part in (shares.value, shares.low, shares.high)))
-        others = {MOVEMENT_NULLS[null].called: bands.together(null, row.title) for null in recordings.weight_nulls}
+        others = {MOVEMENT_NULLS[null].labelled: bands.together(null, row.title) for null in recordings.weight_nulls}
         models.append(layer_kinds.KindStrengths(name, labels, shown, bands.together("trained", row.title), others))
     return Exhibit(
         "How strong the sinks are, by kind",
@@ -145,7 +145,9 @@ def each_births(sets: Sets) -> list[Exhibit]:
             "new sinks per step, log scale" if span else "new sinks per step", bands.pop(OBSERVED), bands
         )
         nulls = " ".join(
-            f"{null.called.capitalize()}: {null.sentence}." for null in MOVEMENT_NULLS.values() if null.called in bands
+            f"{null.labelled.capitalize()}: {null.sentence}."
+            for null in MOVEMENT_NULLS.values()
+            if null.labelled in bands
         )
         exhibits.append(
             Exhibit(
@@ -171,7 +173,7 @@ def movement_shown(name: str, moved: pd.DataFrame, prompts: int, shown: Sequence
         if OBSERVED in bands:
             title = f"{life.title} ({life.unit})" if measure is life else measure.title
             panels.append(layer_kinds.MovePanel(title, bands.pop(OBSERVED), bands, measure.percent))
-    nulls = " ".join(f"{null.called.capitalize()}: {null.sentence}." for null in MOVEMENT_NULLS.values())
+    nulls = " ".join(f"{null.labelled.capitalize()}: {null.sentence}." for null in MOVEMENT_NULLS.values())
     caveat = f" {CENTROID_CAVEAT}" if "centroid-variance" in shown else ""
     return Exhibit(
         f"How the sinks of {in_sentence(name)} move",

@@ -22,7 +22,7 @@ from analysis.recording.set_file import ALL_LAYERS
 from analysis.recording.set_measures import MOVES
 from analysis.sinks.movement import MOVEMENT_NULLS, null_name
 from analysis.study.findings import Findings
-from analysis.words import counted
+from analysis.words import UNTRAINED, counted
 
 
 def movement(findings: Findings) -> Told | None:
@@ -49,6 +49,8 @@ def movement(findings: Findings) -> Told | None:
     if nulls:
         beside = f"Beside {MOVEMENT_NULLS[hardest].called} ({_beside(nulls[hardest], value)})"
         beats = [f"{beside}: {_by_layer(observed, nulls[hardest])}."]
+    if steps is not None and not story_meanings.rare(value, steps):
+        beats[0] += f" Over {steps} steps a layer gains {counted(round(value * steps), 'sink')}."
     beats += [_other(names[model], births) for model, births in by_model.items() if model != source]
     notes = [chance] if (chance := _chance(nulls, value)) else []
     notes += [
@@ -98,20 +100,11 @@ def _title(observed: Rows, nulls: Mapping[str, Rows], value: float, steps: int |
         other = _side(observed, nulls[hardest])
         joined = " and than" if other == side else f", {_SIDES[other]} than"
         beside += f"{joined} {_BRIEF[hardest]} ({_beside(nulls[hardest], value)})"
-    if side > 0 and not story_meanings.rare(value, steps):
-        if steps is None:
-            return f"Sinks keep changing: {number(value)} new per layer and step, {beside}"
-        gained = counted(round(value * steps), "sink")
-        return f"A layer gains {gained} in {steps} steps ({number(value)} a step), {beside}"
-    return f"{number(value)} new sinks per layer and step: {beside}"
+    return f"{number(value)} new sinks per layer and step, {beside}"
 
 
 _SIDES = {1: "more", -1: "fewer", 0: "not clearly more"}
-_BRIEF = {
-    "random": "random weights make",
-    "permuted": "permuted weights make",
-    "matched": "equally sharp untrained attention",
-}
+_BRIEF = {"random": "random weights make", "permuted": "permuted weights make", "matched": UNTRAINED}
 """The nulls in a title, after `than`."""
 
 

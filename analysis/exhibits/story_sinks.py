@@ -15,7 +15,7 @@ from analysis.recording.set_tables import ALL_KINDS
 from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.specs import DEFINITIONS, SinkParams
 from analysis.study.findings import Findings
-from analysis.words import UNTRAINED, counted
+from analysis.words import counted
 
 MASKED = ("[MASK]", "undecided")
 KINDS_TOLD = {
@@ -58,7 +58,7 @@ def sink(findings: Findings) -> Told | None:
     ]
     return Told(
         "sink",
-        f"A sink draws {times} × an even split of attention, in {own.called} {null} ×",
+        f"A sink draws {times} × an even split of attention; in {own.called}, {null} ×",
         charts.bars(groups, f"attention of a sink, × an even split, mean over {prompts} prompts", line=_EVEN),
         " ".join(beats),
         tuple(text or beats),
@@ -262,11 +262,7 @@ def has_sinks(findings: Findings) -> str:
     )
 
 
-_MODELS = {
-    "random": "an untrained model of the same shape",
-    "permuted": "the model with its weights shuffled",
-    "matched": UNTRAINED,
-}
+_MODELS = {"random": "an untrained model of the same shape", "permuted": "the model with its weights shuffled"}
 """Other weights, for a reader who knows no null."""
 _MEANT = {"random": f" Random weights: {_MODELS['random']}.", "permuted": f" Permuted weights: {_MODELS['permuted']}."}
 

@@ -13,6 +13,7 @@ from analysis.sinks.layer_run import LayerRun, Sums
 from analysis.sinks.metrics import temporal_variance
 from analysis.sinks.token_states import TokenState, is_decided
 from analysis.specs import SinkParams
+from analysis.words import UNTRAINED, UNTRAINED_LABEL
 
 
 @dataclass(frozen=True)
@@ -184,8 +185,8 @@ MOVEMENT_NULLS: Registry[MovementNull] = Registry(
         "matched",
         "logit-matched random weights",
         "random weights whose attention logits spread as the trained ones do, layer by layer, on the same inputs",
-        "equally sharp untrained attention",
-        "untrained, equally sharp attention",
+        UNTRAINED,
+        UNTRAINED_LABEL,
         implementation="analysis.recording.weight_nulls:matched_like",
     ),
 )
@@ -193,8 +194,8 @@ MOVEMENT_NULLS: Registry[MovementNull] = Registry(
 
 
 def null_name(title: str) -> str:
-    """Return what sentences call a null, by its title in tables; anything else is what it is."""
-    return next((null.called for null in MOVEMENT_NULLS.values() if null.title == title), title)
+    """Return what figures call a null, by its title in tables; anything else is what it is."""
+    return next((null.labelled for null in MOVEMENT_NULLS.values() if null.title == title), title)
 
 
 WEIGHT_NULLS = tuple(name for name, row in MOVEMENT_NULLS.items() if row.weights)

@@ -181,7 +181,7 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     expect(finding).to_contain_text("× an even split")
     shares = sink_shares(maps[0][0], params)
     own = sink_shares(definitions.mean_mass(trajectory.mass), params)
-    null = re.compile(r"; an untrained model with equally sharp attention, \d\.\d\u00a0×\.")
+    null = re.compile(r"; an equally sharp untrained model, \d\.\d\u00a0×\.")
     expect(finding).to_contain_text(null)
     above = int((own > shares).sum())
     rest = f", in {9 - above} level with it or below." if 0 < above < 9 else "."
@@ -203,9 +203,7 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     sinks = [definitions.find_sinks(mass.astype(np.float32), params)[3] for mass in draws]
     uniform = np.nan_to_num(trajectory.pattern.uniform_mass.mean(axis=(1, 2))[3])
     evens = np.mean([uniform[found].sum() / uniform.sum() for found in sinks])
-    expect(finding).to_contain_text(
-        f"; 3 untrained models with equally sharp attention, {shares[:, 3].mean() / evens:.1f}\u00a0×."
-    )
+    expect(finding).to_contain_text(f"; 3 equally sharp untrained models, {shares[:, 3].mean() / evens:.1f}\u00a0×.")
     rest = f", in {9 - above} within or below their range." if 0 < above < 9 else "."
     expect(beside).to_have_text(
         f"Over all steps, {told(own.mean())} of attention against {told(shares.mean())}; above all 3 in "

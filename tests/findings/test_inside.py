@@ -27,7 +27,7 @@ def test_the_head_that_changes_most_is_held_against_random_weights_or_the_median
     values = np.array([[[0.1, 0.2]], [[0.6, 0.21]], [[0.3, 0.2]]])
     said = finding_of("chosen steps", values, [0, 5, 9], True)
     assert said.startswith("Layer 0, head 0 changes most: 10 % in step 0, 60 % in step 5; the median head changes by 2")
-    assert "of an untrained model with equally sharp attention none by more than 0 %" in finding_of(
+    assert "of an equally sharp untrained model none by more than 0 %" in finding_of(
         "chosen steps", values, [0, 5, 9], True, 0 * values
     )
     assert finding_of("chosen steps", values, [0, 5, 9], True, 3 * values) == ""

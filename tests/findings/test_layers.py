@@ -82,8 +82,8 @@ def test_where_all_nulls_are_exceeded_or_none_could_be_tested_the_sentence_says_
     recordings = a_set(1)
     everywhere = answer_of(changed(recordings, trained__births=recordings.arrays["trained.births"] * 9))
     assert everywhere.movement == (
-        "Sinks move more than writing alone, random weights, permuted weights and equally sharp untrained "
-        "attention predict in all 4 layers."
+        "Sinks move more than writing alone, random weights, permuted weights and an equally sharp "
+        "untrained model predict in all 4 layers."
     )
     none = answer_of(a_set(1))
     assert none.movement == "In no layer do sinks move significantly more than any of the 4 nulls predicts."
@@ -158,9 +158,7 @@ def test_the_headline_names_one_kind_and_how_common_it_is_with_other_weights() -
     null, most = lead.untrained
     shares = {name: by_kind(shown, "portion", name).value[list(lead.layers), 0].max() for name in shown.weight_nulls}
     assert null == "matched" and most == pytest.approx(shares[null]) and not lead.close
-    assert told.endswith(
-        f" of all tokens and at most {percent(most, 0)} in an untrained model with equally sharp attention."
-    )
+    assert told.endswith(f" of all tokens and at most {percent(most, 0)} in an equally sharp untrained model.")
     assert told.startswith("In layers 0 and 1 of one, ") and len(told.replace(" %", "").split()) <= 30
 
 
@@ -178,14 +176,13 @@ def test_the_headline_holds_a_layer_against_other_weights_of_the_same_layer_that
         return str(said)
 
     assert told(permuted=(0.02, 0, 0.42, 0), matched=(0.13, 0, math.nan, 0)).endswith(
-        " and at most 13 % in an untrained model with equally sharp attention; in layer 2, 44 % against 42 % with "
-        "permuted weights."
+        " and at most 13 % in an equally sharp untrained model; in layer 2, 44 % against 42 % with permuted weights."
     )
     assert told(permuted=(0.41, 0, 0.02, 0)).endswith(" of all tokens and at most 41 % with permuted weights."), (
         "no layer of its own comes close"
     )
     assert told(matched=(0.6, 0, 0.5, 0)).endswith(
-        "; in layers 0 and 2, 44–52 % against 50–60 % in an untrained model with equally sharp attention."
+        "; in layers 0 and 2, 44–52 % against 50–60 % in an equally sharp untrained model."
     )
     assert told(permuted=(math.nan,) * 4).endswith(" against 14 % of all tokens.")
 
@@ -226,7 +223,7 @@ def test_the_headline_says_in_which_layers_more_sinks_are_new_than_under_every_n
     )
     fewer = changed(some, matched__births=times(some, "matched.births", [1, 40, 40, 1]))
     assert re.search(
-        r"; layers 1 and 2 gain [\d.]+(–[\d.]+)?, fewer than equally sharp untrained attention "
+        r"; layers 1 and 2 gain [\d.]+(–[\d.]+)?, fewer than an equally sharp untrained model "
         r"\([\d.]+(–[\d.]+)?\)\.$",
         moving(one=fewer),
     )

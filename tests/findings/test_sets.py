@@ -160,7 +160,7 @@ def test_the_contrast_of_two_paradigms_stands_beside_the_same_without_training()
         "Training does not add to it significantly. The contrast also appears without training: with random"
         in everywhere
     )
-    assert "compared with random weights, permuted weights and equally sharp untrained attention" in said(trained=3.0)
+    assert "compared with random weights, permuted weights and an equally sharp untrained model" in said(trained=3.0)
     assert said(trained=3.0, permuted=3.0).endswith(
         "not significantly compared with permuted weights. The contrast also appears without training: "
         "with permuted weights."
@@ -199,7 +199,7 @@ def test_figures_and_tables_hold_every_model_with_its_intervals() -> None:
     for name, trace in zip(sets, bars, strict=True):
         assert trace.x[0] == pytest.approx(token_shares(sets[name])[0], rel=1e-6)
     strong = recording_sets.strengths(sets)
-    assert {"masked", "random weights", "equally sharp untrained attention"} <= {t.name for t in strong.figure.data}
+    assert {"masked", "random weights", "untrained, equally sharp"} <= {t.name for t in strong.figure.data}
     values = shown.table[(shown.table["model"] == "one") & (shown.table["weights"] == "trained")]
     assert (values["low"] <= values["value"] + 1e-9).all() and (values["value"] <= values["high"] + 1e-9).all()
     moved = recording_sets.movement("one", sets["one"])
@@ -209,7 +209,7 @@ def test_figures_and_tables_hold_every_model_with_its_intervals() -> None:
     assert len(titles) == len(recording_sets.PANELS)
     assert all(len(line) <= 22 for title in titles for line in title.split("<br>"))
     names = {trace.name for trace in moved.figure.data}
-    assert names == {"observed", *(null.called for null in MOVEMENT_NULLS.values())}
+    assert names == {"observed", *(null.labelled for null in MOVEMENT_NULLS.values())}
     counted = there(recording_sets.counts(sets))
     assert {trace.name for trace in counted.figure.data} >= {"k = 3", "log-normal attention", "3 new tokens"}
     assert set(counted.table["model"]) == {"one", "two"}
@@ -282,6 +282,6 @@ def test_the_bars_of_a_layer_add_up_to_all_of_its_sinks_and_have_their_number_at
 def test_new_sinks_stand_beside_the_nulls_that_they_are_held_against_on_one_axis() -> None:
     first, second = recording_sets.each_births({"one": a_set(0), "two": a_set(1)})
     names = {trace.name for trace in first.figure.data}
-    assert names == {"observed", *(null.called for name, null in MOVEMENT_NULLS.items() if name != layers.PLACES)}
+    assert names == {"observed", *(null.labelled for name, null in MOVEMENT_NULLS.items() if name != layers.PLACES)}
     assert first.figure.layout.yaxis.range == second.figure.layout.yaxis.range is not None
     assert first.figure.layout.showlegend and second.figure.layout.showlegend

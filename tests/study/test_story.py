@@ -99,23 +99,23 @@ FIXTURES = {"supports": supports, "refutes": refutes, "cannot tell": cannot_tell
 TITLES = {
     "supports": {
         "place": "^In layers 0–7, 90 % of the sinks are masked positions, which are 33 % of all tokens$",
-        "movement": r"^A layer gains 14 sinks in 48 steps \(0\.29 a step\), more than writing explains \(0\.08\), "
-        r"fewer than equally sharp untrained attention \(1\.7\)$",
+        "movement": r"^0\.29 new sinks per layer and step, more than writing explains \(0\.08\), "
+        r"fewer than an equally sharp untrained model \(1\.7\)$",
         "hidden": r"changes the predictions more than hiding as many random tokens, and than random tokens of equal",
         "masks": "2 times what another random calibration sample changes",
         "accuracy": r"The discount raises accuracy at 50 % and 70 %$",
     },
     "refutes": {
         "place": r"^In \d of 8 layers most sinks are (words|punctuation)",
-        "movement": r"^0\.0029 new sinks per layer and step: fewer than writing explains \(0\.082\) and than equally "
-        r"sharp untrained attention \(1\.7\)$",
+        "movement": r"^0\.0029 new sinks per layer and step, fewer than writing explains \(0\.082\) and than an "
+        r"equally sharp untrained model \(1\.7\)$",
         "hidden": "changes about as much as hiding as many random tokens",
         "masks": "1/100 of what another random calibration sample changes",
         "accuracy": r"The discount lowers accuracy at 50 % and 70 %$",
     },
     "cannot tell": {
-        "movement": r"^0\.073 new sinks per layer and step: not clearly more than writing explains \(0\.081\), fewer "
-        r"than equally sharp untrained attention \(1\.7\)$",
+        "movement": r"^0\.073 new sinks per layer and step, not clearly more than writing explains \(0\.081\), fewer "
+        r"than an equally sharp untrained model \(1\.7\)$",
         "hidden": "This study cannot tell whether hiding the sinks changes more",
         "masks": "about what another random calibration sample changes",
         "accuracy": "This study cannot tell whether the discount changes accuracy",
@@ -220,7 +220,7 @@ def test_a_small_study_says_so_first_and_a_large_one_does_not():
 def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
     assert re.search(
         r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks: "
-        r"over 30 prompts they draw [\d.]+ × an even split; an untrained model with equally sharp attention: "
+        r"over 30 prompts they draw [\d.]+ × an even split; an equally sharp untrained model: "
         r"[\d.]+ ×\.$",
         story_of(supports()).picture_told,
     )
@@ -400,7 +400,7 @@ def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
     assert place.notes[-1] == (
         "Sinks that are masked positions: layer 0 99 % [99, 100], layer 1 100 % [100, 100] and layer 2 85 % [82, 87]."
     )
-    untrained = "In equally sharp untrained attention, at most 14 % of the sinks of layers 0–2 are masked."
+    untrained = "In an equally sharp untrained model, at most 14 % of the sinks of layers 0–2 are masked."
     assert place.beats[2] == untrained and place.takeaway.startswith(untrained)
     rows = [row for row in study.tables["layers"] if row["measure"] != KIND_MEASURES["tokens"].title]
     (place,) = (
@@ -497,9 +497,9 @@ def test_the_first_finding_tells_how_far_sinks_and_masks_are_the_same():
 
 def test_the_first_finding_tells_both_models_by_multiples_of_an_even_split_beside_other_weights():
     told = story_of(read(EXAMPLE)).findings[0]
-    assert told.title == "A sink draws 2.5 × an even split of attention, in equally sharp untrained attention 1.8 ×"
+    assert told.title == "A sink draws 2.5 × an even split of attention; in an equally sharp untrained model, 1.8 ×"
     rows = re.findall(r'<span class="label">([^<]+)</span>.*?<span class="told">([^<]+)</span>', told.figure)
-    labels = ["its sinks", "untrained, equally sharp attention"]
+    labels = ["its sinks", "untrained, equally sharp"]
     draws = ("2.47 × [2.42, 2.52]", "1.81 × [1.78, 1.84]", "7.5 × [7.1, 7.8]", "1.67 × [1.63, 1.71]")
     assert rows == list(zip(2 * labels, map(glued, draws), strict=True)) and told.figure.count("whisker") == 4
     assert told.caveat.startswith("Sinks: attention above mean + 2 std; layers averaged unless named. ")
@@ -510,7 +510,8 @@ def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_e
     (told,) = (finding for finding in story_of(read(EXAMPLE)).findings if finding.name == "movement")
     assert told.beats == (told.takeaway, "Left-to-right twin: 0.52, baselines at most 0.42.")
     assert told.takeaway == (
-        "Beside equally sharp untrained attention (1.7): more only in layer 0, fewer in layers 1–7."
+        "Beside an equally sharp untrained model (1.7): more only in layer 0, fewer in layers 1–7. Over 48 "
+        "steps a layer gains 14 sinks."
     )
     drawn = re.findall(
         r'data-beat="0"><span class="label">([^<]+)</span>.*?<span class="told">([\d.]+)\s\[[^<]+\]</span>', told.figure
@@ -520,8 +521,8 @@ def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_e
     assert told.figure.count('class="bar cut"') == 1 and "cut, ends at 1.67" in told.figure
     assert told.notes[0] == (
         "Each baseline asks another question. Does attention move by itself (writing alone: 0.08)? Does training move "
-        "sinks (random weights: 0.12, permuted weights: 0.16)? Does training steady them (equally sharp untrained "
-        "attention: 1.7)?"
+        "sinks (random weights: 0.12, permuted weights: 0.16)? Does training steady them (an equally "
+        "sharp untrained model: 1.7)?"
     )
     tables = rows_of(read(EXAMPLE))
     tables["movement"] = [row for row in tables["movement"] if "weights" not in row["of"]]
@@ -530,9 +531,9 @@ def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_e
         for finding in story_of(read(EXAMPLE).model_copy(update={"tables": tables})).findings
         if finding.name == "movement"
     )
-    assert told.title == "A layer gains 14 sinks in 48 steps (0.29 a step), more than writing explains (0.08)"
+    assert told.title == "0.29 new sinks per layer and step, more than writing explains (0.08)"
     assert told.notes[0].endswith("Does attention move by itself (writing alone: 0.08)?")
-    assert told.takeaway == "Beside writing alone (0.08): more in layers 0–7."
+    assert told.takeaway == "Beside writing alone (0.08): more in layers 0–7. Over 48 steps a layer gains 14 sinks."
 
 
 def test_kinds_of_sinks_stand_beneath_those_of_all_tokens():
@@ -658,7 +659,7 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
             "margin ±2 points; pruning without it costs 21",
         ),
     ]
-    assert rows[0].baseline == "1.8 × in an untrained model with equally sharp attention"
+    assert rows[0].baseline == "1.8 × in an equally sharp untrained model"
     assert story_of(read(EXAMPLE)).decision == (
         "Prune this model with the discount or without, as you like. In the diffusion model, when tokens are dropped, "
         "spare the sinks to keep more of the text."

@@ -93,8 +93,8 @@ function untrained(recording, view) {
   const nulls = recording.nulls(view, view.layer, view.head), range = stepRange(view, recording);
   if (!nulls.length) return "";
   const mean = (name) => meanOver(nulls.map((each) => meanOver(each[name], range)), [0, nulls.length - 1]);
-  const who = view.head != null ? `${nulls.length} heads of this layer in an untrained model` : nulls.length > 1 ? `${nulls.length} untrained models` : "an untrained model", share = mean("share");
-  return `${who} with equally sharp attention${share ? `, ${multiple(share / mean("even"))}` : ": no sinks"}`;
+  const who = view.head != null ? `${nulls.length} heads of this layer in an equally sharp untrained model` : nulls.length > 1 ? `${nulls.length} equally sharp untrained models` : "an equally sharp untrained model", share = mean("share");
+  return `${who}${share ? `, ${multiple(share / mean("even"))}` : ": no sinks"}`;
 }
 // What sinks take over all steps, and in how many of them more than the most of the untrained models’. Without untrained
 // models only the mean.
