@@ -63,14 +63,7 @@ MUTATIONS = (
         ("alpha=1 - LEVEL", "alpha=2 - 2 * LEVEL"),
         ("[[0, only_first], [only_second, 0]]", "[[0, only_first], [only_first, 0]]"),
     ),
-    *_of(
-        FIGURES,
-        "stand_as or clicked",
-        "analysis/figures/sinks.py",
-        ("figure.update_yaxes(range=[size - 0.5, -0.5]", "figure.update_yaxes(range=[-0.5, size - 0.5]"),
-        ("figure.update_yaxes(range=[layers - 0.5, -0.5]", "figure.update_yaxes(range=[-0.5, layers - 0.5]"),
-        ("figure.update_yaxes(range=[len(mass) - 0.5, -0.5]", "figure.update_yaxes(range=[-0.5, len(mass) - 0.5]"),
-    ),
+    *_of(FIGURES, "stand_as or clicked", "analysis/figures/style.py", ("[rows - 0.5, -0.5]", "[-0.5, rows - 0.5]")),
     *_of(
         FIGURES,
         "stand_as or clicked",

@@ -2,16 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Protocol, cast
+from typing import cast
 
 import numpy as np
 
-from analysis.engine import JobRecord
+from analysis.engine import Engine, JobRecord
 from analysis.engine.claims import prompts_of
 from analysis.engine.planned_parts import Part
 from analysis.engine.sweep_points import Read, scored
-from analysis.engine.sweeps import Point
 from analysis.evaluation import sweep_scores
 from analysis.evaluation.sweep_scores import Setting
 from analysis.jobs.summaries import ClaimMeasuresSummary
@@ -46,15 +44,7 @@ class Found:
         return self.reasons.get(data) or CLAIM_DATA[data].without
 
 
-class Asked(Protocol):
-    """The parts of the engine that claims read."""
-
-    def parts(self, record: JobRecord) -> list[Part]: ...
-    def sweep_points(self, record: JobRecord) -> list[Point]: ...
-    def result_file(self, record: JobRecord) -> Path | None: ...
-
-
-def found_by(record: JobRecord, engine: Asked, read: Read = sweep_scores.read_scores) -> Found:
+def found_by(record: JobRecord, engine: Engine, read: Read = sweep_scores.read_scores) -> Found:
     """Return the results of a run of the claims so far. Raises UserError for a damaged file."""
     spec = record.parameters(ClaimsSpec)
     parts = {part.name: part for part in engine.parts(record)}

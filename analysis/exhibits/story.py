@@ -23,7 +23,6 @@ from analysis.exhibits.story_parts import (
     position,
     prices_of,
     recordings,
-    spec_of,
     step_words,
 )
 from analysis.exhibits.story_text import (
@@ -177,7 +176,7 @@ def _matter(findings: Findings) -> Answer | None:
     if not models:
         return None
     causes = [cause for cause in findings.causes if cause.model == models[0]]
-    spec = spec_of(findings)
+    spec = findings.parameters
     text = "" if MEASURES[spec.primary].percent else text_in_words(causes)
     said = rules.matter_sentence(causes, spec, "hiding them", numbers=not text)
     if not MEASURES[spec.primary].percent and said.startswith(("Yes: ", "It depends: ")) and text_matters(causes):
@@ -313,7 +312,7 @@ def thin(findings: Findings) -> str:
     """Tell that a study is small, or under way; empty where it is neither. Its closing lines tell the planned size."""
     if findings.state in ("queued", "running"):
         return "This study is under way: what follows is what it has found so far."
-    spec = spec_of(findings)
+    spec = findings.parameters
     if not _is_small(spec):
         return ""
     size = f"{counted(spec.prompts, 'prompt')}, {counted(len(spec.seeds), 'calibration seed')}"
@@ -327,7 +326,7 @@ def _is_small(spec: StudySpec) -> bool:
 
 
 def _closing(findings: Findings) -> tuple[str, ...]:
-    spec, pruning = spec_of(findings), findings.pruning
+    spec, pruning = findings.parameters, findings.pruning
     lines = ["One model of one size: it says nothing about others.", about(findings)]
     lines.append(f"Hidden sinks: {counted(spec.prompts, 'prompt')}, one seed of the sampler.")
     if pruning is not None:

@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS, MEASURES
 from analysis.exhibits import story_meanings, story_sinks
-from analysis.exhibits.story_parts import called, spec_of, within
+from analysis.exhibits.story_parts import called, within
 from analysis.exhibits.story_text import (
     beside_sinks,
     by_attention,
@@ -36,7 +36,7 @@ from analysis.words import listed
 
 def hidden(findings: Findings) -> Told | None:
     """Tell what changes when the sinks are hidden: one text first, then the mean over prompts."""
-    spec = spec_of(findings)
+    spec = findings.parameters
     against = [cause for cause in findings.causes if cause.control == COUNT]
     primary = [cause for cause in against if cause.measure == spec.primary] or against[:1]
     if not primary:
@@ -323,7 +323,7 @@ def _effects(findings: Findings, causes: Sequence[Cause]) -> Markup:
         groups.append(Group(names.get(cause.model, cause.model), marks))
     measure = MEASURES[causes[0].measure]
     axis = f"{measure.title}, sinks minus others ({unit.name})"
-    band = rules.shift_of(spec_of(findings), causes[0].measure)
+    band = rules.shift_of(findings.parameters, causes[0].measure)
     return charts.intervals(groups, axis, unit.scale, band, unit.margin(band))
 
 

@@ -12,7 +12,6 @@ from analysis.exhibits.story_parts import (
     movement_rows,
     number,
     recordings,
-    spec_of,
     spread,
 )
 from analysis.figures.story import Told, charts
@@ -27,7 +26,7 @@ from analysis.words import UNTRAINED, counted
 
 def movement(findings: Findings) -> Told | None:
     """Tell how many sinks are born per step, beside the nulls and the other model."""
-    names, source = called(findings), spec_of(findings).model.source
+    names, source = called(findings), findings.parameters.model.source
     by_model = {model: births for model in names if "observed" in (births := _births(findings, model))}
     if source not in by_model:
         return None
@@ -54,7 +53,7 @@ def movement(findings: Findings) -> Told | None:
     beats += [_other(names[model], births) for model, births in by_model.items() if model != source]
     notes = [chance] if (chance := _chance(nulls, value)) else []
     notes += [
-        f"{names[model]}, {null_name(of)}: {_births_told(rows)}, over {spec_of(findings).prompts} prompts."
+        f"{names[model]}, {null_name(of)}: {_births_told(rows)}, over {findings.parameters.prompts} prompts."
         for model, births in by_model.items()
         for of, rows in births.items()
     ]
@@ -62,7 +61,7 @@ def movement(findings: Findings) -> Told | None:
     return Told(
         "movement",
         _title(observed, nulls, value, steps),
-        charts.bars(groups, f"new sinks per layer and step, mean over {spec_of(findings).prompts} prompts", cut=True),
+        charts.bars(groups, f"new sinks per layer and step, mean over {findings.parameters.prompts} prompts", cut=True),
         "; ".join(f"{group.title}, {mark.label}: {mark.told}" for group in groups for mark in group.marks),
         tuple(beats),
         f"It counts positions that become sinks, not moved attention.{_WRITING if 'fixed' in nulls else ''}",

@@ -28,7 +28,7 @@ def about(findings: Findings) -> str:
     """Introduce the models by the names that all sentences use: the one measured, with the first sentence of its
     summary, and the one it is compared with.
     """
-    spec = spec_of(findings)
+    spec = findings.parameters
     source, known = spec.model.source, entry(spec.model.source)
     told = source
     if known is not None:
@@ -53,7 +53,7 @@ def called(findings: Findings) -> Mapping[str, str]:
     """Return the names of the models, by their sources, the model first: one pair of names in all sentences, charts
     and slides. `about` introduces them.
     """
-    spec = spec_of(findings)
+    spec = findings.parameters
     if spec.reference is None:
         return MappingProxyType({spec.model.source: "The model"})
     other = _other(spec).partition(" ")[2]
@@ -79,7 +79,7 @@ def day(moment: str) -> str:
 
 def spec_of(findings: Findings) -> StudySpec:
     """Return the parameters of a study."""
-    return StudySpec.model_validate(findings.spec)
+    return findings.parameters
 
 
 def number(value: float) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from analysis.exhibits import story_meanings
-from analysis.exhibits.story_parts import called, factor, layer_names, movement_rows, share, spec_of, spread
+from analysis.exhibits.story_parts import called, factor, layer_names, movement_rows, share, spread
 from analysis.exhibits.story_sinks import KINDS_TOLD, MASKED, draws_by_layer
 from analysis.figures.layer_kinds import ALL_TOKENS
 from analysis.figures.story import Summary, Told, charts
@@ -29,7 +29,7 @@ _COLORS = {
 def place(findings: Findings) -> Told | None:
     """Tell which tokens are sinks, layer by layer, and whether they go as these are written."""
     portions = _portions(findings)
-    source = spec_of(findings).model.source
+    source = findings.parameters.model.source
     if source not in portions:
         return None
     names = called(findings)
@@ -57,7 +57,7 @@ def place(findings: Findings) -> Told | None:
     if tokens[source]:
         beats[0], notes[0] = (f"{_STAND_OUT} {told}" for told in (beats[0], notes[0]))
     untrained = _untrained(findings, source, portions[source])
-    prompts = spec_of(findings).prompts
+    prompts = findings.parameters.prompts
     beats += [untrained] if untrained else []
     notes += filter(None, (_together(findings, source, portions[source]),))
     ends, summary = "", None
@@ -119,7 +119,7 @@ def _masked_title(findings: Findings, masked: str, layers: "Layers") -> str:
     shares = [of_layers[layer]["value"] for layer in _mostly_masked(layers)]
     tokens = sum(
         value
-        for row in _of_tokens(findings, spec_of(findings).model.source).values()
+        for row in _of_tokens(findings, findings.parameters.model.source).values()
         for kind, value in row.items()
         if kind in MASKED
     )
@@ -163,7 +163,9 @@ def _together(findings: Findings, source: str, layers: "Layers") -> str:
         return ""
     where = [layer for layer, kinds in layers.items() if _commonest_kind(kinds) == most["kind"]]
     kind = KINDS_TOLD.get(most["kind"], most["kind"])
-    told = f"Over {spec_of(findings).prompts} prompts, all layers averaged, {share(most['value'])} of sinks are {kind}"
+    told = (
+        f"Over {findings.parameters.prompts} prompts, all layers averaged, {share(most['value'])} of sinks are {kind}"
+    )
     draws = draws_by_layer(findings, source, "trained")
     inside, outside = (
         [draws[layer].value for layer in layers if (layer in where) is held and layer in draws]

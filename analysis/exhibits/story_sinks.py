@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.exhibits import story_meanings
-from analysis.exhibits.story_parts import Measured, called, factor, recordings, share, spec_of, step_words, within
+from analysis.exhibits.story_parts import Measured, called, factor, recordings, share, step_words, within
 from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Mark
 from analysis.recording.playback import UNDECIDED, Played, frame_beside, opening_frame
@@ -38,7 +38,7 @@ def sink(findings: Findings) -> Told | None:
     told = {model: _Draws.of(findings, model) for model in called(findings)}
     draws = {model: one for model, one in told.items() if one is not None}
     text = [] if frame is None else _one_text(findings, played[0], frame)
-    if spec_of(findings).model.source not in draws:
+    if findings.parameters.model.source not in draws:
         return None if frame is None else _sink_of_one_text(findings, played, frame, text[1:])
     groups = [
         Group(
@@ -49,7 +49,7 @@ def sink(findings: Findings) -> Told | None:
     ]
     own, *others = draws.values()
     times, null = factor(own.own.value), factor(own.null.value)
-    prompts = spec_of(findings).prompts
+    prompts = findings.parameters.prompts
     meant = _MEANT.get(own.weights, "")
     beats = [
         f"{called(findings)[model]}, over {prompts} prompts: a sink draws {one.own.told(_EVEN_SPLIT)}, in {one.called} "
@@ -252,12 +252,12 @@ def has_sinks(findings: Findings) -> str:
     """Tell what the model's sinks draw over all prompts, averaged over all layers, beside the other weights whose sinks
     draw most; empty where that was not measured.
     """
-    drawn, draws = _drawn(findings), _Draws.of(findings, spec_of(findings).model.source)
+    drawn, draws = _drawn(findings), _Draws.of(findings, findings.parameters.model.source)
     if drawn is None or draws is None:
         return ""
     has = "has sinks" if _clear(drawn) else "has no clear sinks"
     return (
-        f"This model {has}: over {spec_of(findings).prompts} prompts they draw {factor(draws.own.value)} × an even "
+        f"This model {has}: over {findings.parameters.prompts} prompts they draw {factor(draws.own.value)} × an even "
         f"split; {_MODELS.get(draws.weights, draws.called)}: {factor(draws.null.value)} ×."
     )
 
@@ -299,7 +299,7 @@ def _drawn(findings: Findings) -> Drawn | None:
     """Return what the model's commonest kind of sink draws over all prompts, and what the sinks of the other weights
     draw where they draw most; None where that was not measured.
     """
-    source = spec_of(findings).model.source
+    source = findings.parameters.model.source
     rows = [
         row
         for row in findings.tables.get("layers", ())

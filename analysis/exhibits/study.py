@@ -13,7 +13,7 @@ from analysis.figures.causes import effect_intervals
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
 from analysis.findings.layers import KindShares
-from analysis.specs import CONTROLS, METHODS, StudySpec
+from analysis.specs import CONTROLS, METHODS
 from analysis.specs.recipe import called
 from analysis.statistics.decisions import family_words
 from analysis.study.findings import Cause, Findings, Setting, Waterfall
@@ -127,7 +127,7 @@ def cause_exhibits(findings: Findings) -> dict[str, Exhibit]:
     by_measure: dict[str, list[Cause]] = {}
     for cause in findings.causes:
         by_measure.setdefault(cause.measure, []).append(cause)
-    primary = StudySpec.model_validate(findings.spec).primary
+    primary = findings.parameters.primary
     names = sorted(by_measure, key=lambda name: name != primary)
     return {f"causes_{name}": _cause(name, by_measure[name], name == primary) for name in names}
 

@@ -81,7 +81,7 @@ def files(findings: Findings) -> dict[str, str]:
         "contrasts.csv": csv_of_table(exhibits.contrasts_table(findings)),
         "settings.csv": csv_of_table(exhibits.settings_table(findings)),
     }
-    spec = StudySpec.model_validate(findings.spec)
+    spec = findings.parameters
     if spec.own_prompts:
         contents[PROMPTS_FILE] = _prompt_lines(spec)
     every = [item for part in STUDY_PARTS for item in exhibits.part_exhibits(findings, part).items()]

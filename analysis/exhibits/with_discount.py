@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.exhibits.story_parts import accuracies, cost_of, discounts, spec_of
+from analysis.exhibits.story_parts import accuracies, cost_of, discounts
 from analysis.figures.accuracy import Accuracy, accuracy_levels
 from analysis.figures.export import Exhibit
 from analysis.figures.style import REFERENCE, colors_by_method
@@ -71,7 +71,7 @@ def shown_shifts(shifts: Sequence[Shift]) -> list[Shift]:
 
 def compared_in(findings: Findings, contrast: Contrast) -> str:
     """Return what a study compares, in sentences."""
-    spec, (without, discounted) = spec_of(findings), (METHODS[one].title for one in (contrast.against, contrast.method))
+    spec, without, discounted = findings.parameters, METHODS[contrast.against].title, METHODS[contrast.method].title
     return (
         f"Without the discount: {without} against the dense model. The discount: {discounted} against that. "
         f"Calibration: {spec.samples} sequences of {spec.seq_len} tokens."

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import plotly.graph_objects as go
 
-from analysis.figures.style import PER_CENT, SERIES_COLORS, as_text, layout
+from analysis.figures.style import PER_CENT, as_text, layout, series_color
 
 
 def outcome_bars(outcomes: Mapping[str, Mapping[str, float]], x_title: str, percent: bool) -> go.Figure:
@@ -14,23 +14,21 @@ def outcome_bars(outcomes: Mapping[str, Mapping[str, float]], x_title: str, perc
     figure = go.Figure()
     scale, unit = (100, PER_CENT) if percent else (1, "")
     for index, (model, values) in enumerate(outcomes.items()):
-        figure.add_trace(
-            go.Bar(
-                x=[scale * value for value in values.values()],
-                y=[as_text(name) for name in values],
-                orientation="h",
-                name=as_text(model),
-                marker={"color": SERIES_COLORS[index % len(SERIES_COLORS)], "line": {"width": 0}},
-                texttemplate=f"%{{x:.0f}}{unit}" if percent else "%{x:.2f}",
-                textposition="outside",
-                textangle=0,
-                cliponaxis=False,
-                hovertemplate=f"%{{y}}<br>%{{x:{'.1f' if percent else '.3f'}}}{unit}<extra>%{{fullData.name}}</extra>",
-            )
+        figure.add_bar(
+            x=[scale * value for value in values.values()],
+            y=[as_text(name) for name in values],
+            orientation="h",
+            name=as_text(model),
+            marker={"color": series_color(index), "line": {"width": 0}},
+            texttemplate=f"%{{x:.0f}}{unit}" if percent else "%{x:.2f}",
+            textposition="outside",
+            textangle=0,
+            cliponaxis=False,
+            hovertemplate=f"%{{y}}<br>%{{x:{'.1f' if percent else '.3f'}}}{unit}<extra>%{{fullData.name}}</extra>",
         )
-    bars = sum(len(values) for values in outcomes.values())
-    layout(figure, x_title, "blocked", height=max(220, 130 + 22 * bars))
-    figure.update_layout(barmode="group", bargap=0.25, showlegend=True)
+    bars = sum(map(len, outcomes.values()))
+    layout(figure, x_title, "blocked", max(220, 130 + 22 * bars), legend=True)
+    figure.update_layout(barmode="group", bargap=0.25)
     # The first model's bar, and the first choice, on top.
     figure.update_yaxes(autorange="reversed", ticks="")
     figure.update_xaxes(

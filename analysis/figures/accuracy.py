@@ -2,14 +2,29 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from analysis.evaluation.curves import RunningMean
 from analysis.figures.causes import effect_intervals
-from analysis.figures.style import PER_CENT, REFERENCE, as_text, interval_bar, layout, name_above, shorten, wrapped
+from analysis.figures.style import (
+    PER_CENT,
+    REFERENCE,
+    as_text,
+    band,
+    dots,
+    ends_of,
+    grey_line,
+    interval_bar,
+    layout,
+    name_rows_above,
+    named_ticks,
+    shorten,
+    wrapped,
+)
 from analysis.words import p_words, percent
 
 ONE_COLUMN = 4  # most panels in one column
@@ -25,23 +40,12 @@ _UNDER = 0.19  # offset of an accuracy's seeds
 _DOT, _LANE, _LANES = 0.02, 0.08, 3  # of a seed: its width as part of the axis, and lanes, as part of a row
 
 
-class Band(Protocol):
-    """A running mean over items 1 … n with its interval, each (n,)."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def items(self) -> np.ndarray: ...
-    @property
-    def mean(self) -> np.ndarray: ...
-    @property
-    def low(self) -> np.ndarray: ...
-    @property
-    def high(self) -> np.ndarray: ...
-
-
 def running(
-    bands: Sequence[Band], colors: Sequence[str], y_title: str, difference: bool = False, chance: float | None = None
+    bands: Sequence[RunningMean],
+    colors: Sequence[str],
+    y_title: str,
+    difference: bool = False,
+    chance: float | None = None,
 ) -> go.Figure:
     """Draw one panel per model, its line and band over the items done, with the others' lines faint behind it.
 
@@ -60,19 +64,17 @@ def running(
         horizontal_spacing=0.03,
         subplot_titles=[shorten(band.name, TITLE) for band in bands] or None,
     )
-    layout(figure, "", "", height=height)
-    begun = [band for band in bands if len(band.items)]
-    for place, (band, color) in enumerate(zip(bands, colors, strict=True)):
-        row, column = place // columns + 1, place % columns + 1
-        if not len(band.items):
-            continue
-        for other in begun:
-            if other is not band:
-                _line(figure, other, REFERENCE, difference, row, column)
-        _band(figure, band, color, difference, row, column)
-        _line(figure, band, color, difference, row, column, told="points" if difference else "share")
+    layout(figure, "", "", height, legend=False)
+    begun = [one for one in bands if len(one.items)]
+    for place, (one, color) in enumerate(zip(bands, colors, strict=True)):
+        if len(one.items):
+            x, _, low, high = _ends(one, difference)
+            traces = [_line(other, REFERENCE, difference) for other in begun if other is not one]
+            traces += [band(x, low, high, color, 0.2), _line(one, color, difference, told=True)]
+            for trace in traces:
+                figure.add_trace(trace, place // columns + 1, place % columns + 1)
     figure.update_annotations(font_size=13, yshift=-2)
-    figure.update_layout(hovermode="x", showlegend=False, margin={"t": 30})
+    figure.update_layout(hovermode="x", margin_t=30)
     figure.update_xaxes(rangemode="tozero")
     for column in range(columns):
         last = max(place for place in range(max(len(bands), 1)) if place % columns == column or place == 0)
@@ -81,12 +83,12 @@ def running(
         )
     figure.update_yaxes(title_text=y_title, col=1, title_standoff=8)
     if difference:
-        figure.add_hline(y=0, line={"color": REFERENCE, "width": 1, "dash": "dash"})
+        figure.add_hline(y=0, line=grey_line("dash", 1))
         figure.update_yaxes(range=_range(bands))
     else:
         figure.update_yaxes(range=_shares(bands, chance), ticksuffix=PER_CENT)
         if chance is not None and begun:
-            figure.add_hline(y=100 * chance, line={"color": REFERENCE, "width": 1.5, "dash": "dot"})
+            figure.add_hline(y=100 * chance, line=grey_line("dot"))
             figure.add_annotation(
                 x=1,
                 xref="x domain",
@@ -101,50 +103,31 @@ def running(
     return figure
 
 
-def _ends(band: Band, difference: bool) -> tuple[np.ndarray, ...]:
+def _ends(running: RunningMean, difference: bool) -> tuple[np.ndarray, ...]:
     """Return items, mean, low and high at the points drawn, in points or per cent."""
-    at = thinned(len(band.items))
-    mean, low, high = (100 * np.asarray(values)[at] for values in (band.mean, band.low, band.high))
+    at = thinned(len(running.items))
+    mean, low, high = (100 * np.asarray(values)[at] for values in (running.mean, running.low, running.high))
     if not difference:
         low, high = np.clip(low, 0, 100), np.clip(high, 0, 100)
-    return band.items[at], mean, low, high
+    return running.items[at], mean, low, high
 
 
-def _band(figure: go.Figure, band: Band, color: str, difference: bool, row: int, column: int) -> None:
-    x, _, low, high = _ends(band, difference)
-    there = np.isfinite(low) & np.isfinite(high)
-    trace = go.Scatter(
-        x=np.concatenate([x[there], x[there][::-1]]),
-        y=np.concatenate([high[there], low[there][::-1]]).astype(np.float32),
-        fill="toself",
-        mode="none",
-        fillcolor=color,
-        opacity=0.2,
-        hoverinfo="skip",
-    )
-    figure.add_trace(trace, row, column)
-
-
-def _line(figure: go.Figure, band: Band, color: str, difference: bool, row: int, column: int, told: str = "") -> None:
-    """Draw a model's line. told: its hover, in points or as a share; '' for one in the background."""
-    x, mean, low, high = _ends(band, difference)
-    hover = {
-        "": None,
-        "points": "%{y:+.1f} [%{customdata[0]:+.1f}, %{customdata[1]:+.1f}]",
-        "share": f"%{{y:.1f}} [%{{customdata[0]:.1f}}, %{{customdata[1]:.1f}}]{PER_CENT}",
-    }[told]
-    trace = go.Scatter(
+def _line(running: RunningMean, color: str, difference: bool, told: bool = False) -> go.Scatter:
+    """Draw a model's line. told: with a hover; else in the background."""
+    x, mean, low, high = _ends(running, difference)
+    sign, unit = ("+", "") if difference else ("", PER_CENT)
+    hover = f"%{{y:{sign}.1f}} [%{{customdata[0]:{sign}.1f}}, %{{customdata[1]:{sign}.1f}}]{unit}"
+    return go.Scatter(
         x=x,
         y=mean.astype(np.float32),
         mode="lines",
-        name=as_text(band.name),
+        name=as_text(running.name),
         line={"color": color, "width": 2 if told else 1},
         opacity=1 if told else 0.45,
-        hovertemplate=hover,
+        hovertemplate=hover if told else None,
         hoverinfo=None if told else "skip",
         customdata=np.stack([low, high], axis=1).astype(np.float32) if told else None,
     )
-    figure.add_trace(trace, row, column)
 
 
 def way(titles: Sequence[str], points: np.ndarray, x_title: str, floor: float | None = None) -> go.Figure:
@@ -159,10 +142,16 @@ def way(titles: Sequence[str], points: np.ndarray, x_title: str, floor: float | 
     groups = ["one change"] * (len(names) - 1) + ["the whole way"]
     figure = effect_intervals(names, groups, value, low, high, ((low > 0) | (high < 0)).tolist(), x_title)
     if floor is not None:
-        figure.add_vrect(x0=-floor, x1=floor, fillcolor=REFERENCE, opacity=0.25, line_width=0, layer="below")
-        band = {"symbol": "square", "size": 12, "color": REFERENCE, "opacity": 0.25}
-        figure.add_trace(go.Scatter(x=[None], y=[None], mode="markers", marker=band, name="two seeds of the control"))
+        _add_range(figure, floor, 0.25, "two seeds of the control")
     return figure
+
+
+def _add_range(figure: go.Figure, half: float, opacity: float = _FAINT, name: str = "") -> None:
+    """Draw a grey band around no difference. name: in the legend."""
+    figure.add_vrect(x0=-half, x1=half, fillcolor=REFERENCE, opacity=opacity, line_width=0, layer="below")
+    if name:
+        marker = {"symbol": "square", "size": 12, "color": REFERENCE, "opacity": opacity}
+        figure.add_scatter(x=[None], y=[None], mode="markers", marker=marker, name=name)
 
 
 @dataclass(frozen=True)
@@ -199,46 +188,31 @@ def whiskers(shown: Sequence[Whisker], colors: Mapping[str, str], x_title: str) 
     figure = go.Figure()
     for index, model in enumerate(models):
         of_model = [whisker for whisker in shown if whisker.model == model and np.isfinite(whisker.value)]
-        values = np.array([[whisker.value, whisker.low, whisker.high] for whisker in of_model], np.float32).reshape(
-            -1, 3
-        )
+        ends = ends_of(of_model).astype(np.float32)
         shift = (index - (len(models) - 1) / 2) * 0.7 / len(models)
-        figure.add_trace(
-            go.Scatter(
-                x=values[:, 0],
-                y=[rows.index(whisker.row) + shift for whisker in of_model],
-                mode="markers",
-                name=as_text(model),
-                marker={
-                    "color": colors[model],
-                    "size": 9,
-                    "line": {"color": colors[model], "width": 2},
-                    "symbol": ["circle" if whisker.clear else "circle-open" for whisker in of_model],
-                },
-                error_x=interval_bar(*values.T, width=0),
-                text=["<br>".join(map(as_text, whisker.hover.split("<br>"))) for whisker in of_model],
-                hovertemplate="%{text}<extra></extra>",
-            )
+        figure.add_scatter(
+            x=ends[0],
+            y=[rows.index(whisker.row) + shift for whisker in of_model],
+            mode="markers",
+            name=as_text(model),
+            marker=dots(colors[model], 9, [whisker.clear for whisker in of_model]),
+            error_x=interval_bar(*ends, width=0),
+            text=[_hover(whisker.hover) for whisker in of_model],
+            hovertemplate="%{text}<extra></extra>",
         )
-    names = [as_text(row) for row in rows]
-    layout(figure, as_text(x_title), "", height=90 + len(rows) * (14 + 14 * len(models)))
-    figure.add_vline(x=0, line={"color": REFERENCE, "width": 1, "dash": "dash"})
-    figure.update_layout(showlegend=True)
-    figure.update_yaxes(
-        tickmode="array",
-        tickvals=list(range(len(rows))),
-        ticktext=[f"<b>{names[0]}</b>", *names[1:]] if names else [],
-        range=[len(rows) - 0.5, -0.5],
-        zeroline=False,
-        showgrid=False,
-    )
-    edges = [
-        {"type": "line", "xref": "x domain", "x0": 0, "x1": 1, "yref": "y", "y0": edge - 0.5, "y1": edge - 0.5}
-        | {"line": {"color": REFERENCE, "width": 0.5}, "opacity": 0.4}
-        for edge in range(1, len(rows))
-    ]
+    names = [f"<b>{as_text(row)}</b>" if row == rows[0] else as_text(row) for row in rows]
+    layout(figure, as_text(x_title), "", 90 + len(rows) * (14 + 14 * len(models)), legend=True)
+    figure.add_vline(x=0, line=grey_line("dash", 1))
+    figure.update_yaxes(**named_ticks(names), range=[len(rows) - 0.5, -0.5], zeroline=False, showgrid=False)
+    edge: dict[str, Any] = {"type": "line", "xref": "x domain", "x0": 0, "x1": 1, "yref": "y", "opacity": 0.4}
+    edges = [edge | {"y0": row - 0.5, "y1": row - 0.5, "line": grey_line(None, 0.5)} for row in range(1, len(rows))]
     figure.layout.shapes = [*figure.layout.shapes, *edges]
     return figure
+
+
+def _hover(lines: str) -> str:
+    """Return lines from outside, parted by <br>, as text."""
+    return "<br>".join(map(as_text, lines.split("<br>")))
 
 
 @dataclass(frozen=True)
@@ -265,64 +239,46 @@ def over_seeds(shown: Sequence[OverSeeds], margin: float, color: str, x_title: s
     whole = max([inner, *(abs(end) for row in shown for end in (row.low, row.high))])
     reach = 1.15 * (whole if whole <= _WIDER * inner else _WIDER * inner)
     figure = go.Figure()
-    places = list(range(len(shown)))
-    low, high = (np.clip([getattr(row, end) for row in shown], -reach, reach) for end in ("low", "high"))
-    values = np.array([row.value for row in shown])
-    hovers = ["<br>".join(map(as_text, row.hover.split("<br>"))) for row in shown]
-    figure.add_trace(
-        go.Scatter(
-            x=values,
-            y=places,
+    values, *ends = ends_of(shown)
+    low, high = np.clip(ends, -reach, reach)
+    figure.add_scatter(
+        x=values,
+        y=list(range(len(shown))),
+        mode="markers",
+        name="all seeds, 95 % interval" if any(row.seeds for row in shown) else "95 % interval over items",
+        marker={"symbol": "diamond", "size": 12, "color": color},
+        error_x=interval_bar(values, low, high, thickness=3, width=0),
+        text=[_hover(row.hover) for row in shown],
+        hovertemplate="%{text}<extra></extra>",
+    )
+    seeds = [(seed, place + _BENEATH) for place, row in enumerate(shown) for seed in row.seeds]
+    if seeds:
+        x, y = zip(*seeds, strict=True)
+        figure.add_scatter(
+            x=x,
+            y=y,
             mode="markers",
-            name="all seeds, 95 % interval" if any(row.seeds for row in shown) else "95 % interval over items",
-            marker={"symbol": "diamond", "size": 12, "color": color},
-            error_x=interval_bar(values, low, high, thickness=3, width=0),
-            text=hovers,
-            hovertemplate="%{text}<extra></extra>",
+            name="one seed",
+            marker={"size": 8, "color": color, "opacity": 0.45},
+            hovertemplate="one seed: %{x:+.1f} points<extra></extra>",
         )
-    )
-    dots = [(seed, place) for place, row in enumerate(shown) for seed in row.seeds]
-    if dots:
-        x, y = zip(*dots, strict=True)
-        figure.add_trace(
-            go.Scatter(
-                x=x,
-                y=np.asarray(y) + _BENEATH,
-                mode="markers",
-                name="one seed",
-                marker={"size": 8, "color": color, "opacity": 0.45},
-                hovertemplate="one seed: %{x:+.1f} points<extra></extra>",
-            )
+    for end, side, symbol in ((low, -reach, "triangle-left"), (high, reach, "triangle-right")):
+        cut = np.flatnonzero(end == side)
+        figure.add_scatter(
+            x=np.full(len(cut), side),
+            y=cut,
+            mode="markers",
+            marker={"symbol": symbol, "size": 12, "color": color},
+            cliponaxis=False,
+            hoverinfo="skip",
+            showlegend=False,
         )
-    for ends, side, symbol in ((low, -reach, "triangle-left"), (high, reach, "triangle-right")):
-        cut = [place for place in places if ends[place] == side]
-        figure.add_trace(
-            go.Scatter(
-                x=[side] * len(cut),
-                y=cut,
-                mode="markers",
-                marker={"symbol": symbol, "size": 12, "color": color},
-                cliponaxis=False,
-                hoverinfo="skip",
-                showlegend=False,
-            )
-        )
-    band = {"symbol": "square", "size": 12, "color": REFERENCE, "opacity": _FAINT}
-    within = f"less than {margin:g} points either way"
-    figure.add_trace(go.Scatter(x=[None], y=[None], mode="markers", marker=band, name=within))
-    figure.add_vrect(x0=-margin, x1=margin, fillcolor=REFERENCE, opacity=_FAINT, line_width=0, layer="below")
-    layout(figure, as_text(x_title), "", height=104 + _ROW * len(shown))
-    figure.add_vline(x=0, line={"color": REFERENCE, "width": 1.5})
-    figure.update_layout(showlegend=True)
+    _add_range(figure, margin, name=f"less than {margin:g} points either way")
+    layout(figure, as_text(x_title), "", 104 + _ROW * len(shown), legend=True)
+    figure.add_vline(x=0, line=grey_line())
     figure.update_xaxes(range=[-1.04 * reach, 1.04 * reach], zeroline=False)
-    figure.update_yaxes(
-        tickmode="array",
-        tickvals=places,
-        ticktext=[f"<b>{wrapped(row.row, 16)}</b><br>{as_text(row.words)}" for row in shown],
-        range=[len(shown) - 0.4, -0.6],
-        zeroline=False,
-        showgrid=False,
-    )
+    names = [f"<b>{wrapped(row.row, 16)}</b><br>{as_text(row.words)}" for row in shown]
+    figure.update_yaxes(**named_ticks(names), range=[len(shown) - 0.4, -0.6], zeroline=False, showgrid=False)
     return figure
 
 
@@ -346,56 +302,50 @@ def accuracy_levels(
     """Draw a row for each accuracy with its interval, beneath its name, and dots of its seeds. decimals: of a seed.
     from_zero: start the axis there. margin: of changes, half of the band around none that do not matter, in points.
     """
-    figure, places = go.Figure(), np.arange(len(rows))
-    value, low, high = (np.array([getattr(row, end) for row in rows]) for end in ("value", "low", "high"))
+    figure = go.Figure()
+    value, low, high = ends_of(rows)
     ends = np.array([*low, *high, *(seed for row in rows for seed in row.seeds)])
     ends = ends[np.isfinite(ends)] if np.isfinite(ends).any() else np.array([0.0, 100.0])
     ends = np.concatenate([ends, [0.0] if from_zero else [], [-margin, margin] if margin else []])
     room = 0.06 * float(np.ptp(ends))
     unit = " points" if margin else PER_CENT
     for place, row in enumerate(rows):
-        figure.add_trace(
-            go.Scatter(
-                x=value[[place]],
-                y=[place],
-                mode="markers",
-                marker={"size": 11, "color": row.color},
-                error_x=interval_bar(*(ends[[place]] for ends in (value, low, high)), color=row.color),
-                hovertemplate=f"{as_text(row.name)}: {as_text(row.words)}<extra></extra>",
-            )
+        figure.add_scatter(
+            x=value[[place]],
+            y=[place],
+            mode="markers",
+            marker={"size": 11, "color": row.color},
+            error_x=interval_bar(*ends_of([row]), color=row.color),
+            hovertemplate=f"{as_text(row.name)}: {as_text(row.words)}<extra></extra>",
         )
     wide = (float(np.ptp(ends)) or 1.0) * _DOT
-    dots = [
+    seeds = [
         (seed, place + _UNDER + lane * _LANE, row.color)
         for place, row in enumerate(rows)
         for seed, lane in zip(sorted(row.seeds), _lanes(sorted(row.seeds), wide), strict=True)
     ]
-    if dots:
-        x, y, shades = zip(*dots, strict=True)
-        figure.add_trace(
-            go.Scatter(
-                x=x,
-                y=y,
-                mode="markers",
-                marker={"size": 5, "color": shades, "opacity": 0.7},
-                hovertemplate=f"one seed: %{{x:.{decimals}f}}{unit}<extra></extra>",
-            )
+    if seeds:
+        x, y, shades = zip(*seeds, strict=True)
+        figure.add_scatter(
+            x=x,
+            y=y,
+            mode="markers",
+            marker={"size": 5, "color": shades, "opacity": 0.7},
+            hovertemplate=f"one seed: %{{x:.{decimals}f}}{unit}<extra></extra>",
         )
-    layout(figure, wrapped(x_title, 44), "", height=66 + _LEVEL * len(rows))
-    for place, row in enumerate(rows):
-        name_above(figure, place, f"{as_text(row.name)} <b>{as_text(row.words)}</b>", xshift=4)
+    layout(figure, wrapped(x_title, 44), "", 66 + _LEVEL * len(rows), legend=False)
+    names = [f"{as_text(row.name)} <b>{as_text(row.words)}</b>" for row in rows]
+    name_rows_above(figure, names, 0.75, 0.45, xshift=4)
     if margin:
-        figure.add_vrect(x0=-margin, x1=margin, fillcolor=REFERENCE, opacity=_FAINT, line_width=0, layer="below")
-        figure.add_vline(x=0, line={"color": REFERENCE, "width": 1.5})
-    figure.update_layout(showlegend=False, margin_t=4, margin_l=14)
+        _add_range(figure, margin)
+        figure.add_vline(x=0, line=grey_line())
+    figure.update_layout(margin_t=4, margin_l=14)
     figure.update_xaxes(
         zeroline=False,
         ticksuffix="" if margin else PER_CENT,
         nticks=6,
         range=[float(ends.min()) - room, float(ends.max()) + room],
     )
-    figure.update_yaxes(tickvals=places, showticklabels=False, ticks="", range=[len(rows) - 0.55, -0.75])
-    figure.update_yaxes(automargin=False, zeroline=False)
     return figure
 
 
@@ -417,10 +367,15 @@ def thinned(count: int) -> np.ndarray:
     return np.unique(np.linspace(0, count - 1, MAX_POINTS).round().astype(int))
 
 
-def _shares(bands: Sequence[Band], chance: float | None) -> list[float]:
-    """Return the part of 0 … 100 % that bands fill after the first few items, with the chance level."""
-    ends = np.concatenate([np.zeros(0), *(end[len(end) // 8 :] for band in bands for end in (band.low, band.high))])
-    ends = np.clip(ends[np.isfinite(ends)], 0, 1)
+def _settled(bands: Sequence[RunningMean]) -> np.ndarray:
+    """Return the ends of intervals after the first few items, which cover everything."""
+    ends = np.concatenate([np.zeros(0), *(end[len(end) // 8 :] for one in bands for end in (one.low, one.high))])
+    return ends[np.isfinite(ends)]
+
+
+def _shares(bands: Sequence[RunningMean], chance: float | None) -> list[float]:
+    """Return the part of 0 … 100 % that bands fill, with the chance level."""
+    ends = np.clip(_settled(bands), 0, 1)
     if chance is not None and len(ends):
         ends = np.append(ends, chance)
     if not len(ends):
@@ -429,12 +384,7 @@ def _shares(bands: Sequence[Band], chance: float | None) -> list[float]:
     return [100 * max(float(ends.min()) - room, -0.02), 100 * min(float(ends.max()) + room, 1.02)]
 
 
-def _range(bands: Sequence[Band]) -> list[float] | None:
-    """Return the range of values after the first few items, whose intervals cover everything."""
-    ends = [
-        100 * np.abs(np.concatenate([band.low[len(band.low) // 8 :], band.high[len(band.high) // 8 :]]))
-        for band in bands
-    ]
-    values = np.concatenate(ends) if ends else np.zeros(0)
-    values = values[np.isfinite(values)]
-    return None if not len(values) else [-1.1 * float(values.max()) - 0.5, 1.1 * float(values.max()) + 0.5]
+def _range(bands: Sequence[RunningMean]) -> list[float] | None:
+    """Return the range of differences in points that bands fill."""
+    ends = 100 * np.abs(_settled(bands))
+    return [-1.1 * ends.max() - 0.5, 1.1 * ends.max() + 0.5] if len(ends) else None

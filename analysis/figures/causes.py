@@ -16,12 +16,20 @@ from analysis.figures.style import (
     SINK,
     TOKEN,
     as_text,
+    band,
     color_bar,
+    dots,
+    ends_of,
+    grey_line,
     interval_bar,
     layout,
     log_ticks,
-    name_above,
+    name_rows_above,
+    named_ticks,
+    series_color,
+    tick_step,
     token_axis,
+    without_grid,
     wrapped,
     write_cells,
 )
@@ -52,34 +60,23 @@ def effect_intervals(
     number = ".1%" if percent else ".3g"
     for index, group in enumerate(dict.fromkeys(groups)):
         at = np.array([member == group for member in groups])
-        color = SERIES_COLORS[index % len(SERIES_COLORS)]
-        figure.add_trace(
-            go.Scatter(
-                x=values[at],
-                y=rows[at],
-                mode="markers",
-                name=as_text(group),
-                marker={
-                    "size": 10,
-                    "color": color,
-                    "line": {"width": 2, "color": color},
-                    "symbol": ["circle" if flag else "circle-open" for flag in np.array(shown)[at]],
-                },
-                error_x=interval_bar(values[at], low[at], high[at]),
-                customdata=np.stack([low[at], high[at]], axis=-1),
-                text=[as_text(name) for name, member in zip(names, groups, strict=True) if member == group],
-                hovertemplate=f"%{{text}}<br>%{{x:{number}}} (%{{customdata[0]:{number}}} to "
-                f"%{{customdata[1]:{number}}})<extra>%{{fullData.name}}</extra>",
-            )
+        figure.add_scatter(
+            x=values[at],
+            y=rows[at],
+            mode="markers",
+            name=as_text(group),
+            marker=dots(series_color(index), 10, np.array(shown)[at]),
+            error_x=interval_bar(values[at], low[at], high[at]),
+            customdata=np.stack([low[at], high[at]], axis=-1),
+            text=[as_text(names[row]) for row in rows[at]],
+            hovertemplate=f"%{{text}}<br>%{{x:{number}}} (%{{customdata[0]:{number}}} to "
+            f"%{{customdata[1]:{number}}})<extra>%{{fullData.name}}</extra>",
         )
-    figure.add_vline(x=0, line={"color": REFERENCE, "width": 1.5, "dash": "dash"})
+    figure.add_vline(x=0, line=grey_line("dash"))
     labels = [wrapped(name, 24) for name in names]
     lines = max((label.count("<br>") + 1 for label in labels), default=1)
-    layout(figure, wrapped(x_title, 24), "", height=170 + max(36, _LINE * lines + 6) * len(names))
-    figure.update_layout(showlegend=True)
-    figure.update_yaxes(
-        tickmode="array", tickvals=rows, ticktext=labels, range=[len(names) - 0.5, -0.5], zeroline=False
-    )
+    layout(figure, wrapped(x_title, 24), "", 170 + max(36, _LINE * lines + 6) * len(names), legend=True)
+    figure.update_yaxes(**named_ticks(labels), range=[len(names) - 0.5, -0.5], zeroline=False)
     figure.update_xaxes(zeroline=False, tickformat="~p" if percent else "~g")
     return figure
 
@@ -103,47 +100,36 @@ class DifferenceRow:
 def control_differences(rows: Sequence[DifferenceRow], x_title: str) -> go.Figure:
     """Draw a row per comparison: target minus control with its interval, beside the line of no difference."""
     figure = go.Figure()
-    places = np.arange(len(rows))
-    value, low, high = (np.array([getattr(row, end) for row in rows]) for end in ("value", "low", "high"))
     groups = list(dict.fromkeys(row.group for row in rows))
     for index, group in enumerate(groups):
-        at = np.array([row.group == group for row in rows])
         of_group = [row for row in rows if row.group == group]
-        color = SINK if len(groups) == 1 else SERIES_COLORS[index % len(SERIES_COLORS)]
-        figure.add_trace(
-            go.Scatter(
-                x=value[at],
-                y=places[at],
-                mode="markers",
-                name=as_text(group),
-                error_x=interval_bar(value[at], low[at], high[at], color=color),
-                marker={
-                    "size": 11,
-                    "color": color,
-                    "line": {"width": 2, "color": color},
-                    "symbol": ["circle" if row.shown else "circle-open" for row in of_group],
-                },
-                text=[f"{as_text(row.name)}<br>{as_text(row.told)}<br>{as_text(row.levels)}" for row in of_group],
-                hovertemplate="%{text}<extra></extra>",
-            )
+        color = SINK if len(groups) == 1 else series_color(index)
+        ends = ends_of(of_group)
+        figure.add_scatter(
+            x=ends[0],
+            y=[place for place, row in enumerate(rows) if row.group == group],
+            mode="markers",
+            name=as_text(group),
+            error_x=interval_bar(*ends, color=color),
+            marker=dots(color, 11, [row.shown for row in of_group]),
+            text=["<br>".join(map(as_text, (row.name, row.told, row.levels))) for row in of_group],
+            hovertemplate="%{text}<extra></extra>",
         )
     for place in range(len(rows)):  # beneath its name, which it would cross
-        ends = {"y0": place - _ABOVE_ROW, "y1": place + _BELOW_ROW}
-        figure.add_shape(type="line", x0=0, x1=0, **ends, line={"color": REFERENCE, "width": 2})
+        reach = {"y0": place - _ABOVE_ROW, "y1": place + _BELOW_ROW}
+        figure.add_shape(type="line", x0=0, x1=0, **reach, line=grey_line(width=2))
+    several = len(groups) > 1
+    beside = {"y": 0, "xanchor": "left"} if several else {"y": 1}
     figure.add_annotation(
-        x=0, y=1, yref="paper", yanchor="bottom", text="same as control", font_size=12, showarrow=False
+        x=0, yref="paper", yanchor="bottom", text="same as control", font_size=12, showarrow=False, **beside
     )
-    layout(figure, wrapped(x_title, 28), "", height=110 + 62 * len(rows))
-    figure.update_layout(showlegend=len(groups) > 1, margin_l=14)
-    if len(groups) > 1:
-        figure.update_layout(legend={"y": 1.0, "yanchor": "bottom"}, margin_t=70)
-        figure.layout.annotations[0].update(y=0, yanchor="bottom", xanchor="left")
-    for place, row in enumerate(rows):
-        name_above(figure, place, f"{wrapped(row.name, 36)}<br><b>{wrapped(row.told, 36)}</b>", xshift=4)
+    layout(figure, wrapped(x_title, 28), "", 110 + 62 * len(rows), legend=several)
+    figure.update_layout(margin_l=14, **{"margin_t": 70} if several else {})
+    names = [f"{wrapped(row.name, 36)}<br><b>{wrapped(row.told, 36)}</b>" for row in rows]
+    name_rows_above(figure, names, 0.9, 0.3, xshift=4)
+    _, low, high = ends_of(rows)
     least, most = min(0.0, *low), max(0.0, *high)
     room = 0.08 * (most - least)
-    figure.update_yaxes(tickvals=places, showticklabels=False, ticks="", range=[len(rows) - 0.7, -0.9], zeroline=False)
-    figure.update_yaxes(automargin=False)
     figure.update_xaxes(zeroline=False, tickformat="~g", nticks=5, range=[least - room, most + room])
     return figure
 
@@ -169,35 +155,25 @@ def levels_with_differences(rows: Sequence[LevelRow], x_title: str) -> go.Figure
     difference.
     """
     figure = go.Figure()
-    places = np.arange(len(rows))
-    value, low, high = (np.array([getattr(row, end) for row in rows]) for end in ("value", "low", "high"))
-    for at, color in ((places[:1], SINK), (places[1:], REFERENCE)):
-        figure.add_trace(
-            go.Scatter(
-                x=value[at],
-                y=at,
-                mode="markers+text",
-                text=[f"{each:.0f}" if each >= 10 else f"{each:#.2g}" for each in value[at]],
-                textposition="bottom center",
-                showlegend=False,
-                cliponaxis=False,
-                error_x=interval_bar(value[at], np.fmin(low, value)[at], np.fmax(high, value)[at], color=color),
-                marker={
-                    "size": 11,
-                    "color": color,
-                    "line": {"width": 2, "color": color},
-                    "symbol": ["circle" if rows[place].filled else "circle-open" for place in at],
-                },
-                hovertext=[as_text(rows[place].name) for place in at],
-                customdata=[
-                    f" [{low[place]:.3g}, {high[place]:.3g}]" if np.isfinite(low[place]) else "" for place in at
-                ],
-                hovertemplate="%{hovertext}<br>%{x:.3g}%{customdata}<extra></extra>",
-            )
+    for first, some, color in ((0, rows[:1], SINK), (1, rows[1:], REFERENCE)):
+        value, low, high = ends_of(some)
+        figure.add_scatter(
+            x=value,
+            y=first + np.arange(len(some)),
+            mode="markers+text",
+            text=[f"{each:.0f}" if each >= 10 else f"{each:#.2g}" for each in value],
+            textposition="bottom center",
+            showlegend=False,
+            cliponaxis=False,
+            error_x=interval_bar(value, np.fmin(low, value), np.fmax(high, value), color=color),
+            marker=dots(color, 11, [row.filled for row in some]),
+            hovertext=[as_text(row.name) for row in some],
+            customdata=[f" [{row.low:.3g}, {row.high:.3g}]" if np.isfinite(row.low) else "" for row in some],
+            hovertemplate="%{hovertext}<br>%{x:.3g}%{customdata}<extra></extra>",
         )
-    layout(figure, wrapped(x_title, 24), "", height=100 + 64 * len(rows))
+    layout(figure, wrapped(x_title, 24), "", 100 + 64 * len(rows))
+    name_rows_above(figure, [f"{wrapped(row.name, 34)}<br>{as_text(row.held)}" for row in rows], 0.7, 0.5)
     for place, row in enumerate(rows):
-        name_above(figure, place, f"{wrapped(row.name, 34)}<br>{as_text(row.held)}")
         figure.add_annotation(
             x=1,
             xref="paper",
@@ -211,9 +187,7 @@ def levels_with_differences(rows: Sequence[LevelRow], x_title: str) -> go.Figure
             text=_told(row.told) if place else f"<b>{wrapped(row.told, _TOLD)}</b>",
         )
     figure.update_layout(margin_l=14, margin_r=134, margin_t=24)
-    figure.update_yaxes(tickvals=places, showticklabels=False, ticks="", range=[len(rows) - 0.5, -0.7], zeroline=False)
-    figure.update_yaxes(automargin=False)
-    most = np.nanmax(np.fmax(high, value))
+    most = np.nanmax(ends_of(rows))
     figure.update_xaxes(zeroline=False, tickformat="~g", nticks=6, range=[0, 1.06 * most or 1.0])
     return figure
 
@@ -232,34 +206,29 @@ def filled_steps(filled: np.ndarray, names: Sequence[str], differ: np.ndarray, l
     for name, color, flags in (("other token in the end", SINK, differ), ("same token", REFERENCE, ~differ)):
         at = np.flatnonzero(there & flags)
         gap = np.full(len(at), np.nan)
-        figure.add_trace(
-            go.Scatter(
-                x=np.stack([at, at, gap], axis=1).ravel(),
-                y=np.stack([filled[0, at], filled[1, at], gap], axis=1).ravel(),
-                mode="lines",
-                line={"color": color, "width": 3 if name != "same token" else 1.5},
-                name=name,
-                hoverinfo="skip",
-            )
+        figure.add_scatter(
+            x=np.stack([at, at, gap], axis=1).ravel(),
+            y=np.stack([*filled[:, at], gap], axis=1).ravel(),
+            mode="lines",
+            line={"color": color, "width": 3 if name != "same token" else 1.5},
+            name=name,
+            hoverinfo="skip",
         )
     size = 8 if there.sum() <= _FEW_POSITIONS else 6
     for row, (name, color, symbol) in enumerate(
         zip(names, (TOKEN, SERIES_COLORS[2]), ("circle", "diamond-open"), strict=True)
     ):
         at = np.flatnonzero(filled[row] >= 0)
-        figure.add_trace(
-            go.Scatter(
-                x=at,
-                y=filled[row, at],
-                mode="markers",
-                # Open, so that of two marks at one place both are seen.
-                marker={"color": color, "symbol": symbol, "size": size + 3 * row, "line": {"width": 2 * row}},
-                name=as_text(name),
-                hovertemplate="position %{x}<br>filled in step %{y}<extra>%{fullData.name}</extra>",
-            )
+        figure.add_scatter(
+            x=at,
+            y=filled[row, at],
+            mode="markers",
+            # Open, so that of two marks at one place both are seen.
+            marker={"color": color, "symbol": symbol, "size": size + 3 * row, "line": {"width": 2 * row}},
+            name=as_text(name),
+            hovertemplate="position %{x}<br>filled in step %{y}<extra>%{fullData.name}</extra>",
         )
-    layout(figure, "position (text of the first)", "step in which it was filled", height=380)
-    figure.update_layout(showlegend=True)
+    layout(figure, "position (text of the first)", "step in which it was filled", 380, legend=True)
     figure.update_xaxes(zeroline=False, **token_axis(labels))
     return figure
 
@@ -268,32 +237,18 @@ def interval_curve(
     mean: np.ndarray, low: np.ndarray, high: np.ndarray, x_title: str, y_title: str, name: str
 ) -> go.Figure:
     """Draw a mean over the steps, (T,), with its interval as a band."""
-    steps, there = np.arange(len(mean)), np.isfinite(low)
-    figure = go.Figure(
-        go.Scatter(
-            x=np.concatenate([steps[there], steps[there][::-1]]),
-            y=np.concatenate([high[there], low[there][::-1]]),
-            fill="toself",
-            mode="none",
-            fillcolor=TOKEN,
-            opacity=0.2,
-            name="95 % interval",
-            hoverinfo="skip",
-        )
+    steps = np.arange(len(mean))
+    figure = go.Figure(band(steps, low, high, TOKEN, 0.2, name="95 % interval", showlegend=True))
+    figure.add_scatter(
+        x=steps,
+        y=mean,
+        customdata=np.stack([low, high], axis=-1),
+        mode="lines+markers" if len(mean) <= 64 else "lines",
+        line={"color": TOKEN, "width": 2},
+        name=as_text(name),
+        hovertemplate="step %{x}<br>%{y:.3g} (%{customdata[0]:.3g} to %{customdata[1]:.3g})<extra></extra>",
     )
-    figure.add_trace(
-        go.Scatter(
-            x=steps,
-            y=mean,
-            customdata=np.stack([low, high], axis=-1),
-            mode="lines+markers" if len(mean) <= 64 else "lines",
-            line={"color": TOKEN, "width": 2},
-            name=as_text(name),
-            hovertemplate="step %{x}<br>%{y:.3g} (%{customdata[0]:.3g} to %{customdata[1]:.3g})<extra></extra>",
-        )
-    )
-    layout(figure, x_title, y_title, height=300)
-    figure.update_layout(showlegend=True)
+    layout(figure, x_title, y_title, 300, legend=True)
     figure.update_yaxes(rangemode="tozero")
     return figure
 
@@ -320,20 +275,17 @@ def channel_map(
         )
     )
     step, layer = np.nonzero(carried)
-    figure.add_trace(
-        go.Scatter(
-            x=step,
-            y=layer,
-            mode="markers",
-            name="on a sink",
-            marker={"symbol": "square-open", "size": 9, "color": SINK, "line": {"width": 2}},
-            hoverinfo="skip",
-        )
+    figure.add_scatter(
+        x=step,
+        y=layer,
+        mode="markers",
+        name="on a sink",
+        marker={"symbol": "square-open", "size": 9, "color": SINK, "line": {"width": 2}},
+        hoverinfo="skip",
     )
-    layout(figure, "denoising step", "layer", height=max(300, min(620, 150 + 26 * ratio.shape[1])))
-    figure.update_layout(showlegend=True)
-    figure.update_xaxes(showgrid=False, zeroline=False, range=[-0.5, len(ratio) - 0.5])
-    figure.update_yaxes(showgrid=False, zeroline=False, autorange="reversed", dtick=1 if ratio.shape[1] <= 16 else 4)
+    layout(figure, "denoising step", "layer", max(300, min(620, 150 + 26 * ratio.shape[1])), legend=True)
+    without_grid(figure, columns=len(ratio))
+    figure.update_yaxes(autorange="reversed", dtick=tick_step(ratio.shape[1]))
     return figure
 
 
@@ -364,23 +316,17 @@ def lens_map(
         )
     )
     at = np.flatnonzero(sinks)
-    figure.add_trace(
-        go.Scatter(
-            x=[names[position] for position in at],
-            y=np.full(len(at), -0.85),
-            mode="markers",
-            name="sink of the step",
-            marker={"symbol": "triangle-down", "size": 11, "color": SINK},
-            hoverinfo="skip",
-        )
+    figure.add_scatter(
+        x=[names[position] for position in at],
+        y=np.full(len(at), -0.85),
+        mode="markers",
+        name="sink of the step",
+        marker={"symbol": "triangle-down", "size": 11, "color": SINK},
+        hoverinfo="skip",
     )
-    layout(figure, "undecided position", "layer", height=max(320, min(720, 170 + 30 * layers)))
-    figure.update_layout(showlegend=True)
-    figure.update_xaxes(type="category", tickangle=-90, tickfont_size=10, showgrid=False, zeroline=False)
-    figure.update_yaxes(
-        range=[layers - 0.5, -1.2],  # above the layers is the row of marks, which is none
-        showgrid=False,
-        zeroline=False,
-        tickvals=list(range(0, layers, 1 if layers <= 16 else 4)),
-    )
+    layout(figure, "undecided position", "layer", max(320, min(720, 170 + 30 * layers)), legend=True)
+    without_grid(figure)
+    figure.update_xaxes(type="category", tickangle=-90, tickfont_size=10)
+    # Above the layers is the row of marks, which is none.
+    figure.update_yaxes(range=[layers - 0.5, -1.2], tickvals=list(range(0, layers, tick_step(layers))))
     return write_cells(figure)

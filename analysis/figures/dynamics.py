@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from analysis.figures.style import (
     KIND_COLORS,
@@ -19,9 +20,11 @@ from analysis.figures.style import (
     SYMBOLS,
     TOKEN,
     as_text,
+    band,
     color_bar,
     layout,
     token_axis,
+    without_grid,
     wrapped,
 )
 from analysis.words import UNTRAINED_LABEL
@@ -60,49 +63,30 @@ def curves(
         count = np.isfinite(curve.values).sum(axis=0)
         mean = np.nansum(curve.values, axis=0) / np.where(count > 0, count, np.nan)
         several = len(curve.values) > 1
-        ends = None
         if several:
-            low = np.where(count > 0, np.min(np.nan_to_num(curve.values, nan=np.inf), axis=0), np.nan)
-            high = np.where(count > 0, np.max(np.nan_to_num(curve.values, nan=-np.inf), axis=0), np.nan)
-            ends = low, high
+            least, most = (np.nan_to_num(curve.values, nan=nothing) for nothing in (np.inf, -np.inf))
+            figure.add_trace(band(curve.x, least.min(axis=0), most.max(axis=0), color))
         elif curve.low is not None and curve.high is not None:
-            ends = curve.low[order], curve.high[order]
-        if ends is not None:
-            low, high = ends
-            there = np.isfinite(low) & np.isfinite(high)
-            figure.add_trace(
-                go.Scatter(
-                    x=np.concatenate([curve.x[there], curve.x[there][::-1]]),
-                    y=np.concatenate([high[there], low[there][::-1]]),
-                    fill="toself",
-                    mode="none",
-                    fillcolor=color,
-                    opacity=0.18,
-                    hoverinfo="skip",
-                    showlegend=False,
-                )
-            )
+            figure.add_trace(band(curve.x, curve.low[order], curve.high[order], color))
         if curve.singles is not None:
             figure.add_trace(_thin_lines(curve.x, curve.singles[:, order], color))
         name = as_text(f"{curve.name}, mean and range of {len(curve.values)}" if several else curve.name)
-        figure.add_trace(
-            go.Scatter(
-                x=curve.x,
-                y=mean,
-                mode="lines+markers" if len(curve.x) <= 20 else "lines",
-                name=name,
-                line={
-                    "color": color,
-                    "width": _COVERED if _is_covered(series, place) else 2,
-                    "dash": next(dashes) if curve.reference else "solid",
-                },
-                hovertemplate=f"%{{y:.1f}}{PER_CENT}" if percent else "%{y:.3g}",
-            )
+        figure.add_scatter(
+            x=curve.x,
+            y=mean,
+            mode="lines+markers" if len(curve.x) <= 20 else "lines",
+            name=name,
+            line={
+                "color": color,
+                "width": _COVERED if _is_covered(series, place) else 2,
+                "dash": next(dashes) if curve.reference else "solid",
+            },
+            hovertemplate=f"%{{y:.1f}}{PER_CENT}" if percent else "%{y:.3g}",
         )
     if step is not None:
         figure.add_vline(x=step, line={"color": SELECTED, "width": 1})
-    layout(figure, x_title, y_title, height=240 + 20 * len(series))
-    figure.update_layout(hovermode="x unified", showlegend=True)
+    layout(figure, x_title, y_title, 240 + 20 * len(series), legend=True)
+    figure.update_layout(hovermode="x unified")
     figure.update_yaxes(ticksuffix=PER_CENT if percent else None)
     return figure
 
@@ -170,33 +154,31 @@ def variances(clouds: Sequence[Cloud], log: bool) -> go.Figure:
     for index, cloud in enumerate(clouds):
         named = len(cloud.labels) <= _NAMED_POINTS and not cloud.reference
         short = [label.replace("layer ", "L").replace(", head ", " H") for label in cloud.labels]
-        figure.add_trace(
-            go.Scatter(
-                x=cloud.spatial,
-                y=cloud.temporal,
-                mode="markers+text" if named else "markers",
-                name=as_text(cloud.name),
-                text=[as_text(label) for label in short] if named else None,
-                textposition="top center",
-                textfont={"size": 10},
-                hovertext=[as_text(label) for label in cloud.labels],
-                customdata=[[index, point] for point in range(len(cloud.labels))],
-                marker={
-                    "size": 9,
-                    "color": REFERENCE if cloud.reference else list(cloud.layers),
-                    "coloraxis": None if cloud.reference else "coloraxis",
-                    "symbol": "x" if cloud.reference else SYMBOLS[index % len(SYMBOLS)],
-                    "opacity": 0.85,
-                    "line": {"width": 1, "color": REFERENCE},
-                },
-                hovertemplate="%{hovertext}<br>spatial %{x:.3g}<br>temporal %{y:.3g}<extra>%{fullData.name}</extra>",
-            )
+        figure.add_scatter(
+            x=cloud.spatial,
+            y=cloud.temporal,
+            mode="markers+text" if named else "markers",
+            name=as_text(cloud.name),
+            text=[as_text(label) for label in short] if named else None,
+            textposition="top center",
+            textfont={"size": 10},
+            hovertext=[as_text(label) for label in cloud.labels],
+            customdata=[[index, point] for point in range(len(cloud.labels))],
+            marker={
+                "size": 9,
+                "color": REFERENCE if cloud.reference else list(cloud.layers),
+                "coloraxis": None if cloud.reference else "coloraxis",
+                "symbol": "x" if cloud.reference else SYMBOLS[index % len(SYMBOLS)],
+                "opacity": 0.85,
+                "line": {"width": 1, "color": REFERENCE},
+            },
+            hovertemplate="%{hovertext}<br>spatial %{x:.3g}<br>temporal %{y:.3g}<extra>%{fullData.name}</extra>",
         )
     last = max((max(cloud.layers, default=0) for cloud in clouds), default=0)
     whole = {"tick0": 0, "dtick": max(1, -(-last // 8))}  # layers lie between no two ticks
     figure.update_layout(coloraxis={"colorscale": MASS_SCALE, "colorbar": {**color_bar("layer"), **whole}})
-    layout(figure, "spatial variance of the corrected share", "temporal variance of the sink centroid", height=460)
-    figure.update_layout(showlegend=True)
+    axes = "spatial variance of the corrected share", "temporal variance of the sink centroid"
+    layout(figure, *axes, 460, legend=True)
     if log:
         figure.update_xaxes(**_log_axis([cloud.spatial for cloud in clouds]))
         figure.update_yaxes(**_log_axis([cloud.temporal for cloud in clouds]))
@@ -235,18 +217,16 @@ def position_bars(
         )
     )
     if reference is not None:
-        figure.add_trace(
-            go.Scatter(
-                x=np.arange(len(reference)),
-                y=np.where(np.asarray(reference) > 0, reference, np.nan).astype(np.float32),
-                mode="markers",
-                name=UNTRAINED_LABEL,
-                marker={"symbol": "line-ew", "size": 7, "line": {"width": 2, "color": REFERENCE}},
-                hovertemplate=f"{UNTRAINED_LABEL} %{{y:.3g}}<extra></extra>",
-            )
+        figure.add_scatter(
+            x=np.arange(len(reference)),
+            y=np.where(np.asarray(reference) > 0, reference, np.nan).astype(np.float32),
+            mode="markers",
+            name=UNTRAINED_LABEL,
+            marker={"symbol": "line-ew", "size": 7, "line": {"width": 2, "color": REFERENCE}},
+            hovertemplate=f"{UNTRAINED_LABEL} %{{y:.3g}}<extra></extra>",
         )
-    layout(figure, "position", y_title, height=300)
-    figure.update_layout(bargap=0.15, showlegend=reference is not None)
+    layout(figure, "position", y_title, 300, legend=reference is not None)
+    figure.update_layout(bargap=0.15)
     figure.update_xaxes(
         range=[-0.7, len(values) - 0.3], showgrid=False, zeroline=False, **token_axis(labels, NARROW_TICK_LABELS, later)
     )
@@ -260,31 +240,27 @@ def kinds_over_steps(
     """Draw the number of sinks of each kind per step, stacked; recordings side by side on one scale. panels: title ->
     counts (T, kinds).
     """
-    from plotly.subplots import make_subplots
-
     titles = [as_text(title) for title in panels] if len(panels) > 1 else None
     figure = make_subplots(1, len(panels), subplot_titles=titles, shared_yaxes=True, horizontal_spacing=0.04)
     named: set[str] = set()
     for column, counts in enumerate(panels.values(), start=1):
         for kind, name in enumerate(names):
             if counts[:, kind].any():
-                figure.add_trace(
-                    go.Bar(
-                        x=np.arange(len(counts)),
-                        y=counts[:, kind],
-                        name=name,
-                        legendgroup=name,
-                        legendrank=kind,
-                        showlegend=name not in named,
-                        marker={"color": KIND_COLORS[kind % len(KIND_COLORS)], "line": {"width": 0}},
-                        hovertemplate="step %{x}<br>%{y}<extra>" + name + "</extra>",
-                    ),
+                figure.add_bar(
+                    x=np.arange(len(counts)),
+                    y=counts[:, kind],
+                    name=name,
+                    legendgroup=name,
+                    legendrank=kind,
+                    showlegend=name not in named,
+                    marker={"color": KIND_COLORS[kind % len(KIND_COLORS)], "line": {"width": 0}},
+                    hovertemplate="step %{x}<br>%{y}<extra>" + name + "</extra>",
                     row=1,
                     col=column,
                 )
                 named.add(name)
-    layout(figure, "", "number of sinks", height=310)
-    figure.update_layout(barmode="stack", bargap=0.1, showlegend=True)
+    layout(figure, "", "number of sinks", 310, legend=True)
+    figure.update_layout(barmode="stack", bargap=0.1)
     figure.update_layout(legend={"y": 1.12 if titles else 1.0}, margin_t=60 if titles else 34)
     figure.update_annotations(font_size=13)
     figure.update_xaxes(title_text=x_title if len(panels) < 2 else wrapped(x_title, 16))
@@ -298,8 +274,6 @@ def small_multiples(
     """Draw layer × head grids side by side on one colour scale. grids: title -> (L, H). centre: the middle of the
     scale.
     """
-    from plotly.subplots import make_subplots
-
     count, middle = len(grids), 100 * centre if percent and centre is not None else centre
     columns = min(count, 4)
     rows = -(-count // columns)
@@ -311,24 +285,22 @@ def small_multiples(
         vertical_spacing=0.2 if rows > 1 else 0,
         shared_yaxes=True,
     )
+    number = f"%{{z:.1f}}{PER_CENT}" if percent else "%{z:.3g}"
     for index, values in enumerate(grids.values()):
-        figure.add_trace(
-            go.Heatmap(
-                z=np.asarray(100 * values if percent else values, np.float32),
-                coloraxis="coloraxis",
-                hovertemplate=f"layer %{{y}}, head %{{x}}<br>%{{z:.1f}}{PER_CENT}<extra></extra>"
-                if percent
-                else "layer %{y}, head %{x}<br>%{z:.3g}<extra></extra>",
-            ),
+        figure.add_heatmap(
+            z=np.asarray(100 * values if percent else values, np.float32),
+            coloraxis="coloraxis",
+            hovertemplate=f"layer %{{y}}, head %{{x}}<br>{number}<extra></extra>",
             row=index // columns + 1,
             col=index % columns + 1,
         )
-    layout(figure, "", "", height=250 * rows)
-    figure.update_layout(coloraxis={"colorscale": list(scale), "cmid": middle, "colorbar": color_bar(name, percent)})
-    figure.update_layout(margin_t=46)
-    figure.update_xaxes(showgrid=False, zeroline=False)
+    layout(figure, "", "", 250 * rows)
+    figure.update_layout(
+        coloraxis={"colorscale": list(scale), "cmid": middle, "colorbar": color_bar(name, percent)}, margin_t=46
+    )
+    without_grid(figure)
     # The marks of a theme would lie upon the grid to the left.
-    figure.update_yaxes(autorange="reversed", showgrid=False, zeroline=False, ticks="")
+    figure.update_yaxes(autorange="reversed", ticks="")
     figure.update_xaxes(title_text="head", row=rows)
     figure.update_yaxes(title_text="layer", col=1)
     figure.update_annotations(font_size=13)

@@ -40,7 +40,7 @@ def load_grid(shares: np.ndarray, layers: Sequence[int]) -> go.Figure:
             hovertemplate="layer %{y}, expert %{x}<br>load %{z:.2f} of even<extra></extra>",
         )
     )
-    layout(figure, "expert", "layer", height=max(260, min(640, 110 + 24 * len(layers))))
+    layout(figure, "expert", "layer", max(260, min(640, 110 + 24 * len(layers))))
     figure.update_yaxes(type="category", autorange="reversed", showgrid=False)
     figure.update_xaxes(showgrid=False, dtick=1 if shares.shape[1] <= 16 else None)
     return figure
@@ -48,21 +48,26 @@ def load_grid(shares: np.ndarray, layers: Sequence[int]) -> go.Figure:
 
 def layer_lines(values: Mapping[str, np.ndarray], layers: Sequence[int]) -> go.Figure:
     """Draw a line over the layers for each share (M,) from 0 to 1."""
-    figure = go.Figure()
-    for index, (name, shares) in enumerate(values.items()):
-        figure.add_trace(
-            go.Scatter(
-                x=list(layers),
-                y=100 * np.asarray(shares, np.float32),
-                name=name,
-                mode="lines+markers",
-                line={"color": (TOKEN, SINK, REFERENCE)[index % 3], "dash": ("solid", "dash", "dot")[index % 3]},
-                hovertemplate="layer %{x}: %{y:.1f}" + PER_CENT + "<extra>" + name + "</extra>",
-            )
-        )
-    layout(figure, "layer", "share", height=320)
-    figure.update_yaxes(ticksuffix=PER_CENT, rangemode="tozero")
+    figure = _share_lines(values, layers, "layer", "share")
     figure.update_xaxes(dtick=1 if len(layers) <= 24 else None)
+    return figure
+
+
+def _share_lines(values: Mapping[str, np.ndarray], x: Sequence[int], x_title: str, y_title: str) -> go.Figure:
+    """Draw a line for each share (N,) from 0 to 1 over x (N,)."""
+    figure = go.Figure()
+    looks = zip((TOKEN, SINK, REFERENCE), ("solid", "dash", "dot"), strict=True)
+    for (name, shares), (color, dash) in zip(values.items(), looks, strict=False):
+        figure.add_scatter(
+            x=list(x),
+            y=100 * np.asarray(shares, np.float32),
+            name=name,
+            mode="lines+markers",
+            line={"color": color, "dash": dash},
+            hovertemplate=f"{x_title.split()[-1]} %{{x}}: %{{y:.1f}}{PER_CENT}<extra>{name}</extra>",
+        )
+    layout(figure, x_title, y_title, 320)
+    figure.update_yaxes(ticksuffix=PER_CENT, rangemode="tozero")
     return figure
 
 
@@ -73,24 +78,21 @@ def group_bars(
 
     drawn: mean, lowest and highest. experts (n,): their numbers.
     """
-    mean, low, high = drawn
     names = [str(expert) for expert in experts]
     figure = go.Figure()
-    for (name, color), values in zip(GROUPS.items(), (sinks, others, mean), strict=True):
-        error = None
-        if name == "as many random tokens":
-            error = interval_bar(100 * mean, 100 * low, 100 * high, thickness=1.5, width=2, color=SELECTED)
-        figure.add_trace(
-            go.Bar(
-                x=names,
-                y=100 * np.asarray(values, np.float32),
-                name=name,
-                marker_color=color,
-                error_y=error,
-                hovertemplate="expert %{x}: %{y:.1f}" + PER_CENT + "<extra>" + name + "</extra>",
-            )
+    ranges = interval_bar(*(100 * np.stack(drawn)), thickness=1.5, width=2, color=SELECTED)
+    for (name, color), values, error in zip(
+        GROUPS.items(), (sinks, others, drawn[0]), (None, None, ranges), strict=True
+    ):
+        figure.add_bar(
+            x=names,
+            y=100 * np.asarray(values, np.float32),
+            name=name,
+            marker_color=color,
+            error_y=error,
+            hovertemplate=f"expert %{{x}}: %{{y:.1f}}{PER_CENT}<extra>{name}</extra>",
         )
-    layout(figure, "expert", "share of choices", height=360)
+    layout(figure, "expert", "share of choices", 360)
     figure.update_layout(barmode="group")
     figure.update_yaxes(ticksuffix=PER_CENT, rangemode="tozero")
     figure.update_xaxes(type="category")
@@ -99,25 +101,8 @@ def group_bars(
 
 def turnover_lines(mean: np.ndarray, one_layer: np.ndarray, layer: int) -> go.Figure:
     """Draw the share of experts that changed in each step, (T,): the mean over layers, and of one layer."""
-    steps = np.arange(len(mean))
-    figure = go.Figure()
-    for name, values, color, dash in (
-        ("mean over layers", mean, TOKEN, "solid"),
-        (f"layer {layer}", one_layer, SINK, "dash"),
-    ):
-        figure.add_trace(
-            go.Scatter(
-                x=steps,
-                y=100 * np.asarray(values, np.float32),
-                name=name,
-                mode="lines+markers",
-                line={"color": color, "dash": dash},
-                hovertemplate="step %{x}: %{y:.1f}" + PER_CENT + "<extra>" + name + "</extra>",
-            )
-        )
-    layout(figure, "denoising step", "experts changed", height=320)
-    figure.update_yaxes(ticksuffix=PER_CENT, rangemode="tozero")
-    return figure
+    lines = {"mean over layers": mean, f"layer {layer}": one_layer}
+    return _share_lines(lines, range(len(mean)), "denoising step", "experts changed")
 
 
 def route(experts: np.ndarray, weights: np.ndarray, layers: Sequence[int], tokens: Sequence[str]) -> go.Figure:
@@ -140,7 +125,7 @@ def route(experts: np.ndarray, weights: np.ndarray, layers: Sequence[int], token
             hovertemplate="step %{x}, layer %{y}, ‘%{customdata}’<br>expert %{text}, weight %{z:.2f}<extra></extra>",
         )
     )
-    layout(figure, "denoising step", "layer", height=max(260, min(640, 110 + 26 * count)))
+    layout(figure, "denoising step", "layer", max(260, min(640, 110 + 26 * count)))
     figure.update_yaxes(type="category", autorange="reversed", showgrid=False)
     figure.update_xaxes(showgrid=False)
     return write_cells(figure)

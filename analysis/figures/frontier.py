@@ -12,6 +12,8 @@ from analysis.figures.style import (
     REFERENCE,
     Look,
     as_text,
+    dots,
+    grey_line,
     interval_bar,
     layout,
     looks_by_method,
@@ -77,24 +79,16 @@ def frontier(
             _add(figure, saving.control, f"{saving.name}: {control_name}", own, shift, percent, hollow=True)
         _add(figure, saving.points, saving.name, look, shift, percent)
     if best is not None:
-        figure.add_trace(
-            go.Scatter(
-                x=best.cost,
-                y=scale * best.value,
-                mode="lines",
-                line={"color": REFERENCE, "width": 1.5, "shape": "hv"},
-                name="frontier",
-                hoverinfo="skip",
-            )
+        line = {**grey_line(), "shape": "hv"}
+        figure.add_scatter(
+            x=best.cost, y=scale * best.value, mode="lines", line=line, name="frontier", hoverinfo="skip"
         )
     if full is not None:
-        figure.add_hline(y=scale * full[1], line={"color": REFERENCE, "width": 1.5, "dash": "dash"})
-        cost, value = (np.array([part]) for part in full)
+        figure.add_hline(y=scale * full[1], line=grey_line("dash"))
+        cost, value = np.array(full)[:, None]
         _add(figure, Points(cost, value, value, value), full_name, Look(REFERENCE, "circle"), 0, percent)
-    layout(
-        figure, wrapped(cost_title, 40), wrapped(value_title, 34), height=400 + 10 * len(savings)
-    )  # the legend takes the rest
-    figure.update_layout(showlegend=True)
+    height = 400 + 10 * len(savings)  # the legend takes the rest
+    layout(figure, wrapped(cost_title, 40), wrapped(value_title, 34), height, legend=True)
     figure.update_xaxes(zeroline=False)
     figure.update_yaxes(zeroline=False, tickformat="~g", ticksuffix=PER_CENT if percent else "")
     shown = [part for saving in savings for part in (saving.points, saving.control) if part is not None]
@@ -111,26 +105,19 @@ def _add(
 ) -> None:
     """Add a line with its dots. hollow: of a control, whose dotted line says whose it is."""
     number, names = ".1f" if percent else ".3g", points.names or [name] * len(points.cost)
-    (color, symbol), scale, unit = look, 100 if percent else 1, PER_CENT if percent else ""
+    (color, symbol), (scale, unit) = look, (100, PER_CENT) if percent else (1, "")
     value, low, high = scale * points.value, scale * points.low, scale * points.high
-    figure.add_trace(
-        go.Scatter(
-            x=points.cost + shift,
-            y=value,
-            mode="markers" if hollow else "lines+markers",
-            name=as_text(name),
-            line={"color": color, "width": 2},
-            marker={
-                "color": color,
-                "size": 9,
-                "symbol": f"{symbol}-open" if hollow else symbol,
-                "line": {"width": 2, "color": color},
-            },
-            error_y=None if hollow else interval_bar(value, low, high, thickness=1.5, width=4),
-            customdata=[*zip(points.cost.tolist(), low.tolist(), high.tolist(), map(as_text, names), strict=True)],
-            hovertemplate=f"%{{customdata[3]}}<br>%{{customdata[0]:.3s}}<br>%{{y:{number}}}{unit} "
-            f"(%{{customdata[1]:{number}}} to %{{customdata[2]:{number}}}{unit})<extra>{as_text(name)}</extra>",
-        )
+    figure.add_scatter(
+        x=points.cost + shift,
+        y=value,
+        mode="markers" if hollow else "lines+markers",
+        name=as_text(name),
+        line={"color": color, "width": 2},
+        marker=dots(color, 9, symbol=f"{symbol}-open" if hollow else symbol),
+        error_y=None if hollow else interval_bar(value, low, high, thickness=1.5, width=4),
+        customdata=[*zip(points.cost.tolist(), low.tolist(), high.tolist(), map(as_text, names), strict=True)],
+        hovertemplate=f"%{{customdata[3]}}<br>%{{customdata[0]:.3s}}<br>%{{y:{number}}}{unit} "
+        f"(%{{customdata[1]:{number}}} to %{{customdata[2]:{number}}}{unit})<extra>{as_text(name)}</extra>",
     )
 
 
@@ -139,13 +126,11 @@ def _join(figure: go.Figure, saving: Saving, shift: float, color: str, scale: fl
     control = saving.control
     assert control is not None
     gap = np.full(len(control.cost), np.nan)
-    figure.add_trace(
-        go.Scatter(
-            x=np.stack([saving.points.cost + shift, control.cost + shift, gap], axis=1).ravel(),
-            y=scale * np.stack([saving.points.value, control.value, gap], axis=1).ravel(),
-            mode="lines",
-            line={"color": color, "width": 1.5, "dash": "dot"},
-            showlegend=False,
-            hoverinfo="skip",
-        )
+    figure.add_scatter(
+        x=np.stack([saving.points.cost + shift, control.cost + shift, gap], axis=1).ravel(),
+        y=scale * np.stack([saving.points.value, control.value, gap], axis=1).ravel(),
+        mode="lines",
+        line={"color": color, "width": 1.5, "dash": "dot"},
+        showlegend=False,
+        hoverinfo="skip",
     )

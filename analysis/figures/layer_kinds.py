@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import plotly.graph_objects as go
@@ -14,11 +14,14 @@ from analysis.figures.style import (
     REFERENCE,
     SINK,
     as_text,
+    dots,
+    grey_line,
     ink_on,
     interval_bar,
     layout,
     wrapped,
 )
+from analysis.sinks.intervals import Estimates
 from analysis.words import percent
 
 LEAST_PORTION = 0.05  # of a layer's sinks; a kind that is rarer has no dot in the figure of strengths
@@ -48,17 +51,6 @@ _MARKS = (
 )
 
 
-class Band(Protocol):
-    """Values with the ends of their intervals, arrays of one shape."""
-
-    @property
-    def value(self) -> np.ndarray: ...
-    @property
-    def low(self) -> np.ndarray: ...
-    @property
-    def high(self) -> np.ndarray: ...
-
-
 @dataclass(frozen=True)
 class LayerKinds:
     """One model. kinds: names. portions (L, K): the part of a layer's sinks that is of a kind, NaN without sinks.
@@ -67,15 +59,28 @@ class LayerKinds:
 
     name: str
     kinds: Sequence[str]
-    portions: Band
+    portions: Estimates
     counts: np.ndarray
     tokens: np.ndarray | None = None
 
     @property
     def drawn(self) -> list[int]:
         """The kinds that have a bar."""
-        rows = self.portions.value if self.tokens is None else np.vstack([self.tokens, self.portions.value])
-        return np.flatnonzero((np.nan_to_num(rows) > 0).any(axis=0)).tolist()
+        return np.flatnonzero((self.rows(self.portions.value) > 0).any(axis=0)).tolist()
+
+    @property
+    def above(self) -> list[float]:
+        """The place of the row of all tokens, where there is one."""
+        return [] if self.tokens is None else [-_APART]
+
+    def rows(self, portions: np.ndarray) -> np.ndarray:
+        """Return the rows that are drawn, (rows, K): all tokens, where they are known, above the portions (L, K)."""
+        return np.nan_to_num(portions if self.tokens is None else np.vstack([self.tokens, portions]))
+
+    @property
+    def named(self) -> range:
+        """The layers that are named."""
+        return range(0, len(self.counts), 1 if len(self.counts) <= _MOST_NAMED else 4)
 
 
 ALL_TOKENS = "all tokens"
@@ -86,7 +91,7 @@ def layer_kinds(models: Sequence[LayerKinds], beside: Sequence[LayerKinds] = ())
     """Draw a panel per model: kinds of each layer's sinks, beneath those of all tokens, and the number of sinks per
     step. beside: models whose figures stand beside this one, with as much room above.
     """
-    rows = max(len(model.counts) + (_APART if model.tokens is not None else 0) for model in models)
+    rows = max(len(model.counts) - sum(model.above) for model in models)
     tall = int(max(_LEAST_ROW, min(_MOST_ROW, _TALL // rows)) * rows)
     figure = make_subplots(
         len(models),
@@ -100,27 +105,39 @@ def layer_kinds(models: Sequence[LayerKinds], beside: Sequence[LayerKinds] = ())
         _count_rows(figure, model, number)
         if len(models) > 1:
             top = next(figure.select_yaxes(row=number, col=1)).domain[1]
-            place = {"x": 0, "xref": "paper", "xanchor": "left", "y": top, "yref": "paper", "yanchor": "bottom"}
-            figure.add_annotation(text=f"<b>{as_text(model.name)}</b>", showarrow=False, **place)
-    name = _NAME if len(models) > 1 else 0
-    _name_kinds(figure, _keys(models), _KEY_ROOM / 2 + max(name, _HEAD))
-    lines = max(len(_keys(models)), *(len(_keys([model])) for model in beside), 0)
-    above = _KEY_LINE * lines + _KEY_ROOM + max(name, _HEAD)
-    layout(figure, "", "", above + tall * len(models) + _BETWEEN * (len(models) - 1) + _BENEATH)
-    figure.update_layout(barmode="stack", bargap=0.12, showlegend=False, margin_t=above, margin_r=_COUNTS)
+            figure.add_annotation(text=f"<b>{as_text(model.name)}</b>", **_ON_PAPER, y=top)
+    head = _NAME if len(models) > 1 else _HEAD
+    keys = _keys(models)
+    # Above the panels, where a phone has more room for it than for a legend.
+    key = {"xshift": _KEY_LEFT, "yshift": _KEY_ROOM / 2 + head, "align": "left", "font_size": 12}
+    figure.add_annotation(text="<br>".join(keys), **_ON_PAPER, y=1, **key)
+    above = _KEY_LINE * max(len(keys), *(len(_keys([model])) for model in beside), 0) + _KEY_ROOM + head
+    height = above + tall * len(models) + _BETWEEN * (len(models) - 1) + _BENEATH
+    layout(figure, "", "", height, legend=False)
+    figure.update_layout(barmode="stack", bargap=0.12, margin_t=above, margin_r=_COUNTS)
     figure.update_xaxes(zeroline=False, range=[0, 1], tickvals=_SHARES, ticktext=[percent(value) for value in _SHARES])
     figure.update_yaxes(title_standoff=0)
     figure.update_xaxes(title={"text": "share of the layer's sinks", "font_size": 12}, row=len(models))
     return figure
 
 
+_ON_PAPER: dict[str, Any] = {
+    "x": 0,
+    "xref": "paper",
+    "xanchor": "left",
+    "yref": "paper",
+    "yanchor": "bottom",
+    "showarrow": False,
+}
+
+
 def _count_rows(figure: go.Figure, model: LayerKinds, row: int) -> None:
     """Write at the right of each layer its sinks per step, as far as the layers are named."""
     at: dict[str, Any] = {"xref": "x domain", "x": 1, "xanchor": "left", "xshift": 8, "showarrow": False, "row": row}
-    for layer in _layers_named(model):
-        figure.add_annotation(y=layer, text=f"{model.counts[layer]:.1f}", font_size=_LABEL, col=1, **at)
-    top = {"y": 1, "yref": "y domain", "yanchor": "middle", "align": "left"}
-    figure.add_annotation(text=_COUNTED, font_size=_LABEL, col=1, **top, **at)
+    at |= {"font_size": _LABEL, "col": 1}
+    for layer in model.named:
+        figure.add_annotation(y=layer, text=f"{model.counts[layer]:.1f}", **at)
+    figure.add_annotation(text=_COUNTED, y=1, yref="y domain", yanchor="middle", align="left", **at)
 
 
 def _keys(models: Sequence[LayerKinds]) -> list[str]:
@@ -136,33 +153,17 @@ def _keys(models: Sequence[LayerKinds]) -> list[str]:
     return ["  ".join(marks[start : start + _BESIDE]) for start in range(0, len(marks), _BESIDE)]
 
 
-def _name_kinds(figure: go.Figure, keys: Sequence[str], shift: float) -> None:
-    """Name the kinds above the panels, which a phone has more room for than for a legend. shift: pixels between the
-    panels and the names.
-    """
-    place = {"x": 0, "xref": "paper", "xanchor": "left", "y": 1, "yref": "paper", "yanchor": "bottom"}
-    figure.add_annotation(
-        **place, xshift=_KEY_LEFT, yshift=shift, align="left", showarrow=False, font_size=12, text="<br>".join(keys)
-    )
-
-
 def _color(kind: int) -> str:
     return KIND_COLORS[kind % len(KIND_COLORS)]
 
 
-def _layers_named(model: LayerKinds) -> list[int]:
-    layers = len(model.counts)
-    return list(range(0, layers, 1 if layers <= _MOST_NAMED else 4))
-
-
 def _row_axis(model: LayerKinds) -> dict[str, object]:
     """Return an axis that names the row of all tokens and the layers."""
-    named = _layers_named(model)
-    above = [] if model.tokens is None else [-_APART]
+    above = model.above
     return {
-        "range": [len(model.counts) - 0.5, (above or [0])[0] - 0.5],
-        "tickvals": [*above, *named],
-        "ticktext": [*(f"{ALL_TOKENS}<br>(baseline)" for _ in above), *(f"layer {layer}" for layer in named)],
+        "range": [len(model.counts) - 0.5, sum(above) - 0.5],
+        "tickvals": [*above, *model.named],
+        "ticktext": [*(f"{ALL_TOKENS}<br>(baseline)" for _ in above), *(f"layer {layer}" for layer in model.named)],
         "showgrid": False,
         "zeroline": False,
         "ticks": "",
@@ -171,37 +172,31 @@ def _row_axis(model: LayerKinds) -> dict[str, object]:
 
 def _kind_bars(figure: go.Figure, model: LayerKinds, row: int) -> None:
     """Draw the shares of the kinds, of all tokens and of the sinks of each layer, written where they have room."""
-    above = 0 if model.tokens is None else 1
-    value, low, high = (
-        np.nan_to_num(end if model.tokens is None else np.vstack([model.tokens, end]))
-        for end in (model.portions.value, model.portions.low, model.portions.high)
-    )
-    places = np.concatenate([[-_APART] * above, np.arange(len(model.counts))])
-    of = [f"of the sinks of layer {layer}" for layer in range(len(model.counts))]
+    places = [*model.above, *range(len(model.counts))]
     for kind in model.drawn:
-        ends = [
-            f"[{percent(least, 0).removesuffix(' %')}, {percent(most, 0)}] {layer}"
-            for least, most, layer in zip(low[above:, kind], high[above:, kind], of, strict=True)
+        value = model.rows(model.portions.value)[:, kind]
+        ends = zip(*(np.nan_to_num(end[:, kind]) for end in (model.portions.low, model.portions.high)), strict=True)
+        told = [
+            f"[{percent(least, 0).removesuffix(' %')}, {percent(most, 0)}] of the sinks of layer {layer}"
+            for layer, (least, most) in enumerate(ends)
         ]
         color, name = _color(kind), as_text(model.kinds[kind])
-        figure.add_trace(
-            go.Bar(
-                x=_float(value[:, kind]),
-                y=places,
-                orientation="h",
-                name=name,
-                legendrank=kind,
-                marker={"color": color, "line": {"width": 0}},
-                text=[percent(each, 0) if each >= _LABELLED else "" for each in value[:, kind]],
-                textposition="inside",
-                insidetextanchor="middle",
-                constraintext="none",
-                textangle=0,
-                textfont={"size": _LABEL, "color": ink_on(color)},
-                customdata=["of all tokens"] * above + ends,
-                hovertext=[percent(each, 1) for each in value[:, kind]],
-                hovertemplate=f"{name}<br>%{{hovertext}} %{{customdata}}<extra></extra>",
-            ),
+        figure.add_bar(
+            x=_float(value),
+            y=places,
+            orientation="h",
+            name=name,
+            legendrank=kind,
+            marker={"color": color, "line": {"width": 0}},
+            text=[percent(each, 0) if each >= _LABELLED else "" for each in value],
+            textposition="inside",
+            insidetextanchor="middle",
+            constraintext="none",
+            textangle=0,
+            textfont={"size": _LABEL, "color": ink_on(color)},
+            customdata=["of all tokens"] * len(model.above) + told,
+            hovertext=[percent(each, 1) for each in value],
+            hovertemplate=f"{name}<br>%{{hovertext}} %{{customdata}}<extra></extra>",
             row=row,
             col=1,
         )
@@ -215,9 +210,9 @@ class KindStrengths:
 
     name: str
     kinds: Sequence[str]
-    shares: Band
-    means: Band
-    others: Mapping[str, Band]
+    shares: Estimates
+    means: Estimates
+    others: Mapping[str, Estimates]
 
 
 def kind_strengths(models: Sequence[KindStrengths]) -> go.Figure:
@@ -233,27 +228,28 @@ def kind_strengths(models: Sequence[KindStrengths]) -> go.Figure:
     )
     named: set[str] = set()
     for column, model in enumerate(models, start=1):
-        layers = np.arange(len(model.means.value))
-        series: list[tuple[str, Band, str, str, int]] = [
-            (name, band, REFERENCE, _MARKS[place % len(_MARKS)], 100 + place)
-            for place, (name, band) in enumerate(model.others.items())
-        ]
-        series.append(("mean of the layer", model.means, REFERENCE, "line-ew-open", 99))
+        shares, layers = model.shares, np.arange(len(model.means.value))
+        series = _nulls(model.others, 100)
+        series.append(_Series("mean of the layer", model.means, REFERENCE, "line-ew-open", 99))
         series += [
-            (name, _Column(model.shares, kind), KIND_COLORS[kind % len(KIND_COLORS)], "circle", kind)
+            _Series(
+                name,
+                Estimates(*(end[:, kind] for end in (shares.value, shares.low, shares.high))),
+                _color(kind),
+                "circle",
+                kind,
+            )
             for kind, name in enumerate(model.kinds)
-            if np.isfinite(model.shares.value[:, kind]).any()
+            if np.isfinite(shares.value[:, kind]).any()
         ]
-        for name, band, color, symbol, rank in series:
-            dots = _dots(layers, band, color, symbol, name=as_text(name), legendgroup=name, legendrank=rank)
-            dots.showlegend = name not in named
-            if symbol == "line-ew-open":  # a line beneath the dots of its kinds, whose intervals are enough
-                dots.marker.size, dots.error_y = 14, None
-            figure.add_trace(dots, row=1, col=column)
-            named.add(name)
-    figure.add_hline(y=1, line={"color": REFERENCE, "width": 1, "dash": "dot"})
-    layout(figure, "", "attention to a sink (× uniform)", 180 + _ROW)
-    figure.update_layout(showlegend=True, margin_t=110)
+        for one in series:
+            drawn = _dots(layers, one, named)
+            if one.symbol == "line-ew-open":  # a line beneath the dots of its kinds, whose intervals are enough
+                drawn.marker.size, drawn.error_y = 14, None
+            figure.add_trace(drawn, row=1, col=column)
+    figure.add_hline(y=1, line=grey_line("dot", 1))
+    layout(figure, "", "attention to a sink (× uniform)", 180 + _ROW, legend=True)
+    figure.update_layout(margin_t=110)
     if len(models) > 1:
         figure.update_layout(legend_y=_above(figure, _ROW))
     figure.update_xaxes(tickformat="d", zeroline=False, title_text="layer")
@@ -267,8 +263,8 @@ class MovePanel:
     """One measure of movement of a model, by layer, (L,). nulls: name -> the same of each baseline."""
 
     title: str
-    observed: Band
-    nulls: Mapping[str, Band]
+    observed: Estimates
+    nulls: Mapping[str, Estimates]
     percent: bool = False
 
 
@@ -289,26 +285,20 @@ def movement(panels: Sequence[MovePanel], span: tuple[float, float] | None = Non
     named: set[str] = set()
     for index, panel in enumerate(panels):
         place = {"row": index // columns + 1, "col": index % columns + 1}
-        series = [
-            (name, band, REFERENCE, _MARKS[number % len(_MARKS)], number + 1)
-            for number, (name, band) in enumerate(panel.nulls.items())
-        ]
-        series.append(("observed", panel.observed, SINK, "circle", 0))  # last, as it is not to be hidden by its nulls
-        for number, (name, band, color, symbol, rank) in enumerate(series):
-            style = {"name": as_text(name), "legendgroup": name, "legendrank": rank}
+        series = _nulls(panel.nulls, 1)
+        series.append(_Series("observed", panel.observed, SINK, "circle", 0))  # last, not to be hidden by its nulls
+        for number, one in enumerate(series):
             beside = (number / max(len(series) - 1, 1) - 0.5) * _WIDTH  # so that marks of one layer do not hide another
-            dots = _dots(np.arange(len(band.value)) + beside, band, color, symbol, panel.percent, **style)
-            dots.showlegend = name not in named
-            figure.add_trace(dots, **place)
-            named.add(name)
-        numbers = np.concatenate([band.value for _, band, *_ in series])
+            layers = np.arange(len(one.shown.value)) + beside
+            figure.add_trace(_dots(layers, one, named, panel.percent), **place)
+        numbers = np.concatenate([one.shown.value for one in series])
         alone = len(panels) == 1 and bool((numbers > 0).all())
         scale: dict[str, Any] = {"type": "log", "dtick": "D2", "tickformat": "~g"} if alone else {"rangemode": "tozero"}
         if alone and span is not None:
             scale["range"] = np.log10(span) + _MARGIN * np.array([-1, 1])
         figure.update_yaxes(**scale | ({"tickformat": "~g", "ticksuffix": PER_CENT} if panel.percent else {}), **place)
-    layout(figure, "", "", _LEGEND + _ROW * rows)
-    figure.update_layout(showlegend=True, legend_y=_above(figure, _ROW * rows), margin_t=_LEGEND)
+    layout(figure, "", "", _LEGEND + _ROW * rows, legend=True)
+    figure.update_layout(legend_y=_above(figure, _ROW * rows), margin_t=_LEGEND)
     few = all(len(panel.observed.value) <= _MOST_NAMED for panel in panels)
     figure.update_xaxes(zeroline=False, tickformat="d", dtick=1 if few else 4)
     figure.update_xaxes(title_text="layer", row=rows)
@@ -322,29 +312,46 @@ def _above(figure: go.Figure, height: int) -> float:
     return 1 + (lines * _LINE + _ABOVE) / height
 
 
-class _Column:
-    """One kind of a band by layer and kind."""
+class _Series(NamedTuple):
+    """Values by layer, (L,), and the look of their dots. rank: in the legend."""
 
-    def __init__(self, band: Band, kind: int) -> None:
-        self.value, self.low, self.high = (part[:, kind] for part in (band.value, band.low, band.high))
+    name: str
+    shown: Estimates
+    color: str
+    symbol: str
+    rank: int
 
 
-def _dots(x: np.ndarray, band: Band, color: str, symbol: str, percent: bool = False, **style: object) -> go.Scatter:
-    """Draw dots with their intervals. percent: values are shares, drawn in per cent."""
-    value, low, high = ((100 if percent else 1) * _float(ends) for ends in (band.value, band.low, band.high))
-    unit = PER_CENT if percent else ""
+def _nulls(nulls: Mapping[str, Estimates], first: int) -> list[_Series]:
+    """Return baselines, by name, as grey marks. first: the rank of the first."""
+    return [
+        _Series(name, shown, REFERENCE, _MARKS[place % len(_MARKS)], first + place)
+        for place, (name, shown) in enumerate(nulls.items())
+    ]
+
+
+def _dots(x: np.ndarray, one: _Series, named: set[str], percent: bool = False) -> go.Scatter:
+    """Draw dots with their intervals. named: what stands in the legend already, and this then. percent: values are
+    shares, drawn in per cent.
+    """
+    scale, unit = (100, PER_CENT) if percent else (1, "")
+    value, low, high = (scale * _float(end) for end in (one.shown.value, one.shown.low, one.shown.high))
+    is_new = one.name not in named
+    named.add(one.name)
     return go.Scatter(
         x=x,
         y=value,
         mode="markers",
-        marker={"color": color, "symbol": symbol, "size": 9, "line": {"color": color, "width": 2}},
+        marker=dots(one.color, 9, symbol=one.symbol),
         error_y=interval_bar(value, low, high, thickness=1.5, width=3),
         customdata=np.stack([low, high, np.round(x)], axis=1),
         hovertemplate=f"layer %{{customdata[2]}}<br>%{{y:.3g}}{unit} "
         f"(%{{customdata[0]:.3g}}–%{{customdata[1]:.3g}}{unit})",
         cliponaxis=False,  # zeros lie on the axis
-        showlegend=False,
-        **style,
+        showlegend=is_new,
+        name=as_text(one.name),
+        legendgroup=one.name,
+        legendrank=one.rank,
     )
 
 

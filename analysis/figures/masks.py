@@ -20,9 +20,15 @@ from analysis.figures.style import (
     SINK,
     SYMBOLS,
     as_text,
+    cell_texts,
     color_bar,
+    dots,
     flat_color_bar,
     layout,
+    named_ticks,
+    series_color,
+    tick_step,
+    without_grid,
     wrapped,
     write_cells,
 )
@@ -77,20 +83,35 @@ def grids(
     shares. top: least upper end of an unsigned scale. unit: of signed numbers, hundredths. bar_title: of the colour
     bar, if not the name with its unit.
     """
+    several, (layers, count) = len(shown) > 1, shown[0].values.shape
     figure = make_subplots(
         1,
         len(shown),
         # In short lines, so that they do not collide on a phone.
-        subplot_titles=[wrapped(grid.title, 12) for grid in shown] if len(shown) > 1 else None,
+        subplot_titles=[wrapped(grid.title, 12) for grid in shown] if several else None,
         horizontal_spacing=0.05,
         shared_yaxes=True,
     )
     figure.update_annotations(font_size=12)
-    values = np.concatenate([np.abs(grid.values[np.isfinite(grid.values)]) for grid in shown])
-    largest = float(values.max(initial=0)) * 100
+    largest = float(max(np.abs(grid.values[np.isfinite(grid.values)]).max(initial=0) for grid in shown))
+    decimals = 0 if largest >= 0.1 else 1 if largest >= 0.02 else 2  # that fit a cell, fewer with several grids
+    share = (f"%{{z:.{decimals}f}}" if several and not decimals else "%{z:.3~g}") + PER_CENT
+    number = f"%{{z:+.{decimals}~f}}" if signed else share if percent else "%{z:.2~g}"
     for index, grid in enumerate(shown, 1):
-        figure.add_trace(_cells(grid, name, columns, signed, percent, unit, largest, len(shown) > 1), row=1, col=index)
-    layers, count = shown[0].values.shape
+        scaled = (100 if percent else 1) * grid.values
+        figure.add_heatmap(
+            # Signed numbers are differences, in points as they are written, so that none reads −0.
+            z=np.asarray(np.round(100 * grid.values, 2) + 0.0 if signed else scaled, np.float32),
+            coloraxis="coloraxis",
+            text=_hover(grid, name, columns, signed, percent, unit).tolist(),
+            hovertemplate="%{text}<extra></extra>",
+            # Of no size, so that the browser fits it into the cells, also on a phone.
+            texttemplate=number if grid.values.size <= _WRITTEN_CELLS else None,
+            xgap=1,
+            ygap=1,
+            row=1,
+            col=index,
+        )
     if clickable:
         figure.data[0].hovertemplate = "%{text}" + CLICK_HINT + "<extra></extra>"
     if selected is not None:
@@ -98,10 +119,10 @@ def grids(
         box = {"x0": x - 0.5, "x1": x + 0.5, "y0": y - 0.5, "y1": y + 0.5}
         figure.add_shape(type="rect", **box, line={"color": SELECTED, "width": 3}, row=1, col=1)
     # Above one grid that carries its numbers, which on a phone it would take a third of the width from.
-    is_flat = len(shown) == 1 and shown[0].values.size <= _WRITTEN_CELLS
+    is_flat = not several and layers * count <= _WRITTEN_CELLS
     height = max(260, min(640, 90 + (30 if layers > 16 else 33) * layers)) + FLAT_BAR * is_flat
     layout(figure, "", "", height)
-    top = max(float(values.max(initial=0)), top, 1e-9) * (100 if signed or percent else 1)
+    top = max(largest, top, 1e-9) * (100 if signed or percent else 1)
     in_percent = percent and not signed
     bar = (flat_color_bar if is_flat else color_bar)(
         bar_title or (f"{name}, {unit}" if signed else name),
@@ -110,58 +131,22 @@ def grids(
     )
     axis = {"colorscale": DIFFERENCE_SCALE if signed else MASS_SCALE, "cmin": -top if signed else 0, "cmax": top}
     figure.update_layout(
-        coloraxis={**axis, "colorbar": bar},
-        margin_t=46 if len(shown) > 1 else FLAT_BAR if is_flat else 12,
-        dragmode=False,
+        coloraxis={**axis, "colorbar": bar}, margin_t=46 if several else FLAT_BAR if is_flat else 12, dragmode=False
     )
-    named, called = not isinstance(columns, str), columns if isinstance(columns, str) else "projection"
-    ticks: dict[str, object] = {"dtick": 1 if count <= 16 else 4 if count <= 64 else 16}
-    if named:
-        ticks = {"tickmode": "array", "tickvals": list(range(count)), "ticktext": _short(columns)}
-    figure.update_xaxes(
-        range=[-0.5, count - 0.5], title_text=called, showgrid=False, zeroline=False, autotickangles=_ANGLES, **ticks
-    )
-    figure.update_yaxes(range=[layers - 0.5, -0.5], dtick=1 if layers <= 16 else 4, showgrid=False, zeroline=False)
+    called, ticks = "projection", named_ticks(_short(columns))
+    if isinstance(columns, str):
+        called, ticks = columns, {"dtick": 16 if count > 64 else tick_step(count)}
+    without_grid(figure, layers, count)
+    figure.update_xaxes(title_text=called, autotickangles=_ANGLES, **ticks)
     # The marks of a theme would lie upon the grid to the left.
+    figure.update_yaxes(dtick=tick_step(layers), ticks="")
     figure.update_yaxes(title_text="layer", col=1)
-    figure.update_yaxes(ticks="")
     return write_cells(figure)
 
 
 def _short(columns: Sequence[str]) -> list[str]:
     """Return names of projections for ticks, without the `_proj` that all share."""
     return [as_text(column.removesuffix("_proj")) for column in columns]
-
-
-def _cells(
-    grid: Grid,
-    name: str,
-    columns: str | Sequence[str],
-    signed: bool,
-    percent: bool,
-    unit: str,
-    largest: float,
-    several: bool,
-) -> go.Heatmap:
-    """Draw the cells. largest: of all grids' numbers, in points; sets how many decimals fit a cell, fewer with several
-    grids.
-    """
-    written = grid.values.size <= _WRITTEN_CELLS
-    decimals = 0 if largest >= 10 else 1 if largest >= 2 else 2
-    share = (f"%{{z:.{decimals}f}}" if several and not decimals else "%{z:.3~g}") + PER_CENT
-    number = f"%{{z:+.{decimals}~f}}" if signed else share if percent else "%{z:.2~g}"
-    scaled = (100 if percent else 1) * grid.values
-    return go.Heatmap(
-        # Signed numbers are differences, in points as they are written, so that none reads −0.
-        z=np.asarray(np.round(100 * grid.values, 2) + 0.0 if signed else scaled, np.float32),
-        coloraxis="coloraxis",
-        text=_hover(grid, name, columns, signed, percent, unit).tolist(),
-        hovertemplate="%{text}<extra></extra>",
-        # Of no size, so that the browser fits it into the cells, also on a phone.
-        texttemplate=number if written else None,
-        xgap=1,
-        ygap=1,
-    )
 
 
 def _hover(grid: Grid, name: str, columns: str | Sequence[str], signed: bool, percent: bool, unit: str) -> np.ndarray:
@@ -179,12 +164,12 @@ def beyond(title: str, values: np.ndarray, floor: np.ndarray, lines: np.ndarray 
     """Return a grid of values minus their floor, (L, C), for a signed scale: below it blue, above it red. The hover
     shows both numbers, called `name`, and `lines`.
     """
-    hover = np.empty(values.shape, object)
-    for index, value in np.ndenumerate(values):
-        hover[index] = f"{name} {words.percent(value, 3)}, another calibration seed {words.percent(floor[index], 3)}"
-        if lines is not None:
-            hover[index] += f"<br>{lines[index]}"
-    return Grid(title, values - floor, hover)
+
+    def told(value: float, seed: float) -> str:
+        return f"{name} {words.percent(value, 3)}, another calibration seed {words.percent(seed, 3)}"
+
+    hover = cell_texts(told, values, floor)
+    return Grid(title, values - floor, hover if lines is None else hover + "<br>" + lines)
 
 
 @dataclass(frozen=True)
@@ -206,61 +191,44 @@ def changed_by_projection(shown: Sequence[Changed], names: Sequence[str]) -> go.
     colors = iter((SINK, *SERIES_COLORS))
     for one in shown:
         color = REFERENCE if one.is_floor else next(colors)
-        there = np.isfinite(one.whole)
+        there = np.flatnonzero(np.isfinite(one.whole))
         layers = one.layers[:, there]
-        low, whole, high = (100 * ends for ends in (np.nanmin(layers, 0), one.whole[there], np.nanmax(layers, 0)))
-        told = [f"{as_text(name)}: {words.percent(value)}" for name, value in zip(names, one.whole, strict=True)]
-        figure.add_trace(
-            go.Scatter(
-                x=whole.astype(np.float32),
-                y=np.flatnonzero(there),
-                mode="markers",
-                name=as_text(one.name),
-                marker={"symbol": "circle-open" if one.is_floor else "circle", "size": 10, "color": color}
-                | {"line": {"width": 2, "color": color}},
-                text=[text for text, known in zip(told, there, strict=True) if known],
-                customdata=np.stack([low, high], axis=1).astype(np.float32),
-                hovertemplate=f"%{{text}}<br>layers %{{customdata[0]:.2f}} to %{{customdata[1]:.2f}}{PER_CENT}"
-                "<extra>%{fullData.name}</extra>",
-            )
+        figure.add_scatter(
+            x=(100 * one.whole[there]).astype(np.float32),
+            y=there,
+            mode="markers",
+            name=as_text(one.name),
+            marker=dots(color, 10, symbol="circle-open" if one.is_floor else "circle"),
+            text=[f"{as_text(names[place])}: {words.percent(one.whole[place])}" for place in there.tolist()],
+            customdata=(100 * np.stack([np.nanmin(layers, 0), np.nanmax(layers, 0)], axis=1)).astype(np.float32),
+            hovertemplate=f"%{{text}}<br>layers %{{customdata[0]:.2f}} to %{{customdata[1]:.2f}}{PER_CENT}"
+            "<extra>%{fullData.name}</extra>",
         )
-    layout(figure, "weights changed, all layers", "", 92 + _PROJECTION * len(names))
-    figure.update_layout(showlegend=True)
+    layout(figure, "weights changed, all layers", "", 92 + _PROJECTION * len(names), legend=True)
     figure.update_xaxes(rangemode="tozero", ticksuffix=PER_CENT, zeroline=False)
-    figure.update_yaxes(
-        tickmode="array",
-        tickvals=list(range(len(names))),
-        ticktext=[_IN_WORDS.get(name) or short for name, short in zip(names, _short(names), strict=True)],
-        range=[len(names) - 0.5, -0.5],
-        zeroline=False,
-    )
+    rows = named_ticks([_IN_WORDS.get(name) or short for name, short in zip(names, _short(names), strict=True)])
+    figure.update_yaxes(**rows, range=[len(names) - 0.5, -0.5], zeroline=False)
     return figure
 
 
 def floor_lines(independent: np.ndarray) -> np.ndarray:
     """Return each cell's share in independent masks as a line for its hover."""
-    lines = np.empty(independent.shape, object)
-    for index, value in np.ndenumerate(independent):
-        lines[index] = f"independent masks {words.percent(value, 1)}"
-    return lines
+    return cell_texts(lambda value: f"independent masks {words.percent(value, 1)}", independent)
 
 
 def spread_lines(spread: np.ndarray) -> np.ndarray:
     """Return each cell's spread of independent masks as a line for its hover."""
-    lines = np.empty(spread.shape, object)
-    for index, value in np.ndenumerate(spread):
-        lines[index] = f"independent masks ±{100 * value:.3f} points"
-    return lines
+    return cell_texts(lambda value: f"independent masks ±{100 * value:.3f} points", spread)
 
 
 def overlap_lines(values: np.ndarray, chance: np.ndarray, names: Sequence[str]) -> np.ndarray:
     """Return every pair of runs, their overlap and that of independent masks, as lines for the hover."""
-    lines = np.empty(values.shape, object)
-    for (row, column), value in np.ndenumerate(values):
-        lines[row, column] = f"{as_text(names[row])}<br>{as_text(names[column])}<br>Jaccard {value:.4f}"
-        if row != column:
-            lines[row, column] += f"<br>independent masks {chance[row, column]:.4f}"
-    return lines
+
+    def told(value: float, by_chance: float, row: int, column: int) -> str:
+        beside = "" if row == column else f"<br>independent masks {by_chance:.4f}"
+        return f"{as_text(names[row])}<br>{as_text(names[column])}<br>Jaccard {value:.4f}{beside}"
+
+    return cell_texts(told, values, chance, *np.indices(values.shape))
 
 
 def over_depth(lines: Mapping[str, np.ndarray], floors: Mapping[str, np.ndarray], y_title: str, log: bool) -> go.Figure:
@@ -269,30 +237,27 @@ def over_depth(lines: Mapping[str, np.ndarray], floors: Mapping[str, np.ndarray]
     dashes = ("dash", "dot", "dashdot")
     for index, (name, values) in enumerate([*lines.items(), *floors.items()]):
         floor = index >= len(lines)
-        figure.add_trace(
-            go.Scatter(
-                x=np.arange(len(values)),
-                y=100 * np.asarray(values, np.float32),
-                name=as_text(name),
-                mode="lines" if floor else "lines+markers",
-                # Earlier lines are wider, so that overlapping ones hide nothing.
-                marker={"symbol": SYMBOLS[index % len(SYMBOLS)], "size": 6 + 3 * max(len(lines) - 1 - index, 0)},
-                line={
-                    "color": REFERENCE if floor else SERIES_COLORS[index % len(SERIES_COLORS)],
-                    "dash": dashes[(index - len(lines)) % len(dashes)] if floor else "solid",
-                    "width": 2 + max(len(lines) - 1 - index, 0),
-                },
-                hovertemplate=f"%{{y:.3f}}{PER_CENT}",
-            )
+        later = max(len(lines) - 1 - index, 0)  # Earlier lines are wider, so that overlapping ones hide nothing.
+        figure.add_scatter(
+            x=np.arange(len(values)),
+            y=100 * np.asarray(values, np.float32),
+            name=as_text(name),
+            mode="lines" if floor else "lines+markers",
+            marker={"symbol": SYMBOLS[index % len(SYMBOLS)], "size": 6 + 3 * later},
+            line={
+                "color": REFERENCE if floor else series_color(index),
+                "dash": dashes[(index - len(lines)) % len(dashes)] if floor else "solid",
+                "width": 2 + later,
+            },
+            hovertemplate=f"%{{y:.3f}}{PER_CENT}",
         )
-    layout(figure, "layer", y_title, height=340)
-    figure.update_layout(hovermode="x unified", showlegend=True)
-    figure.update_yaxes(title_standoff=24)
-    figure.update_xaxes(dtick=1 if len(next(iter(lines.values()))) <= 16 else 4)
-    if log:
-        figure.update_yaxes(type="log", dtick="D2", tickformat=".2~g", ticksuffix=PER_CENT)
-    else:
-        figure.update_yaxes(rangemode="tozero", tickformat=".2~f", ticksuffix=PER_CENT)
+    layout(figure, "layer", y_title, 340, legend=True)
+    figure.update_layout(hovermode="x unified")
+    figure.update_xaxes(dtick=tick_step(len(next(iter(lines.values())))))
+    scale = (
+        {"type": "log", "dtick": "D2", "tickformat": ".2~g"} if log else {"rangemode": "tozero", "tickformat": ".2~f"}
+    )
+    figure.update_yaxes(title_standoff=24, ticksuffix=PER_CENT, **scale)
     return figure
 
 
@@ -342,47 +307,44 @@ def pictures(shown: Sequence[Picture], height: int, width: int, first: tuple[int
         # Percent in one byte per cell: a quarter of float32's size.
         percent = np.rint(picture.shares * 100).astype(np.int8 if picture.signed else np.uint8)
         said = "second − first %{z:+d} points" if picture.signed else "%{z} %"
-        figure.add_trace(
-            go.Heatmap(
-                z=percent,
-                x0=first[1] + (width - 1) / 2,
-                dx=width,
-                y0=first[0] + (height - 1) / 2,
-                dy=height,
-                coloraxis="coloraxis2" if picture.signed else "coloraxis",
-                hovertemplate=f"output %{{y}}, input %{{x}}<br>{picture.title}: {said}<extra></extra>",
-            ),
+        figure.add_heatmap(
+            z=percent,
+            x0=first[1] + (width - 1) / 2,
+            dx=width,
+            y0=first[0] + (height - 1) / 2,
+            dy=height,
+            coloraxis="coloraxis2" if picture.signed else "coloraxis",
+            hovertemplate=f"output %{{y}}, input %{{x}}<br>{picture.title}: {said}<extra></extra>",
             row=index // places[1] + 1,
             col=index % places[1] + 1,
         )
     tall = {1: 240, 2: 410, 3: 350}[places[1]]
-    layout(figure, "", "", height=tall * places[0] + 120)
+    layout(figure, "", "", tall * places[0] + 120)
     top = max([1, *(int(np.abs(np.rint(picture.shares * 100)).max()) for picture in shown if picture.signed)])
-    bars = ("share pruned (%)", "second − first (points)")
     # Two bars share the height at the right, so that the pictures keep the width.
+    upper, lower = (
+        color_bar(title) | {"len": 0.5, "y": middle, "yanchor": "middle"}
+        for title, middle in (("share pruned (%)", 0.77), ("second − first (points)", 0.23))
+    )
     figure.update_layout(
-        coloraxis={"colorscale": MASS_SCALE, "cmin": 0, "cmax": 100, "colorbar": _half(bars[0], 0.77)},
-        coloraxis2={"colorscale": DIFFERENCE_SCALE, "cmin": -top, "cmax": top, "colorbar": _half(bars[1], 0.23)},
+        coloraxis={"colorscale": MASS_SCALE, "cmin": 0, "cmax": 100, "colorbar": upper},
+        coloraxis2={"colorscale": DIFFERENCE_SCALE, "cmin": -top, "cmax": top, "colorbar": lower},
         margin_t=46,
     )
     figure.update_annotations(font_size=13)
-    across = [first[1] - 0.5, first[1] + columns * width - 0.5]
-    figure.update_xaxes(showgrid=False, zeroline=False, range=across)
-    figure.update_yaxes(showgrid=False, zeroline=False, range=[first[0] + rows * height - 0.5, first[0] - 0.5])
+    without_grid(figure)
+    figure.update_xaxes(range=[first[1] - 0.5, first[1] + columns * width - 0.5])
+    figure.update_yaxes(range=[first[0] + rows * height - 0.5, first[0] - 0.5])
     figure.update_xaxes(title_text=wrapped("input feature", 8), row=places[0])
     figure.update_yaxes(title_text="output feature", title_standoff=18, col=1)
     return figure
 
 
-def _half(title: str, middle: float) -> dict:
-    return {**color_bar(title), "len": 0.5, "y": middle, "yanchor": "middle"}
-
-
 def overlap_matrix(values: np.ndarray, names: Sequence[str], hover: np.ndarray) -> go.Figure:
     """Draw the Jaccard index of every pair of runs, (K, K), with a line of text per cell."""
     # Numbered, as names in full beneath the columns leave no room for the cells, and two runs may be called the same.
-    places = {"tickmode": "array", "tickvals": list(range(len(names)))}
-    named = [f"{place} · {wrapped(name, 16)}" for place, name in enumerate(names, 1)]
+    numbers = [str(place) for place in range(1, len(names) + 1)]
+    named = [f"{number} · {wrapped(name, 16)}" for number, name in zip(numbers, names, strict=True)]
     written = len(names) <= _WRITTEN_RUNS
     figure = go.Figure(
         go.Heatmap(
@@ -398,10 +360,9 @@ def overlap_matrix(values: np.ndarray, names: Sequence[str], hover: np.ndarray) 
             ygap=1,
         )
     )
-    layout(figure, "run", "", height=max(320, min(720, 170 + 52 * len(names))) + FLAT_BAR * written)
+    layout(figure, "run", "", max(320, min(720, 170 + 52 * len(names))) + FLAT_BAR * written)
     figure.update_layout(margin_t=FLAT_BAR if written else 10)
-    figure.update_xaxes(
-        showgrid=False, zeroline=False, ticktext=[str(place) for place in range(1, len(names) + 1)], **places
-    )
-    figure.update_yaxes(showgrid=False, zeroline=False, autorange="reversed", ticktext=named, **places)
+    without_grid(figure)
+    figure.update_xaxes(**named_ticks(numbers))
+    figure.update_yaxes(autorange="reversed", **named_ticks(named))
     return write_cells(figure)

@@ -9,13 +9,13 @@ from analysis.figures.style import (
     FLAT_BAR,
     MASS_SCALE,
     PER_CENT,
-    SERIES_COLORS,
     SYMBOLS,
     TOKEN,
     as_text,
     color_bar,
     flat_color_bar,
     layout,
+    series_color,
     write_cells,
 )
 
@@ -53,19 +53,16 @@ def layer_profiles(profiles: Mapping[str, np.ndarray]) -> go.Figure:
     """Draw sparsity over depth, one line per run: by name the share of weights removed in each layer, (L,)."""
     figure = go.Figure()
     for place, (name, profile) in enumerate(profiles.items()):
-        figure.add_trace(
-            go.Scatter(
-                x=list(range(len(profile))),
-                y=100 * np.asarray(profile, np.float32),
-                mode="lines+markers",
-                name=as_text(name),
-                line={"color": SERIES_COLORS[place % len(SERIES_COLORS)], "width": 2},
-                marker={"symbol": SYMBOLS[place % len(SYMBOLS)], "size": 8},
-                hovertemplate=f"layer %{{x}}<br>%{{y:.2f}}{PER_CENT} removed",
-            )
+        figure.add_scatter(
+            x=list(range(len(profile))),
+            y=100 * np.asarray(profile, np.float32),
+            mode="lines+markers",
+            name=as_text(name),
+            line={"color": series_color(place), "width": 2},
+            marker={"symbol": SYMBOLS[place % len(SYMBOLS)], "size": 8},
+            hovertemplate=f"layer %{{x}}<br>%{{y:.2f}}{PER_CENT} removed",
         )
-    layout(figure, "layer", "sparsity", 300)
-    figure.update_layout(showlegend=True)
+    layout(figure, "layer", "sparsity", 300, legend=True)
     figure.update_xaxes(dtick=1 if all(len(profile) <= 32 for profile in profiles.values()) else None)
     ends = 100 * np.concatenate([np.zeros(0), *profiles.values()])
     if len(ends):  # flat lines would get an axis beyond 0–100 %
@@ -76,20 +73,19 @@ def layer_profiles(profiles: Mapping[str, np.ndarray]) -> go.Figure:
 
 def phase_bar(phases: Sequence[tuple[str, float]]) -> go.Figure:
     """Draw a horizontal bar per phase of a run, (name, seconds) in order from the top."""
-    names, seconds = [as_text(name) for name, _ in phases], [spent for _, spent in phases]
     figure = go.Figure(
         go.Bar(
-            y=names,
-            x=seconds,
+            y=[as_text(name) for name, _ in phases],
+            x=[seconds for _, seconds in phases],
             orientation="h",
             marker={"color": TOKEN},
-            text=[f"{spent:.1f}" for spent in seconds],
+            text=[f"{seconds:.1f}" for _, seconds in phases],
             textposition="outside",
             cliponaxis=False,
             hovertemplate="%{y}<br>%{x:.2f} s<extra></extra>",
         )
     )
-    layout(figure, "seconds", "", 90 + 26 * len(names))
-    figure.update_layout(showlegend=False, bargap=0.35, margin={"r": 40})
-    figure.update_yaxes(autorange="reversed", automargin=True)
+    layout(figure, "seconds", "", 90 + 26 * len(phases), legend=False)
+    figure.update_layout(bargap=0.35, margin_r=40)
+    figure.update_yaxes(autorange="reversed")
     return figure

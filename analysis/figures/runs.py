@@ -7,7 +7,17 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from analysis.figures.style import METHOD_LOOKS, PER_CENT, REFERENCE, as_text, interval_bar, layout, wrapped
+from analysis.figures.style import (
+    METHOD_LOOKS,
+    PER_CENT,
+    REFERENCE,
+    as_text,
+    grey_line,
+    interval_bar,
+    layout,
+    named_ticks,
+    wrapped,
+)
 from analysis.words import percent
 
 _ROW = 64  # pixels
@@ -47,7 +57,7 @@ def accuracy_by_setting(
 
     heads: lines that are written above each panel, by group, and in the same order what they are, by ''.
     """
-    groups, names = (list(dict.fromkeys(each)) for each in ([row.group for row in rows], [row.name for row in rows]))
+    groups, names = (list(dict.fromkeys(each)) for each in zip(*((row.group, row.name) for row in rows), strict=True))
     columns = min(len(groups), _BESIDE)
     lines = -(-len(groups) // columns)
     titles = [[f"<b>{as_text(group)}</b>", *map(as_text, heads.get(group, ()))] for group in groups]
@@ -62,7 +72,7 @@ def accuracy_by_setting(
         horizontal_spacing=_APART,
         vertical_spacing=(0.7 * _LINE + head) / height,
     )
-    layout(figure, "", "", height)
+    layout(figure, "", "", height, legend=False)
     figure.layout.margin.t += head + _OVER
     figure.update_annotations(font_size=13, yshift=_OVER)
     if "" in heads:
@@ -71,20 +81,26 @@ def accuracy_by_setting(
         figure.add_annotation(text="<br>".join(map(as_text, heads[""])), showarrow=False, **beside, **above)
     for row in rows:
         at = groups.index(row.group)
-        place = {"row": at // columns + 1, "col": at % columns + 1}
         for trace in _marks(row, names.index(row.name)):
-            figure.add_trace(trace, **place)
-    figure.update_layout(showlegend=False)
+            figure.add_trace(trace, at // columns + 1, at % columns + 1)
     ends = [100 * end for row in rows for end in (row.value, row.low, row.high, *row.runs)]
     drawn = np.array([*ends, *([] if dense is None else [100 * dense])])
     low, high = max(np.nanmin(drawn) - _AROUND, 0.0), min(np.nanmax(drawn) + _AROUND, 101.0)
     near = chance if chance is not None and 100 * chance >= low else None
     for raised, (name, level, dash) in enumerate((("dense", dense, "dash"), ("chance", near, "dot"))):
         if level is not None:
-            figure.add_vline(x=100 * level, line={"color": REFERENCE, "width": 1.5, "dash": dash})
+            level *= 100
+            figure.add_vline(x=level, line=grey_line(dash))
+            # Beside its line, at the foot of every panel.
+            side = {"xanchor": "left", "xshift": 4}
+            if level > (low + high) / 2:
+                side = {"xanchor": "right", "xshift": -4}
+            side |= {"x": level, "y": 0, "yanchor": "bottom", "yshift": _TEXT * raised}
             for panel in range(1, len(groups) + 1):
-                told, left = f"{name} {percent(level, 1)}" if panel == 1 else name, 100 * level > (low + high) / 2
-                _name_level(figure, told, 100 * level, left, raised, "" if panel == 1 else str(panel))
+                number = "" if panel == 1 else panel
+                axes = {"xref": f"x{number}", "yref": f"y{number} domain"}
+                told = name if number else f"{name} {percent(level / 100, 1)}"
+                figure.add_annotation(text=told, showarrow=False, **axes, **side)
     figure.update_xaxes(
         tickangle=0, showgrid=True, zeroline=False, range=[low, high], dtick=20 if high - low > 2 * _WIDE else 10
     )
@@ -92,9 +108,7 @@ def accuracy_by_setting(
     for axes in (figure.update_xaxes, figure.update_yaxes):
         axes(showline=True, mirror=True, linewidth=1, linecolor=REFERENCE)
     figure.update_yaxes(range=[len(names) - 0.2, -0.6], zeroline=False, showgrid=False)
-    figure.update_yaxes(
-        tickmode="array", tickvals=list(range(len(names))), ticktext=[wrapped(name, _NAME) for name in names], col=1
-    )
+    figure.update_yaxes(**named_ticks([wrapped(name, _NAME) for name in names]), col=1)
     return figure
 
 
@@ -122,11 +136,3 @@ def _marks(row: Scores, at: int) -> list[go.Scatter]:
         hovertemplate=f"one run: %{{x:.1f}}{PER_CENT}<extra></extra>",
     )
     return [mean, runs] if len(row.runs) else [mean]
-
-
-def _name_level(figure: go.Figure, text: str, level: float, left: bool, raised: int, panel: str) -> None:
-    """Write a level's name beside its line, at the foot of a panel. raised: by so many lines of text. panel: the number
-    in its axes' names."""
-    side = {"xanchor": "right", "xshift": -4} if left else {"xanchor": "left", "xshift": 4}
-    place = {"x": level, "xref": f"x{panel}", "y": 0, "yref": f"y{panel} domain", "yshift": _TEXT * raised}
-    figure.add_annotation(text=text, showarrow=False, yanchor="bottom", **place | side)

@@ -20,7 +20,9 @@ from analysis.figures.style import (
     color_bar,
     flat_color_bar,
     layout,
+    tick_step,
     token_axis,
+    without_grid,
     write_cells,
 )
 
@@ -66,21 +68,20 @@ def head_grid(
     if null is not None and np.isfinite(null).any():
         most = float(np.nanmax(null))
         layer, head = np.nonzero(~(values > most))
-        figure.add_trace(
-            go.Scatter(
-                x=head + 0.38,
-                y=layer - 0.36,
-                mode="markers",
-                name=f"not above {words.UNTRAINED_LABEL} (at most {words.number(most, percent)})",
-                marker={"symbol": "x", "size": 7, "color": REFERENCE},
-                hoverinfo="skip",
-                showlegend=True,
-            )
+        figure.add_scatter(
+            x=head + 0.38,
+            y=layer - 0.36,
+            mode="markers",
+            name=f"not above {words.UNTRAINED_LABEL} (at most {words.number(most, percent)})",
+            marker={"symbol": "x", "size": 7, "color": REFERENCE},
+            hoverinfo="skip",
+            showlegend=True,
         )
-    layout(figure, "head", "layer", height=max(300, min(640, 90 + 44 * layers)) + FLAT_BAR * written)
+    layout(figure, "head", "layer", max(300, min(640, 90 + 44 * layers)) + FLAT_BAR * written)
     figure.update_layout(margin_t=FLAT_BAR if written else 10, dragmode=False)
-    figure.update_xaxes(range=[-0.5, heads - 0.5], dtick=1 if heads <= 16 else 4, showgrid=False, zeroline=False)
-    figure.update_yaxes(range=[layers - 0.5, -0.5], dtick=1 if layers <= 16 else 4, showgrid=False, zeroline=False)
+    without_grid(figure, layers, heads)
+    figure.update_xaxes(dtick=tick_step(heads))
+    figure.update_yaxes(dtick=tick_step(layers))
     return write_cells(figure)
 
 
@@ -109,10 +110,11 @@ def attention_map(values: np.ndarray, labels: list[str]) -> go.Figure:
     size = len(labels)
     heatmap = _heatmap(values, "attention paid by the query")
     figure = go.Figure(heatmap.update(hovertemplate="query %{y}, key %{x}<br>attention %{z:.3f}<extra></extra>"))
-    layout(figure, "key (attended to)", "query (attending)", height=max(420, min(600, 140 + 12 * size)))
+    layout(figure, "key (attended to)", "query (attending)", max(420, min(600, 140 + 12 * size)))
+    without_grid(figure, size, size)
     ticks = token_axis(labels)
-    figure.update_xaxes(range=[-0.5, size - 0.5], showgrid=False, zeroline=False, **ticks)
-    figure.update_yaxes(range=[size - 0.5, -0.5], showgrid=False, zeroline=False, **{**ticks, "tickangle": 0})
+    figure.update_xaxes(**ticks)
+    figure.update_yaxes(**{**ticks, "tickangle": 0})
     figure.update_layout(margin_t=10)
     return figure
 
@@ -136,15 +138,11 @@ def mass_over_steps(mass: np.ndarray, labels: list[str], sinks: np.ndarray, name
     at_step, at_position = np.nonzero(sinks)
     if 0 < len(at_step) <= _MOST_MARKS:
         marker = {"symbol": "square-open", "size": 7 if len(mass) <= 64 else 5, "color": SINK, "line": {"width": 1.5}}
-        figure.add_trace(
-            go.Scatter(
-                x=at_position, y=at_step, mode="markers", name="sink of this head", marker=marker, hoverinfo="skip"
-            )
+        figure.add_scatter(
+            x=at_position, y=at_step, mode="markers", name="sink of this head", marker=marker, hoverinfo="skip"
         )
-    layout(figure, "position (finished text)", "denoising step", height=max(340, min(500, 150 + 7 * len(mass))))
-    figure.update_layout(showlegend=len(figure.data) > 1)
-    figure.update_xaxes(
-        range=[-0.5, mass.shape[1] - 0.5], showgrid=False, zeroline=False, **token_axis(labels, NARROW_TICK_LABELS)
-    )
-    figure.update_yaxes(range=[len(mass) - 0.5, -0.5], showgrid=False, zeroline=False)
+    height = max(340, min(500, 150 + 7 * len(mass)))
+    layout(figure, "position (finished text)", "denoising step", height, legend=len(figure.data) > 1)
+    without_grid(figure, *mass.shape)
+    figure.update_xaxes(**token_axis(labels, NARROW_TICK_LABELS))
     return figure

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from analysis.figures.style import PER_CENT, REFERENCE, as_text, colors_by_method, layout
+from analysis.figures.style import PER_CENT, as_text, colors_by_method, grey_line, layout, named_ticks
 from analysis.words import percent
 
 
@@ -29,44 +29,36 @@ def seed_dots(dots: Sequence[Dots], dense: float, chance: float | None) -> go.Fi
     colors = dict(zip(names, colors_by_method(list(methods.values())), strict=True))
     for place, name in enumerate(names):
         of_name = [group for group in dots if group.name == name]
-        shift = 0.22 * (place - (len(names) - 1) / 2)
-        x = [sparsities.index(dots.sparsity) + shift for dots in of_name for _ in dots.seeds]
-        figure.add_trace(
-            go.Scatter(
-                x=x,
-                y=[100 * value for dots in of_name for value in dots.seeds],
-                mode="markers",
-                name=as_text(name),
-                legendgroup=name,
-                marker={"color": colors[name], "size": 8, "opacity": 0.65},
-                hovertemplate=f"%{{y:.1f}}{PER_CENT}<extra>%{{fullData.name}}, one seed</extra>",
-            )
+        x = [sparsities.index(group.sparsity) + 0.22 * (place - (len(names) - 1) / 2) for group in of_name]
+        figure.add_scatter(
+            x=[at for at, group in zip(x, of_name, strict=True) for _ in group.seeds],
+            y=[100 * value for group in of_name for value in group.seeds],
+            mode="markers",
+            name=as_text(name),
+            legendgroup=name,
+            marker={"color": colors[name], "size": 8, "opacity": 0.65},
+            hovertemplate=f"%{{y:.1f}}{PER_CENT}<extra>%{{fullData.name}}, one seed</extra>",
         )
-        figure.add_trace(
-            go.Scatter(
-                x=[sparsities.index(dots.sparsity) + shift for dots in of_name],
-                y=[100 * dots.mean for dots in of_name],
-                mode="markers",
-                name=as_text(name),
-                legendgroup=name,
-                showlegend=False,
-                marker={"symbol": "line-ew", "size": 22, "line": {"width": 3, "color": colors[name]}},
-                hovertemplate=f"mean %{{y:.1f}}{PER_CENT}<extra>%{{fullData.name}}</extra>",
-            )
+        figure.add_scatter(
+            x=x,
+            y=[100 * group.mean for group in of_name],
+            mode="markers",
+            name=as_text(name),
+            legendgroup=name,
+            showlegend=False,
+            marker={"symbol": "line-ew", "size": 22, "line": {"width": 3, "color": colors[name]}},
+            hovertemplate=f"mean %{{y:.1f}}{PER_CENT}<extra>%{{fullData.name}}</extra>",
         )
     for level, dash, label in ((dense, "dash", "dense"), (chance, "dot", "chance")):
         if level is not None:
             figure.add_hline(
                 y=100 * level,
-                line={"color": REFERENCE, "width": 1.5, "dash": dash},
+                line=grey_line(dash),
                 annotation_text=f"{label} {percent(level, 1)}",
                 annotation_position="bottom right" if label == "dense" else "top right",
             )
-    layout(figure, "sparsity", "accuracy", height=340)
-    ticks = {"tickmode": "array", "tickvals": list(range(len(sparsities)))}
-    figure.update_xaxes(
-        ticktext=[percent(sparsity, 0) for sparsity in sparsities], range=[-0.6, len(sparsities) - 0.4], **ticks
-    )
+    layout(figure, "sparsity", "accuracy", 340, legend=True)
+    ticks = named_ticks([percent(sparsity, 0) for sparsity in sparsities])
+    figure.update_xaxes(range=[-0.6, len(sparsities) - 0.4], **ticks)
     figure.update_yaxes(ticksuffix=PER_CENT)
-    figure.update_layout(showlegend=True)
     return figure

@@ -1,7 +1,7 @@
 """Colours and layout shared by every figure: one meaning, one colour, legible on light and dark pages."""
 
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from html import escape
 from textwrap import wrap
 from typing import Any, NamedTuple
@@ -49,6 +49,7 @@ PHONE_TICKS = (
     "{visibility:hidden}}"
 )
 PER_CENT = " %"  # after values of an axis in per cent: Plotly's own formats have no space before the sign
+_MOST_TICKS = 16  # of layers, heads or columns up to which each is named
 _LEAST_TICKS = 3  # by which a reader sees that a scale is logarithmic
 _NEARLY = 1e-6  # of a power that is computed from its logarithm
 _EVEN = 0.179  # the luminance that contrasts as much with black as with white
@@ -60,20 +61,77 @@ MAX_TICK_LABELS = 64  # of tokens along the whole width of a page
 NARROW_TICK_LABELS = 28  # the same along half of it
 
 
-def layout(figure: go.Figure, x: str, y: str, height: int) -> go.Figure:
-    """Set axis titles, margins and a horizontal legend above the plot."""
+def layout(figure: go.Figure, x: str, y: str, height: int, legend: bool | None = None) -> None:
+    """Set axis titles, margins and a horizontal legend above the plot. legend: whether to show it; by default where
+    there is more than one series.
+    """
     # Property by property: `update_layout` looks every name up along its path, which takes twenty times as long.
     whole = figure.layout
-    whole.height, whole.uirevision, whole.hoverlabel.align = height, "keep", "left"
-    margin, legend = whole.margin, whole.legend
+    whole.height, whole.uirevision, whole.hoverlabel.align, whole.showlegend = height, "keep", "left", legend
+    margin, key = whole.margin, whole.legend
     margin.l, margin.r, margin.t, margin.b = 8, 8, 34, 8
-    legend.orientation, legend.yanchor, legend.y, legend.xanchor, legend.x = "h", "bottom", 1.0, "left", 0
+    key.orientation, key.yanchor, key.y, key.xanchor, key.x = "h", "bottom", 1.0, "left", 0
     whole.xaxis.title.text, whole.yaxis.title.text = x, y
     for axis in figure.select_xaxes():
         axis.automargin, axis.title.standoff = True, 8
     for axis in figure.select_yaxes():
         axis.automargin, axis.title.standoff, axis.exponentformat = True, 22, "power"
-    return figure
+
+
+def without_grid(figure: go.Figure, rows: int | None = None, columns: int | None = None) -> None:
+    """Draw no lines through cells. rows, columns: show as many from the upper left, whole."""
+    across, down = (None if columns is None else [-0.5, columns - 0.5]), (None if rows is None else [rows - 0.5, -0.5])
+    figure.update_xaxes(showgrid=False, zeroline=False, range=across)
+    figure.update_yaxes(showgrid=False, zeroline=False, range=down)
+
+
+def tick_step(count: int) -> int:
+    """Return the distance of the ticks of layers, heads or columns, of which many are not named one by one."""
+    return 1 if count <= _MOST_TICKS else 4
+
+
+def named_ticks(names: Sequence[str]) -> dict[str, Any]:
+    """Return an axis that names the places from 0 on."""
+    return {"tickmode": "array", "tickvals": list(range(len(names))), "ticktext": list(names)}
+
+
+def series_color(place: int) -> str:
+    """Return the colour of a series by its place."""
+    return SERIES_COLORS[place % len(SERIES_COLORS)]
+
+
+def grey_line(dash: str | None = None, width: float = 1.5) -> dict[str, Any]:
+    """Return the line of a reference."""
+    return {"color": REFERENCE, "width": width, "dash": dash}
+
+
+def dots(color: str, size: int, filled: Iterable[bool] = (), symbol: str = "circle") -> dict[str, Any]:
+    """Return markers with a rim, of one size whether they are filled or not. filled: which are; all without."""
+    symbols = [symbol if full else f"{symbol}-open" for full in filled]
+    return {"size": size, "color": color, "line": {"width": 2, "color": color}, "symbol": symbols or symbol}
+
+
+def ends_of(estimates: Iterable[Any], scale: float = 1.0) -> np.ndarray:
+    """Return value, low and high of estimates, (3, N)."""
+    return scale * np.array([(one.value, one.low, one.high) for one in estimates], float).reshape(-1, 3).T
+
+
+def band(
+    x: np.ndarray, low: np.ndarray, high: np.ndarray, color: str, opacity: float = 0.18, **more: Any
+) -> go.Scatter:
+    """Draw the area between two curves, (N,) each, where both are known."""
+    there = np.isfinite(low) & np.isfinite(high)
+    x, low, high = x[there], low[there], high[there]
+    return go.Scatter(
+        x=np.concatenate([x, x[::-1]]),
+        y=np.concatenate([high, low[::-1]]).astype(np.float32),
+        fill="toself",
+        mode="none",
+        fillcolor=color,
+        opacity=opacity,
+        hoverinfo="skip",
+        **{"showlegend": False} | more,
+    )
 
 
 def looks_by_method(methods: Sequence[str]) -> list[Look]:
@@ -162,10 +220,21 @@ def interval_bar(value: np.ndarray, low: np.ndarray, high: np.ndarray, **look: A
     return {"type": "data", "symmetric": False, "thickness": 2, "width": 5, **ends, **look}
 
 
-def name_above(figure: go.Figure, place: int, text: str, **shifts: int) -> None:
-    """Write the name of a row above its line, so that on a phone, too, the plot has the whole width. text: markup."""
-    at: dict[str, Any] = {"x": 0, "xref": "paper", "xanchor": "left", "y": place, "yshift": 9, "yanchor": "bottom"}
-    figure.add_annotation(**at | shifts, align="left", showarrow=False, text=text)
+def name_rows_above(figure: go.Figure, names: Sequence[str], above: float, beneath: float, **shifts: int) -> None:
+    """Write the name of each row above its line, so that on a phone, too, the plot has the whole width. names: markup.
+    above, beneath: the axis beyond the first and the last row, in rows.
+    """
+    at: dict[str, Any] = {"x": 0, "xref": "paper", "xanchor": "left", "yshift": 9, "yanchor": "bottom", **shifts}
+    for place, text in enumerate(names):
+        figure.add_annotation(y=place, **at, align="left", showarrow=False, text=text)
+    figure.update_yaxes(
+        tickvals=list(range(len(names))),
+        showticklabels=False,
+        ticks="",
+        range=[len(names) - 1 + beneath, -above],
+        zeroline=False,
+        automargin=False,
+    )
 
 
 def shorten(label: str, width: int = 10) -> str:
@@ -186,6 +255,12 @@ def wrapped(label: str, width: int) -> str:
     plot.
     """
     return "<br>".join(as_text(line) for line in wrap(label, width))
+
+
+def cell_texts(write: Callable[..., str], *values: np.ndarray) -> np.ndarray:
+    """Return a text per cell, from the values of each."""
+    texts: np.ndarray = np.vectorize(write, otypes=[object])(*values)
+    return texts
 
 
 def block_reduce(values: np.ndarray, limit: int = MAX_CELLS) -> tuple[np.ndarray, int, int]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.figures.style import PER_CENT, REFERENCE, SERIES_COLORS, SINK, TOKEN, as_text, layout
+from analysis.figures.style import PER_CENT, REFERENCE, SERIES_COLORS, SINK, TOKEN, as_text, grey_line, layout
 from analysis.words import percent
 
 _DASHES = ("dash", "dot")
@@ -49,43 +49,31 @@ def history(
     if floor is not None:
         figure.add_hrect(y0=floor[0], y1=floor[1], fillcolor=REFERENCE, opacity=0.25, line_width=0, layer="below")
     for (name, level), dash in zip(references.items(), _DASHES, strict=False):
-        figure.add_trace(
-            go.Scatter(
-                x=ends,
-                y=[level, level],
-                name=name,
-                mode="lines",
-                line={"color": REFERENCE, "dash": dash, "width": 1.5},
-                hovertemplate=f"{name}: %{{y:{form}}}{PER_CENT}<extra></extra>",
-            )
-        )
-    figure.add_trace(
-        go.Scatter(
-            x=numbers,
-            y=best,
-            name="best so far",
+        figure.add_scatter(
+            x=ends,
+            y=[level, level],
+            name=name,
             mode="lines",
-            line={"color": SINK, "width": 2, "shape": "hv"},
-            hoverinfo="skip",
+            line=grey_line(dash),
+            hovertemplate=f"{name}: %{{y:{form}}}{PER_CENT}<extra></extra>",
         )
-    )
-    figure.add_trace(
-        go.Scatter(
-            x=numbers,
-            y=np.clip(worth, low, high),
-            name="trial",
-            mode="markers",
-            marker={
-                "color": TOKEN,
-                "size": 8,
-                "line": {"width": 0},
-                "symbol": np.where(outside, "triangle-down" if maximise else "triangle-up", "circle"),
-            },
-            customdata=[
-                f"{value:{form}}{PER_CENT}<br>{as_text(words)}" for value, words in zip(worth, settings, strict=True)
-            ],
-            hovertemplate="trial %{x}: %{customdata}<extra></extra>",
-        )
+    line = {"color": SINK, "width": 2, "shape": "hv"}
+    figure.add_scatter(x=numbers, y=best, name="best so far", mode="lines", line=line, hoverinfo="skip")
+    figure.add_scatter(
+        x=numbers,
+        y=np.clip(worth, low, high),
+        name="trial",
+        mode="markers",
+        marker={
+            "color": TOKEN,
+            "size": 8,
+            "line": {"width": 0},
+            "symbol": np.where(outside, "triangle-down" if maximise else "triangle-up", "circle"),
+        },
+        customdata=[
+            f"{value:{form}}{PER_CENT}<br>{as_text(words)}" for value, words in zip(worth, settings, strict=True)
+        ],
+        hovertemplate="trial %{x}: %{customdata}<extra></extra>",
     )
     layout(figure, "trial", y_title, 360)
     figure.update_xaxes(range=[-0.8, ends[1] + 0.8], rangemode="nonnegative")

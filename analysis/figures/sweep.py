@@ -1,6 +1,6 @@
 """Figures of a sweep: accuracy against sparsity or size, differences with their intervals, and maps of two axes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,11 @@ from analysis.figures.style import (
     REFERENCE,
     Look,
     as_text,
+    band,
+    dots,
+    ends_of,
     flat_color_bar,
+    grey_line,
     interval_bar,
     layout,
     looks_by_method,
@@ -113,7 +117,7 @@ def with_and_without(
     do not matter, a share. color: of what has the discount.
     """
     figure = make_subplots(2, 1, shared_xaxes=True, row_heights=[_UPPER, 1 - _UPPER], vertical_spacing=0.06)
-    layout(figure, "", "accuracy", _BOTH_HEIGHT)
+    layout(figure, "", "accuracy", _BOTH_HEIGHT, legend=False)
     every = np.unique(np.concatenate([without.x, discounted.x]))
     reach = float(np.ptp(every)) or 2 * _AROUND
     names = [("dense model", dense, REFERENCE)]
@@ -132,14 +136,13 @@ def with_and_without(
         low -= _LINE * (high - low) / (_UPPER * _BOTH_HEIGHT - 2 * _LINE)
     for level, dash in ((dense, DENSE_DASH), (None if beneath else chance, CHANCE_DASH)):
         if level is not None:
-            _across(figure, 100 * level, 100 * level, "y", line={"color": REFERENCE, "width": 1.5, "dash": dash})
+            _across(figure, 100 * level, 100 * level, "y", line=grey_line(dash))
     figure.update_yaxes(range=[low, high], ticksuffix=PER_CENT, zeroline=False, row=1, col=1)
     pixel = (high - low) / (_UPPER * (_BOTH_HEIGHT - 60))
     places = _spread([max(100 * level, low) for _, level, _ in names], _LINE * pixel)
     for (name, level, of), place in zip(names, places, strict=True):
         _name_beside(figure, f"{as_text(name)} {percent(level, 1)}", place, of)
     _add_changes(figure, changes, margin, color, reach)
-    figure.update_layout(showlegend=False)
     figure.layout.margin.r, figure.layout.margin.t = _BESIDE, 10
     figure.update_xaxes(range=[every[0] - 0.06 * reach, every[-1] + 0.06 * reach])
     _sparsity_ticks(figure, [every])
@@ -152,11 +155,25 @@ def accuracy(curves: Sequence[Curve], x_title: str, dense: float | None, chance:
     lines.
     """
     figure = go.Figure()
-    _add_curves(figure, curves, _looks(curves))
-    layout(figure, wrapped(x_title, 34), "accuracy", _HEIGHT)
+    for curve, (color, symbol) in zip(curves, _looks(curves), strict=True):
+        x = np.asarray(curve.x, np.float32)
+        mean, low, high = 100 * np.array([curve.mean, curve.low, curve.high], np.float32)
+        if (high > low).any():
+            figure.add_trace(band(x, low, high, color))
+        seeds = " (%{customdata[2]:d} seeds, %{customdata[0]:.1f} to %{customdata[1]:.1f} %)"
+        figure.add_scatter(
+            x=x,
+            y=mean,
+            mode="lines+markers",
+            name=as_text(curve.name),
+            line={"color": color, "width": 2, "dash": CHANCE_DASH if curve.reference else "solid"},
+            marker={"size": 8, "symbol": f"{symbol}-open" if curve.reference else symbol},
+            customdata=np.stack([low, high, np.asarray(curve.seeds, np.float32)], axis=1),
+            hovertemplate=f"%{{y:.1f}}{PER_CENT}{'' if curve.reference else seeds}",
+        )
+    layout(figure, wrapped(x_title, 34), "accuracy", _HEIGHT, legend=True)
     figure.update_yaxes(ticksuffix=PER_CENT)
     _sparsity_ticks(figure, [curve.x for curve in curves])
-    figure.update_layout(showlegend=True)
     _add_levels(figure, dense, chance)
     return figure
 
@@ -164,33 +181,23 @@ def accuracy(curves: Sequence[Curve], x_title: str, dense: float | None, chance:
 def deltas(comparisons: Sequence[Delta]) -> go.Figure:
     """Draw differences in points with their intervals around zero, by sparsity."""
     figure = go.Figure()
-    looks = _looks(comparisons)
-    for index, delta in enumerate(comparisons):
+    for index, (delta, look) in enumerate(zip(comparisons, _looks(comparisons), strict=True)):
         shift = 0.004 * (index - (len(comparisons) - 1) / 2)  # side by side where they share a sparsity
-        color, symbol = looks[delta.name]
-        value, low, high = 100 * np.array([(one.value, one.low, one.high) for one in delta.differences]).T
-        figure.add_trace(
-            go.Scatter(
-                x=(np.asarray(delta.x) + shift).astype(np.float32),
-                y=value.astype(np.float32),
-                mode="markers",
-                name=as_text(delta.name),
-                marker={
-                    "color": color,
-                    "size": 10,
-                    "line": {"color": color, "width": 2},
-                    "symbol": [_symbol(symbol, shown) for shown in delta.shown],
-                },
-                error_y=interval_bar(value, low, high, width=4),
-                text=[as_text(words) for words in delta.words],
-                hovertemplate="%{text}<extra></extra>",
-            )
+        ends = ends_of(delta.differences, 100)
+        figure.add_scatter(
+            x=(np.asarray(delta.x) + shift).astype(np.float32),
+            y=ends[0].astype(np.float32),
+            mode="markers",
+            name=as_text(delta.name),
+            marker=dots(look.color, 10, delta.shown, look.symbol),
+            error_y=interval_bar(*ends, width=4),
+            text=[as_text(words) for words in delta.words],
+            hovertemplate="%{text}<extra></extra>",
         )
-    layout(figure, "sparsity", "difference of accuracy (points)", _DELTA_HEIGHT)
-    figure.add_hline(y=0, line={"color": REFERENCE, "width": 1.5, "dash": DENSE_DASH})
+    layout(figure, "sparsity", "difference of accuracy (points)", _DELTA_HEIGHT, legend=True)
+    figure.add_hline(y=0, line=grey_line(DENSE_DASH))
     figure.update_yaxes(zeroline=False)
     _sparsity_ticks(figure, [each.x for each in comparisons])
-    figure.update_layout(showlegend=True)
     return figure
 
 
@@ -246,31 +253,29 @@ def _add_line(figure: go.Figure, line: Line, look: Look, shift: float) -> None:
         hovertemplate=f"{as_text(line.name)}: %{{y:.1f}}{PER_CENT}<extra></extra>",
     )
     for trace in (seeds, means) if any(len(each) > 1 for each in line.seeds) else (means,):
-        figure.add_trace(trace, row=1, col=1)
+        figure.add_trace(trace, 1, 1)
 
 
 def _add_changes(figure: go.Figure, changes: tuple[Change, Change], margin: float, color: str, span: float) -> None:
     """Add the lower plot: differences in points with their intervals around a band. span: of the sparsities."""
-    band = {"fillcolor": REFERENCE, "opacity": _FAINT, "line_width": 0, "layer": "below"}
-    _across(figure, -100 * margin, 100 * margin, "y2", type="rect", **band)
-    _across(figure, 0, 0, "y2", line={"color": REFERENCE, "width": 1})
+    even = {"fillcolor": REFERENCE, "opacity": _FAINT, "line_width": 0, "layer": "below"}
+    _across(figure, -100 * margin, 100 * margin, "y2", type="rect", **even)
+    _across(figure, 0, 0, "y2", line=grey_line(width=1))
     ends, last = [-150 * margin, 150 * margin], []
     for change, look, side in zip(changes, (Look(REFERENCE, "square"), Look(color, "diamond")), (-1, 1), strict=True):
-        value, low, high = 100 * np.array([(one.value, one.low, one.high) for one in change.differences]).T
-        figure.add_trace(
-            go.Scatter(
-                x=change.x + side * _APART * span,
-                y=value,
-                mode="markers+text" if len(value) <= _WRITTEN else "markers",
-                text=[POINTS.number(one.value, 1) for one in change.differences],
-                textposition="top left" if side < 0 else "top right",
-                name=as_text(change.name),
-                marker={"color": look.color, "size": 9, "symbol": look.symbol},
-                error_y=interval_bar(value, low, high, width=4),
-                customdata=np.stack([low, high], axis=1),
-                hovertemplate=f"{as_text(change.name)}: "
-                "%{y:+.1f} points [%{customdata[0]:+.1f}, %{customdata[1]:+.1f}]<extra></extra>",
-            ),
+        value, low, high = ends_of(change.differences, 100)
+        figure.add_scatter(
+            x=change.x + side * _APART * span,
+            y=value,
+            mode="markers+text" if len(value) <= _WRITTEN else "markers",
+            text=[POINTS.number(one.value, 1) for one in change.differences],
+            textposition="top left" if side < 0 else "top right",
+            name=as_text(change.name),
+            marker={"color": look.color, "size": 9, "symbol": look.symbol},
+            error_y=interval_bar(value, low, high, width=4),
+            customdata=np.stack([low, high], axis=1),
+            hovertemplate=f"{as_text(change.name)}: "
+            "%{y:+.1f} points [%{customdata[0]:+.1f}, %{customdata[1]:+.1f}]<extra></extra>",
             row=2,
             col=1,
         )
@@ -308,27 +313,19 @@ def _name_beside(figure: go.Figure, text: str, y: float, color: str, axis: str =
 
 def _spread(values: Sequence[float], least: float) -> list[float]:
     """Return values moved apart, in their order, so that no two are closer than `least`; about where they were."""
-    order = np.argsort(values, kind="stable")
-    groups: list[list[float]] = []  # of values that touch: their sum and their number
-    for value in np.asarray(values, float)[order]:
-        groups.append([value, 1])
-        while len(groups) > 1 and _edge(groups[-1], -1, least) < _edge(groups[-2], 1, least):
-            total, count = groups.pop()
-            groups[-1] = [groups[-1][0] + total, groups[-1][1] + count]
-    placed = [total / count + (at - (count - 1) / 2) * least for total, count in groups for at in range(int(count))]
-    moved = np.empty(len(placed))
-    moved[order] = placed
+    from scipy.optimize import isotonic_regression
+
+    order, apart = np.argsort(values, kind="stable"), least * np.arange(len(values))
+    moved = np.empty(len(values))
+    moved[order] = isotonic_regression(np.asarray(values, float)[order] - apart).x + apart
     return moved.tolist()
 
 
-def _edge(group: Sequence[float], side: int, least: float) -> float:
-    total, count = group
-    return total / count + side * count * least / 2
-
-
-def _looks(drawn: Sequence[Curve | Delta]) -> dict[str, Look]:
+def _looks(drawn: Sequence[Curve | Delta]) -> list[Look]:
+    """Return a look for each series; those of one name look alike."""
     methods = {series.name: series.method for series in drawn}
-    return dict(zip(methods, looks_by_method(list(methods.values())), strict=True))
+    looks = dict(zip(methods, looks_by_method(list(methods.values())), strict=True))
+    return [looks[series.name] for series in drawn]
 
 
 def _sparsity_ticks(figure: go.Figure, sparsities: Sequence[np.ndarray | Sequence[float]]) -> None:
@@ -340,61 +337,18 @@ def _sparsity_ticks(figure: go.Figure, sparsities: Sequence[np.ndarray | Sequenc
         figure.update_xaxes(range=[measured[0] - _AROUND, measured[0] + _AROUND])
 
 
-def _symbol(symbol: str, shown: bool) -> str:
-    return symbol if shown else f"{symbol}-open"
-
-
-def _add_curves(figure: go.Figure, curves: Sequence[Curve], looks: Mapping[str, Look]) -> None:
-    for curve in curves:
-        color, symbol = looks[curve.name]
-        x = np.asarray(curve.x, np.float32)
-        mean, low, high = (100 * np.asarray(values, np.float32) for values in (curve.mean, curve.low, curve.high))
-        if (high > low).any():
-            figure.add_trace(
-                go.Scatter(
-                    x=np.concatenate([x, x[::-1]]),
-                    y=np.concatenate([high, low[::-1]]),
-                    fill="toself",
-                    mode="none",
-                    fillcolor=color,
-                    opacity=0.18,
-                    hoverinfo="skip",
-                    showlegend=False,
-                )
-            )
-        figure.add_trace(
-            go.Scatter(
-                x=x,
-                y=mean,
-                mode="lines+markers",
-                name=as_text(curve.name),
-                line={"color": color, "width": 2, "dash": CHANCE_DASH if curve.reference else "solid"},
-                marker={"size": 8, "symbol": _symbol(symbol, not curve.reference)},
-                customdata=np.stack([low, high, np.asarray(curve.seeds, np.float32)], axis=1),
-                hovertemplate=f"%{{y:.1f}}{PER_CENT}"
-                + (
-                    ""
-                    if curve.reference
-                    else " (%{customdata[2]:d} seeds, %{customdata[0]:.1f} to %{customdata[1]:.1f} %)"
-                ),
-            )
-        )
-
-
 def _add_levels(figure: go.Figure, dense: float | None, chance: float | None) -> None:
     """Draw lines across the plot, each with its name beside its end, where no grid line and no curve crosses it."""
-    levels = {"dense": (dense, DENSE_DASH), "chance": (chance, CHANCE_DASH)}
-    known = {name: (level, dash) for name, (level, dash) in levels.items() if level is not None}
     close = dense is not None and chance is not None and abs(dense - chance) < _CLOSE
-    for name, (level, dash) in known.items():
-        line = {"color": REFERENCE, "width": 1.5, "dash": dash}
-        figure.add_shape(type="line", xref="x domain", x0=0, x1=1, yref="y", y0=100 * level, y1=100 * level, line=line)
+    for name, level, dash in (("dense", dense, DENSE_DASH), ("chance", chance, CHANCE_DASH)):
+        if level is None:
+            continue
+        _across(figure, 100 * level, 100 * level, "y", line=grey_line(dash))
         figure.add_annotation(
             text=f"{name}<br>{percent(level, 1)}",
-            showarrow=False,
-            align="left",
             yanchor="middle" if not close else "bottom" if level == max(dense or 0, chance or 0) else "top",
-            **{"xref": "x domain", "x": 1, "xanchor": "left", "xshift": 4, "yref": "y", "y": 100 * level},
+            **_BESIDE_PLOT | {"xshift": 4},
+            yref="y",
+            y=100 * level,
         )
-    if known:
         figure.layout.margin.r = _NAME

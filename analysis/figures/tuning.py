@@ -5,7 +5,19 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 
-from analysis.figures.style import PER_CENT, REFERENCE, SERIES_COLORS, SINK, TOKEN, as_text, layout
+from analysis.figures.style import (
+    PER_CENT,
+    REFERENCE,
+    SERIES_COLORS,
+    SINK,
+    TOKEN,
+    as_text,
+    band,
+    cell_texts,
+    grey_line,
+    layout,
+    tick_step,
+)
 from analysis.words import percent
 
 
@@ -27,29 +39,16 @@ def discount_curves(
         )
     )
     for (name, (grid, low, median, high)), color in zip(curves.items(), (SINK, TOKEN), strict=False):
-        figure.add_trace(
-            go.Scatter(
-                x=np.concatenate([grid, grid[::-1]]),
-                y=np.concatenate([high, low[::-1]]),
-                fill="toself",
-                fillcolor=color,
-                opacity=0.2,
-                line={"width": 0},
-                hoverinfo="skip",
-                showlegend=False,
-            )
+        figure.add_trace(band(grid, low, high, color, 0.2))
+        figure.add_scatter(
+            x=grid,
+            y=median,
+            name=as_text(name),
+            mode="lines",
+            line={"color": color, "width": 2.5},
+            hovertemplate="z = %{x:.2f}<br>ω = %{y:.3f}<extra></extra>",
         )
-        figure.add_trace(
-            go.Scatter(
-                x=grid,
-                y=median,
-                name=as_text(name),
-                mode="lines",
-                line={"color": color, "width": 2.5},
-                hovertemplate="z = %{x:.2f}<br>ω = %{y:.3f}<extra></extra>",
-            )
-        )
-    figure.add_vline(x=threshold, line={"color": REFERENCE, "dash": "dash", "width": 1})
+    figure.add_vline(x=threshold, line=grey_line("dash", 1))
     layout(figure, "z: standard deviations above the mean attention mass", "token weight ω", 340)
     figure.update_layout(
         bargap=0,
@@ -62,12 +61,7 @@ def discount_curves(
 
 def spread_lines(spread: np.ndarray) -> np.ndarray | None:
     """Return each cell's interval as a line for its hover; None if every row is stored and there is none."""
-    if not (spread > 0).any():
-        return None
-    lines = np.empty(spread.shape, object)
-    for index, value in np.ndenumerate(spread):
-        lines[index] = f"± {percent(value, 3)} (95 %)"
-    return lines
+    return cell_texts(lambda value: f"± {percent(value, 3)} (95 %)", spread) if (spread > 0).any() else None
 
 
 def score_shifts(
@@ -80,22 +74,16 @@ def score_shifts(
     figure = go.Figure()
     for (given, name), color in zip(names.items(), SERIES_COLORS, strict=False):
         points = 100 * np.array([layer[given] for layer in quantiles])
-        figure.add_trace(
-            go.Box(
-                x=np.arange(len(points)),
-                lowerfence=points[:, 0],
-                q1=points[:, 1],
-                median=points[:, 2],
-                q3=points[:, 3],
-                upperfence=points[:, 4],
-                name=as_text(name),
-                marker={"color": color},
-                line={"width": 1.2},
-            )
+        figure.add_box(
+            x=np.arange(len(points)),
+            **dict(zip(("lowerfence", "q1", "median", "q3", "upperfence"), points.T, strict=True)),
+            name=as_text(name),
+            marker={"color": color},
+            line={"width": 1.2},
         )
     layout(figure, "layer", "feature score, relative shift", 380)
     figure.update_layout(boxmode="group")
-    figure.update_xaxes(dtick=1 if len(quantiles) <= 16 else 4)
+    figure.update_xaxes(dtick=tick_step(len(quantiles)))
     ends = None if reach is None else [100 * end for end in reach]
     figure.update_yaxes(tickformat=".1~f", ticksuffix=PER_CENT, range=ends)
     return figure

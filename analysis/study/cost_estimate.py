@@ -5,9 +5,8 @@ else by what the study that ships took, where it is of the same model. Nothing i
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median, quantiles
-from typing import Protocol
 
-from analysis.engine import JobRecord
+from analysis.engine import Engine
 from analysis.engine.claims import claim_children
 from analysis.engine.cost_estimate import CostEstimate, duration, nothing_swept
 from analysis.engine.planned_parts import Child
@@ -36,15 +35,6 @@ from analysis.study.findings import Findings, JobTiming
 _STATE_BYTES = 4  # of float32
 
 
-class Asked(Protocol):
-    """Methods of the engine that are called here."""
-
-    def jobs(self, kind: str | None = None) -> list[JobRecord]: ...
-    def answered(self, kind: str, key: str | None) -> JobRecord | None: ...
-    def foresee(self, spec: SweepSpec) -> CostEstimate: ...
-    def workers(self) -> int: ...
-
-
 @dataclass(frozen=True)
 class StudyCostEstimate:
     """Cost of the rest of a study. seconds: of one worker, of what is known. memory_bytes: of a worker's process;
@@ -61,19 +51,19 @@ class StudyCostEstimate:
     unknown: tuple[str, ...]
 
 
-def foresee_study(engine: Asked, spec: StudySpec, example: Findings | None) -> StudyCostEstimate:
+def foresee_study(engine: Engine, spec: StudySpec, example: Findings | None) -> StudyCostEstimate:
     """Add up every part of a study. Raises UserError for a bad model source."""
     asked = [child for part in children_of(spec).values() for child in part]
     return _foreseen(engine, spec, asked, example)
 
 
-def foresee_claims(engine: Asked, spec: ClaimsSpec, example: Findings | None) -> StudyCostEstimate:
+def foresee_claims(engine: Engine, spec: ClaimsSpec, example: Findings | None) -> StudyCostEstimate:
     """Add up what a run of the claims asks for. Raises UserError for a bad model source."""
     asked = [child for part in claim_children(spec).values() for child in part]
     return _foreseen(engine, spec.study(), asked, example)
 
 
-def _foreseen(engine: Asked, spec: StudySpec, asked: Sequence[Child], example: Findings | None) -> StudyCostEstimate:
+def _foreseen(engine: Engine, spec: StudySpec, asked: Sequence[Child], example: Findings | None) -> StudyCostEstimate:
     """spec: the study that the sweep is of, if a sweep is asked for."""
     swept = next((child.spec for child in asked if isinstance(child.spec, SweepSpec)), None)
     sweep = engine.foresee(swept) if swept is not None else nothing_swept(engine.workers())
@@ -145,7 +135,7 @@ def _readings(spec: ClaimMeasuresSpec) -> int:
     return 0 if unknown else 4 * sum(min(task.items, spec.limit or task.items) for task in tasks)
 
 
-def _of_store(engine: Asked, child: Child) -> list[tuple[float, float]]:
+def _of_store(engine: Engine, child: Child) -> list[tuple[float, float]]:
     """Return seconds and bytes per forward of earlier jobs of this kind with this model."""
     estimates = []
     for job in engine.jobs(child.kind):
@@ -165,7 +155,7 @@ def _of_example(example: Findings, child: Child) -> list[tuple[float, float]]:
     """The same of the study that ships. Measurements inside either model of its pair, which have one shape, go by the
     quickest of its jobs that run whole forwards: the others waited for more of what else the machine did.
     """
-    study = StudySpec.model_validate(example.spec)
+    study = example.parameters
     theirs = {one.name: one for part in children_of(study).values() for one in part}
     model = getattr(child.spec, "model", None)
     of_pair = isinstance(child.spec, ClaimMeasuresSpec) and model in study.models
@@ -190,9 +180,9 @@ class _Left:
     def __init__(self, spec: StudySpec, sweep: CostEstimate, example: Findings | None) -> None:
         self.seconds, self.memory_bytes, self.from_example = 0.0, sweep.memory_bytes, False
         self.unknown = list(sweep.unknown)
-        if example is None or not sweep.points or StudySpec.model_validate(example.spec).model != spec.model:
+        if example is None or not sweep.points or example.parameters.model != spec.model:
             return
-        theirs = StudySpec.model_validate(example.spec)
+        theirs = example.parameters
         known = []
         pruned = {point.method: _of_name(example.took, f"prune {point.method}") for point in sweep.unmeasured}
         if sweep.unmeasured and spec.data == theirs.data:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from analysis.errors import UserError
+from analysis.specs import StudySpec
 from analysis.statistics.differences import Difference
 
 EXAMPLE = Path(__file__).parents[1] / "bundled" / "study.json.gz"
@@ -236,6 +237,11 @@ class Findings(Found):
     continuations: tuple[Continuation, ...] = ()
     mask_changes: tuple[MaskChange, ...] = ()
     explorer: str = ""
+
+    @property
+    def parameters(self) -> StudySpec:
+        """Its parameters."""
+        return StudySpec.model_validate(self.spec)
 
     def part(self, name: str) -> PartFound:
         """A part by its name."""

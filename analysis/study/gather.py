@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Protocol
 
-from analysis.engine import JobRecord
+from analysis.engine import Engine, JobRecord
 from analysis.engine.planned_parts import Part
 from analysis.engine.studies import ablation_name, new_study, set_name, watch_name
 from analysis.engine.sweep_points import Read, scored
@@ -27,7 +26,7 @@ from analysis.statistics.differences import in_family
 from analysis.study.findings import PROMPTS_FILE, Findings, JobTiming, PartFound, StoredSentences
 from analysis.study.gather_causes import causes_of, planned_causes
 from analysis.study.gather_pruning import adjusted, planned_steps, pruning_of, steps_of
-from analysis.study.gather_story import CompareMasks, Kept, compare_masks, continuations_of, explorer_of, masks_asked
+from analysis.study.gather_story import CompareMasks, compare_masks, continuations_of, explorer_of, masks_asked
 from analysis.study.registration import registered
 
 SINKS, MOVEMENT = "sinks", "movement"
@@ -55,17 +54,8 @@ def sayings_of(sets: Sets) -> tuple[StoredSentences, ...]:
     return tuple(sayings)
 
 
-class Asked(Protocol):
-    """Methods of the engine that are called here."""
-
-    def parts(self, record: JobRecord) -> list[Part]: ...
-    def sweep_points(self, record: JobRecord) -> list[Point]: ...
-    def result_file(self, record: JobRecord) -> Path | None: ...
-    def result(self, record: JobRecord) -> Kept | None: ...
-
-
 def gather(
-    record: JobRecord, engine: Asked, read: Read = sweep_scores.read_scores, compare: CompareMasks = compare_masks
+    record: JobRecord, engine: Engine, read: Read = sweep_scores.read_scores, compare: CompareMasks = compare_masks
 ) -> Findings:
     """Return what a study has found by now. read: reads the scores of a point, for those who keep what they have read.
     compare: compares masks, for those who cannot wait; comparisons under way are left out.

@@ -5,11 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
-from analysis.engine import JobRecord
+from analysis.engine import Engine, JobRecord
 from analysis.engine.sweeps import Point
 from analysis.errors import UserError
 from analysis.evaluation.ablation_effects import COUNT
@@ -23,19 +22,6 @@ from analysis.study.findings import Continuation, MaskChange
 
 MOST_SEEDS = 6  # whose masks are compared, so that those of large models are read in a reasonable time
 MOST_BYTES = 1 << 20  # of an explorer in a study, packed: what a report of three megabytes has room for
-
-
-class Kept(Protocol):
-    """A finished result; `folder` of a pruning holds its masks."""
-
-    @property
-    def folder(self) -> Path | None: ...
-
-
-class Results(Protocol):
-    """The part of the engine that is used here."""
-
-    def result(self, record: JobRecord) -> Kept | None: ...
 
 
 def continuations_of(ablations: Mapping[str, JobRecord]) -> tuple[Continuation, ...]:
@@ -83,7 +69,7 @@ CompareMasks = Callable[[MasksAsked], MaskChange | None]
 """Function that compares masks; None while their comparison is under way."""
 
 
-def masks_asked(points: Sequence[Point], engine: Results) -> tuple[MasksAsked, ...]:
+def masks_asked(points: Sequence[Point], engine: Engine) -> tuple[MasksAsked, ...]:
     """Return what is to be compared: each sink-aware method with its control, at each sparsity. Only prunings whose
     masks are still in the store count.
     """

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from analysis.findings.sets import NOISE
-from analysis.specs import MASS_TOLERANCE, StudySpec
+from analysis.specs import MASS_TOLERANCE
 from analysis.study.findings import Findings
 from analysis.words import percent
 
@@ -38,7 +38,7 @@ def _family(findings: Findings) -> str:
 
 
 def _watch(findings: Findings) -> str:
-    spec = StudySpec.model_validate(findings.spec)
+    spec = findings.parameters
     return (
         f"One prompt, seed {spec.seed}: “{spec.prompt}”. It shows what a recording looks like, and proves nothing; "
         "there is no interval and no test."
@@ -46,7 +46,7 @@ def _watch(findings: Findings) -> str:
 
 
 def _sets(findings: Findings) -> str:
-    spec = StudySpec.model_validate(findings.spec)
+    spec = findings.parameters
     return (
         f"{spec.prompts} prompts per model, clustered by template; {spec.random_models} models of every null of other "
         f"weights beside each that has some; seed {spec.seed}. Intervals of single values: 95 %, Student's over "
@@ -55,7 +55,7 @@ def _sets(findings: Findings) -> str:
 
 
 def _causes(findings: Findings) -> str:
-    counts = sorted({cause.effect.n for cause in findings.causes}) or [StudySpec.model_validate(findings.spec).prompts]
+    counts = sorted({cause.effect.n for cause in findings.causes}) or [findings.parameters.prompts]
     told = " to ".join(f"{count}" for count in dict.fromkeys((counts[0], counts[-1])))
     return (
         f"{told} prompts per model, those of one template or key one cluster, one seed. Paired: sinks hidden minus "

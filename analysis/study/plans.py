@@ -10,6 +10,7 @@ from functools import partial
 from math import isfinite
 from typing import Any
 
+from analysis.engine import Engine
 from analysis.engine.cost_estimate import duration
 from analysis.engine.planned_parts import Part
 from analysis.engine.studies import new_study
@@ -23,7 +24,7 @@ from analysis.models.checkpoint import describe, find, weight_bytes
 from analysis.specs import METHODS, SIZES, ModelSpec, PlanParams, StudySpec, grid
 from analysis.statistics.decisions import POINTS
 from analysis.statistics.differences import POWER
-from analysis.study.cost_estimate import Asked, StudyCostEstimate, foresee_study
+from analysis.study.cost_estimate import StudyCostEstimate, foresee_study
 from analysis.study.findings import Findings
 from analysis.study.gather_causes import planned_causes
 from analysis.study.gather_pruning import DISCOUNT, planned_steps
@@ -50,7 +51,7 @@ def noise_of(spec: StudySpec, example: Findings | None) -> Noise:
     """Return the noise of the discount: measured by the example where model and tasks are the same, else assumed."""
     if example is None or example.pruning is None:
         return planning.assumed(PlanParams())
-    theirs = StudySpec.model_validate(example.spec)
+    theirs = example.parameters
     effects = [contrast.effect for contrast in example.pruning.contrasts if contrast.kind == DISCOUNT]
     if (theirs.model.source, theirs.tasks) != (spec.model.source, spec.tasks):
         return planning.assumed(PlanParams())
@@ -82,7 +83,9 @@ class Sized:
     computed: bool
 
 
-def sizes_of(engine: Asked, model: ModelSpec, example: Findings | None, chosen: StudySpec | None = None) -> list[Sized]:
+def sizes_of(
+    engine: Engine, model: ModelSpec, example: Findings | None, chosen: StudySpec | None = None
+) -> list[Sized]:
     """Return every size for a model, after the chosen study where it is none of them. Raises UserError for a bad model
     source.
     """
@@ -92,7 +95,7 @@ def sizes_of(engine: Asked, model: ModelSpec, example: Findings | None, chosen: 
     return [_sized(title, spec, engine, example) for title, spec in specs.items()]
 
 
-def _sized(title: str, spec: StudySpec, engine: Asked, example: Findings | None) -> Sized:
+def _sized(title: str, spec: StudySpec, engine: Engine, example: Findings | None) -> Sized:
     plan, prunings = plan_of(spec, noise_of(spec, example)), len(grid(spec.sweep()).prunings)
     foreseen = _foreseen(engine, spec, example)
     if foreseen is not None and not any("scoring" in said for said in foreseen.unknown):
@@ -102,7 +105,7 @@ def _sized(title: str, spec: StudySpec, engine: Asked, example: Findings | None)
     return Sized(title, spec, plan, prunings, seconds, True)
 
 
-def _foreseen(engine: Asked, spec: StudySpec, example: Findings | None) -> StudyCostEstimate | None:
+def _foreseen(engine: Engine, spec: StudySpec, example: Findings | None) -> StudyCostEstimate | None:
     try:
         return foresee_study(engine, spec, example)
     except UserError:  # a model that is not on this disk, and no hub to ask

@@ -100,7 +100,7 @@ def departures(registration: Registration, findings: Findings, before: int) -> l
     """Return every departure of a study from its plan, one sentence each. before: finished jobs of the study that are
     older than the plan.
     """
-    spec = StudySpec.model_validate(findings.spec)
+    spec = findings.parameters
     told = of_settings(registration, spec)
     if findings.tests != registration.tests:
         told.append(f"{registration.tests} tests planned, {findings.tests} made.")
@@ -126,7 +126,7 @@ def registered(findings: Findings, finished: Sequence[float]) -> Findings:
     """Return the findings with their plan's hash and every departure, where there is a plan. finished: when each of the
     study's jobs finished, in seconds since 1970.
     """
-    plan = StudySpec.model_validate(findings.spec).registration
+    plan = findings.parameters.registration
     if plan is None:
         return findings
     made = datetime.fromisoformat(plan.made).timestamp()

@@ -120,14 +120,14 @@ def verdicts(findings: Findings) -> list[Verdict]:
 
 def sinks_matter(findings: Findings) -> list[Verdict]:
     """Say of each model whether its sinks matter."""
-    spec = StudySpec.model_validate(findings.spec)
+    spec = findings.parameters
     models = dict.fromkeys(cause.model for cause in findings.causes)
     return [_matter([cause for cause in findings.causes if cause.model == model], spec) for model in models]
 
 
 def methods_compared(findings: Findings) -> list[Verdict]:
     """Say of each sink-aware method what its discount, its noise, order and norm, and the whole recipe do."""
-    spec, pruning = StudySpec.model_validate(findings.spec), findings.pruning
+    spec, pruning = findings.parameters, findings.pruning
     return [] if pruning is None else [_compared(those, pruning, spec) for those in _groups(pruning.contrasts)]
 
 
@@ -163,12 +163,12 @@ def _lead(findings: Findings, outcome: str) -> str:
 
 def margin_of(findings: Findings) -> float:
     """The difference of accuracies asked about, a share."""
-    return StudySpec.model_validate(findings.spec).difference / 100
+    return findings.parameters.difference / 100
 
 
 def asked(findings: Findings) -> str:
     """Say what was fixed before anything ran: the primary outcome and the margins, and the family of tests."""
-    spec = StudySpec.model_validate(findings.spec)
+    spec = findings.parameters
     margin = unit_of(spec.primary).margin(shift_of(spec, spec.primary))
     return (
         f"Set in the study's specification: the primary outcome of hiding sinks, {_title(spec.primary)}, with a margin "

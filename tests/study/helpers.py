@@ -152,7 +152,8 @@ def gathered(drawn: Drawn, **changes) -> Findings:
     """What a study finds of drawn scores. changes: of its parameters."""
     asked = spec(**changes)
     record = _job("study", asked.model_dump(mode="json"))
-    return gather(record, Engine(asked, drawn), lambda path, pruning: drawn.scores(pruning))
+    engine: Any = Engine(asked, drawn)
+    return gather(record, engine, lambda path, pruning: drawn.scores(pruning))
 
 
 @cache

@@ -1,31 +1,250 @@
-"""The story of a study as HTML, for page, slides and report alike."""
+"""The story of a study as HTML, for page, slides and report alike: findings and slides, their scripts and style."""
 
-from analysis.figures.story.fragment import (
-    CANNOT_TELL,
-    Answer,
-    Story,
-    Summary,
-    Told,
-    figure_html,
-    file_script,
-    findings_html,
-    page_js,
-    picture_html,
-    slides_html,
-    story_css,
-)
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
-__all__ = [
-    "CANNOT_TELL",
-    "Answer",
-    "Story",
-    "Summary",
-    "Told",
-    "figure_html",
-    "file_script",
-    "findings_html",
-    "page_js",
-    "picture_html",
-    "slides_html",
-    "story_css",
-]
+from jinja2 import Environment, Template
+from markupsafe import Markup
+
+from analysis.figures.explorer import colors_js
+from analysis.figures.style import REFERENCE
+from analysis.words import glued
+
+_FOLDER = Path(__file__).parent
+CANNOT_TELL = "This study cannot tell"
+
+_FINDINGS = """{% for told in findings %}
+<section class="finding" id="{{ told.name }}" {% if told.plays %}data-plays="1"{% endif %}
+ aria-labelledby="title-{{ told.name }}">
+<header class="head">
+<p class="count">{{ loop.index }} of {{ loop.length }}</p>
+<h2 id="title-{{ told.name }}">{{ told.title }}</h2>
+</header>
+<figure aria-label="{{ told.alt }}">{{ told.figure }}</figure>
+<div class="words">
+<div class="steps">
+{% for beat in told.beats %}
+<p class="beat" data-beat="{{ loop.index0 }}">{{ beat }}</p>
+{% endfor %}
+</div>
+{% if told.meaning %}<p class="meaning"><b>In practice:</b> {{ told.meaning }}</p>{% endif %}
+<p class="caveat"><b>Limits:</b> {{ told.caveat }}</p>
+{% if told.notes %}
+<details><summary>Numbers</summary>{% for note in told.notes %}<p>{{ note }}</p>{% endfor %}
+{% if told.folded %}<figure>{{ told.folded }}</figure>{% endif %}
+</details>
+{% endif %}
+</div>
+</section>
+{% endfor %}
+"""
+
+_SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription="slides" aria-label="Slides"
+ {% if hidden %}hidden{% endif %}>
+<section class="slide">
+<h1>{{ question }}</h1>
+<div class="body">
+{% if picture %}<figure aria-label="{{ picture_told }}">{{ picture }}</figure>{% endif %}
+<p class="what">{{ what }}</p>
+{% for answer in answers %}
+<p class="answer">{{ answer.question }} <b>{{ answer.short }}</b></p>
+{% endfor %}
+</div>
+<p class="caveat">{{ made }}. {{ about }} {{ thin }}</p>
+<aside class="speaker">
+{% for answer in answers %}<p>{{ answer.question }} {{ answer.words }}</p>{% endfor %}
+<p>{{ reading }}</p>
+</aside>
+</section>
+{% for told in findings %}
+<section class="slide">
+<h2>{{ told.title }}</h2>
+<div class="body">
+<figure aria-label="{{ told.alt }}">{{ told.figure }}</figure>
+{% if told.takeaway %}<p class="takeaway">{{ told.takeaway }}</p>{% endif %}
+</div>
+<div class="foot">
+{% if told.meaning %}<p class="meaning"><b>In practice:</b> {{ told.meaning }}</p>{% endif %}
+<p class="caveat"><b>Limits:</b> {{ told.caveat }}</p>
+</div>
+<aside class="speaker">{% for line in told.beats + told.notes %}<p>{{ line }}</p>{% endfor %}
+<p>{{ about }}</p><p>Not shown: {{ told.caveat }}</p></aside>
+</section>
+{% endfor %}
+<section class="slide">
+<h2>{{ in_short }}</h2>
+<div class="body">
+<table class="sums">
+<tr><th>Measured</th><th>Result [95 % interval]</th><th>Baseline</th></tr>
+{% for told in findings if told.summary %}
+<tr><td>{{ told.summary.quantity }}</td><td>{{ told.summary.value }}</td><td>{{ told.summary.baseline }}</td></tr>
+{% endfor %}
+</table>
+</div>
+<div class="foot">
+{% if decision %}<p class="meaning"><b>Decision:</b> {{ decision }}</p>{% endif %}
+<p class="caveat"><b>Limits:</b> {{ closing[0] }} {{ thin }}</p>
+</div>
+<aside class="speaker">
+{% for line in closing[1:] %}<p>{{ line }}</p>{% endfor %}
+<p>{{ command }}</p>
+<p>Arrow keys, a clicker or a swipe lead on. N shows notes, F fills the screen, Esc leaves.</p>
+</aside>
+</section>
+<nav class="controls" aria-label="Slides">
+<button type="button" data-do="back" aria-label="Previous slide">‹ <span class="long">Previous</span></button>
+<button type="button" data-do="next" aria-label="Next slide"><span class="long">Next</span> ›</button>
+<span class="where" role="status"></span>
+<button type="button" data-do="notes" aria-pressed="false" title="Speaker notes (N)">Notes</button>
+<button type="button" data-do="close" aria-label="Close the slides" title="Close (Esc)">
+<span class="long">Close</span> ×</button>
+</nav>
+</div>
+"""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A finding in one row. baseline: empty where it has none."""
+
+    quantity: str
+    value: str
+    baseline: str
+
+
+@dataclass(frozen=True)
+class Told:
+    """A finding as it is told. title: the finding itself. beats: sentences that lead through the figure, one after the
+    other. alt: the figure in words. caveat: what it does not show. notes: numbers for whoever speaks. plays: whether
+    the player steps along with it. meaning: what it means for whoever runs or prunes such a model, empty where nothing
+    follows. takeaway: the sentence beneath the figure on a slide, with a number and its baseline. summary: its row on
+    the last slide. folded: a second figure, among the numbers. brief: the title in a few words, for the last slide;
+    empty where its first clause will do.
+    """
+
+    name: str
+    title: str
+    figure: Markup
+    alt: str
+    beats: tuple[str, ...]
+    caveat: str
+    notes: tuple[str, ...] = ()
+    plays: bool = False
+    meaning: str = ""
+    takeaway: str = ""
+    summary: Summary | None = None
+    folded: Markup | None = None
+    brief: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A question of the study with its answer. lead: the first word or two of it, empty where there is no short one.
+    brief: what a slide says in place of `lead`.
+    """
+
+    question: str
+    lead: str
+    sentence: str
+    brief: str = ""
+
+    @property
+    def words(self) -> str:
+        """The answer as one sentence after another."""
+        return f"{self.lead} {self.sentence}".strip()
+
+    @property
+    def short(self) -> str:
+        """The answer in a few words."""
+        if self.brief or self.lead:
+            return self.brief or self.lead
+        return f"{CANNOT_TELL}." if self.sentence.startswith(CANNOT_TELL) else "Perhaps."
+
+
+@dataclass(frozen=True)
+class Story:
+    """All of it. made: whose study of which day this is. question: its heading; what: what this is about, for a
+    stranger, and the term in it that is explained; about: the model, as what it is. thin: that the study is a small
+    one; empty where it is not. reading: how to read the numbers of the answers. picture: of one sink, and what it
+    shows. in_short: title of the last slide. decision: what to do, by the findings that answer the question; empty
+    where nothing follows. closing: what the study as a whole does not say. command: that repeats it.
+    """
+
+    made: str
+    question: str
+    what: str
+    term: str
+    about: str
+    answers: tuple[Answer, ...]
+    thin: str
+    reading: str
+    picture: Markup
+    picture_told: str
+    findings: tuple[Told, ...]
+    in_short: str
+    decision: str
+    closing: tuple[str, ...]
+    command: str
+
+
+@cache
+def story_css() -> str:
+    """Return the style of findings and slides."""
+    style = "".join((_FOLDER / f"{name}.css").read_text(encoding="utf-8") for name in ("story", "deck"))
+    sinks = ", ".join(
+        re.findall(r'\bsink: "(#\w+)"', colors_js())
+    )  # of the player beside it, on a light and a dark page
+    colors = {"SINK_COLOR": f"light-dark({sinks})", "NULL_COLOR": REFERENCE}
+    for name, color in colors.items():
+        style = style.replace(name, color)
+    return style
+
+
+def _script(name: str) -> str:
+    return (_FOLDER / f"{name}.js").read_text(encoding="utf-8")
+
+
+@cache
+def page_js() -> str:
+    """Return the module of the component that a page mounts: `data` holds html, content and, of slides, the slide."""
+    return "\n".join(map(_script, ("story", "deck", "page")))
+
+
+@cache
+def file_script() -> str:
+    """Return the script of an HTML file that holds findings in its `main`, and slides."""
+    return "\n" + "\n".join(map(_script, ("story", "deck", "file")))
+
+
+def findings_html(findings: Sequence[Told]) -> Markup:
+    """Return findings as HTML."""
+    made = _template(_FINDINGS).render(findings=findings)
+    return Markup('<div class="story">{}</div>').format(Markup(made))
+
+
+def slides_html(story: Story, hidden: bool = False) -> Markup:
+    """Return the slides: the question with its answer, a slide per finding, and what is not said."""
+    return Markup(_template(_SLIDES).render(**vars(story), hidden=hidden))
+
+
+def picture_html(story: Story) -> Markup:
+    """Return the picture of a sink by itself."""
+    return figure_html(story.picture, story.picture_told)
+
+
+def figure_html(figure: Markup, told: str) -> Markup:
+    """Return one figure of the story by itself. told: what it shows, in words."""
+    return Markup('<div class="story"><figure style="margin:0" aria-label="{}">{}</figure></div>').format(told, figure)
+
+
+@cache
+def _template(text: str) -> Template:
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_glued)
+    return environment.from_string(text)
+
+
+def _glued(value: object) -> object:
+    return glued(value) if type(value) is str else value

@@ -18,7 +18,7 @@ from markupsafe import Markup
 from analysis.figures.explorer import explorer_html, explorer_script
 from analysis.figures.export import policy, table_html
 from analysis.figures.player import player_html, player_script
-from analysis.figures.story.fragment import Story, file_script, findings_html, picture_html, slides_html, story_css
+from analysis.figures.story import Story, file_script, findings_html, picture_html, slides_html, story_css
 from analysis.words import glued
 
 _STYLE = """:root{color-scheme:light dark;--page-ink:#1c2433;--page-paper:#fff;--page-line:#d5dbe5;--page-dim:#566073}
