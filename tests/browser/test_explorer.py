@@ -187,7 +187,7 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     rest = f", in {9 - above} level with it or below." if 0 < above < 9 else "."
     counted = f"bove it in {above or 'none'} of 9 steps{rest}"
     expect(beside).to_have_text(
-        f"Over all steps, {told(own.mean())} of attention against {told(shares.mean())}; a{counted}"
+        f"Over all steps, layers averaged: {told(own.mean())} of attention, untrained {told(shares.mean())}; a{counted}"
     )
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ over: 'all' })")
     expect(finding).to_contain_text(null)
@@ -206,7 +206,7 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     expect(finding).to_contain_text(f"; 3 equally sharp untrained models, {shares[:, 3].mean() / evens:.1f}\u00a0×.")
     rest = f", in {9 - above} within or below their range." if 0 < above < 9 else "."
     expect(beside).to_have_text(
-        f"Over all steps, {told(own.mean())} of attention against {told(shares.mean())}; above all 3 in "
+        f"Over all steps, layers averaged: {told(own.mean())} of attention, untrained {told(shares.mean())}; above all 3 in "
         f"{above or 'none'} of 9 steps{rest}"
     )
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.strongest()")

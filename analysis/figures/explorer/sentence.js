@@ -105,7 +105,7 @@ function throughoutAll(recording, view, share) {
   const above = share.reduce((sum, value, t) => sum + (value > Math.max(...nulls.map((each) => each.share[t]))), 0), rest = several ? "within or below their range" : "level with it or below";
   const others = percent(meanOver(nulls.map((each) => meanOver(each.share, all)), [0, nulls.length - 1]));
   return [
-    `${over ? "Above" : `Over all steps, ${own} of attention against ${others}; above`} ${several ? `all ${nulls.length}` : "it"} in `,
+    `${over ? "Above" : `Over all steps${view.layer == null ? ", layers averaged" : ""}: ${own} of attention, untrained ${others}; above`} ${several ? `all ${nulls.length}` : "it"} in `,
     `${above || "none"} of ${T} steps`, above && above < T ? `, in ${T - above} ${rest}.` : ".",
   ];
 }

@@ -27,6 +27,7 @@ from pages.parts.causes.latest import latest
 from pages.parts.charts import exhibit_text, table
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
+from pages.parts.progress import duration
 from pages.parts.recordings import references
 from pages.parts.recordings.choice import recording_box, sink_controls
 from pages.parts.recordings.recording import Recording
@@ -148,7 +149,8 @@ class OverPrompts:
             st.info(f"Press **{button}**: results show as prompts finish.")
             return None
         shown = job.parameters(self.spec)
-        notes = ("Shown: the latest run here.", _differing(shown, asked), self.lacks(job.summary), cost)
+        differing = _differing(shown, asked)
+        notes = (_latest_told(job), differing, self.lacks(job.summary), cost if differing else "")
         place.caption(plain(" ".join(filter(None, notes))))
         self._finished(job, shown, answer, earlier=True)
         return job
@@ -241,6 +243,12 @@ class OverPrompts:
             export=False,
             column_config=dict(self.columns),
         )
+
+
+def _latest_told(job: JobRecord) -> str:
+    if job.started is None or job.finished is None:
+        return "Shown: the latest run here."
+    return f"Shown: the latest run here; it took {duration(job.finished - job.started)}."
 
 
 def _differing(shown: Any, asked: Any) -> str:
