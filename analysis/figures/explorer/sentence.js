@@ -102,11 +102,11 @@ function throughoutAll(recording, view, share) {
   const nulls = recording.nulls(view, view.layer, view.head), all = [0, recording.T - 1], over = throughout(view, recording), { T } = recording;
   const own = percent(meanOver(share, all)), several = nulls.length > 1;
   if (!nulls.length) return over ? [] : [`Mean of all ${T} steps: ${own}.`];
-  const above = share.reduce((sum, value, t) => sum + (value > Math.max(...nulls.map((each) => each.share[t]))), 0), rest = several ? "within or below their range" : "level with it or below";
+  const above = share.reduce((sum, value, t) => sum + (value > Math.max(...nulls.map((each) => each.share[t]))), 0);
   const others = percent(meanOver(nulls.map((each) => meanOver(each.share, all)), [0, nulls.length - 1]));
   return [
     `${over ? "Above" : `Over all steps${view.layer == null ? ", layers averaged" : ""}: ${own} of attention, untrained ${others}; above`} ${several ? `all ${nulls.length}` : "it"} in `,
-    `${above || "none"} of ${T} steps`, above && above < T ? `, in ${T - above} ${rest}.` : ".",
+    `${above || "none"} of ${T} steps`, ".",
   ];
 }
 // How many sinks are open positions and the other way round, over all steps; empty where no position is open or none is a

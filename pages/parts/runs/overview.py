@@ -47,12 +47,9 @@ def say_scores(alike: Alike | None, compared: Mapping[str, Comparison] = _NOT_CO
     st.markdown(f"##### {plain(told)}", help=plain(stands.strip()) or None)
     if alike is None:
         return
-    here = f"{alike.items:,} items here."
-    prunings = {at: one.setting.pruning for at, one in compared.items()}
     if found and not can_tell(found):
-        say_study(prunings, max(len(one.seeds) for one in compared.values()), here)
-    else:
-        st.caption(here)
+        prunings = {at: one.setting.pruning for at, one in compared.items()}
+        say_study(prunings, max(len(one.seeds) for one in compared.values()), f"{alike.items:,} items here.")
 
 
 def overview(alike: Alike, results: Results | None, compared: Mapping[str, Comparison], every: bool) -> None:
