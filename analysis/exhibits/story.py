@@ -234,7 +234,7 @@ def _discount(findings: Findings) -> Answer | None:
         dearest = [one for one in prices[:1] if -one.cost.value > margin]
         told = [f"; pruning {one.setting} {cost_words(one.cost).partition(' [')[0]}." for one in dearest]
         lead = brief.removesuffix(".") + "".join(told or ["."])
-        sentence = _changed(findings, by_setting, prices, dearest)
+        sentence = f"{_changed(findings, by_setting, prices, dearest)} Margin set beforehand: {POINTS.margin(margin)}."
     elif only in (BETTER, WORSE):
         changes = [f"{POINTS.number(one.value)} {POINTS.name} at {name}" for name, one in effects.items()]
         brief = f"{lead.removesuffix('.')}: {listed(changes)}."

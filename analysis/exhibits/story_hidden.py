@@ -113,7 +113,7 @@ def text_shown(text: Continuation, control: str = COUNT) -> tuple[Markup, str]:
     variants = {"Its sinks hidden": text.hidden, f"{OTHERS_HIDDEN[control]} hidden": others}
     same = {name: _kept(text.untouched, words) for name, words in variants.items()}
     changed = {name: sum(not kept for kept in flags) for name, flags in same.items()}
-    lines = [Line("Untouched, first prompt", text.untouched, None)]
+    lines = [Line("Nothing hidden, first prompt", text.untouched, None)]
     lines += [
         Line(
             f"{name}: {changed[name]} of {len(words)} tokens differ (shaded){_left_out(text.untouched, words)}",

@@ -257,8 +257,8 @@ def has_sinks(findings: Findings) -> str:
         return ""
     has = "has sinks" if _clear(drawn) else "has no clear sinks"
     return (
-        f"This model {has}: over {findings.parameters.prompts} prompts they draw {factor(draws.own.value)} × an even "
-        f"split; {_MODELS.get(draws.weights, draws.called)}: {factor(draws.null.value)} ×."
+        f"This model {has}: over {findings.parameters.prompts} prompts they draw {draws.own.told(_EVEN_SPLIT)}; "
+        f"{_MODELS.get(draws.weights, draws.called)}: {draws.null.told(_TIMES)}."
     )
 
 

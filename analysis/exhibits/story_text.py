@@ -169,11 +169,11 @@ def quality_told(causes: Sequence[Cause], margin: float) -> str:
     if cause is None or outcome not in _PREDICTIONS:
         return f"{told}."
     joint = {EQUIVALENT: "as with", CANNOT_TELL: "from those with"}.get(outcome, "than with")
-    others = "" if strictest(causes) == MASS else f" {joint} {CONTROLS[MASS].title}"
+    others = f"{joint} {'those' if strictest(causes) == MASS else CONTROLS[MASS].title}"
     numbers = interval_words(cause.effect, NATS)
     if cause.levels is not None:
         numbers = f"{' against '.join(_levels_apart(cause))} {NATS.name}"
-    return f"{told}; predictions {_PREDICTIONS[outcome]}{others} (KL {numbers})."
+    return f"{told}; predictions {_PREDICTIONS[outcome]} {others} (KL {numbers})."
 
 
 def _at_equal(causes: Sequence[Cause]) -> Cause | None:

@@ -57,7 +57,8 @@ def _kinds(leads: Sequence[Lead], layers: int, name: str) -> str:
     for null, places in first.close.items():
         numbers = [first.layers[at] for at in places]
         own, others = ([shares[at] for at in places] for shares in (first.shares, first.others[null]))
-        beside += f"; in {_in_layers(numbers, layers)}, {share_range(own)} against {share_range(others)} {_with(null)}"
+        where = f"in {_in_layers(numbers, layers)} ({share_range(own)})"
+        beside += f"; not clearly more {where} than {_with(null)} ({share_range(others)})"
     return (
         f"In {_in_layers(first.layers, layers)} of {name}, {share_range(first.shares)} of sinks are "
         f"{_title(first.kind)}, against {beside}."

@@ -220,8 +220,8 @@ def test_a_small_study_says_so_first_and_a_large_one_does_not():
 def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
     assert re.search(
         r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks: "
-        r"over 30 prompts they draw [\d.]+ × an even split; an equally sharp untrained model: "
-        r"[\d.]+ ×\.$",
+        r"over 30 prompts they draw [\d.]+ × an even split \[[\d.]+, [\d.]+\]; an equally sharp untrained model: "
+        r"[\d.]+ × \[[\d.]+, [\d.]+\]\.$",
         story_of(supports()).picture_told,
     )
     tables = rows_of(supports())
@@ -280,8 +280,8 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
         (answer, _) = story_of(study.model_copy(update={"causes": tuple(causes)})).answers
         assert "es, in this model: hiding them from attention changes 63 of 100 generated tokens; " in answer.lead
         assert answer.sentence.endswith(
-            "; as many random tokens: 32. Changed, not necessarily worse; predictions shift less (KL 0.09 against 0.13 "
-            "nats)."
+            "; as many random tokens: 32. Changed, not necessarily worse; predictions shift less than with those "
+            "(KL 0.09 against 0.13 nats)."
         )
         assert answer.short.endswith(" Change, not quality.")
         return answer
@@ -433,7 +433,7 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
     assert answer.lead == ("Not measurably: it changes accuracy by less than 2 points; pruning 70 % costs 21 points.")
     assert answer.sentence == (
         "+0.3 points [−0.3, +1.0] at 70 %; +0.1 [−0.7, +0.9] at 50 %, where pruning costs 1.3 [−0.4, 3.0]. "
-        "Unpruned: 92.6 %."
+        "Unpruned: 92.6 %. Margin set beforehand: 2 points."
     )
     (_, at_70), (_, refuting) = (story_of(each).findings[-2:] for each in (study, refutes()))
     assert "−21 points" in at_70.figure and "+0.3 points" in at_70.figure and "71.8" not in at_70.figure
@@ -445,7 +445,7 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
     )
     assert answer.sentence == (
         "Counting sinks less while pruning changes accuracy by +0.1 points [−0.7, +0.9] at 50 % and "
-        "+0.3 [−0.3, +1.0] at 70 % sparsity."
+        "+0.3 [−0.3, +1.0] at 70 % sparsity. Margin set beforehand: 2 points."
     )
 
 
@@ -600,7 +600,7 @@ def test_a_study_without_levels_tells_differences():
     )
     assert answer.sentence == (
         "Random tokens of equal attention: 20 fewer [10, 29]. Changed, not necessarily worse; predictions shift less "
-        "(KL −0.041 nats [−0.062, −0.019])."
+        "than with those (KL −0.041 nats [−0.062, −0.019])."
     )
     (hidden,) = (
         told for told in story_of(study.model_copy(update={"causes": causes})).findings if told.name == "hidden"

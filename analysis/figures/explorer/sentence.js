@@ -68,9 +68,11 @@ function finding(recording, view) {
   const peak = count > 0 && one && !view.several && t0 === recording.strongest(view, view.layer, view.head), lead = `${view.several ? when : capital(when)}, ${peak ? `where ${count === 1 ? "the sinks’" : "their"} share peaks, ` : ""}`;
   if (count === 0) return [`${lead}there are no sinks in ${place(view)}: no token exceeds ${criterion(view)}.`];
   const [be, take] = count === 1 ? ["is a sink", "it takes"] : ["are sinks", "they take"];
+  const flags = one ? recording.sinks(view, view.layer, view.head) : null, { sinks, both } = flags ? overlap(recording, flags, t0, t0) : { both: 0 };
+  const still = both ? `, ${both < sinks ? `${both} ` : sinks > 1 ? "all " : ""}still ${recording.noise ? "undecided" : "masked"}` : "";
   const raw = recording.even ? "" : recording.evened(view) ? " relative to an even split" : " by raw attention", under = recording.even ? "" : " under its mask";
   const others = view.several ? "" : untrained(recording, view);
-  return [lead, `${few(count)} of ${recording.keys[t1]} tokens ${be}`, `${raw}: ${take} `, `${multiple(share / even)} an even split`, `${under} (${percent(share)} ${of})${others && `; ${others}`}.`];
+  return [lead, `${few(count)} of ${recording.keys[t1]} tokens ${be}`, `${still}${raw}: ${take} `, `${multiple(share / even)} an even split`, `${under} (${percent(share)} ${of})${others && `; ${others}`}.`];
 }
 const multiple = (times) => `${times >= 9.95 ? Math.round(times) : times.toFixed(1)}\u00a0×`;
 // What the finding stands beside, and more of one token, as [text, news, text, …].

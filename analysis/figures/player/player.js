@@ -208,13 +208,16 @@ class TrackView {
   summary() {
     const { track } = this, row = this.shown * track.positions;
     if (this.shown === track.last) return "finished: the model no longer reads this text";
-    let sinks = 0, tokens = 0;
+    let sinks = 0, tokens = 0, open = 0;
     for (let cell = row; cell < row + track.positions; cell++) {
       if (!track.mass[cell]) continue;
       tokens += 1;
-      if (track.flags[cell] & SINK) sinks += 1;
+      if (!(track.flags[cell] & SINK)) continue;
+      sinks += 1;
+      if (track.flags[cell] & UNDECIDED) open += 1;
     }
-    return sinks ? `${sinks} sink${sinks === 1 ? "" : "s"} of ${tokens} tokens` : "no sink";
+    const still = open ? `, ${open === sinks ? (sinks > 1 ? "all " : "") : `${open} `}still ${track.mask < 0 ? "undecided" : "masked"}` : "";
+    return sinks ? `${sinks} sink${sinks === 1 ? "" : "s"} of ${tokens} tokens${still}` : "no sink";
   }
 
   describe(position) {

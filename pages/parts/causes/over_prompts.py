@@ -107,7 +107,7 @@ class OverPrompts:
             f"run_{self.kind}",
             place,
             icon=":material/science:",
-            type="primary",
+            type="primary" if run is None else "secondary",
             width="stretch",
         ):
             st.session_state[asked] = question
