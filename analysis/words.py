@@ -31,7 +31,7 @@ UNTRAINED, UNTRAINED_LABEL = "an equally sharp untrained model", "untrained, equ
 """The model of the same shape with random weights whose attention is as sharp, in sentences and in legends."""
 TWIN_TOLD = f"{MODEL_TITLES['bundled-ar']}: same size, writes word by word."
 """The second of them in a few words."""
-DISCOUNT_TOLD = "The sink discount counts attention sinks less when choosing which weights go."
+DISCOUNT_TOLD = "The sink discount counts attention sinks less when choosing which weights to remove."
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 

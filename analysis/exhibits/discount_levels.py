@@ -120,7 +120,8 @@ def _marks(items: int, seeds: int) -> str:
         over = over_seeds(seeds)
         dots = "; small dots: seeds"
         free = f". Intervals are Student's, with {counted(seeds - 1, 'degree')} of freedom between seeds."
-    return f"Bars: 95 % intervals over {items:,} items and {over}{dots}; grey band: ±{POINTS.margin(MARGIN)}{free}"
+    bars = f"lower bars: 95 % intervals over {items:,} items and {over}, of differences before rounding"
+    return f"Large marks: means{dots}; {bars}; grey band: ±{POINTS.margin(MARGIN)}{free}"
 
 
 def _line(name: str, x: np.ndarray, seeds: Seeds) -> Line:

@@ -170,7 +170,7 @@ def accuracy_of_runs(
     """
     groups = runs_by_setting(alike)
     paired = _with_controls(groups, who)
-    others: dict[str, None] = {}
+    others: dict[str, list[str]] = {}
     rows: list[Scores] = []
     cleans: list[bool] = []
     counts, first = [], 1
@@ -183,7 +183,7 @@ def accuracy_of_runs(
             low, high = whole.low, whole.high
         first += len(runs)
         if paired and setting_key(spec) not in paired:
-            others[_called(spec.method, detail(spec))] = None
+            others.setdefault(_called(spec.method, detail(spec)), []).append(percent(np.mean(values), 1))
             continue
         seeds = values if len(values) > 1 else []
         looks = "" if is_control(spec.method) else spec.method
@@ -193,15 +193,16 @@ def accuracy_of_runs(
     if not rows:
         return None
     bars = f" with 95 % intervals over {alike.items:,} items" if results is not None and not compared else ""
-    brackets = f"; brackets: {_brackets(compared)}" if compared else ""
+    brackets = f"; brackets: {_brackets(compared)}, of differences before rounding" if compared else ""
     dots = "; dots: single runs" if max(counts) > 1 else ""
     chance = "" if alike.chance is None else f" Chance: {percent(alike.chance, 1)}."
     clean = list(dict.fromkeys(row.name for row, on_clean in zip(rows, cleans, strict=True) if on_clean))
     text = f"; {listed(clean)} on clean text" if clean and not all(cleans) else ""
-    left_out = f"; not drawn: {listed(list(others))}" if others else ""
+    left_out = [f"{name} ({listed(accuracies)})" for name, accuracies in others.items()]
+    undrawn = f"; not drawn: {listed(left_out)}" if left_out else ""
     return Exhibit(
         "Accuracy by sparsity and method",
-        f"Diamonds: means{bars}{dots}{brackets}{text}{left_out}.{chance}",
+        f"Diamonds: means{bars}{dots}{brackets}{text}{undrawn}.{chance}",
         accuracy_by_setting(rows, alike.dense, alike.chance, _heads(compared)),
         pd.DataFrame(
             {

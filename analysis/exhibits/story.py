@@ -28,6 +28,7 @@ from analysis.exhibits.story_parts import (
 from analysis.exhibits.story_text import (
     beside_sinks,
     control_told,
+    predictions_follow,
     quality_told,
     text_causes,
     text_effect,
@@ -201,8 +202,10 @@ def _token_for_token(causes: Sequence[Cause], margin: float) -> tuple[str, str, 
         told = f"hiding them from attention changes {more} of 100 generated tokens than {rules.AS_MANY}"
     open_ones = [name for name, cause in text_causes(causes).items() if side_of(cause.effect) >= 0]
     yes = "Yes" if not open_ones else "Per token, yes" if open_ones == [MASS] else "It depends"
+    if yes == "Yes" and not predictions_follow(causes, margin):
+        yes = "For the text, yes"
     lead, sentence = f"{yes}, in this model: {told}.", f"{control_told(causes)} {quality_told(causes, margin)}"
-    return lead, sentence, f"{yes}, in this model: {told}. Change, not quality."
+    return lead, sentence, f"{yes}, in this model: {told}. {quality_told(causes, margin)}"
 
 
 _LEADS = {

@@ -161,7 +161,8 @@ def _levels_told(pruning: Pruning, without: Mapping[str, str]) -> str:
     told = listed([f"{accuracy} with {_removed(name)}" for name, accuracy in without.items()])
     told = told.replace(" of the weights removed", " removed")
     return (
-        f"Unpruned, the model gets {percent(pruning.dense, 1)} of the items right; without the discount {told}."
+        f"Unpruned, the model gets {percent(pruning.dense, 1)} of the items right (chance "
+        f"{percent(pruning.chance, 1)}); without the discount {told}."
         if told
         else ""
     )

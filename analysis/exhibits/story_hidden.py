@@ -95,10 +95,11 @@ def hidden(findings: Findings) -> Told | None:
 
 
 def texts(findings: Findings, model: str) -> tuple[Markup, str] | None:
-    """Draw one text of a model as it writes it untouched, with its sinks hidden and with as many random tokens hidden,
-    shaded where it differs; and tell the same in a sentence. None where the study has none."""
+    """Draw one text of a model as it writes it untouched, with its sinks hidden and with random tokens hidden, of equal
+    attention where the study has them, shaded where it differs; and tell the same in a sentence. None where the study
+    has none."""
     text = next((one for one in findings.continuations if one.model == model), None)
-    return None if text is None else text_shown(text)
+    return None if text is None else text_shown(text, MASS if MASS in text.others else COUNT)
 
 
 OTHERS_HIDDEN: Mapping[str, str] = {

@@ -99,7 +99,9 @@ def _title(observed: Rows, nulls: Mapping[str, Rows], value: float, steps: int |
         other = _side(observed, nulls[hardest])
         joined = " and than" if other == side else f", {_SIDES[other]} than"
         beside += f"{joined} {_BRIEF[hardest]} ({_beside(nulls[hardest], value)})"
-    return f"{number(value)} new sinks per layer and step, {beside}"
+    moving = side > 0 and not story_meanings.rare(value, steps)
+    born = f"Sinks move: {number(value)} new ones" if moving else f"{number(value)} new sinks"
+    return f"{born} per layer and step, {beside}"
 
 
 _SIDES = {1: "more", -1: "fewer", 0: "not clearly more"}

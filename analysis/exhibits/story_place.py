@@ -45,7 +45,11 @@ def place(findings: Findings) -> Told | None:
     }
     masked = layer_names(_mostly_masked(portions[source]))
     written = _written(findings, source)
-    title = _masked_title(findings, masked, portions[source]) if masked else _commonest(portions[source])
+    title, summary = _commonest(portions[source]), None
+    if masked:
+        among, of_all = _masked_shares(findings, portions[source])
+        title = f"In {masked}, {among} of the sinks are masked positions{f', which are {of_all}' if of_all else ''}"
+        summary = Summary(f"Sinks that are masked positions, {masked}", among, of_all)
     tokens = {model: _of_tokens(findings, model).get(ALL_TOKENS, {}) for model in portions}
     beats, notes = (
         [
@@ -60,18 +64,13 @@ def place(findings: Findings) -> Told | None:
     prompts = findings.parameters.prompts
     beats += [untrained] if untrained else []
     notes += filter(None, (_together(findings, source, portions[source]),))
-    ends, summary = "", None
+    ends = ""
     if written:
         ends = (
             f"Of sinks that end, {share(written[0]['value'])} do so as their own token is written; at random positions "
             f"{share(written[1]['value'])}."
         )
         beats.append(ends)
-        summary = Summary(
-            "Sinks that end: as their own token is written",
-            _share_told(written[0]),
-            f"{share(written[1]['value'])} at random positions",
-        )
     return Told(
         "place",
         title,
@@ -86,7 +85,7 @@ def place(findings: Findings) -> Told | None:
     )
 
 
-_STAND_OUT = f"Above their share of all tokens by at least {POINTS.margin(CLEARLY)}."
+_STAND_OUT = f"These kinds exceed their share of all tokens by at least {POINTS.margin(CLEARLY)}."
 
 
 def _share_told(row: Mapping[str, Any]) -> str:
@@ -111,9 +110,9 @@ def _of_tokens(findings: Findings, source: str) -> dict[str, dict[str, float]]:
     return {ALL_TOKENS: rows} if rows else {}
 
 
-def _masked_title(findings: Findings, masked: str, layers: "Layers") -> str:
-    """Tell which share of the sinks of those layers are masked positions, beside that of all tokens. masked: the layers
-    most of whose sinks are, in words.
+def _masked_shares(findings: Findings, layers: "Layers") -> tuple[str, str]:
+    """Tell which share of the sinks of the layers most of whose sinks are masked positions is, and which of all tokens,
+    empty where that is not known.
     """
     of_layers = _masked_rows(layers)
     shares = [of_layers[layer]["value"] for layer in _mostly_masked(layers)]
@@ -123,8 +122,7 @@ def _masked_title(findings: Findings, masked: str, layers: "Layers") -> str:
         for kind, value in row.items()
         if kind in MASKED
     )
-    beside = f", which are {share(tokens)} of all tokens" if tokens else ""
-    return f"In {masked}, {spread(min(shares), max(shares), share)} of the sinks are masked positions{beside}"
+    return spread(min(shares), max(shares), share), f"{share(tokens)} of all tokens" if tokens else ""
 
 
 def _averaged(findings: Findings, source: str) -> str:

@@ -176,6 +176,14 @@ def quality_told(causes: Sequence[Cause], margin: float) -> str:
     return f"{told}; predictions {_PREDICTIONS[outcome]} {others} (KL {numbers})."
 
 
+def predictions_follow(causes: Sequence[Cause], margin: float) -> bool:
+    """Return whether predictions shift no less than with random tokens of equal attention hidden, as far as that was
+    measured. causes, margin: as of `predictions_told`.
+    """
+    cause = _at_equal(causes)
+    return cause is None or decide(cause.effect, margin) not in (WORSE, EQUIVALENT)
+
+
 def _at_equal(causes: Sequence[Cause]) -> Cause | None:
     """Return what hiding sinks does to predictions at equal attention."""
     return next((one for one in causes if (one.measure, one.control) == ("divergence", MASS)), None)

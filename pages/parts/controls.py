@@ -90,9 +90,7 @@ def draw_slider(spec: type[Spec], name: str, key: str, label: str = "", **option
         step=step,
         key=key,
         help=_help(field),
-        format="%.1f" if step in (0.1, 0.5) else None,
-        **_range(field, kind),
-        **options,
+        **{"format": "%.1f" if step in (0.1, 0.5) else None, **_range(field, kind), **options},
     )
 
 

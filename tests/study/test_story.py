@@ -99,7 +99,7 @@ FIXTURES = {"supports": supports, "refutes": refutes, "cannot tell": cannot_tell
 TITLES = {
     "supports": {
         "place": "^In layers 0–7, 90 % of the sinks are masked positions, which are 33 % of all tokens$",
-        "movement": r"^0\.29 new sinks per layer and step, more than writing explains \(0\.08\), "
+        "movement": r"^Sinks move: 0\.29 new ones per layer and step, more than writing explains \(0\.08\), "
         r"fewer than an equally sharp untrained model \(1\.7\)$",
         "hidden": r"changes the predictions more than hiding as many random tokens, and than random tokens of equal",
         "masks": "2 times what another random calibration sample changes",
@@ -141,7 +141,7 @@ ANSWERS = {
 }
 MEANINGS = {
     "supports": {
-        "sink": "^A cache that keeps the most attended tokens keeps these first",
+        "sink": "^Methods that rank tokens by attention keep these first, needed or not",
         "place": "misses most sinks of layers 0–7",
         "movement": "^A list of sinks made once goes stale",
         "hidden": "^In the diffusion model, when tokens are dropped, spare the sinks: the predictions say so, the text "
@@ -150,7 +150,7 @@ MEANINGS = {
         "accuracy": "switch the discount on",
     },
     "refutes": {
-        "sink": "^A cache that keeps the most attended tokens keeps these first",
+        "sink": "^Methods that rank tokens by attention keep these first, needed or not",
         "place": r"misses most sinks in 4 of 8 layers",
         "movement": "^Looking for sinks once per text is enough",
         "hidden": "sinks need no special care",
@@ -158,7 +158,7 @@ MEANINGS = {
         "accuracy": "leave the discount off",
     },
     "cannot tell": {
-        "sink": "^A cache that keeps the most attended tokens keeps these first",
+        "sink": "^Methods that rank tokens by attention keep these first, needed or not",
         "place": r"misses most sinks in 4 of 8 layers",
         "movement": "^A list of sinks made once goes stale",
         "hidden": "no ground to spare the sinks, nor to drop them",
@@ -283,12 +283,12 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
             "; as many random tokens: 32. Changed, not necessarily worse; predictions shift less than with those "
             "(KL 0.09 against 0.13 nats)."
         )
-        assert answer.short.endswith(" Change, not quality.")
+        assert answer.short.endswith(answer.sentence.partition(": 32. ")[2])
         return answer
 
     others = "hiding random tokens of equal attention changes"
     told = answered(-0.2)
-    assert told.lead.startswith("Yes, in this model: ") and told.lead.endswith(f"; {others} 43.")
+    assert told.lead.startswith("For the text, yes, in this model: ") and told.lead.endswith(f"; {others} 43.")
     assert told.sentence.startswith("20 more [10, 30]; ") and f"; {others} 43. " in told.short
     told = answered(0.2)
     assert told.lead.startswith("Per token, yes, in this model: ") and told.lead.endswith(f"; {others} 83.")
@@ -336,7 +336,10 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     assert "31 more [23, 39] than other masked positions (32)" in hidden.beats[0]
     assert "other masked positions (fewer if scarce)" in hidden.figure and "any kind" not in hidden.caveat
     assert "masked" not in story.answers[0].sentence, "the strictest control alone"
-    assert story.answers[0].lead.startswith("Yes, in this model: ") and "other masked positions" not in hidden.title
+    assert (
+        story.answers[0].lead.startswith("For the text, yes, in this model: ")
+        and "other masked positions" not in hidden.title
+    )
     assert words(story) <= MOST_WORDS
     story = masked(-0.02)
     (hidden,) = (finding for finding in story.findings if finding.name == "hidden")
@@ -394,7 +397,9 @@ def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
     study = read(EXAMPLE)
     (place,) = (finding for finding in story_of(study).findings if finding.name == "place")
     assert "the first token in layer 4 and words in layers 6–7" in place.beats[0]
-    assert place.beats[0].startswith("Above their share of all tokens by at least 10 points. Diffusion model: masked ")
+    assert place.beats[0].startswith(
+        "These kinds exceed their share of all tokens by at least 10 points. Diffusion model: masked "
+    )
     assert place.beats[1].endswith("punctuation in layers 0–3 and the first token in layer 0; none in layers 4–7.")
     assert place.caveat.endswith("with layers averaged, 96 % are masked.")
     assert place.notes[-1] == (
@@ -531,7 +536,7 @@ def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_e
         for finding in story_of(read(EXAMPLE).model_copy(update={"tables": tables})).findings
         if finding.name == "movement"
     )
-    assert told.title == "0.29 new sinks per layer and step, more than writing explains (0.08)"
+    assert told.title == "Sinks move: 0.29 new ones per layer and step, more than writing explains (0.08)"
     assert told.notes[0].endswith("Does attention move by itself (writing alone: 0.08)?")
     assert told.takeaway == "Beside writing alone (0.08): more in layers 0–7. Over 48 steps a layer gains 14 sinks."
 
@@ -595,8 +600,8 @@ def test_a_study_without_levels_tells_differences():
     causes = tuple(one.model_copy(update={"levels": None}) for one in study.causes)
     (answer, _) = story_of(study.model_copy(update={"causes": causes})).answers
     assert answer.lead == (
-        "Yes, in this model: hiding them from attention changes 31 more of 100 generated tokens than hiding as many "
-        "random tokens."
+        "For the text, yes, in this model: hiding them from attention changes 31 more of 100 generated tokens than "
+        "hiding as many random tokens."
     )
     assert answer.sentence == (
         "Random tokens of equal attention: 20 fewer [10, 29]. Changed, not necessarily worse; predictions shift less "
@@ -647,7 +652,7 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
     rows = [told.summary for told in story_of(read(EXAMPLE)).findings if told.summary]
     assert [(row.quantity, row.value, row.baseline) for row in rows] == [
         ("Attention of a sink", "2.47 × an even split [2.42, 2.52]", rows[0].baseline),
-        ("Sinks that end: as their own token is written", "78 % [75, 82]", "14 % at random positions"),
+        ("Sinks that are masked positions, layers 0–2", "85 to 100 %", "33 % of all tokens"),
         (
             "Tokens of 100 that hiding sinks changes (not quality)",
             "63: 20 more [10, 29]",
@@ -661,8 +666,8 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
     ]
     assert rows[0].baseline == "1.8 × in an equally sharp untrained model"
     assert story_of(read(EXAMPLE)).decision == (
-        "Prune this model with the discount or without, as you like. In the diffusion model, when tokens are dropped, "
-        "spare the sinks to keep more of the text."
+        "Leave the discount out: it changes too little to matter here. In the diffusion model, when tokens are "
+        "dropped, spare the sinks to keep more of the text."
     )
     undecided = slides_html(story_of(cannot_tell()))
     assert "<b>Decision:</b> This is no reason to switch the discount on, nor off" in undecided
@@ -728,7 +733,7 @@ def test_what_a_finding_means_follows_its_decision():
     assert "second calibration seed" in story_meanings.of_masks(0.01, None)
     assert "the same weights are removed" in story_meanings.of_masks(0.0, 0.01)
     mixed = {"50 %": BETTER, "60 %": EQUIVALENT, "70 %": WORSE, "80 %": CANNOT_TELL}
-    told = "The discount: on at 50 %, off at 70 %, as you like at 60 %, undecided at 80 %."
+    told = "The discount: on at 50 %, off at 70 %, no matter at 60 %, undecided at 80 %."
     assert story_meanings.of_accuracy(mixed) == told
 
 

@@ -13,7 +13,7 @@ from analysis.exhibits.with_discount import contrast_at
 from analysis.findings import finding_of
 from analysis.findings.evaluations import MARGIN
 from analysis.specs import PruneSpec
-from analysis.statistics.decisions import CANNOT_TELL, ONE_SEED, decide, interval_words
+from analysis.statistics.decisions import CANNOT_TELL, ONE_SEED, POINTS, decide, interval_words
 from analysis.statistics.differences import Difference
 from analysis.study.findings import Contrast, Findings
 from analysis.study.rules import margin_of
@@ -108,7 +108,7 @@ def say_discount(found: Mapping[str, Difference], settings: Mapping[str, PruneSp
         "change of accuracy", study.found, margin=study.margin, place=f"{study.title}, {study.seeds} seeds"
     )
     st.markdown(f"##### {plain(told)}", help=plain(explained) or None)
-    link_study(stands, study.name, study.title)
+    link_study(f"{stands} Margin: {POINTS.margin(study.margin)}, set beforehand.", study.name, study.title)
     brief = finding_of("discount in brief", list(found.values()), study.margin) if found else ""
     return f"Runs here: {listed([interval_words(one) for one in found.values()])}; {brief}." if brief else ""
 
