@@ -53,6 +53,15 @@ class Implemented:
     implementation: Any = field(default=None, kw_only=True, repr=False)
 
 
+@dataclass(frozen=True)
+class Choice(Implemented):
+    """A row that people choose by its title, with its meaning."""
+
+    name: str
+    title: str
+    help: str
+
+
 @cache
 def _named(target: str) -> Any:
     module, _, name = target.partition(":")

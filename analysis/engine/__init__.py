@@ -9,5 +9,3 @@ disk.
 
 from analysis.engine.engine import Engine
 from analysis.engine.records import JobRecord, LogLine, Progress, State
-
-__all__ = ["Engine", "JobRecord", "LogLine", "Progress", "State"]

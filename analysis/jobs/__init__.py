@@ -29,7 +29,6 @@ from analysis.jobs.summaries import (
     AttentionMapSummary,
     CalibrateSummary,
     ClaimMeasuresSummary,
-    ClaimsSummary,
     DenseStatisticsSummary,
     EstimateSummary,
     EvaluatePartial,
@@ -88,27 +87,6 @@ from analysis.specs import (
     UnloadSpec,
 )
 from cache.code import code_version
-
-__all__ = [
-    "JOBS",
-    "AlternativesSummary",
-    "EvaluatePartial",
-    "EvaluateSummary",
-    "Job",
-    "Outcome",
-    "PrunePartial",
-    "PruneSummary",
-    "RecordPartial",
-    "RecordSetSummary",
-    "RecordSummary",
-    "StudySummary",
-    "SuggestPartial",
-    "SuggestSummary",
-    "SweepSummary",
-    "code_of",
-    "known_key",
-    "result_key",
-]
 
 SpecType = TypeVar("SpecType", bound=Spec)
 
@@ -217,7 +195,7 @@ JOBS: Registry[Job[Any, Any]] = Registry(
         lasting=True,
     ),
     Job("sweep", "Sweep", None, SweepSpec, SweepSummary, stored=False, lasting=True),
-    Job("claims", "Claims", None, ClaimsSpec, ClaimsSummary, stored=False, lasting=True),
+    Job("claims", "Claims", None, ClaimsSpec, StudySummary, stored=False, lasting=True),
     Job("study", "Study", None, StudySpec, StudySummary, stored=False, lasting=True),
 )
 

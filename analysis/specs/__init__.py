@@ -5,17 +5,7 @@ from them, and a job carries one of them. Adding a parameter is one field here.
 """
 
 from analysis.specs.ablation import AblateSetSpec
-from analysis.specs.base import (
-    DREAM_SOURCE,
-    LLADA_SOURCE,
-    SINK_AWARE_SOURCE,
-    OneOf,
-    Spec,
-    choices,
-    either,
-    help_text,
-    parameter,
-)
+from analysis.specs.base import Spec, choices, either, help_text, parameter
 from analysis.specs.block_sampling import (
     BD3LMSampling,
     BlockWriting,
@@ -27,12 +17,22 @@ from analysis.specs.block_sampling import (
     SDARSampling,
 )
 from analysis.specs.claim_measures import CLAIM_MEASURES, ClaimMeasure
-from analysis.specs.claim_runs import CLAIM_SIZES, ClaimMeasuresSpec, ClaimsSize, ClaimsSpec
-from analysis.specs.claims import CLAIM_DATA, CLAIMS, Claim, ClaimData, PublishedNumber
+from analysis.specs.claim_runs import CLAIM_SIZES, ClaimMeasuresSpec, ClaimsSpec
+from analysis.specs.claims import CLAIM_DATA, CLAIMS, Claim
 from analysis.specs.evaluation import CANVAS_SCORES, NO_MASKED_ESTIMATE, EvaluateSpec, ImportSpec, PlanParams
-from analysis.specs.eviction import EVERYTHING, POLICIES, EvictSpec, Keeping, Kept, Policy, keepings, kept_of
-from analysis.specs.eviction_points import OTHER_POLICY, EvictionPoint
-from analysis.specs.inspecting import INSIGHTS, Insight, InspectParams
+from analysis.specs.eviction import (
+    EVERYTHING,
+    OTHER_POLICY,
+    POLICIES,
+    EvictionPoint,
+    EvictSpec,
+    Keeping,
+    Kept,
+    Policy,
+    keepings,
+    kept_of,
+)
+from analysis.specs.inspecting import INSIGHTS, InspectParams
 from analysis.specs.messages import sentence
 from analysis.specs.models import JobSpec, ModelSpec, named_fields
 from analysis.specs.naming import in_words, short_label, told_apart
@@ -72,7 +72,6 @@ from analysis.specs.pruning_choices import (
     Noise,
     Pattern,
     Quantizer,
-    QuotaScope,
     Reader,
 )
 from analysis.specs.pruning_params import (
@@ -83,7 +82,7 @@ from analysis.specs.pruning_params import (
     QuantizationParams,
     StepParams,
 )
-from analysis.specs.recipe import RECIPE, RecipePart, part_alone
+from analysis.specs.recipe import RECIPE, part_alone
 from analysis.specs.recording_sets import BUNDLED_PROMPTS, OWN_PROMPTS, RecordSetSpec, SetParams
 from analysis.specs.registration import Registration
 from analysis.specs.sampling import (
@@ -97,15 +96,13 @@ from analysis.specs.sampling import (
     Sampling,
 )
 from analysis.specs.sinks import DEFINITIONS, SinkDefinition, SinkParams
-from analysis.specs.study import QUESTION, SIZES, STUDY_PARTS, StudyPart, StudySize, StudySpec
+from analysis.specs.study import QUESTION, SIZES, STUDY_PARTS, StudySpec
 from analysis.specs.suggestion import OBJECTIVES, Objective, SuggestSpec
 from analysis.specs.sweep import (
-    Grid,
     SweepSpec,
     against,
     detail,
     grid,
-    normalised,
     point_name,
     scored_as,
     setting_key,
@@ -128,157 +125,3 @@ from analysis.specs.targets import (
 )
 from analysis.specs.tuning import PRESETS, CalibrateSpec, HeldoutSpec, SeedFloorSpec, StatisticsParams, TuneParams
 from analysis.specs.writing import linear_shares
-
-__all__ = [
-    "ALLOCATIONS",
-    "AS_STORED",
-    "BUNDLED_PROMPTS",
-    "CALIBRATION_PRESETS",
-    "CANVAS_SCORES",
-    "CLAIMS",
-    "CLAIM_DATA",
-    "CLAIM_MEASURES",
-    "CLAIM_SIZES",
-    "CONTROLS",
-    "DEFINITIONS",
-    "DREAM_SOURCE",
-    "EVERYTHING",
-    "INSIGHTS",
-    "INTERVENTIONS",
-    "LLADA_SOURCE",
-    "MASS_TOLERANCE",
-    "METHODS",
-    "NOISES",
-    "NO_MASKED_ESTIMATE",
-    "OBJECTIVES",
-    "OTHER_POLICY",
-    "OWN_PROMPTS",
-    "PARTS",
-    "PATTERNS",
-    "POLICIES",
-    "PRESETS",
-    "PUBLISHED",
-    "QUANTIZERS",
-    "QUESTION",
-    "QUOTA_SCOPES",
-    "RECIPE",
-    "SAMPLINGS",
-    "SINK_AWARE_SOURCE",
-    "SIZES",
-    "STUDY_PARTS",
-    "TARGETS",
-    "AblateSetSpec",
-    "AblateSpec",
-    "Allocation",
-    "AlternativesSpec",
-    "AttentionMapSpec",
-    "AutoregressiveSampling",
-    "BD3LMSampling",
-    "BlockWriting",
-    "Branch",
-    "CalibrateSpec",
-    "CalibrationParams",
-    "Claim",
-    "ClaimData",
-    "ClaimMeasure",
-    "ClaimMeasuresSpec",
-    "ClaimsSize",
-    "ClaimsSpec",
-    "Control",
-    "DLLMSampling",
-    "DenseStatisticsSpec",
-    "DiffusionGemmaSampling",
-    "DiscountParams",
-    "DreamSampling",
-    "EstimateSpec",
-    "EvaluateSpec",
-    "EvictSpec",
-    "EvictionPoint",
-    "FastDLLMSampling",
-    "FirstHittingSampling",
-    "FootprintParams",
-    "FootprintSpec",
-    "GeometrySpec",
-    "Grid",
-    "HeldoutSpec",
-    "ImportSpec",
-    "Insight",
-    "InspectParams",
-    "Intervention",
-    "JobSpec",
-    "Keeping",
-    "Kept",
-    "KeptForward",
-    "LLaDA2Sampling",
-    "LLaDASampling",
-    "LensSpec",
-    "LoadSpec",
-    "MDLMSampling",
-    "Method",
-    "ModelSpec",
-    "NemotronSampling",
-    "Noise",
-    "NoiseSpec",
-    "Objective",
-    "OneOf",
-    "Pattern",
-    "PlanParams",
-    "Policy",
-    "PruneSpec",
-    "PublishedNumber",
-    "QuantizationParams",
-    "Quantizer",
-    "QuotaScope",
-    "Reader",
-    "RecipePart",
-    "RecordSetSpec",
-    "RecordSpec",
-    "ReferenceSpec",
-    "Registration",
-    "Replay",
-    "SDARSampling",
-    "Sampling",
-    "SeedFloorSpec",
-    "SetParams",
-    "SinkDefinition",
-    "SinkParams",
-    "Spec",
-    "StatisticsParams",
-    "StepParams",
-    "StudyPart",
-    "StudySize",
-    "StudySpec",
-    "SuggestSpec",
-    "SweepSpec",
-    "Target",
-    "TuneParams",
-    "UnloadSpec",
-    "against",
-    "choices",
-    "controls_drawn",
-    "detail",
-    "either",
-    "grid",
-    "help_text",
-    "in_words",
-    "keepings",
-    "kept_of",
-    "linear_shares",
-    "named_fields",
-    "normalised",
-    "parameter",
-    "part_alone",
-    "point_name",
-    "scored_as",
-    "sentence",
-    "setting_key",
-    "setting_name",
-    "shard_of",
-    "short_label",
-    "step_range",
-    "titles_apart",
-    "told_apart",
-    "where",
-    "with_current_names",
-    "without_seed",
-]

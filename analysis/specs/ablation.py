@@ -1,10 +1,10 @@
 """Denoising a set of prompts one by one, and ablating sinks over it."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from analysis.specs.base import OneOf, parameter, require_keys
+from analysis.specs.base import ChatTemplate, OneOf, parameter, random_seed, require_keys
 from analysis.specs.models import JobSpec
 from analysis.specs.sampling import LLaDASampling, Sampling
 from analysis.specs.sinks import SinkParams
@@ -26,11 +26,11 @@ class PromptsSpec(JobSpec):
         "One key per prompt; prompts with the same key form one cluster. Empty: each is its own cluster.",
         max_length=MOST_PROMPTS,
     )
-    chat_template: Literal["auto", "on", "off"] = parameter(
+    chat_template: ChatTemplate = parameter(
         "auto", "Chat template", "Wrap prompts given as text as a user's turn. auto does so for instruct models."
     )
     sampling: Sampling = LLaDASampling()
-    seed: int = parameter(0, "Seed", "Fixes the sampler and the random controls.", ge=0, le=2**31 - 1)
+    seed: int = random_seed("Fixes the sampler and the random controls.")
 
     @model_validator(mode="after")
     def _keys_fit(self) -> Self:

@@ -1,6 +1,7 @@
 """Base of every spec: strict models whose fields know how to be drawn."""
 
 from collections.abc import Iterable, Sized
+from copy import copy
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -129,6 +130,24 @@ def parameter(
     """
     declared: JsonDict = {"unit": unit, "source": source, "step": step, "empty": empty}
     return Field(default, title=label, description=help, json_schema_extra=declared, **bounds)
+
+
+def like(spec: type[BaseModel], name: str, default: Any = ...) -> Any:
+    """Return a field like one of another spec. default: in place of that field's."""
+    field = copy(spec.model_fields[name])
+    field.metadata = [*field.metadata]
+    if default is not ...:
+        field.default = default
+    return field
+
+
+def random_seed(help: str, label: str = "Seed") -> Any:
+    """Return the field of a seed. help: what it fixes."""
+    return parameter(0, label, help, ge=0, le=2**31 - 1)
+
+
+ChatTemplate = Literal["auto", "on", "off"]
+"""Whether prompts are wrapped in the model's chat template; auto: for instruct models."""
 
 
 def require_keys(keys: Sized, prompts: Sized) -> None:

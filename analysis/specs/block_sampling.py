@@ -80,7 +80,15 @@ def _cached(source: str) -> Any:
     )
 
 
-class SDARSampling(BlockWriting):
+class WholeBlocks(BlockWriting):
+    """Fields of those whose blocks are counted from the beginning of the text."""
+
+    def length(self, prompt_length: int) -> int:
+        """Tokens of the whole text: blocks are counted from its beginning, and the last one is whole."""
+        return ceil((prompt_length + self.gen_length) / self.block) * self.block
+
+
+class SDARSampling(WholeBlocks):
     """SDAR's sampler: in every step of a block a budget of tokens, or all that are sure enough."""
 
     sampler: Literal["sdar"] = "sdar"
@@ -98,17 +106,9 @@ class SDARSampling(BlockWriting):
     top_k: int | None = writing.top_k()
     cached: bool = _cached(SDAR_SOURCE)
 
-    def at_threshold(self, threshold: float) -> Self | None:
-        """The same by whole forwards, each of every prediction surer than this."""
-        return self._changed(threshold=threshold, strategy="low-confidence-dynamic", steps_per_block=None, cached=False)
-
-    def one_by_one(self) -> Self | None:
-        """The same by whole forwards of one token each, the surest."""
-        return self._changed(threshold=1.0, strategy="low-confidence-static", steps_per_block=None, cached=False)
-
-    def length(self, prompt_length: int) -> int:
-        """Tokens of the whole text: blocks are counted from its beginning, and the last one is whole."""
-        return ceil((prompt_length + self.gen_length) / self.block) * self.block
+    def _by_confidence(self, threshold: float | None) -> dict[str, Any]:
+        sure = (1.0, "low-confidence-static") if threshold is None else (threshold, "low-confidence-dynamic")
+        return {"threshold": sure[0], "strategy": sure[1], "steps_per_block": None, "cached": False}
 
     def forwards(self, open_before: int = 0) -> int:
         """Forward passes, at most, where the prompt ends on a block's border; another border can take some more."""
@@ -135,7 +135,7 @@ class BD3LMSampling(BlockWriting):
         return whole * min(steps, self.block) + min(steps, rest)
 
 
-class FirstHittingSampling(BlockWriting):
+class FirstHittingSampling(WholeBlocks):
     """The sampler published with BD3LM: a forward writes one token, at a place picked at random in the open block."""
 
     sampler: Literal["first-hitting"] = "first-hitting"
@@ -167,10 +167,6 @@ class FirstHittingSampling(BlockWriting):
     )
     cached: bool = _cached(BD3LM_OWT_SOURCE)
 
-    def length(self, prompt_length: int) -> int:
-        """Tokens of the whole text: blocks are counted from its beginning, and the last one is whole."""
-        return ceil((prompt_length + self.gen_length) / self.block) * self.block
-
 
 class FastDLLMSampling(BlockWriting):
     """Fast-dLLM v2's sampler: a block's first token is the likeliest after the text so far; then small blocks, from
@@ -199,13 +195,8 @@ class FastDLLMSampling(BlockWriting):
             )
         return self
 
-    def at_threshold(self, threshold: float) -> Self | None:
-        """The same by whole forwards, each of every prediction surer than this."""
-        return self._changed(threshold=threshold, cached=False)
-
-    def one_by_one(self) -> Self | None:
-        """The same by whole forwards of one token each, the surest."""
-        return self._changed(threshold=1.0, cached=False)
+    def _by_confidence(self, threshold: float | None) -> dict[str, Any]:
+        return {"threshold": 1.0 if threshold is None else threshold, "cached": False}
 
     def length(self, prompt_length: int) -> int:
         """Tokens of the whole text: as many blocks as the new tokens fill, and one token more.
@@ -219,7 +210,7 @@ class FastDLLMSampling(BlockWriting):
         return ceil(self.gen_length / self.block) * self.block + 1
 
 
-class LLaDA2Sampling(BlockWriting):
+class LLaDA2Sampling(WholeBlocks):
     """LLaDA2's sampler: in every step of a block a budget of tokens, or all that are sure enough. LLaDA2.1 also edits:
     tokens of the open block are replaced while the model is surer of others.
     """
@@ -253,17 +244,9 @@ class LLaDA2Sampling(BlockWriting):
     top_p: float | None = writing.top_p()
     top_k: int | None = writing.top_k()
 
-    def at_threshold(self, threshold: float) -> Self | None:
-        """The same by whole forwards, each of every prediction surer than this."""
-        return self._changed(threshold=threshold, steps_per_block=None, editing_threshold=None)
-
-    def one_by_one(self) -> Self | None:
-        """The same by whole forwards of one token each, the surest."""
-        return self._changed(threshold=1.0, steps_per_block=None, editing_threshold=None)
-
-    def length(self, prompt_length: int) -> int:
-        """Tokens of the whole text: blocks are counted from its beginning, and the last one is whole."""
-        return ceil((prompt_length + self.gen_length) / self.block) * self.block
+    def _by_confidence(self, threshold: float | None) -> dict[str, Any]:
+        sure = 1.0 if threshold is None else threshold
+        return {"threshold": sure, "steps_per_block": None, "editing_threshold": None}
 
     def forwards(self, open_before: int = 0) -> int:
         """Forward passes, at most, where the prompt ends on a block's border; another border can take some more."""
@@ -352,13 +335,8 @@ class NemotronSampling(BlockWriting):
     threshold: float | None = writing.threshold(None, NEMOTRON_SOURCE)
     cached: bool = _cached(NEMOTRON_SOURCE)
 
-    def at_threshold(self, threshold: float) -> Self | None:
-        """The same by whole forwards, each of every prediction surer than this."""
-        return self._changed(threshold=threshold, steps_per_block=None, cached=False)
-
-    def one_by_one(self) -> Self | None:
-        """The same by whole forwards of one token each, the surest."""
-        return self._changed(threshold=None, steps_per_block=None, cached=False)
+    def _by_confidence(self, threshold: float | None) -> dict[str, Any]:
+        return {"threshold": threshold, "steps_per_block": None, "cached": False}
 
     def forwards(self, open_before: int = 0) -> int:
         """Forward passes, at most: the first token's, and those of the rest."""

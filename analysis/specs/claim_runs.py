@@ -1,20 +1,18 @@
 """A run of the claims (`analysis/specs/claims.py`) on a model: its settings and size."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 from pydantic import model_validator
 
 from analysis.registry import Registry
-from analysis.specs.base import OneOf, parameter, require_keys
+from analysis.specs.base import ChatTemplate, OneOf, like, parameter, random_seed, require_keys
 from analysis.specs.claim_measures import CLAIM_MEASURES
 from analysis.specs.claims import CLAIM_DATA, CLAIMS, Claim
 from analysis.specs.models import JobSpec, ModelSpec
-from analysis.specs.recording_sets import MOST_PROMPTS, keys_of_prompts
+from analysis.specs.recording_sets import MOST_PROMPTS
 from analysis.specs.sampling import LLaDASampling, Sampling
 from analysis.specs.sinks import SinkParams
-from analysis.specs.study import StudySpec
+from analysis.specs.study import Size, StudySpec
 
 
 class ClaimMeasuresSpec(JobSpec):
@@ -43,7 +41,7 @@ class ClaimMeasuresSpec(JobSpec):
     looks: int = parameter(
         6, "Steps looked at", "Steps per prompt to look at: pairs of neighbours, evenly spread.", ge=2, le=64
     )
-    chat_template: Literal["auto", "on", "off"] = parameter(
+    chat_template: ChatTemplate = parameter(
         "auto", "Chat template", "Wrap each prompt as a user's turn. auto does so for instruct models."
     )
     tasks: tuple[str, ...] = parameter(
@@ -53,12 +51,10 @@ class ClaimMeasuresSpec(JobSpec):
         min_length=1,
         max_length=64,
     )
-    limit: int | None = parameter(
-        128, "Items per task", StudySpec.model_fields["limit"].description or "", empty="all", ge=1
-    )
+    limit: int | None = like(StudySpec, "limit")
     sampling: Sampling = LLaDASampling()
     sinks: SinkParams = SinkParams()
-    seed: int = parameter(0, "Seed", "Fixes the sampler, the random weights and the random tokens.", ge=0, le=2**31 - 1)
+    seed: int = random_seed("Fixes the sampler, the random weights and the random tokens.")
 
 
 class ClaimsSpec(JobSpec):
@@ -79,24 +75,14 @@ class ClaimsSpec(JobSpec):
         ge=2,
         le=MOST_PROMPTS,
     )
-    own_prompts: tuple[str, ...] = parameter(
-        (), "Own prompts", "One text per prompt, in place of the bundled ones.", max_length=MOST_PROMPTS
-    )
-    own_keys: tuple[str, ...] = keys_of_prompts()
+    own_prompts: tuple[str, ...] = like(StudySpec, "own_prompts")
+    own_keys: tuple[str, ...] = like(StudySpec, "own_keys")
     gen_length: int = parameter(
         48, "New tokens", "How many tokens are written after each prompt.", unit="tokens", ge=2, le=4096
     )
-    random_models: int = parameter(
-        3, "Random-weight models", ClaimMeasuresSpec.model_fields["random_models"].description or "", ge=0, le=10
-    )
-    null_prompts: int = parameter(
-        28,
-        "Prompts per random-weight model",
-        ClaimMeasuresSpec.model_fields["null_prompts"].description or "",
-        ge=1,
-        le=MOST_PROMPTS,
-    )
-    looks: int = parameter(6, "Steps looked at", ClaimMeasuresSpec.model_fields["looks"].description or "", ge=2, le=64)
+    random_models: int = like(ClaimMeasuresSpec, "random_models")
+    null_prompts: int = like(ClaimMeasuresSpec, "null_prompts")
+    looks: int = like(ClaimMeasuresSpec, "looks")
     sparsity: float = parameter(0.7, "Sparsity", "Share of the weights that is removed.", gt=0, lt=1, step=0.05)
     seeds: tuple[int, ...] = parameter(
         tuple(range(6)),
@@ -105,20 +91,12 @@ class ClaimsSpec(JobSpec):
         min_length=1,
         max_length=64,
     )
-    data: str = parameter("bundled", "Calibration text", StudySpec.model_fields["data"].description or "")
-    samples: int = parameter(16, "Samples", StudySpec.model_fields["samples"].description or "", ge=1, le=4096)
-    seq_len: int = parameter(
-        128, "Sequence length", StudySpec.model_fields["seq_len"].description or "", unit="tokens", ge=8, le=32768
-    )
-    tasks: tuple[str, ...] = parameter(
-        ("bundled",), "Tasks", StudySpec.model_fields["tasks"].description or "", min_length=1, max_length=64
-    )
-    limit: int | None = parameter(
-        128, "Items per task", StudySpec.model_fields["limit"].description or "", empty="all", ge=1
-    )
-    seed: int = parameter(
-        0, "Seed", "Fixes the sampler, the random weights, the items and every mask.", ge=0, le=2**31 - 1
-    )
+    data: str = like(StudySpec, "data")
+    samples: int = like(StudySpec, "samples")
+    seq_len: int = like(StudySpec, "seq_len")
+    tasks: tuple[str, ...] = like(StudySpec, "tasks")
+    limit: int | None = like(StudySpec, "limit")
+    seed: int = like(StudySpec, "seed")
 
     @model_validator(mode="after")
     def _prompts_fit(self) -> "ClaimsSpec":
@@ -170,24 +148,14 @@ class ClaimsSpec(JobSpec):
         return tuple(name for name, row in CLAIM_MEASURES.items() if name in wanted and (row.twin or not twin))
 
 
-@dataclass(frozen=True)
-class ClaimsSize:
-    """Size of a run of the claims. values: fields of `ClaimsSpec`."""
-
-    name: str
-    title: str
-    help: str
-    values: Mapping[str, Any]
-
-
-CLAIM_SIZES: Registry[ClaimsSize] = Registry(
-    ClaimsSize(
+CLAIM_SIZES: Registry[Size] = Registry(
+    Size(
         "quick",
         "Quick",
         "36 prompts, 28 of them for other weights, six calibration seeds, 128 items of each task: a first look.",
         {},
     ),
-    ClaimsSize(
+    Size(
         "standard",
         "Standard",
         "50 prompts, all of them for other weights, twelve calibration seeds, all items of the tasks.",

@@ -1,12 +1,13 @@
 """Command lines that reproduce a result, as shown by pages and reports."""
 
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from analysis.program import PROGRAM
 
 _FLAGS = {"data": "calibration"}  # fields whose flag has another name
+_COUNTS = {"prompts": "prompt-count", "count": "prompt-count"}  # the same of a study and of a run of the claims
 
 
 def command(verb: str, source: str, fields: Mapping[str, Any], out: str, compare: Iterable[str] = ()) -> str:
@@ -21,3 +22,26 @@ def command(verb: str, source: str, fields: Mapping[str, Any], out: str, compare
         if value is not True:
             words.append(",".join(map(str, value)) if isinstance(value, tuple | list) else str(value))
     return shlex.join([*words, "--out", out])
+
+
+def sized_command(
+    verb: str, spec: Any, sizes: Mapping[str, Any], words: Collection[str], skipped: Collection[str], prompts: str
+) -> str:
+    """`python -m analysis VERB …` with the size that is nearest, and the settings that are not its own.
+
+    sizes: the spec of each size. words: for the fields in `skipped`. prompts: a file with the spec's own prompts.
+    """
+    asked = spec.model_dump(exclude={"model", "reference", "own_prompts", "own_keys", *skipped})
+    settings = {
+        size: {name: value for name, value in asked.items() if value != like[name]}
+        for size, like in ((size, like.model_dump()) for size, like in sizes.items())
+    }
+    alike = {size: fields for size, fields in settings.items() if None not in fields.values()}
+    size = min(alike or settings, key=lambda size: len(settings[size]))
+    reference = "none" if spec.reference is None else spec.reference.source
+    line = [*PROGRAM, verb, "--model", spec.model.source, "--size", size, "--reference", reference, *words]
+    for name, value in (spec.model.model_dump(exclude_defaults=True, exclude={"source"}) | settings[size]).items():
+        text = ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+        line += [f"--{_COUNTS.get(name, name.replace('_', '-'))}", text]
+    line += ["--prompts", prompts] if spec.own_prompts else []
+    return shlex.join([*line, "--out", verb])

@@ -5,22 +5,29 @@ from typing import Annotated, Literal
 
 from pydantic import field_validator, model_validator
 
-from analysis.registry import Registry
-from analysis.specs.base import LLADA_SOURCE, OneOf, PathText, PathTexts, Spec, parameter, require_folder
+from analysis.registry import Choice, Registry
+from analysis.specs.base import (
+    LLADA_SOURCE,
+    ChatTemplate,
+    OneOf,
+    PathText,
+    PathTexts,
+    Spec,
+    parameter,
+    random_seed,
+    require_folder,
+)
 from analysis.specs.eviction import EVERYTHING, Kept, kept_of
 from analysis.specs.models import JobSpec, ModelSpec
 
 
 @dataclass(frozen=True)
-class CanvasScore:
+class CanvasScore(Choice):
     """Score for the answers of a model whose noise is random tokens. sentence: explains the number on pages.
 
     one_token: True if it is defined only for answers of one token.
     """
 
-    name: str
-    title: str
-    help: str
     sentence: str
     one_token: bool = False
 
@@ -134,7 +141,7 @@ class EvaluateSpec(JobSpec):
         "Stop drawing early",
         "Stop drawing for an item once its answer is clear. For one model alone: a comparison needs equal draws.",
     )
-    chat_template: Literal["auto", "on", "off"] = parameter(
+    chat_template: ChatTemplate = parameter(
         "auto",
         "Chat template",
         "Wrap every item as a user's turn. auto decides by the first model, for all that are compared with it.",
@@ -145,7 +152,7 @@ class EvaluateSpec(JobSpec):
         "A folder of lm-eval YAML tasks. Functions that the files name are run, so use only what you trust.",
         empty="none",
     )
-    seed: int = parameter(0, "Seed", "Fixes which items are taken, their order and every mask.", ge=0, le=2**31 - 1)
+    seed: int = random_seed("Fixes which items are taken, their order and every mask.")
 
     _folder_is_named = field_validator("include_path")(require_folder)
 

@@ -1,22 +1,26 @@
-"""Keeping a part of the keys and values: the policies that choose positions, and the spec of an eviction over
-prompts.
+"""Keeping a part of the keys and values: the policies that choose positions, the spec of an eviction over prompts, and
+the points of a sweep that leave out keys and values in place of weights.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import model_validator
 
 from analysis.errors import shorten
-from analysis.registry import Implemented, Registry
+from analysis.registry import Choice, Registry
 from analysis.specs.ablation import PromptsSpec
 from analysis.specs.base import OneOf, parameter
+from analysis.specs.models import ModelSpec
+from analysis.specs.pruning import PruneSpec
+from analysis.specs.pruning_choices import METHODS
+from analysis.specs.pruning_params import CalibrationParams
 from analysis.specs.sinks import SinkParams
 
 
 @dataclass(frozen=True)
-class Policy(Implemented):
+class Policy(Choice):
     """A way of choosing which positions of a context are kept, by a `Ranking` (analysis/recording/keeping.py).
 
     title: as in 'keeping …'. help: describes these positions. source: its publication. controls: rows that it is
@@ -24,9 +28,6 @@ class Policy(Implemented):
     drawn once for each. everything: keeps all, whatever the budget.
     """
 
-    name: str
-    title: str
-    help: str
     source: str = ""
     controls: tuple[str, ...] = ()
     matched: bool = False
@@ -87,7 +88,14 @@ POLICIES: Registry[Policy] = Registry(
 
 
 EVERYTHING = next(name for name, row in POLICIES.items() if row.everything)
-WRONG_BUDGET = "A budget is a share above 0 and up to 1, such as 0.4, not {:g}."
+
+
+def require_budgets(budgets: tuple[float, ...]) -> tuple[float, ...]:
+    """Refuse budgets that are no shares. Raises ValueError."""
+    for budget in budgets:
+        if not 0 < budget <= 1:
+            raise ValueError(f"A budget is a share above 0 and up to 1, such as 0.4, not {budget:g}.")
+    return budgets
 
 
 class EvictSpec(PromptsSpec):
@@ -112,9 +120,7 @@ class EvictSpec(PromptsSpec):
     def _can_be_chosen(self) -> "EvictSpec":
         if not any(POLICIES[name].asked for name in self.policies):
             raise ValueError("Choose a policy beside the controls, such as 'sinks'.")
-        wrong = [budget for budget in self.budgets if not 0 < budget <= 1]
-        if wrong:
-            raise ValueError(WRONG_BUDGET.format(wrong[0]))
+        require_budgets(self.budgets)
         for name in ("policies", "budgets"):
             if len(set(getattr(self, name))) < len(getattr(self, name)):
                 raise ValueError(f"The {name} name one twice.")
@@ -205,6 +211,56 @@ def kept_of(text: str) -> Kept:
             f"'{shorten(text)}' does not say what is kept. Write a policy and a budget, such as sinks:0.6, or "
             "everything."
         )
-    if not 0 < budget <= 1:
-        raise ValueError(WRONG_BUDGET.format(budget))
+    require_budgets((budget,))
     return Kept(Keeping(policy, budget, control), draw)
+
+
+OTHER_POLICY = "policy"
+"""The relation to a policy that is not drawn, as that of sinks with a window to the window alone."""
+_NOTHING = next(name for name, row in METHODS.items() if not row.removes)
+
+
+class EvictionPoint(PruneSpec):
+    """The dense model with a part of its keys and values while it is scored: a pruning that removes nothing.
+
+    Its calibration seed is that of the control's draw. Points without a draw are equal at every seed.
+    """
+
+    method: Annotated[str, OneOf(METHODS)] = _NOTHING
+    sparsity: float = 0.0
+    policy: Annotated[str, OneOf(POLICIES)] = parameter(..., "Policy", "Which positions stay.")
+    budget: float = parameter(..., "Budget", "Share of the positions whose keys and values stay.", gt=0, le=1)
+    control: str = parameter("", "Control", "The matched row that takes the policy's place.")
+
+    @property
+    def keeping(self) -> Keeping:
+        """Policy, budget and control."""
+        return Keeping(self.policy, self.budget, self.control)
+
+    @property
+    def kept(self) -> Kept:
+        """The keys and values kept, as in an evaluation's spec."""
+        return Kept(self.keeping, self.calibration.seed if self.control else 0)
+
+    @property
+    def name(self) -> str:
+        """Name of the kept part, without the draw."""
+        as_many = f" as {self.policy}" if self.control else ""
+        return f"{self.control or self.policy} {100 * self.budget:g} % kept{as_many}"
+
+    def held_against(self, relation: str) -> dict[str, str] | None:
+        """Return the fields in which this point's reference differs; None if it has none by this relation."""
+        if self.control or relation not in ("control", OTHER_POLICY):
+            return None
+        rows = [POLICIES[name] for name in POLICIES[self.policy].controls]
+        if relation == "control":
+            return next(({"control": row.name} for row in rows if row.matched), None)
+        return next(({"policy": row.name} for row in rows if not row.matched), None)
+
+
+def eviction_points(
+    model: ModelSpec, policies: tuple[str, ...], budgets: tuple[float, ...], seed: int
+) -> Iterator[EvictionPoint]:
+    """Yield every policy at every budget below 1, and its comparisons; everything is the dense model."""
+    for keeping in with_controls(policies, (budget for budget in budgets if budget < 1)):
+        yield EvictionPoint(model=model, calibration=CalibrationParams(seed=seed), **vars(keeping))

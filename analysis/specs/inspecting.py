@@ -1,28 +1,17 @@
 """Measurements inside a model over prompts, for the command line."""
 
-from dataclasses import dataclass
 from typing import Annotated
 
-from analysis.registry import Registry
+from analysis.registry import Choice, Registry
 from analysis.specs.base import OneOf, Spec, parameter
 
-
-@dataclass(frozen=True)
-class Insight:
-    """One measurement. title: for headings. help: its meaning."""
-
-    name: str
-    title: str
-    help: str
-
-
-INSIGHTS: Registry[Insight] = Registry(
-    Insight(
+INSIGHTS: Registry[Choice] = Registry(
+    Choice(
         "channels", "Massive activations", "the largest channels of the residual stream, and whether sinks carry them."
     ),
-    Insight("lens", "Logit lens", "what each layer already reads undecided tokens as, sinks beside the others."),
-    Insight("geometry", "Geometry", "dimensions of attention maps, outputs and token states, beside random weights."),
-    Insight("parting", "Dense against pruned", "where the second model's text diverges from this one's."),
+    Choice("lens", "Logit lens", "what each layer already reads undecided tokens as, sinks beside the others."),
+    Choice("geometry", "Geometry", "dimensions of attention maps, outputs and token states, beside random weights."),
+    Choice("parting", "Dense against pruned", "where the second model's text diverges from this one's."),
 )
 
 

@@ -1,11 +1,12 @@
 """Jobs that load a model, record it and look inside."""
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import model_validator
 
-from analysis.specs.base import SINK_AWARE_SOURCE, Spec, parameter
+from analysis.specs.base import ChatTemplate, Spec, like, parameter, random_seed
 from analysis.specs.models import JobSpec
+from analysis.specs.pruning_params import CalibrationParams, interval_fits
 from analysis.specs.sampling import LLaDASampling, Sampling
 from analysis.specs.sinks import SinkParams
 
@@ -43,13 +44,13 @@ class RecordSpec(JobSpec):
         "The text the model continues. Write the model's mask token to let it fill a gap.",
         max_length=50_000,
     )
-    chat_template: Literal["auto", "on", "off"] = parameter(
+    chat_template: ChatTemplate = parameter(
         "auto",
         "Chat template",
         "Wrap the prompt as a user's turn. auto does so for models named Instruct, Chat or -it that have a template.",
     )
     sampling: Sampling = LLaDASampling()
-    seed: int = parameter(0, "Seed", "Fixes every random choice of the sampler.", ge=0, le=2**31 - 1)
+    seed: int = random_seed("Fixes every random choice of the sampler.")
     observe: Literal["writer", "reader"] = parameter(
         "writer",
         "Observe",
@@ -115,25 +116,10 @@ class KeptForward(Spec):
     queries: tuple[int, int] = parameter(..., "Queries", "The first token run and one past the last.")
 
 
-def _kept() -> Any:
-    return parameter(None, "Kept keys", "Where the step's other keys come from, if it ran a part alone.", empty="none")
-
-
-def _check_kept(kept: KeptForward | None, tokens: tuple[int, ...]) -> None:
-    """Raise ValueError if a forward over a part does not fit the text."""
-    if kept is None:
-        return
-    first, end = kept.queries
-    if len(kept.tokens) != len(tokens) or not 0 <= first < end <= len(tokens):
-        raise ValueError("The whole forward and its queries do not fit the tokens of this step.")
-
-
-class AttentionMapSpec(JobSpec):
-    """The full attention map of one head for one input."""
+class _InputSpec(JobSpec):
+    """One input of a recorded model, and where its blocks are."""
 
     tokens: tuple[int, ...] = parameter(..., "Tokens", "Input token ids of the step.", min_length=1, max_length=8192)
-    layer: int = parameter(..., "Layer", "Counted from 0.", ge=0)
-    head: int = parameter(..., "Head", "Counted from 0.", ge=0)
     prompt_length: int = parameter(
         0, "Prompt length", "Tokens of the prompt, by which blocks may be placed.", unit="tokens", ge=0
     )
@@ -141,34 +127,41 @@ class AttentionMapSpec(JobSpec):
     open_from: int | None = parameter(
         None, "Open block", "Where the open block begins, if the text has one.", empty="none", ge=0
     )
-    kept: KeptForward | None = _kept()
+
+
+class _PartSpec(_InputSpec):
+    """One input, of which a forward may have run a part alone."""
+
+    kept: KeptForward | None = parameter(
+        None, "Kept keys", "Where the step's other keys come from, if it ran a part alone.", empty="none"
+    )
 
     @model_validator(mode="after")
-    def _kept_fits(self) -> "AttentionMapSpec":
-        _check_kept(self.kept, self.tokens)
+    def _kept_fits(self) -> Self:
+        if self.kept is not None:
+            (first, end), length = self.kept.queries, len(self.tokens)
+            if len(self.kept.tokens) != length or not 0 <= first < end <= length:
+                raise ValueError("The whole forward and its queries do not fit the tokens of this step.")
         return self
 
 
-class AlternativesSpec(JobSpec):
+class AttentionMapSpec(_PartSpec):
+    """The full attention map of one head for one input."""
+
+    layer: int = parameter(..., "Layer", "Counted from 0.", ge=0)
+    head: int = parameter(..., "Head", "Counted from 0.", ge=0)
+
+
+class AlternativesSpec(_PartSpec):
     """The likeliest tokens at one position of one input, by one forward."""
 
-    tokens: tuple[int, ...] = parameter(..., "Tokens", "Input token ids of the step.", min_length=1, max_length=8192)
     position: int = parameter(
         ..., "Position", "What is predicted, counted from 0; it may be the one after the tokens.", ge=0
     )
     count: int = parameter(10, "Alternatives", "How many of the likeliest tokens are told.", ge=1, le=100)
-    prompt_length: int = parameter(
-        0, "Prompt length", "Tokens of the prompt, by which blocks may be placed.", unit="tokens", ge=0
-    )
-    block_length: int | None = _block_length()
-    open_from: int | None = parameter(
-        None, "Open block", "Where the open block begins, if the text has one.", empty="none", ge=0
-    )
-    kept: KeptForward | None = _kept()
 
     @model_validator(mode="after")
     def _is_predicted(self) -> "AlternativesSpec":
-        _check_kept(self.kept, self.tokens)
         if self.kept is not None and not self.kept.queries[0] <= self.position < self.kept.queries[1]:
             raise ValueError(f"Position {self.position} was not run in this step. Choose one of the open block.")
         if self.position > len(self.tokens):
@@ -194,21 +187,22 @@ class ReferenceSpec(JobSpec):
     )
     prompt_length: int = parameter(..., "Prompt length", "Tokens of the prompt.", unit="tokens", ge=0)
     block_length: int | None = _block_length()
-    seed: int = parameter(0, "Seed", "Fixes the random weights.", ge=0, le=2**31 - 1)
+    seed: int = random_seed("Fixes the random weights.")
 
     @model_validator(mode="after")
     def _steps_match(self) -> "ReferenceSpec":
         lengths = [len(row) for row in self.inputs]
         if self.states and [len(row) for row in self.states] != lengths:
             raise ValueError("There must be one state for every token of the inputs.")
-        if self.open_blocks and len(self.open_blocks) != len(lengths):
-            raise ValueError("There must be one open block for every step of the inputs.")
-        if self.first_queries and len(self.first_queries) != len(lengths):
-            raise ValueError("There must be one first query for every step of the inputs.")
+        for what, rows in (
+            ("open block", self.open_blocks),
+            ("first query", self.first_queries),
+            ("end of queries", self.query_ends),
+        ):
+            if rows and len(rows) != len(lengths):
+                raise ValueError(f"There must be one {what} for every step of the inputs.")
         if any(not 0 <= first < length for first, length in zip(self.first_queries, lengths, strict=False)):
             raise ValueError("A first query lies outside its step's inputs.")
-        if self.query_ends and len(self.query_ends) != len(lengths):
-            raise ValueError("There must be one end of queries for every step of the inputs.")
         firsts = self.first_queries or (0,) * len(lengths)
         if any(not at < end <= size for at, end, size in zip(firsts, self.query_ends, lengths, strict=False)):
             raise ValueError("The queries of a step end outside its inputs.")
@@ -232,19 +226,13 @@ class GeometrySpec(JobSpec):
     seed: int = parameter(0, "Seed", "Of the first model with random weights; the others follow.", ge=0, le=2**31 - 64)
 
 
-class LensSpec(JobSpec):
+class LensSpec(_InputSpec):
     """Prediction of each layer for the undecided tokens of an input."""
 
-    tokens: tuple[int, ...] = parameter(..., "Tokens", "Input token ids of the step.", min_length=1, max_length=8192)
     positions: tuple[int, ...] = parameter(
         ..., "Positions", "Which tokens are looked at.", min_length=1, max_length=8192
     )
     becomes: tuple[int, ...] = parameter(..., "Becomes", "The token each of them becomes in the end.", min_length=1)
-    prompt_length: int = parameter(0, "Prompt length", "Tokens of the prompt.", unit="tokens", ge=0)
-    block_length: int | None = _block_length()
-    open_from: int | None = parameter(
-        None, "Open block", "Where the open block begins, if the text has one.", empty="none", ge=0
-    )
 
     @model_validator(mode="after")
     def _positions_fit(self) -> "LensSpec":
@@ -260,24 +248,12 @@ class NoiseSpec(JobSpec):
 
     tokens: tuple[int, ...] = parameter(..., "Tokens", "Token ids of the finished text.", min_length=1)
     prompt_length: int = parameter(..., "Prompt length", "Tokens of the prompt.", unit="tokens", ge=0)
-    diffusion_steps: int = parameter(
-        50, "Diffusion steps", "T of the noise schedule.", ge=1, le=1000, source=SINK_AWARE_SOURCE
-    )
-    step_interval: int = parameter(
-        5, "Step interval", "Text is noised at every n-th of the T steps.", ge=1, source=SINK_AWARE_SOURCE
-    )
-    noise_eps: float = parameter(
-        1e-3, "Noise ε", "Tokens are masked with p = (1 − ε)·t/T + ε.", ge=0, lt=1, step=1e-3, source=SINK_AWARE_SOURCE
-    )
-    seed: int = parameter(0, "Seed", "Fixes which tokens are masked.", ge=0, le=2**31 - 1)
+    diffusion_steps: int = like(CalibrationParams, "diffusion_steps")
+    step_interval: int = like(CalibrationParams, "step_interval")
+    noise_eps: float = like(CalibrationParams, "noise_eps")
+    seed: int = random_seed("Fixes which tokens are masked.")
 
-    @model_validator(mode="after")
-    def _interval_fits(self) -> "NoiseSpec":
-        if self.step_interval > self.diffusion_steps:
-            raise ValueError(
-                f"The step interval ({self.step_interval}) must not exceed the steps ({self.diffusion_steps})."
-            )
-        return self
+    _interval_fits = model_validator(mode="after")(interval_fits)
 
 
 class AblateSpec(JobSpec):
@@ -294,4 +270,4 @@ class AblateSpec(JobSpec):
         le=32,
     )
     sinks: SinkParams = SinkParams()
-    seed: int = parameter(0, "Seed", "Fixes the sampler and the random control.", ge=0, le=2**31 - 1)
+    seed: int = random_seed("Fixes the sampler and the random control.")

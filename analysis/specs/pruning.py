@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from analysis.specs.base import SINK_AWARE_SOURCE, OneOf, PathText, Spec, either, parameter
+from analysis.specs.base import SINK_AWARE_SOURCE, OneOf, PathText, Spec, either, like, parameter
 from analysis.specs.models import JobSpec
 from analysis.specs.pruning_choices import ALLOCATIONS, METHODS, PATTERNS, PUBLISHED, QUANTIZERS, QUOTA_SCOPES, Reader
 from analysis.specs.pruning_params import CalibrationParams, DiscountParams, QuantizationParams, StepParams
@@ -179,10 +179,9 @@ class PruneSpec(JobSpec):
             )
         allocation = ALLOCATIONS[self.allocation]
         if (scope.spans_layers and not allocation.even) or (scope.spans_projections and allocation.by_projection):
-            even = either(name for name, row in ALLOCATIONS.items() if row.even)
             raise ValueError(
                 f"A quota over {scope.title} shares the sparsity out by the scores themselves: choose the allocation "
-                f"{even}."
+                f"{_even()}."
             )
         return self
 
@@ -211,8 +210,9 @@ class PruneSpec(JobSpec):
                 f"The pattern {self.pattern} removes exactly {share}: set the sparsity to {pattern.sparsity:g}."
             )
         if pattern.sparsity is not None and not ALLOCATIONS[self.allocation].even:
-            even = either(name for name, row in ALLOCATIONS.items() if row.even)
-            raise ValueError(f"The pattern {self.pattern} fixes every layer's sparsity: choose the allocation {even}.")
+            raise ValueError(
+                f"The pattern {self.pattern} fixes every layer's sparsity: choose the allocation {_even()}."
+            )
         if pattern.cuts_units and not METHODS[self.method].structured:
             structured = either(name for name, row in METHODS.items() if row.structured)
             raise ValueError(f"Structured pruning scores features: choose {structured}.")
@@ -226,10 +226,9 @@ class PruneSpec(JobSpec):
         if not PATTERNS[self.pattern].cuts_experts:
             return self
         if not ALLOCATIONS[self.allocation].even or self.skip_layers or self.skip_projections:
-            even = either(name for name, row in ALLOCATIONS.items() if row.even)
             raise ValueError(
                 "A config names one number of experts for all layers, so each loses the same number: choose the "
-                f"allocation {even}, and leave no layers or projections dense."
+                f"allocation {_even()}, and leave no layers or projections dense."
             )
         if self.ranking == "layerwise":
             raise ValueError("Whole experts are ranked by the dense model: rank published or dense.")
@@ -239,6 +238,11 @@ class PruneSpec(JobSpec):
                 "reap or random, or choose a method that reads text."
             )
         return self
+
+
+def _even() -> str:
+    """The allocations that give every layer the same."""
+    return either(name for name, row in ALLOCATIONS.items() if row.even)
 
 
 def _with_fixed_sparsity(given: dict[str, Any]) -> dict[str, Any]:
@@ -272,23 +276,14 @@ def with_current_names(given: Mapping[str, Any]) -> dict[str, Any]:
 class DenseStatisticsSpec(JobSpec):
     """Store what the dense model tells a method on a calibration text, which prunings of any sparsity then read."""
 
-    method: Annotated[str, OneOf(METHODS)] = parameter("sink-wanda", "Method", "Whose statistics are gathered.")
-    ranking: Literal["published", "dense", "layerwise"] = parameter(
-        PUBLISHED, "Ranked by", "As of a pruning: layer by layer the dense model tells the weights of tokens alone."
-    )
-    norm: Literal["published", "sequence", "pooled"] = parameter(PUBLISHED, "Norm", "As of a pruning.")
+    method: str = like(PruneSpec, "method")
+    ranking: Literal["published", "dense", "layerwise"] = like(PruneSpec, "ranking")
+    norm: Literal["published", "sequence", "pooled"] = like(PruneSpec, "norm")
     calibration: CalibrationParams = CalibrationParams()
     discount: DiscountParams = DiscountParams()
     steps: StepParams = StepParams()
-    byte_budget: int | None = parameter(
-        None,
-        "Memory for kept inputs",
-        "What one step's block inputs may take, such as 2GB. Empty: from free memory.",
-        unit="bytes",
-        empty="from free memory",
-        ge=0,
-    )
-    streaming: Literal["auto", "always"] = parameter("auto", "Streaming", "As of a pruning.")
+    byte_budget: int | None = like(PruneSpec, "byte_budget")
+    streaming: Literal["auto", "always"] = like(PruneSpec, "streaming")
 
     @classmethod
     def of(cls, spec: PruneSpec) -> "DenseStatisticsSpec | None":

@@ -10,22 +10,19 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from analysis.registry import Implemented, Registry
+from analysis.registry import Choice, Registry
 
 PUBLISHED = "published"  # the choice of a method's own quota or order
 
 
 @dataclass(frozen=True)
-class QuotaScope:
+class QuotaScope(Choice):
     """Set of weights ranked together: the sparsity's share of each set with the lowest scores is removed.
 
     spans_projections: scores of several matrices are compared. spans_layers: those of every block, so they must all be
     known before a weight is removed, and no allocation shares out sparsity, as the scores themselves do.
     """
 
-    name: str
-    title: str
-    help: str
     spans_projections: bool = False
     spans_layers: bool = False
 
@@ -51,7 +48,7 @@ QUOTA_SCOPES: Registry[QuotaScope] = Registry(
 
 
 @dataclass(frozen=True)
-class Reader(Implemented):
+class Reader(Choice):
     """Inputs of a choice.
 
     calibrated: it reads text. noised: it reads noised text, so the model needs a mask token. discounted: it reads the
@@ -59,9 +56,6 @@ class Reader(Implemented):
     that differs only in the discount. published: the one that it was published against.
     """
 
-    name: str
-    title: str
-    help: str
     calibrated: bool = True
     noised: bool = False
     discounted: bool = False
@@ -260,7 +254,7 @@ QUANTIZERS: Registry[Quantizer] = Registry(
 
 
 @dataclass(frozen=True)
-class Pattern:
+class Pattern(Choice):
     """Weights that may be removed: any, some of every `group` neighbours of a row, of which `kept` stay, or whole
     units.
 
@@ -268,9 +262,6 @@ class Pattern:
     otherwise head groups and MLP channels.
     """
 
-    name: str
-    title: str
-    help: str
     kept: int | None = None
     group: int | None = None
     cuts_units: bool = False
@@ -330,7 +321,7 @@ PATTERNS: Patterns = Patterns(
 
 
 @dataclass(frozen=True)
-class Allocation(Implemented):
+class Allocation(Choice):
     """Division of the sparsity among layers, or among the projections of all layers.
 
     even: every layer gets the same, and every matrix is rounded as its method's authors round it; otherwise the overall
@@ -339,9 +330,6 @@ class Allocation(Implemented):
     looks at.
     """
 
-    name: str
-    title: str
-    help: str
     even: bool = False
     by_projection: bool = False
     needs_outliers: bool = False
@@ -393,15 +381,12 @@ ALLOCATIONS: Registry[Allocation] = Registry(
 
 
 @dataclass(frozen=True)
-class Noise(Implemented):
+class Noise(Choice):
     """Noise on calibration text. title: follows `noised`. by_step: a step sets how much is replaced, so that steps can
     be told apart. random_tokens: replaced tokens are random ones; otherwise [MASK]. clean: nothing is replaced, which
     suits every model.
     """
 
-    name: str
-    title: str
-    help: str
     by_step: bool = True
     random_tokens: bool = False
     clean: bool = False

@@ -4,11 +4,20 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, model_validator
 
-from analysis.specs.base import SINK_AWARE_SOURCE, OneOf, PathText, Spec, parameter
+from analysis.specs.base import SINK_AWARE_SOURCE, OneOf, PathText, Spec, parameter, random_seed
 from analysis.specs.pruning_choices import NOISES, QUANTIZERS
 
 GPTQ_SOURCE = "GPTQ, arXiv 2210.17323"
 AS_STORED = 16  # bits that mean no quantization
+
+
+def interval_fits(spec: Any) -> Any:
+    """Refuse a noise schedule without a step. Raises ValueError."""
+    if spec.step_interval > spec.diffusion_steps:
+        raise ValueError(
+            f"The step interval ({spec.step_interval}) must not exceed the steps ({spec.diffusion_steps})."
+        )
+    return spec
 
 
 class CalibrationParams(Spec):
@@ -56,17 +65,9 @@ class CalibrationParams(Spec):
         step=1e-3,
         source=SINK_AWARE_SOURCE,
     )
-    seed: int = parameter(
-        0, "Calibration seed", "Fixes which text is taken and which tokens are masked.", ge=0, le=2**31 - 1
-    )
+    seed: int = random_seed("Fixes which text is taken and which tokens are masked.", "Calibration seed")
 
-    @model_validator(mode="after")
-    def _interval_fits(self) -> "CalibrationParams":
-        if self.step_interval > self.diffusion_steps:
-            raise ValueError(
-                f"The step interval ({self.step_interval}) must not exceed the steps ({self.diffusion_steps})."
-            )
-        return self
+    _interval_fits = model_validator(mode="after")(interval_fits)
 
 
 CALIBRATION_PRESETS: dict[str, CalibrationParams] = {

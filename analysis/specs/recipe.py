@@ -5,31 +5,19 @@ Noise, order and norm are switches of `wanda-noised` and `sink-wanda` (`calibrat
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
-from analysis.registry import Registry
+from analysis.registry import Choice, Registry
 from analysis.specs.base import either
 from analysis.specs.pruning import PruneSpec
 from analysis.specs.pruning_choices import METHODS, NOISES, PUBLISHED
 
-
-@dataclass(frozen=True)
-class RecipePart:
-    """One part of the recipe. help: its change to Wanda."""
-
-    name: str
-    title: str
-    help: str
-
-
-RECIPE: Registry[RecipePart] = Registry(
-    RecipePart("noise", "noise", "noised calibration text in place of clean text"),
-    RecipePart(
-        "order", "order", "statistics of the dense model, where Wanda feeds each layer by the pruned ones before"
-    ),
-    RecipePart("norm", "norm", "norms of single sequences added up in place of one norm over all tokens"),
-    RecipePart("discount", "discount", "tokens that are sinks count less"),
+RECIPE: Registry[Choice] = Registry(
+    Choice("noise", "noise", "noised calibration text in place of clean text"),
+    Choice("order", "order", "statistics of the dense model, where Wanda feeds each layer by the pruned ones before"),
+    Choice("norm", "norm", "norms of single sequences added up in place of one norm over all tokens"),
+    Choice("discount", "discount", "tokens that are sinks count less"),
 )
+"""The parts of the recipe. help: a part's change to Wanda."""
 
 
 def decomposable(method: str) -> bool:

@@ -1,10 +1,10 @@
 """A set of recordings: many prompts through one model, beside models with random weights."""
 
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import model_validator
 
-from analysis.specs.base import Spec, parameter, require_keys
+from analysis.specs.base import ChatTemplate, Spec, parameter, random_seed, require_keys
 from analysis.specs.models import JobSpec
 from analysis.specs.sampling import LLaDASampling, Sampling
 from analysis.specs.sinks import SinkParams
@@ -42,7 +42,7 @@ class SetParams(Spec):
         ge=2,
         le=MOST_PROMPTS,
     )
-    chat_template: Literal["auto", "on", "off"] = parameter(
+    chat_template: ChatTemplate = parameter(
         "auto",
         "Chat template",
         "Wrap each prompt as a user's turn. auto does so for models named Instruct or Chat that have a template.",
@@ -80,9 +80,7 @@ class SetParams(Spec):
         "Compare the tokens that undecided queries attend to with those that written queries attend to. Takes one more "
         "forward per step.",
     )
-    seed: int = parameter(
-        0, "Seed", "Fixes the sampler, the random weights, the shuffles and which items are taken.", ge=0, le=2**31 - 1
-    )
+    seed: int = random_seed("Fixes the sampler, the random weights, the shuffles and which items are taken.")
 
 
 class RecordSetSpec(SetParams, JobSpec):

@@ -1,6 +1,6 @@
 """Samplers that write text: one class each, and the table of all of them."""
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -20,7 +20,26 @@ _BY_BLOCKS = "New tokens ({}) must be a multiple of the block length ({})."
 _SHARED = "Denoising steps ({}) must be a multiple of the number of blocks ({})."
 
 
-class LLaDASampling(writing.Writing):
+class _WholeText(writing.Writing):
+    """Properties of samplers of whole texts, which some also write block by block."""
+
+    @property
+    def block(self) -> int:
+        """Tokens per block."""
+        return getattr(self, "block_length", None) or self.gen_length
+
+    @property
+    def open_ended(self) -> bool:
+        """True if the number of forwards depends on the text that is written."""
+        return getattr(self, "threshold", None) is not None
+
+    @property
+    def keeps_keys(self) -> bool:
+        """True if a forward reuses keys of an earlier one."""
+        return getattr(self, "cache", "none") != "none"
+
+
+class LLaDASampling(_WholeText):
     """LLaDA's sampler: a fixed number of tokens is uncovered in every step, block by block; with a threshold or a
     factor (Fast-dLLM) as many as are sure enough.
     """
@@ -62,36 +81,18 @@ class LLaDASampling(writing.Writing):
         return self
 
     @property
-    def block(self) -> int:
-        """Tokens per block."""
-        return self.block_length or self.gen_length
-
-    @property
     def open_ended(self) -> bool:
         """True if the number of forwards depends on the text that is written."""
-        return self.threshold is not None or self.factor is not None
+        return super().open_ended or self.factor is not None
 
     @property
     def same_alone(self) -> bool:
         """True if a batch writes the same text as one sequence alone, in as many forwards."""
         return self.temperature == 0 and self.remasking == "low-confidence" and not self.open_ended
 
-    @property
-    def keeps_keys(self) -> bool:
-        """True if a forward reuses keys of an earlier one."""
-        return self.cache != "none"
-
-    def at_threshold(self, threshold: float) -> Self | None:
-        """Return the same sampling by whole forwards that write every prediction at least this sure."""
-        return self._whole(threshold=threshold)
-
-    def one_by_one(self) -> Self | None:
-        """Return the same sampling by whole forwards that each write one token, the surest."""
-        return self._whole(threshold=None)
-
-    def _whole(self, **fields: Any) -> Self:
+    def _by_confidence(self, threshold: float | None) -> dict[str, Any]:
         usual = {"steps": self.gen_length, "factor": None, "cache": "none", "remasking": "low-confidence"}
-        return self._changed(**usual, **fields)
+        return {**usual, "threshold": threshold}
 
     def forwards(self, open_before: int = 0) -> int:
         """Forward passes until nothing is left to decide, at most. open_before: [MASK] tokens in the prompt, which the
@@ -104,7 +105,7 @@ class LLaDASampling(writing.Writing):
         return min(each, block + open_before) + (blocks - 1) * min(each, block)
 
 
-class DreamSampling(writing.Writing):
+class DreamSampling(_WholeText):
     """Dream's sampler: the number of tokens unmasked follows a noise schedule from 1 to eps; with a threshold
     (Fast-dLLM) every token that is sure enough is unmasked instead.
     """
@@ -167,36 +168,15 @@ class DreamSampling(writing.Writing):
         return self
 
     @property
-    def block(self) -> int:
-        """Tokens per block under a cache."""
-        return self.block_length or self.gen_length
-
-    @property
-    def open_ended(self) -> bool:
-        """True if the number of forwards depends on the text that is written."""
-        return self.threshold is not None
-
-    @property
     def same_alone(self) -> bool:
         """True if a batch writes the same text as one sequence alone, in as many forwards."""
         return self.temperature == 0 and self.alg != "origin" and self.alg_temp == 0 and not self.open_ended
 
-    @property
-    def keeps_keys(self) -> bool:
-        """True if a forward reuses keys of an earlier one."""
-        return self.cache != "none"
-
-    def at_threshold(self, threshold: float) -> Self | None:
-        """Return the same sampling by whole forwards that write every prediction at least this sure."""
-        return self._whole(threshold=threshold, steps=1)  # the even share of one step is all of the text
-
-    def one_by_one(self) -> Self | None:
-        """Return the same sampling by whole forwards that each write one token, the surest."""
-        return self._whole(threshold=1.0, steps=self.gen_length)
-
-    def _whole(self, **fields: Any) -> Self:
+    def _by_confidence(self, threshold: float | None) -> dict[str, Any]:
         usual = {"cache": "none", "block_length": None, "alg": "entropy", "alg_temp": 0.0}
-        return self._changed(**usual, **fields)
+        if threshold is None:
+            return {**usual, "threshold": 1.0, "steps": self.gen_length}
+        return {**usual, "threshold": threshold, "steps": 1}  # the even share of one step is all of the text
 
     def forwards(self, open_before: int = 0) -> int:
         """Forward passes that decide something, at most. open_before: [MASK] tokens in the prompt, filled as well. A
@@ -210,7 +190,7 @@ class DreamSampling(writing.Writing):
         return min(self.steps, self.gen_length + open_before)
 
 
-class DLLMSampling(writing.Writing):
+class DLLMSampling(_WholeText):
     """The dLLM project's sampler of whole texts: LLaDA's rule, with a linear schedule for each block."""
 
     sampler: Literal["dllm"] = "dllm"
@@ -233,31 +213,17 @@ class DLLMSampling(writing.Writing):
         return self
 
     @property
-    def open_ended(self) -> bool:
-        """True if the number of forwards depends on the text that is written."""
-        return self.threshold is not None
-
-    @property
     def same_alone(self) -> bool:
         """True if a batch writes the same text as one sequence alone, in as many forwards."""
         return self.temperature == 0 and self.remasking == "low-confidence" and not self.open_ended
 
-    def at_threshold(self, threshold: float) -> Self | None:
-        """Return the same sampling, in which a forward writes every prediction at least this sure."""
-        return self._whole(threshold=threshold)
-
-    def one_by_one(self) -> Self | None:
-        """Return the same sampling by forwards that each write one token, the surest."""
-        return self._whole(threshold=None)
-
-    def _whole(self, **fields: Any) -> Self:
+    def _by_confidence(self, threshold: float | None) -> dict[str, Any]:
         steps = min(4096, self.blocks()[0] * len(self.blocks()))
-        return self._changed(steps=steps, remasking="low-confidence", **fields)
+        return {"steps": steps, "remasking": "low-confidence", "threshold": threshold}
 
     def blocks(self) -> list[int]:
         """Tokens of each block."""
-        block = self.block_length or self.gen_length
-        return [min(block, self.gen_length - start) for start in range(0, self.gen_length, block)]
+        return [min(self.block, self.gen_length - start) for start in range(0, self.gen_length, self.block)]
 
     @property
     def steps_per_block(self) -> int:
@@ -336,20 +302,7 @@ AnySampling = (
     | DiffusionGemmaSampling
     | NemotronSampling
 )
-SAMPLINGS: dict[str, type[AnySampling]] = {
-    "llada": LLaDASampling,
-    "dream": DreamSampling,
-    "dllm": DLLMSampling,
-    "mdlm": MDLMSampling,
-    "autoregressive": AutoregressiveSampling,
-    "sdar": SDARSampling,
-    "bd3lm": BD3LMSampling,
-    "first-hitting": FirstHittingSampling,
-    "fast-dllm-v2": FastDLLMSampling,
-    "llada2": LLaDA2Sampling,
-    "diffusion-gemma": DiffusionGemmaSampling,
-    "nemotron": NemotronSampling,
-}
+SAMPLINGS: dict[str, type[AnySampling]] = {kind.model_fields["sampler"].default: kind for kind in get_args(AnySampling)}
 Sampling = Annotated[AnySampling, Field(discriminator="sampler")]
 
 

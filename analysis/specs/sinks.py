@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from analysis.registry import Implemented, Registry
+from analysis.registry import Choice, Registry
 from analysis.specs.base import SINK_AWARE_SOURCE, OneOf, Spec, parameter
 
 
 @dataclass(frozen=True)
-class SinkDefinition(Implemented):
+class SinkDefinition(Choice):
     """Definition of a sink: a position whose mass exceeds the threshold that the implementation computes, a `Threshold`
     (analysis/sinks/definitions.py).
 
@@ -16,9 +16,6 @@ class SinkDefinition(Implemented):
     deviations above the mean, so that the number of sinks in Gaussian noise is known.
     """
 
-    name: str
-    title: str
-    help: str
     parameter: str
     formula: str
     in_deviations: bool = False

@@ -6,14 +6,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import field_validator, model_validator
 
-from analysis.registry import Implemented, Registry
-from analysis.specs.base import OneOf, PathText, parameter, require_keys
+from analysis.registry import Choice, Implemented, Registry
+from analysis.specs.base import OneOf, like, parameter, random_seed, require_keys
 from analysis.specs.evaluation import EvaluateSpec
 from analysis.specs.models import JobSpec, ModelSpec
 from analysis.specs.pruning import PruneSpec
 from analysis.specs.pruning_choices import METHODS
 from analysis.specs.pruning_params import CalibrationParams
-from analysis.specs.recording_sets import MOST_PROMPTS, keys_of_prompts
+from analysis.specs.recording_sets import MOST_PROMPTS, SetParams, keys_of_prompts
 from analysis.specs.registration import Registration
 from analysis.specs.sweep import SweepSpec, written_out
 
@@ -94,14 +94,7 @@ class StudySpec(JobSpec):
         (), "Own prompts", "One text per prompt, in place of the bundled ones.", max_length=MOST_PROMPTS
     )
     own_keys: tuple[str, ...] = keys_of_prompts()
-    random_models: int = parameter(
-        3,
-        "Random-weight models",
-        "Number of models with random weights on the same inputs, and as many with permuted and with equally sharp "
-        "weights. Claims need at least 3.",
-        ge=0,
-        le=10,
-    )
+    random_models: int = like(SetParams, "random_models")
     methods: tuple[Annotated[str, OneOf(METHODS)], ...] = parameter(
         SINK_AWARE,
         "Methods",
@@ -119,7 +112,7 @@ class StudySpec(JobSpec):
         min_length=1,
         max_length=16,
     )
-    decompose: bool = parameter(False, "Take the recipe apart", SweepSpec.model_fields["decompose"].description or "")
+    decompose: bool = like(SweepSpec, "decompose")
     seeds: tuple[int, ...] = parameter(
         tuple(range(6)),
         "Calibration seeds",
@@ -127,29 +120,11 @@ class StudySpec(JobSpec):
         min_length=1,
         max_length=64,
     )
-    data: PathText = parameter(
-        "bundled", "Calibration text", CalibrationParams.model_fields["data"].description or "", min_length=1
-    )
+    data: str = like(CalibrationParams, "data")
     samples: int = parameter(16, "Samples", "Number of sequences cut from the text.", unit="sequences", ge=1, le=4096)
-    seq_len: int = parameter(
-        128,
-        "Sequence length",
-        "Tokens of each sequence; capped at what the model takes.",
-        unit="tokens",
-        ge=8,
-        le=32768,
-    )
-    tasks: tuple[str, ...] = parameter(
-        ("bundled",), "Tasks", EvaluateSpec.model_fields["tasks"].description or "", min_length=1, max_length=64
-    )
-    limit: int | None = parameter(
-        128,
-        "Items per task",
-        "A random subset of this many items, the same for every model. Empty takes all.",
-        unit="items",
-        empty="all",
-        ge=1,
-    )
+    seq_len: int = like(CalibrationParams, "seq_len", 128)
+    tasks: tuple[str, ...] = like(EvaluateSpec, "tasks")
+    limit: int | None = like(EvaluateSpec, "limit", 128)
     draws: int | None = parameter(
         None, "Draws", EvaluateSpec.model_fields["draws"].description or "", empty="the task's own", ge=1, le=4096
     )
@@ -190,9 +165,7 @@ class StudySpec(JobSpec):
     registration: Registration | None = parameter(
         None, "Pre-registration", "The plan that was frozen before anything ran, with its hash.", empty="none"
     )
-    seed: int = parameter(
-        0, "Seed", "Fixes the sampler, the random weights, the items and every mask.", ge=0, le=2**31 - 1
-    )
+    seed: int = random_seed("Fixes the sampler, the random weights, the items and every mask.")
 
     @field_validator("seeds", mode="before")
     @classmethod
@@ -233,23 +206,20 @@ class StudySpec(JobSpec):
 
 
 @dataclass(frozen=True)
-class StudySize:
-    """Size of a study. values: fields of `StudySpec`."""
+class Size(Choice):
+    """Size of a study, or of a run of the claims. values: fields of its spec."""
 
-    name: str
-    title: str
-    help: str
     values: Mapping[str, Any]
 
 
-SIZES: Registry[StudySize] = Registry(
-    StudySize(
+SIZES: Registry[Size] = Registry(
+    Size(
         "quick",
         "Quick",
         "Six calibration seeds, 128 items of each bundled task: a first look, in a quarter of an hour on two cores.",
         {},
     ),
-    StudySize(
+    Size(
         "standard",
         "Standard",
         "Fourteen calibration seeds, all items of the bundled tasks, the SparseGPT pair, sham discounts, and the "
@@ -266,7 +236,7 @@ SIZES: Registry[StudySize] = Registry(
             "difference": 1.0,
         },
     ),
-    StudySize(
+    Size(
         "paper",
         "Paper",
         "The eight benchmarks and the calibration of the authors' scripts, with the seeds that half a point takes: a "

@@ -5,8 +5,9 @@ from typing import Annotated, Any
 
 from pydantic import field_validator, model_validator
 
-from analysis.registry import Implemented, Registry
-from analysis.specs.base import OneOf, PathText, bounds, choices, extra, parameter, require_folder
+from analysis.registry import Choice, Registry
+from analysis.specs.base import OneOf, PathText, bounds, choices, extra, like, parameter, random_seed, require_folder
+from analysis.specs.evaluation import EvaluateSpec
 from analysis.specs.models import JobSpec
 from analysis.specs.pruning_params import DiscountParams
 from analysis.specs.tuning import StatisticsParams, TuneParams
@@ -15,7 +16,7 @@ REFERENCES = 2  # the first trials of every search: the published setting and no
 
 
 @dataclass(frozen=True)
-class Objective(Implemented):
+class Objective(Choice):
     """Objective of a search; an `ObjectiveFunction` (analysis/jobs/objectives.py) computes its value.
 
     title: as in 'judged by …'. formula: of the value, may hold LaTeX. caveat: limits of the best value of many.
@@ -25,9 +26,6 @@ class Objective(Implemented):
     references on items that no trial has seen.
     """
 
-    name: str
-    title: str
-    help: str
     formula: str
     caveat: str
     maximise: bool = False
@@ -104,9 +102,7 @@ class SuggestSpec(JobSpec):
         ge=REFERENCES + 1,
         le=500,
     )
-    seed: int = parameter(
-        0, "Search seed", "Fixes which settings are tried, and which items and masks judge them.", ge=0, le=2**31 - 1
-    )
+    seed: int = random_seed("Fixes which settings are tried, and which items and masks judge them.", "Search seed")
     tasks: tuple[str, ...] = parameter(
         ("bundled",),
         "Tasks",
@@ -146,12 +142,7 @@ class SuggestSpec(JobSpec):
         ge=1,
         le=4096,
     )
-    include_path: PathText | None = parameter(
-        None,
-        "Folder with your tasks",
-        "A folder of lm-eval YAML tasks. Functions that the files name are run, so use only what you trust.",
-        empty="none",
-    )
+    include_path: PathText | None = like(EvaluateSpec, "include_path")
 
     _folder_is_named = field_validator("include_path")(require_folder)
 

@@ -15,8 +15,7 @@ from pydantic import ValidationError, field_validator, model_validator
 
 from analysis.specs.base import OneOf, Spec, either, parameter
 from analysis.specs.evaluation import EvaluateSpec
-from analysis.specs.eviction import EVERYTHING, POLICIES, WRONG_BUDGET, EvictSpec
-from analysis.specs.eviction_points import EvictionPoint, eviction_points
+from analysis.specs.eviction import EVERYTHING, POLICIES, EvictionPoint, EvictSpec, eviction_points, require_budgets
 from analysis.specs.messages import sentence
 from analysis.specs.models import JobSpec, ModelSpec
 from analysis.specs.pruning import PruneSpec
@@ -151,13 +150,7 @@ class SweepSpec(JobSpec):
                 raise ValueError(f"'{text}' is no range of noise steps. Give the first and the last, such as 0-25.")
         return ranges
 
-    @field_validator("budgets")
-    @classmethod
-    def _are_shares(cls, budgets: tuple[float, ...]) -> tuple[float, ...]:
-        wrong = [budget for budget in budgets if not 0 < budget <= 1]
-        if wrong:
-            raise ValueError(WRONG_BUDGET.format(wrong[0]))
-        return budgets
+    _are_shares = field_validator("budgets")(require_budgets)
 
     @field_validator("policies")
     @classmethod

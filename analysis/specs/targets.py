@@ -2,21 +2,18 @@
 
 from dataclasses import dataclass
 
-from analysis.registry import Implemented, Registry
+from analysis.registry import Choice, Registry
 from analysis.words import percent
 
 
 @dataclass(frozen=True)
-class Target(Implemented):
+class Target(Choice):
     """A way of choosing positions of a step, a `Chooser` (analysis/recording/ablation.py).
 
     title: as in 'blocking …'. help: describes these positions, as in 'beside …'. control: targets are compared with it.
     for_sets: chosen only for an ablation over many prompts, as it looks at kinds or at the run as a whole.
     """
 
-    name: str
-    title: str
-    help: str
     control: bool = True
     for_sets: bool = False
 
@@ -110,7 +107,7 @@ TARGETS: Registry[Target] = Registry(
 
 
 @dataclass(frozen=True)
-class Control(Implemented):
+class Control(Choice):
     """Random positions that a target is compared with.
 
     title: ends 'against …'. help: describes these positions. masked: [MASK] tokens, drawn for sinks alone and in models
@@ -118,9 +115,6 @@ class Control(Implemented):
     positions.
     """
 
-    name: str
-    title: str
-    help: str
     masked: bool = False
 
     @property
@@ -165,16 +159,13 @@ def controls_drawn(target: str, masks: bool = True) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Intervention(Implemented):
+class Intervention(Choice):
     """Action on the chosen positions; makes the `Edit` (analysis/recording/interventions.py).
 
     title: for tables and legends. help: the action, as the end of a sentence. keeps: the chosen positions stay, and the
     rest of the prefix is acted on. first_step: positions are chosen in the first step, for all of them.
     """
 
-    name: str
-    title: str
-    help: str
     keeps: bool = False
     first_step: bool = False
 

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from analysis.registry import Registry
-from analysis.specs.base import Spec, parameter
+from analysis.specs.base import Spec, like, parameter
 from analysis.specs.models import JobSpec
+from analysis.specs.pruning import PruneSpec
 from analysis.specs.pruning_params import CalibrationParams, DiscountParams, StepParams
 
 
@@ -43,12 +44,7 @@ class StatisticsParams(Spec):
         ge=1,
         le=256,
     )
-    streaming: Literal["auto", "always"] = parameter(
-        "auto",
-        "Streaming",
-        "auto: the model runs in memory if it fits its device, else block by block from its files. always: block by "
-        "block, which needs the memory of one block.",
-    )
+    streaming: Literal["auto", "always"] = like(PruneSpec, "streaming")
 
 
 class CalibrateSpec(StatisticsParams, JobSpec):

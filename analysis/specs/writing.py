@@ -123,18 +123,22 @@ class Writing(Spec):
         """True if a forward reuses keys of an earlier one."""
         return False
 
-    def at_threshold(self, threshold: float) -> Self | None:
+    def _by_confidence(self, threshold: float | None) -> dict[str, Any]:
+        """Return the fields with which whole forwards write every prediction at least this sure, or of None one token
+        each, the surest; none for a sampler without a threshold.
+        """
+        return {}
+
+    def at_threshold(self, threshold: float | None) -> Self | None:
         """Return the same sampling by whole forwards that write every prediction at least this sure; None if the
         sampler has no threshold.
         """
-        return None
+        changes = self._by_confidence(threshold)
+        return type(self).model_validate({**dict(self), **changes}) if changes else None
 
     def one_by_one(self) -> Self | None:
         """Return the same by whole forwards that each write one token, the surest; None without a threshold."""
-        return None
-
-    def _changed(self, **fields: Any) -> Self:
-        return type(self).model_validate({**dict(self), **fields})
+        return self.at_threshold(None)
 
     def in_blocks_of(self, trained: int | None) -> Self:
         """Return the same with the block length that the model was trained on, if it has one and none is chosen."""

@@ -1,7 +1,6 @@
 """Gather what a study has found from the records of its jobs and the files they left. Nothing is run."""
 
 import json
-import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,13 +14,13 @@ from analysis.engine.sweeps import Point
 from analysis.evaluation import sweep_scores
 from analysis.findings import findings_of, set_contrast
 from analysis.findings.sets import family_of
-from analysis.program import PROGRAM
 from analysis.recording.playback import played
 from analysis.recording.set_file import RecordingSet, open_set
 from analysis.recording.set_tables import Sets, count_table, kind_table, movement_table, prompts_of
 from analysis.recording.trajectory import Trajectory
 from analysis.recording.trajectory_file import open_trajectory
 from analysis.specs import SIZES, SinkParams, StudySpec, grid
+from analysis.specs.commands import sized_command
 from analysis.statistics.differences import in_family
 from analysis.study.findings import PROMPTS_FILE, Findings, JobTiming, PartFound, StoredSentences
 from analysis.study.gather_causes import causes_of, planned_causes
@@ -144,27 +143,8 @@ def _sets(
 
 def study_command(spec: StudySpec) -> str:
     """`python -m analysis study …` with the size that is nearest, and the settings that are not its own."""
-    settings = {name: _unlike(spec, name) for name in SIZES}
-    alike = {name: fields for name, fields in settings.items() if None not in fields.values()}
-    size = min(alike or settings, key=lambda name: len(settings[name]))
-    words = [*PROGRAM, "study", "--model", spec.model.source, "--size", size]
-    words += ["--reference", "none" if spec.reference is None else spec.reference.source, "--prompt", spec.prompt]
-    for name, value in (spec.model.model_dump(exclude_defaults=True, exclude={"source"}) | settings[size]).items():
-        text = ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
-        words += [f"--{_FLAGS.get(name, name.replace('_', '-'))}", text]
-    if spec.own_prompts:
-        words += ["--prompts", PROMPTS_FILE]
-    return shlex.join([*words, "--out", "study"])
-
-
-_FLAGS = {"prompts": "prompt-count"}  # by field, where the flag has another name
-_NOT_AS_WRITTEN = {"model", "reference", "prompt", "own_prompts", "own_keys", "registration"}
-
-
-def _unlike(spec: StudySpec, size: str) -> dict[str, object]:
-    """The settings that are others than a size has."""
-    like = new_study(spec.model, size).model_dump()
-    return {name: value for name, value in spec.model_dump(exclude=_NOT_AS_WRITTEN).items() if value != like[name]}
+    sizes = {name: new_study(spec.model, name) for name in SIZES}
+    return sized_command("study", spec, sizes, ("--prompt", spec.prompt), ("prompt", "registration"), PROMPTS_FILE)
 
 
 def _seconds(job: JobRecord) -> float:
