@@ -9,7 +9,7 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -179,7 +179,7 @@ class Store:
             (self.root / UNRESTORED).unlink()
         if not copied and not damage:
             return ""
-        there = len(self._job_ids())
+        there = len(self._names(_JOB))
         listed = f"{there} jobs are listed, from the copy beside it." if there else "Earlier jobs are not listed."
         lost = damage or "The list of jobs was gone, and a new one begun."
         return f"{lost} {listed} Pruned models that were kept are still in '{self.kept}'."
@@ -202,8 +202,10 @@ class Store:
 
     def _lasting(self, name: str) -> str:
         """Return a row that cannot be recomputed: a job, a label, a name or a folder's place. Otherwise ""."""
-        if not name.startswith((_JOB, _FOLDER, _LABEL, _NAME)):
-            return ""
+        return self._text(name) if name.startswith((_JOB, _FOLDER, _LABEL, _NAME)) else ""
+
+    def _text(self, name: str) -> str:
+        """Return a row of the database of jobs; "" if it is missing or was not written by this store."""
         try:
             text = self._runs.get(name)
         except (RefusedRow, ValueError, OSError, sqlite3.Error):
@@ -352,22 +354,21 @@ class Store:
         """Return a job's progress, current or final, and its log; None if nothing was written."""
         return self._run(_LIVE + job_id)
 
-    def _run(self, key: str) -> dict[str, Any] | None:
+    def _run(self, name: str) -> dict[str, Any] | None:
         try:
-            text = self._runs.get(key)
-            return json.loads(text) if isinstance(text, str) else None
-        except (RefusedRow, ValueError, OSError, sqlite3.Error):
+            row: dict[str, Any] | None = json.loads(self._text(name) or "null")
+        except ValueError:
             return None
+        return row
 
-    def jobs(self) -> Iterator[dict[str, Any]]:
-        """Yield every readable job record, in no particular order, skipping rows that this store never writes."""
-        for job_id in self._job_ids():
-            record = self.job(job_id)
-            if record is not None:
-                yield record
+    def _all(self, prefix: str) -> dict[str, dict[str, Any]]:
+        """Return every readable row of a kind by the rest of its name, without those that this store never writes."""
+        rows = {name: self._run(prefix + name) for name in self._names(prefix)}
+        return {name: row for name, row in rows.items() if row is not None}
 
-    def _job_ids(self) -> list[str]:
-        return self._names(_JOB)
+    def jobs(self) -> Collection[dict[str, Any]]:
+        """Return every readable job record, in no particular order."""
+        return self._all(_JOB).values()
 
     def _names(self, prefix: str) -> list[str]:
         """Return the keys with a prefix, which is removed."""
@@ -392,8 +393,7 @@ class Store:
 
     def labels(self) -> dict[str, dict[str, Any]]:
         """Return visitors' labels, by run id."""
-        labels = {run_id: self._run(_LABEL + run_id) for run_id in self._names(_LABEL)}
-        return {run_id: label for run_id, label in labels.items() if label is not None}
+        return self._all(_LABEL)
 
     def delete_label(self, run_id: str) -> None:
         """Delete the label and the name of a run."""
@@ -406,8 +406,7 @@ class Store:
 
     def names(self) -> dict[str, dict[str, Any]]:
         """Return the generated names of runs, by run id."""
-        names = {run_id: self._run(_NAME + run_id) for run_id in self._names(_NAME)}
-        return {run_id: name for run_id, name in names.items() if name is not None}
+        return self._all(_NAME)
 
     def remove_old_scratch(self) -> None:
         """Remove finished phases that have not been used for SCRATCH_DAYS."""
