@@ -7,6 +7,7 @@ cell begins with an apostrophe, as OWASP advises (CSV Injection).
 import csv
 import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,6 +25,11 @@ def inert(value: Any) -> Any:
     except ValueError:
         return f"'{value}"
     return value
+
+
+def write_csv(path: Path, text: str) -> None:
+    """Write CSV as it is, whatever the system's end of a line."""
+    path.write_text(text, encoding="utf-8", newline="")
 
 
 def csv_of_table(table: "pd.DataFrame") -> str:

@@ -8,6 +8,7 @@ put back if it has changed since the work began.
 import contextlib
 import ctypes
 import errno
+import json
 import os
 import re
 import secrets
@@ -18,11 +19,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from analysis.errors import UserError, os_sentence, shorten
 from cache.presence import host_of, machine, runs_here, this_process
 
 _WORKPLACE = re.compile(r"\.[\w.-]{1,60}~(?P<owner>[\w.@-]+)~[0-9a-f]{8}")  # its prefix, its process
+_MOST_JSON = 256 * 2**20  # bytes
 _FOREIGN_DAYS = 7  # days that another machine's is left alone after its last change
 Refusal = Callable[[Path], str]
 """Function that returns why a path may not be replaced, as the end of a sentence; "" if it may."""
@@ -39,6 +42,20 @@ _KINDS = (
     (stat.S_ISFIFO, "a named pipe"),
     (stat.S_ISSOCK, "a socket"),
 )
+
+
+def json_object(path: Path) -> dict[str, Any]:
+    """Return the JSON object in a file; empty if it holds none, cannot be read or is larger than any of SinkScope's."""
+    try:
+        written = json.loads(path.read_text(encoding="utf-8")) if path.stat().st_size <= _MOST_JSON else None
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return written if isinstance(written, dict) else {}
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON for people and programs."""
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 @contextmanager

@@ -1,14 +1,13 @@
 """`python -m analysis claims`: test the field's claims about sinks on your model."""
 
 import argparse
-import json
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from analysis import outputs
 from analysis.command_line.flags import folder_beside, path_text
-from analysis.command_line.prompts import own_prompts, reference_of
+from analysis.command_line.prompts import own_settings, reference_of
 from analysis.command_line.running import anchored, check_out, engine_of, follow, require_done, say
 from analysis.command_line.verb_flags import (
     MODEL,
@@ -23,9 +22,8 @@ from analysis.command_line.verb_flags import (
     size,
 )
 from analysis.command_line.written_study import NUMBERS, finish, refusal, write
-from analysis.program import PROGRAM
 from analysis.specs import CLAIM_SIZES, CLAIMS, ClaimsSpec
-from analysis.specs.recording_sets import MOST_PROMPTS
+from analysis.specs.commands import sized_command
 
 if TYPE_CHECKING:
     from analysis.claims.verdicts import ClaimVerdict
@@ -65,12 +63,9 @@ def spec_of(options: argparse.Namespace) -> ClaimsSpec:
 
     model = MODEL.build(options)
     changes: dict[str, Any] = {**ASKED.given(options), **reference_of(options, model)}
+    changes |= own_settings(options.prompts, options.count, "count")
     if options.only:
         changes["only"] = tuple(name for name in CLAIMS if name in options.only)
-    if options.prompts is not None:
-        own = own_prompts(options.prompts)
-        chosen = own.first(min(len(own.texts), MOST_PROMPTS) if options.count is None else options.count)
-        changes |= {"own_prompts": chosen.texts, "own_keys": chosen.keys, "count": len(chosen.texts)}
     return new_claims(model, options.size or QUICK, **changes)
 
 
@@ -132,28 +127,13 @@ def _write(folder: Path, spec: ClaimsSpec, verdicts: "Sequence[ClaimVerdict]", d
     said = {one.claim.sentence: [one.sentence] for one in verdicts}
     settings = {name: value for name, value in document.items() if name != "claims"} | {"shown": said}
     write(folder, f"Claims about sinks, tested on {spec.model.source}", settings, shown, tables)
-    (folder / NUMBERS).write_text(json.dumps(document, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    outputs.write_json(folder / NUMBERS, document)
 
 
-def claims_command(spec: ClaimsSpec, out: str = "claims") -> str:
+def claims_command(spec: ClaimsSpec) -> str:
     """`python -m analysis claims …` with the size that is nearest, and the settings that are not its own."""
-    settings = {name: _unlike(spec, name) for name in CLAIM_SIZES}
-    alike = {name: fields for name, fields in settings.items() if None not in fields.values()}
-    size = min(alike or settings, key=lambda name: len(settings[name]))
-    words = [*PROGRAM, "claims", "--model", spec.model.source, "--size", size]
-    words += ["--reference", "none" if spec.reference is None else spec.reference.source]
-    words += ["--only", *spec.only] if spec.only else []
-    for name, value in (spec.model.model_dump(exclude_defaults=True, exclude={"source"}) | settings[size]).items():
-        text = ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
-        words += ["--prompt-count" if name == "count" else f"--{name.replace('_', '-')}", text]
-    words += ["--prompts", "FILE"] if spec.own_prompts else []
-    return shlex.join([*words, "--out", out])
-
-
-def _unlike(spec: ClaimsSpec, size: str) -> dict[str, object]:
-    """The settings that are others than a size has."""
     from analysis.engine.claims import new_claims
 
-    like = new_claims(spec.model, size).model_dump()
-    skipped = {"model", "reference", "only", "own_prompts", "own_keys"}
-    return {name: value for name, value in spec.model_dump(exclude=skipped).items() if value != like[name]}
+    sizes = {name: new_claims(spec.model, name) for name in CLAIM_SIZES}
+    only = ["--only", *spec.only] if spec.only else []
+    return sized_command("claims", spec, sizes, only, ("only",), "FILE")

@@ -1,14 +1,13 @@
 """`python -m analysis evaluate`: score models on benchmark tasks, item by item."""
 
 import argparse
-import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis import outputs
-from analysis.command_line.flags import folder_beside
+from analysis.command_line.flags import folder_beside, show
 from analysis.command_line.running import runner
 from analysis.command_line.verb_flags import MODEL, Fields, as_json, flag, out, overwrite
 from analysis.evaluation import items_file, plan_words, planning
@@ -22,9 +21,6 @@ from analysis.words import p_words, percent
 if TYPE_CHECKING:
     from analysis.jobs import Outcome
     from analysis.jobs.summaries import EvaluateSummary, ImportSummary
-
-SUMMARY_BYTES = 64 * 2**20  # more than a summary can take
-
 
 ASKED, PLAN = Fields(EvaluateSpec), Fields(PlanParams, " For the plan that is printed at the start.")
 FLAGS = (
@@ -75,17 +71,12 @@ def write_files(
     folder: a temporary one beside them. numbers: the summary as written. lines: printed after its contents.
     """
     items, whole = _items_file(options), folder / "summary.json"
-    text = json.dumps({**numbers, "parameters": spec.model_dump(mode="json")}, indent=1, ensure_ascii=False)
-    whole.write_text(text + "\n", encoding="utf-8")
+    outputs.write_json(whole, {**numbers, "parameters": spec.model_dump(mode="json")})
     assert outcome.file is not None
     outputs.place(outcome.file, items, options.overwrite, items_file.refusal)
     outputs.place(whole, options.out, options.overwrite, refusal)
-    if options.json:
-        print(json.dumps({"out": str(options.out), "items": str(items), **numbers}, ensure_ascii=False))
-        return 0
-    print_summary(outcome.summary)
-    print("\n".join(lines))
-    return 0
+    told = {"out": str(options.out), "items": str(items), **numbers}
+    return show(options, told, [*summary_lines(outcome.summary), *lines])
 
 
 def _items_file(options: argparse.Namespace) -> Path:
@@ -110,52 +101,48 @@ def refusal(path: Path) -> str:
     """Return why a summary may not replace `path`, as the end of a sentence; "" if it may."""
 
     def wrote(path: Path) -> bool:
-        try:
-            written = json.loads(path.read_text(encoding="utf-8")) if path.stat().st_size <= SUMMARY_BYTES else None
-        except (OSError, ValueError, RecursionError):
-            return False
-        return isinstance(written, dict) and written.keys() >= {"models", "tasks", "answers", "parameters"}
+        return outputs.json_object(path).keys() >= {"models", "tasks", "answers", "parameters"}
 
     return outputs.file_refusal(wrote)(path)
 
 
-def print_summary(summary: "EvaluateSummary | ImportSummary") -> None:
-    """Print accuracies, differences and notes on them, one per line."""
+def summary_lines(summary: "EvaluateSummary | ImportSummary") -> Iterator[str]:
+    """Yield accuracies, differences and notes on them, one per line."""
     for task in summary["tasks"]:
-        print(f"{task['title']} ({task['estimated_by']})" if task["estimated_by"] else task["title"])
+        yield f"{task['title']} ({task['estimated_by']})" if task["estimated_by"] else task["title"]
         if task["truncated"]:
-            print(f"  note: {task['truncated']} prompts were too long for a model and were cut from the left")
+            yield f"  note: {task['truncated']} prompts were too long for a model and were cut from the left"
         if task.get("chance") is not None:
-            print(f"  {CHANCE:<24} {percent(task['chance'], 1)}")
+            yield f"  {CHANCE:<24} {percent(task['chance'], 1)}"
         for row in task.get("models", ()):
             if row["n"]:
-                print(
+                yield (
                     f"  {row['model']:<24} {percent(row['value'], 1)} [{percent(row['low'], 1)}, "
                     f"{percent(row['high'], 1)}] of {_items(row)}"
                 )
         for row in task.get("perplexity", ()):
-            print(f"  {row['model']:<24} perplexity {row['perplexity a word']:.2f} a word{_bound(task)}")
-        _print_differences(task.get("differences", ()))
+            yield f"  {row['model']:<24} perplexity {row['perplexity a word']:.2f} a word{_bound(task)}"
+        yield from _differences(task.get("differences", ()))
     if len(summary["tasks"]) > 1:
-        print("average over tasks")
+        yield "average over tasks"
         for row in summary["average"]:
             if row["n"]:
-                print(
+                yield (
                     f"  {row['model']:<24} {percent(row['value'], 1)} [{percent(row['low'], 1)}, "
                     f"{percent(row['high'], 1)}]"
                 )
-        _print_differences(summary["average_differences"])
+        yield from _differences(summary["average_differences"])
     for row in summary.get("over_seeds", ()):
-        print(row["in_words"])
-    _print_bounds(summary.get("bounds", {}))
+        yield row["in_words"]
+    yield from _bounds(summary.get("bounds", {}))
     differing = {(row["model"], row["than"]): row["also_differs"] for row in summary["average_differences"]}
     for (model, than), what in differing.items():
         if what:
-            print(f"note: between {model} and {than} not only the method differs: {what}")
+            yield f"note: between {model} and {than} not only the method differs: {what}"
     if len(summary["models"]) > 1:
-        print(f"note: {summary['tests']['in_words']}")
+        yield f"note: {summary['tests']['in_words']}"
     for note in (*summary["without_counterpart"], *summary["problems"]):
-        print(f"note: {note}")
+        yield f"note: {note}"
 
 
 def _bound(task: dict[str, Any]) -> str:
@@ -163,16 +150,16 @@ def _bound(task: dict[str, Any]) -> str:
     return " (ELBO bound)" if task["draws"] is not None else ""
 
 
-def _print_bounds(bounds: dict[str, Any]) -> None:
+def _bounds(bounds: dict[str, Any]) -> Iterator[str]:
     rows = [row for row in bounds.get("models", ()) if row["nats a token"] is not None]
     if rows:
-        print(f"negative log-likelihood of right answers ({bounds['unit']})")
+        yield f"negative log-likelihood of right answers ({bounds['unit']})"
     for row in rows:
-        print(f"  {row['task']:<16} {row['model']:<24} {_nats(row)}")
+        yield f"  {row['task']:<16} {row['model']:<24} {_nats(row)}"
     for row in bounds.get("differences", ()):
         if row["nats a token"] is not None:
             tested = "" if row["p (Holm)"] is None else f", {p_words(row['p (Holm)'])} (Holm)"
-            print(f"  {row['task']:<16} {row['model']} − {row['than']}: {_nats(row)}{tested}, {row['verdict']}")
+            yield f"  {row['task']:<16} {row['model']} − {row['than']}: {_nats(row)}{tested}, {row['verdict']}"
 
 
 def _nats(row: dict[str, Any]) -> str:
@@ -186,13 +173,13 @@ def _items(row: dict[str, Any]) -> str:
     return str(row["n"]) if row["clusters"] == row["n"] else f"{row['n']} in {row['clusters']} clusters"
 
 
-def _print_differences(rows: Iterable[dict[str, Any]]) -> None:
+def _differences(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
     for row in rows:
         if not row["n"]:
             continue
         relations = " and ".join(RELATIONS[relation] for relation in row["as"] if relation in RELATIONS)
         tested = "" if row["p_holm"] is None else f", {p_words(row['p_holm'])} (Holm)"
-        print(
+        yield (
             f"  {row['model']} − {row['than']}{relations and f' ({relations})'}: {points(row['value'])} points "
             f"[{points(row['low'])}, {points(row['high'])}]{tested}, {row['words']}"
         )

@@ -1,9 +1,10 @@
 """`python -m analysis evict`: denoise many prompts with a part of the keys and values, beside matched controls."""
 
-import json
+import argparse
 from pathlib import Path
 from typing import Any
 
+from analysis.command_line.flags import show
 from analysis.command_line.over_prompts import OverPrompts
 from analysis.command_line.running import Runner
 from analysis.command_line.verb_flags import PROMPT_COUNT, SET_FLAGS, Fields, estimate
@@ -14,21 +15,18 @@ NOTHING = "No policy was compared with a control."
 _MEASURED = 2  # prompts that an estimate runs
 
 
-def _say_estimate(spec: EvictSpec, jobs: Runner, as_json: bool) -> int:
+def _say_estimate(spec: EvictSpec, jobs: Runner, options: argparse.Namespace) -> int:
     """Print the cost of all prompts, estimated by running a few."""
     few = {"prompts": spec.prompts[:_MEASURED], "keys": spec.keys[:_MEASURED]}
     measured = jobs.run("evict", spec.model_copy(update=few)).summary
     seconds = measured["seconds"] / _MEASURED * len(spec.prompts)
     threads = measured["environment"]["hardware"]["threads"]
     texts = len(keepings(spec)) * len(spec.prompts)
-    if as_json:
-        print(json.dumps({"seconds": seconds, "texts": texts, "prompts": len(spec.prompts)}))
-        return 0
-    print(
+    about = (
         f"About {seconds:.0f} s for {len(spec.prompts)} prompts ({texts:,} texts), by {_MEASURED} prompts that took "
         f"{measured['seconds']:.1f} s on {measured['device']} with {threads} threads."
     )
-    return 0
+    return show(options, {"seconds": seconds, "texts": texts, "prompts": len(spec.prompts)}, [about])
 
 
 def write_study(folder: Path, spec: EvictSpec, summary: Any, notes: list[str]) -> dict[str, Any]:

@@ -1,14 +1,13 @@
 """`python -m analysis export`: write everything a store knows as Parquet, with a dictionary of the columns."""
 
 import argparse
-import json
 from pathlib import Path
 
 from analysis import outputs
-from analysis.command_line.flags import a_path, folder_beside
+from analysis.command_line.flags import a_path, folder_beside, show
 from analysis.command_line.running import reading_engine
 from analysis.command_line.verb_flags import as_json, flag, out, overwrite
-from analysis.csv_files import csv_of_table
+from analysis.csv_files import csv_of_table, write_csv
 from analysis.errors import UserError, shorten
 from analysis.parquet_files import parquet_of_table
 from cache.store import Store, default_root
@@ -40,18 +39,12 @@ def run(options: argparse.Namespace) -> int:
         whole.mkdir()
         for name, table in tables.items():
             (whole / f"{name}.parquet").write_bytes(parquet_of_table(table))
-        (whole / DICTIONARY).write_text(csv_of_table(dictionary()), encoding="utf-8", newline="")
+        write_csv(whole / DICTIONARY, csv_of_table(dictionary()))
         note = outputs.place(whole, options.out, options.overwrite, refusal)
     counts = {name: len(table) for name, table in tables.items()}
-    if options.json:
-        print(json.dumps({"out": str(options.out), "rows": counts}, ensure_ascii=False))
-        return 0
-    for name, count in counts.items():
-        print(f"{name + '.parquet':<24} {count:,} rows")
-    print(f"{options.out}: {len(counts)} tables and {DICTIONARY}, which describes every column")
-    if note:
-        print(note)
-    return 0
+    lines = [f"{name + '.parquet':<24} {count:,} rows" for name, count in counts.items()]
+    lines.append(f"{options.out}: {len(counts)} tables and {DICTIONARY}, which describes every column")
+    return show(options, {"out": str(options.out), "rows": counts}, filter(None, [*lines, note]))
 
 
 def refusal(path: Path) -> str:

@@ -1,15 +1,18 @@
-"""Values of flags, and a job's context in a terminal."""
+"""Values of flags; a verb's progress on stderr, its results on stdout, and the context of a job in a terminal."""
 
 import argparse
 import contextlib
-from collections.abc import Iterator
+import json
+import sys
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from tqdm import tqdm
+
 from analysis import outputs
-from analysis.command_line.progress import Progress
 from analysis.errors import UserError, shorten
 from analysis.job_context import SilentContext
 from analysis.machine import heap, threads
@@ -50,6 +53,51 @@ def folder_beside(out: Path, prefix: str) -> Iterator[Path]:
         with outputs.told(out):
             folder = until_done.enter_context(outputs.workplace(out.parent, prefix))
         yield folder
+
+
+def show(options: argparse.Namespace, results: Any, lines: Iterable[str]) -> int:
+    """Print the results of a verb, as lines or, where it was asked, as JSON. Return the exit code."""
+    print(json.dumps(results, ensure_ascii=False) if options.json else "\n".join(lines))
+    return 0
+
+
+class Progress:
+    """Display of one phase at a time: a bar in a terminal and in a notebook, one line per phase elsewhere. Close it
+    before anything else is printed.
+    """
+
+    def __init__(self) -> None:
+        self._phase = ""
+        self._bar: tqdm[None] | None = None
+
+    def tell(self, phase: str, done: int = 0, total: int = 0) -> None:
+        """Show the progress of a phase. total: 0 if unknown."""
+        if not _is_watched():
+            if phase != self._phase or (total and done == total):
+                print(f"{phase} {done}/{total}" if total else phase, file=sys.stderr, flush=True)
+        elif self._bar is None or (phase, total) != (self._phase, self._bar.total or 0):
+            self.close()
+            self._bar = tqdm(total=total or None, desc=phase, initial=done, file=sys.stderr, leave=False)
+        else:
+            self._bar.update(done - self._bar.n)
+        self._phase = phase
+
+    def note(self, text: str) -> None:
+        """Print a line that stays, above the bar."""
+        if self._bar is None:
+            print(text, file=sys.stderr, flush=True)
+        else:
+            self._bar.write(text, file=sys.stderr)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+def _is_watched() -> bool:
+    return sys.stderr.isatty() or "ipykernel" in sys.modules
 
 
 class Terminal(SilentContext):

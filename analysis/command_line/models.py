@@ -1,9 +1,9 @@
 """`python -m analysis models`: the models offered by name, and their requirements here."""
 
 import argparse
-import json
 from typing import Any
 
+from analysis.command_line.flags import show
 from analysis.command_line.verb_flags import Fields, as_json
 from analysis.models.checkpoint import find
 from analysis.models.registry import MODELS
@@ -43,22 +43,20 @@ def run(options: argparse.Namespace) -> int:
                 "sentence": fit.sentence,
             }
         rows.append(row)
-    if options.json:
-        print(json.dumps(rows, ensure_ascii=False))
-        return 0
+    lines: list[str] = []
     known = next((fit for fit in fits.values() if fit is not None), None)
     if known is not None:
         where = {"cpu": "memory", "mps": "memory", "cuda": "GPU memory"}[known.room.device]
-        print(
+        lines.append(
             f"This machine: {gigabytes(known.room.total)} of {where}, {gigabytes(known.free_disk)} of disk free. Needs "
             f"are those of {known.dtype}.\n"
         )
     width = max(map(len, fits))
     for row in rows:
         fit = fits[row["name"]]
-        print(f"{row['name']:<{width}}  {'' if fit is None else _need(row, fit)}".rstrip())
-        print(f"    {row['summary']}{f' {fit.advice}' if fit is not None and fit.advice else ''}")
-    return 0
+        lines.append(f"{row['name']:<{width}}  {'' if fit is None else _need(row, fit)}".rstrip())
+        lines.append(f"    {row['summary']}{f' {fit.advice}' if fit is not None and fit.advice else ''}")
+    return show(options, rows, lines)
 
 
 def _need(row: dict[str, Any], fit: Fit) -> str:

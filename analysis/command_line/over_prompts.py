@@ -28,7 +28,7 @@ class OverPrompts(Generic[SpecT]):
     asked: Fields[SpecT]
     write: Callable[[Path, SpecT, Any, list[str]], dict[str, Any]]
     nothing: str
-    estimate: Callable[[SpecT, Runner, bool], int] | None = None
+    estimate: Callable[[SpecT, Runner, argparse.Namespace], int] | None = None
 
     def run(self, options: argparse.Namespace) -> int:
         """Run the job over the prompts and write the study."""
@@ -43,7 +43,7 @@ class OverPrompts(Generic[SpecT]):
                     options, model=model, prompts=prompts.texts, keys=prompts.keys, sampling=sampling_of(model, options)
                 )
                 if self.estimate is not None and only_estimate:
-                    return self.estimate(spec, jobs, options.json)
+                    return self.estimate(spec, jobs, options)
                 summary = jobs.run(self.kind, spec).summary
             return finish(
                 options,

@@ -4,7 +4,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from analysis.bundled.prompts import keyed_prompts
 from analysis.command_line.verb_flags import Fields
@@ -12,7 +12,7 @@ from analysis.errors import UserError, os_sentence, shorten
 from analysis.job_context import Context
 from analysis.models.checkpoint import describe
 from analysis.specs import BUNDLED_PROMPTS, OWN_PROMPTS, SAMPLINGS, ModelSpec, RecordSpec, Sampling
-from analysis.specs.recording_sets import CLUSTER
+from analysis.specs.recording_sets import CLUSTER, MOST_PROMPTS
 
 PROMPTS_BYTES = 64 * 2**20
 
@@ -52,6 +52,15 @@ def own_prompts(prompts: str) -> OwnPrompts:
     for text, key in read_keyed(path):
         keyed.setdefault(text, key)  # duplicates count once
     return OwnPrompts(tuple(keyed), _keys(list(keyed.values())))
+
+
+def own_settings(prompts: str | None, count: int | None, counted: str) -> dict[str, Any]:
+    """Return the fields of a study that --prompts FILE and --prompt-count set. counted: the field of their number."""
+    if prompts is None:
+        return {} if count is None else {counted: count}
+    own = own_prompts(prompts)
+    chosen = own.first(min(len(own.texts), MOST_PROMPTS) if count is None else count)
+    return {"own_prompts": chosen.texts, "own_keys": chosen.keys, counted: len(chosen.texts)}
 
 
 def prompts_of(options: argparse.Namespace, seed: int, context: Context) -> tuple[OwnPrompts, list[str]]:

@@ -1,13 +1,12 @@
 """`python -m analysis prune`: remove weights and write the pruned checkpoint."""
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 
 from analysis import outputs
 from analysis.calibration.own_noise import with_own_noise
-from analysis.command_line.flags import path_text
+from analysis.command_line.flags import path_text, show
 from analysis.command_line.running import placed_copy, runner, scheduler_of
 from analysis.command_line.verb_flags import Fields, as_json, flag
 from analysis.errors import UserError
@@ -42,21 +41,16 @@ def run(options: argparse.Namespace) -> int:
         else:
             outcome = jobs.run("prune", spec)
     report = outcome.summary["report"]
-    if options.json:
-        print(json.dumps(report, ensure_ascii=False))
-        return 0
-    sparsity, size = report["sparsity"], report["size"]
+    sparsity, size, lines = report["sparsity"], report["size"], []
     if METHODS[spec.method].removes:
-        print(
+        lines.append(
             f"{spec.out}: {sparsity['pruned_weights']:,} of {sparsity['weights']:,} weights removed "
             f"({percent(sparsity['overall'], 1)}) by {spec.method}."
         )
     if spec.quantization.active:
-        print(
+        lines.append(
             f"{spec.out}: {size['quantized']:,} of {size['weights']:,} weights quantized, "
             f"{spec.quantization.title}: {size['packed_bytes'] / 1e6:,.1f} MB by arithmetic in place of "
             f"{size['dense_bytes'] / 1e6:,.1f} MB."
         )
-    for told in filter(None, (note, *report["notes"])):
-        print(told)
-    return 0
+    return show(options, report, filter(None, (*lines, note, *report["notes"])))

@@ -1,9 +1,8 @@
 """`python -m analysis push`: upload a pruned folder, a recording or results to the Hugging Face hub."""
 
 import argparse
-import json
 
-from analysis.command_line.flags import a_path
+from analysis.command_line.flags import a_path, show
 from analysis.command_line.running import reading_engine
 from analysis.command_line.verb_flags import as_json, flag
 from cache.sizes import gigabytes
@@ -25,16 +24,13 @@ def run(options: argparse.Namespace) -> int:
     with reading_engine(Store()) as engine:
         plan = planned_upload(options.source, options.to, engine)
     address = upload(plan, private=not options.public) if options.upload else ""
-    if options.json:
-        told = {"repository": plan.repository, "kind": plan.kind, "files": sorted(plan.files), "bytes": plan.bytes}
-        print(json.dumps({**told, "uploaded": options.upload, "address": address}, ensure_ascii=False))
-        return 0
-    if options.upload:
-        print(f"{address}: {len(plan.files) + 1} files, {gigabytes(plan.bytes)}")
-        return 0
-    kept = "public" if options.public else "private"
-    print(f"Would upload to the {kept} {plan.kind} repository {plan.repository} ({gigabytes(plan.bytes)}):")
-    for name in (*sorted(plan.files), "README.md"):
-        print(f"  {name}")
-    print(f"\n{plan.card}\nNothing was uploaded. Add --upload to do it.")
-    return 0
+    told = {"repository": plan.repository, "kind": plan.kind, "files": sorted(plan.files), "bytes": plan.bytes}
+    lines = [f"{address}: {len(plan.files) + 1} files, {gigabytes(plan.bytes)}"]
+    if not options.upload:
+        kept = "public" if options.public else "private"
+        lines = [
+            f"Would upload to the {kept} {plan.kind} repository {plan.repository} ({gigabytes(plan.bytes)}):",
+            *(f"  {name}" for name in (*sorted(plan.files), "README.md")),
+            f"\n{plan.card}\nNothing was uploaded. Add --upload to do it.",
+        ]
+    return show(options, {**told, "uploaded": options.upload, "address": address}, lines)

@@ -4,14 +4,13 @@
 """
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from analysis import outputs
-from analysis.command_line.flags import a_path, folder_beside
+from analysis.command_line.flags import a_path, folder_beside, show
 from analysis.command_line.prompts import read_prompts, sampling_of
 from analysis.command_line.running import runner
 from analysis.command_line.verb_flags import MODEL, Fields, OneOfFlags, as_json, flag, out, overwrite
@@ -153,15 +152,13 @@ def run(options: argparse.Namespace) -> int:
             outputs.place(outcome.file, path, options.overwrite, refusal)
             summaries.append({"out": str(path), **outcome.summary})
     differing = _differing(outs, specs) if options.compare_parallel else {}
-    if options.json:
-        told = summaries if len(summaries) > 1 or options.prompts is not None else summaries[0]
-        print(json.dumps({"recordings": told, **differing} if differing else told, ensure_ascii=False))
-    else:
-        for summary in summaries:
-            print(f"{summary['out']}: {_writing(summary)}, {summary['bytes'] / 1e6:.1f} MB. {summary['text']}")
-        for sentence in differing.get("sentences", ()):
-            print(sentence)
-    return 0
+    told = summaries if len(summaries) > 1 or options.prompts is not None else summaries[0]
+    lines = (
+        f"{summary['out']}: {_writing(summary)}, {summary['bytes'] / 1e6:.1f} MB. {summary['text']}"
+        for summary in summaries
+    )
+    results = {"recordings": told, **differing} if differing else told
+    return show(options, results, [*lines, *differing.get("sentences", ())])
 
 
 def _writing(summary: dict[str, Any]) -> str:

@@ -7,14 +7,13 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis import outputs
-from analysis.command_line.flags import Terminal, folder_beside
-from analysis.command_line.progress import Progress
+from analysis.command_line.flags import Progress, Terminal, folder_beside
 from analysis.command_line.verb_flags import flag
 from analysis.errors import UserError
 from analysis.machine import threads
@@ -145,35 +144,23 @@ def engine_of(options: argparse.Namespace, models: Sequence[ModelSpec] = ()) -> 
 
     models: those of jobs with many parts; small ones get a worker per CPU.
     """
-    from analysis.engine import Engine
-
     scheduler = scheduler_of(options)
     devices = devices_for(models) if models and not scheduler else None
     threads.prepare(1 if devices is None else len(devices))  # before workers start, which inherit it
-    store = Store()
-    try:
-        engine = Engine(store, scheduler=scheduler, devices=devices, alone=True)
-        try:
-            yield engine
-        finally:
-            engine.close()
-    finally:
-        store.close()
+    with reading_engine(Store(), scheduler, devices) as engine:
+        yield engine
 
 
 @contextmanager
-def reading_engine(store: Store) -> "Iterator[Engine]":
-    """Yield an engine that only reads a store. Closes the store, too."""
+def reading_engine(store: Store, scheduler: str | None = None, devices: list[str] | None = None) -> "Iterator[Engine]":
+    """Yield an engine for this command alone, which starts no worker before a job is submitted. Closes the store, too.
+
+    scheduler, devices: as in `Engine`.
+    """
     from analysis.engine import Engine
 
-    try:
-        engine = Engine(store, alone=True)
-        try:
-            yield engine
-        finally:
-            engine.close()
-    finally:
-        store.close()
+    with closing(store), closing(Engine(store, scheduler=scheduler, devices=devices, alone=True)) as engine:
+        yield engine
 
 
 def require_done(record: "JobRecord", what: str, again: str) -> None:

@@ -1,14 +1,13 @@
 """`python -m analysis study`: do sinks matter in a model, and does discounting them help pruning?"""
 
 import argparse
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis import outputs
-from analysis.command_line.flags import a_path, folder_beside, path_text
-from analysis.command_line.prompts import own_prompts, reference_of
+from analysis.command_line.flags import a_path, folder_beside, path_text, show
+from analysis.command_line.prompts import own_settings, reference_of
 from analysis.command_line.running import aligned, anchored, check_out, engine_of, follow, require_done, say
 from analysis.command_line.sweep import foreseen
 from analysis.command_line.verb_flags import (
@@ -25,7 +24,6 @@ from analysis.command_line.verb_flags import (
 )
 from analysis.errors import UserError
 from analysis.specs import SIZES, ModelSpec, StudySpec
-from analysis.specs.recording_sets import MOST_PROMPTS
 
 if TYPE_CHECKING:
     from analysis.engine import Engine, JobRecord
@@ -73,16 +71,12 @@ def _changes(options: argparse.Namespace, model: ModelSpec) -> dict[str, Any]:
     changes: dict[str, Any] = {**ASKED.given(options), **reference_of(options, model)}
     if options.prompt is not None:
         changes["prompt"] = options.prompt
-    count = options.count
-    if options.prompts is not None and options.prompts.isdecimal() and not Path(options.prompts).is_file():
-        say(f"Read --prompts {options.prompts} as --prompt-count {options.prompts}; --prompts now names a file.")
-        count = int(options.prompts) if count is None else count
-    elif options.prompts is not None:
-        own = own_prompts(options.prompts)
-        chosen = own.first(min(len(own.texts), MOST_PROMPTS) if count is None else count)
-        changes |= {"own_prompts": chosen.texts, "own_keys": chosen.keys, "prompts": len(chosen.texts)}
-        return changes
-    return changes | ({} if count is None else {"prompts": count})
+    prompts, count = options.prompts, options.count
+    if prompts is not None and prompts.isdecimal() and not Path(prompts).is_file():
+        say(f"Read --prompts {prompts} as --prompt-count {prompts}; --prompts now names a file.")
+        count = int(prompts) if count is None else count
+        prompts = None
+    return changes | own_settings(prompts, count, "prompts")
 
 
 def planned(options: argparse.Namespace) -> StudySpec:
@@ -177,17 +171,15 @@ def _finished(engine: "Engine", record: "JobRecord", options: argparse.Namespace
         whole.mkdir()
         missing = write_folder(findings, whole)
         note = outputs.place(whole, options.out, options.overwrite, refusal)
-    verdicts = rules.verdicts(findings)
-    if options.json:
-        result = {"answer": rules.answer(findings), "verdicts": [asdict(verdict) for verdict in verdicts]}
-        print(json.dumps({"out": str(options.out), "state": record.state, **result}, ensure_ascii=False))
-    else:
-        print("\n".join(rules.answer(findings)))
-        for verdict in verdicts:
-            print(f"{verdict.title} {verdict.sentence} {verdict.numbers}")
-        for said in filter(None, (note, missing)):
-            print(said)
-        print(f"{options.out}: {REPORT}, the verdict, and all figures and tables")
+    verdicts, answer = rules.verdicts(findings), rules.answer(findings)
+    result = {"answer": answer, "verdicts": [asdict(verdict) for verdict in verdicts]}
+    lines = [
+        *answer,
+        *(f"{verdict.title} {verdict.sentence} {verdict.numbers}" for verdict in verdicts),
+        *filter(None, (note, missing)),
+        f"{options.out}: {REPORT}, the verdict, and all figures and tables",
+    ]
+    show(options, {"out": str(options.out), "state": record.state, **result}, lines)
     require_done(record, "study", "tries it again")
     return 0
 
@@ -195,16 +187,9 @@ def _finished(engine: "Engine", record: "JobRecord", options: argparse.Namespace
 def refusal(path: Path) -> str:
     """Return why a study may not replace `path`, as the end of a sentence; "" if it may."""
     from analysis.exhibits.study_report import NUMBERS
-    from analysis.study.findings import MOST_BYTES
 
     def wrote(path: Path) -> bool:
-        numbers = path / NUMBERS
-        try:
-            small = numbers.stat().st_size < MOST_BYTES
-            written = json.loads(numbers.read_text(encoding="utf-8")) if small else None
-        except (OSError, ValueError, RecursionError):
-            return False
-        return isinstance(written, dict) and str(written.get("format", "")).startswith("sinkscope-study-")
+        return str(outputs.json_object(path / NUMBERS).get("format", "")).startswith("sinkscope-study-")
 
     suffixes = {".json", ".jsonl", ".csv", ".html", ".txt", ".png", ".svg"}
     return outputs.folder_refusal(wrote=wrote, names=lambda name: Path(name).suffix in suffixes)(path)

@@ -1,14 +1,14 @@
 """`python -m analysis suggest`: search the discount that costs the model least."""
 
 import argparse
-import json
 import tempfile
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis import outputs
-from analysis.command_line.flags import a_path, folder_beside
+from analysis.command_line.flags import a_path, folder_beside, show
 from analysis.command_line.running import runner
 from analysis.command_line.verb_flags import Fields, as_json, flag, overwrite
 from analysis.findings import finding_of
@@ -48,12 +48,7 @@ def run(options: argparse.Namespace) -> int:
         outcome = jobs.run("suggest", spec)
         if journal is not None and outcome.file is not None:
             outputs.place(outcome.file, journal, options.overwrite, _refusal, _JOURNAL)
-    summary = outcome.summary
-    if options.json:
-        print(json.dumps(summary, ensure_ascii=False))
-        return 0
-    _print(summary)
-    return 0
+    return show(options, outcome.summary, _lines(outcome.summary))
 
 
 def _refusal(path: Path) -> str:
@@ -67,19 +62,19 @@ def _folder(journal: Path | None) -> AbstractContextManager[Path]:
     return outputs.workplace(place, "sinkscope") if journal is None else folder_beside(journal, "search")
 
 
-def _print(summary: "SuggestSummary") -> None:
+def _lines(summary: "SuggestSummary") -> Iterator[str]:
     objective = OBJECTIVES[summary["objective"]]
     assert summary["best"] is not None  # of at least two trials
     trials, best = summary["trials"], summary["trials"][summary["best"]]
     seeds = f"seed {summary['seed']}, calibration seed {summary['calibration_seed']}"
-    print(f"{len(trials)} trials by {objective.title}, {seeds}")
+    yield f"{len(trials)} trials by {objective.title}, {seeds}"
     for name, row in {"best": best, **{row["name"]: row for row in trials if row["name"]}}.items():
         setting = ", ".join(f"{key} {value}" for key, value in row["discount"].items())
-        print(f"  {name:<12} {percent(row['value'], 4)}  trial {row['number']}: {setting}")
+        yield f"  {name:<12} {percent(row['value'], 4)}  trial {row['number']}: {setting}"
     floor = summary.get("floor")
     if floor is not None:
         bits = "" if floor["changed"] is None else f", {percent(floor['changed'], 2)} of the mask bits change"
-        print(
+        yield (
             f"  {'another seed':<12} {percent(floor['value'], 4)}  no discount with calibration seed "
             f"{floor['seed']}{bits}"
         )
@@ -93,14 +88,14 @@ def _print(summary: "SuggestSummary") -> None:
         objective.decimals,
         None if floor is None else floor["value"],
     )
-    print(finding or "No setting tried is better than the published one and no discount in the digits shown.")
+    yield finding or "No setting tried is better than the published one and no discount in the digits shown."
     shares = ", ".join(f"{name} {percent(share, 0)}" for name, share in summary["importance"].items())
-    print(f"importance: {shares or 'too few trials that differ'}")
+    yield f"importance: {shares or 'too few trials that differ'}"
     for row in (summary["comparison"] or {}).get("differences", ()):
         if row["task"] == "average":
-            print(
+            yield (
                 f"  {row['setting']} − {row['than']} on {row['n']} items that no trial has seen: "
                 f"{points(row['value'])} points [{points(row['low'])}, {points(row['high'])}], {row['words']}"
             )
     for note in summary["notes"]:
-        print(f"note: {note}")
+        yield f"note: {note}"

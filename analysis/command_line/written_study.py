@@ -1,7 +1,6 @@
 """A folder with all that a study found: numbers as CSV and JSON, every figure as Plotly's JSON, and one page."""
 
 import argparse
-import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -9,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis import outputs
-from analysis.csv_files import csv_of_table
+from analysis.command_line.flags import show
+from analysis.csv_files import csv_of_table, write_csv
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,13 +32,13 @@ def write(
     from analysis.figures.export import page_html
 
     for name, table in tables.items():
-        (folder / f"{name}.csv").write_text(csv_of_table(table), encoding="utf-8", newline="")
+        write_csv(folder / f"{name}.csv", csv_of_table(table))
     for exhibit in shown:
         if exhibit.name:
             (folder / f"figure-{exhibit.name}.json").write_text(exhibit.figure.to_json(), encoding="utf-8")
     # The numbers of a figure are in its CSV file.
     exhibits = [replace(exhibit, table=DataFrame()) if exhibit.name else exhibit for exhibit in shown]
-    (folder / STUDY).write_text(json.dumps(study, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    outputs.write_json(folder / STUDY, study)
     settings = {name: value for name, value in study.items() if name not in ("shown", "noise")}
     (folder / PAGE).write_text(page_html(title, settings, exhibits), encoding="utf-8")
 
@@ -58,11 +58,8 @@ def finish(
     folder.mkdir()
     study = write_into(folder)
     note = outputs.place(folder, options.out, options.overwrite, refusal)
-    if options.json:
-        print(json.dumps({"out": str(options.out), **study}, ensure_ascii=False))
-        return 0
-    print("\n".join([*lines(study), f"{options.out / PAGE} shows all of it. {note}".strip()]))
-    return 0
+    told = [*lines(study), f"{options.out / PAGE} shows all of it. {note}".strip()]
+    return show(options, {"out": str(options.out), **study}, told)
 
 
 def in_words(shown: Mapping[str, Sequence[str]], title: str, nothing: str) -> list["Exhibit"]:
@@ -76,16 +73,13 @@ def in_words(shown: Mapping[str, Sequence[str]], title: str, nothing: str) -> li
 
 def refusal(path: Path) -> str:
     """Return why a study may not replace `path`, as the end of a sentence; "" if it may."""
-    return outputs.folder_refusal(_is_study, lambda name: bool(_WRITTEN.fullmatch(name)))(path)
+
+    def wrote(folder: Path) -> bool:
+        return "shown" in outputs.json_object(folder / STUDY)
+
+    return outputs.folder_refusal(wrote, lambda name: bool(_WRITTEN.fullmatch(name)))(path)
 
 
 def file_name(text: str) -> str:
     """A name as part of a file's name."""
     return re.sub(r"[^\w.-]+", "-", text).strip("-.") or "model"
-
-
-def _is_study(folder: Path) -> bool:
-    try:
-        return "shown" in json.loads((folder / STUDY).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False

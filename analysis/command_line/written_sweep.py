@@ -1,17 +1,16 @@
 """The folder of a sweep: one summary, tables, and masks, report and answers of each point."""
 
 import argparse
-import json
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis import outputs
-from analysis.command_line.flags import folder_beside
-from analysis.csv_files import csv_of_rows, csv_of_table
+from analysis.command_line.flags import folder_beside, show
+from analysis.csv_files import csv_of_rows, csv_of_table, write_csv
 from analysis.evaluation import dose, sweep_scores, sweep_tables
 from analysis.evaluation.frontier import CACHE, MEASURED_COSTS, TIMES, Cost, placed
 from analysis.evaluation.items_file import DOCUMENTS
@@ -27,9 +26,11 @@ if TYPE_CHECKING:
 
 FORMAT = "sinkscope-sweep-1"
 SUMMARY_FILE = "sweep.json"
-SUMMARY_BYTES = 256 * 2**20  # more than a summary can take
 FRONTIER_FILE = "frontier.html"
-TABLES = ("points", "settings", "differences", "times")
+_CONTENTS = (
+    f"{SUMMARY_FILE}, points.csv, settings.csv, differences.csv, times.csv, {FRONTIER_FILE}, and masks, report and "
+    "answers of each point"
+)
 POINT_FILES = (MASK_FILE, REPORT_FILE, DOCUMENTS)
 
 
@@ -78,21 +79,19 @@ def write(swept: WrittenSweep, options: argparse.Namespace) -> None:
     with folder_beside(options.out, "sweep") as folder:
         whole = folder / "sweep"
         whole.mkdir()
-        (whole / SUMMARY_FILE).write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        outputs.write_json(whole / SUMMARY_FILE, summary)
         found, measured = zip(*map(sweep_tables.parted, swept.rows), strict=True)
         tables = {"points": found, "times": measured, "settings": summary["settings"]}
         tables |= {"differences": summary["differences"]} | ({"doses": summary["doses"]} if doses else {})
         for name, rows in tables.items():
-            (whole / f"{name}.csv").write_text(csv_of_rows(rows), encoding="utf-8", newline="")
+            write_csv(whole / f"{name}.csv", csv_of_rows(rows))
         if planes:
             _write_planes(whole, planes, swept.parameters)
         for name, file in swept.files.items():
             shutil.copyfile(file, whole / name)
         note = outputs.place(whole, options.out, options.overwrite, refusal)
-    if options.json:
-        print(json.dumps({"out": str(options.out), **summary}, ensure_ascii=False))
-    else:
-        _print(settings, verdicts, options.out, note)
+    lines = filter(None, (*_lines(settings), *verdicts, note, f"{options.out}: {_CONTENTS}"))
+    show(options, {"out": str(options.out), **summary}, lines)
 
 
 def _write_planes(folder: Path, planes: Sequence["Exhibit"], parameters: Mapping[str, Any]) -> None:
@@ -100,7 +99,7 @@ def _write_planes(folder: Path, planes: Sequence["Exhibit"], parameters: Mapping
     from analysis.figures.export import page_html
 
     for shown in planes:
-        (folder / f"{shown.name}.csv").write_text(csv_of_table(shown.table), encoding="utf-8", newline="")
+        write_csv(folder / f"{shown.name}.csv", csv_of_table(shown.table))
     page = page_html("SinkScope: the frontier", parameters, planes)
     (folder / FRONTIER_FILE).write_text(page, encoding="utf-8")
 
@@ -147,12 +146,8 @@ def point_file(pruning: PruneSpec, name: str) -> str:
 
 def summary_in(folder: Path) -> dict[str, Any] | None:
     """Return the summary in a folder that a sweep wrote, or None."""
-    file = folder / SUMMARY_FILE
-    try:
-        written = json.loads(file.read_text(encoding="utf-8")) if file.stat().st_size < SUMMARY_BYTES else None
-    except (OSError, ValueError, RecursionError):
-        return None
-    return written if isinstance(written, dict) and written.get("format") == FORMAT else None
+    written = outputs.json_object(folder / SUMMARY_FILE)
+    return written if written.get("format") == FORMAT else None
 
 
 def refusal(path: Path) -> str:
@@ -163,22 +158,16 @@ def refusal(path: Path) -> str:
     )(path)
 
 
-def _print(settings: Sequence[sweep_scores.Setting], verdicts: Sequence[str], out: Path, note: str) -> None:
+def _lines(settings: Sequence[sweep_scores.Setting]) -> Iterator[str]:
     for model in dict.fromkeys(setting.pruning.model.source for setting in settings):
         of_model = [setting for setting in settings if setting.pruning.model.source == model]
         chance = of_model[0].chance
         told = "" if chance is None else f", chance {percent(chance, 1)}"
-        print(f"{model}: dense {percent(of_model[0].dense.value, 1)}{told}")
+        yield f"{model}: dense {percent(of_model[0].dense.value, 1)}{told}"
         for setting in of_model:
             low, high = setting.by_seed.min(), setting.by_seed.max()
             seeds = f"{len(setting.seeds)} seed{'s' if len(setting.seeds) > 1 else ''}"
             spread = (
                 f", {percent(low, 1)} to {percent(high, 1)} over {seeds}" if len(setting.seeds) > 1 else f", {seeds}"
             )
-            print(f"  {setting.name:<36} {percent(setting.accuracy, 1)}{spread}")
-    for verdict in verdicts:
-        print(verdict)
-    if note:
-        print(note)
-    tables = ", ".join([*(f"{name}.csv" for name in TABLES), FRONTIER_FILE])
-    print(f"{out}: {SUMMARY_FILE}, {tables}, and masks, report and answers of each point")
+            yield f"  {setting.name:<36} {percent(setting.accuracy, 1)}{spread}"

@@ -3,14 +3,14 @@
 Pruned checkpoints become model repositories; recordings, studies and exported tables become dataset repositories.
 """
 
-import json
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from analysis import outputs
 from analysis.engine.engine import Engine
 from analysis.engine.runs import Run, known_runs
 from analysis.errors import UserError, shorten
@@ -59,7 +59,8 @@ def planned_upload(source: Path, repository: str, engine: Engine | None = None) 
         )
     there = {path.name: path for path in sorted(source.iterdir()) if path.is_file() and not path.is_symlink()}
     if read_report(source).settings:
-        return Upload(repository, "model", _but_for_the_card(there), _model_card(source, engine))
+        there.pop(CARD_FILE, None)
+        return Upload(repository, "model", there, _model_card(source, engine))
     files = {name: path for name, path in there.items() if path.suffix in _DATA_SUFFIXES}
     if not files or not _is_ours(files):
         raise UserError(
@@ -100,10 +101,6 @@ def _refused(plan: Upload, status: int) -> str:
     if status == 403:
         return f"The token may not write to {plan.repository}. Give it write access, or choose another owner."
     return f"The hub refused the upload (status {status}), and nothing was committed. Try again later."
-
-
-def _but_for_the_card(there: Mapping[str, Path]) -> dict[str, Path]:
-    return {name: path for name, path in there.items() if name != CARD_FILE}
 
 
 def _model_card(folder: Path, engine: Engine | None) -> str:
@@ -157,16 +154,8 @@ def _is_ours(files: Mapping[str, Path]) -> bool:
     """Return True if a folder holds a sweep, a study, a set or an export, by its identifying file."""
     if "dictionary.csv" in files:
         return True
-    named = [_content(files[name]) for name in ("sweep.json", "study.json") if name in files]
+    named = [outputs.json_object(files[name]) for name in ("sweep.json", "study.json") if name in files]
     return any(str(content.get("format", "")).startswith("sinkscope-") or "shown" in content for content in named)
-
-
-def _content(path: Path) -> dict[str, Any]:
-    try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _name(source: str) -> str:
