@@ -174,11 +174,7 @@ class Cluster:
 
     def tell(self, address: str, function: Callable[..., Any], *arguments: Any) -> threading.Thread:
         """Call a function in a worker without waiting: a hanging worker would not answer."""
-        options = {"workers": [address], "on_error": "ignore"}
-        calling = (self.client.run, function, *arguments)
-        thread = threading.Thread(target=self._quietly, args=calling, kwargs=options, daemon=True)
-        thread.start()
-        return thread
+        return self._call(self.client.run, function, *arguments, workers=[address], on_error="ignore")
 
     def abandon(self, address: str, run: str, future: Any, request_cancel: Callable[[str], Any]) -> None:
         """Make sure a cancelled job on a running cluster stops after this server exits."""
@@ -189,15 +185,17 @@ class Cluster:
     def kill(self, address: str) -> None:
         """Kill a worker process; its nanny starts a new one."""
         if self._local is None:
-            options = {"timeout": 10, "raise_for_error": False}
-            threading.Thread(
-                target=self._quietly, args=(self.client.restart_workers, [address]), kwargs=options, daemon=True
-            ).start()
+            self._call(self.client.restart_workers, [address], timeout=10, raise_for_error=False)
             return
         for nanny in self._local.workers.values():
             if nanny.worker_address == address and nanny.pid:
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    psutil.Process(nanny.pid).kill()
+                _kill(nanny.pid)
+
+    def _call(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> threading.Thread:
+        """Call a function in a thread of its own."""
+        thread = threading.Thread(target=self._quietly, args=(function, *arguments), kwargs=options, daemon=True)
+        thread.start()
+        return thread
 
     @staticmethod
     def _quietly(function: Callable[..., Any], *arguments: Any, **options: Any) -> None:
@@ -246,8 +244,12 @@ class Cluster:
         for nanny in self._local.workers.values():
             nanny.close_gracefully(reason="sinkscope-close")  # so that it starts no other worker
         for pid in self.worker_pids():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                psutil.Process(pid).kill()
+            _kill(pid)
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        psutil.Process(pid).kill()
 
 
 def _host(address: str) -> str:

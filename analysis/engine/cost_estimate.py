@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
 from statistics import fmean
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from analysis.engine.planned import LOOKAHEAD
 from analysis.engine.records import JobRecord
@@ -13,13 +13,8 @@ from analysis.jobs import known_key
 from analysis.models.checkpoint import find, weight_bytes
 from analysis.specs import EstimateSpec, EvaluateSpec, EvictionPoint, PruneSpec, SweepSpec, grid, setting_key
 
-
-class Asked(Protocol):
-    """The parts of the engine that estimates need."""
-
-    def jobs(self, kind: str | None = None) -> list[JobRecord]: ...
-    def answered(self, kind: str, key: str | None) -> JobRecord | None: ...
-    def workers(self) -> int: ...
+if TYPE_CHECKING:
+    from analysis.engine.engine import Engine
 
 
 @dataclass(frozen=True)
@@ -48,7 +43,7 @@ def nothing_swept(workers: int) -> CostEstimate:
     return CostEstimate(0, 0, workers, 0.0, None, 0, (), ())
 
 
-def foresee(engine: Asked, sweeps: Sweeps, spec: SweepSpec) -> CostEstimate:
+def foresee(engine: "Engine", sweeps: Sweeps, spec: SweepSpec) -> CostEstimate:
     """Estimate from earlier runs and estimates, without running anything. Raises UserError for a bad model source."""
     unanswered = sweeps.unanswered(spec)
     points = [point for point in unanswered if not isinstance(point, EvictionPoint)]

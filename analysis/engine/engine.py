@@ -59,6 +59,10 @@ def opened_recording(file: Path, called: str) -> tuple[RecordSpec, RecordSummary
     return spec, summary
 
 
+def _is_done(job: JobRecord) -> bool:
+    return job.state == "done"
+
+
 _ABANDONED = 86400  # seconds after which files in `incoming` without a known job are removed
 
 
@@ -217,10 +221,7 @@ class Engine(StoredJobs):
             entered = self._planners[record.kind].enter(record, spec)
             return self._job_store.list_for(entered.id, record.visitors) or entered
         key = known_key(record.kind, spec)
-        left = next(
-            (job for job in self._job_store.jobs(record.kind) if key and job.key == key and self._left_behind(job)),
-            None,
-        )
+        left = self._newest(record.kind, key, self._left_behind)
         # A restarted job of an engine that is gone keeps its record, or the next engine would run it once more.
         is_short = JOBS[record.kind].is_short
         record = record.model_copy(update={"key": key, "brief": is_short is not None and is_short(spec)})
@@ -229,9 +230,7 @@ class Engine(StoredJobs):
             record = record.model_copy(update={"id": left.id, "visitors": visitors})
         stored = self.store.result(key) if key else None
         if stored is not None:
-            earlier = next(
-                (job for job in self._job_store.jobs(record.kind) if job.key == key and job.state == "done"), None
-            )
+            earlier = self._newest(record.kind, key, _is_done)
             if earlier is not None:
                 return self._job_store.list_for(earlier.id, record.visitors) or earlier
             record = record.model_copy(
@@ -244,14 +243,7 @@ class Engine(StoredJobs):
                 raise UserError("The job engine has been stopped. Restart SinkScope.")
             if self._presence.lost:
                 raise UserError("Another SinkScope server has taken this store over. Use that one.")
-            same = next(
-                (
-                    job
-                    for job in self._job_store.jobs(record.kind)
-                    if key and job.key == key and not job.ended and self._mine(job)
-                ),
-                None,
-            )
+            same = self._newest(record.kind, key, lambda job: not job.ended and job.owner == self._owner)
             if same is not None:
                 self._askers.setdefault(same.id, set()).add(asker)
                 return self._job_store.list_for(same.id, record.visitors) or same
@@ -275,8 +267,9 @@ class Engine(StoredJobs):
         """Return True if only its record says queued or running: its engine and that engine's workers are gone."""
         return not job.ended and not job.scheduler and not self._job_store.lives(job.owner)
 
-    def _mine(self, record: JobRecord) -> bool:
-        return record.owner == self._owner
+    def _newest(self, kind: str, key: str | None, wanted: Callable[[JobRecord], bool]) -> JobRecord | None:
+        """Return the newest job with a result of this name of which `wanted` is true."""
+        return next((job for job in self._job_store.jobs(kind) if key and job.key == key and wanted(job)), None)
 
     # --- recordings and sharing ---
 
@@ -308,7 +301,7 @@ class Engine(StoredJobs):
         self.authorizer.check_upload()
         spec, summary = opened_recording(file, called or f"'{file.name}'")
         key = imported_key(file)
-        earlier = next((job for job in self._job_store.jobs("record") if job.key == key and job.state == "done"), None)
+        earlier = self._newest("record", key, _is_done)
         if earlier is not None and self.result(earlier) is not None:
             file.unlink()
             return self._job_store.list_for(earlier.id, self.authorizer.names) or earlier

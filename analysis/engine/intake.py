@@ -36,8 +36,7 @@ class Intake:
             self.job_store.finish(run.record.id, state, **changes)
 
     def _fail(self, job_id: str, error: Exception) -> None:
-        text = "".join(traceback.format_exception(error))
-        self.job_store.finish(job_id, "failed", reason=reason(error), traceback=text)
+        self.job_store.finish(job_id, "failed", **_failure(error))
 
     def _take_in(self, cluster: Cluster, run: Running) -> None:
         """Store a job's result; any error ends the job with its reason. Runs in its own thread."""
@@ -51,8 +50,7 @@ class Intake:
                     self._to_find.append(run.record)
                     self._running.pop(run.record.id, None)
                 return
-            text = "".join(traceback.format_exception(error))
-            self._end(run, "failed", reason=reason(error), traceback=text)
+            self._end(run, "failed", **_failure(error))
         self._forget(cluster, run)
 
     def _settle(self, cluster: Cluster, run: Running) -> None:
@@ -141,3 +139,7 @@ class Intake:
         if cluster.remote:
             with contextlib.suppress(Exception):
                 cluster.client.unpublish_dataset(run.record.run)
+
+
+def _failure(error: Exception) -> dict[str, str]:
+    return {"reason": reason(error), "traceback": "".join(traceback.format_exception(error))}

@@ -10,9 +10,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from analysis.engine.records import JobRecord, LogLine, Progress, lives, read_record
+from analysis.engine.records import JobRecord, LogLine, Progress, lives_here, read_record
 from analysis.jobs import JOBS
-from cache.presence import Presence
+from cache.presence import Presence, this_process
 from cache.store import Store
 
 KEPT_RECORDS = 200  # number of ended jobs without a lasting result
@@ -46,8 +46,11 @@ class JobStore:
         self._flushed = 0.0
 
     def lives(self, owner: str) -> bool:
-        """Return True if that engine is still running, here or elsewhere."""
-        return lives(owner, self.presence)
+        """Return True if that engine is still running, in this process, another one on this machine, or elsewhere."""
+        process, _, number = owner.partition("#")
+        if number and process == this_process():
+            return lives_here(owner)
+        return self.presence.lives(owner)
 
     # --- records ---
 

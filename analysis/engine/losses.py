@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from analysis.engine.cluster import Place
 from analysis.engine.records import JobRecord, Loss
+from analysis.words import listed
 
 RETRIES = 2  # retries of a job that ended with its worker
 HAND_BACKS = 20  # how often departing workers may hand a job back
@@ -30,7 +31,7 @@ def verdict(record: JobRecord, loss: Loss) -> str:
         return ""
     names = list(dict.fromkeys(loss.worker for loss in died))
     advice = "" if loss.why in (TOO_BIG, FORGOTTEN) else " Take a smaller model or less text if memory was short."
-    return f"{loss.why} {len(died)} tries ended so, on {_listed(names)}.{advice}"
+    return f"{loss.why} {len(died)} tries ended so, on {listed(names)}.{advice}"
 
 
 def told(losses: Sequence[Loss]) -> list[tuple[float, str]]:
@@ -47,7 +48,3 @@ def untried(record: JobRecord, places: Mapping[str, Place]) -> dict[str, Place]:
     """The places whose worker has not ended under this job."""
     tried = {loss.worker for loss in record.losses if not loss.handed_back}
     return {address: place for address, place in places.items() if place.device not in tried}
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -9,14 +9,16 @@ import threading
 import time
 import traceback
 from abc import ABC, abstractmethod
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from analysis.engine.job_store import JobStore
 from analysis.engine.records import JobRecord
 from analysis.engine.worker import reason
 from analysis.models.checkpoint import find
-from analysis.specs import JobSpec, ModelSpec, Spec
-from cache.store import Result, Store
+from analysis.specs import JobSpec, ModelSpec
+
+if TYPE_CHECKING:
+    from analysis.engine.engine import Engine
 
 LOOKAHEAD = 2  # children per worker, queued or running: enough to keep it busy, few enough to let other jobs in
 _TICK = 1.0  # seconds between looks without a message
@@ -26,31 +28,13 @@ PlanSpec = TypeVar("PlanSpec", bound=JobSpec)
 LiveType = TypeVar("LiveType")
 
 
-class Asked(Protocol):
-    """The parts of the engine that a planned job uses."""
-
-    store: Store
-
-    @property
-    def shares_store(self) -> bool: ...
-    def submit(self, kind: str, spec: Spec, asker: str = "", parent: JobRecord | None = None) -> JobRecord: ...
-    def restart(self, job_id: str, asker: str = "", parent: JobRecord | None = None) -> JobRecord: ...
-    def cancel(self, job_id: str, asker: str | None = None) -> bool: ...
-    def job(self, job_id: str) -> JobRecord | None: ...
-    def jobs(self, kind: str | None = None) -> list[JobRecord]: ...
-    def result(self, record: JobRecord) -> Result | None: ...
-    def has_result(self, record: JobRecord) -> bool: ...
-    def answered(self, kind: str, key: str | None) -> JobRecord | None: ...
-    def workers(self) -> int: ...
-
-
 class Planner(ABC, Generic[PlanSpec, LiveType]):
     """Runner of the planned jobs of one kind, with a thread that runs while there are any."""
 
     kind: str
     spec: type[PlanSpec]
 
-    def __init__(self, engine: Asked, job_store: JobStore, owner: str) -> None:
+    def __init__(self, engine: "Engine", job_store: JobStore, owner: str) -> None:
         self._engine, self._job_store, self._owner = engine, job_store, owner
         self._live: dict[str, LiveType] = {}
         self._closed = False
@@ -210,6 +194,11 @@ class Planner(ABC, Generic[PlanSpec, LiveType]):
             made_here = [*record.summary.get("made", []), *([name] if made else [])]
             together = {**children(record), name: child.id}
             return self._job_store.update(job_id, summary={**record.summary, "children": together, "made": made_here})
+
+    def _child(self, record: JobRecord, name: str) -> JobRecord | None:
+        """Return a child by its name; None until it is submitted."""
+        job_id = children(record).get(name)
+        return None if job_id is None else self._engine.job(job_id)
 
     def _asker(self, job_id: str) -> str:
         return f"{self.kind} {job_id}"

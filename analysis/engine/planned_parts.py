@@ -113,7 +113,3 @@ class PartPlanner(Planner[PartsSpec, PartsSpec]):
             self._end(record.id, "failed", reason=several)
         else:
             self._end(record.id, "done")
-
-    def _child(self, record: JobRecord, name: str) -> JobRecord | None:
-        job_id = children(record).get(name)
-        return None if job_id is None else self._engine.job(job_id)

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, JsonValue
 
 from analysis.jobs import JOBS
 from analysis.specs import JobSpec, Spec
-from cache.presence import Presence, this_process
+from cache.presence import this_process
 
 State = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
 SpecType = TypeVar("SpecType", bound=Spec)
@@ -157,11 +157,3 @@ def retire(owner: str) -> None:
 def lives_here(owner: str) -> bool:
     """Return True if that engine of this process has not been closed."""
     return owner in _living
-
-
-def lives(owner: str, presence: Presence) -> bool:
-    """Return True if that engine is still running, in this process, another one on this machine, or elsewhere."""
-    process, _, number = owner.partition("#")
-    if number and process == this_process():
-        return lives_here(owner)
-    return presence.lives(owner)

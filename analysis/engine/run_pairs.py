@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
@@ -44,11 +45,7 @@ def pairs_by_setting(runs: Sequence[Run], asked: Iterable[PruneSpec] = ()) -> li
     """
     known: dict[tuple[str, str, int], tuple[Run, PruneSpec]] = {}
     for run in runs:
-        try:
-            spec = PruneSpec.model_validate(run.parameters)
-        except ValidationError:
-            continue
-        if run.kind == "pruned" and run.parameters:
+        if (spec := _pruning_of(run)) is not None:
             known.setdefault((_setting(run.model, spec), _precision(run), spec.calibration.seed), (run, spec))
     groups: dict[tuple[str, str], list[RunPair]] = defaultdict(list)
     for (setting, precision, seed), (run, spec) in known.items():
@@ -87,23 +84,15 @@ def as_asked(runs: Sequence[Run], asked: Iterable[PruneSpec]) -> list[Run]:
     wanted = {_setting(spec.model.source, spec): spec.calibration.seed for spec in asked}
     found = []
     for run in runs:
-        try:
-            spec = PruneSpec.model_validate(run.parameters)
-        except ValidationError:
-            continue
-        setting = _setting(run.model, spec)
-        if run.kind == "pruned" and run.parameters and setting in wanted:
+        spec = _pruning_of(run)
+        setting = "" if spec is None else _setting(run.model, spec)
+        if spec is not None and setting in wanted:
             found.append((not METHODS[spec.method].discounted, spec.calibration.seed != wanted[setting], run))
     return [run for *_, run in sorted(found, key=lambda one: one[:2])]
 
 
-def setting_title(pair: RunPair, method: bool) -> str:
-    """Return the title of pairs that differ only in their calibration seed. method: include the method."""
-    return title_of(pair.spec, method)
-
-
 def title_of(spec: PruneSpec, method: bool) -> str:
-    """Return the same of one pruning."""
+    """Return the title of prunings that differ only in their calibration seed. method: include the method."""
     title, removed = METHODS[spec.method].title if method else "", where(spec)
     return ", ".join(filter(None, (title, removed and f"{removed} sparsity", detail(spec))))
 
@@ -111,6 +100,13 @@ def title_of(spec: PruneSpec, method: bool) -> str:
 def has_setting(pair: RunPair, asked: Iterable[PruneSpec]) -> bool:
     """Return True if a pair has one of the requested settings, with any calibration seed."""
     return _setting(pair.run.model, pair.spec) in {_setting(spec.model.source, spec) for spec in asked}
+
+
+def _pruning_of(run: Run) -> PruneSpec | None:
+    """Return how a run was pruned; None for one that was not, or whose parameters have changed since."""
+    with suppress(ValidationError):
+        return PruneSpec.model_validate(run.parameters) if run.kind == "pruned" and run.parameters else None
+    return None
 
 
 def _setting(model: str, spec: PruneSpec) -> str:

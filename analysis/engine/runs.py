@@ -7,7 +7,7 @@ visitor's label of a run (another name, tags, notes, a star) is stored beside th
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -122,13 +122,11 @@ def known_runs(engine: Engine) -> list[Run]:
     labels = recording_labels(engine)
     names = _kept_names(engine, runs, {label.name for label in labels.values()})
     whole = [
-        Run(
-            **{
-                **vars(run),
-                "automatic": names[run.id],
-                "evaluations": run.evaluations or tuple(evaluations.get((_scored_place(engine, run), run.kept), ())),
-                "label": labels.get(run.id, _NO_LABEL),
-            }
+        replace(
+            run,
+            automatic=names[run.id],
+            evaluations=run.evaluations or tuple(evaluations.get((_scored_place(engine, run), run.kept), ())),
+            label=labels.get(run.id, _NO_LABEL),
         )
         for run in runs
     ]

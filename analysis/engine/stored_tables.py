@@ -223,18 +223,11 @@ def _json(value: Any) -> str:
 
 def _job(job: JobRecord) -> dict[str, Any]:
     return {
+        **dict(job),
         "job": job.id,
-        "kind": job.kind,
-        "state": job.state,
         "model": _source(job),
         "fingerprint": str(job.summary.get("fingerprint") or ""),
-        "created": _time(job.created),
-        "started": _time(job.started),
-        "finished": _time(job.finished),
-        "device": job.device,
-        "threads": job.threads,
-        "reason": job.reason,
-        "code": job.code,
+        **{name: _time(getattr(job, name)) for name in ("created", "started", "finished")},
         "parameters": _json(job.spec),
     }
 
@@ -259,15 +252,12 @@ def _run(run: Run) -> dict[str, Any]:
     scored = score(run)
     parameters = run.parameters
     return {
+        **vars(run),
         "run": run.id,
         "name": run.name,
-        "kind": run.kind,
-        "source": run.source,
-        "model": run.model,
         "method": str(parameters.get("method") or ""),
         "sparsity": parameters.get("sparsity"),
         "removed": run.sparsity.get("overall"),
-        "kept": run.kept,
         "quantization": quantization_title(parameters),
         "bytes": None if run.bytes is None else run.bytes[1],
         "seed": (parameters.get("calibration") or {}).get("seed"),

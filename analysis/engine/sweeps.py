@@ -155,12 +155,8 @@ class Sweeps(Planner[SweepSpec, _Live]):
     # --- points and their children ---
 
     def _point(self, spec: SweepSpec, record: JobRecord, digest: str, pruning: PruneSpec) -> Point:
-        def child(name: str) -> JobRecord | None:
-            job_id = children(record).get(name)
-            return None if job_id is None else self._engine.job(job_id)
-
-        dense, pruned = child(_dense(pruning.model)), child(f"prune {digest}")
-        evaluated, footprint = child(_evaluates(pruning)), child(f"footprint {digest}")
+        names = _dense(pruning.model), f"prune {digest}", _evaluates(pruning), f"footprint {digest}"
+        dense, pruned, evaluated, footprint = (self._child(record, name) for name in names)
         evicts = isinstance(pruning, EvictionPoint)
         needed = [dense, evaluated] if evicts else [pruned, dense, evaluated, *([footprint] if spec.footprints else [])]
         failed = next((job for job in needed if job is not None and job.ended and not ended_well(job)), None)
@@ -210,7 +206,7 @@ class Sweeps(Planner[SweepSpec, _Live]):
         if question is None or shared[question.model_dump_json()] < 2 or not self._engine.shares_store:
             return step
         name = f"statistics {_digest(question)}"
-        job = self._engine.job(children(record).get(name, ""))
+        job = self._child(record, name)
         if job is None:
             return _Step(name, "dense_statistics", question, urgent=0)
         return step if job.ended else None  # the pruning itself then reports why they failed

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import streamlit as st
 
-from analysis.engine.run_pairs import RunPair, has_setting, setting_title, sweep_of
+from analysis.engine.run_pairs import RunPair, has_setting, sweep_of, title_of
 from analysis.engine.runs import Run, known_runs, score
 from analysis.evaluation import comparing, tables
 from analysis.evaluation.results import AVERAGE, Results
@@ -393,7 +393,7 @@ def found_in_runs(pairs: list[RunPair]) -> Found | None:
         " · ".join(f"{pair.run.name} against {pair.control.name}" for pair in scored) + ".",
     ]
     return Found(
-        setting_title(pairs[0], method=False),
+        title_of(pairs[0].spec, method=False),
         shifts_of_runs(results, related),
         tables.average(results, 0).value,
         tables.chance_level(results, AVERAGE),

@@ -3,7 +3,7 @@
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from analysis.engine.run_pairs import RunPair, pairs_by_setting, setting_title
+from analysis.engine.run_pairs import RunPair, pairs_by_setting, title_of
 from analysis.engine.runs import Run
 from analysis.evaluation.results import Results
 from analysis.specs import ModelSpec
@@ -45,7 +45,7 @@ def scores_of_runs(chosen: list[Run], runs: list[Run], place: DeltaGenerator) ->
 
 def _one_setting(settings: list[list[RunPair]], place: DeltaGenerator) -> list[RunPair]:
     """Draw the box of settings, the newest first, and return the pairs of the chosen one."""
-    names = [setting_title(pairs[0], method=True) for pairs in settings]
+    names = [title_of(pairs[0].spec, method=True) for pairs in settings]
     if len(settings) < 2:
         return settings[0]
     chosen = place.selectbox(
