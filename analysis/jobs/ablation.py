@@ -11,7 +11,16 @@ from analysis.errors import NotEnoughMemory, UserError
 from analysis.evaluation.ablation_effects import effects
 from analysis.job_context import Context
 from analysis.jobs.outcome import Outcome, result_key
-from analysis.jobs.prompt_by_prompt import LEAST, Stopped, encoded, joined_rows, kept_rows, rows_at_once, told_now
+from analysis.jobs.prompt_by_prompt import (
+    LEAST,
+    Stopped,
+    encoded,
+    joined_rows,
+    kept_rows,
+    rows_at_once,
+    told_now,
+    untested,
+)
 from analysis.jobs.summaries import AblateSetPartial, AblateSetSummary
 from analysis.models.resident import resident_model
 from analysis.sinks.definitions import attention_share, mean_mass
@@ -54,7 +63,7 @@ def ablate_set(spec: AblateSetSpec, context: Context) -> Outcome[AblateSetSummar
     stopped = cut or (spec.random_model and beside is None)
     summary: AblateSetSummary = {
         "rows": rows,
-        "effects": _untested(rows) if cut else effects(rows),
+        "effects": untested(effects(rows)) if cut else effects(rows),
         "untouched": done[0][0]["untouched"],
         "texts": [{name: row[name] for name in (*_CONDITION, "words")} for row in done[0]],
         "untrained": beside or [],
@@ -111,7 +120,7 @@ def _tell(context: Context, done: list[list[dict[str, Any]]], spec: AblateSetSpe
     ]
     partial: AblateSetPartial = {
         "rows": means,
-        "effects": _untested(rows),
+        "effects": untested(effects(rows)),
         "prompts": count,
         "layers": [layers.start, layers.stop - 1],
     }
@@ -121,13 +130,6 @@ def _tell(context: Context, done: list[list[dict[str, Any]]], spec: AblateSetSpe
 def _in_all(spec: AblateSetSpec) -> int:
     """Prompts to denoise, those of the random-weight model included."""
     return len(spec.prompts) * (1 + spec.random_model)
-
-
-def _untested(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the effects of the finished prompts. Tests need the planned number: stopping by interim results would
-    produce chance effects.
-    """
-    return [effect | {"p": None, "p_holm": None} for effect in effects(rows)]
 
 
 def _layers(spec: AblateSetSpec, model: "OpenedModel") -> range:

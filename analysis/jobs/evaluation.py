@@ -69,12 +69,7 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
     runs = [read_report(checkpoint.folder) for checkpoint in opened]
     key = _key(spec, prints, runs, benchmarks)
     models = _Models(spec.models, opened, prints, context)
-    slots = [
-        live.ModelSlot(name, model, print_, load, kept)
-        for name, model, print_, load, kept in zip(
-            names, spec.models, prints, models.loaders(), spec.keeps, strict=True
-        )
-    ]
+    slots = [live.ModelSlot(*row) for row in zip(names, spec.models, prints, models.loaders(), spec.keeps, strict=True)]
     path = context.folder / DOCUMENTS
     lines = LineWriter(path)
     context.grows(path)

@@ -9,7 +9,16 @@ import numpy as np
 from analysis.evaluation.eviction_effects import NAMED, effects
 from analysis.job_context import Context
 from analysis.jobs.outcome import Outcome, result_key
-from analysis.jobs.prompt_by_prompt import LEAST, Stopped, encoded, joined_rows, kept_rows, rows_that_fit, told_now
+from analysis.jobs.prompt_by_prompt import (
+    LEAST,
+    Stopped,
+    encoded,
+    joined_rows,
+    kept_rows,
+    rows_that_fit,
+    told_now,
+    untested,
+)
 from analysis.jobs.summaries import EvictPartial, EvictSummary
 from analysis.models.resident import resident_model
 from analysis.specs import EvictSpec, Sampling, keepings
@@ -52,7 +61,7 @@ def evict(spec: EvictSpec, context: Context) -> Outcome[EvictSummary]:
     rows, cut = joined_rows(done, NAMED, spec.keys), len(done) < len(spec.prompts)
     summary: EvictSummary = {
         "rows": rows,
-        "effects": _untested(rows) if cut else effects(rows),
+        "effects": untested(effects(rows)) if cut else effects(rows),
         "prompts": len(done),
         "planned": len(spec.prompts),
         "gone": sampling.keeps_keys,
@@ -77,15 +86,8 @@ def _tell(context: Context, done: list[list[dict[str, Any]]], spec: EvictSpec) -
         return
     rows = joined_rows(done, NAMED, spec.keys)
     shown = [{name: row[name] for name in (*NAMED, *_SHOWN) if name in row} for row in rows]
-    partial_results: EvictPartial = {"rows": shown, "effects": _untested(rows), "prompts": count}
+    partial_results: EvictPartial = {"rows": shown, "effects": untested(effects(rows)), "prompts": count}
     context.progress(_DOING, count, total, **partial_results)
-
-
-def _untested(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the effects of the finished prompts. Tests need the planned number: stopping by interim results would
-    produce chance effects.
-    """
-    return [effect | {"p": None, "p_holm": None} for effect in effects(rows)]
 
 
 def _one_prompt(

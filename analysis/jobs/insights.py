@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy as np
 from analysis.errors import UserError
 from analysis.job_context import Context
 from analysis.jobs.outcome import Outcome, result_key
-from analysis.jobs.recordings import written
+from analysis.jobs.recordings import layout_at, written
 from analysis.jobs.summaries import (
     AblateSummary,
     AlternativesSummary,
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
     import torch
 
     from analysis.attention import Observer
-    from analysis.models.layout import Layout
     from analysis.models.loaded import LoadedModel
 
 
@@ -60,7 +58,7 @@ def attention_map(spec: AttentionMapSpec, context: Context) -> Outcome[Attention
     observer = MapObserver(spec.layer, spec.head)
     tokens = torch.tensor([spec.tokens], dtype=torch.long)
     if spec.kept is None:
-        layout = _layout(model, spec.prompt_length, spec.block_length, spec.open_from)
+        layout = layout_at(model, spec.prompt_length, spec.block_length, spec.open_from)
         model.predict(tokens, observer, layout=layout)
     else:
         _over_kept_keys(model, tokens, spec.kept, observer)
@@ -98,7 +96,7 @@ def alternatives(spec: AlternativesSpec, context: Context) -> Outcome[Alternativ
     context.progress("one forward", 0, 1)
     tokens = torch.tensor([spec.tokens], dtype=torch.long)
     if spec.kept is None:
-        layout = _layout(model, spec.prompt_length, spec.block_length, spec.open_from)
+        layout = layout_at(model, spec.prompt_length, spec.block_length, spec.open_from)
         logits = model.predict(tokens, layout=layout, aligned=not from_left)[0, spec.position - from_left]
     else:
         logits = _over_kept_keys(model, tokens, spec.kept)[0, spec.position - spec.kept.queries[0]]
@@ -157,7 +155,7 @@ def geometry(spec: GeometrySpec, context: Context) -> Outcome[GeometrySummary]:
         for step, tokens in enumerate(spec.inputs):
             context.progress("measuring geometry", done + step, total)
             opened = spec.open_blocks[step] if spec.open_blocks else None
-            layout = _layout(network, spec.prompt_length, spec.block_length, opened)
+            layout = layout_at(network, spec.prompt_length, spec.block_length, opened)
             rows.append(geometry_of(network, torch.tensor([tokens], dtype=torch.long), layout))
         return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
@@ -187,7 +185,7 @@ def lens(spec: LensSpec, context: Context) -> Outcome[LensSummary]:
         model,
         torch.tensor([spec.tokens], dtype=torch.long),
         torch.tensor(spec.positions),
-        _layout(model, spec.prompt_length, spec.block_length, spec.open_from),
+        layout_at(model, spec.prompt_length, spec.block_length, spec.open_from),
     )
     best = probabilities.max(dim=-1)
     final = torch.tensor(spec.becomes)
@@ -203,17 +201,6 @@ def lens(spec: LensSpec, context: Context) -> Outcome[LensSummary]:
         "fingerprint": model.fingerprint,
     }
     return Outcome(summary, None, result_key(lens, spec, model.fingerprint))
-
-
-def _layout(
-    model: "LoadedModel", prompt_length: int, block_length: int | None, open_from: int | None
-) -> "Layout | None":
-    """Return the block layout of an input, for a model that attends by blocks."""
-    from analysis.models.layout import layout_of
-
-    if not model.architecture.by_blocks:
-        return None
-    return replace(layout_of(model.architecture, prompt_length, block_length), open_from=open_from)
 
 
 def ablate(spec: AblateSpec, context: Context) -> Outcome[AblateSummary]:

@@ -56,6 +56,7 @@ class ObjectiveFunction(Protocol):
 
     def unserved(self, names: Sequence[str]) -> dict[str, list[str]]:
         """Return the choices that cannot be judged, by parameter."""
+        return {}
 
     def value(self, discount: DiscountParams, tell: Tell) -> tuple[float, Facts]:
         """Return the value of a setting, and facts about it. tell: called at every step, and may raise to stop."""
@@ -65,6 +66,7 @@ class ObjectiveFunction(Protocol):
 
     def compare(self, settings: dict[str, DiscountParams], tell: Tell) -> Facts | None:
         """Compare the finished search's settings by name, 'best' first, on unseen items; None if there are none."""
+        return None
 
 
 class _Part(Context):
@@ -91,7 +93,7 @@ class _Part(Context):
 # --- output error -----------------------------------------------------------------------------------------------
 
 
-class OutputError:
+class OutputError(ObjectiveFunction):
     """The mean output error over all projections on the held-out text, from stored statistics; no model runs."""
 
     def __init__(self, spec: SuggestSpec, content: str, context: Context, tell: Tell) -> None:
@@ -105,9 +107,7 @@ class OutputError:
                 f"by. Raise the room for squares{_instead()}."
             )
         problem = tuning.why_needs_a_run(info.grouping, info.scopes, spec.base)
-        if problem:
-            raise UserError(problem)
-        problem = why_steps_count_alike(info.spec.calibration, spec.setting)
+        problem = problem or why_steps_count_alike(info.spec.calibration, spec.setting)
         if problem:
             raise UserError(problem)
         self._steps = step_weights(info.levels, info.spec.calibration.diffusion_steps, spec.setting)
@@ -179,9 +179,6 @@ class OutputError:
         changed = float((floors * statistics.sizes).sum() / statistics.sizes.sum())
         return {"value": float(errors.mean()), "changed": changed, "seed": statistics.info.other_seed}
 
-    def compare(self, settings: dict[str, DiscountParams], tell: Tell) -> Facts | None:
-        return None
-
 
 def _instead() -> str:
     """The objectives that need no statistics, as the end of an advice."""
@@ -219,7 +216,7 @@ def _left_by(
 # --- accuracy ---------------------------------------------------------------------------------------------------
 
 
-class TaskAccuracy:
+class TaskAccuracy(ObjectiveFunction):
     """Mean accuracy over tasks of the model pruned by Sink-Wanda with a setting, on the items kept for tuning.
 
     Every setting gets the same items with the same masks, and a complete pruning. Answers are stored by content, so the
@@ -230,9 +227,6 @@ class TaskAccuracy:
         self.notes: list[str] = []
         self._spec, self._context = spec, context
         self._folder = context.scratch / "trial"
-
-    def unserved(self, names: Sequence[str]) -> dict[str, list[str]]:
-        return {}
 
     def value(self, discount: DiscountParams, tell: Tell) -> tuple[float, Facts]:
         summary, prints, _ = self._evaluated({"this setting": discount}, "tuning", self._spec.limit, tell)

@@ -63,6 +63,13 @@ def told_now(count: int, planned: int) -> bool:
     return count >= planned or (count >= LEAST and count % (1 + count // 20) == 0)
 
 
+def untested(effects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the effects on the finished prompts. Tests need the planned number: stopping by interim results would
+    produce chance effects.
+    """
+    return [effect | {"p": None, "p_holm": None} for effect in effects]
+
+
 def joined_rows(done: list[list[dict[str, Any]]], named: Sequence[str], keys: Sequence[str]) -> list[dict[str, Any]]:
     """Return the rows of every prompt as one row per condition: lists of numbers, and its names once.
 

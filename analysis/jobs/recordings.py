@@ -313,7 +313,8 @@ def reference(spec: ReferenceSpec, context: Context) -> Outcome[ReplaySummary]:
 
     def show(network: "LoadedModel", observer: "Observer") -> None:
         for step in sorted({0, len(inputs) // 2, len(inputs) - 1}):
-            layout = _layout(network, spec, given, spec.open_blocks[step][0] if spec.open_blocks else given)
+            open_from = spec.open_blocks[step][0] if spec.open_blocks else given
+            layout = layout_at(network, given, spec.block_length, open_from)
             network.predict(torch.from_numpy(inputs[step])[None], observer, layout=layout)
 
     context.progress("drawing random weights")
@@ -367,19 +368,15 @@ def _mask_states(inputs: list[np.ndarray], model: "LoadedModel", prompt_length: 
     return [states[step, : len(row)] for step, row in enumerate(inputs)]
 
 
-def _block_length(spec: ReferenceSpec | NoiseSpec) -> int | None:
-    return spec.block_length if isinstance(spec, ReferenceSpec) else None
-
-
-def _layout(network: "LoadedModel", spec: ReferenceSpec | NoiseSpec, given: int, open_from: int) -> "Layout | None":
-    """The blocks of an input, for a network that attends by them. given: tokens of the prompt. open_from: where the
-    open block begins.
-    """
+def layout_at(
+    model: "LoadedModel", prompt_length: int, block_length: int | None, open_from: int | None
+) -> "Layout | None":
+    """Return the block layout of an input, for a model that attends by blocks. open_from: the open block's start."""
     from analysis.models.layout import layout_of
 
-    if not network.architecture.by_blocks:
+    if not model.architecture.by_blocks:
         return None
-    return replace(layout_of(network.architecture, given, _block_length(spec)), open_from=open_from)
+    return replace(layout_of(model.architecture, prompt_length, block_length), open_from=open_from)
 
 
 def _replay(
@@ -406,8 +403,9 @@ def _replay(
 
     observer = MassObserver()
     family, given = network.architecture, min(spec.prompt_length, len(final))
-    firsts = (spec.first_queries if isinstance(spec, ReferenceSpec) else ()) or (0,) * len(inputs)
-    ends = (spec.query_ends if isinstance(spec, ReferenceSpec) else ()) or tuple(len(row) for row in inputs)
+    # Noised text is read whole.
+    block_length, firsts, ends = (getattr(spec, name, None) for name in ("block_length", "first_queries", "query_ends"))
+    firsts, ends = firsts or (0,) * len(inputs), ends or tuple(map(len, inputs))
     queries = list(zip(firsts, ends, strict=True))
     partly = any(query != (0, len(row)) for query, row in zip(queries, inputs, strict=True))
     # A model that sees all of its text went on from keys that were kept, and so does this one.
@@ -422,7 +420,7 @@ def _replay(
                 kept.predict(tokens, queries[index], observer)
             else:
                 observer.first = queries[index][0]
-                network.predict(tokens, observer, layout=_layout(network, spec, given, open_blocks[index][0]))
+                network.predict(tokens, observer, layout=layout_at(network, given, block_length, open_blocks[index][0]))
             nothing = torch.zeros_like(tokens, dtype=torch.bool)
             output = torch.from_numpy(final)[None] if index == len(inputs) - 1 else tokens
             choice = Choice(
@@ -445,7 +443,7 @@ def _replay(
         time.perf_counter() - started,
         prompt="",
         prompt_length=given,
-        block_length=_block_length(spec),
+        block_length=block_length,
         chat_template=False,
         sampling=replay,
         seed=spec.seed,

@@ -178,15 +178,6 @@ class AblateSetSummary(TypedDict):
     environment: NotRequired[dict[str, Any]]
 
 
-class AblateSetPartial(TypedDict, total=False):
-    """`AblateSetSummary` of the finished prompts; of the rows only the means."""
-
-    rows: list[dict[str, Any]]
-    effects: list[dict[str, Any]]
-    prompts: int
-    layers: list[int]
-
-
 class EvictSummary(TypedDict):
     """rows: one per policy, budget and control (empty for the policy itself), with a list of one number per prompt for
     each measure. effects: paired differences (`evaluation/eviction_effects.py`). prompts: number done of those planned,
@@ -215,6 +206,12 @@ class EvictPartial(TypedDict, total=False):
     rows: list[dict[str, Any]]
     effects: list[dict[str, Any]]
     prompts: int
+
+
+class AblateSetPartial(EvictPartial, total=False):
+    """`AblateSetSummary` of the finished prompts; of the rows only the means."""
+
+    layers: list[int]
 
 
 class PruneSummary(TypedDict):
@@ -261,19 +258,6 @@ class FootprintSummary(TypedDict):
     footprint: dict[str, Any]
 
 
-class CalibrateSummary(TypedDict):
-    """Stored statistics. grouping: x² by token, or by bins of mass. bytes: of the file."""
-
-    sequences: int
-    levels: int
-    positions: int
-    grouping: str
-    bytes: int
-    seconds: float
-    notes: list[str]
-    fingerprint: str
-
-
 class StatisticsPartSummary(TypedDict):
     """Part that extends stored statistics. bytes: of the file."""
 
@@ -281,6 +265,15 @@ class StatisticsPartSummary(TypedDict):
     bytes: int
     seconds: float
     fingerprint: str
+
+
+class CalibrateSummary(StatisticsPartSummary):
+    """Stored statistics. grouping: x² by token, or by bins of mass."""
+
+    levels: int
+    positions: int
+    grouping: str
+    notes: list[str]
 
 
 class _Compared(TypedDict):
@@ -345,29 +338,20 @@ class Trial(Judged):
     published: float
 
 
-class SweepSummary(TypedDict):
-    """children: job ids by purpose, as `prune DIGEST`. made: the children that the sweep itself asked for first, so
-    that it may drop their checkpoints. done, failed: points.
+class StudySummary(TypedDict):
+    """A study, or a run of the claims. children: job ids by purpose, as `watch MODEL`. made: the children that it asked
+    for first itself.
     """
 
     children: dict[str, str]
     made: list[str]
+
+
+class SweepSummary(StudySummary):
+    """children: by purpose, as `prune DIGEST`; checkpoints of those it made may be dropped. done, failed: points."""
+
     done: int
     failed: int
-
-
-class StudySummary(TypedDict):
-    """children, made: as of a sweep; children are named by purpose, as `watch MODEL`."""
-
-    children: dict[str, str]
-    made: list[str]
-
-
-class ClaimsSummary(TypedDict):
-    """children, made: as of a study."""
-
-    children: dict[str, str]
-    made: list[str]
 
 
 MeasuredPrompts = dict[str, list[list[float] | None]]
