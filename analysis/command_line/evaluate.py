@@ -120,8 +120,9 @@ def summary_lines(summary: "EvaluateSummary | ImportSummary") -> Iterator[str]:
                     f"  {row['model']:<24} {percent(row['value'], 1)} [{percent(row['low'], 1)}, "
                     f"{percent(row['high'], 1)}] of {_items(row)}"
                 )
+        bound = " (ELBO bound)" if task["draws"] is not None else ""  # imported scores may be exact
         for row in task.get("perplexity", ()):
-            yield f"  {row['model']:<24} perplexity {row['perplexity a word']:.2f} a word{_bound(task)}"
+            yield f"  {row['model']:<24} perplexity {row['perplexity a word']:.2f} a word{bound}"
         yield from _differences(task.get("differences", ()))
     if len(summary["tasks"]) > 1:
         yield "average over tasks"
@@ -143,11 +144,6 @@ def summary_lines(summary: "EvaluateSummary | ImportSummary") -> Iterator[str]:
         yield f"note: {summary['tests']['in_words']}"
     for note in (*summary["without_counterpart"], *summary["problems"]):
         yield f"note: {note}"
-
-
-def _bound(task: dict[str, Any]) -> str:
-    """Return a note for scores from draws, which are bounds; imported ones may be either."""
-    return " (ELBO bound)" if task["draws"] is not None else ""
 
 
 def _bounds(bounds: dict[str, Any]) -> Iterator[str]:

@@ -92,11 +92,6 @@ def _keys(given: Sequence[str]) -> tuple[str, ...]:
     return tuple(f"{CLUSTER}{key}" if key else f"prompt {number}" for number, key in enumerate(given, start=1))
 
 
-def read_prompts(path: Path) -> list[str]:
-    """The texts of a file's prompts. Raises UserError as `read_keyed`."""
-    return [text for text, _ in read_keyed(path)]
-
-
 def read_keyed(path: Path) -> list[tuple[str, str]]:
     """Read one prompt per line, from a file or a pipe, with its key, or "". A .jsonl file has one object per line, with
     `prompt` or `text`, and for similar prompts a shared `cluster`. Raises UserError for input that is not text, empty

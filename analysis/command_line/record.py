@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from analysis import outputs
 from analysis.command_line.flags import a_path, folder_beside, show
-from analysis.command_line.prompts import read_prompts, sampling_of
+from analysis.command_line.prompts import read_keyed, sampling_of
 from analysis.command_line.running import runner
 from analysis.command_line.verb_flags import MODEL, Fields, OneOfFlags, as_json, flag, out, overwrite
 from analysis.errors import UserError, os_sentence, shorten
@@ -194,7 +194,7 @@ def _differing(outs: list[Path], specs: list[RecordSpec]) -> dict[str, Any]:
 
 def _specs(options: argparse.Namespace) -> list[RecordSpec]:
     refuse_branch_flags(options)
-    prompts = [options.prompt] if options.prompts is None else read_prompts(options.prompts)
+    prompts = [options.prompt] if options.prompts is None else [text for text, _ in read_keyed(options.prompts)]
     model = MODEL.build(options)
     sampling = sampling_of(model, options)
     return [RECORD.build(options, model=model, prompt=prompt, sampling=sampling) for prompt in prompts]

@@ -4,10 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from analysis.bundled.prompts import keyed_prompts
 from analysis.engine.planned_parts import Child, PartPlanner
-from analysis.engine.studies import sampling_of, set_children, sweep_of
-from analysis.models.registry import entry
+from analysis.engine.studies import chosen_prompts, sampling_of, set_children, sweep_of, twin_of
 from analysis.registry import Implementations
 from analysis.specs import CLAIM_DATA, CLAIM_SIZES, ClaimMeasuresSpec, ClaimsSpec, ModelSpec
 
@@ -19,19 +17,12 @@ def new_claims(model: ModelSpec, size: str = "quick", **changes: Any) -> ClaimsS
 
     changes: fields to override. Raises pydantic's ValidationError for fields that contradict each other.
     """
-    values: dict[str, Any] = {"model": model, **CLAIM_SIZES[size].values}
-    known = entry(model.source)
-    if known is not None and known.reference:
-        values["reference"] = model.model_copy(update={"source": known.reference})
-    return ClaimsSpec.model_validate(values | changes)
+    return ClaimsSpec.model_validate({"model": model, **twin_of(model), **CLAIM_SIZES[size].values, **changes})
 
 
 def prompts_of(spec: ClaimsSpec) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the prompts and their keys; no keys if each prompt stands alone."""
-    if spec.own_prompts:
-        return spec.own_prompts[: spec.count], spec.own_keys[: spec.count]
-    bundled = keyed_prompts(spec.count)
-    return tuple(prompt.text for prompt in bundled), tuple(prompt.template for prompt in bundled)
+    return chosen_prompts(spec.study())
 
 
 def of_sets(spec: ClaimsSpec) -> list[Child]:
@@ -99,6 +90,3 @@ class ClaimRuns(PartPlanner[ClaimsSpec]):
     def parts_of(self, spec: ClaimsSpec) -> dict[str, list[Child]]:
         """Return the children of a run of the claims, by the data that claims need."""
         return claim_children(spec)
-
-    def _models(self, spec: ClaimsSpec) -> tuple[ModelSpec, ...]:
-        return spec.models

@@ -15,8 +15,18 @@ from typing import Any
 from analysis.engine.cluster import Cluster, Place
 from analysis.engine.intake import Intake
 from analysis.engine.job_store import JobStore
-from analysis.engine.losses import FORGOTTEN, SILENT, told
-from analysis.engine.placement import Running, Work, askers, free_place, in_turn, long_job_for, obstacle
+from analysis.engine.placement import (
+    FORGOTTEN,
+    SILENT,
+    Running,
+    Work,
+    askers,
+    free_place,
+    in_turn,
+    long_job_for,
+    obstacle,
+    told,
+)
 from analysis.engine.records import JobRecord, Loss, retire
 from analysis.engine.transfer import add_piece, wire_limit
 from analysis.engine.worker import MARK, JobRequest, reason, request_cancel, request_pieces, request_stop

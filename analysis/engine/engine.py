@@ -13,10 +13,9 @@ from pydantic import ValidationError
 from analysis.engine.claims import ClaimRuns
 from analysis.engine.cluster import Cluster, check_scheduler, connect, start_local
 from analysis.engine.cost_estimate import CostEstimate, foresee
-from analysis.engine.demonstration import refusal
 from analysis.engine.dispatcher import Dispatcher
 from analysis.engine.job_store import JobStore
-from analysis.engine.permissions import OWNER, Visitor
+from analysis.engine.permissions import OWNER, Visitor, refusal
 from analysis.engine.planned import Planner
 from analysis.engine.planned_parts import Part, PartPlanner
 from analysis.engine.records import ENDED, JobRecord, lives_here, new_owner, retire

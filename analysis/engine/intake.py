@@ -9,8 +9,7 @@ from typing import Any
 
 from analysis.engine.cluster import Cluster
 from analysis.engine.job_store import JobStore
-from analysis.engine.losses import DIED, TOO_BIG, untried, verdict
-from analysis.engine.placement import Running
+from analysis.engine.placement import DIED, TOO_BIG, Running, untried, verdict
 from analysis.engine.records import JobRecord, Loss
 from analysis.engine.transfer import unload
 from analysis.engine.worker import reason

@@ -5,21 +5,27 @@ Every visitor has a role. `owner` is whoever uses SinkScope on their own machine
 `look` are the roles of a shared server; `guest` is anybody at a demonstration; `nobody` has not logged in.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.engine.demonstration import LONGEST_PROMPT, MOST_TOKENS, MOST_WAITING, ONLY_READ
 from analysis.engine.job_store import JobStore
 from analysis.engine.records import JobRecord
 from analysis.errors import UserError, shorten
 from analysis.models.registry import BUNDLED_PAIR, MODELS, entry
-from analysis.specs import ModelSpec, Replay, Spec, named_fields
+from analysis.specs import AlternativesSpec, ModelSpec, RecordSpec, Replay, Spec, named_fields
 from cache import environment
 from cache.environment import VisitorLimits
 from cache.store import Store
 
+LONGEST_PROMPT = 400  # characters
+MOST_TOKENS = 64  # new tokens, and denoising steps
+MOST_WAITING = 4  # jobs that run or wait
+JOBS_RUN: Mapping[str, type[Spec]] = {"record": RecordSpec, "alternatives": AlternativesSpec}
+ONLY_READ = (
+    "This is a demonstration: it only records short prompts with the bundled pair. Install SinkScope for the rest."
+)
 YES, NO = "yes", "no"
 ROLES = {
     "owner": "local",
@@ -252,6 +258,27 @@ def check_limits(spec: Spec, limits: VisitorLimits, waiting: int, stored: int) -
     if waiting >= limits.jobs:
         raise UserError(f"{waiting} of your jobs run or wait already, as many as this server takes. Wait for one.")
     check_disk(limits, stored)
+
+
+def refusal(kind: str, spec: Spec, waiting: int) -> str:
+    """Return why a demonstration does not run this, or "" if it does: it runs recordings of the bundled pair within
+    bounds, their branches, and the alternatives to a token; nothing else. waiting: jobs before it.
+    """
+    if JOBS_RUN.get(kind) is not type(spec) or not isinstance(spec, RecordSpec | AlternativesSpec):
+        return ONLY_READ
+    if spec.model not in [ModelSpec(source=source) for source in BUNDLED_PAIR]:
+        return ONLY_READ
+    if waiting >= MOST_WAITING:
+        return f"{waiting} jobs run or wait already. Try it again in a minute."
+    if isinstance(spec, AlternativesSpec):
+        return ""  # one forward over no more than the longest text of the pair
+    steps = max(getattr(spec.sampling, "steps", 0) or 0, spec.sampling.forwards())
+    if len(spec.prompt) > LONGEST_PROMPT or spec.sampling.gen_length > MOST_TOKENS or steps > MOST_TOKENS:
+        return (
+            f"This demonstration takes prompts of up to {LONGEST_PROMPT} characters, and {MOST_TOKENS} new tokens and "
+            "steps. Make it shorter."
+        )
+    return ""
 
 
 def check_disk(limits: VisitorLimits, stored: int) -> None:

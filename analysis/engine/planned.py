@@ -15,7 +15,7 @@ from analysis.engine.job_store import JobStore
 from analysis.engine.records import JobRecord
 from analysis.engine.worker import reason
 from analysis.models.checkpoint import find
-from analysis.specs import JobSpec, ModelSpec
+from analysis.specs import ClaimsSpec, StudySpec, SweepSpec
 
 if TYPE_CHECKING:
     from analysis.engine.engine import Engine
@@ -24,7 +24,7 @@ LOOKAHEAD = 2  # children per worker, queued or running: enough to keep it busy,
 _TICK = 1.0  # seconds between looks without a message
 _log = logging.getLogger("sinkscope")
 
-PlanSpec = TypeVar("PlanSpec", bound=JobSpec)
+PlanSpec = TypeVar("PlanSpec", bound=SweepSpec | StudySpec | ClaimsSpec)
 LiveType = TypeVar("LiveType")
 
 
@@ -41,10 +41,6 @@ class Planner(ABC, Generic[PlanSpec, LiveType]):
         self._thread: threading.Thread | None = None
 
     # --- implemented by each kind ---
-
-    @abstractmethod
-    def _models(self, spec: PlanSpec) -> tuple[ModelSpec, ...]:
-        """Return every model of the job, to be checked before anything begins."""
 
     @abstractmethod
     def _begun(self, spec: PlanSpec) -> LiveType:
@@ -65,7 +61,7 @@ class Planner(ABC, Generic[PlanSpec, LiveType]):
 
         Raises UserError for a bad model source.
         """
-        for model in self._models(spec):
+        for model in spec.models:
             find(model.source, model.paradigm)
         with self._job_store.changed:
             for other in self._job_store.jobs(self.kind):

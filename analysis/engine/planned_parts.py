@@ -10,10 +10,10 @@ from typing import Literal, TypeVar
 
 from analysis.engine.planned import LOOKAHEAD, Planner, children, ended_well, why_ended
 from analysis.engine.records import JobRecord
-from analysis.specs import JobSpec, Spec, SweepSpec, grid
+from analysis.specs import ClaimsSpec, Spec, StudySpec, SweepSpec, grid
 
 PartState = Literal["waiting", "under way", "done", "failed", "not asked"]
-PartsSpec = TypeVar("PartsSpec", bound=JobSpec)
+PartsSpec = TypeVar("PartsSpec", bound=StudySpec | ClaimsSpec)
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,9 @@ def planned_upload(source: Path, repository: str, engine: Engine | None = None) 
         )
     if source.is_file():
         info = open_trajectory(source).info
-        told = f"One recording of {_name(info.model.source)}: attention mass by step, layer and head while it writes."
+        source_of = Path(info.model.source)
+        model = source_of.name if source_of.is_absolute() else source_of
+        told = f"One recording of {model}: attention mass by step, layer and head while it writes."
         return Upload(repository, "dataset", {source.name: source}, _dataset_card(source.stem, told))
     if not source.is_dir():
         raise UserError(
@@ -156,10 +158,6 @@ def _is_ours(files: Mapping[str, Path]) -> bool:
         return True
     named = [outputs.json_object(files[name]) for name in ("sweep.json", "study.json") if name in files]
     return any(str(content.get("format", "")).startswith("sinkscope-") or "shown" in content for content in named)
-
-
-def _name(source: str) -> str:
-    return Path(source).name if Path(source).is_absolute() else source
 
 
 def _dataset_card(title: str, told: str) -> str:

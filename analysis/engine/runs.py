@@ -163,7 +163,7 @@ def _pruned(engine: Engine, evaluations: Mapping[tuple[str, str], Sequence[Score
             fields = {"id": record.id, "record": record, "folder": result.folder, "parameters": record.spec}
             fields |= {"report": record.summary.get("report"), "created": record.created}
             pruned_models.setdefault(_place(result.folder), fields)
-    for folder in [*engine.pruned_models(masks_alone=True).values(), *_scored_folders(evaluations)]:
+    for folder in [*engine.pruned_models().values(), *_scored_folders(evaluations)]:
         if _place(folder) not in pruned_models:
             report = load_report(folder)
             fields = {"id": _made_id(_place(folder)), "folder": folder, "report": report}

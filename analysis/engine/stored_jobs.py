@@ -8,7 +8,6 @@ from analysis.engine.job_store import JobStore
 from analysis.engine.permissions import Authorizer, Visitor
 from analysis.engine.records import JobRecord, LogLine, Progress
 from analysis.models.checkpoint import CONFIG_FILE
-from analysis.pruned.masks_file import only_masks
 from cache.store import Result, Store
 
 
@@ -70,9 +69,9 @@ class StoredJobs:
         file = self.store.incoming / record.id / name
         return file if file.is_file() and file.stat().st_size else None
 
-    def pruned_models(self, masks_alone: bool = False) -> dict[str, Path]:
+    def pruned_models(self) -> dict[str, Path]:
         """The pruned checkpoints known here by name, newest first: those in the store's folder of models and those that
-        finished jobs left. masks_alone: also those whose weights a sweep has dropped, which cannot be run.
+        finished jobs left, also those whose weights a sweep has dropped, which cannot be run.
 
         A job's folder is named with the job's id where the store keeps it, as several are called the same there, and by
         its path elsewhere.
@@ -86,11 +85,7 @@ class StoredJobs:
                 path = Path(out).resolve()
                 kept = path.is_relative_to(self.store.kept.resolve())
                 named.setdefault(path, f"{path.name} {record.id[:6]}" if kept else str(path))
-        times = {
-            path: (path / CONFIG_FILE).stat().st_mtime
-            for path in named
-            if (path / CONFIG_FILE).is_file() and (masks_alone or not only_masks(path))
-        }
+        times = {path: (path / CONFIG_FILE).stat().st_mtime for path in named if (path / CONFIG_FILE).is_file()}
         return {named[path]: path for path in sorted(times, key=lambda path: (-times[path], str(path)))}
 
     @property

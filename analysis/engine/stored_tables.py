@@ -173,7 +173,11 @@ def stored_tables(engine: Engine) -> dict[str, pd.DataFrame]:
         "runs": map(_run, runs),
         "accuracies": (row for job in _evaluated(engine) for row in _accuracies(job)),
         "differences": (row for job in _evaluated(engine) for row in _differences(job)),
-        "items": _items(engine),
+        "items": (
+            {"job": job.id, **row}
+            for job, results in _opened(engine, _evaluated(engine), read)
+            for row in item_rows(results)
+        ),
         "evictions": (row for job in _done(engine, "evict") for row in _evictions(job)),
         "eviction_differences": (
             {**row, "job": job.id, "model": _source(job)}
@@ -288,11 +292,6 @@ def _differences(job: JobRecord) -> Rows:
     for task, rows in [*((task["task"], task.get("differences", ())) for task in summary["tasks"]), *averages]:
         for row in rows:
             yield {**row, "job": job.id, "task": task, "verdict": row["words"]}
-
-
-def _items(engine: Engine) -> Rows:
-    for job, results in _opened(engine, _evaluated(engine), read):
-        yield from ({"job": job.id, **row} for row in item_rows(results))
 
 
 def item_rows(results: Results) -> Rows:

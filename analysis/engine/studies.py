@@ -36,13 +36,23 @@ def new_study(model: ModelSpec, size: str = "quick", **changes: Any) -> StudySpe
 
     changes: fields to override. Raises pydantic's ValidationError for fields that contradict each other.
     """
-    values: dict[str, Any] = {"model": model, **SIZES[size].values}
     known = entry(model.source)
-    if known is not None:
-        values["prompt"] = known.prompt
-        if known.reference:
-            values["reference"] = model.model_copy(update={"source": known.reference})
+    values = {"model": model, **twin_of(model), **SIZES[size].values, **({"prompt": known.prompt} if known else {})}
     return StudySpec.model_validate(values | changes)
+
+
+def twin_of(model: ModelSpec) -> dict[str, ModelSpec]:
+    """Return the registry's twin of a model as the reference of a study; nothing if it has none."""
+    known = entry(model.source)
+    return {"reference": model.model_copy(update={"source": known.reference})} if known and known.reference else {}
+
+
+def chosen_prompts(spec: StudySpec) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the prompts on which sinks are found and their keys; no keys if each prompt stands alone."""
+    if spec.own_prompts:
+        return spec.own_prompts[: spec.prompts], spec.own_keys[: spec.prompts]
+    bundled = keyed_prompts(spec.prompts)
+    return tuple(prompt.text for prompt in bundled), tuple(prompt.template for prompt in bundled)
 
 
 def sampling_of(model: ModelSpec, spec: StudySpec) -> Sampling:
@@ -123,9 +133,7 @@ def ablation_name(model: ModelSpec) -> str:
 
 def causes_children(spec: StudySpec) -> list[Child]:
     """An ablation over the prompts of its set of each model whose sinks can be blocked, beside matched positions."""
-    bundled = keyed_prompts(spec.prompts) if not spec.own_prompts else []
-    texts = spec.own_prompts[: spec.prompts] or tuple(prompt.text for prompt in bundled)
-    keys = spec.own_keys[: spec.prompts] or tuple(prompt.template for prompt in bundled)
+    texts, keys = chosen_prompts(spec)
     return [
         Child(
             ablation_name(model),
@@ -166,7 +174,7 @@ CHILDREN: Implementations[Callable[[StudySpec], list[Child]]] = Implementations(
 
 def children_of(spec: StudySpec) -> dict[str, list[Child]]:
     """Return the children of a study by part, in order. Raises UserError for a bad model source."""
-    return {name: CHILDREN[name](spec) for name in CHILDREN}
+    return {name: CHILDREN[name](spec) if name in CHILDREN else [] for name in STUDY_PARTS}
 
 
 class Studies(PartPlanner[StudySpec]):
@@ -176,12 +184,8 @@ class Studies(PartPlanner[StudySpec]):
 
     def parts_of(self, spec: StudySpec) -> dict[str, list[Child]]:
         """Return the children of a study, by part of the story."""
-        asked = children_of(spec)
-        return {name: asked.get(name, []) for name in STUDY_PARTS}
+        return children_of(spec)
 
     def departures(self, spec: StudySpec, part: str) -> str:
         """Return how a part departs from the study's request."""
         return departures(spec, part)
-
-    def _models(self, spec: StudySpec) -> tuple[ModelSpec, ...]:
-        return spec.models

@@ -78,9 +78,6 @@ class Sweeps(Planner[SweepSpec, _Live]):
 
     kind, spec = "sweep", SweepSpec
 
-    def _models(self, spec: SweepSpec) -> tuple[ModelSpec, ...]:
-        return spec.models
-
     def _begun(self, spec: SweepSpec) -> _Live:
         return _Live(spec, _prunings(spec))
 
@@ -182,7 +179,9 @@ class Sweeps(Planner[SweepSpec, _Live]):
             return _Step(_evaluates(point.pruning), "evaluate", _evaluation(spec, point.pruning), urgent=1)
         prune = self._prune_step(record, digest, point.pruning, shared)
         if point.pruned is None:
-            return prune if self._asks_its_tasks(point.dense) else None
+            # Nothing is pruned before the dense model's evaluation has found its tasks.
+            begun = point.dense.ended or self._job_store.progress(point.dense.id).phase == EVALUATING
+            return prune if begun else None
         if point.pruned.state != "done" or point.dense.state != "done":
             return None
         folder = self._folder(point.pruned)
@@ -194,10 +193,6 @@ class Sweeps(Planner[SweepSpec, _Live]):
             footprint = FootprintSpec(model=model, pruned=folder)
             return _Step(f"footprint {digest}", "footprint", footprint, urgent=2)
         return None
-
-    def _asks_its_tasks(self, dense: JobRecord) -> bool:
-        """Return True once the dense model's evaluation has found its tasks: nothing is pruned for them before."""
-        return dense.ended or self._job_store.progress(dense.id).phase == EVALUATING
 
     def _prune_step(self, record: JobRecord, digest: str, pruning: PruneSpec, shared: Counter[str]) -> _Step | None:
         """Return the pruning of a point, or first the dense model's statistics if several points read them."""
@@ -266,7 +261,12 @@ class Sweeps(Planner[SweepSpec, _Live]):
     def _drop_checkpoint(self, record: JobRecord, digest: str, point: Point) -> None:
         """Remove the weights of a checkpoint that this sweep made and scored; its masks and its report stay."""
         name, pruned = f"prune {digest}", point.pruned
-        if name not in record.summary.get("made", []) or pruned is None or not pruned.key or _is_masks(pruned.key):
+        if (
+            name not in record.summary.get("made", [])
+            or pruned is None
+            or not pruned.key
+            or whole_key(pruned.key) != pruned.key
+        ):
             return
         with self._job_store.changed:
             others = [job for job in map(self._job_store.job, self._live) if job is not None and job.id != record.id]
@@ -319,10 +319,6 @@ def _folders_of(job: JobRecord) -> set[str]:
 
 def _masks_key(key: str) -> str:
     return f"masks-{key}"
-
-
-def _is_masks(key: str) -> bool:
-    return key.startswith(_masks_key(""))
 
 
 def whole_key(key: str) -> str:

@@ -172,7 +172,8 @@ class WorkerContext(Context):
         self._request, self._spec, self.worker = request, spec, get_worker()
         mark = Path(request.folder) / MARK
         self.shared = mark.is_file() and mark.read_text() == request.mark
-        self.folder = Path(request.folder) if self.shared else _own_folder()
+        own = None if self.shared else outputs.make_workplace(Path(tempfile.gettempdir()), "sinkscope")
+        self.folder = own or Path(request.folder)
         self._key = ""
         self._phase, self._began, self._first, self._sent = "", 0.0, 0, 0.0
         self._details: dict[str, Any] = {}
@@ -272,18 +273,11 @@ class WorkerContext(Context):
 
     def tell(self, message: dict[str, Any]) -> None:
         """Send a message to the server, with the model currently held."""
-        whole = {"job": self._request.id, "run": self._request.run, "model": _model_held(), **message}
+        held = resident_spec()
+        model = None if held is None else held.model_dump(mode="json")
+        whole = {"job": self._request.id, "run": self._request.run, "model": model, **message}
         # As JSON text, so that details arrive as the store returns them later: dask would turn lists into tuples.
         self.worker.log_event(TOPIC, json.dumps(whole))
-
-
-def _own_folder() -> Path:
-    return outputs.make_workplace(Path(tempfile.gettempdir()), "sinkscope")
-
-
-def _model_held() -> dict[str, Any] | None:
-    held = resident_spec()
-    return None if held is None else held.model_dump(mode="json")
 
 
 def run_job(text: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ an `Algorithm` or a `Quantization` (analysis/pruning/methods.py), a `Preference`
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from analysis.registry import Choice, Registry
 
@@ -90,6 +90,17 @@ class Method(Reader):
     ranking: Literal["dense", "layerwise"] | None = None
 
 
+_OF_NOISED: dict[str, Any] = {
+    "noised": True,
+    "weighs_steps": True,
+    "structured": True,
+    "norm": "sequence",
+    "ranking": "dense",
+}
+"""Sink-Wanda and its controls read noised text of the dense model."""
+_BY_COLUMNS: dict[str, Any] = {"scope": None, "scopes": ("row", "projection"), "ranking": "layerwise"}
+"""SparseGPT and its forms choose weights while they work through the columns of a matrix."""
+
 METHODS: Registry[Method] = Registry(
     Method(
         "magnitude",
@@ -113,27 +124,19 @@ METHODS: Registry[Method] = Registry(
         "wanda-noised",
         "Wanda, noised (control)",
         "Sink-Wanda without its discount: the same noised text, order and norm. What differs is the sinks alone.",
-        noised=True,
-        weighs_steps=True,
-        structured=True,
-        norm="sequence",
-        ranking="dense",
+        **_OF_NOISED,
         implementation="analysis.pruning.methods:WANDA_NOISED",
     ),
     Method(
         "sink-wanda",
         "Sink-Wanda",
         "|W|·s on noised text of the dense model, with tokens that are attention sinks discounted.",
-        noised=True,
+        **_OF_NOISED,
         discounted=True,
-        weighs_steps=True,
-        structured=True,
         control="wanda-noised",
         published="wanda",
-        norm="sequence",
         sham="sham-wanda",
         light="light-wanda",
-        ranking="dense",
         implementation="analysis.pruning.methods:SINK_WANDA",
     ),
     Method(
@@ -141,13 +144,9 @@ METHODS: Registry[Method] = Registry(
         "Sham-Wanda (control)",
         "Sink-Wanda that discounts as many random tokens of the same state by the same weights, and no sinks where "
         "there are enough others.",
-        noised=True,
+        **_OF_NOISED,
         discounted=True,
-        weighs_steps=True,
-        structured=True,
-        norm="sequence",
         tokens="sham",
-        ranking="dense",
         implementation="analysis.pruning.methods:SINK_WANDA",
     ),
     Method(
@@ -155,22 +154,16 @@ METHODS: Registry[Method] = Registry(
         "Light-Wanda (control)",
         "Sink-Wanda turned around: the token with the least attention mass gets the weight of that with the most, and "
         "so on.",
-        noised=True,
+        **_OF_NOISED,
         discounted=True,
-        weighs_steps=True,
-        structured=True,
-        norm="sequence",
         tokens="light",
-        ranking="dense",
         implementation="analysis.pruning.methods:SINK_WANDA",
     ),
     Method(
         "sparsegpt",
         "SparseGPT",
         "Removes what the Hessian of clean inputs says costs least; the weights left make up for it.",
-        scope=None,
-        scopes=("row", "projection"),
-        ranking="layerwise",
+        **_BY_COLUMNS,
         implementation="analysis.pruning.methods:SPARSEGPT",
     ),
     Method(
@@ -182,9 +175,7 @@ METHODS: Registry[Method] = Registry(
         control="sparsegpt",
         published="sparsegpt",
         sham="sham-sparsegpt",
-        scope=None,
-        scopes=("row", "projection"),
-        ranking="layerwise",
+        **_BY_COLUMNS,
         implementation="analysis.pruning.methods:SINK_SPARSEGPT",
     ),
     Method(
@@ -194,9 +185,7 @@ METHODS: Registry[Method] = Registry(
         noised=True,
         discounted=True,
         tokens="sham",
-        scope=None,
-        scopes=("row", "projection"),
-        ranking="layerwise",
+        **_BY_COLUMNS,
         implementation="analysis.pruning.methods:SINK_SPARSEGPT",
     ),
     Method(

@@ -11,8 +11,7 @@ from streamlit.navigation.page import StreamlitPage
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from analysis.engine import JobRecord
-from analysis.engine.demonstration import ONLY_READ
-from analysis.engine.permissions import NOBODY
+from analysis.engine.permissions import NOBODY, ONLY_READ
 from analysis.figures import tool_bar
 from analysis.figures.style import PHONE_TICKS
 from pages.parts import address, door, uploads

@@ -1,7 +1,7 @@
 """Content of a demonstration: the jobs that the pages show, each requested once."""
 
 from analysis.command_line.demo import _asked, _recordings
-from analysis.engine.demonstration import refusal
+from analysis.engine.permissions import refusal
 from analysis.engine.studies import new_study
 from analysis.jobs import JOBS
 from analysis.specs import ModelSpec

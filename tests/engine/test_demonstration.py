@@ -3,7 +3,7 @@
 import pytest
 
 from analysis.engine import Engine
-from analysis.engine.demonstration import JOBS_RUN, LONGEST_PROMPT, MOST_TOKENS, MOST_WAITING, ONLY_READ, refusal
+from analysis.engine.permissions import JOBS_RUN, LONGEST_PROMPT, MOST_TOKENS, MOST_WAITING, ONLY_READ, refusal
 from analysis.engine.runs import Label, Run, remove_run, save_label
 from analysis.engine.storage import remove
 from analysis.errors import UserError

@@ -1,8 +1,20 @@
 """Which jobs that ended with their worker are tried again, and whose turn it is for a worker."""
 
 from analysis.engine.cluster import Place
-from analysis.engine.losses import DIED, HAND_BACKS, RETRIES, TOO_BIG, told, untried, verdict
-from analysis.engine.placement import Running, Work, free_place, in_turn, long_job_for
+from analysis.engine.placement import (
+    DIED,
+    HAND_BACKS,
+    RETRIES,
+    TOO_BIG,
+    Running,
+    Work,
+    free_place,
+    in_turn,
+    long_job_for,
+    told,
+    untried,
+    verdict,
+)
 from analysis.engine.records import JobRecord, Loss
 
 

@@ -18,7 +18,7 @@ from pydantic import TypeAdapter
 from analysis.engine import Engine
 from analysis.engine.departure import WHY
 from analysis.engine.dispatcher import Dispatcher
-from analysis.engine.losses import DIED
+from analysis.engine.placement import DIED
 from analysis.errors import UserError
 from analysis.jobs import JOBS
 from analysis.models.checkpoint import find

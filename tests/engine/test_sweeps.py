@@ -66,7 +66,7 @@ def test_every_point_is_pruned_and_scored_once_and_its_masks_and_answers_stay(en
         assert answers.names[0] == "dense" and len(answers.answers) == 4
         assert answers.runs[1].seed == point.pruning.calibration.seed
     assert engine.pruned_models() == {}, "what has no weights is not offered as a model"
-    folders = [open_masks(str(folder)) for folder in engine.pruned_models(masks_alone=True).values()]
+    folders = [open_masks(str(folder)) for folder in engine.pruned_models().values()]
     assert len(folders) == 3 and all(folder.stored for folder in folders)
     first, *others = folders
     assert all(why_not_comparable(first, other) == "" for other in others)

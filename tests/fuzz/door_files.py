@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.calibration.text import calibration_text
-from analysis.command_line.prompts import read_prompts
+from analysis.command_line.prompts import read_keyed
 from analysis.errors import UserError
 from analysis.evaluation import results, tasks
 from analysis.evaluation.lm_eval_results import models_in
@@ -191,7 +191,7 @@ def texts(place: Path) -> Callable[[random.Random], None]:
         path.write_bytes(content if dice.random() < 0.6 else hostile.spoiled(dice, content))
         named = dice.choice((str(path), str(path), "~nouser/x", str(place), "/proc/self/mem", str(place / "x" / "y")))
         if dice.random() < 0.3:
-            read_prompts(Path(named))
+            read_keyed(Path(named))
             return
         params = CalibrationParams(data=named, samples=2, seq_len=8)
         calibration_text(params, tokenizer, checkpoint.geometry.max_length, checkpoint.geometry.vocabulary)

@@ -3,7 +3,7 @@
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from analysis.engine import demonstration as demonstration_bounds
+from analysis.engine import permissions as demonstration_bounds
 from analysis.recording.trajectory_file import open_trajectory
 from analysis.specs import LLaDASampling, ModelSpec, RecordSpec
 from pages.parts import door, guards

@@ -84,7 +84,7 @@ def view(test, name):
 
 
 def test_without_pruned_models_the_page_says_how_to_make_some(monkeypatch):
-    monkeypatch.setattr(type(engine()), "pruned_models", lambda self, masks_alone=False: {})
+    monkeypatch.setattr(type(engine()), "pruned_models", lambda self: {})
     test = open_page()
     labels = {link.proto.label for link in test.get("page_link")}
     assert "**Prune with and without the discount**" in labels
@@ -322,7 +322,7 @@ def test_two_runs_of_a_mixture_are_compared_expert_by_expert(tmp_path, monkeypat
         spec = PruneSpec(model=model.spec, method="magnitude", sparsity=0.5, pattern=pattern, out=str(out))
         prune(model, spec, fresh_context(out))
         made[out.name] = out
-    monkeypatch.setattr(type(engine()), "pruned_models", lambda self, masks_alone=False: made)
+    monkeypatch.setattr(type(engine()), "pruned_models", lambda self: made)
     test = view(open_page(first="unstructured", second="2-4"), "Experts")
     assert "whole expert" in test.selectbox(key="mask_expert_part").options
     first, second = (masks_file.open_masks(str(folder)) for folder in made.values())
@@ -345,7 +345,7 @@ def test_without_another_seed_the_floor_is_taken_from_the_statistics_of_tuning()
         engine().submit("prune", PruneSpec(method=name, calibration=small)) for name in ("wanda-noised", "sink-wanda")
     ]
     folders = [str(engine().result(engine().wait(job.id, 300)).folder) for job in jobs]
-    names = {str(folder): name for name, folder in engine().pruned_models(masks_alone=True).items()}
+    names = {str(folder): name for name, folder in engine().pruned_models().items()}
     first, second = (names[folder] for folder in folders)
     assert open_page(first=first, second=second).button(key="masks_measure_floor")
     spec = CalibrateSpec(calibration=small, heldout=1)

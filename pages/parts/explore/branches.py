@@ -5,8 +5,7 @@ import pandas as pd
 import streamlit as st
 
 from analysis.engine import JobRecord
-from analysis.engine.demonstration import refusal
-from analysis.engine.permissions import why_not
+from analysis.engine.permissions import refusal, why_not
 from analysis.figures.dynamics import Series, curves
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of

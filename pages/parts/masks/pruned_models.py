@@ -51,9 +51,7 @@ def read_address(known: Mapping[str, Run]) -> Callable[[str], str]:
     """Return what reads an address from before ids stood in it, where folders went by their names or paths."""
 
     def read(text: str) -> str:
-        folder = engine().pruned_models(masks_alone=True).get(text) or (
-            Path(text) if Path(text).is_absolute() else None
-        )
+        folder = engine().pruned_models().get(text) or (Path(text) if Path(text).is_absolute() else None)
         if folder is None:
             return text
         return next((run_id for run_id, run in known.items() if _resolved(run.folder) == _resolved(folder)), text)
