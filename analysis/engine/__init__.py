@@ -3,8 +3,8 @@
 Pages call `engine`; `dispatcher` hands jobs to workers that `placement` chooses, and `intake` takes their results in;
 `job_store` keeps the state of every job, `cluster` starts or finds the workers (with a `steady_clock`), `records`
 defines a job's record; `worker` runs a job, a short one between the steps of a long one, `transfer` moves its result.
-`sweeps`, `studies` and `claims` submit many jobs; `runs` are the models that jobs have pruned and evaluated, `storage`
-their files on disk.
+`sweeps`, `studies` and `claims` submit many jobs; `runs` are the models that jobs have pruned and evaluated, and what
+jobs have left on disk.
 """
 
 from analysis.engine.engine import Engine

@@ -15,7 +15,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from analysis.engine.engine import Engine
 from analysis.engine.records import JobRecord
-from analysis.engine.storage import remove
 from analysis.engine.sweeps import whole_key
 from analysis.errors import UserError
 from analysis.models.checkpoint import CONFIG_FILE
@@ -349,6 +348,41 @@ def remove_run(engine: Engine, run: Run) -> None:
     if run.record is not None:
         remove(engine, [run.record])
         engine.store.delete_label(run.id)
+
+
+# --- results of jobs and the room they take -----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Result of one or several jobs with the same question. record: the newest of them. bytes: freed by removing it; a
+    folder outside the store stays and counts 0.
+    """
+
+    record: JobRecord
+    bytes: int
+
+
+def stored_results(engine: Engine) -> list[Stored]:
+    """Everything that finished jobs left, the largest first."""
+    results: dict[str, Stored] = {}
+    for record in engine.jobs():
+        if record.key and record.key not in results and engine.has_result(record):
+            results[record.key] = Stored(record, engine.store.result_bytes(record.key))
+    return sorted(results.values(), key=lambda result: -result.bytes)
+
+
+def remove(engine: Engine, records: Sequence[JobRecord]) -> None:
+    """Remove the results and labels of these jobs, and all jobs with the same question. Raises UserError for a visitor
+    who may not.
+    """
+    for record in records:
+        engine.authorizer.demand("remove", record)
+    for record in records:
+        for job in engine.jobs(record.kind):
+            if job.ended and (job.id == record.id or (record.key and job.key == record.key)):
+                engine.store.delete_label(job.id)
+                engine.forget(job.id)
 
 
 # --- labels --------------------------------------------------------------------------------------------------

@@ -1,23 +1,26 @@
-"""Measurements for claims inside a model, prompt by prompt, and the same with other weights."""
+"""Measurements for claims inside a model, prompt by prompt, and the same with other weights; and accuracy on choice
+tasks as the model reads items untouched, with its sinks hidden and with as many others hidden.
+"""
 
 import json
 import time
 from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import ValidationError
 
 from analysis.errors import UserError
+from analysis.evaluation.items_file import Answer, Line, LineWriter
 from analysis.job_context import Context
-from analysis.jobs.hidden_accuracy import hidden_accuracy
 from analysis.jobs.outcome import Outcome, result_key
 from analysis.jobs.prompt_by_prompt import rows_at_once
-from analysis.jobs.summaries import ClaimMeasuresSummary, MeasuredPrompts
+from analysis.jobs.summaries import ClaimMeasuresSummary, HiddenAccuracy, MeasuredPrompts
+from analysis.machine import garbage
 from analysis.models.resident import free_memory, resident_model
-from analysis.specs import CLAIM_MEASURES, ClaimMeasuresSpec, Sampling
+from analysis.specs import CLAIM_MEASURES, EVERYTHING, ClaimMeasuresSpec, EvaluateSpec, Sampling, kept_of
 
 if TYPE_CHECKING:
     from analysis.models.loaded import LoadedModel, OpenedModel
@@ -203,3 +206,76 @@ def _place(path: Path, write: Callable[[Path], object]) -> None:
 def _finite(pair: Sequence[float]) -> list[float] | None:
     """The pair with 7 significant digits, or None where one of it is not a number."""
     return [float(f"{value:.7g}") for value in pair] if np.isfinite(pair).all() else None
+
+
+# --- accuracy with sinks hidden -----------------------------------------------------------------------------------
+
+READINGS = ("untouched", "hidden", "others")
+
+
+class _Kept(LineWriter):
+    """In-memory metrics of an evaluation, by item and number of the reading."""
+
+    def __init__(self) -> None:
+        self.metrics: dict[str, dict[int, dict[str, Any]]] = {}
+
+    def write(self, line: Line) -> None:
+        """Keep the metrics of an answer."""
+        if isinstance(line, Answer):
+            self.metrics.setdefault(line.key, {})[line.model] = dict(line.metrics)
+
+    def close(self) -> None:
+        """Do nothing: no file is open."""
+
+
+def _itself(model: "LoadedModel") -> "LoadedModel":
+    return model
+
+
+def hidden_accuracy(
+    spec: ClaimMeasuresSpec, model: "LoadedModel", context: Context, on_step: Callable[[], None]
+) -> HiddenAccuracy:
+    """Score the tasks' choice items in the three readings, on the same masks. Answers are kept in the answer store, so
+    that an interrupted job resumes. Raises UserError if no task is available.
+    """
+    with garbage.importing("lm_eval"):
+        from analysis.evaluation import live
+        from analysis.evaluation.tasks import ChatTemplate, fitting, load_benchmarks
+    from analysis.models.tokenizer import chat_text, uses_chat
+    from analysis.recording.hidden_sinks import HiddenSinks
+
+    tokenizer = model.require_tokenizer()
+    chat = None
+    if uses_chat(model.spec.source, tokenizer, spec.chat_template):
+        chat = ChatTemplate(lambda *turns, **options: chat_text(tokenizer, *turns, **options), model.fingerprint)
+    asked = EvaluateSpec(model=model.spec, tasks=spec.tasks, limit=spec.limit, seed=spec.seed)
+    benchmarks, _ = load_benchmarks(asked, chat, context.progress)
+    benchmarks, _ = fitting(benchmarks, model.geometry.max_length, lambda text: len(tokenizer.tokenize(text)))
+    benchmarks = [benchmark for benchmark in benchmarks if benchmark.chance is not None]
+    hidden = HiddenSinks.of(model, spec.sinks, False, spec.seed)
+    networks = (model, hidden, hidden.with_others())
+    sinks, whole = spec.sinks.model_dump_json(), kept_of(EVERYTHING)
+    slots = [
+        live.ModelSlot(name, model.spec, f"{name}-{sinks}-{model.fingerprint}", partial(_itself, it), whole)
+        for name, it in zip(READINGS, networks, strict=True)
+    ]
+    kept = _Kept()
+    live.run(
+        benchmarks,
+        slots,
+        lambda benchmark: live.settings_of(benchmark, spec.seed, chat is not None, False),
+        context.stores.responses,
+        kept,
+        True,
+        lambda progress: on_step(),
+    )
+    told: HiddenAccuracy = {"keys": [], "clusters": [], "chances": [], **{name: [] for name in READINGS}}  # type: ignore[typeddict-item]
+    for benchmark in benchmarks:
+        for document in benchmark.documents:
+            metrics = kept.metrics[document.key]
+            told["keys"].append(document.key)
+            told["clusters"].append(f"cluster {document.cluster}" if document.cluster else f"item {document.key}")
+            told["chances"].append(1 / document.choices)
+            for number, name in enumerate(READINGS):
+                told[name].append(float(metrics[number][benchmark.metric]))  # type: ignore[literal-required]
+    return told

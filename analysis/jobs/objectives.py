@@ -1,7 +1,7 @@
 """Objectives by which a search judges a setting of the discount: the output error of its masks, or benchmark items.
 
 An objective function gives every setting a number and facts as JSON, and belongs to a row of `OBJECTIVES`
-(analysis/specs/suggestion.py). Its slow parts resume after an interruption.
+(analysis/specs/tuning.py). Its slow parts resume after an interruption.
 """
 
 import shutil

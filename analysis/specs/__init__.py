@@ -20,18 +20,8 @@ from analysis.specs.claim_measures import CLAIM_MEASURES, ClaimMeasure
 from analysis.specs.claim_runs import CLAIM_SIZES, ClaimMeasuresSpec, ClaimsSpec
 from analysis.specs.claims import CLAIM_DATA, CLAIMS, Claim
 from analysis.specs.evaluation import CANVAS_SCORES, NO_MASKED_ESTIMATE, EvaluateSpec, ImportSpec, PlanParams
-from analysis.specs.eviction import (
-    EVERYTHING,
-    OTHER_POLICY,
-    POLICIES,
-    EvictionPoint,
-    EvictSpec,
-    Keeping,
-    Kept,
-    Policy,
-    keepings,
-    kept_of,
-)
+from analysis.specs.eviction import EVERYTHING, POLICIES, EvictSpec, Keeping, Kept, Policy, keepings, kept_of
+from analysis.specs.eviction_points import OTHER_POLICY, EvictionPoint
 from analysis.specs.inspecting import INSIGHTS, InspectParams
 from analysis.specs.messages import sentence
 from analysis.specs.models import JobSpec, ModelSpec, named_fields
@@ -97,7 +87,6 @@ from analysis.specs.sampling import (
 )
 from analysis.specs.sinks import DEFINITIONS, SinkDefinition, SinkParams
 from analysis.specs.study import QUESTION, SIZES, STUDY_PARTS, StudySpec
-from analysis.specs.suggestion import OBJECTIVES, Objective, SuggestSpec
 from analysis.specs.sweep import (
     SweepSpec,
     against,
@@ -123,5 +112,15 @@ from analysis.specs.targets import (
     Target,
     controls_drawn,
 )
-from analysis.specs.tuning import PRESETS, CalibrateSpec, HeldoutSpec, SeedFloorSpec, StatisticsParams, TuneParams
+from analysis.specs.tuning import (
+    OBJECTIVES,
+    PRESETS,
+    CalibrateSpec,
+    HeldoutSpec,
+    Objective,
+    SeedFloorSpec,
+    StatisticsParams,
+    SuggestSpec,
+    TuneParams,
+)
 from analysis.specs.writing import linear_shares

@@ -150,6 +150,15 @@ ChatTemplate = Literal["auto", "on", "off"]
 """Whether prompts are wrapped in the model's chat template; auto: for instruct models."""
 
 
+def interval_fits(spec: Any) -> Any:
+    """Refuse a noise schedule without a step. Raises ValueError."""
+    if spec.step_interval > spec.diffusion_steps:
+        raise ValueError(
+            f"The step interval ({spec.step_interval}) must not exceed the steps ({spec.diffusion_steps})."
+        )
+    return spec
+
+
 def require_keys(keys: Sized, prompts: Sized) -> None:
     """Refuse keys unless there is one per prompt, or none at all. Raises ValueError."""
     if keys and len(keys) != len(prompts):

@@ -4,20 +4,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, model_validator
 
-from analysis.specs.base import SINK_AWARE_SOURCE, OneOf, PathText, Spec, parameter, random_seed
+from analysis.specs.base import SINK_AWARE_SOURCE, OneOf, PathText, Spec, interval_fits, parameter, random_seed
 from analysis.specs.pruning_choices import NOISES, QUANTIZERS
 
 GPTQ_SOURCE = "GPTQ, arXiv 2210.17323"
 AS_STORED = 16  # bits that mean no quantization
-
-
-def interval_fits(spec: Any) -> Any:
-    """Refuse a noise schedule without a step. Raises ValueError."""
-    if spec.step_interval > spec.diffusion_steps:
-        raise ValueError(
-            f"The step interval ({spec.step_interval}) must not exceed the steps ({spec.diffusion_steps})."
-        )
-    return spec
 
 
 class CalibrationParams(Spec):

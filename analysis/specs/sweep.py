@@ -15,7 +15,8 @@ from pydantic import ValidationError, field_validator, model_validator
 
 from analysis.specs.base import OneOf, Spec, either, parameter
 from analysis.specs.evaluation import EvaluateSpec
-from analysis.specs.eviction import EVERYTHING, POLICIES, EvictionPoint, EvictSpec, eviction_points, require_budgets
+from analysis.specs.eviction import EVERYTHING, POLICIES, EvictSpec, require_budgets
+from analysis.specs.eviction_points import EvictionPoint, eviction_points
 from analysis.specs.messages import sentence
 from analysis.specs.models import JobSpec, ModelSpec
 from analysis.specs.pruning import PruneSpec

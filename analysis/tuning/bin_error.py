@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 from analysis.sinks.discount import step_weights, token_weights
 from analysis.specs import NOISES, CalibrationParams, DiscountParams, TuneParams, choices
 from analysis.specs.base import bounds, extra
-from analysis.specs.suggestion import searchable
+from analysis.specs.tuning import searchable
 from analysis.tuning.effects import LayerStatistics, group_weights, pruned_mask, scores_by_step
 from analysis.words import percent
 

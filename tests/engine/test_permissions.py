@@ -23,8 +23,7 @@ from analysis.engine.permissions import (
     may,
     table,
 )
-from analysis.engine.runs import Label, Run, save_label
-from analysis.engine.storage import remove
+from analysis.engine.runs import Label, Run, remove, save_label
 from analysis.errors import UserError
 from analysis.jobs import JOBS
 from analysis.specs import (

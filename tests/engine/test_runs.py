@@ -6,8 +6,7 @@ import pytest
 
 from analysis.engine import Engine
 from analysis.engine.records import JobRecord
-from analysis.engine.runs import Label, known_runs, remove_run, save_label, score, size
-from analysis.engine.storage import stored_results
+from analysis.engine.runs import Label, known_runs, remove_run, save_label, score, size, stored_results
 from analysis.errors import UserError
 from analysis.pruned.naming import run_name
 from analysis.specs import EvaluateSpec, ModelSpec, PruneSpec

@@ -26,8 +26,7 @@ from analysis.specs import (
     TuneParams,
     parameter,
 )
-from analysis.specs.suggestion import searchable
-from analysis.specs.tuning import DiscountPreset
+from analysis.specs.tuning import DiscountPreset, searchable
 from analysis.tuning import effects as tuning
 from analysis.tuning.bin_error import shares
 from analysis.tuning.search_space import space

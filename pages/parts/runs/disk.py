@@ -5,8 +5,7 @@ from datetime import datetime
 import pandas as pd
 import streamlit as st
 
-from analysis.engine.runs import known_runs
-from analysis.engine.storage import Stored, remove, stored_results
+from analysis.engine.runs import Stored, known_runs, remove, stored_results
 from analysis.jobs import JOBS
 from pages.parts.acting import acting_button
 from pages.parts.charts import table

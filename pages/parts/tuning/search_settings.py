@@ -15,7 +15,7 @@ from analysis.specs import (
     sentence,
     short_label,
 )
-from analysis.specs.suggestion import searchable
+from analysis.specs.tuning import searchable
 from pages.parts import controls
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
