@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from analysis.command_line.over_prompts import OverPrompts
+from analysis.command_line.over_prompts import over_prompts
 from analysis.command_line.verb_flags import PROMPT_COUNT, SET_FLAGS, Fields
 from analysis.command_line.written_study import in_words, write
 from analysis.specs import AblateSetSpec
@@ -41,4 +41,4 @@ def write_study(folder: Path, spec: AblateSetSpec, summary: Any, notes: list[str
 
 ASKED = Fields(AblateSetSpec)
 FLAGS = (*SET_FLAGS, PROMPT_COUNT, ASKED)
-run = OverPrompts("ablate_set", ASKED, write_study, NOTHING).run
+run = over_prompts("ablate_set", ASKED, write_study, NOTHING)

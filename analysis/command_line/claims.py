@@ -73,13 +73,12 @@ def run(options: argparse.Namespace) -> int:
     """Test the claims and write the verdicts; the same command resumes an interrupted run."""
     check_out(options, refusal)
     spec = spec_of(options)
-    from analysis.study import findings as findings_file
     from analysis.study.cost_estimate import foresee_claims, lines
-    from analysis.study.findings import EXAMPLE
+    from analysis.study.findings import EXAMPLE, read
 
     with engine_of(options, spec.models) as engine:
         spec = anchored(spec) if engine.scheduler else spec
-        example = findings_file.read(EXAMPLE) if EXAMPLE.is_file() else None
+        example = read(EXAMPLE) if EXAMPLE.is_file() else None
         for line in lines(foresee_claims(engine, spec, example)):
             say(line)
         if options.estimate:

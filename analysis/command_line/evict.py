@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.command_line.flags import show
-from analysis.command_line.over_prompts import OverPrompts
+from analysis.command_line.over_prompts import over_prompts
 from analysis.command_line.running import Runner
 from analysis.command_line.verb_flags import PROMPT_COUNT, SET_FLAGS, Fields, estimate
 from analysis.command_line.written_study import in_words, write
@@ -62,4 +62,4 @@ FLAGS = (
     estimate(f"run {_MEASURED} prompts, say what all of them would take, and write nothing"),
     ASKED,
 )
-run = OverPrompts("evict", ASKED, write_study, NOTHING, _say_estimate).run
+run = over_prompts("evict", ASKED, write_study, NOTHING, _say_estimate)

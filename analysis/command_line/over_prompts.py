@@ -2,9 +2,8 @@
 
 import argparse
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from analysis import outputs
 from analysis.command_line.flags import folder_beside
@@ -17,40 +16,42 @@ from analysis.specs.ablation import PromptsSpec
 SpecT = TypeVar("SpecT", bound=PromptsSpec)
 
 
-@dataclass(frozen=True)
-class OverPrompts(Generic[SpecT]):
-    """A verb that denoises every prompt. kind: of its job. asked: its flags. write: fills an empty folder and returns
-    the findings, under 'shown' as sentences by model. nothing: text for none. estimate: prints the cost of all prompts,
-    from a few of them, for verbs with --estimate.
+def over_prompts(
+    kind: str,
+    asked: Fields[SpecT],
+    write: Callable[[Path, SpecT, Any, list[str]], dict[str, Any]],
+    nothing: str,
+    estimate: Callable[[SpecT, Runner, argparse.Namespace], int] | None = None,
+) -> Callable[[argparse.Namespace], int]:
+    """Return the `run` of a verb that denoises every prompt: it runs the job over the prompts and writes the study.
+
+    kind: of the job. asked: the verb's flags. write: fills an empty folder and returns the findings, under 'shown' as
+    sentences by model. nothing: text for none. estimate: prints the cost of all prompts, from a few of them, for verbs
+    with --estimate.
     """
 
-    kind: str
-    asked: Fields[SpecT]
-    write: Callable[[Path, SpecT, Any, list[str]], dict[str, Any]]
-    nothing: str
-    estimate: Callable[[SpecT, Runner, argparse.Namespace], int] | None = None
-
-    def run(self, options: argparse.Namespace) -> int:
-        """Run the job over the prompts and write the study."""
-        only_estimate = self.estimate is not None and options.estimate
+    def run(options: argparse.Namespace) -> int:
+        only_estimate = estimate is not None and options.estimate
         if not only_estimate:
             outputs.check(options.out, options.overwrite, refusal)
-        with folder_beside(options.out, self.kind) as scratch:
+        with folder_beside(options.out, kind) as scratch:
             with runner(scratch, options) as jobs:
-                prompts, notes = prompts_of(options, self.asked.given(options).get("seed", 0), jobs.context)
+                prompts, notes = prompts_of(options, asked.given(options).get("seed", 0), jobs.context)
                 model = MODEL.build(options)
-                spec = self.asked.build(
+                spec = asked.build(
                     options, model=model, prompts=prompts.texts, keys=prompts.keys, sampling=sampling_of(model, options)
                 )
-                if self.estimate is not None and only_estimate:
-                    return self.estimate(spec, jobs, options)
-                summary = jobs.run(self.kind, spec).summary
+                if estimate is not None and only_estimate:
+                    return estimate(spec, jobs, options)
+                summary = jobs.run(kind, spec).summary
             return finish(
                 options,
                 scratch,
-                lambda folder: self.write(folder, spec, summary, notes),
+                lambda folder: write(folder, spec, summary, notes),
                 lambda study: [
                     f"{model.source}: {summary['prompts']} prompts, {summary['seconds']:.0f} s.",
-                    *(f"  {sentence}" for sentence in study["shown"][model.source] or [self.nothing]),
+                    *(f"  {sentence}" for sentence in study["shown"][model.source] or [nothing]),
                 ],
             )
+
+    return run

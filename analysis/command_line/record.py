@@ -13,7 +13,7 @@ from analysis import outputs
 from analysis.command_line.flags import a_path, folder_beside, show
 from analysis.command_line.prompts import read_keyed, sampling_of
 from analysis.command_line.running import runner
-from analysis.command_line.verb_flags import MODEL, Fields, OneOfFlags, as_json, flag, out, overwrite
+from analysis.command_line.verb_flags import MODEL, Fields, as_json, flag, one_of, out, overwrite
 from analysis.errors import UserError, os_sentence, shorten
 from analysis.findings import finding_of
 from analysis.models.checkpoint import find, fingerprint
@@ -108,17 +108,15 @@ def _token(model: ModelSpec, recorded: str, word: str) -> tuple[int, str]:
 
 RECORD = Fields(RecordSpec)
 FLAGS = (
-    OneOfFlags(
-        (
-            flag("--prompt", of=(RecordSpec, "prompt"), metavar="TEXT"),
-            flag(
-                "--prompts",
-                type=a_path,
-                metavar="FILE",
-                help="a text file with one prompt per line; OUT gets a number for each",
-            ),
-            BRANCH,
-        )
+    one_of(
+        flag("--prompt", of=(RecordSpec, "prompt"), metavar="TEXT"),
+        flag(
+            "--prompts",
+            type=a_path,
+            metavar="FILE",
+            help="a text file with one prompt per line; OUT gets a number for each",
+        ),
+        BRANCH,
     ),
     *BRANCH_FLAGS,
     out("FILE", "the .safetensors file to write"),

@@ -110,10 +110,9 @@ def run(options: argparse.Namespace) -> int:
     spec = planned(options)
     from analysis.engine.studies import sweep_of
     from analysis.evaluation import plan_words
-    from analysis.study import findings as findings_file
     from analysis.study import plans
     from analysis.study.cost_estimate import foresee_study, lines
-    from analysis.study.findings import EXAMPLE
+    from analysis.study.findings import EXAMPLE, read
     from analysis.study.needs import why_not
 
     problem = why_not(spec)
@@ -122,7 +121,7 @@ def run(options: argparse.Namespace) -> int:
 
     with engine_of(options, spec.models) as engine:
         spec = anchored(spec) if engine.scheduler else spec
-        example = findings_file.read(EXAMPLE) if EXAMPLE.is_file() else None
+        example = read(EXAMPLE) if EXAMPLE.is_file() else None
         if options.estimate:
             _say_plans(engine, spec, example)
         foreseen(engine, sweep_of(spec))  # measures unknown costs first

@@ -1,7 +1,7 @@
 """Flags of verbs as rows, most of them drawn from specs.
 
 A verb's module has `FLAGS`, a tuple of rows. `Fields` draws a flag for each field of its spec and of the specs inside
-it, and builds the spec from the arguments. `Flag` is a single flag: for an output file, or a field that is read from a
+it, and builds the spec from the arguments. `flag` is a single flag: for an output file, or a field that is read from a
 file. A field whose flag is in an earlier row gets no second one. Flags are flat (--sink-std); libraries that draw
 command lines from pydantic models name them by their path (--pruning.discount.sink-std).
 """
@@ -10,7 +10,7 @@ import argparse
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import UnionType
-from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar, Union, get_args, get_origin
+from typing import Any, Generic, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
@@ -31,50 +31,37 @@ _NAMES = {(ModelSpec, "source"): "model", (CalibrationParams, "data"): "calibrat
 SpecT = TypeVar("SpecT", bound=Spec)
 
 
-class Row(Protocol):
-    """Part of a verb's flags."""
-
-    def add(self, parser: Any, taken: set[str]) -> None:
-        """Give a parser or a group of it these flags, but for those in `taken`, to which their names are added."""
-
-
-@dataclass(frozen=True)
-class Flag:
-    """A single flag. names: such as '--out', or that of a positional. of: the spec and field whose description precedes
-    `help`. how: arguments for argparse. A flag without help is not listed.
-    """
-
-    names: tuple[str, ...]
-    help: str | Callable[[], str] = ""
-    of: tuple[type[BaseModel], str] | None = None
-    how: Mapping[str, Any] = field(default_factory=dict)
-
-    def add(self, parser: Any, taken: set[str]) -> None:
-        """Give a parser the flag."""
-        described = "" if self.of is None else self.of[0].model_fields[self.of[1]].description or ""
-        said = self.help if isinstance(self.help, str) else self.help()
-        text = " ".join(filter(None, [described, said])).replace("%", "%%")
-        taken.add(parser.add_argument(*self.names, help=text or argparse.SUPPRESS, **self.how).dest)
+Row = Callable[[Any, set[str]], None]
+"""Part of a verb's flags: gives a parser, or a group of one, these flags but for those in the set, to which their names
+are added.
+"""
 
 
 def flag(
     *names: str, help: str | Callable[[], str] = "", of: tuple[type[BaseModel], str] | None = None, **how: Any
-) -> Flag:
-    """Return a single flag; `how` goes to argparse."""
-    return Flag(names, help, of, how)
+) -> Row:
+    """Return the row of a single flag. names: such as '--out', or that of a positional. of: the spec and field whose
+    description precedes `help`. how: arguments for argparse. A flag without help is not listed.
+    """
+
+    def add(parser: Any, taken: set[str]) -> None:
+        described = "" if of is None else of[0].model_fields[of[1]].description or ""
+        said = help if isinstance(help, str) else help()
+        text = " ".join(filter(None, [described, said])).replace("%", "%%")
+        taken.add(parser.add_argument(*names, help=text or argparse.SUPPRESS, **how).dest)
+
+    return add
 
 
-@dataclass(frozen=True)
-class OneOfFlags:
-    """Flags of which one has to be given."""
+def one_of(*rows: Row) -> Row:
+    """Return the row of flags of which one has to be given."""
 
-    rows: tuple[Flag, ...]
-
-    def add(self, parser: Any, taken: set[str]) -> None:
-        """Give a parser the group."""
+    def add(parser: Any, taken: set[str]) -> None:
         group = parser.add_mutually_exclusive_group(required=True)
-        for row in self.rows:
-            row.add(group, taken)
+        for row in rows:
+            row(group, taken)
+
+    return add
 
 
 class Leaf(NamedTuple):
@@ -120,7 +107,7 @@ class Fields(Generic[SpecT]):
         """Return the name of a field's flag, with underscores."""
         return next((flag for name, flag in self.named.items() if leaf.is_any_of([name])), leaf.flag)
 
-    def add(self, parser: Any, taken: set[str]) -> None:
+    def __call__(self, parser: Any, taken: set[str]) -> None:
         """Give a parser the flags. One not given stays out of the namespace, so that the spec's own default holds."""
         for leaf in self.leaves():
             name = self.flag(leaf)
@@ -230,30 +217,30 @@ def add_flags(parser: argparse.ArgumentParser, rows: Iterable[Row]) -> None:
     """Give a parser the flags of some rows, each name once."""
     taken: set[str] = set()
     for row in rows:
-        row.add(parser, taken)
+        row(parser, taken)
 
 
-def out(metavar: str, help: str, required: bool = True) -> Flag:
+def out(metavar: str, help: str, required: bool = True) -> Row:
     """Return the flag for a verb's output."""
     return flag("--out", type=a_path, required=required, metavar=metavar, help=help)
 
 
-def overwrite(what: str) -> Flag:
+def overwrite(what: str) -> Row:
     """Return the flag that lets a verb replace something, such as 'a file'."""
     return flag("--overwrite", action="store_true", help=f"replace {what} that exists")
 
 
-def as_json(what: str = "the summary") -> Flag:
+def as_json(what: str = "the summary") -> Row:
     """Return the flag that prints something as JSON."""
     return flag("--json", action="store_true", help=f"print {what} as JSON")
 
 
-def estimate(help: str) -> Flag:
+def estimate(help: str) -> Row:
     """Return the flag that only estimates the cost of a verb."""
     return flag("--estimate", action="store_true", help=help)
 
 
-def reference(spec: type[Spec]) -> Flag:
+def reference(spec: type[Spec]) -> Row:
     """Return the flag of the model to compare with."""
     return flag(
         "--reference",
@@ -263,7 +250,7 @@ def reference(spec: type[Spec]) -> Flag:
     )
 
 
-def size(sizes: Mapping[str, Any]) -> Flag:
+def size(sizes: Mapping[str, Any]) -> Row:
     """Return the flag that chooses one of several sizes, each with settings of its own."""
 
     def told() -> str:

@@ -69,6 +69,7 @@ def record_set(spec: RecordSetSpec, context: Context) -> Outcome[RecordSetSummar
     model = resident_model(spec.model, context, check)
     from analysis.machine.provenance import environment
     from analysis.recording import prompt_measures
+    from analysis.recording.batches import recorded
     from analysis.recording.denoising import stop_tokens
 
     started = time.perf_counter()
@@ -77,13 +78,14 @@ def record_set(spec: RecordSetSpec, context: Context) -> Outcome[RecordSetSummar
     seen_by = _turns(count, min(spec.null_prompts, count), models, spec.seed)
     shown = sum(len(rows) for rows in seen_by) * len(movement.weight_nulls(spec.skip_matched))
     shorter = half_sampling(plan.sampling)
-    halves = shorter.forwards(0) * count if shorter is not None and not _is_prefix(shorter) else 0
+    halves = 0 if shorter is None or isinstance(shorter, AutoregressiveSampling) else shorter.forwards(0) * count
     asked = plan.forwards * count if spec.by_query else 0
     progress = _Progress(context, plan.forwards * (count + shown) + halves + asked)
     kept: list[PromptRun | None] = [None] * count
     arrays = SetArrays(count)
     with contextlib.suppress(_Stopped):
-        for recording in _recorded(model, plan, spec.seed, progress):
+        progress(0)
+        for recording in recorded(model, plan.prompts, plan.sampling, spec.seed, plan.rows, progress):
             run, rng = recording.run, np.random.default_rng([spec.seed, recording.index])
             sinks = run.sinks(spec.sinks)
             measured = _measured(recording, sinks, spec.sinks) | {
@@ -292,13 +294,6 @@ class _Progress:
         self.context.progress(self.phase, min(self.done, self.planned), self.planned)
 
 
-def _recorded(model: "LoadedModel", plan: _Plan, seed: int, progress: _Progress) -> Any:
-    from analysis.recording.batches import recorded
-
-    progress(0)
-    return recorded(model, plan.prompts, plan.sampling, seed, plan.rows, progress)
-
-
 # --- stored results ---------------------------------------------------------------------------------------------
 
 
@@ -367,11 +362,6 @@ def half_sampling(sampling: Any) -> Any | None:
         return None
 
 
-def _is_prefix(sampling: Any) -> bool:
-    """Return True if a shorter text is a prefix of a longer one, so that nothing has to be recorded again."""
-    return isinstance(sampling, AutoregressiveSampling)
-
-
 def _record_halves(
     model: "LoadedModel",
     spec: RecordSetSpec,
@@ -387,7 +377,7 @@ def _record_halves(
 
     if shorter is None or progress.stopped:
         return 0
-    if _is_prefix(shorter):
+    if isinstance(shorter, AutoregressiveSampling):  # a shorter text is the beginning of the longer one
         arrays.halve(shorter.gen_length)
         return int(shorter.gen_length)
     progress.phase = f"recording {shorter.gen_length} new tokens"

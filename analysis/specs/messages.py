@@ -1,6 +1,7 @@
 """Validation errors as a person reads them: the only place where they are put into words."""
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -20,7 +21,7 @@ def sentence(error: ValidationError) -> str:
             continue
         name = ".".join(_labels(issue["loc"], [spec] if spec else [])) or "What was given"
         words = "is empty" if issue["input"] == "" else _PROBLEMS.get(issue["type"], "cannot be {given}")
-        lines.append(f"{name} {words.format_map(_Limits(issue))}")
+        lines.append(f"{name} {words.format_map(_limits(issue))}")
     problems = list(dict.fromkeys(lines))
     left = len(problems) - _TOLD
     return one_line("; ".join(problems[:_TOLD]) + (f"; and {left} more" if left > 0 else ""))
@@ -71,30 +72,21 @@ _PROBLEMS = {
 """Message by pydantic error type, with its limits and the given value."""
 
 
-class _Limits(dict[str, str]):
-    """The limits of a validation issue as they are shown, and the value as `given`."""
-
-    def __init__(self, issue: Any) -> None:
-        context = issue.get("ctx", {})
-        shown = {name: value if isinstance(value, str) else _shown(value) for name, value in context.items()}
-        super().__init__(shown | {"given": _shown(issue["input"])})
-
-    def __missing__(self, name: str) -> str:
-        return "more"
+def _limits(issue: Any) -> Mapping[str, str]:
+    """Return the limits of a validation issue as they are shown, and the value as `given`; `more` for a missing one."""
+    context = issue.get("ctx", {})
+    shown = {name: value if isinstance(value, str) else _shown(value) for name, value in context.items()}
+    return defaultdict(lambda: "more", shown, given=_shown(issue["input"]))
 
 
 def _shown(given: Any) -> str:
     if isinstance(given, bool) or given is None:
         return {True: "true", False: "false", None: "nothing"}[given]
     if isinstance(given, int | float):
-        return _number(given)
+        return shorten(f"{given:,}" if isinstance(given, int) else str(given))
     if isinstance(given, str):
         return f"'{shorten(given)}'"
     return "a list" if isinstance(given, list | tuple) else "a set of parameters" if isinstance(given, dict) else "that"
-
-
-def _number(value: Any) -> str:
-    return shorten(f"{value:,}" if isinstance(value, int) else str(value))
 
 
 def _labels(location: tuple[int | str, ...], specs: list[type[BaseModel]]) -> Iterator[str]:
