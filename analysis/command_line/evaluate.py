@@ -3,6 +3,7 @@
 import argparse
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +77,7 @@ def write_files(
     outputs.place(outcome.file, items, options.overwrite, items_file.refusal)
     outputs.place(whole, options.out, options.overwrite, refusal)
     told = {"out": str(options.out), "items": str(items), **numbers}
-    return show(options, told, [*summary_lines(outcome.summary), *lines])
+    return show(options, told, chain(summary_lines(outcome.summary), lines))
 
 
 def _items_file(options: argparse.Namespace) -> Path:

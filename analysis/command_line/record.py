@@ -4,6 +4,7 @@
 """
 
 import argparse
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +157,7 @@ def run(options: argparse.Namespace) -> int:
         for summary in summaries
     )
     results = {"recordings": told, **differing} if differing else told
-    return show(options, results, [*lines, *differing.get("sentences", ())])
+    return show(options, results, chain(lines, differing.get("sentences", ())))
 
 
 def _writing(summary: dict[str, Any]) -> str:
