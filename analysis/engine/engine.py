@@ -218,7 +218,7 @@ class Engine(StoredJobs):
             self.authorizer.demand("run")
             self.authorizer.check_limits(spec, visitor)
             entered = self._planners[record.kind].enter(record, spec)
-            return self._job_store.list_for(entered.id, record.visitors) or entered
+            return self._job_store.list_for(entered, record.visitors)
         key = known_key(record.kind, spec)
         left = self._newest(record.kind, key, self._left_behind)
         # A restarted job of an engine that is gone keeps its record, or the next engine would run it once more.
@@ -231,7 +231,7 @@ class Engine(StoredJobs):
         if stored is not None:
             earlier = self._newest(record.kind, key, _is_done)
             if earlier is not None:
-                return self._job_store.list_for(earlier.id, record.visitors) or earlier
+                return self._job_store.list_for(earlier, record.visitors)
             record = record.model_copy(
                 update={"state": "done", "summary": stored.summary, "cached": True, "finished": time.time()}
             )
@@ -245,7 +245,7 @@ class Engine(StoredJobs):
             same = self._newest(record.kind, key, lambda job: not job.ended and job.owner == self._owner)
             if same is not None:
                 self._askers.setdefault(same.id, set()).add(asker)
-                return self._job_store.list_for(same.id, record.visitors) or same
+                return self._job_store.list_for(same, record.visitors)
             refused = self.authorizer.demo and refusal(
                 record.kind, spec, sum(not job.ended for job in self._job_store.jobs())
             )
@@ -303,7 +303,7 @@ class Engine(StoredJobs):
         earlier = self._newest("record", key, _is_done)
         if earlier is not None and self.result(earlier) is not None:
             file.unlink()
-            return self._job_store.list_for(earlier.id, self.authorizer.names) or earlier
+            return self._job_store.list_for(earlier, self.authorizer.names)
         self.store.add_result(key, dict(summary), file)
         now = time.time()
         record = JobRecord(

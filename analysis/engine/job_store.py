@@ -84,13 +84,13 @@ class JobStore:
                 self.save(changed)
             return changed
 
-    def list_for(self, job_id: str, visitors: tuple[str, ...]) -> JobRecord | None:
-        """List a job to further visitors who asked the same and return its record; None for an unknown id. A job
-        without visitors is listed to everybody.
+    def list_for(self, record: JobRecord, visitors: tuple[str, ...]) -> JobRecord:
+        """List a job to further visitors who asked the same and return its record. A job without visitors is listed to
+        everybody.
         """
         with self.changed:
-            record = self.job(job_id)
-            if record is not None and record.visitors and not set(visitors) <= set(record.visitors):
+            record = self.job(record.id) or record
+            if record.visitors and not set(visitors) <= set(record.visitors):
                 record = record.model_copy(update={"visitors": tuple(dict.fromkeys((*record.visitors, *visitors)))})
                 self.save(record)
             return record

@@ -1,7 +1,7 @@
 """Command lines that reproduce a result, as shown by pages and reports."""
 
 import shlex
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from analysis.program import PROGRAM
@@ -17,10 +17,7 @@ def command(verb: str, source: str, fields: Mapping[str, Any], out: str, compare
     words = [*PROGRAM, verb, "--model", source]
     others = list(compare)
     words += ["--compare", *others] if others else []
-    for name, value in fields.items():
-        words.append(f"--{_FLAGS.get(name, name).replace('_', '-')}")
-        if value is not True:
-            words.append(",".join(map(str, value)) if isinstance(value, tuple | list) else str(value))
+    words += _flags(fields, _FLAGS)
     return shlex.join([*words, "--out", out])
 
 
@@ -36,12 +33,22 @@ def sized_command(
         size: {name: value for name, value in asked.items() if value != like[name]}
         for size, like in ((size, like.model_dump()) for size, like in sizes.items())
     }
-    alike = {size: fields for size, fields in settings.items() if None not in fields.values()}
+    # No flag says that a field is empty, or that a switch is off.
+    alike = {
+        size: fields
+        for size, fields in settings.items()
+        if not any(value is None or value is False for value in fields.values())
+    }
     size = min(alike or settings, key=lambda size: len(settings[size]))
     reference = "none" if spec.reference is None else spec.reference.source
     line = [*PROGRAM, verb, "--model", spec.model.source, "--size", size, "--reference", reference, *words]
-    for name, value in (spec.model.model_dump(exclude_defaults=True, exclude={"source"}) | settings[size]).items():
-        text = ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
-        line += [f"--{_COUNTS.get(name, name.replace('_', '-'))}", text]
+    line += _flags(spec.model.model_dump(exclude_defaults=True, exclude={"source"}) | settings[size], _COUNTS)
     line += ["--prompts", prompts] if spec.own_prompts else []
     return shlex.join([*line, "--out", verb])
+
+
+def _flags(fields: Mapping[str, Any], names: Mapping[str, str]) -> Iterator[str]:
+    for name, value in fields.items():
+        yield f"--{names.get(name, name).replace('_', '-')}"
+        if value is not True:
+            yield ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)

@@ -167,11 +167,7 @@ class StudySpec(JobSpec):
     )
     seed: int = random_seed("Fixes the sampler, the random weights, the items and every mask.")
 
-    @field_validator("seeds", mode="before")
-    @classmethod
-    def _spans(cls, seeds: Any) -> Any:
-        """Expand spans of seeds such as 0-7."""
-        return written_out(seeds)
+    _spans = field_validator("seeds", mode="before")(written_out)
 
     @model_validator(mode="after")
     def _prompts_fit(self) -> "StudySpec":

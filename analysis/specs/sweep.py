@@ -129,11 +129,7 @@ class SweepSpec(JobSpec):
         "", "Shard", "Run one part of the points: 3/8 is the third of eight. `merge` joins the folders of all parts."
     )
 
-    @field_validator("seeds", mode="before")
-    @classmethod
-    def _spans(cls, seeds: Any) -> Any:
-        """Expand spans of seeds such as 0-7."""
-        return written_out(seeds)
+    _spans = field_validator("seeds", mode="before")(written_out)
 
     @field_validator(
         *("methods", "sparsities", "patterns", "bits", "quantizers", "policies", "budgets", "strengths", "stds"),

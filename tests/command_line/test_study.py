@@ -48,6 +48,8 @@ def test_a_size_is_the_flags_default_and_the_bundled_model_has_its_twin(size):
         {},
         {"reference": None, "prompt": 'it\'s "so"', "seeds": (3, 4), "sparsities": (0.6,), "difference": 0.3},
         {"model": ModelSpec(device="cpu", dtype="float32"), "tasks": ("bundled_story", "bundled_text"), "prompts": 3},
+        {"decompose": True},
+        {"decompose": False, "methods": ("wanda-noised", "sink-wanda")},
     ],
 )
 def test_the_command_asks_the_same_study_again(size, changes):
