@@ -40,6 +40,11 @@ class BlockWriting(writing.Writing):
         """Tokens a block, the usual number where the model's own is not filled in."""
         return self.block_length or USUAL_BLOCK
 
+    @property
+    def block_count(self) -> int:
+        """Blocks that the new tokens fill, the last one perhaps in part."""
+        return ceil(self.gen_length / self.block)
+
     def in_blocks_of(self, trained: int | None) -> Self:
         """The same with the block length that the model was trained on, where none is chosen."""
         return self.model_copy(update={"block_length": self.block_length or trained})
@@ -51,11 +56,11 @@ class BlockWriting(writing.Writing):
 
     def length(self, prompt_length: int) -> int:
         """Tokens of the whole text: as many whole blocks after the prompt as hold the new tokens."""
-        return prompt_length + ceil(self.gen_length / self.block) * self.block
+        return prompt_length + self.block_count * self.block
 
     def forwards(self, open_before: int = 0) -> int:
         """Forward passes, at most, where the prompt ends on a block's border; another border can take some more."""
-        return ceil(self.gen_length / self.block) * self.block
+        return self.block_count * self.block
 
 
 def _steps_per_block(source: str) -> Any:
@@ -112,7 +117,7 @@ class SDARSampling(WholeBlocks):
 
     def forwards(self, open_before: int = 0) -> int:
         """Forward passes, at most, where the prompt ends on a block's border; another border can take some more."""
-        return ceil(self.gen_length / self.block) * min(self.steps_per_block or self.block, self.block)
+        return self.block_count * min(self.steps_per_block or self.block, self.block)
 
 
 class BD3LMSampling(BlockWriting):
@@ -203,11 +208,11 @@ class FastDLLMSampling(BlockWriting):
 
         Blocks are counted from the text's beginning, so that the first of them may have begun in the prompt.
         """
-        return (prompt_length // self.block + ceil(self.gen_length / self.block)) * self.block + 1
+        return (prompt_length // self.block + self.block_count) * self.block + 1
 
     def forwards(self, open_before: int = 0) -> int:
         """Forward passes, at most: one a token."""
-        return ceil(self.gen_length / self.block) * self.block + 1
+        return self.block_count * self.block + 1
 
 
 class LLaDA2Sampling(WholeBlocks):
@@ -251,7 +256,7 @@ class LLaDA2Sampling(WholeBlocks):
     def forwards(self, open_before: int = 0) -> int:
         """Forward passes, at most, where the prompt ends on a block's border; another border can take some more."""
         editing = 0 if self.editing_threshold is None else self.editing_steps
-        return ceil(self.gen_length / self.block) * (min(self.steps_per_block or self.block, self.block) + editing)
+        return self.block_count * (min(self.steps_per_block or self.block, self.block) + editing)
 
 
 class DiffusionGemmaSampling(BlockWriting):
@@ -322,7 +327,7 @@ class DiffusionGemmaSampling(BlockWriting):
 
     def forwards(self, open_before: int = 0) -> int:
         """Forward passes of the decoder, at most."""
-        return ceil(self.gen_length / self.block) * self.steps_per_canvas
+        return self.block_count * self.steps_per_canvas
 
 
 class NemotronSampling(BlockWriting):
@@ -340,4 +345,4 @@ class NemotronSampling(BlockWriting):
 
     def forwards(self, open_before: int = 0) -> int:
         """Forward passes, at most: the first token's, and those of the rest."""
-        return ceil(self.gen_length / self.block) * (1 + min(self.steps_per_block or self.block, self.block - 1))
+        return self.block_count * (1 + min(self.steps_per_block or self.block, self.block - 1))
