@@ -19,13 +19,6 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from analysis.bundled.asked import (
-    category_asked_anew,
-    opposite_asked_anew,
-    property_asked_anew,
-    reference_asked_anew,
-    tool_asked_anew,
-)
 from analysis.bundled.grammar import problem, question
 from analysis.bundled.units import (
     Unit,
@@ -43,6 +36,13 @@ from analysis.bundled.units import (
     trouble,
 )
 from analysis.bundled.world import NUMBER_WORDS
+from training.asked import (
+    category_asked_anew,
+    opposite_asked_anew,
+    property_asked_anew,
+    reference_asked_anew,
+    tool_asked_anew,
+)
 
 SPLITS = ("dev", "test")
 SIZES = {"dev": 200, "test": 504}

@@ -4,7 +4,7 @@ A document strings units (the checkable pieces) together; held-out combinations 
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 from random import Random
@@ -18,6 +18,7 @@ from analysis.bundled.units import (
     Unit,
     agreement,
     arithmetic,
+    below,
     by_name,
     category,
     counted,
@@ -25,6 +26,7 @@ from analysis.bundled.units import (
     gone,
     moved,
     numbers,
+    numeral,
     opposite,
     other,
     physics,
@@ -40,12 +42,12 @@ from analysis.bundled.world import (
     COUNTED,
     DESCRIBED,
     HOMES,
+    JOBS,
     MANNER,
     MEN,
     NUMBER_WORDS,
     PEOPLE,
     PETS,
-    PLACES,
     RELATIVES,
     SIGHTS,
     STATES,
@@ -72,52 +74,39 @@ class Document:
 
 # --- sentences without a claim ----------------------------------------------------------------------------------
 
-_JOBS = (
-    "farmer",
-    "baker",
-    "sailor",
-    "painter",
-    "driver",
-    "hunter",
-    "miller",
-    "tailor",
-    "pilot",
-    "waiter",
-    "gardener",
-    "cook",
-)
 # The patterns write "a" before these.
 _ADJECTIVES = tuple(word for word in DESCRIBED if word[0] not in "aeiou")
 _CONSONANT_STATES = tuple(word for word in STATES if word[0] not in "aeioh")
 _BIRDS = tuple(word for word in CATEGORIES["bird"] if word[0] not in "aeiou")
-_SLOTS: dict[str, Callable[[Random], str]] = {
-    "place": lambda random: WHERE[pick(random, PLACES)],
-    "place2": lambda random: WHERE[pick(random, PLACES)],
-    "thing": lambda random: pick(random, COUNTED),
-    "things": lambda random: plural(pick(random, COUNTED)),
-    "adj": lambda random: pick(random, _ADJECTIVES),
-    "adj2": lambda random: pick(random, _ADJECTIVES),
-    "state": lambda random: pick(random, _CONSONANT_STATES),
-    "how": lambda random: pick(random, MANNER),
-    "weather": lambda random: pick(random, WEATHER),
-    "time": lambda random: pick(random, TIMES),
-    "home": lambda random: pick(random, HOMES),
-    "pet": lambda random: pick(random, PETS),
-    "rel": lambda random: pick(random, RELATIVES),
-    "wish": lambda random: pick(random, WISHES),
-    "sight": lambda random: pick(random, SIGHTS),
-    "few": lambda random: pick(random, NUMBER_WORDS[1:]),
-    "food": lambda random: pick(random, CATEGORIES["dish"]),
-    "toy": lambda random: pick(random, CATEGORIES["toy"]),
-    "color": lambda random: pick(random, CATEGORIES["color"]),
-    "wear": lambda random: pick(random, CATEGORIES["garment"]),
-    "music": lambda random: pick(random, CATEGORIES["instrument"]),
-    "sport": lambda random: pick(random, CATEGORIES["sport"]),
-    "flower": lambda random: pick(random, CATEGORIES["flower"]),
-    "tree": lambda random: pick(random, CATEGORIES["tree"]),
-    "bird": lambda random: pick(random, _BIRDS),
-    "job": lambda random: pick(random, _JOBS),
-    "jobs": lambda random: plural(pick(random, _JOBS)),
+_PLACES = tuple(WHERE.values())
+_SLOTS = {
+    "place": _PLACES,
+    "place2": _PLACES,
+    "thing": COUNTED,
+    "things": tuple(map(plural, COUNTED)),
+    "adj": _ADJECTIVES,
+    "adj2": _ADJECTIVES,
+    "state": _CONSONANT_STATES,
+    "how": MANNER,
+    "weather": WEATHER,
+    "time": TIMES,
+    "home": HOMES,
+    "pet": PETS,
+    "rel": RELATIVES,
+    "wish": WISHES,
+    "sight": SIGHTS,
+    "few": NUMBER_WORDS[1:],
+    "food": CATEGORIES["dish"],
+    "toy": CATEGORIES["toy"],
+    "color": CATEGORIES["color"],
+    "wear": CATEGORIES["garment"],
+    "music": CATEGORIES["instrument"],
+    "sport": CATEGORIES["sport"],
+    "flower": CATEGORIES["flower"],
+    "tree": CATEGORIES["tree"],
+    "bird": _BIRDS,
+    "job": JOBS,
+    "jobs": tuple(map(plural, JOBS)),
 }
 _SLOT = re.compile(r"\{(\w+)\}")
 _ENDS_IN_A = re.compile(r"\b[aA] $")
@@ -140,7 +129,7 @@ def sentence(random: Random, kind: str, who: Person, people: Cast = PEOPLE) -> s
         elif slot == "m":
             word = other(random, people, who).name
         elif slot in _SLOTS:
-            word = _SLOTS[slot](random)
+            word = pick(random, _SLOTS[slot])
         else:
             word = getattr(who, slot)
         if _ENDS_IN_A.search(text) and article(word) == "an":
@@ -156,18 +145,17 @@ _AS_WORDS = {"+": "plus", "-": "minus"}
 
 def equation(random: Random) -> str:
     """A bare sum, in digits or in words. It names no object, so it is no combination."""
-    frame = int(random.random() * 5)
+    frame = below(random, 5)
     first, sign, second, result = numbers(random, 10 if frame >= 3 else LARGEST)
-    left, right, total = (NUMBER_WORDS[n - 1] if frame >= 3 else str(n) for n in (first, second, result))
-    if frame == 0:
-        return f"{left} {sign} {right} = {total}."
-    if frame == 1:
-        return f"{left} {_AS_WORDS[sign]} {right} is {total}."
-    if frame == 2:
-        return f"{total} is {left} {_AS_WORDS[sign]} {right}."
-    if frame == 3:
-        return f"{left.capitalize()} {_AS_WORDS[sign]} {right} is {total}."
-    return f"{left.capitalize()} {_AS_WORDS[sign]} {right} makes {total}."
+    left, right, total = (numeral(number, frame >= 3) for number in (first, second, result))
+    word = _AS_WORDS[sign]
+    return (
+        f"{left} {sign} {right} = {total}.",
+        f"{left} {word} {right} is {total}.",
+        f"{total} is {left} {word} {right}.",
+        f"{left.capitalize()} {word} {right} is {total}.",
+        f"{left.capitalize()} {word} {right} makes {total}.",
+    )[frame]
 
 
 def problem(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
@@ -211,63 +199,53 @@ def any_unit(random: Random, who: Person | None = None, people: Cast = PEOPLE) -
     return seen(random, maker, who, people)
 
 
-def _story(random: Random, people: Cast, parts: list[str], keys: list[str]) -> None:
+_Pieces = Iterator[str | Unit]
+
+
+def _story(random: Random, people: Cast) -> _Pieces:
     who = pick(random, people)
-    parts.append(sentence(random, "opening", who, people))
-    for _ in range(1 + int(random.random() * 5)):
+    yield sentence(random, "opening", who, people)
+    for _ in range(1 + below(random, 5)):
         draw = random.random()
-        if draw < 0.45:
-            parts.append(sentence(random, "detail", who, people))
-        elif draw < 0.6:
-            parts.append(sentence(random, "link", who, people))
-        unit = seen(random, pick(random, _EVENTS), who, people)
-        parts.append(unit.text)
-        keys.append(unit.key)
-    parts.append(sentence(random, "closing", who, people))
+        if draw < 0.6:
+            yield sentence(random, "detail" if draw < 0.45 else "link", who, people)
+        yield seen(random, pick(random, _EVENTS), who, people)
+    yield sentence(random, "closing", who, people)
 
 
-def _units_of(makers: tuple[Callable[..., Unit], ...], opening: str | None) -> Callable[..., None]:
-    def write(random: Random, people: Cast, parts: list[str], keys: list[str]) -> None:
+def _units_of(makers: tuple[Callable[..., Unit], ...], opening: str | None) -> Callable[[Random, Cast], _Pieces]:
+    def write(random: Random, people: Cast) -> _Pieces:
         who = pick(random, people) if random.random() < 0.3 else None
         if opening and random.random() < 0.3:
-            parts.append(sentence(random, opening, who or pick(random, people), people))
-        for _ in range(2 + int(random.random() * 6)):
-            unit = seen(random, pick(random, makers), who, people) if makers else any_unit(random, who, people)
-            parts.append(unit.text)
-            keys.append(unit.key)
+            yield sentence(random, opening, who or pick(random, people), people)
+        for _ in range(2 + below(random, 6)):
+            yield seen(random, pick(random, makers), who, people) if makers else any_unit(random, who, people)
 
     return write
 
 
-def _arithmetic(random: Random, people: Cast, parts: list[str], keys: list[str]) -> None:
+def _arithmetic(random: Random, people: Cast) -> _Pieces:
     if random.random() < 0.3:
-        parts.append(sentence(random, "sums", pick(random, people), people))
+        yield sentence(random, "sums", pick(random, people), people)
     who = pick(random, people) if random.random() < 0.5 else None
-    for _ in range(2 + int(random.random() * 6)):
-        if random.random() < 0.55:
-            parts.append(equation(random))
-        else:
-            unit = seen(random, arithmetic, who, people)
-            parts.append(unit.text)
-            keys.append(unit.key)
+    for _ in range(2 + below(random, 6)):
+        yield equation(random) if random.random() < 0.55 else seen(random, arithmetic, who, people)
 
 
-def _problems(random: Random, people: Cast, parts: list[str], keys: list[str]) -> None:
-    for _ in range(1 + int(random.random() * 2)):
-        unit = seen(random, problem, None, people)
-        parts.append(unit.text)
-        keys.append(unit.key)
+def _problems(random: Random, people: Cast) -> _Pieces:
+    for _ in range(1 + below(random, 2)):
+        yield seen(random, problem, None, people)
 
 
-def _game(random: Random, people: Cast, parts: list[str], keys: list[str]) -> None:
+def _game(random: Random, people: Cast) -> _Pieces:
     """Little but names: two or three characters at play."""
-    players = people[: 2 + int(random.random() * 2)]
-    for _ in range(3 + int(random.random() * 4)):
-        parts.append(sentence(random, "game", pick(random, players), players))
+    players = people[: 2 + below(random, 2)]
+    for _ in range(3 + below(random, 4)):
+        yield sentence(random, "game", pick(random, players), players)
 
 
 # With the cumulative share of each.
-_KINDS: tuple[tuple[float, Callable[..., None]], ...] = (
+_KINDS: tuple[tuple[float, Callable[[Random, Cast], _Pieces]], ...] = (
     (0.30, _story),
     (0.66, _units_of((), None)),
     (0.78, _units_of(_FACTS, "lesson")),
@@ -285,20 +263,18 @@ def document(random: Random, games: float = 0.0) -> Document:
     """
     draw = 1.0 if games and random.random() < games else random.random()
     write = next(write for limit, write in _KINDS if draw < limit)
-    parts: list[str] = []
-    keys: list[str] = []
     people = cast(random)
-    write(random, people, parts, keys)
-    length = [part.count(" ") + 1 for part in parts]
-    while sum(length) < MIN_WORDS:
-        unit = any_unit(random, None, people)
-        parts.append(unit.text)
-        keys.append(unit.key)
-        length.append(unit.text.count(" ") + 1)
-    while sum(length) > MAX_WORDS:
-        parts.pop()
-        length.pop()
-    return Document(" ".join(parts), tuple(keys))
+    pieces = list(write(random, people))
+    while len(_text(pieces).split(" ")) < MIN_WORDS:
+        pieces.append(any_unit(random, None, people))
+    keys = tuple(piece.key for piece in pieces if isinstance(piece, Unit))
+    while len(_text(pieces).split(" ")) > MAX_WORDS:
+        pieces.pop()
+    return Document(_text(pieces), keys)
+
+
+def _text(pieces: list[str | Unit]) -> str:
+    return " ".join(piece.text if isinstance(piece, Unit) else piece for piece in pieces)
 
 
 def question(random: Random, maker: Callable[..., Unit]) -> Unit:

@@ -6,7 +6,8 @@ and {place2} with their preposition, {thing} a counted noun, {things} its plural
 {toy}, {color}, {wear}, {music}, {sport}, {flower}, {tree}, {bird}, {job}, {jobs}.
 """
 
-OPENINGS = """
+_BLOCKS = {
+    "opening": """
 {time}, {n} was {place} with {his} {rel}.
 {n} lived in {home} near the sea.
 {n} was a {state} {c} who lived in {home}.
@@ -27,8 +28,8 @@ Nobody {place} was as {state} as {n}.
 It was {n}'s birthday, and the weather was {weather}.
 {time}, {n} decided to {wish}.
 Long ago, {n} was the only {c} {place}.
-"""
-DETAILS = """
+""",
+    "detail": """
 {He} wore a {color} {wear}.
 The {pet} followed {him} {how}.
 {He} saw {sight}.
@@ -89,8 +90,8 @@ A {color} leaf fell from the {tree}.
 "I am {state}," {he} said to {m}.
 "Look," said {m}, "there is {sight}!"
 "Have you seen my {thing}?" asked {m}.
-"""
-LINKS = """
+""",
+    "link": """
 Then something happened.
 A little later, {he} met {m}.
 After a while, {he} went on.
@@ -116,8 +117,8 @@ After lunch, {he} was ready again.
 {He} crossed the road and walked on {how}.
 The sun went down slowly.
 What came next was strange.
-"""
-CLOSINGS = """
+""",
+    "closing": """
 At last {n} went home.
 {n} never forgot that day.
 It was a good day for {n}.
@@ -136,8 +137,8 @@ One day {he} would {wish}.
 The end.
 Everybody laughed and clapped.
 {He} went to bed and dreamed of {sight}.
-"""
-LESSON_OPENINGS = """
+""",
+    "lesson": """
 Here is what {n} learned {place}.
 {n} asked the teacher many questions.
 The teacher showed the class some pictures.
@@ -146,22 +147,22 @@ In this lesson we learn about many things.
 {m} and {n} study together.
 These are facts that everyone should know.
 {n} made a list.
-"""
-SCENE_OPENINGS = """
+""",
+    "scene": """
 {n} describes a picture.
 Look at what is going on {place}.
 This is a {weather} day {place}.
 {n} looked at an old photo.
 The painting shows many things.
-"""
-SUM_OPENINGS = """
+""",
+    "sums": """
 {n} practices sums.
 Let us count together.
 The class does sums today.
 {m} helps {n} with the numbers.
 Now it is time for some counting.
-"""
-GAMES = """
+""",
+    "game": """
 {n} calls {m}, and {m} calls {n}.
 {n} runs. {m} runs after {n}.
 {n} sings, and {m} dances with {n}.
@@ -178,21 +179,6 @@ First {n} throws the ball to {m}. Then {m} throws it to {n}.
 "I am {n}," says {n}. "And I am {m}," says {m}.
 {n} pulls {m}. Then {m} pulls {n}.
 {m} likes {n}, and {n} likes {m}.
-"""
-
-
-def lines(block: str) -> tuple[str, ...]:
-    """The patterns of a block."""
-    return tuple(line for line in block.splitlines() if line)
-
-
-ALL = {
-    "opening": lines(OPENINGS),
-    "detail": lines(DETAILS),
-    "link": lines(LINKS),
-    "closing": lines(CLOSINGS),
-    "lesson": lines(LESSON_OPENINGS),
-    "scene": lines(SCENE_OPENINGS),
-    "sums": lines(SUM_OPENINGS),
-    "game": lines(GAMES),
+""",
 }
+ALL = {kind: tuple(filter(None, block.splitlines())) for kind, block in _BLOCKS.items()}

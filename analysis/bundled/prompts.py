@@ -60,9 +60,6 @@ def _templates() -> Iterator[tuple[_Kind, str, str]]:
                 yield kind, kind.templates[place], kind.leads[place % len(kind.leads)]
 
 
-TEMPLATES = tuple(template for _, template, _ in _templates())
-
-
 def keyed_prompts(count: int, seed: int = 0) -> list[Prompt]:
     """Return `count` different prompts with their templates, which take turns; more begin with the same ones."""
     random = Random(f"sink prompts {seed}")

@@ -73,6 +73,16 @@ def pick(random: Random, options: tuple[_T, ...]) -> _T:
     return options[int(random.random() * len(options))]
 
 
+def below(random: Random, count: int) -> int:
+    """A number from 0 to `count` − 1; `random.randrange` without its overhead."""
+    return int(random.random() * count)
+
+
+def shuffled(random: Random, pair: tuple[_T, _T]) -> tuple[_T, _T]:
+    """Both of a pair, in either order."""
+    return pair if random.random() < 0.5 else pair[::-1]
+
+
 def other(random: Random, options: tuple[_T, ...], *than: _T) -> _T:
     """One of the options that is none of `than`."""
     while True:
@@ -107,25 +117,21 @@ def agreement(random: Random, who: Person | None = None, people: Cast = PEOPLE) 
     many, many_second = random.random() < 0.5, random.random() < 0.5
     noun = plural(subject) if many else subject
     near = plural(second) if many_second else second
-    frame = int(random.random() * 7)
-    if frame == 0 or frame == 1:
-        start, verbs = f"The {noun} {pick(random, BESIDE)} the {near}", (_BES, _WERES)[frame]
-        state = pick(random, STATES)
-    elif frame == 2:
-        see = pick(random, tuple(SEES.items()))
-        start, verbs, state = f"The {noun} that {see[many]} the {near}", _BES, pick(random, STATES)
-    elif frame == 3:
-        start, verbs = f"The {noun} {pick(random, BESIDE)} the {near}", _HAVES
-        state = f"{pick(random, NUMBER_WORDS[1:])} {plural(pick(random, COUNTED))}"
+    frame = below(random, 7)
+    if frame == 2:
+        start = f"The {noun} that {pick(random, tuple(SEES.items()))[many]} the {near}"
     elif frame == 4:
-        start, verbs = f"The {noun} with the {near}", pick(random, tuple(ACTS_ALONE.items()))
-        state = pick(random, tuple(WHERE.values()))
+        start = f"The {noun} with the {near}"
     elif frame == 5:
-        start, verbs = f"The {noun} that the {near} {pick(random, ('saw', 'met', 'called'))}", _WERES
-        state = pick(random, STATES)
+        start = f"The {noun} that the {near} {pick(random, ('saw', 'met', 'called'))}"
     else:
-        start, verbs = f"The {noun} {pick(random, BESIDE)} the {near}", pick(random, tuple(ACTS_ALONE.items()))
-        state = pick(random, tuple(WHERE.values()))
+        start = f"The {noun} {pick(random, BESIDE)} the {near}"
+    if frame in (4, 6):
+        verbs, state = pick(random, tuple(ACTS_ALONE.items())), pick(random, tuple(WHERE.values()))
+    elif frame == 3:
+        verbs, state = _HAVES, f"{pick(random, NUMBER_WORDS[1:])} {plural(pick(random, COUNTED))}"
+    else:
+        verbs, state = _BES if frame in (0, 2) else _WERES, pick(random, STATES)
     right, wrong = verbs[many], verbs[not many]
     key = f"agreement {frame} {noun} {near}"
     return Unit("agreement", key, f"{frame}", start, f" {right}", f" {wrong}", f" {state}.", f"agreement {frame}")
@@ -137,17 +143,22 @@ def agreement(random: Random, who: Person | None = None, people: Cast = PEOPLE) 
 def numbers(random: Random, largest: int) -> tuple[int, str, int, int]:
     """a, +/−, b and the result; everything from 1 to `largest`."""
     if random.random() < 0.5:
-        result = 2 + int(random.random() * (largest - 1))
-        first = 1 + int(random.random() * (result - 1))
+        result = 2 + below(random, largest - 1)
+        first = 1 + below(random, result - 1)
         return first, "+", result - first, result
-    first = 2 + int(random.random() * (largest - 1))
-    second = 1 + int(random.random() * (first - 1))
+    first = 2 + below(random, largest - 1)
+    second = 1 + below(random, first - 1)
     return first, "-", second, first - second
+
+
+def numeral(number: int, words: bool) -> str:
+    """'3', or 'three' in words."""
+    return NUMBER_WORDS[number - 1] if words else str(number)
 
 
 def counted(number: int, noun: str, words: bool = False) -> str:
     """'3 apples', 'three apples', '1 apple'."""
-    return f"{NUMBER_WORDS[number - 1] if words else number} {noun if number == 1 else plural(noun)}"
+    return f"{numeral(number, words)} {noun if number == 1 else plural(noun)}"
 
 
 _GAINS = ("got {} more", "found {} more", "bought {} more", "took {} more", "won {} more", "picked up {} more")
@@ -159,18 +170,18 @@ def arithmetic(random: Random, who: Person | None = None, people: Cast = PEOPLE)
     words = random.random() < 0.25
     first, sign, second, result = numbers(random, 10 if words else LARGEST)
     noun, who = pick(random, COUNTED), by_name(random, who or pick(random, people))
-    change = pick(random, _GAINS if sign == "+" else _LOSSES).format(NUMBER_WORDS[second - 1] if words else second)
-    answer = f" {NUMBER_WORDS[result - 1] if words else result}"
+    few = numeral(second, words)
+    change = pick(random, _GAINS if sign == "+" else _LOSSES).format(few)
+    answer = f" {numeral(result, words)}"
     had = counted(first, noun, words)
     end = f" {noun if result == 1 else plural(noun)}."
-    frame = int(random.random() * 4)
+    frame = below(random, 4)
     if frame == 0:
         context = f"{who.name} had {had}. {who.He} {change}. Now {who.he} had"
     elif frame == 1:
         context = f"{who.name} had {had}. Then {who.he} {change}. In the end {who.he} had"
     elif frame == 2:
         verb = "were" if first > 1 else "was"
-        few = NUMBER_WORDS[second - 1] if words else second
         more = f"put {few} more there" if sign == "+" else f"took {few} away"
         context = f"There {verb} {had} {WHERE[pick(random, PLACES)]}. {who.name} {more}. Now there were"
         if result == 1:
@@ -201,11 +212,11 @@ def category(random: Random, who: Person | None = None, people: Cast = PEOPLE) -
     member, group = pick(random, MEMBERS)
     name = (who or pick(random, people)).name
     if random.random() < 0.25 and a(member) != member and group != "drink":
-        frame = int(random.random() * len(_PLURAL_FRAMES))
+        frame = below(random, len(_PLURAL_FRAMES))
         context = _PLURAL_FRAMES[frame].format(s=plural(member), who=name)
         key, template = f"category {member} plural {frame}", f"category plural {frame}"
         return Unit("knowledge", key, "categories", context, f" {plural(group)}", template=template)
-    frame = int(random.random() * len(_CATEGORY_FRAMES))
+    frame = below(random, len(_CATEGORY_FRAMES))
     thing = a(member)
     context = _CATEGORY_FRAMES[frame].format(A=upper(thing), a=thing, who=name)
     # "an" would give the answer away among answers with "a", so a pool holds one article only.
@@ -226,8 +237,8 @@ _PROPERTY_FRAMES = (
 def property_(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
     """A property of a thing that follows from its kind: 'A robin has feathers'."""
     member, group = pick(random, MEMBERS)
-    which = int(random.random() * 2)
-    frame = int(random.random() * len(_PROPERTY_FRAMES))
+    which = below(random, 2)
+    frame = below(random, len(_PROPERTY_FRAMES))
     verb, rest = PROPERTIES[group][which].split(" ", 1)
     thing = a(member)
     context = _PROPERTY_FRAMES[frame].format(
@@ -250,7 +261,7 @@ _OPPOSITE_FRAMES = (
 def opposite(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
     """'The soup is not hot. It is cold'."""
     word = pick(random, tuple(OPPOSITES))
-    frame = int(random.random() * len(_OPPOSITE_FRAMES))
+    frame = below(random, len(_OPPOSITE_FRAMES))
     thing = pick(random, OPPOSITE_THINGS[word])
     who = who or pick(random, people)
     friend = other(random, people, who)
@@ -278,10 +289,10 @@ def tool(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Un
     act, name = pick(random, TOOL_TASKS)
     who = by_name(random, who or pick(random, people))
     if random.random() < 0.2:
-        frame = int(random.random() * 3)
+        frame = below(random, 3)
         context = (f"{who.name} used {a(name)} to", f"{upper(a(name))} helps you to", f"With {a(name)} you can")[frame]
         return Unit("physical", f"tool {act} back {frame}", "act", context, f" {act}", template=f"tool back {frame}")
-    frame = int(random.random() * len(_TOOL_FRAMES))
+    frame = below(random, len(_TOOL_FRAMES))
     context = _TOOL_FRAMES[frame].format(act=act, who=who.name, he=who.he, He=who.He)
     key, pool = f"tool {act} {frame}", f"tool {a(name).split()[0]}"
     return Unit("physical", key, pool, context, f" {a(name)}", template=f"tool {frame}")
@@ -311,7 +322,7 @@ def physics(random: Random, who: Person | None = None, people: Cast = PEOPLE) ->
     yes, no, does, does_not = TESTS[test]
     happens = random.random() < 0.5
     thing = pick(random, made_of(does if happens else does_not))
-    frame = int(random.random() * 3)
+    frame = below(random, 3)
     right, wrong = (yes, no) if happens else (no, yes)
     if frame == 0:
         right, wrong = _PAST[right], _PAST[wrong]
@@ -330,7 +341,7 @@ def trouble(random: Random, who: Person | None = None, people: Cast = PEOPLE) ->
     who = by_name(random, who or pick(random, people))
     hardship = pick(random, TROUBLES)
     place = WHERE[pick(random, PLACES)]
-    frame = int(random.random() * 3)
+    frame = below(random, 3)
     start = (
         f"{who.name} was {hardship.state} {place}.",
         f"{upper(place)}, {who.name} became {hardship.state}.",
@@ -338,11 +349,11 @@ def trouble(random: Random, who: Person | None = None, people: Cast = PEOPLE) ->
     )[frame]
     mended, still = f" {hardship.after}", f" still {hardship.state}"
     if random.random() < 0.6:
-        which = int(random.random() * len(hardship.remedies))
+        which = below(random, len(hardship.remedies))
         key = f"trouble {hardship.state} {which} {who.name}"
         context = f"{start} So {who.he} {hardship.remedies[which]}. After that {who.he} was"
         return Unit("story", key, f"trouble {who.child}", context, mended, still, template=f"trouble mended {frame}")
-    which = int(random.random() * len(hardship.lack))
+    which = below(random, len(hardship.lack))
     key = f"trouble {hardship.state} not {which} {who.name}"
     context = f"{start} {hardship.lack[which]}. After that {who.he} was"
     return Unit("story", key, f"trouble {who.child}", context, still, mended, template=f"trouble lasting {frame}")
@@ -352,10 +363,9 @@ def moved(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> U
     """The place of a thing after it was moved."""
     who = who or pick(random, people)
     friend = other(random, people, who)
-    thing, first, last = pick(random, SMALL_THINGS), pick(random, CONTAINERS), pick(random, CONTAINERS)
-    while last == first:
-        last = pick(random, CONTAINERS)
-    frame = int(random.random() * 3)
+    thing, first = pick(random, SMALL_THINGS), pick(random, CONTAINERS)
+    last = other(random, CONTAINERS, first)
+    frame = below(random, 3)
     context = (
         f"{who.name} put the {thing} in the {first}. {friend.name} moved it to the {last}. Now the {thing} is in the",
         f"The {thing} was in the {first}. Then {who.name} took it out and put it in the {last}. Look for it in the",
@@ -369,10 +379,9 @@ def gone(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Un
     """The place of a character after going somewhere."""
     who = who or pick(random, people)
     friend, who = other(random, people, who), by_name(random, who)
-    here, there = pick(random, PLACES), pick(random, PLACES)
-    while there == here:
-        there = pick(random, PLACES)
-    frame = int(random.random() * 3)
+    here = pick(random, PLACES)
+    there = other(random, PLACES, here)
+    frame = below(random, 3)
     preposition = WHERE[there][:6]
     context = (
         f"{who.name} was {WHERE[here]}. {who.He} went to the {there}. {friend.name} can find {who.him} {preposition}",
@@ -389,7 +398,7 @@ def given(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> U
     """The owner of a thing after it was given away."""
     who = who or pick(random, people)
     friend, who = other(random, people, who), by_name(random, who)
-    thing, frame = pick(random, SMALL_THINGS), int(random.random() * 2)
+    thing, frame = pick(random, SMALL_THINGS), below(random, 2)
     context = (
         f"{who.name} had {a(thing)}. {who.He} gave it to {friend.name}. Now the {thing} belongs to",
         f"{friend.name} asked {who.name} for the {thing} and got it. Now the {thing} belongs to",
@@ -406,7 +415,7 @@ _MEETS = ("met", "saw", "visited", "found")
 
 def reference(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
     """Two characters or things, and which of them the pronoun meant."""
-    frame = int(random.random() * 5)
+    frame = below(random, 5)
     men, women = (tuple(person for person in people if person.he == he) for he in ("he", "she"))
     if frame == 0:
         thing, holder = pick(random, FITTED), pick(random, CONTAINERS)
@@ -424,9 +433,8 @@ def reference(random: Random, who: Person | None = None, people: Cast = PEOPLE) 
         context = f"{first.name} {deed} {second.name} because {first.he} {why}. The one who {why} was"
         key, template = f"deed {deed} {first.name} {second.name}", f"deed {'doer' if by_doer else 'other'}"
     else:
-        first, second = pick(random, men), pick(random, women)
-        first, second = (first, second) if random.random() < 0.5 else (second, first)
-        meant, lure = (first, second) if random.random() < 0.5 else (second, first)
+        first, second = shuffled(random, (pick(random, men), pick(random, women)))
+        meant, lure = shuffled(random, (first, second))
         state, place = pick(random, STATES), WHERE[pick(random, PLACES)]
         context = (
             f"{first.name} and {second.name} were {place}. {meant.He} was {state}. The {state} one was",
@@ -435,8 +443,7 @@ def reference(random: Random, who: Person | None = None, people: Cast = PEOPLE) 
             f"{first.name} told {second.name} a story, but {meant.he} was too {state}. Too {state} was",
         )[frame - 2]
         key, template = f"pronoun {frame} {first.name} {second.name}", f"pronoun {frame}"
-    pair = " ".join(sorted((meant.name, lure.name)))
-    pool = f"reference {pair}"
+    pool = f"reference {' '.join(sorted((meant.name, lure.name)))}"
     return Unit("reference", key, pool, context, f" {meant.name}", f" {lure.name}", template=template)
 
 

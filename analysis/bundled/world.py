@@ -15,6 +15,16 @@ def _lines(text: str) -> tuple[str, ...]:
     return tuple(line.strip() for line in text.strip().splitlines())
 
 
+def _rows(text: str) -> tuple[tuple[str, ...], ...]:
+    """Split lines of cells, which a bar separates."""
+    return tuple(tuple(cell.strip() for cell in line.split("|")) for line in _lines(text))
+
+
+def _choices(cell: str) -> tuple[str, ...]:
+    """Split a cell of several choices, which a slash separates."""
+    return tuple(choice.strip() for choice in cell.split("/"))
+
+
 def _spaced(text: str) -> tuple[str, ...]:
     """Split words, in which an underscore stands for a space."""
     return tuple(word.replace("_", " ") for word in text.split())
@@ -41,31 +51,35 @@ _GIRLS = _words("Ann Mia Lily Sue Kate Eva Jane Lucy Emma Nora Zoe Ella")
 MEN = tuple(Person(name, "he", "him", "his", "He", "His", "boy") for name in _BOYS)
 WOMEN = tuple(Person(name, "she", "her", "her", "She", "Her", "girl") for name in _GIRLS)
 PEOPLE = MEN + WOMEN
+JOBS = _words("farmer baker sailor painter driver hunter miller tailor pilot waiter gardener cook")
 RELATIVES = _words("mother father sister brother uncle aunt cousin grandmother grandfather neighbor friend teacher")
 
 # --- nouns and their plurals ------------------------------------------------------------------------------------
 
 _IRREGULAR = {
-    "goose": "geese",
-    "mouse": "mice",
-    "deer": "deer",
-    "sheep": "sheep",
-    "wolf": "wolves",
-    "knife": "knives",
-    "leaf": "leaves",
-    "calf": "calves",
-    "child": "children",
-    "man": "men",
-    "woman": "women",
-    "thief": "thieves",
-    "loaf": "loaves",
-    "shelf": "shelves",
-    "scarf": "scarves",
-    "potato": "potatoes",
-    "tomato": "tomatoes",
-    "policeman": "policemen",
-    "fireman": "firemen",
-    "fisherman": "fishermen",
+    row[0]: row[1]
+    for row in _rows("""
+goose | geese
+mouse | mice
+deer | deer
+sheep | sheep
+wolf | wolves
+knife | knives
+leaf | leaves
+calf | calves
+child | children
+man | men
+woman | women
+thief | thieves
+loaf | loaves
+shelf | shelves
+scarf | scarves
+potato | potatoes
+tomato | tomatoes
+policeman | policemen
+fireman | firemen
+fisherman | fishermen
+""")
 }
 
 _SILENT_H = ("honest", "hour")
@@ -102,24 +116,8 @@ COUNTED = _words(
     "ribbon acorn bead nut cherry carrot feather balloon key ring spoon"
 )
 ACTS_ALONE = {
-    "sleeps": "sleep",
-    "runs": "run",
-    "sings": "sing",
-    "plays": "play",
-    "eats": "eat",
-    "jumps": "jump",
-    "walks": "walk",
-    "smiles": "smile",
-    "waits": "wait",
-    "dances": "dance",
-    "rests": "rest",
-    "laughs": "laugh",
-    "hides": "hide",
-    "works": "work",
-    "listens": "listen",
-    "shouts": "shout",
-    "swims": "swim",
-    "stands": "stand",
+    f"{act}s": act
+    for act in _words("sleep run sing play eat jump walk smile wait dance rest laugh hide work listen shout swim stand")
 }
 SEES = {"sees": "see", "likes": "like", "knows": "know", "helps": "help", "follows": "follow", "watches": "watch"}
 STATES = _words(
@@ -180,28 +178,29 @@ MANNER = _words(
 
 # --- categories -------------------------------------------------------------------------------------------------
 
-CATEGORIES: dict[str, tuple[str, ...]] = {
-    "animal": _words("cat dog cow horse pig goat lion tiger bear wolf fox deer rabbit mouse sheep camel monkey zebra"),
-    "bird": _words("robin owl hen duck crow eagle sparrow pigeon parrot swan goose falcon stork raven"),
-    "fish": _words("trout shark salmon cod tuna carp herring perch eel sardine"),
-    "insect": _words("ant bee fly beetle wasp moth cricket butterfly mosquito ladybug"),
-    "fruit": _words("apple pear plum peach grape cherry lemon orange banana mango melon apricot strawberry"),
-    "vegetable": _words("carrot onion potato cabbage pepper cucumber radish turnip pumpkin leek"),
-    "tree": _words("oak pine maple willow birch elm cedar poplar spruce chestnut"),
-    "flower": _words("rose tulip daisy lily violet orchid sunflower poppy daffodil"),
-    "tool": _words("hammer saw shovel drill rake axe wrench chisel pliers screwdriver"),
-    "vehicle": _words("car bus train truck tractor bicycle van taxi tram motorcycle wagon"),
-    "drink": _words("milk tea juice coffee lemonade water cocoa cider"),
-    "dish": _words("soup stew pie salad pizza omelet pancake sandwich pudding noodle"),
-    "toy": _words("doll kite puzzle yoyo teddy top rattle"),
-    "instrument": _words("piano violin drum flute guitar trumpet harp cello banjo organ"),
-    "color": _words("red blue green yellow purple pink brown black white"),
-    "garment": _words("coat shirt sock hat scarf glove dress skirt jacket sweater boot"),
-    "metal": _words("iron gold copper tin lead steel brass zinc"),
-    "building": _words("house tower palace cottage temple cabin hut"),
-    "sport": _words("tennis soccer hockey golf boxing skiing rowing"),
-    "gem": _words("ruby diamond emerald pearl opal sapphire"),
-}
+_CATEGORIES = """
+animal | cat dog cow horse pig goat lion tiger bear wolf fox deer rabbit mouse sheep camel monkey zebra
+bird | robin owl hen duck crow eagle sparrow pigeon parrot swan goose falcon stork raven
+fish | trout shark salmon cod tuna carp herring perch eel sardine
+insect | ant bee fly beetle wasp moth cricket butterfly mosquito ladybug
+fruit | apple pear plum peach grape cherry lemon orange banana mango melon apricot strawberry
+vegetable | carrot onion potato cabbage pepper cucumber radish turnip pumpkin leek
+tree | oak pine maple willow birch elm cedar poplar spruce chestnut
+flower | rose tulip daisy lily violet orchid sunflower poppy daffodil
+tool | hammer saw shovel drill rake axe wrench chisel pliers screwdriver
+vehicle | car bus train truck tractor bicycle van taxi tram motorcycle wagon
+drink | milk tea juice coffee lemonade water cocoa cider
+dish | soup stew pie salad pizza omelet pancake sandwich pudding noodle
+toy | doll kite puzzle yoyo teddy top rattle
+instrument | piano violin drum flute guitar trumpet harp cello banjo organ
+color | red blue green yellow purple pink brown black white
+garment | coat shirt sock hat scarf glove dress skirt jacket sweater boot
+metal | iron gold copper tin lead steel brass zinc
+building | house tower palace cottage temple cabin hut
+sport | tennis soccer hockey golf boxing skiing rowing
+gem | ruby diamond emerald pearl opal sapphire
+"""
+CATEGORIES = {category: _words(members) for category, members in _rows(_CATEGORIES)}
 UNCOUNTED = set(
     _words(
         "milk tea juice coffee lemonade water cocoa cider soup stew salad pudding iron gold copper tin lead steel "
@@ -211,137 +210,135 @@ UNCOUNTED = set(
 )
 MEMBERS = tuple((member, category) for category, members in CATEGORIES.items() for member in members)
 # What every member of a category has, does, or is for. One category owns each property.
-PROPERTIES: dict[str, tuple[str, ...]] = {
-    "animal": ("has fur", "feeds its young with milk"),
-    "bird": ("has feathers", "builds a nest"),
-    "fish": ("has fins", "breathes under water"),
-    "insect": ("has six legs", "is a tiny creature"),
-    "fruit": ("tastes sweet", "has seeds inside"),
-    "vegetable": ("grows in a field", "is boiled with salt"),
-    "tree": ("has branches", "gives shade"),
-    "flower": ("has petals", "smells nice"),
-    "tool": ("is used for work", "hangs in a workshop"),
-    "vehicle": ("has wheels", "carries people"),
-    "drink": ("is poured into a glass", "goes with a straw"),
-    "dish": ("is eaten at the table", "comes on a plate"),
-    "toy": ("is for playing", "makes children smile"),
-    "instrument": ("makes music", "is played in a band"),
-    "color": ("is mixed by painters", "can be seen in a rainbow"),
-    "garment": ("is worn on the body", "hangs in a closet"),
-    "metal": ("is melted in a furnace", "is dug from a mine"),
-    "building": ("has walls", "stands on a street"),
-    "sport": ("needs practice", "is won by points"),
-    "gem": ("sparkles in the light", "is set in a necklace"),
-}
+_PROPERTIES = """
+animal | has fur / feeds its young with milk
+bird | has feathers / builds a nest
+fish | has fins / breathes under water
+insect | has six legs / is a tiny creature
+fruit | tastes sweet / has seeds inside
+vegetable | grows in a field / is boiled with salt
+tree | has branches / gives shade
+flower | has petals / smells nice
+tool | is used for work / hangs in a workshop
+vehicle | has wheels / carries people
+drink | is poured into a glass / goes with a straw
+dish | is eaten at the table / comes on a plate
+toy | is for playing / makes children smile
+instrument | makes music / is played in a band
+color | is mixed by painters / can be seen in a rainbow
+garment | is worn on the body / hangs in a closet
+metal | is melted in a furnace / is dug from a mine
+building | has walls / stands on a street
+sport | needs practice / is won by points
+gem | sparkles in the light / is set in a necklace
+"""
+PROPERTIES = {category: _choices(properties) for category, properties in _rows(_PROPERTIES)}
 
 # --- opposites --------------------------------------------------------------------------------------------------
 
-_PAIRS = (
-    ("hot", "cold", "water soup tea room"),
-    ("big", "small", "house box ball hat"),
-    ("old", "new", "book hat house car"),
-    ("fast", "slow", "car train horse boat"),
-    ("wet", "dry", "towel floor coat grass"),
-    ("heavy", "light", "box bag stone chair"),
-    ("loud", "quiet", "dog room bell music"),
-    ("hard", "soft", "bed bread seat pillow"),
-    ("full", "empty", "cup box bag bucket"),
-    ("clean", "dirty", "floor shirt cup window"),
-    ("open", "closed", "door window box shop"),
-    ("long", "short", "road rope story river"),
-    ("high", "low", "wall hill tower bridge"),
-    ("strong", "weak", "horse rope wall wind"),
-    ("early", "late", "train bus boat guest"),
-    ("sweet", "sour", "pie plum juice apple"),
-    ("thick", "thin", "book wall rope soup"),
-    ("near", "far", "farm lake shop station"),
-    ("happy", "sad", "boy girl king dog"),
-    ("rich", "poor", "king farmer man baker"),
-    ("wide", "narrow", "road river bridge door"),
-    ("deep", "shallow", "lake river well pond"),
-    ("smooth", "rough", "stone wood road skin"),
-    ("sharp", "blunt", "knife axe pencil saw"),
-    ("young", "aged", "man woman horse dog"),
-    ("cheap", "costly", "hat car ring coat"),
-    ("safe", "dangerous", "road bridge game place"),
-    ("true", "false", "story answer name sign"),
-    ("easy", "difficult", "game puzzle lesson song"),
-    ("fresh", "stale", "bread cake fish milk"),
-    ("tight", "loose", "knot belt shoe rope"),
-    ("cheerful", "gloomy", "song room man child"),
-    ("bright", "dim", "lamp room star fire"),
-    ("straight", "crooked", "road line tree nail"),
-    ("raw", "cooked", "egg meat carrot fish"),
-    ("alive", "dead", "tree fish plant bee"),
-    ("calm", "stormy", "sea lake night wind"),
-    ("kind", "cruel", "king queen man giant"),
-    ("brave", "timid", "boy girl knight mouse"),
-    ("awake", "asleep", "baby dog cat guard"),
-)
-OPPOSITES = {x: y for first, second, _ in _PAIRS for x, y in ((first, second), (second, first))}
-OPPOSITE_THINGS = {x: _words(things) for first, second, things in _PAIRS for x in (first, second)}
+_PAIRS = """
+hot | cold | water soup tea room
+big | small | house box ball hat
+old | new | book hat house car
+fast | slow | car train horse boat
+wet | dry | towel floor coat grass
+heavy | light | box bag stone chair
+loud | quiet | dog room bell music
+hard | soft | bed bread seat pillow
+full | empty | cup box bag bucket
+clean | dirty | floor shirt cup window
+open | closed | door window box shop
+long | short | road rope story river
+high | low | wall hill tower bridge
+strong | weak | horse rope wall wind
+early | late | train bus boat guest
+sweet | sour | pie plum juice apple
+thick | thin | book wall rope soup
+near | far | farm lake shop station
+happy | sad | boy girl king dog
+rich | poor | king farmer man baker
+wide | narrow | road river bridge door
+deep | shallow | lake river well pond
+smooth | rough | stone wood road skin
+sharp | blunt | knife axe pencil saw
+young | aged | man woman horse dog
+cheap | costly | hat car ring coat
+safe | dangerous | road bridge game place
+true | false | story answer name sign
+easy | difficult | game puzzle lesson song
+fresh | stale | bread cake fish milk
+tight | loose | knot belt shoe rope
+cheerful | gloomy | song room man child
+bright | dim | lamp room star fire
+straight | crooked | road line tree nail
+raw | cooked | egg meat carrot fish
+alive | dead | tree fish plant bee
+calm | stormy | sea lake night wind
+kind | cruel | king queen man giant
+brave | timid | boy girl knight mouse
+awake | asleep | baby dog cat guard
+"""
+OPPOSITES = {x: y for first, second, _ in _rows(_PAIRS) for x, y in ((first, second), (second, first))}
+OPPOSITE_THINGS = {x: _words(things) for *pair, things in _rows(_PAIRS) for x in pair}
 
 # --- tools, and what things are made of -------------------------------------------------------------------------
 
-TOOL_FOR: dict[str, tuple[str, ...]] = {
-    tool: tuple(action.strip() for action in actions.split("/"))
-    for tool, actions in {
-        "knife": "cut the bread / slice the ham",
-        "saw": "cut the log / cut the plank",
-        "hammer": "hit the nail / nail the board",
-        "spoon": "eat the soup / stir the tea",
-        "shovel": "dig a hole / move the sand",
-        "broom": "sweep the floor / sweep the stairs",
-        "pen": "write a letter / sign a name",
-        "towel": "dry the hands / wipe the hair",
-        "net": "catch a fish / catch a butterfly",
-        "brush": "paint the wall / paint the fence",
-        "lamp": "see in the dark / light the cellar",
-        "needle": "sew a shirt / sew a button on",
-        "bucket": "carry the water / fetch the milk",
-        "ladder": "climb the roof / reach the attic",
-        "kettle": "boil the tea / heat the water",
-        "clock": "tell the time / know the hour",
-        "umbrella": "stay dry in the rain / keep off the rain",
-        "boat": "cross the lake / row to the island",
-        "rope": "tie the bag / pull the cart",
-        "telescope": "look at the stars / watch the moon",
-        "map": "find the way / plan the journey",
-        "oven": "bake a cake / roast the chicken",
-        "razor": "shave the chin / trim the hair",
-        "soap": "wash the face / clean the dishes",
-        "comb": "tidy the beard / part the curls",
-        "camera": "take a picture / film the wedding",
-        "thermometer": "measure the heat / check the fever",
-        "scale": "weigh the flour / weigh the parcel",
-        "ruler": "measure the line / draw a straight line",
-        "match": "light the fire / light the candle",
-        "iron": "press the shirt / flatten the collar",
-        "phone": "call a friend / ring the doctor",
-        "corkscrew": "open the wine / pull out the cork",
-        "sponge": "wipe the table / wash the car",
-        "tent": "camp in the woods / sleep outdoors",
-        "magnet": "pick up the pins / find the lost needle",
-        "glue": "mend the vase / stick the pieces together",
-        "basket": "gather the berries / carry the laundry",
-        "key": "unlock the door / open the lock",
-        "rake": "collect the leaves / clear the lawn",
-    }.items()
-}
-TOOL_TASKS = tuple((action, tool) for tool, actions in TOOL_FOR.items() for action in actions)
+_TOOLS = """
+knife | cut the bread / slice the ham
+saw | cut the log / cut the plank
+hammer | hit the nail / nail the board
+spoon | eat the soup / stir the tea
+shovel | dig a hole / move the sand
+broom | sweep the floor / sweep the stairs
+pen | write a letter / sign a name
+towel | dry the hands / wipe the hair
+net | catch a fish / catch a butterfly
+brush | paint the wall / paint the fence
+lamp | see in the dark / light the cellar
+needle | sew a shirt / sew a button on
+bucket | carry the water / fetch the milk
+ladder | climb the roof / reach the attic
+kettle | boil the tea / heat the water
+clock | tell the time / know the hour
+umbrella | stay dry in the rain / keep off the rain
+boat | cross the lake / row to the island
+rope | tie the bag / pull the cart
+telescope | look at the stars / watch the moon
+map | find the way / plan the journey
+oven | bake a cake / roast the chicken
+razor | shave the chin / trim the hair
+soap | wash the face / clean the dishes
+comb | tidy the beard / part the curls
+camera | take a picture / film the wedding
+thermometer | measure the heat / check the fever
+scale | weigh the flour / weigh the parcel
+ruler | measure the line / draw a straight line
+match | light the fire / light the candle
+iron | press the shirt / flatten the collar
+phone | call a friend / ring the doctor
+corkscrew | open the wine / pull out the cork
+sponge | wipe the table / wash the car
+tent | camp in the woods / sleep outdoors
+magnet | pick up the pins / find the lost needle
+glue | mend the vase / stick the pieces together
+basket | gather the berries / carry the laundry
+key | unlock the door / open the lock
+rake | collect the leaves / clear the lawn
+"""
+TOOL_TASKS = tuple((action, tool) for tool, actions in _rows(_TOOLS) for action in _choices(actions))
 
-_MADE_OF = {
-    "iron": "nail anvil hook chain bolt",
-    "stone": "brick pebble rock statue",
-    "glass": "bottle mirror vase jar bulb",
-    "wood": "log plank stick crate oar",
-    "cork": "stopper float",
-    "wool": "blanket mitten cap shawl",
-    "cloth": "napkin flag curtain pillow",
-    "clay": "pot mug tile plate",
-    "paper": "letter poster ticket map",
-}
-MATERIAL = {thing: material for material, things in _MADE_OF.items() for thing in things.split()}
+_MADE_OF = """
+iron | nail anvil hook chain bolt
+stone | brick pebble rock statue
+glass | bottle mirror vase jar bulb
+wood | log plank stick crate oar
+cork | stopper float
+wool | blanket mitten cap shawl
+cloth | napkin flag curtain pillow
+clay | pot mug tile plate
+paper | letter poster ticket map
+"""
+MATERIAL = {thing: material for material, things in _rows(_MADE_OF) for thing in _words(things)}
 _SINKS, _FLOATS = ("iron", "stone", "clay"), ("wood", "cork")
 _BREAKS, _LASTS = ("glass", "clay"), ("wool", "cloth", "iron", "wood")
 _TEARS = ("paper", "cloth")
@@ -395,10 +392,7 @@ puzzled | looked in a book / asked the teacher / thought it over | certain | The
 sleepy | drank strong coffee / opened the window / splashed water on the face | awake | The room was dark and warm / The speech was endless
 """  # noqa: E501
 TROUBLES = tuple(
-    Trouble(state, tuple(r.strip() for r in remedies.split("/")), after, tuple(r.strip() for r in lack.split("/")))
-    for state, remedies, after, lack in (
-        (part.strip() for part in line.split("|")) for line in _TROUBLES.strip().splitlines()
-    )
+    Trouble(state, _choices(remedies), after, _choices(lack)) for state, remedies, after, lack in _rows(_TROUBLES)
 )
 
 # --- things that move about in stories --------------------------------------------------------------------------
@@ -410,22 +404,22 @@ SMALL_THINGS = _words(
 )
 FITTED = _words("drum lamp clock kite statue guitar globe helmet vase teapot cake trophy painting robot")
 # (what one did to the other, what is then said of the doer, of the other)
-DEEDS_BY_DOER = (
-    ("apologized to", "had been rude"),
-    ("paid", "had bought a car"),
-    ("ran away from", "was a coward"),
-    ("asked", "needed help"),
-    ("lied to", "was not honest"),
-    ("bowed to", "was respectful"),
-)
-DEEDS_BY_OTHER = (
-    ("thanked", "had been generous"),
-    ("helped", "was weak"),
-    ("praised", "had done well"),
-    ("fed", "was starving"),
-    ("comforted", "was in tears"),
-    ("scolded", "had broken the rule"),
-)
+DEEDS_BY_DOER = _rows("""
+    apologized to | had been rude
+    paid | had bought a car
+    ran away from | was a coward
+    asked | needed help
+    lied to | was not honest
+    bowed to | was respectful
+""")
+DEEDS_BY_OTHER = _rows("""
+    thanked | had been generous
+    helped | was weak
+    praised | had done well
+    fed | was starving
+    comforted | was in tears
+    scolded | had broken the rule
+""")
 HOMES = _lines("""
     a small house
     a big house

@@ -25,6 +25,7 @@ from analysis.sinks.token_states import TokenState
 from analysis.specs import Sampling, SinkParams
 
 MOST_ROWS = 16  # sequences in a batch; on two CPU cores more of them gain nothing
+_SHOWN = 4  # recordings that a network is shown
 _LOGIT_BYTES = 2**28  # of the logits of a batch
 _LOGIT_COPIES = 3  # a sampler holds the logits, their probabilities and what it ranks by
 
@@ -125,7 +126,7 @@ def replayed(network: LoadedModel, recording: PromptRun, rows: int, on_step: OnS
         for start in range(0, len(steps), size):
             part = steps[start : start + size]
             layout = step_layout(network, recording, part[0])
-            stacked = torch.from_numpy(np.stack([inputs[step] for step in part]).astype(np.int64))
+            stacked = _filled([inputs[step] for step in part])
             if kept is not None:
                 kept.predict(stacked, tuple(queries[part[0]]), observer)
             else:
@@ -154,14 +155,14 @@ def at_steps(recording: PromptRun, steps: Sequence[int]) -> PromptRun:
     return replace(recording, run=chosen, tokens=recording.tokens[at], heads=recording.heads[at])
 
 
-def shown_to(recordings: Sequence[PromptRun], prompts: int = 4) -> Callable[[LoadedModel, Observer], None]:
+def shown_to(recordings: Sequence[PromptRun]) -> Callable[[LoadedModel, Observer], None]:
     """Return what shows a network the first, middle and last step of some of the recordings, as whole texts."""
 
     def show(network: LoadedModel, observer: Observer) -> None:
-        for recording in recordings[:prompts]:
+        for recording in recordings[:_SHOWN]:
             steps = recording.run.steps
             for step in sorted({0, steps // 2, steps - 1}):
-                show_step(network, [recording], step, observer)
+                show_steps(network, recording, [step], observer)
 
     return show
 
@@ -172,22 +173,6 @@ def step_layout(network: LoadedModel, recording: PromptRun, step: int) -> Layout
         return None
     layout = layout_of(network.architecture, recording.run.prompt_length, recording.block_length)
     return replace(layout, open_from=int(recording.run.pattern.open_block[step, 0]))
-
-
-def show_step(
-    network: LoadedModel,
-    recordings: Sequence[PromptRun],
-    step: int,
-    observer: Observer | None = None,
-    edit: Edit | None = None,
-    keep: int | None = 1,
-) -> torch.Tensor:
-    """Run the whole texts of a step of recordings through a network, as one batch; return the logits (B, keep, V).
-
-    The recordings have prompts of one length, and as many tokens in the step. keep: as `LoadedModel.predict` has it.
-    """
-    texts = [recording.tokens[step] for recording in recordings]
-    return _shown(network, texts, step_layout(network, recordings[0], step), observer, edit, keep)
 
 
 def show_steps(
@@ -204,16 +189,23 @@ def show_steps(
     at their end. keep: as `LoadedModel.predict` has it.
     """
     texts = [recording.tokens[step] for step in steps]
-    return _shown(network, texts, step_layout(network, recording, steps[0]), observer, edit, keep)
+    return show_texts(network, recording, texts, steps[0], observer, edit, keep)
 
 
 def show_texts(
-    network: LoadedModel, recording: PromptRun, texts: Sequence[np.ndarray], step: int, observer: Observer
+    network: LoadedModel,
+    recording: PromptRun,
+    texts: Sequence[np.ndarray],
+    step: int,
+    observer: Observer | None,
+    edit: Edit | None = None,
+    keep: int | None = None,
 ) -> torch.Tensor:
     """Run texts (S,) as long as that of a step of a recording through a network, as one batch with its blocks; return
-    the logits (B, S, V).
+    the logits (B, keep, V). keep: as `LoadedModel.predict` has it.
     """
-    return _shown(network, texts, step_layout(network, recording, step), observer, None, None)
+    layout = step_layout(network, recording, step)
+    return network.predict(_filled([tokens[tokens != PADDING] for tokens in texts]), observer, edit, keep, layout)
 
 
 def steps_at_once(network: LoadedModel, keep: int) -> int:
@@ -244,19 +236,12 @@ def predicted_together(network: LoadedModel, recording: PromptRun) -> Iterator[l
         yield from alike_steps(network, recording)
 
 
-def _shown(
-    network: LoadedModel,
-    texts: Sequence[np.ndarray],
-    layout: Layout | None,
-    observer: Observer | None,
-    edit: Edit | None,
-    keep: int | None,
-) -> torch.Tensor:
-    present = [tokens[tokens != PADDING].astype(np.int64) for tokens in texts]
-    stacked = np.zeros((len(present), max(map(len, present))), np.int64)
-    for row, tokens in zip(stacked, present, strict=True):
-        row[: len(tokens)] = tokens
-    return network.predict(torch.from_numpy(stacked), observer, edit, keep, layout)
+def _filled(texts: Sequence[np.ndarray]) -> torch.Tensor:
+    """Token ids (N,) of each text as one batch (B, S), with token 0 after shorter ones."""
+    tokens = torch.zeros((len(texts), max(map(len, texts))), dtype=torch.long)
+    for row, text in zip(tokens, texts, strict=True):
+        row[: len(text)] = torch.from_numpy(text)
+    return tokens
 
 
 # --- writing ----------------------------------------------------------------------------------------------------
@@ -367,12 +352,8 @@ def _prefix_masses(
 
     What is filled in after a shorter text is seen by none of its tokens.
     """
-    longest = max(len(text) for text in texts)
-    tokens = torch.zeros((len(texts), longest), dtype=torch.long)
-    for row, text in enumerate(texts):
-        tokens[row, : len(text)] = torch.from_numpy(np.asarray(text, np.int64))
     observer = _PrefixMassObserver(lengths)
-    network.predict(tokens, observer, keep=1)
+    network.predict(_filled(texts), observer, keep=1)
     masses = []
     for row, of in enumerate(lengths):
         by_head = torch.stack([observer.layers[layer][row] for layer in sorted(observer.layers)], dim=1)

@@ -14,15 +14,7 @@ from analysis.attention import AttentionInputs, Edit, MassObserver, Observed, Ob
 from analysis.errors import UserError
 from analysis.models.loaded import LoadedModel
 from analysis.recording.activations import BlockStates, ClampedChannels, LargestStates, logit_lens, other_channels
-from analysis.recording.batches import (
-    PromptRun,
-    alike_steps,
-    show_step,
-    show_steps,
-    show_texts,
-    step_layout,
-    steps_at_once,
-)
+from analysis.recording.batches import PromptRun, alike_steps, show_steps, show_texts, step_layout, steps_at_once
 from analysis.recording.interventions import AddedKey
 from analysis.recording.step_changes import DriftObserver, LikenessObserver
 from analysis.sinks.attention_pattern import query_counts
@@ -33,19 +25,10 @@ from analysis.sinks.query_states import queries_apart
 from analysis.sinks.token_states import TokenState
 from analysis.specs import SinkParams
 
-OnStep = Callable[[int], None]
-"""Called with the number of forwards that were run."""
 OnLogits = Callable[[int, torch.Tensor], None]
 """Called with a step and the logits of its text (S, V)."""
 _REFERENCE, _COMPARED = 0.25, (0.5, 1.0)  # at which parts of the steps maps are kept, and compared with those kept
-
-
-def _quiet(forwards: int) -> None:
-    return
-
-
-def _unread(step: int, logits: torch.Tensor) -> None:
-    return
+_CHANNELS = 4  # massive ones
 
 
 @dataclass(frozen=True)
@@ -82,8 +65,7 @@ def measure(
     params: SinkParams,
     seed: int = 0,
     beside: PromptRun | None = None,
-    on_step: OnStep = _quiet,
-    on_logits: OnLogits = _unread,
+    on_logits: OnLogits = lambda step, logits: None,
 ) -> PromptMeasures:
     """Run the steps of a recording through a network once and measure what `PromptMeasures` holds.
 
@@ -122,7 +104,6 @@ def measure(
                 largest[step, :, 0] = np.flatnonzero(there)[where]
                 on_logits(step, logits[row])
             maps.note()
-            on_step(len(texts))
     assert norms is not None
     sinks = run.with_mass(mass.astype(np.float32).mean(axis=2)).sinks(params)[:, -1]
     likeness, other_heads, other_prompt = maps.means(layers)
@@ -140,9 +121,10 @@ def measure(
     )
 
 
-def queries_apart_of(network: LoadedModel, recording: PromptRun, seed: int = 0, on_step: OnStep = _quiet) -> Paired:
+def queries_apart_of(network: LoadedModel, recording: PromptRun, seed: int, on_step: Callable[[int], None]) -> Paired:
     """Return `queries_apart` of the steps of a recording, by forwards of a network over their texts; NaN without any
-    forward where no step has an undecided token. Raises UserError as `measure` does.
+    forward where no step has an undecided token. on_step: called with the number of forwards that were run. Raises
+    UserError as `measure` does.
     """
     run, rng = recording.run, np.random.default_rng([seed, recording.index])
     apart = np.full((2, run.steps, network.geometry.layers), np.nan)
@@ -259,26 +241,21 @@ class _Maps:
 # --- interventions ----------------------------------------------------------------------------------------------
 
 
-def mass_of(
-    network: LoadedModel,
-    recording: PromptRun,
-    edit: Callable[[list[int]], Edit] | None = None,
-    on_step: OnStep = _quiet,
-) -> np.ndarray:
+def mass_of(network: LoadedModel, recording: PromptRun) -> np.ndarray:
     """Return the mass that the steps of a recording show, averaged over heads, (T, L, S) float32, NaN where a token is
-    absent. edit: gives the edit of the attention in steps that run as one batch. Raises UserError as `measure` does.
+    absent. Raises UserError as `measure` does.
     """
-    return _masses(network, recording, edit, 0, on_step)[0]
+    return _masses(network, recording)[0]
 
 
 def _masses(
-    network: LoadedModel, recording: PromptRun, edit: Callable[[list[int]], Edit] | None, added: int, on_step: OnStep
+    network: LoadedModel, recording: PromptRun, adding: Callable[[list[int]], Edit] | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mass (T, L, S + added) of all keys, of which the last are added ones, and (T, L, S) of what queries would pay
-    without these to the text's own.
+    """Mass (T, L, S) of all keys, or (T, L, S + 1) where the last is an added one, and (T, L, S) of what queries would
+    pay without that to the text's own. adding: gives the edit that adds it in steps that run as one batch.
     """
     require_whole_forwards(network, recording)
-    run = recording.run
+    run, added = recording.run, int(adding is not None)
     steps, positions = run.state.shape
     mass = np.full((steps, network.geometry.layers, positions + added), np.nan, np.float32)
     rest = np.full((steps, network.geometry.layers, positions), np.nan, np.float32)
@@ -292,14 +269,13 @@ def _masses(
     observer = together(whole, without_added) if added else whole
     for batch in alike_steps(network, recording):
         whole.first = own.first = int(run.pattern.queries[batch[0], 0])
-        show_steps(network, recording, batch, observer, None if edit is None else edit(batch))
+        show_steps(network, recording, batch, observer, adding and adding(batch))
         seen = whole.take().mass.mean(dim=2).numpy()
         seen_rest = own.take().mass.mean(dim=2).numpy() if added else seen
         for row, step in enumerate(batch):
             relative = _relative(recording, step)
             mass[step][:, np.append(run.present[step], np.ones(added, bool))] = seen[row] * relative
             rest[step][:, run.present[step]] = seen_rest[row] * relative
-        on_step(len(batch))
     return mass, rest
 
 
@@ -313,24 +289,21 @@ class Channels:
     others: torch.Tensor
 
 
-def channels_of(
-    network: LoadedModel, recordings: Sequence[PromptRun], seed: int, count: int = 4, on_step: OnStep = _quiet
-) -> Channels:
+def channels_of(network: LoadedModel, recordings: Sequence[PromptRun], seed: int) -> Channels:
     """Return the massive channels of a network by the first, middle and last steps of recordings, and others."""
     with LargestStates(network) as states:
         for recording in recordings:
             last = recording.run.steps - 1
             for step in sorted({0, last // 2, last}):
-                show_step(network, [recording], step)
-                on_step(1)
-    massive = states.channels(count)
+                show_steps(network, recording, [step])
+    massive = states.channels(_CHANNELS)
     return Channels(massive, other_channels(massive, network.geometry.hidden, seed))
 
 
-def clamped(network: LoadedModel, recording: PromptRun, channels: torch.Tensor, on_step: OnStep = _quiet) -> np.ndarray:
+def clamped(network: LoadedModel, recording: PromptRun, channels: torch.Tensor) -> np.ndarray:
     """Return the mass of `mass_of` with residual channels clamped to the median magnitude behind each layer."""
     with ClampedChannels(network, channels):
-        return mass_of(network, recording, on_step=on_step)
+        return mass_of(network, recording)
 
 
 @dataclass(frozen=True)
@@ -345,15 +318,11 @@ class Added:
     token: np.ndarray
 
 
-def with_added_token(
-    network: LoadedModel, recording: PromptRun, sources: np.ndarray, silent: bool, on_step: OnStep = _quiet
-) -> Added:
+def with_added_token(network: LoadedModel, recording: PromptRun, sources: np.ndarray, silent: bool) -> Added:
     """Run the steps of a recording with one token more in every layer, seen by all and attending to itself alone
     (arXiv 2601.19657): its key is that of the position `sources[t]` (T,), its value zero if `silent`, else that one's.
     """
-    mass, rest = _masses(
-        network, recording, lambda steps: AddedKey(torch.from_numpy(sources[steps]), silent), 1, on_step
-    )
+    mass, rest = _masses(network, recording, lambda steps: AddedKey(torch.from_numpy(sources[steps]), silent))
     return Added(mass[..., :-1], rest, mass[..., -1])
 
 
@@ -375,13 +344,13 @@ def added_sources(
     return heaviest, drawn
 
 
-def lens_at_sinks(network: LoadedModel, recording: PromptRun, sinks: np.ndarray, at: float = 0.5) -> Paired:
-    """Return `read_at_sinks` of one step of a recording, at a share of its steps. sinks (T, S): of all layers together.
+def lens_at_sinks(network: LoadedModel, recording: PromptRun, sinks: np.ndarray) -> Paired:
+    """Return `read_at_sinks` of the middle step of a recording. sinks (T, S): of all layers together.
 
     NaN where the step has no undecided sink, or no other undecided token. Raises UserError as `logit_lens` does.
     """
     run = recording.run
-    step = round(at * (run.steps - 1))
+    step = round(0.5 * (run.steps - 1))
     text = np.flatnonzero(run.present[step])
     undecided = run.state[step, text] == TokenState.UNDECIDED
     if not undecided.any():

@@ -7,15 +7,15 @@ from random import Random
 import pytest
 import torch
 
-from analysis.bundled import asked, patterns, world
+from analysis.bundled import patterns, world
 from analysis.bundled.grammar import document, problem, question, sentence
 from analysis.bundled.heldout import ONE_IN, held_out
-from analysis.bundled.prompts import TEMPLATES, keyed_prompts, prompts
+from analysis.bundled.prompts import keyed_prompts, prompts
 from analysis.bundled.units import UNITS
 from analysis.bundled.world import CATEGORIES, OPPOSITES, PEOPLE, PROPERTIES, TROUBLES, a, plural
 from analysis.models.tokenizer import load_tokenizer
 from tests.helpers import there
-from training import stream
+from training import asked, stream
 from training.report import FOLDERS
 from training.tokenizer import BOS, EOS, MASK, PAD
 
@@ -226,7 +226,7 @@ def test_games_are_dense_with_names_and_come_first(tokenizer):
 def test_the_bundled_prompts_come_from_every_wording_of_the_world_in_turn(documents):
     random = Random("wordings")
     wordings = {question(random, maker).template for maker in UNITS for _ in range(600)}
-    assert set(TEMPLATES) == wordings and len(TEMPLATES) == len(wordings)
+    assert {prompt.template for prompt in keyed_prompts(len(wordings))} == wordings
     made = keyed_prompts(60)
     assert len({prompt.template for prompt in made}) >= 40
     assert made[0].text.endswith("to meet a dragon. Tom had 9 apples. Tom found 6 more. Now Tom had")

@@ -15,7 +15,7 @@ from analysis.errors import UserError
 from analysis.models.load import load, random_like
 from analysis.recording import prompt_measures
 from analysis.recording.activations import BlockStates, ClampedChannels, other_channels
-from analysis.recording.batches import alike_steps, recorded, show_step
+from analysis.recording.batches import alike_steps, recorded, show_steps
 from analysis.recording.interventions import AddedKey
 from analysis.recording.prompt_measures import channels_of
 from analysis.recording.step_changes import DriftObserver, LikenessObserver
@@ -157,7 +157,7 @@ def test_what_is_measured_again_is_what_was_recorded(measured, runs, bundled):
     states = {}
     with BlockStates(bundled, lambda layer, found: states.setdefault(layer, []).append(found)):
         for step in (0, 1):
-            show_step(bundled, [recording], step, keep=None)
+            show_steps(bundled, recording, [step], keep=None)
     unchanged = recording.tokens[0] == recording.tokens[1]
     assert (measured.drift["key_change"][1, 0, unchanged] < 1e-5).all(), "the first keys are of the tokens alone"
     assert (measured.drift["key_change"][1, 1:, unchanged] > 1e-4).any()
@@ -168,13 +168,13 @@ def test_maps_are_those_of_whole_forwards(measured, runs, bundled):
     recording, maps = runs[0], {}
     for step in (1, 2, 5):
         observer = MapObserver(3, 1)
-        show_step(bundled, [recording], step, observer, keep=None)
+        show_steps(bundled, recording, [step], observer, keep=None)
         maps[step] = observer.map
     likeness = LikenessObserver()
     likeness.kept = (0,)
-    show_step(bundled, [recording], 1, likeness, keep=None)
+    show_steps(bundled, recording, [1], likeness, keep=None)
     likeness.kept, likeness.compared = (), (0,)
-    show_step(bundled, [recording], 5, likeness, keep=None)
+    show_steps(bundled, recording, [5], likeness, keep=None)
     overlap = torch.minimum(maps[1], maps[5]).sum(dim=-1).mean()
     torch.testing.assert_close(likeness.take()[0, 3, 1, 0], overlap, atol=1e-5, rtol=1e-4)
     assert np.isfinite(measured.other_heads.null).all() and np.isfinite(measured.other_prompt.null).all()
@@ -188,20 +188,20 @@ def test_logits_of_the_pass_are_those_of_the_steps(bundled, runs):
     found = {}
     prompt_measures.measure(bundled, runs[0], SinkParams(), beside=runs[1], on_logits=found.__setitem__)
     for step, logits in found.items():
-        torch.testing.assert_close(logits, show_step(bundled, runs[:1], step, keep=None)[0], atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(logits, show_steps(bundled, runs[0], [step], keep=None)[0], atol=1e-3, rtol=1e-3)
     assert list(found) == list(range(runs[0].run.steps))
 
 
 def test_clamping_acts_while_it_is_open_and_on_its_channels_alone(bundled, runs):
     channels, states = torch.tensor([3, 50]), {}
-    plain = show_step(bundled, runs[:1], 2, keep=None)
+    plain = show_steps(bundled, runs[0], [2], keep=None)
     with ClampedChannels(bundled, channels), BlockStates(bundled, states.__setitem__):
-        changed = show_step(bundled, runs[:1], 2, keep=None)
+        changed = show_steps(bundled, runs[0], [2], keep=None)
     assert not torch.equal(plain, changed)
-    assert torch.equal(plain, show_step(bundled, runs[:1], 2, keep=None))
+    assert torch.equal(plain, show_steps(bundled, runs[0], [2], keep=None))
     first = {}
     with BlockStates(bundled, first.__setitem__):
-        show_step(bundled, runs[:1], 2, keep=None)
+        show_steps(bundled, runs[0], [2], keep=None)
     others = np.setdiff1d(np.arange(bundled.geometry.hidden), channels)
     torch.testing.assert_close(states[0][:, others], first[0][:, others])
     bound = first[0].abs().median()
@@ -256,7 +256,7 @@ def test_undecided_sinks_are_read_as_the_model_would_write_them(bundled, runs):
     flags = np.zeros(recording.run.state.shape, bool)
     flags[step, np.flatnonzero(undecided)[0]] = True
     pair = prompt_measures.lens_at_sinks(bundled, recording, flags)
-    read = show_step(bundled, [recording], step, keep=None)[0].argmax(dim=-1).numpy() == recording.run.final
+    read = show_steps(bundled, recording, [step], keep=None)[0].argmax(dim=-1).numpy() == recording.run.final
     assert pair.value[-1] == read[undecided][0] and pair.null[-1] == pytest.approx(read[undecided][1:].mean())
     assert np.isnan(prompt_measures.lens_at_sinks(bundled, recording, flags & False).value).all()
 

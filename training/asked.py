@@ -6,7 +6,7 @@ A task needs many combinations, and the documents may hold six of seven. Every c
 from random import Random
 
 from analysis.bundled.heldout import ASKED_ONLY
-from analysis.bundled.units import Cast, Unit, by_name, other, pick
+from analysis.bundled.units import Cast, Unit, below, by_name, other, pick, shuffled
 from analysis.bundled.world import (
     MEMBERS,
     OPPOSITE_THINGS,
@@ -36,7 +36,7 @@ _ASKED_CATEGORY_FRAMES = (
 def category_asked_anew(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
     """Ask for the category of a thing, in sentences that no document has."""
     member, group = pick(random, MEMBERS)
-    frame = int(random.random() * len(_ASKED_CATEGORY_FRAMES))
+    frame = below(random, len(_ASKED_CATEGORY_FRAMES))
     context = _ASKED_CATEGORY_FRAMES[frame].format(a=a(member), who=(who or pick(random, people)).name)
     pool = f"category {a(group).split()[0]}"
     return Unit("knowledge", f"{ASKED_ONLY} category {member} {frame}", pool, context, f" {a(group)}")
@@ -55,7 +55,7 @@ _ASKED_PROPERTY_FRAMES = (
 def property_asked_anew(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
     """Ask for a property that a thing has by its category, in sentences that no document has."""
     member, group = pick(random, MEMBERS)
-    which, frame = int(random.random() * 2), int(random.random() * len(_ASKED_PROPERTY_FRAMES))
+    which, frame = below(random, 2), below(random, len(_ASKED_PROPERTY_FRAMES))
     verb, rest = PROPERTIES[group][which].split(" ", 1)
     context = _ASKED_PROPERTY_FRAMES[frame].format(a=a(member), who=(who or pick(random, people)).name)
     key = f"{ASKED_ONLY} property {member} {which} {frame}"
@@ -77,7 +77,7 @@ _ASKED_OPPOSITE_FRAMES = (
 def opposite_asked_anew(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
     """Ask for an opposite ('Tom says the soup is not hot. It is cold'), in sentences that no document has."""
     word = pick(random, tuple(OPPOSITES))
-    frame = int(random.random() * len(_ASKED_OPPOSITE_FRAMES))
+    frame = below(random, len(_ASKED_OPPOSITE_FRAMES))
     thing = pick(random, OPPOSITE_THINGS[word])
     who = who or pick(random, people)
     friend = other(random, people, who)
@@ -106,7 +106,7 @@ def tool_asked_anew(random: Random, who: Person | None = None, people: Cast = PE
     """Ask for the tool that does something, in sentences that no document has."""
     act, name = pick(random, TOOL_TASKS)
     who = by_name(random, who or pick(random, people))
-    frame = int(random.random() * len(_ASKED_TOOL_FRAMES))
+    frame = below(random, len(_ASKED_TOOL_FRAMES))
     context = _ASKED_TOOL_FRAMES[frame].format(act=act, who=who.name, he=who.he, He=who.He)
     return Unit("physical", f"{ASKED_ONLY} tool {act} {frame}", f"tool {a(name).split()[0]}", context, f" {a(name)}")
 
@@ -124,9 +124,9 @@ def reference_asked_anew(random: Random, who: Person | None = None, people: Cast
     """Ask which of a man and a woman a pronoun meant, in sentences that no document has."""
     men, women = (tuple(person for person in people if person.he == he) for he in ("he", "she"))
     pair = (pick(random, men), pick(random, women))
-    first, second = pair if random.random() < 0.5 else pair[::-1]
-    meant, lure = pair if random.random() < 0.5 else pair[::-1]
-    frame = int(random.random() * len(_ASKED_PRONOUN_FRAMES))
+    first, second = shuffled(random, pair)
+    meant, lure = shuffled(random, pair)
+    frame = below(random, len(_ASKED_PRONOUN_FRAMES))
     ground = pick(random, PLACES)
     context = _ASKED_PRONOUN_FRAMES[frame].format(
         first=first.name,
