@@ -7,7 +7,7 @@ once. Mass that affects decisions is `AttentionInputs.mass`, mass for display `A
 quicker and rounds differently.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any, NamedTuple, Protocol, cast
@@ -45,55 +45,46 @@ class AttentionInputs:
 
     def rows(self, count: int) -> "AttentionInputs":
         """The first `count` sequences of the batch."""
-        mask = self.mask if self.mask is None or self.mask.shape[0] == 1 else self.mask[:count]
-        return replace(
-            self,
-            query=self.query[:count],
-            key=self.key[:count],
-            value=self.value[:count],
-            mask=mask,
-            log_sum_exp=self._known(slice(count)),
-        )
+        return self._part(slice(count))
 
     def sequences(self, rows: Sequence[int]) -> "AttentionInputs":
         """Some sequences of the batch, each as often as named."""
-        at = list(rows)
-        mask = self.mask if self.mask is None or self.mask.shape[0] == 1 else self.mask[at]
-        return replace(self, query=self.query[at], key=self.key[at], value=self.value[at], mask=mask, log_sum_exp=None)
+        return self._part(list(rows))
 
     def queries_from(self, first: int) -> "AttentionInputs":
         """The queries from this one on. Raises ValueError where causality counts from the first."""
         if self.causal:
             raise ValueError("Causal attention without a mask is that of all queries.")
-        mask = self.mask if self.mask is None or self.mask.shape[2] == 1 else self.mask[:, :, first:]
-        known = self._known(queries=slice(first, None))
-        return replace(self, query=self.query[:, :, first:], mask=mask, log_sum_exp=known)
+        return self._part(queries=slice(first, None))
 
     def head(self, head: int) -> "AttentionInputs":
         """One query head with the key head it shares."""
-        group = self.query.shape[1] // self.key.shape[1]
-        shared = slice(head // group, head // group + 1)
+        shared = head // (self.query.shape[1] // self.key.shape[1])
+        return self._part(heads=slice(head, head + 1), key_heads=slice(shared, shared + 1))
+
+    def _part(
+        self,
+        rows: slice | list[int] = slice(None),
+        heads: slice = slice(None),
+        key_heads: slice = slice(None),
+        queries: slice = slice(None),
+    ) -> "AttentionInputs":
+        """Some sequences, query heads with the key heads they share, and queries; their log-sum-exp is cut out of that
+        of all on first use.
+        """
+        mask, whole = self.mask, self.log_sum_exp
+        if mask is not None and mask.shape[0] > 1:
+            mask = mask[rows]
+        if mask is not None and mask.shape[2] > 1:
+            mask = mask[:, :, queries]
         return replace(
             self,
-            query=self.query[:, head : head + 1],
-            key=self.key[:, shared],
-            value=self.value[:, shared],
-            log_sum_exp=self._known(heads=slice(head, head + 1)),
+            query=self.query[rows, heads, queries],
+            key=self.key[rows, key_heads],
+            value=self.value[rows, key_heads],
+            mask=mask,
+            log_sum_exp=whole and (lambda: None if (known := whole()) is None else known[rows, heads, queries]),
         )
-
-    def _known(
-        self, rows: slice = slice(None), heads: slice = slice(None), queries: slice = slice(None)
-    ) -> Callable[[], torch.Tensor | None] | None:
-        """Return the log-sum-exp of a part of the queries, computing it for all on first use."""
-        whole = self.log_sum_exp
-        if whole is None:
-            return None
-
-        def part() -> torch.Tensor | None:
-            known = whole()
-            return None if known is None else known[rows, heads, queries]
-
-        return part
 
     def mass(self) -> torch.Tensor:
         """Return the sum over queries of the attention paid to each key, (B, H, S) float32, on a CPU by softmax.
@@ -140,25 +131,10 @@ class AttentionInputs:
         rows, shared = max(1, pairs // key_heads), min(pairs, key_heads)
         for row in range(0, batch, rows):
             for first in range(0, key_heads, shared):
-                part = self._part(slice(row, row + rows), slice(first, first + shared))
-                sums = mass[row : row + rows, first * group : (first + shared) * group]
-                for probabilities in part.probabilities(chunk):
-                    sums += probabilities.sum(dim=2)
+                here, asking = slice(row, row + rows), slice(first * group, (first + shared) * group)
+                for probabilities in self._part(here, asking, slice(first, first + shared)).probabilities(chunk):
+                    mass[here, asking] += probabilities.sum(dim=2)
         return mass
-
-    def _part(self, rows: slice, key_heads: slice) -> "AttentionInputs":
-        """Some sequences and key heads, with the query heads that share them."""
-        group = self.query.shape[1] // self.key.shape[1]
-        heads = slice(key_heads.start * group, key_heads.stop * group)
-        mask = self.mask if self.mask is None or self.mask.shape[0] == 1 else self.mask[rows]
-        return replace(
-            self,
-            query=self.query[rows, heads],
-            key=self.key[rows, key_heads],
-            value=self.value[rows, key_heads],
-            mask=mask,
-            log_sum_exp=None,
-        )
 
     def probabilities(self, chunk: int = CHUNK) -> Iterator[torch.Tensor]:
         """Yield float32 attention probabilities (B, H, chunk, S), queries in order."""
@@ -182,6 +158,11 @@ class AttentionInputs:
                 later = positions > positions[start : start + count, None]
                 scores = scores.masked_fill(later, lowest)
             yield torch.softmax(scores, dim=-1, dtype=torch.float32)
+
+
+def stack_layers(kept: Mapping[int, torch.Tensor], dim: int = 1) -> torch.Tensor:
+    """Return what was kept of each layer as one tensor on the CPU, layers in order along a new axis."""
+    return torch.stack([kept[layer].cpu() for layer in sorted(kept)], dim=dim)
 
 
 class Observer(Protocol):
@@ -242,8 +223,9 @@ class MassObserver:
     the observed sequences and queries; None for none.
     """
 
-    def __init__(self, rows: int | None = None, first: int = 0) -> None:
-        self.rows, self.first = rows, first
+    def __init__(self) -> None:
+        self.rows: int | None = None
+        self.first = 0
         self.groups: torch.Tensor | None = None
         self._mass: dict[int, torch.Tensor] = {}
         self._norms: dict[int, torch.Tensor] = {}
@@ -261,11 +243,8 @@ class MassObserver:
 
     def take(self) -> Observed:
         """Return the observations of the last forward and clear them. Raises UserError if they are not finite."""
-        layers = sorted(self._mass)
-        mass, norms = (
-            torch.stack([kept[layer].cpu() for layer in layers], dim=1) for kept in (self._mass, self._norms)
-        )
-        paid = torch.stack([self._paid[layer].cpu() for layer in layers], dim=2) if self._paid else None
+        layers, mass, norms = sorted(self._mass), stack_layers(self._mass), stack_layers(self._norms)
+        paid = stack_layers(self._paid, dim=2) if self._paid else None
         self._mass, self._norms, self._paid = {}, {}, {}
         for measured in (mass, norms):
             bad = ~torch.isfinite(measured).flatten(2).all(dim=2).all(dim=0)
@@ -293,9 +272,9 @@ class CanvasMassObserver:
 
         The observer is empty afterwards. Raises UserError if it is not finite.
         """
-        rows = [self._mass[layer].cpu() for layer in sorted(self._mass)]
+        pad = torch.nn.functional.pad
+        mass = stack_layers({layer: pad(row, (keys - row.shape[-1], 0)) for layer, row in self._mass.items()})
         self._mass = {}
-        mass = torch.stack([torch.nn.functional.pad(row, (keys - row.shape[-1], 0)) for row in rows], dim=1)
         if not bool(torch.isfinite(mass).all()):
             raise UserError("The attention is not finite (NaN or infinite). Run in float32, or check the checkpoint.")
         return mass
@@ -322,8 +301,7 @@ class LayerMassObserver:
 
     def take(self) -> torch.Tensor:
         """Mass (B, L, S) float32 on the CPU of the forward just run; the observer is empty afterwards."""
-        mass = torch.stack([self._mass[layer].cpu() for layer in sorted(self._mass)], dim=1)
-        self._mass = {}
+        mass, self._mass = stack_layers(self._mass), {}
         return mass
 
 

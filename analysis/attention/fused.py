@@ -8,6 +8,8 @@ from importlib.util import find_spec
 
 import torch
 
+from analysis.attention.small_inputs import SCALING, small_inputs
+
 LARGEST_HEAD = 256
 TOLERANCE = 1e-3  # largest deviation of a mass from plain softmax for the kernels to be used
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -38,17 +40,8 @@ def _proved(device: torch.device, dtype: torch.dtype) -> bool:
     if find_spec("triton") is None:
         return False
     try:
-        generator = torch.Generator().manual_seed(0)
-        query, key = (
-            torch.randn(2, heads, 80, 64, generator=generator).to(device=device, dtype=dtype) for heads in (4, 2)
-        )
-        allowed = torch.rand(2, 1, 80, 80, generator=generator).to(device) < 0.7
-        for mask, causal in ((None, False), (None, True), (allowed, False)):
-            scores = 0.125 * query.float() @ key.float().repeat_interleave(2, dim=1).transpose(2, 3)
-            hidden = ~allowed if mask is not None else torch.zeros_like(allowed)
-            hidden = hidden | torch.ones(80, 80, dtype=torch.bool, device=device).triu(1) if causal else hidden
-            plain = scores.masked_fill(hidden, torch.finfo(torch.float32).min).softmax(-1).sum(2)
-            gap = float((kernel_mass(query, key, mask, 0.125, causal) - plain).abs().max())
+        for query, key, _, mask, causal, softmax in small_inputs(dtype, device):
+            gap = float((kernel_mass(query, key, mask, SCALING, causal) - softmax).abs().max())
             if not gap <= TOLERANCE:
                 raise ValueError(f"they differ from plain softmax by {gap:.2g}")
     except Exception as error:  # no compiler, a card that Triton does not know, or another version of it

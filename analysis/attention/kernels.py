@@ -11,6 +11,17 @@ NO_MASK, ALLOWED, ADDED = 0, 1, 2  # kinds of mask: none, 1 where a key may be a
 
 
 @triton.jit
+def loaded(start, places, count, width, row, column, D: tl.constexpr):
+    """Return features (N, D) of some of `count` queries or keys, at strides of row and column; 0 beyond the last."""
+    features = tl.arange(0, D)
+    return tl.load(
+        start + places[:, None].to(tl.int64) * row + features[None, :] * column,
+        mask=(places[:, None] < count) & (features[None, :] < width),
+        other=0.0,
+    )
+
+
+@triton.jit
 def scores_of(
     query,
     key,
@@ -81,12 +92,9 @@ def normalise(
     apart as their sum would lose a fully masked row's by rounding. One program per block of M queries.
     """
     batch, head = (tl.program_id(1) // heads).to(tl.int64), (tl.program_id(1) % heads).to(tl.int64)
-    rows, features = tl.program_id(0) * M + tl.arange(0, M), tl.arange(0, D)
-    inside = (rows[:, None] < queries) & (features[None, :] < width)
-    start = query + batch * query_batch + head * query_head
-    of_rows = tl.load(
-        start + rows[:, None].to(tl.int64) * query_row + features[None, :] * query_column, mask=inside, other=0.0
-    )
+    rows = tl.program_id(0) * M + tl.arange(0, M)
+    query += batch * query_batch + head * query_head
+    of_rows = loaded(query, rows, queries, width, query_row, query_column, D)
     key += batch * key_batch + (head // group) * key_head
     mask += batch * mask_batch
     top = tl.full((M,), float("-inf"), tl.float32)
@@ -94,11 +102,7 @@ def normalise(
     end = tl.minimum(keys, (tl.program_id(0) + 1) * M) if causal else keys
     for first in range(0, end, N):
         columns = first + tl.arange(0, N)
-        of_columns = tl.load(
-            key + columns[:, None].to(tl.int64) * key_row + features[None, :] * key_column,
-            mask=(columns[:, None] < keys) & (features[None, :] < width),
-            other=0.0,
-        )
+        of_columns = loaded(key, columns, keys, width, key_row, key_column, D)
         scores = scores_of(
             of_rows,
             of_columns,
@@ -158,24 +162,16 @@ def sum_over_queries(
     """The mass of each key: its scores again, as probabilities, summed over the queries in order. One program a block
     of N keys, so that no two add to the same number."""
     batch, head = (tl.program_id(1) // heads).to(tl.int64), (tl.program_id(1) % heads).to(tl.int64)
-    columns, features = tl.program_id(0) * N + tl.arange(0, N), tl.arange(0, D)
+    columns = tl.program_id(0) * N + tl.arange(0, N)
     key += batch * key_batch + (head // group) * key_head
-    of_columns = tl.load(
-        key + columns[:, None].to(tl.int64) * key_row + features[None, :] * key_column,
-        mask=(columns[:, None] < keys) & (features[None, :] < width),
-        other=0.0,
-    )
+    of_columns = loaded(key, columns, keys, width, key_row, key_column, D)
     query += batch * query_batch + head * query_head
     mask += batch * mask_batch
     summed = tl.zeros((N,), tl.float32)
     begin = (tl.program_id(0) * N // M) * M if causal else 0
     for first in range(begin, queries, M):
         rows = first + tl.arange(0, M)
-        of_rows = tl.load(
-            query + rows[:, None].to(tl.int64) * query_row + features[None, :] * query_column,
-            mask=(rows[:, None] < queries) & (features[None, :] < width),
-            other=0.0,
-        )
+        of_rows = loaded(query, rows, queries, width, query_row, query_column, D)
         scores = scores_of(
             of_rows,
             of_columns,

@@ -18,6 +18,8 @@ import torch
 from torch.nn.attention import SDPBackend
 from torch.nn.functional import scaled_dot_product_attention
 
+from analysis.attention.small_inputs import SCALING, small_inputs
+
 TOLERANCE = 1e-4  # largest deviation from plain softmax, as a share of the largest mass, for it to be used
 _LOG2 = math.log2(math.e)
 # Scores in one piece, and keys of a piece where one head's scores are more: smaller ones would fit a core's own cache,
@@ -89,22 +91,15 @@ def _fused(
 def _proved(dtype: torch.dtype) -> bool:
     """Return True if PyTorch has the kernel, and it and `mass` match plain attention on a small input."""
     try:
-        generator = torch.Generator().manual_seed(0)
-        query, key, value = (torch.randn(2, heads, 80, 64, generator=generator).to(dtype) for heads in (4, 2, 2))
-        allowed = (torch.rand(2, 1, 80, 80, generator=generator) < 0.7) | torch.eye(80, dtype=torch.bool)
-        for mask, causal in ((None, False), (None, True), (allowed, False)):
-            _is_chosen(query, key, value, mask, 0.125, causal)  # can it be called, whatever the settings
-            output, log_sum_exp = _fused(query, key, value, mask, 0.125, causal)
+        for query, key, value, mask, causal, softmax in small_inputs(dtype):
+            _is_chosen(query, key, value, mask, SCALING, causal)  # can it be called, whatever the settings
+            output, log_sum_exp = _fused(query, key, value, mask, SCALING, causal)
             plain = scaled_dot_product_attention(
-                query, key, value, attn_mask=mask, is_causal=causal, scale=0.125, enable_gqa=True
+                query, key, value, attn_mask=mask, is_causal=causal, scale=SCALING, enable_gqa=True
             )
             if not torch.equal(output, plain):
                 raise ValueError("its output is not that of the model's attention")
-            scores = 0.125 * query.float() @ key.float().repeat_interleave(2, dim=1).transpose(2, 3)
-            hidden = torch.zeros_like(allowed) if mask is None else ~mask
-            hidden = hidden | torch.ones(80, 80, dtype=torch.bool).triu(1) if causal else hidden
-            softmax = scores.masked_fill(hidden, torch.finfo(torch.float32).min).softmax(-1).sum(2)
-            gap = (mass(query, key, mask, 0.125, causal, log_sum_exp) - softmax).abs().max() / softmax.max()
+            gap = (mass(query, key, mask, SCALING, causal, log_sum_exp) - softmax).abs().max() / softmax.max()
             if not float(gap) <= TOLERANCE:
                 raise ValueError(f"mass differs from plain softmax by {float(gap):.2g} of the largest")
     except Exception as error:  # another version of PyTorch

@@ -9,7 +9,7 @@ from analysis.jobs.outcome import Outcome, result_key
 from analysis.jobs.summaries import DenseStatisticsSummary, EstimateSummary, FootprintSummary, PruneSummary
 from analysis.machine import garbage
 from analysis.models.checkpoint import find
-from analysis.models.families import why_no_experts_are_cut
+from analysis.models.family import why_no_experts_are_cut
 from analysis.models.resident import resident_model
 from analysis.specs import (
     PATTERNS,

@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 from analysis.errors import UserError
-from analysis.models.families import ARCHITECTURES, GPT2_FIELDS, NATIVE_BIDIRECTIONAL, SUPPORTED, Architecture, Paradigm
+from analysis.models.families import ARCHITECTURES, GPT2_FIELDS, NATIVE_BIDIRECTIONAL
+from analysis.models.family import SUPPORTED, Architecture, Paradigm
 from analysis.models.foreign import Foreign, foreign
 
 # Families that can never be a causal reference, whatever their config; the refusal names them.

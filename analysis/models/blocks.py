@@ -74,8 +74,7 @@ def run_block(block: nn.Module, given: BlockInput, observer: Observer | None = N
     """The block's output states (B, S, hidden)."""
     if given.start is not None:
         return run_pair(block, given.states, given.start, given.options, observer)
-    options = given.options if observer is None else {**given.options, "attn_observer": observer}
-    output = block(given.states, *given.arguments, **options)
+    output = block(given.states, *given.arguments, **(given.options | {"attn_observer": observer}))
     return output[0] if isinstance(output, tuple) else output
 
 

@@ -24,8 +24,6 @@ class SDARConfig(PlainRope, Qwen3Config):
     model_type = "sdar"
     block_size: int = 4
     mask_token_id: int | None = None
-    use_cache: bool = False
-    is_causal: bool = False
 
 
 class SDARForCausalLM(SlicedMLPs, Qwen3ForCausalLM):
@@ -39,8 +37,6 @@ class FastDLLMConfig(PlainRope, Qwen2Config):
 
     model_type = "Fast_dLLM_Qwen"
     bd_size: int = 32
-    use_cache: bool = False
-    is_causal: bool = False
 
 
 class Fast_dLLM_QwenForCausalLM(SlicedMLPs, Qwen2ForCausalLM):

@@ -5,7 +5,6 @@ layers see keys that are not there, from the window on. Shapes: B sequences, C t
 """
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -33,9 +32,9 @@ def read(
 ) -> torch.Tensor:
     """Read tokens (B, N) at positions from `start` on into the cache. Return the last states (B, N, hidden)."""
     positions = torch.arange(start, start + tokens.shape[1], device=tokens.device)[None]
-    given = {"attn_observer": observer, "attn_edit": edit}
-    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    return network.model.encoder(input_ids=tokens, cache=cache, position_ids=positions, **options).last_hidden_state
+    return network.model.encoder(
+        input_ids=tokens, cache=cache, position_ids=positions, attn_observer=observer, attn_edit=edit
+    ).last_hidden_state
 
 
 @torch.no_grad()
@@ -52,13 +51,12 @@ def denoised(
     believed (B, C, V): the tempered logits of the step before, on which the decoder conditions itself.
     """
     positions = torch.arange(start, start + canvas.shape[1], device=canvas.device)[None]
-    options: dict[str, Any] = {} if observer is None else {"attn_observer": observer}
     return network(
         decoder_input_ids=canvas,
         cache=cache,
         decoder_position_ids=positions,
         self_conditioning_logits=believed,
-        **options,
+        attn_observer=observer,
     ).logits
 
 

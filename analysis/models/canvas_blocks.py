@@ -13,7 +13,7 @@ from transformers import DynamicCache, PreTrainedModel
 from transformers.masking_utils import create_causal_mask, create_sliding_window_causal_mask
 
 from analysis.attention import Observer
-from analysis.models.families import Architecture
+from analysis.models.family import Architecture
 
 ENCODER = "model.encoder"
 _READER = "encoder_layer"
@@ -103,7 +103,6 @@ def run_pair(
     reader, kind = reader_of(block), block.self_attn.layer_type
     assert reader is not None
     cache = DynamicCache(config=block.config)  # only this layer of it is used
-    seen = {} if observer is None else {"attn_observer": observer}
     read = reader(states[:, :start], cache=cache, **options["reader"][kind])
-    written = block(states[:, start:], cache=cache, **options["writer"][kind], **seen)
+    written = block(states[:, start:], cache=cache, **options["writer"][kind], attn_observer=observer)
     return torch.cat([read, written], dim=1)

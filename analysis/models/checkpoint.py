@@ -18,7 +18,7 @@ from typing import Any
 from analysis import hub
 from analysis.errors import UserError, shorten
 from analysis.models.architectures import identify
-from analysis.models.families import Architecture, Geometry
+from analysis.models.family import Architecture, Geometry
 from analysis.models.registry import resolve
 from analysis.models.weight_files import bytes_of, count_blocks, header, is_float
 

@@ -11,20 +11,14 @@ from analysis.models.sliced import AnyHeads, SlicedMLPs
 
 class A2DLlamaConfig(PlainRope, AnyHeads, LlamaConfig):
     model_type = "a2d-llama"
-    use_cache: bool = False
-    is_causal: bool = False
 
 
 class A2DQwen2Config(PlainRope, Qwen2Config):
     model_type = "a2d-qwen2"
-    use_cache: bool = False
-    is_causal: bool = False
 
 
 class A2DQwen3Config(PlainRope, Qwen3Config):
     model_type = "a2d-qwen3"
-    use_cache: bool = False
-    is_causal: bool = False
 
 
 class A2DLlamaLMHeadModel(SlicedMLPs, LlamaForCausalLM):

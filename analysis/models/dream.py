@@ -13,8 +13,6 @@ class DreamConfig(PlainRope, Qwen2Config):
 
     model_type = "Dream"
     mask_token_id: int = 151666
-    use_cache: bool = False
-    is_causal: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         fields = super().to_dict()

@@ -6,19 +6,7 @@
 from dataclasses import replace
 from typing import Any
 
-from analysis.models.family import SUPPORTED, Architecture, Geometry, Noise, Paradigm, why_no_experts_are_cut
-
-__all__ = [
-    "ARCHITECTURES",
-    "GPT2_FIELDS",
-    "NATIVE_BIDIRECTIONAL",
-    "SUPPORTED",
-    "Architecture",
-    "Geometry",
-    "Noise",
-    "Paradigm",
-    "why_no_experts_are_cut",
-]
+from analysis.models.family import Architecture
 
 _LLADA_FIELDS = {
     "layers": "n_layers",
@@ -73,26 +61,31 @@ def _native(backbone: str) -> Architecture:
     )
 
 
+_LLADA = Architecture(
+    "LLaDA",
+    "llada",
+    fields=_LLADA_FIELDS,
+    model_type="llada",
+    classes=("LLaDAModelLM",),
+    native="LlamaForCausalLM",
+    requires={"rope_scaling": ()},
+)
+_SDAR = Architecture(
+    "SDAR",
+    "sdar",
+    attention="block-causal",
+    block_size=4,
+    block_fields=("block_size",),
+    anchor="start",
+    model_type="sdar",
+    classes=("SDARForCausalLM",),
+    native="Qwen3ForCausalLM",
+    requires={"use_sliding_window": (False,), "hidden_act": ("silu",)},
+)
 # By unique name; several can share a model type.
 ARCHITECTURES: dict[str, Architecture] = {
-    "llada": Architecture(
-        "LLaDA",
-        "llada",
-        fields=_LLADA_FIELDS,
-        model_type="llada",
-        classes=("LLaDAModelLM",),
-        native="LlamaForCausalLM",
-        requires={"rope_scaling": ()},
-    ),
-    "mmada": Architecture(
-        "MMaDA",
-        "llada",
-        fields=_LLADA_FIELDS,
-        model_type="mmada",
-        classes=("MMadaModelLM",),
-        native="LlamaForCausalLM",
-        requires={"rope_scaling": ()},
-    ),
+    "llada": _LLADA,
+    "mmada": replace(_LLADA, name="MMaDA", model_type="mmada", classes=("MMadaModelLM",)),
     "Dream": Architecture(
         "Dream",
         "dream",
@@ -109,18 +102,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "a2d-llama-bd3lm": _by_blocks(_converted("Llama")),
     "a2d-qwen2-bd3lm": _by_blocks(_converted("Qwen2")),
     "a2d-qwen3-bd3lm": _by_blocks(_converted("Qwen3")),
-    "sdar": Architecture(
-        "SDAR",
-        "sdar",
-        attention="block-causal",
-        block_size=4,
-        block_fields=("block_size",),
-        anchor="start",
-        model_type="sdar",
-        classes=("SDARForCausalLM",),
-        native="Qwen3ForCausalLM",
-        requires={"use_sliding_window": (False,), "hidden_act": ("silu",)},
-    ),
+    "sdar": _SDAR,
     "fast-dllm-v2": Architecture(
         "Fast-dLLM v2",
         "fast-dllm-v2",
@@ -220,18 +202,13 @@ ARCHITECTURES: dict[str, Architecture] = {
         calibration_noise="random-tokens",
         note="Its images are not read.",
     ),
-    "sdar-moe": Architecture(
-        "SDAR with experts",
-        "sdar",
-        attention="block-causal",
-        block_size=4,
-        block_fields=("block_size",),
-        anchor="start",
+    "sdar-moe": replace(
+        _SDAR,
+        name="SDAR with experts",
         model_type="sdar_moe",
         classes=("SDARMoeForCausalLM",),
         native="Qwen3MoeForCausalLM",
         mixture=True,
-        requires={"use_sliding_window": (False,), "hidden_act": ("silu",)},
         note="Its blocks run as transformers' Qwen3-MoE; they were not checked against the authors' own file.",
     ),
 }

@@ -7,9 +7,8 @@ import torch
 from transformers import DynamicCache
 
 from analysis.attention import MassObserver, Observed
-from analysis.models.loaded import LoadedModel, without_masks
-from analysis.models.prefix import cache_argument
-from analysis.models.weight_checks import check_logits
+from analysis.models.loaded import LoadedModel
+from analysis.models.prefix import run_over
 
 
 def can_grow(model: LoadedModel) -> bool:
@@ -27,28 +26,18 @@ class GrowingText:
         self._kept = DynamicCache()
         self._mass: torch.Tensor | None = None
 
-    @torch.no_grad()
     def predict(self, tokens: torch.Tensor) -> tuple[torch.Tensor, Observed]:
         """Return logits (B, 1, V) after the last token of texts (B, S), which begin with those of the previous call,
         and the observations of a forward over all of them. Raises UserError if either is not finite.
         """
-        model, observer, before = self.model, MassObserver(), self._kept.get_seq_length()
-        length, device = tokens.shape[1], self.model.device
+        observer, before, length = MassObserver(), self._kept.get_seq_length(), tokens.shape[1]
         new = length - before
-        sees = None if new == 1 or not before else torch.ones(new, length, dtype=torch.bool, device=device).tril(before)
-        logits: torch.Tensor = model.network(
-            input_ids=tokens[:, before:].to(device),
-            attention_mask=None if sees is None else sees[None, None],
-            position_ids=torch.arange(before, length, device=device)[None],
-            use_cache=True,
-            attn_observer=observer,
-            logits_to_keep=1,
-            **{cache_argument(model.network): self._kept},
-        ).logits[:, -1:]
-        check_logits(logits, model.dtype)
+        sees = None
+        if new > 1 and before:
+            sees = torch.ones(new, length, dtype=torch.bool, device=self.model.device).tril(before)
+        options = {"attn_observer": observer, "logits_to_keep": 1}
+        logits = run_over(self.model, self._kept, tokens, (before, length), sees, **options)
         observed = observer.take()
-        mass = observed.mass
-        if self._mass is not None:
-            mass = mass + torch.nn.functional.pad(self._mass, (0, new))
-        self._mass = mass
-        return without_masks(model, logits), Observed(mass, observed.value_norm)
+        before_these = 0 if self._mass is None else torch.nn.functional.pad(self._mass, (0, new))
+        self._mass = observed.mass + before_these
+        return logits[:, -1:], Observed(self._mass, observed.value_norm)

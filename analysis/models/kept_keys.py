@@ -11,9 +11,8 @@ import torch
 from transformers import DynamicCache
 
 from analysis.attention import Edit, Observer
-from analysis.models.loaded import LoadedModel, without_masks
-from analysis.models.prefix import cache_argument, kept_at
-from analysis.models.weight_checks import check_logits
+from analysis.models.loaded import LoadedModel, shifted
+from analysis.models.prefix import kept_at, run_over
 
 
 class KeptKeys:
@@ -23,7 +22,6 @@ class KeptKeys:
         self.model = model
         self._kept = _Kept()
 
-    @torch.no_grad()
     def predict(
         self, tokens: torch.Tensor, queries: tuple[int, int], observer: Observer | None = None, edit: Edit | None = None
     ) -> torch.Tensor:
@@ -34,22 +32,10 @@ class KeptKeys:
         missing: their place holds those for the next token. Raises UserError if they are not finite.
         """
         first, end = queries
-        network = self.model.network
         length = self._kept.begin(first, end, tokens.shape[1])
-        given: dict[str, Any] = {"attn_observer": observer, "attn_edit": edit, cache_argument(network): self._kept}
-        device = self.model.device
-        logits: torch.Tensor = network(
-            input_ids=tokens[:, first:end].to(device),
-            attention_mask=torch.ones(1, 1, end - first, length, dtype=torch.bool, device=device),
-            position_ids=torch.arange(first, end, device=device)[None],
-            use_cache=True,
-            **{name: value for name, value in given.items() if value is not None},
-        ).logits
-        check_logits(logits, self.model.dtype)
-        logits = without_masks(self.model, logits)
-        if self.model.architecture.shift:
-            logits = torch.cat([logits[:, :1], logits[:, :-1]], dim=1)
-        return logits
+        sees = torch.ones(end - first, length, dtype=torch.bool, device=self.model.device)
+        logits = run_over(self.model, self._kept, tokens, queries, sees, attn_observer=observer, attn_edit=edit)
+        return shifted(logits, self.model.architecture.shift)
 
     def keep(self, indices: Sequence[np.ndarray]) -> None:
         """Drop all keys and values of the last whole forward but those at these positions, as many in every layer; none

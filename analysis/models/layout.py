@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from analysis.models.families import Architecture
+from analysis.models.family import Architecture
 
 
 @dataclass(frozen=True)

@@ -47,14 +47,9 @@ class LLaDAConfig(FlatRope):
     embedding_size: int | None = None
     rms_norm_eps: float = 1e-5
     rope_theta: float = 500000.0
-    initializer_range: float = 0.02
-    attention_dropout: float = 0.0
     pad_token_id: int | None = 126081
     eos_token_id: int | None = 126081
-    bos_token_id: int | None = None
     mask_token_id: int = 126336
-    use_cache: bool = False
-    is_causal: bool = False
 
     _llama_shaped: ClassVar[dict[str, Any]] = {
         "block_type": "llama",

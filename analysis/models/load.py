@@ -101,7 +101,7 @@ def load(
     register()
     device = devices.pick_device(spec.device)
     reclaimable = _reclaimable(held, device)
-    width = _width(spec, device)
+    width = width_in_memory(spec, device)
     checkpoint = fetched(spec, progress, held)
     config = config_of(checkpoint)
     # The logits of a canvas are large whatever is written; the cache grows with the text.
@@ -150,7 +150,7 @@ def fetched(
     if checkpoint is None:
         device = devices.pick_device(spec.device)
         progress("asking the hub")
-        need = checkpoints.remote_bytes(spec.source, _width(spec, device), spec.paradigm)
+        need = checkpoints.remote_bytes(spec.source, width_in_memory(spec, device), spec.paradigm)
         devices.placement(int(need * _HEADROOM), device, _reclaimable(held, device), spec)
         progress(f"downloading {gigabytes(need)}")
         checkpoint = checkpoints.download(spec.source, spec.paradigm)
@@ -161,7 +161,7 @@ def _reclaimable(held: "LoadedModel | None", device: str) -> int:
     return held.bytes if held is not None and held.device.type == device else 0
 
 
-def _width(spec: ModelSpec, device: str) -> int | None:
+def width_in_memory(spec: ModelSpec, device: str) -> int | None:
     """Bytes of a weight in memory; None for those of the checkpoint."""
     return {"bfloat16": 2, "float32": 4, "auto": 4 if device == "cpu" else None}[spec.dtype]
 
@@ -289,7 +289,7 @@ def _assembled_network(
             "bfloat16, or another device."
         )
     device = next(iter(device_map.values())) if isinstance(device_map, dict) else device_map
-    dtype = {2: torch.bfloat16, 4: torch.float32, None: _STORED.get(checkpoints.main_dtype(checkpoint))}[width]
+    dtype = dtype_of(checkpoint, width)
     with init_empty_weights(include_buffers=False):
         network = AutoModelForCausalLM.from_config(config, attn_implementation=attention.IMPLEMENTATION)
     network.tie_weights()  # creating it without memory untied them
@@ -301,7 +301,7 @@ def _assembled_network(
         _refuse_names(checkpoint, "unexpected_keys", others)
     if device != "meta":
         # Buffers keep their precision: rotary frequencies in half precision would differ.
-        state = {name: stored[name].native().to(dtype or torch.float32) for name in wanted}
+        state = {name: stored[name].native().to(dtype) for name in wanted}
         network.load_state_dict(state, strict=False, assign=True)
         network.tie_weights()
         network.to(device)
@@ -309,7 +309,10 @@ def _assembled_network(
     return made
 
 
-_STORED = {"BF16": torch.bfloat16, "F16": torch.float16}
+def dtype_of(checkpoint: Checkpoint, width: int | None) -> torch.dtype:
+    """Return the precision of a width in bytes; None for that of the checkpoint."""
+    stored = {"BF16": torch.bfloat16, "F16": torch.float16}.get(checkpoints.main_dtype(checkpoint), torch.float32)
+    return {2: torch.bfloat16, 4: torch.float32}.get(width or 0, stored)
 
 
 def mask_token_of(checkpoint: Checkpoint, config: Any, tokenizer: PreTrainedTokenizerBase | None) -> int | None:

@@ -24,7 +24,7 @@ from analysis import attention
 from analysis.errors import UserError
 from analysis.models.checkpoint import Checkpoint
 from analysis.models.experts import ExpertMatrix, expert_matrices
-from analysis.models.families import Architecture, Geometry
+from analysis.models.family import Architecture, Geometry
 from analysis.models.layout import Layout, layout_of, visible
 from analysis.models.remembered import Remembered
 from analysis.models.tokenizer import encode_prompt, uses_chat
@@ -193,8 +193,7 @@ class LoadedModel(OpenedModel):
         aligned False: shifted logits stay where the network gives them. Raises UserError if they are not finite.
         """
         self._require_one_text()
-        given = {"attn_observer": observer, "attn_edit": edit}
-        options = self._placing(tokens, layout) | {name: value for name, value in given.items() if value is not None}
+        options = self._placing(tokens, layout) | {"attn_observer": observer, "attn_edit": edit}
         shift = self.architecture.shift if aligned else 0
         keep = None if keep is None or keep >= tokens.shape[1] else keep
         with ExitStack() as last_block:
@@ -204,9 +203,7 @@ class LoadedModel(OpenedModel):
                 last_block.enter_context(only_last_positions(self.network, keep + shift, queries=unseen))
             logits = self.network(input_ids=tokens.to(self.device), use_cache=False, **options).logits
         check_logits(logits, self.dtype)
-        logits = without_masks(self, logits)
-        if shift:
-            logits = torch.cat([logits[:, :1], logits[:, :-1]], dim=1)
+        logits = shifted(without_masks(self, logits), shift)
         return logits if keep is None else logits[:, -keep:]
 
     def _require_one_text(self) -> None:
@@ -237,8 +234,15 @@ class LoadedModel(OpenedModel):
     ) -> torch.Tensor:
         """The last block's states (B, S, hidden) for tokens (B, S), without the language-model head. See `predict`."""
         self._require_one_text()
-        options = self._placing(tokens, layout) | ({} if observer is None else {"attn_observer": observer})
+        options = self._placing(tokens, layout) | {"attn_observer": observer}
         return self.network.base_model(input_ids=tokens.to(self.device), use_cache=False, **options).last_hidden_state
+
+
+def shifted(logits: torch.Tensor, shift: int) -> torch.Tensor:
+    """Logits (B, S, V) of a network that gives them `shift` positions before their token, 0 or 1, at their token; the
+    first position, about which it says nothing, holds those of the next.
+    """
+    return torch.cat([logits[:, :shift], logits[:, : logits.shape[1] - shift]], dim=1) if shift else logits
 
 
 def without_masks(model: OpenedModel, logits: torch.Tensor) -> torch.Tensor:

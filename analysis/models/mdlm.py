@@ -35,18 +35,11 @@ class MDLMConfig(FlatRope):
     hidden_act: str = "gelu_pytorch_tanh"
     norm_epsilon: float = 1e-5
     rope_theta: float = 10000.0
-    initializer_range: float = 0.02
     use_bias: bool = False
     sliding_window: int | None = None
-    attention_dropout: float = 0.0
     residual_dropout: float = 0.0
     embedding_dropout: float = 0.0
     tie_word_embeddings: bool = False
-    pad_token_id: int | None = None
-    eos_token_id: int | list[int] | None = None
-    bos_token_id: int | None = None
-    use_cache: bool = False
-    is_causal: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)

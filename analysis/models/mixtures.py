@@ -11,7 +11,7 @@ from transformers import Glm4MoeForCausalLM, PreTrainedConfig, Qwen3MoeConfig, Q
 from transformers.core_model_loading import Concatenate, MergeModulelist, Split, WeightConverter, WeightRenaming
 
 from analysis.errors import UserError
-from analysis.models.families import Architecture
+from analysis.models.family import Architecture
 from analysis.models.rope import FlatRope, PlainRope
 
 
@@ -34,13 +34,11 @@ class LLaDA2MoeConfig(FlatRope):
     head_dim: int = 128
     hidden_act: str = "silu"
     max_position_embeddings: int = 32768
-    initializer_range: float = 0.02
     rms_norm_eps: float = 1e-6
     rope_theta: float = 600000.0
     partial_rotary_factor: float = 0.5
     use_qk_norm: bool = True
     use_qkv_bias: bool = False
-    attention_dropout: float = 0.0
     first_k_dense_replace: int = 1
     moe_intermediate_size: int = 512
     num_experts: int = 256
@@ -52,11 +50,6 @@ class LLaDA2MoeConfig(FlatRope):
     routed_scaling_factor: float = 2.5
     output_router_logits: bool = False
     tie_word_embeddings: bool = False
-    pad_token_id: int | None = None
-    eos_token_id: int | list[int] | None = None
-    bos_token_id: int | None = None
-    use_cache: bool = False
-    is_causal: bool = False
 
 
 class LLaDA2MoeModelLM(Glm4MoeForCausalLM):
@@ -98,11 +91,9 @@ class LLaDAMoEConfig(FlatRope):
     num_key_value_heads: int = 16
     hidden_act: str = "silu"
     max_position_embeddings: int = 8192
-    initializer_range: float = 0.02
     rms_norm_eps: float = 1e-5
     rope_theta: float = 50000.0
     attention_bias: bool = False
-    attention_dropout: float = 0.0
     moe_layer_freq: list[int] | int | None = None
     num_experts: int = 64
     num_experts_per_tok: int = 8
@@ -111,11 +102,6 @@ class LLaDAMoEConfig(FlatRope):
     sliding_window: int | None = None
     norm_topk_prob: bool | None = None
     tie_word_embeddings: bool = False
-    pad_token_id: int | None = None
-    eos_token_id: int | list[int] | None = None
-    bos_token_id: int | None = None
-    use_cache: bool = False
-    is_causal: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
@@ -163,8 +149,6 @@ class SDARMoeConfig(PlainRope, Qwen3MoeConfig):
     model_type = "sdar_moe"
     block_size: int = 4
     mask_token_id: int | None = None
-    use_cache: bool = False
-    is_causal: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """The fields of config.json, with the number of experts under its published name."""

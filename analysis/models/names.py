@@ -3,7 +3,7 @@
 import re
 
 from analysis.models import blockwise, encoders, llada, mdlm, mixtures
-from analysis.models.families import Architecture
+from analysis.models.family import Architecture
 
 # Conversions of the authors' parameter names to native ones, by class. Other families use the native names.
 _NAMES = {

@@ -90,7 +90,6 @@ class PrefixCache(HeldKeys):
             self._before = self._run(tokens, self.read, first, finished, logits_to_keep=1, attn_observer=reader)
             self._hold(first)
         logits = self._run(tokens, first, tokens.shape[1], layout, attn_observer=observer)
-        check_logits(logits, self.model.dtype)
         if not aligned:
             self._before = logits[:, -1:]
             self._hold(tokens.shape[1])
@@ -102,18 +101,9 @@ class PrefixCache(HeldKeys):
 
     def _run(self, tokens: torch.Tensor, first: int, end: int, layout: Layout, **options: Any) -> torch.Tensor:
         """Logits of the tokens from `first` to `end`, over those kept; theirs are kept from then on."""
-        model, network = self.model, self.model.network
         dropped = first - self._kept.get_seq_length()  # all queries see all kept keys, so any columns may be dropped
-        options = {name: value for name, value in options.items() if value is not None}
-        logits: torch.Tensor = network(
-            input_ids=tokens[:, first:end].to(model.device),
-            attention_mask=visible(model.architecture, end, layout, model.device)[None, None, first:, dropped:],
-            position_ids=torch.arange(first, end, device=model.device)[None],
-            use_cache=True,
-            **{cache_argument(network): self._kept},
-            **options,
-        ).logits
-        return without_masks(model, logits)
+        sees = visible(self.model.architecture, end, layout, self.model.device)[first:, dropped:]
+        return run_over(self.model, self._kept, tokens, (first, end), sees, **options)
 
 
 def kept_at(index: np.ndarray, *held: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -122,6 +112,29 @@ def kept_at(index: np.ndarray, *held: torch.Tensor) -> tuple[torch.Tensor, ...]:
     return tuple(part.index_select(2, places) for part in held)
 
 
-def cache_argument(network: torch.nn.Module) -> str:
-    """Return the class's name for the argument with kept keys and values; transformers renames it."""
-    return "cache" if "cache" in inspect.signature(network.forward).parameters else "past_key_values"
+@torch.no_grad()
+def run_over(
+    model: LoadedModel,
+    kept: DynamicCache,
+    tokens: torch.Tensor,
+    queries: tuple[int, int],
+    sees: torch.Tensor | None,
+    **options: Any,
+) -> torch.Tensor:
+    """Return the logits (B, Q, V) of some tokens of texts (B, S), the first and one past the last, over kept keys and
+    values, which theirs join. sees: keys (columns) that each query sees, bool; None where the network itself knows.
+
+    Raises UserError if they are not finite.
+    """
+    # transformers renames the argument.
+    cache = "cache" if "cache" in inspect.signature(model.network.forward).parameters else "past_key_values"
+    logits: torch.Tensor = model.network(
+        input_ids=tokens[:, slice(*queries)].to(model.device),
+        attention_mask=None if sees is None else sees[None, None],
+        position_ids=torch.arange(*queries, device=model.device)[None],
+        use_cache=True,
+        **{cache: kept},
+        **options,
+    ).logits
+    check_logits(logits, model.dtype)
+    return without_masks(model, logits)

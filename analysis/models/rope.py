@@ -14,8 +14,21 @@ def with_plain_rope(fields: dict[str, Any]) -> dict[str, Any]:
     return fields
 
 
-class FlatRope(PreTrainedConfig):
+class Denoiser(PreTrainedConfig):
+    """A config of a model that sees what comes after a token, and whose forwards keep no keys by themselves."""
+
+    use_cache: bool = False
+    is_causal: bool = False
+
+
+class FlatRope(Denoiser):
     """A config whose rotary embeddings stay in plain fields, as the authors' code reads them."""
+
+    initializer_range: float = 0.02
+    attention_dropout: float = 0.0
+    pad_token_id: int | None = None
+    eos_token_id: int | list[int] | None = None
+    bos_token_id: int | None = None
 
     @property
     def rope_parameters(self) -> dict[str, Any]:
@@ -36,7 +49,7 @@ class FlatRope(PreTrainedConfig):
         return kwargs
 
 
-class PlainRope(PreTrainedConfig):
+class PlainRope(Denoiser):
     """Comes before a config class of transformers."""
 
     def to_dict(self) -> dict[str, Any]:

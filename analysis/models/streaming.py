@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import torch
 from accelerate import init_empty_weights
 from transformers import AutoModelForCausalLM
 
@@ -11,7 +12,7 @@ from analysis.models import checkpoint as checkpoints
 from analysis.models.canvas_blocks import ENCODER, attach_readers, share_embedding
 from analysis.models.devices import pick_device
 from analysis.models.files import block_prefix, stored_tensors
-from analysis.models.load import config_of, make_bidirectional, opened_model, register
+from analysis.models.load import config_of, dtype_of, make_bidirectional, opened_model, register, width_in_memory
 from analysis.models.loaded import LoadedModel, OpenedModel
 from analysis.models.weight_checks import check_finite
 from analysis.specs import ModelSpec
@@ -22,8 +23,6 @@ def skeleton(spec: ModelSpec, check: Callable[[OpenedModel], None] = lambda open
 
     It serves `first_input` and `private_block`, never a whole forward.
     """
-    import torch
-
     register()
     device = pick_device(spec.device)
     checkpoint = checkpoints.find(spec.source, spec.paradigm)
@@ -32,9 +31,7 @@ def skeleton(spec: ModelSpec, check: Callable[[OpenedModel], None] = lambda open
     config = config_of(checkpoint)
     opened = opened_model(spec, checkpoint, config)
     check(opened)
-    stored_dtype = {"BF16": torch.bfloat16, "F16": torch.float16}.get(checkpoints.main_dtype(checkpoint), torch.float32)
-    wanted = {"bfloat16": torch.bfloat16, "float32": torch.float32, "auto": stored_dtype}[spec.dtype]
-    dtype = torch.float32 if spec.dtype == "auto" and device == "cpu" else wanted
+    dtype = dtype_of(checkpoint, width_in_memory(spec, device))
     with init_empty_weights(include_buffers=False):
         network = AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation=attention.IMPLEMENTATION)
     content = checkpoints.fingerprint(checkpoint)

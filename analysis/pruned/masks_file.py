@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 
 from analysis.errors import UserError
 from analysis.models.checkpoint import CONFIG_FILE, Checkpoint, find, open_folder
-from analysis.models.families import Geometry
+from analysis.models.family import Geometry
 from analysis.models.projection_names import (
     FUSED,
     PACKED,

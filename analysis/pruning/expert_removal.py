@@ -19,7 +19,7 @@ from analysis.calibration.runners import Runner
 from analysis.errors import UserError
 from analysis.models.canvas_blocks import reader_of
 from analysis.models.experts import expert_layers, packed_name
-from analysis.models.families import why_no_experts_are_cut
+from analysis.models.family import why_no_experts_are_cut
 from analysis.models.loaded import LoadedModel, Projection
 from analysis.models.projection_names import expert_of
 from analysis.models.shapes import parameter_shapes

@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from analysis.errors import UserError
-from analysis.models.families import Architecture, Geometry
+from analysis.models.family import Architecture, Geometry
 from analysis.models.sliced import MLP_PER_BLOCK
 from analysis.pruning.selection import lowest
 

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from analysis.attention import Edit
-from analysis.models.families import Architecture
+from analysis.models.family import Architecture
 from analysis.models.layout import Layout
 from analysis.models.loaded import LoadedModel
 from analysis.models.tokenizer import token_strings

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from analysis.attention import AttentionInputs, Edit, MassObserver, Observer
+from analysis.attention import AttentionInputs, Edit, MassObserver, Observer, stack_layers
 from analysis.errors import UserError
 from analysis.models.kept_keys import KeptKeys
 from analysis.models.layout import Layout, layout_of
@@ -356,7 +356,7 @@ def _prefix_masses(
     network.predict(_filled(texts), observer, keep=1)
     masses = []
     for row, of in enumerate(lengths):
-        by_head = torch.stack([observer.layers[layer][row] for layer in sorted(observer.layers)], dim=1)
+        by_head = stack_layers({layer: rows[row] for layer, rows in observer.layers.items()})
         mass, halves = by_head.mean(dim=2).numpy(), by_head.numpy().astype(np.float16)
         if not np.isfinite(mass).all():
             raise UserError("The attention of this model is not finite (NaN or infinite). Run in float32.")

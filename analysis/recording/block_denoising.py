@@ -9,16 +9,18 @@ Shapes: B sequences, P tokens of the prompt, S of the text so far.
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 import torch
 
-from analysis.models.families import Architecture
+from analysis.models.family import Architecture
 from analysis.models.layout import Layout, layout_of
-from analysis.recording.steps import Choice, best, draw, gumbel_argmax, probability, written_once
+from analysis.recording.steps import Choice, append_masks, best, draw, guided, gumbel_argmax, probability, written_once
 from analysis.specs import (
     BD3LMSampling,
+    BlockWriting,
     FastDLLMSampling,
     LLaDA2Sampling,
     NemotronSampling,
@@ -49,28 +51,46 @@ class Frame:
     ends: torch.Tensor
 
 
-@dataclass(frozen=True)
 class Canvas:
-    """The text so far with the open block, `start` to `end`, at its end; `number` of `blocks`. given: P. first: the
-    first query of its forward.
+    """The text so far, (B, S) tokens, with the open block, `start` to `end`, at its end; `number` of `blocks`. given:
+    P. first: the first query of its forwards.
     """
 
-    tokens: torch.Tensor
-    start: int
-    end: int
-    number: int
-    blocks: int
-    given: int
-    mask_token: int
-    first: int = 0
+    def __init__(
+        self, predict: BlockPredict, prompt: torch.Tensor, sampling: BlockWriting, frame: Frame, blocks: int
+    ) -> None:
+        self._predict, self._frame, self._cached = predict, frame, sampling.keeps_keys
+        self.tokens, self.given, self.blocks, self.number = prompt, prompt.shape[1], blocks, 1
+        self.layout = layout_of(frame.architecture, self.given, sampling.block)
+        self.start = self.end = self.given
+        self.first = 0
+
+    def begin(self, start: int, end: int) -> None:
+        """Open a block that ends at `end`, with [MASK] where no token is yet."""
+        self.tokens = append_masks(self.tokens, end - self.tokens.shape[1], self._frame.mask_token)
+        self.start, self.end, self.first = start, end, start if self._cached else 0
 
     @property
     def open(self) -> torch.Tensor:
         """Undecided tokens of the open block, (B, end − start) bool."""
-        return self.tokens[:, self.start : self.end] == self.mask_token
+        return self.tokens[:, self.start : self.end] == self._frame.mask_token
+
+    @property
+    def is_given(self) -> torch.Tensor:
+        """Tokens of the prompt, (B, S) bool."""
+        return torch.arange(self.tokens.shape[1], device=self.tokens.device).expand_as(self.tokens) < self.given
+
+    def logits(self, scale: float = 0.0, open_from: int | None = None) -> torch.Tensor:
+        """Run a forward for the logits of the open block, (B, end − start, V). scale: of guidance. open_from: of
+        `Layout`.
+        """
+        layout = replace(self.layout, open_from=open_from)
+        predict = partial(self._predict, layout=layout, first=self.first)
+        logits = guided(predict, self.tokens, self.is_given, scale, self._frame.mask_token)
+        return logits[:, self.start - self.first : self.end - self.first]
 
     def step(self, chosen: torch.Tensor, predicted: torch.Tensor, confidence: torch.Tensor) -> Choice:
-        """The step that writes `predicted` at `chosen`, both (B, end − start), as is `confidence`."""
+        """Write `predicted` at `chosen`, both (B, end − start), as is `confidence`."""
         tokens, span = self.tokens, slice(self.start, self.end)
         written = torch.zeros_like(tokens, dtype=torch.bool)
         written[:, span] = chosen
@@ -80,26 +100,36 @@ class Canvas:
         output[:, span] = torch.where(chosen, predicted, tokens[:, span])
         return self._choice(written, sure, output, (self.start, self.end))
 
-    def append(self, predicted: torch.Tensor, confidence: torch.Tensor) -> Choice:
-        """The step that writes one token (B, 1) after a text without an open block."""
-        tokens = self.tokens
+    def append(self) -> Choice:
+        """Write the likeliest token after the text, without an open block."""
+        tokens, length = self.tokens, self.tokens.shape[1]
+        logits = self._predict(tokens, len(tokens), self.layout, self.first, aligned=False)[:, -1:]
+        predicted = logits.argmax(dim=-1)
         output = torch.cat([tokens, predicted], dim=1)
         written = torch.zeros_like(output, dtype=torch.bool)
         written[:, -1] = True
         sure = torch.full(output.shape, math.nan, device=tokens.device)
-        sure[:, -1:] = confidence
-        return self._choice(written, sure, output, (tokens.shape[1], tokens.shape[1] + 1))
+        sure[:, -1:] = probability(logits, predicted)
+        return self._choice(written, sure, output, (length, length + 1))
 
     def _choice(
         self, written: torch.Tensor, sure: torch.Tensor, output: torch.Tensor, open_block: tuple[int, int]
     ) -> Choice:
-        """A step from these tokens to `output`."""
+        """The step from these tokens to `output`, which come in their place."""
+        state = written_once(self.tokens, self.is_given, self._frame.mask_token)
         queries = (self.first, self.tokens.shape[1]) if self.first else None
-        return Choice(self.tokens, self.state(), written, sure, output, open_block, self.number, self.blocks, queries)
+        tokens, self.tokens = self.tokens, output
+        return Choice(tokens, state, written, sure, output, open_block, self.number, self.blocks, queries)
 
-    def state(self) -> torch.Tensor:
-        given = torch.arange(self.tokens.shape[1], device=self.tokens.device).expand_as(self.tokens) < self.given
-        return written_once(self.tokens, given, self.mask_token)
+    def has_ended(self, first: int) -> bool:
+        """Return whether every row holds an end from position `first` on."""
+        return bool(torch.isin(self.tokens[:, first:], self._frame.ends).any(dim=1).all())
+
+    def complete(self, first: int) -> torch.Tensor:
+        """Flag the rows (B,) that hold an end from position `first` on, with nothing undecided between."""
+        tokens = self.tokens[:, first:]
+        ends, open_ = torch.isin(tokens, self._frame.ends), tokens == self._frame.mask_token
+        return (ends & (open_.cumsum(dim=1) == 0)).any(dim=1)
 
 
 def sdar_steps(predict: BlockPredict, prompt: torch.Tensor, sampling: SDARSampling, frame: Frame) -> Iterator[Choice]:
@@ -107,25 +137,26 @@ def sdar_steps(predict: BlockPredict, prompt: torch.Tensor, sampling: SDARSampli
 
     The published code's budget, where fewer tokens are left than it, also overwrites decided ones; here it does not.
     """
-    given, block = prompt.shape[1], sampling.block
-    layout = layout_of(frame.architecture, given, block)
-    total, first = sampling.length(given), given // block * block
+    starts, block = block_starts(prompt, sampling), sampling.block
     budget = _shares(block, min(sampling.steps_per_block or block, block))
-    tokens, blocks = prompt, (total - first) // block
-    for number, start in enumerate(range(first, total, block), start=1):
-        tokens, query = with_masks(tokens, start + block, frame.mask_token), start if sampling.cached else 0
+    canvas = Canvas(predict, prompt, sampling, frame, len(starts))
+    for canvas.number, start in enumerate(starts, start=1):
+        canvas.begin(start, start + block)
         for count in budget:
-            canvas = Canvas(tokens, start, start + block, number, blocks, given, frame.mask_token, query)
             if not canvas.open.any():
                 break
-            logits = predict(tokens, len(tokens), layout, query)[:, start - query :]
+            logits = canvas.logits()
             predicted, certainty = sdar_draw(logits, sampling, frame.generator)
             chosen = sdar_choice(canvas.open, certainty, count, sampling)
-            choice = canvas.step(chosen, predicted, probability(logits, predicted))
-            yield choice
-            tokens = choice.output
-        if torch.isin(tokens[:, given:], frame.ends).any(dim=1).all():
+            yield canvas.step(chosen, predicted, probability(logits, predicted))
+        if canvas.has_ended(canvas.given):
             return
+
+
+def block_starts(prompt: torch.Tensor, sampling: BlockWriting) -> range:
+    """The starts of the blocks that are written after a prompt (B, P), where they count from position 0."""
+    given = prompt.shape[1]
+    return range(given // sampling.block * sampling.block, sampling.length(given), sampling.block)
 
 
 def sdar_draw(
@@ -156,37 +187,33 @@ def llada2_steps(
     Tokens of the prompt are not edited, and earlier blocks are final. A step that neither writes nor edits ends the
     block; so do `editing_steps` steps that began with a full block, since edits can cycle.
     """
-    given, block = prompt.shape[1], sampling.block
-    layout = layout_of(frame.architecture, given, block)
-    total, first = sampling.length(given), given // block * block
+    starts, block, device = block_starts(prompt, sampling), sampling.block, prompt.device
     budget = _shares(block, min(sampling.steps_per_block or block, block))
     edits, editing_steps = sampling.editing_threshold, sampling.editing_steps
-    tokens = prompt
-    for number, start in enumerate(range(first, total, block), start=1):
-        tokens = with_masks(tokens, start + block, frame.mask_token)
-        editable = torch.arange(start, start + block, device=tokens.device) >= given
-        finished = torch.zeros(len(tokens), dtype=torch.bool, device=tokens.device)
-        full_steps = torch.zeros(len(tokens), dtype=torch.long, device=tokens.device)
+    canvas = Canvas(predict, prompt, sampling, frame, len(starts))
+    for canvas.number, start in enumerate(starts, start=1):
+        canvas.begin(start, start + block)
+        editable = torch.arange(start, start + block, device=device) >= canvas.given
+        finished = torch.zeros(len(prompt), dtype=torch.bool, device=device)
+        full_steps = torch.zeros(len(prompt), dtype=torch.long, device=device)
         for step in range(len(budget) if edits is None else block + editing_steps):
-            canvas = Canvas(tokens, start, start + block, number, (total - first) // block, given, frame.mask_token)
-            full = ~canvas.open.any(dim=1)
+            open_ = canvas.open
+            full = ~open_.any(dim=1)
             full_steps += full
             finished |= full & (full_steps > (0 if edits is None else editing_steps))
             if finished.all():
                 break
-            logits = predict(tokens, len(tokens), layout)[:, start:]
+            logits = canvas.logits()
             predicted, certainty = sdar_draw(logits, sampling, frame.generator)
-            chosen = _sure_enough(canvas.open, certainty, sampling.threshold, budget[min(step, len(budget) - 1)])
+            chosen = _sure_enough(open_, certainty, sampling.threshold, budget[min(step, len(budget) - 1)])
             if edits is not None:
-                other = ~canvas.open & editable & (predicted != tokens[:, start:]) & (certainty > edits)
+                other = ~open_ & editable & (predicted != canvas.tokens[:, start:]) & (certainty > edits)
                 chosen |= other & ~finished[:, None]
                 finished |= full & ~chosen.any(dim=1)
-            choice = canvas.step(chosen, predicted, probability(logits, predicted))
-            yield choice
-            tokens = choice.output
-            if sampling.stop == "at-once" and edits is None and _ended(tokens[:, given:], frame).all():
+            yield canvas.step(chosen, predicted, probability(logits, predicted))
+            if sampling.stop == "at-once" and edits is None and canvas.complete(canvas.given).all():
                 return
-        if sampling.stop != "never" and torch.isin(tokens[:, given:], frame.ends).any(dim=1).all():
+        if sampling.stop != "never" and canvas.has_ended(canvas.given):
             return
 
 
@@ -196,34 +223,21 @@ def bd3lm_steps(predict: BlockPredict, prompt: torch.Tensor, sampling: BD3LMSamp
     There the prompt is padded on its left to whole blocks with tokens that neither see nor are seen; here its first
     block is short, which is the same.
     """
-    given, block = prompt.shape[1], sampling.block
-    layout, total = layout_of(frame.architecture, given, block), sampling.length(given)
-    tokens, blocks = prompt, math.ceil(sampling.gen_length / block)
-    for number, start in enumerate(range(given, total, block), start=1):
+    block, given = sampling.block, prompt.shape[1]
+    total = sampling.length(given)
+    canvas = Canvas(predict, prompt, sampling, frame, math.ceil(sampling.gen_length / block))
+    for canvas.number, start in enumerate(range(given, total, block), start=1):
         end = min(start + block, total)
-        tokens, first = with_masks(tokens, end, frame.mask_token), start if sampling.cached else 0
+        canvas.begin(start, end)
         for count in linear_shares(end - start, sampling.steps_per_block or block):
-            canvas = Canvas(tokens, start, end, number, blocks, given, frame.mask_token, first)
             if not canvas.open.any():  # as where more was written than was shared out
                 break
-            logits = _guided(predict, canvas, layout, sampling.cfg)[:, start - first :]
+            logits = canvas.logits(sampling.cfg)
             predicted = gumbel_argmax(logits, sampling.temperature, frame.generator)
             confidence = probability(logits, predicted)
-            choice = canvas.step(_surest(canvas.open, confidence, count), predicted, confidence)
-            yield choice
-            tokens = choice.output
-        if torch.isin(tokens[:, start:], frame.ends).any(dim=1).all():
+            yield canvas.step(_surest(canvas.open, confidence, count), predicted, confidence)
+        if canvas.has_ended(start):
             return
-
-
-def _guided(predict: BlockPredict, canvas: Canvas, layout: Layout, scale: float) -> torch.Tensor:
-    tokens = canvas.tokens
-    if scale == 0:
-        return predict(tokens, len(tokens), layout, canvas.first)
-    unconditional = tokens.clone()
-    unconditional[:, : canvas.given] = canvas.mask_token
-    with_prompt, without = predict(torch.cat([tokens, unconditional]), len(tokens), layout, canvas.first).chunk(2)
-    return without + (scale + 1) * (with_prompt - without)
 
 
 def fast_dllm_steps(
@@ -234,74 +248,53 @@ def fast_dllm_steps(
     Blocks count from position 0. The likeliest token after a finished block opens the next one. The published code
     never shows the model a prompt of exactly one block; here it does.
     """
-    given, block, small = prompt.shape[1], sampling.block, sampling.small_block_length
-    layout = layout_of(frame.architecture, given, block)
-    blocks = math.ceil(sampling.gen_length / block)
-    tokens = prompt
-    number = 1
-
-    def canvas(start: int, end: int, first: int) -> Canvas:
-        return Canvas(tokens, start, end, number, blocks, given, frame.mask_token, first)
-
-    if given % block == 0:
-        choice = _opening(predict, canvas(given, given, 0), layout)
-        yield choice
-        tokens = choice.output
-    for number in range(1, blocks + 1):  # noqa: B007 - `canvas` takes it
-        if torch.isin(tokens[:, given:], frame.ends).any(dim=1).all():
+    block, small, blocks = sampling.block, sampling.small_block_length, math.ceil(sampling.gen_length / sampling.block)
+    canvas = Canvas(predict, prompt, sampling, frame, blocks)
+    if canvas.given % block == 0:
+        yield canvas.append()
+    for canvas.number in range(1, blocks + 1):
+        if canvas.has_ended(canvas.given):
             return
-        begun = tokens.shape[1]
+        begun = canvas.tokens.shape[1]
         start = (begun - 1) // block * block if begun % block else begun
-        tokens, first = with_masks(tokens, start + block, frame.mask_token), start if sampling.cached else 0
-        for part in range(start, start + block, small):
+        canvas.begin(start, start + block)
+        for canvas.start in range(start, start + block, small):
+            canvas.end = canvas.start + small
             # Each step decides a token of every unfinished row, unless the model chooses [MASK] itself.
             for _ in range(small):
-                here = canvas(part, part + small, first)
-                open_ = here.open & ~_ended(tokens[:, begun:], frame)[:, None]
+                open_ = canvas.open & ~canvas.complete(begun)[:, None]
                 if not open_.any():
                     break
-                logits = predict(tokens, len(tokens), layout, first)[:, part - first : part - first + small]
+                logits = canvas.logits()
                 predicted = logits.argmax(dim=-1)
                 confidence = probability(logits, predicted)
-                choice = here.step(_sure_enough(open_, confidence, sampling.threshold, 1), predicted, confidence)
-                yield choice
-                tokens = choice.output
-        if _ended(tokens[:, begun:], frame).all():
+                yield canvas.step(_sure_enough(open_, confidence, sampling.threshold, 1), predicted, confidence)
+        if canvas.complete(begun).all():
             return
-        choice = _opening(predict, canvas(start + block, start + block, first), layout)
-        yield choice
-        tokens = choice.output
+        yield canvas.append()
 
 
 def nemotron_steps(
     predict: BlockPredict, prompt: torch.Tensor, sampling: NemotronSampling, frame: Frame
 ) -> Iterator[Choice]:
     """Nemotron-Labs-Diffusion: blocks from the prompt's end over a causal context, each opened by its likeliest."""
-    given, block = prompt.shape[1], sampling.block
-    layout = layout_of(frame.architecture, given, block)
-    blocks = math.ceil(sampling.gen_length / block)
-    tokens, first = prompt, 0
-    for number, start in enumerate(range(given, sampling.length(given), block), start=1):
-        canvas = Canvas(tokens, start, start, number, blocks, given, frame.mask_token, first)
-        choice = _opening(predict, canvas, layout)
-        yield choice
-        tokens, first = with_masks(choice.output, start + block, frame.mask_token), start if sampling.cached else 0
+    block, given = sampling.block, prompt.shape[1]
+    canvas = Canvas(predict, prompt, sampling, frame, math.ceil(sampling.gen_length / block))
+    for canvas.number, start in enumerate(range(given, sampling.length(given), block), start=1):
+        yield canvas.append()
+        canvas.begin(start, start + block)
         for count in _shares(block - 1, min(sampling.steps_per_block or block, block)):
-            canvas = Canvas(tokens, start, start + block, number, blocks, given, frame.mask_token, first)
-            open_ = canvas.open & ~_ended(tokens[:, start:], frame)[:, None]
+            open_ = canvas.open & ~canvas.complete(start)[:, None]
             if not open_.any():
                 break
-            opened = Layout(layout.block, layout.border, open_from=start)
-            logits = predict(tokens, len(tokens), opened, first)[:, start - first :]
+            logits = canvas.logits(open_from=start)
             predicted = logits.argmax(dim=-1)
             confidence = probability(logits, predicted)
             chosen = _surest(open_, confidence, count)
             if sampling.threshold is not None:
                 chosen = _surest(open_, confidence, 1) | open_ & (confidence >= sampling.threshold)
-            choice = canvas.step(chosen, predicted, confidence)
-            yield choice
-            tokens = choice.output
-        if torch.isin(tokens[:, given:], frame.ends).any(dim=1).all():
+            yield canvas.step(chosen, predicted, confidence)
+        if canvas.has_ended(given):
             return
 
 
@@ -312,21 +305,6 @@ BLOCK_SAMPLERS: dict[str, Callable[..., Iterator[Choice]]] = {
     "fast-dllm-v2": fast_dllm_steps,
     "nemotron": nemotron_steps,
 }
-
-
-# --- shared -----------------------------------------------------------------------------------------------------
-
-
-def _opening(predict: BlockPredict, canvas: Canvas, layout: Layout) -> Choice:
-    """The step that writes the likeliest token after the text so far, without an open block."""
-    logits = predict(canvas.tokens, len(canvas.tokens), layout, canvas.first, aligned=False)[:, -1:]
-    predicted = logits.argmax(dim=-1)
-    return canvas.append(predicted, probability(logits, predicted))
-
-
-def with_masks(tokens: torch.Tensor, length: int, mask_token: int) -> torch.Tensor:
-    """The tokens filled up with [MASK] to this length."""
-    return torch.nn.functional.pad(tokens, (0, length - tokens.shape[1]), value=mask_token)
 
 
 def _shares(count: int, steps: int) -> list[int]:
@@ -343,9 +321,3 @@ def _sure_enough(open_: torch.Tensor, confidence: torch.Tensor, threshold: float
     """In each row every undecided token above the threshold, or the `least` surest where those are fewer."""
     sure = open_ & (confidence > threshold)
     return torch.where(sure.sum(dim=1, keepdim=True) >= least, sure, _surest(open_, confidence, least))
-
-
-def _ended(tokens: torch.Tensor, frame: Frame) -> torch.Tensor:
-    """Flag the rows (B,) that hold an end with nothing undecided before it."""
-    ends, open_ = torch.isin(tokens, frame.ends), tokens == frame.mask_token
-    return (ends & (open_.cumsum(dim=1) == 0)).any(dim=1)

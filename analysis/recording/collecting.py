@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from analysis.models.families import Geometry
+from analysis.models.family import Geometry
 from analysis.recording.trajectory import BY_QUERY, PADDING
 from analysis.sinks.drift import DRIFTS
 from analysis.sinks.token_states import TokenState

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 
 import torch
 
-from analysis.models.layout import layout_of
-from analysis.recording.block_denoising import BlockPredict, Canvas, Frame, with_masks
+from analysis.recording.block_denoising import BlockPredict, Canvas, Frame, block_starts
+from analysis.recording.mdlm_denoising import race
 from analysis.recording.steps import Choice
 from analysis.specs import FirstHittingSampling
 
@@ -21,22 +21,18 @@ def first_hitting_steps(
     predict: BlockPredict, prompt: torch.Tensor, sampling: FirstHittingSampling, frame: Frame
 ) -> Iterator[Choice]:
     """Write whole blocks from position 0 on, so that the prompt's last block is filled to its end."""
-    given, block = prompt.shape[1], sampling.block
-    layout = layout_of(frame.architecture, given, block)
-    total, first = sampling.length(given), given // block * block
-    tokens, blocks = prompt, (total - first) // block
-    for number, start in enumerate(range(first, total, block), start=1):
-        tokens, query = with_masks(tokens, start + block, frame.mask_token), start if sampling.cached else 0
+    starts, block = block_starts(prompt, sampling), sampling.block
+    canvas = Canvas(predict, prompt, sampling, frame, len(starts))
+    steps = sampling.steps_per_block or block
+    times = [1.0] * block if sampling.first_hitting else torch.linspace(1, 0, steps).tolist()
+    for canvas.number, start in enumerate(starts, start=1):
+        canvas.begin(start, start + block)
         probabilities: torch.Tensor | None = None
-        steps = sampling.steps_per_block or block
-        times = [1.0] * block if sampling.first_hitting else torch.linspace(1, 0, steps).tolist()
         for time in [*times, 0.0]:
-            canvas = Canvas(tokens, start, start + block, number, blocks, given, frame.mask_token, query)
             if not canvas.open.any():
                 break
             if probabilities is None:
-                logits = predict(tokens, len(tokens), layout, query)[:, start - query :]
-                whole = logits.double().softmax(dim=-1)
+                whole = canvas.logits().double().softmax(dim=-1)
                 probabilities = nucleus(whole, sampling.top_p)
             if sampling.first_hitting:
                 drawn = race(probabilities, draws(probabilities.shape, frame.generator))
@@ -51,10 +47,9 @@ def first_hitting_steps(
                 chosen = canvas.open & (drawn != frame.mask_token)
             if not chosen.any():
                 continue  # the text is the same, and so is what the model predicts
-            choice = canvas.step(chosen, drawn, whole.gather(-1, drawn[..., None])[..., 0].float())
-            yield choice
-            tokens, probabilities = choice.output, None
-        if torch.isin(tokens[:, given:], frame.ends).any(dim=1).all():
+            yield canvas.step(chosen, drawn, whole.gather(-1, drawn[..., None])[..., 0].float())
+            probabilities = None
+        if canvas.has_ended(canvas.given):
             return
 
 
@@ -89,8 +84,3 @@ def place(count: int, generator: torch.Generator) -> int:
 def draws(shape: torch.Size, generator: torch.Generator) -> torch.Tensor:
     """Uniform numbers of this shape, float64 as the authors draw."""
     return torch.rand(shape, generator=generator, device=generator.device, dtype=torch.float64)
-
-
-def race(weights: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
-    """Tokens (B, b) drawn in proportion to weights (B, b, V): the largest of weight over an exponential variate."""
-    return (weights / (1e-10 - (uniform + 1e-10).log())).argmax(dim=-1)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import torch
 
-from analysis.attention import AttentionInputs
+from analysis.attention import AttentionInputs, stack_layers
 from analysis.recording.steps import Step
 from analysis.sinks.drift import DRIFTS
 
@@ -17,38 +17,31 @@ _States = tuple[torch.Tensor, torch.Tensor]  # keys and values by token, (B, S, 
 
 
 class DriftObserver:
-    """Observer that compares the keys and values of each forward with the one before. rows: sequences observed.
+    """Observer that compares the keys and values of each forward's first sequence with those of the one before.
 
     successive: the sequences of a batch are steps that follow each other, all of them observed, and each is compared
     with the one before it.
     """
 
-    def __init__(self, rows: int = 1, successive: bool = False) -> None:
-        self.rows, self.successive = rows, successive
-        self._before: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+    def __init__(self, successive: bool = False) -> None:
+        self._rows = None if successive else 1
+        self._before: dict[int, _States] = {}
         self._drifts: dict[int, torch.Tensor] = {}
 
     def __call__(self, layer: int, inputs: AttentionInputs) -> None:
-        rows = None if self.successive else self.rows
-        now = _by_token(inputs.key[:rows]), _by_token(inputs.value[:rows])
-        before = self._before.get(layer)
-        self._before[layer] = (now[0][-1:], now[1][-1:]) if self.successive else now
-        drifts = torch.full((len(now[0]), len(DRIFTS), now[0].shape[1]), float("nan"))
-        if self.successive:
-            _set_drift(drifts[1:], (now[0][:-1], now[1][:-1]), (now[0][1:], now[1][1:]))
-            drifts_of_forward, now = drifts[:1], (now[0][:1], now[1][:1])
-        else:
-            drifts_of_forward = drifts
-        if before is not None:
-            _set_drift(drifts_of_forward, before, now)
-        self._drifts[layer] = drifts
+        keys, values = _by_token(inputs.key[: self._rows]), _by_token(inputs.value[: self._rows])
+        drifts = torch.full((len(keys), len(DRIFTS), keys.shape[1]), float("nan"))
+        if layer in self._before:
+            _set_drift(drifts[:1], self._before[layer], (keys[:1], values[:1]))
+        if len(keys) > 1:
+            _set_drift(drifts[1:], (keys[:-1], values[:-1]), (keys[1:], values[1:]))
+        self._before[layer], self._drifts[layer] = (keys[-1:], values[-1:]), drifts
 
     def take(self) -> torch.Tensor:
         """Return the drift of the forward just run, (B, L, 4, S) float32 in the order of `DRIFTS`; NaN for tokens that
         the forward before did not hold.
         """
-        drifts = torch.stack([self._drifts[layer] for layer in sorted(self._drifts)], dim=1)
-        self._drifts = {}
+        drifts, self._drifts = stack_layers(self._drifts), {}
         return drifts
 
     def beside(self, steps: Iterable[Step]) -> Iterator[Step]:
@@ -124,8 +117,7 @@ class LikenessObserver:
         """Return the likeness of what was compared to what was kept, (B, L, H, 3) float32: of a head to itself, to
         other heads of its layer there, and to itself there on the other text, NaN where there is none.
         """
-        likeness = torch.stack([self._likeness[layer] for layer in sorted(self._likeness)], dim=1)
-        self._likeness = {}
+        likeness, self._likeness = stack_layers(self._likeness), {}
         return likeness
 
 

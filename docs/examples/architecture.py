@@ -4,7 +4,8 @@ To refuse one by name, add a row to `FOREIGN`.
 """
 
 from analysis.models.architectures import identify
-from analysis.models.families import ARCHITECTURES, Architecture
+from analysis.models.families import ARCHITECTURES
+from analysis.models.family import Architecture
 
 ARCHITECTURES["my-dlm"] = Architecture(
     "My diffusion model", "llada", attention="bidirectional", model_type="my-dlm", classes=("MyDiffusionLM",)

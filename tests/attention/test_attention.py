@@ -52,7 +52,8 @@ def test_chunked_probabilities_equal_the_textbook(length, groups, chunk, causal,
     whole = torch.cat(list(inputs.probabilities(chunk)), dim=2)
     expected = plain_probabilities(query, key, mask, 0.3, causal)
     assert torch.allclose(whole, expected, atol=1e-5)
-    observer = MassObserver(rows=1)
+    observer = MassObserver()
+    observer.rows = 1
     observer(0, inputs)
     mass, norms, _ = observer.take()
     assert mass.shape == (1, 1, heads, length)

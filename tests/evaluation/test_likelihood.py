@@ -15,7 +15,7 @@ from analysis.errors import UserError
 from analysis.evaluation.bundled.data import FOLDER
 from analysis.evaluation.likelihood import Budget, Request, greedy_match, log_likelihoods, masks_seed, seed_of
 from analysis.evaluation.masked_sets import all_sets, drawn_sets, is_exact
-from analysis.models.families import Architecture
+from analysis.models.family import Architecture
 
 VOCABULARY, MASK = 12, 1
 

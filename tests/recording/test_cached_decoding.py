@@ -58,7 +58,8 @@ def test_every_golden_run_is_written_alike_and_each_query_attends_alike(name, ru
         first, end = choice.query_range
         begun.add(first)
         assert end == choice.tokens.shape[1]
-        observer = MassObserver(first=first)
+        observer = MassObserver()
+        observer.first = first
         layout = layout_of(model.architecture, prompt.shape[1], params.block)
         if choice.output.shape == choice.tokens.shape:
             layout = dataclasses.replace(layout, open_from=first)

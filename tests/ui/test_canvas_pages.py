@@ -7,7 +7,8 @@ from streamlit.testing.v1 import AppTest
 
 from analysis import jobs
 from analysis.errors import UserError
-from analysis.models.families import ARCHITECTURES, why_no_experts_are_cut
+from analysis.models.families import ARCHITECTURES
+from analysis.models.family import why_no_experts_are_cut
 from analysis.models.resident import release_resident, resident_spec
 from analysis.recording.set_file import open_set
 from analysis.specs import (

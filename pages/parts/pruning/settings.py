@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.models.checkpoint import Checkpoint, find
-from analysis.models.families import why_no_experts_are_cut
+from analysis.models.family import why_no_experts_are_cut
 from analysis.specs import (
     ALLOCATIONS,
     METHODS,
