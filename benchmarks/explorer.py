@@ -19,7 +19,7 @@ from playwright.sync_api import Page, sync_playwright
 from analysis.figures.explorer import explorer_html
 from analysis.job_context import SilentContext
 from analysis.jobs import JOBS
-from analysis.recording.explored import ExplorerMaps, ExplorerTrack, definition_rows, explored, explorer_bytes
+from analysis.recording.explored import ExplorerTrack, definition_rows, explored, explorer_bytes
 from analysis.recording.trajectory_file import open_trajectory
 from analysis.specs import LLaDASampling, RecordSpec
 from docs.pictures import chromium_path
@@ -71,29 +71,44 @@ def large() -> bytes:
     head = by_layer[:1]
     model = by_layer.mean(axis=0)
     maps = np.concatenate([model[None], by_layer, np.repeat(head, layers * heads, axis=0)])
-    moments = maps.mean(axis=-1), maps.std(axis=-1)
+    final = 1 + np.arange(positions) % 40
     ones = np.ones((1, steps, positions), np.float32)
     written = np.zeros((steps, positions), bool)
     when = np.minimum(steps - 1, np.arange(positions) * steps // positions)
     written[when, np.arange(positions)] = True
     undecided = np.arange(steps)[:, None] <= when
     track = ExplorerTrack(
-        name="large",
-        heads=heads,
-        maps=ExplorerMaps(model, by_layer, head, [0], *moments, ones, ones[0], positions * ones, positions * ones[0]),
-        tokens=np.where(undecided, 0, 1 + np.arange(positions) % 40),
-        final=1 + np.arange(positions) % 40,
-        words={token: f"word{token}" for token in range(41)},
-        state=np.where(undecided, 3, 1).astype(np.int8),
-        written=written,
-        edited=np.zeros_like(written),
-        taken_back=np.zeros_like(written),
-        confidence=np.full((steps, positions), np.nan, np.float32),
-        splits=np.ones((steps, positions), np.uint8),
-        split_names=["all tokens"],
-        even=True,
-        noise=False,
-        autoregressive=False,
+        {
+            "name": "large",
+            "steps": steps,
+            "layers": layers,
+            "heads": heads,
+            "positions": positions,
+            "words": ["", *(f"word{token}" for token in range(1, 41))],
+            "splitNames": ["all tokens"],
+            "even": True,
+            "noise": False,
+            "autoregressive": False,
+            "branch": None,
+            "expertLayers": [],
+        },
+        {
+            "model": model,
+            "layers": by_layer,
+            "heads": head,
+            "mean": maps.mean(axis=-1),
+            "std": maps.std(axis=-1),
+            "uniform": ones,
+            "uniformModel": ones[0],
+            "visible": positions * ones,
+            "visibleModel": positions * ones[0],
+            "tokens": np.concatenate([np.where(undecided, 0, final), final[None]]),
+            "state": np.where(undecided, 3, 1),
+            "done": written.astype(np.uint8),
+            "confidence": np.full((steps, positions), np.nan),
+            "splits": np.ones((steps, positions)),
+            "held": np.zeros(1),
+        },
     )
     return explorer_bytes([track], definition_rows())
 

@@ -12,7 +12,7 @@ import numpy as np
 from analysis.errors import UserError
 from analysis.recording.trajectory import Trajectory
 from analysis.sinks.agreement import agreement, agreement_by_chance, agreement_by_step
-from analysis.sinks.token_states import TokenState, changes
+from analysis.sinks.token_states import TokenState
 from analysis.specs import Branch, RecordSpec
 
 _WORD = next(rule.max_length for rule in Branch.model_fields["word"].metadata if hasattr(rule, "max_length"))
@@ -34,7 +34,7 @@ def deciding_step(trajectory: Trajectory, step: int, position: int, finished: bo
     """
     if not finished and trajectory.state[step, position] == TokenState.UNDECIDED:
         return step
-    done = changes(trajectory.tokens, trajectory.state, trajectory.final, trajectory.info.model.mask_token)
+    done = trajectory.changes
     wrote = np.flatnonzero((done.written | done.edited)[: trajectory.steps if finished else step, position])
     return int(wrote[-1]) if len(wrote) else None
 

@@ -51,15 +51,14 @@ def choices_per_step(trajectory: Trajectory) -> int:
     return int(tokens[tokens > 0].mean() * experts.shape[2]) if tokens.any() else 0
 
 
-def sink_loads(trajectory: Trajectory, sinks: np.ndarray, counted: np.ndarray | None) -> SinkLoads | None:
+def sink_loads(trajectory: Trajectory, sinks: np.ndarray, counted: np.ndarray) -> SinkLoads | None:
     """Compare the load of sinks (T, S) with that of all other tokens and of as many random ones of the same states;
-    None without sinks. counted (T, S): the tokens that are looked at; all where it is None.
+    None without sinks. counted (T, S): the tokens that are looked at.
     """
     experts, weights = routes_of(trajectory)
     count = trajectory.info.model.expert_count
     sent = routing.routed(weights)
-    flags = sinks & sent
-    among = sent if counted is None else sent & counted
+    flags, among = sinks & sent, sent & counted
     others = among & ~flags
     # Only steps that have both are compared, so that both means are over the same steps.
     both = flags.any(axis=1) & others.any(axis=1)

@@ -31,68 +31,40 @@ WRITTEN, EDITED, TAKEN_BACK = 1, 2, 4  # bits of `done`, which recording.js read
 _ALIGNED = 8  # bytes, so that every typed array can begin where its bytes do
 
 
-@dataclass(frozen=True)
-class ExplorerMaps:
-    """Mass by map, in units in which uniform attention gives 1 on average; NaN where a token is absent.
-
-    model (T, S), layers (L, T, S), heads (N, T, S) float32 with the index l·H + h of each in `held`. mean and std
-    (M, T) float32 over the positions of each step; mean_even and std_even: of the mass divided by what uniform
-    attention gives, None where that is 1 everywhere. uniform and visible (1 or L, T, S): what uniform attention gives
-    each key, and the most it can get; uniform_model and visible_model (T, S): their means over layers.
-    """
-
-    model: np.ndarray
-    layers: np.ndarray
-    heads: np.ndarray
-    held: Sequence[int]
-    mean: np.ndarray
-    std: np.ndarray
-    uniform: np.ndarray
-    uniform_model: np.ndarray
-    visible: np.ndarray
-    visible_model: np.ndarray
-    mean_even: np.ndarray | None = None
-    std_even: np.ndarray | None = None
+_TYPES = {
+    "tokens": "<u4",
+    "state": "i1",
+    "done": "u1",
+    "splits": "u1",
+    "held": "<u4",
+    "nullHeads": "<f2",
+    "openBlock": "<i4",
+    "experts": "<i4",
+}
+"""Types of the arrays that are no float32. `heads` are sent in float16 where that loses nothing."""
 
 
 @dataclass(frozen=True)
 class ExplorerTrack:
-    """One recording as an explorer shows it.
+    """One recording as an explorer is sent it. told: what is no array. arrays, by the names of recording.js:
 
-    name: what it is called. tokens (T, S) and final (S,): ids, with text in `words`. state (T, S): a `TokenState` each.
-    written, edited, taken_back (T, S) bool: what each step does to a token. confidence (T, S), NaN where no token was
-    chosen. splits (T, S) uint8: a bit for each part of the tokens among which sinks can be counted, in split_names.
-    open_block (T, 2): positions that each step writes in, None where there is one block. random_models (N, T, S): the
-    mean mass of each draw of random weights with equally sharp attention on the same inputs; random_heads (L·H, T, S):
-    that of the heads of the first, which travels in float16, as it is a baseline and not exact itself. branch: step and
-    position of a token that was written by hand. experts (M, T, K, S): the experts of each token in the layers
-    `expert_layers`, −1 where it was not routed; None without experts. even: whether uniform attention gives every key
-    the same. noise: whether undecided tokens are random ones. autoregressive: whether tokens are absent until they are
-    written.
+    Mass by map, in units in which uniform attention gives 1 on average, NaN where a token is absent: model (T, S),
+    layers (L, T, S), heads (N, T, S) with the index l·H + h of each in `held`. mean and std (M, T) over the positions
+    of each step; meanEven and stdEven: of the mass divided by what uniform attention gives, left out where that is 1
+    everywhere. uniform and visible (1 or L, T, S): what uniform attention gives each key, and the most it can get;
+    uniformModel and visibleModel (T, S): their means over layers.
+
+    tokens (T + 1, S): of each step's input and of the finished text, as indices into `words`. state (T, S): a
+    `TokenState` each. done (T, S): bits of what each step does to a token. confidence (T, S), NaN where no token was
+    chosen. splits (T, S): a bit for each part of the tokens among which sinks can be counted, in `splitNames`.
+    openBlock (T, 2): positions that each step writes in, left out where there is one block. nullModel (N, T, S): the
+    mean mass of each draw of random weights with equally sharp attention on the same inputs; nullHeads (L·H, T, S):
+    that of the heads of the first, which travels in float16, as it is a baseline and not exact itself. experts (M, T,
+    K, S): the experts of each token in the layers `expertLayers`, −1 where it was not routed; left out without experts.
     """
 
-    name: str
-    heads: int
-    maps: ExplorerMaps
-    tokens: np.ndarray
-    final: np.ndarray
-    words: Mapping[int, str]
-    state: np.ndarray
-    written: np.ndarray
-    edited: np.ndarray
-    taken_back: np.ndarray
-    confidence: np.ndarray
-    splits: np.ndarray
-    split_names: Sequence[str]
-    even: bool
-    noise: bool
-    autoregressive: bool
-    open_block: np.ndarray | None = None
-    random_models: np.ndarray | None = None
-    random_heads: np.ndarray | None = None
-    branch: tuple[int, int] | None = None
-    experts: np.ndarray | None = None
-    expert_layers: Sequence[int] = ()
+    told: Mapping[str, Any]
+    arrays: Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -115,9 +87,12 @@ def explorer_bytes(
 
     state: what is chosen at first, by the names of `selection.js`; it is no part of the content's name.
     """
-    arrays: dict[str, np.ndarray] = {}
-    told = [_track(track, f"{number}.", arrays) for number, track in enumerate(tracks)]
-    rows = [vars(row) for row in definitions]
+    arrays = {
+        f"{number}.{name}": _mass(values) if name == "heads" else values.astype(_TYPES.get(name, "<f4"))
+        for number, track in enumerate(tracks)
+        for name, values in track.arrays.items()
+    }
+    told, rows = [dict(track.told) for track in tracks], [vars(row) for row in definitions]
     body = b"".join(padded(values.tobytes()) for values in arrays.values())
     content = sha256(body + json.dumps([told, rows]).encode()).hexdigest()[:16]
     header = {"content": content, "tracks": told, "definitions": rows, "state": dict(state or {})}
@@ -148,56 +123,6 @@ def content_of(packed: bytes) -> str:
     """Return the name of what was packed."""
     (length,) = struct.unpack_from("<I", packed)
     return str(json.loads(packed[4 : 4 + length])["content"])
-
-
-def _track(track: ExplorerTrack, prefix: str, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    maps = track.maps
-    tokens = np.concatenate([np.where(track.state < 0, -1, track.tokens), track.final[None]])
-    occurring, indices = np.unique(tokens, return_inverse=True)
-    done = WRITTEN * track.written + EDITED * track.edited + TAKEN_BACK * track.taken_back
-    sent: dict[str, np.ndarray] = {
-        "model": maps.model.astype("<f4"),
-        "layers": maps.layers.astype("<f4"),
-        "heads": _mass(maps.heads),
-        "mean": maps.mean.astype("<f4"),
-        "std": maps.std.astype("<f4"),
-        "uniform": maps.uniform.astype("<f4"),
-        "uniformModel": maps.uniform_model.astype("<f4"),
-        "visible": maps.visible.astype("<f4"),
-        "visibleModel": maps.visible_model.astype("<f4"),
-        "tokens": indices.reshape(tokens.shape).astype("<u4"),
-        "state": track.state.astype("i1"),
-        "done": done.astype("u1"),
-        "confidence": track.confidence.astype("<f4"),
-        "splits": track.splits.astype("u1"),
-        "held": np.asarray(maps.held, "<u4"),
-    }
-    if maps.mean_even is not None and maps.std_even is not None:
-        sent |= {"meanEven": maps.mean_even.astype("<f4"), "stdEven": maps.std_even.astype("<f4")}
-    if track.random_models is not None:
-        sent["nullModel"] = track.random_models.astype("<f4")
-    if track.random_heads is not None:
-        sent["nullHeads"] = (np.round(512 * track.random_heads) / 512).astype("<f2")  # a baseline, and it packs well
-    if track.open_block is not None:
-        sent["openBlock"] = track.open_block.astype("<i4")
-    if track.experts is not None:
-        sent["experts"] = track.experts.astype("<i4")
-    arrays |= {prefix + name: values for name, values in sent.items()}
-    steps, positions = track.state.shape
-    return {
-        "name": track.name,
-        "steps": steps,
-        "layers": len(maps.layers),
-        "heads": track.heads,
-        "positions": positions,
-        "words": ["" if token < 0 else track.words[token] for token in occurring.tolist()],
-        "splitNames": list(track.split_names),
-        "even": track.even,
-        "noise": track.noise,
-        "autoregressive": track.autoregressive,
-        "branch": None if track.branch is None else list(track.branch),
-        "expertLayers": list(track.expert_layers),
-    }
 
 
 def _mass(values: np.ndarray) -> np.ndarray:
@@ -240,51 +165,50 @@ def explored(
 
 
 def explorer_track(trajectory: Trajectory, name: str, random: Trajectory | None = None) -> ExplorerTrack:
-    """Return a recording as the explorer shows it; its heads are left out where they are too many to hold at once."""
-    info = trajectory.info
-    changes = token_states.changes(trajectory.tokens, trajectory.state, trajectory.final, info.model.mask_token)
+    """Return a recording as the explorer shows it; its heads are left out where they are too many to hold at once.
+
+    name: what it is called. random: as of `explored`.
+    """
+    info, noise = trajectory.info, trajectory.info.model.noise
+    ids = np.concatenate([np.where(trajectory.present, trajectory.tokens, -1), trajectory.final[None]])
+    occurring, indices = np.unique(ids, return_inverse=True)
+    changes = trajectory.changes
     splits = np.zeros(trajectory.state.shape, np.uint8)
-    for bit, split in enumerate(SPLITS.values()):
-        held = (
-            trajectory.present
-            if split.holds is None
-            else split.holds(trajectory.state, trajectory.open_block, info.prompt_length)
-        )
-        splits |= np.uint8(1 << bit) * held
-    return ExplorerTrack(
-        name=model_short_title(name),
-        heads=trajectory.heads,
-        maps=_maps(trajectory),
-        tokens=trajectory.tokens,
-        final=trajectory.final,
-        words=info.tokens,
-        state=trajectory.state,
-        written=changes.written,
-        edited=changes.edited,
-        taken_back=changes.taken_back,
-        confidence=trajectory.confidence,
-        splits=splits,
-        split_names=[token_states.undecided_named(split, info.model.noise) for split in SPLITS],
-        even=trajectory.pattern.is_even,
-        noise=info.model.noise == "uniform",
-        autoregressive=info.model.noise is None and info.model.mask_token is None,
-        random_models=_by_draw(trajectory, random),
-        random_heads=None
-        if random is None or random.mass.size > MOST_NULL_CELLS
-        else as_wide(_by_head(random), trajectory.positions),
-        open_block=trajectory.open_block if has_blocks(trajectory.open_block) else None,
-        branch=None if info.branch is None else (info.branch.step, info.branch.position),
-        experts=_experts(trajectory),
-        expert_layers=info.model.expert_layers,
-    )
-
-
-def _experts(trajectory: Trajectory) -> np.ndarray | None:
-    """The experts of each token by layer with experts and step, (M, T, K, S), −1 where it was not routed."""
-    if trajectory.experts is None or trajectory.expert_weights is None:
-        return None
-    routed = np.isfinite(trajectory.expert_weights)
-    return np.moveaxis(np.where(routed, trajectory.experts.astype(np.int32), -1), 1, 0)
+    for bit, split in enumerate(SPLITS):
+        splits |= np.uint8(1 << bit) * trajectory.counted(split)
+    arrays = _maps(trajectory) | {
+        "tokens": indices.reshape(ids.shape),
+        "state": trajectory.state,
+        "done": WRITTEN * changes.written + EDITED * changes.edited + TAKEN_BACK * changes.taken_back,
+        "confidence": trajectory.confidence,
+        "splits": splits,
+    }
+    null = _by_draw(trajectory, random)
+    if null is not None:
+        arrays["nullModel"] = null
+    if random is not None and random.mass.size <= MOST_NULL_CELLS:
+        rounded = np.round(512 * _by_head(random)) / 512  # a baseline, and it packs well
+        arrays["nullHeads"] = as_wide(rounded, trajectory.positions)
+    if has_blocks(trajectory.open_block):
+        arrays["openBlock"] = trajectory.open_block
+    if trajectory.experts is not None and trajectory.expert_weights is not None:
+        routed = np.isfinite(trajectory.expert_weights)
+        arrays["experts"] = np.moveaxis(np.where(routed, trajectory.experts.astype(np.int32), -1), 1, 0)
+    told = {
+        "name": model_short_title(name),
+        "steps": trajectory.steps,
+        "layers": trajectory.layers,
+        "heads": trajectory.heads,
+        "positions": trajectory.positions,
+        "words": ["" if token < 0 else info.tokens[token] for token in occurring.tolist()],
+        "splitNames": [token_states.undecided_named(split, noise) for split in SPLITS],
+        "even": trajectory.pattern.is_even,
+        "noise": noise == "uniform",
+        "autoregressive": noise is None and info.model.mask_token is None,
+        "branch": None if info.branch is None else [info.branch.step, info.branch.position],
+        "expertLayers": list(info.model.expert_layers),
+    }
+    return ExplorerTrack(told, arrays)
 
 
 def _by_draw(trajectory: Trajectory, random: Trajectory | None) -> np.ndarray | None:
@@ -319,37 +243,37 @@ def definition_rows() -> list[DefinitionRow]:
     return rows
 
 
-def _maps(trajectory: Trajectory) -> ExplorerMaps:
+def _maps(trajectory: Trajectory) -> dict[str, np.ndarray]:
     mass, pattern = trajectory.mass, trajectory.pattern
-    steps, layers, heads, positions = mass.shape
+    layers, heads = trajectory.layers, trajectory.heads
     model = definitions.mean_mass(mass)
     by_layer = np.stack([definitions.mean_mass(mass[:, layer : layer + 1]) for layer in range(layers)])
     every = [head_map(trajectory, index) for index in range(layers * heads)]
-    rows = [definitions.moments(values) for values in (model, *by_layer, *every)]
+    maps = (model, *by_layer, *every)
     uniform_model, uniform = pattern.uniform_mass.mean(axis=(1, 2)), np.moveaxis(pattern.uniform_mass[:, :, 0], 1, 0)
-    evened = []
+    held = range(len(every)) if mass.size <= MOST_CELLS else range(0)
+    arrays = {
+        "model": model,
+        "layers": by_layer,
+        "heads": np.stack(every) if held else np.empty((0, *model.shape), np.float32),
+        **_moments(maps),
+        "uniform": uniform,
+        "uniformModel": uniform_model,
+        "visible": np.moveaxis(pattern.largest_mass[:, :, 0], 1, 0),
+        "visibleModel": pattern.visible(),
+        "held": np.asarray(held),
+    }
     if not pattern.is_even:
         of_layer = np.broadcast_to(uniform, by_layer.shape)
         evens = (uniform_model, *of_layer, *np.repeat(of_layer, heads, axis=0))
-        evened = [
-            definitions.moments(definitions.corrected_share(values, even))
-            for values, even in zip((model, *by_layer, *every), evens, strict=True)
-        ]
-    held = range(len(every)) if mass.size <= MOST_CELLS else range(0)
-    return ExplorerMaps(
-        model=model,
-        layers=by_layer,
-        heads=np.stack([every[index] for index in held]) if held else np.empty((0, steps, positions), np.float32),
-        held=held,
-        mean=np.stack([row.mean[:, 0] for row in rows]),
-        std=np.stack([row.std[:, 0] for row in rows]),
-        uniform=uniform,
-        uniform_model=uniform_model,
-        visible=np.moveaxis(pattern.largest_mass[:, :, 0], 1, 0),
-        visible_model=pattern.visible(None),
-        mean_even=np.stack([row.mean[:, 0] for row in evened]) if evened else None,
-        std_even=np.stack([row.std[:, 0] for row in evened]) if evened else None,
-    )
+        even = _moments([definitions.corrected_share(*pair) for pair in zip(maps, evens, strict=True)])
+        arrays |= {f"{name}Even": values for name, values in even.items()}
+    return arrays
+
+
+def _moments(maps: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    rows = [definitions.moments(values) for values in maps]
+    return {name: np.stack([getattr(row, name)[:, 0] for row in rows]) for name in ("mean", "std")}
 
 
 class SharesAsked(BaseModel):
@@ -400,12 +324,7 @@ def head_shares(trajectory: Trajectory, asked: SharesAsked) -> np.ndarray:
 def _sinks(trajectory: Trajectory, asked: SharesAsked, rows: slice) -> np.ndarray:
     """The sinks of the steps, (n, L, H, S) with axes of 1 where they are judged together."""
     mass, pattern = trajectory.mass[rows], trajectory.pattern
-    holds = list(SPLITS.values())[asked.split].holds
-    counted = (
-        trajectory.present
-        if holds is None
-        else holds(trajectory.state, trajectory.open_block, trajectory.info.prompt_length)
-    )
+    counted = trajectory.counted(list(SPLITS)[asked.split])
     uniform = pattern.uniform_mass[rows]
     if asked.judged == "model":
         judged, visible = definitions.mean_mass(mass)[:, None, None], pattern.visible(None)[rows, None, None]

@@ -10,19 +10,13 @@ import pandas as pd
 
 from analysis.recording.trajectory import PADDING, Trajectory
 from analysis.sinks import definitions, metrics
-from analysis.sinks.token_states import ALL, SPLITS, TokenState
+from analysis.sinks.token_states import ALL, TokenState
 from analysis.specs import SinkParams
 
 
 def with_relative_mass(trajectory: Trajectory) -> Trajectory:
     """Return the recording with mass in the units that sinks are judged in: 1 on average whatever part asks."""
     return replace(trajectory, mass=trajectory.relative_mass())
-
-
-def tokens_counted(trajectory: Trajectory, split: str) -> np.ndarray | None:
-    """Return where the tokens of a row of `SPLITS` are, (T, S) bool; None for everywhere."""
-    holds = SPLITS[split].holds
-    return None if holds is None else holds(trajectory.state, trajectory.open_block, trajectory.info.prompt_length)
 
 
 def sinks_of(
@@ -36,15 +30,14 @@ def sinks_of(
     heads = slice(None) if head is None else slice(head, head + 1)
     mean = definitions.mean_mass(trajectory.mass[:, layers, heads])
     flags = definitions.find_sinks(mean, params, trajectory.pattern.visible(layer))
-    counted = tokens_counted(trajectory, split)
-    return mean, flags if counted is None else flags & counted
+    return mean, flags & trajectory.counted(split)
 
 
 def heads_of(trajectory: Trajectory, params: SinkParams, split: str = ALL) -> metrics.Heads:
     """Return what the rows of `HEAD_METRICS` are computed from. trajectory: of `with_relative_mass`."""
     _, flags = sinks_of(trajectory, params, split=split)
     largest, norms = trajectory.pattern.largest_mass, trajectory.value_norm
-    return metrics.Heads(trajectory.mass, flags, params, largest, norms, counted=tokens_counted(trajectory, split))
+    return metrics.Heads(trajectory.mass, flags, params, largest, norms, counted=trajectory.counted(split))
 
 
 def token_frame(trajectory: Trajectory, params: SinkParams) -> pd.DataFrame:

@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis.errors import UserError
 from analysis.recording.trajectory import Trajectory
-from analysis.sinks import definitions, token_states
+from analysis.sinks import definitions
 from analysis.sinks.agreement import agreement, agreement_by_chance
 from analysis.specs import RecordSpec, SinkParams, Spec
 from analysis.specs.writing import THRESHOLD, Writing
@@ -46,9 +46,7 @@ def is_pair(first: Spec, second: Spec) -> bool:
 
 def tokens_written(trajectory: Trajectory) -> np.ndarray:
     """Count the tokens that each forward wrote, (T,) int."""
-    mask_token = trajectory.info.model.mask_token
-    done = token_states.changes(trajectory.tokens, trajectory.state, trajectory.final, mask_token)
-    return done.written.sum(axis=1)
+    return trajectory.changes.written.sum(axis=1)
 
 
 @dataclass(frozen=True)

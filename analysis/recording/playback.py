@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from analysis.recording.trajectory import Trajectory
-from analysis.sinks import definitions, metrics, token_states
+from analysis.sinks import definitions, metrics
 from analysis.sinks.token_states import TokenState
 from analysis.specs import SinkParams
 
@@ -219,8 +219,8 @@ def track(trajectory: Trajectory, params: SinkParams, title: str = "") -> Track:
     title: the model's name by default.
     """
     info = trajectory.info
-    changes = token_states.changes(trajectory.tokens, trajectory.state, trajectory.final, info.model.mask_token)
-    mass, visible = definitions.mean_mass(trajectory.mass), trajectory.pattern.visible(None)
+    changes = trajectory.changes
+    mass, visible = definitions.mean_mass(trajectory.mass), trajectory.pattern.visible()
     uniform = None if trajectory.pattern.is_even else trajectory.pattern.uniform_mass.mean(axis=(1, 2))
     if uniform is not None:
         mass = definitions.corrected_share(mass, uniform)

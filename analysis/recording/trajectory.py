@@ -15,7 +15,7 @@ from analysis.errors import UserError
 from analysis.sinks.attention_pattern import AttentionPattern, query_counts
 from analysis.sinks.query_states import QueryState
 from analysis.sinks.token_names import TokenNames
-from analysis.sinks.token_states import TokenState
+from analysis.sinks.token_states import SPLITS, Changes, TokenState, changes
 from analysis.specs import Branch, KeptForward, ModelSpec, RecordSpec, Replay, Sampling
 from analysis.specs.attention_kinds import AttentionKind
 
@@ -181,6 +181,15 @@ class Trajectory:
     def undecided(self) -> np.ndarray:
         """Mask of the tokens that were [MASK] or noise, (T, S) bool."""
         return self.state == TokenState.UNDECIDED
+
+    @cached_property
+    def changes(self) -> Changes:
+        """Changes that each step made to its tokens."""
+        return changes(self.tokens, self.state, self.final, self.info.model.mask_token)
+
+    def counted(self, split: str) -> np.ndarray:
+        """Return where the tokens of a row of `SPLITS` are, (T, S) bool."""
+        return SPLITS[split].holds(self.state, self.open_block, self.info.prompt_length)
 
     @property
     def ends_early(self) -> bool:

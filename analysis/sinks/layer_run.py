@@ -14,7 +14,7 @@ from analysis.sinks import definitions
 from analysis.sinks.attention_pattern import AttentionPattern
 from analysis.sinks.definitions import KINDS
 from analysis.sinks.metrics import CURVES
-from analysis.sinks.token_states import SPLITS, TokenState
+from analysis.sinks.token_states import ALL, SPLITS, TokenState
 from analysis.specs import SinkParams
 
 Sums = dict[str, np.ndarray]
@@ -138,7 +138,7 @@ def curves(run: LayerRun, sinks: np.ndarray) -> np.ndarray:
 
 SPLIT_CURVES = tuple(name for name, row in CURVES.items() if row.by_kind)
 """The rows of `CURVES` that can be told of a part of the tokens."""
-PARTS = tuple(name for name, row in SPLITS.items() if row.holds is not None)
+PARTS = tuple(name for name in SPLITS if name != ALL)
 """Parts of the tokens that they are given for: `SPLITS` without all tokens."""
 
 
@@ -146,9 +146,7 @@ def split_curves(run: LayerRun, sinks: np.ndarray) -> np.ndarray:
     """Every one of `SPLIT_CURVES` for every one of `PARTS` and scope, (P, G, D, T) float32."""
     parts = []
     for split in PARTS:
-        holds = SPLITS[split].holds
-        assert holds is not None
-        there = holds(run.state, run.pattern.open_block, run.prompt_length)
+        there = SPLITS[split].holds(run.state, run.pattern.open_block, run.prompt_length)
         scopes = [
             np.stack([CURVES[name].compute(run.by_scope[:, scope], flags, there) for name in SPLIT_CURVES])
             for scope, flags in enumerate(np.moveaxis(sinks & there[:, None], 1, 0))

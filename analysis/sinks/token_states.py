@@ -80,12 +80,12 @@ def is_decided(state: np.ndarray) -> np.ndarray:
 class Split:
     """A part of the tokens of each step, to look at sinks on. name: as it is chosen and stands in addresses.
 
-    holds: (state (T, S), open blocks (T, 2), length of the prompt) -> (T, S) bool; None: every token.
+    holds: (state (T, S), open blocks (T, 2), length of the prompt) -> (T, S) bool.
     """
 
     name: str
     help: str
-    holds: Callable[[np.ndarray, np.ndarray, int], np.ndarray] | None
+    holds: Callable[[np.ndarray, np.ndarray, int], np.ndarray]
 
 
 def _in_prompt(state: np.ndarray, open_block: np.ndarray, prompt_length: int) -> np.ndarray:
@@ -104,7 +104,7 @@ def _in_open_block(state: np.ndarray, open_block: np.ndarray, prompt_length: int
 
 ALL = "all tokens"
 SPLITS: Registry[Split] = Registry(
-    Split(ALL, "every token", None),
+    Split(ALL, "every token", lambda state, open_block, prompt_length: state != TokenState.ABSENT),
     Split(
         "[MASK] only",
         "tokens that are not decided yet: [MASK], or noise where a model's noise is random tokens",

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from analysis.errors import UserError
 from analysis.figures import experts as figures
 from analysis.recording import expert_routes
-from analysis.recording.frames import sinks_of, tokens_counted, with_relative_mass
+from analysis.recording.frames import sinks_of, with_relative_mass
 from analysis.recording.trajectory import Trajectory
 from analysis.sinks import routing
 from analysis.sinks.token_states import ALL
@@ -43,7 +43,7 @@ def _evenness(recording: Trajectory) -> go.Figure:
 def _sinks(recording: Trajectory, layer: int | None = None, tokens: str = ALL, **params: Any) -> go.Figure:
     index, _ = _index(recording, layer)
     _, flags = sinks_of(with_relative_mass(recording), SinkParams(**params), split=tokens)
-    loads = expert_routes.sink_loads(recording, flags, tokens_counted(recording, tokens))
+    loads = expert_routes.sink_loads(recording, flags, recording.counted(tokens))
     if loads is None:
         raise UserError("No step has both sinks and other tokens here. Lower the threshold.")
     shown = routing.most_different(loads.sinks[index], loads.others[index], MOST_BARS)

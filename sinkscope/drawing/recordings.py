@@ -11,9 +11,9 @@ from analysis.exhibits.inside import channels_by_layer
 from analysis.figures import dynamics
 from analysis.figures import sinks as sink_figures
 from analysis.figures.style import DIFFERENCE_SCALE, MASS_SCALE
-from analysis.recording.frames import heads_of, sinks_of, tokens_counted, with_relative_mass
+from analysis.recording.frames import heads_of, sinks_of, with_relative_mass
 from analysis.recording.trajectory import Trajectory
-from analysis.sinks import definitions, metrics, token_states
+from analysis.sinks import definitions, metrics
 from analysis.sinks.token_states import ALL, REGIONS, undecided_named
 from analysis.specs import SinkParams
 from sinkscope.drawing.rows import Drawn, chosen
@@ -70,8 +70,7 @@ def _curve(
     lines = []
     for name, member in together(recording, beside, row.title).items():
         mean, flags = sinks_of(member, SinkParams(**params), layer, head, tokens)
-        counted = tokens_counted(member, tokens)
-        values = row.compute(mean, flags, np.ones_like(flags) if counted is None else counted)
+        values = row.compute(mean, flags, member.counted(tokens))
         lines.append(dynamics.Series(name, np.arange(len(values)), values[None]))
     return dynamics.curves(lines, "denoising step", row.axis, percent=row.percent)
 
@@ -97,8 +96,7 @@ def _regions(recording: Trajectory, layer: int | None = None, **params: Any) -> 
 
 
 def _changes(recording: Trajectory) -> go.Figure:
-    mask_token = recording.info.model.mask_token
-    changed = token_states.changes(recording.tokens, recording.state, recording.final, mask_token)
+    changed = recording.changes
     counts = {"written": changed.written, "edited": changed.edited, "taken back": changed.taken_back}
     steps = np.arange(recording.steps)
     lines = [dynamics.Series(name, steps, flags.sum(axis=1)[None]) for name, flags in counts.items()]
@@ -115,7 +113,7 @@ def _variances(
 ) -> go.Figure:
     clouds = []
     for name, member in together(recording, beside, "").items():
-        even, counted = member.pattern.is_even, tokens_counted(member, tokens)
+        even, counted = member.pattern.is_even, member.counted(tokens)
         uniform = None if even else member.pattern.uniform_mass
         spatial, temporal, names = metrics.variance_points(member.mass, SinkParams(**params), by_head, uniform, counted)
         layers = np.arange(len(names)) // (len(names) // member.layers)
@@ -135,7 +133,7 @@ def _position_variance(
 ) -> go.Figure:
     mean, _ = sinks_of(with_relative_mass(recording), SinkParams(), layer, head)
     share = definitions.attention_share(mean)
-    values = metrics.position_variance(share, tokens_counted(recording, tokens))
+    values = metrics.position_variance(share, recording.counted(tokens))
     return _position_bars(recording, values, "variance of the share")
 
 

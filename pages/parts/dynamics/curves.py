@@ -138,5 +138,5 @@ def _kinds_readings(panels: Mapping[str, Recording], params: SinkParams, scope: 
 def _kinds_reading(recording: Recording, params: SinkParams, scope: Scope, split: SplitName) -> str:
     kinds = measures.kinds(recording)
     names = [undecided_named(kind, recording.info.model.noise) for kind in KINDS]
-    members = np.stack([kinds == kind for kind in range(len(KINDS))]) & measures.tokens_of(recording, split)
+    members = np.stack([kinds == kind for kind in range(len(KINDS))]) & measures.counted(recording, split)
     return finding_of("kinds of sinks", measures.counted_sinks(recording, params, scope, split), members, names)

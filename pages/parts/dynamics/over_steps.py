@@ -107,7 +107,7 @@ def _regions(recording: Recording, params: SinkParams, scope: Scope) -> None:
             finding=finding_of(
                 "kinds of sinks",
                 measures.sinks(recording, params, scope),
-                np.stack([measures.tokens_of(recording, region) for region in REGIONS]),
+                np.stack([measures.counted(recording, region) for region in REGIONS]),
                 [f"on {title}" for title in regions],
             ),
         ),

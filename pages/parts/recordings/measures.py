@@ -3,9 +3,8 @@
 import numpy as np
 import streamlit as st
 
-from analysis.recording.frames import tokens_counted
 from analysis.sinks import definitions as sink_analysis
-from analysis.sinks import metrics, token_states
+from analysis.sinks import metrics
 from analysis.sinks.token_states import ALL, REGIONS, Changes
 from analysis.specs import SinkParams
 from pages.parts.recordings.recording import BY_KEY, Recording
@@ -61,21 +60,15 @@ def _value_totals(recording: Recording) -> np.ndarray:
     return metrics.value_totals(norms)
 
 
-def counted(recording: Recording, split: SplitName) -> np.ndarray | None:
-    """Return the mask of a split's tokens, (T, S); None for all."""
-    return tokens_counted(recording.trajectory, split)
-
-
-def tokens_of(recording: Recording, split: SplitName) -> np.ndarray:
-    """Return the mask of present tokens in a split, (T, S)."""
-    return _where(recording.trajectory.present, counted(recording, split))
+def counted(recording: Recording, split: SplitName) -> np.ndarray:
+    """Return the mask of a split's tokens, (T, S)."""
+    return recording.trajectory.counted(split)
 
 
 @st.cache_data(max_entries=8, hash_funcs=BY_KEY, show_spinner=False)
 def changes(recording: Recording) -> Changes:
     """Return the changes of each step."""
-    trajectory, mask_token = recording.trajectory, recording.info.model.mask_token
-    return token_states.changes(trajectory.tokens, trajectory.state, trajectory.final, mask_token)
+    return recording.trajectory.changes
 
 
 @st.cache_data(max_entries=16, hash_funcs=BY_KEY, show_spinner=False)
@@ -116,11 +109,7 @@ def kinds(recording: Recording) -> np.ndarray:
 
 def counted_sinks(recording: Recording, params: SinkParams, scope: Scope = WHOLE, split: SplitName = ALL) -> np.ndarray:
     """Return the sinks among the tokens of a split, (T, S)."""
-    return _where(sinks(recording, params, scope), counted(recording, split))
-
-
-def _where(flags: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-    return flags if mask is None else flags & mask
+    return sinks(recording, params, scope) & counted(recording, split)
 
 
 @st.cache_data(max_entries=256, hash_funcs=BY_KEY, show_spinner=False)
@@ -128,9 +117,7 @@ def curve(
     recording: Recording, name: str, params: SinkParams, scope: Scope = WHOLE, split: SplitName = ALL
 ) -> np.ndarray:
     """Return a number per step, (T,). split: the tokens looked at."""
-    flags = counted_sinks(recording, params, scope, split)
-    mask = counted(recording, split)
-    looked_at = np.ones_like(flags) if mask is None else mask
+    flags, looked_at = counted_sinks(recording, params, scope, split), counted(recording, split)
     return metrics.CURVES[name].compute(mean_mass(recording, scope), flags, looked_at)
 
 
