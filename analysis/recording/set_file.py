@@ -16,10 +16,10 @@ from typing import Annotated, Any, Final, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from analysis.errors import UserError, damage
 from analysis.recording.trajectory import RecordedModel
+from analysis.recording.trajectory_file import write
 from analysis.sinks.count_checks import CHECKS
 from analysis.sinks.definitions import KINDS
 from analysis.sinks.metrics import CURVES
@@ -185,14 +185,7 @@ class RecordingSet:
 def save(recordings: RecordingSet, path: Path) -> None:
     """Write one safetensors file, whole or not at all. Raises UserError where it cannot be written."""
     _check(recordings, "The set of recordings")
-    arrays = {name: np.ascontiguousarray(array) for name, array in recordings.arrays.items()}
-    partial = path.with_name(path.name + ".partial")
-    try:
-        save_file(arrays, partial, metadata={"sinkscope_set": recordings.info.model_dump_json()})
-        partial.replace(path)
-    except (OSError, SafetensorError) as error:
-        partial.unlink(missing_ok=True)
-        raise UserError(f"The set of recordings could not be written: {damage(error)}.") from error
+    write(recordings.arrays, path, {"sinkscope_set": recordings.info.model_dump_json()}, "The set of recordings")
 
 
 def open_set(path: Path, called: str | None = None) -> RecordingSet:

@@ -1,6 +1,7 @@
 """The file of a recording, one safetensors file. What contradicts itself is neither written nor opened."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,47 +39,55 @@ def save(trajectory: Trajectory, path: Path) -> None:
         ) from error
     names = [*_stored_arrays(trajectory.info)]
     names += [name for group in ON_DEMAND for name in group if getattr(trajectory, name) is not None]
-    arrays = {name: np.ascontiguousarray(getattr(trajectory, name)) for name in names}
+    write({name: getattr(trajectory, name) for name in names}, path, {"sinkscope": description}, "The recording")
+
+
+def write(arrays: Mapping[str, np.ndarray], path: Path, metadata: dict[str, str], called: str) -> None:
+    """Write one safetensors file, whole or not at all. Raises UserError where it cannot be written."""
     partial = path.with_name(path.name + ".partial")
     try:
-        save_file(arrays, partial, metadata={"sinkscope": description})
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, partial, metadata=metadata)
         partial.replace(path)
     except (OSError, SafetensorError) as error:
         partial.unlink(missing_ok=True)
-        raise UserError(f"The recording could not be written: {damage(error)}.") from error
+        raise UserError(f"{called} could not be written: {damage(error)}.") from error
 
 
-def _stored_arrays(info: RecordingInfo) -> dict[str, tuple[str, ...]]:
-    arrays = {name: dtypes for name, dtypes in ARRAYS.items() if name != "value_norm" or info.model.value_norms}
-    return arrays | (ROUTES if info.model.expert_layers else {})
-
-
-ARRAYS: dict[str, tuple[str, ...]] = {
-    "tokens": ("I32",),
-    "state": ("I8",),
-    "queries": ("I32",),
-    "open_block": ("I32",),
-    "confidence": ("F32",),
-    "mass": ("F16", "F32"),
-    "value_norm": ("F16", "F32"),
-    "final": ("I32",),
+_Arrays = dict[str, tuple[str, tuple[str, ...]]]
+"""Arrays by name: the axes of each, letters of `_wrong_shape`, and the dtypes that it may have."""
+_FLOATS = ("F16", "F32")
+ARRAYS: _Arrays = {
+    "tokens": ("TS", ("I32",)),
+    "state": ("TS", ("I8",)),
+    "queries": ("T2", ("I32",)),
+    "open_block": ("T2", ("I32",)),
+    "confidence": ("TS", ("F32",)),
+    "mass": ("TLHS", _FLOATS),
+    "value_norm": ("TLVS", _FLOATS),
+    "final": ("S", ("I32",)),
 }
-ROUTES: dict[str, tuple[str, ...]] = {"experts": ("U8", "U16"), "expert_weights": ("F16",)}
+ROUTES: _Arrays = {"experts": ("TMKS", ("U8", "U16")), "expert_weights": ("TMKS", ("F16",))}
 """The arrays of a recording of a model with experts, beside the others."""
-LARGEST: dict[str, tuple[str, ...]] = {
-    "largest_channel": ("I32",),
-    "largest_position": ("I32",),
-    "largest_value": ("F32",),
-    "largest_median": ("F32",),
+LARGEST: _Arrays = {
+    "largest_channel": ("TLC", ("I32",)),
+    "largest_position": ("TLC", ("I32",)),
+    "largest_value": ("TLC", ("F32",)),
+    "largest_median": ("TL", ("F32",)),
 }
-ON_DEMAND: tuple[dict[str, tuple[str, ...]], ...] = (
+DRIFTED = ("key_drift", "value_drift")
+ON_DEMAND: tuple[_Arrays, ...] = (
     LARGEST,
-    dict.fromkeys(BY_QUERY, ("F16", "F32")),
-    {"key_drift": ("F16", "F32"), "value_drift": ("F16", "F32")},
+    dict.fromkeys(BY_QUERY, ("TLHS", _FLOATS)),
+    dict.fromkeys(DRIFTED, ("TL2S", _FLOATS)),
 )
 """Arrays of a recording for which they were asked; another has none of a group: the largest residual channels, mass by
 the state of the query, drift of keys and values.
 """
+
+
+def _stored_arrays(info: RecordingInfo) -> _Arrays:
+    arrays = {name: row for name, row in ARRAYS.items() if name != "value_norm" or info.model.value_norms}
+    return arrays | (ROUTES if info.model.expert_layers else {})
 
 
 def open_trajectory(path: Path, called: str | None = None) -> Trajectory:
@@ -102,7 +111,7 @@ def open_trajectory(path: Path, called: str | None = None) -> Trajectory:
             held = set(file.keys())
             for group in ON_DEMAND:
                 expected = expected | (group if held & set(group) else {})
-            for name, dtypes in expected.items():
+            for name, (_, dtypes) in expected.items():
                 dtype = file.get_slice(name).get_dtype()
                 if dtype not in dtypes:
                     raise UserError(f"{called} is damaged: '{name}' is {dtype}, not {' or '.join(dtypes)}. {again}")
@@ -168,51 +177,37 @@ def _inconsistency(trajectory: Trajectory) -> str | None:
 
 
 def _wrong_shape(trajectory: Trajectory) -> str | None:
-    steps, positions, kv_heads = trajectory.steps, trajectory.positions, trajectory.info.model.kv_heads
-    if kv_heads < 1 or trajectory.heads % kv_heads:
-        return f"{trajectory.heads} heads cannot share {kv_heads} key heads"
-    shapes: dict[str, tuple[int, ...]] = {
-        "tokens": (steps, positions),
-        "state": (steps, positions),
-        "confidence": (steps, positions),
-        "queries": (steps, 2),
-        "open_block": (steps, 2),
-        "final": (positions,),
+    model, channels, experts = trajectory.info.model, trajectory.largest_channel, trajectory.experts
+    if model.kv_heads < 1 or trajectory.heads % model.kv_heads:
+        return f"{trajectory.heads} heads cannot share {model.kv_heads} key heads"
+    sizes = {
+        "T": trajectory.steps,
+        "L": trajectory.layers,
+        "H": trajectory.heads,
+        "V": model.kv_heads,
+        "S": trajectory.positions,
+        "2": 2,
+        "M": len(model.expert_layers),
+        "K": experts.shape[2] if experts is not None and experts.ndim == 4 else 0,
+        "C": channels.shape[2] if channels is not None and channels.ndim == 3 else 0,
     }
-    if trajectory.info.model.value_norms:
-        shapes["value_norm"] = (steps, trajectory.layers, kv_heads, positions)
-    for name, shape in shapes.items():
-        if getattr(trajectory, name).shape != shape:
-            return f"'{name}' has shape {getattr(trajectory, name).shape}, not {shape}"
-    for name, width in (*((name, trajectory.heads) for name in BY_QUERY), ("key_drift", 2), ("value_drift", 2)):
-        values, shape = getattr(trajectory, name), (steps, trajectory.layers, width, positions)
-        if values is not None and values.shape != shape:
-            return f"'{name}' has shape {values.shape}, not {shape}"
-    problem = _wrong_channels(trajectory)
-    if problem:
+    for group in (ARRAYS, ROUTES, *ON_DEMAND):
+        for name, (axes, _) in group.items():
+            values, shape = getattr(trajectory, name), tuple(sizes[axis] for axis in axes)
+            if values is not None and values.shape != shape:
+                return f"'{name}' has shape {values.shape}, not {shape}"
+    if channels is not None and (problem := _wrong_channels(trajectory)):
         return problem
-    windows = trajectory.info.model.windows
-    if windows and len(windows) != trajectory.layers:
-        return f"there are {len(windows)} windows for {trajectory.layers} layers"
+    if model.windows and len(model.windows) != trajectory.layers:
+        return f"there are {len(model.windows)} windows for {trajectory.layers} layers"
     return None
 
 
 def _wrong_channels(trajectory: Trajectory) -> str | None:
-    """Describe what is wrong with the largest residual channels, where they were kept."""
-    channel, position = trajectory.largest_channel, trajectory.largest_position
-    value, median = trajectory.largest_value, trajectory.largest_median
-    if channel is None or position is None or value is None or median is None:
-        return None
-    shape = (trajectory.steps, trajectory.layers)
-    if channel.ndim != 3 or channel.shape[:2] != shape or not channel.shape[2] or channel.shape[2] > MOST_CHANNELS:
+    """Describe what is wrong with the largest residual channels."""
+    channel, position, value, median = (getattr(trajectory, name) for name in LARGEST)
+    if not 0 < channel.shape[2] <= MOST_CHANNELS:
         return f"'largest_channel' has shape {channel.shape}, not (steps, layers, channels)"
-    for name, values, expected in (
-        ("largest_position", position, channel.shape),
-        ("largest_value", value, channel.shape),
-        ("largest_median", median, shape),
-    ):
-        if values.shape != expected:
-            return f"'{name}' has shape {values.shape}, not {expected}"
     if (channel < 0).any() or (position < 0).any() or (position >= trajectory.positions).any():
         return "its largest channels lie at no position of the text"
     if not np.isfinite(value).all() or not np.isfinite(median).all() or (median < 0).any():
@@ -287,30 +282,28 @@ def _wrong_on_demand(trajectory: Trajectory) -> str | None:
         part = getattr(trajectory, name)
         if part is None:
             continue
-        if (np.isfinite(part) != present).any() or (np.nan_to_num(part) < 0).any():
+        if _wrong_where(part, present):
             return f"'{name}' has missing, negative or infinite numbers"
         # A part of the queries pays no more than all; both are rounded.
         most = 1.01 * np.nan_to_num(trajectory.mass.astype(np.float32)) + 0.01
         if (np.nan_to_num(part) > most).any():
             return f"'{name}' is more than all queries pay"
     twice = np.concatenate([np.zeros_like(trajectory.present[:1]), trajectory.present[1:] & trajectory.present[:-1]])
-    for name in ("key_drift", "value_drift"):
+    for name in DRIFTED:
         drift = getattr(trajectory, name)
-        if drift is None:
-            continue
-        if (np.isfinite(drift) != twice[:, None, None]).any() or (np.nan_to_num(drift) < 0).any():
+        if drift is not None and _wrong_where(drift, twice[:, None, None]):
             return f"'{name}' has missing, negative or infinite numbers"
     return None
+
+
+def _wrong_where(values: np.ndarray, there: np.ndarray) -> bool:
+    """Return whether values are missing, negative or infinite where they are there, or not missing elsewhere."""
+    return bool((np.isfinite(values) != there).any() or (np.nan_to_num(values) < 0).any())
 
 
 def _wrong_route(trajectory: Trajectory) -> str | None:
     experts, weights = trajectory.experts, trajectory.expert_weights
     assert experts is not None and weights is not None
-    layers = len(trajectory.info.model.expert_layers)
-    if experts.ndim != 4 or experts.shape != (trajectory.steps, layers, experts.shape[2], trajectory.positions):
-        return f"'experts' has shape {experts.shape}, not (steps, layers with experts, chosen, positions)"
-    if weights.shape != experts.shape:
-        return f"'expert_weights' has shape {weights.shape}, not {experts.shape}"
     if experts.size and int(experts.max()) >= trajectory.info.model.expert_count:
         return f"'experts' names expert {int(experts.max())} of {trajectory.info.model.expert_count}"
     positions, (start, end) = np.arange(trajectory.positions), trajectory.queries.T[:, :, None]
@@ -323,13 +316,8 @@ def _wrong_route(trajectory: Trajectory) -> str | None:
 # --- files of format 2 ---------------------------------------------------------------------------------------------
 
 _FORMAT_2 = "sinkscope-trajectory-2"
-_ARRAYS_2: dict[str, tuple[str, ...]] = {
-    "tokens": ("I32",),
-    "masked": ("BOOL",),
-    "confidence": ("F32",),
-    "mass": ("F16", "F32"),
-    "value_norm": ("F16", "F32"),
-    "final": ("I32",),
+_ARRAYS_2 = {name: ARRAYS[name] for name in ("tokens", "confidence", "mass", "value_norm", "final")} | {
+    "masked": ("TS", ("BOOL",))
 }
 
 
