@@ -57,8 +57,7 @@ class Attention(nn.Module):
         attend = ALL_ATTENTION_FUNCTIONS[str(self.config._attn_implementation)]
         told = {"sliding_window": self.window} if self.window else {}
         output, _ = attend(self, query, key, value, mask, scaling=self.scaling, **told, **options)
-        result: torch.Tensor = self.o_proj(output.reshape(*states.shape[:-1], -1))
-        return result
+        return self.o_proj(output.reshape(*states.shape[:-1], -1))
 
 
 class MLP(nn.Module):
@@ -75,8 +74,7 @@ class MLP(nn.Module):
         gate = getattr(self, "gate_proj", None)
         up = self.up_proj(states)
         inner = self.act_fn(up) if gate is None else self.act_fn(gate(states)) * up
-        result: torch.Tensor = self.down_proj(inner)
-        return result
+        return self.down_proj(inner)
 
 
 class PostNormBlock(nn.Module):
@@ -94,8 +92,7 @@ class PostNormBlock(nn.Module):
         for name in ("encoder_hidden_states", "encoder_attention_mask", "cache"):
             options.pop(name, None)
         states = self.attention_norm(states + self.self_attn(states, attention_mask, **options))
-        result: torch.Tensor = self.mlp_norm(states + self.mlp(states))
-        return result
+        return self.mlp_norm(states + self.mlp(states))
 
 
 class ModernBertBlock(nn.Module):
@@ -128,8 +125,7 @@ class ModernBertBlock(nn.Module):
         states = states + self.self_attn(
             self.attn_norm(states), attention_mask[kind], position_embeddings[kind], **options
         )
-        result: torch.Tensor = states + self.mlp(self.mlp_norm(states))
-        return result
+        return states + self.mlp(self.mlp_norm(states))
 
 
 def _split(fused: nn.Linear, parts: int) -> list[nn.Linear]:

@@ -5,12 +5,15 @@ E experts, H features of a token, I inside an expert.
 """
 
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any
+from functools import partial
+from typing import Any, Self
 
 import torch
 from torch import nn
+
+from analysis.attention import stack_layers
 
 
 class ExpertMatrix:
@@ -121,42 +124,34 @@ def expert_layers(blocks: nn.ModuleList) -> tuple[int, ...]:
     return tuple(layer for layer, block in enumerate(blocks) if packed_experts(block) is not None)
 
 
-class RoutingObserver:
+class RoutingObserver(ExitStack):
     """Watches the blocks while it is entered. Other forwards in between do no harm: only the last one is kept."""
 
     def __init__(self, blocks: nn.ModuleList) -> None:
+        super().__init__()
         self._blocks = blocks
-        self._handles: list[Any] = []
         self._chosen: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
-    def __enter__(self) -> "RoutingObserver":
+    def __enter__(self) -> Self:
         for layer, block in enumerate(self._blocks):
             module = packed_experts(block)
             if module is not None:
-                self._handles.append(module.register_forward_pre_hook(self._watch(layer)))
+                self.callback(module.register_forward_pre_hook(partial(self._keep, layer)).remove)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        for handle in self._handles:
-            handle.remove()
-
-    def _watch(self, layer: int) -> Any:
-        def keep(module: nn.Module, arguments: tuple[Any, ...]) -> None:
-            _, chosen, weights = arguments[:3]
-            self._chosen[layer] = (chosen.detach(), weights.detach())
-
-        return keep
+    def _keep(self, layer: int, module: nn.Module, arguments: tuple[Any, ...]) -> None:
+        _, chosen, weights = arguments[:3]
+        self._chosen[layer] = (chosen.detach(), weights.detach())
 
     def take(self, rows: int, batch: int) -> Routing | None:
         """The first `rows` of the `batch` sequences of the last forward; None for a model without experts."""
-        if not self._handles:
+        if not self._chosen:
             return None
-        experts, weights = [], []
-        for layer in sorted(self._chosen):
-            chosen, weight = self._chosen[layer]
+        experts, weights = {}, {}
+        for layer, (chosen, weight) in self._chosen.items():
             weight, order = weight.float().sort(dim=-1, descending=True, stable=True)
-            chosen = chosen.gather(-1, order)
-            experts.append(chosen.view(batch, -1, chosen.shape[-1])[:rows].cpu())
-            weights.append(weight.view(batch, -1, weight.shape[-1])[:rows].cpu())
+            experts[layer], weights[layer] = (
+                part.view(batch, -1, part.shape[-1])[:rows] for part in (chosen.gather(-1, order), weight)
+            )
         self._chosen = {}
-        return Routing(torch.stack(experts, dim=1), torch.stack(weights, dim=1))
+        return Routing(stack_layers(experts), stack_layers(weights))

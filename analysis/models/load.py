@@ -305,8 +305,7 @@ def _assembled_network(
         network.load_state_dict(state, strict=False, assign=True)
         network.tie_weights()
         network.to(device)
-    made: PreTrainedModel = network.eval()
-    return made
+    return network.eval()
 
 
 def dtype_of(checkpoint: Checkpoint, width: int | None) -> torch.dtype:

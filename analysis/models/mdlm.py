@@ -62,8 +62,7 @@ class TwoLayerMLP(nn.Module):
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:
         """States (B, S, D) to (B, S, D)."""
-        result: torch.Tensor = self.down_proj(self.act_fn(self.up_proj(states)))
-        return result
+        return self.down_proj(self.act_fn(self.up_proj(states)))
 
 
 class MDLM(Starcoder2ForCausalLM):

@@ -73,8 +73,7 @@ class Candidates:
             return np.empty(0, np.int64)
         pair = np.unravel_index(np.argmax(np.where(equal, first + second, -np.inf)), equal.shape)
         side = 0 if sign > 0 else 1
-        chosen: np.ndarray = halves[side][sets[side][pair[side]]]
-        return chosen
+        return halves[side][sets[side][pair[side]]]
 
 
 _LARGEST_HALF = 8  # sinks among which sets of equal mass are looked for

@@ -3,9 +3,9 @@ read off it: the logit lens, and the geometry (analysis/sinks/geometry.py) of on
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -20,23 +20,17 @@ from analysis.recording.steps import Activations, Step
 from analysis.sinks.geometry import effective_rank, neighbour_distances, participation_ratio, two_nn
 
 
-class _BehindBlocks:
+class _BehindBlocks(ExitStack):
     """Hooks behind every block while it is open."""
 
     def __init__(self, model: LoadedModel) -> None:
+        super().__init__()
         self.model = model
-        self._hooks: list[Any] = []
 
     def __enter__(self) -> Self:
         for layer, block in enumerate(self.model.blocks):
-            self._hooks.append(block.register_forward_hook(partial(self._behind, layer)))
+            self.callback(block.register_forward_hook(partial(self._behind, layer)).remove)
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        for hook in self._hooks:
-            hook.remove()
 
     def _behind(self, layer: int, block: torch.nn.Module, given: Any, output: Any) -> Any:
         raise NotImplementedError
@@ -174,8 +168,7 @@ def _read(model: LoadedModel, states: torch.Tensor) -> torch.Tensor:
         raise UserError(f"This {model.architecture.name} model has no last norm and head that a logit lens could use.")
     weight = head.get_parameter("weight")
     normed = norm(states.to(weight.device, weight.dtype))
-    probabilities: torch.Tensor = head(normed).float().softmax(dim=-1)
-    return probabilities
+    return head(normed).float().softmax(dim=-1)
 
 
 def geometry_of(model: LoadedModel, tokens: torch.Tensor, layout: Layout | None) -> dict[str, np.ndarray]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from analysis.recording.trajectory import Trajectory
 from analysis.sinks import routing
+from analysis.sinks.definitions import mean_of_finite
 
 DRAWS = 20
 SEED = 0
@@ -68,7 +69,7 @@ def sink_loads(trajectory: Trajectory, sinks: np.ndarray, counted: np.ndarray) -
     state, rng = trajectory.state[both], np.random.default_rng(SEED)
 
     def mean(where: np.ndarray) -> np.ndarray:
-        return routing.over_steps(routing.load(experts, where, count))
+        return mean_of_finite(routing.load(experts, where, count))
 
     of_sinks, of_others = mean(flags), mean(others)
     drawn = np.stack([mean(routing.drawn_alike(flags, state, among, rng)) for _ in range(DRAWS)])

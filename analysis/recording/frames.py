@@ -87,7 +87,7 @@ def head_frame(trajectory: Trajectory, params: SinkParams) -> pd.DataFrame:
         if metric.reads_values and trajectory.value_norm is None:
             continue
         values = metric.compute(heads)
-        columns[column_of(name)] = (metrics.mean_over_steps(values) if metric.per_step else values).reshape(-1)
+        columns[column_of(name)] = (definitions.mean_of_finite(values) if metric.per_step else values).reshape(-1)
     return pd.DataFrame(columns)
 
 

@@ -20,7 +20,7 @@ from analysis.recording.step_changes import DriftObserver, LikenessObserver
 from analysis.sinks.attention_pattern import query_counts
 from analysis.sinks.drift import DRIFTS
 from analysis.sinks.massive import chance_on_sinks, on_sinks
-from analysis.sinks.pairing import Paired, read_at_sinks
+from analysis.sinks.pairing import Paired, means_of_both, read_at_sinks
 from analysis.sinks.query_states import queries_apart
 from analysis.sinks.token_states import TokenState
 from analysis.specs import SinkParams
@@ -111,7 +111,7 @@ def measure(
         mass,
         norms,
         dict(zip(DRIFTS, np.moveaxis(drift, 2, 0), strict=True)),
-        Paired(*_means(apart)),
+        means_of_both(apart),
         Paired(
             on_sinks(largest, sinks)[..., 0].mean(axis=0),
             chance_on_sinks(largest, sinks, run.state)[..., 0].mean(axis=0),
@@ -142,7 +142,7 @@ def queries_apart_of(network: LoadedModel, recording: PromptRun, seed: int, on_s
             for row, step in enumerate(batch):
                 apart[:, step] = _step_apart(seen, row)
             on_step(len(batch))
-    return Paired(*_means(apart))
+    return means_of_both(apart)
 
 
 def require_whole_forwards(network: LoadedModel, recording: PromptRun) -> None:
@@ -188,14 +188,6 @@ def _relative(recording: PromptRun, step: int) -> float:
     """Return what makes mass 1 on average where uniform attention pays it: keys over queries of a step."""
     run = recording.run
     return float(run.lengths[step] / query_counts(run.present[[step]], run.pattern.queries[[step]])[0])
-
-
-def _means(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the means of a pair (2, T, L) over the steps that have both, (L,) each; NaN where none has."""
-    both = np.isfinite(pairs).all(axis=0)
-    count = np.where(both.any(axis=0), both.sum(axis=0), np.nan)
-    value, null = np.where(both, np.nan_to_num(pairs), 0).sum(axis=1) / count
-    return value, null
 
 
 class _Maps:

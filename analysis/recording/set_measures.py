@@ -11,6 +11,7 @@ import numpy as np
 
 from analysis.recording.set_file import BY_KIND, RecordingSet
 from analysis.registry import Registry
+from analysis.sinks.definitions import mean_of_finite
 from analysis.sinks.intervals import LEAST_PROMPTS, LEVEL, Estimates, Parts, paired_differences, quotient
 from analysis.sinks.movement import COINCIDENCES, WEIGHT_NULLS
 from analysis.sinks.token_states import ALL
@@ -327,10 +328,4 @@ def arrays_of(recordings: RecordingSet, which: str, model: int | None = None) ->
         return sums
     if model is not None:
         return {name: values[model] for name, values in sums.items()}
-    return {name: _mean_of_finite(values) for name, values in sums.items()}
-
-
-def _mean_of_finite(values: np.ndarray) -> np.ndarray:
-    there = np.isfinite(values)
-    count = there.sum(axis=0)
-    return np.where(there, values, 0).sum(axis=0) / np.where(count > 0, count, np.nan)
+    return {name: mean_of_finite(values) for name, values in sums.items()}

@@ -54,6 +54,12 @@ def seen_by_all(mass: np.ndarray) -> np.ndarray:
     return np.where(present, present.sum(axis=-1, keepdims=True), 0)
 
 
+def mean_of_finite(values: np.ndarray, axis: int = 0) -> np.ndarray:
+    """Return the mean of what is finite along an axis, by default over the steps; NaN where nothing is."""
+    # A masked mean of nothing is masked; np.nanmean warns, which only a filter that all threads share can silence.
+    return np.ma.filled(np.ma.masked_invalid(values).mean(axis=axis), np.nan)
+
+
 # --- definitions ------------------------------------------------------------------------------------------------
 
 

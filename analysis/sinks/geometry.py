@@ -6,6 +6,8 @@ from typing import Final
 
 import numpy as np
 
+from analysis.sinks.definitions import mean_of_finite
+
 KEPT = 0.9  # of the points, by μ: Facco et al. leave out the largest tenth
 
 
@@ -107,12 +109,12 @@ MEASURES: Final[Mapping[str, Measure]] = {
 def by_layer(values: np.ndarray) -> np.ndarray:
     """The mean over steps and heads, (T, L, …) -> (L,), without what has no value."""
     flat = np.moveaxis(values, 1, 0).reshape(values.shape[1], -1)
-    return np.ma.filled(np.ma.masked_invalid(flat).mean(axis=1), np.nan)
+    return mean_of_finite(flat, 1)
 
 
 def by_step(values: np.ndarray) -> np.ndarray:
     """The mean over layers and heads, (T, L, …) -> (T,), without what has no value."""
-    return np.ma.filled(np.ma.masked_invalid(values.reshape(len(values), -1)).mean(axis=1), np.nan)
+    return mean_of_finite(values.reshape(len(values), -1), 1)
 
 
 def sentence(own: np.ndarray, random: np.ndarray, axis: str = "layer") -> str:

@@ -66,21 +66,10 @@ def temporal_variance(centroid: np.ndarray) -> np.ndarray:
     NaN where fewer than two steps have sinks.
     """
     count = np.isfinite(centroid).sum(axis=0)
-    mean = _nanmean(centroid, axis=0)
+    mean = sink_analysis.mean_of_finite(centroid)
     square = np.nansum(np.square(centroid - mean), axis=0)
     square = np.where(square < 1e-20, 0, square)  # a sink that stays: what is left is rounding
     return np.where(count > 1, square / np.maximum(count, 1), np.nan)
-
-
-def mean_over_steps(values: np.ndarray) -> np.ndarray:
-    """The mean over the steps that have a value, (T, …) -> (…); NaN where none has."""
-    return _nanmean(values, axis=0)
-
-
-# A masked mean of nothing is masked, where np.nanmean warns, which only a filter that all threads share can silence.
-def _nanmean(values: np.ndarray, axis: int) -> np.ndarray:
-    """The mean of what is finite, NaN where nothing is."""
-    return np.ma.filled(np.ma.masked_invalid(values).mean(axis=axis), np.nan)
 
 
 def _nanvar(values: np.ndarray) -> np.ndarray:
@@ -414,7 +403,7 @@ def head_means(heads: Heads) -> np.ndarray:
     rows = []
     for name in of_mass():
         values = HEAD_METRICS[name].compute(heads)
-        rows.append(mean_over_steps(values) if HEAD_METRICS[name].per_step else values)
+        rows.append(sink_analysis.mean_of_finite(values) if HEAD_METRICS[name].per_step else values)
     return np.stack(rows).astype(np.float32)
 
 

@@ -125,7 +125,7 @@ def shuffled(run: LayerRun, sinks: np.ndarray, draws: int, rng: np.random.Genera
     step has as many sinks of each state as it had: the mean over `draws`.
     """
     parts = [movement(changed, flags) for changed, flags in _shuffles(run, sinks, draws, rng)]
-    return {name: _mean_of_finite(np.stack([part[name] for part in parts])) for name in parts[0]}
+    return {name: definitions.mean_of_finite(np.stack([part[name] for part in parts])) for name in parts[0]}
 
 
 def held_fixed(run: LayerRun, params: SinkParams) -> Sums:
@@ -155,10 +155,6 @@ def _shuffles(
         np.put_along_axis(source, places, drawn, axis=1)
         share = np.take_along_axis(run.corrected_share, source[:, None], axis=2)
         yield run.with_mass((share * run.uniform)[:, :-1]), np.take_along_axis(sinks, source[:, None], axis=2)
-
-
-def _mean_of_finite(values: np.ndarray) -> np.ndarray:
-    return np.ma.filled(np.ma.masked_invalid(values).mean(axis=0), np.nan)
 
 
 MOVEMENT_NULLS: Registry[MovementNull] = Registry(

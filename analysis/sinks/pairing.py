@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from analysis.sinks.definitions import mean_of_finite
 from analysis.sinks.token_states import TokenState
 
 
@@ -24,6 +25,11 @@ class Paired(NamedTuple):
         if not both.any():
             return float("nan"), float("nan")
         return float(self.value[both].mean()), float(self.null[both].mean())
+
+
+def means_of_both(pairs: np.ndarray) -> Paired:
+    """Return the means over the steps of a pair (2, T, L), over those that have both."""
+    return Paired(*mean_of_finite(np.where(np.isfinite(pairs).all(axis=0), pairs, np.nan), 1))
 
 
 def against_matched(values: np.ndarray, chosen: np.ndarray, strata: np.ndarray) -> Paired:

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from analysis.sinks.pairing import Paired
+from analysis.sinks.pairing import Paired, means_of_both
 
 
 class QueryState(StrEnum):
@@ -26,8 +26,7 @@ def distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """
     parts = [np.nan_to_num(mass).astype(np.float64) for mass in (first, second)]
     sums = [np.where(part.sum(axis=-1, keepdims=True) > 0, part.sum(axis=-1, keepdims=True), np.nan) for part in parts]
-    result: np.ndarray = np.abs(parts[0] / sums[0] - parts[1] / sums[1]).sum(axis=-1) / 2
-    return result
+    return np.abs(parts[0] / sums[0] - parts[1] / sums[1]).sum(axis=-1) / 2
 
 
 def queries_apart(mass: np.ndarray, undecided: np.ndarray, permuted: np.ndarray) -> Paired:
@@ -37,19 +36,12 @@ def queries_apart(mass: np.ndarray, undecided: np.ndarray, permuted: np.ndarray)
     mass (T, L, H, S): of all queries; undecided: of the undecided ones alone; permuted: of as many random queries. A
     distance between few queries is never 0, which is what the null is for.
     """
-    apart, chance = (_steps_apart(mass, group) for group in (undecided, permuted))
-    both = np.isfinite(apart) & np.isfinite(chance)
-    count = np.where(both.any(axis=0), both.sum(axis=0), np.nan)
-    means = (np.where(both, values, 0).sum(axis=0) / count for values in (apart, chance))
-    return Paired(*means)
+    return means_of_both(np.stack([_steps_apart(mass, group) for group in (undecided, permuted)]))
 
 
 def _steps_apart(mass: np.ndarray, group: np.ndarray) -> np.ndarray:
     """Distance of a group's keys from those of the other queries, mean over heads, (T, L); NaN without one of them."""
     others = np.maximum(mass.astype(np.float32) - group, 0)
-    whole = np.nan_to_num(mass).sum(axis=-1)
-    # A rest below 0.5 is rounding, as each query pays 1.
-    there = (np.nan_to_num(group).sum(axis=-1) > 0.5) & (whole - np.nan_to_num(group).sum(axis=-1) > 0.5)
-    apart = np.where(there, distance(group, others), np.nan)
-    result: np.ndarray = apart.mean(axis=-1)
-    return result
+    whole, paid = (np.nan_to_num(part).sum(axis=-1) for part in (mass, group))
+    there = (paid > 0.5) & (whole - paid > 0.5)  # a rest below 0.5 is rounding, as each query pays 1
+    return np.where(there, distance(group, others), np.nan).mean(axis=-1)

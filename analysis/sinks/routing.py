@@ -27,12 +27,6 @@ def load(experts: np.ndarray, where: np.ndarray, count: int) -> np.ndarray:
     return shares
 
 
-def over_steps(shares: np.ndarray) -> np.ndarray:
-    """The mean over steps that have tokens, (T, M, E) -> (M, E); NaN where there is none."""
-    counted = np.isfinite(shares)
-    return np.nansum(shares, axis=0) / np.where(counted.any(axis=0), counted.sum(axis=0), np.nan)
-
-
 def entropy(shares: np.ndarray) -> np.ndarray:
     """The entropy of a load as a share of log E, (..., E) -> (...): 1 where it is even, 0 where one expert has all."""
     logs = np.log(np.where(shares > 0, shares, 1.0))
@@ -78,12 +72,6 @@ def turnover(experts: np.ndarray, where: np.ndarray) -> np.ndarray:
             kept = (now[:, :, None] == before[:, None]).any(axis=2)
             changed[step] = 1 - kept.mean(axis=(1, 2))
     return changed
-
-
-def over_layers(changed: np.ndarray) -> np.ndarray:
-    """The mean over layers of `turnover`, (T, M) -> (T,); NaN where no layer has a number."""
-    counted = np.isfinite(changed)
-    return np.nansum(changed, axis=1) / np.where(counted.any(axis=1), counted.sum(axis=1), np.nan)
 
 
 def most_different(shares: np.ndarray, others: np.ndarray, most: int) -> np.ndarray:

@@ -10,6 +10,7 @@ from analysis.recording import expert_routes
 from analysis.recording.frames import sinks_of, with_relative_mass
 from analysis.recording.trajectory import Trajectory
 from analysis.sinks import routing
+from analysis.sinks.definitions import mean_of_finite
 from analysis.sinks.token_states import ALL
 from analysis.specs import SinkParams
 from sinkscope.drawing.rows import Drawn
@@ -31,11 +32,11 @@ def _index(recording: Trajectory, layer: int | None) -> tuple[int, int]:
 
 
 def _load(recording: Trajectory) -> go.Figure:
-    return figures.load_grid(routing.over_steps(expert_routes.loads(recording)), recording.info.model.expert_layers)
+    return figures.load_grid(mean_of_finite(expert_routes.loads(recording)), recording.info.model.expert_layers)
 
 
 def _evenness(recording: Trajectory) -> go.Figure:
-    shares = routing.over_steps(expert_routes.loads(recording))
+    shares = mean_of_finite(expert_routes.loads(recording))
     lines = {"entropy": routing.entropy(shares), "unused experts": routing.unused(shares)}
     return figures.layer_lines(lines, recording.info.model.expert_layers)
 
@@ -55,7 +56,7 @@ def _sinks(recording: Trajectory, layer: int | None = None, tokens: str = ALL, *
 def _turnover(recording: Trajectory, layer: int | None = None) -> go.Figure:
     index, layer = _index(recording, layer)
     changed = expert_routes.turnover(recording)
-    return figures.turnover_lines(routing.over_layers(changed), changed[:, index], layer)
+    return figures.turnover_lines(mean_of_finite(changed, 1), changed[:, index], layer)
 
 
 def _route(recording: Trajectory, position: int | None = None) -> go.Figure:

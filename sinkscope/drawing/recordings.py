@@ -32,7 +32,7 @@ def together(recording: Trajectory, beside: Beside, alone: str = "this recording
 def _heads(recording: Trajectory, metric: str = "strength", tokens: str = ALL, **params: Any) -> go.Figure:
     row = chosen(metrics.HEAD_METRICS, metric, "metric")
     values = row.compute(heads_of(with_relative_mass(recording), SinkParams(**params), tokens))
-    values = metrics.mean_over_steps(values) if row.per_step else values
+    values = definitions.mean_of_finite(values) if row.per_step else values
     return sink_figures.head_grid(values, row.title, percent=row.percent, centre=row.centre)
 
 

@@ -22,7 +22,8 @@ from analysis.recording.denoising import denoise
 from analysis.recording.set_file import SHAPES, RecordingSet, open_set
 from analysis.recording.trajectory import PADDING
 from analysis.sinks import count_checks, definitions
-from analysis.sinks.metrics import HEAD_METRICS, Heads, mean_over_steps, of_mass
+from analysis.sinks.definitions import mean_of_finite
+from analysis.sinks.metrics import HEAD_METRICS, Heads, of_mass
 from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.sinks.token_states import ALL
 from analysis.specs import AutoregressiveSampling, LLaDASampling, ModelSpec, RecordSetSpec, SinkParams
@@ -225,7 +226,7 @@ def test_every_head_is_measured_as_in_a_recording_of_its_own(recorded_set, small
     sinks = definitions.find_sinks(mass.mean(axis=(1, 2)), params)
     for name in of_mass():
         values = HEAD_METRICS[name].compute(Heads(mass, sinks, params))
-        expected = mean_over_steps(values) if HEAD_METRICS[name].per_step else values
+        expected = mean_of_finite(values) if HEAD_METRICS[name].per_step else values
         measured = set_measures.single_heads(recordings, name)[1]
         np.testing.assert_allclose(measured, expected, rtol=0.02, atol=1e-3, err_msg=name)
         estimates = set_measures.heads(recordings, name)

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.sinks import routing
+from analysis.sinks.definitions import mean_of_finite
 
 STEPS, LAYERS, CHOSEN, POSITIONS, EXPERTS = 4, 2, 2, 7, 5
 
@@ -35,7 +36,7 @@ def test_load_and_turnover_are_those_of_a_slow_loop(seed):
                 if step and where[step, at] and where[step - 1, at]
             ]
             assert changed[step, layer] == pytest.approx(np.mean(new)) if new else np.isnan(changed[step, layer])
-    mean = routing.over_layers(changed)
+    mean = mean_of_finite(changed, 1)
     assert np.isnan(mean[0])
 
 
@@ -49,8 +50,8 @@ def test_an_even_load_has_all_the_entropy_and_one_expert_alone_none():
 
 def test_means_over_steps_leave_out_steps_of_nothing():
     shares = np.stack([np.full((1, 2), np.nan), np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])])
-    np.testing.assert_allclose(routing.over_steps(shares), [[0.5, 0.5]])
-    assert np.isnan(routing.over_steps(shares[:1])).all()
+    np.testing.assert_allclose(mean_of_finite(shares), [[0.5, 0.5]])
+    assert np.isnan(mean_of_finite(shares[:1])).all()
 
 
 @settings(max_examples=30, deadline=None)

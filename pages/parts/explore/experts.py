@@ -10,6 +10,7 @@ from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
 from analysis.recording.expert_routes import SinkLoads
 from analysis.sinks import routing
+from analysis.sinks.definitions import mean_of_finite
 from analysis.specs import SinkParams
 from pages.parts.charts import chart
 from pages.parts.keyed import keyed_columns
@@ -111,7 +112,7 @@ def _sinks(loads: SinkLoads, index: int, layer: int, formula: str) -> None:
 
 def _turnover(recording: Recording, index: int, layer: int) -> None:
     changed = routes.turnover(recording)
-    mean = routing.over_layers(changed)
+    mean = mean_of_finite(changed, 1)
     chart(
         Exhibit(
             "How routes turn over",

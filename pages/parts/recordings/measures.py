@@ -162,4 +162,4 @@ def strongest_position(recording: Recording, step: int | None) -> np.ndarray:
 
 def over_steps(values: np.ndarray) -> np.ndarray:
     """Average a metric of every head over steps, (T, L, H) -> (L, H), leaving steps without a value out."""
-    return metrics.mean_over_steps(values)
+    return sink_analysis.mean_of_finite(values)

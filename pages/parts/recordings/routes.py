@@ -6,6 +6,7 @@ import streamlit as st
 from analysis.recording import expert_routes
 from analysis.recording.expert_routes import SinkLoads
 from analysis.sinks import routing
+from analysis.sinks.definitions import mean_of_finite
 from analysis.specs import SinkParams
 from pages.parts.recordings import measures
 from pages.parts.recordings.measures import SplitName
@@ -20,7 +21,7 @@ def loads(recording: Recording) -> np.ndarray:
 
 def mean_load(recording: Recording) -> np.ndarray:
     """Return the same, mean over the steps, (M, E)."""
-    return routing.over_steps(loads(recording))
+    return mean_of_finite(loads(recording))
 
 
 def experts_a_token(recording: Recording) -> int:
