@@ -333,9 +333,7 @@ class Ablation:
         return logits
 
     def _candidates(self, tokens: np.ndarray, total: np.ndarray, sinks: np.ndarray) -> list[Candidates]:
-        undecided = (
-            tokens == self.model.mask_token if self.model.mask_token is not None else np.zeros(tokens.shape, bool)
-        )
+        undecided = tokens == self.model.mask_token
         self._names |= token_strings(self.model.tokenizer, set(np.unique(tokens).tolist()) - set(self._names))
         kinds = sink_analysis.token_kinds(tokens, undecided, self._names, self._ends)
         length = tokens.shape[1]

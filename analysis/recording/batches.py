@@ -5,6 +5,7 @@ precision until each of its recordings is reduced.
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,11 +16,11 @@ from analysis.models.kept_keys import KeptKeys
 from analysis.models.layout import Layout, layout_of
 from analysis.models.loaded import LoadedModel
 from analysis.models.tokenizer import token_strings
-from analysis.recording.denoising import check_prompt, choices, denoise, stop_tokens
+from analysis.recording.denoising import check_prompt, choices, denoise, end_ids, stop_tokens
 from analysis.recording.steps import Choice
 from analysis.recording.trajectory import PADDING
 from analysis.sinks import metrics
-from analysis.sinks.attention_pattern import AttentionPattern, query_counts
+from analysis.sinks.attention_pattern import AttentionPattern
 from analysis.sinks.layer_run import LayerRun, names_of_kinds
 from analysis.sinks.token_states import TokenState
 from analysis.specs import Sampling, SinkParams
@@ -117,9 +118,7 @@ def replayed(network: LoadedModel, recording: PromptRun, rows: int, on_step: OnS
     for step, tokens in enumerate(inputs):
         by_length[len(tokens)].append(step)
     blocks, queries = network.architecture.by_blocks, run.pattern.queries.tolist()
-    asking = query_counts(run.present, run.pattern.queries)
-    every = run.present.sum(axis=1)
-    kept = KeptKeys(network) if not blocks and (asking < every).any() else None
+    kept = KeptKeys(network) if not blocks and run.pattern.partial.any() else None
     size = 1 if blocks or kept is not None else rows
     observer = MassObserver()
     for steps in by_length.values():
@@ -136,9 +135,7 @@ def replayed(network: LoadedModel, recording: PromptRun, rows: int, on_step: OnS
                 mass[step][:, run.present[step]] = row.mean(axis=1)
                 heads[step][:, :, run.present[step]] = row
             on_step(len(part))
-    relative = (every / asking).astype(np.float32)
-    mass *= relative[:, None, None]
-    heads *= relative.astype(np.float16)[:, None, None, None]
+    mass, heads = _relative(mass, run.pattern), _relative(heads, run.pattern)
     return replace(recording, run=run.with_mass(mass), heads=heads)
 
 
@@ -247,52 +244,49 @@ def _filled(texts: Sequence[np.ndarray]) -> torch.Tensor:
 # --- writing ----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Steps:
-    """Steps of one sequence, one list entry each: tokens and state (S_t,), mass (L, S_t) averaged over heads and (L, H,
-    S_t) of each in half precision, open_block and queries, from and to. final: the finished text.
+class _Step(NamedTuple):
+    """One step of a sequence: tokens and state (S_t,), mass (L, S_t) averaged over heads and (L, H, S_t) of each in
+    half precision, open_block and queries, from and to.
     """
 
-    tokens: list[np.ndarray]
-    state: list[np.ndarray]
-    mass: list[np.ndarray]
-    heads: list[np.ndarray]
-    open_block: list[tuple[int, int]]
-    queries: list[tuple[int, int]]
-    final: np.ndarray
+    tokens: np.ndarray
+    state: np.ndarray
+    mass: np.ndarray
+    heads: np.ndarray
+    open_block: tuple[int, int]
+    queries: tuple[int, int]
+
+
+_Written = tuple[list[_Step], np.ndarray]
+"""The steps of a sequence, and its finished text."""
 
 
 def _write_by_step(
     model: LoadedModel, prompt: torch.Tensor, sampling: Sampling, seed: int, on_step: OnStep
-) -> list[_Steps]:
+) -> list[_Written]:
     taken: list[tuple[Choice, np.ndarray, np.ndarray]] = []
     for step in denoise(model, prompt, sampling, seed):
         taken.append((step.choice, step.mass.mean(dim=2).numpy(), step.mass.numpy().astype(np.float16)))
         on_step(len(prompt))
-    return [
-        _Steps(
-            tokens=[choice.tokens[row].cpu().numpy() for choice, _, _ in taken],
-            state=[choice.state[row].cpu().numpy() for choice, _, _ in taken],
-            mass=[mass[row] for _, mass, _ in taken],
-            heads=[heads[row] for _, _, heads in taken],
-            open_block=[choice.open_block for choice, _, _ in taken],
-            queries=[choice.query_range for choice, _, _ in taken],
-            final=taken[-1][0].output[row].cpu().numpy(),
-        )
-        for row in range(len(prompt))
-    ]
+
+    def step_of(row: int, choice: Choice, mass: np.ndarray, heads: np.ndarray) -> _Step:
+        tokens, state = (part[row].cpu().numpy() for part in (choice.tokens, choice.state))
+        return _Step(tokens, state, mass[row], heads[row], choice.open_block, choice.query_range)
+
+    finished = taken[-1][0].output.cpu().numpy()
+    return [([step_of(row, *step) for step in taken], final) for row, final in enumerate(finished)]
 
 
 def _write_by_prefix(
     model: LoadedModel, prompt: torch.Tensor, sampling: Sampling, seed: int, on_step: OnStep
-) -> list[_Steps]:
+) -> list[_Written]:
     """Write with a causal model, observing every step in one forward over the finished text: no token sees a later
     one, so the mass of a step is that of the text's first queries.
     """
     check_prompt(model, prompt, sampling)
     prompt = prompt.to(model.device)
     generator = torch.Generator(device=model.device).manual_seed(seed)
-    ends = torch.tensor(sorted(stop_tokens(model)), dtype=torch.long, device=model.device)
+    ends = end_ids(model)
     counts = torch.zeros(len(prompt), dtype=torch.long)
     ended = torch.zeros(len(prompt), dtype=torch.bool)
 
@@ -310,18 +304,15 @@ def _write_by_prefix(
     texts = [row[: given + count].cpu().numpy() for row, count in zip(output, counts.tolist(), strict=True)]
     lengths = [list(range(given, len(text))) for text in texts]
     masses_of_texts = _prefix_masses(model, [text[:-1] for text in texts], lengths)
-    return [
-        _Steps(
-            tokens=[text[:length] for length in of_text],
-            state=[np.where(np.arange(length) < given, TokenState.GIVEN, TokenState.COMMITTED) for length in of_text],
-            mass=[paid for paid, _ in masses],
-            heads=[by_head for _, by_head in masses],
-            open_block=[(length, length + 1) for length in of_text],
-            queries=[(0, length) for length in of_text],
-            final=text,
-        )
-        for text, of_text, masses in zip(texts, lengths, masses_of_texts, strict=True)
-    ]
+    written: list[_Written] = []
+    for text, masses in zip(texts, masses_of_texts, strict=True):
+        state = np.where(np.arange(len(text)) < given, TokenState.GIVEN, TokenState.COMMITTED)
+        steps = [
+            _Step(text[:length], state[:length], *paid, (length, length + 1), (0, length))
+            for length, paid in enumerate(masses, start=given)
+        ]
+        written.append((steps, text))
+    return written
 
 
 def _sees_prefixes(model: LoadedModel) -> bool:
@@ -365,28 +356,32 @@ def _prefix_masses(
 
 
 def _prompt_run(
-    model: LoadedModel, index: int, prompt_length: int, steps: _Steps, block_length: int | None
+    model: LoadedModel, index: int, prompt_length: int, written: _Written, block_length: int | None
 ) -> PromptRun:
-    positions = len(steps.final)
-    tokens = np.full((len(steps.tokens), positions), PADDING, np.int32)
+    steps, final = written
+    positions, family = len(final), model.architecture
+    tokens = np.full((len(steps), positions), PADDING, np.int32)
     state = np.full(tokens.shape, TokenState.ABSENT, np.int8)
-    mass = np.full((len(tokens), steps.mass[0].shape[0], positions), np.nan, np.float32)
-    heads = np.full((len(tokens), *steps.heads[0].shape[:2], positions), np.nan, np.float16)
-    for step, (row, states, paid) in enumerate(zip(steps.tokens, steps.state, steps.mass, strict=True)):
-        there = np.flatnonzero(states != TokenState.ABSENT)
-        tokens[step, there], state[step, there], mass[step][:, there] = row[there], states[there], paid[:, there]
-        heads[step][:, :, there] = steps.heads[step][:, :, there]
-    present = state != TokenState.ABSENT
-    open_block, queries = (np.array(part, np.int32) for part in (steps.open_block, steps.queries))
-    each_query = (present.sum(axis=1) / query_counts(present, queries)).astype(np.float32)
-    mass *= each_query[:, None, None]
-    heads *= each_query.astype(np.float16)[:, None, None, None]
-    family = model.architecture
+    mass = np.full((len(steps), len(steps[0].mass), positions), np.nan, np.float32)
+    heads = np.full((len(steps), *steps[0].heads.shape[:2], positions), np.nan, np.float16)
+    for number, step in enumerate(steps):
+        there = np.flatnonzero(step.state != TokenState.ABSENT)
+        tokens[number, there], state[number, there] = step.tokens[there], step.state[there]
+        mass[number][:, there], heads[number][:, :, there] = step.mass[:, there], step.heads[:, :, there]
+    open_block = np.array([step.open_block for step in steps], np.int32)
+    queries = np.array([step.queries for step in steps], np.int32)
     starts = (
         layout_of(family, prompt_length, block_length).starts(positions) if family.attention == "block-causal" else ()
     )
-    pattern = AttentionPattern(family.attention, present, queries, open_block, starts, model.windows)
+    pattern = AttentionPattern(family.attention, state != TokenState.ABSENT, queries, open_block, starts, model.windows)
     names = token_strings(model.tokenizer, set(np.unique(tokens).tolist()) - {PADDING})
     kinds = names_of_kinds(tokens, state, names, stop_tokens(model))
-    run = LayerRun(mass, kinds, state, pattern, prompt_length, steps.final)
-    return PromptRun(index, run, tokens, heads, block_length)
+    run = LayerRun(_relative(mass, pattern), kinds, state, pattern, prompt_length, final)
+    return PromptRun(index, run, tokens, _relative(heads, pattern), block_length)
+
+
+def _relative(mass: np.ndarray, pattern: AttentionPattern) -> np.ndarray:
+    """Mass (T, …) in units in which uniform attention gives 1 on average, in its precision; in place."""
+    factor = pattern.relative.astype(np.float32).astype(mass.dtype)
+    mass *= factor.reshape(-1, *[1] * (mass.ndim - 1))
+    return mass

@@ -29,8 +29,8 @@ from analysis.recording.first_hitting import first_hitting_steps
 from analysis.recording.mdlm_denoising import mdlm_steps
 from analysis.recording.steps import (
     Choice,
+    MaskedText,
     Step,
-    append_masks,
     best,
     cached_queries,
     draw,
@@ -41,7 +41,6 @@ from analysis.recording.steps import (
     query_groups,
     sure_enough,
     surest_by_factor,
-    writing_step,
     written_once,
 )
 from analysis.sinks.token_states import TokenState
@@ -112,23 +111,7 @@ def denoise(
             raise UserError(why_no_branch(model.architecture.name, model.architecture.noise))
         yield from canvas_steps(model, prompt, sampling, seed)
         return
-    with RoutingObserver(model.blocks) as routes:
-        grown = GrowingText(model) if growing and not by_query and watching is None and can_grow(model) else None
-        yield from _observed_steps(model, prompt, sampling, seed, rerun, branch, by_query, watching, routes, grown)
-
-
-def _observed_steps(
-    model: LoadedModel,
-    prompt: torch.Tensor,
-    sampling: Sampling,
-    seed: int,
-    rerun: Rerun | None,
-    branch: Branch | None,
-    by_query: bool,
-    watching: Observer | None,
-    routes: RoutingObserver,
-    grown: GrowingText | None,
-) -> Iterator[Step]:
+    grown = GrowingText(model) if growing and not by_query and watching is None and can_grow(model) else None
     observer = MassObserver()
     observe = observer if watching is None else together(observer, watching)
     shown: list[tuple[Observed, Routing | None]] = []
@@ -174,16 +157,17 @@ def _observed_steps(
 
     prompt = prompt.to(model.device)
     generator = torch.Generator(device=model.device).manual_seed(seed)
-    ends = torch.tensor(sorted(stop_tokens(model)), dtype=torch.long, device=model.device)
+    ends = end_ids(model)
     count, ended = 0, torch.zeros(len(prompt), dtype=torch.bool, device=model.device)
-    for count, choice in enumerate(choices(model, predict, prompt, sampling, generator, ends), start=1):
-        if branch is not None and branch.step == count - 1:
-            write_branch(branch, choice, model)
-        seen, routing = shown[0]
-        yield Step(choice, seen.mass, seen.value_norm, routing, paid=seen.paid)
-        ended |= torch.isin(choice.output[:, -1], ends)
-        if model.architecture.noise is None and ended.all():
-            break
+    with RoutingObserver(model.blocks) as routes:
+        for count, choice in enumerate(choices(model, predict, prompt, sampling, generator, ends), start=1):
+            if branch is not None and branch.step == count - 1:
+                write_branch(branch, choice, model)
+            seen, routing = shown[0]
+            yield Step(choice, seen.mass, seen.value_norm, routing, paid=seen.paid)
+            ended |= torch.isin(choice.output[:, -1], ends)
+            if model.architecture.noise is None and ended.all():
+                break
     if branch is not None and branch.step >= count:
         raise UserError(f"There is no step {branch.step} to branch from: this text is finished after {count} steps.")
 
@@ -295,35 +279,30 @@ def llada_steps(
 
     [MASK] tokens inside the prompt are filled too, with the first block.
     """
-    tokens = append_masks(prompt, sampling.gen_length, mask_token)
-    given = tokens != mask_token
+    text = MaskedText(prompt, sampling.gen_length, mask_token)
+    length, device = text.tokens.shape[1], prompt.device
     block, blocks = sampling.block, sampling.gen_length // sampling.block
     precise = sampling.open_ended or sampling.keeps_keys
-    for number, end in enumerate(range(prompt.shape[1] + block, tokens.shape[1] + 1, block), start=1):
-        count = (tokens[:, :end] == mask_token).sum(dim=1)
+    for number, end in enumerate(range(text.start + block, length + 1, block), start=1):
+        count = text.open(end).sum(dim=1)
         steps = int(count.max()) if sampling.open_ended else sampling.steps // blocks
         for step in range(min(steps, int(count.max()))):
-            open_ = tokens == mask_token
-            open_[:, end:] = False
+            tokens, open_ = text.tokens, text.open(end)
             if not open_.any():  # as where more was written than was shared out
                 break
-            queries = cached_queries(sampling.cache, step, (end - block, end), tokens.shape[1])
+            queries = cached_queries(sampling.cache, step, (end - block, end), length)
             span = slice(*queries) if queries else slice(None)
             some = partial(predict, queries=queries) if queries else predict  # logits of the queries alone
-            logits = guided(some, tokens, given, sampling.cfg, mask_token)
-            predicted, certainty = tokens.clone(), torch.zeros(tokens.shape, device=tokens.device)
+            logits = guided(some, tokens, text.given, sampling.cfg, mask_token)
+            predicted, certainty = tokens.clone(), torch.zeros(tokens.shape, device=device)
             predicted[:, span] = gumbel_argmax(logits, sampling.temperature, generator)
             certainty[:, span] = probability(logits, predicted[:, span])
             confidence = certainty
             if precise:
-                certainty = certainty.double() if tokens.device.type != "mps" else certainty.clone()
+                certainty = certainty.double() if device.type != "mps" else certainty.clone()
                 certainty[:, span] = precise_certainty(logits, predicted[:, span], open_[:, span])
             chosen = _chosen(open_, certainty, sampling, count // steps + (step < count % steps), generator)
-            choice = writing_step(
-                tokens, given, mask_token, chosen, predicted, confidence, (end - block, end), number, blocks, queries
-            )
-            yield choice
-            tokens = choice.output
+            yield text.write(chosen, predicted, confidence, (end - block, end), number, blocks, queries)
 
 
 def _chosen(
@@ -353,29 +332,23 @@ def dllm_steps(
     With a threshold (Fast-dLLM) it writes every token that is sure enough. The last block may be short, and nothing
     stops it before the end of the text. Guidance masks the whole prompt.
     """
-    tokens = append_masks(prompt, sampling.gen_length, mask_token)
-    given, blocks, end = tokens != mask_token, sampling.blocks(), prompt.shape[1]
+    text, blocks = MaskedText(prompt, sampling.gen_length, mask_token), sampling.blocks()
+    end = text.start
     for number, length in enumerate(blocks, start=1):
         start, end = end, end + length
-        for share in _dllm_shares(tokens[:, :end] == mask_token, sampling):
-            open_ = tokens == mask_token
-            open_[:, end:] = False
+        for share in _dllm_shares(text.open(end), sampling):
+            open_ = text.open(end)
             if not open_.any():  # as where more was written than was shared out
                 break
-            logits = guided(predict, tokens, given, sampling.cfg, mask_token)
+            logits = guided(predict, text.tokens, text.given, sampling.cfg, mask_token)
             predicted = gumbel_argmax(logits, sampling.temperature, generator)
-            confidence = probability(logits, predicted)
-            ranking = confidence
+            ranking = confidence = probability(logits, predicted)
             if sampling.remasking == "random":
-                ranking = torch.rand(tokens.shape, generator=generator, device=tokens.device)
+                ranking = torch.rand(open_.shape, generator=generator, device=open_.device)
             chosen = best(ranking.masked_fill(~open_, -math.inf), share)
             if sampling.threshold is not None:
                 chosen = sure_enough(open_, precise_certainty(logits, predicted, open_), sampling.threshold)
-            choice = writing_step(
-                tokens, given, mask_token, chosen, predicted, confidence, (start, end), number, len(blocks)
-            )
-            yield choice
-            tokens = choice.output
+            yield text.write(chosen, predicted, confidence, (start, end), number, len(blocks))
 
 
 def _dllm_shares(open_: torch.Tensor, sampling: DLLMSampling) -> Iterator[torch.Tensor]:
@@ -430,6 +403,11 @@ SAMPLERS: dict[str, Callable[..., Iterator[Choice]]] = {
 
 # How chat templates close a turn, which is not always the end-of-text token.
 _TURN_ENDS = ("<|eot_id|>", "<|im_end|>", "<|end_of_turn|>", "<end_of_turn>", "<|endoftext|>")
+
+
+def end_ids(model: LoadedModel) -> torch.Tensor:
+    """Return `stop_tokens` on the model's device, (n,)."""
+    return torch.tensor(sorted(stop_tokens(model)), dtype=torch.long, device=model.device)
 
 
 def stop_tokens(model: LoadedModel) -> set[int]:

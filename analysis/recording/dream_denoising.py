@@ -5,16 +5,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from analysis.recording.steps import (
-    Choice,
-    append_masks,
-    best,
-    cached_queries,
-    draw,
-    probability,
-    sure_enough,
-    writing_step,
-)
+from analysis.recording.steps import Choice, MaskedText, best, cached_queries, draw, probability, sure_enough
 from analysis.specs import DreamSampling
 
 Predict = Callable[..., torch.Tensor]
@@ -24,107 +15,81 @@ def dream_steps(
     predict: Predict, prompt: torch.Tensor, sampling: DreamSampling, mask_token: int, generator: torch.Generator
 ) -> Iterator[Choice]:
     """Dream's sampler (arXiv 2508.15487). [MASK] tokens inside the prompt are filled, too."""
-    tokens = append_masks(prompt, sampling.gen_length, mask_token)
     ways = _by_blocks if sampling.keeps_keys else _by_schedule if sampling.threshold is None else _by_threshold
-    return ways(predict, tokens, prompt.shape[1], sampling, mask_token, generator)
+    return ways(predict, MaskedText(prompt, sampling.gen_length, mask_token), sampling, generator)
 
 
 def _by_schedule(
-    predict: Predict,
-    tokens: torch.Tensor,
-    start: int,
-    sampling: DreamSampling,
-    mask_token: int,
-    generator: torch.Generator,
+    predict: Predict, text: MaskedText, sampling: DreamSampling, generator: torch.Generator
 ) -> Iterator[Choice]:
     """The noise level t falls linearly from 1 to eps.
 
     Where few tokens are left for many steps, the schedule gives some steps no token at all; they are left out.
     """
-    given = tokens != mask_token
     levels = torch.linspace(1, sampling.eps, sampling.steps + 1)
     for step in range(sampling.steps):
-        masked = tokens == mask_token
+        masked = text.open()
         last = step == sampling.steps - 1
         share = 1.0 if last else float(1 - levels[step + 1] / levels[step])
         if sampling.alg == "origin":
-            chosen = masked & (torch.rand(tokens.shape, generator=generator, device=tokens.device) < share)
+            chosen = masked & (torch.rand(masked.shape, generator=generator, device=masked.device) < share)
             counts = chosen.sum(dim=1)
         else:
             counts = (masked.sum(dim=1).float() * share).long()
         if not counts.any():
             continue
-        logits = predict(tokens, len(tokens))
+        logits = predict(text.tokens, len(text.tokens))
         predicted, probabilities = draw(logits, sampling.temperature, sampling.top_p, sampling.top_k, generator)
         if sampling.alg != "origin":
             certainty = _CERTAINTY[sampling.alg](probabilities, predicted).masked_fill(~masked, -math.inf)
             chosen = _keep(certainty, counts, sampling.alg_temp, generator)
-        block = (start, tokens.shape[1])
-        choice = writing_step(tokens, given, mask_token, chosen, predicted, probability(logits, predicted), block)
-        yield choice
-        tokens = choice.output
+        yield text.write(chosen, predicted, probability(logits, predicted))
 
 
 def _by_threshold(
-    predict: Predict,
-    tokens: torch.Tensor,
-    start: int,
-    sampling: DreamSampling,
-    mask_token: int,
-    generator: torch.Generator,
+    predict: Predict, text: MaskedText, sampling: DreamSampling, generator: torch.Generator
 ) -> Iterator[Choice]:
     """Without a cache: every step may write an even share of the text and what earlier ones refused, of which it writes
     what is sure enough. When the steps are over, further ones follow until nothing is left.
     """
     assert sampling.threshold is not None
-    given = tokens != mask_token
-    masks = (~given).sum(dim=1)
+    masks = text.open().sum(dim=1)
     share, owed = masks // sampling.steps, torch.zeros_like(masks)
     # A step writes at least one token of every row, unless the model chooses [MASK] itself.
     for step in range(sampling.steps + int(masks.max())):
-        masked = tokens == mask_token
+        masked = text.open()
         left = masked.sum(dim=1)
         if not left.any():
             return
         quota = left if step >= sampling.steps - 1 else torch.minimum((share + owed).clamp(min=1), left)
-        logits = predict(tokens, len(tokens))
+        logits = predict(text.tokens, len(text.tokens))
         predicted, probabilities = draw(logits, sampling.temperature, sampling.top_p, sampling.top_k, generator)
         certainty = _chosen_probability(probabilities, predicted)
         allowed = best(certainty.masked_fill(~masked, -math.inf), quota)
         chosen = sure_enough(allowed, certainty, sampling.threshold)
         owed = quota - chosen.sum(dim=1)
-        block = (start, tokens.shape[1])
-        choice = writing_step(tokens, given, mask_token, chosen, predicted, probability(logits, predicted), block)
-        yield choice
-        tokens = choice.output
+        yield text.write(chosen, predicted, probability(logits, predicted))
 
 
 def _by_blocks(
-    predict: Predict,
-    tokens: torch.Tensor,
-    start: int,
-    sampling: DreamSampling,
-    mask_token: int,
-    generator: torch.Generator,
+    predict: Predict, text: MaskedText, sampling: DreamSampling, generator: torch.Generator
 ) -> Iterator[Choice]:
     """Under a cache: the whole forward that opens a block writes its first token alone, since behind a cache nothing
     predicts that one; further forwards write what is sure enough, or by entropy what the noise schedule gives them.
     """
-    given = tokens != mask_token
-    block, blocks = sampling.block, sampling.gen_length // sampling.block
+    block, blocks, length = sampling.block, sampling.gen_length // sampling.block, text.tokens.shape[1]
     steps = block if sampling.threshold is not None else sampling.steps // blocks
     levels = torch.linspace(1, sampling.eps, steps + 1)
-    for number, begin in enumerate(range(start, tokens.shape[1], block), start=1):
+    for number, begin in enumerate(range(text.start, length, block), start=1):
         end = begin + block
         for step in range(steps):
-            open_ = tokens == mask_token
-            open_[:, :begin] = open_[:, end:] = False
+            tokens, open_ = text.tokens, text.open(end, begin)
             counts = open_.sum(dim=1)
             if step and sampling.threshold is None and step < steps - 1:
                 counts = (counts.float() * float(1 - levels[step + 1] / levels[step])).long()
             if not counts.any():
                 continue
-            queries = cached_queries(sampling.cache, step, (begin, end), tokens.shape[1])
+            queries = cached_queries(sampling.cache, step, (begin, end), length)
             assert queries is not None
             logits = predict(tokens, len(tokens), queries=queries)
             drawn, probabilities = draw(logits, sampling.temperature, sampling.top_p, sampling.top_k, generator)
@@ -143,11 +108,7 @@ def _by_blocks(
                 )
             predicted, confidence = tokens.clone(), torch.full(tokens.shape, math.nan, device=tokens.device)
             predicted[:, span], confidence[:, span] = drawn, probability(logits, drawn)
-            choice = writing_step(
-                tokens, given, mask_token, chosen, predicted, confidence, (begin, end), number, blocks, queries
-            )
-            yield choice
-            tokens = choice.output
+            yield text.write(chosen, predicted, confidence, (begin, end), number, blocks, queries)
 
 
 def _keep(

@@ -30,21 +30,14 @@ class EvictedForwards:
 
     def edit(self, tokens: torch.Tensor, given: Sequence[int], layout: Layout | None, aligned: bool) -> HiddenKeys:
         """Return what is hidden in a forward over texts (B, S), of which so many tokens are given at the start."""
-        state, (rows, length), layers = (
-            token_states(self.model, tokens, given),
-            tokens.shape,
-            self.model.geometry.layers,
-        )
-        call, whole = Call(tokens, rows, layout, aligned=aligned), (0, length)
+        state, (rows, length) = token_states(self.model, tokens, given), tokens.shape
+        call = Call(tokens, rows, layout, aligned=aligned)
         seen = self._seen(call, state)
-        positions, hidden = [np.arange(length)] * layers, np.ones((rows, layers, length), bool)
-        held = Chooser(self.model, 0, self.params).held(
-            *(call, state, positions, seen, np.stack(seen.now, axis=1), whole, whole, [length] * layers)
-        )
-        for row, of_row in enumerate(held):
-            for layer, index in enumerate(self._keeper(tokens[row, : given[row]]).choose(of_row)):
-                hidden[row, layer, index] = False
-        return HiddenKeys(hidden)
+        held = Chooser(self.model, 0, self.params).held_of_whole(call, state, seen, np.stack(seen.now, axis=1))
+        kept = [
+            self._keeper(text[:count]).choose(of_text) for text, count, of_text in zip(tokens, given, held, strict=True)
+        ]
+        return HiddenKeys.beside(kept, length)
 
     def _seen(self, call: Call, state: np.ndarray) -> KeyAttention:
         """Return what keys draw in the untouched forward of an input. Policies that score the same items share it."""

@@ -8,6 +8,7 @@ Shapes: B sequences, L layers, S positions of the text, Q queries, K keys.
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 import torch
@@ -62,9 +63,8 @@ class Call:
 def token_states(model: LoadedModel, tokens: torch.Tensor, given: Sequence[int]) -> np.ndarray:
     """Return the `TokenState` of each token of texts (B, S), of which so many are given at the start."""
     ids = tokens.cpu().numpy()
-    undecided = ids == model.mask_token if model.mask_token is not None else np.zeros(ids.shape, bool)
     state = np.where(np.arange(ids.shape[1]) < np.array(given)[:, None], TokenState.GIVEN, TokenState.COMMITTED)
-    return np.where(undecided, TokenState.UNDECIDED, state).astype(int)
+    return np.where(ids == model.mask_token, TokenState.UNDECIDED, state).astype(int)
 
 
 class KeyAttention:
@@ -105,6 +105,15 @@ class HiddenKeys:
     """An `Edit`: no query attends to these keys, (B, L, S) bool; a layer that hides none is left as it is."""
 
     hidden: np.ndarray
+
+    @classmethod
+    def beside(cls, kept: Sequence[Sequence[np.ndarray]], length: int) -> Self:
+        """Hide all keys of texts of a length but those at these indices, given per text and layer."""
+        hidden = np.ones((len(kept), len(kept[0]), length), bool)
+        for row, of_row in enumerate(kept):
+            for layer, index in enumerate(of_row):
+                hidden[row, layer, index] = False
+        return cls(hidden)
 
     def __call__(self, layer: int, inputs: AttentionInputs) -> AttentionInputs:
         here = self.hidden[:, layer]
@@ -169,9 +178,8 @@ class Chooser:
         held: list[list[Held]] = [[] for _ in range(rows)]
         for layer, places in enumerate(positions):
             now, masked = seen.now[layer], seen.masked[layer]
-            each_query = np.float32(
-                len(places) / (queries[1] - queries[0])
-            )  # in these units uniform attention gives 1 on average
+            # In these units uniform attention gives 1 on average.
+            each_query = np.float32(len(places) / (queries[1] - queries[0]))
             sinks = find_sinks(now * each_query, self.params, (each_query * seeing[windows[layer]])[places])
             context = (places < span[0]) | (places >= span[1]) | (span == (0, length))
             kept = places[context]
@@ -184,6 +192,14 @@ class Chooser:
                     )
                 )
         return held
+
+    def held_of_whole(
+        self, call: Call, state: np.ndarray, seen: KeyAttention, accumulated: np.ndarray
+    ) -> list[list[Held]]:
+        """Return the same of a forward over whole texts."""
+        layers, length = self.model.geometry.layers, state.shape[1]
+        positions, whole = [np.arange(length)] * layers, (0, length)
+        return self.held(call, state, positions, seen, accumulated, whole, whole, [length] * layers)
 
 
 # --- hiding -----------------------------------------------------------------------------------------------------
@@ -199,7 +215,7 @@ class Hiding(Chooser):
         super().__init__(model, prompt_length, params)
         self.keepers = keepers
         self.told = [Told() for _ in keepers]
-        self._accumulated = np.zeros((0, 0, 0), np.float32)
+        self._accumulated: np.ndarray | None = None
 
     def untouched(self, call: Call, state: np.ndarray, keep: int | None = None) -> tuple[torch.Tensor, KeyAttention]:
         """Run a forward as it is. Returns its logits, all or the last `keep`, and what its keys drew in the rows of
@@ -230,22 +246,17 @@ class Hiding(Chooser):
     def hidden(self, call: Call, state: np.ndarray, seen: KeyAttention) -> HiddenKeys:
         """Choose what is hidden for each keeping, (keepings, L, S), from the row of its text, or the only one."""
         rows, length = state.shape
-        layers = self.model.geometry.layers
-        grown = np.zeros((rows, layers, length), np.float32)
-        grown[..., : self._accumulated.shape[-1]] = self._accumulated if self._accumulated.size else 0
-        self._accumulated = grown + np.stack(seen.now, axis=1)
-        positions, whole = [np.arange(length)] * layers, (0, length)
-        hidden = np.ones((len(self.keepers), layers, length), bool)
-        of_row = self.held(call, state, positions, seen, self._accumulated, whole, whole, [length] * layers)
-        for number, (keeper, told) in enumerate(zip(self.keepers, self.told, strict=True)):
-            held = of_row[number if rows > 1 else 0]
-            for layer, index in enumerate(keeper.choose(held)):
-                hidden[number, layer, index] = False
-            share = float(1 - hidden[number].mean())
+        now = np.stack(seen.now, axis=1)
+        self._accumulated = now if self._accumulated is None else now + _grown(self._accumulated, length)
+        held = self.held_of_whole(call, state, seen, self._accumulated)
+        kept = [keeper.choose(held[number if rows > 1 else 0]) for number, keeper in enumerate(self.keepers)]
+        edit = HiddenKeys.beside(kept, length)
+        for hidden, told in zip(edit.hidden, self.told, strict=True):
+            share = float(1 - hidden.mean())
             told.share.append(share)
             told.full_bytes.append(sum(seen.bytes) * length)
             told.bytes.append(share * sum(seen.bytes) * length)
-        return HiddenKeys(hidden)
+        return edit
 
 
 # --- caches -----------------------------------------------------------------------------------------------------
@@ -373,5 +384,5 @@ class Evicting(Chooser):
 
 
 def _grown(rows: np.ndarray, length: int) -> np.ndarray:
-    """Rows (L, S') filled up with zeros to (L, length)."""
-    return np.pad(rows, ((0, 0), (0, max(0, length - rows.shape[1]))))
+    """Rows (…, L, S') filled up with zeros to (…, L, length)."""
+    return np.pad(rows, [(0, 0)] * (rows.ndim - 1) + [(0, max(0, length - rows.shape[-1]))])

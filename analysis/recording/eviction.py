@@ -1,6 +1,6 @@
 """Texts written with a part of the keys and values, beside the full one. Shapes: as in `evicting.py`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +10,8 @@ import torch
 from analysis.models.loaded import LoadedModel
 from analysis.recording.ablation import divergence
 from analysis.recording.canvas_denoising import end_tokens, text_length
-from analysis.recording.denoising import check_prompt, choices, own_sampling, stop_tokens
-from analysis.recording.evicting import Cache, Call, Evicting, Hiding, KeptBefore, new_cache, over_cache
+from analysis.recording.denoising import check_prompt, choices, end_ids, own_sampling
+from analysis.recording.evicting import Call, Evicting, Hiding, KeptBefore, new_cache, over_cache
 from analysis.recording.keeping import Keeper
 from analysis.sinks.token_states import TokenState
 from analysis.specs import DiffusionGemmaSampling, Keeping, Sampling, SinkParams
@@ -36,7 +36,7 @@ def written(
     check_prompt(model, prompt, sampling)
     prompt = prompt.to(model.device)
     generator = torch.Generator(device=model.device).manual_seed(seed)
-    ends = torch.tensor(sorted(stop_tokens(model)), dtype=torch.long, device=model.device)
+    ends = end_ids(model)
 
     def predict(*asked: Any, **named: Any) -> torch.Tensor:
         on_forward()
@@ -86,95 +86,70 @@ def evicted(
     keepings run in one batch, where keys are hidden, for a text of a length. sampling: of `caches`.
     """
     prompt = torch.tensor([list(ids)], dtype=torch.long)
-    of_draws = (seed, prompt_number)
-    run = _in_caches if sampling.keeps_keys else _hidden
-    return run(model, prompt, sampling, keepings, params, of_draws, rows, on_forward)
-
-
-def _hidden(
-    model: LoadedModel,
-    prompt: torch.Tensor,
-    sampling: Sampling,
-    keepings: Sequence[Keeping],
-    params: SinkParams,
-    seed: tuple[int, int],
-    rows: Callable[[int], int],
-    on_forward: OnForward,
-) -> Texts:
-    given, length = prompt.shape[1], sampling.length(prompt.shape[1])
-    at_once = rows(length)
-    parts = [keepings[start : start + at_once] for start in range(0, len(keepings), at_once)]
-    told: list[dict[str, float | None]] = []
+    given, told, texts, text = len(ids), list[dict[str, float | None]](), list[np.ndarray](), np.empty(0)
+    at_once = _CACHES if sampling.keeps_keys else rows(sampling.length(given))
     kept_before: KeptBefore = {}
-    text = np.empty(0)
-    for part in parts:
-        hiding = Hiding(model, given, params, [Keeper(keeping, seed, kept_before) for keeping in part])
 
-        def compared(call: Call, hiding: Hiding = hiding) -> torch.Tensor:
-            state = call.states(model, given)
-            logits, seen = hiding.untouched(call, state)
-            hidden = hiding.hidden(call, state, seen)
-            changed = hiding.run(call.tokens[:1].expand(len(hiding.told), -1), call, hidden)
-            places = _judged(state[0])
-            for row, of_row in enumerate(hiding.told):
-                of_row.divergence.append(divergence(logits[0, places], changed[row, places]))
-            return logits
+    def write(after: torch.Tensor, forward: Callable[[Call], torch.Tensor]) -> np.ndarray:
+        return written(model, after, sampling, seed, forward, on_forward)
 
-        [text] = written(model, prompt, sampling, seed[0], compared, on_forward)
-        told += [of_row.means() for of_row in hiding.told]
-    texts: list[np.ndarray] = []
+    def parts(size: int) -> Iterator[list[Keeper]]:
+        for start in range(0, len(keepings), size):
+            part = keepings[start : start + size]
+            yield [Keeper(keeping, (seed, prompt_number), kept_before) for keeping in part]
+
+    for keepers in parts(at_once):
+        beside = (_InCaches if sampling.keeps_keys else _Hidden)(model, given, params, keepers)
+        [text] = write(prompt, beside.compared)
+        told += [of_text.means() for of_text in beside.told]
     kept_before = {}
-    one_each = at_once if sampling.same_alone and model.architecture.noise is not None else 1
-    for start in range(0, len(keepings), one_each):
-        part = keepings[start : start + one_each]
-        hiding = Hiding(model, given, params, [Keeper(keeping, seed, kept_before) for keeping in part])
-        batch = prompt.expand(len(hiding.told), -1)
-        texts += list(written(model, batch, sampling, seed[0], hiding.predict, on_forward))
+    if sampling.keeps_keys:
+        for [keeper] in parts(1):
+            free = Evicting(model, given, params, keeper)
+            texts += list(write(prompt, lambda call, free=free: free.predict(call)[0]))
+    else:
+        for keepers in parts(at_once if sampling.same_alone and model.architecture.noise is not None else 1):
+            hiding = Hiding(model, given, params, keepers)
+            texts += list(write(prompt.expand(len(keepers), -1), hiding.predict))
     return Texts(text, texts, told)
 
 
-def _in_caches(
-    model: LoadedModel,
-    prompt: torch.Tensor,
-    sampling: Sampling,
-    keepings: Sequence[Keeping],
-    params: SinkParams,
-    seed: tuple[int, int],
-    rows: Callable[[int], int],
-    on_forward: OnForward,
-) -> Texts:
-    given = prompt.shape[1]
-    told: list[dict[str, float | None]] = []
-    texts: list[np.ndarray] = []
-    text = np.empty(0)
-    kept_before: KeptBefore = {}
-    for start in range(0, len(keepings), _CACHES):
-        full = new_cache(model)
-        beside = [
-            Evicting(model, given, params, Keeper(keeping, seed, kept_before))
-            for keeping in keepings[start : start + _CACHES]
-        ]
+class _Hidden:
+    """Forwards of the full run, beside each the same with keys hidden, one text per keeper."""
 
-        def compared(call: Call, full: Cache = full, beside: Sequence[Evicting] = beside) -> torch.Tensor:
-            logits = over_cache(full, call)
-            places = _judged(call.states(model, given)[0, slice(*call.span)])
-            for evicting in beside:
-                changed, behind = evicting.predict(call)
-                if behind:
-                    evicting.told.divergence.append(divergence(logits[0, places], changed[0, places]))
-            return logits
+    def __init__(self, model: LoadedModel, given: int, params: SinkParams, keepers: Sequence[Keeper]) -> None:
+        self._hiding = Hiding(model, given, params, keepers)
+        self.told = self._hiding.told
 
-        [text] = written(model, prompt, sampling, seed[0], compared, on_forward)
-        told += [evicting.told.means() for evicting in beside]
-    kept_before = {}
-    for keeping in keepings:
-        free = Evicting(model, given, params, Keeper(keeping, seed, kept_before))
+    def compared(self, call: Call) -> torch.Tensor:
+        """Return the full run's logits, and note what the others' differ by."""
+        hiding = self._hiding
+        state = call.states(hiding.model, hiding.prompt_length)
+        logits, seen = hiding.untouched(call, state)
+        changed = hiding.run(call.tokens[:1].expand(len(self.told), -1), call, hiding.hidden(call, state, seen))
+        places = _judged(state[0])
+        for row, told in enumerate(self.told):
+            told.divergence.append(divergence(logits[0, places], changed[row, places]))
+        return logits
 
-        def freely(call: Call, free: Evicting = free) -> torch.Tensor:
-            return free.predict(call)[0]
 
-        texts += list(written(model, prompt, sampling, seed[0], freely, on_forward))
-    return Texts(text, texts, told)
+class _InCaches:
+    """Forwards of the full run over a cache, beside each the same over caches from which positions go."""
+
+    def __init__(self, model: LoadedModel, given: int, params: SinkParams, keepers: Sequence[Keeper]) -> None:
+        self._full, self._model, self._given = new_cache(model), model, given
+        self._beside = [Evicting(model, given, params, keeper) for keeper in keepers]
+        self.told = [evicting.told for evicting in self._beside]
+
+    def compared(self, call: Call) -> torch.Tensor:
+        """Return the full run's logits, and note what the others' differ by."""
+        logits = over_cache(self._full, call)
+        places = _judged(call.states(self._model, self._given)[0, slice(*call.span)])
+        for evicting in self._beside:
+            changed, behind = evicting.predict(call)
+            if behind:
+                evicting.told.divergence.append(divergence(logits[0, places], changed[0, places]))
+        return logits
 
 
 def _judged(state: np.ndarray) -> torch.Tensor:

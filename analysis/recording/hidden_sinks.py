@@ -78,8 +78,7 @@ class HiddenSinks(LoadedModel):
     def _hidden(self, tokens: np.ndarray, total: np.ndarray, sinks: np.ndarray) -> np.ndarray:
         """Positions that are hidden in texts (B, S), bool."""
         length, hidden = tokens.shape[1], np.zeros(tokens.shape, bool)
-        undecided = np.zeros(tokens.shape, bool) if self.mask_token is None else tokens == self.mask_token
-        state = np.where(undecided, TokenState.UNDECIDED, TokenState.GIVEN)
+        state = np.where(tokens == self.mask_token, TokenState.UNDECIDED, TokenState.GIVEN)
         nothing, everywhere = np.zeros(length, np.int64), np.ones(length, bool)
         for row, text in enumerate(tokens):
             at = Candidates(

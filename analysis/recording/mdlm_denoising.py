@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch.nn.functional import one_hot
 
-from analysis.recording.steps import Choice, append_masks, writing_step
+from analysis.recording.steps import Choice, MaskedText
 from analysis.specs import MDLMSampling
 
 Predict = Callable[[torch.Tensor, int], torch.Tensor]
@@ -25,24 +25,22 @@ def mdlm_steps(
     One more forward turns what is still [MASK] at the end into the likeliest token. After a step that wrote nothing,
     the forward would be the same and is not shown twice.
     """
-    tokens = append_masks(prompt, sampling.gen_length, mask_token)
-    given = tokens != mask_token
-    block = (prompt.shape[1], tokens.shape[1])
+    text = MaskedText(prompt, sampling.gen_length, mask_token)
     probabilities: torch.Tensor | None = None
     confidence = torch.empty(0)
 
     def choice(output: torch.Tensor) -> Choice:
         sure = confidence.gather(-1, output[..., None])[..., 0]
-        return writing_step(tokens, given, mask_token, output != tokens, output, sure, block)
+        return text.write(output != text.tokens, output, sure)
 
     times = torch.linspace(1, sampling.eps, sampling.steps + 1)
     step = (1 - sampling.eps) / sampling.steps
     for time in times[:-1]:
-        if not (tokens == mask_token).any():
+        tokens, open_ = text.tokens, text.open()
+        if not open_.any():
             return
         if probabilities is None:
-            probabilities = predict(tokens, len(tokens)).float().softmax(dim=-1)
-            confidence = probabilities
+            probabilities = confidence = predict(tokens, len(tokens)).float().softmax(dim=-1)
         uniform = draws(tokens.shape + probabilities.shape[-1:], generator)
         if sampling.updates == "analytic":
             drawn = race(_denoising(probabilities, tokens, mask_token, _sigma(time), _sigma(time - step)), uniform)
@@ -53,21 +51,21 @@ def mdlm_steps(
             reaching = probabilities * (masked - left)
             reaching[..., mask_token] = left
             drawn = race(reaching, uniform)
-        output = torch.where(tokens == mask_token, drawn, tokens)
+        output = torch.where(open_, drawn, tokens)
         if torch.equal(output, tokens):
             continue
         yield choice(output)
-        tokens, probabilities = output, None
-    if (tokens == mask_token).any():
+        probabilities = None
+    tokens, open_ = text.tokens, text.open()
+    if open_.any():
         if probabilities is None:
-            probabilities = predict(tokens, len(tokens)).float().softmax(dim=-1)
-            confidence = probabilities
+            probabilities = confidence = predict(tokens, len(tokens)).float().softmax(dim=-1)
         likeliest = probabilities.argmax(dim=-1)
         if sampling.updates == "analytic":
             last = _denoising(probabilities, tokens, mask_token, _sigma(times[-1]), torch.tensor(0.0))
             last[..., mask_token] = 0
             likeliest = race(last, draws(last.shape, generator))
-        yield choice(torch.where(tokens == mask_token, likeliest, tokens))
+        yield choice(torch.where(open_, likeliest, tokens))
 
 
 def draws(shape: torch.Size, generator: torch.Generator) -> torch.Tensor:

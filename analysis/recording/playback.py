@@ -198,12 +198,11 @@ def _latest_choice(confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _flags(track: Track, starts: np.ndarray) -> np.ndarray:
     """Return one byte per cell, (frames, S). What was done between two frames stands in the later one."""
     frames = np.append(starts, len(track.tokens))
-    left = np.zeros(len(track.final), bool) if track.mask_token is None else track.final == track.mask_token
     flags = np.zeros((len(frames), len(track.final)), np.uint8)
     for bit, values, last in (
         (PRESENT, track.present, True),
         (GIVEN, track.given, track.given[-1]),
-        (UNDECIDED, track.undecided, left),
+        (UNDECIDED, track.undecided, track.final == track.mask_token),
         (ACCEPTED, track.accepted, False),
         (SINK, track.sinks, False),
     ):

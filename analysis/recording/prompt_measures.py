@@ -17,7 +17,6 @@ from analysis.recording.activations import BlockStates, ClampedChannels, Largest
 from analysis.recording.batches import PromptRun, alike_steps, show_steps, show_texts, step_layout, steps_at_once
 from analysis.recording.interventions import AddedKey
 from analysis.recording.step_changes import DriftObserver, LikenessObserver
-from analysis.sinks.attention_pattern import query_counts
 from analysis.sinks.drift import DRIFTS
 from analysis.sinks.massive import chance_on_sinks, on_sinks
 from analysis.sinks.pairing import Paired, means_of_both, read_at_sinks
@@ -97,7 +96,7 @@ def measure(
             for row, step in enumerate(batch):
                 there = run.present[step]
                 apart[:, step] = _step_apart(seen, row)
-                mass[step][..., there] = seen.mass[row].numpy() * _relative(recording, step)
+                mass[step][..., there] = seen.mass[row].numpy() * float(run.pattern.relative[step])
                 drift[step][..., there] = drifted[row]
                 norms[step][..., there] = seen.value_norm[row].numpy()
                 where = [int(at[layer][row]) for layer in sorted(at)]
@@ -147,9 +146,7 @@ def queries_apart_of(network: LoadedModel, recording: PromptRun, seed: int, on_s
 
 def require_whole_forwards(network: LoadedModel, recording: PromptRun) -> None:
     """Raise UserError for a recording whose steps ran parts of the text over kept keys."""
-    run = recording.run
-    asking = query_counts(run.present, run.pattern.queries)
-    if not network.architecture.by_blocks and (asking < run.lengths).any():
+    if not network.architecture.by_blocks and recording.run.pattern.partial.any():
         raise UserError("This text was written over kept keys. Record it with the cache set to none.")
 
 
@@ -182,12 +179,6 @@ def _first(count: int, observer: Observer) -> Observer:
         observer(layer, inputs if len(inputs.query) == count else inputs.rows(count))
 
     return observe
-
-
-def _relative(recording: PromptRun, step: int) -> float:
-    """Return what makes mass 1 on average where uniform attention pays it: keys over queries of a step."""
-    run = recording.run
-    return float(run.lengths[step] / query_counts(run.present[[step]], run.pattern.queries[[step]])[0])
 
 
 class _Maps:
@@ -265,7 +256,7 @@ def _masses(
         seen = whole.take().mass.mean(dim=2).numpy()
         seen_rest = own.take().mass.mean(dim=2).numpy() if added else seen
         for row, step in enumerate(batch):
-            relative = _relative(recording, step)
+            relative = float(run.pattern.relative[step])
             mass[step][:, np.append(run.present[step], np.ones(added, bool))] = seen[row] * relative
             rest[step][:, run.present[step]] = seen_rest[row] * relative
     return mass, rest

@@ -66,32 +66,50 @@ def query_groups(tokens: torch.Tensor, prompt: torch.Tensor, mask_token: int | N
     return torch.stack([undecided, torch.nn.functional.pad(given, (0, tokens.shape[1] - prompt.shape[1]))])
 
 
-def writing_step(
-    tokens: torch.Tensor,
-    given: torch.Tensor,
-    mask_token: int,
-    chosen: torch.Tensor,
-    predicted: torch.Tensor,
-    probabilities: torch.Tensor,
-    open_block: tuple[int, int],
-    block: int = 1,
-    blocks: int = 1,
-    queries: tuple[int, int] | None = None,
-) -> Choice:
-    """The step that writes `predicted` (B, S) where `chosen`, as `written_once`. probabilities: of what is predicted;
-    the rest as `Choice` has it.
+class MaskedText:
+    """The text so far, (B, S) tokens, which are written once, in place of [MASK]. start: tokens of the prompt, of which
+    those that are no [MASK] are given, (B, S) bool.
     """
-    return Choice(
-        tokens,
-        written_once(tokens, given, mask_token),
-        chosen,
-        probabilities.masked_fill(~chosen, math.nan),
-        torch.where(chosen, predicted, tokens),
-        open_block,
-        block,
-        blocks,
-        queries,
-    )
+
+    def __init__(self, prompt: torch.Tensor, count: int, mask_token: int) -> None:
+        self.start, self.mask_token = prompt.shape[1], mask_token
+        self.tokens = append_masks(prompt, count, mask_token)
+        self.given = self.tokens != mask_token
+
+    def open(self, end: int | None = None, start: int = 0) -> torch.Tensor:
+        """Undecided tokens from `start` to `end`, the text's own by default, (B, S) bool."""
+        open_ = self.tokens == self.mask_token
+        open_[:, :start] = False
+        if end is not None:
+            open_[:, end:] = False
+        return open_
+
+    def write(
+        self,
+        chosen: torch.Tensor,
+        predicted: torch.Tensor,
+        probabilities: torch.Tensor,
+        open_block: tuple[int, int] | None = None,
+        block: int = 1,
+        blocks: int = 1,
+        queries: tuple[int, int] | None = None,
+    ) -> Choice:
+        """Write `predicted` (B, S) where `chosen`. probabilities: of what is predicted; the rest: as `Choice` has it. All
+        after the prompt is the open block by default.
+        """
+        tokens = self.tokens
+        self.tokens = torch.where(chosen, predicted, tokens)
+        return Choice(
+            tokens,
+            written_once(tokens, self.given, self.mask_token),
+            chosen,
+            probabilities.masked_fill(~chosen, math.nan),
+            self.tokens,
+            open_block or (self.start, tokens.shape[1]),
+            block,
+            blocks,
+            queries,
+        )
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
 from analysis.errors import UserError
-from analysis.sinks.attention_pattern import AttentionPattern, query_counts
+from analysis.sinks.attention_pattern import AttentionPattern
 from analysis.sinks.query_states import QueryState
 from analysis.sinks.token_names import TokenNames
 from analysis.sinks.token_states import SPLITS, Changes, TokenState, changes
@@ -199,9 +199,7 @@ class Trajectory:
     @property
     def goes_stale(self) -> bool:
         """True if steps reuse keys although the text has changed since, in a model that sees all of it."""
-        return self.info.model.attention == "bidirectional" and bool(
-            (query_counts(self.present, self.queries) < self.present.sum(axis=1)).any()
-        )
+        return self.info.model.attention == "bidirectional" and bool(self.pattern.partial.any())
 
     @property
     def share_undecided(self) -> np.ndarray:
@@ -221,7 +219,7 @@ class Trajectory:
         average, whatever part of the text asks. Where every token is a query it is the mass itself.
         """
         mass = self.mass.astype(np.float32)
-        for step, factor in enumerate(self.present.sum(axis=1) / query_counts(self.present, self.queries)):
+        for step, factor in enumerate(self.pattern.relative):
             if factor != 1:
                 mass[step] *= np.float32(factor)
         return mass
@@ -252,10 +250,10 @@ class Trajectory:
         """Return the earlier forward whose keys a step reuses, in a recording that `goes_stale`; None elsewhere,
         and for a step that ran the whole text.
         """
-        whole = query_counts(self.present, self.queries) == self.present.sum(axis=1)
-        if whole[step] or not self.goes_stale:
+        partial = self.pattern.partial
+        if not partial[step] or not self.goes_stale:
             return None
-        opened = int(np.flatnonzero(whole[:step])[-1])
+        opened = int(np.flatnonzero(~partial[:step])[-1])
         first, end = self.queries[step].tolist()
         return KeptForward(tokens=self.input_tokens(opened), queries=(first, end))
 

@@ -25,9 +25,7 @@ def expected_share(
     the first and one past the last. present (S,): the positions there are, at the last of which the keys end. window:
     as in `key_ranges`.
     """
-    positions = np.arange(len(present))
-    asking = positions[present & (positions >= queries[0]) & (positions < queries[1])]
-    first, last = key_ranges(kind, block_starts, asking, _keys_end(present), window)
+    asking, first, last = _seen_ranges(kind, block_starts, queries, present, window)
     before = np.concatenate([[0], np.cumsum(present)])  # how many keys there are before each position
     seen = before[last] - before[first]
     paid = np.where(seen > 0, 1 / np.maximum(seen, 1), 0) / max(len(asking), 1)
@@ -39,14 +37,21 @@ def seeing_queries(
     kind: AttentionKind, block_starts: Sequence[int], queries: tuple[int, int], present: np.ndarray, window: int = 0
 ) -> np.ndarray:
     """Count the queries that see each key, (S,); 0 where absent. The arguments are those of `expected_share`."""
-    positions = np.arange(len(present))
-    asking = positions[present & (positions >= queries[0]) & (positions < queries[1])]
-    first, last = key_ranges(kind, block_starts, asking, _keys_end(present), window)
+    asking, first, last = _seen_ranges(kind, block_starts, queries, present, window)
     return np.where(present, _over_ranges(first, last, np.ones(len(asking)), len(present)), 0)
 
 
+def _seen_ranges(
+    kind: AttentionKind, block_starts: Sequence[int], queries: tuple[int, int], present: np.ndarray, window: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The positions that ask, and `key_ranges` of each."""
+    there = np.flatnonzero(present)
+    asking = there[(there >= queries[0]) & (there < queries[1])]
+    return asking, *key_ranges(kind, block_starts, asking, int(there[-1]) + 1 if len(there) else 0, window)
+
+
 def key_ranges(
-    kind: AttentionKind, block_starts: Sequence[int], queries: np.ndarray, end: int, window: int = 0
+    kind: AttentionKind, block_starts: Sequence[int], queries: np.ndarray, end: int, window: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """The first key each query sees and one past its last, (Q,) each; end: where the keys end.
 
@@ -66,11 +71,6 @@ def key_ranges(
             start, last = np.where(context, queries, start), np.where(context, queries + 1, last)
     first = np.maximum(start - (window - 1), 0) if window else np.zeros_like(queries)
     return first, np.minimum(last, end)
-
-
-def _keys_end(present: np.ndarray) -> int:
-    """One past the last position there is."""
-    return int(np.flatnonzero(present)[-1]) + 1 if present.any() else 0
 
 
 def _over_ranges(first: np.ndarray, last: np.ndarray, values: np.ndarray, positions: int) -> np.ndarray:
@@ -112,8 +112,17 @@ class AttentionPattern:
         """The mass a key gets when all queries that see it attend to nothing else: their number, in the units of
         `uniform_mass` and in its shape; 0 where absent.
         """
-        keys, asking = self.present.sum(axis=1), query_counts(self.present, self.queries)
-        return (self._by_layer(seeing_queries) * (keys / asking)[:, None, None, None]).astype(np.float32)
+        return (self._by_layer(seeing_queries) * self.relative[:, None, None, None]).astype(np.float32)
+
+    @cached_property
+    def relative(self) -> np.ndarray:
+        """K/Q of each step, (T,): mass times it is 1 on average where attention is uniform, whatever part asks."""
+        return self.present.sum(axis=1) / query_counts(self.present, self.queries)
+
+    @property
+    def partial(self) -> np.ndarray:
+        """Flag the steps in which only some of the tokens ask, (T,)."""
+        return self.relative > 1
 
     def visible(self, layer: int | None = None) -> np.ndarray:
         """`largest_mass` of a layer, or the mean over layers, (T, S)."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from analysis.sinks.agreement import Agreement, agreement, agreement_by_chance, agreement_by_step
 from analysis.sinks.intervals import quotient
-from analysis.sinks.token_states import TokenState, is_decided
+from analysis.sinks.token_states import TokenState, after_steps
 
 NEVER = -1
 
@@ -27,12 +27,7 @@ class Text:
 
 def text_over_steps(tokens: np.ndarray, state: np.ndarray, final: np.ndarray, mask_token: int | None) -> Text:
     """The text after each step from the inputs (T, S), their states (T, S) and the finished text (S,)."""
-    finished = np.ones(final.shape, bool) if mask_token is None else final != mask_token
-    return Text(
-        np.concatenate([tokens[1:], final[None]]),
-        np.concatenate([is_decided(state[1:]), finished[None]]),
-        state[0] == TokenState.GIVEN,
-    )
+    return Text(*after_steps(tokens, state, final, mask_token), state[0] == TokenState.GIVEN)
 
 
 def filled_in_step(text: Text) -> np.ndarray:

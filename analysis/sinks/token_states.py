@@ -57,15 +57,21 @@ class Changes:
 def changes(tokens: np.ndarray, state: np.ndarray, final: np.ndarray, mask_token: int | None) -> Changes:
     """Return what each step changed, by the inputs (T, S) that follow each other and the finished text (S,)."""
     decided = is_decided(state)
-    after_tokens = np.concatenate([tokens[1:], final[None]])
-    finished = np.ones(final.shape, bool) if mask_token is None else final != mask_token
-    after = np.concatenate([decided[1:], finished[None]])
+    after_tokens, after = after_steps(tokens, state, final, mask_token)
     return Changes(
         written=~decided & after,
         edited=decided & after & (tokens != after_tokens),
         # A token that a later step does not hold was not taken back: it is padding there.
-        taken_back=decided & np.concatenate([state[1:] == TokenState.UNDECIDED, ~finished[None]]),
+        taken_back=decided & np.concatenate([state[1:] == TokenState.UNDECIDED, ~after[-1:]]),
     )
+
+
+def after_steps(
+    tokens: np.ndarray, state: np.ndarray, final: np.ndarray, mask_token: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the tokens after each step, and which of them are decided, (T, S) each. Arguments: those of `changes`."""
+    finished = final != mask_token  # all of them where there is no [MASK]
+    return np.concatenate([tokens[1:], final[None]]), np.concatenate([is_decided(state[1:]), finished[None]])
 
 
 def is_decided(state: np.ndarray) -> np.ndarray:
