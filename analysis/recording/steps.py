@@ -94,8 +94,8 @@ class MaskedText:
         blocks: int = 1,
         queries: tuple[int, int] | None = None,
     ) -> Choice:
-        """Write `predicted` (B, S) where `chosen`. probabilities: of what is predicted; the rest: as `Choice` has it. All
-        after the prompt is the open block by default.
+        """Write `predicted` (B, S) where `chosen`. probabilities: of what is predicted. open_block: all after the
+        prompt by default. The rest is as in `Choice`.
         """
         tokens = self.tokens
         self.tokens = torch.where(chosen, predicted, tokens)
