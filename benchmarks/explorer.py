@@ -19,7 +19,7 @@ from playwright.sync_api import Page, sync_playwright
 from analysis.figures.explorer import explorer_html
 from analysis.job_context import SilentContext
 from analysis.jobs import JOBS
-from analysis.recording.explored import ExplorerTrack, definition_rows, explored, explorer_bytes
+from analysis.recording.explored import ExplorerTrack, explored, explorer_bytes
 from analysis.recording.trajectory_file import open_trajectory
 from analysis.specs import LLaDASampling, RecordSpec
 from docs.pictures import chromium_path
@@ -110,7 +110,7 @@ def large() -> bytes:
             "held": np.zeros(1),
         },
     )
-    return explorer_bytes([track], definition_rows())
+    return explorer_bytes([track])
 
 
 def hover(page: Page, canvas: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from analysis.errors import UserError
+from analysis.errors import UserError, shorten
 from analysis.models.families import ARCHITECTURES, GPT2_FIELDS, NATIVE_BIDIRECTIONAL
 from analysis.models.family import SUPPORTED, Architecture, Paradigm
 from analysis.models.foreign import Foreign, foreign
@@ -298,5 +298,4 @@ def _called(classes: tuple[str, ...]) -> str:
 
 
 def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else repr(value)
-    return text if len(text) <= 60 else text[:59] + "…"
+    return shorten(value if isinstance(value, str) else repr(value), 60)

@@ -82,8 +82,7 @@ def _is_token(value: Any) -> bool:
 
 
 def _refused(name: str, value: Any, expected: str) -> UserError:
-    shown = repr(value)
-    shown = shown if len(shown) <= 60 else shown[:59] + "…"
+    shown = shorten(repr(value), 60)
     return UserError(f"'{name}' of the config is {shown}; {expected} was expected. Correct its config.json.")
 
 

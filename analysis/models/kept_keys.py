@@ -15,12 +15,17 @@ from analysis.models.loaded import LoadedModel, shifted
 from analysis.models.prefix import kept_at, run_over
 
 
-class KeptKeys:
-    """Keys and values of the last whole forward over a batch of texts, of a bidirectional model."""
+class KeptKeys(DynamicCache):
+    """Keys and values of the last whole forward over a batch of texts, of a bidirectional model: (B, H_kv, S, D) by
+    layer, or of some positions alone, after which those that come are put.
+    """
 
     def __init__(self, model: LoadedModel) -> None:
+        super().__init__()
         self.model = model
-        self._kept = _Kept()
+        self._place: slice | None = None  # of the keys that come; None: there are no others
+        self._dropped = False
+        self._kept: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def predict(
         self, tokens: torch.Tensor, queries: tuple[int, int], observer: Observer | None = None, edit: Edit | None = None
@@ -32,66 +37,41 @@ class KeptKeys:
         missing: their place holds those for the next token. Raises UserError if they are not finite.
         """
         first, end = queries
-        length = self._kept.begin(first, end, tokens.shape[1])
+        length = tokens.shape[1]
+        self._place = None if queries == (0, length) else slice(first, end)
+        self._dropped = self._dropped and self._place is not None
+        if self._dropped:
+            length = self._kept[0][0].shape[2] + end - first
         sees = torch.ones(end - first, length, dtype=torch.bool, device=self.model.device)
-        logits = run_over(self.model, self._kept, tokens, queries, sees, attn_observer=observer, attn_edit=edit)
+        logits = run_over(self.model, self, tokens, queries, sees, attn_observer=observer, attn_edit=edit)
         return shifted(logits, self.model.architecture.shift)
 
     def keep(self, indices: Sequence[np.ndarray]) -> None:
         """Drop all keys and values of the last whole forward but those at these positions, as many in every layer; none
         of them may be a query before the next one.
         """
-        self._kept.drop(indices)
+        self._dropped = True
+        for layer, index in enumerate(indices):
+            keys, values = kept_at(index, *self._kept[layer])
+            self._kept[layer] = keys, values
 
     @property
     def bytes(self) -> int:
         """Bytes of the keys and values that are held."""
-        return self._kept.bytes
-
-
-class _Kept(DynamicCache):
-    """Keys and values by layer, (B, H_kv, S, D), or of some positions alone, after which those that come are put."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._place: slice | None = None  # of the keys that come; None: there are no others
-        self._dropped = False
-        self._layers: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
-
-    def begin(self, first: int, end: int, length: int) -> int:
-        """Prepare for a forward over the tokens from `first` to `end` of `length`. Return the number of keys it
-        sees.
-        """
-        self._place = None if (first, end) == (0, length) else slice(first, end)
-        if self._place is None:
-            self._dropped = False
-        return self._layers[0][0].shape[2] + end - first if self._dropped else length
-
-    def drop(self, indices: Sequence[np.ndarray]) -> None:
-        """Keep these positions of each layer alone."""
-        self._dropped = True
-        self._layers = {
-            layer: (kept[0], kept[1])
-            for layer, index in enumerate(indices)
-            for kept in [kept_at(index, *self._layers[layer])]
-        }
-
-    @property
-    def bytes(self) -> int:
-        """Bytes of what is held."""
-        return sum(part.nbytes for pair in self._layers.values() for part in pair)
+        return sum(part.nbytes for pair in self._kept.values() for part in pair)
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the keys and values of the whole text, those that come in their place."""
+        came = (key_states, value_states)
         if self._place is None:
-            kept = self._layers[layer_idx] = (key_states, value_states)
-            return kept
-        kept = self._layers[layer_idx]
+            self._kept[layer_idx] = came
+            return came
+        kept = self._kept[layer_idx]
         if self._dropped:
-            held, came = kept, (key_states, value_states)
-            return torch.cat([held[0], came[0]], dim=2), torch.cat([held[1], came[1]], dim=2)
-        for whole, part in zip(kept, (key_states, value_states), strict=True):
+            keys, values = (torch.cat(pair, dim=2) for pair in zip(kept, came, strict=True))
+            return keys, values
+        for whole, part in zip(kept, came, strict=True):
             whole[:, :, self._place] = part
         return kept

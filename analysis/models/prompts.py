@@ -18,8 +18,8 @@ _SPACE = "▁"  # before a word, in vocabularies of SentencePiece
 
 def prompt_tokens(checkpoint: Checkpoint, prompt: str) -> int | None:
     """Return the number of tokens of a prompt without its chat template; None if no tokenizer.json can be read."""
-    tokenizer = _of(checkpoint)
-    if tokenizer is None or not _is_text(prompt):
+    tokenizer = _of(checkpoint, prompt)
+    if tokenizer is None:
         return None
     return len(tokenizer.encode(prompt).ids)
 
@@ -29,8 +29,8 @@ def unknown_words(checkpoint: Checkpoint, prompt: str) -> dict[str, str]:
 
     Of use where every word the model was trained on is one token, as in the bundled pair.
     """
-    tokenizer = _of(checkpoint)
-    if tokenizer is None or not _is_text(prompt):
+    tokenizer = _of(checkpoint, prompt)
+    if tokenizer is None:
         return {}
     special = "|".join(re.escape(token.content) for token in tokenizer.get_added_tokens_decoder().values())
     words = dict.fromkeys(_WORD.findall(re.sub(special, " ", prompt) if special else prompt))
@@ -42,17 +42,13 @@ def unknown_words(checkpoint: Checkpoint, prompt: str) -> dict[str, str]:
     return {word: next(filter(known, others), "") for word, others in spellings.items()}
 
 
-def _is_text(prompt: str) -> bool:
-    """Return True if it can be encoded: it may hold half a surrogate pair."""
-    try:
-        prompt.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _of(checkpoint: Checkpoint) -> "Tokenizer | None":
+def _of(checkpoint: Checkpoint, text: str) -> "Tokenizer | None":
+    """The tokenizer of a checkpoint; None for a text that it cannot encode: it may hold half a surrogate pair."""
     path = text_folder(checkpoint) / "tokenizer.json"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return None
     return _read(str(path), path.stat().st_mtime_ns) if path.is_file() else None
 
 
@@ -71,8 +67,8 @@ def _read(path: str, changed: int) -> "Tokenizer | None":
 
 def single_token(checkpoint: Checkpoint, word: str) -> tuple[int, str] | None:
     """Return the id and text of a word that is one token, as written or after a space; None for others."""
-    tokenizer = _of(checkpoint)
-    if tokenizer is None or not _is_text(word):
+    tokenizer = _of(checkpoint, word)
+    if tokenizer is None:
         return None
     for text in (word, f" {word}"):
         ids = tokenizer.encode(text, add_special_tokens=False).ids

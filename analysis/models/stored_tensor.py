@@ -25,11 +25,10 @@ class StoredTensor:
     def read(self) -> torch.Tensor:
         """The tensor as stored, on the CPU."""
         with safe_open(self.file, "pt") as handle:
-            if self.rows is not None and self.expert is not None:
-                return handle.get_slice(self.name)[self.expert : self.expert + 1, self.rows[0] : self.rows[1]][0]
-            if self.rows is not None:
-                return handle.get_slice(self.name)[self.rows[0] : self.rows[1]]
-            return handle.get_tensor(self.name)
+            if self.rows is None:
+                return handle.get_tensor(self.name)
+            held, rows = handle.get_slice(self.name), slice(*self.rows)
+            return held[rows] if self.expert is None else held[self.expert : self.expert + 1, rows][0]
 
     def native(self) -> torch.Tensor:
         """The tensor as it runs, on the CPU."""

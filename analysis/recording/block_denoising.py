@@ -11,13 +11,23 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
 
 import torch
 
 from analysis.models.family import Architecture
-from analysis.models.layout import Layout, layout_of
-from analysis.recording.steps import Choice, append_masks, best, draw, guided, gumbel_argmax, probability, written_once
+from analysis.models.layout import layout_of
+from analysis.recording.steps import (
+    Choice,
+    Predict,
+    append_masks,
+    best,
+    draw,
+    guided,
+    gumbel_argmax,
+    likeliest,
+    probability,
+    written_once,
+)
 from analysis.specs import (
     BD3LMSampling,
     BlockWriting,
@@ -27,18 +37,6 @@ from analysis.specs import (
     SDARSampling,
     linear_shares,
 )
-
-
-class BlockPredict(Protocol):
-    """(B, S) token ids, how many of the sequences to observe, the blocks of the text -> logits (B, S − first, V).
-
-    first: the first query; what lies before it is finished, and run once. aligned False: logits as the network gives
-    them, so that those of a shifted family at i are about the token at i + 1; asked for where no block is open.
-    """
-
-    def __call__(
-        self, tokens: torch.Tensor, observed: int, layout: Layout, first: int = 0, aligned: bool = True
-    ) -> torch.Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ class Canvas:
     """
 
     def __init__(
-        self, predict: BlockPredict, prompt: torch.Tensor, sampling: BlockWriting, frame: Frame, blocks: int
+        self, predict: Predict, prompt: torch.Tensor, sampling: BlockWriting, frame: Frame, blocks: int
     ) -> None:
         self._predict, self._frame, self._cached = predict, frame, sampling.keeps_keys
         self.tokens, self.given, self.blocks, self.number = prompt, prompt.shape[1], blocks, 1
@@ -132,7 +130,7 @@ class Canvas:
         return (ends & (open_.cumsum(dim=1) == 0)).any(dim=1)
 
 
-def sdar_steps(predict: BlockPredict, prompt: torch.Tensor, sampling: SDARSampling, frame: Frame) -> Iterator[Choice]:
+def sdar_steps(predict: Predict, prompt: torch.Tensor, sampling: SDARSampling, frame: Frame) -> Iterator[Choice]:
     """SDAR (arXiv 2510.06303): blocks from position 0, so that the prompt's last ones may be written to their end.
 
     The published code's budget, where fewer tokens are left than it, also overwrites decided ones; here it does not.
@@ -163,9 +161,7 @@ def sdar_draw(
     logits: torch.Tensor, sampling: SDARSampling | LLaDA2Sampling, generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Tokens (B, S) and the probability each was drawn with, among the top-k first and of those the top-p."""
-    if sampling.top_k is not None and sampling.top_k < logits.shape[-1]:
-        lowest = logits.topk(sampling.top_k, dim=-1).values[..., -1:]
-        logits = logits.masked_fill(logits < lowest, -math.inf)
+    logits = likeliest(logits, sampling.top_k)
     predicted, probabilities = draw(logits, sampling.temperature, sampling.top_p, None, generator)
     return predicted, probabilities.gather(-1, predicted[..., None])[..., 0]
 
@@ -179,9 +175,7 @@ def sdar_choice(open_: torch.Tensor, certainty: torch.Tensor, count: int, sampli
     return _sure_enough(open_, certainty, sampling.threshold, count)
 
 
-def llada2_steps(
-    predict: BlockPredict, prompt: torch.Tensor, sampling: LLaDA2Sampling, frame: Frame
-) -> Iterator[Choice]:
+def llada2_steps(predict: Predict, prompt: torch.Tensor, sampling: LLaDA2Sampling, frame: Frame) -> Iterator[Choice]:
     """LLaDA2.0, and with an editing threshold LLaDA2.1, whose tokens can change until their block is finished.
 
     Tokens of the prompt are not edited, and earlier blocks are final. A step that neither writes nor edits ends the
@@ -217,7 +211,7 @@ def llada2_steps(
             return
 
 
-def bd3lm_steps(predict: BlockPredict, prompt: torch.Tensor, sampling: BD3LMSampling, frame: Frame) -> Iterator[Choice]:
+def bd3lm_steps(predict: Predict, prompt: torch.Tensor, sampling: BD3LMSampling, frame: Frame) -> Iterator[Choice]:
     """Block diffusion (arXiv 2503.09573) as in the dLLM project: the linear schedule gives every step its number.
 
     There the prompt is padded on its left to whole blocks with tokens that neither see nor are seen; here its first
@@ -241,7 +235,7 @@ def bd3lm_steps(predict: BlockPredict, prompt: torch.Tensor, sampling: BD3LMSamp
 
 
 def fast_dllm_steps(
-    predict: BlockPredict, prompt: torch.Tensor, sampling: FastDLLMSampling, frame: Frame
+    predict: Predict, prompt: torch.Tensor, sampling: FastDLLMSampling, frame: Frame
 ) -> Iterator[Choice]:
     """Fast-dLLM v2 (arXiv 2509.26328) without the cache inside a block, which is another result.
 
@@ -275,7 +269,7 @@ def fast_dllm_steps(
 
 
 def nemotron_steps(
-    predict: BlockPredict, prompt: torch.Tensor, sampling: NemotronSampling, frame: Frame
+    predict: Predict, prompt: torch.Tensor, sampling: NemotronSampling, frame: Frame
 ) -> Iterator[Choice]:
     """Nemotron-Labs-Diffusion: blocks from the prompt's end over a causal context, each opened by its likeliest."""
     block, given = sampling.block, prompt.shape[1]

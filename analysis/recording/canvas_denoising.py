@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 
@@ -20,27 +20,9 @@ from analysis.models.canvas import CanvasCache, new_cache, read
 from analysis.models.experts import RoutingObserver
 from analysis.models.layout import Layout, layout_of
 from analysis.models.loaded import LoadedModel
-from analysis.recording.steps import Choice, Step, probability
+from analysis.recording.steps import Choice, Predict, Step, probability
 from analysis.sinks.token_states import TokenState
 from analysis.specs import DiffusionGemmaSampling
-
-
-class CanvasPredict(Protocol):
-    """Text and canvas (1, S), how many texts to observe, their blocks, and where the canvas starts -> logits (1, C, V).
-
-    believed: of `denoised`. state (1, S): what each token is.
-    """
-
-    def __call__(
-        self,
-        tokens: torch.Tensor,
-        observed: int,
-        layout: Layout,
-        first: int,
-        *,
-        believed: torch.Tensor | None,
-        state: torch.Tensor,
-    ) -> torch.Tensor: ...
 
 
 def canvas_steps(
@@ -88,7 +70,7 @@ def reading_steps(
 
 def canvas_choices(
     model: LoadedModel,
-    predict: CanvasPredict,
+    predict: Predict,
     prompt: torch.Tensor,
     sampling: DiffusionGemmaSampling,
     generator: torch.Generator,

@@ -30,6 +30,7 @@ from analysis.recording.mdlm_denoising import mdlm_steps
 from analysis.recording.steps import (
     Choice,
     MaskedText,
+    Predict,
     Step,
     best,
     cached_queries,
@@ -55,10 +56,6 @@ from analysis.specs import (
     linear_shares,
     sentence,
 )
-
-Predict = Callable[..., torch.Tensor]
-"""(B, S) token ids, and how many of the sequences to observe -> logits (B, S, V). queries, where a sampler names them:
-the first token to run and one past the last, whose logits (B, Q, V) are returned; the others' keys are those kept."""
 
 
 @dataclass(frozen=True)
@@ -249,7 +246,7 @@ def check_prompt(model: OpenedModel, prompt: torch.Tensor, sampling: Sampling) -
 
 def choices(
     model: LoadedModel,
-    predict: Callable[..., torch.Tensor],
+    predict: Predict,
     prompt: torch.Tensor,
     sampling: Sampling,
     generator: torch.Generator,
@@ -257,8 +254,7 @@ def choices(
 ) -> Iterator[Choice]:
     """The steps of the model's own sampler after `prompt` (B, P), with parameters of `own_sampling`.
 
-    predict: as `Predict`, and as `BlockPredict` for families that write by blocks, which stop after the block in which
-    every text has one of `ends` (n,), or as `CanvasPredict`.
+    Families that write by blocks stop after the block in which every text has one of `ends` (n,).
     """
     if isinstance(sampling, DiffusionGemmaSampling):
         return canvas_choices(model, predict, prompt, sampling, generator)

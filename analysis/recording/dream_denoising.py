@@ -5,10 +5,8 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from analysis.recording.steps import Choice, MaskedText, best, cached_queries, draw, probability, sure_enough
+from analysis.recording.steps import Choice, MaskedText, Predict, best, cached_queries, draw, probability, sure_enough
 from analysis.specs import DreamSampling
-
-Predict = Callable[..., torch.Tensor]
 
 
 def dream_steps(

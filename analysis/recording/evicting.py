@@ -35,7 +35,7 @@ KeptBefore = dict[tuple[str, float], list[list[Counts]]]
 
 @dataclass(frozen=True)
 class Call:
-    """A forward that a sampler asks for, as `BlockPredict` and `CanvasPredict` have it. rows: sequences that are no
+    """A forward that a sampler asks for, as `Predict` has it. rows: sequences that are no
     copy for guidance.
     """
 

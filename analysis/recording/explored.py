@@ -67,22 +67,7 @@ class ExplorerTrack:
     arrays: Mapping[str, np.ndarray]
 
 
-@dataclass(frozen=True)
-class DefinitionRow:
-    """A sink definition as its control shows it: the parameter it reads, with its range and preset."""
-
-    name: str
-    title: str
-    parameter: str
-    least: float
-    most: float
-    step: float
-    preset: float
-
-
-def explorer_bytes(
-    tracks: Sequence[ExplorerTrack], definitions: Sequence[DefinitionRow], state: Mapping[str, Any] | None = None
-) -> bytes:
+def explorer_bytes(tracks: Sequence[ExplorerTrack], state: Mapping[str, Any] | None = None) -> bytes:
     """Pack one recording, or two beside each other, for `explorer.js`.
 
     state: what is chosen at first, by the names of `selection.js`; it is no part of the content's name.
@@ -92,7 +77,7 @@ def explorer_bytes(
         for number, track in enumerate(tracks)
         for name, values in track.arrays.items()
     }
-    told, rows = [dict(track.told) for track in tracks], [vars(row) for row in definitions]
+    told, rows = [dict(track.told) for track in tracks], _definition_rows()
     body = b"".join(padded(values.tobytes()) for values in arrays.values())
     content = sha256(body + json.dumps([told, rows]).encode()).hexdigest()[:16]
     header = {"content": content, "tracks": told, "definitions": rows, "state": dict(state or {})}
@@ -161,7 +146,7 @@ def explored(
     """
     drawn = [random, *[None] * len(trajectories)]
     tracks = [explorer_track(*each) for each in zip(trajectories, names, drawn, strict=False)]
-    return explorer_bytes(tracks, definition_rows(), state)
+    return explorer_bytes(tracks, state)
 
 
 def explorer_track(trajectory: Trajectory, name: str, random: Trajectory | None = None) -> ExplorerTrack:
@@ -232,14 +217,23 @@ def head_map(trajectory: Trajectory, index: int) -> np.ndarray:
     return trajectory.mass[:, index // trajectory.heads, index % trajectory.heads]
 
 
-def definition_rows() -> list[DefinitionRow]:
-    """Return the sink definitions with the range of the parameter that each reads."""
+def _definition_rows() -> list[dict[str, Any]]:
+    """Return the sink definitions as their controls show them: the parameter each reads, with its range and preset."""
     rows = []
     for row in DEFINITIONS.values():
         field = SinkParams.model_fields[row.parameter]
         low, high, _ = bounds(field, 0)
-        assert low is not None and high is not None  # a slider has two ends
-        rows.append(DefinitionRow(row.name, row.title, row.parameter, low, high, extra(field)["step"], field.default))
+        rows.append(
+            {
+                "name": row.name,
+                "title": row.title,
+                "parameter": row.parameter,
+                "least": low,
+                "most": high,
+                "step": extra(field)["step"],
+                "preset": field.default,
+            }
+        )
     return rows
 
 

@@ -11,14 +11,14 @@ from collections.abc import Iterator
 
 import torch
 
-from analysis.recording.block_denoising import BlockPredict, Canvas, Frame, block_starts
+from analysis.recording.block_denoising import Canvas, Frame, block_starts
 from analysis.recording.mdlm_denoising import race
-from analysis.recording.steps import Choice
+from analysis.recording.steps import Choice, Predict
 from analysis.specs import FirstHittingSampling
 
 
 def first_hitting_steps(
-    predict: BlockPredict, prompt: torch.Tensor, sampling: FirstHittingSampling, frame: Frame
+    predict: Predict, prompt: torch.Tensor, sampling: FirstHittingSampling, frame: Frame
 ) -> Iterator[Choice]:
     """Write whole blocks from position 0 on, so that the prompt's last block is filled to its end."""
     starts, block = block_starts(prompt, sampling), sampling.block

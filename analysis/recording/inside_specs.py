@@ -3,6 +3,8 @@
 Imports no torch.
 """
 
+from typing import Any
+
 import numpy as np
 
 from analysis.errors import UserError
@@ -38,17 +40,24 @@ def why_not_inside(trajectory: Trajectory) -> str:
     )
 
 
+def _blocks(trajectory: Trajectory, step: int) -> dict[str, Any]:
+    """Return the blocks of a step's text, as specs ask for them."""
+    info = trajectory.info
+    return {
+        "prompt_length": info.prompt_length if info.by_blocks else 0,
+        "block_length": info.block_length,
+        "open_from": int(trajectory.open_block[step][0]) if info.by_blocks else None,
+    }
+
+
 def attention_map_spec(trajectory: Trajectory, model: ModelSpec, step: int, layer: int, head: int) -> AttentionMapSpec:
     """Return what asks for the attention map of a head in a step. Raises ValidationError where there is none."""
-    info = trajectory.info
     return AttentionMapSpec(
         model=model,
         tokens=trajectory.input_tokens(step),
         layer=layer,
         head=head,
-        prompt_length=info.prompt_length if info.by_blocks else 0,
-        block_length=info.block_length,
-        open_from=int(trajectory.open_block[step][0]) if info.by_blocks else None,
+        **_blocks(trajectory, step),
         kept=trajectory.kept_forward(step),
     )
 
@@ -107,15 +116,13 @@ def lens_spec(trajectory: Trajectory, model: ModelSpec, step: int) -> LensSpec:
     """Return the lens at every undecided token of a step that has some. Raises UserError under a cache."""
     if problem := why_not_inside(trajectory):
         raise UserError(problem)
-    at, info = undecided(trajectory, step), trajectory.info
+    at = undecided(trajectory, step)
     return LensSpec(
         model=model,
         tokens=trajectory.input_tokens(step),
         positions=tuple(at.tolist()),
         becomes=tuple(trajectory.final[at].tolist()),
-        prompt_length=info.prompt_length if info.by_blocks else 0,
-        block_length=info.block_length,
-        open_from=int(trajectory.open_block[step][0]) if info.by_blocks else None,
+        **_blocks(trajectory, step),
     )
 
 

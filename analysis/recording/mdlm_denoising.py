@@ -5,15 +5,14 @@ else its token is drawn from the model's prediction, and stays. A prediction is 
 again for as long as nothing was written: forwards are fewer than steps. Shapes: B sequences, S positions, V vocabulary.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch.nn.functional import one_hot
 
-from analysis.recording.steps import Choice, MaskedText
+from analysis.recording.steps import Choice, MaskedText, Predict
 from analysis.specs import MDLMSampling
 
-Predict = Callable[[torch.Tensor, int], torch.Tensor]
 NOISE_EPS = 1e-3  # of the log-linear schedule that the published models were trained with
 
 

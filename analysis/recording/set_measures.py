@@ -192,16 +192,13 @@ def of_all_kinds(recordings: RecordingSet, measure: str, which: str = "trained")
         name: values.sum(axis=-1, keepdims=True) if BY_KIND.get(name, "").endswith("K") else values
         for name, values in arrays_of(recordings, which).items()
     }
-    estimates = quotient(*KIND_MEASURES[measure].parts(together), recordings.clusters)
-    return Estimates(estimates.value[..., 0], estimates.low[..., 0], estimates.high[..., 0])
+    return quotient(*KIND_MEASURES[measure].parts(together), recordings.clusters).each(lambda part: part[..., 0])
 
 
 def moves(recordings: RecordingSet, measure: str, which: str = "trained") -> Estimates:
     """A row of `MOVES` for every scope, (G,). which: trained, or the name of a null."""
     estimates = quotient(*MOVES[measure].parts(arrays_of(recordings, which)), recordings.clusters)
-    if not MOVES[measure].root:
-        return estimates
-    return Estimates(np.sqrt(estimates.value), np.sqrt(estimates.low), np.sqrt(estimates.high))
+    return estimates.each(np.sqrt) if MOVES[measure].root else estimates
 
 
 @dataclass(frozen=True)
@@ -253,8 +250,7 @@ def excesses(recordings: RecordingSet, comparisons: Sequence[Comparison], level:
 def _closest(each: Sequence[Estimates], shape: tuple[int, ...]) -> Estimates:
     """Return the difference to the closest model, with the lowest and highest end of all intervals."""
     if not each:
-        nothing = np.full(shape, np.nan)
-        return Estimates(nothing, nothing, nothing)
+        return Estimates(*np.full((3, *shape), np.nan))
     values, lows, highs = (
         np.stack([getattr(difference, name) for difference in each]) for name in ("value", "low", "high")
     )
@@ -301,8 +297,7 @@ def head_excess(recordings: RecordingSet, name: str) -> Estimates:
         return values, np.ones_like(values)
 
     [flat] = excesses(recordings, [compared(recordings, name, parts, "random")])
-    shape = recordings.layers, recordings.info.heads
-    return Estimates(flat.value.reshape(shape), flat.low.reshape(shape), flat.high.reshape(shape))
+    return flat.each(lambda part: part.reshape(recordings.layers, recordings.info.heads))
 
 
 def single_heads(recordings: RecordingSet, name: str, which: str = "trained") -> np.ndarray:

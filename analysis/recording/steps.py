@@ -11,6 +11,16 @@ from analysis.models.experts import Routing
 from analysis.sinks.token_states import TokenState
 from analysis.specs.writing import Cache
 
+Predict = Callable[..., torch.Tensor]
+"""(B, S) token ids, and how many of the sequences to observe -> logits (B, S, V). Named by samplers that need more:
+
+queries: the first token to run and one past the last, whose logits (B, Q, V) are returned; the others' keys are those
+kept. layout, of those that write by blocks: the blocks of the text; first: the first query, before which all is
+finished and run once, so that logits are (B, S − first, V); aligned False: logits as the network gives them, so that
+those of a shifted family at i are about the token at i + 1, asked for where no block is open. believed and state, of
+those that write a canvas: of `denoised`, and what each token is, (1, S).
+"""
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -223,10 +233,7 @@ def draw(
         before = ordered.softmax(dim=-1).cumsum(dim=-1) - ordered.softmax(dim=-1)
         drop = torch.zeros_like(logits, dtype=torch.bool).scatter(-1, order, before > top_p)
         logits = logits.masked_fill(drop, -math.inf)
-    if top_k is not None and top_k < logits.shape[-1]:
-        lowest = logits.topk(top_k, dim=-1).values[..., -1:]
-        logits = logits.masked_fill(logits < lowest, -math.inf)
-    probabilities = logits.softmax(dim=-1)
+    probabilities = likeliest(logits, top_k).softmax(dim=-1)
     if temperature == 0:
         return probabilities.argmax(dim=-1), probabilities
     flat = probabilities.flatten(0, -2)
@@ -234,13 +241,14 @@ def draw(
     return tokens, probabilities
 
 
-def guided(
-    predict: Callable[[torch.Tensor, int], torch.Tensor],
-    tokens: torch.Tensor,
-    given: torch.Tensor,
-    scale: float,
-    mask_token: int,
-) -> torch.Tensor:
+def likeliest(logits: torch.Tensor, top_k: int | None) -> torch.Tensor:
+    """Logits (B, S, V) in which all but the `top_k` likeliest tokens are ruled out; None: none is."""
+    if top_k is None or top_k >= logits.shape[-1]:
+        return logits
+    return logits.masked_fill(logits < logits.topk(top_k, dim=-1).values[..., -1:], -math.inf)
+
+
+def guided(predict: Predict, tokens: torch.Tensor, given: torch.Tensor, scale: float, mask_token: int) -> torch.Tensor:
     """Logits u + (g + 1)(c − u) of tokens (B, S): c with the prompt (`given`), u with it masked; c where g is 0."""
     if scale == 0:
         return predict(tokens, len(tokens))

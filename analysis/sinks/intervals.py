@@ -2,7 +2,7 @@
 alike, and what they add to a sum counts as one. NumPy only.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +24,10 @@ class Estimates:
     low: np.ndarray
     high: np.ndarray
 
+    def each(self, change: Callable[[np.ndarray], np.ndarray]) -> "Estimates":
+        """Return them with values and ends changed alike, as to another shape."""
+        return Estimates(change(self.value), change(self.low), change(self.high))
+
 
 def quotient(
     numerator: np.ndarray, denominator: np.ndarray | None = None, clusters: np.ndarray | None = None
@@ -42,16 +46,20 @@ def quotient(
     there = np.isfinite(numerator) & np.isfinite(denominator)
     above, below = (np.where(there, part, 0).reshape(len(part), -1) for part in (numerator, denominator))
     flat = there.reshape(len(there), -1)
-    whole = below.sum(axis=0)
-    value = _divided(above.sum(axis=0), whole)
-    influence = _divided(above - value * below, whole)
+    value, influence = _linearised(above, below)
     error, count = _standard_error(influence, flat, clusters)
     width = np.where(count > 1, _student(count), np.nan) * error
     low, high = value - width, value + width
     if (above >= 0).all() and (below >= 0).all():
         low = np.maximum(low, 0)
-    shape = numerator.shape[1:]
-    return Estimates(value.reshape(shape), low.reshape(shape), high.reshape(shape))
+    return Estimates(value, low, high).each(lambda part: part.reshape(numerator.shape[1:]))
+
+
+def _linearised(above: np.ndarray, below: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The quotient of sums (N, M), (M,), and each prompt's influence on it, (N, M)."""
+    whole = below.sum(axis=0)
+    value = _divided(above.sum(axis=0), whole)
+    return value, _divided(above - value * below, whole)
 
 
 def paired_difference(
@@ -95,10 +103,8 @@ def _paired(first: Parts, second: Parts) -> tuple[np.ndarray, np.ndarray, np.nda
     parts = [np.broadcast_to(part, parts[0].shape) for part in parts]
     there = np.all([np.isfinite(part) for part in parts], axis=0)
     above, below, other_above, other_below = (np.where(there, part, 0) for part in parts)
-    whole, other_whole = below.sum(axis=0), other_below.sum(axis=0)
-    value, other = _divided(above.sum(axis=0), whole), _divided(other_above.sum(axis=0), other_whole)
-    influence = _divided(above - value * below, whole) - _divided(other_above - other * other_below, other_whole)
-    return value - other, np.nan_to_num(influence), there
+    (value, influence), (other, of_other) = _linearised(above, below), _linearised(other_above, other_below)
+    return value - other, np.nan_to_num(influence - of_other), there
 
 
 def _widest(added: np.ndarray, count: np.ndarray, level: float, seed: int) -> float:

@@ -4,7 +4,7 @@ Shapes: T steps, L layers, G = L + 1 scopes (every layer, then all layers togeth
 Mass is averaged over heads, in units in which uniform attention gives 1 on average (see `definitions`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -125,34 +125,29 @@ def counts_over_steps(run: LayerRun, sinks: np.ndarray) -> np.ndarray:
     return counts.transpose(1, 0, 2).astype(np.uint16)
 
 
-def curves(run: LayerRun, sinks: np.ndarray) -> np.ndarray:
-    """Every row of `CURVES` for every scope, (G, C, T) float32."""
-    everything = run.present
-    return np.stack(
-        [
-            np.stack([row.compute(run.by_scope[:, scope], sinks[:, scope], everything) for row in CURVES.values()])
-            for scope in range(sinks.shape[1])
-        ]
-    ).astype(np.float32)
-
-
 SPLIT_CURVES = tuple(name for name, row in CURVES.items() if row.by_kind)
 """The rows of `CURVES` that can be told of a part of the tokens."""
 PARTS = tuple(name for name in SPLITS if name != ALL)
 """Parts of the tokens that they are given for: `SPLITS` without all tokens."""
 
 
+def curves(run: LayerRun, sinks: np.ndarray) -> np.ndarray:
+    """Every row of `CURVES` for every scope, (G, C, T) float32."""
+    return _curves(run, sinks, CURVES, run.present)
+
+
 def split_curves(run: LayerRun, sinks: np.ndarray) -> np.ndarray:
     """Every one of `SPLIT_CURVES` for every one of `PARTS` and scope, (P, G, D, T) float32."""
-    parts = []
-    for split in PARTS:
-        there = SPLITS[split].holds(run.state, run.pattern.open_block, run.prompt_length)
-        scopes = [
-            np.stack([CURVES[name].compute(run.by_scope[:, scope], flags, there) for name in SPLIT_CURVES])
-            for scope, flags in enumerate(np.moveaxis(sinks & there[:, None], 1, 0))
-        ]
-        parts.append(np.stack(scopes))
-    return np.stack(parts).astype(np.float32)
+    parts = (SPLITS[split].holds(run.state, run.pattern.open_block, run.prompt_length) for split in PARTS)
+    return np.stack([_curves(run, sinks & there[:, None], SPLIT_CURVES, there) for there in parts])
+
+
+def _curves(run: LayerRun, sinks: np.ndarray, names: Iterable[str], there: np.ndarray) -> np.ndarray:
+    scopes = [
+        [CURVES[name].compute(run.by_scope[:, scope], flags, there) for name in names]
+        for scope, flags in enumerate(np.moveaxis(sinks, 1, 0))
+    ]
+    return np.array(scopes, np.float32)
 
 
 def names_of_kinds(tokens: np.ndarray, state: np.ndarray, text: Mapping[int, str], end_tokens: set[int]) -> np.ndarray:
