@@ -3,23 +3,9 @@
 A task needs many combinations, and the documents may hold six of seven. Every combination here is held out.
 """
 
-from random import Random
-
 from analysis.bundled.heldout import ASKED_ONLY
-from analysis.bundled.units import Cast, Unit, below, by_name, other, pick, shuffled
-from analysis.bundled.world import (
-    MEMBERS,
-    OPPOSITE_THINGS,
-    OPPOSITES,
-    PEOPLE,
-    PLACES,
-    PROPERTIES,
-    STATES,
-    TOOL_TASKS,
-    WHERE,
-    Person,
-    a,
-)
+from analysis.bundled.units import Scene, Unit
+from analysis.bundled.world import MEMBERS, OPPOSITE_THINGS, OPPOSITES, PLACES, PROPERTIES, STATES, TOOL_TASKS, WHERE, a
 
 _ASKED_CATEGORY_FRAMES = (
     "{who} knows that {a} is",
@@ -33,11 +19,11 @@ _ASKED_CATEGORY_FRAMES = (
 )
 
 
-def category_asked_anew(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
+def category_asked_anew(at: Scene) -> Unit:
     """Ask for the category of a thing, in sentences that no document has."""
-    member, group = pick(random, MEMBERS)
-    frame = below(random, len(_ASKED_CATEGORY_FRAMES))
-    context = _ASKED_CATEGORY_FRAMES[frame].format(a=a(member), who=(who or pick(random, people)).name)
+    member, group = at.pick(MEMBERS)
+    frame = at.below(len(_ASKED_CATEGORY_FRAMES))
+    context = _ASKED_CATEGORY_FRAMES[frame].format(a=a(member), who=at.person().name)
     pool = f"category {a(group).split()[0]}"
     return Unit("knowledge", f"{ASKED_ONLY} category {member} {frame}", pool, context, f" {a(group)}")
 
@@ -52,12 +38,12 @@ _ASKED_PROPERTY_FRAMES = (
 )
 
 
-def property_asked_anew(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
+def property_asked_anew(at: Scene) -> Unit:
     """Ask for a property that a thing has by its category, in sentences that no document has."""
-    member, group = pick(random, MEMBERS)
-    which, frame = below(random, 2), below(random, len(_ASKED_PROPERTY_FRAMES))
+    member, group = at.pick(MEMBERS)
+    which, frame = at.below(2), at.below(len(_ASKED_PROPERTY_FRAMES))
     verb, rest = PROPERTIES[group][which].split(" ", 1)
-    context = _ASKED_PROPERTY_FRAMES[frame].format(a=a(member), who=(who or pick(random, people)).name)
+    context = _ASKED_PROPERTY_FRAMES[frame].format(a=a(member), who=at.person().name)
     key = f"{ASKED_ONLY} property {member} {which} {frame}"
     return Unit("knowledge", key, f"property {verb}", f"{context} {verb}", f" {rest}")
 
@@ -74,13 +60,13 @@ _ASKED_OPPOSITE_FRAMES = (
 )
 
 
-def opposite_asked_anew(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
+def opposite_asked_anew(at: Scene) -> Unit:
     """Ask for an opposite ('Tom says the soup is not hot. It is cold'), in sentences that no document has."""
-    word = pick(random, tuple(OPPOSITES))
-    frame = below(random, len(_ASKED_OPPOSITE_FRAMES))
-    thing = pick(random, OPPOSITE_THINGS[word])
-    who = who or pick(random, people)
-    friend = other(random, people, who)
+    word = at.pick(tuple(OPPOSITES))
+    frame = at.below(len(_ASKED_OPPOSITE_FRAMES))
+    thing = at.pick(OPPOSITE_THINGS[word])
+    who = at.person()
+    friend = at.other(at.people, who)
     context = _ASKED_OPPOSITE_FRAMES[frame].format(x=word, thing=thing, who=who.name, friend=friend.name)
     key = f"{ASKED_ONLY} opposite {word} {frame}"
     return Unit("knowledge", key, "opposite", context, f" {OPPOSITES[word]}", f" {word}")
@@ -102,11 +88,11 @@ _ASKED_TOOL_FRAMES = (
 )
 
 
-def tool_asked_anew(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
+def tool_asked_anew(at: Scene) -> Unit:
     """Ask for the tool that does something, in sentences that no document has."""
-    act, name = pick(random, TOOL_TASKS)
-    who = by_name(random, who or pick(random, people))
-    frame = below(random, len(_ASKED_TOOL_FRAMES))
+    act, name = at.pick(TOOL_TASKS)
+    who = at.by_name(at.person())
+    frame = at.below(len(_ASKED_TOOL_FRAMES))
     context = _ASKED_TOOL_FRAMES[frame].format(act=act, who=who.name, he=who.he, He=who.He)
     return Unit("physical", f"{ASKED_ONLY} tool {act} {frame}", f"tool {a(name).split()[0]}", context, f" {a(name)}")
 
@@ -120,14 +106,14 @@ _ASKED_PRONOUN_FRAMES = (
 )
 
 
-def reference_asked_anew(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
+def reference_asked_anew(at: Scene) -> Unit:
     """Ask which of a man and a woman a pronoun meant, in sentences that no document has."""
-    men, women = (tuple(person for person in people if person.he == he) for he in ("he", "she"))
-    pair = (pick(random, men), pick(random, women))
-    first, second = shuffled(random, pair)
-    meant, lure = shuffled(random, pair)
-    frame = below(random, len(_ASKED_PRONOUN_FRAMES))
-    ground = pick(random, PLACES)
+    men, women = (tuple(person for person in at.people if person.he == he) for he in ("he", "she"))
+    pair = (at.pick(men), at.pick(women))
+    first, second = at.shuffled(pair)
+    meant, lure = at.shuffled(pair)
+    frame = at.below(len(_ASKED_PRONOUN_FRAMES))
+    ground = at.pick(PLACES)
     context = _ASKED_PRONOUN_FRAMES[frame].format(
         first=first.name,
         second=second.name,
@@ -135,7 +121,7 @@ def reference_asked_anew(random: Random, who: Person | None = None, people: Cast
         ground=ground,
         he=meant.he,
         He=meant.He,
-        state=pick(random, STATES),
+        state=at.pick(STATES),
     )
     key = f"{ASKED_ONLY} pronoun {frame} {first.name} {second.name}"
     pool = f"reference {' '.join(sorted((meant.name, lure.name)))}"

@@ -5,7 +5,7 @@ A document strings units (the checkable pieces) together; held-out combinations 
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from random import Random
 
@@ -15,11 +15,10 @@ from analysis.bundled.units import (
     LARGEST,
     UNITS,
     Cast,
+    Scene,
     Unit,
     agreement,
     arithmetic,
-    below,
-    by_name,
     category,
     counted,
     given,
@@ -28,9 +27,7 @@ from analysis.bundled.units import (
     numbers,
     numeral,
     opposite,
-    other,
     physics,
-    pick,
     property_,
     reference,
     seen,
@@ -46,7 +43,6 @@ from analysis.bundled.world import (
     MANNER,
     MEN,
     NUMBER_WORDS,
-    PEOPLE,
     PETS,
     RELATIVES,
     SIGHTS,
@@ -117,9 +113,9 @@ _COMPILED = {
 }
 
 
-def sentence(random: Random, kind: str, who: Person, people: Cast = PEOPLE) -> str:
-    """A sentence of a kind of `patterns.ALL` about a character; others it names are of `people`."""
-    fixed, slots = pick(random, _COMPILED[kind])
+def sentence(at: Scene, kind: str, who: Person) -> str:
+    """A sentence of a kind of `patterns.ALL` about a character; others it names are of the scene's people."""
+    fixed, slots = at.pick(_COMPILED[kind])
     text = fixed[0]
     for slot, following in zip(slots, fixed[1:], strict=True):
         if slot == "n":
@@ -127,9 +123,9 @@ def sentence(random: Random, kind: str, who: Person, people: Cast = PEOPLE) -> s
         elif slot == "c":
             word = who.child
         elif slot == "m":
-            word = other(random, people, who).name
+            word = at.other(at.people, who).name
         elif slot in _SLOTS:
-            word = pick(random, _SLOTS[slot])
+            word = at.pick(_SLOTS[slot])
         else:
             word = getattr(who, slot)
         if _ENDS_IN_A.search(text) and article(word) == "an":
@@ -143,10 +139,10 @@ def sentence(random: Random, kind: str, who: Person, people: Cast = PEOPLE) -> s
 _AS_WORDS = {"+": "plus", "-": "minus"}
 
 
-def equation(random: Random) -> str:
+def equation(at: Scene) -> str:
     """A bare sum, in digits or in words. It names no object, so it is no combination."""
-    frame = below(random, 5)
-    first, sign, second, result = numbers(random, 10 if frame >= 3 else LARGEST)
+    frame = at.below(5)
+    first, sign, second, result = numbers(at, 10 if frame >= 3 else LARGEST)
     left, right, total = (numeral(number, frame >= 3) for number in (first, second, result))
     word = _AS_WORDS[sign]
     return (
@@ -158,16 +154,16 @@ def equation(random: Random) -> str:
     )[frame]
 
 
-def problem(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
+def problem(at: Scene) -> Unit:
     """A word problem of two steps with its worked answer, for the generative task."""
-    who, noun = by_name(random, who or pick(random, people)), pick(random, COUNTED)
-    first, sign, second, between = numbers(random, LARGEST)
+    who, noun = at.by_name(at.person()), at.pick(COUNTED)
+    first, sign, second, between = numbers(at, LARGEST)
     while True:
-        start, sign2, third, result = numbers(random, LARGEST)
+        start, sign2, third, result = numbers(at, LARGEST)
         if start == between:
             break
     things = plural(noun)
-    gain, lose = pick(random, ("buys", "finds", "gets")), pick(random, ("sells", "loses", "eats"))
+    gain, lose = at.pick(("buys", "finds", "gets")), at.pick(("sells", "loses", "eats"))
     change, change2 = ((f"{gain if s == '+' else lose} {n}") for s, n in ((sign, second), (sign2, third)))
     context = (
         f"Question: {who.name} has {counted(first, noun)}. {who.He} {change} and then {change2}. "
@@ -186,66 +182,65 @@ _EVENTS = (arithmetic, arithmetic, trouble, trouble, moved, gone, given, referen
 _FACTS = (category, category, property_, property_, opposite, opposite, tool, tool, physics)
 
 
-def cast(random: Random) -> Cast:
+def cast(at: Scene) -> Cast:
     """The characters of one document, two men and two women: a name that occurs is likely to occur again."""
-    man, woman = pick(random, MEN), pick(random, WOMEN)
-    return (man, woman, other(random, MEN, man), other(random, WOMEN, woman))
+    man, woman = at.pick(MEN), at.pick(WOMEN)
+    return (man, woman, at.other(MEN, man), at.other(WOMEN, woman))
 
 
-def any_unit(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
+def any_unit(at: Scene) -> Unit:
     """A unit of any kind, in the proportions of `UNITS`."""
-    draw = random.random() * _SUMS[-1]
-    maker = next(maker for maker, limit in zip(_EVERYTHING, _SUMS, strict=True) if draw < limit)
-    return seen(random, maker, who, people)
+    draw = at.random.random() * _SUMS[-1]
+    return seen(at, next(maker for maker, limit in zip(_EVERYTHING, _SUMS, strict=True) if draw < limit))
 
 
 _Pieces = Iterator[str | Unit]
 
 
-def _story(random: Random, people: Cast) -> _Pieces:
-    who = pick(random, people)
-    yield sentence(random, "opening", who, people)
-    for _ in range(1 + below(random, 5)):
-        draw = random.random()
+def _story(at: Scene) -> _Pieces:
+    who = at.pick(at.people)
+    yield sentence(at, "opening", who)
+    for _ in range(1 + at.below(5)):
+        draw = at.random.random()
         if draw < 0.6:
-            yield sentence(random, "detail" if draw < 0.45 else "link", who, people)
-        yield seen(random, pick(random, _EVENTS), who, people)
-    yield sentence(random, "closing", who, people)
+            yield sentence(at, "detail" if draw < 0.45 else "link", who)
+        yield seen(replace(at, who=who), at.pick(_EVENTS))
+    yield sentence(at, "closing", who)
 
 
-def _units_of(makers: tuple[Callable[..., Unit], ...], opening: str | None) -> Callable[[Random, Cast], _Pieces]:
-    def write(random: Random, people: Cast) -> _Pieces:
-        who = pick(random, people) if random.random() < 0.3 else None
-        if opening and random.random() < 0.3:
-            yield sentence(random, opening, who or pick(random, people), people)
-        for _ in range(2 + below(random, 6)):
-            yield seen(random, pick(random, makers), who, people) if makers else any_unit(random, who, people)
+def _units_of(makers: tuple[Callable[[Scene], Unit], ...], opening: str | None) -> Callable[[Scene], _Pieces]:
+    def write(at: Scene) -> _Pieces:
+        about = replace(at, who=at.pick(at.people) if at.chance(0.3) else None)
+        if opening and at.chance(0.3):
+            yield sentence(at, opening, about.person())
+        for _ in range(2 + at.below(6)):
+            yield seen(about, at.pick(makers)) if makers else any_unit(about)
 
     return write
 
 
-def _arithmetic(random: Random, people: Cast) -> _Pieces:
-    if random.random() < 0.3:
-        yield sentence(random, "sums", pick(random, people), people)
-    who = pick(random, people) if random.random() < 0.5 else None
-    for _ in range(2 + below(random, 6)):
-        yield equation(random) if random.random() < 0.55 else seen(random, arithmetic, who, people)
+def _arithmetic(at: Scene) -> _Pieces:
+    if at.chance(0.3):
+        yield sentence(at, "sums", at.pick(at.people))
+    about = replace(at, who=at.pick(at.people) if at.chance(0.5) else None)
+    for _ in range(2 + at.below(6)):
+        yield equation(at) if at.chance(0.55) else seen(about, arithmetic)
 
 
-def _problems(random: Random, people: Cast) -> _Pieces:
-    for _ in range(1 + below(random, 2)):
-        yield seen(random, problem, None, people)
+def _problems(at: Scene) -> _Pieces:
+    for _ in range(1 + at.below(2)):
+        yield seen(at, problem)
 
 
-def _game(random: Random, people: Cast) -> _Pieces:
+def _game(at: Scene) -> _Pieces:
     """Little but names: two or three characters at play."""
-    players = people[: 2 + below(random, 2)]
-    for _ in range(3 + below(random, 4)):
-        yield sentence(random, "game", pick(random, players), players)
+    players = replace(at, people=at.people[: 2 + at.below(2)])
+    for _ in range(3 + at.below(4)):
+        yield sentence(players, "game", at.pick(players.people))
 
 
 # With the cumulative share of each.
-_KINDS: tuple[tuple[float, Callable[[Random, Cast], _Pieces]], ...] = (
+_KINDS: tuple[tuple[float, Callable[[Scene], _Pieces]], ...] = (
     (0.30, _story),
     (0.66, _units_of((), None)),
     (0.78, _units_of(_FACTS, "lesson")),
@@ -263,10 +258,10 @@ def document(random: Random, games: float = 0.0) -> Document:
     """
     draw = 1.0 if games and random.random() < games else random.random()
     write = next(write for limit, write in _KINDS if draw < limit)
-    people = cast(random)
-    pieces = list(write(random, people))
+    at = Scene(random, people=cast(Scene(random)))
+    pieces = list(write(at))
     while len(_text(pieces).split(" ")) < MIN_WORDS:
-        pieces.append(any_unit(random, None, people))
+        pieces.append(any_unit(at))
     keys = tuple(piece.key for piece in pieces if isinstance(piece, Unit))
     while len(_text(pieces).split(" ")) > MAX_WORDS:
         pieces.pop()
@@ -277,9 +272,9 @@ def _text(pieces: list[str | Unit]) -> str:
     return " ".join(piece.text if isinstance(piece, Unit) else piece for piece in pieces)
 
 
-def question(random: Random, maker: Callable[..., Unit]) -> Unit:
+def question(random: Random, maker: Callable[[Scene], Unit], who: Person | None = None) -> Unit:
     """A unit whose combination is held out, for the benchmark tasks."""
     while True:
-        unit = maker(random)
+        unit = maker(Scene(random, who))
         if held_out(unit.key):
             return unit

@@ -6,7 +6,6 @@ whoever draws prompts at random draws whole templates (`sinks.intervals`).
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from itertools import cycle, islice
 from random import Random
 
@@ -27,7 +26,7 @@ class Prompt:
 class _Kind:
     """Units of one kind. templates: their `Unit.template`. leads: kinds of `patterns.ALL` for the sentence before."""
 
-    maker: Callable[..., units.Unit]
+    maker: Callable[[units.Scene], units.Unit]
     templates: tuple[str, ...]
     leads: tuple[str, ...] = ("opening",)
 
@@ -67,9 +66,9 @@ def keyed_prompts(count: int, seed: int = 0) -> list[Prompt]:
     for number, (kind, template, lead) in enumerate(islice(cycle(_templates()), count)):
         who = PEOPLE[number % len(PEOPLE)]
         while len(made) == number:
-            unit = question(random, partial(kind.maker, who=who))
+            unit = question(random, kind.maker, who)
             if unit.template == template:
-                text = f"{sentence(random, lead, who)} {unit.context}"
+                text = f"{sentence(units.Scene(random), lead, who)} {unit.context}"
                 made.setdefault(text, Prompt(text, template))
     return list(made.values())
 

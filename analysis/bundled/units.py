@@ -68,35 +68,47 @@ class Unit:
         return self.context + self.answer + self.end
 
 
-def pick(random: Random, options: tuple[_T, ...]) -> _T:
-    """One of the options; `random.choice` without its overhead."""
-    return options[int(random.random() * len(options))]
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """Random choices for a text about `who`, if it is about one character, and others of `people`."""
 
+    random: Random
+    who: Person | None = None
+    people: Cast = PEOPLE
 
-def below(random: Random, count: int) -> int:
-    """A number from 0 to `count` − 1; `random.randrange` without its overhead."""
-    return int(random.random() * count)
+    def chance(self, share: float) -> bool:
+        """True in this share of all cases."""
+        return self.random.random() < share
 
+    def below(self, count: int) -> int:
+        """A number from 0 to `count` − 1; `random.randrange` without its overhead."""
+        return int(self.random.random() * count)
 
-def shuffled(random: Random, pair: tuple[_T, _T]) -> tuple[_T, _T]:
-    """Both of a pair, in either order."""
-    return pair if random.random() < 0.5 else pair[::-1]
+    def pick(self, options: tuple[_T, ...]) -> _T:
+        """One of the options."""
+        return options[self.below(len(options))]
 
+    def other(self, options: tuple[_T, ...], than: _T) -> _T:
+        """Another one of the options."""
+        while True:
+            drawn = self.pick(options)
+            if drawn != than:
+                return drawn
 
-def other(random: Random, options: tuple[_T, ...], *than: _T) -> _T:
-    """One of the options that is none of `than`."""
-    while True:
-        drawn = pick(random, options)
-        if drawn not in than:
-            return drawn
+    def shuffled(self, pair: tuple[_T, _T]) -> tuple[_T, _T]:
+        """Both of a pair, in either order."""
+        return pair if self.chance(0.5) else pair[::-1]
 
+    def person(self) -> Person:
+        """The character that the text is about, or any."""
+        return self.who or self.pick(self.people)
 
-def by_name(random: Random, who: Person) -> Person:
-    """The character, half of the time called by name where a pronoun would be its subject.
+    def by_name(self, who: Person) -> Person:
+        """The character, half of the time called by name where a pronoun would be its subject.
 
-    A name that occurs again within a sentence or two is what a model learns to copy names from.
-    """
-    return replace(who, he=who.name, He=who.name) if random.random() < 0.5 else who
+        A name that occurs again within a sentence or two is what a model learns to copy names from.
+        """
+        return replace(who, he=who.name, He=who.name) if self.chance(0.5) else who
 
 
 def upper(text: str) -> str:
@@ -111,27 +123,27 @@ _HAVES = ("has", "have")
 _WERES = ("was", "were")
 
 
-def agreement(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
+def agreement(at: Scene) -> Unit:
     """A subject, a second noun between it and the verb, and the verb in the subject's number."""
-    subject, second = pick(random, BEINGS), pick(random, BEINGS + COUNTED)
-    many, many_second = random.random() < 0.5, random.random() < 0.5
+    subject, second = at.pick(BEINGS), at.pick(BEINGS + COUNTED)
+    many, many_second = at.chance(0.5), at.chance(0.5)
     noun = plural(subject) if many else subject
     near = plural(second) if many_second else second
-    frame = below(random, 7)
+    frame = at.below(7)
     if frame == 2:
-        start = f"The {noun} that {pick(random, tuple(SEES.items()))[many]} the {near}"
+        start = f"The {noun} that {at.pick(tuple(SEES.items()))[many]} the {near}"
     elif frame == 4:
         start = f"The {noun} with the {near}"
     elif frame == 5:
-        start = f"The {noun} that the {near} {pick(random, ('saw', 'met', 'called'))}"
+        start = f"The {noun} that the {near} {at.pick(('saw', 'met', 'called'))}"
     else:
-        start = f"The {noun} {pick(random, BESIDE)} the {near}"
+        start = f"The {noun} {at.pick(BESIDE)} the {near}"
     if frame in (4, 6):
-        verbs, state = pick(random, tuple(ACTS_ALONE.items())), pick(random, tuple(WHERE.values()))
+        verbs, state = at.pick(tuple(ACTS_ALONE.items())), at.pick(tuple(WHERE.values()))
     elif frame == 3:
-        verbs, state = _HAVES, f"{pick(random, NUMBER_WORDS[1:])} {plural(pick(random, COUNTED))}"
+        verbs, state = _HAVES, f"{at.pick(NUMBER_WORDS[1:])} {plural(at.pick(COUNTED))}"
     else:
-        verbs, state = _BES if frame in (0, 2) else _WERES, pick(random, STATES)
+        verbs, state = _BES if frame in (0, 2) else _WERES, at.pick(STATES)
     right, wrong = verbs[many], verbs[not many]
     key = f"agreement {frame} {noun} {near}"
     return Unit("agreement", key, f"{frame}", start, f" {right}", f" {wrong}", f" {state}.", f"agreement {frame}")
@@ -140,14 +152,14 @@ def agreement(random: Random, who: Person | None = None, people: Cast = PEOPLE) 
 # --- arithmetic -------------------------------------------------------------------------------------------------
 
 
-def numbers(random: Random, largest: int) -> tuple[int, str, int, int]:
+def numbers(at: Scene, largest: int) -> tuple[int, str, int, int]:
     """a, +/−, b and the result; everything from 1 to `largest`."""
-    if random.random() < 0.5:
-        result = 2 + below(random, largest - 1)
-        first = 1 + below(random, result - 1)
+    if at.chance(0.5):
+        result = 2 + at.below(largest - 1)
+        first = 1 + at.below(result - 1)
         return first, "+", result - first, result
-    first = 2 + below(random, largest - 1)
-    second = 1 + below(random, first - 1)
+    first = 2 + at.below(largest - 1)
+    second = 1 + at.below(first - 1)
     return first, "-", second, first - second
 
 
@@ -165,17 +177,17 @@ _GAINS = ("got {} more", "found {} more", "bought {} more", "took {} more", "won
 _LOSSES = ("lost {}", "sold {}", "gave {} away", "dropped {}", "broke {}", "threw {} away")
 
 
-def arithmetic(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
+def arithmetic(at: Scene) -> Unit:
     """A sum about counted things, in digits or in words."""
-    words = random.random() < 0.25
-    first, sign, second, result = numbers(random, 10 if words else LARGEST)
-    noun, who = pick(random, COUNTED), by_name(random, who or pick(random, people))
+    words = at.chance(0.25)
+    first, sign, second, result = numbers(at, 10 if words else LARGEST)
+    noun, who = at.pick(COUNTED), at.by_name(at.person())
     few = numeral(second, words)
-    change = pick(random, _GAINS if sign == "+" else _LOSSES).format(few)
+    change = at.pick(_GAINS if sign == "+" else _LOSSES).format(few)
     answer = f" {numeral(result, words)}"
     had = counted(first, noun, words)
     end = f" {noun if result == 1 else plural(noun)}."
-    frame = below(random, 4)
+    frame = at.below(4)
     if frame == 0:
         context = f"{who.name} had {had}. {who.He} {change}. Now {who.he} had"
     elif frame == 1:
@@ -183,7 +195,7 @@ def arithmetic(random: Random, who: Person | None = None, people: Cast = PEOPLE)
     elif frame == 2:
         verb = "were" if first > 1 else "was"
         more = f"put {few} more there" if sign == "+" else f"took {few} away"
-        context = f"There {verb} {had} {WHERE[pick(random, PLACES)]}. {who.name} {more}. Now there were"
+        context = f"There {verb} {had} {WHERE[at.pick(PLACES)]}. {who.name} {more}. Now there were"
         if result == 1:
             context = context.removesuffix("were") + "was"
     else:
@@ -207,16 +219,16 @@ _CATEGORY_FRAMES = (
 _PLURAL_FRAMES = ("All {s} are", "{who} likes {s}, because they are", "{who} drew some {s}. They are")
 
 
-def category(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
+def category(at: Scene) -> Unit:
     """The kind of a thing: 'A robin is a bird'."""
-    member, group = pick(random, MEMBERS)
-    name = (who or pick(random, people)).name
-    if random.random() < 0.25 and a(member) != member and group != "drink":
-        frame = below(random, len(_PLURAL_FRAMES))
+    member, group = at.pick(MEMBERS)
+    name = at.person().name
+    if at.chance(0.25) and a(member) != member and group != "drink":
+        frame = at.below(len(_PLURAL_FRAMES))
         context = _PLURAL_FRAMES[frame].format(s=plural(member), who=name)
         key, template = f"category {member} plural {frame}", f"category plural {frame}"
         return Unit("knowledge", key, "categories", context, f" {plural(group)}", template=template)
-    frame = below(random, len(_CATEGORY_FRAMES))
+    frame = at.below(len(_CATEGORY_FRAMES))
     thing = a(member)
     context = _CATEGORY_FRAMES[frame].format(A=upper(thing), a=thing, who=name)
     # "an" would give the answer away among answers with "a", so a pool holds one article only.
@@ -234,16 +246,14 @@ _PROPERTY_FRAMES = (
 )
 
 
-def property_(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
+def property_(at: Scene) -> Unit:
     """A property of a thing that follows from its kind: 'A robin has feathers'."""
-    member, group = pick(random, MEMBERS)
-    which = below(random, 2)
-    frame = below(random, len(_PROPERTY_FRAMES))
+    member, group = at.pick(MEMBERS)
+    which = at.below(2)
+    frame = at.below(len(_PROPERTY_FRAMES))
     verb, rest = PROPERTIES[group][which].split(" ", 1)
     thing = a(member)
-    context = _PROPERTY_FRAMES[frame].format(
-        A=upper(thing), a=thing, who=(who or pick(random, people)).name, group=a(group)
-    )
+    context = _PROPERTY_FRAMES[frame].format(A=upper(thing), a=thing, who=at.person().name, group=a(group))
     key, template = f"property {member} {which} {frame}", f"property {frame}"
     return Unit("knowledge", key, f"property {verb}", f"{context} {verb}", f" {rest}", template=template)
 
@@ -258,13 +268,13 @@ _OPPOSITE_FRAMES = (
 )
 
 
-def opposite(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
+def opposite(at: Scene) -> Unit:
     """'The soup is not hot. It is cold'."""
-    word = pick(random, tuple(OPPOSITES))
-    frame = below(random, len(_OPPOSITE_FRAMES))
-    thing = pick(random, OPPOSITE_THINGS[word])
-    who = who or pick(random, people)
-    friend = other(random, people, who)
+    word = at.pick(tuple(OPPOSITES))
+    frame = at.below(len(_OPPOSITE_FRAMES))
+    thing = at.pick(OPPOSITE_THINGS[word])
+    who = at.person()
+    friend = at.other(at.people, who)
     context = _OPPOSITE_FRAMES[frame].format(x=word, thing=thing, who=who.name, friend=friend.name)
     key = f"opposite {word} {frame} {'' if frame in (0, 4) else thing}"
     template = f"opposite {frame}"
@@ -284,15 +294,15 @@ _TOOL_FRAMES = (
 )
 
 
-def tool(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
+def tool(at: Scene) -> Unit:
     """A tool and its use."""
-    act, name = pick(random, TOOL_TASKS)
-    who = by_name(random, who or pick(random, people))
-    if random.random() < 0.2:
-        frame = below(random, 3)
+    act, name = at.pick(TOOL_TASKS)
+    who = at.by_name(at.person())
+    if at.chance(0.2):
+        frame = at.below(3)
         context = (f"{who.name} used {a(name)} to", f"{upper(a(name))} helps you to", f"With {a(name)} you can")[frame]
         return Unit("physical", f"tool {act} back {frame}", "act", context, f" {act}", template=f"tool back {frame}")
-    frame = below(random, len(_TOOL_FRAMES))
+    frame = at.below(len(_TOOL_FRAMES))
     context = _TOOL_FRAMES[frame].format(act=act, who=who.name, he=who.he, He=who.He)
     key, pool = f"tool {act} {frame}", f"tool {a(name).split()[0]}"
     return Unit("physical", key, pool, context, f" {a(name)}", template=f"tool {frame}")
@@ -316,18 +326,18 @@ _PAST = {
 }
 
 
-def physics(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
+def physics(at: Scene) -> Unit:
     """An event that follows from what a thing is made of."""
-    test = pick(random, tuple(TESTS))
+    test = at.pick(tuple(TESTS))
     yes, no, does, does_not = TESTS[test]
-    happens = random.random() < 0.5
-    thing = pick(random, made_of(does if happens else does_not))
-    frame = below(random, 3)
+    happens = at.chance(0.5)
+    thing = at.pick(made_of(does if happens else does_not))
+    frame = at.below(3)
     right, wrong = (yes, no) if happens else (no, yes)
     if frame == 0:
         right, wrong = _PAST[right], _PAST[wrong]
-    water = pick(random, ("river", "lake", "sea", "pond"))
-    name = (who or pick(random, people)).name
+    water = at.pick(("river", "lake", "sea", "pond"))
+    name = at.person().name
     context = _TEST_FRAMES[test][frame].format(who=name, x=thing, a=a(thing), w=water)
     key, pool = f"physics {test} {thing} {frame}", f"physics {test} {frame}"
     return Unit("physical", key, pool, context, f" {right}", f" {wrong}", template=pool)
@@ -336,36 +346,36 @@ def physics(random: Random, who: Person | None = None, people: Cast = PEOPLE) ->
 # --- what follows in a story ------------------------------------------------------------------------------------
 
 
-def trouble(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
+def trouble(at: Scene) -> Unit:
     """A character in trouble, what mends it or why nothing does, and how it ends."""
-    who = by_name(random, who or pick(random, people))
-    hardship = pick(random, TROUBLES)
-    place = WHERE[pick(random, PLACES)]
-    frame = below(random, 3)
+    who = at.by_name(at.person())
+    hardship = at.pick(TROUBLES)
+    place = WHERE[at.pick(PLACES)]
+    frame = at.below(3)
     start = (
         f"{who.name} was {hardship.state} {place}.",
         f"{upper(place)}, {who.name} became {hardship.state}.",
         f"All day {who.name} was {hardship.state}.",
     )[frame]
     mended, still = f" {hardship.after}", f" still {hardship.state}"
-    if random.random() < 0.6:
-        which = below(random, len(hardship.remedies))
+    if at.chance(0.6):
+        which = at.below(len(hardship.remedies))
         key = f"trouble {hardship.state} {which} {who.name}"
         context = f"{start} So {who.he} {hardship.remedies[which]}. After that {who.he} was"
         return Unit("story", key, f"trouble {who.child}", context, mended, still, template=f"trouble mended {frame}")
-    which = below(random, len(hardship.lack))
+    which = at.below(len(hardship.lack))
     key = f"trouble {hardship.state} not {which} {who.name}"
     context = f"{start} {hardship.lack[which]}. After that {who.he} was"
     return Unit("story", key, f"trouble {who.child}", context, still, mended, template=f"trouble lasting {frame}")
 
 
-def moved(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
+def moved(at: Scene) -> Unit:
     """The place of a thing after it was moved."""
-    who = who or pick(random, people)
-    friend = other(random, people, who)
-    thing, first = pick(random, SMALL_THINGS), pick(random, CONTAINERS)
-    last = other(random, CONTAINERS, first)
-    frame = below(random, 3)
+    who = at.person()
+    friend = at.other(at.people, who)
+    thing, first = at.pick(SMALL_THINGS), at.pick(CONTAINERS)
+    last = at.other(CONTAINERS, first)
+    frame = at.below(3)
     context = (
         f"{who.name} put the {thing} in the {first}. {friend.name} moved it to the {last}. Now the {thing} is in the",
         f"The {thing} was in the {first}. Then {who.name} took it out and put it in the {last}. Look for it in the",
@@ -375,13 +385,13 @@ def moved(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> U
     return Unit("story", key, "moved", context, f" {last}", f" {first}", template=f"moved {frame}")
 
 
-def gone(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
+def gone(at: Scene) -> Unit:
     """The place of a character after going somewhere."""
-    who = who or pick(random, people)
-    friend, who = other(random, people, who), by_name(random, who)
-    here = pick(random, PLACES)
-    there = other(random, PLACES, here)
-    frame = below(random, 3)
+    who = at.person()
+    friend, who = at.other(at.people, who), at.by_name(who)
+    here = at.pick(PLACES)
+    there = at.other(PLACES, here)
+    frame = at.below(3)
     preposition = WHERE[there][:6]
     context = (
         f"{who.name} was {WHERE[here]}. {who.He} went to the {there}. {friend.name} can find {who.him} {preposition}",
@@ -394,11 +404,11 @@ def gone(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Un
     return Unit("story", key, pool, context, f" {there}", f" {here}", template=f"gone {frame}")
 
 
-def given(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
+def given(at: Scene) -> Unit:
     """The owner of a thing after it was given away."""
-    who = who or pick(random, people)
-    friend, who = other(random, people, who), by_name(random, who)
-    thing, frame = pick(random, SMALL_THINGS), below(random, 2)
+    who = at.person()
+    friend, who = at.other(at.people, who), at.by_name(who)
+    thing, frame = at.pick(SMALL_THINGS), at.below(2)
     context = (
         f"{who.name} had {a(thing)}. {who.He} gave it to {friend.name}. Now the {thing} belongs to",
         f"{friend.name} asked {who.name} for the {thing} and got it. Now the {thing} belongs to",
@@ -413,33 +423,32 @@ def given(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> U
 _MEETS = ("met", "saw", "visited", "found")
 
 
-def reference(random: Random, who: Person | None = None, people: Cast = PEOPLE) -> Unit:
+def reference(at: Scene) -> Unit:
     """Two characters or things, and which of them the pronoun meant."""
-    frame = below(random, 5)
-    men, women = (tuple(person for person in people if person.he == he) for he in ("he", "she"))
+    frame = at.below(5)
+    men, women = (tuple(person for person in at.people if person.he == he) for he in ("he", "she"))
     if frame == 0:
-        thing, holder = pick(random, FITTED), pick(random, CONTAINERS)
-        size, cause, rest = ("big", thing, holder) if random.random() < 0.5 else ("small", holder, thing)
+        thing, holder = at.pick(FITTED), at.pick(CONTAINERS)
+        size, cause, rest = ("big", thing, holder) if at.chance(0.5) else ("small", holder, thing)
         context = f"The {thing} did not fit in the {holder} because it was too {size}. Too {size} was the"
         key = f"fit {thing} {holder}"
         return Unit("reference", key, key, context, f" {cause}", f" {rest}", template=f"fit {size}")
     if frame == 1:
-        group = pick(random, (men, women))
-        first = who if who in group else pick(random, group)
-        second = other(random, group, first)
-        by_doer = random.random() < 0.5
-        deed, why = pick(random, DEEDS_BY_DOER if by_doer else DEEDS_BY_OTHER)
+        group = at.pick((men, women))
+        first = at.who if at.who in group else at.pick(group)
+        second = at.other(group, first)
+        by_doer = at.chance(0.5)
+        deed, why = at.pick(DEEDS_BY_DOER if by_doer else DEEDS_BY_OTHER)
         meant, lure = (first, second) if by_doer else (second, first)
         context = f"{first.name} {deed} {second.name} because {first.he} {why}. The one who {why} was"
         key, template = f"deed {deed} {first.name} {second.name}", f"deed {'doer' if by_doer else 'other'}"
     else:
-        first, second = shuffled(random, (pick(random, men), pick(random, women)))
-        meant, lure = shuffled(random, (first, second))
-        state, place = pick(random, STATES), WHERE[pick(random, PLACES)]
+        first, second = at.shuffled((at.pick(men), at.pick(women)))
+        meant, lure = at.shuffled((first, second))
+        state, place = at.pick(STATES), WHERE[at.pick(PLACES)]
         context = (
             f"{first.name} and {second.name} were {place}. {meant.He} was {state}. The {state} one was",
-            f"{first.name} {pick(random, _MEETS)} {second.name} {place} when {meant.he} was {state}. "
-            f"The {state} one was",
+            f"{first.name} {at.pick(_MEETS)} {second.name} {place} when {meant.he} was {state}. The {state} one was",
             f"{first.name} told {second.name} a story, but {meant.he} was too {state}. Too {state} was",
         )[frame - 2]
         key, template = f"pronoun {frame} {first.name} {second.name}", f"pronoun {frame}"
@@ -449,7 +458,7 @@ def reference(random: Random, who: Person | None = None, people: Cast = PEOPLE) 
 
 # --- all of them ------------------------------------------------------------------------------------------------
 
-UNITS: dict[Callable[..., Unit], float] = {
+UNITS: dict[Callable[[Scene], Unit], float] = {
     agreement: 0.10,
     arithmetic: 0.20,
     category: 0.09,
@@ -465,9 +474,9 @@ UNITS: dict[Callable[..., Unit], float] = {
 }
 
 
-def seen(random: Random, maker: Callable[..., Unit], who: Person | None = None, people: Cast = PEOPLE) -> Unit:
+def seen(at: Scene, maker: Callable[[Scene], Unit]) -> Unit:
     """A unit whose combination may be trained on."""
     while True:
-        unit = maker(random, who, people)
+        unit = maker(at)
         if not held_out(unit.key):
             return unit

@@ -11,7 +11,7 @@ from analysis.bundled import patterns, world
 from analysis.bundled.grammar import document, problem, question, sentence
 from analysis.bundled.heldout import ONE_IN, held_out
 from analysis.bundled.prompts import keyed_prompts, prompts
-from analysis.bundled.units import UNITS
+from analysis.bundled.units import UNITS, Scene
 from analysis.bundled.world import CATEGORIES, OPPOSITES, PEOPLE, PROPERTIES, TROUBLES, a, plural
 from analysis.models.tokenizer import load_tokenizer
 from tests.helpers import there
@@ -93,7 +93,7 @@ def test_no_held_out_combination_is_generated(documents):
 def test_about_one_combination_in_seven_is_held_out():
     random = Random(1)
     for maker in UNITS:
-        keys = {maker(random).key for _ in range(3000)}
+        keys = {maker(Scene(random)).key for _ in range(3000)}
         share = sum(map(held_out, keys)) / len(keys)
         assert abs(share - 1 / ONE_IN) < 0.1, maker.__name__
 
@@ -105,7 +105,7 @@ def test_questions_are_held_out():
 
 def test_sentences_that_are_only_asked_are_of_words_the_models_know(tokenizer):
     random = Random(4)
-    units = [maker(random) for maker in ASKED for _ in range(400)]
+    units = [maker(Scene(random)) for maker in ASKED for _ in range(400)]
     assert all(held_out(unit.key) for unit in units)
     for unit in units:
         words = re.findall(r"[A-Za-z]+|[.,]", unit.context)
@@ -116,7 +116,7 @@ def test_sentences_leave_no_slot_open():
     random = Random(3)
     for kind, block in patterns.ALL.items():
         for _ in range(20 * len(block)):
-            text = sentence(random, kind, PEOPLE[0])
+            text = sentence(Scene(random), kind, PEOPLE[0])
             assert "{" not in text
 
 

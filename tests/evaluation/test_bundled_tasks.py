@@ -12,7 +12,7 @@ import yaml
 
 from analysis.bundled.grammar import Document, document, problem
 from analysis.bundled.heldout import held_out
-from analysis.bundled.units import UNITS
+from analysis.bundled.units import UNITS, Scene
 from analysis.evaluation.bundled.data import FOLDER
 from training import tasks
 
@@ -86,7 +86,7 @@ def test_a_leak_would_be_noticed():
     """The same search finds combinations that are trained on."""
     random = Random("drawn")
     seen = {key for one in stream() for key in one.keys}
-    drawn = (maker(random).key for maker in (*UNITS, problem) for _ in range(400))
+    drawn = (maker(Scene(random)).key for maker in (*UNITS, problem) for _ in range(400))
     trained = [key for key in drawn if not held_out(key)]
     assert sum(key in seen for key in trained) > len(trained) / 4
 
