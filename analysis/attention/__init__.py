@@ -305,12 +305,13 @@ class LayerMassObserver:
         return mass
 
 
+@dataclass
 class MapObserver:
     """The whole attention map of one head of one layer, (S, S) float32: row = query, column = key."""
 
-    def __init__(self, layer: int, head: int) -> None:
-        self.layer, self.head = layer, head
-        self.map: torch.Tensor | None = None
+    layer: int
+    head: int
+    map: torch.Tensor | None = None
 
     def __call__(self, layer: int, inputs: AttentionInputs) -> None:
         if layer == self.layer:

@@ -16,11 +16,13 @@ from torch import nn
 from analysis.attention import stack_layers
 
 
+@dataclass(eq=False)
 class ExpertMatrix:
     """One weight matrix (out, in) of one expert: a view of rows of a packed tensor, so writing into it changes that."""
 
-    def __init__(self, packed: nn.Parameter, expert: int, rows: slice) -> None:
-        self._packed, self._expert, self._rows = packed, expert, rows
+    _packed: nn.Parameter
+    _expert: int
+    _rows: slice
 
     @property
     def weight(self) -> torch.Tensor:

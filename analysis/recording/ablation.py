@@ -258,6 +258,7 @@ class Told:
         return {name: float(np.mean(values)) for name, values in vars(self).items()}
 
 
+@dataclass
 class Ablation:
     """A `Rerun` that acts on chosen positions, row by row under a condition of its own, and notes what that did.
 
@@ -267,31 +268,26 @@ class Ablation:
     this adds; a control's target comes before it, in a row before or in an ablation with the same mapping.
     """
 
-    def __init__(
-        self,
-        model: LoadedModel,
-        prompt_length: int,
-        conditions: Sequence[Condition],
-        count: int | None,
-        params: SinkParams,
-        seed: int,
-        intervention: str = "attention",
-        layers: range | None = None,
-        window: int = 1,
-        variance: np.ndarray | None = None,
-        drawn: dict[str, list[Drawn]] | None = None,
-    ) -> None:
-        self.model, self.prompt_length, self.conditions = model, prompt_length, conditions
-        self.count, self.params, self.layers, self.window = count, params, layers, window
-        self.intervention = INTERVENTIONS[intervention]
-        self.variance = np.zeros(0) if variance is None else variance
-        self.told = [Told() for _ in conditions]
-        self.drawn = {} if drawn is None else drawn
-        self._rngs = [np.random.default_rng(seed) for _ in conditions]
-        self._ends, self._names = stop_tokens(model), dict[int, str]()
-        self._step, self._ended = 0, np.zeros(len(conditions), bool)
+    model: LoadedModel
+    prompt_length: int
+    conditions: Sequence[Condition]
+    count: int | None
+    params: SinkParams
+    seed: int
+    intervention: str = "attention"
+    layers: range | None = None
+    window: int = 1
+    variance: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    drawn: dict[str, list[Drawn]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.told = [Told() for _ in self.conditions]
+        self._does = INTERVENTIONS[self.intervention]
+        self._rngs = [np.random.default_rng(self.seed) for _ in self.conditions]
+        self._ends, self._names = stop_tokens(self.model), dict[int, str]()
+        self._step, self._ended = 0, np.zeros(len(self.conditions), bool)
         self._edit: Edit | None = None
-        self._positions = np.zeros((len(conditions), 0), bool)
+        self._positions = np.zeros((len(self.conditions), 0), bool)
 
     def __call__(self, forward: Forward, again: Again) -> torch.Tensor:
         """The logits of the same forward, acted on."""
@@ -307,7 +303,7 @@ class Ablation:
         at = self._candidates(tokens, total, sinks)
         if self.model.architecture.noise is None and length > self.prompt_length:
             self._ended |= np.isin(tokens[:, -1], list(self._ends))  # what a row of a batch writes then is not read
-        if self._edit is None or not self.intervention.first_step:
+        if self._edit is None or not self._does.first_step:
             self._positions = np.stack(
                 [
                     np.zeros(length, bool) if ended else self._acted(row, condition, self._step)
@@ -316,7 +312,7 @@ class Ablation:
             )
             # Under guidance the rows stand twice, with the prompt and without.
             repeated = torch.from_numpy(self._positions).repeat(len(forward.tokens) // rows, 1)
-            edit = EDITS[self.intervention.name](repeated)
+            edit = EDITS[self.intervention](repeated)
             self._edit = edit if self.layers is None else InLayers(edit, self.layers)
         logits = again(self._edit)
         self._step += 1
@@ -354,7 +350,7 @@ class Ablation:
 
     def _acted(self, at: Candidates, condition: Condition, step: int) -> np.ndarray:
         """Return the mask of the positions to act on, (S,) bool. step: number of steps before this one."""
-        if self.intervention.keeps:
+        if self._does.keeps:
             undecided = np.flatnonzero(at.state == TokenState.UNDECIDED)
             prefix = np.arange(len(at.state)) < (undecided[0] if len(undecided) else len(at.state))
             prefix[max(0, int(prefix.sum()) - self.window) :] = False
@@ -369,7 +365,7 @@ class Ablation:
         acted = np.zeros(len(at.state), bool)
         acted[chosen] = True
         # A step in which nothing is chosen is left alone, also where all else would go.
-        return at.allowed & ~acted if self.intervention.keeps and len(chosen) else acted
+        return at.allowed & ~acted if self._does.keeps and len(chosen) else acted
 
 
 def divergence(untouched: torch.Tensor, changed: torch.Tensor) -> float:

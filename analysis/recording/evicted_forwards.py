@@ -5,6 +5,7 @@ Shapes: B texts, L layers, S positions.
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -19,14 +20,16 @@ from analysis.sinks.token_states import TokenState
 from analysis.specs import Kept, Sampling, SinkParams
 
 
+@dataclass
 class EvictedForwards:
     """Choice of keys for every text by its own untouched forward, so a policy knows the present input, as in `Hiding`.
 
     A control draws by its seed and the given tokens: all masked inputs and all answers of one item share the draw.
     """
 
-    def __init__(self, model: LoadedModel, kept: Kept) -> None:
-        self.model, self.kept, self.params = model, kept, SinkParams()
+    model: LoadedModel
+    kept: Kept
+    params: SinkParams = field(default_factory=SinkParams)
 
     def edit(self, tokens: torch.Tensor, given: Sequence[int], layout: Layout | None, aligned: bool) -> HiddenKeys:
         """Return what is hidden in a forward over texts (B, S), of which so many tokens are given at the start."""

@@ -20,7 +20,7 @@ from analysis.models.kept_keys import KeptKeys
 from analysis.models.layout import Layout
 from analysis.models.loaded import LoadedModel
 from analysis.models.prefix import PrefixCache
-from analysis.recording.ablation import queries_seeing
+from analysis.recording.ablation import divergence, queries_seeing
 from analysis.recording.keeping import Counts, Held, Keeper, distances
 from analysis.sinks.definitions import find_sinks
 from analysis.sinks.token_states import TokenState
@@ -146,11 +146,13 @@ class Told:
         }
 
 
+@dataclass
 class Chooser:
     """Base of all ways to keep a part: holds the model and what its keepers look at."""
 
-    def __init__(self, model: LoadedModel, prompt_length: int, params: SinkParams) -> None:
-        self.model, self.prompt_length, self.params = model, prompt_length, params
+    model: LoadedModel
+    prompt_length: int
+    params: SinkParams
 
     def held(
         self,
@@ -205,17 +207,28 @@ class Chooser:
 # --- hiding -----------------------------------------------------------------------------------------------------
 
 
+@dataclass
 class Hiding(Chooser):
     """Whole forwards in which keys are hidden, one row of a batch per keeper.
 
     Choosing goes by the untouched forward of the same input: it is what a policy could do that knows the present step.
     """
 
-    def __init__(self, model: LoadedModel, prompt_length: int, params: SinkParams, keepers: Sequence[Keeper]) -> None:
-        super().__init__(model, prompt_length, params)
-        self.keepers = keepers
-        self.told = [Told() for _ in keepers]
+    keepers: Sequence[Keeper]
+
+    def __post_init__(self) -> None:
+        self.told = [Told() for _ in self.keepers]
         self._accumulated: np.ndarray | None = None
+
+    def compared(self, call: Call) -> torch.Tensor:
+        """Return the logits of the untouched forward, and note what hiding changes in them for each keeper."""
+        state = call.states(self.model, self.prompt_length)
+        logits, seen = self.untouched(call, state)
+        changed = self.run(call.tokens[:1].expand(len(self.told), -1), call, self.hidden(call, state, seen))
+        places = _judged(state[0])
+        for row, told in enumerate(self.told):
+            told.divergence.append(divergence(logits[0, places], changed[row, places]))
+        return logits
 
     def untouched(self, call: Call, state: np.ndarray, keep: int | None = None) -> tuple[torch.Tensor, KeyAttention]:
         """Run a forward as it is. Returns its logits, all or the last `keep`, and what its keys drew in the rows of
@@ -284,17 +297,18 @@ def over_cache(
     return cache.predict(call.tokens, call.first, call.layout, observer, call.aligned, reader)
 
 
+@dataclass
 class Evicting(Chooser):
     """Forwards over a cache from which positions go, of one text. The first forward of a block sees all that is there
     and decides; the others of the block run over what was kept.
     """
 
-    def __init__(self, model: LoadedModel, prompt_length: int, params: SinkParams, keeper: Keeper) -> None:
-        super().__init__(model, prompt_length, params)
-        self.keeper = keeper
+    keeper: Keeper
+
+    def __post_init__(self) -> None:
         self.told = Told()
-        self._cache = new_cache(model)
-        self._accumulated = np.zeros((model.geometry.layers, 0), np.float32)
+        self._cache = new_cache(self.model)
+        self._accumulated = np.zeros((self.model.geometry.layers, 0), np.float32)
         self._decided_at = -1
         self._pending: KeyAttention | None = None
         self._full = 0.0
@@ -381,6 +395,34 @@ class Evicting(Chooser):
         logits = forward()
         synchronize(self.model.device)
         return logits, 1000 * (time.perf_counter() - started)
+
+
+@dataclass
+class BesideCaches(Chooser):
+    """Forwards of the full run over a cache, beside each the same over caches from which positions go."""
+
+    keepers: Sequence[Keeper]
+
+    def __post_init__(self) -> None:
+        self._full = new_cache(self.model)
+        self._beside = [Evicting(self.model, self.prompt_length, self.params, keeper) for keeper in self.keepers]
+        self.told = [evicting.told for evicting in self._beside]
+
+    def compared(self, call: Call) -> torch.Tensor:
+        """Return the full run's logits, and note what the others' differ by."""
+        logits = over_cache(self._full, call)
+        places = _judged(call.states(self.model, self.prompt_length)[0, slice(*call.span)])
+        for evicting in self._beside:
+            changed, behind = evicting.predict(call)
+            if behind:
+                evicting.told.divergence.append(divergence(logits[0, places], changed[0, places]))
+        return logits
+
+
+def _judged(state: np.ndarray) -> torch.Tensor:
+    """Return the queries whose predictions are compared: the undecided ones of a state (Q,), or the last if none is."""
+    undecided = np.flatnonzero(state == TokenState.UNDECIDED)
+    return torch.from_numpy(undecided if len(undecided) else np.array([len(state) - 1]))
 
 
 def _grown(rows: np.ndarray, length: int) -> np.ndarray:

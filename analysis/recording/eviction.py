@@ -8,12 +8,10 @@ import numpy as np
 import torch
 
 from analysis.models.loaded import LoadedModel
-from analysis.recording.ablation import divergence
 from analysis.recording.canvas_denoising import end_tokens, text_length
 from analysis.recording.denoising import check_prompt, choices, end_ids, own_sampling
-from analysis.recording.evicting import Call, Evicting, Hiding, KeptBefore, new_cache, over_cache
+from analysis.recording.evicting import BesideCaches, Call, Evicting, Hiding, KeptBefore
 from analysis.recording.keeping import Keeper
-from analysis.sinks.token_states import TokenState
 from analysis.specs import DiffusionGemmaSampling, Keeping, Sampling, SinkParams
 
 OnForward = Callable[[], None]
@@ -99,7 +97,7 @@ def evicted(
             yield [Keeper(keeping, (seed, prompt_number), kept_before) for keeping in part]
 
     for keepers in parts(at_once):
-        beside = (_InCaches if sampling.keeps_keys else _Hidden)(model, given, params, keepers)
+        beside = (BesideCaches if sampling.keeps_keys else Hiding)(model, given, params, keepers)
         [text] = write(prompt, beside.compared)
         told += [of_text.means() for of_text in beside.told]
     kept_before = {}
@@ -112,47 +110,3 @@ def evicted(
             hiding = Hiding(model, given, params, keepers)
             texts += list(write(prompt.expand(len(keepers), -1), hiding.predict))
     return Texts(text, texts, told)
-
-
-class _Hidden:
-    """Forwards of the full run, beside each the same with keys hidden, one text per keeper."""
-
-    def __init__(self, model: LoadedModel, given: int, params: SinkParams, keepers: Sequence[Keeper]) -> None:
-        self._hiding = Hiding(model, given, params, keepers)
-        self.told = self._hiding.told
-
-    def compared(self, call: Call) -> torch.Tensor:
-        """Return the full run's logits, and note what the others' differ by."""
-        hiding = self._hiding
-        state = call.states(hiding.model, hiding.prompt_length)
-        logits, seen = hiding.untouched(call, state)
-        changed = hiding.run(call.tokens[:1].expand(len(self.told), -1), call, hiding.hidden(call, state, seen))
-        places = _judged(state[0])
-        for row, told in enumerate(self.told):
-            told.divergence.append(divergence(logits[0, places], changed[row, places]))
-        return logits
-
-
-class _InCaches:
-    """Forwards of the full run over a cache, beside each the same over caches from which positions go."""
-
-    def __init__(self, model: LoadedModel, given: int, params: SinkParams, keepers: Sequence[Keeper]) -> None:
-        self._full, self._model, self._given = new_cache(model), model, given
-        self._beside = [Evicting(model, given, params, keeper) for keeper in keepers]
-        self.told = [evicting.told for evicting in self._beside]
-
-    def compared(self, call: Call) -> torch.Tensor:
-        """Return the full run's logits, and note what the others' differ by."""
-        logits = over_cache(self._full, call)
-        places = _judged(call.states(self._model, self._given)[0, slice(*call.span)])
-        for evicting in self._beside:
-            changed, behind = evicting.predict(call)
-            if behind:
-                evicting.told.divergence.append(divergence(logits[0, places], changed[0, places]))
-        return logits
-
-
-def _judged(state: np.ndarray) -> torch.Tensor:
-    """Return the queries whose predictions are compared: the undecided ones of a state (Q,), or the last if none is."""
-    undecided = np.flatnonzero(state == TokenState.UNDECIDED)
-    return torch.from_numpy(undecided if len(undecided) else np.array([len(state) - 1]))
