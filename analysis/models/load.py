@@ -356,23 +356,17 @@ def make_bidirectional(model: LoadedModel) -> None:
                 module.is_causal = False  # type: ignore[assignment]
 
 
-class _Probe:
-    """An observer of which attention mass each layer shows, and through which window it attends."""
-
-    def __init__(self) -> None:
-        self.windows: dict[int, int] = {}
-
-    def __call__(self, layer: int, inputs: attention.AttentionInputs) -> None:
-        inputs.shown_mass()
-        self.windows[layer] = inputs.window
-
-
 def _observed_windows(model: LoadedModel) -> tuple[int, ...]:
     """The windows of the layers, as one forward of two tokens shows them; see `LoadedModel.windows`.
 
     Raises UserError where a layer does not pass through our attention function: its mass would be missing.
     """
-    probe = _Probe()
+    seen: dict[int, int] = {}
+
+    def probe(layer: int, inputs: attention.AttentionInputs) -> None:
+        inputs.shown_mass()
+        seen[layer] = inputs.window
+
     name = model.architecture.name
     if getattr(model.network, "_supports_sdpa", True) is False:
         raise UserError(f"This {name} model does not run on plain softmax attention, so its attention is not observed.")
@@ -389,11 +383,10 @@ def _observed_windows(model: LoadedModel) -> tuple[int, ...]:
             f"The attention of this {name} model cannot be observed: a forward of two tokens fails "
             f"({type(error).__name__}). Compare its config.json with the published one."
         ) from error
-    seen = len(probe.windows)
-    if seen != model.geometry.layers:
+    if len(seen) != model.geometry.layers:
         raise UserError(
-            f"Only {seen} of {model.geometry.layers} layers of this {name} model have attention that can be observed. "
-            "SinkScope needs softmax attention in every layer."
+            f"Only {len(seen)} of {model.geometry.layers} layers of this {name} model have attention that can be "
+            "observed. SinkScope needs softmax attention in every layer."
         )
-    windows = tuple(window for _, window in sorted(probe.windows.items()))
+    windows = tuple(window for _, window in sorted(seen.items()))
     return windows if any(windows) else ()

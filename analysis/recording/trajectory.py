@@ -11,9 +11,7 @@ from typing import Annotated, Any, Final, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
 
-from analysis.errors import UserError
 from analysis.sinks.attention_pattern import AttentionPattern
-from analysis.sinks.query_states import QueryState
 from analysis.sinks.token_names import TokenNames
 from analysis.sinks.token_states import SPLITS, Changes, TokenState, changes
 from analysis.specs import Branch, KeptForward, ModelSpec, RecordSpec, Replay, Sampling
@@ -223,17 +221,6 @@ class Trajectory:
             if factor != 1:
                 mass[step] *= np.float32(factor)
         return mass
-
-    def mass_by_query(self) -> dict[QueryState, np.ndarray]:
-        """Return the mass that the queries of each state pay, (T, L, H, S) float32 each, which add up to `mass`.
-
-        Raises UserError for a recording whose mass was not told apart.
-        """
-        if self.undecided_mass is None or self.given_mass is None:
-            raise UserError("This recording does not tell mass by query state. Record it with --by-query.")
-        undecided, given = (part.astype(np.float32) for part in (self.undecided_mass, self.given_mass))
-        rest = np.maximum(self.mass.astype(np.float32) - undecided - given, 0)
-        return {QueryState.UNDECIDED: undecided, QueryState.COMMITTED: rest, QueryState.GIVEN: given}
 
     def labels(self, step: int | None = None) -> list[str]:
         """Text of the token at each position: of the input of a step, or of the finished text."""

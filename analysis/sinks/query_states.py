@@ -3,19 +3,9 @@
 Shapes: T steps, L layers, H heads, S positions.
 """
 
-from enum import StrEnum
-
 import numpy as np
 
 from analysis.sinks.pairing import Paired, means_of_both
-
-
-class QueryState(StrEnum):
-    """The states of queries by which mass is told apart. COMMITTED: whatever was written, for good or not."""
-
-    UNDECIDED = "undecided"
-    COMMITTED = "committed"
-    GIVEN = "given"
 
 
 def distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:

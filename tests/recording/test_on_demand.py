@@ -12,7 +12,6 @@ from analysis.errors import UserError
 from analysis.recording.collecting import planned_bytes
 from analysis.recording.trajectory import BY_QUERY
 from analysis.recording.trajectory_file import open_trajectory, save
-from analysis.sinks.query_states import QueryState
 from analysis.sinks.token_states import TokenState
 from analysis.specs import AutoregressiveSampling, LLaDASampling, ModelSpec, RecordSpec
 from tests.helpers import QuietContext
@@ -37,13 +36,13 @@ def told(tmp_path_factory):
 
 
 def test_each_state_s_queries_pay_one_each(told, bundled):
-    for state, number in (
-        (QueryState.UNDECIDED, TokenState.UNDECIDED),
-        (QueryState.COMMITTED, TokenState.COMMITTED),
-        (QueryState.GIVEN, TokenState.GIVEN),
+    for state, mass in (
+        (TokenState.UNDECIDED, told.undecided_mass),
+        (TokenState.COMMITTED, told.mass - told.undecided_mass - told.given_mass),
+        (TokenState.GIVEN, told.given_mass),
     ):
-        counts = (told.state == number).sum(axis=1)
-        paid = told.mass_by_query()[state].sum(axis=-1)
+        counts = (told.state == state).sum(axis=1)
+        paid = mass.astype(np.float32).sum(axis=-1)
         np.testing.assert_allclose(paid, np.broadcast_to(counts[:, None, None], paid.shape), atol=1e-3)
     observer = MapObserver(2, 4)
     bundled.predict(torch.tensor([told.input_tokens(1)]), observer)
@@ -62,12 +61,10 @@ def test_drift_is_of_each_step_and_nothing_is_stored_larger_than_the_mass(told):
     assert (told.value_drift[1, 0, 1, ~written] < 1e-5).all(), "in layer 0 that of a token that stays is the same"
 
 
-def test_what_was_not_asked_for_is_not_there_and_changes_nothing(told, trajectory, tmp_path):
+def test_what_was_not_asked_for_is_not_there_and_changes_nothing(told, tmp_path):
     plain = open_trajectory(recorded(tmp_path, by_query=False, drift=False).file)
     assert all(getattr(plain, name) is None for name in (*BY_QUERY, *DRIFT))
     assert np.array_equal(plain.mass, told.mass) and np.array_equal(plain.tokens, told.tokens)
-    with pytest.raises(UserError, match="--by-query"):
-        trajectory.mass_by_query()
 
 
 def test_the_file_is_as_large_as_was_said(tmp_path, bundled):
@@ -103,15 +100,14 @@ def test_damage_is_refused(told, tmp_path, name, change, said):
 def test_other_samplers_tell_it_too(tmp_path, source, sampling):
     model = ModelSpec(source=source, device="cpu")
     recording = open_trajectory(recorded(tmp_path, model=model, sampling=sampling).file)
-    paid = recording.mass_by_query()
     counts = (recording.state == TokenState.GIVEN).sum(axis=1)
-    np.testing.assert_allclose(np.nansum(paid[QueryState.GIVEN], axis=-1)[:, 0, 0], counts, atol=1e-3)
+    np.testing.assert_allclose(np.nansum(recording.given_mass, axis=-1)[:, 0, 0], counts, atol=1e-3)
     assert np.isfinite(recording.key_drift[1:][..., : recording.info.prompt_length]).all()
 
 
 def test_queries_over_kept_keys_are_told_apart_and_drift_is_refused(tmp_path):
     cached = LLaDASampling(gen_length=6, steps=3, cache="prefix")
     recording = open_trajectory(recorded(tmp_path, sampling=cached, drift=False).file)
-    assert recording.mass_by_query()[QueryState.GIVEN][1].max() == 0, "only what is written asks in later steps"
+    assert recording.given_mass[1].max() == 0, "only what is written asks in later steps"
     with pytest.raises(UserError, match="kept keys"):
         recorded(tmp_path, sampling=cached)
