@@ -79,7 +79,7 @@ def canvas_choices(
     if len(prompt) != 1:
         raise UserError(f"{model.architecture.name} writes one text at a time here; {len(prompt)} were given.")
     device, length = model.device, sampling.block
-    ends, padding = end_tokens(model), _padding(model)
+    ends, padding = end_tokens(model), _configured(model, "pad_token_id")
     blocks = math.ceil(sampling.gen_length / length)
 
     def noise() -> torch.Tensor:
@@ -162,19 +162,15 @@ def text_length(tokens: torch.Tensor, ends: torch.Tensor) -> int:
 
 def end_tokens(model: LoadedModel) -> torch.Tensor:
     """The tokens that end a text, (n,): those of the generation config, else of the config."""
-    values = [getattr(config, "eos_token_id", None) for config in _configs(model)]
-    value: Any = next((value for value in values if value is not None), [])
+    value = _configured(model, "eos_token_id") or []
     return torch.tensor(value if isinstance(value, list) else [value], dtype=torch.long, device=model.device)
 
 
-def _padding(model: LoadedModel) -> int | None:
-    values = [getattr(config, "pad_token_id", None) for config in _configs(model)]
-    return next((value for value in values if value is not None), None)
-
-
-def _configs(model: LoadedModel) -> tuple[Any, ...]:
+def _configured(model: LoadedModel, name: str) -> Any:
+    """A field of the generation config, else of the config; None where neither has it."""
     config = model.network.config
-    return (model.network.generation_config, config, config.get_text_config())
+    configs = (model.network.generation_config, config, config.get_text_config())
+    return next((value for each in configs if (value := getattr(each, name, None)) is not None), None)
 
 
 def _temperature(sampling: DiffusionGemmaSampling, left: int, device: torch.device) -> torch.Tensor:

@@ -68,8 +68,7 @@ class EvictedForwards:
 
     def over_cache(self, prompt: torch.Tensor) -> Callable[[Call], torch.Tensor]:
         """Return the forwards after a prompt (P,) over a cache from which positions go after the first of a block."""
-        evicting = Evicting(self.model, len(prompt), self.params, self._keeper(prompt))
-        return lambda call: evicting.predict(call)[0]
+        return Evicting(self.model, len(prompt), self.params, self._keeper(prompt)).logits
 
     def sampling_with(self, sampling: Sampling) -> Sampling:
         """Return the sampling with which positions really go, where they can."""

@@ -322,6 +322,10 @@ class Evicting(Chooser):
             return self._over_kept(self._cache, call, state)
         return self._over_read(self._cache, call, state)
 
+    def logits(self, call: Call) -> torch.Tensor:
+        """Logits (B, Q, V) of a forward."""
+        return self.predict(call)[0]
+
     def _over_read(self, cache: PrefixCache | CanvasCache, call: Call, state: np.ndarray) -> tuple[torch.Tensor, bool]:
         before, first, end = cache.read, call.first, call.tokens.shape[1]
         undecided = (state == TokenState.UNDECIDED)[None]

@@ -86,12 +86,12 @@ def evicted(
     prompt = torch.tensor([list(ids)], dtype=torch.long)
     given, told, texts, text = len(ids), list[dict[str, float | None]](), list[np.ndarray](), np.empty(0)
     at_once = _CACHES if sampling.keeps_keys else rows(sampling.length(given))
-    kept_before: KeptBefore = {}
 
     def write(after: torch.Tensor, forward: Callable[[Call], torch.Tensor]) -> np.ndarray:
         return written(model, after, sampling, seed, forward, on_forward)
 
     def parts(size: int) -> Iterator[list[Keeper]]:
+        kept_before: KeptBefore = {}
         for start in range(0, len(keepings), size):
             part = keepings[start : start + size]
             yield [Keeper(keeping, (seed, prompt_number), kept_before) for keeping in part]
@@ -100,11 +100,9 @@ def evicted(
         beside = (BesideCaches if sampling.keeps_keys else Hiding)(model, given, params, keepers)
         [text] = write(prompt, beside.compared)
         told += [of_text.means() for of_text in beside.told]
-    kept_before = {}
     if sampling.keeps_keys:
         for [keeper] in parts(1):
-            free = Evicting(model, given, params, keeper)
-            texts += list(write(prompt, lambda call, free=free: free.predict(call)[0]))
+            texts += list(write(prompt, Evicting(model, given, params, keeper).logits))
     else:
         for keepers in parts(at_once if sampling.same_alone and model.architecture.noise is not None else 1):
             hiding = Hiding(model, given, params, keepers)

@@ -35,12 +35,7 @@ class Offer:
         return f"{size}, about {minutes} minute{'s' if minutes > 1 else ''} on this machine"
 
 
-def offers(
-    count: int = 3,
-    device: str = "auto",
-    dtype: str = "auto",
-    speed: Callable[[str, str], Speed | None] = measured_speed,
-) -> list[Offer]:
+def offers(count: int, speed: Callable[[str, str], Speed | None] = measured_speed) -> list[Offer]:
     """The quickest models of the registry that fit here, trained as diffusion models and not part of this package.
 
     One per size: of models with the same shape the first one listed. speed: of a device and precision.
@@ -48,7 +43,7 @@ def offers(
     found: dict[Size, Offer] = {}
     for model in MODELS.values():
         size, here = known_size(model)
-        fit = fit_of(model, device, dtype)
+        fit = fit_of(model)
         usable = size is not None and size.counted and not model.sparse and not model.masked_lm and not model.ships
         if fit is None or size is None or not usable or fit.verdict == "does not fit" or size in found:
             continue

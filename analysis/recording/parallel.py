@@ -17,15 +17,14 @@ from analysis.specs.writing import THRESHOLD, Writing
 ONE_TEXT = "This is one prompt with one seed: it shows these two texts, not what parallel writing does on average."
 
 
-def parallel_pair(spec: RecordSpec, threshold: float | None = None) -> tuple[RecordSpec, RecordSpec]:
-    """Return the specs that record the same prompt twice: writing every prediction at least as sure as the threshold,
-    and one token per forward. Both use whole forwards, so that nothing else differs.
+def parallel_pair(spec: RecordSpec) -> tuple[RecordSpec, RecordSpec]:
+    """Return the specs that record the same prompt twice: writing every prediction at least as sure as its threshold,
+    `THRESHOLD` by default, and one token per forward. Both use whole forwards, so that nothing else differs.
 
-    threshold: the recording's own, else `THRESHOLD`. Raises UserError for a sampler that has no threshold.
+    Raises UserError for a sampler that has no threshold.
     """
     sampling = spec.sampling
-    own = getattr(sampling, "threshold", None)
-    sure = sampling.at_threshold(threshold or own or THRESHOLD)
+    sure = sampling.at_threshold(getattr(sampling, "threshold", None) or THRESHOLD)
     one = sampling.one_by_one()
     if sure is None or one is None:
         raise UserError(

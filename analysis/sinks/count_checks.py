@@ -39,15 +39,7 @@ VARIANTS: Registry[Variant] = Registry(
 )
 """Three definitions at their presets, and the paper's for k from 1.5 to 3."""
 
-CHECKS = {
-    "iid_sinks": "G",
-    "gap": "G",
-    "gap_steps": "G",
-    "iid_gap": "G",
-    "iid_gap_steps": "G",
-    "tail": "G",
-    "iid_tail": "G",
-}
+CHECKS = dict.fromkeys(("iid_sinks", "gap", "gap_steps", "iid_gap", "iid_gap_steps", "tail", "iid_tail"), "G")
 """Sums of `count_checks` other than the variants, and their shapes after the prompts."""
 
 
@@ -71,16 +63,14 @@ def count_checks(run: LayerRun, params: SinkParams, rng: np.random.Generator) ->
     row = definitions.moments(logs)
     gap, gap_steps = _gap(judged, params, run.judged_visible)[:2]
     sums = {"gap": gap, "gap_steps": gap_steps, "tail": _tail(logs, row)}
-    drawn: dict[str, list[np.ndarray]] = {name: [] for name in CHECKS if name.startswith("iid")}
+    draws = []
     for _ in range(DRAWS):
         noise = row.mean + row.std * rng.standard_normal(logs.shape, dtype=np.float32)
         noise = np.where(np.isfinite(logs), noise, np.nan)
         gap, gap_steps, count = _gap(np.exp(noise), params, run.judged_visible)
-        drawn["iid_sinks"].append(count)
-        drawn["iid_gap"].append(gap)
-        drawn["iid_gap_steps"].append(gap_steps)
-        drawn["iid_tail"].append(_tail(noise, definitions.moments(noise)))
-    return sums | {name: np.mean(values, axis=0) for name, values in drawn.items()}
+        tail = _tail(noise, definitions.moments(noise))
+        draws.append({"iid_sinks": count, "iid_gap": gap, "iid_gap_steps": gap_steps, "iid_tail": tail})
+    return sums | {name: np.mean([draw[name] for draw in draws], axis=0) for name in draws[0]}
 
 
 def _gap(mass: np.ndarray, params: SinkParams, visible: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -18,8 +18,8 @@ PROMPT = "w54 w58 w10 w38 w70 w67"
 BY_THRESHOLD = {"llada", "dream", "dllm", "sdar", "fast-dllm-v2", "llada2", "nemotron"}
 
 
-def pair(sampling, threshold=None):
-    first, second = parallel_pair(RecordSpec(prompt=PROMPT, sampling=sampling), threshold)
+def pair(sampling):
+    first, second = parallel_pair(RecordSpec(prompt=PROMPT, sampling=sampling))
     return first.sampling, second.sampling
 
 
@@ -41,7 +41,6 @@ def test_a_pair_is_known_again_and_its_order_matters(name):
 def test_the_threshold_is_the_recordings_own():
     assert pair(LLaDASampling(threshold=0.7, cache="dual"))[0].threshold == 0.7
     assert pair(LLaDASampling())[0].threshold == 0.9
-    assert pair(LLaDASampling(threshold=0.7), 0.5)[0].threshold == 0.5
 
 
 @pytest.fixture(scope="module", params=["llada-gqa", "dream-gqa"])
@@ -52,7 +51,8 @@ def recorded(request, tmp_path_factory):
     save_tokenizer(folder, size=100, mask=False)
     kind = DreamSampling if request.param == "dream-gqa" else LLaDASampling
     model = ModelSpec(source=str(folder), device="cpu")
-    specs = parallel_pair(RecordSpec(model=model, prompt=PROMPT, sampling=kind(gen_length=16)), 0.5)
+    sampling = kind(gen_length=16).at_threshold(0.5)
+    specs = parallel_pair(RecordSpec(model=model, prompt=PROMPT, sampling=sampling))
     outcomes = [jobs.record(spec, QuietContext(folder.parent)) for spec in specs]
     return [open_trajectory(outcome.file) for outcome in outcomes], [outcome.summary for outcome in outcomes]
 
