@@ -5,6 +5,7 @@ decoder's over the canvas, which reads it. A weight's inputs are those in both, 
 Shapes: B sequences of S = P + C tokens, of the prefix and of the canvas after it.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -84,14 +85,18 @@ def pair_input(network: PreTrainedModel, tokens: torch.Tensor, start: int) -> tu
         "full_attention": create_causal_mask(**asked),
         "sliding_attention": create_sliding_window_causal_mask(**asked),
     }
-    options: dict[str, Any] = {}
-    for side, body, places in (("reader", encoder, positions[:, :start]), ("writer", decoder, positions[:, start:])):
-        rotary = {kind: body.rotary_emb(read, places, kind) for kind in set(encoder.config.layer_types)}
-        options[side] = {kind: {"position_embeddings": rotary[kind], "position_ids": places} for kind in rotary}
-    for kind, given in options["reader"].items():
-        given["attention_mask"] = masks[kind]
-    for given in options["writer"].values():
-        given["attention_mask"] = None
+
+    def side(body: Any, places: torch.Tensor, masks: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        return {
+            kind: {
+                "position_embeddings": body.rotary_emb(read, places, kind),
+                "position_ids": places,
+                "attention_mask": masks.get(kind),
+            }
+            for kind in set(encoder.config.layer_types)
+        }
+
+    options = {"reader": side(encoder, positions[:, :start], masks), "writer": side(decoder, positions[:, start:], {})}
     return torch.cat([read, denoised], dim=1), options
 
 

@@ -13,6 +13,7 @@ from itertools import pairwise
 from typing import Any
 
 import torch
+from torch.nn.functional import pad
 
 from analysis.attention import CanvasMassObserver
 from analysis.errors import UserError
@@ -114,19 +115,17 @@ def canvas_choices(
                 after, chosen, written = finished(likeliest, ends, padding), torch.ones_like(accepted), likeliest
             else:
                 after, chosen, written = output, accepted, drawn
-            outside = torch.zeros_like(text, dtype=torch.bool)
-            sure = probability(logits, written).masked_fill(~chosen, math.nan)
-            nothing = torch.full(text.shape, math.nan, device=device)
+            sure, span = probability(logits, written).masked_fill(~chosen, math.nan), (start, start + length)
             yield Choice(
                 tokens,
                 state,
-                torch.cat([outside, chosen], dim=1),
-                torch.cat([nothing, sure], dim=1),
+                pad(chosen, (start, 0)),
+                pad(sure, (start, 0), value=math.nan),
                 torch.cat([text, after], dim=1),
-                (start, start + length),
+                span,
                 number,
                 blocks,
-                (start, start + length),
+                span,
             )
             if last:
                 break
@@ -150,7 +149,7 @@ def finished(canvas: torch.Tensor, ends: torch.Tensor, padding: int | None) -> t
     if padding is None:
         return canvas
     past = torch.isin(canvas, ends).long().cumsum(dim=-1)
-    after_first = torch.nn.functional.pad(past, (1, 0))[..., :-1] > 0
+    after_first = pad(past, (1, 0))[..., :-1] > 0
     return canvas.masked_fill(after_first, padding)
 
 

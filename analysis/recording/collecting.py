@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from analysis.models.family import Geometry
 from analysis.recording.trajectory import BY_QUERY, PADDING
@@ -12,7 +13,6 @@ from analysis.sinks.token_states import TokenState
 from analysis.specs import Sampling
 
 if TYPE_CHECKING:
-    from analysis.models.experts import Routing
     from analysis.recording.denoising import Step
 
 FLOAT32_LIMIT = 64 * 2**20  # bytes of mass up to which `auto` stores float32
@@ -74,81 +74,60 @@ def record(
     planned: steps expected; there may be fewer or more. positions: most tokens of the finished text.
     experts: of a layer that has some.
     """
-    arrays: dict[str, np.ndarray] = {
-        "tokens": np.empty((planned, positions), np.int32),
-        "state": np.empty((planned, positions), np.int8),
-        "queries": np.empty((planned, 2), np.int32),
-        "open_block": np.empty((planned, 2), np.int32),
-        "confidence": np.empty((planned, positions), np.float32),
-    }
-    error, count, output = 0.0, 0, np.empty(0, np.int32)
+    arrays: dict[str, np.ndarray] = {}
+    ranges: list[tuple[tuple[int, int], tuple[int, int]]] = []
     activations: list[dict[str, np.ndarray]] = []
-    for step in steps:
-        choice, observed = step.choice, step.mass[0].numpy()
-        measured = {"mass": observed}
+    error, output, dtype = 0.0, np.empty(0, np.int32), ""
+
+    def put(count: int, name: str, values: np.ndarray, nothing: float, dtype: DTypeLike, first: int = 0) -> None:
+        """Keep values (…, n) of a step from position `first` on, with `nothing` at every other."""
+        if name not in arrays:
+            arrays[name] = np.full((planned, *values.shape[:-1], positions), nothing, dtype)
+        if count == len(arrays[name]):
+            arrays[name] = np.concatenate([arrays[name], np.full_like(arrays[name], nothing)])
+        arrays[name][count, ..., first : first + values.shape[-1]] = values
+
+    for count, step in enumerate(steps):
+        choice, mass = step.choice, step.mass[0].numpy()
+        layers, heads, length = mass.shape
+        dtype = dtype or _stored_dtype(planned, layers, heads, positions, mass_dtype)
+        state = choice.state[0].cpu().numpy()
+        there = state != TokenState.ABSENT
+        put(count, "tokens", np.where(there, choice.tokens[0].cpu().numpy(), PADDING), PADDING, np.int32)
+        put(count, "state", state, TokenState.ABSENT, np.int8)
+        put(count, "confidence", choice.confidence[0].float().cpu().numpy(), np.nan, np.float32)
+        measured = {"mass": mass}
         if step.value_norm is not None:
             measured["value_norm"] = step.value_norm[0].numpy()
         if step.paid is not None:
             measured |= dict(zip(BY_QUERY, step.paid[:, 0].numpy(), strict=True))
         if step.drift is not None:
             measured["key_drift"], measured["value_drift"] = np.split(step.drift[0].numpy(), 2, axis=1)
-        layers, _, length = observed.shape
-        if count == 0:
-            dtype = _stored_dtype(planned, layers, observed.shape[1], positions, mass_dtype)
-            arrays |= {
-                name: np.empty((planned, layers, values.shape[1], positions), dtype)
-                for name, values in measured.items()
-            }
-            if step.routing is not None:
-                _, routed_layers, _, chosen = step.routing.experts.shape
-                arrays["experts"] = np.empty((planned, routed_layers, chosen, positions), _index_dtype(experts))
-                arrays["expert_weights"] = np.empty((planned, routed_layers, chosen, positions), np.float16)
-        if count == len(arrays["tokens"]):
-            arrays = {name: np.concatenate([values, np.empty_like(values)]) for name, values in arrays.items()}
-        state = choice.state[0].cpu().numpy()
-        absent = state == TokenState.ABSENT
-        for name, values, nothing in (
-            ("tokens", np.where(absent, PADDING, choice.tokens[0].cpu().numpy()), PADDING),
-            ("state", state, TokenState.ABSENT),
-            ("confidence", choice.confidence[0].float().cpu().numpy(), np.nan),
-        ):
-            arrays[name][count, : len(values)] = values
-            arrays[name][count, len(values) :] = nothing
-        arrays["queries"][count], arrays["open_block"][count] = choice.query_range, choice.open_block
         for name, values in measured.items():
-            arrays[name][count, ..., :length] = values
-            arrays[name][count, ..., length:] = np.nan
-            arrays[name][count][..., np.flatnonzero(absent)] = np.nan
+            put(count, name, np.where(there, values, np.nan), np.nan, dtype)
         if step.routing is not None:
-            _keep_routes(arrays, count, step.routing, choice.query_range)
-            arrays["expert_weights"][count][..., np.flatnonzero(absent)] = np.nan
-        rounding = np.abs(observed - arrays["mass"][count, ..., :length])
-        error = max(error, float(rounding[..., ~absent].max()))
+            first, end = choice.query_range
+            routes, weights = (part[0].transpose(1, 2).numpy() for part in (step.routing.experts, step.routing.weights))
+            put(count, "experts", routes, 0, _index_dtype(experts), first)
+            put(count, "expert_weights", np.where(there[first:end], weights, np.nan), np.nan, np.float16, first)
+        error = max(error, float(np.abs(mass - arrays["mass"][count, ..., :length])[..., there].max()))
+        ranges.append((choice.query_range, choice.open_block))
         output = choice.output[0].cpu().numpy().astype(np.int32)
         if step.activations is not None:
             activations.append({f"largest_{name}": values for name, values in vars(step.activations).items()})
         on_step(count, step, output, arrays["confidence"][count])
-        count += 1
-    if count == 0:
+    if not ranges:
         raise ValueError("A trajectory needs at least one step.")
-    length = len(output)
-    ranges = {name: arrays.pop(name)[:count] for name in ("queries", "open_block")}
+    queries, open_block = np.moveaxis(np.array(ranges, np.int32), 1, 0)
     return {
         "value_norm": None,
         "experts": None,
         "expert_weights": None,
-        **{name: values[:count, ..., :length] for name, values in arrays.items()},
-        **ranges,
+        **{name: values[: len(ranges), ..., : len(output)] for name, values in arrays.items()},
+        "queries": queries,
+        "open_block": open_block,
         **({name: np.stack([kept[name] for kept in activations]) for name in activations[0]} if activations else {}),
         "final": output,
-        "mass_dtype": str(arrays["mass"].dtype),
+        "mass_dtype": dtype,
         "mass_error": error,
     }
-
-
-def _keep_routes(arrays: dict[str, np.ndarray], step: int, routing: "Routing", queries: tuple[int, int]) -> None:
-    """Store the routes of a step's queries at their positions; positions without a query have none."""
-    arrays["experts"][step], arrays["expert_weights"][step] = 0, np.nan
-    sent = slice(*queries)
-    arrays["experts"][step, ..., sent] = routing.experts[0].transpose(1, 2).numpy()
-    arrays["expert_weights"][step, ..., sent] = routing.weights[0].transpose(1, 2).numpy()
