@@ -165,7 +165,6 @@ ARCHITECTURES: dict[str, Architecture] = {
         block_size=32,
         block_fields=("block_size",),
         anchor="start",
-        edits=True,
         mask_token=156895,
         model_type="llada2_moe",
         classes=("LLaDA2MoeModelLM",),

@@ -43,9 +43,9 @@ class Architecture:
 
     sampler: key of `analysis.specs.SAMPLINGS`. noise None: autoregressive. block_size: tokens per block of a family
     that attends by blocks, if its config has none; block_fields: config fields for it, of which the first present
-    counts. anchor: where blocks begin. shift: number of positions by which logits precede their token: 0 or 1. edits:
-    committed tokens can change. opened: the first token of every block is the likeliest after the text so far.
-    mask_token: its id if neither config, generation config nor tokenizer has one; last: the last of the vocabulary.
+    counts. anchor: where blocks begin. shift: number of positions by which logits precede their token: 0 or 1.
+    opened: the first token of every block is the likeliest after the text so far. mask_token: its id if neither config,
+    generation config nor tokenizer has one; last: the last of the vocabulary.
     fields: config names of the sizes, if they differ from Llama's. blocks: path of the blocks in the network.
     model_type, classes: as named by its checkpoints. native: the transformers class that runs it, under their names.
     paradigm: which of two trainings of one class. requires: values that a config field must have if present. fused: the
@@ -66,7 +66,6 @@ class Architecture:
     block_fields: tuple[str, ...] = ()
     anchor: Anchor | None = None
     shift: int = 0
-    edits: bool = False
     opened: bool = False
     mask_token: int | Literal["last"] | None = None
     fields: Mapping[str, str] = field(default_factory=dict)

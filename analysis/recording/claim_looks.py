@@ -7,7 +7,6 @@ neighbours.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -31,16 +30,9 @@ from analysis.registry import Implementations
 from analysis.sinks.by_position import LEAST, explained_by_position, shallow_against_deep
 from analysis.sinks.drift import DRIFTS, ages, drift_of_the_most_attended, most_attended
 from analysis.sinks.metrics import position_variance
-from analysis.sinks.pairing import lost_attention, value_norms_of_sinks
+from analysis.sinks.pairing import Pair, lost_attention, value_norms_of_sinks
 from analysis.sinks.token_states import TokenState
 from analysis.specs import CLAIM_MEASURES, Sampling, SinkParams
-
-
-class Pair(NamedTuple):
-    """The number of a prompt and its null; NaN where the prompt has nothing to measure."""
-
-    value: float
-    null: float
 
 
 @dataclass(frozen=True)
@@ -210,7 +202,7 @@ def changed_text(look: Look) -> Pair:
 
 def value_norm(look: Look) -> Pair:
     state = look.recording.run.state
-    return Pair(*value_norms_of_sinks(look.measured.value_norm, look.sinks[:, :-1], state).means())
+    return value_norms_of_sinks(look.measured.value_norm, look.sinks[:, :-1], state).means()
 
 
 def clamped(look: Look) -> Pair:
@@ -219,7 +211,7 @@ def clamped(look: Look) -> Pair:
     massive, others = (
         prompt_measures.clamped(look.network, look.recording, which) for which in (channels.massive, channels.others)
     )
-    return Pair(*lost_attention(look.by_layer, massive, others, look.sinks[:, :-1]).means())
+    return lost_attention(look.by_layer, massive, others, look.sinks[:, :-1]).means()
 
 
 def _drift(look: Look, of: str) -> Pair:
@@ -251,12 +243,12 @@ def added(look: Look) -> Pair:
         prompt_measures.with_added_token(look.network, look.recording, source, silent)
         for source, silent in zip(sources, (True, False), strict=True)
     )
-    return Pair(*lost_attention(mass, sink.rest, token.rest, look.sinks[:, :-1]).means())
+    return lost_attention(mass, sink, token, look.sinks[:, :-1]).means()
 
 
 def massive(look: Look) -> Pair:
     """The layers and steps whose largest residual channel is at a sink."""
-    return Pair(*look.measured.carried.means())
+    return look.measured.carried.means()
 
 
 def drift(look: Look) -> Pair:
@@ -271,12 +263,12 @@ def turn(look: Look) -> Pair:
 
 def queries(look: Look) -> Pair:
     """The agreement of the tokens that undecided and written queries attend to."""
-    return Pair(*look.measured.apart.means())
+    return look.measured.apart.means()
 
 
 def lens(look: Look) -> Pair:
     """The logit lens at sinks."""
-    return Pair(*prompt_measures.lens_at_sinks(look.network, look.recording, look.sinks[:, -1]).means())
+    return prompt_measures.lens_at_sinks(look.network, look.recording, look.sinks[:, -1]).means()
 
 
 LOOKS: Implementations[Callable[[Look], Pair]] = Implementations(CLAIM_MEASURES)

@@ -224,42 +224,31 @@ class _Maps:
 # --- interventions ----------------------------------------------------------------------------------------------
 
 
-def mass_of(network: LoadedModel, recording: PromptRun) -> np.ndarray:
+def mass_of(
+    network: LoadedModel, recording: PromptRun, adding: Callable[[list[int]], Edit] | None = None
+) -> np.ndarray:
     """Return the mass that the steps of a recording show, averaged over heads, (T, L, S) float32, NaN where a token is
     absent. Raises UserError as `measure` does.
-    """
-    return _masses(network, recording)[0]
 
-
-def _masses(
-    network: LoadedModel, recording: PromptRun, adding: Callable[[list[int]], Edit] | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mass (T, L, S) of all keys, or (T, L, S + 1) where the last is an added one, and (T, L, S) of what queries would
-    pay without that to the text's own. adding: gives the edit that adds it in steps that run as one batch.
+    adding: gives the edit that adds a last key to steps that run as one batch; the mass is then what queries would pay
+    the text's own keys without it.
     """
     require_whole_forwards(network, recording)
-    run, added = recording.run, int(adding is not None)
+    run = recording.run
     steps, positions = run.state.shape
-    mass = np.full((steps, network.geometry.layers, positions + added), np.nan, np.float32)
-    rest = np.full((steps, network.geometry.layers, positions), np.nan, np.float32)
-    whole, own = MassObserver(), MassObserver()
+    mass = np.full((steps, network.geometry.layers, positions), np.nan, np.float32)
+    own = MassObserver()
 
     def without_added(layer: int, inputs: AttentionInputs) -> None:
-        length = inputs.key.shape[2] - added
-        mask = None if inputs.mask is None else inputs.mask[..., :length]
-        own(layer, replace(inputs, key=inputs.key[:, :, :length], value=inputs.value[:, :, :length], mask=mask))
+        mask = None if inputs.mask is None else inputs.mask[..., :-1]
+        own(layer, replace(inputs, key=inputs.key[:, :, :-1], value=inputs.value[:, :, :-1], mask=mask))
 
-    observer = together(whole, without_added) if added else whole
     for batch in alike_steps(network, recording):
-        whole.first = own.first = int(run.pattern.queries[batch[0], 0])
-        show_steps(network, recording, batch, observer, adding and adding(batch))
-        seen = whole.take().mass.mean(dim=2).numpy()
-        seen_rest = own.take().mass.mean(dim=2).numpy() if added else seen
-        for row, step in enumerate(batch):
-            relative = float(run.pattern.relative[step])
-            mass[step][:, np.append(run.present[step], np.ones(added, bool))] = seen[row] * relative
-            rest[step][:, run.present[step]] = seen_rest[row] * relative
-    return mass, rest
+        own.first = int(run.pattern.queries[batch[0], 0])
+        show_steps(network, recording, batch, without_added if adding else own, adding and adding(batch))
+        for step, seen in zip(batch, own.take().mass.mean(dim=2).numpy(), strict=True):
+            mass[step][:, run.present[step]] = seen * float(run.pattern.relative[step])
+    return mass
 
 
 @dataclass(frozen=True)
@@ -289,24 +278,12 @@ def clamped(network: LoadedModel, recording: PromptRun, channels: torch.Tensor) 
         return mass_of(network, recording)
 
 
-@dataclass(frozen=True)
-class Added:
-    """Mass with one token more that every query sees. text (T, L, S): what the text's own tokens still get; rest: what
-    they would get of each query's attention to them alone, in the same forward, so that dilution does not count; token
-    (T, L): what the added one gets, all in units of uniform attention over the text.
-    """
-
-    text: np.ndarray
-    rest: np.ndarray
-    token: np.ndarray
-
-
-def with_added_token(network: LoadedModel, recording: PromptRun, sources: np.ndarray, silent: bool) -> Added:
+def with_added_token(network: LoadedModel, recording: PromptRun, sources: np.ndarray, silent: bool) -> np.ndarray:
     """Run the steps of a recording with one token more in every layer, seen by all and attending to itself alone
     (arXiv 2601.19657): its key is that of the position `sources[t]` (T,), its value zero if `silent`, else that one's.
+    Returns the mass of `mass_of`, of each query's attention to the text alone, so that dilution does not count.
     """
-    mass, rest = _masses(network, recording, lambda steps: AddedKey(torch.from_numpy(sources[steps]), silent))
-    return Added(mass[..., :-1], rest, mass[..., -1])
+    return mass_of(network, recording, lambda steps: AddedKey(torch.from_numpy(sources[steps]), silent))
 
 
 def added_sources(

@@ -11,6 +11,13 @@ from analysis.sinks.definitions import mean_of_finite
 from analysis.sinks.token_states import TokenState
 
 
+class Pair(NamedTuple):
+    """The number of a prompt and its null; NaN where the prompt has nothing to measure."""
+
+    value: float
+    null: float
+
+
 class Paired(NamedTuple):
     """A measure and what its null gives, float64, by layer (L,) of one prompt unless said otherwise; NaN where there is
     nothing to compare.
@@ -19,12 +26,12 @@ class Paired(NamedTuple):
     value: np.ndarray
     null: np.ndarray
 
-    def means(self) -> tuple[float, float]:
+    def means(self) -> Pair:
         """Return the means over those that have both; NaN where none has."""
         both = np.isfinite(self.value) & np.isfinite(self.null)
         if not both.any():
-            return float("nan"), float("nan")
-        return float(self.value[both].mean()), float(self.null[both].mean())
+            return Pair(float("nan"), float("nan"))
+        return Pair(float(self.value[both].mean()), float(self.null[both].mean()))
 
 
 def means_of_both(pairs: np.ndarray) -> Paired:
