@@ -20,6 +20,7 @@ from analysis.recording.steps import (
     Choice,
     Predict,
     append_masks,
+    appended,
     best,
     draw,
     guided,
@@ -103,12 +104,7 @@ class Canvas:
         tokens, length = self.tokens, self.tokens.shape[1]
         logits = self._predict(tokens, len(tokens), self.layout, self.first, aligned=False)[:, -1:]
         predicted = logits.argmax(dim=-1)
-        output = torch.cat([tokens, predicted], dim=1)
-        written = torch.zeros_like(output, dtype=torch.bool)
-        written[:, -1] = True
-        sure = torch.full(output.shape, math.nan, device=tokens.device)
-        sure[:, -1:] = probability(logits, predicted)
-        return self._choice(written, sure, output, (length, length + 1))
+        return self._choice(*appended(tokens, predicted, probability(logits, predicted)), (length, length + 1))
 
     def _choice(
         self, written: torch.Tensor, sure: torch.Tensor, output: torch.Tensor, open_block: tuple[int, int]

@@ -32,6 +32,7 @@ from analysis.recording.steps import (
     MaskedText,
     Predict,
     Step,
+    appended,
     best,
     cached_queries,
     draw,
@@ -375,15 +376,11 @@ def autoregressive_steps(
     for _ in range(sampling.gen_length):
         logits = predict(tokens, len(tokens))[:, -1:]
         predicted, _ = draw(logits, sampling.temperature, sampling.top_p, sampling.top_k, generator)
-        output = torch.cat([tokens, predicted], dim=1)
-        chosen = torch.zeros_like(output, dtype=torch.bool)
-        chosen[:, -1] = True
-        confidence = torch.full(output.shape, math.nan, device=tokens.device)
-        confidence[:, -1:] = probability(logits, predicted)
         length = tokens.shape[1]
         given = torch.arange(length, device=tokens.device).expand_as(tokens) < prompt.shape[1]
-        yield Choice(tokens, written_once(tokens, given, None), chosen, confidence, output, (length, length + 1))
-        tokens = output
+        written = appended(tokens, predicted, probability(logits, predicted))
+        yield Choice(tokens, written_once(tokens, given, None), *written, (length, length + 1))
+        tokens = written[-1]
 
 
 SAMPLERS: dict[str, Callable[..., Iterator[Choice]]] = {

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch.nn.functional import pad
 
 from analysis.models.experts import Routing
 from analysis.sinks.token_states import TokenState
@@ -55,7 +56,7 @@ class Choice:
 
 def append_masks(prompt: torch.Tensor, count: int, mask_token: int) -> torch.Tensor:
     """The prompt (B, P) with `count` [MASK] tokens after it."""
-    return torch.nn.functional.pad(prompt, (0, count), value=mask_token)
+    return pad(prompt, (0, count), value=mask_token)
 
 
 def written_once(tokens: torch.Tensor, given: torch.Tensor, mask_token: int | None) -> torch.Tensor:
@@ -73,7 +74,15 @@ def query_groups(tokens: torch.Tensor, prompt: torch.Tensor, mask_token: int | N
     """
     undecided = torch.zeros_like(tokens, dtype=torch.bool) if mask_token is None else tokens == mask_token
     given = torch.ones_like(prompt, dtype=torch.bool) if mask_token is None else prompt != mask_token
-    return torch.stack([undecided, torch.nn.functional.pad(given, (0, tokens.shape[1] - prompt.shape[1]))])
+    return torch.stack([undecided, pad(given, (0, tokens.shape[1] - prompt.shape[1]))])
+
+
+def appended(
+    tokens: torch.Tensor, predicted: torch.Tensor, confidence: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Write a token (B, 1) after tokens (B, S). Returns chosen, confidence and output of the `Choice`."""
+    chosen, sure = torch.zeros_like(tokens, dtype=torch.bool), torch.full(tokens.shape, math.nan, device=tokens.device)
+    return pad(chosen, (0, 1), value=True), torch.cat([sure, confidence], dim=1), torch.cat([tokens, predicted], dim=1)
 
 
 class MaskedText:
