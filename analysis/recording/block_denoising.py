@@ -88,7 +88,7 @@ class Canvas:
         logits = guided(predict, self.tokens, self.is_given, scale, self._frame.mask_token)
         return logits[:, self.start - self.first : self.end - self.first]
 
-    def step(self, chosen: torch.Tensor, predicted: torch.Tensor, confidence: torch.Tensor) -> Choice:
+    def write(self, chosen: torch.Tensor, predicted: torch.Tensor, confidence: torch.Tensor) -> Choice:
         """Write `predicted` at `chosen`, both (B, end − start), as is `confidence`."""
         tokens, span = self.tokens, slice(self.start, self.end)
         written = torch.zeros_like(tokens, dtype=torch.bool)
@@ -142,7 +142,7 @@ def sdar_steps(predict: Predict, prompt: torch.Tensor, sampling: SDARSampling, f
             logits = canvas.logits()
             predicted, certainty = sdar_draw(logits, sampling, frame.generator)
             chosen = sdar_choice(canvas.open, certainty, count, sampling)
-            yield canvas.step(chosen, predicted, probability(logits, predicted))
+            yield canvas.write(chosen, predicted, probability(logits, predicted))
         if canvas.has_ended(canvas.given):
             return
 
@@ -200,7 +200,7 @@ def llada2_steps(predict: Predict, prompt: torch.Tensor, sampling: LLaDA2Samplin
                 other = ~open_ & editable & (predicted != canvas.tokens[:, start:]) & (certainty > edits)
                 chosen |= other & ~finished[:, None]
                 finished |= full & ~chosen.any(dim=1)
-            yield canvas.step(chosen, predicted, probability(logits, predicted))
+            yield canvas.write(chosen, predicted, probability(logits, predicted))
             if sampling.stop == "at-once" and edits is None and canvas.complete(canvas.given).all():
                 return
         if sampling.stop != "never" and canvas.has_ended(canvas.given):
@@ -225,7 +225,7 @@ def bd3lm_steps(predict: Predict, prompt: torch.Tensor, sampling: BD3LMSampling,
             logits = canvas.logits(sampling.cfg)
             predicted = gumbel_argmax(logits, sampling.temperature, frame.generator)
             confidence = probability(logits, predicted)
-            yield canvas.step(_surest(canvas.open, confidence, count), predicted, confidence)
+            yield canvas.write(_surest(canvas.open, confidence, count), predicted, confidence)
         if canvas.has_ended(start):
             return
 
@@ -258,7 +258,7 @@ def fast_dllm_steps(
                 logits = canvas.logits()
                 predicted = logits.argmax(dim=-1)
                 confidence = probability(logits, predicted)
-                yield canvas.step(_sure_enough(open_, confidence, sampling.threshold, 1), predicted, confidence)
+                yield canvas.write(_sure_enough(open_, confidence, sampling.threshold, 1), predicted, confidence)
         if canvas.complete(begun).all():
             return
         yield canvas.append()
@@ -283,7 +283,7 @@ def nemotron_steps(
             chosen = _surest(open_, confidence, count)
             if sampling.threshold is not None:
                 chosen = _surest(open_, confidence, 1) | open_ & (confidence >= sampling.threshold)
-            yield canvas.step(chosen, predicted, confidence)
+            yield canvas.write(chosen, predicted, confidence)
         if canvas.has_ended(given):
             return
 

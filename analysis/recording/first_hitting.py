@@ -47,7 +47,7 @@ def first_hitting_steps(
                 chosen = canvas.open & (drawn != frame.mask_token)
             if not chosen.any():
                 continue  # the text is the same, and so is what the model predicts
-            yield canvas.step(chosen, drawn, whole.gather(-1, drawn[..., None])[..., 0].float())
+            yield canvas.write(chosen, drawn, whole.gather(-1, drawn[..., None])[..., 0].float())
             probabilities = None
         if canvas.has_ended(canvas.given):
             return
