@@ -160,9 +160,9 @@ def _levels_told(pruning: Pruning, without: Mapping[str, str]) -> str:
     """Tell the accuracy of the dense model and of its prunings without the discount; empty without the latter."""
     told = listed([f"{accuracy} with {_removed(name)}" for name, accuracy in without.items()])
     told = told.replace(" of the weights removed", " removed")
+    chance = "" if pruning.chance is None else f" (chance {percent(pruning.chance, 1)})"
     return (
-        f"Unpruned, the model gets {percent(pruning.dense, 1)} of the items right (chance "
-        f"{percent(pruning.chance, 1)}); without the discount {told}."
+        f"Unpruned, the model gets {percent(pruning.dense, 1)} of the items right{chance}; without the discount {told}."
         if told
         else ""
     )
