@@ -9,20 +9,21 @@ budget: one forward. Else the model runs twice, first for φ and then for the no
 Shapes: N sequences, T noise levels, B rows of a forward, L layers, S positions, F features.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from analysis.calibration.runners import Given, Read, Resident, Runner, reading
+from analysis.calibration.norms import NoisedNorms, PooledNorms, Scores, Weights, begun, of_layer, scores_of
+from analysis.calibration.runners import Given, OnForward, Read, Resident, Runner, reading
 from analysis.errors import UserError
 from analysis.models.experts import ExpertMatrix, Routed, packed_name
 from analysis.models.loaded import Projection
-from analysis.models.projection_names import expert_of, kind_of
 from analysis.sinks.discount import discounted, scored_mass, sink_scores, token_weights
 from analysis.sinks.sham import Moved
 from analysis.specs import DiscountParams
@@ -31,25 +32,21 @@ from analysis.specs import DiscountParams
 # is busy with so many tokens of a model that takes long.
 TOKENS_A_FORWARD = 512
 
-Scores = list[dict[str, torch.Tensor]]
-Mode = Literal["one forward", "two passes"]
-Weights = list[tuple[np.ndarray, float]]  # by row: ω (m, 1 or L, S), and how often it counts, times c
+Told = Callable[[int, int], None]
+"""Called with the forwards done and their total."""
+
+Elsewhere = Callable[[np.ndarray, np.ndarray], np.ndarray]
+"""(φ, mass) of token rows -> φ in other places."""
 
 
-@dataclass(frozen=True)
-class Collected:
-    """scores[layer][projection]: s (F,) float64 on the CPU; projections with one input share one tensor. unreached: the
-    experts that no token counted for, by layer; their scores are even, see `with_even_scores`.
+class Collected(NamedTuple):
+    """scores: float64 on the CPU, even for experts that no token counted for. facts: for the report.
 
     mode: whether every step took one forward or two. forwards: batches run. kept_bytes: of inputs, at most at once.
     """
 
     scores: Scores
-    unreached: dict[int, list[int]]
-    mode: Mode
-    forwards: int
-    rows_a_forward: int
-    kept_bytes: int
+    facts: dict[str, Any]
 
 
 @dataclass
@@ -80,47 +77,45 @@ def feature_scores(
     inputs: np.ndarray,
     discount: DiscountParams | None,
     budget: int,
-    on_forward: Callable[[int, int], None] = lambda done, total: None,
+    on_forward: Told = lambda done, total: None,
     steps: np.ndarray | None = None,
     pooled: bool = False,
     moved: Moved | None = None,
 ) -> Collected:
     """s of every projection over token rows (N, T, S) int64. discount None counts every token fully.
 
-    budget: bytes that kept block inputs may take. on_forward: told how many of the planned forwards are done. steps: c
-    of every level (T,), 1 without. pooled: one norm over all rows in place of the sum of theirs, (Σ c ‖ω ⊙ X‖²)^½.
-    moved: discounts other tokens.
+    budget: bytes that kept block inputs may take. steps: c of every level (T,), 1 without. pooled: one norm over all
+    rows in place of the sum of theirs, (Σ c ‖ω ⊙ X‖²)^½. moved: discounts other tokens.
     """
     size = max(1, TOKENS_A_FORWARD // inputs.shape[-1])
     batches = level_rows(inputs, steps)
     tokens = [rows.tokens for rows in batches]
-    need = kept_bytes(runner, min(size, len(inputs)) * inputs.shape[-1])
-    sums = _Sums(pooled)
-    once = discount is None or runner.known_masses(tokens) is not None
-    if (
-        not once
-        and discount is not None
-        and discount.sink_steps == "each"
-        and isinstance(runner, Resident)
-        and need <= budget
-    ):
-        count, kept = _Counter(len(batches), on_forward), KeptInputs(runner, min(size, len(inputs)), inputs.shape[-1])
-        masses = []
+    most = min(size, len(inputs))
+    need = kept_bytes(runner, most * inputs.shape[-1])
+    gathered = begun(PooledNorms if pooled else NoisedNorms, runner.groups)
+
+    def add(weights: Weights, layer: int, name: str, given: torch.Tensor, positions: torch.Tensor | None) -> None:
+        gathered[layer][name].add(given, of_layer(weights, layer), positions)
+
+    known = discount is None or runner.known_masses(tokens) is not None
+    at_once = discount is not None and discount.sink_steps == "each" and isinstance(runner, Resident) and need <= budget
+    count = ForwardCount((1 if known or at_once else 2) * len(batches), on_forward)
+    if not known and at_once:
+        assert isinstance(runner, Resident) and discount is not None
+        kept, masses = KeptInputs(runner, most, inputs.shape[-1]), []
         for rows in batches:
             masses.append(runner.mass_and_inputs(rows.tokens, kept.keep))
-            kept.show(partial(sums.add, _row_weights(masses[-1], rows, discount, moved)))
+            kept.show(partial(add, _row_weights(masses[-1], rows, discount, moved)))
             count.step()
         runner.keep_masses(tokens, masses)
-        return Collected(*sums.done(runner), "one forward", count.done, size, need)
-    count = _Counter((1 if once else 2) * len(batches), on_forward)
-    by_batch = row_weights(runner, batches, discount, inputs, count.step, moved)
-
-    def take(batch: int, layer: int, name: str, given: torch.Tensor, positions: torch.Tensor | None) -> None:
-        sums.add(by_batch[batch], layer, name, given, positions)
-
-    runner.inputs(tokens, take, count.step)
-    mode: Mode = "one forward" if once else "two passes"
-    return Collected(*sums.done(runner), mode, count.done, size, 0)
+    else:
+        need = 0
+        by_batch = row_weights(runner, batches, discount, inputs, count.step, moved)
+        runner.inputs(tokens, lambda batch, *given: add(by_batch[batch], *given), count.step)
+    scores, facts = scores_of(gathered, runner)
+    mode = "one forward" if known or at_once else "two passes"
+    told = {"mode": mode, "forwards": count.done, "rows_a_forward": size, "kept_bytes": need}
+    return Collected(scores, told | facts)
 
 
 @torch.no_grad()
@@ -129,7 +124,7 @@ def row_weights(
     batches: list[Rows],
     discount: DiscountParams | None,
     inputs: np.ndarray,
-    on_forward: Callable[[], None],
+    on_forward: OnForward,
     moved: Moved | None = None,
 ) -> list[Weights]:
     """Token weights of every row of `level_rows` of inputs (N, T, S).
@@ -137,25 +132,22 @@ def row_weights(
     Without a discount all are 1; else one forward per batch finds the sinks, none where their mass is known.
     """
     if discount is None:
-        return [_unit_weights(rows) for rows in batches]
+        return [[(np.ones((1, 1, inputs.shape[-1]), np.float32), times) for times in rows.times] for rows in batches]
     masses = runner.masses([rows.tokens for rows in batches], on_forward)
-    return _two_pass_weights(masses, batches, discount, inputs, moved)
+    if discount.sink_steps == "each":
+        return [_row_weights(mass, rows, discount, moved) for mass, rows in zip(masses, batches, strict=True)]
+    weights = token_weights(_by_sequence(masses, batches, inputs.shape), discount, _of(moved, inputs))
+    return [[(weights[members, 0], rows.step) for members in rows.members] for rows in batches]
 
 
 @torch.no_grad()
 def step_token_weights(
-    runner: Runner,
-    inputs: np.ndarray,
-    discount: DiscountParams | None,
-    on_forward: Callable[[int, int], None],
-    moved: Moved | None = None,
+    runner: Runner, inputs: np.ndarray, discount: DiscountParams | None, on_forward: Told, moved: Moved | None = None
 ) -> np.ndarray:
     """ω (N, T or 1, L or 1, S) float32 of every token of rows (N, T, S); (1, 1, 1, S) of ones without a discount."""
     if discount is None:
         return np.ones((1, 1, 1, inputs.shape[-1]), np.float32)
-    batches = level_rows(inputs)
-    masses = runner.masses([rows.tokens for rows in batches], _Counter(len(batches), on_forward).step)
-    return token_weights(_by_sequence(masses, batches, inputs.shape), discount, _of(moved, inputs))
+    return token_weights(_masses(runner, inputs, on_forward), discount, _of(moved, inputs))
 
 
 def level_rows(inputs: np.ndarray, steps: np.ndarray | None = None) -> list[Rows]:
@@ -171,20 +163,14 @@ def level_rows(inputs: np.ndarray, steps: np.ndarray | None = None) -> list[Rows
 
 @torch.no_grad()
 def mean_token_weights(
-    runner: Runner,
-    inputs: np.ndarray,
-    discount: DiscountParams,
-    on_forward: Callable[[int, int], None],
-    moved: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None,
+    runner: Runner, inputs: np.ndarray, discount: DiscountParams, on_forward: Told, moved: Elsewhere | None = None
 ) -> np.ndarray:
     """ω̄ (N, 1 or L, S): the weight of a token by its sink score averaged over the noise levels of rows (N, T, S).
 
     Of noised text beside its clean copy, that of the copy's tokens. moved: gives mean φ and mass, (N, 1, 1 or L, S)
     each, the φ in other places.
     """
-    batches = level_rows(inputs)
-    masses = runner.masses([rows.tokens for rows in batches], _Counter(len(batches), on_forward).step)
-    scored = scored_mass(_by_sequence(masses, batches, inputs.shape), discount.sink_scope)
+    scored = scored_mass(_masses(runner, inputs, on_forward), discount.sink_scope)
     scores, mass = (
         each.mean(axis=1, keepdims=True, dtype=np.float32) for each in (sink_scores(scored, discount), scored)
     )
@@ -193,18 +179,11 @@ def mean_token_weights(
     return discounted(scores if moved is None else moved(scores, mass), discount)[:, 0]
 
 
-def _two_pass_weights(
-    masses: list[np.ndarray],
-    batches: list[Rows],
-    discount: DiscountParams,
-    inputs: np.ndarray,
-    moved: Moved | None = None,
-) -> list[Weights]:
-    """Token weights of every row of every batch."""
-    if discount.sink_steps == "each":
-        return [_row_weights(mass, rows, discount, moved) for mass, rows in zip(masses, batches, strict=True)]
-    weights = token_weights(_by_sequence(masses, batches, inputs.shape), discount, _of(moved, inputs))
-    return [[(weights[members, 0], rows.step) for members in rows.members] for rows in batches]
+def _masses(runner: Runner, inputs: np.ndarray, on_forward: Told) -> np.ndarray:
+    """Mass (N, T, L, S) of token rows (N, T, S)."""
+    batches = level_rows(inputs)
+    masses = runner.masses([rows.tokens for rows in batches], ForwardCount(len(batches), on_forward).step)
+    return _by_sequence(masses, batches, inputs.shape)
 
 
 def _by_sequence(masses: list[np.ndarray], batches: list[Rows], shape: tuple[int, ...]) -> np.ndarray:
@@ -253,7 +232,7 @@ class KeptInputs:
             if chosen:
                 self._chosen[layer, name] = example.new_empty((rows, length, chosen), dtype=torch.int64)
 
-    def keep(self, layer: int, name: str, given: Given) -> None:
+    def keep(self, layer: int, name: str, module: nn.Module, given: Given) -> None:
         """Copy inputs (B, S, F), and for experts also which are chosen."""
         states = given if isinstance(given, torch.Tensor) else given.states
         self._used = len(states)
@@ -263,10 +242,14 @@ class KeptInputs:
 
     def show(self, read: Read) -> None:
         """Pass every input of the last forward to `read`."""
-        spread = reading(self._blocks.__getitem__, read)
+        spread = reading(read)
         for (layer, name), held in self._held.items():
             states, chosen = held[: self._used], self._chosen.get((layer, name))
-            spread(layer, name, states if chosen is None else Routed(states, chosen[: self._used]))
+            if chosen is None:
+                read(layer, name, states, None)
+            else:
+                experts = self._blocks[layer].get_submodule(name)
+                spread(layer, name, experts, Routed(states, chosen[: self._used]))
 
 
 def _kept(runner: Runner) -> Iterator[tuple[int, str, int, int]]:
@@ -277,7 +260,7 @@ def _kept(runner: Runner) -> Iterator[tuple[int, str, int, int]]:
         modules = runner.model.projections(block)
         for name in group:
             if not isinstance(modules[name], ExpertMatrix):
-                yield layer, name, input_features(modules[name]), 0
+                yield layer, name, rows_of(modules[name]).shape[1], 0
         packed = packed_name(block)
         if packed is not None:
             yield layer, packed, runner.model.geometry.hidden, runner.model.geometry.experts_per_token
@@ -289,22 +272,23 @@ def kept_bytes(runner: Runner, tokens: int) -> int:
     return tokens * sum(features * width + chosen * 8 for _, _, features, chosen in _kept(runner))
 
 
-def input_features(module: Projection) -> int:
-    """The width of a projection's input."""
-    return module.weight.shape[0] if isinstance(module, Conv1D) else module.in_features
+def turned(module: Projection, matrix: torch.Tensor) -> torch.Tensor:
+    """Return a matrix (out, in) as a module keeps it, or the other way round. A view."""
+    return matrix.T if isinstance(module, Conv1D) else matrix
 
 
-def _unit_weights(rows: Rows) -> Weights:
-    return [(np.ones((1, 1, rows.tokens.shape[1]), np.float32), times) for times in rows.times]
+def rows_of(module: Projection) -> torch.Tensor:
+    """A projection's weight as (out, in), whichever way the module keeps it. A view."""
+    return turned(module, module.weight.data)
 
 
-def _row_weights(mass: np.ndarray, rows: Rows, discount: DiscountParams, moved: Moved | None = None) -> Weights:
+def _row_weights(mass: np.ndarray, rows: Rows, discount: DiscountParams, moved: Moved | None) -> Weights:
     _require_finite(mass)
     weights = token_weights(mass[:, None], discount, _of(moved, rows.tokens.numpy()[:, None]))
     return list(zip(weights, rows.times, strict=True))
 
 
-def _of(moved: Moved | None, tokens: np.ndarray) -> Callable[[np.ndarray, np.ndarray], np.ndarray] | None:
+def _of(moved: Moved | None, tokens: np.ndarray) -> Elsewhere | None:
     """Return `moved` for these token rows (N, T, S), as a function of scores and mass; None without `moved`."""
     return None if moved is None else lambda scores, mass: moved(scores, mass, tokens)
 
@@ -318,96 +302,18 @@ def _require_finite(mass: np.ndarray) -> None:
         )
 
 
-def add_norms(
-    total: torch.Tensor,
-    inputs: torch.Tensor,
-    weights: Weights,
-    layer: int,
-    positions: torch.Tensor | None = None,
-    squared: bool = False,
-) -> None:
-    """Add Σ_rows times · Σ_m ‖ω_m ⊙ X‖₂ of a layer's inputs (B, S, F) to total (F,), in place.
-
-    positions (B, S): where the tokens stand in the text; None where they are all of it. squared: the squares of norms.
-    """
-    for index, (row, (weight, times)) in enumerate(zip(inputs, weights, strict=True)):
-        layer_weight = torch.from_numpy(weight[:, layer if weight.shape[1] > 1 else 0]).to(row.device)
-        if positions is not None:
-            layer_weight = layer_weight[:, positions[index]]
-        squares = row.square() if row.dtype == torch.float32 else row.float().square_()
-        sums = layer_weight.square() @ squares
-        total += times * (sums if squared else sums.sqrt()).sum(dim=0)
-
-
-def running_sum(inputs: torch.Tensor) -> torch.Tensor:
-    """Return zeros for the sum of norms of inputs (B, S, F): (F,), in double precision where the device has it."""
-    precise = torch.float32 if inputs.device.type == "mps" else torch.float64
-    return torch.zeros(inputs.shape[-1], dtype=precise, device=inputs.device)
-
-
 @dataclass
-class _Counter:
+class ForwardCount:
+    """Forwards done of a total, which `tell` is told."""
+
     total: int
-    tell: Callable[[int, int], None]
+    tell: Told
     done: int = 0
 
     def step(self) -> None:
+        """Count one more."""
         self.done += 1
         self.tell(self.done, self.total)
-
-
-@dataclass
-class _Sums:
-    """Running sums s of every distinct input. pooled: of squares, until they are done."""
-
-    pooled: bool = False
-    by_input: dict[tuple[int, str], torch.Tensor] = field(default_factory=dict)
-
-    def add(
-        self, weights: Weights, layer: int, name: str, inputs: torch.Tensor, positions: torch.Tensor | None
-    ) -> None:
-        """Add the norms of inputs (B, S, F) whose rows have these token weights. positions: see `add_norms`."""
-        total = self.by_input.get((layer, name))
-        if total is None:
-            total = running_sum(inputs)
-            self.by_input[layer, name] = total
-        add_norms(total, inputs, weights, layer, positions, self.pooled)
-
-    def done(self, runner: Runner) -> tuple[Scores, dict[int, list[int]]]:
-        """By layer and projection, on the CPU; and the experts of each layer that no token counted for."""
-        scores: Scores = []
-        unreached: dict[int, list[int]] = {}
-        for layer, group in enumerate(runner.groups):
-            known = {first: self.by_input[layer, first].double().cpu() for first in group}
-            known = {first: score.sqrt() for first, score in known.items()} if self.pooled else known
-            missed = unreached_experts([first for first, score in known.items() if not score.any()])
-            known = with_even_scores(known, missed)
-            scores.append({name: known[first] for first, together in group.items() for name in together})
-            if missed:
-                unreached[layer] = missed
-        return scores, unreached
-
-
-def unreached_experts(inputs: Iterable[str]) -> list[int]:
-    """The experts that these inputs belong to: given those that hold nothing but zeros, the experts without tokens."""
-    return sorted({expert for name in inputs if (expert := expert_of(name)) is not None})
-
-
-def with_even_scores(scores: Mapping[str, torch.Tensor], missed: Sequence[int]) -> dict[str, torch.Tensor]:
-    """Feature scores (F,) of a layer's inputs, for these experts the same for all features: within them weights are
-    then ranked by magnitude. It is the mean over the layer's other experts (1 without any), so that beside the others
-    they weigh as much as usual.
-    """
-    usual: dict[str, list[float]] = {}
-    for name, score in scores.items():
-        if expert_of(name) is not None and expert_of(name) not in missed:
-            usual.setdefault(kind_of(name), []).append(float(score.mean()))
-    return {
-        name: torch.full_like(score, float(np.mean(usual.get(kind_of(name), [1.0]))))
-        if expert_of(name) in missed
-        else score
-        for name, score in scores.items()
-    }
 
 
 def unreached_note(unreached: Mapping[str, Sequence[int]], experts: int, whole: bool) -> str:

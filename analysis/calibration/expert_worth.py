@@ -7,15 +7,16 @@ an encoder and a decoder that share their experts, the tokens are those of both.
 Shapes: B sequences, S positions, E experts.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import nn
 
-from analysis.calibration.activations import Weights
-from analysis.calibration.runners import Runner
+from analysis.calibration.known_mass import Batches
+from analysis.calibration.norms import Weights, of_layer
+from analysis.calibration.runners import OnForward, Runner
 from analysis.models.experts import Routed, expert_inputs
 
 
@@ -39,11 +40,7 @@ class ExpertTally:
 
 @torch.no_grad()
 def expert_tallies(
-    runner: Runner,
-    batches: Sequence[torch.Tensor],
-    weights: Sequence[Weights],
-    on_forward: Callable[[], None],
-    noised: bool,
+    runner: Runner, batches: Batches, weights: Sequence[Weights], on_forward: OnForward, noised: bool
 ) -> dict[int, ExpertTally]:
     """The tally of each layer that has experts, over token rows (B, S) a batch, with the weights of each row's tokens.
 
@@ -61,7 +58,9 @@ def expert_tallies(
 def _add(tallies: dict[int, ExpertTally], layer: int, module: nn.Module, given: Routed, by_row: Weights) -> None:
     """Add what the experts of a layer made of the tokens of one forward."""
     assert given.weights is not None
-    counted = torch.from_numpy(np.stack([_of_row(row, layer) for row in by_row])).to(given.states.device)  # (B, S)
+    # (B, S): of each token of a row in all, over the sequences whose text it is.
+    of_rows = [times * weight.sum(axis=0, dtype=np.float64) for weight, times in of_layer(by_row, layer)]
+    counted = torch.from_numpy(np.stack(of_rows)).to(given.states.device)
     if layer not in tallies:
         zeros = torch.zeros(len(module.get_parameter("down_proj")), dtype=torch.float64)
         tallies[layer] = ExpertTally(zeros, zeros.clone())
@@ -73,9 +72,3 @@ def _add(tallies: dict[int, ExpertTally], layer: int, module: nn.Module, given: 
         # Rows that are filled up with zeros have outputs of zero.
         output = nn.functional.linear(read.inner, module.get_parameter("down_proj")[read.expert]).double().norm(dim=-1)
         tally.added[read.expert] += float((counted.gather(1, read.positions) * router * output).sum())
-
-
-def _of_row(row: tuple[np.ndarray, float], layer: int) -> np.ndarray:
-    """Return the total weight of each token of a row, (S,) float64, over all sequences whose text it is."""
-    weight, times = row
-    return times * weight[:, layer if weight.shape[1] > 1 else 0].sum(axis=0, dtype=np.float64)

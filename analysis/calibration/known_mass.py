@@ -15,6 +15,9 @@ from cache.code import code_version
 from cache.keys import content_key
 from cache.stores import Stores
 
+Batches = Sequence[torch.Tensor]
+"""Token rows (B, S) of each forward."""
+
 _COMPUTED_BY = ("analysis.calibration.runners", "analysis.models.resident", "analysis.models.streaming")
 
 
@@ -28,7 +31,7 @@ class KnownMass:
     def __init__(self, stores: Stores | None = None) -> None:
         self._stores, self.read = stores, False
 
-    def find(self, model: LoadedModel, batches: Sequence[torch.Tensor]) -> list[np.ndarray] | None:
+    def find(self, model: LoadedModel, batches: Batches) -> list[np.ndarray] | None:
         """The mass of each batch of token rows (B, S); None where it is not known."""
         content = None if self._stores is None else self._stores.shared.get(_key(model, batches))
         if content is None:
@@ -43,7 +46,7 @@ class KnownMass:
         self.read = True
         return np.split(mass, np.cumsum(rows)[:-1])
 
-    def keep(self, model: LoadedModel, batches: Sequence[torch.Tensor], masses: Sequence[np.ndarray]) -> None:
+    def keep(self, model: LoadedModel, batches: Batches, masses: Sequence[np.ndarray]) -> None:
         """Store the mass of each batch, all of one length; none that is not finite."""
         if self._stores is None:
             return
@@ -54,7 +57,7 @@ class KnownMass:
             self._stores.shared.put(_key(model, batches), content.getvalue())
 
 
-def _key(model: LoadedModel, batches: Sequence[torch.Tensor]) -> str:
+def _key(model: LoadedModel, batches: Batches) -> str:
     digest = hashlib.sha256()
     for tokens in batches:
         digest.update(tokens.numpy().astype("<i8").tobytes())

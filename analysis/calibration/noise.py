@@ -63,18 +63,10 @@ def noised_sequences(
 ) -> np.ndarray:
     """Every sequence at every noise step, (N, T, S), from the least noise up; tokens (N, S).
 
-    Each sequence draws from a generator of its own, so that a sample is the same however many there are. beside_clean:
-    for families trained block by block each is followed by its clean copy, (N, T, 2S); see `Layout.beside_clean`.
+    beside_clean: for families trained block by block each is followed by its clean copy, (N, T, 2S); see
+    `Layout.beside_clean`.
     """
-    levels = np.array(noise_levels(params.diffusion_steps, params.step_interval)[::-1])
-    masked = MASKINGS[params.noise]
-    noised = np.stack(
-        [
-            np.where(masked(levels, len(sequence), params, rng), mask_token, sequence).astype(tokens.dtype)
-            for index, sequence in enumerate(tokens)
-            for rng in [np.random.default_rng((params.seed, index))]
-        ]
-    )
+    noised = _noised(tokens, params, 0, lambda shape, rng: mask_token)
     if not beside_clean:
         return noised
     return np.concatenate([noised, np.broadcast_to(tokens[:, None], noised.shape)], axis=-1)
@@ -84,6 +76,17 @@ def noised_canvases(tokens: np.ndarray, params: CalibrationParams, vocabulary: i
     """Every sequence at every noise step, (N, T, S), from the least noise up; tokens (N, S). From position `start` on
     each token is replaced at the step's rate by one drawn evenly from the vocabulary, which may be the same; what
     comes before stays.
+    """
+    return _noised(tokens, params, start, lambda shape, rng: rng.integers(0, vocabulary, shape, dtype=tokens.dtype))
+
+
+def _noised(
+    tokens: np.ndarray,
+    params: CalibrationParams,
+    start: int,
+    drawn: Callable[[tuple[int, ...], np.random.Generator], np.ndarray | int],
+) -> np.ndarray:
+    """Replace tokens from `start` on by those that are drawn, (N, T, S).
 
     Each sequence draws from a generator of its own, so that a sample is the same however many there are.
     """
@@ -92,8 +95,7 @@ def noised_canvases(tokens: np.ndarray, params: CalibrationParams, vocabulary: i
     for index, sequence in enumerate(tokens):
         rng, canvas = np.random.default_rng((params.seed, index)), sequence[start:]
         replaced = MASKINGS[params.noise](levels, len(canvas), params, rng)
-        drawn = rng.integers(0, vocabulary, replaced.shape, dtype=tokens.dtype)
-        noised[index, :, start:] = np.where(replaced, drawn, canvas)
+        noised[index, :, start:] = np.where(replaced, drawn(replaced.shape, rng), canvas)
     return noised
 
 

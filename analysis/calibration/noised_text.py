@@ -33,8 +33,7 @@ def calibration_states(model: LoadedModel, tokens: np.ndarray) -> np.ndarray:
         return clean_states(model, tokens)
     position = np.arange(tokens.shape[-1])
     copied = (position >= tokens.shape[-1] // 2) & model.architecture.beside_clean
-    states: np.ndarray = (tokens == model.mask_token) + 2 * copied.astype(np.int8)
-    return states
+    return np.asarray((tokens == model.mask_token) + 2 * copied.astype(np.int8))
 
 
 def clean_states(model: LoadedModel, tokens: np.ndarray) -> np.ndarray:

@@ -3,18 +3,19 @@
 Shapes: B rows of a forward, L layers, S positions, F features.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from analysis.attention import Enough, LayerMassObserver
-from analysis.calibration.known_mass import KnownMass
+from analysis.calibration.known_mass import Batches, KnownMass
 from analysis.models.blocks import BlockInput, first_input, private_block, run_block
 from analysis.models.canvas_blocks import canvas_start, reader_of
 from analysis.models.experts import ExpertMatrix, Routed, expert_inputs, packed_name, routed
@@ -24,16 +25,19 @@ from analysis.models.loaded import LoadedModel, Projection
 
 OUTER, INNER = ("gate_proj", "up_proj"), "down_proj"
 """The projections of an expert: those that read tokens, and the one that reads what these made of them."""
+_TWO_TOKENS = torch.zeros(1, 2, dtype=torch.long)
 
-Groups = list[dict[str, tuple[str, ...]]]
-"""By layer: the projections that read the same input, named by the first of them."""
+Group = dict[str, tuple[str, ...]]
+"""The projections of a layer that read the same input, named by the first of them."""
+
+Groups = list[Group]
 
 Given = torch.Tensor | Routed
 """Input of a part of a block: (B, S, F), or all that its experts are sent."""
 
-Keep = Callable[[int, str, Given], None]
-"""Called with layer, projection and what reaches it for every distinct block input; once for all experts, under the
-name of what holds them."""
+Keep = Callable[[int, str, nn.Module, Given], None]
+"""Called with layer, projection by name and as a module, and what reaches it for every distinct block input; once for
+all experts, with what holds them."""
 
 Read = Callable[[int, str, torch.Tensor, torch.Tensor | None], None]
 """Called with layer, projection, input (B, M, F) and where its tokens stand, (B, M) of an expert, see `ExpertInput`;
@@ -46,80 +50,72 @@ TakeRoutes = Callable[[int, int, nn.Module, Routed], None]
 """Called with batch, layer, the module that holds its experts, and all that these are sent."""
 
 
-class Runner(Protocol):
-    """Runner of a model over batches of token rows (B, S). groups: see `shared_inputs`."""
-
-    model: LoadedModel
-    groups: Groups
-
-    def known_masses(self, batches: Sequence[torch.Tensor]) -> list[np.ndarray] | None:
-        """`masses` of batches that were asked for before, maybe by another job; None where they are not known."""
-
-    def masses(self, batches: Sequence[torch.Tensor], on_forward: Callable[[], None]) -> list[np.ndarray]:
-        """Attention mass (B, L, S) of each batch of noised text, as `per_query` has it; without a forward where it is
-        known.
-        """
-
-    def inputs(
-        self, batches: Sequence[torch.Tensor], take: Take, on_forward: Callable[[], None], noised: bool = True
-    ) -> None:
-        """Pass every distinct block input to `take`. noised: whether the text is, with its clean copy where the model
-        was trained block by block.
-        """
-
-    def routes(
-        self, batches: Sequence[torch.Tensor], take: TakeRoutes, on_forward: Callable[[], None], noised: bool = True
-    ) -> None:
-        """Pass what the experts of every layer are sent to `take`. noised: as of `inputs`."""
+OnForward = Callable[[], None]
+"""Called after every forward."""
 
 
-class Resident:
-    """Runner of a model held in memory, batch by batch. known: attention mass that was found before."""
+class Runner(ABC):
+    """Runner of a model over batches of token rows. known: attention mass that was found before."""
 
     def __init__(self, model: LoadedModel, known: KnownMass | None = None) -> None:
         self.model, self.known = model, known or KnownMass()
-        self.groups = shared_inputs(model)
+        kinds: dict[tuple[str, ...], Group] = {}  # asked once for layers of the same projections
+        self.groups: Groups = []
+        for layer, block in enumerate(model.blocks):
+            names = tuple(model.projections(block))
+            if names not in kinds:
+                kinds[names] = self._together(layer)
+            self.groups.append(kinds[names])
 
-    def known_masses(self, batches: Sequence[torch.Tensor]) -> list[np.ndarray] | None:
+    def known_masses(self, batches: Batches) -> list[np.ndarray] | None:
+        """`masses` of batches that were asked for before, maybe by another job; None where they are not known."""
         return self.known.find(self.model, batches)
 
-    def keep_masses(self, batches: Sequence[torch.Tensor], masses: Sequence[np.ndarray]) -> None:
-        """Store what `mass_and_inputs` gave, batch by batch, for `known_masses`."""
-        self.known.keep(self.model, batches, masses)
+    def masses(self, batches: Batches, on_forward: OnForward) -> list[np.ndarray]:
+        """Attention mass (B, L, S) of each batch of noised text, as `per_query` has it; without a forward where it is
+        known.
+        """
+        masses = self.known_masses(batches)
+        if masses is None:
+            masses = [per_query(self.model, mass) for mass in self._masses(batches, on_forward)]
+            self.known.keep(self.model, batches, masses)
+        return masses
 
-    def masses(self, batches: Sequence[torch.Tensor], on_forward: Callable[[], None]) -> list[np.ndarray]:
-        known = self.known_masses(batches)
-        if known is not None:
-            return known
-        masses_by_batch = []
-        for tokens in batches:
-            observer = LayerMassObserver(last=self.model.geometry.layers - 1)
-            with suppress(Enough):
-                self.model.hidden(tokens, observer, noised_layout(self.model))
-            masses_by_batch.append(per_query(self.model, observer.take().numpy()))
-            on_forward()
-        self.keep_masses(batches, masses_by_batch)
-        return masses_by_batch
-
-    def inputs(
-        self, batches: Sequence[torch.Tensor], take: Take, on_forward: Callable[[], None], noised: bool = True
-    ) -> None:
+    def inputs(self, batches: Batches, take: Take, on_forward: OnForward, noised: bool = True) -> None:
+        """Pass every distinct block input to `take`. noised: whether the text is, with its clean copy where the model
+        was trained block by block.
+        """
         layout = noised_layout(self.model) if noised else None
-        for batch, tokens in enumerate(batches):
-            read = reading(self.model.blocks.__getitem__, partial(take, batch))
-            with hooked(self.model.projections, enumerate(self.model.blocks), self.groups, read, ends=True):
-                self.model.hidden(tokens, layout=layout)
-            on_forward()
+        self._show(batches, lambda batch: reading(partial(take, batch)), self.groups, on_forward, layout)
 
-    def routes(
-        self, batches: Sequence[torch.Tensor], take: TakeRoutes, on_forward: Callable[[], None], noised: bool = True
-    ) -> None:
+    def routes(self, batches: Batches, take: TakeRoutes, on_forward: OnForward, noised: bool = True) -> None:
+        """Pass what the experts of every layer are sent to `take`. noised: as of `inputs`."""
         layout = noised_layout(self.model) if noised else None
-        for batch, tokens in enumerate(batches):
-            keep = _routing(self.model.blocks.__getitem__, partial(take, batch))
-            with hooked(self.model.projections, enumerate(self.model.blocks), _no_groups(self.model), keep):
-                self.model.hidden(tokens, layout=layout)
-            on_forward()
+        nothing: Groups = [{} for _ in self.groups]
+        self._show(batches, lambda batch: _routing(partial(take, batch)), nothing, on_forward, layout)
+
+    @abstractmethod
+    def _together(self, layer: int) -> Group:
+        """`together_by_input` of a layer, from a forward of two tokens."""
+
+    @abstractmethod
+    def _masses(self, batches: Batches, on_forward: OnForward) -> list[np.ndarray]:
+        """Attention mass (B, L, S) of each batch of noised text, as it was paid."""
+
+    @abstractmethod
+    def _show(
+        self,
+        batches: Batches,
+        keep_of: Callable[[int], Keep],
+        groups: Groups,
+        on_forward: OnForward,
+        layout: Layout | None,
+    ) -> None:
+        """Run every batch, `hooked` with these groups and what `keep_of` makes of its number."""
+
+
+class Resident(Runner):
+    """Runner of a model held in memory, batch by batch."""
 
     def mass_and_inputs(self, tokens: torch.Tensor, keep: Keep) -> np.ndarray:
         """Attention mass (B, L, S) of noised text, in the one forward that also shows `keep` every block input."""
@@ -128,24 +124,53 @@ class Resident:
             self.model.hidden(tokens, observer, noised_layout(self.model))
         return per_query(self.model, observer.take().numpy())
 
+    def keep_masses(self, batches: Batches, masses: Sequence[np.ndarray]) -> None:
+        """Store what `mass_and_inputs` gave, batch by batch, for `known_masses`."""
+        self.known.keep(self.model, batches, masses)
 
-class Streamed:
+    def _together(self, layer: int) -> Group:
+        return together_by_input(
+            self.model.projections, self.model.blocks[layer], lambda: self.model.hidden(_TWO_TOKENS)
+        )
+
+    def _masses(self, batches: Batches, on_forward: OnForward) -> list[np.ndarray]:
+        masses = []
+        for tokens in batches:
+            observer = LayerMassObserver(last=self.model.geometry.layers - 1)
+            with suppress(Enough):
+                self.model.hidden(tokens, observer, noised_layout(self.model))
+            masses.append(observer.take().numpy())
+            on_forward()
+        return masses
+
+    def _show(
+        self,
+        batches: Batches,
+        keep_of: Callable[[int], Keep],
+        groups: Groups,
+        on_forward: OnForward,
+        layout: Layout | None,
+    ) -> None:
+        for batch, tokens in enumerate(batches):
+            with hooked(self.model.projections, enumerate(self.model.blocks), groups, keep_of(batch), ends=True):
+                self.model.hidden(tokens, layout=layout)
+            on_forward()
+
+
+class Streamed(Runner):
     """Runner that reads one block at a time and runs every batch through it. budget: bytes that states between blocks
-    may take. known: attention mass that was found before.
+    may take.
     """
 
     def __init__(self, model: LoadedModel, budget: int, known: KnownMass | None = None) -> None:
-        self.model, self.budget, self.known = model, budget, known or KnownMass()
-        self.stored = stored_tensors(model)
-        self.groups = groups_by_kind(model, self._groups)
+        self.budget, self.stored = budget, stored_tensors(model)
+        super().__init__(model, known)
 
-    def known_masses(self, batches: Sequence[torch.Tensor]) -> list[np.ndarray] | None:
-        return self.known.find(self.model, batches)
+    def _together(self, layer: int) -> Group:
+        block, given = private_block(self.model, layer, self.stored), first_input(self.model, _TWO_TOKENS)
+        return together_by_input(self.model.projections, block, lambda: run_block(block, given))
 
-    def masses(self, batches: Sequence[torch.Tensor], on_forward: Callable[[], None]) -> list[np.ndarray]:
-        known = self.known_masses(batches)
-        if known is not None:
-            return known
+    def _masses(self, batches: Batches, on_forward: OnForward) -> list[np.ndarray]:
         layers_by_batch: list[list[np.ndarray]] = [[] for _ in batches]
 
         def run(batch: int, layer: int, block: nn.Module, given: BlockInput) -> torch.Tensor:
@@ -157,35 +182,27 @@ class Streamed:
             return states
 
         self._walk(batches, run, on_forward, noised_layout(self.model))
-        masses = [per_query(self.model, np.stack(layers, axis=1)) for layers in layers_by_batch]
-        self.known.keep(self.model, batches, masses)
-        return masses
+        return [np.stack(layers, axis=1) for layers in layers_by_batch]
 
-    def inputs(
-        self, batches: Sequence[torch.Tensor], take: Take, on_forward: Callable[[], None], noised: bool = True
+    def _show(
+        self,
+        batches: Batches,
+        keep_of: Callable[[int], Keep],
+        groups: Groups,
+        on_forward: OnForward,
+        layout: Layout | None,
     ) -> None:
         def run(batch: int, layer: int, block: nn.Module, given: BlockInput) -> torch.Tensor:
-            read = reading(lambda _: block, partial(take, batch))
-            with hooked(self.model.projections, [(layer, block)], self.groups, read):
+            with hooked(self.model.projections, [(layer, block)], groups, keep_of(batch)):
                 return run_block(block, given)
 
-        self._walk(batches, run, on_forward, noised_layout(self.model) if noised else None)
-
-    def routes(
-        self, batches: Sequence[torch.Tensor], take: TakeRoutes, on_forward: Callable[[], None], noised: bool = True
-    ) -> None:
-        def run(batch: int, layer: int, block: nn.Module, given: BlockInput) -> torch.Tensor:
-            keep = _routing(lambda _: block, partial(take, batch))
-            with hooked(self.model.projections, [(layer, block)], _no_groups(self.model), keep):
-                return run_block(block, given)
-
-        self._walk(batches, run, on_forward, noised_layout(self.model) if noised else None)
+        self._walk(batches, run, on_forward, layout)
 
     def _walk(
         self,
-        batches: Sequence[torch.Tensor],
+        batches: Batches,
         run: Callable[[int, int, nn.Module, BlockInput], torch.Tensor],
-        on_forward: Callable[[], None],
+        on_forward: OnForward,
         layout: Layout | None,
     ) -> None:
         states_bytes = (
@@ -204,11 +221,6 @@ class Streamed:
                 del block  # before the next is read
             for _ in given:
                 on_forward()
-
-    def _groups(self, layer: int) -> dict[str, tuple[str, ...]]:
-        block = private_block(self.model, layer, self.stored)
-        given = first_input(self.model, torch.zeros(1, 2, dtype=torch.long))
-        return together_by_input(self.model.projections, block, lambda: run_block(block, given))
 
 
 def noised_layout(model: LoadedModel) -> Layout | None:
@@ -244,36 +256,18 @@ def _of_canvas(mass: np.ndarray, queries: int) -> np.ndarray:
     return np.where(held, mass, mean).astype(np.float32) * np.float32(mass.shape[-1] / queries)
 
 
-def shared_inputs(model: LoadedModel) -> Groups:
-    """By layer: the projections that read the same input, named by the first of them. One forward of two tokens."""
-    tokens = torch.zeros(1, 2, dtype=torch.long)
-    return groups_by_kind(
-        model, lambda layer: together_by_input(model.projections, model.blocks[layer], lambda: model.hidden(tokens))
-    )
-
-
-def groups_by_kind(model: LoadedModel, of_layer: Callable[[int], dict[str, tuple[str, ...]]]) -> Groups:
-    """The groups of every layer, asked once for all layers that have the same projections."""
-    kinds: dict[tuple[str, ...], dict[str, tuple[str, ...]]] = {}
-    groups = []
-    for layer, block in enumerate(model.blocks):
-        names = tuple(model.projections(block))
-        if names not in kinds:
-            kinds[names] = of_layer(layer)
-        groups.append(kinds[names])
-    return groups
-
-
 def together_by_input(
     projections: Callable[[nn.Module], Mapping[str, Projection]], block: nn.Module, forward: Callable[[], Any]
-) -> dict[str, tuple[str, ...]]:
+) -> Group:
     """The projections of a block that read the same tensor during `forward`, named by the first of them. The gate and
     up projection of an expert read the same, its down projection something of its own.
     """
     seen: dict[str, Given] = {}
     modules = projections(block)
-    alone: dict[str, tuple[str, ...]] = {name: (name,) for name in modules}
-    with hooked(projections, [(0, block)], [alone], lambda _, name, given: seen.__setitem__(name, given), pairs=False):
+    alone: Group = {name: (name,) for name in modules}
+    with hooked(
+        projections, [(0, block)], [alone], lambda _, name, __, given: seen.__setitem__(name, given), pairs=False
+    ):
         forward()
     by_tensor: dict[int, list[str]] = {}
     for name, tensor in seen.items():
@@ -309,16 +303,16 @@ def hooked(
     rows: dict[int, int] = {}
     read: dict[tuple[int, str], Given] = {}  # what has reached the encoder's layer, until the decoder's runs
 
-    def hold(layer: int, name: str, given: Given) -> None:
+    def hold(layer: int, name: str, module: nn.Module, given: Given) -> None:
         read[layer, name] = given
 
-    def keep_both(layer: int, name: str, given: Given) -> None:
+    def keep_both(layer: int, name: str, module: nn.Module, given: Given) -> None:
         before = read.pop((layer, name), None)
-        keep(layer, name, given if before is None else _one_after_the_other(before, given))
+        keep(layer, name, module, given if before is None else _one_after_the_other(before, given))
 
     def watch(layer: int, name: str, module: nn.Module, keep: Keep) -> None:
         def hook(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-            keep(layer, name, inputs[0])
+            keep(layer, name, module, inputs[0])
             if (layer, name) == last:
                 raise Enough
 
@@ -329,7 +323,7 @@ def hooked(
             rows[layer] = len(inputs[0])
 
         def hook(module: nn.Module, inputs: tuple[Any, ...]) -> None:
-            keep(layer, name, routed(inputs, rows[layer]))
+            keep(layer, name, module, routed(inputs, rows[layer]))
 
         handles.append(block.register_forward_pre_hook(count))
         handles.append(block.get_submodule(name).register_forward_pre_hook(hook))
@@ -375,32 +369,24 @@ def _one_after_the_other(read: Given, written: Given) -> Given:
     return torch.cat([read, written], dim=1)
 
 
-def _no_groups(model: LoadedModel) -> Groups:
-    """Of no layer any projection: with these, `hooked` shows nothing but what experts are sent."""
-    return [{} for _ in range(model.geometry.layers)]
+def _routing(take: Callable[[int, nn.Module, Routed], None]) -> Keep:
+    """Pass what a layer's experts are sent to `take`, with the module that holds them."""
 
-
-def _routing(block_of: Callable[[int], nn.Module], take: Callable[[int, nn.Module, Routed], None]) -> Keep:
-    """Pass what a layer's experts are sent to `take`, with the module that holds them. block_of: as of `reading`."""
-
-    def show(layer: int, name: str, given: Given) -> None:
+    def show(layer: int, name: str, module: nn.Module, given: Given) -> None:
         assert isinstance(given, Routed)
-        take(layer, block_of(layer).get_submodule(name), given)
+        take(layer, module, given)
 
     return show
 
 
-def reading(block_of: Callable[[int], nn.Module], read: Read) -> Keep:
-    """Pass what reaches an input of a block to `read`; of its experts, what each of them reads, one after the other.
+def reading(read: Read) -> Keep:
+    """Pass what reaches an input of a block to `read`; of its experts, what each of them reads, one after the other."""
 
-    block_of: the block of a layer, whose experts make of their tokens what their down projections read.
-    """
-
-    def spread(layer: int, name: str, given: Given) -> None:
+    def spread(layer: int, name: str, module: nn.Module, given: Given) -> None:
         if isinstance(given, torch.Tensor):
             read(layer, name, given, None)
             return
-        for each in expert_inputs(block_of(layer).get_submodule(name), given):
+        for each in expert_inputs(module, given):
             expert = f"{name}.{each.expert}"
             read(layer, f"{expert}.{OUTER[0]}", each.states, each.positions)
             read(layer, f"{expert}.{INNER}", each.inner, each.positions)

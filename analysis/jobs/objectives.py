@@ -137,7 +137,7 @@ class OutputError(ObjectiveFunction):
             raise UserError("The output error is not finite: a projection gives nothing on the held-out text.")
         return total.error, {"changed": total.changed}
 
-    @threads.one_blas_thread
+    @threads.one_blas_thread()
     def _effects(self, discount: DiscountParams, tell: Tell) -> list[tuning.LayerEffect]:
         """Compute every layer, one per CPU at a time: each layer's products are too small to be shared."""
         weights = self._statistics.group_weights(discount)
@@ -160,7 +160,7 @@ class OutputError(ObjectiveFunction):
                 raise
         return effects
 
-    @threads.one_blas_thread
+    @threads.one_blas_thread()
     def floor(self, tell: Tell) -> SearchFloor | None:
         statistics = self._statistics
         if "seed_floor" in statistics.missing:

@@ -8,9 +8,9 @@ settings win. Imports no torch, whose OpenMP reads the environment when loaded.
 import contextlib
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator
-from functools import lru_cache, wraps
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
 
 import psutil
 
@@ -68,22 +68,15 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-Parameters = ParamSpec("Parameters")
-Result = TypeVar("Result")
-
-
-def one_blas_thread(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
-    """A function whose NumPy products are too small for several threads, which wait for each other by spinning.
+@contextlib.contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Limit NumPy's products to one thread, where they are too small for several, which wait for each other by
+    spinning. Also a decorator.
 
     On two CPUs that others use too, the products of matrices of some hundred rows took seven times as long with two.
     """
-
-    @wraps(function)
-    def limited(*args: Parameters.args, **options: Parameters.kwargs) -> Result:
-        with _pools().limit(limits=1, user_api="blas"):
-            return function(*args, **options)
-
-    return limited
+    with _pools().limit(limits=1, user_api="blas"):
+        yield
 
 
 @lru_cache(maxsize=1)

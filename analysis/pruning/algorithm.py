@@ -1,21 +1,23 @@
-"""Parts of a pruning method: what it reads, what it gathers, and how it prunes one projection.
+"""Parts of a pruning: what a method reads, what it gathers, how it prunes one projection, and ways to remove weights.
 
 Shapes: N sequences, T noise steps, S positions, L layers, F features.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
-from analysis.calibration.activations import TOKENS_A_FORWARD, Scores
+from analysis.calibration.activations import TOKENS_A_FORWARD, Told
+from analysis.calibration.norms import Scores, Statistic
 from analysis.calibration.runners import Runner
+from analysis.errors import UserError
+from analysis.models.loaded import LoadedModel, Projection
 from analysis.specs import PruneSpec
-
-UNREACHED = "unreached_experts"
-"""The field of a report that names the experts without tokens, by layer."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class Calibration:
 @dataclass(frozen=True)
 class LayerBatch:
     """Token ids (B, S) that pass through the blocks together. weights: of a layer, as the method's statistic takes
-    them: ω (B, S) on the model's device, or by row ω (m, 1, S) and how often it counts; None where all count alike.
+    them: ω (B, S) on the model's device, or by row ω (m, S) and how often it counts; None where all count alike.
     """
 
     tokens: torch.Tensor
@@ -70,49 +72,21 @@ class Prepared:
 
     scores: Scores | None = None
     token_weights: np.ndarray | None = None
-    facts: dict[str, Any] | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
     quantizer_weights: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class PrunedProjection:
-    """weight (out, in), with zeros where `pruned` is True."""
+    """weight (out, in), in the precision given, with zeros where `pruned` (out, in) is True."""
 
     weight: torch.Tensor
     pruned: torch.Tensor
 
 
-class Statistic(Protocol):
-    """Statistic that a method needs of one input of a block, gathered batch by batch."""
-
-    @property
-    def empty(self) -> bool:
-        """True if no token counted, known when it is done."""
-
-    @property
-    def facts(self) -> Mapping[str, float]:
-        """Report numbers, known when it is done."""
-
-    def add(self, inputs: torch.Tensor, weights: Any, positions: torch.Tensor | None = None) -> None:
-        """inputs (B, S, F) of a `LayerBatch`, with its weights of this layer. positions: of an expert's inputs
-        (B, M, F) where each token stands in the text, (B, M); see `ExpertInput`.
-        """
-
-    def done(self) -> Any:
-        """Return what `prune` of the method is given. Called once."""
-
-    @staticmethod
-    def bytes_for(features: int) -> int:
-        """Bytes that are held for an input of so many features, until the block is pruned."""
-
-    @staticmethod
-    def bytes_to_finish(features: int) -> int:
-        """Bytes that `done` takes for a while beside them."""
-
-
 Score = Callable[[torch.Tensor, Any], torch.Tensor]
 Solve = Callable[[torch.Tensor, Any, float, int | None, PruneSpec], PrunedProjection]
-Prepare = Callable[[Runner, Calibration, PruneSpec, int, Callable[[int, int], None]], Prepared]
+Prepare = Callable[[Runner, Calibration, PruneSpec, int, Told], Prepared]
 
 
 @dataclass(frozen=True)
@@ -146,3 +120,85 @@ class Algorithm:
     def calibrated(self) -> bool:
         """True if it reads any text."""
         return self.prepare is not None or self.statistic is not None
+
+
+Known = Mapping[str, Any]
+"""What a method knows of the inputs of a block, by projection; empty for one that reads no text."""
+
+Flags = dict[str, torch.Tensor]
+"""Weights of a block that went, by projection: bool (out, in) of the dense shape."""
+
+Blocks = Callable[[], Iterator[tuple[int, nn.Module, Known]]]
+"""Every block of the dense model as a private copy, with its number."""
+
+
+class Removal(ABC):
+    """One way to remove weights. `check` comes first, then `share_out`, then `survey` where a quota spans layers, all
+    before the first block; `config_changes`, `notes` and `facts` come after the last block.
+    """
+
+    def __init__(self, model: LoadedModel, spec: PruneSpec) -> None:
+        self.model, self.spec = model, spec
+
+    @abstractmethod
+    def targets(self, layer: int) -> dict[str, Projection]:
+        """The projections of a block that may lose weights, by name."""
+
+    @abstractmethod
+    def check(self) -> None:
+        """Raise UserError for what cannot be done, before any work."""
+
+    @abstractmethod
+    def share_out(self, sparsities: np.ndarray) -> None:
+        """Set the sparsity of every layer (L,), or of every layer's projections (L, P)."""
+
+    def survey(self, blocks: Blocks) -> None:
+        """Read every block, twice, where what goes from one depends on all."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def prune(self, layer: int, block: nn.Module, scores: Known) -> Flags:
+        """Prune a private block in place."""
+
+    @abstractmethod
+    def stored(self, layer: int, block: nn.Module, name: str, original: torch.Tensor) -> torch.Tensor:
+        """Return a tensor of a pruned block as it is written, by its name in the block and as it was stored."""
+
+    def written_as(self, layer: int, name: str, stored_name: str) -> str | None:
+        """Return a tensor's name in the new files, by its names in the block and in the old ones; None for one that is
+        not written. Asked after the block was pruned.
+        """
+        return stored_name
+
+    def lost_weights(self) -> int:
+        """Return how many weights fewer than the dense model's are written."""
+        return 0
+
+    def config_changes(self) -> dict[str, Any]:
+        """Fields of the config that differ from the dense model's; None removes one."""
+        return {}
+
+    def notes(self) -> list[str]:
+        """Return sentences for the report."""
+        return []
+
+    def facts(self) -> dict[str, Any]:
+        """Fields for the report."""
+        return {}
+
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def require_opens_again(what: str, made: Shapes, needed: Shapes) -> None:
+    """Raise UserError where the shapes that a model's class makes from its new config are not those that are left."""
+    misfit = next((name for name in needed if made.get(name) != needed[name]), None)
+    if misfit is None:
+        return
+    advice = "another pattern"
+    if ".self_attn." in misfit:
+        advice = "to leave q_proj dense, so that only MLP channels go, or another pattern"
+    raise UserError(
+        f"{what} could not be opened again: its class makes {misfit} of shape {made.get(misfit)}, and "
+        f"{needed[misfit]} would be left. Choose {advice}."
+    )

@@ -5,6 +5,7 @@ sparsity, and the threshold of a quota that spans layers.
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,16 @@ import numpy as np
 import torch
 from torch import nn
 
-from analysis.calibration.activations import Scores, step_token_weights, unreached_experts, with_even_scores
+from analysis.calibration.activations import ForwardCount, rows_of, step_token_weights
+from analysis.calibration.norms import InputNorms, Scores, begun, scores_of
 from analysis.models.loaded import Projection
-from analysis.pruning.algorithm import UNREACHED, Calibration, Prepared
+from analysis.pruning.algorithm import Calibration, Known, Prepared
 from analysis.pruning.allocation import layer_sparsities, outlier_ratio, tail_exponent
 from analysis.pruning.expert_removal import reads_text, worths
-from analysis.pruning.removal import require_finite, rows_of
+from analysis.pruning.removal import require_finite
 from analysis.pruning.run import DENSE, OUTLIERS, QUOTA, TAILS, TOKENS, PruningRun, budget
 from analysis.pruning.scratch import load_prepared, save_prepared
-from analysis.pruning.wanda import InputNorms, wanda_score
+from analysis.pruning.wanda import wanda_score
 from analysis.specs import ALLOCATIONS, PATTERNS, QUOTA_SCOPES, PruneSpec
 from cache.keys import content_key
 
@@ -31,7 +33,7 @@ def prepare(run: PruningRun, text: Calibration | None) -> Prepared:
         return Prepared()
     with run.phase(DENSE):
         if PATTERNS[run.spec.pattern].cuts_experts:
-            prepared = worths(run.runner, run.spec, text, lambda done, of: run.tell(DENSE, done, of))
+            prepared = worths(run.runner, run.spec, text, partial(run.tell, DENSE))
         elif run.algorithm.prepare is None:
             scores, missed = feature_scores(run, text, DENSE)
             prepared = Prepared(scores, facts={"forwards": len(text.batches()), **missed})
@@ -52,12 +54,10 @@ def prepares(run: PruningRun) -> bool:
 
 def _told_by_the_dense_model(run: PruningRun, text: Calibration, spec: PruneSpec) -> Prepared:
     assert run.algorithm.prepare is not None
-    return run.algorithm.prepare(
-        run.runner, text, spec, budget(spec, run.model), lambda done, of: run.tell(DENSE, done, of)
-    )
+    return run.algorithm.prepare(run.runner, text, spec, budget(spec, run.model), partial(run.tell, DENSE))
 
 
-def prepare_once(run: PruningRun, text: Calibration | None, stored: Path | None = None) -> Prepared:
+def prepare_once(run: PruningRun, text: Calibration | None, stored: Path | None) -> Prepared:
     """`prepare`, or what it had told before: to a job that stored it, or to this one before it was cut off.
 
     stored: the file of the former, of the same model and text.
@@ -91,9 +91,7 @@ def with_quantizer_weights(run: PruningRun, text: Calibration | None, prepared: 
     assert text is not None and text.noised is not None
     discount = run.spec.discount if run.quantizer.discounted else None
     with run.phase(TOKENS):
-        weights = step_token_weights(
-            run.runner, text.noised, discount, lambda done, total: run.tell(TOKENS, done, total)
-        )
+        weights = step_token_weights(run.runner, text.noised, discount, partial(run.tell, TOKENS))
     run.facts["quantizer_mean_token_weight"] = float(weights.mean())
     return replace(prepared, quantizer_weights=weights)
 
@@ -139,25 +137,14 @@ def dense_scores(run: PruningRun, text: Calibration, prepared: Prepared) -> Scor
 def feature_scores(run: PruningRun, text: Calibration, phase: str) -> tuple[Scores, dict[str, Any]]:
     """Wanda's ‖X_j‖ of the dense model on clean text, by layer and projection; and the experts without tokens."""
     batches = [batch.tokens for batch in text.batches()]
-    groups = run.runner.groups
-    norms = {(layer, first): InputNorms() for layer, group in enumerate(groups) for first in group}
-    forwards = itertools.count(1)
+    gathered = begun(InputNorms, run.runner.groups)
     run.runner.inputs(
         batches,
-        lambda batch, layer, name, inputs, positions: norms[layer, name].add(inputs, None),
-        lambda: run.tell(phase, next(forwards), len(batches)),
+        lambda batch, layer, name, inputs, positions: gathered[layer][name].add(inputs, None),
+        ForwardCount(len(batches), partial(run.tell, phase)).step,
         noised=False,
     )
-    scores: Scores = []
-    unreached: dict[str, list[int]] = {}
-    for layer, group in enumerate(groups):
-        known = {first: norms[layer, first].done() for first in group}
-        missed = unreached_experts(first for first in group if norms[layer, first].empty)
-        known = with_even_scores(known, missed)
-        scores.append({name: known[first] for first, together in group.items() for name in together})
-        if missed:
-            unreached[str(layer)] = missed
-    return scores, {UNREACHED: unreached} if unreached else {}
+    return scores_of(gathered, run.runner)
 
 
 def outlier_ratios(run: PruningRun, scores: Scores) -> np.ndarray:
@@ -207,7 +194,7 @@ def survey(run: PruningRun, prepared: Prepared) -> None:
         return
     layers, passes = run.model.geometry.layers, itertools.count(1)
 
-    def scored_blocks() -> Iterator[tuple[int, nn.Module, Mapping[str, Any]]]:
+    def scored_blocks() -> Iterator[tuple[int, nn.Module, Known]]:
         for layer, block in run.dense_blocks():
             yield layer, block, {} if prepared.scores is None else prepared.scores[layer]
             run.tell(QUOTA, next(passes), 2 * layers)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from analysis.calibration.activations import TOKENS_A_FORWARD, input_features
+from analysis.calibration.activations import TOKENS_A_FORWARD, rows_of
 from analysis.calibration.noise import noise_levels, shared_levels
 from analysis.calibration.runners import noised_layout
 from analysis.job_context import Context
@@ -153,9 +153,8 @@ def _memory(
         states = tokens * model.geometry.hidden * model.network.dtype.itemsize
         layer = max(range(model.geometry.layers), key=lambda layer: len(run.runner.groups[layer]))
         modules = model.projections(model.blocks[layer])
-        features = [input_features(modules[name]) for name in run.runner.groups[layer]]
+        features = [rows_of(modules[name]).shape[1] for name in run.runner.groups[layer]]
         statistics = [kind.statistic for kind in {id(kind): kind for kind in kinds}.values()]
         gathered = sum(sum(map(statistic.bytes_for, features)) for statistic in statistics)
         gathered += max(max(map(statistic.bytes_to_finish, features)) for statistic in statistics)
-    kept = (prepared.facts or {}).get("kept_bytes", 0)
-    return max(kept, private + states + gathered + unwritten)
+    return max(prepared.facts.get("kept_bytes", 0), private + states + gathered + unwritten)

@@ -6,15 +6,15 @@ group loses the same number, so that the groups stay equal. What stays is writte
 
 import math
 import re
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from analysis.calibration.activations import level_rows, row_weights
+from analysis.calibration.activations import ForwardCount, Told, level_rows, row_weights
 from analysis.calibration.expert_worth import ExpertTally, expert_tallies
+from analysis.calibration.norms import unreached_facts
 from analysis.calibration.runners import Runner
 from analysis.errors import UserError
 from analysis.models.canvas_blocks import reader_of
@@ -23,7 +23,7 @@ from analysis.models.family import why_no_experts_are_cut
 from analysis.models.loaded import LoadedModel, Projection
 from analysis.models.projection_names import expert_of
 from analysis.models.shapes import parameter_shapes
-from analysis.pruning.algorithm import UNREACHED, Calibration, Prepared
+from analysis.pruning.algorithm import Calibration, Flags, Known, Prepared, Removal, Shapes, require_opens_again
 from analysis.pruning.selection import lowest
 from analysis.pruning.wanda import moved_of, step_weights_of
 from analysis.specs import METHODS, PATTERNS, PruneSpec
@@ -45,41 +45,28 @@ def refuse(model: LoadedModel, spec: PruneSpec) -> None:
         raise UserError(why)
 
 
-def worths(runner: Runner, spec: PruneSpec, text: Calibration, tell: Callable[[int, int], None]) -> Prepared:
-    """Score every expert by the method on this text: one score (1,) per projection of an expert, by layer.
-
-    tell: called with the forwards done and their total.
-    """
+def worths(runner: Runner, spec: PruneSpec, text: Calibration, tell: Told) -> Prepared:
+    """Score every expert by the method on this text: one score (1,) per projection of an expert, by layer."""
     method = METHODS[spec.method]
     if method.noised:
         assert text.noised is not None
         rows = level_rows(text.noised, step_weights_of(spec) if method.weighs_steps else None)
         batches = [row.tokens for row in rows]
-        passes = 2 if method.discounted else 1
-    else:
-        batches, passes = [batch.tokens for batch in text.batches()], 1
-    done = 0
-
-    def count() -> None:
-        nonlocal done
-        done += 1
-        tell(done, passes * len(batches))
-
-    if method.noised:
-        assert text.noised is not None
+        count = ForwardCount((1 + method.discounted) * len(batches), tell)
         discount = spec.discount if method.discounted else None
-        weights = row_weights(runner, rows, discount, text.noised, count, moved_of(runner.model, spec))
+        weights = row_weights(runner, rows, discount, text.noised, count.step, moved_of(runner.model, spec))
     else:
+        batches = [batch.tokens for batch in text.batches()]
+        count = ForwardCount(len(batches), tell)
         weights = [[(np.ones((1, 1, tokens.shape[1]), np.float32), 1.0)] * len(tokens) for tokens in batches]
-    tallies = expert_tallies(runner, batches, weights, count, method.noised)
+    tallies = expert_tallies(runner, batches, weights, count.step, method.noised)
     scores: list[dict[str, torch.Tensor]] = []
     for layer, block in enumerate(runner.model.blocks):
         of_layer = _of_layer(tallies.get(layer), spec)
         named = ((name, expert_of(name)) for name in runner.model.projections(block))
         scores.append({name: of_layer[expert].clone()[None] for name, expert in named if expert is not None})
-    unreached = {str(layer): tally.unreached for layer, tally in tallies.items() if tally.unreached}
-    facts = {"forwards": done, **({UNREACHED: unreached} if unreached else {})}
-    return Prepared(scores, facts=facts)
+    unreached = unreached_facts({layer: tally.unreached for layer, tally in tallies.items()})
+    return Prepared(scores, facts={"forwards": count.done} | unreached)
 
 
 def _of_layer(tally: ExpertTally | None, spec: PruneSpec) -> torch.Tensor:
@@ -88,11 +75,11 @@ def _of_layer(tally: ExpertTally | None, spec: PruneSpec) -> torch.Tensor:
     return tally.tokens if spec.expert_worth == "load" else tally.saliency
 
 
-class CutsExperts:
-    """A `Removal` of whole experts."""
+class CutsExperts(Removal):
+    """Whole experts go."""
 
     def __init__(self, model: LoadedModel, spec: PruneSpec) -> None:
-        self.model, self.spec = model, spec
+        super().__init__(model, spec)
         self.layers = expert_layers(model.blocks)
         self.experts = model.geometry.experts
         config = model.network.config
@@ -108,13 +95,10 @@ class CutsExperts:
 
     def check(self) -> None:
         self.share_out(np.full(self.model.geometry.layers, self.spec.sparsity))
-        made, needed = self._shapes_made(), self._shapes_needed()
-        misfit = next((name for name in needed if made.get(name) != needed[name]), None)
-        if misfit is not None:
-            raise UserError(
-                f"A {self.model.architecture.name} model with fewer experts could not be opened again: its class makes "
-                f"{misfit} of shape {made.get(misfit)}, and {needed[misfit]} would be left. Choose another pattern."
-            )
+        what = f"A {self.model.architecture.name} model with fewer experts"
+        checkpoint = self.model.checkpoint
+        made = parameter_shapes(checkpoint, checkpoint.config | self.config_changes(), every_name=True)
+        require_opens_again(what, made, self._shapes_needed())
 
     def share_out(self, sparsities: np.ndarray) -> None:
         wanted = float(sparsities[self.layers[0]])  # a layer without experts has none to lose
@@ -142,10 +126,7 @@ class CutsExperts:
         chosen = self.model.geometry.experts_per_token
         return chosen if self.groups == 1 else self.groups * max(2, math.ceil(chosen / self.chosen_groups))
 
-    def survey(self, blocks: Any) -> None:
-        raise AssertionError("Experts are chosen layer by layer.")
-
-    def prune(self, layer: int, block: nn.Module, scores: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    def prune(self, layer: int, block: nn.Module, scores: Known) -> Flags:
         targets = self.targets(layer)
         if not targets:
             return {}
@@ -162,7 +143,7 @@ class CutsExperts:
             name: torch.full(tuple(module.weight.shape), gone[expert_of(name) or 0]) for name, module in targets.items()
         }
 
-    def _worths(self, layer: int, block: nn.Module, scores: Mapping[str, Any]) -> torch.Tensor:
+    def _worths(self, layer: int, block: nn.Module, scores: Known) -> torch.Tensor:
         """(E,) float64."""
         worth = torch.zeros(self.experts, dtype=torch.float64)
         if self.spec.expert_worth == "random":
@@ -208,12 +189,7 @@ class CutsExperts:
         family, fields = self.model.architecture, {self.model.architecture.field("experts"): self.left}
         return {family.text: {**self.model.checkpoint.config[family.text], **fields}} if family.text else fields
 
-    def _shapes_made(self) -> dict[str, tuple[int, ...]]:
-        """Return the shapes that the class makes from the smaller model's config, by parameter."""
-        checkpoint = self.model.checkpoint
-        return parameter_shapes(checkpoint, checkpoint.config | self.config_changes(), every_name=True)
-
-    def _shapes_needed(self) -> dict[str, tuple[int, ...]]:
+    def _shapes_needed(self) -> Shapes:
         """Return the shapes of what is left, by parameter."""
         network = self.model.network
         every = network.named_parameters(remove_duplicate=False)

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from analysis.calibration.activations import Rows, level_rows, unreached_experts, with_even_scores
+from analysis.calibration.activations import Rows, level_rows
+from analysis.calibration.norms import UNREACHED, Statistic, at_layer, by_projection, of_layer
 from analysis.calibration.runners import hooked, noised_layout, reading
 from analysis.models.blocks import BlockInput, first_input, private_block, run_block
-from analysis.pruning.algorithm import UNREACHED, Calibration, LayerBatch, Prepared, Statistic
+from analysis.pruning.algorithm import Calibration, LayerBatch, Prepared
 from analysis.pruning.run import PRUNING, PruningRun
 from analysis.pruning.wanda import step_weights_of
 
@@ -131,8 +132,7 @@ def _read_inputs(
         for statistics, weights in takers:
             statistics[name].add(states, weights, positions)
 
-    read = reading(lambda _: block, take)
-    with torch.no_grad(), hooked(run.model.projections, [(layer, block)], run.runner.groups, read, ends=True):
+    with torch.no_grad(), hooked(run.model.projections, [(layer, block)], run.runner.groups, reading(take), ends=True):
         run_block(block, inputs)
 
 
@@ -140,18 +140,13 @@ def _by_projection(
     run: PruningRun, layer: int, kind: Gathering, gathered: dict[str, Any], prefix: str
 ) -> dict[str, Any]:
     """The finished statistics by projection. prefix: of the names of their facts in the report."""
-    done: dict[str, Any] = {first: statistic.done() for first, statistic in gathered.items()}
-    missed = unreached_experts(first for first, statistic in gathered.items() if statistic.empty)
+    told, missed = by_projection(gathered, run.runner.groups[layer], kind.scored)
     if missed:
         run.facts.setdefault(UNREACHED, {})[str(layer)] = missed
-    if kind.scored:
-        done = with_even_scores(done, missed)
-    statistics: dict[str, Any] = {}
-    for first, together in run.runner.groups[layer].items():
-        statistics |= dict.fromkeys(together, done[first])
-        for fact, value in gathered[first].facts.items():
+    for first, statistic in gathered.items():
+        for fact, value in statistic.facts.items():
             run.facts.setdefault(f"{prefix}{fact}", []).append({"layer": layer, "input": first, fact: value})
-    return statistics
+    return told
 
 
 def _feed(block: nn.Module, given: Iterable[BlockInput]) -> None:
@@ -189,23 +184,19 @@ def _noised_batches(run: PruningRun, text: Calibration, weights: np.ndarray) -> 
 def _by_noised_token(rows: Rows, weights: np.ndarray, device: torch.device) -> Callable[[int], Any]:
     weighed = rows.weighed(weights)
 
-    def of_layer(layer: int) -> torch.Tensor:
+    def tokens(layer: int) -> torch.Tensor:
         squares = [
-            times * np.square(row_weight[:, layer if row_weight.shape[1] > 1 else 0], dtype=np.float64).sum(axis=0)
-            for row_weight, times in weighed
+            times * np.square(weight, dtype=np.float64).sum(axis=0) for weight, times in of_layer(weighed, layer)
         ]
         return torch.from_numpy(np.sqrt(np.stack(squares)).astype(np.float32)).to(device)
 
-    return of_layer
+    return tokens
 
 
 def _by_row(rows: Rows, weights: np.ndarray) -> Callable[[int], Any]:
     weighed = rows.weighed(weights)
-    return lambda layer: [
-        (row_weight[:, layer : layer + 1] if row_weight.shape[1] > 1 else row_weight, times)
-        for row_weight, times in weighed
-    ]
+    return lambda layer: of_layer(weighed, layer)
 
 
 def _by_token(weights: np.ndarray, device: torch.device) -> Callable[[int], Any]:
-    return lambda layer: torch.from_numpy(weights[:, layer if weights.shape[1] > 1 else 0]).to(device)
+    return lambda layer: torch.from_numpy(at_layer(weights, layer)).to(device)

@@ -9,11 +9,11 @@ from typing import Any, cast
 import numpy as np
 import torch
 from torch import nn
-from transformers.pytorch_utils import Conv1D
 
-from analysis.calibration.activations import unreached_note
+from analysis.calibration.activations import rows_of, turned, unreached_note
 from analysis.calibration.known_mass import KnownMass
 from analysis.calibration.noised_text import noised_text, refuse_text
+from analysis.calibration.norms import UNREACHED
 from analysis.calibration.runners import Resident, Runner, Streamed
 from analysis.calibration.text import calibration_text
 from analysis.errors import UserError
@@ -27,14 +27,14 @@ from analysis.models.projection_names import words_of
 from analysis.pruned.masks_file import MaskWriter
 from analysis.pruned.packed import FAKE
 from analysis.pruned.report_file import CARD_FILE, Report, write_report
-from analysis.pruning.algorithm import UNREACHED, Calibration, Prepared
+from analysis.pruning.algorithm import Calibration, Flags, Prepared
 from analysis.pruning.card import licence_in, model_card
 from analysis.pruning.dense import allocate, prepare, prepare_once, prepares, survey, with_quantizer_weights
 from analysis.pruning.expert_removal import reads_text, refuse
 from analysis.pruning.layer_by_layer import Gathered, blocks, gatherings
 from analysis.pruning.methods import ALGORITHMS
 from analysis.pruning.quantization import Quantization
-from analysis.pruning.removal import removal_for, require_finite, rows_of
+from analysis.pruning.removal import removal_for, require_finite
 from analysis.pruning.report import Tally, build
 from analysis.pruning.run import PRUNING, PruningRun, budget
 from analysis.pruning.saving import CheckpointWriter, check_target, copy_companions, finished_folder
@@ -93,7 +93,7 @@ def store_statistics(model: LoadedModel, spec: PruneSpec, context: Context, path
     if known.read:
         run.notes.append(_MASS_READ)
     save_prepared(prepared, path)
-    return {"phases": run.phases.rows, "dense_model": prepared.facts, "notes": run.notes, **run.facts}
+    return {"phases": run.phases, "dense_model": prepared.facts, "notes": run.notes, **run.facts}
 
 
 def start(model: LoadedModel, spec: PruneSpec, context: Context, known: KnownMass | None = None) -> PruningRun:
@@ -203,8 +203,7 @@ def _prune_blocks(
         for layer, block, gathered in blocks(run, text, prepared):
             here, targets = f"{prefix}.{layer}.", run.removal.targets(layer)
             for name, gone in prune_block(run, layer, block, gathered, prepared).items():
-                turned = isinstance(targets[name], Conv1D)
-                masks.add(run.stored[f"{here}{name}.weight"].own_name, ~(gone.T if turned else gone).cpu().numpy())
+                masks.add(run.stored[f"{here}{name}.weight"].own_name, ~turned(targets[name], gone).cpu().numpy())
                 tally.add(layer, name, gone)
             parts: dict[str, dict[tuple[int | None, int], torch.Tensor]] = {}  # of tensors that the files hold as one
             for name in sorted(name for name in inside if name.startswith(here)):
@@ -234,19 +233,13 @@ def _prune_blocks(
         copy_companions(model.checkpoint, folder, run.removal.config_changes())
         _open_again(folder)
     notes, facts = [*run.notes, *run.removal.notes()], run.facts | run.removal.facts()
-    unreached = facts.get(UNREACHED) or (prepared.facts or {}).get(UNREACHED)
+    unreached = facts.get(UNREACHED) or prepared.facts.get(UNREACHED)
     if unreached:
         facts[UNREACHED] = unreached
         notes.append(unreached_note(unreached, model.geometry.experts, PATTERNS[spec.pattern].cuts_experts))
-    where = (
-        "block by block from the files"
-        if any(weight.is_meta for weight in model.blocks[0].parameters())
-        else "in memory"
-    )
-    by_layer = run.by_layer(sparsities)
     if run.quantizer is not None:
         notes.append(FAKE)
-    return build(model, spec, tally, by_layer, where, run.phases.rows, notes, facts | {"size": size.reported()})
+    return build(run, tally, sparsities, notes, facts | {"size": size.reported()})
 
 
 def _open_again(folder: Path) -> None:
@@ -257,12 +250,8 @@ def _open_again(folder: Path) -> None:
 
 
 @torch.no_grad()
-def prune_block(
-    run: PruningRun, layer: int, block: nn.Module, gathered: Gathered, prepared: Prepared
-) -> dict[str, torch.Tensor]:
-    """Prune and quantize a private block in place; return flags of the dense weights that went, bool (out, in), by
-    projection.
-    """
+def prune_block(run: PruningRun, layer: int, block: nn.Module, gathered: Gathered, prepared: Prepared) -> Flags:
+    """Prune and quantize a private block in place."""
     gone = run.removal.prune(layer, block, gathered.method if prepared.scores is None else prepared.scores[layer])
     if run.quantization is not None:
         run.quantized = _quantize_block(run, run.quantization, layer, block, gathered.quantizer)

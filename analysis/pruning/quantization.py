@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from analysis.pruning.algorithm import Statistic
+from analysis.calibration.norms import Statistic
 from analysis.pruning.sparsegpt import BLOCK, Factor, Hessian
 from analysis.specs import QuantizationParams
 

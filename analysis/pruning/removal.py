@@ -4,13 +4,13 @@ A run takes one of the ways, by its pattern. They change private copies of block
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import nn
-from transformers.pytorch_utils import Conv1D
 
+from analysis.calibration.activations import rows_of, turned
 from analysis.errors import UserError
 from analysis.models.files import block_prefix
 from analysis.models.loaded import LoadedModel, Projection
@@ -18,7 +18,7 @@ from analysis.models.projection_names import words_of
 from analysis.models.shapes import parameter_shapes
 from analysis.models.weight_checks import is_finite
 from analysis.pruning import patterns, structured
-from analysis.pruning.algorithm import Algorithm
+from analysis.pruning.algorithm import Algorithm, Blocks, Flags, Known, Removal, Shapes, require_opens_again
 from analysis.pruning.allocation import layer_sparsities, weight_counts
 from analysis.pruning.expert_removal import CutsExperts
 from analysis.pruning.patterns import require_numbers
@@ -92,55 +92,6 @@ def _bin_of(counts: torch.Tensor, count: int) -> tuple[int, int]:
     return place, int(upto[place] - counts[place])
 
 
-Blocks = Callable[[], Iterator[tuple[int, nn.Module, Mapping[str, Any]]]]
-"""Every block of the dense model as a private copy, with its number and what the method knows of its inputs."""
-
-
-class Removal(Protocol):
-    """One way. `check` comes first, then `share_out`, then `survey` where a quota spans layers, all before the first
-    block; the last three come after the last block.
-    """
-
-    def targets(self, layer: int) -> dict[str, Projection]:
-        """The projections of a block that may lose weights, by name."""
-
-    def check(self) -> None:
-        """Raise UserError for what cannot be done, before any work."""
-
-    def share_out(self, sparsities: np.ndarray) -> None:
-        """Set the sparsity of every layer (L,), or of every layer's projections (L, P)."""
-
-    def survey(self, blocks: Blocks) -> None:
-        """Read every block, twice, since what goes from one depends on all."""
-
-    def prune(self, layer: int, block: nn.Module, scores: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-        """Prune a private block in place; return flags of the weights that went, bool (out, in) of the dense shape, by
-        projection.
-
-        scores: by projection, what the method knows of its inputs; empty for one that reads no text.
-        """
-
-    def stored(self, layer: int, block: nn.Module, name: str, original: torch.Tensor) -> torch.Tensor:
-        """Return a tensor of a pruned block as it is written, by its name in the block and as it was stored."""
-
-    def written_as(self, layer: int, name: str, stored_name: str) -> str | None:
-        """Return a tensor's name in the new files, by its names in the block and in the old ones; None for one that is
-        not written. Asked after the block was pruned.
-        """
-
-    def lost_weights(self) -> int:
-        """Return how many weights fewer than the dense model's are written."""
-
-    def config_changes(self) -> dict[str, Any]:
-        """Fields of the config that differ from the dense model's; None removes one."""
-
-    def notes(self) -> list[str]:
-        """Return sentences for the report."""
-
-    def facts(self) -> dict[str, Any]:
-        """Fields for the report."""
-
-
 def removal_for(model: LoadedModel, spec: PruneSpec, algorithm: Algorithm) -> Removal:
     """The way of the pattern. Raises UserError for blocks that have no such units."""
     pattern = PATTERNS[spec.pattern]
@@ -149,15 +100,16 @@ def removal_for(model: LoadedModel, spec: PruneSpec, algorithm: Algorithm) -> Re
     return CutsUnits(model, spec) if pattern.cuts_units else ZeroesWeights(model, spec, algorithm)
 
 
-class ZeroesWeights:
+class ZeroesWeights(Removal):
     """The method decides weight by weight; matrices keep their shapes."""
 
     def __init__(self, model: LoadedModel, spec: PruneSpec, algorithm: Algorithm) -> None:
-        self.model, self.spec, self.algorithm = model, spec, algorithm
+        super().__init__(model, spec)
+        self.algorithm = algorithm
         self.sparsities: dict[tuple[int, str], float] = {}  # by layer and projection
         self.counts: dict[tuple[int, str], int] = {}  # likewise, where they are exact
         self.of_model: Threshold | None = None
-        self.gone: dict[str, torch.Tensor] = {}  # of the block pruned last
+        self.gone: Flags = {}  # of the block pruned last
         self.modules: Mapping[str, Projection] = {}  # likewise, where their weights change
         self._targets: dict[int, dict[str, Projection]] = {}
 
@@ -178,10 +130,8 @@ class ZeroesWeights:
     def check(self) -> None:
         for layer in range(self.model.geometry.layers):
             for name, module in self.targets(layer).items():
-                shape = tuple(module.weight.shape)
-                shape = shape[::-1] if isinstance(module, Conv1D) else shape
                 try:
-                    patterns.check(self.spec.pattern, shape, self.spec.sparsity)
+                    patterns.check(self.spec.pattern, tuple(rows_of(module).shape), self.spec.sparsity)
                 except UserError as error:
                     raise UserError(f"Layer {layer}, {name}: {error}") from error
 
@@ -212,16 +162,14 @@ class ZeroesWeights:
 
         self.of_model = lowest_of_all(every_score, sum(self.counts.values()))
 
-    def prune(self, layer: int, block: nn.Module, scores: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    def prune(self, layer: int, block: nn.Module, scores: Known) -> Flags:
         choose = self._solved if self.algorithm.score is None else self._lowest_scores
         modules = self.model.projections(block)
         self.gone = choose(layer, modules, scores)
         self.modules = modules if self._changes else {}
         return self.gone
 
-    def _lowest_scores(
-        self, layer: int, modules: Mapping[str, Projection], scores: Mapping[str, Any]
-    ) -> dict[str, torch.Tensor]:
+    def _lowest_scores(self, layer: int, modules: Mapping[str, Projection], scores: Known) -> Flags:
         names, flags = list(self.targets(layer)), {}
         shared = self.of_model
         if self.spec.scope == "layer":
@@ -233,7 +181,7 @@ class ZeroesWeights:
             rows_of(modules[name]).masked_fill_(flags[name], 0)
         return flags
 
-    def _score(self, layer: int, module: Projection, scores: Mapping[str, Any], name: str) -> torch.Tensor:
+    def _score(self, layer: int, module: Projection, scores: Known, name: str) -> torch.Tensor:
         weight = rows_of(module)
         require_finite(weight, layer, name)
         assert self.algorithm.score is not None
@@ -244,9 +192,7 @@ class ZeroesWeights:
         count = self.counts.get((layer, name))
         return patterns.pruned_mask(score, self.sparsities[layer, name], self.spec.pattern, over, count)
 
-    def _solved(
-        self, layer: int, modules: Mapping[str, Projection], scores: Mapping[str, Any]
-    ) -> dict[str, torch.Tensor]:
+    def _solved(self, layer: int, modules: Mapping[str, Projection], scores: Known) -> Flags:
         flags = {}
         assert self.algorithm.solve is not None
         for name in self.targets(layer):
@@ -265,30 +211,14 @@ class ZeroesWeights:
         if self._changes:
             return self.modules[projection].weight.detach().to("cpu", original.dtype)
         # What stays is written as it was, whatever precision the model ran in.
-        gone, turned = self.gone[projection].cpu(), isinstance(self.targets(layer)[projection], Conv1D)
-        return original.masked_fill(gone.T if turned else gone, 0)
-
-    def written_as(self, layer: int, name: str, stored_name: str) -> str | None:
-        return stored_name
-
-    def lost_weights(self) -> int:
-        return 0
-
-    def config_changes(self) -> dict[str, Any]:
-        return {}
-
-    def notes(self) -> list[str]:
-        return []
-
-    def facts(self) -> dict[str, Any]:
-        return {}
+        return original.masked_fill(turned(self.targets(layer)[projection], self.gone[projection].cpu()), 0)
 
 
-class CutsUnits:
+class CutsUnits(Removal):
     """Head groups and MLP channels go, and matrices get smaller: see `structured`. What stays is written as it was."""
 
     def __init__(self, model: LoadedModel, spec: PruneSpec) -> None:
-        self.model, self.spec = model, spec
+        super().__init__(model, spec)
         self.shapes = [structured.block_shape(block, model.geometry) for block in model.blocks]
         self.scope = structured.scope(model.geometry.layers, spec.skip_layers, spec.skip_projections)
         self.plan = structured.UnitsKept(self.shapes[0].groups, tuple(shape.channels for shape in self.shapes))
@@ -315,7 +245,8 @@ class CutsUnits:
             )
         # Whether a sparsity can be reached does not depend on how the layers share it.
         self.share_out(layer_sparsities("uniform", spec.sparsity, sizes))
-        self._require_room()
+        what = f"A sliced {self.model.architecture.name} model"
+        require_opens_again(what, self._shapes_made(self.plan), self._shapes_needed(self.plan))
 
     def _holds_widths(self) -> bool:
         """Return True if the model's class makes MLPs of a width of its own for each block."""
@@ -323,37 +254,21 @@ class CutsUnits:
         uneven = structured.UnitsKept(self.shapes[0].groups, (first + 1, *others))
         return self._shapes_made(uneven) == self._shapes_needed(uneven)
 
-    def _require_room(self) -> None:
-        made, needed = self._shapes_made(self.plan), self._shapes_needed(self.plan)
-        misfit = next((name for name in needed if made.get(name) != needed[name]), None)
-        if misfit is None:
-            return
-        advice = "another pattern"
-        if ".self_attn." in misfit:
-            advice = "to leave q_proj dense, so that only MLP channels go, or another pattern"
-        raise UserError(
-            f"A sliced {self.model.architecture.name} model could not be opened again: its class makes {misfit} of "
-            f"shape {made.get(misfit)}, and {needed[misfit]} would be left. Choose {advice}."
-        )
-
-    def _shapes_made(self, plan: structured.UnitsKept) -> dict[str, tuple[int, ...]]:
+    def _shapes_made(self, plan: structured.UnitsKept) -> Shapes:
         """Return the shapes that the class makes from a sliced model's config, by parameter."""
         checkpoint = self.model.checkpoint
         changes = structured.config_changes(self.model.architecture, self.shapes, plan)
         return parameter_shapes(checkpoint, checkpoint.config | changes)
 
-    def _shapes_needed(self, plan: structured.UnitsKept) -> dict[str, tuple[int, ...]]:
+    def _shapes_needed(self, plan: structured.UnitsKept) -> Shapes:
         """Return the shapes that slicing leaves, by parameter."""
         dense = {name: tuple(parameter.shape) for name, parameter in self.model.network.named_parameters()}
         return structured.shapes_after(dense, block_prefix(self.model), self.shapes, plan)
 
-    def survey(self, blocks: Blocks) -> None:
-        raise AssertionError("Units are chosen block by block.")
-
     def share_out(self, sparsities: np.ndarray) -> None:
         self.plan = structured.plan(self.shapes, self.scope, sparsities.tolist(), self.one_width)
 
-    def prune(self, layer: int, block: nn.Module, scores: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    def prune(self, layer: int, block: nn.Module, scores: Known) -> Flags:
         targets = self.targets(layer)
         for name in targets:
             require_finite(block.get_parameter(f"{name}.weight"), layer, name)
@@ -369,9 +284,6 @@ class CutsUnits:
     def stored(self, layer: int, block: nn.Module, name: str, original: torch.Tensor) -> torch.Tensor:
         cut = self.cuts[layer].get(name.rpartition(".")[0])
         return original if cut is None else cut.of(original)
-
-    def written_as(self, layer: int, name: str, stored_name: str) -> str | None:
-        return stored_name
 
     def lost_weights(self) -> int:
         return sum(self.plan.removed(self.shapes))
@@ -398,11 +310,6 @@ class CutsUnits:
                 ],
             }
         }
-
-
-def rows_of(module: Projection) -> torch.Tensor:
-    """A projection's weight as (out, in), whichever way the module keeps it. A view."""
-    return module.weight.data.T if isinstance(module, Conv1D) else module.weight.data
 
 
 def require_finite(tensor: torch.Tensor, layer: int, name: str) -> None:

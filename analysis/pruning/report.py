@@ -1,5 +1,6 @@
 """Report of a pruning run: every parameter, what was removed where, and the command that repeats it."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
@@ -11,6 +12,7 @@ from analysis.machine.provenance import environment
 from analysis.models.loaded import LoadedModel
 from analysis.models.projection_names import expert_of, kind_of
 from analysis.pruned.report_file import FORMAT, Report
+from analysis.pruning.run import PruningRun
 from analysis.specs import PARTS, ModelSpec, PruneSpec
 from analysis.specs.commands import command
 from analysis.specs.what_is_read import only_read
@@ -24,8 +26,7 @@ class Tally:
     def __init__(self, model: LoadedModel) -> None:
         self.geometry = model.geometry
         self.names = list(dict.fromkeys(map(kind_of, model.projection_names)))
-        self.pruned: dict[tuple[int, str], int] = {}
-        self.sizes: dict[tuple[int, str], int] = {}
+        self.pruned, self.sizes = np.zeros((2, self.geometry.layers, len(self.names)), np.int64)
         self.heads: dict[str, list[list[float]]] = {}
         self.experts: dict[str, list[list[float]]] = {}
         self.kv_heads = [_kv_heads(model, layer) for layer in range(model.geometry.layers)]
@@ -33,8 +34,8 @@ class Tally:
     def add(self, layer: int, name: str, pruned: torch.Tensor) -> None:
         """Add a projection's flags (out, in)."""
         short, lost = kind_of(name), int(torch.count_nonzero(pruned))  # a sum would make eight bytes of every flag
-        self.pruned[layer, short] = self.pruned.get((layer, short), 0) + lost
-        self.sizes[layer, short] = self.sizes.get((layer, short), 0) + pruned.numel()
+        self.pruned[layer, self.names.index(short)] += lost
+        self.sizes[layer, self.names.index(short)] += pruned.numel()
         if expert_of(name) is not None:  # they come in the order of their numbers
             layers = self.experts.setdefault(short, [[] for _ in range(self.geometry.layers)])
             layers[layer].append(round(lost / pruned.numel(), 6))
@@ -56,25 +57,21 @@ class Tally:
     def grid(self) -> list[list[float | None]]:
         """Sparsity by layer and projection; None where nothing was pruned (yet)."""
         return [
-            [
-                round(self.pruned[layer, name] / self.sizes[layer, name], 6) if (layer, name) in self.pruned else None
-                for name in self.names
-            ]
-            for layer in range(self.geometry.layers)
+            [round(lost / size, 6) if size else None for lost, size in zip(*rows, strict=True)]
+            for rows in zip(self.pruned.tolist(), self.sizes.tolist(), strict=True)
         ]
 
     def by_layer(self) -> dict[str, float]:
         """Sparsity of every layer that has a pruned projection, by its number."""
-        layers = sorted({layer for layer, _ in self.pruned})
-        return {str(layer): self._share([key for key in self.pruned if key[0] == layer]) for layer in layers}
+        return self._shares(map(str, range(self.geometry.layers)), axis=1)
 
     def by_projection(self) -> dict[str, float]:
         """Sparsity of every pruned projection over all layers, in the order of a block."""
-        names = sorted({name for _, name in self.pruned}, key=self.names.index)
-        return {name: self._share([key for key in self.pruned if key[1] == name]) for name in names}
+        return self._shares(self.names, axis=0)
 
-    def _share(self, matrices: list[tuple[int, str]]) -> float:
-        return sum(self.pruned[key] for key in matrices) / sum(self.sizes[key] for key in matrices)
+    def _shares(self, names: Iterable[str], axis: int) -> dict[str, float]:
+        sums = (counts.sum(axis=axis).tolist() for counts in (self.pruned, self.sizes))
+        return {name: lost / size for name, lost, size in zip(names, *sums, strict=True) if size}
 
 
 def _kv_heads(model: LoadedModel, layer: int) -> int:
@@ -85,16 +82,12 @@ def _kv_heads(model: LoadedModel, layer: int) -> int:
 
 
 def build(
-    model: LoadedModel,
-    spec: PruneSpec,
-    tally: "Tally",
-    sparsities: np.ndarray,
-    run_from: str,
-    rows: list[dict[str, Any]],
-    notes: list[str],
-    facts: dict[str, Any],
+    run: PruningRun, tally: Tally, sparsities: np.ndarray, notes: list[str], facts: dict[str, Any]
 ) -> dict[str, Any]:
-    """report.json. run_from: whether the model ran in memory or from its files; facts: learned on the way."""
+    """report.json. facts: learned on the way."""
+    model, spec = run.model, run.spec
+    streamed = any(weight.is_meta for weight in model.blocks[0].parameters())
+    lost, weights = int(tally.pruned.sum()), int(tally.sizes.sum())
     report: Report = {
         "format": FORMAT,
         "method": spec.method,
@@ -106,13 +99,13 @@ def build(
             "fingerprint": model.fingerprint,
             "dtype": model.dtype,
             "device": str(model.device),
-            "run": run_from,
+            "run": "block by block from the files" if streamed else "in memory",
         },
         "sparsity": {
-            "pruned_weights": sum(tally.pruned.values()),
-            "weights": sum(tally.sizes.values()),
-            "overall": sum(tally.pruned.values()) / sum(tally.sizes.values()),
-            "asked_by_layer": sparsities.tolist(),
+            "pruned_weights": lost,
+            "weights": weights,
+            "overall": lost / weights,
+            "asked_by_layer": run.by_layer(sparsities).tolist(),
             "by_layer": tally.by_layer(),
             "by_projection": tally.by_projection(),
             "projections": tally.names,
@@ -120,7 +113,7 @@ def build(
             "by_head": tally.heads,
             "by_expert": tally.experts,
         },
-        "phases": rows,
+        "phases": run.phases,
         "notes": notes,
         "command": prune_command(spec, model.dtype),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -9,36 +9,57 @@ from typing import Any
 
 import numpy as np
 import psutil
+import torch
 from torch import nn
 
+from analysis.calibration.norms import Statistic
 from analysis.calibration.runners import Runner
 from analysis.job_context import Context
 from analysis.models.blocks import private_block
 from analysis.models.devices import free_bytes
 from analysis.models.files import StoredTensor
 from analysis.models.loaded import LoadedModel
-from analysis.pruning.algorithm import Algorithm, Statistic
+from analysis.pruning.algorithm import Algorithm, Removal
 from analysis.pruning.methods import QUANTIZATIONS
 from analysis.pruning.quantization import Quantization
-from analysis.pruning.removal import Removal
 from analysis.pruning.sizes import Quantized
 from analysis.specs import ALLOCATIONS, PATTERNS, QUANTIZERS, Method, PruneSpec, Quantizer
 
 _INTERVAL = 0.02  # seconds between looks at the process's memory
 
+DENSE, OUTLIERS, PRUNING = "activations of the dense model", "outliers of the dense model", "pruning"
+TAILS, QUOTA = "spectra of the dense weights", "scores of all layers"
+TOKENS = "token weights of the quantizer"
+"""The phases that take long, as reports and estimates name them."""
 
-class Phases:
-    """Phases in order, each with its seconds and the most memory it held. torch's CUDA figures where there is a GPU."""
 
-    def __init__(self) -> None:
-        self.rows: list[dict[str, Any]] = []
+@dataclass
+class PruningRun:
+    """One pruning: what it reads, and what it learns on the way for its report.
+
+    method: what the method can do. algorithm: how it does it. phases: in order, each with its seconds and the most
+    memory it held, torch's CUDA figures where there is a GPU. quantized: of the block quantized last, by parameter.
+    """
+
+    spec: PruneSpec
+    model: LoadedModel
+    method: Method
+    algorithm: Algorithm
+    runner: Runner
+    removal: Removal
+    stored: dict[str, StoredTensor]
+    context: Context
+    phases: list[dict[str, Any]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+    quantized: dict[str, Quantized] = field(default_factory=dict)
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Time and watch what runs inside; a phase that raises is not recorded."""
+        """Time and watch what runs inside, and log what it took; a phase that raises is not recorded."""
         process, stop = psutil.Process(), threading.Event()
         before = peak = process.memory_info().rss
-        cuda = _cuda()
+        cuda = torch.cuda if torch.cuda.is_available() else None
         if cuda is not None:
             cuda.reset_peak_memory_stats()
 
@@ -55,60 +76,16 @@ class Phases:
         finally:
             stop.set()
             watcher.join()
-        row = {
-            "phase": name,
-            "seconds": round(time.perf_counter() - started, 3),
-            "peak_bytes": max(peak, process.memory_info().rss),
-            "extra_bytes": max(0, max(peak, process.memory_info().rss) - before),
-        }
+        seconds, peak = time.perf_counter() - started, max(peak, process.memory_info().rss)
+        row = {"phase": name, "seconds": round(seconds, 3), "peak_bytes": peak, "extra_bytes": peak - before}
         if cuda is not None:
             row["device_peak_bytes"] = cuda.max_memory_allocated()
-        self.rows.append(row)
-
-
-def _cuda() -> Any:
-    import torch
-
-    return torch.cuda if torch.cuda.is_available() else None
-
-
-DENSE, OUTLIERS, PRUNING = "activations of the dense model", "outliers of the dense model", "pruning"
-TAILS, QUOTA = "spectra of the dense weights", "scores of all layers"
-TOKENS = "token weights of the quantizer"
-"""The phases that take long, as reports and estimates name them."""
-
-
-@dataclass
-class PruningRun:
-    """One pruning: what it reads, and what it learns on the way for its report.
-
-    method: what the method can do. algorithm: how it does it. quantized: of the block quantized last, by parameter.
-    """
-
-    spec: PruneSpec
-    model: LoadedModel
-    method: Method
-    algorithm: Algorithm
-    runner: Runner
-    removal: Removal
-    stored: dict[str, StoredTensor]
-    context: Context
-    phases: Phases = field(default_factory=Phases)
-    notes: list[str] = field(default_factory=list)
-    facts: dict[str, Any] = field(default_factory=dict)
-    quantized: dict[str, Quantized] = field(default_factory=dict)
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Measure a phase and log what it took."""
-        with self.phases.phase(name):
-            yield
-        row = self.phases.rows[-1]
-        self.context.log(f"{name}: {row['seconds']:.1f} s, peak memory {row['peak_bytes'] / 1e6:,.0f} MB")
+        self.phases.append(row)
+        self.context.log(f"{name}: {row['seconds']:.1f} s, peak memory {peak / 1e6:,.0f} MB")
 
     def tell(self, phase: str, done: int = 0, total: int = 0, **details: Any) -> None:
         """Progress, with the phases that are finished."""
-        self.context.progress(phase, done, total, phases=list(self.phases.rows), **details)
+        self.context.progress(phase, done, total, phases=list(self.phases), **details)
 
     def sizes(self) -> np.ndarray:
         """Number of weights of each layer that may go (L,), or of its projections where the allocation asks (L, P)."""

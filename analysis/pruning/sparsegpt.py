@@ -4,13 +4,14 @@ A Hessian belongs to an input, so projections that share an input (q, k and v; g
 factorization. Sinks enter through the Hessian alone, as weights of its tokens.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 
-from analysis.calibration.activations import mean_token_weights
+from analysis.calibration.activations import Told, mean_token_weights
+from analysis.calibration.norms import Statistic
 from analysis.calibration.runners import Runner
 from analysis.errors import UserError
 from analysis.machine import threads
@@ -29,14 +30,11 @@ _DAMPING_GROWTH = 10.0
 _LARGEST_DAMPING = 1e4
 
 
-class Hessian:
+class Hessian(Statistic):
     """H = (2/n)·Σ (ω ⊙ X)ᵀ(ω ⊙ X) over n sequences, then factorized. ω is 1 if not given."""
 
-    def __init__(self) -> None:
-        self.sum: torch.Tensor | None = None
-        self.sequences = 0
-        self.empty = False
-        self.facts: dict[str, float] = {}
+    sum: torch.Tensor | None = None
+    sequences = 0
 
     def add(self, inputs: torch.Tensor, weights: torch.Tensor | None, positions: torch.Tensor | None = None) -> None:
         """Add inputs (B, S, F), their tokens weighted by weights (B, S)."""
@@ -59,7 +57,7 @@ class Hessian:
         hessian, self.sum = self.sum.mul_(2 / self.sequences), None
         factor = factorize(hessian)
         self.empty = bool(factor.dead.all())
-        self.facts["damping"] = factor.damping
+        self.facts = {"damping": factor.damping}
         return factor
 
     def _columns(self) -> Iterator[tuple[int, int]]:
@@ -95,13 +93,6 @@ class Factor:
     dead: torch.Tensor
     damping: float
     precision: str
-
-
-class Solved(NamedTuple):
-    """weight (out, in), in the precision given, zero where pruned; pruned (out, in) bool."""
-
-    weight: torch.Tensor
-    pruned: torch.Tensor
 
 
 @torch.no_grad()
@@ -169,7 +160,7 @@ def prune(
     block: int = BLOCK,
     count: int | None = None,
     scope: str | None = None,
-) -> Solved:
+) -> PrunedProjection:
     """Prune a matrix (out, in) and let the weights right of each removed one make up for it.
 
     A weight's score is w²/U_jj². unstructured: in each block of columns every score up to the one at ⌊n · sparsity⌋
@@ -192,7 +183,7 @@ def prune(
     work = weight.t().to(factor.upper.device, torch.float32, copy=True).contiguous()
     pruned = torch.zeros_like(work, dtype=torch.bool)
     if sparsity == 0:
-        return Solved(weight.clone(), pruned.t().to(weight.device))
+        return PrunedProjection(weight.clone(), pruned.t().to(weight.device))
     work[factor.dead] = 0
     beforehand = None
     if row.group is None and scope == "projection":
@@ -228,7 +219,9 @@ def prune(
             part[column:].addr_(upper_rows[column][column:], error, alpha=-1)
         part.masked_fill_(chosen, 0)
         work[end:].addmm_(factor.upper[start:end, end:].t(), errors, alpha=-1)
-    return Solved(work.t().to(weight.device, weight.dtype).contiguous(), pruned.t().contiguous().to(weight.device))
+    return PrunedProjection(
+        work.t().to(weight.device, weight.dtype).contiguous(), pruned.t().contiguous().to(weight.device)
+    )
 
 
 def _lowest_of_rows(score: torch.Tensor, sparsity: float, count: int | None, start: int, columns: int) -> torch.Tensor:
@@ -255,13 +248,10 @@ def _prune_projection(
         return PrunedProjection(weight.masked_fill(pruned, 0), pruned)
     group = PATTERNS[spec.pattern].group or 1
     block = BLOCK - BLOCK % group  # whole groups
-    solved = prune(weight, factor, sparsity, spec.pattern, block, count, spec.scope)
-    return PrunedProjection(solved.weight, solved.pruned)
+    return prune(weight, factor, sparsity, spec.pattern, block, count, spec.scope)
 
 
-def _mean_weights(
-    runner: Runner, text: Calibration, spec: PruneSpec, budget: int, on_forward: Callable[[int, int], None]
-) -> Prepared:
+def _mean_weights(runner: Runner, text: Calibration, spec: PruneSpec, budget: int, on_forward: Told) -> Prepared:
     """ω̄_n = 1 − λ·mean_t φ_{n,t}, the weights of the clean tokens in the Hessian, of a sham on other tokens: a token
     that was a sink at some level counts as one.
     """

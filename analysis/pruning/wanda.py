@@ -11,96 +11,19 @@ Noise, order and norm of the last two are switches: text that is not noised, lay
 With all three off and ω = 1 they are Wanda. ω comes from the dense model in any order.
 """
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 import torch
 
-from analysis.calibration.activations import Weights, add_norms, feature_scores, running_sum, step_token_weights
+from analysis.calibration.activations import Told, feature_scores, step_token_weights
 from analysis.calibration.noise import noise_levels, why_steps_count_alike
+from analysis.calibration.norms import InputNorms, NoisedNorms, PooledNorms
 from analysis.calibration.runners import Runner
 from analysis.errors import UserError
-from analysis.pruning.algorithm import UNREACHED, Algorithm, Calibration, Prepared
+from analysis.pruning.algorithm import Algorithm, Calibration, Prepared
 from analysis.pruning.magnitude import magnitude_score
 from analysis.pruning.placebos import moved_of
 from analysis.sinks.discount import step_weights
-from analysis.specs import PruneSpec, StepParams
-
-
-class InputNorms:
-    """‖X_j‖ of an input, (F,) float32."""
-
-    def __init__(self) -> None:
-        self.squares: torch.Tensor | None = None
-        self.sequences = 0
-        self.empty = False
-        self.facts: dict[str, float] = {}
-
-    def add(self, inputs: torch.Tensor, weights: torch.Tensor | None, positions: torch.Tensor | None = None) -> None:
-        """Add the squares of inputs (B, S, F)."""
-        squares = inputs.float().square().flatten(0, -2).sum(dim=0)
-        self.squares = squares if self.squares is None else self.squares + squares
-        self.sequences += len(inputs)
-
-    def done(self) -> torch.Tensor:
-        """The norms. Raises UserError where there was no input."""
-        if self.squares is None:
-            raise UserError("Wanda needs at least one calibration sequence.")
-        self.empty = not self.squares.any()
-        return (self.squares / self.sequences).sqrt()
-
-    @staticmethod
-    def bytes_for(features: int) -> int:
-        """The sum of squares and the norms."""
-        return 2 * 4 * features
-
-    @staticmethod
-    def bytes_to_finish(features: int) -> int:
-        """One quotient."""
-        return 4 * features
-
-
-class NoisedNorms:
-    """Σ_n Σ_t c_t · ‖ω_{n,t} ⊙ X_{n,t,j}‖₂ of an input, (F,) float64, gathered layer by layer."""
-
-    pooled = False
-
-    def __init__(self) -> None:
-        self.total: torch.Tensor | None = None
-        self.empty = False
-        self.facts: dict[str, float] = {}
-
-    def add(self, inputs: torch.Tensor, weights: Weights, positions: torch.Tensor | None = None) -> None:
-        """Add the norms of inputs (B, S, F). weights: by row, ω (m, 1, S) and how often it counts, times c."""
-        if self.total is None:
-            self.total = running_sum(inputs)
-        add_norms(self.total, inputs, weights, 0, positions, self.pooled)
-
-    def done(self) -> torch.Tensor:
-        """The sums. Raises UserError where there was no input."""
-        if self.total is None:
-            raise UserError("Noised Wanda needs at least one calibration sequence.")
-        self.empty = not self.total.any()
-        if self.pooled:
-            self.total = self.total.sqrt()
-        return self.total.double().cpu() if self.total.device.type == "mps" else self.total
-
-    @staticmethod
-    def bytes_for(features: int) -> int:
-        """The sums."""
-        return 8 * features
-
-    @staticmethod
-    def bytes_to_finish(features: int) -> int:
-        """The norms of one row."""
-        return 4 * features
-
-
-class PooledNorms(NoisedNorms):
-    """(Σ_n Σ_t c_t · ‖ω_{n,t} ⊙ X_{n,t,j}‖²)^½: one norm over all tokens, as Wanda's but for a constant factor."""
-
-    pooled = True
+from analysis.specs import METHODS, PruneSpec, StepParams
 
 
 def wanda_score(weight: torch.Tensor, feature_scores: torch.Tensor) -> torch.Tensor:
@@ -110,30 +33,17 @@ def wanda_score(weight: torch.Tensor, feature_scores: torch.Tensor) -> torch.Ten
     return magnitude_score(weight).mul_(feature_scores.to(weight.device, torch.float32))
 
 
-def _noised_scores(discounted: bool) -> Callable[..., Prepared]:
-    def prepare(
-        runner: Runner, text: Calibration, spec: PruneSpec, budget: int, on_forward: Callable[[int, int], None]
-    ) -> Prepared:
-        assert text.noised is not None
-        discount = spec.discount if discounted else None
-        moved = moved_of(runner.model, spec)
-        if spec.layerwise:
-            weights = step_token_weights(runner, text.noised, discount, on_forward, moved)
-            return Prepared(token_weights=weights, facts={"mean_token_weight": float(weights.mean())})
-        collected = feature_scores(
-            *(runner, text.noised, discount, budget, on_forward), step_weights_of(spec), spec.pooled, moved
-        )
-        facts: dict[str, Any] = {
-            "mode": collected.mode,
-            "forwards": collected.forwards,
-            "rows_a_forward": collected.rows_a_forward,
-            "kept_bytes": collected.kept_bytes,
-        }
-        if collected.unreached:
-            facts[UNREACHED] = {str(layer): experts for layer, experts in collected.unreached.items()}
-        return Prepared(scores=collected.scores, facts=facts)
-
-    return prepare
+def _noised_scores(runner: Runner, text: Calibration, spec: PruneSpec, budget: int, on_forward: Told) -> Prepared:
+    assert text.noised is not None
+    discount = spec.discount if METHODS[spec.method].discounted else None
+    moved = moved_of(runner.model, spec)
+    if spec.layerwise:
+        weights = step_token_weights(runner, text.noised, discount, on_forward, moved)
+        return Prepared(token_weights=weights, facts={"mean_token_weight": float(weights.mean())})
+    collected = feature_scores(
+        *(runner, text.noised, discount, budget, on_forward), step_weights_of(spec), spec.pooled, moved
+    )
+    return Prepared(scores=collected.scores, facts=collected.facts)
 
 
 def step_weights_of(spec: PruneSpec) -> np.ndarray | None:
@@ -155,5 +65,4 @@ def step_weights_of(spec: PruneSpec) -> np.ndarray | None:
 
 
 WANDA = Algorithm(wanda_score, statistic=InputNorms)
-WANDA_NOISED = Algorithm(wanda_score, None, _noised_scores(discounted=False), NoisedNorms, PooledNorms)
-SINK_WANDA = Algorithm(wanda_score, None, _noised_scores(discounted=True), NoisedNorms, PooledNorms)
+WANDA_NOISED = SINK_WANDA = Algorithm(wanda_score, None, _noised_scores, NoisedNorms, PooledNorms)

@@ -6,7 +6,6 @@ Shapes as in `analysis.tuning.effects`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -125,6 +124,11 @@ def _drawn(name: str, rng: np.random.Generator) -> float | str:
     return round(round(drawn / step) * step, 6)
 
 
+def _squared(mass: np.ndarray, setting: TuneParams) -> np.ndarray:
+    """ω² of every token of one row, (S,) float32. mass: (L, S)."""
+    return np.square(token_weights(mass[None, None], setting.discount)[0, 0, 0])
+
+
 class Probes:
     """Settings whose exact scores are summed row by row. levels: stored t, of a schedule of `total` steps."""
 
@@ -132,32 +136,22 @@ class Probes:
         self.settings = list(settings)
         self.steps = np.array([step_weights(levels, total, setting) for setting in settings])  # (K, T)
         self.scores: dict[tuple[int, str], np.ndarray] = {}
-        self._by_row: dict[tuple[int, int], np.ndarray] = {}
-
-    @cached_property
-    def _scopes(self) -> list[bool]:
-        return [setting.discount.sink_scope == "layer" for setting in self.settings]
+        self._by_row: dict[tuple[int, int], list[np.ndarray | None]] = {}
 
     def weights(self, sequence: int, level: int, layer: int, mass: np.ndarray) -> np.ndarray:
         """ω² of every token of one row by each setting, (K, S) float32. mass: the row's (L, S)."""
         key = sequence, level
         if key not in self._by_row:
-            self._by_row[key] = np.stack(
-                [
-                    np.zeros(mass.shape[-1], np.float32)
-                    if own_layer
-                    else np.square(token_weights(mass[None, None], setting.discount)[0, 0, 0])
-                    for setting, own_layer in zip(self.settings, self._scopes, strict=True)
-                ]
-            )
-        row_weights = self._by_row[key]
-        if any(self._scopes):
-            row_weights = row_weights.copy()
-            for index, setting in enumerate(self.settings):
-                if self._scopes[index]:
-                    layer_mass = mass[None, None, layer : layer + 1]
-                    row_weights[index] = np.square(token_weights(layer_mass, setting.discount)[0, 0, 0])
-        return row_weights
+            self._by_row[key] = [
+                None if setting.discount.sink_scope == "layer" else _squared(mass, setting) for setting in self.settings
+            ]
+        own = mass[layer : layer + 1]
+        return np.stack(
+            [
+                _squared(own, setting) if known is None else known
+                for setting, known in zip(self.settings, self._by_row[key], strict=True)
+            ]
+        )
 
     def add(self, layer: int, name: str, level: int, times: int, squares: np.ndarray) -> None:
         """Add Σ_tokens ω²x² (K, F) of a row that counts `times` times to the exact scores."""

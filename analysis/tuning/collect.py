@@ -12,21 +12,20 @@ from typing import Literal
 
 import numpy as np
 import torch
-from transformers.pytorch_utils import Conv1D
 
 from analysis.calibration.activations import (
     TOKENS_A_FORWARD,
+    ForwardCount,
     KeptInputs,
     Rows,
     distinct_rows,
-    input_features,
     kept_bytes,
+    rows_of,
 )
-from analysis.calibration.runners import Read, Resident, Runner, reading
+from analysis.calibration.runners import Resident, Runner, reading
 from analysis.errors import UserError
 from analysis.models.blocks import private_block
 from analysis.models.files import stored_tensors
-from analysis.models.loaded import Projection
 from analysis.specs import CalibrateSpec
 from analysis.tuning import statistics_file as stored
 from analysis.tuning.bin_error import BinError, Probes
@@ -39,6 +38,9 @@ USUAL_ROOM = 2**30  # bytes for squares
 USUAL_SEQUENCES = 4  # that have room by default, where that takes no more than MOST_ROOM
 MOST_ROOM = 2**34
 GRAM_SHARE = 0.5  # of the byte budget that Gram matrices may take beside the squares
+
+Tell = Callable[[str, int, int], None]
+"""Called with the phase, and batches done of those planned."""
 
 
 @dataclass(frozen=True)
@@ -81,9 +83,9 @@ def plan(runner: Runner, spec: CalibrateSpec, levels: int, length: int) -> Colle
     """
     model = runner.model
     modules = [model.projections(block) for block in model.blocks]
-    outputs = tuple({name: _shape(module)[0] for name, module in layer.items()} for layer in modules)
+    outputs = tuple({name: len(rows_of(module)) for name, module in layer.items()} for layer in modules)
     widths = [
-        {name: input_features(layer[name]) for name in group}
+        {name: rows_of(layer[name]).shape[1] for name in group}
         for layer, group in zip(modules, runner.groups, strict=True)
     ]
     features = sum(width for layer in widths for width in layer.values())
@@ -176,11 +178,11 @@ def fill(
     seed: int,
     memory: int,
     probes: Probes | None,
-    told: Callable[[str, int, int], None],
+    told: Tell,
 ) -> list[BinError]:
     """Write every array of a new file; `texts` are its clean and noised ones. memory: bytes that one batch's inputs may
     take for bins, else the model runs twice. probes: settings whose masks by bins are compared with the exact ones;
-    returns their errors. told: phase, and batches done of those planned.
+    returns their errors.
     """
     layers = runner.model.geometry.layers
     arrays = stored.create(path, shapes(collection, texts, layers), info_bytes)
@@ -194,7 +196,9 @@ def fill(
         for row, members in zip(mass, rows.members, strict=True):
             arrays["mass"][members, level] = row
 
-    def squares(level: int, rows: Rows, layer: int, name: str, given: torch.Tensor) -> None:
+    def squares(
+        level: int, rows: Rows, layer: int, name: str, given: torch.Tensor, positions: torch.Tensor | None = None
+    ) -> None:
         for row_squares, members in zip(given.float().square(), rows.members, strict=True):
             if probes is not None:
                 weights = probes.weights(members[0], level, layer, arrays["mass"][members[0], level])
@@ -218,8 +222,8 @@ def fill(
         kept = None if by_token else KeptInputs(runner, max(map(len, tokens)), texts.noised.shape[-1])
         masses = []
         for level, rows in batches:
-            read = _without_positions(partial(squares, level, rows))
-            keep = reading(runner.model.blocks.__getitem__, read) if kept is None else kept.keep
+            read = partial(squares, level, rows)
+            keep = reading(read) if kept is None else kept.keep
             masses.append(runner.mass_and_inputs(rows.tokens, keep))
             keep_mass(level, rows, masses[-1])
             if kept is not None:
@@ -250,13 +254,9 @@ def part_shapes(part: stored.Part, collection: CollectionPlan, levels: int) -> s
 
 @torch.no_grad()
 def fill_part(
-    part: stored.Part,
-    arrays: Mapping[str, np.ndarray],
-    runner: Runner,
-    noised: np.ndarray,
-    told: Callable[[str, int, int], None],
+    part: stored.Part, arrays: Mapping[str, np.ndarray], runner: Runner, noised: np.ndarray, told: Tell
 ) -> None:
-    """Fill the zeros of a part's new file from noised text (N, T, S). told: as of `fill`."""
+    """Fill the zeros of a part's new file from noised text (N, T, S)."""
 
     def other(level: int, rows: Rows, layer: int, name: str, given: torch.Tensor) -> None:
         norms = given.float().square().sum(dim=1).sqrt().cpu().numpy().astype(np.float64)
@@ -308,7 +308,7 @@ def _each_input(
     noised: np.ndarray,
     phase: str,
     take: Callable[[int, Rows, int, str, torch.Tensor], None],
-    told: Callable[[str, int, int], None],
+    told: Tell,
 ) -> None:
     batches = _batches(noised)
     runner.inputs(
@@ -318,12 +318,7 @@ def _each_input(
     )
 
 
-def _without_positions(take: Callable[[int, str, torch.Tensor], None]) -> Read:
-    """A `Read` of blocks without experts, whose inputs hold all tokens."""
-    return lambda layer, name, given, positions: take(layer, name, given)
-
-
-def _plain(arrays: dict[str, np.ndarray], collection: CollectionPlan, told: Callable[[str, int, int], None]) -> None:
+def _plain(arrays: dict[str, np.ndarray], collection: CollectionPlan, told: Tell) -> None:
     """ω = 1 by the very sums that a setting takes, so that a discount of nothing changes nothing."""
     for layer, widths in enumerate(collection.widths):
         told("sums without a discount", layer, len(collection.widths))
@@ -348,23 +343,10 @@ def _weights(arrays: dict[str, np.ndarray], runner: Runner, collection: Collecti
         for index, (name, rows) in enumerate(outputs.items()):
             kept = arrays[f"weight.{layer}.{name}"]
             chosen = chosen_rows(rows, len(kept), (seed, layer, index))
-            weight = modules[name].weight.detach()
-            weight = weight.T if isinstance(modules[name], Conv1D) else weight
+            weight = rows_of(modules[name])
             kept[:] = weight[torch.from_numpy(chosen).to(weight.device)].float().cpu().numpy()
 
 
-def _counter(phase: str, total: int, told: Callable[[str, int, int], None]) -> Callable[[], None]:
-    done = 0
-
-    def step() -> None:
-        nonlocal done
-        done += 1
-        told(phase, done, total)
-
+def _counter(phase: str, total: int, told: Tell) -> Callable[[], None]:
     told(phase, 0, total)
-    return step
-
-
-def _shape(module: Projection) -> tuple[int, ...]:
-    shape = tuple(module.weight.shape)
-    return shape[::-1] if isinstance(module, Conv1D) else shape
+    return ForwardCount(total, partial(told, phase)).step

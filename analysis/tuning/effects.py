@@ -10,7 +10,7 @@ Shapes: N sequences, T noise levels, L layers, S positions, B groups, F features
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -186,14 +186,14 @@ class LayerStatistics:
 
 
 @dataclass(frozen=True)
-class LayerEffect:
-    """Effect of a setting on one layer, beside ω = 1. By projection, in the order of `LayerStatistics.inputs`.
+class Effects:
+    """Effects of a setting beside ω = 1: of one layer by projection, in the order of `LayerStatistics.inputs`, (P,)
+    each; of several layers (L, P).
 
     changed: share of mask bits that differ; spread: half the width of its 95 % interval, 0 where every row is stored.
     floor: the share that differs between two calibration seeds, both with ω = 1, NaN without the other one. error,
     plain_error, other_error: of the outputs with the setting, with ω = 1, and with ω = 1 and the other seed; NaN
-    without Gram matrices. shifts: input -> s/s₁ of each feature, divided by their
-    median, less 1, (F,).
+    without Gram matrices.
     """
 
     changed: np.ndarray
@@ -202,6 +202,18 @@ class LayerEffect:
     error: np.ndarray
     plain_error: np.ndarray
     other_error: np.ndarray
+
+    @property
+    def error_change(self) -> np.ndarray:
+        """The output error against that of ω = 1, less 1: below 0 the discount serves the outputs better."""
+        whole = np.where(self.plain_error > 0, self.plain_error, np.nan)
+        return self.error / whole - 1
+
+
+@dataclass(frozen=True)
+class LayerEffect(Effects):
+    """Those of one layer. shifts: input -> s/s₁ of each feature, divided by their median, less 1, (F,)."""
+
     shifts: dict[str, np.ndarray]
 
 
@@ -220,7 +232,7 @@ class Plain:
     other_error: dict[str, float]
 
 
-@one_blas_thread
+@one_blas_thread()
 def plain_layer(layer: LayerStatistics, steps: np.ndarray, sparsity: float) -> Plain:
     """Compute the masks without a discount, and the floor. steps: c (T,)."""
     scores, other = (
@@ -253,7 +265,7 @@ def seed_masks(
         yield name, (first, second)
 
 
-@one_blas_thread
+@one_blas_thread()
 def layer_effect(
     layer: LayerStatistics, plain: Plain, weights: np.ndarray, steps: np.ndarray, sparsity: float
 ) -> LayerEffect:
@@ -270,8 +282,8 @@ def layer_effect(
         interval = _spread(by_row, layer.outputs[name])
         beside = plain.floor[name], of_outputs, plain.error[name], plain.other_error[name]
         rows.append((by_row.mean(), interval, *beside))
-    changed, spread, floor, error, plain_error, other_error = np.array(rows).T
     shifts = {name: _shift(scores[name], plain.scores[name]) for name in scores}
+    changed, spread, floor, error, plain_error, other_error = np.array(rows).T
     return LayerEffect(changed, spread, floor, error, plain_error, other_error, shifts)
 
 
@@ -298,27 +310,9 @@ def _shift(scores: np.ndarray, plain: np.ndarray) -> np.ndarray:
 # --- the whole model --------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Effects:
-    """Effects of a setting on several layers: the numbers of `LayerEffect`, (L, P) each."""
-
-    changed: np.ndarray
-    spread: np.ndarray
-    floor: np.ndarray
-    error: np.ndarray
-    plain_error: np.ndarray
-    other_error: np.ndarray
-
-    @property
-    def error_change(self) -> np.ndarray:
-        """The output error against that of ω = 1, less 1: below 0 the discount serves the outputs better."""
-        whole = np.where(self.plain_error > 0, self.plain_error, np.nan)
-        return self.error / whole - 1
-
-
 def together(effects: list[LayerEffect], layers: int = 0) -> Effects:
     """The layers' numbers stacked, and below them NaN for those of `layers` that are not there yet."""
-    names = ("changed", "spread", "floor", "error", "plain_error", "other_error")
+    names = [field.name for field in fields(Effects)]
     missing = np.full((max(0, layers - len(effects)), len(effects[0].changed)), np.nan)
     return Effects(*(np.concatenate([[getattr(effect, name) for effect in effects], missing]) for name in names))
 

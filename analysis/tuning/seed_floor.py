@@ -4,16 +4,12 @@ Statistics hold the undiscounted scores of their own text and of another seed's,
 control without a discount, as prunings on noised text of the dense model write them. NumPy only.
 """
 
-from collections.abc import Iterator
-
-import numpy as np
-
 from analysis.pruned.compare import Comparison, compare
 from analysis.pruned.report_file import PrunedRun
-from analysis.sinks.discount import step_weights
 from analysis.specs import METHODS, DiscountParams, StepParams
 from analysis.tuning.effects import seed_masks
 from analysis.tuning.statistics_file import StatisticsInfo, StoredStatistics
+from analysis.tuning.stored_effects import steps_of
 
 _AS_PUBLISHED = {
     "pattern": "unstructured",
@@ -49,20 +45,11 @@ def seed_floor(statistics: StoredStatistics, run: PrunedRun, heads: int, kv_head
     if statistics.sampled:
         return None
     info = statistics.info
-    steps = StepParams.model_validate(run.settings.get("steps") or {})
-    counted = step_weights(info.levels, info.spec.calibration.diffusion_steps, steps)
-    names = [_short(name) for name in info.inputs]
-    pairs = _pairs(statistics, counted, float(run.settings["sparsity"]))
-    return compare(pairs, info.layers, names, heads, kv_heads)
-
-
-def _pairs(
-    statistics: StoredStatistics, steps: np.ndarray, sparsity: float
-) -> Iterator[tuple[int, str, np.ndarray, np.ndarray]]:
-    for layer in range(statistics.info.layers):
-        for name, masks in seed_masks(statistics.layer(layer, DiscountParams()), steps, sparsity):
-            yield layer, _short(name), *masks
-
-
-def _short(projection: str) -> str:
-    return projection.split(".")[-1]
+    steps = steps_of(statistics, StepParams.model_validate(run.settings.get("steps") or {}))
+    sparsity, short = float(run.settings["sparsity"]), {name: name.split(".")[-1] for name in info.inputs}
+    pairs = (
+        (layer, short[name], *masks)
+        for layer in range(info.layers)
+        for name, masks in seed_masks(statistics.layer(layer, DiscountParams()), steps, sparsity)
+    )
+    return compare(pairs, info.layers, list(short.values()), heads, kv_heads)

@@ -3,13 +3,13 @@
 import numpy as np
 
 from analysis.sinks.discount import step_weights
-from analysis.specs import DiscountParams, TuneParams
+from analysis.specs import DiscountParams, StepParams, TuneParams
 from analysis.tuning import effects
 from analysis.tuning.effects import LayerEffect, why_needs_a_run
 from analysis.tuning.statistics_file import StoredStatistics
 
 
-def steps_of(statistics: StoredStatistics, setting: TuneParams) -> np.ndarray:
+def steps_of(statistics: StoredStatistics, setting: StepParams) -> np.ndarray:
     """Return how much each stored noise step counts, (T,)."""
     info = statistics.info
     return step_weights(info.levels, info.spec.calibration.diffusion_steps, setting)

@@ -74,7 +74,7 @@ def test_scores_equal_a_slow_loop_and_every_way_gives_the_same(model, text):
     fast = feature_scores(Resident(model), rows, discount, 2**31)
     twice = feature_scores(Resident(model), rows, discount, 0)
     streamed = feature_scores(Streamed(model, 2**31), rows, discount, 0)
-    assert (fast.mode, twice.mode) == ("one forward", "two passes")
+    assert (fast.facts["mode"], twice.facts["mode"]) == ("one forward", "two passes")
     layout, name = noised_layout(model), "self_attn.q_proj"
     total = 0
     for n in range(2):

@@ -234,8 +234,8 @@ def test_the_byte_budget_decides_between_one_forward_and_two(golden):
     need = kept_bytes(runner, rows.shape[0] * rows.shape[2])
     kept = feature_scores(runner, rows, DiscountParams(), need)
     twice = feature_scores(runner, rows, DiscountParams(), need - 1)
-    assert (kept.mode, kept.forwards, kept.kept_bytes) == ("one forward", 5, need)
-    assert (twice.mode, twice.forwards, twice.kept_bytes) == ("two passes", 10, 0)
+    assert kept.facts == {"mode": "one forward", "forwards": 5, "rows_a_forward": 10, "kept_bytes": need}
+    assert twice.facts == {"mode": "two passes", "forwards": 10, "rows_a_forward": 10, "kept_bytes": 0}
 
 
 def test_a_forward_ends_with_the_last_thing_asked_for(golden):

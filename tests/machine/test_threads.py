@@ -125,5 +125,5 @@ def test_small_products_use_one_thread_and_give_the_others_back():
         return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
 
     before = threads()
-    assert set(one_blas_thread(threads)()) == {1}
+    assert set(one_blas_thread()(threads)()) == {1}
     assert threads() == before
