@@ -94,35 +94,25 @@ def effects(rows: Sequence[Row]) -> list[dict[str, Any]]:
     on. left_out: prompts in which the target acted on nothing, as there were no sinks. unmatched: further ones that
     lack this control. by_position: beside the aligned agreement, the same difference by position.
     """
-    by_name = {(row["intervention"], row["target"], control_of(row)): row for row in rows}
-    pairs = [
-        (key, (key[0], key[1], control if CONTROLS[control].drawn else COUNT), control)
-        for key in by_name
-        for control in CONTROLS
-        if not key[2] and (key[0], key[1], control if CONTROLS[control].drawn else COUNT) in by_name
-    ]
-    pairs += [
-        ((name, most, ""), (name, least, ""), least)
-        for name in dict.fromkeys(row["intervention"] for row in rows)
-        for most, least in CONTRASTS
-        if (name, most, "") in by_name and (name, least, "") in by_name
-    ]
+    by_name = _by_name(rows)
+    asked = [(key, control) for key in by_name for control in CONTROLS if not key[2]]
+    interventions = dict.fromkeys(row["intervention"] for row in rows)
+    asked += [((name, most, ""), least) for name in interventions for most, least in CONTRASTS]
+    pairs = [(key, _control_key(key, against), against) for key, against in asked if key in by_name]
     found: list[dict[str, Any]] = []
     for measure in (name for name in TESTED if all(name in row for row in rows)):
         family = []
         for first_key, second_key, against in pairs:
+            if second_key not in by_name:
+                continue
             first, second = by_name[first_key], by_name[second_key]
             if against == UNIT and isinstance(MEASURES[measure].untouched, str) and "confidence_before" not in first:
                 continue  # of an earlier version
             chosen = np.array(first["count"]) > 0
-            acted = chosen & (np.array(second["count"]) > 0)
-            if against == MASS:
-                acted &= _equal(first, second)
-            elif against == UNIT:
-                acted &= np.array(second["share"]) > 0
+            acted = _acted(first, second, against)
             target, control = _compared(first, second, acted, measure, per_unit=against == UNIT)
             shares = [float(np.mean(np.array(row["share"])[acted])) if acted.any() else None for row in (first, second)]
-            compared = difference(target, control, _clusters(first, acted), test=len(target) > 1)
+            compared = difference(target, control, clusters_of(first, len(acted))[acted], test=len(target) > 1)
             named = {"intervention": first_key[0], "target": first_key[1], "against": against, "measure": measure}
             beside: dict[str, Any] = {"shares": shares}
             beside |= {"left_out": int((~chosen).sum()), "unmatched": int((chosen & ~acted).sum())}
@@ -136,18 +126,36 @@ def effects(rows: Sequence[Row]) -> list[dict[str, Any]]:
     return found
 
 
-def _clusters(row: Row, acted: np.ndarray) -> np.ndarray:
-    """The number of the cluster of each prompt acted on, (prompts,): its own where it shares no key."""
-    keys = row.get("keys") or list(range(len(acted)))
-    numbers: np.ndarray = np.unique(keys, return_inverse=True)[1][acted]
-    return numbers
+def _by_name(rows: Sequence[Row]) -> dict[tuple[str, str, str], Row]:
+    return {(row["intervention"], row["target"], control_of(row)): row for row in rows}
+
+
+def _control_key(key: tuple[str, str, str], against: str) -> tuple[str, str, str]:
+    """Intervention, target and control of the row that a target's is compared with."""
+    if against in CONTROLS:
+        return key[0], key[1], against if CONTROLS[against].drawn else COUNT
+    return key[0], against, ""
+
+
+def _acted(first: Row, second: Row, against: str) -> np.ndarray:
+    """Return in which prompts a target and its control acted on some position, and can be compared, (prompts,) bool."""
+    acted: np.ndarray = (np.array(first["count"]) > 0) & (np.array(second["count"]) > 0)
+    if against == MASS:
+        acted &= _equal(first, second)
+    elif against == UNIT:
+        acted &= np.array(second["share"]) > 0
+    return acted
+
+
+def clusters_of(row: Row, prompts: int) -> np.ndarray:
+    """Return the number of the cluster of each prompt, (prompts,): its own where it shares no key."""
+    return np.asarray(np.unique(row.get("keys") or range(prompts), return_inverse=True)[1])
 
 
 def _equal(first: Row, second: Row) -> np.ndarray:
     """Return in which prompts both acted on as much attention, within the tolerance, (prompts,) bool."""
     target, control = np.array(first["share"]), np.array(second["share"])
-    equal: np.ndarray = np.abs(control - target) <= (MASS_TOLERANCE + 1e-9) * target
-    return equal
+    return np.asarray(np.abs(control - target) <= (MASS_TOLERANCE + 1e-9) * target)
 
 
 def _compared(
@@ -224,7 +232,7 @@ class Change(NamedTuple):
 def changes_of(rows: Sequence[Row], effect: Row) -> tuple[Change, Change]:
     """Return what the target and its control change, over the prompts of which an effect is the difference."""
     *sides, compared = _sides(rows, effect)
-    clusters = _clusters(sides[0], compared) if compared.sum() > 1 else np.zeros(0)
+    clusters = clusters_of(sides[0], len(compared))[compared] if compared.sum() > 1 else np.zeros(0)
     found = []
     for row in sides:
         values = np.array(row[effect["measure"]], float)[compared]
@@ -238,22 +246,15 @@ def changes_of(rows: Sequence[Row], effect: Row) -> tuple[Change, Change]:
 
 def _sides(rows: Sequence[Row], effect: Row) -> tuple[Row, Row, np.ndarray]:
     """Return the rows of an effect's target and of its control, and which prompts are compared, (prompts,) bool."""
-    by_name = {(row["intervention"], row["target"], control_of(row)): row for row in rows}
-    done, target, against = effect["intervention"], effect["target"], effect["against"]
-    first = by_name[done, target, ""]
-    control = (target, against if CONTROLS[against].drawn else COUNT) if against in CONTROLS else (against, "")
-    second = by_name[done, *control]
-    compared = (np.array(first["count"]) > 0) & (np.array(second["count"]) > 0)
-    if against == MASS:
-        compared &= _equal(first, second)
-    elif against == UNIT:
-        compared &= np.array(second["share"]) > 0
+    by_name, key = _by_name(rows), (effect["intervention"], effect["target"], "")
+    first, second = by_name[key], by_name[_control_key(key, effect["against"])]
+    compared = _acted(first, second, effect["against"])
     if not compared.any():  # of prompts that are done while others run, rows hold the means alone
         compared[:] = True
     return first, second, compared
 
 
-def answer_rows(effects: Sequence[Row], measure: str, controls: Collection[str] = CONTROLS) -> list[Row]:
+def answer_rows(effects: Sequence[Row], measure: str, controls: Collection[str]) -> list[Row]:
     """Return the effects of the sinks that the answer is about: those under the first intervention, against these
     controls.
     """

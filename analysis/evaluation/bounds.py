@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from analysis.evaluation import comparing
-from analysis.evaluation.comparing import Pair
+from analysis.evaluation.comparing import Pairs
 from analysis.evaluation.items_file import EvaluatedBenchmark
-from analysis.evaluation.results import Results
+from analysis.evaluation.results import Results, Table
 from analysis.statistics.clustered import ClusteredMean, as_json, clustered_mean, mean_of_means, p_value
 from analysis.statistics.differences import Difference, in_family
 
@@ -30,7 +30,7 @@ def bounded(results: Results) -> list[EvaluatedBenchmark]:
     return [benchmark for benchmark in results.benchmarks if np.isfinite(results.bounds[benchmark.name]).any()]
 
 
-def bound_table(results: Results) -> list[dict[str, Any]]:
+def bound_table(results: Results) -> Table:
     """Return the mean bound with its clustered 95 % interval, one row per task and model, and the task average."""
     tasks, models = bounded(results), range(len(results.names))
     means = {
@@ -52,7 +52,7 @@ def bound_table(results: Results) -> list[dict[str, Any]]:
     return rows
 
 
-def bound_differences(results: Results, some: Sequence[Pair]) -> list[dict[str, Any]]:
+def bound_differences(results: Results, some: Pairs) -> Table:
     """Return paired differences in nats per token, one row per task and pair, with clustered intervals; below 0 the
     first is better.
 

@@ -14,18 +14,30 @@ bound, likeliest tokens at the end) follows another. What can be said instead:
 Written answers are the sampler's own (`LanguageModel.generate_until`).
 """
 
-import math
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
 
 from analysis.attention import Edit
 from analysis.errors import UserError
-from analysis.evaluation.likelihood import Budget, Likelihood, Request
-from analysis.evaluation.masked_sets import hashed
+from analysis.evaluation.likelihood import (
+    Budget,
+    Likelihood,
+    OnForward,
+    OnResult,
+    Part,
+    Request,
+    check_request,
+    finite,
+    masks_seed,
+    planned_forwards,
+    run_forwards,
+)
+from analysis.evaluation.masked_sets import MaskedSet
 from analysis.models.canvas import CanvasCache, new_cache, read
 from analysis.models.layout import layout_of
 from analysis.models.loaded import LoadedModel
@@ -34,8 +46,6 @@ from analysis.recording.evicted_forwards import EvictedForwards
 from analysis.recording.evicting import Call, over_cache
 from analysis.sinks.token_states import TokenState
 from analysis.specs import CANVAS_SCORES
-
-OnResult = Callable[[int, Likelihood], None]
 
 
 def canvas_log_likelihoods(
@@ -46,63 +56,54 @@ def canvas_log_likelihoods(
     seed: int,
     on_result: OnResult = lambda index, result: None,
     budget: Budget | None = None,
-    on_forward: Callable[[], None] = lambda: None,
+    on_forward: OnForward = lambda: None,
     kept: EvictedForwards | None = None,
 ) -> list[Likelihood]:
     """Score answers, in the order asked; `on_result` is called with the index of each as it is finished.
 
     by: of `CANVAS_SCORES`. draws: canvases of the denoiser, chosen by seed, task and item alone, so that the
-    choices of an item, and models that are compared, see the same. on_forward: called before every forward. kept: keys
+    choices of an item, and models that are compared, see the same. kept: keys
     that are left out, where some are: of the reader's whole text, or of the context before the denoiser's canvas.
     Raises UserError for an answer or a context without tokens, for a text that is too long, for answers of several
     tokens by the denoiser, and for what is not finite.
     """
-    _check(model, requests, by)
-    score = _SCORES[by]
-    return score(model, requests, draws, seed, on_result, budget or Budget.of(model), on_forward, kept)
-
-
-def _by_reader(
-    model: LoadedModel,
-    requests: Sequence[Request],
-    draws: int,
-    seed: int,
-    on_result: OnResult,
-    budget: Budget,
-    on_forward: Callable[[], None],
-    kept: EvictedForwards | None,
-) -> list[Likelihood]:
+    reads = by == "reader"
+    for request in requests:
+        check_request(model, request, True, None if reads else model.architecture.block_size or 0)
+        answer = len(request.continuation)
+        if CANVAS_SCORES[by].one_token and answer > 1:
+            raise UserError(
+                f"The denoiser of {model.architecture.name} gives a likelihood to answers of one token alone, and an "
+                f"answer of '{request.task}' has {answer}. Score by the reader, or choose a task that is answered in "
+                "text or by a letter."
+            )
+    if reads:
+        scored = _by_reader(model, requests, budget or Budget.of(model), on_forward, kept)
+    else:
+        scored = _by_denoiser(model, requests, draws, seed, on_forward, kept)
     results: dict[int, Likelihood] = {}
-    by_length: dict[int, list[int]] = defaultdict(list)
-    for index, request in enumerate(requests):
-        by_length[len(request.context) + len(request.continuation)].append(index)
-    for length, members in sorted(by_length.items()):
-        longest = max(len(requests[index].continuation) for index in members)
-        rows = budget.rows(length, longest, model.geometry.vocabulary)
-        for start in range(0, len(members), rows):
-            batch = members[start : start + rows]
-            on_forward()
-            # The last token is not read, as no answer follows it.
-            texts = [(*requests[index].context, *requests[index].continuation)[:-1] for index in batch]
-            tokens = torch.tensor(texts, device=model.device)
-            given = [len(requests[index].context) for index in batch]
-            edit = None if kept is None else kept.edit(tokens, given, None, False)
-            logits = _read_logits(model, tokens, longest, edit)
-            for row, index in zip(logits, batch, strict=True):
-                answer = torch.tensor(requests[index].continuation, device=row.device)
-                scored = row[-len(answer) :].float()
-                logs = scored.log_softmax(dim=-1).gather(-1, answer[:, None])[:, 0].double().tolist()
-                greedy = bool((scored.argmax(dim=-1) == answer).all())
-                results[index] = _result(math.fsum(logs), True, 1, greedy, len(answer))
-                on_result(index, results[index])
+    for index, result in scored:
+        results[index] = result
+        on_result(index, result)
     return [results[index] for index in range(len(requests))]
 
 
+def _by_reader(
+    model: LoadedModel, requests: Sequence[Request], budget: Budget, on_forward: OnForward, kept: EvictedForwards | None
+) -> Iterator[tuple[int, Likelihood]]:
+    # The encoder reads the answer as an autoregressive model does: what it reads up to its last token.
+    parts = [Part(index, each.context, each.continuation, opening=True) for index, each in enumerate(requests)]
+    plans = [[MaskedSet(tuple(range(len(part.tokens))), 1.0)] for part in parts]
+    forwards, predict = planned_forwards(model, parts, plans), partial(_read_logits, model)
+    for reader, value, greedy in run_forwards(model, forwards, 0.0, budget, on_forward, kept, predict):
+        yield reader.request, Likelihood(value, True, 1, greedy, len(reader.tokens))
+
+
 @torch.no_grad()
-def _read_logits(model: LoadedModel, tokens: torch.Tensor, last: int, edit: Edit | None) -> torch.Tensor:
-    """The encoder's logits about the token after each of the last positions of tokens (B, S), (B, last, V)."""
+def _read_logits(model: LoadedModel, tokens: torch.Tensor, keep: int, edit: Edit | None, **_: Any) -> torch.Tensor:
+    """The encoder's logits about the token after each of the last positions of tokens (B, S), (B, keep, V)."""
     network = model.network
-    states = read(network, tokens, new_cache(network), 0, edit=edit)[:, -last:]
+    states = read(network, tokens.to(model.device), new_cache(network), 0, edit=edit)[:, -keep:]
     cap = network.config.get_text_config().final_logit_softcapping
     logits: torch.Tensor = network.get_submodule("lm_head")(states).float()
     logits = logits if cap is None else torch.tanh(logits / cap) * cap
@@ -115,16 +116,13 @@ def _by_denoiser(
     requests: Sequence[Request],
     draws: int,
     seed: int,
-    on_result: OnResult,
-    budget: Budget,
-    on_forward: Callable[[], None],
+    on_forward: OnForward,
     kept: EvictedForwards | None,
-) -> list[Likelihood]:
-    results: dict[int, Likelihood] = {}
+) -> Iterator[tuple[int, Likelihood]]:
     asked: dict[tuple[tuple[int, ...], int], list[int]] = defaultdict(list)
     for index, request in enumerate(requests):
         # By the item, not by the context: the choices of some items have contexts of their own.
-        asked[request.context, hashed((seed, request.task, request.item or request.context))].append(index)
+        asked[request.context, masks_seed(request, seed)].append(index)
     canvas = model.architecture.block_size
     assert canvas is not None
     for (context, canvas_seed), members in asked.items():
@@ -146,38 +144,5 @@ def _by_denoiser(
             means += logits[0].float().softmax(dim=-1).double().cpu() / draws
         for index in members:
             token = requests[index].continuation[0]
-            results[index] = _result(float(means[token].log()), False, draws, int(means.argmax()) == token, 1)
-            on_result(index, results[index])
-    return [results[index] for index in range(len(requests))]
-
-
-_SCORES = {"reader": _by_reader, "denoiser": _by_denoiser}
-
-
-def _result(value: float, exact: bool, draws: int, greedy: bool, tokens: int) -> Likelihood:
-    if not math.isfinite(value):
-        raise UserError(
-            f"The likelihood of an answer is not finite ({value}): the model rules one of its tokens out, or its "
-            "numbers overflow. Run in float32, or check the checkpoint."
-        )
-    return Likelihood(value, exact, draws, greedy, tokens)
-
-
-def _check(model: LoadedModel, requests: Sequence[Request], by: str) -> None:
-    longest, canvas = model.geometry.max_length, model.architecture.block_size or 0
-    for request in requests:
-        answer = len(request.continuation)
-        length = len(request.context) + (answer if by == "reader" else canvas)
-        if not answer:
-            raise UserError("An answer with no tokens has no likelihood. Check the task's choices.")
-        if not request.context:
-            raise UserError(f"{model.architecture.name} needs at least one context token to score an answer.")
-        if CANVAS_SCORES[by].one_token and answer > 1:
-            raise UserError(
-                f"The denoiser of {model.architecture.name} gives a likelihood to answers of one token alone, and an "
-                f"answer of '{request.task}' has {answer}. Score by the reader, or choose a task that is answered in "
-                "text or by a letter."
-            )
-        if length > longest:
-            what = "answer" if by == "reader" else "canvas"
-            raise UserError(f"Context and {what} make {length} tokens; this model takes {longest}. Use fewer examples.")
+            value = finite(float(means[token].log()))
+            yield index, Likelihood(value, False, draws, int(means.argmax()) == token, 1)

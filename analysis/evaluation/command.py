@@ -15,23 +15,23 @@ _BY_AXES = {
 }
 
 
-def evaluate_command(spec: EvaluateSpec, out: str = "accuracy.json") -> str:
-    """`python -m analysis evaluate …` with the flags that differ from their defaults; writes `out` where it is run."""
+def evaluate_command(spec: EvaluateSpec) -> str:
+    """`python -m analysis evaluate …` with the flags that differ from their defaults; writes accuracy.json."""
     changed = {
         **spec.model.model_dump(exclude_defaults=True, exclude={"source"}),
         **spec.model_dump(exclude_defaults=True, exclude={"model", "compare"}),
     }
-    return command("evaluate", spec.model.source, changed, out, (model.source for model in spec.compare))
+    return command("evaluate", spec.model.source, changed, "accuracy.json", (model.source for model in spec.compare))
 
 
-def import_command(spec: ImportSpec, out: str = "imported.json") -> str:
-    """`python -m analysis import …`; writes `out` where it is run."""
+def import_command(spec: ImportSpec) -> str:
+    """`python -m analysis import …`; writes imported.json where it is run."""
     words = [*PROGRAM, "import", *spec.folders]
     for name in ("names", "filters", "metrics"):
         if getattr(spec, name):
             words += [f"--{name}", ",".join(getattr(spec, name))]
     words += ["--beside", *spec.beside] if spec.beside else []
-    return shlex.join([*words, "--out", out])
+    return shlex.join([*words, "--out", "imported.json"])
 
 
 def sweep_command(spec: SweepSpec, out: str = "swept") -> str:

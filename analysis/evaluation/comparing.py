@@ -13,13 +13,14 @@ import numpy as np
 
 from analysis.evaluation import conditions
 from analysis.evaluation.plan_noise import Sample
-from analysis.evaluation.results import AVERAGE, Results, begun, clusters, scores
+from analysis.evaluation.results import AVERAGE, Results, clusters, names_of, scores
 from analysis.statistics import clustered, crossed
 from analysis.statistics.crossed import SeedFloor
 from analysis.statistics.differences import Difference, in_family
 
 Pair = tuple[int, int]
 """A model and its baseline, by their numbers."""
+Pairs = Sequence[Pair]
 Family = Mapping[Pair, Mapping[str, Difference]]
 """Differences that are tested together: by pair, on each task and, where there are several, on the average."""
 
@@ -107,7 +108,7 @@ def above_chance(results: Results, task: str, pair: Pair) -> bool:
     written. Where neither model has a pruning report, one of the two above chance is enough.
     """
     pruned = any(results.runs[model].settings for model in pair)
-    names = [benchmark.name for benchmark in begun(results)] if task == AVERAGE else [task]
+    names = names_of(results, task)
     levels = [results.chance[name] or 0.0 for name in names]
     return bool(levels) and any(
         _accuracy(results, names, model).low > np.mean(levels) for model in ((0,) if pruned else pair)
@@ -130,42 +131,35 @@ class OverSeeds:
     difference: Difference
 
 
-@dataclass(frozen=True)
-class _Compared:
-    family: Family
-    over_seeds: tuple[OverSeeds, ...]
-
-
-def family(results: Results, some: Sequence[Pair] | None = None) -> Family:
+def family(results: Results, some: Pairs | None = None) -> Family:
     """The paired differences of pairs of models on each benchmark of right answers and on their average.
 
     some: the pairs, those of `pairs` if not given. They are tested when all items of all of their models are in, and
     Holm's adjustment is over all of them and those of `over_seeds`, so that it is the same wherever a number is shown.
     """
-    return _compared(results, some).family
+    return _both(results, some)[0]
 
 
-def over_seeds(results: Results, some: Sequence[Pair] | None = None) -> tuple[OverSeeds, ...]:
+def over_seeds(results: Results, some: Pairs | None = None) -> tuple[OverSeeds, ...]:
     """The average differences over seeds and clusters crossed, wherever two or more of the pairs differ in nothing but
     their calibration seed; of two calibrated models both have the same. some, tests: as of `family`.
     """
-    return _compared(results, some).over_seeds
+    return _both(results, some)[1]
 
 
-def _compared(results: Results, some: Sequence[Pair] | None) -> _Compared:
-    chosen = tuple(pairs(results) if some is None else dict.fromkeys(some))
-    known: _Compared | None = results.compared.get(chosen)
-    if known is not None:
-        return known
-    models = sorted({model for pair in chosen for model in pair})
+def _both(results: Results, some: Pairs | None) -> tuple[Family, tuple[OverSeeds, ...]]:
+    return results.once(_compared, tuple(pairs(results) if some is None else dict.fromkeys(some)))
+
+
+def _compared(results: Results, chosen: tuple[Pair, ...]) -> tuple[Family, tuple[OverSeeds, ...]]:
+    models = _models(chosen)
     final = all(is_final(results, benchmark.name, models) for benchmark in results.accuracies)
-    counted = [benchmark.name for benchmark in begun(results)]
+    counted = names_of(results, AVERAGE)
     differences: dict[Pair, dict[str, Difference]] = {}
     for pair in chosen:
         differences[pair] = {}
         for benchmark in results.accuracies:
-            first, _ = scores(results, benchmark.name, pair[0], pair[1:])
-            second, _ = scores(results, benchmark.name, pair[1], pair[:1])
+            first, second = (scores(results, benchmark.name, model, pair)[0] for model in pair)
             differences[pair][benchmark.name] = replace(
                 clustered.difference(first, second, clusters(results, benchmark.name, pair), final),
                 above_chance=above_chance(results, benchmark.name, pair),
@@ -184,49 +178,45 @@ def _compared(results: Results, some: Sequence[Pair] | None) -> _Compared:
     together = tuple(
         replace(group, difference=difference) for group, difference in zip(groups, adjusted[len(places) :], strict=True)
     )
-    compared = _Compared(differences, together)
-    results.compared[chosen] = compared
-    return compared
+    return differences, together
 
 
-def _crossed(results: Results, chosen: Sequence[Pair], final: bool) -> list[OverSeeds]:
+def _crossed(results: Results, chosen: Pairs, final: bool) -> list[OverSeeds]:
     """The chosen pairs that differ in their seed alone, together."""
+    groups = []
+    for by_seed in _by_seed(results, chosen):
+        group = tuple(by_seed.values())
+        scored = _scored(results, group)
+        if scored:
+            first, second, of = zip(*scored.values(), strict=True)
+            difference = crossed.crossed_difference(first, second, of, test=final)
+            judged = replace(difference, above_chance=above_chance(results, AVERAGE, group[0]))
+            groups.append(OverSeeds(group, tuple(by_seed), judged))
+    return groups
+
+
+def _by_seed(results: Results, chosen: Pairs) -> list[dict[Any, Pair]]:
+    """Those of the pairs that differ in nothing but their calibration seed, by seed, in its order."""
     every = conditions_of(results)
     members: dict[tuple[Any, Any], dict[Any, Pair]] = defaultdict(dict)
     for first, second in chosen:
-        seed, other = every[first].get(conditions.CALIBRATION_SEED), every[second].get(conditions.CALIBRATION_SEED)
-        if seed is None or (other is not None and other != seed):
-            continue
-        against = second if other is None else conditions.but_for_the_seed(every[second])
-        members[conditions.but_for_the_seed(every[first]), against].setdefault(seed, (first, second))
-    groups = []
-    for by_seed in members.values():
-        group = [by_seed[seed] for seed in sorted(by_seed)]
-        arrays = [_runs(results, [pair[side] for pair in group], group) for side in (0, 1)]
-        if len(group) < 2 or not arrays[0]:
-            continue
-        difference = crossed.crossed_difference(arrays[0], arrays[1], _clusters_of(results, group), test=final)
-        judged = replace(difference, above_chance=above_chance(results, AVERAGE, group[0]))
-        groups.append(OverSeeds(tuple(group), tuple(sorted(by_seed)), judged))
-    return groups
+        seed, other = (every[model].get(conditions.CALIBRATION_SEED) for model in (first, second))
+        if seed is not None and other in (None, seed):
+            against = second if other is None else conditions.but_for_the_seed(every[second])
+            members[conditions.but_for_the_seed(every[first]), against].setdefault(seed, (first, second))
+    return [dict(sorted(by_seed.items())) for by_seed in members.values() if len(by_seed) > 1]
 
 
 def floors(results: Results) -> dict[tuple[int, ...], SeedFloor]:
     """Return the difference between two seeds of one method, for all sets of two or more models that differ in their
     seed alone.
     """
-    every = conditions_of(results)
-    members: dict[Any, dict[Any, int]] = defaultdict(dict)
-    for model, of in enumerate(every):
-        if conditions.CALIBRATION_SEED in of:
-            members[conditions.but_for_the_seed(of)].setdefault(of[conditions.CALIBRATION_SEED], model)
     measured = {}
-    for by_seed in members.values():
-        models = tuple(by_seed[seed] for seed in sorted(by_seed))
-        group = [(model, model) for model in models]
-        runs = _runs(results, models, group)
-        if len(models) > 1 and runs:
-            measured[models] = crossed.seed_floor(runs, _clusters_of(results, group))
+    for by_seed in _by_seed(results, [(model, model) for model in range(len(results.names))]):
+        scored = _scored(results, tuple(by_seed.values()))
+        if scored:
+            runs, _, of = zip(*scored.values(), strict=True)
+            measured[tuple(model for model, _ in by_seed.values())] = crossed.seed_floor(runs, of)
     return measured
 
 
@@ -241,11 +231,12 @@ def samples(results: Results, relation: str, among: Sequence[int], left_out: Con
     groups += [(pair,) for pair in chosen if not any(pair in group for group in groups)]
     found = []
     for group in groups:
-        first, second = (tuple(_runs(results, [pair[side] for pair in group], group)) for side in (0, 1))
-        if first:
+        scored = _scored(results, group)
+        if scored:
             names = tuple((results.names[one], results.names[other]) for one, other in group)
             known = tuple(run_pair(results, pair) for pair in group)
-            found.append(Sample(first, second, tuple(_clusters_of(results, group)), names, known))
+            first, second, of = zip(*scored.values(), strict=True)
+            found.append(Sample(first, second, of, names, known))
     return found
 
 
@@ -255,26 +246,23 @@ def run_pair(results: Results, pair: Pair) -> tuple[str, str]:
     return one, other
 
 
-def _models(group: Sequence[Pair]) -> list[int]:
+def _models(group: Pairs) -> list[int]:
     return sorted({model for pair in group for model in pair})
 
 
-def _runs(results: Results, models: Sequence[int], group: Sequence[Pair]) -> list[np.ndarray]:
-    """Return scores (models, items) on every benchmark begun, over the items that all models of the group have
-    answered.
+def _scored(results: Results, group: Pairs) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Scores (pairs, items) of either side and clusters (items,) on every benchmark, of the items that all models of
+    the pairs have answered; benchmarks without any are left out.
     """
-    counted = _counted(results, group)
-    return [np.stack([scores(results, name, model, _models(group))[0] for model in models]) for name in counted]
-
-
-def _clusters_of(results: Results, group: Sequence[Pair]) -> list[np.ndarray]:
-    return [clusters(results, name, _models(group)) for name in _counted(results, group)]
-
-
-def _counted(results: Results, group: Sequence[Pair]) -> list[str]:
-    return [
-        benchmark.name for benchmark in results.accuracies if len(clusters(results, benchmark.name, _models(group)))
-    ]
+    models, scored = _models(group), {}
+    for benchmark in results.accuracies:
+        of = clusters(results, benchmark.name, models)
+        if len(of):
+            first, second = (
+                np.stack([scores(results, benchmark.name, pair[side], models)[0] for pair in group]) for side in (0, 1)
+            )
+            scored[benchmark.name] = first, second, of
+    return scored
 
 
 def overall(differences: Mapping[str, Difference]) -> Difference:
@@ -290,23 +278,21 @@ def tests(of: Family, together: Sequence[OverSeeds] = ()) -> int:
 
 def paired(results: Results, benchmark: str, pair: Pair) -> np.ndarray:
     """First minus second on the items that both have answered."""
-    first, _ = scores(results, benchmark, pair[0], [pair[1]])
-    second, _ = scores(results, benchmark, pair[1], [pair[0]])
-    difference: np.ndarray = first - second
-    return difference
+    first, second = (scores(results, benchmark, model, pair)[0] for model in pair)
+    return np.asarray(first - second)
 
 
-def family_with(results: Results, some: Sequence[Pair]) -> Family:
+def family_with(results: Results, some: Pairs) -> Family:
     """The family of all pairs that are looked at by themselves and of those that are chosen besides."""
     return family(results, pairs_with(results, some))
 
 
-def pairs_with(results: Results, some: Sequence[Pair]) -> list[Pair]:
+def pairs_with(results: Results, some: Pairs) -> list[Pair]:
     """The pairs that are looked at by themselves, and those that are chosen besides."""
     return list(dict.fromkeys([*pairs(results), *some]))
 
 
-def is_one_setting(results: Results, some: Sequence[Pair]) -> bool:
+def is_one_setting(results: Results, some: Pairs) -> bool:
     """Return whether these are one pair, or pairs that differ in nothing but their calibration seed."""
     groups = over_seeds(results, pairs_with(results, some)) if len(some) > 1 else ()
     return len(some) == 1 or any(set(some) == set(group.pairs) for group in groups)
@@ -328,21 +314,13 @@ def at_settings(results: Results, names: Mapping[Pair, str]) -> dict[str, Differ
     return dict(zip(in_order, in_family([found[name] for name in in_order]), strict=True))
 
 
-def on_tasks(results: Results, some: Sequence[Pair]) -> dict[str, Difference]:
+def on_tasks(results: Results, some: Pairs) -> dict[str, Difference]:
     """Return the difference on each task of pairs that differ in nothing but their calibration seed, over the seeds and
     clusters of items crossed: a family of tests of its own."""
-    models, found = _models(some), {}
-    for benchmark in results.accuracies:
-        first, second = (
-            np.stack([scores(results, benchmark.name, pair[side], models)[0] for pair in some]) for side in (0, 1)
-        )
-        of = clusters(results, benchmark.name, models)
-        if len(of):
-            final = is_final(results, benchmark.name, models)
-            found[benchmark.name] = replace(
-                crossed.crossed_difference([first], [second], [of], test=final),
-                above_chance=above_chance(results, benchmark.name, some[0]),
-            )
+    found = {}
+    for name, (first, second, of) in _scored(results, some).items():
+        difference = crossed.crossed_difference([first], [second], [of], test=is_final(results, name, _models(some)))
+        found[name] = replace(difference, above_chance=above_chance(results, name, some[0]))
     return dict(zip(found, in_family(list(found.values())), strict=True))
 
 

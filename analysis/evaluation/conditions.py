@@ -56,6 +56,8 @@ _TITLES = {
     SCORED_IN: "Precision of the scoring",
     SCORED_ON: "Device of the scoring",
 }
+_ROWS: Mapping[str, Mapping[str, Any]] = {METHOD: METHODS, QUANTIZER: QUANTIZERS, LIKELIHOOD: CANVAS_SCORES}
+"""Conditions whose values are rows of a table."""
 RELATIONS = {"control": "control", "published": "published baseline"}
 """Baselines of a sink-aware method, by the field of its method's row that names them, and their names."""
 PLACEBOS = {"sham": "sham discount", "light": "discount of light tokens"}
@@ -174,15 +176,15 @@ def counterpart(every: Sequence[Conditions], of: int, relation: str) -> int | No
     """
     if every[of].get(KEPT, EVERYTHING) != EVERYTHING:
         return _kept_at_random(every, of) if relation == "control" else None
+    return next((index for index, hinders in _baselines(every, of, relation) if not hinders), None)
+
+
+def _baselines(every: Sequence[Conditions], of: int, relation: str) -> list[tuple[int, list[str]]]:
+    """The runs of the right method, and what rules out a comparison with each."""
     wanted = held_against(readers(every[of]), relation)
-    return next(
-        (
-            index
-            for index, other in enumerate(every)
-            if wanted is not None and _names(other) == wanted and not _hinder(every[of], other)
-        ),
-        None,
-    )
+    if wanted is None:
+        return []
+    return [(index, _hinder(every[of], other)) for index, other in enumerate(every) if _names(other) == wanted]
 
 
 def _kept_at_random(every: Sequence[Conditions], of: int) -> int | None:
@@ -199,13 +201,7 @@ def _kept_at_random(every: Sequence[Conditions], of: int) -> int | None:
 
 def nearest(every: Sequence[Conditions], of: int, relation: str) -> tuple[int, list[str]] | None:
     """The run of the right method that misses being the counterpart by least, and what differs; None without one."""
-    wanted = held_against(readers(every[of]), relation)
-    near = [
-        (index, _hinder(every[of], other))
-        for index, other in enumerate(every)
-        if wanted is not None and _names(other) == wanted
-    ]
-    return min(near, key=lambda candidate: len(candidate[1]), default=None)
+    return min(_baselines(every, of, relation), key=lambda candidate: len(candidate[1]), default=None)
 
 
 def chain(every: Sequence[Conditions], of: int) -> list[int]:
@@ -254,12 +250,9 @@ def title(name: str) -> str:
 
 def told(name: str, value: Any) -> str:
     """A condition's value for people."""
-    if name == METHOD:
-        return METHODS[value].title if value in METHODS else str(value)
-    if name == QUANTIZER:
-        return QUANTIZERS[value].title if value in QUANTIZERS else str(value)
-    if name == LIKELIHOOD:
-        return CANVAS_SCORES[value].title if value in CANVAS_SCORES else str(value)
+    rows = _ROWS.get(name)
+    if rows is not None:
+        return rows[value].title if value in rows else str(value)
     if name == KEPT:
         return kept_of(str(value)).in_words
     if name == "sparsity" and isinstance(value, int | float):

@@ -1,14 +1,14 @@
 """Running means over the items of an evaluation, with their bands: what the live plots draw."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
-from analysis.evaluation.comparing import paired
-from analysis.evaluation.results import AVERAGE, Results, begun, clusters, scores
+from analysis.evaluation.comparing import Pairs, paired
+from analysis.evaluation.results import AVERAGE, Results, clusters, names_of, scores
 from analysis.statistics import clustered
-from analysis.statistics.differences import LEVEL
+from analysis.statistics.clustered import ByTask
 
 _ROUNDING = 1e-9  # of sums of squares; less is no spread
 
@@ -48,21 +48,17 @@ def running_mean(values: np.ndarray, clusters: np.ndarray, name: str, least: flo
     return RunningMean(name, running.items, running.mean, *ends)
 
 
-def average_curve(
-    rows: Sequence[np.ndarray], clusters: Sequence[np.ndarray], name: str, least: float = 0
-) -> RunningMean:
+def average_curve(rows: ByTask, clusters: ByTask, name: str, least: float = 0) -> RunningMean:
     """The mean over benchmarks of the running means, after the same number of items of each, with the band of
     `clustered.mean_of_means`.
 
     A benchmark that has no more items keeps its last mean. least: of scores 0, of differences −1.
     """
-    from scipy import stats
-
     several = [_Running(row, of) for row, of in zip(rows, clusters, strict=True) if len(row)]
     if not several:
         return running_accuracy(np.zeros(0), np.zeros(0), name)
     items = np.arange(1, max(len(running.items) for running in several) + 1)
-    normal = stats.norm.ppf(0.5 + LEVEL / 2)
+    normal = clustered.normal_quantile()
     means, variances, estimated = [], [], []
     for running in several:
         at = np.minimum(items, len(running.items)) - 1
@@ -74,7 +70,7 @@ def average_curve(
     mean, variance = np.mean(means, axis=0), np.sum(variances, axis=0)
     with np.errstate(divide="ignore"):
         freedom = variance**2 / np.sum(estimated, axis=0)
-    half = stats.t.ppf(0.5 + LEVEL / 2, freedom) * np.sqrt(variance) / len(several)
+    half = clustered.student_quantile(freedom) * np.sqrt(variance) / len(several)
     half = np.where(items > 1, half, np.nan)
     return RunningMean(name, items, mean, *clustered.inside(mean - half, mean + half, np.concatenate(rows), least))
 
@@ -89,7 +85,8 @@ class _Running:
         values = np.asarray(values, float)
         self.items = np.arange(1, len(values) + 1)
         self.mean = np.cumsum(values) / self.items
-        before, members = _before(values, clusters)
+        grouped = pd.Series(values).groupby(np.asarray(clusters))
+        before, members = (grouped.cumsum() - values).to_numpy(), grouped.cumcount().to_numpy()
         self.clusters = np.cumsum(members == 0)
         sum_squares = np.cumsum((before + values) ** 2 - before**2)  # Σ (Σ x)² over the clusters, and so on
         products = np.cumsum((before + values) * (members + 1) - before * members)
@@ -105,48 +102,30 @@ class _Running:
     @property
     def half(self) -> np.ndarray:
         """Half the interval, (items,)."""
-        from scipy import stats
-
         if not len(self.items):
             return np.zeros(0)
-        student = stats.t.ppf(0.5 + LEVEL / 2, np.maximum(self.clusters - 1, 1)) * np.sqrt(self.variance)
+        student = clustered.student_quantile(np.maximum(self.clusters - 1, 1)) * np.sqrt(self.variance)
         return np.where(np.isfinite(student), student, clustered.reach(self.unlike))
-
-
-def _before(values: np.ndarray, clusters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of every item, the sum and the number of those of its cluster that came before it, (items,) each."""
-    order = np.argsort(clusters, kind="stable")
-    first = np.flatnonzero(np.diff(np.asarray(clusters)[order], prepend=-1) != 0)
-    lengths = np.diff(np.append(first, len(order)))
-    sums = np.cumsum(values[order]) - values[order]
-    before, members = np.zeros(len(order)), np.zeros(len(order), int)
-    before[order] = sums - np.repeat(sums[first], lengths)
-    members[order] = np.arange(len(order)) - np.repeat(first, lengths)
-    return before, members
 
 
 def accuracy_curves(results: Results, task: str) -> list[RunningMean]:
     """The running accuracy of every model on a benchmark, or averaged over those begun."""
-    curves = []
-    for model, name in enumerate(results.names):
-        if task == AVERAGE:
-            names = [benchmark.name for benchmark in begun(results)]
-            rows = [scores(results, benchmark, model)[0] for benchmark in names]
-            curves.append(average_curve(rows, [clusters(results, benchmark, [model]) for benchmark in names], name))
-        else:
-            curves.append(running_accuracy(scores(results, task, model)[0], clusters(results, task, [model]), name))
-    return curves
+    return [_curve(results, task, model) for model in range(len(results.names))]
 
 
-def difference_curves(results: Results, task: str, some: Sequence[tuple[int, int]]) -> list[RunningMean]:
+def difference_curves(results: Results, task: str, some: Pairs) -> list[RunningMean]:
     """The running paired difference of pairs of models on a benchmark, or averaged over those begun."""
-    curves = []
-    for pair in some:
-        name = results.names[pair[0]]
-        if task == AVERAGE:
-            names = [benchmark.name for benchmark in begun(results)]
-            rows = [paired(results, benchmark, pair) for benchmark in names]
-            curves.append(average_curve(rows, [clusters(results, benchmark, pair) for benchmark in names], name, -1))
-        else:
-            curves.append(running_mean(paired(results, task, pair), clusters(results, task, pair), name, least=-1))
-    return curves
+    return [_curve(results, task, *pair) for pair in some]
+
+
+def _curve(results: Results, task: str, model: int, than: int | None = None) -> RunningMean:
+    """The curve of a model, or of its difference from another."""
+    names = names_of(results, task)
+    if than is None:
+        models, least, rows = [model], 0, [scores(results, benchmark, model)[0] for benchmark in names]
+    else:
+        models, least, rows = [model, than], -1, [paired(results, benchmark, (model, than)) for benchmark in names]
+    of, name = [clusters(results, benchmark, models) for benchmark in names], results.names[model]
+    if task == AVERAGE:
+        return average_curve(rows, of, name, least)
+    return running_mean(rows[0], of[0], name, least) if least else running_accuracy(rows[0], of[0], name)

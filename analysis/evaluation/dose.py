@@ -39,8 +39,7 @@ class DoseResponse:
 def slope_weights(strengths: Sequence[float]) -> np.ndarray:
     """Return w with Σ w·y the least-squares slope of y in the strengths, (strengths,)."""
     centred = np.asarray(strengths, float) - np.mean(strengths)
-    weights: np.ndarray = centred / (centred**2).sum()
-    return weights
+    return np.asarray(centred / (centred**2).sum())
 
 
 def dose_responses(settings: Sequence[Setting]) -> list[DoseResponse]:

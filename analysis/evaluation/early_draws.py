@@ -6,14 +6,14 @@ of that lead over the rounds. Which rounds are drawn then depends on the model: 
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from analysis.evaluation import likelihood
-from analysis.evaluation.likelihood import Likelihood, Request
+from analysis.evaluation.likelihood import Likelihood, OnResult, Request
 from analysis.evaluation.masked_sets import is_exact
 from analysis.models.loaded import LoadedModel
 
@@ -28,7 +28,7 @@ def log_likelihoods(
     items: Sequence[Hashable],
     draws: int,
     seed: int,
-    on_result: Callable[[int, Likelihood], None],
+    on_result: OnResult,
     **options: Any,
 ) -> list[Likelihood]:
     """As `likelihood.log_likelihoods` with at most `draws`, item by item. items: which item each answer belongs to."""

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from analysis.evaluation.ablation_effects import Measure
+from analysis.evaluation.ablation_effects import Measure, clusters_of
 from analysis.specs import POLICIES
 from analysis.statistics.clustered import as_json, clustered_mean, difference, inside
 from analysis.statistics.differences import Difference, in_family
@@ -59,7 +59,7 @@ def effects(rows: Sequence[Row]) -> list[dict[str, Any]]:
                 if named not in by_name:
                     continue
                 first, second = (np.array(one[measure], float) for one in (row, by_name[named]))
-                compared = difference(first, second, clusters_of(row), test=len(first) > 1)
+                compared = difference(first, second, clusters_of(row, len(first)), test=len(first) > 1)
                 family.append(({"policy": policy, "budget": budget, "against": against, "measure": measure}, compared))
         adjusted = in_family([compared for _, compared in family])
         for (named_effect, _), compared in zip(family, adjusted, strict=True):
@@ -72,19 +72,12 @@ def effects(rows: Sequence[Row]) -> list[dict[str, Any]]:
     return found
 
 
-def clusters_of(row: Row) -> np.ndarray:
-    """Return the number of the cluster of each prompt, (prompts,): its own where it shares no key."""
-    keys = row.get("keys") or list(range(len(row["aligned"])))
-    numbers: np.ndarray = np.unique(keys, return_inverse=True)[1]
-    return numbers
-
-
 def mean_of(row: Row, name: str) -> tuple[float, float, float] | None:
     """Return a row's mean over prompts with its 95 % interval, clustered; None where some prompt has no number."""
     values = row.get(name) or [None]
     if any(value is None for value in values):
         return None
-    mean = clustered_mean(np.array(values, float), clusters_of(row))
+    mean = clustered_mean(np.array(values, float), clusters_of(row, len(values)))
     if name not in MEASURES:
         half = mean.half if np.isfinite(mean.variance) else 0.0
         return mean.value, mean.value - half, mean.value + half

@@ -115,24 +115,13 @@ def _read(model: ImportedModel, name: str, wanted: Wanted, on_task: Callable[[st
             continue
         first.append((task, metric))
         for row in rows:
-            key = f"{task.name}/{row.id}"
+            key = row.item.key
             if key in documents:
                 raise UserError(
                     f"'{task.samples.name}' holds item {row.id} twice. Give files as --log_samples writes them."
                 )
-            documents[key] = EvaluatedItem(
-                key=key,
-                benchmark=task.benchmark,
-                place=len(documents),
-                question=row.question,
-                choices=row.choices,
-                right=row.right,
-                cluster=row.cluster,
-                prompt=row.prompt,
-            )
-            answers[key, 0] = Answer(
-                key=key, model=0, metrics=row.metrics, restored=False, responses=row.responses, filtered=row.filtered
-            )
+            documents[key] = row.item.model_copy(update={"place": len(documents)})
+            answers[key, 0] = row.answer
     if not tasks:
         raise UserError(f"Nothing of '{shorten(str(model.folder))}' can be compared. {' '.join(problems)}")
     benchmarks = []
@@ -221,9 +210,10 @@ def _metric(task: TaskSamples, rows: Sequence[Sample], wanted: Sequence[str]) ->
     Those that are wanted go first, then what is right or wrong, then what has degrees.
     """
     texts = task.config.get("output_type") == PERPLEXITY
-    better = [name for name in rows[0].metrics if texts or task.better.get(name) is not False]
-    shares = [name for name in better if all((_is_pair if texts else _is_share)(row.metrics.get(name)) for row in rows)]
-    verdicts = [name for name in shares if texts or all(row.metrics[name] in (0.0, 1.0) for row in rows)]
+    metrics, fits = [row.answer.metrics for row in rows], _is_pair if texts else _is_share
+    better = [name for name in metrics[0] if texts or task.better.get(name) is not False]
+    shares = [name for name in better if all(fits(of.get(name)) for of in metrics)]
+    verdicts = [name for name in shares if texts or all(of[name] in (0.0, 1.0) for of in metrics)]
     return next((name for name in (*wanted, *_METRICS, *verdicts, *shares) if name in shares), None)
 
 

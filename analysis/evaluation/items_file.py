@@ -35,7 +35,7 @@ class EvaluatedModel(_Record):
 
     source: str = ""
     fingerprint: str = ""
-    pruning: PrunedRun = PrunedRun({}, None, "")
+    pruning: PrunedRun = PrunedRun()
     sampler: str = ""
     revision: str = ""
     likelihood: str = ""

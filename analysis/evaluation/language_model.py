@@ -7,7 +7,7 @@ what is too long cut from the left.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
@@ -19,9 +19,18 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from transformers import PreTrainedTokenizerBase
 
 from analysis.errors import UserError
-from analysis.evaluation import early_draws as adaptive
-from analysis.evaluation.canvas_likelihood import OnResult, canvas_log_likelihoods
-from analysis.evaluation.likelihood import Budget, Known, Likelihood, Request, greedy_match, log_likelihoods, seed_of
+from analysis.evaluation import early_draws
+from analysis.evaluation.canvas_likelihood import canvas_log_likelihoods
+from analysis.evaluation.likelihood import (
+    Budget,
+    Known,
+    Likelihood,
+    OnResult,
+    Request,
+    greedy_match,
+    log_likelihoods,
+    seed_of,
+)
 from analysis.evaluation.tasks import DEFAULT_NEW_TOKENS
 from analysis.models.loaded import LoadedModel
 from analysis.models.tokenizer import chat_text
@@ -135,36 +144,35 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
             responses[index] = (result.value, greedy)
             self.on_response(index, responses[index], result)
 
-        options: dict[str, Any] = {
-            "draws": self.settings.draws,
-            "seed": self.settings.seed,
-            "on_result": finished,
-            "guidance": self.guidance,
-            "budget": self.budget,
-            "on_forward": self.on_forward,
-            "known": self.known,
-        }
-        if self.model.architecture.noise == "uniform":
-            self._canvas_log_likelihoods(questions, finished)
-        elif self.settings.early_draws and self.model.mask_token is not None:
-            adaptive.log_likelihoods(self.model, questions, self._origins, **options)
-        else:
-            log_likelihoods(self.model, questions, kept=self.kept, **options)
+        self._score(questions, finished, self.guidance, self._origins)
         return responses
 
-    def _canvas_log_likelihoods(self, questions: Sequence[Request], on_result: OnResult) -> None:
+    def _score(
+        self,
+        questions: Sequence[Request],
+        on_result: OnResult,
+        guidance: float = 0.0,
+        items: Sequence[Hashable] | None = None,
+    ) -> None:
+        """Find the likelihoods of answers. items: which item each belongs to, if draws may end early."""
         settings = self.settings
-        canvas_log_likelihoods(
-            self.model,
-            questions,
-            settings.canvas_score or next(iter(CANVAS_SCORES)),
-            settings.draws,
-            settings.seed,
-            on_result,
-            self.budget,
-            self.on_forward,
-            self.kept,
-        )
+        options: dict[str, Any] = {
+            "draws": settings.draws,
+            "seed": settings.seed,
+            "on_result": on_result,
+            "budget": self.budget,
+            "on_forward": self.on_forward,
+            "kept": self.kept,
+        }
+        if self.model.architecture.noise == "uniform":
+            by = settings.canvas_score or next(iter(CANVAS_SCORES))
+            canvas_log_likelihoods(self.model, questions, by, **options)
+            return
+        options |= {"guidance": guidance, "known": self.known}
+        if items is not None and settings.early_draws and self.model.mask_token is not None:
+            early_draws.log_likelihoods(self.model, questions, items, **options)
+        else:
+            log_likelihoods(self.model, questions, **options)
 
     @property
     def guidance(self) -> float:
@@ -203,7 +211,6 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
                 owner.append(index)
         waiting = [owner.count(index) for index in range(len(requests))]
         totals = [0.0] * len(requests)
-        draws = self.settings.draws
 
         def finished(window: int, result: Likelihood) -> None:
             index = owner[window]
@@ -215,11 +222,7 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
         for index in range(len(requests)):
             if not waiting[index]:  # an empty text
                 self.on_response(index, 0.0, Likelihood(0.0, True, 0))
-        if self.model.architecture.noise == "uniform":
-            self._canvas_log_likelihoods(parts, finished)
-        else:
-            asked = (self.model, parts, draws, self.settings.seed, finished, 0.0, self.budget, self.on_forward)
-            log_likelihoods(*asked, kept=self.kept)
+        self._score(parts, finished)
         return totals
 
     # --- generation ---

@@ -62,6 +62,12 @@ class Likelihood:
     tokens: int = 0
 
 
+OnResult = Callable[[int, Likelihood], None]
+"""Called with the index of each answer and its likelihood as it is finished."""
+
+OnForward = Callable[[], None]
+"""Called before every forward; what it raises ends the scoring."""
+
 Known = dict[bytes, Likelihood]
 """Exact likelihoods of one model by a digest of guidance, context and answer: items often ask what others asked."""
 
@@ -126,10 +132,10 @@ def log_likelihoods(
     requests: Sequence[Request],
     draws: int = 32,
     seed: int = 0,
-    on_result: Callable[[int, Likelihood], None] = lambda index, result: None,
+    on_result: OnResult = lambda index, result: None,
     guidance: float = 0.0,
     budget: Budget | None = None,
-    on_forward: Callable[[], None] = lambda: None,
+    on_forward: OnForward = lambda: None,
     known: Known | None = None,
     kept: EvictedForwards | None = None,
 ) -> list[Likelihood]:
@@ -137,7 +143,7 @@ def log_likelihoods(
 
     draws: masked sets allowed per answer of a diffusion model. guidance: classifier-free guidance g, with logits c
     given the context and u with the context masked: LLaDA's u + (g + 1)(c − u), Dream's u + g(c − u); 0 is none.
-    on_forward: called before every forward; what it raises ends the scoring. known: exact likelihoods that this model
+    known: exact likelihoods that this model
     gave before are taken from it, and new ones added. kept: keys that are left out, where some are. Raises UserError
     for an empty continuation, for a text longer than the model takes and for what is not finite; MemoryError when not
     even one sequence fits.
@@ -283,10 +289,12 @@ def run_forwards(
     forwards: Iterable[Forward],
     guidance: float,
     budget: Budget,
-    on_forward: Callable[[], None],
+    on_forward: OnForward,
     kept: EvictedForwards | None = None,
+    predict: Callable[..., torch.Tensor] | None = None,
 ) -> Iterable[tuple[Reader, float, bool]]:
-    """Every reader with its sum of log-probabilities, and whether all its tokens are the likeliest.
+    """Every reader with its sum of log-probabilities, and whether all its tokens are the likeliest. predict: gives the
+    logits in the place of `LoadedModel.predict`.
 
     Inputs of one length go together, so that nothing is padded; of those with blocks, the ones whose blocks lie alike.
     """
@@ -300,7 +308,7 @@ def run_forwards(
             batch = rows[start : start + budget.rows(length, predicted, model.geometry.vocabulary)]
             on_forward()
             try:
-                scored = _scores(model, batch, guidance, kept)
+                scored = _scores(model, batch, guidance, kept, predict or model.predict)
             except (RuntimeError, MemoryError) as error:
                 if not _out_of_memory(error):
                     raise
@@ -314,20 +322,24 @@ def run_forwards(
 
 
 def _scores(
-    model: LoadedModel, batch: list[Forward], guidance: float, kept: EvictedForwards | None
+    model: LoadedModel,
+    batch: list[Forward],
+    guidance: float,
+    kept: EvictedForwards | None,
+    predict: Callable[..., torch.Tensor],
 ) -> list[tuple[Reader, float, bool]]:
     last = max(row.answer for row in batch)
     tokens = torch.tensor([row.context + row.shown for row in batch])
     layout, aligned = batch[0].layout, not batch[0].opening
     edit = None if kept is None else kept.edit(tokens, [len(row.context) for row in batch], layout, aligned)
-    logits = model.predict(tokens, edit=edit, keep=last, layout=layout, aligned=aligned)
+    logits = predict(tokens, edit=edit, keep=last, layout=layout, aligned=aligned)
     unconditional, factor = None, _guidance_factor(model, guidance)
     if factor != 1:
         blank = [(model.mask_token,) * len(row.context) + row.shown for row in batch]
         # What is hidden is chosen with the context, so it differs by row.
         named = [(shown, number if edit is not None else 0) for number, shown in enumerate(blank)]
         distinct = {name: number for number, name in enumerate(dict.fromkeys(named))}
-        unconditional = model.predict(torch.tensor([shown for shown, _ in distinct]), edit=edit, keep=last)
+        unconditional = predict(torch.tensor([shown for shown, _ in distinct]), edit=edit, keep=last)
     row_of, at, expected, without = [], [], [], []
     for number, row in enumerate(batch):
         for reader in row.readers:
@@ -350,14 +362,19 @@ def _scores(
         for reader in row.readers:
             end = start + len(reader.positions)
             total = math.fsum(logs[start:end])
-            if not math.isfinite(total):
-                raise UserError(
-                    f"The likelihood of an answer is not finite ({total}): the model rules one of its tokens out, or "
-                    "its numbers overflow. Run in float32, or check the checkpoint."
-                )
-            scored.append((reader, total, all(likeliest[start:end])))
+            scored.append((reader, finite(total), all(likeliest[start:end])))
             start = end
     return scored
+
+
+def finite(value: float) -> float:
+    """Return the likelihood of an answer. Raises UserError where it is not finite."""
+    if not math.isfinite(value):
+        raise UserError(
+            f"The likelihood of an answer is not finite ({value}): the model rules one of its tokens out, or its "
+            "numbers overflow. Run in float32, or check the checkpoint."
+        )
+    return value
 
 
 def _guidance_factor(model: LoadedModel, guidance: float) -> float:
@@ -398,19 +415,18 @@ def greedy_match(model: LoadedModel, request: Request, kept: EvictedForwards | N
 
 def _greedy_part(model: LoadedModel, part: Part, kept: EvictedForwards | None) -> bool:
     assert model.mask_token is not None
-    given = [len(part.context)]
+
+    def logits(shown: list[int], keep: int) -> torch.Tensor:
+        tokens, aligned = torch.tensor([[*part.context, *shown]]), not part.opening
+        edit = None if kept is None else kept.edit(tokens, [len(part.context)], part.layout, aligned)
+        return model.predict(tokens, edit=edit, keep=keep, layout=part.layout, aligned=aligned)[0].float()
+
     if part.opening:
-        tokens = torch.tensor([part.context])
-        edit = None if kept is None else kept.edit(tokens, given, part.layout, False)
-        logits = model.predict(tokens, edit=edit, keep=1, layout=part.layout, aligned=False)
-        return int(logits[0, -1].argmax()) == part.tokens[0]
+        return int(logits([], 1)[-1].argmax()) == part.tokens[0]
     length = len(part.tokens)
     shown = [model.mask_token] * length
     for _ in range(length):
-        tokens = torch.tensor([[*part.context, *shown]])
-        edit = None if kept is None else kept.edit(tokens, given, part.layout, True)
-        logits = model.predict(tokens, edit=edit, keep=length, layout=part.layout)[0].float()
-        probabilities, likeliest = logits.softmax(dim=-1).max(dim=-1)
+        probabilities, likeliest = logits(shown, length).softmax(dim=-1).max(dim=-1)
         hidden = torch.tensor([token == model.mask_token for token in shown], device=probabilities.device)
         position = int(probabilities.masked_fill(~hidden, -1).argmax())
         shown[position] = int(likeliest[position])
@@ -425,12 +441,18 @@ def _check(model: LoadedModel, requests: Sequence[Request]) -> None:
             f"No masked-diffusion likelihood is estimated for {model.architecture.name}: such estimators average over "
             "[MASK] in the answer, and its noise is random tokens. Its answers are scored by `canvas_log_likelihoods`."
         )
-    longest = model.geometry.max_length
     for request in requests:
-        length = len(request.context) + len(request.continuation)
-        if not request.continuation:
-            raise UserError("An answer with no tokens has no likelihood. Check the task's choices.")
-        if not request.context and model.architecture.opens_causally:
-            raise UserError(f"{model.architecture.name} needs at least one context token to score an answer.")
-        if length > longest:
-            raise UserError(f"Context and answer make {length} tokens; this model takes {longest}. Use fewer examples.")
+        check_request(model, request, model.architecture.opens_causally)
+
+
+def check_request(model: LoadedModel, request: Request, needs_context: bool, canvas: int | None = None) -> None:
+    """Raise UserError for an answer that cannot be scored. canvas: tokens that are read in its place."""
+    longest, answer = model.geometry.max_length, len(request.continuation)
+    length = len(request.context) + (answer if canvas is None else canvas)
+    if not answer:
+        raise UserError("An answer with no tokens has no likelihood. Check the task's choices.")
+    if not request.context and needs_context:
+        raise UserError(f"{model.architecture.name} needs at least one context token to score an answer.")
+    if length > longest:
+        what = "answer" if canvas is None else "canvas"
+        raise UserError(f"Context and {what} make {length} tokens; this model takes {longest}. Use fewer examples.")

@@ -60,11 +60,11 @@ class EvaluationProgress:
         return self.fresh / self.busy if self.fresh and self.busy else None
 
 
-def windows(documents: Sequence[TaskItem], size: int = WINDOW) -> list[list[TaskItem]]:
+def windows(documents: Sequence[TaskItem]) -> list[list[TaskItem]]:
     """The shuffled items cut into windows, each sorted by length so that batches are even."""
     return [
-        sorted(documents[start : start + size], key=lambda document: (document.length, document.place))
-        for start in range(0, len(documents), size)
+        sorted(documents[start : start + WINDOW], key=lambda document: (document.length, document.place))
+        for start in range(0, len(documents), WINDOW)
     ]
 
 
@@ -163,30 +163,25 @@ def _ask(
     slot.budget = slot.budget or Budget.of(model)
     language_model = LanguageModel(model, settings, slot.budget, slot.known, slot.kept)
     requests = [request for document in documents for request in document.requests]
-    owner = [document for document in documents for _ in document.requests]
-    waiting = {document.key: len(document.requests) for document in documents}
-    slots: dict[str, list[Any]] = {document.key: [None] * len(document.requests) for document in documents}
-    first: dict[str, int] = {}
-    for number, document in enumerate(owner):
-        first.setdefault(document.key, number)
+    places = [(document, place) for document in documents for place in range(len(document.requests))]
+    replies: dict[str, list[Any]] = {document.key: [None] * len(document.requests) for document in documents}
     began = time.perf_counter()
 
     def answered(index: int, response: Any, likelihood: Likelihood | None) -> None:
         nonlocal began
-        document = owner[index]
-        slots[document.key][index - first[document.key]] = (response, likelihood)
-        waiting[document.key] -= 1
-        if waiting[document.key]:
+        document, place = places[index]
+        told = replies[document.key]
+        told[place] = (response, likelihood)
+        if None in told:
             return
-        replies = slots[document.key]
-        start = first[document.key]
-        likelihoods = [likelihood for _, likelihood in replies if likelihood is not None]
+        start = index - place
+        likelihoods = [likelihood for _, likelihood in told if likelihood is not None]
         reply = Reply(
-            responses=tuple(response for response, _ in replies),
+            responses=tuple(response for response, _ in told),
             draws=tuple(likelihood.draws for likelihood in likelihoods),
             tokens=tuple(likelihood.tokens for likelihood in likelihoods),
             exact=bool(likelihoods) and all(likelihood.exact for likelihood in likelihoods),
-            cut=not language_model.cut.isdisjoint(range(start, start + len(replies))),
+            cut=not language_model.cut.isdisjoint(range(start, start + len(told))),
             precision=model.dtype,
             device=model.device.type,
         )

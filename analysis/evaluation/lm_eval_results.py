@@ -17,6 +17,7 @@ from typing import Any
 from analysis.errors import UserError, shorten
 from analysis.evaluation.presets import PRESETS
 
+Json = Mapping[str, Any]
 WITHOUT_SAMPLES = "Run lm-eval again with --log_samples, which writes every answer."
 _DEPTH = 3  # folders below the one named that are looked into
 _DATED = re.compile(r".*_(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?)")  # results files, without their suffix
@@ -32,10 +33,10 @@ class TaskSamples:
 
     name: str
     benchmark: str
-    config: Mapping[str, Any]
+    config: Json
     shots: Any
     version: Any
-    better: Mapping[str, Any]
+    better: Json
     samples: Path
 
 
@@ -45,7 +46,7 @@ class ImportedModel:
     sentences on what is left out."""
 
     folder: Path
-    said: Mapping[str, Any]
+    said: Json
     tasks: dict[str, TaskSamples] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
@@ -71,7 +72,7 @@ def models_in(folder: Path) -> list[ImportedModel]:
         raise UserError(
             f"There is no folder '{shorten(str(folder))}'. Give the folder that lm-eval wrote its results to."
         )
-    groups: dict[tuple[Path, str], list[tuple[Path, Mapping[str, Any]]]] = {}
+    groups: dict[tuple[Path, str], list[tuple[Path, Json]]] = {}
     for file in sorted(_results_files(folder), key=lambda file: (file.parent, _date(file))):
         said = _results(file)
         arguments = mapping(said.get("config")).get("model_args")
@@ -98,7 +99,7 @@ def _date(file: Path) -> str:
     return dated[1] if dated else ""
 
 
-def _samples_file(file: Path, results: Mapping[str, Any], task: str) -> Path:
+def _samples_file(file: Path, results: Json, task: str) -> Path:
     """Find the samples of a task beside its results file."""
     date = _date(file)
     arguments = re.sub("/|=", "__", str(mapping(results.get("config")).get("model_args") or ""))
@@ -107,7 +108,7 @@ def _samples_file(file: Path, results: Mapping[str, Any], task: str) -> Path:
     return file.parent / Path(name).name
 
 
-def _model(folder: Path, files: Sequence[tuple[Path, Mapping[str, Any]]]) -> ImportedModel:
+def _model(folder: Path, files: Sequence[tuple[Path, Json]]) -> ImportedModel:
     """A model by its results files, oldest first, with the newest samples of each of its tasks."""
     model = ImportedModel(folder, files[-1][1])
     missing: list[str] = []
@@ -134,7 +135,7 @@ def _model(folder: Path, files: Sequence[tuple[Path, Mapping[str, Any]]]) -> Imp
     return model
 
 
-def _results(file: Path) -> Mapping[str, Any]:
+def _results(file: Path) -> Json:
     try:
         results = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -144,7 +145,7 @@ def _results(file: Path) -> Mapping[str, Any]:
     return results
 
 
-def _benchmark_of(task: str, config: Mapping[str, Any], groups: Mapping[str, Any]) -> str:
+def _benchmark_of(task: str, config: Json, groups: Json) -> str:
     """The benchmark that a task belongs to: a group that is one here, as MMLU, else the task itself.
 
     Before lm-eval 0.4.3 a task names its own group, such as mmlu_stem, and nothing says what holds that.
@@ -165,12 +166,12 @@ def _benchmark_of(task: str, config: Mapping[str, Any], groups: Mapping[str, Any
     return next((known[name] for name in holding if name in known), task)
 
 
-def mapping(value: Any) -> Mapping[str, Any]:
+def mapping(value: Any) -> Json:
     """A value of a results file that should be a mapping; an empty one where it is not."""
     return value if isinstance(value, dict) else {}
 
 
-def _arguments(arguments: Any) -> Mapping[str, Any]:
+def _arguments(arguments: Any) -> Json:
     """The model's arguments, which lm-eval writes as it was given them: a mapping, or `name=value,…`."""
     if isinstance(arguments, str):
         return dict(part.partition("=")[::2] for part in arguments.split(",") if "=" in part)

@@ -8,13 +8,14 @@ gigabytes, and of a prompt only its hash and its end are kept. Imports no lm-eva
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
 from analysis.errors import UserError
 from analysis.evaluation.item_clusters import cluster, column_of
-from analysis.evaluation.lm_eval_results import WITHOUT_SAMPLES, TaskSamples, mapping
+from analysis.evaluation.items_file import Answer, EvaluatedItem
+from analysis.evaluation.lm_eval_results import WITHOUT_SAMPLES, Json, TaskSamples, mapping
 from analysis.evaluation.results import PERPLEXITY
 
 UNFILTERED = "none"
@@ -27,21 +28,14 @@ _NO_METRICS = {"doc_id", "doc", "target", "arguments", "resps", "filtered_resps"
 
 @dataclass(frozen=True)
 class Sample:
-    """Answer of a model to an item, through one filter. prompt: the hash of what was asked first. right: index of a
-    choice, or text. responses: (log-likelihood, greedy) per choice, or the text as it was written. filtered: what the
-    metric read of that text, None for choices.
+    """Answer of a model to an item, through one filter. id: the item's in its task. Of the item the prompt is the hash
+    of what was asked first, and right the index of a choice, or text; its place is not known.
     """
 
     id: int
     filter: str
-    cluster: str
-    prompt: str
-    question: str
-    choices: tuple[str, ...]
-    right: Any
-    responses: tuple[Any, ...]
-    filtered: str | None
-    metrics: dict[str, Any]
+    item: EvaluatedItem
+    answer: Answer
 
 
 def read_samples(task: TaskSamples) -> Iterator[Sample]:
@@ -113,7 +107,7 @@ def _read(task: TaskSamples, sample: Any, place: str, seen: Counter[int]) -> Sam
         ) from error
 
 
-def _described(task: TaskSamples, sample: Mapping[str, Any], seen: Counter[int]) -> Sample:
+def _described(task: TaskSamples, sample: Json, seen: Counter[int]) -> Sample:
     requests = [tuple(_in_order(request)) for request in _in_order(sample["arguments"])]
     kind = task.config.get("output_type")
     context = str(requests[0][0])
@@ -134,21 +128,22 @@ def _described(task: TaskSamples, sample: Mapping[str, Any], seen: Counter[int])
             choices = tuple(ending.strip() for ending in endings)
             right = _index(right, choices)
     number = int(sample["doc_id"])
-    return Sample(
-        id=number,
-        filter=str(sample["filter"]) if "filter" in sample else _filter(task, number, seen),
-        cluster=cluster(mapping(sample.get("doc")), column_of(task.config)),
-        prompt=str(sample.get("prompt_hash") or hashlib.sha256(context.encode("utf-8", "replace")).hexdigest()),
+    key = f"{task.name}/{number}"
+    item = EvaluatedItem(
+        key=key,
+        benchmark=task.benchmark,
+        place=0,
         question=question[-_LONGEST_QUESTION:],
         choices=choices,
         right=right,
-        responses=responses,
-        filtered=filtered,
-        metrics=metrics,
+        cluster=cluster(mapping(sample.get("doc")), column_of(task.config)),
+        prompt=str(sample.get("prompt_hash") or hashlib.sha256(context.encode("utf-8", "replace")).hexdigest()),
     )
+    answer = Answer(key=key, model=0, metrics=metrics, restored=False, responses=responses, filtered=filtered)
+    return Sample(number, str(sample["filter"]) if "filter" in sample else _filter(task, number, seen), item, answer)
 
 
-def _metric_names(sample: Mapping[str, Any]) -> list[str]:
+def _metric_names(sample: Json) -> list[str]:
     """The names of the metrics of a sample; where the file does not say them, of all that lm-eval adds to it."""
     stated = sample.get("metrics")
     return list(map(str, stated)) if stated is not None else [name for name in sample if name not in _NO_METRICS]
@@ -161,7 +156,7 @@ def _filter(task: TaskSamples, number: int, seen: Counter[int]) -> str:
     return filters[min(seen[number], len(filters)) - 1]
 
 
-def _without_examples(context: str, config: Mapping[str, Any]) -> str:
+def _without_examples(context: str, config: Json) -> str:
     """Cut the examples from a context that may begin with them."""
     return context.rpartition(str(config.get("fewshot_delimiter") or "\n\n"))[2]
 

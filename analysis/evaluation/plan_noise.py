@@ -9,6 +9,7 @@ import numpy as np
 from analysis.evaluation.planning import FEW_SEEDS, RECURRING, Noise, Sizes, TaskItems, assumed
 from analysis.specs import PlanParams
 from analysis.statistics import clustered
+from analysis.statistics.clustered import ByTask
 from analysis.statistics.crossed import crossed_difference
 from analysis.statistics.differences import POWER, Difference
 
@@ -19,9 +20,9 @@ class Sample:
     seeds paired. pairs: names of the two runs, one pair per seed; runs: what tells these runs from all others.
     """
 
-    first: tuple[np.ndarray, ...]
-    second: tuple[np.ndarray, ...]
-    clusters: tuple[np.ndarray, ...]
+    first: ByTask
+    second: ByTask
+    clusters: ByTask
     pairs: tuple[tuple[str, str], ...]
     runs: tuple[tuple[str, str], ...] = ()
 

@@ -14,7 +14,8 @@ is little to go by where seeds are few. Each is judged as `statistics.crossed` d
 test of its family.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from math import ceil, log2
@@ -69,8 +70,7 @@ class Noise:
             never = np.prod(((1 - alone) * whole + at) / (whole + at), axis=0)
         else:
             never = 1 - alone if self.recurring else (1 - alone) ** seeds
-        found: np.ndarray = 1 - never
-        return found
+        return np.asarray(1 - never)
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class Plan:
     is shown with a probability of `POWER`; infinite where too few clusters would differ. excluded: the least margin
     that a true difference of 0 is shown to lie within, with the same probability. power, exclusion: the probability of
     showing the difference asked about, and of showing that there is none as large where there is none; NaN where none
-    was asked about. seed_share: the part of the variance that the seeds make. tests: those that share 5 %.
+    was asked about. tests: those that share 5 %.
     """
 
     items_a_task: int | None
@@ -143,7 +143,6 @@ class Plan:
     excluded: float
     power: float
     exclusion: float
-    seed_share: float
     tests: int
 
 
@@ -197,8 +196,7 @@ class Sizes:
     def differing(self, ever: np.ndarray) -> np.ndarray:
         """Return the number of clusters of each task with an item that differs, (tasks,). ever: the share that do."""
         clusters, unrelated = self.each
-        expected: np.ndarray = np.maximum(clusters * (1 - (1 - ever) ** unrelated), 1e-9)
-        return expected
+        return np.asarray(np.maximum(clusters * (1 - (1 - ever) ** unrelated), 1e-9))
 
 
 @dataclass(frozen=True)
@@ -210,7 +208,6 @@ class _Studies:
     error: np.ndarray
     half: np.ndarray
     shows: np.ndarray
-    seed_share: float
 
     def power(self, effect: float) -> float:
         """The share that show a true difference, in its direction."""
@@ -242,8 +239,7 @@ def _uniform(number: int) -> np.ndarray:
 def _normal(number: int) -> np.ndarray:
     from scipy.special import ndtri
 
-    values: np.ndarray = ndtri(_uniform(number))
-    return values
+    return np.asarray(ndtri(_uniform(number)))
 
 
 @cache
@@ -257,8 +253,7 @@ def _seeds_seen(seeds: int) -> np.ndarray:
 def _seen(normal: np.ndarray, freedom: float) -> np.ndarray:
     """The same of many degrees of freedom, from normal deviates by Wilson's and Hilferty's approximation."""
     part = 2 / (9 * freedom)
-    seen: np.ndarray = np.maximum(1 - part + np.sqrt(part) * normal, 0.0) ** 3
-    return seen
+    return np.asarray(np.maximum(1 - part + np.sqrt(part) * normal, 0.0) ** 3)
 
 
 def _studies(sizes: Sizes, noise: Noise, seeds: int, tests: int, effect: float = 0.0) -> _Studies:
@@ -286,12 +281,10 @@ def _studies(sizes: Sizes, noise: Noise, seeds: int, tests: int, effect: float =
     half = stdtrit(sizes.freedom, level / 2) ** 2 * seen
     if seeds > 1:
         half = half + stdtrit(seeds - 1, level / 2) ** 2 * of_seeds * _seeds_seen(seeds)
-    variance = alone + of_seeds
     return _Studies(
         np.sqrt(alone) * _normal(3) + np.sqrt(of_seeds) * _normal(4),
         np.sqrt(half),
         ndtr(spread) > pdtr(ceil(1 + log2(1 / level)) - 1, differing),  # so many clusters differ, Poisson's
-        of_seeds / variance if variance else 0.0,
     )
 
 
@@ -311,12 +304,7 @@ def plan(
     """
     if seeds < 1 or tests < 1 or not tasks or any(task.items < 1 for task in tasks):
         raise ValueError("A plan needs items in every task, a seed and a test")
-    return _planned(Sizes.of(tasks, items_a_task, noise), noise, items_a_task, seeds, tests, target)
-
-
-def _planned(
-    sizes: Sizes, noise: Noise, items_a_task: int | None, seeds: int, tests: int, target: float | None
-) -> Plan:
+    sizes = Sizes.of(tasks, items_a_task, noise)
     studies = _studies(sizes, noise, seeds, tests)
     power = exclusion = np.nan
     if target is not None:
@@ -331,7 +319,6 @@ def _planned(
         studies.excluded,
         power,
         exclusion,
-        studies.seed_share,
         tests,
     )
 
@@ -356,41 +343,31 @@ def needed(
     noise: Noise,
     target: float,
     tests: int = 1,
-    seeds: Iterable[int] | None = None,
-    excluding: bool = False,
     cost: Callable[[int, int], float] | None = None,
 ) -> Plan | None:
-    """The cheapest plan that shows a difference of `target`, or, `excluding`, that shows that there is none as large,
-    reckoned with a probability of `AIM`; None where none does.
+    """The cheapest plan of 2 to `MOST_SEEDS` seeds that shows a difference of `target`, reckoned with a probability of
+    `AIM`; None where none does.
 
-    seeds: the numbers of seeds that may be used, 2 to `MOST_SEEDS` if not given. cost: of so many items per task and
-    seeds; answers, items times seeds, if not given. Arguments else as of `plan`.
+    cost: of so many items per task and seeds; answers, items times seeds, if not given. Arguments else as of `plan`.
     """
     most = max(task.items for task in tasks)
-    larger = noise if excluding else _with_effect(noise, target)
-    known: dict[int, Sizes] = {}
+    larger = _with_effect(noise, target)
 
+    @cache
     def sizes(items_a_task: int) -> Sizes:
-        if items_a_task not in known:
-            known[items_a_task] = Sizes.of(tasks, items_a_task, noise)
-        return known[items_a_task]
+        return Sizes.of(tasks, items_a_task, noise)
 
     def enough(items_a_task: int, count: int) -> bool:
-        studies = _studies(sizes(items_a_task), larger, count, tests, 0.0 if excluding else target)
-        return (studies.exclusion(target) if excluding else studies.power(target)) >= AIM
+        return _studies(sizes(items_a_task), larger, count, tests, target).power(target) >= AIM
 
     def price(items_a_task: int, count: int) -> tuple[float, int]:
         return (sizes(items_a_task).items * count if cost is None else cost(items_a_task, count)), count
 
-    found: list[tuple[int, int]] = []
-    for count in range(2, MOST_SEEDS + 1) if seeds is None else seeds:
-        if not enough(most, count):
-            continue
-        few, many = 1, most
-        while few < many:
-            middle = (few + many) // 2
-            few, many = (few, middle) if enough(middle, count) else (middle + 1, many)
-        found.append((many, count))
+    found = [
+        (1 + bisect_left(range(1, most), True, key=lambda items: enough(items, count)), count)
+        for count in range(2, MOST_SEEDS + 1)
+        if enough(most, count)
+    ]
     if not found:
         return None
     items_a_task, count = min(found, key=lambda each: price(*each))

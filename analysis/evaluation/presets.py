@@ -5,6 +5,7 @@ model is one of Dream's, none is used.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 from analysis.errors import first_line, named_line, shorten
 
@@ -45,80 +46,70 @@ _SCRIPTS = "LLaDA's evaluation scripts"
 _LIKE_ARC = "ours, as ARC-C in LLaDA's scripts"
 
 
+_scripted = partial(Preset, source=_SCRIPTS)
+
+
 def _bundled(title: str, name: str) -> Preset:
     return Preset(title, BUNDLED_PREFIX + name)
 
 
 PRESETS: dict[str, Preset] = {
-    "mmlu": Preset(
+    "mmlu": _scripted(
         "MMLU",
         "mmlu",
         shots=5,
         draws=1,
-        source=_SCRIPTS,
         alternative="bundled_knowledge",
         dataset="cais/mmlu",
         items=14_042,
         clusters=57,
     ),
-    "arc_challenge": Preset(
+    "arc_challenge": _scripted(
         "ARC-C",
         "arc_challenge",
         guidance=0.5,
         draws=128,
-        source=_SCRIPTS,
         alternative="bundled_knowledge",
         dataset="allenai/ai2_arc",
         items=1_172,
     ),
-    "piqa": Preset(
-        "PIQA",
-        "piqa",
-        guidance=0.5,
-        draws=128,
-        source=_SCRIPTS,
-        alternative="bundled_physical",
-        dataset="baber/piqa",
-        items=1_838,
+    "piqa": _scripted(
+        "PIQA", "piqa", guidance=0.5, draws=128, alternative="bundled_physical", dataset="baber/piqa", items=1_838
     ),
-    "winogrande": Preset(
+    "winogrande": _scripted(
         "WinoGrande",
         "winogrande",
         shots=5,
         draws=128,
-        source=_SCRIPTS,
         alternative="bundled_reference",
         dataset="allenai/winogrande",
         items=1_267,
     ),
-    "gsm8k": Preset(
+    "gsm8k": _scripted(
         "GSM8K",
         "gsm8k",
         shots=None,
         metric="exact_match",
         gen_length=1024,
-        source=_SCRIPTS,
         alternative="bundled_problems",
         dataset="openai/gsm8k",
         items=1_319,
     ),
-    "hellaswag": Preset(
+    "hellaswag": _scripted(
         "HellaSwag",
         "hellaswag",
         guidance=0.5,
         draws=128,
-        source=_SCRIPTS,
         alternative="bundled_story",
         dataset="Rowan/hellaswag",
         items=10_042,
     ),
-    "gpqa": Preset(
+    "gpqa": _scripted(
         "GPQA-main",
         "gpqa_main_n_shot",
         shots=5,
         guidance=0.5,
         draws=128,
-        source=_SCRIPTS,
         alternative="bundled_knowledge",
         dataset="Idavidrein/gpqa",
         items=448,
@@ -146,7 +137,6 @@ PRESETS: dict[str, Preset] = {
     "wikitext": Preset(
         "WikiText-2",
         "wikitext",
-        draws=32,
         metric="word_perplexity",
         alternative="bundled_text",
         dataset="EleutherAI/wikitext_document_level",
@@ -158,7 +148,7 @@ PRESETS: dict[str, Preset] = {
     "bundled_story": _bundled("Story", "story"),
     "bundled_reference": _bundled("Reference", "reference"),
     "bundled_problems": Preset("Word problems", "bundled_problems", metric="exact_match", gen_length=24),
-    "bundled_text": Preset("Bundled text", "bundled_text", draws=32, metric="word_perplexity"),
+    "bundled_text": Preset("Bundled text", "bundled_text", metric="word_perplexity"),
 }
 
 SUITES: dict[str, tuple[str, ...]] = {

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from analysis.specs import METHODS
 from analysis.words import listed, percent
@@ -23,6 +25,7 @@ _CHOICES = {
     "piqa": 2,
     "winogrande": 2,
 }
+_NUMBERS = ("sparsity", "accuracy", "standard_error")
 _SAME_DENSE = 0.01  # dense accuracies of two sources that differ by more are of other settings
 
 
@@ -49,19 +52,8 @@ def published() -> tuple[PublishedAccuracy, ...]:
     for path in sorted(_FOLDER.glob("*.csv")):
         with path.open(newline="", encoding="utf-8") as file:
             for row in csv.DictReader(file):
-                rows.append(
-                    PublishedAccuracy(
-                        row["source"],
-                        row["model"],
-                        row["pattern"],
-                        float(row["sparsity"]),
-                        row["method"],
-                        row["task"],
-                        float(row["accuracy"]),
-                        float(row["standard_error"]) if row["standard_error"] else None,
-                        row["note"],
-                    )
-                )
+                cells: dict[str, Any] = {**row, **{name: float(row[name]) if row[name] else None for name in _NUMBERS}}
+                rows.append(PublishedAccuracy(**cells))
     return tuple(rows)
 
 
@@ -90,7 +82,7 @@ def remarks(table: Sequence[PublishedAccuracy]) -> list[str]:
                 if method == first and cells[first, sparsity] and cells.get((second, sparsity))
             ]
             if low:
-                both = listed([METHODS[name].title if name in METHODS else name for name in (first, second)])
+                both = listed(_titles((first, second)))
                 said.append(
                     f"At {listed(low)} {both} are not above chance ({percent(chance, 0)}): their difference is no gain."
                 )
@@ -126,21 +118,17 @@ def _pairs(methods: set[str]) -> list[tuple[str, str]]:
     return [(name, other) for name, other in against.items() if {name, other} <= methods]
 
 
+def _titles(methods: Sequence[str]) -> list[str]:
+    return [METHODS[name].title if name in METHODS else name for name in methods]
+
+
 def published_pairs(table: Sequence[PublishedAccuracy]) -> PublishedPairs:
     """The pairs of one table: rows of one model, pattern and task."""
-    cells = {(row.method, row.sparsity): row for row in table if row.sparsity}
-    sparsities = tuple(sorted({sparsity for _, sparsity in cells}))
-    pairs = _pairs({method for method, _ in cells})
-    differences = np.full((len(pairs), len(sparsities)), np.nan)
-    errors = np.full_like(differences, np.nan)
-    for row, pair in enumerate(pairs):
-        for place, sparsity in enumerate(sparsities):
-            first, second = (cells.get((method, sparsity)) for method in pair)
-            if first is None or second is None:
-                continue
-            differences[row, place] = first.accuracy - second.accuracy
-            if first.standard_error is not None and second.standard_error is not None:
-                errors[row, place] = np.hypot(first.standard_error, second.standard_error)
-    titles = [[METHODS[name].title if name in METHODS else name for name in pair] for pair in pairs]
+    cells = pd.DataFrame([row for row in table if row.sparsity]).pivot(index="method", columns="sparsity")
+    pairs = _pairs(set(cells.index))
+    first, second = (cells.loc[[pair[side] for pair in pairs]] for side in (0, 1))
+    differences = first["accuracy"].to_numpy() - second["accuracy"].to_numpy()
+    errors = np.hypot(*(side["standard_error"].to_numpy(float) for side in (first, second)))
     known = errors if np.isfinite(errors[np.isfinite(differences)]).all() and np.isfinite(errors).any() else None
-    return PublishedPairs(tuple(map(" − ".join, titles)), sparsities, differences, known)
+    names = tuple(" − ".join(_titles(pair)) for pair in pairs)
+    return PublishedPairs(names, tuple(cells["accuracy"].columns), differences, known)

@@ -21,6 +21,8 @@ from analysis.pruned.report_file import PrunedRun
 
 AVERAGE = "average"
 PERPLEXITY = "loglikelihood_rolling"
+Table = list[dict[str, Any]]
+"""Rows by the names of columns."""
 _Told = TypeVar("_Told")
 
 
@@ -75,38 +77,41 @@ class Results:
 
         A text's perplexity is in nats per word.
         """
-        places = {
-            document.key: place for documents in self.shuffled.values() for place, document in enumerate(documents)
-        }
-        tables = {name: np.full((len(self.names), len(rows)), np.nan) for name, rows in self.shuffled.items()}
         metrics = {benchmark.name: benchmark.metric for benchmark in self.benchmarks}
-        for (key, model), answer in self.answers.items():
-            benchmark = self.documents[key].benchmark
-            value = answer.metrics.get(metrics[benchmark])
+
+        def metric(item: EvaluatedItem, answer: Answer) -> float | None:
+            value = answer.metrics.get(metrics[item.benchmark])
             if isinstance(value, list):  # (log-likelihood, words)
-                value = -value[0] / value[1]
-            if isinstance(value, int | float):
-                tables[benchmark][model, places[key]] = value
-        return tables
+                return float(-value[0] / value[1])
+            return value if isinstance(value, int | float) else None
+
+        return self._numbers(metric)
 
     @cached_property
     def bounds(self) -> Mapping[str, np.ndarray]:
         """Bound on the negative log-likelihood of the right choice in nats per token, as `scored`, NaN where there is
         none: no choices, a guided likelihood, one of draws that ended early, or a file that does not say its tokens.
         """
-        places = {
-            document.key: place for documents in self.shuffled.values() for place, document in enumerate(documents)
-        }
-        tables = {name: np.full((len(self.names), len(rows)), np.nan) for name, rows in self.shuffled.items()}
         guided = {benchmark.name for benchmark in self.benchmarks if benchmark.guidance}
-        for (key, model), answer in self.answers.items():
-            item = self.documents[key]
+
+        def bound(item: EvaluatedItem, answer: Answer) -> float | None:
             early = self.header.early_draws and not answer.exact
             if item.benchmark in guided or early or not isinstance(item.right, int):
-                continue
-            if item.right < min(len(item.choices), len(answer.tokens)) and answer.tokens[item.right]:
-                value = -answer.values[item.right] / answer.tokens[item.right]
-                tables[item.benchmark][model, places[key]] = value
+                return None
+            if item.right >= min(len(item.choices), len(answer.tokens)) or not answer.tokens[item.right]:
+                return None
+            return -answer.values[item.right] / answer.tokens[item.right]
+
+        return self._numbers(bound)
+
+    def _numbers(self, of: Callable[[EvaluatedItem, Answer], float | None]) -> Mapping[str, np.ndarray]:
+        """A number of every answer, (models, items in the order of `shuffled`) by benchmark, NaN for None."""
+        places = {item.key: place for items in self.shuffled.values() for place, item in enumerate(items)}
+        tables = {name: np.full((len(self.names), len(items)), np.nan) for name, items in self.shuffled.items()}
+        for (key, model), answer in self.answers.items():
+            item = self.documents[key]
+            number = of(item, answer)
+            tables[item.benchmark][model, places[key]] = np.nan if number is None else number
         return tables
 
     @cached_property
@@ -146,11 +151,6 @@ class Results:
         return sorted({model for _, model in self.answers})
 
     @cached_property
-    def compared(self) -> dict[tuple[tuple[int, int], ...], Any]:
-        """Cache of what `comparing` finds for pairs of models, which takes a moment where there are many items."""
-        return {}
-
-    @cached_property
     def _told(self) -> dict[tuple[Any, ...], Any]:
         return {}
 
@@ -173,15 +173,12 @@ class Results:
         return [benchmark for benchmark in self.benchmarks if benchmark.kind != PERPLEXITY]
 
 
-class Growing:
+class Growing(LineReader):
     """The results in a file that is read again and again while it grows, each of its lines once."""
-
-    def __init__(self, path: Path) -> None:
-        self._reader = LineReader(path)
 
     def read(self) -> Results:
         """Return what is there by now. Raises UserError for a file that holds no evaluation."""
-        return Results(*self._reader.lines())
+        return Results(*self.lines())
 
 
 def read(path: Path) -> Results:
@@ -204,8 +201,7 @@ def scores(results: Results, benchmark: str, model: int, among: Sequence[int] = 
 
 def clusters(results: Results, benchmark: str, models: Sequence[int]) -> np.ndarray:
     """The numbers of the clusters of the items that all of these models have answered, in the order of `scores`."""
-    numbers: np.ndarray = results.clusters[benchmark][_places(results, benchmark, models)]
-    return numbers
+    return np.asarray(results.clusters[benchmark][_places(results, benchmark, models)])
 
 
 def _places(results: Results, benchmark: str, models: Sequence[int]) -> np.ndarray:
@@ -221,3 +217,8 @@ def begun(results: Results) -> list[EvaluatedBenchmark]:
         for benchmark in results.accuracies
         if at_work and len(scores(results, benchmark.name, at_work[0], at_work)[0])
     ]
+
+
+def names_of(results: Results, task: str) -> list[str]:
+    """The benchmark of this name, or, of `AVERAGE`, those begun."""
+    return [benchmark.name for benchmark in begun(results)] if task == AVERAGE else [task]

@@ -114,11 +114,20 @@ class Setting:
         """True if all its seeds are scored."""
         return len(self.seeds) == self.planned
 
+    @property
+    def clusters(self) -> list[np.ndarray]:
+        """The clusters of each task's items."""
+        return [clusters for _, _, clusters in self.tasks.values()]
+
+    def runs(self, seeds: Sequence[int] | None = None) -> list[np.ndarray]:
+        """The scores of each task, (seeds, items), of these seeds or of all."""
+        at = [self.seeds.index(seed) for seed in (self.seeds if seeds is None else seeds)]
+        return [runs[at] for runs, _, _ in self.tasks.values()]
+
     @cached_property
     def by_seed(self) -> np.ndarray:
         """The mean over tasks of each seed, (seeds,)."""
-        means: np.ndarray = np.mean([runs.mean(axis=1) for runs, _, _ in self.tasks.values()], axis=0)
-        return means
+        return np.asarray(np.mean([runs.mean(axis=1) for runs in self.runs()], axis=0))
 
     @property
     def accuracy(self) -> float:
@@ -128,8 +137,7 @@ class Setting:
     @cached_property
     def dense(self) -> Estimate:
         """The dense model's mean over tasks, with its interval over clusters."""
-        dense, clusters = zip(*((dense, clusters) for _, dense, clusters in self.tasks.values()), strict=True)
-        return clustered.average(dense, clusters)
+        return clustered.average([dense for _, dense, _ in self.tasks.values()], self.clusters)
 
     @property
     def chance(self) -> float | None:
@@ -204,14 +212,13 @@ def settings(points: Sequence[PointScores], prunings: Iterable[PruneSpec]) -> li
 
 def _common(points: Sequence[PointScores]) -> dict[str, tuple[str, ...]]:
     """By task that every point has, the keys of the items that every point has answered."""
-    names = [task.name for task in points[0].tasks if all(any(task.name == t.name for t in p.tasks) for p in points)]
-    shared = {}
-    for name in names:
-        rows = [next(task.keys for task in point.tasks if task.name == name) for point in points]
-        everywhere = set(rows[0]).intersection(*rows[1:])
-        if everywhere:
-            shared[name] = tuple(key for key in rows[0] if key in everywhere)
-    return shared
+    keys_of = [{task.name: dict.fromkeys(task.keys) for task in point.tasks} for point in points]
+    shared = {
+        name: tuple(key for key in keys if all(key in other[name] for other in keys_of))
+        for name, keys in keys_of[0].items()
+        if all(name in other for other in keys_of)
+    }
+    return {name: keys for name, keys in shared.items() if keys}
 
 
 def _aligned(
@@ -263,10 +270,7 @@ def between(setting: Setting, other: Setting, seeds: Sequence[int]) -> Differenc
     fixed = _is_fixed(setting.pruning) and _is_fixed(other.pruning)
     seeds = seeds[:1] if fixed else seeds
     difference = crossed_difference(
-        _rows(setting, seeds),
-        _rows(other, seeds),
-        [clusters for _, _, clusters in setting.tasks.values()],
-        test=setting.complete and other.complete,
+        setting.runs(seeds), other.runs(seeds), setting.clusters, test=setting.complete and other.complete
     )
     if fixed:
         return replace(difference, seeds=0)
@@ -279,9 +283,8 @@ def _is_fixed(point: PruneSpec) -> bool:
 
 def accuracy_interval(setting: Setting) -> Difference:
     """The accuracy of a setting with its interval over clusters of items and calibration seeds, untested."""
-    runs = _rows(setting, setting.seeds)
-    clusters = [clusters for _, _, clusters in setting.tasks.values()]
-    return crossed_difference(runs, [np.zeros_like(row) for row in runs], clusters, test=False)
+    runs = setting.runs()
+    return crossed_difference(runs, [np.zeros_like(row) for row in runs], setting.clusters, test=False)
 
 
 def interval_over_items(setting: Setting) -> Estimate:
@@ -289,37 +292,24 @@ def interval_over_items(setting: Setting) -> Estimate:
 
     With few seeds an interval over them is mostly as wide as chance makes it; figures draw the seeds beside this one.
     """
-    clusters = [clusters for _, _, clusters in setting.tasks.values()]
-    return clustered.average([runs.mean(axis=0) for runs in _rows(setting, setting.seeds)], clusters)
+    return clustered.average([runs.mean(axis=0) for runs in setting.runs()], setting.clusters)
 
 
 def from_dense(setting: Setting) -> Difference:
     """A setting minus its dense model, which has no seeds of its own."""
-    runs = _rows(setting, setting.seeds)
-    dense = [
-        np.broadcast_to(scores, row.shape) for (_, scores, _), row in zip(setting.tasks.values(), runs, strict=True)
-    ]
-    clusters = [clusters for _, _, clusters in setting.tasks.values()]
-    return crossed_difference(runs, dense, clusters, test=setting.complete)
+    dense = [np.broadcast_to(dense, runs.shape) for runs, dense, _ in setting.tasks.values()]
+    return crossed_difference(setting.runs(), dense, setting.clusters, test=setting.complete)
 
 
 def noise_between(setting: Setting, other: Setting, seeds: Sequence[int]) -> planning.Noise:
     """Return the noise for planning the difference of two settings."""
-    clusters = tuple(clusters for _, _, clusters in setting.tasks.values())
     pairs = tuple((f"{setting.name} seed {seed}", f"{other.name} seed {seed}") for seed in seeds)
-    sample = plan_noise.Sample(tuple(_rows(setting, seeds)), tuple(_rows(other, seeds)), clusters, pairs)
+    sample = plan_noise.Sample(setting.runs(seeds), other.runs(seeds), setting.clusters, pairs)
     return plan_noise.measured([sample])
-
-
-def _rows(setting: Setting, seeds: Sequence[int]) -> list[np.ndarray]:
-    at = [setting.seeds.index(seed) for seed in seeds]
-    return [runs[at] for runs, _, _ in setting.tasks.values()]
 
 
 def floor(setting: Setting) -> SeedFloor | None:
     """Return the difference between two seeds of one setting; None with fewer than two."""
     if len(setting.seeds) < 2:
         return None
-    return seed_floor(
-        [runs for runs, _, _ in setting.tasks.values()], [clusters for _, _, clusters in setting.tasks.values()]
-    )
+    return seed_floor(setting.runs(), setting.clusters)

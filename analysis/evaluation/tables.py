@@ -1,17 +1,19 @@
 """An evaluation as tables."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from analysis.evaluation import comparing
-from analysis.evaluation.comparing import Pair
+from analysis.evaluation.comparing import Pairs
 from analysis.evaluation.items_file import Answer, EvaluatedItem
-from analysis.evaluation.results import AVERAGE, PERPLEXITY, Results, begun, clusters, scores
+from analysis.evaluation.results import AVERAGE, PERPLEXITY, Results, Table, begun, clusters, names_of, scores
 from analysis.statistics import clustered
 from analysis.statistics.clustered import Estimate
+from analysis.statistics.differences import Difference
 from analysis.words import percent
 
 CHANCE = "choosing at random"
@@ -43,7 +45,7 @@ def accuracy_grid(results: Results) -> list[dict[str, str]]:
         levels = {benchmark.title: results.chance[benchmark.name] for benchmark in results.accuracies}
         if len(results.accuracies) > 1:
             levels = {title: chance_level(results, AVERAGE)} | levels
-        rows.append({"model": CHANCE} | {name: "" if at is None else f"{100 * at:.1f}" for name, at in levels.items()})
+        rows.append({"model": CHANCE} | _in_percent(levels))
     return rows
 
 
@@ -52,8 +54,7 @@ def chance_level(results: Results, task: str) -> float | None:
 
     None where an answer is written, so that nothing is chosen.
     """
-    names = [benchmark.name for benchmark in begun(results)] if task == AVERAGE else [task]
-    levels = [results.chance[name] for name in names]
+    levels = [results.chance[name] for name in names_of(results, task)]
     known = [level for level in levels if level is not None]
     return float(np.mean(known)) if known and len(known) == len(levels) else None
 
@@ -84,8 +85,11 @@ def role_table(results: Results) -> list[dict[str, str]]:
     if chance_level(results, AVERAGE) is None:
         return rows
     levels = {MEAN: chance_level(results, AVERAGE)} | {task.title: chance_level(results, task.name) for task in tasks}
-    written = {name: "" if level is None else f"{100 * level:.1f}" for name, level in levels.items()}
-    return [*rows, {"model": "Chance", **written, "run": ""}]
+    return [*rows, {"model": "Chance", **_in_percent(levels), "run": ""}]
+
+
+def _in_percent(levels: Mapping[str, float | None]) -> dict[str, str]:
+    return {name: "" if level is None else f"{100 * level:.1f}" for name, level in levels.items()}
 
 
 def roles(results: Results) -> dict[str, list[int]]:
@@ -109,7 +113,7 @@ def _over(results: Results, benchmark: str, models: Sequence[int]) -> Estimate:
 def average(results: Results, *models: int) -> Estimate:
     """The accuracy over the benchmarks that are begun, each with the same weight, the mean over models of the items
     that all of them have answered."""
-    names = [benchmark.name for benchmark in begun(results)]
+    names = names_of(results, AVERAGE)
     answered = [np.mean([scores(results, name, model, models)[0] for model in models], axis=0) for name in names]
     return clustered.average(answered, [clusters(results, name, models) for name in names])
 
@@ -123,40 +127,51 @@ def percent_words(estimate: Estimate) -> str:
     return f"{100 * estimate.value:.{decimals}f} [{100 * low:.{decimals}f}, {100 * high:.{decimals}f}]"
 
 
-def accuracy_table(results: Results) -> list[dict[str, Any]]:
+def accuracy_table(results: Results) -> Table:
     """Return accuracy with its interval, one row per benchmark and model, and the averages."""
-    rows = []
-    for benchmark in results.accuracies:
-        for model, name in enumerate(results.names):
-            estimate = accuracy(results, benchmark.name, model)
-            level = chance_level(results, benchmark.name)
-            rows.append(_row(benchmark.title, name, estimate, benchmark.planned, benchmark.draws or None, level))
-    if len(results.accuracies) > 1:
-        for model, name in enumerate(results.names):
-            estimate = average(results, model)
-            planned = sum(benchmark.planned for benchmark in results.accuracies)
-            rows.append(_row(MEAN, name, estimate, planned, None, chance_level(results, AVERAGE)))
-    return rows
+    asked = [
+        (
+            *(benchmark.title, partial(accuracy, results, benchmark.name), benchmark.planned, benchmark.draws or None),
+            chance_level(results, benchmark.name),
+        )
+        for benchmark in results.accuracies
+    ]
+    if len(asked) > 1:
+        planned = sum(benchmark.planned for benchmark in results.accuracies)
+        asked.append((MEAN, partial(average, results), planned, None, chance_level(results, AVERAGE)))
+    return [
+        {
+            "task": title,
+            "model": name,
+            "accuracy": estimate.value,
+            "low": estimate.low,
+            "high": estimate.high,
+            "items": estimate.n,
+            "clusters": estimate.clusters,
+            "chance": chance,
+            "planned": planned,
+            "draws": draws,
+        }
+        for title, estimated, planned, draws, chance in asked
+        for name, estimate in zip(results.names, map(estimated, range(len(results.names))), strict=True)
+    ]
 
 
-def _row(
-    task: str, model: str, estimate: Estimate, planned: int, draws: int | None, chance: float | None
-) -> dict[str, Any]:
+def _columns(difference: Difference, further: Mapping[str, Any]) -> dict[str, Any]:
+    """Columns of a difference in points. further: what stands before its test."""
     return {
-        "task": task,
-        "model": model,
-        "accuracy": estimate.value,
-        "low": estimate.low,
-        "high": estimate.high,
-        "items": estimate.n,
-        "clusters": estimate.clusters,
-        "chance": chance,
-        "planned": planned,
-        "draws": draws,
+        "points": 100 * difference.value,
+        "low": 100 * difference.low,
+        "high": 100 * difference.high,
+        "items": difference.n,
+        "clusters": difference.clusters,
+        **further,
+        "p (Holm)": difference.p_holm,
+        "in words": difference.words,
     }
 
 
-def seed_table(results: Results, some: Sequence[Pair]) -> list[dict[str, Any]]:
+def seed_table(results: Results, some: Pairs) -> Table:
     """Average differences over calibration seeds in points, a row for pairs that differ in their seed alone; standard
     errors by the seeds and by the clusters of items alone.
     """
@@ -166,27 +181,16 @@ def seed_table(results: Results, some: Sequence[Pair]) -> list[dict[str, Any]]:
             continue
         difference = group.difference
         first, second = (results.names[model] for model in group.pairs[0])
-        alone = difference.parts[0][0]
-        rows.append(
-            {
-                "model": first,
-                "than": second,
-                "seeds": ", ".join(map(str, group.seeds)),
-                "points": 100 * difference.value,
-                "low": 100 * difference.low,
-                "high": 100 * difference.high,
-                "items": difference.n,
-                "clusters": difference.clusters,
-                "standard error, seeds": 100 * float(np.sqrt(difference.seed_variance or 0.0)),
-                "standard error, clusters": 100 * float(np.sqrt(alone)),
-                "p (Holm)": difference.p_holm,
-                "in words": difference.words,
-            }
-        )
+        errors = {
+            "standard error, seeds": 100 * float(np.sqrt(difference.seed_variance or 0.0)),
+            "standard error, clusters": 100 * float(np.sqrt(difference.parts[0][0])),
+        }
+        named = {"model": first, "than": second, "seeds": ", ".join(map(str, group.seeds))}
+        rows.append(named | _columns(difference, errors))
     return rows
 
 
-def difference_table(results: Results, some: Sequence[Pair]) -> list[dict[str, Any]]:
+def difference_table(results: Results, some: Pairs) -> Table:
     """Return paired differences in points with interval and tests, one row per benchmark and pair, averages first.
 
     The column of the tests, adjusted over all that is looked at, stands only where there are any.
@@ -198,28 +202,15 @@ def difference_table(results: Results, some: Sequence[Pair]) -> list[dict[str, A
     for task, title in titles.items():
         for pair in some:
             difference = family[pair][task]
-            rows.append(
-                {
-                    "task": title,
-                    "model": results.names[pair[0]],
-                    "than": results.names[pair[1]],
-                    "points": 100 * difference.value,
-                    "low": 100 * difference.low,
-                    "high": 100 * difference.high,
-                    "items": difference.n,
-                    "clusters": difference.clusters,
-                    "only this model right": difference.only_first,
-                    "only the other right": difference.only_second,
-                    "p (Holm)": difference.p_holm,
-                    "in words": difference.words,
-                }
-            )
+            alone = {"only this model right": difference.only_first, "only the other right": difference.only_second}
+            first, second = (results.names[model] for model in pair)
+            rows.append({"task": title, "model": first, "than": second} | _columns(difference, alone))
     if all(row["p (Holm)"] is None for row in rows):
         rows = [{name: value for name, value in row.items() if name != "p (Holm)"} for row in rows]
     return rows
 
 
-def perplexities(results: Results, benchmark: str) -> list[dict[str, Any]]:
+def perplexities(results: Results, benchmark: str) -> Table:
     """Return each model's perplexity per word and bits per byte over the texts that all have read.
 
     For a diffusion model the likelihood is the evidence lower bound, so its perplexity is an upper bound.
@@ -227,7 +218,7 @@ def perplexities(results: Results, benchmark: str) -> list[dict[str, Any]]:
     every = range(len(results.names))
     rows = []
     for model in every:
-        _, keys = scores(results, benchmark, model, [other for other in every if other != model])
+        _, keys = scores(results, benchmark, model, every)
         metrics = [results.answers[key, model].metrics for key in keys]
         if not metrics:
             continue
@@ -286,7 +277,7 @@ def mean_draws(results: Results) -> dict[tuple[str, int], float]:
     return {where: sum(draws) / len(draws) for where, draws in used.items()}
 
 
-def disagreements(results: Results, first: int, second: int, benchmark: str | None = None) -> list[dict[str, Any]]:
+def disagreements(results: Results, first: int, second: int, benchmark: str | None = None) -> Table:
     """The items on which two models choose differently, one row each: what was asked, answered and right."""
     rows = []
     for document in sorted(results.documents.values(), key=lambda document: (document.benchmark, document.place)):
@@ -322,7 +313,7 @@ def disagreements(results: Results, first: int, second: int, benchmark: str | No
     return rows
 
 
-def choice_table(results: Results, item: str, first: int, second: int) -> list[dict[str, Any]]:
+def choice_table(results: Results, item: str, first: int, second: int) -> Table:
     """The choices of an item, a row each: whether it is right, and each model's log-likelihood of it in nats."""
     document = results.documents[item]
     models = (first, second)
@@ -348,7 +339,7 @@ def _chosen(document: EvaluatedItem, answer: Answer, filtered: bool) -> str:
     return str(answer.responses[0]).strip() if answer.responses and isinstance(answer.responses[0], str) else "…"
 
 
-def filtered(rows: list[dict[str, Any]], right: str | None, text: str) -> list[dict[str, Any]]:
+def filtered(rows: Table, right: str | None, text: str) -> Table:
     """The rows where this model is right (None: any row) and that hold all words of a text, in any case."""
     words = text.lower().split()
     return [

@@ -339,14 +339,6 @@ def part_of(item: Mapping[str, Any]) -> str:
     return "reported" if int(hashlib.sha256(text.encode()).hexdigest(), 16) % TUNING_SHARE else "tuning"
 
 
-def samples(benchmark: Benchmark) -> dict[str, list[int]]:
-    """The items taken as `lm_eval.simple_evaluate(samples=…)` wants them: sorted, or they are logged wrongly."""
-    ids: dict[str, list[int]] = defaultdict(list)
-    for document in benchmark.documents:
-        ids[document.task].append(document.id)
-    return {task: sorted(some) for task, some in ids.items()}
-
-
 def _documents(
     name: str,
     tasks: dict[str, Task],

@@ -2,7 +2,7 @@
 
 A mask is bool (out, in), True where the weight is pruned. The paper speaks of mask differences and gives no formula:
 these measures are ours. All of them follow from four counts of a slice's weights, which is what is stored:
-arrays (…, 4) of int64 in the order of `COUNTED`.
+arrays (…, 4) of int64: its weights, those that the first mask prunes, the second, and both.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,9 +14,6 @@ from analysis.models.projection_names import expert_of, of_any_expert
 from analysis.registry import Registry
 from analysis.specs import PATTERNS
 from analysis.specs.pruning_choices import LARGEST_GROUP
-
-COUNTED = ("weights", "first", "second", "both")
-"""Counts of a slice: its weights, those that the first mask prunes, the second, and both."""
 
 HEAD_AXIS = {"q_proj": 0, "k_proj": 0, "v_proj": 0, "o_proj": 1}
 """The axis of a head's slice: rows of the query, key and value projections, columns of the output projection."""
@@ -80,11 +77,6 @@ def independent_jaccard(counts: np.ndarray) -> np.ndarray:
     return _ratio(p * q, p + q - p * q)
 
 
-def independent_jaccard_distance(counts: np.ndarray) -> np.ndarray:
-    """1 − `independent_jaccard`, (…)."""
-    return 1 - independent_jaccard(counts)
-
-
 def independent_spread(counts: np.ndarray) -> np.ndarray:
     """Standard deviation of the sparsity difference of independent masks, √((p(1 − p) + q(1 − q)) / weights)."""
     p, q = sparsities(counts)
@@ -123,7 +115,7 @@ MEASURES: Registry[Measure] = Registry(
         "Of the weights that at least one run prunes, the share that only one of them does",
         r"1 - \frac{|A \cap B|}{|A \cup B|}, \quad \text{independent masks: } 1 - \frac{pq}{p + q - pq}",
         jaccard_distance,
-        independent_jaccard_distance,
+        lambda counts: 1 - independent_jaccard(counts),
     ),
 )
 

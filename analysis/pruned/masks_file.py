@@ -37,14 +37,17 @@ _BLOCK_WEIGHT = re.compile(r"(?:^|\.)(?:layers|layer|blocks|h)\.(\d+)\.(.+)\.wei
 _INNER = re.compile(r"^(?:self_attn\.|mlp\.)?((?:shared_experts\.|experts\.\d+\.)?\w+)$")
 # LLaDA's own names, and LLaDA2's; Dream's and Llama's are the native ones.
 _NATIVE = {"attn_out": "o_proj", "ff_proj": "gate_proj", "ff_out": "down_proj"}
-_NATIVE_PATHS = {f"attention.{part}": part for part in FUSED["query_key_value"]} | {"attention.dense": "o_proj"}
-_NATIVE_PATHS |= {"mlp.0": "up_proj", "mlp.2": "down_proj"}  # MDLM's
-_NATIVE_PATHS |= {f"attn.{part}": part for part in FUSED["query_key_value"]}  # ModernBERT's
-_NATIVE_PATHS |= {"attn.Wo": "o_proj", "mlp.Wo": "down_proj"}
-_NATIVE_PATHS |= {"attention.self.query": "q_proj", "attention.self.key": "k_proj", "attention.self.value": "v_proj"}
-_NATIVE_PATHS |= {"attention.output.dense": "o_proj", "intermediate.dense": "up_proj", "output.dense": "down_proj"}
-_NATIVE_PATHS |= {f"attention.{part}_lin": f"{part}_proj" for part in "qkv"} | {"attention.out_lin": "o_proj"}
-_NATIVE_PATHS |= {"ffn.lin1": "up_proj", "ffn.lin2": "down_proj"}  # DistilBERT's, as those of the line before
+_NATIVE_PATHS = {
+    **{f"{block}.{part}": part for part in FUSED["query_key_value"] for block in ("attention", "attn")},
+    "attention.dense": "o_proj",
+    **{"mlp.0": "up_proj", "mlp.2": "down_proj"},  # MDLM's
+    **{"attn.Wo": "o_proj", "mlp.Wo": "down_proj"},  # ModernBERT's, as attn above
+    **{f"attention.self.{part}": f"{part[0]}_proj" for part in ("query", "key", "value")},
+    **{"attention.output.dense": "o_proj", "intermediate.dense": "up_proj", "output.dense": "down_proj"},
+    **{f"attention.{part}_lin": f"{part}_proj" for part in "qkv"},  # DistilBERT's, as the two below
+    "attention.out_lin": "o_proj",
+    **{"ffn.lin1": "up_proj", "ffn.lin2": "down_proj"},
+}
 _CONDITIONING = "adaLN_modulation"  # is no projection either
 _ROUTERS = ("gate", "router.proj")  # are no projections: they are never pruned
 _SETS = ("", "shared_experts", "experts")
@@ -183,8 +186,9 @@ def open_masks(source: str) -> MaskFolder:
 
 def _opened(folder: Path) -> MaskFolder:
     checkpoint = open_folder(folder)
-    packed = _packed(folder / MASK_FILE)
-    cut = _of_cut_experts(packed or {}, folder / MASK_FILE, checkpoint.geometry)
+    mask_file = folder / MASK_FILE
+    packed = _packed(mask_file)
+    cut = _of_cut_experts(packed or {}, mask_file, checkpoint.geometry)
     tensors: dict[Key, _Tensor] = dict(cut)
     for path in checkpoint.weight_files:
         for full, entry in header(path)[0].items():
@@ -192,27 +196,31 @@ def _opened(folder: Path) -> MaskFolder:
                 key = projection(name)
                 if key is None or len(part.shape) != 2 or key[0] >= checkpoint.geometry.layers:
                     continue
-                if key[1] in _ROUTERS and checkpoint.architecture.mixture:
-                    continue
-                if key[1] == _CONDITIONING and checkpoint.architecture.conditioned:
-                    continue
-                if cut and expert_of(key[1]) is not None:  # numbered anew
-                    continue
-                tensors[key] = _tensor(path, name, part, packed)
+                family, named = checkpoint.architecture, key[1]
+                router, conditioning = named in _ROUTERS and family.mixture, named == _CONDITIONING
+                numbered_anew = cut and expert_of(named) is not None
+                if not (router or numbered_anew or (conditioning and family.conditioned)):
+                    tensors[key] = _tensor(path, name, part, packed)
     if not tensors:
         raise UserError(f"No weights of transformer blocks were found in '{folder}', so there are no masks to read.")
-    files = [*checkpoint.weight_files, *([folder / MASK_FILE] if packed is not None else [])]
+    files = [*checkpoint.weight_files, *([] if packed is None else [mask_file])]
     geometry = _dense_geometry(checkpoint, tensors)
     return MaskFolder(folder, geometry, checkpoint.architecture.name, tensors, packed is not None, _stamp(files))
 
 
 def _of_cut_experts(packed: Mapping[str, Packed], file: Path, small: Geometry) -> dict[Key, _Tensor]:
     """The masks of all experts of a model that some were cut out of, under their old numbers; empty for any other."""
-    masks = {key: mask for full, mask in packed.items() if (key := projection(full)) is not None}
-    of_experts = {key: mask for key, mask in masks.items() if expert_of(key[1]) is not None}
-    if max((expert_of(name) or 0 for _, name in of_experts), default=-1) < small.experts:
-        return {}
-    return {key: _Tensor(file, start, _PACKED_DTYPE, shape, start) for key, (start, shape) in of_experts.items()}
+    masks = {key: mask for key, mask in _masks(packed, file).items() if expert_of(key[1]) is not None}
+    return masks if max((expert_of(name) or 0 for _, name in masks), default=-1) >= small.experts else {}
+
+
+def _masks(packed: Mapping[str, Packed], file: Path) -> dict[Key, _Tensor]:
+    """The masks of a mask file in the place of weights."""
+    return {
+        key: _Tensor(file, start, _PACKED_DTYPE, shape, start)
+        for full, (start, shape) in packed.items()
+        if (key := projection(full)) is not None
+    }
 
 
 def _parts(full: str, entry: Entry, checkpoint: Checkpoint) -> Iterator[tuple[str, Entry]]:
@@ -256,11 +264,8 @@ def only_masks(folder: Path) -> bool:
 
 def _opened_without_weights(folder: Path) -> MaskFolder:
     checkpoint, file = open_folder(folder, whole=False), folder / MASK_FILE
-    tensors: dict[Key, _Tensor] = {}
-    for full, (start, shape) in (_packed(file) or {}).items():
-        key = projection(full)
-        if key is not None and key[0] < checkpoint.geometry.layers:
-            tensors[key] = _Tensor(file, start, _PACKED_DTYPE, shape, start)
+    masks = _masks(_packed(file) or {}, file)
+    tensors = {key: mask for key, mask in masks.items() if key[0] < checkpoint.geometry.layers}
     if not tensors:
         raise UserError(f"'{file}' holds no masks of transformer blocks. Prune again to have some.")
     geometry = _dense_geometry(checkpoint, tensors)

@@ -34,7 +34,7 @@ def run_name(parameters: Mapping[str, Any]) -> str:
         parts.append(f"seed {seed}")
     if method is not None and not method.removes:
         return " ".join(parts)
-    sparsity = parameters.get("sparsity", PruneSpec.model_fields["sparsity"].default)
+    sparsity = _given(parameters, "sparsity")
     share = f"{100 * sparsity:g} %" if _is_number(sparsity) else str(sparsity)
     return " · ".join([" ".join(parts), share, *_unusual(parameters), *([quantized] if quantized else [])])
 
@@ -43,7 +43,7 @@ def plain_title(method: str) -> str:
     """Return what a method is to its readers: with the discount, without it, or as it was published; of another than
     the preset with its own title.
     """
-    row, preset = METHODS.get(method), METHODS[PruneSpec.model_fields["method"].default]
+    row, preset = METHODS.get(method), METHODS[_given({}, "method")]
     if row is None:
         return method
     if any(other.published == method for other in METHODS.values()):
@@ -63,9 +63,9 @@ def both_titles(method: str) -> str:
 
 def plain_name(parameters: Mapping[str, Any]) -> str:
     """Return what a pruned model is to its readers, as `With discount, 50 % removed, seed 0`."""
-    method, seed = str(parameters.get("method", PruneSpec.model_fields["method"].default)), seed_of(parameters)
+    method, seed = str(_given(parameters, "method")), seed_of(parameters)
     row, quantized = METHODS.get(method), quantization_title(parameters)
-    sparsity = parameters.get("sparsity", PruneSpec.model_fields["sparsity"].default)
+    sparsity = _given(parameters, "sparsity")
     removed = f"{100 * sparsity:g} % removed" if (row is None or row.removes) and _is_number(sparsity) else ""
     parts = [plain_title(method), removed, *_unusual(parameters), quantized, "" if seed is None else f"seed {seed}"]
     return ", ".join(filter(None, parts))
@@ -92,7 +92,7 @@ def settings_title(parameters: Mapping[str, Any]) -> str:
 
 
 def _method_and_rows(parameters: Mapping[str, Any]) -> tuple[Method | None, tuple[Reader, ...]]:
-    method = METHODS.get(str(parameters.get("method", PruneSpec.model_fields["method"].default)))
+    method = METHODS.get(str(_given(parameters, "method")))
     return method, () if method is None else readers({**parameters, "method": method.name})
 
 
@@ -104,8 +104,13 @@ def _discount(parameters: Mapping[str, Any], rows: Sequence[Reader]) -> list[str
 
 
 def _unusual(parameters: Mapping[str, Any]) -> list[str]:
-    chosen = {name: parameters.get(name, PruneSpec.model_fields[name].default) for name in ("pattern", "allocation")}
-    return [str(value) for name, value in chosen.items() if value != PruneSpec.model_fields[name].default]
+    chosen = {name: _given(parameters, name) for name in ("pattern", "allocation")}
+    return [str(value) for name, value in chosen.items() if value != _given({}, name)]
+
+
+def _given(parameters: Mapping[str, Any], name: str) -> Any:
+    """A parameter's value, its default where it is not named."""
+    return parameters.get(name, PruneSpec.model_fields[name].default)
 
 
 def quantization_title(parameters: Mapping[str, Any]) -> str:
@@ -145,7 +150,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, int | float) else str(value)
+    return f"{value:g}" if _is_number(value) else str(value)
 
 
 def _symbol(name: str) -> str:

@@ -90,9 +90,9 @@ class PrunedRun:
     `float32` and `cuda`, or ''. versions: of packages, by name.
     """
 
-    settings: dict[str, Any]
-    seed: int | None
-    model: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+    model: str = ""
     precision: str = ""
     device: str = ""
     versions: dict[str, str] = field(default_factory=dict)
@@ -131,10 +131,10 @@ def read_report(folder: Path) -> PrunedRun:
     try:
         stated = with_current_names(_inner(report, "parameters"))
     except ValueError:
-        return PrunedRun({}, None, "")
+        return PrunedRun()
     settings = {name: stated[name] for name in SETTINGS if name in stated}
     if not settings:
-        return PrunedRun({}, None, "")
+        return PrunedRun()
     calibration = dict(_inner(settings, "calibration"))
     seed = calibration.pop("seed", None)
     model = _inner(report, "model")

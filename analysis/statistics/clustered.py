@@ -24,6 +24,8 @@ difference is as likely to have either sign. With 30 and more, Student's rejects
 """
 NO_SPREAD = 1e-12  # relative to the variance of items; less is rounding error
 FLIPS = 2**12  # seeded draws of signs; up to 12 differing clusters use all combinations, so that p is exact
+ByTask = Sequence[np.ndarray]
+"""One array per benchmark."""
 Ends = TypeVar("Ends", float, np.ndarray)
 
 
@@ -113,11 +115,9 @@ class ClusteredMean:
     @property
     def half(self) -> float:
         """Half its interval: Student's with the clusters' degrees of freedom, `reach` where there is no spread."""
-        from scipy import stats
-
         if np.isnan(self.variance):
             return float(reach(np.array([self.unlike]))[0])
-        return float(stats.t.ppf(0.5 + LEVEL / 2, self.clusters - 1) * np.sqrt(self.variance))
+        return float(student_quantile(self.clusters - 1) * np.sqrt(self.variance))
 
 
 def clustered_mean(values: np.ndarray, clusters: np.ndarray) -> ClusteredMean:
@@ -152,11 +152,9 @@ def effective_items(
     square of the ratio of Student's quantiles with G − 1 and n − 1 degrees of freedom (Korn and Graubard, Survey
     Methodology 24, 1998). With single-item clusters it is n. Without spread, `unlike`.
     """
-    from scipy import stats
-
     with np.errstate(all="ignore"):
         design = np.maximum(variance / (share * (1 - share) / (items - 1)), 1)
-        wider = stats.t.ppf(0.5 + LEVEL / 2, clusters - 1) / stats.t.ppf(0.5 + LEVEL / 2, items - 1)
+        wider = student_quantile(clusters - 1) / student_quantile(items - 1)
         effective = items / design / wider**2
     return np.where(np.isfinite(effective), effective, unlike)
 
@@ -181,25 +179,37 @@ def difference(first: np.ndarray, second: np.ndarray, clusters: np.ndarray, test
     mean = clustered_mean(differences, clusters)
     if not mean.items:
         return Difference(np.nan, np.nan, np.nan, 0, 0, 0, 0, final=False)
-    low, high = inside(mean.value - mean.half, mean.value + mean.half, differences, -1)
-    only_first, only_second = int((differences > 0).sum()), int((differences < 0).sum())
     p = None
     if test:
+        only = int((differences > 0).sum()), int((differences < 0).sum())
         if mean.clusters == mean.items and is_binary(first) and is_binary(second):
-            p = mcnemar(only_first, only_second)
+            p = mcnemar(*only)
         else:
             p = p_value(mean.value, mean.variance, mean.clusters - 1, mean.sums)
+    variance = mean.variance if np.isfinite(mean.variance) else (mean.half / normal_quantile()) ** 2
+    return _difference(mean, variance, differences, mean.clusters, p, test)
+
+
+def _difference(
+    mean: "ClusteredMean | MeanOfMeans",
+    variance: float,
+    differences: np.ndarray,
+    clusters: int,
+    p: float | None,
+    test: bool,
+) -> Difference:
+    low, high = inside(mean.value - mean.half, mean.value + mean.half, differences, -1)
     return Difference(
         mean.value,
         low,
         high,
-        mean.items,
-        mean.clusters,
-        only_first,
-        only_second,
+        len(differences),
+        clusters,
+        int((differences > 0).sum()),
+        int((differences < 0).sum()),
         p,
         final=test,
-        cluster_variance=mean.variance if np.isfinite(mean.variance) else (mean.half / normal_quantile()) ** 2,
+        cluster_variance=variance,
         cluster_freedom=finite(mean.freedom),
     )
 
@@ -267,7 +277,7 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return float(test([[0, only_first], [only_second, 0]], exact=True).pvalue)
 
 
-def average(scores: Sequence[np.ndarray], clusters: Sequence[np.ndarray]) -> Estimate:
+def average(scores: ByTask, clusters: ByTask) -> Estimate:
     """Return the mean of the benchmarks' means, equally weighted, with its interval (`mean_of_means`).
 
     scores, clusters: one array per benchmark, (its items,) each. Clusters of different benchmarks are unrelated.
@@ -276,12 +286,11 @@ def average(scores: Sequence[np.ndarray], clusters: Sequence[np.ndarray]) -> Est
     if not means:
         return Estimate(np.nan, np.nan, np.nan, 0, 0)
     whole = mean_of_means(means)
-    half = whole.half
-    low, high = inside(whole.value - half, whole.value + half, np.concatenate(scores), 0)
+    low, high = inside(whole.value - whole.half, whole.value + whole.half, np.concatenate(scores), 0)
     return Estimate(whole.value, low, high, sum(mean.items for mean in means), sum(mean.clusters for mean in means))
 
 
-def average_difference(differences: Sequence[np.ndarray], clusters: Sequence[np.ndarray], test: bool) -> Difference:
+def average_difference(differences: ByTask, clusters: ByTask, test: bool) -> Difference:
     """Return the mean of the benchmarks' mean paired differences, with its interval and its p.
 
     differences: first minus second on the same items, one array per benchmark; clusters: as for `average`. test: as for
@@ -293,22 +302,7 @@ def average_difference(differences: Sequence[np.ndarray], clusters: Sequence[np.
     whole = mean_of_means(means)
     every = np.concatenate([row for row in differences if len(row) > 1])
     p = p_value(whole.value, whole.variance, whole.freedom, whole.shares) if test else None
-    low, high = inside(whole.value - whole.half, whole.value + whole.half, every, -1)
-    only_first, only_second = int((every > 0).sum()), int((every < 0).sum())
-    clusters_of_all = sum(mean.clusters for mean in means)
-    return Difference(
-        whole.value,
-        low,
-        high,
-        len(every),
-        clusters_of_all,
-        only_first,
-        only_second,
-        p,
-        final=test,
-        cluster_variance=whole.variance,
-        cluster_freedom=finite(whole.freedom),
-    )
+    return _difference(whole, whole.variance, every, sum(mean.clusters for mean in means), p, test)
 
 
 @dataclass(frozen=True)
@@ -323,9 +317,7 @@ class MeanOfMeans:
     @property
     def half(self) -> float:
         """Half its interval, Student's."""
-        from scipy import stats
-
-        return float(stats.t.ppf(0.5 + LEVEL / 2, self.freedom) * np.sqrt(self.variance))
+        return float(student_quantile(self.freedom) * np.sqrt(self.variance))
 
 
 def mean_of_means(means: Sequence[ClusteredMean]) -> MeanOfMeans:
@@ -354,9 +346,16 @@ def mean_of_means(means: Sequence[ClusteredMean]) -> MeanOfMeans:
     )
 
 
-def _several(values: Sequence[np.ndarray], clusters: Sequence[np.ndarray]) -> list[ClusteredMean]:
+def _several(values: ByTask, clusters: ByTask) -> list[ClusteredMean]:
     """The clustered means of the benchmarks that have more than one item."""
     return [clustered_mean(row, of) for row, of in zip(values, clusters, strict=True) if len(row) > 1]
+
+
+def student_quantile(freedom: float | np.ndarray) -> Any:
+    """The quantile of Student's distribution that half a 95 % interval has, of each number of degrees of freedom."""
+    from scipy import stats
+
+    return stats.t.ppf(0.5 + LEVEL / 2, freedom)
 
 
 def normal_quantile() -> float:

@@ -16,10 +16,12 @@ whatever the parts.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 
 from analysis.statistics import clustered
+from analysis.statistics.clustered import ByTask
 from analysis.statistics.differences import LEVEL, Difference, half_interval
 
 _LEAST = -69.0  # logarithm of the smallest reported p, 1e-30
@@ -44,9 +46,7 @@ class SeedFloor:
     disagreement: float
 
 
-def crossed_difference(
-    first: Sequence[np.ndarray], second: Sequence[np.ndarray], clusters: Sequence[np.ndarray], test: bool
-) -> Difference:
+def crossed_difference(first: ByTask, second: ByTask, clusters: ByTask, test: bool) -> Difference:
     """Return the mean over tasks of the mean differences of two methods, over seeds and clusters crossed.
 
     first, second: scores (seeds, items), one array per task, their seeds in the same order and on the same calibration
@@ -62,10 +62,8 @@ def crossed_difference(
     by_task = [left - right for left, right in zip(first, second, strict=True)]
     means = [clustered.clustered_mean(row.mean(axis=0), of) for row, of in zip(by_task, clusters, strict=True)]
     by_cluster = clustered.mean_of_means(means)
-    by_seed = _by_seed(by_task, clusters)
     ends = [extreme(task) for task in (*first, *second) for extreme in (np.min, np.max)]
     within = np.array([min(ends) - max(ends), max(ends) - min(ends)])
-    known = by_seed.known
     crossed = Difference(
         by_cluster.value,
         np.nan,
@@ -76,9 +74,7 @@ def crossed_difference(
         seeds=seeds,
         cluster_variance=by_cluster.variance,
         cluster_freedom=clustered.finite(by_cluster.freedom),
-        seed_variance=by_seed.variance if known else None,
-        seed_freedom=by_seed.freedom if known else None,
-        shared_variance=by_seed.shared if known else None,
+        **_by_seed(by_task, clusters),
     )
     half = crossed.half(1 - LEVEL)
     low, high = clustered.inside(crossed.value - half, crossed.value + half, within, -1)
@@ -86,7 +82,7 @@ def crossed_difference(
     return replace(crossed, low=float(low), high=float(high), p=p)
 
 
-def seed_floor(runs: Sequence[np.ndarray], clusters: Sequence[np.ndarray]) -> SeedFloor:
+def seed_floor(runs: ByTask, clusters: ByTask) -> SeedFloor:
     """Return the differences between seeds of one method. runs: scores (seeds, items), one array per task; clusters:
     (items,) each.
 
@@ -115,24 +111,13 @@ def seed_floor(runs: Sequence[np.ndarray], clusters: Sequence[np.ndarray]) -> Se
     )
 
 
-@dataclass(frozen=True)
-class _BySeed:
-    """The variance of a mean over seeds, and the part of it that is of seeds and clusters together."""
-
-    variance: float = np.nan
-    freedom: float = np.nan
-    shared: float = np.nan
-
-    @property
-    def known(self) -> bool:
-        return bool(np.isfinite(self.variance))
-
-
-def _by_seed(differences: Sequence[np.ndarray], clusters: Sequence[np.ndarray]) -> _BySeed:
-    """Of the mean over tasks. differences: (seeds, items), one array per task."""
+def _by_seed(differences: ByTask, clusters: ByTask) -> dict[str, Any]:
+    """Fields of the difference: the variance of the mean over tasks by seeds, and the part of it that is of seeds and
+    clusters together; none of one seed. differences: (seeds, items), one array per task.
+    """
     seeds = len(differences[0])
     if seeds < 2:
-        return _BySeed()
+        return {}
     of_seed = np.mean([task.mean(axis=1) for task in differences], axis=0)
     shared = 0.0
     for task, of in zip(differences, clusters, strict=True):
@@ -144,7 +129,8 @@ def _by_seed(differences: Sequence[np.ndarray], clusters: Sequence[np.ndarray]) 
         sums = np.stack([np.bincount(codes, weights=row, minlength=count) for row in rest]) / task.shape[1]
         unbiased = seeds / (seeds - 1) * count / (count - 1)
         shared += unbiased * float((sums**2).sum()) / seeds**2 / len(differences) ** 2
-    return _BySeed(float(of_seed.var(ddof=1)) / seeds, seeds - 1, shared)
+    variance = float(of_seed.var(ddof=1)) / seeds
+    return {"seed_variance": variance, "seed_freedom": seeds - 1, "shared_variance": shared}
 
 
 def _p(value: float, parts: Sequence[tuple[float, float]]) -> float:
@@ -159,7 +145,7 @@ def _p(value: float, parts: Sequence[tuple[float, float]]) -> float:
     return float(np.exp(optimize.brentq(beyond, _LEAST, 0.0))) if value else 1.0
 
 
-def _check(runs: Sequence[np.ndarray], clusters: Sequence[np.ndarray]) -> None:
+def _check(runs: ByTask, clusters: ByTask) -> None:
     """Raise ValueError unless runs are (seeds, items) with equal numbers of seeds on every task and a cluster per
     item.
     """

@@ -4,16 +4,28 @@
 "anatomy")` finds it from inside `root` as it would find the hub's.
 """
 
+from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from datasets import ClassLabel, Dataset, Features, List, Value
+
+from analysis.evaluation.tasks import Benchmark
 
 Rows = list[dict[str, Any]]
 TEXT, ITEMS = Value("string"), 8
 
 ANIMALS = ("dog", "cat", "hen", "fox", "cow", "owl", "pig", "bee", "ant", "rat")
 _PLACES = ("park", "zoo", "farm", "lake", "hill", "shop", "barn", "pond", "wood", "town")
+
+
+def samples(benchmarks: Sequence[Benchmark]) -> dict[str, list[int]]:
+    """The items taken as `lm_eval.simple_evaluate(samples=…)` wants them: sorted, or they are logged wrongly."""
+    ids: dict[str, list[int]] = defaultdict(list)
+    for document in (document for benchmark in benchmarks for document in benchmark.documents):
+        ids[document.task].append(document.id)
+    return {task: sorted(some) for task, some in ids.items()}
 
 
 def _words(count: int = ITEMS) -> list[tuple[int, str, str]]:

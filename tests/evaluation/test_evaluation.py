@@ -37,6 +37,7 @@ from analysis.models.dream import DreamConfig, DreamModel
 from analysis.models.load import load, register
 from analysis.recording.denoising import denoise
 from analysis.specs import EvaluateSpec, LLaDASampling, ModelSpec, PruneSpec
+from tests.evaluation import hub_datasets
 from tests.evaluation.every_order import EveryOrder
 from tests.helpers import QuietContext, pruned_run, save_tiny, tiny_llada, write_report
 from training import measure
@@ -128,7 +129,7 @@ def test_accuracy_equals_lm_evals_own(tmp_path, spec, tiny, monkeypatch):
     own = simple_evaluate(
         model=LanguageModel(load(ModelSpec(source=tiny, device="cpu")), Settings(draws=32)),
         tasks=[task for benchmark in benchmarks for task in benchmark.tasks.values()],
-        samples={task: ids for benchmark in benchmarks for task, ids in tasks.samples(benchmark).items()},
+        samples=hub_datasets.samples(benchmarks),
         num_fewshot=2,
         bootstrap_iters=0,
         task_manager=tasks.TaskManager(str(FOLDER)),
@@ -168,7 +169,7 @@ def test_accuracy_equals_that_of_an_independent_scorer(tmp_path, monkeypatch, ki
     own = simple_evaluate(
         model=EveryOrder(loaded.network, loaded.tokenizer, loaded.mask_token, shifts[kind]),
         tasks=[task for benchmark in benchmarks for task in benchmark.tasks.values()],
-        samples={task: ids for benchmark in benchmarks for task, ids in tasks.samples(benchmark).items()},
+        samples=hub_datasets.samples(benchmarks),
         bootstrap_iters=0,
         task_manager=tasks.TaskManager(str(FOLDER)),
     )

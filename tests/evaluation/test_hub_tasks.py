@@ -183,7 +183,7 @@ def test_a_scored_text_equals_lm_evals_own(tmp_path, monkeypatch):
     asked = EvaluateSpec(model=model, tasks=names, shots=2, draws=3, guidance=0, gen_length=4, limit=4)
     found_file = evaluation.evaluate(asked, QuietContext(tmp_path)).file
     found = results.read(found_file)
-    chosen = {task: ids for benchmark in loaded(tasks=names, limit=4) for task, ids in tasks.samples(benchmark).items()}
+    chosen = hub_datasets.samples(loaded(tasks=names, limit=4))
     tracker = EvaluationTracker(output_path=str(tmp_path / "out"))
     own = simple_evaluate(
         model=LanguageModel(load(model), Settings(draws=3, gen_length=4)),

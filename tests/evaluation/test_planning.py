@@ -42,7 +42,7 @@ def test_one_unclustered_task_is_the_textbooks_formula():
     tasks = [TaskItems("x", (1,) * 4000)]
     found = plan(tasks, replace(NOISE, disagreement=0.1), None, seeds=1)
     assert found.detectable == pytest.approx((1.95996 + 0.84162) * np.sqrt(0.1 / 4000), rel=5e-3)
-    assert (found.items, found.clusters, found.seed_share) == (4000, 4000, 0)
+    assert (found.items, found.clusters) == (4000, 4000)
 
 
 def test_alike_items_of_equal_clusters_count_by_kishs_design_effect():
@@ -99,7 +99,6 @@ def test_more_items_clusters_and_seeds_show_less_and_more_tests_more():
     assert plan(TASKS, NOISE, 200, 4, tests=20).detectable > usual.detectable
     assert usual.items == 400
     assert plan(TASKS, NOISE, None, 4).items == 1300
-    assert 0 < usual.seed_share < 1
     with pytest.raises(ValueError, match="needs items"):
         plan([], NOISE, None, 1)
 
@@ -111,8 +110,7 @@ def test_what_is_needed_is_enough_and_one_item_less_is_not():
     assert plan(TASKS, NOISE, found.items_a_task - 1, found.seeds, target=0.02).power < planning.AIM
     assert found.seeds >= 2
     assert needed(TASKS, NOISE, 0.0005) is None
-    found, excluding = needed(TASKS, NOISE, 0.03), needed(TASKS, NOISE, 0.03, excluding=True)
-    assert excluding.excluded <= 0.03 and excluding.items * excluding.seeds > found.items * found.seeds
+    found = needed(TASKS, NOISE, 0.03)
     dear = needed(TASKS, NOISE, 0.03, cost=lambda items, seeds: items + 1000 * seeds)
     assert dear.seeds < found.seeds or dear.items_a_task == found.items_a_task, "where seeds cost more, fewer are taken"
     assert "are too few" in plan_words.needed_in_words(None, 0.0005, TASKS, NOISE, 1)
