@@ -146,11 +146,6 @@ class Results:
         return tuple((" and ".join(sorted(left - {""})), " and ".join(sorted(two - {""}))) for left, two in seen)
 
     @cached_property
-    def at_work(self) -> list[int]:
-        """The models that have answered anything."""
-        return sorted({model for _, model in self.answers})
-
-    @cached_property
     def _told(self) -> dict[tuple[Any, ...], Any]:
         return {}
 
@@ -211,7 +206,7 @@ def _places(results: Results, benchmark: str, models: Sequence[int]) -> np.ndarr
 
 def begun(results: Results) -> list[EvaluatedBenchmark]:
     """The benchmarks that averages are over: those of which every model at work has answered an item."""
-    at_work = results.at_work
+    at_work = sorted({model for _, model in results.answers})
     return [
         benchmark
         for benchmark in results.accuracies

@@ -59,9 +59,13 @@ def chance_level(results: Results, task: str) -> float | None:
     return float(np.mean(known)) if known and len(known) == len(levels) else None
 
 
-def accuracy(results: Results, benchmark: str, model: int) -> Estimate:
-    """A model's accuracy on a benchmark, over the items that it has answered."""
-    return clustered.estimate(scores(results, benchmark, model)[0], clusters(results, benchmark, [model]))
+def accuracy(results: Results, benchmark: str, *models: int) -> Estimate:
+    """The accuracy on a benchmark, the mean over models of the items that all of them have answered."""
+    return clustered.estimate(_scored(results, benchmark, models), clusters(results, benchmark, models))
+
+
+def _scored(results: Results, benchmark: str, models: Sequence[int]) -> np.ndarray:
+    return np.asarray(np.mean([scores(results, benchmark, model, models)[0] for model in models], axis=0))
 
 
 def role_table(results: Results) -> list[dict[str, str]]:
@@ -77,7 +81,7 @@ def role_table(results: Results) -> list[dict[str, str]]:
         {
             "model": role,
             MEAN: percent_words(average(results, *models)),
-            **{task.title: percent_words(_over(results, task.name, models)) for task in tasks},
+            **{task.title: percent_words(accuracy(results, task.name, *models)) for task in tasks},
             "run": results.names[models[0]] if len(models) == 1 else f"{len(models)} seeds",
         }
         for role, models in members.items()
@@ -104,17 +108,11 @@ def roles(results: Results) -> dict[str, list[int]]:
     return members | {name: [model] for model, name in enumerate(results.names) if model not in placed}
 
 
-def _over(results: Results, benchmark: str, models: Sequence[int]) -> Estimate:
-    """Return the accuracy on a benchmark, the mean over models of the items that all of them have answered."""
-    answered = np.mean([scores(results, benchmark, model, models)[0] for model in models], axis=0)
-    return clustered.estimate(answered, clusters(results, benchmark, models))
-
-
 def average(results: Results, *models: int) -> Estimate:
     """The accuracy over the benchmarks that are begun, each with the same weight, the mean over models of the items
     that all of them have answered."""
     names = names_of(results, AVERAGE)
-    answered = [np.mean([scores(results, name, model, models)[0] for model in models], axis=0) for name in names]
+    answered = [_scored(results, name, models) for name in names]
     return clustered.average(answered, [clusters(results, name, models) for name in names])
 
 

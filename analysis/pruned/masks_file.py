@@ -394,9 +394,7 @@ def _packed(path: Path) -> dict[str, Packed] | None:
 
 
 def _read(path: Path, start: int, dtype: np.dtype, count: int) -> np.ndarray:
-    with path.open("rb") as file:
-        file.seek(start)
-        values = np.fromfile(file, dtype, count)
+    values = np.fromfile(path, dtype, count, offset=start)
     if len(values) != count:
         raise UserError(f"'{path}' ends before its weights do. Copy or write it again.")
     return values

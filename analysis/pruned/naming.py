@@ -81,7 +81,7 @@ def seed_of(parameters: Mapping[str, Any]) -> int | None:
     _, rows = _method_and_rows(parameters)
     if not any(row.calibrated for row in rows):
         return None
-    return int(_inner(parameters, "calibration").get("seed", CalibrationParams().seed))
+    return int(inner(parameters, "calibration").get("seed", CalibrationParams().seed))
 
 
 def settings_title(parameters: Mapping[str, Any]) -> str:
@@ -99,7 +99,7 @@ def _method_and_rows(parameters: Mapping[str, Any]) -> tuple[Method | None, tupl
 def _discount(parameters: Mapping[str, Any], rows: Sequence[Reader]) -> list[str]:
     if not any(row.discounted for row in rows):
         return []
-    discount = DiscountParams().model_dump() | _inner(parameters, "discount")
+    discount = DiscountParams().model_dump() | inner(parameters, "discount")
     return [f"{_symbol(name)}{_short(discount[name])}" for name in _SYMBOLS]
 
 
@@ -116,7 +116,7 @@ def _given(parameters: Mapping[str, Any], name: str) -> Any:
 def quantization_title(parameters: Mapping[str, Any]) -> str:
     """Return the quantization of a pruning in a few words, as `4-bit GPTQ g64`; '' where nothing was quantized."""
     try:
-        return QuantizationParams.model_validate(_inner(parameters, "quantization")).title
+        return QuantizationParams.model_validate(inner(parameters, "quantization")).title
     except ValidationError:  # of a later version
         return "quantized"
 
@@ -140,8 +140,9 @@ def run_names(parameters: Sequence[Mapping[str, Any]], ids: Sequence[str]) -> li
     ]
 
 
-def _inner(parameters: Mapping[str, Any], name: str) -> dict[str, Any]:
-    nested = parameters.get(name)
+def inner(values: Any, name: str) -> dict[str, Any]:
+    """Return the mapping that stands in another under a name; an empty one where there is none."""
+    nested = values.get(name) if isinstance(values, Mapping) else None
     return dict(nested) if isinstance(nested, Mapping) else {}
 
 

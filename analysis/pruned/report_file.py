@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypedDict, cast
 
 from analysis import outputs
-from analysis.pruned.naming import run_name
+from analysis.pruned.naming import inner, run_name
 from analysis.specs import METHODS, PruneSpec, with_current_names
 
 REPORT_FILE = "report.json"
@@ -105,7 +105,7 @@ class PrunedRun:
     @property
     def parameters(self) -> dict[str, Any]:
         """Its settings with the calibration seed among them, as a name is made of them."""
-        calibration = _inner(self.settings, "calibration")
+        calibration = inner(self.settings, "calibration")
         if self.seed is not None:
             calibration = calibration | {"seed": self.seed}
         return self.settings | {"calibration": calibration}
@@ -129,17 +129,17 @@ def read_report(folder: Path) -> PrunedRun:
     """The run a folder holds; an empty one where there is no readable report."""
     report = load_report(folder)
     try:
-        stated = with_current_names(_inner(report, "parameters"))
+        stated = with_current_names(inner(report, "parameters"))
     except ValueError:
         return PrunedRun()
     settings = {name: stated[name] for name in SETTINGS if name in stated}
     if not settings:
         return PrunedRun()
-    calibration = dict(_inner(settings, "calibration"))
+    calibration = inner(settings, "calibration")
     seed = calibration.pop("seed", None)
-    model = _inner(report, "model")
+    model = inner(report, "model")
     fingerprint, precision, device = (str(model.get(name) or "") for name in ("fingerprint", "dtype", "device"))
-    versions = _inner(_inner(report, "environment"), "versions")
+    versions = inner(inner(report, "environment"), "versions")
     return PrunedRun(
         settings | {"calibration": calibration},
         seed if isinstance(seed, int) else None,
@@ -157,11 +157,6 @@ def refusal(folder: Path) -> str:
         wrote=lambda path: bool(read_report(path).settings),
         names=lambda name: name == CARD_FILE or Path(name).suffix in suffixes,
     )(folder)
-
-
-def _inner(values: Any, name: str) -> dict[str, Any]:
-    inner = values.get(name) if isinstance(values, dict) else None
-    return inner if isinstance(inner, dict) else {}
 
 
 def seed_pair(runs: Sequence[PrunedRun], first: PrunedRun, second: PrunedRun) -> tuple[int, int] | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from analysis.calibration.text import SOURCES
 from analysis.models.registry import BUNDLED_PAIR, MODELS
-from analysis.pruned.naming import quantization_title
+from analysis.pruned.naming import inner, quantization_title
 from analysis.pruned.packed import FAKE, reported_bytes
 from analysis.pruned.report_file import CARD_FILE, Report
 from analysis.specs import METHODS, PARTS, QUANTIZERS, CalibrationParams, PruneSpec, Reader, Spec
@@ -87,17 +87,10 @@ def _sink_tags(report: Report) -> list[str]:
 
 
 def _datasets(report: Report) -> list[str] | None:
-    source = SOURCES.get(str(_calibration(report).get("data")))
-    return [source.dataset] if _is_calibrated(report) and source is not None and source.dataset else None
-
-
-def _calibration(report: Report) -> dict[str, Any]:
-    return CalibrationParams().model_dump() | dict(report["parameters"].get("calibration") or {})
-
-
-def _is_calibrated(report: Report) -> bool:
-    rows = _readers(report)
-    return not rows or any(row.calibrated for row in rows)
+    rows, calibration = _readers(report), CalibrationParams().model_dump() | inner(report["parameters"], "calibration")
+    source = SOURCES.get(str(calibration.get("data")))
+    read = not rows or any(row.calibrated for row in rows)
+    return [source.dataset] if read and source is not None and source.dataset else None
 
 
 def _readers(report: Report) -> tuple[Reader, ...]:
@@ -126,7 +119,7 @@ def _what_it_is(report: Report) -> list[str]:
         lines += [f"This is {name}, with its weights quantized by SinkScope.", ""]
     lines += [] if row is None or not removes else [f"Method: {row.title}. {row.help}", ""]
     lines += _bits(report, quantized) if quantized else []
-    if _is_cut(report):
+    if report["parameters"].get("pattern") in ("structured", "experts"):
         return [*lines, "Whole units are cut out, and the config has the new shapes."]
     zeros = "Removed weights are stored as zeros: the files are as large as before, and nothing runs faster by itself."
     loads = "Names, shapes and precision are those of the dense model, so it loads as the dense model does."
@@ -135,20 +128,13 @@ def _what_it_is(report: Report) -> list[str]:
 
 def _bits(report: Report, quantized: str) -> list[str]:
     """Describe the quantization, with the bytes that it would take where they are known."""
-    row = QUANTIZERS.get(str(dict(report["parameters"].get("quantization") or {}).get("quantizer")))
-    told, known = (
-        [f"Quantization: {quantized}.", *([row.help] if row is not None else []), FAKE],
-        reported_bytes(report),
-    )
+    row = QUANTIZERS.get(str(inner(report["parameters"], "quantization").get("quantizer")))
+    told, known = [f"Quantization: {quantized}.", *([] if row is None else [row.help]), FAKE], reported_bytes(report)
     if known is not None:
         told.append(
             f"They come to {known[1] / 1e6:,.1f} MB, and the dense model's weights to {known[0] / 1e6:,.1f} MB."
         )
     return [" ".join(told), ""]
-
-
-def _is_cut(report: Report) -> bool:
-    return report["parameters"].get("pattern") in ("structured", "experts")
 
 
 def _settings(report: Report) -> list[str]:

@@ -29,7 +29,7 @@ from analysis.models.files import stored_tensors
 from analysis.specs import CalibrateSpec
 from analysis.tuning import statistics_file as stored
 from analysis.tuning.bin_error import BinError, Probes
-from analysis.tuning.effects import BINS, EDGES, LayerStatistics, bins_of, scores_by_step, standardised_mass
+from analysis.tuning.effects import BINS, EDGES, bins_of, scores_by_step, standardised_mass
 from cache.sizes import gigabytes
 
 ALL_ROWS = 10_000_000  # weights of a layer up to which every row is stored
@@ -241,7 +241,12 @@ def fill(
     if probes is None:
         return []
     told("error of the bins", 0, 0)
-    return probes.errors(_layers(arrays, collection), arrays["mass"], EDGES, collection.scopes)
+    stored_layers = [
+        stored.layer_of(arrays, layer, scope, collection.inputs, outputs)
+        for layer, outputs in enumerate(collection.outputs)
+        for scope in collection.stored_scopes
+    ]
+    return probes.errors(stored_layers, arrays["mass"], EDGES, collection.scopes)
 
 
 def part_shapes(part: stored.Part, collection: CollectionPlan, levels: int) -> stored.Shapes:
@@ -279,23 +284,6 @@ def _require_finite(arrays: Mapping[str, np.ndarray]) -> None:
     for array in arrays.values():
         if array.dtype != np.int32 and not np.isfinite(array).all():
             raise UserError("Activations or weights are not finite (NaN or infinite). Run in float32.")
-
-
-def _layers(arrays: dict[str, np.ndarray], collection: CollectionPlan) -> list[LayerStatistics]:
-    """Return what the errors of bins need of every layer in every scope."""
-    return [
-        LayerStatistics(
-            inputs=collection.inputs,
-            squares={name: arrays[f"squares.{scope}.{layer}.{name}"] for name in widths},
-            plain={name: arrays[f"plain.{layer}.{name}"] for name in widths},
-            other_seed={},
-            weights={name: arrays[f"weight.{layer}.{name}"] for name in collection.inputs},
-            outputs=collection.outputs[layer],
-            grams={},
-        )
-        for layer, widths in enumerate(collection.widths)
-        for scope in collection.stored_scopes
-    ]
 
 
 def _batches(noised: np.ndarray) -> list[tuple[int, Rows]]:

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
-from safetensors import SafetensorError, safe_open
+from pydantic import BaseModel, ConfigDict
 
 from analysis.errors import UserError
+from analysis.models.weight_files import Entry, header
 from analysis.specs import CalibrateSpec, DiscountParams
 from analysis.tuning.bin_error import BinError
 from analysis.tuning.effects import LayerStatistics, group_weights
@@ -158,21 +158,27 @@ class StoredStatistics:
         """Return the stored statistics of a layer, with the squares that serve this discount."""
         info = self.info
         scope = ANY if info.grouping == "tokens" else discount.sink_scope
-        names = dict.fromkeys(info.inputs.values())
+        return layer_of(self.arrays, index, scope, info.inputs, info.outputs[index])
 
-        def by_input(kind: str) -> dict[str, np.ndarray]:
-            arrays = {name: self.arrays.get(f"{kind}.{index}.{name}") for name in names}
-            return {name: array for name, array in arrays.items() if array is not None}
 
-        return LayerStatistics(
-            inputs=info.inputs,
-            squares=by_input(f"squares.{scope}"),
-            plain=by_input("plain"),
-            other_seed=by_input("other"),
-            weights={name: self.arrays[f"weight.{index}.{name}"] for name in info.inputs},
-            outputs=info.outputs[index],
-            grams=by_input("gram"),
-        )
+def layer_of(
+    arrays: Mapping[str, np.ndarray], index: int, scope: str, inputs: Mapping[str, str], outputs: Mapping[str, int]
+) -> LayerStatistics:
+    """Return the statistics of a layer among all arrays of a file, with the squares of this scope."""
+
+    def by_input(kind: str) -> dict[str, np.ndarray]:
+        found = {name: arrays.get(f"{kind}.{index}.{name}") for name in dict.fromkeys(inputs.values())}
+        return {name: array for name, array in found.items() if array is not None}
+
+    return LayerStatistics(
+        inputs=inputs,
+        squares=by_input(f"squares.{scope}"),
+        plain=by_input("plain"),
+        other_seed=by_input("other"),
+        weights={name: arrays[f"weight.{index}.{name}"] for name in inputs},
+        outputs=outputs,
+        grams=by_input("gram"),
+    )
 
 
 def create(path: Path, shapes: Shapes, info_bytes: int) -> dict[str, np.ndarray]:
@@ -180,35 +186,37 @@ def create(path: Path, shapes: Shapes, info_bytes: int) -> dict[str, np.ndarray]
 
     Raises UserError where the disk is too small for it.
     """
-    header: dict[str, Any] = {"__metadata__": {"sinkscope": " " * info_bytes}}
+    head: dict[str, Any] = {"__metadata__": {"sinkscope": " " * info_bytes}}
+    entries: dict[str, Entry] = {}
     end = 0
     ordered = sorted(shapes.items(), key=lambda item: -np.dtype(item[1][1]).itemsize)  # keeps every array aligned
     for name, (shape, kind) in ordered:
-        size = int(np.prod(shape, dtype=np.int64)) * np.dtype(kind).itemsize
-        code = _CODES[np.dtype(kind)]
-        header[name] = {"dtype": code, "shape": list(shape), "data_offsets": [end, end + size]}
-        end += size
+        entry = Entry(_CODES[np.dtype(kind)], shape, end)
+        head[name] = {"dtype": entry.dtype, "shape": shape, "data_offsets": [end, end + entry.bytes]}
+        entries[name], end = entry, end + entry.bytes
     free = shutil.disk_usage(path.parent).free
     if free < end:
         raise UserError(
             f"These statistics take {gigabytes(end)} and the disk has {gigabytes(free)}. Store fewer samples or "
             "shorter sequences, or free some space."
         )
-    text = json.dumps(header).encode()
+    text = json.dumps(head).encode()
     text += b" " * (-len(text) % 8)
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         file.truncate(8 + len(text) + end)
-    return _mapped(path, header, 8 + len(text), "r+")
+    start = 8 + len(text)
+    moved = {name: replace(entry, start=start + entry.start) for name, entry in entries.items()}
+    return _mapped(path, moved, "r+")
 
 
 def finish(path: Path, info: StatisticsInfo | PartInfo, info_bytes: int) -> None:
     """Write the file's description into the room kept for it."""
     with path.open("r+b") as file:
         size = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(size))
-        header["__metadata__"]["sinkscope"] = info.model_dump_json()
-        text = json.dumps(header).encode()
+        head = json.loads(file.read(size))
+        head["__metadata__"]["sinkscope"] = info.model_dump_json()
+        text = json.dumps(head).encode()
         if len(text) > size:
             raise ValueError(f"{len(text)} bytes of header do not fit {size}; keep more than {info_bytes}")
         file.seek(8)
@@ -221,7 +229,7 @@ def open_statistics(path: Path) -> StoredStatistics:
         text, arrays = _read(path)
         statistics = StoredStatistics(StatisticsInfo.model_validate_json(text), arrays)
         _check(statistics)
-    except (OSError, SafetensorError, ValidationError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError) as error:
         raise UserError(
             f"'{path.name}' holds no statistics that can be read: it is damaged or something else. Calibrate again."
         ) from error
@@ -240,7 +248,7 @@ def joined(statistics: StoredStatistics, path: Path) -> StoredStatistics:
         _check(whole)
         if info.part in whole.missing:
             raise ValueError("it is empty")
-    except (OSError, SafetensorError, ValidationError, KeyError, ValueError) as error:
+    except (OSError, KeyError, ValueError) as error:
         raise UserError(
             f"'{path.name}' is no part of these statistics: it is damaged or something else. Calibrate again."
         ) from error
@@ -253,24 +261,18 @@ def _asked(info: StatisticsInfo | PartInfo) -> tuple[str, dict[str, Any]]:
 
 
 def _read(path: Path) -> tuple[str, dict[str, np.ndarray]]:
-    """Return a file's description and its arrays. Raises SafetensorError where a tensor lies outside of it."""
-    with safe_open(path, "numpy") as handle:
-        text = (handle.metadata() or {}).get("sinkscope", "")
-    with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(size))
-    return text, _mapped(path, header, 8 + size, "r")
+    """Return a file's description and its arrays. Raises UserError where a tensor lies outside of it."""
+    entries, metadata = header(path)
+    return metadata.get("sinkscope", ""), _mapped(path, entries, "r")
 
 
-def _mapped(path: Path, header: Mapping[str, Any], start: int, mode: Literal["r", "r+"]) -> dict[str, np.ndarray]:
+def _mapped(path: Path, entries: Mapping[str, Entry], mode: Literal["r", "r+"]) -> dict[str, np.ndarray]:
     """Every tensor as a view of one map of the file: one map per tensor would take as many file handles."""
     whole = np.memmap(path, np.uint8, mode).view(np.ndarray)  # of which every view is cheaper than one of a memmap
-    arrays = {}
-    for name, entry in header.items():
-        if name != "__metadata__":
-            first, end = entry["data_offsets"]
-            arrays[name] = whole[start + first : start + end].view(_TYPES[entry["dtype"]]).reshape(entry["shape"])
-    return arrays
+    return {
+        name: whole[entry.start : entry.start + entry.bytes].view(_TYPES[entry.dtype]).reshape(entry.shape)
+        for name, entry in entries.items()
+    }
 
 
 def _check(statistics: StoredStatistics) -> None:
