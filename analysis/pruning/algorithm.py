@@ -6,7 +6,7 @@ Shapes: N sequences, T noise steps, S positions, L layers, F features.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -76,8 +76,7 @@ class Prepared:
     quantizer_weights: np.ndarray | None = None
 
 
-@dataclass(frozen=True)
-class PrunedProjection:
+class PrunedProjection(NamedTuple):
     """weight (out, in), in the precision given, with zeros where `pruned` (out, in) is True."""
 
     weight: torch.Tensor

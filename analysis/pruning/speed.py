@@ -65,17 +65,12 @@ def measure(
     device = models[0].device
     if models[1].device != device:  # two GPUs, and the second had more room
         models[1].network.to(device)  # type: ignore[arg-type] # transformers' wrapper takes `self` for the device
-    kernels: Literal["dense", "2:4"] = "dense"
-    converted, reason = 0, ""
-    if two_of_four:
-        reason = why_no_kernels(device, models[1].network.dtype)
-        if not reason:
-            converted, reason = use_kernels_(models[1])
-            kernels = "2:4" if converted else "dense"
+    converted, reason = 0, why_no_kernels(device, models[1].network.dtype) if two_of_four else ""
+    if two_of_four and not reason:
+        converted, reason = use_kernels_(models[1])
     generator = torch.Generator().manual_seed(0)
-    tokens = torch.randint(models[0].geometry.vocabulary, (params.sequences, params.tokens), generator=generator).to(
-        device
-    )
+    size = params.sequences, params.tokens
+    tokens = torch.randint(models[0].geometry.vocabulary, size, generator=generator).to(device)
     seconds = forward_seconds(models, tokens, params.repeats, on_forward)
     medians = np.median(seconds, axis=0)
     ratios = seconds[:, 0] / seconds[:, 1]
@@ -95,7 +90,7 @@ def measure(
         speedup=np.median(ratios),
         low=low,
         high=high,
-        kernels=kernels,
+        kernels="2:4" if converted else "dense",
         converted=converted,
     )
     return speed, reason
