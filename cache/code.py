@@ -33,6 +33,7 @@ NO_NUMBERS = (
     "analysis.outputs",
     "analysis.program",
     "analysis.pruning.card",
+    "analysis.statistics.decisions",
     "analysis.study",
     "analysis.words",
 )
