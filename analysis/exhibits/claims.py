@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
-import numpy as np
 import pandas as pd
 
 from analysis.claims.verdicts import CANNOT_TELL, DOES_NOT_HOLD, HOLDS, HOLDS_WEAKLY, UNITS, ClaimVerdict, number_words
 from analysis.figures.causes import effect_intervals
 from analysis.figures.claims import ClaimRow, claim_rows
 from analysis.figures.export import Exhibit
-from analysis.figures.style import REFERENCE, SERIES_COLORS
+from analysis.figures.style import REFERENCE, SERIES_COLORS, ends_of, grey_line
 from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.specs import Claim, ClaimsSpec
 from analysis.statistics.clustered import Estimate, as_json
@@ -65,12 +64,10 @@ def estimate_words(one: ClaimVerdict) -> str:
 
 
 def _with_interval(value: Estimate, unit: Unit) -> str:
-    ends = (value.value, value.low, value.high)
-    if unit is POINTS:
-        told, low, high = (f"{100 * end:.1f}" for end in ends)
-        return f"{told} % [{low}, {high}]".replace("-", "−")
-    told, low, high = (f"{end:.3g}" for end in ends)
-    return f"{told} [{low}, {high}]".replace("-", "−")
+    per_cent = unit is POINTS
+    ends = (f"{100 * end:.1f}" if per_cent else f"{end:.3g}" for end in (value.value, value.low, value.high))
+    told, low, high = ends
+    return f"{told}{' %' if per_cent else ''} [{low}, {high}]".replace("-", "−")
 
 
 def _without_unit(words: str, unit: Unit) -> str:
@@ -91,13 +88,13 @@ def claim_figure(one: ClaimVerdict) -> Exhibit | None:
         title = MOVEMENT_NULLS[null].title
         rows += [(f"{title} {number}", title, excess) for number, excess in enumerate(each, start=1)]
     names, groups, excesses = zip(*rows, strict=True)
-    value, low, high = (np.array([getattr(excess, end) for excess in excesses]) for end in ("value", "low", "high"))
+    value, low, high = ends_of(excesses)
     unit = UNITS[claim.unit]
     axis = "points beyond it" if unit is POINTS else f"{unit.name} beyond it"
     figure = effect_intervals(
         names, groups, value, low, high, ((low > 0) | (high < 0)).tolist(), axis, percent=unit is POINTS
     )
-    margin = {"color": REFERENCE, "width": 1.5, "dash": "dot"}
+    margin = grey_line("dot")
     figure.add_vline(x=claim.margin, line=margin)
     figure.add_scatter(x=[None], y=[None], mode="lines", line=margin, name="smallest difference asked about")
     table = pd.DataFrame({"beyond": names, "difference": value, "low": low, "high": high})

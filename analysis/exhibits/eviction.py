@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.evaluation.ablation_effects import shown
+from analysis.evaluation.ablation_effects import effect_of, shown
 from analysis.evaluation.eviction_effects import MEASURES, NUMBERS, mean_of
 from analysis.figures.causes import effect_intervals
 from analysis.figures.export import Exhibit
 from analysis.figures.frontier import Points, Saving, frontier
+from analysis.figures.style import ends_of
 from analysis.findings import finding_of
 from analysis.findings.evictions import Summary
 from analysis.specs import POLICIES
@@ -98,7 +99,6 @@ def effects_of(summary: Summary, name: str) -> Exhibit | None:
     drawn.sort(key=lambda effect: list(POLICIES).index(effect["policy"]))
     if not drawn:
         return None
-    values, low, high = (np.array([effect[end] for effect in drawn]) for end in ("value", "low", "high"))
     better = "Right" if measure.percent else "Left"
     return Exhibit(
         f"{measure.title}: policy minus control",
@@ -107,9 +107,7 @@ def effects_of(summary: Summary, name: str) -> Exhibit | None:
         effect_intervals(
             [f"{percent(effect['budget'], 0)} against {effect['against']}" for effect in drawn],
             [POLICIES[effect["policy"]].title for effect in drawn],
-            values,
-            low,
-            high,
+            *ends_of(map(effect_of, drawn)),
             [shown(effect) for effect in drawn],
             measure.axis,
             measure.percent,

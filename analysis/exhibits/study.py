@@ -1,6 +1,7 @@
 """A study's figures and tables, as page and report show them: each with its title and the sentence that reads it."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from analysis.figures import study as figures
 from analysis.figures.accuracy import way
 from analysis.figures.causes import effect_intervals
 from analysis.figures.export import Exhibit
+from analysis.figures.style import ends_of
 from analysis.findings import finding_of
 from analysis.findings.layers import KindShares
 from analysis.specs import CONTROLS, METHODS
@@ -31,15 +33,13 @@ def pruning_exhibits(findings: Findings) -> dict[str, Exhibit]:
     pruning = findings.pruning
     if pruning is None:
         return {}
-    exhibits = {}
-    for waterfall in pruning.waterfalls:
-        exhibits[way_name(waterfall)] = _way(waterfall)
+    exhibits = {way_name(waterfall): _way(waterfall) for waterfall in pruning.waterfalls}
     dots = [
         figures.Dots(
             setting.method,
             called(setting.method, setting.part),
             setting.sparsity,
-            sum(setting.by_seed) / len(setting.by_seed),
+            float(np.mean(setting.by_seed)),
             setting.by_seed,
         )
         for setting in pruning.settings
@@ -141,15 +141,12 @@ def _cause(name: str, causes: Sequence[Cause], primary: bool) -> Exhibit:
         if cause.untrained is not None:
             rows.append((f"{cause.model}, {against}, random weights", cause.model, cause.untrained, (None, None)))
     names, models, effects, shares = (list(column) for column in zip(*rows, strict=True))
-    values = np.array([[effect.value, effect.low, effect.high] for effect in effects])
-    value, low, high = values.T
     trained = [cause.effect for cause in causes]
     tested = max(effect.tests for effect in trained)
     untested = any(effect.p is None and effect.final for effect in trained)
     significant = [effect in trained and effect.shown for effect in effects]
-    figure = effect_intervals(
-        names, models, value, low, high, significant, f"{measure.axis}, sinks minus control", measure.percent
-    )
+    axis = f"{measure.axis}, sinks minus control"
+    figure = effect_intervals(names, models, *ends_of(effects), significant, axis, measure.percent)
     return Exhibit(
         f"{measure.title}: sinks hidden, minus each control",
         f"{'Primary' if primary else 'Secondary'} outcome. A dot is the mean over prompts with its 95 % interval; "
@@ -175,7 +172,7 @@ def _cause(name: str, causes: Sequence[Cause], primary: bool) -> Exhibit:
         finding=finding_of(
             "differences",
             [f"{cause.model}, {CONTROLS[cause.control].title}" for cause in causes],
-            unit.scale * np.array([[effect.value, effect.low, effect.high] for effect in trained]),
+            ends_of(trained, unit.scale).T,
             [effect.shown for effect in trained],
             unit.name,
             "effect",
@@ -189,7 +186,7 @@ def sayings(findings: Findings, part: str) -> dict[str, tuple[str, ...]]:
 
 
 def _way(waterfall: Waterfall) -> Exhibit:
-    effects = [stage.effect for stage in waterfall.stages]
+    ends = ends_of((stage.effect for stage in waterfall.stages), 100)
     method = METHODS[waterfall.method].title
     return Exhibit(
         f"From the dense model to {method} at {percent(waterfall.sparsity, 0)}",
@@ -198,22 +195,15 @@ def _way(waterfall: Waterfall) -> Exhibit:
         "differ by.",
         way(
             [stage.title for stage in waterfall.stages],
-            np.array([[100 * getattr(effect, end) for end in ("value", "low", "high")] for effect in effects]),
+            ends.T,
             "change of accuracy (points)",
             None if waterfall.floor is None else 100 * waterfall.floor,
         ),
         pd.DataFrame(
             [
-                {
-                    "step": stage.title,
-                    "points": 100 * stage.effect.value,
-                    "low": 100 * stage.effect.low,
-                    "high": 100 * stage.effect.high,
-                    "items": stage.effect.n,
-                    "clusters": stage.effect.clusters,
-                    "seeds": stage.effect.seeds,
-                }
-                for stage in waterfall.stages
+                {"step": stage.title, "points": value, "low": low, "high": high}
+                | {"items": stage.effect.n, "clusters": stage.effect.clusters, "seeds": stage.effect.seeds}
+                for stage, (value, low, high) in zip(waterfall.stages, ends.T, strict=True)
             ]
         ),
         formula=_WAY_FORMULA,
@@ -230,22 +220,12 @@ def _way_in_words(waterfall: Waterfall, method: str) -> str:
 
 def settings_table(findings: Findings) -> pd.DataFrame:
     """Return one row per method, sparsity and seed: its accuracy, a share."""
-    pruning = findings.pruning
-    rows = [] if pruning is None else pruning.settings
-    return pd.DataFrame(
-        [
-            {
-                "method": setting.method,
-                "part": setting.part,
-                "sparsity": setting.sparsity,
-                "seed": seed,
-                "accuracy": accuracy,
-            }
-            for setting in rows
-            for seed, accuracy in zip(setting.seeds, setting.by_seed, strict=True)
-        ],
-        columns=["method", "part", "sparsity", "seed", "accuracy"],
-    )
+    rows = [
+        (setting.method, setting.part, setting.sparsity, seed, accuracy)
+        for setting in (() if findings.pruning is None else findings.pruning.settings)
+        for seed, accuracy in zip(setting.seeds, setting.by_seed, strict=True)
+    ]
+    return pd.DataFrame(rows, columns=["method", "part", "sparsity", "seed", "accuracy"])
 
 
 def differences_table(findings: Findings) -> pd.DataFrame:
@@ -258,7 +238,7 @@ def differences_table(findings: Findings) -> pd.DataFrame:
         {
             "what differs": table["kind"],
             "method": [
-                called(name, kind.removesuffix(" alone") if kind.endswith(" alone") else "")
+                called(name, kind.rpartition(" alone")[0])
                 for name, kind in zip(table["method"], table["kind"], strict=True)
             ],
             "less": [METHODS[name].title for name in table["against"]],
@@ -279,9 +259,5 @@ def contrasts_table(findings: Findings) -> pd.DataFrame:
     """
     rows = [] if findings.pruning is None else findings.pruning.contrasts
     columns = ["kind", "method", "against", "sparsity"]
-    numbers = ["value", "low", "high", "n", "clusters", "seeds", "p_holm", "tests"]
-    table = [
-        {name: getattr(contrast, name) for name in columns} | {name: getattr(contrast.effect, name) for name in numbers}
-        for contrast in rows
-    ]
-    return pd.DataFrame(table, columns=[*columns, *numbers])
+    columns += ["value", "low", "high", "n", "clusters", "seeds", "p_holm", "tests"]
+    return pd.DataFrame([{**dict(contrast), **asdict(contrast.effect)} for contrast in rows], columns=columns)

@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.exhibits.story_parts import accuracies, cost_of, discounts
 from analysis.figures.accuracy import Accuracy, accuracy_levels
 from analysis.figures.export import Exhibit
-from analysis.figures.style import REFERENCE, colors_by_method
+from analysis.figures.style import REFERENCE, colors_by_method, ends_of
 from analysis.findings import finding_of
 from analysis.specs import METHODS, PruneSpec, detail
 from analysis.statistics.decisions import POINTS, interval_words
@@ -28,9 +28,8 @@ def contrast_at(findings: Findings, spec: PruneSpec) -> Contrast | None:
     """Return a study's comparison of a pruning with and without the discount; None where it has not made this one.
     spec: the pruning with the discount."""
     at = (spec.method, spec.sparsity)
-    return next(
-        (one for one in discounts(findings).values() if (one.method, one.sparsity) == at and not detail(spec)), None
-    )
+    found = (one for one in discounts(findings).values() if (one.method, one.sparsity) == at)
+    return None if detail(spec) else next(found, None)
 
 
 class Shift(NamedTuple):
@@ -158,9 +157,8 @@ def _titled(title: str, source: str) -> str:
 def _shift(shift: Shift, which: int, color: str) -> Accuracy:
     """Return a row of a difference in points. which: 0 of the cost, 1 of the discount."""
     one, name = (shift.cost, shift.discount)[which], (_COST, _DISCOUNT)[which]
-    value, low, high = (POINTS.scale * end for end in (one.value, one.low, one.high))
     words = interval_words(one).replace(f" {POINTS.name}", "")
-    return Accuracy(f"{shift.sparsity}: {name}", value, low, high, (), words, color)
+    return Accuracy(f"{shift.sparsity}: {name}", *ends_of([one], POINTS.scale)[:, 0].tolist(), (), words, color)
 
 
 def _told(shift: Shift, dense: float) -> list[dict[str, object]]:
@@ -168,16 +166,9 @@ def _told(shift: Shift, dense: float) -> list[dict[str, object]]:
     ends = (dense, dense + shift.cost.value), shift.accuracies
     both = zip((_COST, _DISCOUNT), (shift.cost, shift.discount), ends, strict=True)
     return [
-        {
-            "sparsity": shift.sparsity,
-            "difference": name,
-            **{
-                each: POINTS.scale * value
-                for each, value in zip(("points", "low", "high"), (one.value, one.low, one.high), strict=True)
-            },
-            "from, %": 100 * before,
-            "to, %": 100 * after,
-        }
+        {"sparsity": shift.sparsity, "difference": name}
+        | dict(zip(("points", "low", "high"), ends_of([one], POINTS.scale)[:, 0].tolist(), strict=True))
+        | {"from, %": 100 * before, "to, %": 100 * after}
         for name, one, (before, after) in both
     ]
 

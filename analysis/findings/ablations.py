@@ -50,16 +50,13 @@ def answer(summary: Summary) -> list[str]:
     """Say whether hiding the sinks changes more of the text than hiding each control does. Empty where sinks were not
     compared.
     """
-    rows, effects = summary["rows"], summary["effects"]
-    if told := _no_sinks(rows):
+    if told := _no_sinks(summary["rows"]):
         return [told]
-    compared = _compared(effects, _TEXT)
+    compared = _compared(summary, _TEXT)
     if not compared:
         return []
-    levels = {row["against"]: changes_of(rows, row) for row in answer_rows(effects, _TEXT, tuple(compared))}
-    others = {of: (levels[of][1].value, side_of(effect_of(row))) for of, row in compared.items()}
-    first = next(iter(compared))
-    said = text_with_each(levels[first][0].value, others, compared[first]["intervention"])
+    sinks, others = _levels(summary, compared)
+    said = text_with_each(sinks, others, next(iter(compared.values()))["intervention"])
     return [f"{said}{_detectable(compared)}"]
 
 
@@ -86,22 +83,15 @@ def text_with_each(sinks: float, others: Mapping[str, tuple[float, int]], done: 
 
 def answer_in_numbers(summary: Summary) -> list[str]:
     """Say the same of the predictions, and of both per unit of attention. Empty where sinks were not compared."""
-    rows, effects = summary["rows"], summary["effects"]
-    return list(filter(None, (_predictions(rows, effects), _per_unit(effects))))
+    return list(filter(None, (_predictions(summary), _per_unit(summary["effects"]))))
 
 
 def predictions_apart(summary: Summary) -> str:
     """Say beside which controls the predictions say otherwise than the text, and how far they shift; empty where they
     agree.
     """
-    rows, effects = summary["rows"], summary["effects"]
-    text, shifts = (
-        {of: effect_of(row) for of, row in _compared(effects, name).items()} for name in (_TEXT, _PREDICTIONS)
-    )
-    levels = {row["against"]: changes_of(rows, row) for row in answer_rows(effects, _PREDICTIONS, tuple(shifts))}
-    sinks = next((both[0].value for both in levels.values()), 0.0)
-    others = {of: (levels[of][1].value, side_of(effect)) for of, effect in shifts.items()}
-    return otherwise({of: side_of(effect) for of, effect in text.items()}, sinks, others)
+    text = {of: side_of(effect_of(row)) for of, row in _compared(summary, _TEXT).items()}
+    return otherwise(text, *_levels(summary, _compared(summary, _PREDICTIONS)))
 
 
 def otherwise(text: Mapping[str, int], sinks: float, others: Mapping[str, tuple[float, int]]) -> str:
@@ -121,27 +111,35 @@ def otherwise(text: Mapping[str, int], sinks: float, others: Mapping[str, tuple[
     )
 
 
-def _compared(effects: Sequence[Row], measure: str) -> dict[str, dict[str, Any]]:
+def _compared(summary: Summary, measure: str) -> dict[str, dict[str, Any]]:
     """Return the changes of the answer in a measure by their control."""
-    return {row["against"]: as_change(row) for row in answer_rows(effects, measure, tuple(THAN))}
+    return {row["against"]: as_change(row) for row in answer_rows(summary["effects"], measure, tuple(THAN))}
 
 
-def _predictions(rows: Sequence[Row], effects: Sequence[Row]) -> str:
+def _levels(summary: Summary, compared: Mapping[str, Row]) -> tuple[float, dict[str, tuple[float, int]]]:
+    """Return the change with the sinks hidden, and that with each control with the side of it on which the sinks lie.
+    compared: of `_compared`.
+    """
+    changes = {of: changes_of(summary["rows"], row) for of, row in compared.items()}
+    sinks = next((both[0].value for both in changes.values()), 0.0)
+    return sinks, {of: (changes[of][1].value, side_of(effect_of(row))) for of, row in compared.items()}
+
+
+def _predictions(summary: Summary) -> str:
     """Say how far the predictions shift with the sinks hidden, and whether that is more than with each control."""
-    compared = _compared(effects, _PREDICTIONS)
+    compared = _compared(summary, _PREDICTIONS)
     if not compared:
         return ""
-    levels = {row["against"]: changes_of(rows, row) for row in answer_rows(effects, _PREDICTIONS, tuple(compared))}
+    sinks, others = _levels(summary, compared)
     by_side: dict[int, list[str]] = {}
-    for of, row in compared.items():
-        by_side.setdefault(side_of(effect_of(row)), []).append(f"{levels[of][1].value:.2g} with {THAN[of]}")
+    for of, (value, side) in others.items():
+        by_side.setdefault(side, []).append(f"{value:.2g} with {THAN[of]}")
     beside = [
         f"{listed(those)} ({_OF_SO_MANY.get(len(those), 'all ')}{_LESS_OR_MORE[side]})"
         for side, those in by_side.items()
     ]
-    sinks = next(iter(levels.values()))[0]
     return (
-        f"Predicted probabilities shift by {sinks.value:.2g} nats with the sinks hidden; {'; '.join(beside)}."
+        f"Predicted probabilities shift by {sinks:.2g} nats with the sinks hidden; {'; '.join(beside)}."
         f"{_detectable(compared)}"
     )
 
@@ -258,9 +256,7 @@ def _alike(row: Row, other: Row) -> bool:
 def without_sinks(effect: Row) -> str:
     """Say how many prompts are left out; nothing if none is."""
     count = effect.get("left_out", 0)
-    if not count:
-        return ""
-    return f" {count} prompt{'s' if count > 1 else ''} had no sinks and {'are' if count > 1 else 'is'} left out."
+    return f" {counted(count, 'prompt')} had no sinks and {'are' if count > 1 else 'is'} left out." if count else ""
 
 
 def difference_words(row: Row) -> str:
