@@ -102,16 +102,10 @@ def job(kind: str, recording: "Trajectory | None" = None, out: str | Path | None
     about a model: 'calibrate', 'suggest'. out: the file to keep, if any. options: as named in the row of
     `sinkscope.jobs.KINDS`. Raises UserError for options that the job does not take.
     """
-    from pydantic import ValidationError
-
-    from analysis.errors import UserError
-    from analysis.specs import sentence
     from sinkscope.jobs import run_job
 
-    try:
+    with _refusals_in_words():
         return run_job(kind, recording, None if out is None else Path(out), options)
-    except ValidationError as error:
-        raise UserError(sentence(error)) from None
 
 
 def figures(result: "Result") -> dict[str, str]:
@@ -128,10 +122,7 @@ def figure(result: "Result", name: str, **options: Any) -> "go.Figure":
     """
     from inspect import signature
 
-    from pydantic import ValidationError
-
     from analysis.errors import UserError
-    from analysis.specs import sentence
     from sinkscope.drawing import figures_of
 
     rows = figures_of(result)
@@ -141,10 +132,8 @@ def figure(result: "Result", name: str, **options: Any) -> "go.Figure":
         signature(rows[name].draw).bind(result, **options)
     except TypeError:
         raise UserError(f"These are not the options of the figure '{name}'. {rows[name].help}.") from None
-    try:
+    with _refusals_in_words():
         return rows[name].draw(result, **options)
-    except ValidationError as error:
-        raise UserError(sentence(error)) from None
 
 
 def compare(results: "Results") -> "pd.DataFrame":
@@ -223,17 +212,24 @@ def _words(verb: str, flags: dict[str, Any]) -> list[str]:
 def _summary(verb: str, words: Sequence[str]) -> Any:
     from importlib import import_module
 
-    from pydantic import ValidationError
-
     from analysis.__main__ import VERBS, parsed
-    from analysis.errors import UserError
-    from analysis.specs import sentence
 
     options = parsed([verb, *words, "--json"])
     printed = io.StringIO()
+    with _refusals_in_words(), contextlib.redirect_stdout(printed):
+        import_module(VERBS[verb].module).run(options)
+    return json.loads(printed.getvalue())
+
+
+@contextmanager
+def _refusals_in_words() -> Iterator[None]:
+    """Raise a UserError for a value that a parameter refuses."""
+    from pydantic import ValidationError
+
+    from analysis.errors import UserError
+    from analysis.specs import sentence
+
     try:
-        with contextlib.redirect_stdout(printed):
-            import_module(VERBS[verb].module).run(options)
+        yield
     except ValidationError as error:
         raise UserError(sentence(error)) from None
-    return json.loads(printed.getvalue())

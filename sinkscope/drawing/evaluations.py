@@ -1,6 +1,5 @@
 """Figures of evaluations and of sweeps."""
 
-import numpy as np
 import plotly.graph_objects as go
 
 from analysis.errors import UserError
@@ -13,7 +12,7 @@ from analysis.exhibits.frontier import plane
 from analysis.exhibits.over_seeds import accuracy_by_role, differences_over_seeds
 from analysis.figures import accuracy as figures
 from analysis.figures import sweep as sweep_figures
-from analysis.figures.style import SERIES_COLORS
+from analysis.figures.style import ends_of, series_color
 from analysis.findings.sweeps import is_discount
 from analysis.specs import SweepSpec, grid
 from analysis.statistics.differences import SHOWN
@@ -25,27 +24,24 @@ def _task(results: Results, task: str) -> str:
     return task if task != AVERAGE or len(results.accuracies) > 1 else results.accuracies[0].name
 
 
-def _colors(count: int) -> list[str]:
-    return [SERIES_COLORS[place % len(SERIES_COLORS)] for place in range(count)]
-
-
 def _differences(results: Results) -> go.Figure:
     rows = tables.difference_table(results, comparing.pairs(results))
     labels = [f"{row['model']} − {row['than']}" for row in rows]
     shown = [figures.whisker(row, label, row["in words"] in SHOWN) for row, label in zip(rows, labels, strict=True)]
-    unlike = list(dict.fromkeys(labels))
-    return figures.whiskers(shown, dict(zip(unlike, _colors(len(unlike)), strict=True)), "points")
+    colors = {label: series_color(place) for place, label in enumerate(dict.fromkeys(labels))}
+    return figures.whiskers(shown, colors, "points")
 
 
 def _accuracies(results: Results, task: str = AVERAGE) -> go.Figure:
     chosen = _task(results, task)
     bands = curves.accuracy_curves(results, chosen)
-    return figures.running(bands, _colors(len(bands)), "accuracy", chance=tables.chance_level(results, chosen))
+    colors = list(map(series_color, range(len(bands))))
+    return figures.running(bands, colors, "accuracy", chance=tables.chance_level(results, chosen))
 
 
 def _running_differences(results: Results, task: str = AVERAGE) -> go.Figure:
     bands = curves.difference_curves(results, _task(results, task), comparing.pairs(results))
-    return figures.running(bands, _colors(len(bands)), "points", difference=True)
+    return figures.running(bands, list(map(series_color, range(len(bands)))), "points", difference=True)
 
 
 def _steps(results: Results, model: str = "", task: str = AVERAGE) -> go.Figure:
@@ -54,12 +50,8 @@ def _steps(results: Results, model: str = "", task: str = AVERAGE) -> go.Figure:
         known = ", ".join(names) or "none"
         raise UserError(f"No way leads step by step from the dense model to '{model}' here. There are: {known}.")
     stages = decomposition.stages(results, names[model or next(iter(names))], _task(results, task))
-    points = np.array([[100 * getattr(row.difference, end) for end in ("value", "low", "high")] for row in stages])
+    points = ends_of((row.difference for row in stages), 100).T
     return figures.way([row.title for row in stages], points, "change of accuracy (points)")
-
-
-def _over_seeds(results: Results) -> go.Figure:
-    return differences_over_seeds(results, _seeds(results)).figure
 
 
 def _seeds(results: Results) -> list[comparing.Pair]:
@@ -68,15 +60,14 @@ def _seeds(results: Results) -> list[comparing.Pair]:
     return pairs if len(pairs) > 1 and comparing.is_one_setting(results, pairs) else []
 
 
-def _roles(results: Results) -> go.Figure:
-    return accuracy_by_role(results, "Accuracy").figure
-
-
 ROWS = {
-    "accuracy by role": Drawn("Average accuracy of dense and pruned models with 95 % intervals, and chance", _roles),
+    "accuracy by role": Drawn(
+        "Average accuracy of dense and pruned models with 95 % intervals, and chance",
+        lambda results: accuracy_by_role(results, "Accuracy").figure,
+    ),
     "over seeds": Drawn(
         "With minus without the discount over calibration seeds, on average and by task",
-        _over_seeds,
+        lambda results: differences_over_seeds(results, _seeds(results)).figure,
         lambda results: bool(_seeds(results)),
     ),
     "differences": Drawn("Paired differences with 95 % intervals", _differences),
@@ -90,10 +81,6 @@ ROWS = {
 }
 
 # --- sweeps -----------------------------------------------------------------------------------------------------
-
-
-def _sweep_differences(swept: Sweep) -> go.Figure:
-    return sweep_figures.deltas(sweep_axes.differences_along(sweep_scores.comparisons(swept.settings)))
 
 
 def _sweep_discount(swept: Sweep, method: str = "") -> go.Figure:
@@ -142,7 +129,10 @@ SWEEP_ROWS = {
         _sweep_discount,
         lambda swept: bool(_discounts(swept)),
     ),
-    "differences": Drawn("Each method against its control and baseline, by sparsity", _sweep_differences),
+    "differences": Drawn(
+        "Each method against its control and baseline, by sparsity",
+        lambda swept: sweep_figures.deltas(sweep_axes.differences_along(sweep_scores.comparisons(swept.settings))),
+    ),
     "tasks": Drawn("Accuracy by task and method. sparsity: the highest where left out", _sweep_tasks),
     "sizes": Drawn("Accuracy by size or time, each setting joined to its control. size, such as 'bytes'", _sweep_sizes),
     "noise steps": Drawn(

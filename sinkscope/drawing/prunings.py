@@ -1,6 +1,7 @@
 """Figures of pruned folders: removed weights, and differences between masks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -50,10 +51,6 @@ def _profile(pruned: PrunedFolder, beside: Mapping[str, Folder] | None = None) -
     )
 
 
-def _phases(pruned: PrunedFolder) -> go.Figure:
-    return pruning.phase_bar([(phase["phase"], phase["seconds"]) for phase in pruned.report["phases"]])
-
-
 def _disagreement(pruned: PrunedFolder, other: Folder, measure: str = "disagreement", floor: Floor = None) -> go.Figure:
     row, told = chosen(MEASURES, measure, "measure"), _compared(pruned.folder, other)
     seeds = None if floor is None else _compared(*floor).projections
@@ -64,15 +61,10 @@ def _changed(pruned: PrunedFolder, other: Folder, floor: Floor = None) -> go.Fig
     told = {_ALONE: _compared(pruned.folder, other)}
     told |= {} if floor is None else {"another calibration seed": _compared(*floor)}
     shown = [
-        figures.Changed(
-            name,
-            compare.disagreement(one.projections.sum(axis=0)),
-            compare.disagreement(one.projections),
-            name != _ALONE,
-        )
-        for name, one in told.items()
+        figures.Changed(name, *map(compare.disagreement, (counts.sum(axis=0), counts)), name != _ALONE)
+        for name, counts in ((name, one.projections) for name, one in told.items())
     ]
-    return figures.changed_by_projection(shown, next(iter(told.values())).names)
+    return figures.changed_by_projection(shown, told[_ALONE].names)
 
 
 def _changed_in_all(pruned: PrunedFolder, other: Folder, floor: Floor = None) -> go.Figure:
@@ -83,27 +75,24 @@ def _changed_in_all(pruned: PrunedFolder, other: Folder, floor: Floor = None) ->
 
 
 def _by_part(
-    told: dict[str, np.ndarray], seeds: dict[str, np.ndarray] | None, part: str, measure: str, cell: str
+    parts_of: Callable[[Comparison], Mapping[str, np.ndarray]],
+    cell: str,
+    pruned: PrunedFolder,
+    other: Folder,
+    part: str = "",
+    measure: str = "disagreement",
+    floor: Floor = None,
 ) -> go.Figure:
+    told = parts_of(_compared(pruned.folder, other))
     if not told:
         raise UserError(f"The projections of this architecture are not laid out by {cell}.")
     row, name = chosen(MEASURES, measure, "measure"), part or next(iter(told))
     counts = chosen(told, name, f"part of a {cell}")
-    return grid_of(row, counts, None if seeds is None else seeds[name], cell)
+    return grid_of(row, counts, None if floor is None else parts_of(_compared(*floor))[name], cell)
 
 
-def _by_head(
-    pruned: PrunedFolder, other: Folder, part: str = "", measure: str = "disagreement", floor: Floor = None
-) -> go.Figure:
-    seeds = None if floor is None else _compared(*floor).head_parts()
-    return _by_part(_compared(pruned.folder, other).head_parts(), seeds, part, measure, "head")
-
-
-def _by_expert(
-    pruned: PrunedFolder, other: Folder, part: str = "", measure: str = "disagreement", floor: Floor = None
-) -> go.Figure:
-    seeds = None if floor is None else _compared(*floor).expert_parts()
-    return _by_part(_compared(pruned.folder, other).expert_parts(), seeds, part, measure, "expert")
+_by_head = partial(_by_part, Comparison.head_parts, "head")
+_by_expert = partial(_by_part, Comparison.expert_parts, "expert")
 
 
 def _head_sparsity(pruned: PrunedFolder, other: Folder, part: str = "") -> go.Figure:
@@ -163,7 +152,10 @@ ROWS = {
     "changed weights": Drawn("Weights that two masks decide differently, by projection. other, floor", _changed),
     "sparsity": Drawn("Share of weights removed, by layer and projection", _sparsity),
     "profile": Drawn("Share of weights removed, by layer. beside: other folders by name", _profile),
-    "phases": Drawn("Where the time of the pruning went", _phases),
+    "phases": Drawn(
+        "Where the time of the pruning went",
+        lambda pruned: pruning.phase_bar([(phase["phase"], phase["seconds"]) for phase in pruned.report["phases"]]),
+    ),
     "disagreement": Drawn(f"Weights that one mask prunes and the other keeps, by projection. {_MASKS}", _disagreement),
     "heads": Drawn("The same by head. other, part, measure, floor", _by_head),
     "experts": Drawn(

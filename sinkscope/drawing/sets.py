@@ -20,18 +20,6 @@ def _together(recordings: RecordingSet, beside: Beside) -> dict[str, RecordingSe
     return {recordings.info.model.source if beside else "": recordings, **(beside or {})}
 
 
-def _layers(recordings: RecordingSet, beside: Beside = None) -> go.Figure:
-    return recording_sets.layers_by_kind(_together(recordings, beside)).figure
-
-
-def _strengths(recordings: RecordingSet, beside: Beside = None) -> go.Figure:
-    return recording_sets.strengths(_together(recordings, beside)).figure
-
-
-def _movement(recordings: RecordingSet) -> go.Figure:
-    return recording_sets.movement("", recordings).figure
-
-
 def _counts(recordings: RecordingSet, beside: Beside = None) -> go.Figure:
     shown = recording_sets.counts(_together(recordings, beside))
     if shown is None:
@@ -51,27 +39,24 @@ def _curve(
     return recording_sets.curve(_together(recordings, beside), curve, scope, tokens, singles).figure
 
 
-def _kinds(recordings: RecordingSet, scope: int = 0, beside: Beside = None) -> go.Figure:
-    return recording_sets.kinds_over_steps(_together(recordings, beside), scope).figure
-
-
 def _heads(recordings: RecordingSet, metric: str = "strength") -> go.Figure:
     chosen(dict.fromkeys(of_mass()), metric, "metric")
     return recording_sets.heads("trained weights", recordings, metric).figure
 
 
-def _queries(recordings: RecordingSet) -> go.Figure:
-    shown = queries_apart(recordings)
-    assert shown is not None  # the row fits
-    return shown.figure
-
-
 ROWS = {
     "layers": Drawn(
-        "Kinds of tokens that are sinks, by layer; how many, how many new. beside: other sets by name", _layers
+        "Kinds of tokens that are sinks, by layer; how many, how many new. beside: other sets by name",
+        lambda recordings, beside=None: recording_sets.layers_by_kind(_together(recordings, beside)).figure,
     ),
-    "strengths": Drawn("Attention to a sink by kind and layer, beside other weights. beside", _strengths),
-    "movement": Drawn("How sinks move in each layer, compared with their nulls", _movement),
+    "strengths": Drawn(
+        "Attention to a sink by kind and layer, beside other weights. beside",
+        lambda recordings, beside=None: recording_sets.strengths(_together(recordings, beside)).figure,
+    ),
+    "movement": Drawn(
+        "How sinks move in each layer, compared with their nulls",
+        lambda recordings: recording_sets.movement("", recordings).figure,
+    ),
     "counts": Drawn(
         "Sinks per layer, by how they are counted. beside", _counts, lambda recordings: bool(recordings.info.variants)
     ),
@@ -80,10 +65,15 @@ ROWS = {
         "all together; tokens, singles, beside",
         _curve,
     ),
-    "kinds": Drawn("Kinds of sinks over the steps. scope, beside", _kinds),
+    "kinds": Drawn(
+        "Kinds of sinks over the steps. scope, beside",
+        lambda recordings, scope=0, beside=None: (
+            recording_sets.kinds_over_steps(_together(recordings, beside), scope).figure
+        ),
+    ),
     "queries": Drawn(
         "How far apart the tokens are that undecided and written queries attend to, by layer",
-        _queries,
+        lambda recordings: queries_apart(recordings).figure,
         lambda recordings: queries_apart(recordings) is not None,
     ),
     "heads": Drawn("A metric of every head, mean over prompts, and that of random weights. metric", _heads),

@@ -1,5 +1,6 @@
 """Figures of stored calibration statistics and of searches: effects of a discount before anything is pruned."""
 
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -75,10 +76,6 @@ def _scores(statistics: StoredStatistics, **options: Any) -> go.Figure:
     return tuning.score_shifts([effects.shift_quantiles(layer.shifts) for layer in layers], names)
 
 
-def _has_grams(statistics: StoredStatistics) -> bool:
-    return statistics.has_grams
-
-
 _SETTING = "Options: fields of DiscountParams and TuneParams, such as discount_strength, sink_std, sparsity"
 ROWS = {
     "mask bits changed": Drawn(
@@ -86,9 +83,11 @@ ROWS = {
         _changed,
     ),
     "output error": Drawn(
-        "Output error of the pruned projections on held-out text. The same options", _error, _has_grams
+        "Output error of the pruned projections on held-out text. The same options", _error, attrgetter("has_grams")
     ),
-    "error change": Drawn("That error compared with no discount's. The same options", _error_change, _has_grams),
+    "error change": Drawn(
+        "That error compared with no discount's. The same options", _error_change, attrgetter("has_grams")
+    ),
     "token weights": Drawn(
         "Weight of a token by how far its attention mass lies above its step's mean. layer; the same options", _weights
     ),
@@ -99,11 +98,8 @@ ROWS = {
 
 
 def _trials(search: Search) -> go.Figure:
-    objective, trials, floor = (
-        OBJECTIVES[search.summary["objective"]],
-        search.summary["trials"],
-        search.summary.get("floor"),
-    )
+    objective, trials = OBJECTIVES[search.summary["objective"]], search.summary["trials"]
+    floor = search.summary.get("floor")
     references = {row["name"]: row["value"] for row in trials if row["name"]}
     return suggestion.history(
         [row["value"] for row in trials],
@@ -118,15 +114,11 @@ def _trials(search: Search) -> go.Figure:
     )
 
 
-def _importance(search: Search) -> go.Figure:
-    return suggestion.importances(search.summary["importance"])
-
-
 SEARCH_ROWS = {
     "trials": Drawn("What each setting is worth, and the best so far", _trials),
     "importance": Drawn(
         "Which parameters tell good trials from the rest",
-        _importance,
+        lambda search: suggestion.importances(search.summary["importance"]),
         lambda search: bool(search.summary["importance"]),
     ),
 }
