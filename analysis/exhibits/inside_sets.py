@@ -27,7 +27,7 @@ def channels_over_prompts(carried: np.ndarray, chance: np.ndarray) -> tuple[Exhi
     """
     lines = {"on a sink": quotient(carried), "by chance": quotient(chance)}
     sentences = _beyond(
-        paired_difference((carried, np.ones_like(carried)), (chance, np.ones_like(chance))),
+        _apart(carried, chance),
         len(carried),
         "{layers}: sinks carry the largest residual channel more often than random tokens of the same state.",
         "{layers}: sinks carry the largest residual channel less often than random tokens of the same state.",
@@ -84,10 +84,9 @@ def queries_over_prompts(
         "undecided against written": quotient(apart, clusters=clusters),
         "states permuted": quotient(permuted, clusters=clusters),
     }
-    ones = np.ones_like(apart)
     told = np.isfinite(apart).any(axis=1)
     sentences = _beyond(
-        paired_difference((apart, ones), (permuted, ones), clusters),
+        _apart(apart, permuted, clusters),
         len(told) if clusters is None else len(set(clusters[told].tolist())),
         "{layers}: undecided and written queries attend to different tokens, further apart than with permuted states.",
         "{layers}: undecided and written queries attend to more similar tokens than with permuted states.",
@@ -130,8 +129,7 @@ def geometry_over_prompts(name: str, models: Mapping[str, np.ndarray], random: n
         lines[RANDOM] = quotient(random.mean(axis=1))
     sentences: list[str] = []
     if count >= LEAST_MODELS:
-        ones = np.ones_like(own)
-        each = [paired_difference((own, ones), (random[:, number], ones)) for number in range(count)]
+        each = [_apart(own, random[:, number]) for number in range(count)]
         closest = Estimates(
             each[0].value,
             np.min([difference.low for difference in each], axis=0),
@@ -157,6 +155,12 @@ def geometry_over_prompts(name: str, models: Mapping[str, np.ndarray], random: n
     return shown, sentences
 
 
+def _apart(first: np.ndarray, second: np.ndarray, clusters: np.ndarray | None = None) -> Estimates:
+    """Return the mean of the first minus that of the second over prompts, (N, L) each."""
+    ones = np.ones_like(first)
+    return paired_difference((first, ones), (second, ones), clusters)
+
+
 def _by_layer(
     name: str,
     title: str,
@@ -169,16 +173,13 @@ def _by_layer(
     percent: bool = False,
 ) -> Exhibit:
     """Show a line per series over the layers, with its band. reference: label of the reference line."""
-    tables = [
-        pd.DataFrame(
-            {"layer": np.arange(len(line.value)), "of": label, axis: line.value, "low": line.low, "high": line.high}
+    tables, series = [], []
+    for label, line in lines.items():
+        layers = np.arange(len(line.value))
+        tables.append(
+            pd.DataFrame({"layer": layers, "of": label, axis: line.value, "low": line.low, "high": line.high})
         )
-        for label, line in lines.items()
-    ]
-    series = [
-        Series(label, np.arange(len(line.value)), line.value[None], label == reference, line.low, line.high)
-        for label, line in lines.items()
-    ]
+        series.append(Series(label, layers, line.value[None], label == reference, line.low, line.high))
     few = FEW_PROMPTS if prompts < LEAST_PROMPTS else ""
     return Exhibit(
         title,

@@ -8,6 +8,7 @@ import pandas as pd
 
 from analysis.figures import dynamics, layer_kinds, masks
 from analysis.figures.export import Exhibit
+from analysis.figures.style import cell_texts
 from analysis.findings import finding_of
 from analysis.findings.layers import MOVES_BY, PLACES, KindShares
 from analysis.recording import set_counts, set_measures
@@ -253,18 +254,13 @@ def kinds_over_steps(sets: Sets, scope: int) -> Exhibit:
     counts = {name: set_measures.counts_over_steps(recordings, scope) for name, recordings in sets.items()}
     first = next(iter(sets.values()))
     kinds = [undecided_named(kind, noise_of(sets.values())) for kind in first.info.kinds]
-    tables = []
-    for name, rows in counts.items():
-        table = pd.DataFrame(rows, columns=kinds)
-        table.insert(0, "step", np.arange(len(table)))
-        table.insert(0, "model", name)
-        tables.append(table)
+    tables = {name: pd.DataFrame(rows, columns=kinds) for name, rows in counts.items()}
     sums = f" {SUMS_LAYERS}" if scope in (-1, first.layers) else ""
     return Exhibit(
         f"Which tokens are sinks, {first.scopes[scope]}",
         f"The sinks of every step by kind, mean over the prompts that have the step.{sums}",
         dynamics.kinds_over_steps(counts, [KIND_LABELS.get(kind, kind) for kind in kinds]),
-        pd.concat(tables),
+        pd.concat(tables, names=["model", "step"]).reset_index(),
         formula="The first kind is any token that is not decided yet, wherever it stands; then its position decides "
         "(first, last), then its text.",
         name="kinds-over-steps",
@@ -288,22 +284,22 @@ def heads(name: str, recordings: RecordingSet, measure: str, top: float = 0.0) -
         if which == "random" and not recordings.info.random_seeds:
             continue
         estimates = set_measures.heads(recordings, measure, which)
-        intervals = np.empty(estimates.value.shape, object)
-        for cell in np.ndindex(intervals.shape):
-            ends = (number(float(end[cell]), metric.percent) for end in (estimates.low, estimates.high))
-            intervals[cell] = f"95 % interval over prompts {' to '.join(ends)}"
+        intervals = cell_texts(
+            lambda *ends: f"95 % interval over prompts {' to '.join(number(end, metric.percent) for end in ends)}",
+            estimates.low,
+            estimates.high,
+        )
         grids.append(masks.Grid(title, estimates.value, intervals))
         layer, head = (axis.ravel() for axis in np.indices(estimates.value.shape))
         numbers = {end: getattr(estimates, end).ravel() for end in ("value", "low", "high")}
         tables.append(pd.DataFrame({"of": title, "layer": layer, "head": head, **numbers}))
-    finding = finding_of("heads beyond random weights", recordings, measure)
     return Exhibit(
         f"{metric.title} by layer and head, {in_sentence(name)}",
         f"{metric.sentence}, mean over {recordings.prompts} prompts.",
         masks.grids(grids, metric.title.lower(), "head", percent=metric.percent, top=top),
         pd.concat(tables),
         formula=f"$${metric.formula}$$",
-        finding=finding,
+        finding=finding_of("heads beyond random weights", recordings, measure),
         name=f"heads-{measure}",
     )
 

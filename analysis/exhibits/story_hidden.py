@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS, MEASURES
 from analysis.exhibits import story_meanings, story_sinks
-from analysis.exhibits.story_parts import called, within
+from analysis.exhibits.story_parts import called, rows_of, within
 from analysis.exhibits.story_text import (
     beside_sinks,
     by_attention,
@@ -210,7 +210,7 @@ def _not_shown(held: Sequence[str], at_equal: Cause | None) -> str:
 
 def _any_kind(findings: Findings, causes: Sequence[Cause]) -> str:
     """Tell that the controls may be no masked positions, where a model has these and was not compared with them."""
-    rows = [row for row in findings.tables.get("layers", ()) if row["model"] == causes[0].model]
+    rows = rows_of(findings, "layers", model=causes[0].model)
     masks = any(row["kind"] in story_sinks.MASKED and row["value"] for row in rows)
     if not masks or MASKED in text_causes(causes):
         return ""

@@ -4,16 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from analysis.exhibits import story_meanings
-from analysis.exhibits.story_parts import (
-    Measured,
-    beside,
-    called,
-    layer_names,
-    movement_rows,
-    number,
-    recordings,
-    spread,
-)
+from analysis.exhibits.story_parts import Measured, beside, called, layer_names, number, recordings, rows_of, spread
 from analysis.figures.story import Told, charts
 from analysis.figures.story.charts import Group, Mark
 from analysis.findings.layers import PLACES
@@ -160,8 +151,8 @@ def _by_layer(observed: Rows, null: Rows) -> str:
 def _births(findings: Findings, source: str) -> dict[str, list[Mapping[str, Any]]]:
     """Return births per step of each layer, observed and of each null."""
     found: dict[str, list[Mapping[str, Any]]] = {}
-    for row in movement_rows(findings, source):
-        if row["measure"] == MOVES["births"].title and row["layer"] != ALL_LAYERS and row["value"] is not None:
+    for row in rows_of(findings, "movement", model=source, measure=MOVES["births"].title):
+        if row["layer"] != ALL_LAYERS and row["value"] is not None:
             found.setdefault(row["of"], []).append(row)
     return found
 

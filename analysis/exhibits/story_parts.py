@@ -275,6 +275,7 @@ def layer_names(layers: Sequence[str]) -> str:
     return f"layer{'s' if len(numbers) > 1 else ''} {told}" if numbers else ""
 
 
-def movement_rows(findings: Findings, source: str) -> list[Mapping[str, Any]]:
-    """Return the rows on how the sinks of a model move."""
-    return [row for row in findings.tables.get("movement", ()) if row["model"] == source]
+def rows_of(findings: Findings, table: str, **values: object) -> list[Mapping[str, Any]]:
+    """Return the rows of a study's table that have these values."""
+    rows = findings.tables.get(table, ())
+    return [row for row in rows if all(row[name] == value for name, value in values.items())]

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from analysis.exhibits import story_meanings
-from analysis.exhibits.story_parts import called, factor, layer_names, movement_rows, share, spread
+from analysis.exhibits.story_parts import called, factor, layer_names, rows_of, share, spread
 from analysis.exhibits.story_sinks import KINDS_TOLD, MASKED, draws_by_layer
 from analysis.figures.layer_kinds import ALL_TOKENS
 from analysis.figures.story import Summary, Told, charts
@@ -101,12 +101,7 @@ def _of_tokens(findings: Findings, source: str) -> dict[str, dict[str, float]]:
     """Return the share of all tokens that is of each kind, as the row of a figure; empty where the study, of an earlier
     version, does not hold it.
     """
-    rows = {
-        row["kind"]: row["value"]
-        for row in findings.tables.get("layers", ())
-        if (row["model"], row["layer"], row["measure"], row["weights"])
-        == (source, ALL_LAYERS, KIND_MEASURES["tokens"].title, "trained")
-    }
+    rows = {row["kind"]: row["value"] for row in _of_all_layers(findings, source, "tokens")}
     return {ALL_TOKENS: rows} if rows else {}
 
 
@@ -129,7 +124,7 @@ def _averaged(findings: Findings, source: str) -> str:
     """Tell, as a further sentence, how many sinks are masked positions once all layers are averaged; empty where that
     was not measured.
     """
-    shares = [row["value"] for row in _portions_of_all(findings, source) if row["kind"] in MASKED]
+    shares = [row["value"] for row in _of_all_layers(findings, source, "portion") if row["kind"] in MASKED]
     if not shares or shares[0] is None:
         return ""
     return f" Each layer has its own sinks; with layers averaged, {share(shares[0])} are masked."
@@ -142,21 +137,17 @@ def _masked_told(layers: "Layers") -> list[str]:
     return [f"Sinks that are masked positions: {listed(told)}."] if told else []
 
 
-def _portions_of_all(findings: Findings, source: str) -> list[Mapping[str, Any]]:
-    """Return the share of the sinks that is of a kind, a row each, with all layers averaged."""
-    return [
-        row
-        for row in findings.tables.get("layers", ())
-        if (row["model"], row["layer"], row["measure"], row["weights"])
-        == (source, ALL_LAYERS, KIND_MEASURES["portion"].title, "trained")
-    ]
+def _of_all_layers(findings: Findings, source: str, measure: str) -> list[Mapping[str, Any]]:
+    """Return a row of `KIND_MEASURES` of a model by kind, with all layers averaged."""
+    title = KIND_MEASURES[measure].title
+    return rows_of(findings, "layers", model=source, layer=ALL_LAYERS, measure=title, weights="trained")
 
 
 def _together(findings: Findings, source: str, layers: "Layers") -> str:
     """Tell which kind most sinks are once all layers are averaged, where single layers differ; empty where none holds
     most of them, or where it leads in every layer.
     """
-    most = max(_portions_of_all(findings, source), key=lambda row: row["value"] or 0.0, default=None)
+    most = max(_of_all_layers(findings, source, "portion"), key=lambda row: row["value"] or 0.0, default=None)
     if most is None or (most["value"] or 0.0) <= 0.5:
         return ""
     where = [layer for layer, kinds in layers.items() if _commonest_kind(kinds) == most["kind"]]
@@ -223,12 +214,8 @@ def _portions(findings: Findings, weights: str = "trained") -> Portions:
     row of `WEIGHT_NULLS`.
     """
     found: dict[str, dict[str, dict[str, Mapping[str, Any]]]] = {}
-    for row in findings.tables.get("layers", ()):
-        if (
-            row["measure"] == KIND_MEASURES["portion"].title
-            and row["weights"] == weights
-            and row["layer"] != ALL_LAYERS
-        ):
+    for row in rows_of(findings, "layers", measure=KIND_MEASURES["portion"].title, weights=weights):
+        if row["layer"] != ALL_LAYERS:
             found.setdefault(row["model"], {}).setdefault(row["layer"], {})[row["kind"]] = row
     return found
 
@@ -243,12 +230,12 @@ def _mostly_masked(layers: Layers) -> list[str]:
     return [layer for layer, row in _masked_rows(layers).items() if row["low"] is not None and row["low"] > 0.5]
 
 
-def _most(layers: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> list[str]:
+def _most(layers: Layers) -> list[str]:
     """Return the kind that holds more than half of a layer's sinks, for each layer with one."""
     return [kind for kinds in layers.values() for kind, row in kinds.items() if (row["low"] or 0.0) > 0.5]
 
 
-def _commonest(layers: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+def _commonest(layers: Layers) -> str:
     """Return the kind that holds more than half of the sinks in most layers, in words."""
     most = _most(layers)
     if not most:
@@ -284,11 +271,7 @@ def _written(findings: Findings, source: str) -> tuple[Mapping[str, Any], Mappin
     """Return the rows on how many of the sinks that end do so as their token is written, observed and at random
     positions; None where either is missing.
     """
-    rows = [
-        row
-        for row in movement_rows(findings, source)
-        if row["measure"] == MOVES["deaths-written"].title and row["layer"] == ALL_LAYERS and row["value"] is not None
-    ]
-    by_null = {row["of"]: row for row in rows}
+    rows = rows_of(findings, "movement", model=source, layer=ALL_LAYERS, measure=MOVES["deaths-written"].title)
+    by_null = {row["of"]: row for row in rows if row["value"] is not None}
     chance = by_null.get(MOVEMENT_NULLS["shuffled"].title)
     return (by_null["observed"], chance) if "observed" in by_null and chance else None

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.exhibits import story_meanings
-from analysis.exhibits.story_parts import Measured, called, factor, recordings, share, step_words, within
+from analysis.exhibits.story_parts import Measured, called, factor, recordings, rows_of, share, step_words, within
 from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Mark
 from analysis.recording.playback import UNDECIDED, Played, frame_beside, opening_frame
@@ -275,8 +275,8 @@ def _weights(findings: Findings) -> list[str]:
 def draws_by_layer(findings: Findings, model: str, weights: str) -> dict[str, Measured]:
     """Return the corrected share of a model's sink of any kind by layer, over kinds by their number of sinks."""
     found = dict[str, dict[str, dict[str, Mapping[str, Any]]]]()
-    for row in findings.tables.get("layers", ()):
-        if (row["model"], row["weights"]) == (model, weights) and row["kind"] != ALL_KINDS and row["value"] is not None:
+    for row in rows_of(findings, "layers", model=model, weights=weights):
+        if row["kind"] != ALL_KINDS and row["value"] is not None:
             found.setdefault(row["layer"], {}).setdefault(row["measure"], {})[row["kind"]] = row
     means = {}
     for layer, measures in found.items():
@@ -299,16 +299,14 @@ def _drawn(findings: Findings) -> Drawn | None:
     """Return what the model's commonest kind of sink draws over all prompts, and what the sinks of the other weights
     draw where they draw most; None where that was not measured.
     """
-    source = findings.parameters.model.source
-    rows = [
-        row
-        for row in findings.tables.get("layers", ())
-        if (row["model"], row["layer"]) == (source, ALL_LAYERS) and row["value"] is not None
-    ]
-    portions = [row for row in rows if (row["measure"], row["weights"]) == (KIND_MEASURES["portion"].title, "trained")]
-    draws = [row for row in rows if row["measure"] == KIND_MEASURES["corrected-share"].title]
+    rows = rows_of(findings, "layers", model=findings.parameters.model.source, layer=ALL_LAYERS)
+    portions, draws = (
+        [row for row in rows if row["measure"] == KIND_MEASURES[name].title and row["value"] is not None]
+        for name in ("portion", "corrected-share")
+    )
     nulls = [row for row in draws if row["weights"] != "trained"]
-    commonest = max(portions, key=lambda row: row["value"], default=None)
+    own = [row for row in portions if row["weights"] == "trained"]
+    commonest = max(own, key=lambda row: row["value"], default=None)
     if commonest is None or not nulls:
         return None
     of_kind = [row for row in draws if (row["weights"], row["kind"]) == ("trained", commonest["kind"])]

@@ -129,10 +129,7 @@ def _readings(spec: ClaimMeasuresSpec) -> int:
     """Count the forwards of scoring items untouched, with sinks hidden and with others hidden; 0 where sizes are not
     known.
     """
-    if not any(CLAIM_MEASURES[name].items for name in spec.measures):
-        return 0
-    tasks, unknown = known_sizes(spec.tasks)
-    return 0 if unknown else 4 * sum(min(task.items, spec.limit or task.items) for task in tasks)
+    return 4 * _items(spec) if any(CLAIM_MEASURES[name].items for name in spec.measures) else 0
 
 
 def _of_store(engine: Engine, child: Child) -> list[tuple[float, float]]:
@@ -227,12 +224,10 @@ def _usual(seconds: Sequence[float]) -> float:
     return quantiles(seconds, n=4)[0] if len(seconds) > 1 else seconds[0]
 
 
-def _items(spec: StudySpec) -> int:
+def _items(spec: StudySpec | ClaimMeasuresSpec) -> int:
     """Items that every model is asked; 0 where that is not known before they are downloaded."""
     tasks, unknown = known_sizes(spec.tasks)
-    if unknown:
-        return 0
-    return sum(min(task.items, spec.limit or task.items) for task in tasks)
+    return 0 if unknown else sum(min(task.items, spec.limit or task.items) for task in tasks)
 
 
 def lines(cost_estimate: StudyCostEstimate) -> list[str]:

@@ -36,14 +36,13 @@ def gains(pruning: Pruning, margin: float, above: bool) -> list[str]:
     """Tell what a gain of the whole recipe comes with, at the sparsities where there is one; one sentence per method
     and reason.
     """
-    decided = {
-        (one.kind, one.method, one.sparsity): decide(one.effect, margin, above)
-        for one in sorted(pruning.contrasts, key=lambda contrast: contrast.sparsity)
-    }
+    contrasts = sorted(pruning.contrasts, key=lambda contrast: contrast.sparsity)
+    decided = {(one.kind, one.method, one.sparsity): decide(one.effect, margin, above) for one in contrasts}
+    better = [
+        one for one in contrasts if one.kind == "recipe" and decided["recipe", one.method, one.sparsity] == BETTER
+    ]
     where: dict[tuple[str, str, str], list[str]] = {}
-    for one in sorted(pruning.contrasts, key=lambda contrast: contrast.sparsity):
-        if one.kind != "recipe" or decided[one.kind, one.method, one.sparsity] != BETTER:
-            continue
+    for one in better:
         control = METHODS[one.method].control or ""
         discount = decided.get(("discount", one.method, one.sparsity), WAITING)
         noise = decided.get(("noise", control, one.sparsity), WAITING)
@@ -56,12 +55,7 @@ def gains(pruning: Pruning, margin: float, above: bool) -> list[str]:
         )
         for (method, against, reason), sparsities in where.items()
     ]
-    gained = [one for one in pruning.contrasts if one.kind == "recipe"]
-    return told + [
-        carried
-        for one in sorted(gained, key=lambda contrast: contrast.sparsity)
-        if decided[one.kind, one.method, one.sparsity] == BETTER and (carried := _carried(one, pruning, margin, above))
-    ]
+    return [*told, *filter(None, (_carried(one, pruning, margin, above) for one in better))]
 
 
 def _carried(recipe: Contrast, pruning: Pruning, margin: float, above: bool) -> str:
@@ -94,14 +88,15 @@ def shams(pruning: Pruning, margin: float, above: bool) -> list[str]:
 
     Skips a sparsity where the discount is not better: there is no gain to explain.
     """
-    told, several = [], len({one.method for one in pruning.contrasts if one.kind in PLACEBOS}) > 1
-    for one in sorted(pruning.contrasts, key=lambda contrast: contrast.sparsity):
-        helped = any(
-            (other.kind, other.method, other.sparsity) == ("discount", one.method, one.sparsity)
-            and decide(other.effect, margin, above) == BETTER
-            for other in pruning.contrasts
-        )
-        if one.kind not in PLACEBOS or not helped:
+    placebos = [one for one in pruning.contrasts if one.kind in PLACEBOS]
+    told, several = [], len({one.method for one in placebos}) > 1
+    helping = {
+        (one.method, one.sparsity)
+        for one in pruning.contrasts
+        if one.kind == "discount" and decide(one.effect, margin, above) == BETTER
+    }
+    for one in sorted(placebos, key=lambda contrast: contrast.sparsity):
+        if (one.method, one.sparsity) not in helping:
             continue
         decision, least = decide(one.effect, margin, above), POINTS.margin(margin)
         asked, others = {

@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 from analysis.engine import Engine, JobRecord
 from analysis.engine.planned_parts import Part
@@ -15,11 +14,10 @@ from analysis.evaluation import sweep_scores
 from analysis.findings import findings_of, set_contrast
 from analysis.findings.sets import family_of
 from analysis.recording.playback import played
-from analysis.recording.set_file import RecordingSet, open_set
+from analysis.recording.set_file import open_set
 from analysis.recording.set_tables import Sets, count_table, kind_table, movement_table, prompts_of
-from analysis.recording.trajectory import Trajectory
 from analysis.recording.trajectory_file import open_trajectory
-from analysis.specs import SIZES, SinkParams, StudySpec, grid
+from analysis.specs import SIZES, ModelSpec, SinkParams, StudySpec, grid
 from analysis.specs.commands import sized_command
 from analysis.statistics.differences import in_family
 from analysis.study.findings import PROMPTS_FILE, Findings, JobTiming, PartFound, StoredSentences
@@ -68,13 +66,19 @@ def gather(
     points = engine.sweep_points(sweep) if sweep is not None else []
     worked = [job for job in jobs if job.kind != "sweep"]
     worked += [job for point in points for job in (point.pruned, point.evaluated) if job is not None]
-    sets = _sets(spec, parts, engine.result_file)
-    ablations = _ablations(spec, parts)
+    sets = {
+        source: open_set(file, "The stored set of recordings")
+        for source, job in _done(spec, parts, "sinks", set_name).items()
+        if (file := engine.result_file(job)) is not None
+    }
+    ablations = _done(spec, parts, "causes", ablation_name)
     settings = sweep_scores.settings(scored(points, engine.result_file, read), [point.pruning for point in points])
     causes, steps = causes_of(ablations, spec.primary), steps_of(settings)
     tests = planned_causes(spec, parts) + planned_steps(grid(spec.sweep()).prunings)
     family = in_family([*(cause.effect for cause in causes), *(step.difference for step in steps)], tests)
-    watched = _watched(spec, parts, engine.result_file)
+    recorded = map(engine.result_file, _done(spec, parts, "watch", watch_name).values())
+    opened = (open_trajectory(file) for file in recorded if file is not None)
+    watched = [replace(trajectory, mass=trajectory.relative_mass()) for trajectory in opened]
     of_causes, of_steps = family[: len(causes)], family[len(causes) :]
     found = Findings(
         spec=spec.model_dump(mode="json"),
@@ -109,36 +113,13 @@ def gather(
     return registered(found, [job.finished for job in {job.id: job for job in worked}.values() if job.finished])
 
 
-def _watched(spec: StudySpec, parts: Sequence[Part], file_of: Callable[[JobRecord], Path | None]) -> list[Trajectory]:
-    """The finished recordings to watch with their relative mass: the model's, and its reference's beside it."""
-    jobs = next((part.jobs for part in parts if part.name == "watch"), {})
-    recorded = [
-        job for model in spec.models if (job := jobs.get(watch_name(model))) is not None and job.state == "done"
-    ]
-    files = [file for job in recorded if (file := file_of(job)) is not None]
-    opened = [open_trajectory(file) for file in files[:2]]
-    return [replace(trajectory, mass=trajectory.relative_mass()) for trajectory in opened]
-
-
-def _ablations(spec: StudySpec, parts: Sequence[Part]) -> dict[str, JobRecord]:
-    """The finished ablations, by their models."""
-    jobs = next((part.jobs for part in parts if part.name == "causes"), {})
-    ablations = {model.source: jobs.get(ablation_name(model)) for model in spec.models}
-    return {name: job for name, job in ablations.items() if job is not None and job.state == "done"}
-
-
-def _sets(
-    spec: StudySpec, parts: Sequence[Part], file_of: Callable[[JobRecord], Path | None]
-) -> dict[str, RecordingSet]:
-    """The finished sets of recordings, by their models."""
-    jobs = next((part.jobs for part in parts if part.name == "sinks"), {})
-    sets = {}
-    for model in spec.models:
-        job = jobs.get(set_name(model))
-        file = file_of(job) if job is not None and job.state == "done" else None
-        if file is not None:
-            sets[model.source] = open_set(file, "The stored set of recordings")
-    return sets
+def _done(
+    spec: StudySpec, parts: Sequence[Part], name: str, job_of: Callable[[ModelSpec], str]
+) -> dict[str, JobRecord]:
+    """Return the finished jobs of a part, by their models. job_of: returns the name of a model's job."""
+    jobs = next((part.jobs for part in parts if part.name == name), {})
+    found = {model.source: jobs.get(job_of(model)) for model in spec.models}
+    return {source: job for source, job in found.items() if job is not None and job.state == "done"}
 
 
 def study_command(spec: StudySpec) -> str:

@@ -13,8 +13,8 @@ from analysis.evaluation.ablation_effects import MEASURES
 from analysis.specs import METHODS, STUDY_PARTS, Registration, StudySpec, grid, part_alone
 from analysis.specs.recipe import called
 from analysis.specs.registration import MOST_BYTES
-from analysis.statistics.decisions import NATS, POINTS
-from analysis.study import plans
+from analysis.statistics.decisions import POINTS
+from analysis.study import plans, rules
 from analysis.study.findings import Findings, Registered
 from analysis.study.gather_pruning import compared
 from analysis.words import listed, percent
@@ -26,15 +26,14 @@ def register(spec: StudySpec) -> Registration:
     """Freeze the plan of a study. Raises UserError for a bad model source."""
     asked = spec.model_copy(update={"registration": None})
     plan = plans.plan_of(asked, plans.noise_of(asked, None))
-    unit = POINTS if MEASURES[asked.primary].percent else NATS
-    shift = asked.change / 100 if MEASURES[asked.primary].percent else asked.shift
+    shift = rules.unit_of(asked.primary).margin(rules.shift_of(asked, asked.primary))
     return Registration(
         made=datetime.now(UTC).isoformat(timespec="seconds"),
         version=__version__,
         settings=asked.model_dump(mode="json", exclude=NOT_FROZEN),
         outcome=MEASURES[asked.primary].title,
         contrasts=tuple(_contrasts(asked)),
-        margins={"accuracy": POINTS.margin(asked.difference / 100), "primary outcome": unit.margin(shift)},
+        margins={"accuracy": POINTS.margin(asked.difference / 100), "primary outcome": shift},
         tests=plans.planned_tests(asked),
         power="not known before the tasks are read" if plan is None else plan_words.in_words(plan),
     ).frozen()
