@@ -12,6 +12,7 @@ import pandas as pd
 from analysis.exhibits.inside import RANDOM
 from analysis.figures.dynamics import Series, curves
 from analysis.figures.export import Exhibit
+from analysis.findings.sets import beyond
 from analysis.recording.set_file import RecordingSet
 from analysis.recording.set_measures import LEAST_MODELS
 from analysis.recording.set_words import layers_in_words
@@ -195,9 +196,6 @@ def _beyond(difference: Estimates, prompts: int, above: str, below: str) -> list
     """Say in which layers the difference lies on one side of zero; nothing for too few prompts."""
     if prompts < LEAST_PROMPTS:
         return []
-    sides = (
-        (above, np.flatnonzero(np.nan_to_num(difference.low, nan=-1.0) > 0)),
-        (below, np.flatnonzero(np.nan_to_num(difference.high, nan=1.0) < 0)),
-    )
+    sides = ((words, np.flatnonzero(beyond(difference, sign))) for words, sign in ((above, 1), (below, -1)))
     count = len(difference.value)
     return [words.format(layers=layers_in_words(layers, count)) for words, layers in sides if len(layers)]

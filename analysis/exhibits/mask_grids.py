@@ -24,7 +24,7 @@ def grid_of(
     values, chance = measure.compute(counts), measure.independent(counts)
     lines, name = figures.floor_lines(chance), measure.title.lower()
     if floor is None:
-        top = float(np.nanmax(chance)) if np.isfinite(chance).any() else 0.0
+        top = float(np.nanmax(chance, initial=0.0))
         return figures.grids([figures.Grid("", values, lines)], name, columns, top=top, **options)
     shown = figures.beyond("", values, measure.compute(floor), lines, name)
     told = f"{name} minus two seeds"

@@ -95,7 +95,7 @@ def layers_shown(kinds: pd.DataFrame, prompts: Mapping[str, int]) -> Exhibit:
 def _widest(rows: Sequence[layer_kinds.LayerKinds]) -> str:
     """Return the largest distance of an end of an interval from its share, in points: `±13`."""
     ends = [np.abs(end - row.portions.value) for row in rows for end in (row.portions.low, row.portions.high)]
-    far = max((float(np.nanmax(end)) for end in ends if np.isfinite(end).any()), default=0.0)
+    far = max((float(np.nanmax(end, initial=0.0)) for end in ends), default=0.0)
     return f"±{int(np.ceil(100 * far)):d}"
 
 
@@ -108,8 +108,8 @@ def strengths(sets: Sets) -> Exhibit:
         bands = _Bands(table[table["model"] == name])
         labels = [KIND_LABELS.get(kind, kind) for kind in bands.kinds]
         shares, portions = (bands.of("trained", measure, *bands.kinds) for measure in (row.title, _PORTION))
-        rare = np.nan_to_num(portions.value) < layer_kinds.LEAST_PORTION
-        shown = Estimates(*(np.where(rare, np.nan, part) for part in (shares.value, shares.low, shares.high)))
+        often = portions.value >= layer_kinds.LEAST_PORTION
+        shown = Estimates(*(np.where(often, part, np.nan) for part in (shares.value, shares.low, shares.high)))
         others = {MOVEMENT_NULLS[null].labelled: bands.together(null, row.title) for null in recordings.weight_nulls}
         models.append(layer_kinds.KindStrengths(name, labels, shown, bands.together("trained", row.title), others))
     return Exhibit(

@@ -45,7 +45,7 @@ def head_grid(
     values = np.asarray(values, np.float32)
     layers, heads = values.shape
     written = layers * heads <= _WRITTEN
-    large = np.isfinite(values).any() and np.nanmax(np.abs(values)) >= 1  # then far smaller ones read as 0.0
+    large = np.nanmax(np.abs(values), initial=0) >= 1  # then far smaller ones read as 0.0
     number = f"%{{z:.0f}}{PER_CENT}" if percent else "%{z:.1f}" if large else "%{z:.2g}"
     shown = [[words.percent(value, 1) if percent else f"{value:.3g}" for value in row] for row in values.tolist()]
     if names is not None:

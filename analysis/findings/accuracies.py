@@ -137,7 +137,7 @@ def above_chance(names: Sequence[str], low: np.ndarray, values: np.ndarray, chan
     """Say which models' accuracies lie above chance with their whole interval. low, values (N,): shares."""
     if chance is None or not len(names):
         return ""
-    above = [at for at in range(len(names)) if np.isfinite(low[at]) and low[at] > chance]
+    above = [at for at in range(len(names)) if low[at] > chance]
     if not above:
         return ""
     best = max(above, key=lambda at: values[at])
@@ -199,7 +199,7 @@ def smallest_above_chance(
         (float(size), name, float(least), float(most))
         for name, *rows in zip(names, x, low, high, strict=True)
         for size, least, most in zip(*rows, strict=True)
-        if np.isfinite(least) and least > chance
+        if least > chance
     ]
     if not dots:
         return ""

@@ -58,17 +58,14 @@ def chosen_steps(values: np.ndarray, steps: Sequence[int], as_percent: bool, nul
 
 def _ranges(values: np.ndarray) -> np.ndarray:
     """Return the highest minus the lowest step, (N, L, H) -> (L, H); NaN if no step has a number."""
-    some = np.isfinite(values).any(axis=0)
-    highest = np.where(np.isfinite(values), values, -np.inf).max(axis=0)
-    lowest = np.where(np.isfinite(values), values, np.inf).min(axis=0)
-    return np.where(some, highest - lowest, np.nan)
+    return np.fmax.reduce(values) - np.fmin.reduce(values)
 
 
 def common_sinks(shared: np.ndarray, chance: np.ndarray, positions: int) -> str:
     """Say which share of one text's sinks are sinks of the other, by step (T,), and by chance (T,). positions: number
     that are ever a sink: steps of a text are not independent, so a position counts once.
     """
-    there = np.isfinite(shared) & np.isfinite(chance)
+    there = np.isfinite(shared + chance)
     if not there.any() or positions < 1:
         return ""
     mean, expected = float(shared[there].mean()), float(chance[there].mean())
@@ -84,7 +81,7 @@ def flips(low: float, value: float, high: float, by_step: np.ndarray) -> str:
     """Say how many tokens per text come to differ, with the interval over prompts; '' unless it lies above 0.
     by_step (T,): the mean of each step.
     """
-    if not np.isfinite(low) or low <= 0:
+    if not low > 0:
         return ""
     return (
         f"{value:.1f} tokens per text come to differ ({low:.1f} to {high:.1f}), most of them in step "
@@ -165,7 +162,7 @@ def route_turnover(changed: np.ndarray, chosen: int, experts: int) -> str:
 
 def one_route(experts: np.ndarray, count: int) -> str:
     """Say how often a token keeps its first expert, (T, M), NaN if not routed; by chance one of `count`."""
-    both = np.isfinite(experts[1:]) & np.isfinite(experts[:-1])
+    both = np.isfinite(experts[1:] + experts[:-1])
     if not both.any() or count < 2:
         return ""
     kept, chance = float((experts[1:] == experts[:-1])[both].mean()), 1 / count

@@ -93,8 +93,8 @@ class KindShares:
         """Return which kinds lead in each layer: significantly, and by `CLEARLY`, above their share of all tokens,
         (L, K).
         """
-        value, least = np.nan_to_num(self.portions.value), np.nan_to_num(self.portions.low)
-        leading: np.ndarray = (least > self.tokens) & (value >= self.tokens + CLEARLY)
+        portions = self.portions
+        leading: np.ndarray = (portions.low > self.tokens) & (portions.value >= self.tokens + CLEARLY)
         return leading
 
     def leads(self) -> tuple[Lead, ...]:
@@ -266,7 +266,7 @@ def _kinds_told(layers: Sequence[LayerAnswer], leads: Sequence[Lead]) -> str:
     if not leads:
         return "In no layer is any kind of token clearly more common among sinks than among all tokens."
     told = [
-        f"{_title(lead.kind)} in {_in_sentence(lead.layers, len(layers))} ({share_range(lead.shares)} of the sinks, "
+        f"{kind_title(lead.kind)} in {in_layers(lead.layers, len(layers))} ({share_range(lead.shares)} of the sinks, "
         f"{number(lead.tokens, True)} of all tokens)"
         for lead in leads
     ]
@@ -279,7 +279,8 @@ def share_range(shares: Sequence[float]) -> str:
     return low if low == high else f"{low.removesuffix(' %')}–{high}"
 
 
-def _title(kind: str) -> str:
+def kind_title(kind: str) -> str:
+    """Return the name of a kind of token in a sentence."""
     return KIND_TITLES.get(kind, kind)
 
 
@@ -307,7 +308,7 @@ def _movement(layers: Sequence[LayerAnswer]) -> tuple[str, str]:
         return "", ""
     of_all = f"all {len(nulls)} nulls" if len(nulls) > 1 else MOVEMENT_NULLS[nulls[0]].called
     if len(every) == len(layers):
-        return f"Sinks move more than {_predict(nulls)} in {_in_sentence(every, len(layers))}.", ""
+        return f"Sinks move more than {_predict(nulls)} in {in_layers(every, len(layers))}.", ""
     where_not: dict[tuple[int, ...], list[str]] = {}
     for null in nulls:
         numbers = tuple(one.layer for one in layers if one.moved[null] != ABOVE)
@@ -316,10 +317,10 @@ def _movement(layers: Sequence[LayerAnswer]) -> tuple[str, str]:
     if not every and [len(numbers) for numbers in where_not] == [len(layers)]:
         than = f"any of the {len(nulls)} nulls predicts" if len(nulls) > 1 else _predict(nulls)
         return f"In no layer do sinks move significantly more than {than}.", ""
-    rest = listed([f"{listed(nulls)} in {_in_sentence(numbers, len(layers))}" for numbers, nulls in where_not.items()])
+    rest = listed([f"{listed(nulls)} in {in_layers(numbers, len(layers))}" for numbers, nulls in where_not.items()])
     told = f"In no layer do sinks move more than {of_all}."
     if every:
-        told = f"Sinks move more than {of_all} in {_in_sentence(every, len(layers))}."
+        told = f"Sinks move more than {of_all} in {in_layers(every, len(layers))}."
     return told, f"Not significantly more than {rest}."
 
 
@@ -338,7 +339,8 @@ def _predict(nulls: Sequence[str]) -> str:
     return f"{listed([MOVEMENT_NULLS[null].called for null in nulls])} predict"
 
 
-def _in_sentence(numbers: Sequence[int], count: int) -> str:
+def in_layers(numbers: Sequence[int], count: int) -> str:
+    """Return some of `count` layers within a sentence."""
     words = layers_in_words(np.array(numbers), count)
     return f"{words[0].lower()}{words[1:]}"
 

@@ -59,7 +59,7 @@ def cells_against_seeds(values: np.ndarray, seeds: np.ndarray, what: str, column
     """Say in which cells (L, C) masks differ by more than two calibration seeds. what: name of a cell. columns: name of
     a column ("head"), or of each.
     """
-    beyond = (values > seeds) & np.isfinite(values)
+    beyond = values > seeds
     if not beyond.any():
         return ""
     layer, column = largest(np.where(beyond, values - seeds, np.nan))
@@ -195,7 +195,7 @@ def token_weights(counts: np.ndarray, weights: np.ndarray) -> str:
 
 def shifts_of_scores(quantiles: np.ndarray) -> str:
     """Say how far feature scores move: quantiles (N, 5) of each layer's inputs at 1, 25, 50, 75 and 99 %."""
-    if not quantiles.size or not np.isfinite(quantiles).any() or np.nanmax(np.abs(quantiles)) < 5e-5:
+    if np.nanmax(np.abs(quantiles), initial=0) < 5e-5:
         return ""
     low, high = float(np.nanmin(quantiles[:, 0])), float(np.nanmax(quantiles[:, 4]))
     middle = float(np.nanmedian(quantiles[:, 3] - quantiles[:, 1]))

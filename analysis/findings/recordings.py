@@ -155,10 +155,10 @@ def varying_positions(values: np.ndarray, names: Sequence[str], null: np.ndarray
     """Say whose share varies most over the steps, (S,). names (S,): of the positions over all steps. null (S,): of
     random weights.
     """
-    if not np.isfinite(values).any() or np.nanmax(values) <= 0:
+    if np.nanmax(values, initial=0) <= 0:
         return ""
     at = int(np.nanargmax(values))
-    floor = np.nanmax(null) if null is not None and np.isfinite(null).any() else 0.0
+    floor = 0.0 if null is None else np.nanmax(null, initial=0.0)
     middle = float(np.nanmedian(values))
     if values[at] <= floor or middle <= 0:
         return ""

@@ -14,6 +14,8 @@ from analysis.findings.layers import (
     Lead,
     SetAnswer,
     beyond_every_null,
+    in_layers,
+    kind_title,
     movement_nulls,
     share_range,
     strengths_of_others,
@@ -22,7 +24,7 @@ from analysis.findings.layers import (
 from analysis.recording.set_file import RecordingSet
 from analysis.recording.set_measures import by_kind, counts_over_steps, moves, of_all_kinds
 from analysis.recording.set_tables import Sets, prompt_table
-from analysis.recording.set_words import KIND_TITLES, layers_in_words, number
+from analysis.recording.set_words import layers_in_words, number
 from analysis.sinks.intervals import LEAST_PROMPTS
 from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.words import UNTRAINED, counted, in_sentence, listed
@@ -57,11 +59,11 @@ def _kinds(leads: Sequence[Lead], layers: int, name: str) -> str:
     for null, places in first.close.items():
         numbers = [first.layers[at] for at in places]
         own, others = ([shares[at] for at in places] for shares in (first.shares, first.others[null]))
-        where = f"in {_in_layers(numbers, layers)} ({share_range(own)})"
+        where = f"in {in_layers(numbers, layers)} ({share_range(own)})"
         beside += f"; not clearly more {where} than {_with(null)} ({share_range(others)})"
     return (
-        f"In {_in_layers(first.layers, layers)} of {name}, {share_range(first.shares)} of sinks are "
-        f"{_title(first.kind)}, against {beside}."
+        f"In {in_layers(first.layers, layers)} of {name}, {share_range(first.shares)} of sinks are "
+        f"{kind_title(first.kind)}, against {beside}."
     )
 
 
@@ -76,21 +78,12 @@ def rarer_untrained(leads: Sequence[Lead]) -> str:
         return ""
     return (
         "The untrained share can lie below that of all tokens: untrained attention does not favour "
-        f"{_title(leads[0].kind)}; in these layers its sinks are more often other tokens."
+        f"{kind_title(leads[0].kind)}; in these layers its sinks are more often other tokens."
     )
-
-
-def _title(kind: str) -> str:
-    return KIND_TITLES.get(kind, kind)
 
 
 def _with_sinks(answer: SetAnswer) -> list[LayerAnswer]:
     return [one for one in answer.layers if one.kinds]
-
-
-def _in_layers(numbers: Sequence[int], layers: int) -> str:
-    words = layers_in_words(np.array(numbers), layers)
-    return f"{words[0].lower()}{words[1:]}"
 
 
 # --- over the steps, and of each prompt -------------------------------------------------------------------------
@@ -110,7 +103,7 @@ def steps_of_sets(sets: Sets) -> tuple[str, ...]:
         told.append(
             f"{in_sentence(name)[0].upper()}{in_sentence(name)[1:]} has most sinks in step {most}, "
             f"{number(float(counts[most].sum()), False)} over all layers together; over all steps, "
-            f"{number(float(of_kind[kind]), True)} of sinks are {_title(recordings.kinds[kind])}, against "
+            f"{number(float(of_kind[kind]), True)} of sinks are {kind_title(recordings.kinds[kind])}, against "
             f"{number(float(token_shares(recordings)[kind]), True)} of all tokens."
         )
     return tuple(told)
@@ -174,7 +167,7 @@ def _less(recordings: RecordingSet, answer: SetAnswer, nulls: Sequence[str]) -> 
         return ""
     gain = "gains" if len(layers) == 1 else "gain"
     return (
-        f"; {_in_layers(layers, len(answer.layers))} {gain} {_births(recordings, layers)}, fewer than "
+        f"; {in_layers(layers, len(answer.layers))} {gain} {_births(recordings, layers)}, fewer than "
         f"{MOVEMENT_NULLS[strictest].called} ({_births(recordings, layers, strictest)})"
     )
 

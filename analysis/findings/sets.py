@@ -230,10 +230,14 @@ def _held(
     """
     for rule in RULES.values() if family else ():
         told = [null for null in rule.nulls if null not in WEIGHT_NULLS or enough(recordings, null)]
-        for template, side in ((rule.above, _above), (rule.below, _below)):
+        for template, sign in ((rule.above, 1), (rule.below, -1)):
             if template and told:
                 differences = {null: family[f"{rule.measure}:{null}"] for null in told}
-                yield rule, template, {null: side(one)[: recordings.layers] for null, one in differences.items()}
+                yield (
+                    rule,
+                    template,
+                    {null: beyond(one, sign)[: recordings.layers] for null, one in differences.items()},
+                )
 
 
 def layers_beyond(recordings: RecordingSet) -> dict[str, list[int]]:
@@ -243,12 +247,12 @@ def layers_beyond(recordings: RecordingSet) -> dict[str, list[int]]:
     if recordings.prompts_apart < LEAST_PROMPTS:
         return {}
     family = family_of(recordings)
-    beyond = {f"the sinks include {name}": flags for name, flags in _kind_flags(recordings, family)}
+    found = {f"the sinks include {name}": flags for name, flags in _kind_flags(recordings, family)}
     for rule, template, layers_of in _held(recordings, family):
         null = MOVEMENT_NULLS[rule.null].title if rule.null != OTHER_WEIGHTS else "other weights"
         side = "above" if template == rule.above else "below"
-        beyond[f"{MOVES[rule.measure].title.lower()}: {side} {null}"] = layers_of
-    return {what: np.flatnonzero(np.all([*of.values()], axis=0)).tolist() for what, of in beyond.items() if of}
+        found[f"{MOVES[rule.measure].title.lower()}: {side} {null}"] = layers_of
+    return {what: np.flatnonzero(np.all([*of.values()], axis=0)).tolist() for what, of in found.items() if of}
 
 
 def _beside(nulls: Sequence[str], told: Sequence[str], values: Mapping[str, str]) -> str:
@@ -306,16 +310,15 @@ def _kind_flags(
     told = [null for null in WEIGHT_NULLS if enough(recordings, null)]
     portion = by_kind(recordings, "portion").value[:-1]
     for kind, name in enumerate(recordings.kinds if family else ()):
-        often = np.nan_to_num(portion[:, kind]) >= LEAST_PORTION
-        yield name, {null: _above(family[f"{recordings.info.kinds[kind]}:{null}"])[:-1] & often for null in told}
+        often = portion[:, kind] >= LEAST_PORTION
+        yield name, {null: beyond(family[f"{recordings.info.kinds[kind]}:{null}"], 1)[:-1] & often for null in told}
 
 
-def _above(difference: Estimates) -> np.ndarray:
-    return np.asarray(np.nan_to_num(difference.low, nan=-1.0) > 0)
-
-
-def _below(difference: Estimates) -> np.ndarray:
-    return np.asarray(np.nan_to_num(difference.high, nan=1.0) < 0)
+def beyond(difference: Estimates, sign: int) -> np.ndarray:
+    """Return where an interval lies on one side of 0: above for a sign of 1, below for −1; nowhere where there is
+    none.
+    """
+    return np.asarray(difference.low > 0 if sign > 0 else difference.high < 0)
 
 
 # --- counts -----------------------------------------------------------------------------------------------------
@@ -330,11 +333,9 @@ def counts(recordings: RecordingSet, family: Mapping[str, Estimates]) -> list[st
     arrays, layers = arrays_of(recordings, "trained"), recordings.layers
     sentences = []
     for row in set_counts.CHECKS.values():
-        difference = family[row.name]
-        above = np.nan_to_num(difference.low[:layers], nan=-1.0) > 0
-        below = np.nan_to_num(difference.high[:layers], nan=1.0) < 0
         value, null = (quotient(*parts(arrays)).value[:layers] for parts in (row.observed, row.null))
-        for template, side in ((row.above, above), (row.below, below)):
+        for template, sign in ((row.above, 1), (row.below, -1)):
+            side = beyond(family[row.name], sign)[:layers]
             if template and side.any():
                 sentences.append(
                     template.format(
@@ -410,7 +411,7 @@ def heads_beyond(recordings: RecordingSet, measure: str) -> str:
         return f"No claim against random weights: it needs {LEAST_MODELS} models that saw {LEAST_PROMPTS} prompts each."
     percent, difference = HEAD_METRICS[measure].percent, head_excess(recordings, measure)
     values, random = (heads(recordings, measure, which) for which in ("trained", "random"))
-    above, below = _above(difference), _below(difference)
+    above, below = beyond(difference, 1), beyond(difference, -1)
     if not (above | below).any():
         return "No head differs significantly from random weights."
     sides = [
