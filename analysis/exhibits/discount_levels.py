@@ -9,7 +9,7 @@ import pandas as pd
 from analysis.evaluation.sweep_scores import Comparison, from_dense
 from analysis.exhibits.story_parts import accuracies, cost_of, discounts
 from analysis.figures.export import Exhibit
-from analysis.figures.style import colors_by_method
+from analysis.figures.style import colors_by_method, ends_of
 from analysis.figures.sweep import Change, Line, Seeds, with_and_without
 from analysis.findings.evaluations import MARGIN
 from analysis.statistics.decisions import POINTS, over_seeds
@@ -55,12 +55,11 @@ class DiscountLevels:
         return Exhibit(TITLE, self.noise, drawn, self._table(), formula=_FORMULA)
 
     def _table(self) -> pd.DataFrame:
-        columns: dict[str, Sequence[float] | np.ndarray] = {"sparsity": self.gained.x}
+        columns = {"sparsity": self.gained.x}
         columns |= {f"{line.name}, %": 100 * line.value for line in (self.without, self.discounted)}
         for change in (self.lost, self.gained):
-            for title, end in (("", "value"), (", low", "low"), (", high", "high")):
-                values = [100 * getattr(one, end) for one in change.differences]
-                columns[f"{change.name}{title}, points"] = values
+            titles = (f"{change.name}{end}, points" for end in ("", ", low", ", high"))
+            columns |= dict(zip(titles, ends_of(change.differences, 100), strict=True))
         return pd.DataFrame(columns)
 
 

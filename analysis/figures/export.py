@@ -191,20 +191,21 @@ def page_html(
     size, packed = _plotly() if figures else (0, "")
     scripts = [_UNPACK, get_plotlyjs()] if figures else []
     scripts += [explorer_script()] if any(exhibit.explorer is not None for exhibit in exhibits) else []
-    drawn = [_packed(_json(exhibit.figure)) if exhibit.figure.data else (0, "") for exhibit in exhibits]
-    shown = [
-        {
-            "title": exhibit.title,
-            "sentence": exhibit.told,
-            "notes": exhibit.notes,
-            "name": figure_name(exhibit.title),
-            "size": size_packed,
-            "figure": Markup(text),
-            "table": Markup(table_html(exhibit.table)) if len(exhibit.table.columns) else None,
-            "explorer": None if exhibit.explorer is None else Markup(explorer_html(exhibit.explorer())),
-        }
-        for exhibit, (size_packed, text) in zip(exhibits, drawn, strict=True)
-    ]
+    shown = []
+    for exhibit in exhibits:
+        size_packed, text = _packed(_json(exhibit.figure)) if exhibit.figure.data else (0, "")
+        shown.append(
+            {
+                "title": exhibit.title,
+                "sentence": exhibit.told,
+                "notes": exhibit.notes,
+                "name": figure_name(exhibit.title),
+                "size": size_packed,
+                "figure": Markup(text),
+                "table": Markup(table_html(exhibit.table)) if len(exhibit.table.columns) else None,
+                "explorer": None if exhibit.explorer is None else Markup(explorer_html(exhibit.explorer())),
+            }
+        )
     return _template().render(
         title=title,
         style=Markup(_STYLE + PHONE_TICKS + tool_bar.STYLE),
@@ -254,9 +255,7 @@ def figure_name(title: str) -> str:
 
 def file_name(page: str, subject: str) -> str:
     """Return a file name for an exported page, from the page and its subject."""
-    words = re.findall(r"[a-z0-9]+", subject.lower())
-    name = "-".join(["sinkscope", *re.findall(r"[a-z0-9]+", page.lower()), *words])
-    return f"{name[:80].rstrip('-')}.html"
+    return f"{figure_name(f'sinkscope {page} {subject}')}.html"
 
 
 def _json(figure: go.Figure) -> str:

@@ -14,41 +14,45 @@ _PARTS = (
 )  # fmt: skip
 
 
+def _read(name: str) -> str:
+    return (_FOLDER / name).read_text(encoding="utf-8")
+
+
 @cache
 def explorer_js() -> str:
     """Return the script; its `mount` draws an explorer into an element."""
-    return "\n".join((_FOLDER / f"{part}.js").read_text(encoding="utf-8") for part in _PARTS)
+    return "\n".join(_read(f"{part}.js") for part in _PARTS)
 
 
 @cache
 def colors_js() -> str:
     """Return the part of the script that holds the colours, which the player shares."""
-    return (_FOLDER / "colors.js").read_text(encoding="utf-8")
+    return _read("colors.js")
 
 
 @cache
 def explorer_css() -> str:
     """Return the style."""
-    return (_FOLDER / "explorer.css").read_text(encoding="utf-8")
+    return _read("explorer.css")
 
 
 @cache
 def component_js() -> str:
     """Return the module that a Streamlit component runs: the explorer, and its messages to the page."""
-    return f"{explorer_js()}\n{(_FOLDER / 'component.js').read_text(encoding='utf-8')}"
+    return f"{explorer_js()}\n{_read('component.js')}"
 
 
 @cache
 def feed_js() -> str:
     """Return the module of the component that hands an explorer its requested data."""
-    return (_FOLDER / "feed.js").read_text(encoding="utf-8")
+    return _read("feed.js")
 
 
 @cache
 def explorer_script() -> str:
     """Return the script of the explorer in an HTML file, as it stands between its tags; the same whatever it shows."""
     style = json.dumps(explorer_css()).replace("<", "\\u003c")
-    file = (_FOLDER / "file.js").read_text(encoding="utf-8")
+    file = _read("file.js")
     return f"\n{explorer_js()}\nconst STYLE = {style};\n{file}\n"
 
 
