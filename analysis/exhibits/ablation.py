@@ -22,6 +22,7 @@ from analysis.evaluation.ablation_effects import (
 )
 from analysis.figures.causes import DifferenceRow, LevelRow, control_differences, levels_with_differences
 from analysis.figures.export import Exhibit
+from analysis.figures.style import ends
 from analysis.findings import finding_of
 from analysis.findings.ablations import Summary, named, side_of, too_few, without_sinks
 from analysis.models.families import ARCHITECTURES
@@ -100,9 +101,7 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
                     f"{level.tokens:.1f} tokens{_FEWER if few and called == _MASKED else ''}, "
                     f"{percent(level.share, 0)} of attention"
                     f"{'' if level.n in (prompts, 1) else f', {level.n} prompts'}",
-                    unit.scale * level.value,
-                    unit.scale * level.low,
-                    unit.scale * level.high,
+                    *ends(level, unit.scale),
                     place == 0 or shown(drawn[place - 1]),
                     told[place],
                 )
@@ -219,6 +218,7 @@ def effects_of(summary: Summary, name: str) -> Exhibit | None:
     levels = [levels_of(summary["rows"], effect) for effect in drawn]
     tested = [shown(effect) for effect in drawn]
     changes = [as_change(effect) for effect in drawn]
+    differences = map(effect_of, changes)
     unit = POINTS if measure.percent else NATS
     of = "of 100 tokens" if measure.falls else unit.name
     tests = max(effect.get("tests", len(drawn)) for effect in drawn)
@@ -234,14 +234,12 @@ def effects_of(summary: Summary, name: str) -> Exhibit | None:
                 DifferenceRow(
                     named(effect),
                     INTERVENTIONS[effect["intervention"]].title,
-                    unit.scale * change["value"],
-                    unit.scale * change["low"],
-                    unit.scale * change["high"],
+                    *ends(change, unit.scale),
                     flag,
-                    interval_words(effect_of(change), unit).replace(f" {unit.name}", ""),
+                    _difference(change, unit),
                     f"{measure.axis}: {at.target:.3g}, control {at.control:.3g}",
                 )
-                for effect, change, at, flag in zip(drawn, changes, levels, tested, strict=True)
+                for effect, change, at, flag in zip(drawn, differences, levels, tested, strict=True)
             ],
             measure.change_axis or f"{measure.axis}, minus the control's (points)",
         ),

@@ -99,6 +99,7 @@ def effects_of(summary: Summary, name: str) -> Exhibit | None:
     drawn.sort(key=lambda effect: list(POLICIES).index(effect["policy"]))
     if not drawn:
         return None
+    value, low, high = ends_of(map(effect_of, drawn))
     better = "Right" if measure.percent else "Left"
     return Exhibit(
         f"{measure.title}: policy minus control",
@@ -107,7 +108,9 @@ def effects_of(summary: Summary, name: str) -> Exhibit | None:
         effect_intervals(
             [f"{percent(effect['budget'], 0)} against {effect['against']}" for effect in drawn],
             [POLICIES[effect["policy"]].title for effect in drawn],
-            *ends_of(map(effect_of, drawn)),
+            value,
+            low,
+            high,
             [shown(effect) for effect in drawn],
             measure.axis,
             measure.percent,

@@ -10,7 +10,7 @@ from analysis.evaluation.results import AVERAGE, Results
 from analysis.exhibits.with_discount import Shift
 from analysis.figures.accuracy import Accuracy, OverSeeds, accuracy_levels, over_seeds
 from analysis.figures.export import Exhibit
-from analysis.figures.style import PER_CENT, REFERENCE, colors_by_method, ends_of
+from analysis.figures.style import PER_CENT, REFERENCE, colors_by_method, ends
 from analysis.findings.evaluations import MARGIN
 from analysis.pruned.naming import is_control
 from analysis.statistics.decisions import POINTS, interval_words
@@ -47,9 +47,8 @@ def accuracy_by_role(results: Results, title: str, finding: str = "") -> Exhibit
     for (role, models), color in zip(members.items(), colors, strict=True):
         whole = tables.average(results, *models)
         alone = [tables.average(results, model).value for model in models] if len(models) > 1 else []
-        ends = ends_of([whole], 100)[:, 0].tolist()
         seeds = tuple(100 * float(one) for one in alone)
-        rows.append(Accuracy(role, *ends, seeds, _per_cent(tables.percent_words(whole)), color))
+        rows.append(Accuracy(role, *ends(whole, 100), seeds, _per_cent(tables.percent_words(whole)), color))
     beside = "" if chance is None else f"; chance: {percent(chance, 1)}"
     most = max(len(row.seeds) for row in rows)
     dots, over = ("; dots: seeds", f"tasks and {most} calibration seeds") if most else ("", "tasks")
@@ -107,7 +106,6 @@ def _by_task(results: Results, pairs: Sequence[Pair]) -> list[OverSeeds]:
 
 def _row(name: str, whole: Difference, seeds: Sequence[Difference]) -> OverSeeds:
     stands = f"{whole.n:,} items" + (f", {counted(len(seeds), 'calibration seed')}" if whole.seeds else "")
-    ends = ends_of([whole], POINTS.scale)[:, 0].tolist()
     alone = tuple(POINTS.scale * seed.value for seed in seeds) if len(seeds) > 1 else ()
     words = interval_words(whole)
-    return OverSeeds(name, *ends, alone, words, f"{name}<br>{words}<br>{stands}")
+    return OverSeeds(name, *ends(whole, POINTS.scale), alone, words, f"{name}<br>{words}<br>{stands}")

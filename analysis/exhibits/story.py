@@ -173,10 +173,9 @@ _YES_NO = ("Yes: ", "No: ", "It depends: ")
 
 def _matter(findings: Findings) -> Answer | None:
     """Answer whether sinks matter."""
-    models = list(dict.fromkeys(cause.model for cause in findings.causes))
-    if not models:
+    causes = next(iter(findings.causes_by_model.values()), None)
+    if causes is None:
         return None
-    causes = [cause for cause in findings.causes if cause.model == models[0]]
     spec = findings.parameters
     text = "" if MEASURES[spec.primary].percent else text_in_words(causes)
     said = rules.matter_sentence(causes, spec, "hiding them", numbers=not text)

@@ -41,10 +41,9 @@ def hidden(findings: Findings) -> Told | None:
     primary = [cause for cause in against if cause.measure == spec.primary] or against[:1]
     if not primary:
         return None
-    equal = {cause.model: cause for cause in findings.causes if (cause.control, cause.measure) == (MASS, spec.primary)}
     own = next((cause for cause in primary if cause.model == spec.model.source), primary[0])
-    models = list(dict.fromkeys(cause.model for cause in findings.causes))
-    verdict = rules.sinks_matter(findings)[models.index(own.model)]
+    by_model = findings.causes_by_model
+    verdict = rules.sinks_matter(findings)[list(by_model).index(own.model)]
     margin = rules.shift_of(spec, own.measure)
     text = texts(findings, own.model)
     beats, notes = [], [verdict.numbers]
@@ -54,7 +53,8 @@ def hidden(findings: Findings) -> Told | None:
         figure, alt = chart, verdict.numbers
     else:
         figure, alt = text[0] + chart, f"{text[1]} {verdict.numbers}"
-    at_equal, those = equal.get(own.model), [cause for cause in findings.causes if cause.model == own.model]
+    those = by_model[own.model]
+    at_equal = rules.cause_of(those, spec.primary, MASS)
     beats.append(_over_prompts(own, at_equal, those))
     measure = MEASURES[own.measure]
     notes += [by_attention(those), _tested(those), f"{measure.title}: {measure.axis}."]
@@ -62,9 +62,7 @@ def hidden(findings: Findings) -> Told | None:
     if not title or not text_levels(those):  # else the title has the numbers
         takeaways.append(_levels_told(own.effect.n, those) or beats[0])
     for model in dict.fromkeys(cause.model for cause in primary if cause is not own):
-        name = called(findings).get(model, model)
-        others = [one for one in findings.causes if one.model == model]
-        beats += _other_model(name, others)
+        beats += _other_model(called(findings).get(model, model), by_model[model])
     takeaways.append(_random_weights(findings))
     held = [f"{100 * one:.1f} %" for one in own.shares if one is not None]
     return Told(
@@ -243,7 +241,7 @@ def _with_random(causes: Sequence[Cause]) -> str:
     """Tell, as a further sentence, what hiding as much does with random weights, and what it means where that is no
     less; empty where that was not measured. causes: of one model.
     """
-    own = next((one for one in causes if (one.measure, one.control) == ("aligned", COUNT)), None)
+    own = rules.cause_of(causes, "aligned", COUNT)
     if own is None or own.untrained is None:
         return ""
     told = " ".join(tokens_more(own.untrained))
@@ -256,15 +254,15 @@ def _random_weights(findings: Findings) -> str:
     """Tell, of each model alike, what hiding as much does with random weights; empty where it does less than with each
     model's own, or was not measured.
     """
-    of = {name: [one for one in findings.causes if one.model == model] for model, name in called(findings).items()}
+    of = {name: findings.causes_by_model.get(model, []) for model, name in called(findings).items()}
     if not any(map(no_less_with_random, of.values())):
         return ""
     told = []
     for name, causes in of.items():
-        random = [one.untrained for one in causes if (one.measure, one.control) == ("aligned", COUNT)]
-        if random and random[0] is not None:
+        own = rules.cause_of(causes, "aligned", COUNT)
+        if own is not None and own.untrained is not None:
             so = ", so the effect there needs no training" if no_less_with_random(causes) else ""
-            told.append(f"{name[0].lower()}{name[1:]} {' '.join(tokens_more(random[0]))}{so}")
+            told.append(f"{name[0].lower()}{name[1:]} {' '.join(tokens_more(own.untrained))}{so}")
     return f"With random weights: {'; '.join(told)}."
 
 
@@ -300,11 +298,8 @@ def _effects(findings: Findings, causes: Sequence[Cause]) -> Markup:
     names, unit = called(findings), rules.unit_of(causes[0].measure)
     groups = []
     for beat, cause in enumerate(causes):
-        those = {
-            one.control: one.effect
-            for one in findings.causes
-            if (one.model, one.measure) == (cause.model, cause.measure)
-        }
+        of_model = findings.causes_by_model[cause.model]
+        those = {one.control: one.effect for one in of_model if one.measure == cause.measure}
         rows = [(label, those[name], charts.MODEL) for name, label in _AGAINST.items() if name in those]
         rows += [(_UNTRAINED, cause.untrained, charts.NULL)] if cause.untrained is not None else []
         marks = tuple(
@@ -333,7 +328,7 @@ def _tokens(findings: Findings) -> Markup:
     measured.
     """
     names, groups = called(findings), []
-    for beat, model in enumerate(dict.fromkeys(cause.model for cause in findings.causes)):
+    for beat, (model, causes) in enumerate(findings.causes_by_model.items()):
         marks = tuple(
             Mark(
                 _title(control) + _FEWER.get(control, "") + _prompts_told(cause),
@@ -344,7 +339,7 @@ def _tokens(findings: Findings) -> Markup:
                 filled=side_of(cause.effect) != 0,
                 beat=beat,
             )
-            for control, cause in text_causes([one for one in findings.causes if one.model == model]).items()
+            for control, cause in text_causes(causes).items()
         )
         groups += [Group(names.get(model, model), marks)] if marks else []
     if not groups:

@@ -22,6 +22,7 @@ from analysis.statistics.decisions import (
 )
 from analysis.statistics.differences import Difference
 from analysis.study.findings import Cause
+from analysis.study.rules import cause_of
 
 
 def tokens_more(agreement: Difference) -> tuple[str, str]:
@@ -164,7 +165,7 @@ def quality_told(causes: Sequence[Cause], margin: float) -> str:
     """Tell that a changed text is no worse one, and how far predictions shift beside random tokens of equal attention
     where that was measured. causes, margin: as of `predictions_told`.
     """
-    told, cause = "Changed, not necessarily worse", _at_equal(causes)
+    told, cause = "Changed, not necessarily worse", cause_of(causes, "divergence", MASS)
     outcome = WAITING if cause is None else decide(cause.effect, margin)
     if cause is None or outcome not in _PREDICTIONS:
         return f"{told}."
@@ -180,13 +181,8 @@ def predictions_follow(causes: Sequence[Cause], margin: float) -> bool:
     """Return whether predictions shift no less than with random tokens of equal attention hidden, as far as that was
     measured. causes, margin: as of `predictions_told`.
     """
-    cause = _at_equal(causes)
+    cause = cause_of(causes, "divergence", MASS)
     return cause is None or decide(cause.effect, margin) not in (WORSE, EQUIVALENT)
-
-
-def _at_equal(causes: Sequence[Cause]) -> Cause | None:
-    """Return what hiding sinks does to predictions at equal attention."""
-    return next((one for one in causes if (one.measure, one.control) == ("divergence", MASS)), None)
 
 
 def _levels_apart(cause: Cause) -> list[str]:
@@ -199,7 +195,7 @@ def predictions_told(causes: Sequence[Cause], margin: float) -> str:
     """Tell how far predictions shift with the sinks and with random tokens of equal attention hidden, and whether the
     text does the same; empty where either was not measured. causes: of one model. margin: of the predictions, in nats.
     """
-    cause = _at_equal(causes)
+    cause = cause_of(causes, "divergence", MASS)
     outcome = WAITING if cause is None else decide(cause.effect, margin)
     if cause is None or outcome not in _PREDICTIONS or MASS not in text_causes(causes):
         return ""
@@ -228,7 +224,7 @@ _PREDICTIONS = {
 
 def no_less_with_random(causes: Sequence[Cause]) -> bool:
     """Return whether hiding as much changes no less of the text with random weights. causes: of one model."""
-    own = next((one for one in causes if (one.measure, one.control) == ("aligned", COUNT)), None)
+    own = cause_of(causes, "aligned", COUNT)
     if own is None or own.untrained is None:
         return False
     return side_of(own.untrained) < 0 and own.effect.high >= own.untrained.low
@@ -238,9 +234,10 @@ def by_attention(causes: Sequence[Cause]) -> str:
     """Return how many more tokens of the text change per unit of attention hidden, and what would have been detected
     where that is not significant; empty where that was not measured. causes: of one model.
     """
-    effect = next((one.effect for one in causes if (one.measure, one.control) == ("aligned", UNIT)), None)
-    if effect is None or effect.low != effect.low:
+    cause = cause_of(causes, "aligned", UNIT)
+    if cause is None or cause.effect.low != cause.effect.low:
         return ""
+    effect = cause.effect
     could = "" if side_of(effect) else _could_see(effect)
     return f"Per unit of attention, {' '.join(tokens_more(effect))}{could}."
 

@@ -145,8 +145,8 @@ def _cause(name: str, causes: Sequence[Cause], primary: bool) -> Exhibit:
     tested = max(effect.tests for effect in trained)
     untested = any(effect.p is None and effect.final for effect in trained)
     significant = [effect in trained and effect.shown for effect in effects]
-    axis = f"{measure.axis}, sinks minus control"
-    figure = effect_intervals(names, models, *ends_of(effects), significant, axis, measure.percent)
+    (value, low, high), axis = ends_of(effects), f"{measure.axis}, sinks minus control"
+    figure = effect_intervals(names, models, value, low, high, significant, axis, measure.percent)
     return Exhibit(
         f"{measure.title}: sinks hidden, minus each control",
         f"{'Primary' if primary else 'Secondary'} outcome. A dot is the mean over prompts with its 95 % interval; "

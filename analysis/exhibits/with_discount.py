@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.exhibits.story_parts import accuracies, cost_of, discounts
 from analysis.figures.accuracy import Accuracy, accuracy_levels
 from analysis.figures.export import Exhibit
-from analysis.figures.style import REFERENCE, colors_by_method, ends_of
+from analysis.figures.style import REFERENCE, colors_by_method, ends
 from analysis.findings import finding_of
 from analysis.specs import METHODS, PruneSpec, detail
 from analysis.statistics.decisions import POINTS, interval_words
@@ -158,7 +158,7 @@ def _shift(shift: Shift, which: int, color: str) -> Accuracy:
     """Return a row of a difference in points. which: 0 of the cost, 1 of the discount."""
     one, name = (shift.cost, shift.discount)[which], (_COST, _DISCOUNT)[which]
     words = interval_words(one).replace(f" {POINTS.name}", "")
-    return Accuracy(f"{shift.sparsity}: {name}", *ends_of([one], POINTS.scale)[:, 0].tolist(), (), words, color)
+    return Accuracy(f"{shift.sparsity}: {name}", *ends(one, POINTS.scale), (), words, color)
 
 
 def _told(shift: Shift, dense: float) -> list[dict[str, object]]:
@@ -167,7 +167,7 @@ def _told(shift: Shift, dense: float) -> list[dict[str, object]]:
     both = zip((_COST, _DISCOUNT), (shift.cost, shift.discount), ends, strict=True)
     return [
         {"sparsity": shift.sparsity, "difference": name}
-        | dict(zip(("points", "low", "high"), ends_of([one], POINTS.scale)[:, 0].tolist(), strict=True))
+        | dict(zip(("points", "low", "high"), ends(one, POINTS.scale), strict=True))
         | {"from, %": 100 * before, "to, %": 100 * after}
         for name, one, (before, after) in both
     ]

@@ -111,9 +111,14 @@ def dots(color: str, size: int, filled: Iterable[bool] = (), symbol: str = "circ
     return {"size": size, "color": color, "line": {"width": 2, "color": color}, "symbol": symbols or symbol}
 
 
+def ends(estimate: Any, scale: float = 1.0) -> tuple[float, float, float]:
+    """Return value, low and high of an estimate."""
+    return scale * estimate.value, scale * estimate.low, scale * estimate.high
+
+
 def ends_of(estimates: Iterable[Any], scale: float = 1.0) -> np.ndarray:
-    """Return value, low and high of estimates, (3, N)."""
-    return scale * np.array([(one.value, one.low, one.high) for one in estimates], float).reshape(-1, 3).T
+    """Return the same of several, (3, N)."""
+    return np.array([ends(one, scale) for one in estimates], float).reshape(-1, 3).T
 
 
 def band(

@@ -243,6 +243,14 @@ class Findings(Found):
         """Its parameters."""
         return StudySpec.model_validate(self.spec)
 
+    @property
+    def causes_by_model(self) -> dict[str, list[Cause]]:
+        """What hiding sinks changes, by the model, the one measured first."""
+        found: dict[str, list[Cause]] = {}
+        for cause in self.causes:
+            found.setdefault(cause.model, []).append(cause)
+        return found
+
     def part(self, name: str) -> PartFound:
         """A part by its name."""
         return next(part for part in self.parts if part.name == name)

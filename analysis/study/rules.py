@@ -120,9 +120,7 @@ def verdicts(findings: Findings) -> list[Verdict]:
 
 def sinks_matter(findings: Findings) -> list[Verdict]:
     """Say of each model whether its sinks matter."""
-    spec = findings.parameters
-    models = dict.fromkeys(cause.model for cause in findings.causes)
-    return [_matter([cause for cause in findings.causes if cause.model == model], spec) for model in models]
+    return [_matter(causes, findings.parameters) for causes in findings.causes_by_model.values()]
 
 
 def methods_compared(findings: Findings) -> list[Verdict]:
@@ -268,24 +266,21 @@ def _matter(causes: Sequence[Cause], spec: StudySpec) -> Verdict:
     """Decide whether hiding a model's sinks changes more than hiding its controls does: by the primary outcome alone,
     against as many tokens and at equal attention.
     """
-    by_measure = {cause.measure: cause for cause in causes if cause.control == COUNT}
     primary, equal = primary_of(causes, spec)
-    by_control = {cause.control: cause for cause in causes if cause.measure == primary.measure}
+    by_unit = cause_of(causes, primary.measure, UNIT)
     effect, margin, unit = primary.effect, shift_of(spec, primary.measure), unit_of(primary.measure)
     decision = decide(effect, margin)
     at_equal = decision if equal is None else decide(equal.effect, margin)
     secondary = [
-        f"{_title(name)} {_tested(cause.effect, unit_of(name))}"
-        for name, cause in by_measure.items()
-        if cause is not primary
+        f"{_title(cause.measure)} {_tested(cause.effect, unit_of(cause.measure))}"
+        for cause in causes
+        if cause.control == COUNT and cause is not primary
     ]
     numbers = [f"Primary outcome, {_title(primary.measure)}: {_tested(effect, unit)}."]
     if equal is not None:
         numbers.append(f"At equal attention: {_tested(equal.effect, unit)}.")
-    if UNIT in by_control:
-        numbers.append(
-            f"Per unit of attention, scaled to what the sinks held: {_tested(by_control[UNIT].effect, unit)}."
-        )
+    if by_unit is not None:
+        numbers.append(f"Per unit of attention, scaled to what the sinks held: {_tested(by_unit.effect, unit)}.")
     if primary.untrained is not None:
         numbers.append(f"With random weights: {interval_words(primary.untrained, unit)}.")
     numbers += [f"Secondary: {'; '.join(secondary)}."] if secondary else []
@@ -373,10 +368,15 @@ def _interval(effect: Difference, unit: Unit, numbers: bool, ending: str = "") -
 
 def primary_of(causes: Sequence[Cause], spec: StudySpec) -> tuple[Cause, Cause | None]:
     """Return the primary outcome of one model against as many tokens, and at equal attention."""
-    by_measure = {cause.measure: cause for cause in causes if cause.control == COUNT}
-    primary = by_measure.get(spec.primary, causes[0])
-    equal = (cause for cause in causes if (cause.control, cause.measure) == (MASS, primary.measure))
-    return primary, next(equal, None)
+    primary = cause_of(causes, spec.primary, COUNT) or causes[0]
+    return primary, cause_of(causes, primary.measure, MASS)
+
+
+def cause_of(causes: Sequence[Cause], measure: str, control: str) -> Cause | None:
+    """Return what hiding the sinks of one model does in a measure against a control; None where that was not
+    measured.
+    """
+    return next((cause for cause in causes if (cause.measure, cause.control) == (measure, control)), None)
 
 
 def _least(effect: Difference) -> float:

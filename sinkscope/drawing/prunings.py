@@ -61,7 +61,9 @@ def _changed(pruned: PrunedFolder, other: Folder, floor: Floor = None) -> go.Fig
     told = {_ALONE: _compared(pruned.folder, other)}
     told |= {} if floor is None else {"another calibration seed": _compared(*floor)}
     shown = [
-        figures.Changed(name, *map(compare.disagreement, (counts.sum(axis=0), counts)), name != _ALONE)
+        figures.Changed(
+            name, compare.disagreement(counts.sum(axis=0)), compare.disagreement(counts), is_floor=name != _ALONE
+        )
         for name, counts in ((name, one.projections) for name, one in told.items())
     ]
     return figures.changed_by_projection(shown, told[_ALONE].names)

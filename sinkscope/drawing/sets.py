@@ -44,6 +44,12 @@ def _heads(recordings: RecordingSet, metric: str = "strength") -> go.Figure:
     return recording_sets.heads("trained weights", recordings, metric).figure
 
 
+def _queries(recordings: RecordingSet) -> go.Figure:
+    shown = queries_apart(recordings)
+    assert shown is not None  # the row fits
+    return shown.figure
+
+
 ROWS = {
     "layers": Drawn(
         "Kinds of tokens that are sinks, by layer; how many, how many new. beside: other sets by name",
@@ -73,7 +79,7 @@ ROWS = {
     ),
     "queries": Drawn(
         "How far apart the tokens are that undecided and written queries attend to, by layer",
-        lambda recordings: queries_apart(recordings).figure,
+        _queries,
         lambda recordings: queries_apart(recordings) is not None,
     ),
     "heads": Drawn("A metric of every head, mean over prompts, and that of random weights. metric", _heads),
