@@ -9,7 +9,6 @@ from analysis.claims.found import Found
 from analysis.evaluation import sweep_scores
 from analysis.jobs.claim_measures import NULLS, TRAINED
 from analysis.jobs.summaries import ClaimMeasuresSummary
-from analysis.recording.set_file import RecordingSet
 from analysis.recording.set_measures import Arrays, arrays_of
 from analysis.registry import Implementations
 from analysis.sinks.intervals import LEAST_PROMPTS
@@ -103,7 +102,9 @@ def _per_prompt(parts: Callable[[Arrays], Samples]) -> Callable[[Claim, Found, s
     """Evidence from a quotient of sums over the layers of a set."""
 
     def told(claim: Claim, found: Found, null: str) -> Evidence:
-        recordings = _set_of(found)
+        recordings = found.recordings
+        if recordings is None:
+            raise Missing(found.why("set"))
 
         def quotients(which: str, model: int | None = None) -> np.ndarray:
             above, below = parts(arrays_of(recordings, which, model))
@@ -119,18 +120,6 @@ def _per_prompt(parts: Callable[[Arrays], Samples]) -> Callable[[Claim, Found, s
     return told
 
 
-def _set_of(found: Found) -> RecordingSet:
-    if found.recordings is None:
-        raise Missing(found.why("set"))
-    return found.recordings
-
-
-def _change(arrays: Arrays) -> Samples:
-    """The mean square change per prompt over all layers; its root is taken of the quotient."""
-    squares = arrays["change_squares"][:, :-1]
-    return squares.sum(axis=1), arrays["changes"] * squares.shape[1]
-
-
 def _replaced(arrays: Arrays) -> Samples:
     """Return births and deaths over twice the sinks that could die, per prompt, over all layers."""
     events = (arrays["births"] + arrays["deaths"])[:, :-1].sum(axis=(1, 2))
@@ -141,8 +130,9 @@ def sinks_move(claim: Claim, found: Found) -> Evidence:
     """Root mean square change of the corrected share, beside shares that only writing changes."""
 
     def root(arrays: Arrays) -> Samples:
-        above, below = _change(arrays)
-        return np.sqrt(above / np.where(below > 0, below, np.nan)), np.ones(len(above))
+        squares = arrays["change_squares"][:, :-1]  # over all layers; the root is taken of the quotient
+        below = arrays["changes"] * squares.shape[1]
+        return np.sqrt(squares.sum(axis=1) / np.where(below > 0, below, np.nan)), np.ones(len(below))
 
     return _per_prompt(root)(claim, found, "fixed")
 
@@ -234,9 +224,11 @@ def hiding_keeps_accuracy(claim: Claim, found: Found) -> Evidence:
         raise Missing(f"{count} clusters of items were answered, and a verdict needs at least {LEAST_PROMPTS}.")
     lost, above = [], True
     for scores, chosen in ((own, at), (theirs, like)):
-        lost.append((np.array(scores["others"]) - np.array(scores["hidden"]))[chosen])
-        chance = np.mean(np.array(scores["chances"])[chosen])
-        above &= bool(estimate(np.array(scores["untouched"])[chosen], clusters).low > chance)
+        others, hidden, chances, untouched = (
+            np.array(scores[name])[chosen] for name in ("others", "hidden", "chances", "untouched")
+        )
+        lost.append(others - hidden)
+        above &= bool(estimate(untouched, clusters).low > np.mean(chances))
     return Evidence(
         estimate_of(lost[0], clusters),
         estimate_of(lost[1], clusters),

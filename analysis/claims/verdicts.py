@@ -153,17 +153,9 @@ def verdict_of(judged: Judged, model: str) -> ClaimVerdict:
     """The verdict on a claim that has evidence, in words."""
     verdict = next(rule.name for rule in VERDICTS.values() if rule.reached(judged))
     needed = _needed(judged) if verdict == CANNOT_TELL else ""
-    words = {
-        HOLDS: "Holds",
-        HOLDS_WEAKLY: "Holds weakly",
-        DOES_NOT_HOLD: "Does not hold",
-        CANNOT_TELL: "Cannot be told",
-    }
     of = "of" if verdict == CANNOT_TELL else "in"
-    sentence = f"{words[verdict]} {of} {model}. {_numbers(judged)}{_weights(judged)} {_noise(judged)}"
-    return ClaimVerdict(
-        judged.claim, model, verdict, " ".join(filter(None, (sentence, needed))), needed, judged.evidence, judged.excess
-    )
+    sentence = f"{verdict.capitalize()} {of} {model}. {_numbers(judged)}{_weights(judged)} {_noise(judged)} {needed}"
+    return ClaimVerdict(judged.claim, model, verdict, sentence.strip(), needed, judged.evidence, judged.excess)
 
 
 def _numbers(judged: Judged) -> str:

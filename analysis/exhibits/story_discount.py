@@ -12,7 +12,7 @@ from analysis.figures.story.charts import Group, Mark
 from analysis.findings import said_of
 from analysis.findings.ablations import side_of
 from analysis.findings.masks import SEED
-from analysis.findings.pruning_cost import cost_words, loss_words
+from analysis.findings.pruning_cost import bare_words, cost_words, loss_words
 from analysis.specs import METHODS
 from analysis.statistics.decisions import (
     AT_CHANCE,
@@ -147,7 +147,7 @@ def _summary(
     """Return the row of the last slide: the setting where pruning costs most, or all where their outcomes differ."""
     costs = {price.setting: price.cost for price in prices_of(findings, by_setting)}
     settings = list(by_setting) if len(set(outcomes.values())) > 1 else [next(iter(costs or by_setting))]
-    told = [interval_words(by_setting[name].effect).replace(f" {POINTS.name}", "") for name in settings]
+    told = [bare_words(by_setting[name].effect) for name in settings]
     baseline = "the same pruning without it"
     if len(settings) == 1 and settings[0] in costs:
         cost = cost_words(costs[settings[0]], "").partition(" [")[0]

@@ -15,7 +15,7 @@ from analysis.figures.export import Exhibit
 from analysis.figures.style import ends_of
 from analysis.findings import finding_of
 from analysis.findings.layers import KindShares
-from analysis.specs import CONTROLS, METHODS
+from analysis.specs import CONTROLS, METHODS, STUDY_PARTS
 from analysis.specs.recipe import called
 from analysis.statistics.decisions import family_words
 from analysis.study.findings import Cause, Findings, Setting, Waterfall
@@ -85,6 +85,11 @@ def part_exhibits(findings: Findings, part: str) -> dict[str, Exhibit]:
         "pruning": pruning_exhibits,
     }
     return drawn[part](findings) if part in drawn else {}
+
+
+def all_exhibits(findings: Findings) -> dict[str, Exhibit]:
+    """Return the figures of all parts by their names."""
+    return {name: shown for part in STUDY_PARTS for name, shown in part_exhibits(findings, part).items()}
 
 
 def sink_exhibits(findings: Findings) -> dict[str, Exhibit]:

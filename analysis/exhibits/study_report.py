@@ -68,8 +68,8 @@ def write_folder(findings: Findings, folder: Path) -> str:
 
 
 def _pictures(findings: Findings) -> tuple[dict[str, bytes], str]:
-    named = [item for part in STUDY_PARTS for item in exhibits.part_exhibits(findings, part).items()]
-    return pictures({f"figure-{name}": exhibit.figure for name, exhibit in named if exhibit.figure.data})
+    every = exhibits.all_exhibits(findings).items()
+    return pictures({f"figure-{name}": exhibit.figure for name, exhibit in every if exhibit.figure.data})
 
 
 def files(findings: Findings) -> dict[str, str]:
@@ -84,8 +84,7 @@ def files(findings: Findings) -> dict[str, str]:
     spec = findings.parameters
     if spec.own_prompts:
         contents[PROMPTS_FILE] = _prompt_lines(spec)
-    every = [item for part in STUDY_PARTS for item in exhibits.part_exhibits(findings, part).items()]
-    for name, exhibit in every:
+    for name, exhibit in exhibits.all_exhibits(findings).items():
         contents[f"figure-{name}.html"] = page_html(exhibit.title, {"command": findings.command}, [exhibit])
         if len(exhibit.table.columns):
             contents[f"figure-{name}.csv"] = csv_of_table(exhibit.table)
@@ -142,20 +141,7 @@ def _appendix(findings: Findings) -> list[Appendix]:
 
 def _verdict_lines(findings: Findings) -> list[str]:
     paragraphs: list[str] = [QUESTION, rules.asked(findings), *rules.answer(findings)]
-    for verdict in rules.verdicts(findings):
-        paragraphs.append(
-            "\n".join(
-                filter(
-                    None,
-                    [
-                        verdict.title,
-                        verdict.sentence,
-                        verdict.numbers,
-                        verdict.needs,
-                        verdict.controlled,
-                        verdict.left_out,
-                    ],
-                )
-            )
-        )
+    for one in rules.verdicts(findings):
+        lines = (one.title, one.sentence, one.numbers, one.needs, one.controlled, one.left_out)
+        paragraphs.append("\n".join(filter(None, lines)))
     return paragraphs

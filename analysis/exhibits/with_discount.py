@@ -13,8 +13,9 @@ from analysis.figures.accuracy import Accuracy, accuracy_levels
 from analysis.figures.export import Exhibit
 from analysis.figures.style import REFERENCE, colors_by_method, ends
 from analysis.findings import finding_of
+from analysis.findings.pruning_cost import bare_words
 from analysis.specs import METHODS, PruneSpec, detail
-from analysis.statistics.decisions import POINTS, interval_words
+from analysis.statistics.decisions import POINTS
 from analysis.statistics.differences import Difference
 from analysis.study.findings import Contrast, Findings, MaskChange
 from analysis.words import counted, percent
@@ -157,8 +158,7 @@ def _titled(title: str, source: str) -> str:
 def _shift(shift: Shift, which: int, color: str) -> Accuracy:
     """Return a row of a difference in points. which: 0 of the cost, 1 of the discount."""
     one, name = (shift.cost, shift.discount)[which], (_COST, _DISCOUNT)[which]
-    words = interval_words(one).replace(f" {POINTS.name}", "")
-    return Accuracy(f"{shift.sparsity}: {name}", *ends(one, POINTS.scale), (), words, color)
+    return Accuracy(f"{shift.sparsity}: {name}", *ends(one, POINTS.scale), (), bare_words(one), color)
 
 
 def _told(shift: Shift, dense: float) -> list[dict[str, object]]:

@@ -76,7 +76,7 @@ def discount_at_levels(levels: Mapping[str, Difference], margin: float = MARGIN)
     for at, other in others if decided in _VERDICTS else ():
         again = decide(other, margin, other.above_chance)
         if again == decided:
-            said += f", {_size(other, '') if decided == WORSE else _bare(other)} at {at}"
+            said += f", {_size(other, '') if decided == WORSE else bare_words(other)} at {at}"
         elif again in _VERDICTS:
             said += f"; at {at} {_discount_told(other, margin, 'it')}"
     detected = detectable(first).removeprefix("; ")
@@ -100,10 +100,10 @@ def _discount_told(discount: Difference, margin: float, who: str) -> str:
     decided = decide(discount, margin, discount.above_chance)
     if decided in (BETTER, WORSE):
         return brief
-    return f"{brief}: {_bare(discount) if decided == EQUIVALENT else interval_words(discount)}"
+    return f"{brief}: {bare_words(discount) if decided == EQUIVALENT else interval_words(discount)}"
 
 
-def _bare(difference: Difference) -> str:
+def bare_words(difference: Difference) -> str:
     """Return a difference with its interval, where its unit is told before."""
     return interval_words(difference).replace(f" {POINTS.name}", "")
 

@@ -3,7 +3,7 @@ else by what the study that ships took, where it is of the same model. Nothing i
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median, quantiles
 
 from analysis.engine import Engine
@@ -83,12 +83,9 @@ def _foreseen(engine: Engine, spec: StudySpec, asked: Sequence[Child], example: 
         seconds += work * median(took for took, _ in measured)
         if disk is not None:
             disk += round(work * median(size for _, size in measured))
-    left = _Left(spec, sweep, example)
-    seconds += left.seconds
-    unknown += left.unknown
-    return StudyCostEstimate(
-        sweep, seconds, left.memory_bytes, disk, engine.workers(), from_example or left.from_example, tuple(unknown)
-    )
+    unknown += sweep.unknown
+    found = StudyCostEstimate(sweep, seconds, sweep.memory_bytes, disk, engine.workers(), from_example, tuple(unknown))
+    return found if example is None else _by_example(found, spec, example)
 
 
 def forwards(spec: Spec) -> int:
@@ -171,35 +168,31 @@ def _runs_whole(spec: Spec) -> bool:
     return isinstance(spec, AblateSetSpec) or (isinstance(spec, RecordSetSpec) and not _grows(spec.sampling))
 
 
-class _Left:
-    """Cost that the sweep's own cost_estimate lacks, by the study that ships, where it is of the same model."""
-
-    def __init__(self, spec: StudySpec, sweep: CostEstimate, example: Findings | None) -> None:
-        self.seconds, self.memory_bytes, self.from_example = 0.0, sweep.memory_bytes, False
-        self.unknown = list(sweep.unknown)
-        if example is None or not sweep.points or example.parameters.model != spec.model:
-            return
-        theirs = example.parameters
-        known = []
-        pruned = {point.method: _of_name(example.took, f"prune {point.method}") for point in sweep.unmeasured}
-        if sweep.unmeasured and spec.data == theirs.data:
-            text = max(1.0, _tokens(spec) / _tokens(theirs))
-            timed = [point for point in sweep.unmeasured if pruned[point.method]]
-            self.seconds += sum(_usual(pruned[point.method]) * text for point in timed)
-            known += ["prunings, until"] if timed else []
-            others = len(sweep.unmeasured) - len(timed)
-            if timed and others:
-                self.unknown.append(f"the time of {others} of {sweep.points} prunings by methods that it had not")
-        scored = _of_name(example.took, "evaluate")
-        same = (spec.tasks, spec.draws) == (theirs.tasks, theirs.draws)
-        if sweep.unscored and scored and same and _items(theirs):
-            self.seconds += (sweep.points + 1) * _usual(scored) * _items(spec) / _items(theirs)
-            known.append("the time of scoring")
-        self.from_example = bool(known)
-        self.unknown = [said for said in self.unknown if not any(part in said for part in known)]
-        if known:
-            peak = max(one.memory_bytes for one in example.took) + max(0, _states(spec) - _states(theirs))
-            self.memory_bytes = max(peak, self.memory_bytes or 0) or None
+def _by_example(found: StudyCostEstimate, spec: StudySpec, example: Findings) -> StudyCostEstimate:
+    """Add what the sweep's own estimate lacks, by the study that ships, where it is of the same model."""
+    sweep, theirs = found.sweep, example.parameters
+    if not sweep.points or theirs.model != spec.model:
+        return found
+    seconds, unknown, known = found.seconds, list(found.unknown), []
+    pruned = {point.method: _of_name(example.took, f"prune {point.method}") for point in sweep.unmeasured}
+    timed = [pruned[point.method] for point in sweep.unmeasured if pruned[point.method]]
+    if timed and spec.data == theirs.data:
+        seconds += sum(map(_usual, timed)) * max(1.0, _tokens(spec) / _tokens(theirs))
+        known.append("prunings, until")
+        others = len(sweep.unmeasured) - len(timed)
+        if others:
+            unknown.append(f"the time of {others} of {sweep.points} prunings by methods that it had not")
+    scored = _of_name(example.took, "evaluate")
+    same = (spec.tasks, spec.draws) == (theirs.tasks, theirs.draws)
+    if sweep.unscored and scored and same and _items(theirs):
+        seconds += (sweep.points + 1) * _usual(scored) * _items(spec) / _items(theirs)
+        known.append("the time of scoring")
+    if not known:
+        return found
+    peak = max(one.memory_bytes for one in example.took) + max(0, _states(spec) - _states(theirs))
+    left = tuple(said for said in unknown if not any(part in said for part in known))
+    memory = max(peak, found.memory_bytes or 0) or None
+    return replace(found, seconds=seconds, memory_bytes=memory, from_example=True, unknown=left)
 
 
 def _tokens(spec: StudySpec) -> int:

@@ -8,7 +8,6 @@ from analysis.evaluation.results import Results
 from analysis.exhibits import study as exhibits
 from analysis.recording.set_file import RecordingSet
 from analysis.recording.trajectory import Trajectory
-from analysis.specs import STUDY_PARTS
 from analysis.study.findings import Findings
 from analysis.tuning.statistics_file import StoredStatistics
 from sinkscope.drawing import evaluations, experts, inside, pairs, prunings, recordings, sets, tuning
@@ -43,10 +42,9 @@ def figures_of(result: Result) -> dict[str, Drawn]:
 
 
 def _of_study(findings: Findings) -> dict[str, Drawn]:
-    found = {name: exhibit for part in STUDY_PARTS for name, exhibit in exhibits.part_exhibits(findings, part).items()}
     return {
         name: Drawn(exhibit.title, lambda result, figure=exhibit.figure: figure)
-        for name, exhibit in found.items()
+        for name, exhibit in exhibits.all_exhibits(findings).items()
         if exhibit.figure.data
     }
 
