@@ -163,8 +163,8 @@ def _shift(shift: Shift, which: int, color: str) -> Accuracy:
 
 def _told(shift: Shift, dense: float) -> list[dict[str, object]]:
     """Return both differences as rows of a table."""
-    ends = (dense, dense + shift.cost.value), shift.accuracies
-    both = zip((_COST, _DISCOUNT), (shift.cost, shift.discount), ends, strict=True)
+    levels = (dense, dense + shift.cost.value), shift.accuracies
+    both = zip((_COST, _DISCOUNT), (shift.cost, shift.discount), levels, strict=True)
     return [
         {"sparsity": shift.sparsity, "difference": name}
         | dict(zip(("points", "low", "high"), ends(one, POINTS.scale), strict=True))
