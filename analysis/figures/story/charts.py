@@ -5,9 +5,12 @@ Data in, markup out; all text is escaped.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from math import ceil, floor, log10
+from typing import Any
 
-from markupsafe import Markup, escape
+from jinja2 import Environment, Template
+from markupsafe import Markup
 
 from analysis.figures.style import ink_on
 from analysis.words import glued, percent
@@ -122,52 +125,64 @@ def _chart(
     def wide(first: float, last: float) -> str:
         return f"left:{at(first)};width:calc({at(last)} - {at(first)})"
 
-    band = "" if margin is None else Markup('<i class="band" style="{}"></i>').format(wide(-margin, margin))
-    panels = []
-    for group in groups:
-        rows = [Markup('<div class="group">{}</div>').format(group.title)] if group.title else []
-        for mark in group.marks:
-            drawn = Markup('<i class="bar" style="{}"></i>').format(wide(0.0, mark.value)) if bar else Markup()
-            if bar and mark.value > high:
-                drawn = Markup('<i class="bar cut" style="width:100%"><i class="gap"></i></i>')
-            elif mark.low is not None and mark.high is not None:
-                drawn += Markup('<i class="whisker" style="{}"></i>').format(wide(mark.low, mark.high))
-            drawn += Markup().join(Markup('<i class="run" style="left:{}"></i>').format(at(dot)) for dot in mark.dots)
-            if not bar:
-                hollow = "" if mark.filled else " hollow"
-                drawn += Markup('<i class="dot{}" style="left:{}"></i>').format(hollow, at(mark.value))
-            held = Markup() if line is None else Markup('<i class="zero" style="left:{}"></i>').format(at(line))
-            rows.append(
-                Markup(
-                    '<div class="row {}" data-beat="{}"><span class="label">{}</span><span class="track" '
-                    'aria-hidden="true">{}{}{}</span><span class="told">{}</span></div>'
-                ).format(
-                    mark.tone, mark.beat, mark.label, band, *((drawn, held) if bar else (held, drawn)), glued(mark.told)
-                )
-            )
-        panels.append(_panel(rows))
-    ticks = Markup().join(
-        Markup('<i style="left:{}">{}</i>').format(at(tick / scale), f"{tick:g}".replace("-", "−"))
-        for tick in _ticks(scale * low, scale * high)
-    )
-    told = Markup().join(Markup('<span><i class="key {}"></i>{}</span>').format(*key) for key in keys.items())
-    foot = Markup(
-        '<div class="row ticks" aria-hidden="true"><span class="label"></span><span class="track">{}</span>'
-        '</div><div class="axis"><b>{}</b>{}</div>'
-    ).format(ticks, axis, told)
-    marks = _marks(groups)
-    label, words = (_room(text) for text in ([mark.label for mark in marks], [mark.told for mark in marks]))
-    style = f"--label:{label:.1f}em;--told:{words:.1f}em"
-    return Markup('<div class="chart" style="{}">{}{}</div>').format(style, Markup().join(panels), foot)
+    ticks = {at(tick / scale): f"{tick:g}".replace("-", "−") for tick in _ticks(scale * low, scale * high)}
+    label, told = (_room([getattr(mark, name) for mark in _marks(groups)]) for name in ("label", "told"))
+    drawn = {"groups": groups, "axis": axis, "high": high, "keys": keys, "margin": margin, "line": line, "bar": bar}
+    return _html(_CHART, **drawn, at=at, wide=wide, ticks=ticks, label=label, told=told)
 
 
-def _room(texts: Sequence[str]) -> float:
-    """Return the width of a column of texts, in em."""
-    return 0.6 * max(map(len, texts), default=0) + 0.4
+_CHART = """
+<div class="chart" style="--label:{{ label }};--told:{{ told }}">
+{% for group in groups %}
+<div class="panel">
+{% if group.title %}<div class="group">{{ group.title }}</div>{% endif %}
+{% for mark in group.marks %}
+<div class="row {{ mark.tone }}" data-beat="{{ mark.beat }}"><span class="label">{{ mark.label }}</span>
+<span class="track" aria-hidden="true">
+{% if margin is not none %}<i class="band" style="{{ wide(-margin, margin) }}"></i>{% endif %}
+{% if line is not none and not bar %}<i class="zero" style="left:{{ at(line) }}"></i>{% endif %}
+{% if bar and mark.value > high %}
+<i class="bar cut" style="width:100%"><i class="gap"></i></i>
+{% else %}
+{% if bar %}<i class="bar" style="{{ wide(0.0, mark.value) }}"></i>{% endif %}
+{% if mark.low is not none and mark.high is not none %}
+<i class="whisker" style="{{ wide(mark.low, mark.high) }}"></i>
+{% endif %}
+{% endif %}
+{% for dot in mark.dots %}<i class="run" style="left:{{ at(dot) }}"></i>{% endfor %}
+{% if not bar %}
+<i class="dot{{ "" if mark.filled else " hollow" }}" style="left:{{ at(mark.value) }}"></i>
+{% elif line is not none %}
+<i class="zero" style="left:{{ at(line) }}"></i>
+{% endif %}
+</span><span class="told">{{ mark.told | glued }}</span></div>
+{% endfor %}
+</div>
+{% endfor %}
+<div class="row ticks" aria-hidden="true"><span class="label"></span><span class="track">
+{% for place, tick in ticks.items() %}<i style="left:{{ place }}">{{ tick }}</i>{% endfor %}
+</span></div>
+<div class="axis"><b>{{ axis }}</b>
+{% for kind, name in keys.items() %}<span><i class="key {{ kind }}"></i>{{ name }}</span>{% endfor %}
+</div></div>"""
 
 
-def _panel(rows: Sequence[Markup]) -> Markup:
-    return Markup('<div class="panel">{}</div>').format(Markup().join(rows))
+@cache
+def _template(text: str) -> Template:
+    """Return a template, of whose lines one goes on where the one before ends."""
+    environment = Environment(autoescape=True)
+    environment.filters |= {"glued": glued, "shown": _shown}
+    environment.globals |= {"percent": percent, "ink_on": ink_on}
+    return environment.from_string("".join(text.splitlines()))
+
+
+def _html(template: str, **values: Any) -> Markup:
+    return Markup(_template(template).render(**values))
+
+
+def _room(texts: Sequence[str]) -> str:
+    """Return the width of a column of texts."""
+    return f"{0.6 * max(map(len, texts), default=0) + 0.4:.1f}em"
 
 
 def _ticks(low: float, high: float) -> list[float]:
@@ -181,36 +196,35 @@ def _ticks(low: float, high: float) -> list[float]:
 # --- kinds of tokens ----------------------------------------------------------------------------------------------
 
 
+_LEAST_PART = 0.005  # of a row; a smaller part is not drawn
+
+
 def stacks(groups: Mapping[str, Mapping[str, Mapping[str, float]]], colors: Mapping[str, str], axis: str) -> Markup:
     """Draw the parts of each row as one bar of full length. groups: title -> row -> part -> share of the row."""
-    panels, named = [], []
-    for beat, (title, by_row) in enumerate(groups.items()):
-        rows = [Markup('<div class="group">{}</div>').format(title)]
-        for label, parts in by_row.items():
-            drawn = []
-            for name, share in parts.items():
-                if share < 0.005:
-                    continue
-                named += [name] if name not in named else []
-                text = percent(share, 0) if share >= 0.15 else ""
-                drawn.append(
-                    Markup(
-                        '<i class="part" style="width:{:.2f}%;background:{};color:{}" title="{}"><b>{}</b></i>'
-                    ).format(100 * share, colors[name], ink_on(colors[name]), f"{name}: {percent(share, 0)}", text)
-                )
-            rows.append(
-                Markup(
-                    '<div class="row stack" data-beat="{}"><span class="label">{}</span><span class="track">{}'
-                    "</span></div>"
-                ).format(beat, label, Markup().join(drawn))
-            )
-        panels.append(_panel(rows))
-    legend = Markup().join(
-        Markup('<span><i class="key" style="background:{}"></i>{}</span>').format(colors[name], name) for name in named
-    )
-    return Markup('<div class="chart stacks"><div class="legend">{}</div>{}<div class="axis">{}</div></div>').format(
-        legend, Markup().join(panels), axis
-    )
+    rows = [parts for by_row in groups.values() for parts in by_row.values()]
+    named = dict.fromkeys(name for parts in rows for name, share in parts.items() if share >= _LEAST_PART)
+    return _html(_STACKS, groups=groups, colors=colors, axis=axis, named=named, least=_LEAST_PART)
+
+
+_STACKS = """
+<div class="chart stacks"><div class="legend">
+{% for name in named %}<span><i class="key" style="background:{{ colors[name] }}"></i>{{ name }}</span>{% endfor %}
+</div>
+{% for title, by_row in groups.items() %}
+<div class="panel"><div class="group">{{ title }}</div>
+{% set beat = loop.index0 %}
+{% for label, parts in by_row.items() %}
+<div class="row stack" data-beat="{{ beat }}"><span class="label">{{ label }}</span><span class="track">
+{% for name, share in parts.items() if share >= least %}
+<i class="part" style="width:{{ "%.2f" % (100 * share) }}%;background:{{ colors[name] }};
+color:{{ ink_on(colors[name]) }}" title="{{ name }}: {{ percent(share, 0) }}">
+<b>{{ percent(share, 0) if share >= 0.15 }}</b></i>
+{% endfor %}
+</span></div>
+{% endfor %}
+</div>
+{% endfor %}
+<div class="axis">{{ axis }}</div></div>"""
 
 
 # --- texts --------------------------------------------------------------------------------------------------------
@@ -230,24 +244,21 @@ def skyline(tokens: Sequence[Token], told: str, where: str) -> Markup:
     """Draw a bar over each token of a text, and a line at uniform attention. told: the label of the highest bar,
     as a multiple of it. where: which tokens of which step these are.
     """
-    most = max((token.share for token in tokens), default=1.0) or 1.0
-    top = max(range(len(tokens)), key=lambda at: tokens[at].share) if tokens else -1
-    even = f"{1 / max(most, 1.0):.3f}"
-    columns = []
-    for at, token in enumerate(tokens):
-        kind = " ".join(name for name, holds in (("sink", token.sink), ("masked", token.masked)) if holds)
-        label = Markup("<b>{}</b>").format(told) if at == top and told else ""
-        columns.append(
-            Markup(
-                '<span class="column {}"><span class="space"><i style="height:{:.1f}%">{}</i></span><span class="word">'
-                "{}</span></span>"
-            ).format(kind, 100 * token.share / max(most, 1.0), label, "" if token.masked else _shown(token.text))
-        )
-    return Markup(
-        '<div class="skyline" style="--even:{}"><span class="drawn">attention</span>'
-        '<span class="even"><span>even split, 1 ×</span>'
-        '</span>{}</div><div class="axis">{}</div>'
-    ).format(even, Markup().join(columns), where)
+    most = max([1.0, *(token.share for token in tokens)])
+    top = max(tokens, key=lambda token: token.share, default=None)
+    return _html(_SKYLINE, tokens=tokens, told=told, where=where, most=most, top=top)
+
+
+_SKYLINE = """
+<div class="skyline" style="--even:{{ "%.3f" % (1 / most) }}"><span class="drawn">attention</span>
+<span class="even"><span>even split, 1 ×</span></span>
+{% for token in tokens %}
+<span class="column {{ (["sink"] * token.sink + ["masked"] * token.masked) | join(" ") }}">
+<span class="space"><i style="height:{{ "%.1f" % (100 * token.share / most) }}%">
+{% if told and token is sameas top %}<b>{{ told }}</b>{% endif %}
+</i></span><span class="word">{{ token.text | shown if not token.masked }}</span></span>
+{% endfor %}
+</div><div class="axis">{{ where }}</div>"""
 
 
 def caption(text: str) -> Markup:
@@ -268,16 +279,20 @@ class Line:
 
 def aligned(prompt: str, lines: Sequence[Line]) -> Markup:
     """Draw texts that continue one prompt, shaded where they differ from the first."""
-    shown = Markup()
-    for line in lines:
-        words = Markup()
-        for at, token in enumerate(line.tokens):
-            other = line.same is not None and not line.same[at]
-            words += Markup("<mark>{}</mark> " if other else "<span>{}</span> ").format(_shown(token))
-        shown += Markup('<div class="line" data-beat="{}"><p class="of">{}</p><p>{}</p></div>').format(
-            line.beat, line.title, words
-        )
-    return Markup('<div class="texts"><p class="prompt">{}</p>{}</div>').format(_end(prompt), shown)
+    return _html(_ALIGNED, prompt=_end(prompt), lines=lines)
+
+
+_ALIGNED = """
+<div class="texts"><p class="prompt">{{ prompt }}</p>
+{% for line in lines %}
+<div class="line" data-beat="{{ line.beat }}"><p class="of">{{ line.title }}</p><p>
+{% for token in line.tokens %}
+{% set kind = "mark" if line.same is not none and not line.same[loop.index0] else "span" %}
+<{{ kind }}>{{ token | shown }}</{{ kind }}>{{ " " }}
+{% endfor %}
+</p></div>
+{% endfor %}
+</div>"""
 
 
 def _end(prompt: str) -> str:
@@ -285,6 +300,6 @@ def _end(prompt: str) -> str:
     return prompt if len(prompt) <= _PROMPT else f"… {prompt[-_PROMPT:].partition(' ')[2]}"
 
 
-def _shown(token: str) -> Markup:
-    """Return a token as markup; line breaks become marks, as they would be lost."""
-    return escape(token.replace("\n", "⏎").strip() or "␣")
+def _shown(token: str) -> str:
+    """Return a token with line breaks as marks, as they would be lost."""
+    return token.replace("\n", "⏎").strip() or "␣"
