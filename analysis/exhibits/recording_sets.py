@@ -141,7 +141,7 @@ def each_births(sets: Sets) -> list[Exhibit]:
     exhibits = []
     for name, recordings in sets.items():
         rows = told[told["model"] == name]
-        bands = {null_name(str(of)): _by_layer(of_null) for of, of_null in rows.groupby("of", sort=False)}
+        bands = _bands(rows, "of")
         panel = layer_kinds.MovePanel(
             "new sinks per step, log scale" if span else "new sinks per step", bands.pop(OBSERVED), bands
         )
@@ -169,8 +169,7 @@ def movement_shown(name: str, moved: pd.DataFrame, prompts: int, shown: Sequence
     measures = [life if measure == life.name else MOVES[measure] for measure in shown]
     panels = []
     for measure in measures:
-        rows = moved[moved["measure"] == measure.title]
-        bands = {null_name(str(of)): _by_layer(table) for of, table in rows.groupby("of", sort=False)}
+        bands = _bands(moved[moved["measure"] == measure.title], "of")
         if OBSERVED in bands:
             title = f"{life.title} ({life.unit})" if measure is life else measure.title
             panels.append(layer_kinds.MovePanel(title, bands.pop(OBSERVED), bands, measure.percent))
@@ -196,7 +195,7 @@ def counts_shown(counted: pd.DataFrame) -> Exhibit:
     """Show the same of the table of sets."""
     panels = []
     for name, table in counted.groupby("model", sort=False):
-        bands = {str(how): _by_layer(rows, COUNT) for how, rows in table.groupby("counted", sort=False)}
+        bands = _bands(table, "counted", COUNT)
         panels.append(layer_kinds.MovePanel(f"sinks per step, {name}", bands.pop(AS_SET), bands))
     return Exhibit(
         "How many sinks, by how they are counted",
@@ -365,7 +364,10 @@ class _Bands:
         return Estimates(drawn.value[:, 0], drawn.low[:, 0], drawn.high[:, 0])
 
 
-def _by_layer(rows: pd.DataFrame, value: str = "value") -> Estimates:
-    """Return the values of a table with one row per layer, without the row of all layers together."""
-    rows = rows[rows["layer"] != ALL_LAYERS]
-    return Estimates(*(rows[end].to_numpy(float) for end in (value, "low", "high")))
+def _bands(table: pd.DataFrame, by: str, value: str = "value") -> dict[str, Estimates]:
+    """Return the values by layer, without all layers together, by a column's names."""
+    groups = table[table["layer"] != ALL_LAYERS].groupby(by, sort=False)
+    return {
+        null_name(str(name)): Estimates(*(rows[end].to_numpy(float) for end in (value, "low", "high")))
+        for name, rows in groups
+    }
