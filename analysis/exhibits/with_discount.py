@@ -161,7 +161,7 @@ def _shift(shift: Shift, which: int, color: str) -> Accuracy:
     return Accuracy(f"{shift.sparsity}: {name}", *ends(one, POINTS.scale), (), bare_words(one), color)
 
 
-def _told(shift: Shift, dense: float) -> list[dict[str, object]]:
+def _told(shift: Shift, dense: float) -> list[dict[str, str | float]]:
     """Return both differences as rows of a table."""
     levels = (dense, dense + shift.cost.value), shift.accuracies
     both = zip((_COST, _DISCOUNT), (shift.cost, shift.discount), levels, strict=True)
