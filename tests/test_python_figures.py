@@ -30,7 +30,8 @@ SAVED_BY_VERBS = {
     "analysis.exhibits.scored_runs.accuracy_of_runs": "of all runs of a store; Python reads one result at a time",
     "analysis.exhibits.with_discount.accuracy_shifts": "one setting of the ways and `seeds` of a study",
     "analysis.exhibits.study.sinks_of_each": "of the same tables as the figure `layers` of a set",
-    "analysis.exhibits.study.pruning_exhibits": "one of the parts that `part_exhibits` draws",
+    "analysis.exhibits.study.part_exhibits": "one of the parts that `all_exhibits` draws",
+    "analysis.exhibits.study.pruning_exhibits": "one of the parts that `all_exhibits` draws",
 }
 """Functions that pages draw with and Python need not call, each with the reason."""
 
