@@ -61,7 +61,7 @@ MAX_TICK_LABELS = 64  # of tokens along the whole width of a page
 NARROW_TICK_LABELS = 28  # the same along half of it
 
 
-def layout(figure: go.Figure, x: str, y: str, height: int, legend: bool | None = None) -> None:
+def layout(figure: go.Figure, x: str, y: str, height: int, legend: bool | None = None) -> go.Figure:
     """Set axis titles, margins and a horizontal legend above the plot. legend: whether to show it; by default where
     there is more than one series.
     """
@@ -76,6 +76,7 @@ def layout(figure: go.Figure, x: str, y: str, height: int, legend: bool | None =
         axis.automargin, axis.title.standoff = True, 8
     for axis in figure.select_yaxes():
         axis.automargin, axis.title.standoff, axis.exponentformat = True, 22, "power"
+    return figure
 
 
 def without_grid(figure: go.Figure, rows: int | None = None, columns: int | None = None) -> None:
