@@ -17,7 +17,7 @@ from pages.parts.linked import linked_box
 from pages.parts.plain import plain
 from pages.parts.recordings import measures
 from pages.parts.recordings.choice import definition_formula, opened
-from pages.parts.recordings.recording import BY_KEY, Recording, finished_recordings, recording_titles, short_title
+from pages.parts.recordings.recording import Recording, cached, finished_recordings, recording_titles, short_title
 from pages.parts.session import engine
 
 
@@ -62,7 +62,7 @@ def _question(job: JobRecord) -> str:
     return repr([job.spec.get(name) for name in ("prompt", "sampling", "seed")])
 
 
-@st.cache_data(max_entries=16, hash_funcs=BY_KEY, show_spinner=False)
+@cached(16)
 def _divergence(first: Recording, second: Recording) -> TextDivergence:
     return compare_texts(text_of(first.trajectory), text_of(second.trajectory))
 

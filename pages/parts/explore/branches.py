@@ -24,7 +24,7 @@ from pages.parts.plain import as_written, plain, shortened
 from pages.parts.recordings import measures
 from pages.parts.recordings.choice import definition_formula, show_anew
 from pages.parts.recordings.explorer import play_once
-from pages.parts.recordings.recording import BY_KEY, Recording, open_recording
+from pages.parts.recordings.recording import Recording, cached, open_recording
 from pages.parts.recordings.references import is_small, why_no_model
 from pages.parts.session import engine, submit
 from pages.parts.user_errors import EXPECTED, told, why
@@ -328,7 +328,7 @@ def _compare(branch: Recording, parent: Recording, change: Branch, params: SinkP
         )
 
 
-@st.cache_data(max_entries=16, hash_funcs=BY_KEY, show_spinner=False)
+@cached(16)
 def _likeness(parent: Recording, branch: Recording, params: SinkParams) -> Likeness:
     change = branch.info.branch
     assert change is not None

@@ -25,7 +25,7 @@ from pages.parts.charts import chart, heading
 from pages.parts.plain import plain
 from pages.parts.recordings.choice import definition_formula, show_anew
 from pages.parts.recordings.measures import SplitName
-from pages.parts.recordings.recording import BY_KEY, Recording, open_recording
+from pages.parts.recordings.recording import Recording, cached, open_recording
 from pages.parts.session import engine, submit
 from pages.parts.user_errors import EXPECTED, told
 
@@ -106,7 +106,7 @@ def _pair(shown: Recording, beside: Recording | None) -> tuple[Recording, Record
     return None
 
 
-@st.cache_data(max_entries=8, hash_funcs=BY_KEY, show_spinner=False)
+@cached(8)
 def _effect(parallel: Recording, alone: Recording, params: SinkParams) -> ParallelEffect:
     return parallel_effect(parallel.trajectory, alone.trajectory, params)
 

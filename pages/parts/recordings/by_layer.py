@@ -39,6 +39,7 @@ from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
 from pages.parts.recordings.beside import TWIN
 from pages.parts.recordings.choice import read_split, why_apart, within
+from pages.parts.recordings.recording import cached
 from pages.parts.recordings.sets import BY_SET, OpenSet, sets_to_look_at
 from pages.parts.session import engine, submit
 from pages.parts.side import figures_beside
@@ -367,56 +368,56 @@ def _by_name(sets: list[OpenSet]) -> set_tables.Sets:
     return {one_set.name: one_set.recordings for one_set in sets}
 
 
-@st.cache_data(max_entries=16, hash_funcs=BY_SET, show_spinner="Measuring every layer…")
+@cached(16, "Measuring every layer…", BY_SET)
 def _layers(sets: list[OpenSet]) -> list[Exhibit]:
     return recording_sets.each_by_layer(_by_name(sets))
 
 
-@st.cache_data(max_entries=16, hash_funcs=BY_SET, show_spinner=False)
+@cached(16, of=BY_SET)
 def _strengths(sets: list[OpenSet]) -> Exhibit:
     return recording_sets.strengths(_by_name(sets))
 
 
-@st.cache_data(max_entries=16, hash_funcs=BY_SET, show_spinner="Counting sinks in other ways…")
+@cached(16, "Counting sinks in other ways…", BY_SET)
 def _counts(sets: list[OpenSet]) -> Exhibit | None:
     return recording_sets.counts(_by_name(sets))
 
 
-@st.cache_data(max_entries=16, hash_funcs=BY_SET, show_spinner="Holding it against its nulls…")
+@cached(16, "Holding it against its nulls…", BY_SET)
 def _contrasts(sets: list[OpenSet]) -> list[str]:
     return [sentence for _, sentence in set_contrast.contrasts_in_words(_by_name(sets))]
 
 
-@st.cache_data(max_entries=16, hash_funcs=BY_SET, show_spinner="Holding it against its nulls…")
+@cached(16, "Holding it against its nulls…", BY_SET)
 def _answers(sets: list[OpenSet]) -> dict[str, SetAnswer]:
     return layers.answers(_by_name(sets))
 
 
-@st.cache_data(max_entries=16, hash_funcs=BY_SET, show_spinner="Measuring how sinks move…")
+@cached(16, "Measuring how sinks move…", BY_SET)
 def _births(sets: list[OpenSet]) -> list[Exhibit]:
     return recording_sets.each_births(_by_name(sets))
 
 
-@st.cache_data(max_entries=16, hash_funcs=BY_SET, show_spinner="Measuring how sinks move…")
+@cached(16, "Measuring how sinks move…", BY_SET)
 def _movement(one_set: OpenSet, shown: tuple[str, ...]) -> Exhibit:
     return recording_sets.movement(one_set.name, one_set.recordings, shown)
 
 
-@st.cache_data(max_entries=16, hash_funcs=BY_SET, show_spinner=False)
+@cached(16, of=BY_SET)
 def _queries_apart(one_set: OpenSet) -> Exhibit | None:
     return queries_apart(one_set.recordings)
 
 
-@st.cache_data(max_entries=32, hash_funcs=BY_SET, show_spinner=False)
+@cached(32, of=BY_SET)
 def _kinds(sets: list[OpenSet], scope: int) -> Exhibit:
     return recording_sets.kinds_over_steps(_by_name(sets), scope)
 
 
-@st.cache_data(max_entries=64, hash_funcs=BY_SET, show_spinner=False)
+@cached(64, of=BY_SET)
 def _curve(sets: list[OpenSet], name: str, scope: int, split: str, singles: bool) -> Exhibit:
     return recording_sets.curve(_by_name(sets), name, scope, split, singles)
 
 
-@st.cache_data(max_entries=32, hash_funcs=BY_SET, show_spinner="Measuring every head…")
+@cached(32, "Measuring every head…", BY_SET)
 def _heads(sets: list[OpenSet], metric: str) -> dict[str, Exhibit]:
     return recording_sets.heads_of_sets(_by_name(sets), metric)

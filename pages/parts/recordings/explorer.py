@@ -18,7 +18,7 @@ from analysis.specs import DEFINITIONS, SinkParams
 from analysis.words import model_short_title
 from pages.parts import address
 from pages.parts.leaving import guarded
-from pages.parts.recordings.recording import BY_KEY, Recording, model_name
+from pages.parts.recordings.recording import Recording, cached, model_name
 from pages.parts.recordings.references import stored_reference
 
 _PLAYED, _GOES, _FOLLOWED, _CONTENT = "explorer_plays", "explorer_goes", "explorer_followed", "explorer_content"
@@ -207,7 +207,7 @@ def sink_params() -> SinkParams:
         return SinkParams(definition=definition)
 
 
-@st.cache_data(max_entries=8, hash_funcs=BY_KEY, show_spinner="Preparing the explorer…")
+@cached(8, "Preparing the explorer…")
 def explorer_data(
     recording: Recording,
     beside: Recording | None = None,
@@ -295,6 +295,6 @@ def _answer(needed: dict[str, Any], recording: Recording, beside: Recording | No
     return feed_bytes(needed["content"], heads, shares)
 
 
-@st.cache_data(max_entries=64, hash_funcs=BY_KEY, show_spinner=False)
+@cached(64)
 def _shares(recording: Recording, asked: SharesAsked) -> np.ndarray:
     return head_shares(recording.trajectory, asked)

@@ -7,7 +7,7 @@ from analysis.sinks import definitions as sink_analysis
 from analysis.sinks import metrics
 from analysis.sinks.token_states import ALL, REGIONS, Changes
 from analysis.specs import SinkParams
-from pages.parts.recordings.recording import BY_KEY, Recording
+from pages.parts.recordings.recording import BY_KEY, Recording, cached
 
 Scope = tuple[int | None, int | None]
 """A layer and a head; None for all of them."""
@@ -16,7 +16,7 @@ SplitName = str
 """Tokens to look at: the name of a row of `SPLITS`."""
 
 
-@st.cache_data(max_entries=64, hash_funcs=BY_KEY, show_spinner="Adding up the attention mass…")
+@cached(64, "Adding up the attention mass…")
 def mean_mass(recording: Recording, scope: Scope = WHOLE) -> np.ndarray:
     """Return the mass averaged over the heads of a scope, (T, S)."""
     layer, head = scope
@@ -25,7 +25,7 @@ def mean_mass(recording: Recording, scope: Scope = WHOLE) -> np.ndarray:
     return sink_analysis.mean_mass(recording.trajectory.mass[:, layers, heads])
 
 
-@st.cache_data(max_entries=64, hash_funcs=BY_KEY, show_spinner=False)
+@cached(64)
 def sinks(recording: Recording, params: SinkParams, scope: Scope = WHOLE) -> np.ndarray:
     """Return the sinks of each step as a mask, (T, S) bool, judged on the mass of a scope."""
     return sink_analysis.find_sinks(mean_mass(recording, scope), params, _visible(recording, scope[0]))
@@ -65,13 +65,13 @@ def counted(recording: Recording, split: SplitName) -> np.ndarray:
     return recording.trajectory.counted(split)
 
 
-@st.cache_data(max_entries=8, hash_funcs=BY_KEY, show_spinner=False)
+@cached(8)
 def changes(recording: Recording) -> Changes:
     """Return the changes of each step."""
     return recording.trajectory.changes
 
 
-@st.cache_data(max_entries=16, hash_funcs=BY_KEY, show_spinner=False)
+@cached(16)
 def count_by_region(recording: Recording, params: SinkParams, scope: Scope = WHOLE) -> np.ndarray:
     """Count the sinks of each step in each region of the text, (T, len(REGIONS))."""
     flags = [counted_sinks(recording, params, scope, region) for region in REGIONS]
@@ -85,7 +85,7 @@ def head_metric(recording: Recording, name: str, params: SinkParams, split: Spli
     return _head_metric(recording, name, SinkParams(), ALL)
 
 
-@st.cache_data(max_entries=64, hash_funcs=BY_KEY, show_spinner="Measuring every head…")
+@cached(64, "Measuring every head…")
 def _head_metric(recording: Recording, name: str, params: SinkParams, split: SplitName) -> np.ndarray:
     heads = metrics.Heads(
         recording.trajectory.mass,
@@ -100,7 +100,7 @@ def _head_metric(recording: Recording, name: str, params: SinkParams, split: Spl
     return metrics.HEAD_METRICS[name].compute(heads)
 
 
-@st.cache_data(max_entries=8, hash_funcs=BY_KEY, show_spinner=False)
+@cached(8)
 def kinds(recording: Recording) -> np.ndarray:
     """Return the kind of every token, (T, S) indices into `analysis.sinks.definitions.KINDS`."""
     trajectory, info = recording.trajectory, recording.info
@@ -112,7 +112,7 @@ def counted_sinks(recording: Recording, params: SinkParams, scope: Scope = WHOLE
     return sinks(recording, params, scope) & counted(recording, split)
 
 
-@st.cache_data(max_entries=256, hash_funcs=BY_KEY, show_spinner=False)
+@cached(256)
 def curve(
     recording: Recording, name: str, params: SinkParams, scope: Scope = WHOLE, split: SplitName = ALL
 ) -> np.ndarray:
@@ -121,13 +121,13 @@ def curve(
     return metrics.CURVES[name].compute(mean_mass(recording, scope), flags, looked_at)
 
 
-@st.cache_data(max_entries=32, hash_funcs=BY_KEY, show_spinner=False)
+@cached(32)
 def strength_at(recording: Recording, dense: Recording, params: SinkParams) -> np.ndarray:
     """Return the share of attention a recording pays, by step, to the sinks of another, dense one, (T,)."""
     return sink_analysis.strength_at(mean_mass(recording), sinks(dense, params))
 
 
-@st.cache_data(max_entries=32, hash_funcs=BY_KEY, show_spinner="Measuring every layer…")
+@cached(32, "Measuring every layer…")
 def layer_strength_at(recording: Recording, dense: Recording, params: SinkParams) -> np.ndarray:
     """Return the same for each layer, averaged over the steps, (L,)."""
     flags = sinks(dense, params)
@@ -138,7 +138,7 @@ def layer_strength_at(recording: Recording, dense: Recording, params: SinkParams
     return np.mean(rows, axis=1)
 
 
-@st.cache_data(max_entries=16, hash_funcs=BY_KEY, show_spinner="Measuring how sinks move…")
+@cached(16, "Measuring how sinks move…")
 def variances(
     recording: Recording, params: SinkParams, by_head: bool, split: SplitName = ALL
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
@@ -153,7 +153,7 @@ def variances(
     return metrics.variance_points(mass, params, by_head, uniform, counted(recording, split), moments)
 
 
-@st.cache_data(max_entries=64, hash_funcs=BY_KEY, show_spinner=False)
+@cached(64)
 def strongest_position(recording: Recording, step: int | None) -> np.ndarray:
     """Return the position each head attends to most, in a step or over all of them, (L, H)."""
     mass = recording.trajectory.mass

@@ -1,10 +1,10 @@
 """Recordings to look at: listing them, the one shown, opening one, and its title."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import streamlit as st
@@ -28,8 +28,8 @@ class Recording:
     """A finished job and its trajectory, read-only. key: of the job's result, which names its content. The trajectory's
     mass is here the relative one, m·K/Q.
 
-    Functions that cache results computed from one take it with `hash_funcs=BY_KEY`, so that caches hold it by its key;
-    Streamlit would otherwise read through all of its arrays.
+    Functions that cache results computed from one are `cached`, so that caches hold it by its key; Streamlit would
+    otherwise read through all of its arrays.
     """
 
     job: JobRecord
@@ -62,6 +62,17 @@ class Recording:
 
 BY_KEY: dict[str | type[Any], Callable[[Any], Any]] = {Recording: lambda recording: recording.key}
 """Cache key of recordings."""
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def cached(
+    entries: int, spinner: str | bool = False, of: Mapping[Any, Any] = BY_KEY
+) -> Callable[[_Function], _Function]:
+    """Return the decorator that keeps so many results of a function of recordings. spinner: what is said meanwhile. of:
+    cache keys of other types.
+    """
+    decorate: Any = st.cache_data(max_entries=entries, hash_funcs=dict(of), show_spinner=spinner)
+    return decorate
 
 
 # --- opening ----------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from pages.parts import permission
 from pages.parts.acting import acting_button
 from pages.parts.asking import ask, ask_by_hand
 from pages.parts.plain import plain
-from pages.parts.recordings.recording import BY_KEY, Recording, open_recording
+from pages.parts.recordings.recording import BY_KEY, Recording, cached, open_recording
 from pages.parts.session import engine
 from pages.parts.user_errors import EXPECTED, why
 
@@ -121,7 +121,7 @@ def _reference_spec(recording: Recording, model: ModelSpec) -> ReferenceSpec:
     return reference_spec(recording.trajectory, model)
 
 
-@st.cache_data(max_entries=64, hash_funcs=BY_KEY, show_spinner=False)
+@cached(64)
 def _reference_key(recording: Recording, model: ModelSpec, content: str) -> str | None:
     """Return the name of a reference's result. content: the fingerprint of the model there now, on which it depends."""
     return known_key("reference", _reference_spec(recording, model))

@@ -1,7 +1,6 @@
 """Measures of a recording's routes through its experts, computed once and kept."""
 
 import numpy as np
-import streamlit as st
 
 from analysis.recording import expert_routes
 from analysis.recording.expert_routes import SinkLoads
@@ -10,10 +9,10 @@ from analysis.sinks.definitions import mean_of_finite
 from analysis.specs import SinkParams
 from pages.parts.recordings import measures
 from pages.parts.recordings.measures import SplitName
-from pages.parts.recordings.recording import BY_KEY, Recording
+from pages.parts.recordings.recording import Recording, cached
 
 
-@st.cache_data(max_entries=16, hash_funcs=BY_KEY, show_spinner="Counting where tokens go…")
+@cached(16, "Counting where tokens go…")
 def loads(recording: Recording) -> np.ndarray:
     """Return the load of every expert in each step, (T, M, E)."""
     return expert_routes.loads(recording.trajectory)
@@ -42,7 +41,7 @@ def unevenness(recording: Recording) -> tuple[np.ndarray, np.ndarray]:
     return routing.entropy(shares), routing.unused(shares)
 
 
-@st.cache_data(max_entries=16, hash_funcs=BY_KEY, show_spinner="Comparing sinks with other tokens…")
+@cached(16, "Comparing sinks with other tokens…")
 def sink_loads(recording: Recording, params: SinkParams, split: SplitName) -> SinkLoads | None:
     """Compare where sinks go with all other tokens and with as many random ones of the same states; None without
     sinks.
@@ -51,7 +50,7 @@ def sink_loads(recording: Recording, params: SinkParams, split: SplitName) -> Si
     return expert_routes.sink_loads(recording.trajectory, sinks, measures.counted(recording, split))
 
 
-@st.cache_data(max_entries=16, hash_funcs=BY_KEY, show_spinner=False)
+@cached(16)
 def turnover(recording: Recording) -> np.ndarray:
     """Return the share of a token's experts that changed since the step before, (T, M)."""
     return expert_routes.turnover(recording.trajectory)

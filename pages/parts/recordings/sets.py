@@ -46,7 +46,7 @@ class OpenSet:
     recordings: RecordingSet
 
 
-BY_SET: dict[str | type[Any], Callable[[Any], Any]] = {OpenSet: lambda opened: (opened.key, opened.name)}
+BY_SET = {OpenSet: lambda opened: (opened.key, opened.name)}
 """Cache key of sets."""
 
 
