@@ -14,7 +14,7 @@ from pages.parts.frame import run
 from pages.parts.recordings.ablation import ablation
 from pages.parts.recordings.choice import recording_in_hand, recording_to_look_at, sink_controls
 from pages.parts.session import model_in_use
-from pages.parts.side import plots_and_controls
+from pages.parts.side import plots_and_controls, titled_views
 from pages.parts.study.other_models import one_text, other_models, study_answer
 
 
@@ -45,18 +45,8 @@ def main() -> None:
             name = experiment.name
             export_button(f"SinkScope: causes, {name} over prompts", experiment.settings(job), name)
             return
-    with st.container(horizontal=True, vertical_alignment="center", key="causes_title"):
-        st.title("Causes", width="content")
-        # First: a view that is not drawn while a recording runs would be forgotten.
-        view = st.segmented_control(
-            "View",
-            VIEWS,
-            default=VIEWS[0],
-            required=True,
-            key="causes_view",
-            bind="query-params",
-            label_visibility="collapsed",
-        )
+    # First: a view that is not drawn while a recording runs would be forgotten.
+    view = titled_views("Causes", VIEWS)
     over_prompts, first = OVER_PROMPTS.get(view), st.container(key="causes_first")
     recording = recording_to_look_at(SHOWS) if over_prompts is None else recording_in_hand(SHOWS)
     if recording is None:

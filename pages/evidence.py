@@ -4,12 +4,11 @@ papers claim, tested on a model.
 
 from typing import Any
 
-import streamlit as st
-
 from pages.parts.charts import export_button, start_exhibits
 from pages.parts.claims.panel import tested_claims
 from pages.parts.frame import run
 from pages.parts.recordings.by_layer import VIEWS, by_layer
+from pages.parts.side import titled_views
 from pages.parts.study.by_layer import layers_of_study
 from pages.parts.study.claims import claims
 
@@ -18,17 +17,7 @@ CLAIMS = "What papers claim"
 
 def main() -> None:
     """Draw the page."""
-    with st.container(horizontal=True, vertical_alignment="center", key="evidence_title"):
-        st.title("Evidence", width="content")
-        view = st.segmented_control(
-            "View",
-            (*VIEWS, CLAIMS),
-            default=next(iter(VIEWS)),
-            required=True,
-            key="evidence_view",
-            bind="query-params",
-            label_visibility="collapsed",
-        )
+    view = titled_views("Evidence", (*VIEWS, CLAIMS))
     start_exhibits()
     settings: dict[str, Any] | None
     if view == CLAIMS:

@@ -10,6 +10,7 @@ from analysis.specs import CalibrateSpec, ModelSpec, TuneParams
 from analysis.tuning.stored_effects import why_not
 from analysis.words import DISCOUNT_TOLD
 from pages.parts.charts import export_button, start_exhibits
+from pages.parts.controls import segments
 from pages.parts.frame import run
 from pages.parts.keyed import keyed_columns
 from pages.parts.masks.projections import changed_weights, draw_changed
@@ -175,15 +176,7 @@ def _beneath(view: str, model: ModelSpec, asked: Asked, found: Opened | None, st
     elif view == SUGGEST:
         suggest_view(found.job.parameters(CalibrateSpec), asked.setting)
     elif not why_not(found.statistics, asked.setting):
-        view = st.segmented_control(
-            "Effect of the discount",
-            views.VIEWS,
-            default=views.VIEWS[0],
-            required=True,
-            key="discount_view",
-            bind="query-params",
-            label_visibility="collapsed",
-        )
+        view = segments("Effect of the discount", views.VIEWS, "discount_view", label_visibility="collapsed")
         a = kept_a()
         shown_a = a if a is not None and not why_not(found.statistics, a) else None
         first = "this setting" if a is None else "B, this setting"

@@ -1,8 +1,8 @@
 """Widgets drawn from a spec: label, range, default and help text come from its fields, nowhere else."""
 
 import types
-from collections.abc import Collection
-from typing import Any, Union, get_args, get_origin
+from collections.abc import Collection, Iterable
+from typing import Any, TypeVar, Union, get_args, get_origin
 
 import streamlit as st
 from pydantic.fields import FieldInfo
@@ -11,6 +11,24 @@ from analysis.specs import Spec, choices, help_text
 from analysis.specs.base import beyond_choices, bounds, extra
 from cache.sizes import size_text
 from pages.parts.plain import plain
+
+_Choice = TypeVar("_Choice")
+
+
+def segments(
+    label: str, options: Iterable[_Choice], key: str, place: Any = st, default: _Choice | None = None, **more: Any
+) -> _Choice:
+    """Draw a choice that the address holds, the first one unless `default` says another; nothing where there is one.
+    more: of `st.segmented_control`.
+    """
+    offered = list(options)
+    if len(offered) < 2:
+        return offered[0]
+    preset = offered[0] if default is None else default
+    chosen: _Choice = place.segmented_control(
+        label, offered, default=preset, required=True, key=key, bind="query-params", **more
+    )
+    return chosen
 
 
 def draw(

@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from pages.parts.controls import segments
 from pages.parts.keyed import keyed_columns
 
 _BOTH, _BESIDE = "plots_and_controls", "beside_the_plots"
@@ -64,10 +65,16 @@ def settings_preview_outcome() -> tuple[DeltaGenerator, DeltaGenerator, DeltaGen
     return settings.container(key=_OPEN), preview, outcome, st.container(key="beneath_the_steps")
 
 
+def titled_views(page: str, views: Sequence[str]) -> str:
+    """Draw a page's title and, in its row, the choice of a view; return it."""
+    name = page.lower()
+    with st.container(horizontal=True, vertical_alignment="center", key=f"{name}_title"):
+        st.title(page, width="content")
+        return segments("View", views, f"{name}_view", label_visibility="collapsed")
+
+
 def views_row(views: Sequence[str], key: str) -> tuple[str, DeltaGenerator]:
     """Draw the choice of a view, the first unless the address names one; return it, and the room at its right."""
     left, right = keyed_columns([5, 4], f"{key}_row", vertical_alignment="center")
-    view = left.segmented_control(
-        "View", views, default=views[0], required=True, key=key, bind="query-params", label_visibility="collapsed"
-    )
-    return str(view), right.container(horizontal=True, horizontal_alignment="right", key=f"{key}_beside")
+    view = segments("View", views, key, left, label_visibility="collapsed")
+    return view, right.container(horizontal=True, horizontal_alignment="right", key=f"{key}_beside")

@@ -23,6 +23,7 @@ from analysis.statistics import clustered
 from analysis.statistics.differences import SHOWN
 from pages.parts.accuracy.canvas_scores import scores_of
 from pages.parts.charts import chart, kept, table
+from pages.parts.controls import segments
 from pages.parts.plain import plain
 
 _DIFFERENCE = (
@@ -283,25 +284,21 @@ def _pairs(results: Results) -> tuple[str, list[Pair]]:
     offered = [base for base in related if base == comparing.DENSE or related[base] or without[base]]
     if len(results.names) > 2:
         offered.append(_CHOSEN)
-    base = preset = "control" if related["control"] else comparing.DENSE
-    if len(offered) > 1:
-        names = {**_BASES, comparing.DENSE: results.names[0]}
-        if st.query_params.get(_BASE) in results.names[1:]:  # an address that names the control itself
-            del st.query_params[_BASE]
-            st.session_state[_BASE] = "control"
-        base = st.segmented_control(
-            "Compared with",
-            offered,
-            default=preset,
-            required=True,
-            key=_BASE,
-            bind="query-params",
-            format_func=lambda name: plain(names[name]),
-            help="Control: the run that differs from a sink-aware one in nothing but the discount of the sinks. "
-            "Published baseline: the method it was published against, which differs in noise, order and norm as well. "
-            "Both are found in the runs' reports: model, text, seed, sparsity, precision, device and all else are "
-            "equal.",
-        )
+    names = {**_BASES, comparing.DENSE: results.names[0]}
+    if st.query_params.get(_BASE) in results.names[1:]:  # an address that names the control itself
+        del st.query_params[_BASE]
+        st.session_state[_BASE] = "control"
+    base = segments(
+        "Compared with",
+        offered,
+        _BASE,
+        default="control" if related["control"] else comparing.DENSE,
+        format_func=lambda name: plain(names[name]),
+        help="Control: the run that differs from a sink-aware one in nothing but the discount of the sinks. "
+        "Published baseline: the method it was published against, which differs in noise, order and norm as well. "
+        "Both are found in the runs' reports: model, text, seed, sparsity, precision, device and all else are "
+        "equal.",
+    )
     if base == _CHOSEN:
         return base, _chosen_pairs(results, related)
     for sentence in without.get(base, ()):

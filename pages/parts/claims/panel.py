@@ -19,6 +19,7 @@ from analysis.words import in_sentence, model_title
 from pages.parts import address, permission
 from pages.parts.acting import acting_button
 from pages.parts.charts import chart, exhibit_text
+from pages.parts.controls import segments
 from pages.parts.plain import as_written, model_called, plain
 from pages.parts.progress import cancel_button, cut_short, progress_bar
 from pages.parts.session import engine, model_in_use, model_name, not_in_address, submit
@@ -100,15 +101,7 @@ def _titled(record: JobRecord) -> str:
 def _ask() -> None:
     """Draw the size, its cost, and the button. Nothing runs before it is pressed."""
     model = model_in_use()
-    size = st.segmented_control(
-        "Size",
-        list(CLAIM_SIZES),
-        default=next(iter(CLAIM_SIZES)),
-        required=True,
-        key="claims_size",
-        bind="query-params",
-        format_func=lambda name: CLAIM_SIZES[name].title,
-    )
+    size = segments("Size", CLAIM_SIZES, "claims_size", format_func=lambda name: CLAIM_SIZES[name].title)
     spec = None
     try:
         spec = new_claims(model, size)

@@ -11,6 +11,7 @@ from analysis.findings import finding_of
 from analysis.specs import SinkParams
 from analysis.words import UNTRAINED_LABEL
 from pages.parts.charts import chart
+from pages.parts.controls import segments
 from pages.parts.plot import Point
 from pages.parts.recordings import measures, references
 from pages.parts.recordings.beside import autoregressive_reference, compared_recordings
@@ -23,12 +24,7 @@ from pages.parts.recordings.recording import Recording, short_title
 def stable_or_moving(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
     """Draw the view. side: the column of its controls."""
     with side:
-        by_head = (
-            st.segmented_control(
-                "One point per", ["layer", "head"], default="layer", required=True, key="point", bind="query-params"
-            )
-            == "head"
-        )
+        by_head = segments("One point per", ["layer", "head"], "point") == "head"
         others = compared_recordings(recording)
         drawn = references.reference_toggle(recording)
         beside = autoregressive_reference(recording)

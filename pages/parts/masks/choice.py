@@ -13,6 +13,7 @@ from analysis.tuning.seed_floor import serves
 from analysis.words import percent
 from pages.parts import asking, permission
 from pages.parts.acting import acting_button, may_act
+from pages.parts.controls import segments
 from pages.parts.keyed import keyed_columns
 from pages.parts.linked import linked_box
 from pages.parts.masks import measures
@@ -184,13 +185,10 @@ def two_seeds(first: Pruned, second: Pruned, known: dict[str, Run]) -> Compariso
     """Compare two calibration seeds of one method: the chance difference of masks. None without such runs."""
     chosen = st.session_state.get("floor", st.query_params.get("floor", AUTOMATIC))
     with st.expander(plain(f"Floor: two calibration seeds · {chosen}"), key="fold_floor"):
-        choice = st.segmented_control(
+        choice = segments(
             "Two calibration seeds",
             (AUTOMATIC, CHOSEN),
-            default=AUTOMATIC,
-            required=True,
-            key="floor",
-            bind="query-params",
+            "floor",
             help="What differs between two runs of one method and another draw of the calibration text is chance. A "
             "difference between methods means something only above it.",
         )

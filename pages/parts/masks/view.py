@@ -11,6 +11,7 @@ from analysis.pruned import compare
 from analysis.pruned.compare import MEASURES, Comparison
 from analysis.words import percent
 from pages.parts.charts import card, chart, export_button
+from pages.parts.controls import segments
 from pages.parts.keyed import keyed_columns
 from pages.parts.masks.choice import compared_if_alike, how_to_prune, two_runs, two_seeds
 from pages.parts.masks.heads import heads_view
@@ -91,9 +92,7 @@ def _view(
 ) -> str:
     """Draw the chosen view and return its name."""
     views = (VIEWS[0], EXPERTS, *VIEWS[1:]) if comparison.experts else VIEWS
-    view = st.segmented_control(
-        "Masks by", views, default=views[0], required=True, key="masks_view", bind="query-params"
-    )
+    view = segments("Masks by", views, "masks_view")
     if view == "Heads":
         heads_view(first, comparison, floor)
     elif view == EXPERTS:

@@ -49,15 +49,7 @@ _REFUSED = "study_refused"
 def ask_study(model: ModelSpec) -> None:
     """Draw the settings of a study of the model in use, its cost, and its button."""
     st.caption(f"Model: {model_called(model.source)}. Choose another one in the sidebar.")
-    size = st.segmented_control(
-        "Size",
-        list(SIZES),
-        default=next(iter(SIZES)),
-        required=True,
-        key="study_size",
-        bind="query-params",
-        format_func=lambda name: SIZES[name].title,
-    )
+    size = controls.segments("Size", SIZES, "study_size", format_func=lambda name: SIZES[name].title)
     st.caption(plain(SIZES[size].help))
     spec, problem = _spec(model, size)
     if spec is not None:

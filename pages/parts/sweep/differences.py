@@ -20,6 +20,7 @@ from analysis.specs import EvictionPoint, where
 from analysis.statistics.decisions import TOO_COARSE, percent
 from analysis.words import listed
 from pages.parts.charts import chart, kept, table
+from pages.parts.controls import segments
 from pages.parts.plain import plain
 from pages.parts.study.choice import can_tell, say_discount, say_study
 from pages.parts.sweep.accuracies import draw_accuracies
@@ -67,13 +68,7 @@ def _with_and_without(
     offer: Callable[[Sequence[Comparison]], None],
 ) -> None:
     """Draw accuracies without and with the discount of one method, and say what they show. settings: of all methods."""
-    names = list(pairs)
-    chosen = names[0]
-    if len(names) > 1:
-        chosen = st.segmented_control(
-            "Discount", names, default=names[0], required=True, key="sweep_pair", bind="query-params"
-        )
-    pair = pairs[chosen]
+    pair = pairs[segments("Discount", pairs, "sweep_pair")]
     told = levels_of_sweep(pair)
     explained = finding_of("largest difference", pair)[0].tested
     with place:
@@ -130,20 +125,14 @@ def differences_in_numbers(compared: Sequence[Comparison], settings: Sequence[Se
 
 def _compared(compared: Sequence[Comparison]) -> list[Comparison]:
     """Draw the differences of one relation. Return its comparisons."""
-    held = sweeps.relations(compared)
-    relation = held[0]
-    if len(held) > 1:
-        relation = st.segmented_control(
-            "Compared with",
-            held,
-            default=held[0],
-            required=True,
-            key="sweep_base",
-            bind="query-params",
-            format_func=HELD_AGAINST.__getitem__,
-            help="The control differs in nothing but the discount. The published baseline differs in noise, order and "
-            "norm as well.",
-        )
+    relation = segments(
+        "Compared with",
+        sweeps.relations(compared),
+        "sweep_base",
+        format_func=HELD_AGAINST.__getitem__,
+        help="The control differs in nothing but the discount. The published baseline differs in noise, order and "
+        "norm as well.",
+    )
     shown = [comparison for comparison in compared if comparison.relation == relation]
     pruned = [comparison for comparison in shown if not isinstance(comparison.setting.pruning, EvictionPoint)]
     if pruned:

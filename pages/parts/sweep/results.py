@@ -24,6 +24,7 @@ from analysis.findings import finding_of
 from analysis.specs import METHODS, EvaluateSpec, EvictionPoint, PruneSpec, setting_name
 from analysis.words import percent
 from pages.parts.charts import chart, kept, table
+from pages.parts.controls import segments
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
 from pages.parts.sweep.accuracies import THEORETICAL, draw_accuracies, shares_of, telling
@@ -49,18 +50,8 @@ def sweep_results(
     if not settings:
         st.markdown("##### No model is scored yet; accuracies come in one by one.")
         return lambda: None
-    models = list(dict.fromkeys(setting.pruning.model.source for setting in settings))
-    chosen = models[0]
-    if len(models) > 1:
-        chosen = st.segmented_control(
-            "Model",
-            models,
-            default=models[0],
-            required=True,
-            key="sweep_model",
-            bind="query-params",
-            format_func=lambda name: plain(name),
-        )
+    models = dict.fromkeys(setting.pruning.model.source for setting in settings)
+    chosen = segments("Model", models, "sweep_model", format_func=plain)
     of_model = [setting for setting in settings if setting.pruning.model.source == chosen]
     of_chosen = [point for point in points if point.pruning.model.source == chosen]
     held = [comparison for comparison in compared if comparison.setting.pruning.model.source == chosen]
@@ -107,19 +98,7 @@ def _more(views: Mapping[str, Callable[[], None]]) -> None:
     if not place.open:
         return
     with place:
-        names = list(views)
-        default = asked or names[0]
-        chosen = st.segmented_control(
-            "View",
-            names,
-            default=default,
-            required=True,
-            key=_VIEW,
-            bind="query-params",
-            format_func=lambda name: plain(name),
-            label_visibility="collapsed",
-        )
-        views[chosen]()
+        views[segments("View", views, _VIEW, default=asked or None, format_func=plain, label_visibility="collapsed")]()
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
@@ -154,27 +133,22 @@ def _plane(
     if not known:
         return
     columns = keyed_columns([2, 3], "sweep_plane_axes")
-    name = columns[0].segmented_control(
+    name = segments(
         "Quality",
-        list(QUALITIES),
+        QUALITIES,
+        "sweep_quality",
+        columns[0],
         default=ACCURACY,
-        required=True,
-        key="sweep_quality",
-        bind="query-params",
         help=plain(" ".join(f"{name}: {row.help}" for name, row in QUALITIES.items())),
     )
-    axis = known[0]
-    if len(known) > 1:
-        axis = columns[1].segmented_control(
-            "Against",
-            known,
-            default=known[0],
-            required=True,
-            key="sweep_size",
-            bind="query-params",
-            format_func=lambda name: plain(COSTS[name].title),
-            help="Times of a forward are there where the sweep measured them.",
-        )
+    axis = segments(
+        "Against",
+        known,
+        "sweep_size",
+        columns[1],
+        format_func=lambda name: plain(COSTS[name].title),
+        help="Times of a forward are there where the sweep measured them.",
+    )
     if name != ACCURACY:
         moved, compared = diverging()
         settings = [one for one in moved if one.pruning.model == settings[0].pruning.model]
@@ -235,11 +209,7 @@ def _task_map(settings: Sequence[Setting]) -> None:
     if not settings:
         return
     names = [f"{percent(sparsity, 0)}" for sparsity in sparsities]
-    chosen = names[-1]
-    if len(names) > 1:
-        chosen = st.segmented_control(
-            "Sparsity", names, default=names[-1], required=True, key="sweep_sparsity", bind="query-params"
-        )
+    chosen = segments("Sparsity", names, "sweep_sparsity", default=names[-1])
     rows = [setting for setting in settings if percent(setting.pruning.sparsity, 0) == chosen]
     grid = sweep_axes.by_task(rows)
     chart(
@@ -256,18 +226,8 @@ def _task_map(settings: Sequence[Setting]) -> None:
 
 def _step_map(settings: Sequence[Setting]) -> None:
     weighing = sweep_axes.weighing_steps(settings)
-    methods = list(dict.fromkeys(setting.pruning.method for setting in weighing))
-    chosen = methods[0]
-    if len(methods) > 1:
-        chosen = st.segmented_control(
-            "Method",
-            methods,
-            default=methods[0],
-            required=True,
-            key="sweep_step_method",
-            bind="query-params",
-            format_func=lambda name: METHODS[name].title,
-        )
+    methods = dict.fromkeys(setting.pruning.method for setting in weighing)
+    chosen = segments("Method", methods, "sweep_step_method", format_func=lambda name: METHODS[name].title)
     grid = sweep_axes.by_steps(settings, chosen)
     chart(
         Exhibit(
