@@ -1,7 +1,8 @@
 """Widgets drawn from a spec: label, range, default and help text come from its fields, nowhere else."""
 
 import types
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from itertools import cycle
 from typing import Any, TypeVar, Union, get_args, get_origin
 
 import streamlit as st
@@ -13,6 +14,7 @@ from cache.sizes import size_text
 from pages.parts.plain import plain
 
 _Choice = TypeVar("_Choice")
+_NONE: Mapping[str, Any] = {}
 
 
 def segments(
@@ -34,44 +36,80 @@ def segments(
 def draw(
     spec: type[Spec], name: str, key: str, default: Any = None, without: Collection[str] = (), **options: Any
 ) -> Any:
-    """Draw the widget of one field and return its value. options go to the widget (bind, on_change, …). without:
-    choices not offered here.
+    """Draw the widget of one field and return its value, which the address holds unless the session does. options go to
+    the widget (persist_state, on_change, …). without: choices not offered here.
 
     A size is returned as it was written, for the spec to read.
     """
     field = spec.model_fields[name]
     default = field.default if default is None else default
-    declared, title = extra(field), field.title or plain(name)
-    unit = f" ({declared['unit']})" if declared.get("unit") and declared["unit"] not in title.lower() else ""
-    if declared.get("unit") == "bytes":
+    declared, title, kind = extra(field), _title(spec, name), _plain_type(field)
+    unit, empty, options = declared.get("unit"), declared.get("empty") or "", _options(field, key, options)
+    if unit == "bytes":
         text = "" if default is None else size_text(default)
-        options |= {"key": key, "help": _help(field), "placeholder": declared.get("empty") or "2 GiB"}
-        return st.text_input(title, value=text, **options).strip() or None
-    label = f"{title}{unit}"
-    help_shown = _help(field)
-    kind = _plain_type(field)
+        return st.text_input(title, text, placeholder=empty or "2 GiB", **options).strip() or None
+    label = f"{title} ({unit})" if unit and unit not in title.lower() else title
     allowed = [choice for choice in choices(field) if choice not in without]
     if allowed:
         if beyond_choices(field):
             options |= {"accept_new_options": True}
-        return st.selectbox(label, allowed, index=allowed.index(default), key=key, help=help_shown, **options)
+        return st.selectbox(label, allowed, allowed.index(default), **options)
     if kind is bool:
-        return st.toggle(label, value=default, key=key, help=help_shown, **options)
+        return st.toggle(label, default, **options)
     if kind in (int, float):
         if field.default is None and default is not None:
-            options, default = _preset(key, kind, default, declared.get("empty") or "", options), None
+            options, default = _preset(key, kind, default, empty, options), None
+        step = declared.get("step")
+        decimals = "%.3f" if step is not None and step < 0.01 else None  # Streamlit's own two would hide them
         return st.number_input(
             label,
             value=default,
-            step=declared.get("step") or kind(1),
-            key=key,
-            help=help_shown,
-            placeholder=declared.get("empty") or None,
-            format=_format(declared.get("step")),
+            step=step or kind(1),
+            placeholder=empty or None,
+            format=decimals,
             **_range(field, kind),
             **options,
         )
-    return st.text_input(label, value=default, key=key, help=help_shown, **options)
+    return st.text_input(label, default, **options)
+
+
+def draw_each(
+    spec: type[Spec], keys: Mapping[str, str], places: Iterable[Any], presets: Mapping[str, Any] = _NONE, **options: Any
+) -> dict[str, Any]:
+    """Draw fields, one after another into the next of the places, again from the first; return their values by name.
+    keys: of the widgets, by name. presets: of those that do not begin as the spec does. options: of `draw`.
+    """
+    values = {}
+    for (name, key), place in zip(keys.items(), cycle(places), strict=False):
+        with place:
+            values[name] = draw(spec, name, key, presets.get(name), **options)
+    return values
+
+
+def draw_several(
+    spec: type[Spec], name: str, key: str, offered: Iterable[Any], place: Any = st, **options: Any
+) -> tuple[Any, ...]:
+    """Draw the choice of several values for one field, and return them. options: of `st.multiselect`."""
+    field = spec.model_fields[name]
+    options = _options(field, key, {"default": list(field.default), **options})
+    return tuple(place.multiselect(_title(spec, name), list(offered), **options))
+
+
+def draw_list(
+    spec: type[Spec], name: str, key: str, place: Any, default: Iterable[Any] | None = None, **options: Any
+) -> tuple[str, ...]:
+    """Draw a field of several values that are written with commas between, and return them. options: of
+    `st.text_input`.
+    """
+    field = spec.model_fields[name]
+    options = {**_options(field, key, options), "help": f"{field.description} With commas between."}
+    written = ", ".join(map(str, field.default if default is None else default))
+    return parts_of(place.text_input(_title(spec, name), written, **options))
+
+
+def parts_of(text: str) -> tuple[str, ...]:
+    """Return the parts of a text that are written with commas between."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def _preset(key: str, kind: Any, preset: Any, empty: str, options: dict[str, Any]) -> dict[str, Any]:
@@ -98,23 +136,29 @@ def slides(spec: type[Spec], name: str) -> bool:
 
 
 def draw_slider(spec: type[Spec], name: str, key: str, label: str = "", **options: Any) -> Any:
-    """Draw a bounded number as a slider. label: replaces the field's."""
+    """Draw a bounded number as a slider. label: replaces the field's. options: as of `draw`."""
     field = spec.model_fields[name]
     kind = _plain_type(field)
     step = kind(extra(field).get("step") or 1)
     return st.slider(
-        label or field.title or plain(name),
+        label or _title(spec, name),
         value=kind(field.default),
         step=step,
-        key=key,
-        help=_help(field),
-        **{"format": "%.1f" if step in (0.1, 0.5) else None, **_range(field, kind), **options},
+        **{
+            "format": "%.1f" if step in (0.1, 0.5) else None,
+            **_range(field, kind),
+            **_options(field, key, options),
+        },
     )
 
 
-def _format(step: float | None) -> str | None:
-    """Return a format with the step's decimals, where Streamlit's own two would hide them."""
-    return "%.3f" if step is not None and step < 0.01 else None
+def _title(spec: type[Spec], name: str) -> str:
+    return spec.model_fields[name].title or plain(name)
+
+
+def _options(field: FieldInfo, key: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a field's widget. given: those that replace and add some."""
+    return {"key": key, "help": _help(field), "bind": None if "persist_state" in given else "query-params", **given}
 
 
 def _help(field: FieldInfo) -> str:

@@ -2,7 +2,7 @@
 the browser once the fold is opened, as it also draws the content of closed folds.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -84,6 +84,11 @@ def settings_of(
         told_as = words.get(name, f"{short_label(name, field)} {{}}")
         settings.append(Setting(key, told_as, usual, name in always, linked, empty))
     return settings
+
+
+def keys_of(prefix: str, names: Iterable[str]) -> dict[str, str]:
+    """Return the keys of fields' widgets, by name: the name after a prefix."""
+    return {name: f"{prefix}_{name}" for name in names}
 
 
 def told(settings: Sequence[Setting], values: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ def choose_score(model: ModelSpec) -> dict[str, str]:
     """Draw the choice for such a model; nothing for any other."""
     if not _random_tokens(model):
         return {}
-    chosen = controls.draw(EvaluateSpec, "canvas_score", "accuracy_canvas_score", bind="query-params")
+    chosen = controls.draw(EvaluateSpec, "canvas_score", "accuracy_canvas_score")
     st.caption(f":material/info: {CANVAS_SCORES[chosen].sentence} {NO_MASKED_ESTIMATE}")
     return {"canvas_score": chosen}
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import streamlit as st
 from pydantic import ValidationError
+from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
 from analysis.engine.runs import Run
@@ -23,7 +24,7 @@ from pages.parts.accuracy.opening import RunNames, names_of_models, run_names
 from pages.parts.accuracy.panel import results_of
 from pages.parts.accuracy.planned import planned
 from pages.parts.acting import acting_button
-from pages.parts.expander import fold, settings_of
+from pages.parts.expander import fold, keys_of, settings_of
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
 from pages.parts.session import engine, submit
@@ -62,25 +63,10 @@ def score_settings(
     """
     first = st.container(key="accuracy_tasks_place")
     columns = [first, *keyed_columns(3, "accuracy_tasks")] if narrow else keyed_columns([2, 1, 1, 1], "accuracy_tasks")
-    tasks = columns[0].multiselect(
-        "Tasks",
-        ["bundled", "paper", *PRESETS],
-        default=["bundled"],
-        key="accuracy_tasks",
-        bind="query-params",
-        wrap=True,
-        accept_new_options=True,
-        help=EvaluateSpec.model_fields["tasks"].description,
-        format_func=lambda name: PRESETS[name].title if name in PRESETS else name,
-    )
-    values = {}
-    for column, name in zip(columns[1:], ("limit", "draws", "seed"), strict=True):
-        with column:
-            default = LIMIT if name == "limit" else None
-            values[name] = controls.draw(EvaluateSpec, name, f"accuracy_{name}", default=default, bind="query-params")
-    values |= choose_score(model) | _more(narrow)
+    values = draw_tasks("accuracy", columns) | choose_score(model) | _more(narrow)
+    tasks = values.pop("tasks")
     planned(tasks, values["limit"], len(chosen) if seeds == 1 else 1, _measured(chosen, runs), seeds)
-    settings = {"model": model, "tasks": tuple(tasks) or ("bundled",), **values}
+    settings = {"model": model, "tasks": tasks or ("bundled",), **values}
     problem = "" if tasks else "Choose at least one task."
     try:
         spec = _spec(settings, runs, chosen)
@@ -91,6 +77,22 @@ def score_settings(
     if runs:
         _compare_button(narrow, problem, None if problem else spec)
     return None if problem else settings
+
+
+def draw_tasks(prefix: str, columns: Sequence[DeltaGenerator]) -> dict[str, Any]:
+    """Draw tasks, items, draws and seed, a column each; return them as fields of `EvaluateSpec`. prefix: of keys."""
+    tasks = controls.draw_several(
+        EvaluateSpec,
+        "tasks",
+        f"{prefix}_tasks",
+        ["bundled", "paper", *PRESETS],
+        columns[0],
+        wrap=True,
+        accept_new_options=True,
+        format_func=lambda name: PRESETS[name].title if name in PRESETS else name,
+    )
+    keys = keys_of(prefix, ("limit", "draws", "seed"))
+    return {"tasks": tasks, **controls.draw_each(EvaluateSpec, keys, columns[1:], {"limit": LIMIT})}
 
 
 def _compare_button(narrow: bool, problem: str, spec: EvaluateSpec | None) -> None:
@@ -174,21 +176,16 @@ def _samples(
 
 def _more(narrow: bool) -> dict:
     """Draw the settings that override how the tasks put their items."""
-    names = ("shots", "guidance", "gen_length", "chat_template")
-    keys = {name: f"accuracy_{name}" for name in names}
+    keys = keys_of("accuracy", ("shots", "guidance", "gen_length", "chat_template"))
     # Not from the address: functions in the folder are run, and a link must not lead there.
     folder = {"include_path": "accuracy_include_path"}
     settings = [*settings_of(EvaluateSpec, keys), *settings_of(EvaluateSpec, folder, linked=False)]
     place, drawn = fold("More settings", "fold_accuracy_more", settings)
     if not drawn:
         return {}
-    values = {}
+    columns = [place] if narrow else keyed_columns(len(keys), "accuracy_more", place)
+    values = controls.draw_each(EvaluateSpec, keys, columns)
     with place:
-        for column, name in zip(
-            [place] * len(names) if narrow else keyed_columns(len(names), "accuracy_more"), names, strict=True
-        ):
-            with column:
-                values[name] = controls.draw(EvaluateSpec, name, keys[name], bind="query-params")
         own = controls.draw(EvaluateSpec, "include_path", folder["include_path"], persist_state="session")
         values["include_path"] = own or None
     return values

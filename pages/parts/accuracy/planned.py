@@ -11,7 +11,7 @@ from analysis.evaluation.planning import Noise
 from analysis.evaluation.task_sizes import known_sizes
 from analysis.specs import PlanParams
 from pages.parts import controls
-from pages.parts.expander import fold, settings_of
+from pages.parts.expander import fold, keys_of, settings_of
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
 
@@ -27,17 +27,12 @@ def planned(names: Sequence[str], limit: int | None, compared: int, measured: No
     if not compared or not tasks:
         return
     tests = compared * (len(tasks) + (len(tasks) > 1)) if seeds == 1 else compared
-    keys = {name: f"plan_{name}" for name in ("target", *(_ASSUMED if measured is None else ()))}
+    keys = keys_of("plan", ("target", *(_ASSUMED if measured is None else ())))
     words = {"target": "a difference of {} points"}
     shown = st.container()
     place, drawn = fold("How many items and seeds?", "fold_plan", settings_of(PlanParams, keys, ("target",), words))
-    values = {}
-    if drawn:
-        with place:
-            for column, (name, key) in zip(keyed_columns(len(_ASSUMED) + 1, "plan"), keys.items(), strict=False):
-                with column:
-                    values[name] = controls.draw(PlanParams, name, key, bind="query-params")
-    params = PlanParams(**values)
+    columns = keyed_columns(len(_ASSUMED) + 1, "plan", place) if drawn else ()
+    params = PlanParams(**controls.draw_each(PlanParams, keys if drawn else {}, columns))
     noise = measured or planning.assumed(params)
     shows, wanted, source = _sentences(tuple(names), astuple(noise), params.target / 100, limit, seeds, tests)
     shown.caption(f":material/calculate: {plain(shows)} Noise: {plain(noise.source)}.")

@@ -26,6 +26,7 @@ from pages.parts.causes.over_prompts import OverPrompts
 from pages.parts.causes.prompt_box import prompt_box
 from pages.parts.causes.stated import ABLATION_ASKED
 from pages.parts.charts import PER_CENT_CELLS
+from pages.parts.expander import keys_of
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
 from pages.parts.recordings.recording import Recording
@@ -42,27 +43,19 @@ def _title(rows: Mapping[str, Any], name: str) -> str:
 
 def _controls(recording: Recording) -> dict[str, Any]:
     values: dict[str, Any] = {"prompts": prompt_box(recording, "ablate_set")}
-    choices: tuple[tuple[str, str, Mapping[str, Any]], ...] = (
-        ("targets", "Positions", TARGETS),
-        ("interventions", "What is done to them", INTERVENTIONS),
-    )
-    for field, label, rows in choices:
-        values[field] = tuple(
-            st.multiselect(
-                label,
-                list(rows),
-                default=first_choice("ablate_set", recording.model.source, AblateSetSpec, field, rows),
-                key=f"ablate_set_{field}",
-                bind="query-params",
-                format_func=partial(_title, rows),
-                help="\n".join(f"- {plain(row.title)}: {plain(row.help)}" for row in rows.values()),
-            )
+    choices: dict[str, Mapping[str, Any]] = {"targets": TARGETS, "interventions": INTERVENTIONS}
+    for field, rows in choices.items():
+        values[field] = controls.draw_several(
+            AblateSetSpec,
+            field,
+            f"ablate_set_{field}",
+            rows,
+            default=first_choice("ablate_set", recording.model.source, AblateSetSpec, field, rows),
+            format_func=partial(_title, rows),
+            help="\n".join(f"- {plain(row.title)}: {plain(row.help)}" for row in rows.values()),
         )
     columns = [*keyed_columns(2, "ablate_set"), *keyed_columns(2, "ablate_set_more")]
-    for column, name in zip(columns, FIELDS, strict=True):
-        with column:
-            values[name] = controls.draw(AblateSetSpec, name, f"ablate_set_{name}", bind="query-params")
-    return values
+    return values | controls.draw_each(AblateSetSpec, keys_of("ablate_set", FIELDS), columns)
 
 
 def _cost(spec: AblateSetSpec, recording: Recording) -> str:

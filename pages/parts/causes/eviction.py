@@ -11,6 +11,7 @@ from analysis.exhibits.eviction import conditions, effects_of, frontier_of, mean
 from analysis.figures.export import Exhibit
 from analysis.specs import POLICIES, EvictSpec, keepings
 from analysis.words import percent
+from pages.parts import controls
 from pages.parts.causes.latest import first_choice
 from pages.parts.causes.over_prompts import OverPrompts
 from pages.parts.causes.prompt_box import prompt_box
@@ -28,25 +29,24 @@ def _controls(recording: Recording) -> dict[str, Any]:
     lines = prompt_box(recording, "evict")
     first = partial(first_choice, "evict", recording.model.source, EvictSpec)
     offered = [name for name, row in POLICIES.items() if row.asked]
-    policies = st.multiselect(
-        "Policies",
+    policies = controls.draw_several(
+        EvictSpec,
+        "policies",
+        "evict_policies",
         offered,
         default=first("policies", offered),
-        key="evict_policies",
-        bind="query-params",
         format_func=lambda name: POLICIES[name].title,
         help="\n".join(f"- {plain(row.title)}: {plain(row.help)}" for row in POLICIES.values()),
     )
-    budgets = st.multiselect(
-        "Budgets",
+    budgets = controls.draw_several(
+        EvictSpec,
+        "budgets",
+        "evict_budgets",
         _BUDGETS,
         default=first("budgets", _BUDGETS),
-        key="evict_budgets",
-        bind="query-params",
         format_func=lambda share: percent(share, 0),
-        help=plain(EvictSpec.model_fields["budgets"].description or ""),
     )
-    return {"prompts": lines, "policies": tuple(policies), "budgets": tuple(sorted(budgets))}
+    return {"prompts": lines, "policies": policies, "budgets": tuple(sorted(budgets))}
 
 
 def _cost(spec: EvictSpec, recording: Recording) -> str:

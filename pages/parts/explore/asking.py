@@ -1,6 +1,7 @@
 """Making a recording: the prompt and example prompts, the settings, and objections to them."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any
 
 import streamlit as st
 from pydantic import ValidationError
@@ -27,7 +28,7 @@ from analysis.specs import (
 from cache.sizes import gigabytes
 from pages.parts import controls, permission
 from pages.parts.acting import kept_button, may_record
-from pages.parts.expander import settings_of, titled
+from pages.parts.expander import keys_of, settings_of, titled
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import as_written, code, plain, shortened
 from pages.parts.recordings.choice import show_anew
@@ -67,15 +68,9 @@ def ask(shown: JobRecord | None, narrow: bool = False) -> None:
         except ValidationError as error:
             problem = sentence(error)
         columns = [st.container()] * 3 if narrow else st.columns(3)
-        with columns[0]:
-            seed = controls.draw(RecordSpec, "seed", "seed", persist_state="session")
-        with columns[1]:
-            chat = controls.draw(RecordSpec, "chat_template", "chat_template", persist_state="session")
-        with columns[2]:
-            stored = controls.draw(RecordSpec, "mass_dtype", "mass_dtype", persist_state="session")
-        observe: Literal["writer", "reader"] = "writer"
-        if sampling_type is DiffusionGemmaSampling:
-            observe = controls.draw(RecordSpec, "observe", "observe", persist_state="session")
+        names: tuple[str, ...] = ("seed", "chat_template", "mass_dtype")
+        names += ("observe",) if sampling_type is DiffusionGemmaSampling else ()
+        chosen = controls.draw_each(RecordSpec, {name: name for name in names}, columns, persist_state="session")
     given = prompt_tokens(checkpoint, prompt) if checkpoint is not None else None
     if sampling is not None and checkpoint is not None:
         sampling_there = sampling.in_blocks_of(checkpoint.architecture.block_size)
@@ -94,18 +89,10 @@ def ask(shown: JobRecord | None, narrow: bool = False) -> None:
         disabled=bool(problem) or not may_record(),
     )
     if sampling is not None:
-        (fold if narrow else st).caption(_plan(sampling, model, checkpoint, seed, given, stored))
+        (fold if narrow else st).caption(_plan(sampling, model, checkpoint, given, chosen))
     if pressed and sampling is not None:
         with told():
-            spec = RecordSpec(
-                model=model,
-                prompt=prompt,
-                sampling=sampling,
-                seed=seed,
-                chat_template=chat,
-                observe=observe,
-                mass_dtype=stored,
-            )
+            spec = RecordSpec(model=model, prompt=prompt, sampling=sampling, **chosen)
             permission.allow(model.source)
             st.session_state[_FILLED_IN] = prompt
             record = submit("record", spec)
@@ -117,7 +104,7 @@ def ask(shown: JobRecord | None, narrow: bool = False) -> None:
 
 def _settings_fold(kind: type[Sampling], source: str, defaults: dict[str, int]) -> DeltaGenerator:
     """Return the fold of the settings, with the sampler and its settings in the title."""
-    keys = {name: f"{source}_{name}" for name in kind.model_fields if name != "sampler"}
+    keys = keys_of(source, (name for name in kind.model_fields if name != "sampler"))
     words = {"gen_length": "{} new tokens", "steps": "{} steps of time" if kind().open_ended else "{} steps"}
     if any(st.session_state.get(f"{source}_{rule}") is not None for rule in ("threshold", "factor") if rule in keys):
         words["gen_length"] = "{} new tokens, as many per forward as are sure enough"
@@ -246,21 +233,14 @@ def _sampler(source: str, paradigm: str) -> str | None:
 
 def _sampling(kind: type[Sampling], source: str, defaults: dict[str, int], abreast: int) -> Sampling:
     """Draw the sampler's parameters, so many abreast. Raises ValidationError where they do not fit together."""
-    names = [name for name in kind.model_fields if name != "sampler"]
-    values = {}
-    columns = st.columns(abreast)
-    for index, name in enumerate(names):
-        with columns[index % abreast]:
-            values[name] = controls.draw(
-                kind, name, f"{source}_{name}", default=defaults.get(name), persist_state="session"
-            )
-    return kind(**values)
+    keys = keys_of(source, (name for name in kind.model_fields if name != "sampler"))
+    return kind(**controls.draw_each(kind, keys, st.columns(abreast), defaults, persist_state="session"))
 
 
 def _plan(
-    sampling: Sampling, model: ModelSpec, checkpoint: Checkpoint | None, seed: int, given: int | None, stored: str
+    sampling: Sampling, model: ModelSpec, checkpoint: Checkpoint | None, given: int | None, chosen: Mapping[str, Any]
 ) -> str:
-    """Return a sentence on what will be recorded, as Markdown."""
+    """Return a sentence on what will be recorded, as Markdown. given: tokens of the prompt. chosen: other fields."""
     forwards = sampling.forwards()
     planned = getattr(sampling, "steps", forwards if isinstance(sampling, BlockWriting) else sampling.gen_length)
     at_most = sampling.open_ended or isinstance(sampling, BlockWriting)
@@ -270,7 +250,7 @@ def _plan(
         size = " Kept keys go stale, so the text differs from the one without a cache."
     if checkpoint is not None and given is not None:
         in_blocks = sampling.in_blocks_of(checkpoint.architecture.block_size)
-        megabytes = planned_bytes(in_blocks, checkpoint.geometry, given, 0, stored) / 1e6
+        megabytes = planned_bytes(in_blocks, checkpoint.geometry, given, 0, chosen["mass_dtype"]) / 1e6
         size += f" The recording takes about {megabytes:,.1f} MB."
         seconds = None if sampling.keeps_keys else planned_seconds(checkpoint, model, sampling.length(given), forwards)
         if seconds is not None and seconds >= _NAMED:
@@ -284,5 +264,5 @@ def _plan(
             )
     return (
         f"{sampling.gen_length:d} new tokens in {'at most ' if at_most else ''}{forwards:d} forwards{rest} with "
-        f"{code(model.source)}, seed {seed:d}.{size}"
+        f"{code(model.source)}, seed {chosen['seed']:d}.{size}"
     )

@@ -6,7 +6,6 @@ import streamlit as st
 
 from analysis.models.checkpoint import Checkpoint
 from analysis.specs import CALIBRATION_PRESETS, NOISES, CalibrateSpec, CalibrationParams
-from pages.parts import controls
 from pages.parts.plain import plain
 
 DEFAULT_CALIBRATION: CalibrationParams = CalibrateSpec.model_fields["calibration"].default
@@ -45,13 +44,10 @@ def noise_of(prefix: str, checkpoint: Checkpoint | None) -> tuple[str, str]:
     return f"{prefix}_noise", CalibrationParams.model_fields["noise"].default
 
 
-def draw_noise(prefix: str, checkpoint: Checkpoint | None) -> str:
-    """Draw the choice of a noise that suits the model, or among all of them if the model is unknown."""
-    key, default = noise_of(prefix, checkpoint)
-    others = [name for name, row in NOISES.items() if not row.fits(_random_tokens(checkpoint))]
-    without = [] if checkpoint is None else others
-    chosen: str = controls.draw(CalibrationParams, "noise", key, default=default, without=without, bind="query-params")
-    return chosen
+def unfit_noises(checkpoint: Checkpoint | None) -> list[str]:
+    """Return the noises that do not suit the model; none if the model is unknown."""
+    random_tokens = _random_tokens(checkpoint)
+    return [] if checkpoint is None else [name for name, row in NOISES.items() if not row.fits(random_tokens)]
 
 
 def _random_tokens(checkpoint: Checkpoint | None) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import streamlit as st
 from pydantic import ValidationError
@@ -29,21 +29,22 @@ from analysis.specs import (
 )
 from analysis.specs.what_is_read import only_read
 from pages.parts import controls
-from pages.parts.expander import fold, settings_of
+from pages.parts.expander import fold, keys_of, settings_of
 from pages.parts.plain import plain
 from pages.parts.pruning.calibration_presets import (
     CALIBRATION_IN_WORDS,
     DEFAULT_CALIBRATION,
-    draw_noise,
     noise_note,
     noise_of,
     preset_box,
+    unfit_noises,
 )
 from pages.parts.session import not_in_address
 from pages.parts.tuning.settings import actions, key_of, remember, sliders
 from pages.parts.tuning.statistics import stored_settings
 from pages.parts.user_errors import EXPECTED, why
 
+_Params = TypeVar("_Params", bound=Spec)
 _PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 _STRENGTH = "discount_strength"
 _BASE, _OWN = "prune_base", "As chosen under Advanced"
@@ -221,9 +222,7 @@ def _what(checkpoint: Checkpoint | None, above: DeltaGenerator) -> dict:
     """Draw sparsity, which goes above, pattern and allocation; return their values."""
     below = st.container(key="prune_pattern_place")
     with below:
-        pattern = controls.draw(
-            PruneSpec, "pattern", "prune_pattern", without=patterns_not_offered(checkpoint), bind="query-params"
-        )
+        pattern = controls.draw(PruneSpec, "pattern", "prune_pattern", without=patterns_not_offered(checkpoint))
     fixed = PATTERNS[pattern].sparsity if pattern in PATTERNS else None
     with below:
         if fixed is not None:
@@ -231,33 +230,23 @@ def _what(checkpoint: Checkpoint | None, above: DeltaGenerator) -> dict:
             fixes = f"{plain(pattern)} fixes every layer's."
             st.selectbox("Sparsity over layers", [allocation], disabled=True, help=fixes)
         else:
-            allocation = controls.draw(PruneSpec, "allocation", "prune_allocation", bind="query-params")
+            allocation = controls.draw(PruneSpec, "allocation", "prune_allocation")
     with above:
         if fixed is not None:
             removes = f"{plain(pattern)} removes exactly {fixed:.4g} of the weights."
             st.slider("Sparsity", 0.0, 0.95, fixed, format="percent", disabled=True, help=removes)
             sparsity = fixed
         else:
-            drawn = {"format": "percent", "bind": "query-params"}
-            sparsity = controls.draw_slider(PruneSpec, "sparsity", "prune_sparsity", **drawn)
+            sparsity = controls.draw_slider(PruneSpec, "sparsity", "prune_sparsity", format="percent")
     return {"pattern": pattern, "allocation": allocation, "sparsity": sparsity}
 
 
 def _more(checkpoint: Checkpoint | None, cuts_experts: bool, allocation: str) -> dict:
     """Draw what stays dense and how weights are ranked. Return what is not preset."""
-    linked = [
-        "quota_scope",
-        "ranking",
-        "norm",
-        *(["expert_worth"] if cuts_experts else []),
-        *ALLOCATIONS[allocation].reads,
-    ]
-    kept = ["skip_layers", "skip_projections", "streaming"]
-    keys = {name: f"prune_{name}" for name in [*linked, *kept]}
-    settings = [
-        *settings_of(PruneSpec, {name: keys[name] for name in linked}, always=ALLOCATIONS[allocation].reads),
-        *settings_of(PruneSpec, {name: keys[name] for name in kept}, linked=False),
-    ]
+    reads = ALLOCATIONS[allocation].reads
+    linked = keys_of("prune", ("quota_scope", "ranking", "norm", *(["expert_worth"] if cuts_experts else []), *reads))
+    kept = keys_of("prune", ("skip_layers", "skip_projections", "streaming"))
+    settings = [*settings_of(PruneSpec, linked, always=reads), *settings_of(PruneSpec, kept, linked=False)]
     place, drawn = fold("More settings", "fold_prune_more", settings)
     if not drawn:
         return {}
@@ -265,29 +254,17 @@ def _more(checkpoint: Checkpoint | None, cuts_experts: bool, allocation: str) ->
     with place:
         with st.container(key="prune_rest"):
             layers = range(checkpoint.geometry.layers if checkpoint is not None else 0)
-            chosen["skip_layers"] = tuple(
-                st.multiselect(
-                    "Layers left dense",
-                    layers,
-                    key=keys["skip_layers"],
+            for name, offered in (("skip_layers", layers), ("skip_projections", _projections(checkpoint))):
+                chosen[name] = controls.draw_several(
+                    PruneSpec,
+                    name,
+                    kept[name],
+                    offered,
+                    accept_new_options=name == "skip_projections",  # other families have other names
                     persist_state="session",
-                    help=PruneSpec.model_fields["skip_layers"].description,
                 )
-            )
-            chosen["skip_projections"] = tuple(
-                st.multiselect(
-                    "Projections left dense",
-                    _projections(checkpoint),
-                    key=keys["skip_projections"],
-                    accept_new_options=True,  # other families have other names
-                    persist_state="session",
-                    help=PruneSpec.model_fields["skip_projections"].description,
-                )
-            )
-            chosen["streaming"] = controls.draw(PruneSpec, "streaming", keys["streaming"], persist_state="session")
-        for name in linked:
-            chosen[name] = controls.draw(PruneSpec, name, keys[name], bind="query-params")
-    return chosen
+            chosen["streaming"] = controls.draw(PruneSpec, "streaming", kept["streaming"], persist_state="session")
+        return chosen | controls.draw_each(PruneSpec, linked, [place])
 
 
 def _projections(checkpoint: Checkpoint | None) -> tuple[str, ...]:
@@ -298,7 +275,7 @@ def _projections(checkpoint: Checkpoint | None) -> tuple[str, ...]:
 
 def _quantization(checkpoint: Checkpoint | None) -> QuantizationParams:
     """Draw the bits of the remaining weights."""
-    keys = {name: f"prune_{name}" for name in QuantizationParams.model_fields}
+    keys = keys_of("prune", QuantizationParams.model_fields)
     words = {"bits": "{} bits", "group": "groups of {}", "symmetric": "symmetric levels {}"}
     settings = settings_of(QuantizationParams, keys, words=words)
     place, drawn = fold("Quantization", "fold_prune_bits", settings)
@@ -306,12 +283,8 @@ def _quantization(checkpoint: Checkpoint | None) -> QuantizationParams:
         return QuantizationParams()
     causal = checkpoint is not None and checkpoint.architecture.noise is None
     without = [name for name, row in QUANTIZERS.items() if causal and row.noised]
-    values: dict[str, Any] = {}
     with place:
-        for name, key in keys.items():
-            left_out = without if name == "quantizer" else ()
-            values[name] = controls.draw(QuantizationParams, name, key, without=left_out, bind="query-params")
-        params = QuantizationParams(**values)
+        params = QuantizationParams(**controls.draw_each(QuantizationParams, keys, [place], without=without))
         row = QUANTIZERS[params.quantizer]
         if params.active and row.control is not None:
             st.caption(
@@ -324,35 +297,31 @@ def _quantization(checkpoint: Checkpoint | None) -> QuantizationParams:
 def _calibration(rows: list[Reader], checkpoint: Checkpoint | None) -> CalibrationParams:
     if rows and not any(row.calibrated for row in rows):
         st.caption("These methods look at the weights alone and need no calibration text.")
-    longest = checkpoint.geometry.max_length if checkpoint is not None else None
-    preset = DEFAULT_CALIBRATION
-    if longest is not None:
-        preset = preset.model_copy(update={"seq_len": min(preset.seq_len, longest)})
     noise_key, noise = noise_of("prune", checkpoint)
-    preset = preset.model_copy(update={"noise": noise})
-    keys = {name: f"prune_{name}" for name in _CALIBRATION} | {"noise": noise_key}
+    longest = DEFAULT_CALIBRATION.seq_len if checkpoint is None else checkpoint.geometry.max_length
+    seq_len = min(DEFAULT_CALIBRATION.seq_len, longest)
+    preset = DEFAULT_CALIBRATION.model_copy(update={"seq_len": seq_len, "noise": noise})
+    keys = keys_of("prune", _CALIBRATION) | {"noise": noise_key}
     settings = settings_of(CalibrationParams, keys, words=CALIBRATION_IN_WORDS, **preset.model_dump())
     place, drawn = fold("Calibration text", "fold_prune_calibration", settings)
     if not drawn:
         noise_note(preset, checkpoint)
         return preset
-    values: dict[str, Any] = {}
     with place:
         preset_box("prune", checkpoint)
-        for name in _CALIBRATION:
-            if name == "noise":
-                values[name] = draw_noise("prune", checkpoint)
-                continue
-            values[name] = controls.draw(
-                CalibrationParams, name, keys[name], default=getattr(preset, name), bind="query-params"
-            )
-    try:
-        params = CalibrationParams(**values)
-    except ValidationError as error:
-        st.error(plain(sentence(error)))
-        st.stop()
+    values = controls.draw_each(CalibrationParams, keys, [place], vars(preset), without=unfit_noises(checkpoint))
+    params = _valid(CalibrationParams, values)
     noise_note(params, checkpoint)
     return params
+
+
+def _valid(kind: type[_Params], values: dict[str, Any], place: Any = st) -> _Params:
+    """Return the parameters; end the page after saying in `place` why they do not go together."""
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        place.error(plain(sentence(error)))
+        st.stop()
 
 
 def _steps(rows: list[Reader], calibration: CalibrationParams, refused: DeltaGenerator) -> StepParams:
@@ -362,19 +331,14 @@ def _steps(rows: list[Reader], calibration: CalibrationParams, refused: DeltaGen
     if not NOISES[calibration.noise].by_step:
         st.caption("This noise masks as much at every step, so all steps count alike.")
         return StepParams()
-    keys = {name: key_of(name) for name in StepParams.model_fields}
+    keys = keys_of("prune", StepParams.model_fields)
     place, drawn = fold("Noise steps that count", "fold_prune_steps", settings_of(StepParams, keys))
     if not drawn:
         return StepParams()
     with place:
         weighing = [plain(row.title) for row in rows if row.weighs_steps]
         st.caption(f"In the scores of {' and '.join(weighing)}. The paper counts all steps alike.")
-        values = {name: controls.draw(StepParams, name, key, bind="query-params") for name, key in keys.items()}
-    try:
-        return StepParams(**values)
-    except ValidationError as error:
-        refused.error(plain(sentence(error)))
-        st.stop()
+    return _valid(StepParams, controls.draw_each(StepParams, keys, [place]), refused)
 
 
 def _discount(rows: list[Reader]) -> DiscountParams:
@@ -382,14 +346,13 @@ def _discount(rows: list[Reader]) -> DiscountParams:
     if not any(row.discounted for row in rows):
         return DiscountParams()
     label = "Discount strength λ"
-    strength = controls.draw_slider(DiscountParams, _STRENGTH, key_of(_STRENGTH), label, bind="query-params")
+    strength = controls.draw_slider(DiscountParams, _STRENGTH, key_of(_STRENGTH), label)
     values = {_STRENGTH: strength}
-    keys = {name: key_of(name) for name in DiscountParams.model_fields if name != _STRENGTH}
-    numbers = [name for name in sliders() if name != _STRENGTH]
+    keys = keys_of("prune", (name for name in DiscountParams.model_fields if name != _STRENGTH))
     place, drawn = fold("Which tokens are sinks", "fold_prune_discount", settings_of(DiscountParams, keys))
     if drawn:
         with place:
             for name, key in keys.items():
-                draw = controls.draw_slider if name in numbers else controls.draw
-                values[name] = draw(DiscountParams, name, key, bind="query-params")
+                draw = controls.draw_slider if name in sliders() else controls.draw
+                values[name] = draw(DiscountParams, name, key)
     return DiscountParams(**values)

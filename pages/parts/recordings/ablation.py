@@ -66,7 +66,7 @@ def ablation(recording: Recording, params: SinkParams, side: DeltaGenerator) -> 
         return
     count, reference, button = keyed_columns([4, 6, 4], "ablate", vertical_alignment="bottom")
     with count:
-        blocked = controls.draw(AblateSpec, "count", "ablate_count", bind="query-params")
+        blocked = controls.draw(AblateSpec, "count", "ablate_count")
     with reference:
         beside = autoregressive_reference(recording)
     recordings = [recording]

@@ -26,7 +26,7 @@ from analysis.specs import (
 from analysis.words import model_title
 from pages.parts import address, asking, controls, permission
 from pages.parts.acting import acting_button
-from pages.parts.expander import Setting, fold, settings_of
+from pages.parts.expander import Setting, fold, keys_of, settings_of
 from pages.parts.plain import model_called, plain
 from pages.parts.recordings.choice import among, sink_controls
 from pages.parts.session import engine, model_in_use, not_in_address, submit
@@ -168,9 +168,9 @@ def _settings(kind: type[Sampling], of_set: Sequence[str], of_sampler: Sequence[
     """Return the settings in the form's fold."""
     words = {"count": "{} prompts", "random_models": "{} random-weight models", "gen_length": "{} new tokens"}
     parts: list[tuple[type[Spec], dict[str, str]]] = [
-        (SetParams, {name: f"set_{name}" for name in of_set}),
-        (kind, {name: f"set_{kind.__name__}_{name}" for name in of_sampler}),
-        (SinkParams, {name: f"set_{name}" for name in SinkParams.model_fields}),
+        (SetParams, keys_of("set", of_set)),
+        (kind, keys_of(f"set_{kind.__name__}", of_sampler)),
+        (SinkParams, keys_of("set", SinkParams.model_fields)),
     ]
     settings = [Setting("set_prompts", "{}", _OF_OURS, linked=False)]
     for spec, keys in parts:
@@ -180,12 +180,7 @@ def _settings(kind: type[Sampling], of_set: Sequence[str], of_sampler: Sequence[
 
 def _in_two_columns(spec: type[Spec], names: Sequence[str], key: str) -> dict[str, Any]:
     """Draw fields of a spec and return their values."""
-    values = {}
-    columns = st.columns(2)
-    for index, name in enumerate(names):
-        with columns[index % 2]:
-            values[name] = controls.draw(spec, name, f"{key}_{name}", persist_state="session")
-    return values
+    return controls.draw_each(spec, keys_of(key, names), st.columns(2), persist_state="session")
 
 
 def _like(sampling: type[Sampling], kind: type[Sampling], values: Mapping[str, Any]) -> Sampling:

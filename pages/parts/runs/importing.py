@@ -7,6 +7,7 @@ import streamlit as st
 from analysis.evaluation.lm_eval_results import models_in
 from analysis.specs import ImportSpec
 from pages.parts.acting import acting_button
+from pages.parts.controls import draw_list, parts_of
 from pages.parts.plain import plain
 from pages.parts.progress import cancel_button, progress_bar
 from pages.parts.session import engine, submit
@@ -28,14 +29,8 @@ def import_runs() -> None:
         left, *others = st.columns([3, 1, 1])
         left.text_input("Folder of results", key=_FOLDER, placeholder="/path/to/output", persist_state="session")
         for column, name in zip(others, _LISTED, strict=True):
-            field = ImportSpec.model_fields[name]
-            column.text_input(
-                field.title or name,
-                key=f"import_{name}",
-                help=f"{field.description} With commas between.",
-                placeholder="the first" if name == "filters" else "acc, exact_match",
-                persist_state="session",
-            )
+            example = "the first" if name == "filters" else "acc, exact_match"
+            draw_list(ImportSpec, name, f"import_{name}", column, placeholder=example, persist_state="session")
         acting_button("Import", "import_start", icon=":material/upload_file:", on_click=_ask)
         say_refusal(_PLACE)
         _under_way()
@@ -46,10 +41,7 @@ def _ask() -> None:
     rerun loses the click.
     """
     with refusal_kept(_PLACE):
-        listed = {
-            name: tuple(part.strip() for part in st.session_state[f"import_{name}"].split(",") if part.strip())
-            for name in _LISTED
-        }
+        listed = {name: parts_of(st.session_state[f"import_{name}"]) for name in _LISTED}
         written = st.session_state[_FOLDER].strip()
         engine().authorizer.check_folder(written)
         folders = dict.fromkeys(str(model.folder) for model in models_in(Path(written or "no folder")))

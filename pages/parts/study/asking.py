@@ -10,7 +10,7 @@ from analysis.study.cost_estimate import foresee_study, lines
 from analysis.study.needs import why_not
 from pages.parts import address, controls, permission
 from pages.parts.acting import acting_button
-from pages.parts.expander import settings_of, titled
+from pages.parts.expander import keys_of, settings_of, titled
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import model_called, plain
 from pages.parts.session import engine, submit
@@ -75,29 +75,16 @@ def ask_study(model: ModelSpec) -> None:
 def _spec(model: ModelSpec, size: str) -> tuple[StudySpec | None, str]:
     """Return the requested study, or why there is none."""
     defaults = new_study(model, size)
-    names = ("difference", "prompts", "limit", "seed", "sparsities", "seeds")
-    keys = {name: f"study_{size}_{name}" for name in names}
-    presets = {name: getattr(defaults, name) for name in names}
+    keys = keys_of(f"study_{size}", ("difference", "prompts", "limit", "seed", "sparsities", "seeds"))
+    presets = {name: getattr(defaults, name) for name in keys}
     words = {"limit": "items per task {}", "sparsities": "sparsities {}", "seeds": "calibration seeds {}"}
     with titled("Settings", "fold_study", settings_of(StudySpec, keys, words, words, **presets)):
         columns = keyed_columns(4, "study")
-        values = {}
-        for index, name in enumerate(("difference", "prompts", "limit", "seed")):
-            with columns[index]:
-                values[name] = controls.draw(
-                    StudySpec, name, f"study_{size}_{name}", default=getattr(defaults, name), bind="query-params"
-                )
-        left, right = keyed_columns(2, "study_lists")
-        for column, name in ((left, "sparsities"), (right, "seeds")):
-            field = StudySpec.model_fields[name]
-            text = column.text_input(
-                field.title or "",
-                value=", ".join(map(str, getattr(defaults, name))),
-                key=f"study_{size}_{name}",
-                bind="query-params",
-                help=f"{field.description} With commas between.",
-            )
-            values[name] = tuple(part.strip() for part in text.split(",") if part.strip())
+        lists = dict(zip(("sparsities", "seeds"), keyed_columns(2, "study_lists"), strict=True))
+        single = {name: key for name, key in keys.items() if name not in lists}
+        values = controls.draw_each(StudySpec, single, columns, presets)
+        for name, column in lists.items():
+            values[name] = controls.draw_list(StudySpec, name, keys[name], column, presets[name])
     try:
         return new_study(model, size, **values), ""
     except EXPECTED as error:

@@ -1,11 +1,11 @@
 """The settings of a sweep, drawn from its specs: its axes, and the settings all points share."""
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import streamlit as st
 
-from analysis.evaluation.presets import PRESETS
 from analysis.models.checkpoint import Checkpoint
 from analysis.models.registry import MODELS
 from analysis.pruned.naming import both_titles
@@ -26,15 +26,15 @@ from analysis.specs import (
     StepParams,
     SweepSpec,
     choices,
-    help_text,
 )
 from pages.parts import controls
-from pages.parts.expander import fold, settings_of
+from pages.parts.accuracy.choice import draw_tasks
+from pages.parts.expander import fold, keys_of, settings_of
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
-from pages.parts.pruning.calibration_presets import CALIBRATION_IN_WORDS, draw_noise, noise_of
+from pages.parts.pruning.calibration_presets import CALIBRATION_IN_WORDS, noise_of, unfit_noises
 from pages.parts.pruning.settings import found, pattern_refused, patterns_not_offered
-from pages.parts.sweeping import LIMIT, SEEDS
+from pages.parts.sweeping import SEEDS
 from pages.parts.user_errors import EXPECTED, why
 
 _FIRST = ("sparsities", "seeds", "strengths")
@@ -44,7 +44,7 @@ _CALIBRATION = ("data", "samples", "seq_len", "diffusion_steps", "step_interval"
 _IN_WORDS = CALIBRATION_IN_WORDS | {"allocation": "sparsity over layers {}"}
 _ALWAYS = ("data", "samples", "seq_len", "allocation")  # told in the fold's title
 _BY_AXES = {"bits", "quantizer", "discount_strength", "sink_std", "first_step", "last_step"}
-_EVICTION = {"policies": "sweep_policies", "budgets": "sweep_budgets"}
+_EVICTION = ("policies", "budgets")
 _SAMPLES, _LENGTH = 64, 128  # minutes on a laptop
 
 
@@ -61,7 +61,7 @@ def sweep_settings(model: ModelSpec) -> tuple[SweepSpec | None, str]:
     checkpoint = None if isinstance(checkpoint, str) else checkpoint  # the sweep says why when it is begun
     axes = _axes(patterns_not_offered(checkpoint))
     pruning = _shared_pruning(axes, checkpoint)
-    evaluation = _evaluation()
+    evaluation = draw_tasks("sweep", keyed_columns([2, 1, 1, 1], "sweep_tasks"))
     more = _more(model)
     refused = pattern_refused(checkpoint, *axes["patterns"])
     if refused:
@@ -88,20 +88,9 @@ def sweep_settings(model: ModelSpec) -> tuple[SweepSpec | None, str]:
 
 def _axes(not_offered: list[str]) -> dict[str, Any]:
     """Draw what differs between points; return it by the field of the spec."""
-    field = SweepSpec.model_fields["methods"]
-    methods = st.multiselect(
-        field.title or "",
-        list(METHODS),
-        default=list(field.default),
-        key="sweep_methods",
-        bind="query-params",
-        wrap=True,
-        format_func=both_titles,
-        help=help_text(field),
-    )
-    axes: dict[str, Any] = {"methods": tuple(methods)}
-    axes |= _written(_FIRST, "sweep_listed")
-    keys = {name: f"sweep_{name}" for name in (*_CHOSEN, *_WRITTEN, *_EVICTION)}
+    methods = controls.draw_several(SweepSpec, "methods", "sweep_methods", METHODS, wrap=True, format_func=both_titles)
+    axes = {"methods": methods, **_written(_FIRST, "sweep_listed")}
+    keys = keys_of("sweep", (*_CHOSEN, *_WRITTEN, *_EVICTION))
     place, drawn = fold("More axes", "fold_sweep_axes", settings_of(SweepSpec, keys))
     if drawn:
         with place:
@@ -122,18 +111,10 @@ def _axes(not_offered: list[str]) -> dict[str, Any]:
 
 def _written(names: Sequence[str], key: str) -> dict[str, Any]:
     """Draw axes whose values are written with commas between. key: of their row."""
-    axes = {}
-    for column, name in zip(keyed_columns(len(names), key), names, strict=True):
-        field = SweepSpec.model_fields[name]
-        text = column.text_input(
-            field.title or "",
-            value=_SEEDS if name == "seeds" else ", ".join(map(str, field.default)),
-            key=f"sweep_{name}",
-            bind="query-params",
-            help=f"{field.description} With commas between.",
-        )
-        axes[name] = tuple(part.strip() for part in text.split(",") if part.strip())
-    return axes
+    return {
+        name: controls.draw_list(SweepSpec, name, f"sweep_{name}", column, [_SEEDS] if name == "seeds" else None)
+        for column, name in zip(keyed_columns(len(names), key), names, strict=True)
+    }
 
 
 def _more_axes(not_offered: list[str]) -> dict[str, Any]:
@@ -148,19 +129,15 @@ def _more_axes(not_offered: list[str]) -> dict[str, Any]:
         "bits": (list(choices(QuantizationParams.model_fields["bits"])), str),
     }
     for column, (name, (options, title)) in zip(keyed_columns(3, "sweep_chosen"), choices_of.items(), strict=True):
-        field = SweepSpec.model_fields[name]
-        axes[name] = tuple(
-            column.multiselect(
-                field.title or "",
-                options,
-                default=list(field.default),
-                key=f"sweep_{name}",
-                bind="query-params",
-                wrap=True,
-                format_func=title,
-                accept_new_options=name == "patterns",
-                help=help_text(field),
-            )
+        axes[name] = controls.draw_several(
+            SweepSpec,
+            name,
+            f"sweep_{name}",
+            options,
+            column,
+            wrap=True,
+            format_func=title,
+            accept_new_options=name == "patterns",
         )
     return axes | _written(_WRITTEN, "sweep_written") | _eviction()
 
@@ -168,26 +145,20 @@ def _more_axes(not_offered: list[str]) -> dict[str, Any]:
 def _eviction() -> dict[str, Any]:
     """Draw policies and budgets of the dense model's keys and values."""
     columns = keyed_columns([3, 2], "sweep_eviction")
-    field = SweepSpec.model_fields["policies"]
     asked = {name: row for name, row in POLICIES.items() if row.asked}
-    policies = columns[0].multiselect(
-        field.title or "",
-        list(asked),
-        key=_EVICTION["policies"],
-        bind="query-params",
+    described = SweepSpec.model_fields["policies"].description or ""
+    policies = controls.draw_several(
+        SweepSpec,
+        "policies",
+        "sweep_policies",
+        asked,
+        columns[0],
         wrap=True,
         format_func=lambda name: POLICIES[name].title,
-        help=" ".join([field.description or "", *(f"{row.title}: {row.help}" for row in asked.values())]),
+        help=" ".join([described, *(f"{row.title}: {row.help}" for row in asked.values())]),
     )
-    field = SweepSpec.model_fields["budgets"]
-    budgets = columns[1].text_input(
-        field.title or "",
-        value=", ".join(map(str, field.default)),
-        key=_EVICTION["budgets"],
-        bind="query-params",
-        help=f"{field.description} With commas between.",
-    )
-    return {"policies": tuple(policies), "budgets": tuple(part.strip() for part in budgets.split(",") if part.strip())}
+    budgets = controls.draw_list(SweepSpec, "budgets", "sweep_budgets", columns[1])
+    return {"policies": policies, "budgets": budgets}
 
 
 def _shared_pruning(axes: dict[str, Any], checkpoint: Checkpoint | None) -> dict[type[Spec], dict[str, Any]]:
@@ -204,24 +175,15 @@ def _shared_pruning(axes: dict[str, Any], checkpoint: Checkpoint | None) -> dict
         StepParams: _not_by_axes(StepParams) if any(row.weighs_steps for row in rows) else [],
         QuantizationParams: _not_by_axes(QuantizationParams) if quantizes else [],
     }
-    settings = []
-    for spec, names in parts.items():
-        keys = {name: noise_key if name == "noise" else f"sweep_{name}" for name in names}
-        settings += settings_of(spec, keys, _ALWAYS, _IN_WORDS, **presets)
+    keys = {spec: keys_of("sweep", names) for spec, names in parts.items()}
+    keys[CalibrationParams]["noise"] = noise_key
+    settings = [one for spec in parts for one in settings_of(spec, keys[spec], _ALWAYS, _IN_WORDS, **presets)]
     place, drawn = fold("The same for every point", "fold_sweep", settings)
     if not drawn:
         return {spec: {name: presets[name] for name in names if name in presets} for spec, names in parts.items()}
-    shared: dict[type[Spec], dict[str, Any]] = {spec: {} for spec in parts}
-    with place:
-        columns = keyed_columns(4, "sweep_text")
-        for index, (spec, name) in enumerate((spec, name) for spec, names in parts.items() for name in names):
-            with columns[index % 4]:
-                if name == "noise":
-                    shared[spec][name] = draw_noise("sweep", checkpoint)
-                    continue
-                default = presets.get(name)
-                shared[spec][name] = controls.draw(spec, name, f"sweep_{name}", default=default, bind="query-params")
-    return shared
+    columns = cycle(keyed_columns(4, "sweep_text", place))
+    unfit = unfit_noises(checkpoint)
+    return {spec: controls.draw_each(spec, keys[spec], columns, presets, without=unfit) for spec in parts}
 
 
 def _not_by_axes(spec: type[Spec]) -> list[str]:
@@ -230,12 +192,8 @@ def _not_by_axes(spec: type[Spec]) -> list[str]:
 
 def _more(model: ModelSpec) -> dict[str, Any]:
     """Draw what each point keeps and measures, and other models. Return what is not preset."""
-    keys = {
-        "keep": "sweep_keep",
-        "decompose": "sweep_decompose",
-        "footprints": "sweep_footprints",
-        "other_models": "sweep_models",
-    }
+    drawn_each = keys_of("sweep", ("keep", "decompose", "footprints"))
+    keys = drawn_each | {"other_models": "sweep_models"}
     words = {
         "keep": "keep {}",
         "decompose": "take the recipe apart: {}",
@@ -245,41 +203,17 @@ def _more(model: ModelSpec) -> dict[str, Any]:
     place, drawn = fold("More settings", "fold_sweep_more", settings_of(SweepSpec, keys, words=words))
     if not drawn:
         return {}
-    more: dict[str, Any] = {}
-    with place:
-        columns = keyed_columns(4, "sweep_more", vertical_alignment="bottom")
-        for column, name in zip(columns, ("keep", "decompose", "footprints"), strict=False):
-            with column:
-                more[name] = controls.draw(SweepSpec, name, keys[name], bind="query-params")
-        others = columns[3].multiselect(
-            SweepSpec.model_fields["other_models"].title or "",
-            [name for name in MODELS if name != model.source],
-            key=keys["other_models"],
-            bind="query-params",
-            wrap=True,
-            accept_new_options=True,
-            help=f"{SweepSpec.model_fields['other_models'].description} Names, hub ids or folders.",
-        )
-    more["other_models"] = tuple(ModelSpec(source=name, device=model.device, dtype=model.dtype) for name in others)
-    return more
-
-
-def _evaluation() -> dict:
-    columns = keyed_columns([2, 1, 1, 1], "sweep_tasks")
-    tasks = columns[0].multiselect(
-        "Tasks",
-        ["bundled", "paper", *PRESETS],
-        default=["bundled"],
-        key="sweep_tasks",
-        bind="query-params",
+    *columns, last = keyed_columns(4, "sweep_more", place, vertical_alignment="bottom")
+    more = controls.draw_each(SweepSpec, drawn_each, columns)
+    others = controls.draw_several(
+        SweepSpec,
+        "other_models",
+        keys["other_models"],
+        [name for name in MODELS if name != model.source],
+        last,
         wrap=True,
         accept_new_options=True,
-        help=EvaluateSpec.model_fields["tasks"].description,
-        format_func=lambda name: PRESETS[name].title if name in PRESETS else name,
+        help=f"{SweepSpec.model_fields['other_models'].description} Names, hub ids or folders.",
     )
-    values: dict = {"tasks": tuple(tasks)}
-    for column, name in zip(columns[1:], ("limit", "draws", "seed"), strict=True):
-        with column:
-            default = LIMIT if name == "limit" else None
-            values[name] = controls.draw(EvaluateSpec, name, f"sweep_{name}", default=default, bind="query-params")
-    return values
+    more["other_models"] = tuple(ModelSpec(source=name, device=model.device, dtype=model.dtype) for name in others)
+    return more

@@ -17,6 +17,7 @@ from analysis.specs import (
 )
 from analysis.specs.tuning import searchable
 from pages.parts import controls
+from pages.parts.expander import keys_of
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
 from pages.parts.tuning import settings
@@ -34,39 +35,26 @@ def search_controls(statistics_spec: CalibrateSpec, setting: TuneParams) -> tupl
             SuggestSpec,
             "objective",
             "suggest_judge",  # as addresses have it
-            bind="query-params",
             format_func=lambda name: OBJECTIVES[name].title,
         )
-    field = SuggestSpec.model_fields["searched"]
-    values["searched"] = columns[1].multiselect(
-        str(field.title),
-        searchable(),
-        default=field.default,
-        key="suggest_searched",
-        bind="query-params",
-        format_func=parameter_title,
-        help=field.description,
+    values["searched"] = controls.draw_several(
+        SuggestSpec, "searched", "suggest_searched", searchable(), columns[1], format_func=parameter_title
     )
-    for column, name in zip(columns[2:], ("trials", "seed"), strict=True):
-        with column:
-            values[name] = controls.draw(SuggestSpec, name, f"suggest_{name}", bind="query-params")
+    values |= controls.draw_each(SuggestSpec, keys_of("suggest", ("trials", "seed")), columns[2:])
     reads = OBJECTIVES[values["objective"]].reads
     drawn = [name for name in reads if name not in (_TASKS, _ONLY_TYPED)]
     columns = keyed_columns([3, *(1 for _ in drawn)], "search_reads") if reads else []
     if _TASKS in reads:
-        field = SuggestSpec.model_fields[_TASKS]
-        values[_TASKS] = columns[0].multiselect(
-            str(field.title),
+        values[_TASKS] = controls.draw_several(
+            SuggestSpec,
+            _TASKS,
+            "suggest_tasks",
             [*SUITES, *PRESETS],
-            default=field.default,
-            key="suggest_tasks",
+            columns[0],
             persist_state="session",
             accept_new_options=True,
-            help=field.description,
         )
-    for column, name in zip(columns[1:], drawn, strict=True):
-        with column:
-            values[name] = controls.draw(SuggestSpec, name, f"suggest_{name}", bind="query-params")
+    values |= controls.draw_each(SuggestSpec, keys_of("suggest", drawn), columns[1:])
     statistics = StatisticsParams(**{name: getattr(statistics_spec, name) for name in StatisticsParams.model_fields})
     try:
         return SuggestSpec(model=statistics_spec.model, statistics=statistics, setting=setting, **values), ""

@@ -21,7 +21,7 @@ from analysis.tuning.statistics_file import Part, StoredStatistics
 from cache.keys import content_key
 from pages.parts import address, asking, controls, permission
 from pages.parts.acting import acting_button
-from pages.parts.expander import fold, settings_of
+from pages.parts.expander import fold, keys_of, settings_of
 from pages.parts.plain import plain
 from pages.parts.plot import plots_will_come
 from pages.parts.progress import duration
@@ -58,12 +58,9 @@ class Opened:
 
 def stored_settings() -> dict[str, Any]:
     """Draw what is stored for the preview beside the calibration, and return it as fields of `StatisticsParams`."""
-    keys = {name: f"calibrate_{name}" for name in _STORED}
+    keys = keys_of("calibrate", _STORED)
     place, drawn = fold("Preview settings", "fold_calibrate", settings_of(CalibrateSpec, keys))
-    if not drawn:
-        return {}
-    with place:
-        return {name: controls.draw(CalibrateSpec, name, key, bind="query-params") for name, key in keys.items()}
+    return controls.draw_each(CalibrateSpec, keys, [place]) if drawn else {}
 
 
 def why_no_noise(model: ModelSpec) -> str:
