@@ -29,14 +29,14 @@ from pages.parts.frame import run
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
 from pages.parts.primary_link import link_buttons
-from pages.parts.progress import cancel_button, progress_bar
+from pages.parts.progress import cancel_button, progress_bar, running
 from pages.parts.recordings.beside import beside_choice
 from pages.parts.recordings.choice import choose_recording, opened
 from pages.parts.recordings.explorer import gone, note_drawn, sink_params, split_in, stored_explorer
 from pages.parts.recordings.measures import SplitName
 from pages.parts.recordings.recording import Recording, show_recording, shown_recording
 from pages.parts.recordings.references import reference_offer
-from pages.parts.session import engine, submit
+from pages.parts.session import engine
 from pages.parts.side import plots_and_controls
 from pages.parts.study.found import example
 from pages.parts.user_errors import told
@@ -196,9 +196,7 @@ def _tab(recording: Recording, name: str | None) -> None:
 
 @st.fragment(run_every=0.3)
 def _follow(job_id: str) -> None:
-    record = engine().job(job_id)
-    if record is None or record.ended:
-        st.rerun()
+    record = running(job_id)
     heading("Recording now", "The text fills in as the model writes it. Shade: the probability of each token.", None)
     progress_bar(record)
     live = engine().progress(job_id).details_as(RecordPartial)
@@ -231,8 +229,7 @@ def _ended_badly(record: JobRecord) -> None:
             st.code(record.traceback)
     if st.button("Try again", key="try_again", icon=":material/refresh:"):
         with told():
-            permission.allow(record.spec["model"]["source"])
-            show_recording(submit("record", record.parameters()).id)
+            show_recording(permission.begin("record", record.parameters()).id)
             st.rerun()
     choose_recording(record)
 

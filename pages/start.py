@@ -10,12 +10,12 @@ from pages.parts.charts import start_exhibits
 from pages.parts.frame import run
 from pages.parts.model_panel import real_model
 from pages.parts.plain import plain
-from pages.parts.progress import cancel_button, cut_short, progress_bar
+from pages.parts.progress import cancel_button, cut_short, progress_bar, running
 from pages.parts.session import engine, model_in_use
 from pages.parts.study import choice, first_screen, found, in_hand, presentation
 from pages.parts.study.asking import ask_study
 from pages.parts.study.story import behind, share, story
-from pages.parts.user_errors import EXPECTED, told, why
+from pages.parts.user_errors import told
 
 REFRESH, REDRAW = 1.0, 5.0  # seconds between updates of progress, and between redraws of results
 
@@ -73,9 +73,7 @@ def _state(record: JobRecord) -> None:
 
 def _running(study_id: str) -> None:
     """Draw progress and failures so far."""
-    record = engine().job(study_id)
-    if record is None or record.ended:
-        st.rerun()
+    record = running(study_id)
     progress_bar(record)
     for part in engine().parts(record):
         if part.state == "failed":
@@ -83,16 +81,11 @@ def _running(study_id: str) -> None:
     cancel_button(record, f"cancel_study_{study_id}", "Stop")
 
 
+@told()
 def _draw(study_id: str) -> None:
     record = engine().job(study_id)
-    if record is None:
-        return
-    try:
-        findings = found.of_record(record)
-    except EXPECTED as error:
-        st.error(plain(why(error)))
-        return
-    _told(findings, study_id)
+    if record is not None:
+        _told(found.of_record(record), study_id)
 
 
 def _await_masks(study_id: str) -> None:

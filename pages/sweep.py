@@ -34,11 +34,10 @@ from pages.parts.study.found import example
 from pages.parts.sweep.differences import say_cost
 from pages.parts.sweep.results import sweep_results
 from pages.parts.sweep.settings import asked_by_address, sweep_settings
-from pages.parts.sweeping import ADDRESS, REFRESH, follow, launch, offer_more_seeds, say_refused
-from pages.parts.user_errors import EXPECTED, refusal_kept, say_refusal, why
+from pages.parts.sweeping import ADDRESS, REFRESH, follow, launch, offer_more_seeds
+from pages.parts.user_errors import EXPECTED, why
 
 REDRAW = 5.0  # seconds between redraws
-_ESTIMATES = "sweep_estimates"
 _NAMED = 2  # methods that a title names
 _NEW = "sweep_new_opened"  # whether the settings of a new sweep are drawn
 
@@ -125,8 +124,8 @@ def _open_or_close() -> None:
 
 def _start(spec: SweepSpec) -> None:
     """Start a sweep, and make room for it."""
-    st.session_state[_NEW] = False
     launch(spec, True)
+    st.session_state[_NEW] = False
 
 
 def _what_to_sweep(model: ModelSpec) -> None:
@@ -151,8 +150,6 @@ def _what_to_sweep(model: ModelSpec) -> None:
     )
     if spec is not None and cost_estimate is not None and cost_estimate.estimates:
         _offer_estimates(spec, cost_estimate, buttons)
-    say_refused()
-    say_refusal(_ESTIMATES)
 
 
 def _plan(spec: SweepSpec) -> CostEstimate | None:
@@ -184,10 +181,9 @@ def _offer_estimates(spec: SweepSpec, cost_estimate: CostEstimate, place: DeltaG
 
 
 def _estimate(spec: SweepSpec, cost_estimate: CostEstimate) -> None:
-    with refusal_kept(_ESTIMATES):
-        permission.allow(*(model.source for model in spec.models))
-        for question in cost_estimate.estimates:
-            submit("estimate", question)
+    permission.allow(*(model.source for model in spec.models))
+    for question in cost_estimate.estimates:
+        submit("estimate", question)
 
 
 def _await_estimates() -> None:

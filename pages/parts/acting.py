@@ -3,30 +3,37 @@
 They protect nothing: the engine refuses the same (`analysis.engine.permissions`).
 """
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import streamlit as st
 
 from pages.parts.session import engine
+from pages.parts.user_errors import refusal_kept, say_refusal
 
 INSTEAD = ":material/lock: Switched off in this demonstration."
 _PRESSED, _PAGE = "button_pressed", "page_drawn"
 LOOKS_ONLY = ":material/lock: You may look at this server, and start or change nothing."
 
 
-class Place(Protocol):
-    """Place to draw in: a column, a container, or the page itself."""
-
-    def button(self, label: str, **options: Any) -> bool: ...
-    def caption(self, body: str) -> Any: ...
-
-
 def acting_button(label: str, key: str, place: Any = st, **options: Any) -> bool:
     """Draw a button that starts or changes something, and return whether it was pressed."""
-    if not may_act(place):
-        return False
-    drawn: Place = place
-    return bool(drawn.button(label, key=key, **options))
+    return may_act(place) and refusable_button(label, key, place, **options)
+
+
+def refusable_button(
+    label: str, key: str, place: Any = st, on_click: Callable[..., Any] | None = None, args: Any = (), **options: Any
+) -> bool:
+    """Draw a button, and return whether it was pressed. on_click: its expected errors are said beneath the button."""
+
+    def click() -> None:
+        with refusal_kept(key):
+            if on_click is not None:
+                on_click(*args)
+
+    pressed = bool(place.button(label, key=key, on_click=click, **options))
+    say_refusal(key)
+    return pressed
 
 
 def kept_button(label: str, key: str, place: Any = st, **options: Any) -> bool:
@@ -35,8 +42,7 @@ def kept_button(label: str, key: str, place: Any = st, **options: Any) -> bool:
     Streamlit forgets a press if another rerun ends the script before it reaches the button. This one is kept until the
     script gets here, or the visitor goes to another page.
     """
-    drawn: Place = place
-    drawn.button(label, key=key, on_click=_press, args=(key,), **options)
+    place.button(label, key=key, on_click=_press, args=(key,), **options)
     pressed = st.session_state.get(_PRESSED) == key and not options.get("disabled")
     if pressed:
         del st.session_state[_PRESSED]

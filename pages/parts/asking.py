@@ -11,7 +11,7 @@ from analysis.specs import JobSpec
 from pages.parts import address, permission
 from pages.parts.acting import acting_button
 from pages.parts.plain import model_called, plain
-from pages.parts.progress import cancel_button, progress_bar, stop_button
+from pages.parts.progress import cancel_button, progress_bar, running, stop_button
 from pages.parts.session import engine, leave, model_name, submit
 from pages.parts.user_errors import EXPECTED, why
 
@@ -147,9 +147,7 @@ def _offer(key: str, source: str, what: str) -> None:
 def follow(job_id: str, what: str) -> None:
     """Draw a job's progress, with a button to cancel it; the page is redrawn at its end."""
     address.keep()
-    record = engine().job(job_id)
-    if record is None or record.ended:
-        st.rerun()
+    record = running(job_id)
     st.caption(plain(what))
     progress_bar(record)
     with st.container(horizontal=True):

@@ -6,7 +6,7 @@ import streamlit as st
 
 from analysis.engine.runs import Label
 from pages.parts.plain import plain
-from pages.parts.user_errors import EXPECTED, why
+from pages.parts.user_errors import told
 
 
 def label_form(subject: str, name: str, label: Label, save: Callable[[Label], None]) -> None:
@@ -20,11 +20,8 @@ def label_form(subject: str, name: str, label: Label, save: Callable[[Label], No
         tags = st.text_input("Tags", ", ".join(label.tags), key=f"tags_{subject}", help="With commas between.")
         note = st.text_area("Notes", label.note, key=f"note_{subject}")
         if st.form_submit_button("Save", icon=":material/save:"):
-            try:
+            with told():
                 save(Label(name=entered, tags=tuple(tags.split(",")), note=note, star=star))
-            except EXPECTED as error:
-                st.error(plain(why(error)))
-            else:
                 st.rerun()
 
 

@@ -11,7 +11,7 @@ from analysis.words import percent
 from pages.parts.acting import acting_button
 from pages.parts.plain import plain, shortened
 from pages.parts.session import engine, leave, model_name, others_wait, restart
-from pages.parts.user_errors import EXPECTED, why
+from pages.parts.user_errors import told
 
 
 def job_title(record: JobRecord) -> str:
@@ -87,8 +87,8 @@ def log_drawer(record: JobRecord) -> None:
     lines = engine().log(record.id)
     if lines:
         with st.expander(f"Log ({len(lines)} line{'s' if len(lines) > 1 else ''})", icon=":material/notes:"):
-            told = (f"{datetime.fromtimestamp(line.time):%H:%M:%S}  {line.text}" for line in lines)
-            st.code("\n".join(told), language=None, height=240)
+            written = (f"{datetime.fromtimestamp(line.time):%H:%M:%S}  {line.text}" for line in lines)
+            st.code("\n".join(written), language=None, height=240)
 
 
 def cancel_button(record: JobRecord, key: str, label: str = "Cancel") -> None:
@@ -133,9 +133,14 @@ def stop_button(record: JobRecord, key: str) -> None:
 def restart_button(record: JobRecord, key: str, label: str = "Start again") -> None:
     """Draw the button that reruns an interrupted job; what it had finished is reused."""
     if acting_button(label, key, icon=":material/replay:", help="Finished phases are used again."):
-        try:
+        with told():
             restart(record.id)
-        except EXPECTED as error:
-            st.error(plain(why(error)))
-        else:
             st.rerun()
+
+
+def running(job_id: str) -> JobRecord:
+    """Return a job that has not ended; where it has, the whole page is drawn anew."""
+    record = engine().job(job_id)
+    if record is None or record.ended:
+        st.rerun()
+    return record

@@ -11,9 +11,9 @@ from analysis.specs import StudySpec, SweepSpec, grid, point_name
 from pages.parts import address, permission
 from pages.parts.acting import acting_button
 from pages.parts.plain import plain
-from pages.parts.progress import cancel_button, progress_bar
-from pages.parts.session import engine, submit
-from pages.parts.user_errors import EXPECTED, refusal_kept, say_refusal
+from pages.parts.progress import cancel_button, progress_bar, running
+from pages.parts.session import engine
+from pages.parts.user_errors import EXPECTED
 
 ADDRESS = "sweep"
 SEEDS: int = len(StudySpec.model_fields["seeds"].default)
@@ -21,21 +21,14 @@ SEEDS: int = len(StudySpec.model_fields["seeds"].default)
 LIMIT: int = StudySpec.model_fields["limit"].default
 """Items per task that are preset, likewise."""
 REFRESH = 1.0  # seconds between looks at how far it is
-_PLACE, _SHOWN_FAILURES = "sweep_asked", 5
+_SHOWN_FAILURES = 5
 
 
 def launch(spec: SweepSpec, shown: bool = False) -> None:
     """Start a sweep. A callback, so that no other rerun can lose the click. shown: show this sweep on the page."""
-    with refusal_kept(_PLACE):
-        permission.allow(*(model.source for model in spec.models))
-        record = submit("sweep", spec)
-        if shown:
-            address.write(ADDRESS, record.id)
-
-
-def say_refused() -> None:
-    """Say why the sweep was refused, if it was."""
-    say_refusal(_PLACE)
+    record = permission.begin("sweep", spec)
+    if shown:
+        address.write(ADDRESS, record.id)
 
 
 def cost_in_words(spec: SweepSpec) -> str:
@@ -59,9 +52,7 @@ def follow(sweep_id: str) -> None:
 
 
 def _running(sweep_id: str) -> None:
-    record = engine().job(sweep_id)
-    if record is None or record.ended:
-        st.rerun()
+    record = running(sweep_id)
     progress_bar(record)
     failed = [point for point in engine().sweep_points(record) if point.state == "failed"]
     for point in failed[:_SHOWN_FAILURES]:
@@ -100,4 +91,3 @@ def offer_more_seeds(spec: SweepSpec, key: str) -> None:
         args=(wider, True),
     )
     st.caption(plain(added(cost_estimate, lost)), width="content")
-    say_refused()

@@ -30,9 +30,9 @@ from pages.parts.plain import plain
 from pages.parts.session import engine, submit
 from pages.parts.shown_box import shown_box
 from pages.parts.sweeping import LIMIT
-from pages.parts.user_errors import EXPECTED, refusal_kept, say_refusal, why
+from pages.parts.user_errors import EXPECTED, why
 
-_PLACE, _PRESELECTED = "evaluate", "accuracy_preselected"
+_PRESELECTED = "accuracy_preselected"
 _RUNS = "accuracy_runs"
 RUNS_ASKED = "with"  # in the address: ids of runs to compare the dense model with
 
@@ -106,7 +106,6 @@ def _compare_button(narrow: bool, problem: str, spec: EvaluateSpec | None) -> No
         on_click=_evaluate,
         args=(spec,),
     )
-    say_refusal(_PLACE)
 
 
 def score(settings: Mapping[str, Any], runs: Mapping[str, Run], chosen: Sequence[str]) -> None:
@@ -193,8 +192,7 @@ def _more(narrow: bool) -> dict:
 
 def _evaluate(spec: EvaluateSpec) -> None:
     """Submit the evaluation. A callback, so that no other rerun can lose the click."""
-    with refusal_kept(_PLACE):
-        address.write("evaluation", submit("evaluate", spec).id)
+    address.write("evaluation", submit("evaluate", spec).id)
 
 
 # --- the evaluation shown ---------------------------------------------------------------------------------------

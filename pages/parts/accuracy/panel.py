@@ -28,9 +28,9 @@ from pages.parts.acting import acting_button
 from pages.parts.charts import export_button, reproduce, table
 from pages.parts.lazy_section import lazy_section
 from pages.parts.plain import code, plain
-from pages.parts.progress import cancel_button, duration, how_it_ended, progress_bar
+from pages.parts.progress import cancel_button, duration, how_it_ended, progress_bar, running
 from pages.parts.session import engine, restart, submit
-from pages.parts.user_errors import EXPECTED, why
+from pages.parts.user_errors import told
 
 _BOUND = (
     r"$b_i = -\log p(\text{right answer}) / \text{its tokens}$: for a diffusion model LLaDA's bound on it, "
@@ -168,16 +168,13 @@ def _more(results: Results, compared: Compared | None) -> None:
 # --- where it stands --------------------------------------------------------------------------------------------
 
 
+@told()
 def results_of(record: JobRecord) -> Results | None:
     """Return the results so far, or None."""
-    try:
-        if record.state == "done":
-            return finished_results(record)
-        growing = engine().growing_file(record, DOCUMENTS)
-        return None if growing is None else _growing(str(growing), record.run).read()
-    except EXPECTED as error:
-        st.error(plain(why(error)))
-        return None
+    if record.state == "done":
+        return finished_results(record)
+    growing = engine().growing_file(record, DOCUMENTS)
+    return None if growing is None else _growing(str(growing), record.run).read()
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
@@ -232,20 +229,15 @@ def _resume(record: JobRecord) -> None:
         help="Asks what is missing. What was answered is read from the store.",
     ):
         return
-    try:
+    with told():
         new = submit("evaluate", record.parameters()) if record.state == "done" else restart(record.id)
-    except EXPECTED as error:
-        st.error(plain(why(error)))
-        return
-    address.write("evaluation", new.id)
-    st.rerun()
+        address.write("evaluation", new.id)
+        st.rerun()
 
 
 def _state(job_id: str) -> None:
     """Draw the progress of a running evaluation and the buttons that end it."""
-    record = engine().job(job_id)
-    if record is None or record.ended:
-        st.rerun()
+    record = running(job_id)
     now = engine().progress(record.id)
     partial = now.details_as(EvaluatePartial) if record.kind == "evaluate" else EvaluatePartial()
     evaluating = "restored" in partial and now.total > 0
@@ -274,11 +266,11 @@ def _state(job_id: str) -> None:
 
 def _cut(results: Results) -> None:
     cut = tables.cut_items(results)
-    told = ", ".join(f"{count:,} of {results.benchmark(name).title}" for name, count in cut.items() if count)
-    if told:
+    named = ", ".join(f"{count:,} of {results.benchmark(name).title}" for name, count in cut.items() if count)
+    if named:
         st.caption(
             f":material/content_cut: Prompts that were longer than a model takes, and were asked without their "
-            f"beginning: {plain(told)}."
+            f"beginning: {plain(named)}."
         )
 
 

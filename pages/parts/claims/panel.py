@@ -21,11 +21,11 @@ from pages.parts.acting import acting_button
 from pages.parts.charts import chart, exhibit_text
 from pages.parts.controls import segments
 from pages.parts.plain import as_written, model_called, plain
-from pages.parts.progress import cancel_button, cut_short, progress_bar
-from pages.parts.session import engine, model_in_use, model_name, not_in_address, submit
+from pages.parts.progress import cancel_button, cut_short, progress_bar, running
+from pages.parts.session import engine, model_in_use, model_name, not_in_address
 from pages.parts.shown_box import shown_box
 from pages.parts.study.found import example, read_point
-from pages.parts.user_errors import EXPECTED, refusal_kept, say_refusal, why
+from pages.parts.user_errors import told
 
 
 def verdicts_of(record: JobRecord, model: str) -> list[ClaimVerdict]:
@@ -43,7 +43,7 @@ def _judged(record_id: str, state: str, states: tuple[str, ...], model: str) -> 
 
 ADDRESS = "claims"  # in the address: the run that is shown
 _CLAIM = "claim"  # in the address: the claim that is open
-_PLACE, _REFRESH, _REDRAW = "test_claims", 1.0, 5.0
+_REFRESH, _REDRAW = 1.0, 5.0
 
 
 def tested_claims() -> dict[str, Any] | None:
@@ -103,18 +103,14 @@ def _ask() -> None:
     model = model_in_use()
     size = segments("Size", CLAIM_SIZES, "claims_size", format_func=lambda name: CLAIM_SIZES[name].title)
     spec = None
-    try:
+    with told():
         spec = new_claims(model, size)
-        told = " ".join(lines(foresee_claims(engine(), spec, example())))
-        st.caption(plain(f"{CLAIM_SIZES[size].help} {told}"))
-    except EXPECTED as error:
-        st.error(plain(why(error)))
+        cost = " ".join(lines(foresee_claims(engine(), spec, example())))
+        st.caption(plain(f"{CLAIM_SIZES[size].help} {cost}"))
 
     def start() -> None:
-        with refusal_kept(_PLACE):
-            assert spec is not None
-            permission.allow(*(each.source for each in spec.models))
-            address.write(ADDRESS, submit("claims", spec).id)
+        assert spec is not None
+        address.write(ADDRESS, permission.begin("claims", spec).id)
 
     acting_button(
         f"Test {len(spec.claims) if spec is not None else 0:d} claims",
@@ -126,7 +122,6 @@ def _ask() -> None:
         on_click=start,
     )
     st.caption(f"Model: {model_called(model.source)}. Choose another one in the sidebar.")
-    say_refusal(_PLACE)
 
 
 # --- what is there ----------------------------------------------------------------------------------------------
@@ -135,9 +130,7 @@ def _ask() -> None:
 def _running(run: str) -> None:
     """Draw progress and failures so far; the whole page reruns at the end."""
     address.keep()
-    record = engine().job(run)
-    if record is None or record.ended:
-        st.rerun()
+    record = running(run)
     progress_bar(record)
     for part in engine().parts(record):
         if part.state == "failed":
@@ -145,15 +138,12 @@ def _running(run: str) -> None:
     cancel_button(record, f"cancel_claims_{run}", "Stop")
 
 
+@told()
 def _draw(run: str) -> None:
     record = engine().job(run)
     if record is None:
         return
-    try:
-        verdicts = verdicts_of(record, in_sentence(model_title(model_name(record.parameters(ClaimsSpec).model.source))))
-    except EXPECTED as error:
-        st.error(plain(why(error)))
-        return
+    verdicts = verdicts_of(record, in_sentence(model_title(model_name(record.parameters(ClaimsSpec).model.source))))
     st.markdown(f"##### {plain(summary_line(verdicts))}")
     overview = claims_figure(verdicts)
     exhibit_text("What papers claim", summary_line(verdicts), "", "claims_summary")

@@ -13,11 +13,8 @@ from pages.parts.recordings import measures, references
 from pages.parts.recordings.choice import definition_formula
 from pages.parts.recordings.measures import SplitName
 from pages.parts.recordings.recording import Recording, show_recording
-from pages.parts.session import submit
-from pages.parts.user_errors import refusal_kept, say_refusal
 
 KEPT = 4
-_PLACE = "record_channels"
 
 
 def massive_activations(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
@@ -54,12 +51,10 @@ def _record_again(recording: Recording) -> None:
     )
 
     def again() -> None:
-        permission.allow(recording.model.source)
-        with refusal_kept(_PLACE):
-            show_recording(submit("record", recording.request().model_copy(update={"channels": KEPT})).id)
+        spec = recording.request().model_copy(update={"channels": KEPT})
+        show_recording(permission.begin("record", spec).id)
 
     st.caption(
         f"Recording again takes {references.seconds_of(recording)} and stores a few bytes more per layer and step."
     )
     acting_button("Record with channels", "record_channels", on_click=again, icon=":material/fiber_manual_record:")
-    say_refusal(_PLACE)

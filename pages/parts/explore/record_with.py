@@ -9,13 +9,14 @@ from analysis.models.checkpoint import find
 from analysis.specs import SAMPLINGS, AutoregressiveSampling, ModelSpec, RecordSpec, Sampling
 from analysis.words import in_sentence, model_title
 from pages.parts import address, permission
+from pages.parts.acting import refusable_button
 from pages.parts.plain import plain, shortened
 from pages.parts.recordings.recording import Recording, finished_recordings, model_name
 from pages.parts.recordings.references import seconds_of
-from pages.parts.session import engine, model_in_use, submit
-from pages.parts.user_errors import EXPECTED, refusal_kept, say_refusal
+from pages.parts.session import engine, model_in_use
+from pages.parts.user_errors import EXPECTED
 
-_PLACE, _MOST = "record_with", 8
+_MOST = 8
 TWINS = {"bundled": "bundled-ar", "bundled-ar": "bundled"}
 
 
@@ -33,7 +34,6 @@ def record_with(recording: Recording, parameter: str) -> None:
     parameter: the address's parameter for the recording shown beside this one; set to the new recording.
     """
     offers = _offers(recording) if engine().authorizer.may("record") else []
-    say_refusal(_PLACE)
     if not offers:
         return
     if len(offers) == 1:
@@ -46,13 +46,11 @@ def record_with(recording: Recording, parameter: str) -> None:
 
 def _button(offer: _Offer, label: str, number: int, parameter: str, recording: Recording) -> None:
     def record() -> None:
-        with refusal_kept(_PLACE):
-            permission.allow(offer.spec.model.source)
-            address.write(parameter, submit("record", offer.spec).id)
+        address.write(parameter, permission.begin("record", offer.spec).id)
 
-    st.button(
+    refusable_button(
         plain(shortened(label, 60)),
-        key=f"record_with_{number}",
+        f"record_with_{number}",
         on_click=record,
         icon=":material/fiber_manual_record:" if label.startswith("Record") else None,
         width="stretch",

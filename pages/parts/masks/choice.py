@@ -20,11 +20,10 @@ from pages.parts.masks import measures
 from pages.parts.masks.pruned_models import Pruned, open_pruned, read_address, run_of, short_labels, titled
 from pages.parts.plain import code, plain
 from pages.parts.primary_link import primary_link
-from pages.parts.session import engine, submit
+from pages.parts.session import engine
 from pages.parts.tuning.statistics import with_floor
-from pages.parts.user_errors import EXPECTED, refusal_kept, say_refusal
+from pages.parts.user_errors import EXPECTED
 
-_FLOOR = "masks_floor"
 AUTOMATIC, CHOSEN = "automatic", "two runs of my choice"
 ALIKE = 0.01  # sparsities that differ by more are not compared unasked
 
@@ -140,9 +139,7 @@ def _measure_floor(first: Pruned, second: Pruned) -> None:
     other = spec.model_copy(update={"calibration": spec.calibration.model_copy(update={"seed": seed}), "out": ""})
 
     def prune() -> None:
-        with refusal_kept(_FLOOR):
-            permission.allow(spec.model.source)
-            submit("prune", other)
+        permission.begin("prune", other)
 
     if any(job.spec == other.model_dump(mode="json") and not job.ended for job in engine().jobs("prune")):
         _follow_pruning()
@@ -154,7 +151,6 @@ def _measure_floor(first: Pruned, second: Pruned) -> None:
         on_click=prune,
         help=f"Prunes once more with {METHODS[spec.method].title} and calibration seed {seed}.",
     )
-    say_refusal(_FLOOR)
 
 
 def compared_if_alike(first: Pruned, second: Pruned) -> Comparison | None:

@@ -12,9 +12,8 @@ from analysis.pruned import masks_file
 from analysis.pruned.masks_file import MaskFolder
 from analysis.pruned.naming import run_names
 from analysis.pruned.report_file import REPORT_FILE, PrunedRun, read_report
-from pages.parts.plain import plain
 from pages.parts.session import engine
-from pages.parts.user_errors import EXPECTED, why
+from pages.parts.user_errors import told
 
 
 @dataclass(frozen=True)
@@ -66,19 +65,16 @@ def _resolved(folder: Path | None) -> Path | None:
         return None
 
 
+@told()
 def open_pruned(run_id: str, known: Mapping[str, Run]) -> Pruned | None:
     """Return the pruned model of an id or path, or None after saying on the page why it cannot be read."""
     run = known.get(run_id)
     if engine().authorizer.demo and run is None:  # a visitor is not to look around on this disk
         st.error("This demonstration opens only the runs in its store.")
         return None
-    try:
-        if run is None:
-            engine().authorizer.check_folder(run_id)
-        folder = masks_file.open_masks(run_id if run is None else str(run.folder))
-    except EXPECTED as error:
-        st.error(plain(why(error)))
-        return None
+    if run is None:
+        engine().authorizer.check_folder(run_id)
+    folder = masks_file.open_masks(run_id if run is None else str(run.folder))
     label = Path(run_id).name if run is None else run.name
     return Pruned(run_id, label, folder, run_of(folder.folder))
 

@@ -36,12 +36,12 @@ from pages.parts.pruning.plan import plan
 from pages.parts.pruning.runs import matched_pairs, pairs_at_other_sparsities
 from pages.parts.pruning.settings import Asked
 from pages.parts.pruning.source import note_start
-from pages.parts.session import engine, submit
+from pages.parts.session import engine
 from pages.parts.study.choice import OfStudy, link_study
-from pages.parts.sweeping import SEEDS, cost_in_words, launch, say_refused, sweeps_at_work
-from pages.parts.user_errors import EXPECTED, refusal_kept, say_refusal, why
+from pages.parts.sweeping import SEEDS, cost_in_words, launch, sweeps_at_work
+from pages.parts.user_errors import EXPECTED, why
 
-_PLACE, _SCORE, _SEEDS = "prune", "prune_then_score", "prune_seeds"
+_SCORE, _SEEDS = "prune_then_score", "prune_seeds"
 _REDRAW = 5.0  # seconds between drawings of the accuracies that are there
 _MOST_SEEDS = 64
 ALL_SEEDS = "all calibration seeds, with against without the discount"
@@ -132,8 +132,6 @@ def start(wants: Wanted, takes: Any) -> None:
             st.error(plain(wants.problem))
         elif wants.sweep is not None:
             st.caption(plain(_cost(wants.sweep)))
-    say_refusal(_PLACE)
-    say_refused()
 
 
 def _start_button(wants: Wanted, key: str, place: Any = st) -> None:
@@ -163,10 +161,8 @@ def _launch(wants: Wanted) -> None:
     if wants.sweep is not None:
         launch(wants.sweep)
         return
-    with refusal_kept(_PLACE):
-        for spec in wants.prunings:
-            permission.allow(spec.model.source)
-            submit("prune", spec)
+    for spec in wants.prunings:
+        permission.begin("prune", spec)
 
 
 def choose_scores(

@@ -11,11 +11,12 @@ from pages.parts.acting import acting_button
 from pages.parts.plain import plain
 from pages.parts.progress import duration
 from pages.parts.session import engine, leave, submit
-from pages.parts.user_errors import EXPECTED, why
+from pages.parts.user_errors import told
 
 _ASKED, _WANTED = "prune_estimates", "prune_estimates_wanted"
 
 
+@told()
 def plan(specs: list[PruneSpec], buttons: DeltaGenerator) -> None:
     """Draw a table of time, memory and disk by method, once requested. It fills in as the probes answer. buttons: where
     to draw the one that requests it.
@@ -27,14 +28,10 @@ def plan(specs: list[PruneSpec], buttons: DeltaGenerator) -> None:
     questions = {spec.method: EstimateSpec.of(spec) for spec in specs}
     wanted = {method: question.model_dump_json() for method, question in questions.items()}
     source = specs[0].model.source
-    try:
-        # Not of every model that was run by hand: the preview would wait for the probes.
-        may_ask = (source in st.session_state.get(_WANTED, ()) and permission.allowed(source)) or all(
-            asking.at_hand("estimate", question) for question in questions.values()
-        )
-    except EXPECTED as error:
-        st.error(plain(why(error)))
-        return
+    # Not of every model that was run by hand: the preview would wait for the probes.
+    may_ask = (source in st.session_state.get(_WANTED, ()) and permission.allowed(source)) or all(
+        asking.at_hand("estimate", question) for question in questions.values()
+    )
     if not may_ask:
         acting_button(
             "Estimate",
@@ -47,16 +44,12 @@ def plan(specs: list[PruneSpec], buttons: DeltaGenerator) -> None:
         )
         return
     if wanted != {method: text for method, (text, _) in estimates.items()}:
-        try:
-            answers = {
-                method: estimates[method]
-                if estimates.get(method, ("",))[0] == text
-                else (text, _submit(questions[method]))
-                for method, text in wanted.items()
-            }
-        except EXPECTED as error:
-            st.error(plain(why(error)))
-            return
+        answers = {
+            method: estimates[method]
+            if estimates.get(method, ("",))[0] == text
+            else (text, submit("estimate", questions[method]).id)
+            for method, text in wanted.items()
+        }
         for earlier in {job for _, job in estimates.values()} - {job for _, job in answers.values()}:
             leave(earlier)  # no longer shown
         st.session_state[_ASKED] = estimates = answers
@@ -68,10 +61,6 @@ def plan(specs: list[PruneSpec], buttons: DeltaGenerator) -> None:
 def _want(source: str) -> None:
     permission.allow(source)
     st.session_state.setdefault(_WANTED, set()).add(source)
-
-
-def _submit(question: EstimateSpec) -> str:
-    return submit("estimate", question).id
 
 
 def _table(estimates: dict[str, str], was_waiting: bool) -> None:

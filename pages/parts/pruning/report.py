@@ -24,9 +24,9 @@ from pages.parts.acting import acting_button
 from pages.parts.charts import chart, copy_button, exhibit_text, export_button, kept, reproduce
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import code, plain
-from pages.parts.progress import cancel_button, duration, log_drawer, progress_bar
+from pages.parts.progress import cancel_button, duration, log_drawer, progress_bar, running
 from pages.parts.session import engine, submit
-from pages.parts.user_errors import EXPECTED, why
+from pages.parts.user_errors import EXPECTED, told, why
 
 
 def footprint_of(record: JobRecord, folder: Path) -> None:
@@ -53,19 +53,14 @@ def footprint_of(record: JobRecord, folder: Path) -> None:
     if job is not None and job.reason:
         st.error(plain(job.reason))
     if acting_button("Measure size and speed", key=f"footprint_{record.id}", icon=":material/speed:"):
-        try:
+        with told():
             submit("footprint", spec)
-        except EXPECTED as error:
-            st.error(plain(why(error)))
-        else:
             st.rerun()
 
 
 @st.fragment(run_every=0.5)
 def _follow(job_id: str) -> None:
-    job = engine().job(job_id)
-    if job is None or job.ended:
-        st.rerun()
+    job = running(job_id)
     progress_bar(job)
     cancel_button(job, f"cancel_{job_id}")
 

@@ -21,12 +21,12 @@ from pages.parts.recordings.recording import (
 )
 from pages.parts.session import engine, not_in_address, submit
 from pages.parts.shown_box import shown_box
-from pages.parts.user_errors import EXPECTED, refusal_kept, say_refusal, why
+from pages.parts.user_errors import EXPECTED, why
 
 TWIN = "bundled-ar"
 NONE = "none"
 _BESIDE = "beside"
-_COMPARED, _ADDRESS_READ, _PLACE = "compare_choice", "reference_address_read", "record_twin"
+_COMPARED, _ADDRESS_READ = "compare_choice", "reference_address_read"
 
 
 def compared_recordings(recording: Recording) -> list[JobRecord]:
@@ -95,14 +95,13 @@ def _choose(shown: JobRecord, jobs: dict[str, JobRecord], same_prompt: list[str]
         st.session_state[key] = wanted
 
     def record_twin() -> None:
-        with refusal_kept(_PLACE):
-            spec = RecordSpec(
-                model=ModelSpec(source=TWIN),
-                prompt=shown.spec["prompt"],
-                sampling=AutoregressiveSampling(gen_length=shown.spec["sampling"]["gen_length"]),
-                seed=shown.spec["seed"],
-            )
-            st.session_state[key] = submit("record", spec).id
+        spec = RecordSpec(
+            model=ModelSpec(source=TWIN),
+            prompt=shown.spec["prompt"],
+            sampling=AutoregressiveSampling(gen_length=shown.spec["sampling"]["gen_length"]),
+            seed=shown.spec["seed"],
+        )
+        st.session_state[key] = submit("record", spec).id
 
     titles = {NONE: "none"} | recording_titles(list(jobs.values()), short=True)
     box, button = st.container(), st.container()
@@ -124,7 +123,6 @@ def _choose(shown: JobRecord, jobs: dict[str, JobRecord], same_prompt: list[str]
             width="stretch",
             help=f"Records the same prompt with the left-to-right twin that ships with SinkScope, `{TWIN}`.",
         )
-    say_refusal(_PLACE)
     _to_address("reference", chosen)
     return chosen
 

@@ -41,11 +41,10 @@ from pages.parts.recordings.beside import TWIN
 from pages.parts.recordings.choice import read_split, why_apart, within
 from pages.parts.recordings.recording import cached
 from pages.parts.recordings.sets import BY_SET, OpenSet, sets_to_look_at
-from pages.parts.session import engine, submit
+from pages.parts.session import engine
 from pages.parts.side import figures_beside
-from pages.parts.user_errors import refusal_kept, say_refusal
 
-_PLACE, _RECORDED = "record_prompt_of_set", "recorded_prompt_of_set"
+_RECORDED = "recorded_prompt_of_set"
 _MOST_ROWS, _TALL = 16, 560  # layers up to which a table has its whole height, and pixels of a longer one
 _ICONS = {
     ABOVE: ":primary[:material/arrow_upward:]",
@@ -324,19 +323,16 @@ def _prompts(sets: list[OpenSet], told: Answers, place: DeltaGenerator) -> None:
     )
 
     def record() -> None:
-        with refusal_kept(_PLACE):
-            spec = RecordSpec(
-                model=ModelSpec.model_validate(one_set.job.spec["model"]),
-                prompt=prompts[number].text,
-                sampling=one_set.recordings.info.sampling,
-                seed=one_set.recordings.info.seed,
-                chat_template="on" if one_set.recordings.info.chat_template else "off",
-            )
-            permission.allow(spec.model.source)
-            st.session_state[_RECORDED] = submit("record", spec).id
+        spec = RecordSpec(
+            model=ModelSpec.model_validate(one_set.job.spec["model"]),
+            prompt=prompts[number].text,
+            sampling=one_set.recordings.info.sampling,
+            seed=one_set.recordings.info.seed,
+            chat_template="on" if one_set.recordings.info.chat_template else "off",
+        )
+        st.session_state[_RECORDED] = permission.begin("record", spec).id
 
     acting_button("Record it", "look_at_prompt", button, on_click=record, icon=_RECORD_ICON, width="stretch")
-    say_refusal(_PLACE)
     job = engine().job(st.session_state.get(_RECORDED, ""))
     if job is not None and not job.ended:
         asking.follow(job.id, "Recording the prompt with every head")

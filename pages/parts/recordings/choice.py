@@ -30,7 +30,7 @@ from pages.parts.recordings.recording import (
 )
 from pages.parts.session import engine
 from pages.parts.shown_box import shown_box
-from pages.parts.user_errors import EXPECTED, refusal_kept, say_refusal, why
+from pages.parts.user_errors import EXPECTED, told, why
 
 # On a phone the buttons beside the box show icons alone, so that they stay in its row; their names are still read.
 _ROW = "recording_row"
@@ -39,7 +39,7 @@ _NARROW_ROW = f"""<style>@media (max-width:640px){{
 .st-key-{_ROW} [data-testid='stPopoverButton'] [data-testid='stMarkdownContainer']{{position:absolute;width:1px;
 height:1px;overflow:hidden;clip-path:inset(50%)}}
 }}</style>"""
-_TAKEN_IN, _PLACE = "files_taken_in", "recording_removed"
+_TAKEN_IN = "files_taken_in"
 
 
 def choose_recording(shown: JobRecord | None, more: DeltaGenerator | None = None) -> None:
@@ -138,9 +138,8 @@ def _remove(shown: JobRecord | None) -> None:
 
 
 def _remove_shown(job: JobRecord) -> None:
-    with refusal_kept(_PLACE):
-        engine().forget_result(job)
-        forget_shown(job.id)
+    engine().forget_result(job)
+    forget_shown(job.id)
 
 
 def _open_file() -> None:
@@ -156,11 +155,8 @@ def _open_file() -> None:
     )
     if dropped is None:
         return
-    try:
+    with told():
         job = engine().receive_recording(dropped.getbuffer(), dropped.name)
-    except EXPECTED as error:
-        st.error(plain(why(error)))
-    else:
         st.session_state[_TAKEN_IN] += 1
         show_recording(job.id)
         st.rerun()
@@ -168,7 +164,6 @@ def _open_file() -> None:
 
 def opened(job: JobRecord) -> Recording | None:
     """Open the recording; None after saying on the page why it cannot be."""
-    say_refusal(_PLACE)
     try:
         recording = open_recording(job)
     except EXPECTED as error:
@@ -177,7 +172,7 @@ def opened(job: JobRecord) -> Recording | None:
             "Remove this recording",
             f"remove_{job.id}",
             icon=":material/delete:",
-            on_click=_forget,
+            on_click=engine().forget_result,  # a new run would find it
             args=(job,),
             help="Its file is deleted. The same prompt can then be recorded again.",
         )
@@ -185,12 +180,6 @@ def opened(job: JobRecord) -> Recording | None:
     if recording is None:
         st.warning("This recording is no longer in the store. Record it again on Explore.")
     return recording
-
-
-def _forget(job: JobRecord) -> None:
-    """Remove an unreadable file, which a new run would find."""
-    with refusal_kept(_PLACE):
-        engine().forget_result(job)
 
 
 def recording_to_look_at(shows: str = "") -> Recording | None:

@@ -29,10 +29,10 @@ from pages.parts.acting import acting_button
 from pages.parts.expander import Setting, fold, keys_of, settings_of
 from pages.parts.plain import model_called, plain
 from pages.parts.recordings.choice import among, sink_controls
-from pages.parts.session import engine, model_in_use, not_in_address, submit
-from pages.parts.user_errors import EXPECTED, refusal_kept, say_refusal, why
+from pages.parts.session import engine, model_in_use, not_in_address
+from pages.parts.user_errors import EXPECTED, told
 
-_CHOSEN, _PLACE, _ASKED, _ADDRESS = "sets_chosen", "record_set", "sets_asked", "set"
+_CHOSEN, _ASKED, _ADDRESS = "sets_chosen", "sets_asked", "set"
 _OF_OURS, _BENCHMARK = "prompts that come with SinkScope", "a benchmark's contexts"
 
 
@@ -84,7 +84,6 @@ def sets_to_look_at(place: DeltaGenerator, instead: Callable[[], bool]) -> list[
                 "how sinks move."
             )
             _ask()
-    say_refusal(_PLACE)
     if chosen:
         address.write(_ADDRESS, ",".join(chosen))
     else:
@@ -135,20 +134,18 @@ def _ask() -> None:
     count, random_models = params["count"], params["random_models"]
 
     def record() -> None:
-        with refusal_kept(_PLACE):
-            specs = [
-                RecordSetSpec(
-                    model=model.model_copy(update={"source": source}),
-                    sampling=_like(SAMPLINGS[_sampler(source, model.paradigm)], kind, sampler),
-                    prompts=prompts,
-                    own_prompts=own,
-                    sinks=sinks,
-                    **params,
-                )
-                for source in sources
-            ]
-            permission.allow(*sources)
-            st.session_state[_ASKED] = [submit("record_set", spec).id for spec in specs]
+        specs = [
+            RecordSetSpec(
+                model=model.model_copy(update={"source": source}),
+                sampling=_like(SAMPLINGS[_sampler(source, model.paradigm)], kind, sampler),
+                prompts=prompts,
+                own_prompts=own,
+                sinks=sinks,
+                **params,
+            )
+            for source in sources
+        ]
+        st.session_state[_ASKED] = [permission.begin("record_set", spec).id for spec in specs]
 
     number = min(count, len(own)) if own else count
     acting_button(
@@ -286,17 +283,14 @@ def _follow() -> None:
             asking.follow(job_id, f"Recording the prompts with {ModelSpec.model_validate(record.spec['model']).source}")
 
 
+@told()
 def _opened(job: JobRecord, title: str) -> OpenSet | None:
     """Open the set; None after saying on the page why it cannot be."""
-    try:
-        file = engine().result_file(job)
-        if file is None or job.key is None:
-            st.warning("This set of recordings is no longer in the store. Record it again.")
-            return None
-        return OpenSet(title.split(" · ")[0], job, job.key, _read(str(file), job.key))
-    except EXPECTED as error:
-        st.error(plain(why(error)))
+    file = engine().result_file(job)
+    if file is None or job.key is None:
+        st.warning("This set of recordings is no longer in the store. Record it again.")
         return None
+    return OpenSet(title.split(" · ")[0], job, job.key, _read(str(file), job.key))
 
 
 @st.cache_resource(show_spinner="Opening the set of recordings…", max_entries=8)

@@ -11,7 +11,6 @@ from pages.parts.acting import acting_button
 from pages.parts.charts import table
 from pages.parts.progress import job_title
 from pages.parts.session import engine
-from pages.parts.user_errors import refusal_kept, say_refusal
 
 _TICKED = "disk_ticked"
 
@@ -56,12 +55,10 @@ def disk() -> None:
             with st.popover(f"Remove {len(ticked)} ({freed})", icon=":material/delete:", key=_TICKED):
                 st.caption("Removed results have to be computed again. Jobs that asked the same are removed too.")
                 acting_button("Remove for good", "disk_remove", on_click=_remove, args=(ticked,))
-        say_refusal(_TICKED)
 
 
 def _remove(ticked: list[Stored]) -> None:
-    with refusal_kept(_TICKED):
-        remove(engine(), [stored.record for stored in ticked])
+    remove(engine(), [stored.record for stored in ticked])
 
 
 def _row(stored: Stored, names: dict[str, str]) -> dict[str, object]:

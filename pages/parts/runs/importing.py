@@ -11,10 +11,9 @@ from pages.parts.controls import draw_list, parts_of
 from pages.parts.plain import plain
 from pages.parts.progress import cancel_button, progress_bar
 from pages.parts.session import engine, submit
-from pages.parts.user_errors import refusal_kept, say_refusal
 
 REFRESH = 1.0  # seconds between looks
-_PLACE, _FOLDER, _MINE = "import", "import_folder", "imports_asked"
+_FOLDER, _MINE = "import_folder", "imports_asked"
 _LISTED = ("filters", "metrics")
 
 
@@ -32,7 +31,6 @@ def import_runs() -> None:
             example = "the first" if name == "filters" else "acc, exact_match"
             draw_list(ImportSpec, name, f"import_{name}", column, placeholder=example, persist_state="session")
         acting_button("Import", "import_start", icon=":material/upload_file:", on_click=_ask)
-        say_refusal(_PLACE)
         _under_way()
 
 
@@ -40,13 +38,11 @@ def _ask() -> None:
     """Submit each folder of results by itself, as models scored on other tasks share no items. A callback, so that no
     rerun loses the click.
     """
-    with refusal_kept(_PLACE):
-        listed = {name: parts_of(st.session_state[f"import_{name}"]) for name in _LISTED}
-        written = st.session_state[_FOLDER].strip()
-        engine().authorizer.check_folder(written)
-        folders = dict.fromkeys(str(model.folder) for model in models_in(Path(written or "no folder")))
-        job_ids = [submit("import", ImportSpec(folders=(folder,), **listed)).id for folder in folders]
-        st.session_state[_MINE] = job_ids
+    listed = {name: parts_of(st.session_state[f"import_{name}"]) for name in _LISTED}
+    written = st.session_state[_FOLDER].strip()
+    engine().authorizer.check_folder(written)
+    folders = dict.fromkeys(str(model.folder) for model in models_in(Path(written or "no folder")))
+    st.session_state[_MINE] = [submit("import", ImportSpec(folders=(folder,), **listed)).id for folder in folders]
 
 
 def _under_way() -> None:

@@ -13,11 +13,11 @@ from pages.parts.acting import acting_button
 from pages.parts.expander import keys_of, settings_of, titled
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import model_called, plain
-from pages.parts.session import engine, submit
+from pages.parts.session import engine
 from pages.parts.study import choice
 from pages.parts.study.first_screen import ASKING
 from pages.parts.study.found import example
-from pages.parts.user_errors import EXPECTED, why
+from pages.parts.user_errors import EXPECTED, told, why
 
 _AGE = 60  # seconds for which times of earlier jobs are taken as they were
 
@@ -43,9 +43,6 @@ def _planned(asked: str) -> tuple[list[dict[str, str]], str, list[str]]:
     return plans.sizes_table(every), plans.how_planned(noise), more
 
 
-_REFUSED = "study_refused"
-
-
 def ask_study(model: ModelSpec) -> None:
     """Draw the settings of a study of the model in use, its cost, and its button."""
     st.caption(f"Model: {model_called(model.source)}. Choose another one in the sidebar.")
@@ -67,9 +64,6 @@ def ask_study(model: ModelSpec) -> None:
         on_click=_launch,
         args=(spec,),
     )
-    refused = st.session_state.pop(_REFUSED, "")
-    if refused:
-        st.error(plain(refused))
 
 
 def _spec(model: ModelSpec, size: str) -> tuple[StudySpec | None, str]:
@@ -96,22 +90,15 @@ def _why_not(spec: StudySpec) -> str:
     return why_not(spec)
 
 
+@told()
 def _plan(spec: StudySpec) -> None:
     """Draw what it can show, and the time, memory and disk it is known to take."""
-    try:
-        forecast = lines(foresee_study(engine(), spec, example()))
-        sizes(spec)
-    except EXPECTED as error:
-        st.error(plain(why(error)))
-        return
+    forecast = lines(foresee_study(engine(), spec, example()))
+    sizes(spec)
     st.caption(plain(" ".join(forecast)))
 
 
 def _launch(spec: StudySpec) -> None:
     """Start the study. A callback, so that no other rerun can lose the click."""
-    try:
-        permission.allow(*(model.source for model in spec.models))
-        choice.show(submit("study", spec).id)
-        address.drop(ASKING)
-    except EXPECTED as error:
-        st.session_state[_REFUSED] = why(error)
+    choice.show(permission.begin("study", spec).id)
+    address.drop(ASKING)

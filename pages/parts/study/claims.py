@@ -6,13 +6,13 @@ import streamlit as st
 from analysis.study import rules
 from analysis.words import in_sentence, model_title
 from pages.parts.charts import table
-from pages.parts.plain import plain
 from pages.parts.session import engine
 from pages.parts.study.found import example, of_record
 from pages.parts.study.in_hand import ADDRESS, studies, study_in_hand
-from pages.parts.user_errors import EXPECTED, why
+from pages.parts.user_errors import told
 
 
+@told()
 def claims(expanded: bool) -> None:
     """Draw the table in an expander; nothing without a study. expanded: whether it starts open."""
     there = studies()
@@ -21,11 +21,7 @@ def claims(expanded: bool) -> None:
         return
     record = there[name]
     with st.expander("Claims of the current study", icon=":material/fact_check:", key="claims", expanded=expanded):
-        try:
-            findings = example() if record is None else of_record(record)
-        except EXPECTED as error:
-            st.error(plain(why(error)))
-            return
+        findings = example() if record is None else of_record(record)
         verdicts = [] if findings is None else rules.verdicts(findings)
         if findings is None or not verdicts:
             st.caption("No claims yet: a study makes them once its parts are done.")

@@ -12,7 +12,7 @@ from analysis.study import findings
 from analysis.words import percent
 from pages.parts import address
 from pages.parts.plain import plain
-from pages.parts.progress import cancel_button, progress_bar
+from pages.parts.progress import cancel_button, progress_bar, running
 from pages.parts.session import engine
 
 ADDRESS = "study"
@@ -69,9 +69,7 @@ def study_panel() -> None:
 
 def _running(study_id: str) -> None:
     address.keep()
-    record = engine().job(study_id)
-    if record is None or record.ended:
-        st.rerun()
+    record = running(study_id)
     progress_bar(record)
     cancel_button(record, f"stop_{study_id}", "Stop")
 

@@ -13,10 +13,10 @@ from pages.parts.progress import cancel_button, duration, how_it_ended, log_draw
 from pages.parts.session import engine, not_in_address, restart, submit
 from pages.parts.tuning import search_results
 from pages.parts.tuning.search_settings import held_in_words, search_controls, search_in_words
-from pages.parts.user_errors import EXPECTED, refusal_kept, say_refusal, why
+from pages.parts.user_errors import told
 
 REFRESH = 0.7  # seconds
-_SEARCH, _PLACE = "search", "suggest"
+_SEARCH = "search"
 
 
 def suggest_view(statistics_spec: CalibrateSpec, setting: TuneParams) -> None:
@@ -38,7 +38,6 @@ def suggest_view(statistics_spec: CalibrateSpec, setting: TuneParams) -> None:
     )
     if spec is not None:
         right.caption(f"Held fixed: {plain(held_in_words(spec))}. {plain(_time_in_words(spec))}")
-    say_refusal(_PLACE)
     st.divider()
     record = _shown(statistics_spec)
     if record is None:
@@ -63,14 +62,13 @@ def _time_in_words(spec: SuggestSpec) -> str:
         return "The time is not known before the first trial: no search like it ran here."
     compared = ", and the comparison at its end comes on top" if OBJECTIVES[spec.objective].compares else ""
     span = f"{duration(time.low)} to {duration(time.high)}" if duration(time.low) != duration(time.high) else ""
-    told = f"about {duration(time.median)}{f' ({span})' if span else ''}"
-    return f"{spec.trials} trials take {told}, by {time.measured:,} trials measured here{compared}."
+    about = f"about {duration(time.median)}{f' ({span})' if span else ''}"
+    return f"{spec.trials} trials take {about}, by {time.measured:,} trials measured here{compared}."
 
 
 def _submit(spec: SuggestSpec) -> None:
     """Start the search. A callback, so that no other rerun can lose the click."""
-    with refusal_kept(_PLACE):
-        st.query_params[_SEARCH] = submit("suggest", spec).id
+    st.query_params[_SEARCH] = submit("suggest", spec).id
 
 
 def _shown(statistics_spec: CalibrateSpec) -> JobRecord | None:
@@ -174,11 +172,8 @@ def _state(record: JobRecord, spec: SuggestSpec, rows: list[Trial]) -> None:
 
 def _again(record: JobRecord) -> None:
     """Resume the same search from its trials so far."""
-    try:
+    with told():
         done = record.state == "done"
         new = submit("suggest", record.parameters()) if done else restart(record.id)
-    except EXPECTED as error:
-        st.error(plain(why(error)))
-        return
-    st.query_params[_SEARCH] = new.id
-    st.rerun()
+        st.query_params[_SEARCH] = new.id
+        st.rerun()
