@@ -8,18 +8,19 @@ import ipaddress
 import logging
 import secrets
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import streamlit as st
+from starlette.datastructures import Headers, QueryParams
 from starlette.middleware import Middleware
+from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cache import environment
-from pages.parts import door, plotly_script, private_path, uploads
-from pages.parts.page_headers import Headers
+from pages.parts import door, page_headers, plotly_script, private_path, uploads
 
 FIRST_DELAY, LONGEST_DELAY = 0.5, 10.0  # seconds before a wrong password is answered: doubled by each in a row
 AT_ONCE = 4  # attempts of one address that are looked at or wait; the rest are sent away at once
@@ -93,12 +94,8 @@ HEALTH = "/_stcore/health"  # asked by whatever watches over the server; it says
 LONGEST_FORM = 4096  # bytes
 YEAR = 365 * 86400  # seconds
 _TOLD = 100  # refused origins named in the server's log, each once
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
-
+_NO_FILES = "You may look at this server; it takes no files from you."
+_CLOSE: Message = {"type": "websocket.close", "code": 1008}
 _PAGE = """<!doctype html><html lang="en"{attributes}><meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <title>SinkScope</title><meta name="color-scheme" content="light dark">{script}
@@ -120,7 +117,7 @@ def middleware() -> list[Middleware]:
         before = [Middleware(Uploads, log_in=how == "log-in")] if how in ("demonstration", "log-in") else []
     except environment.VariableError as error:
         raise SystemExit(str(error)) from error
-    before = [Middleware(Headers), Middleware(Departures), Middleware(Origins), *before]
+    before = [Middleware(page_headers.Headers), Middleware(Departures), Middleware(Origins), *before]
     if how == "password":
         return [*before, Middleware(Door, passwords=door.passwords())]
     if not key or how != "local":  # a log-in of Streamlit's, which `frame` asks for; or a demonstration
@@ -134,7 +131,7 @@ class Door:
     key: the token, if that is asked for. passwords: by the role that each gives; must be those of the secrets.
     """
 
-    def __init__(self, app: App, key: str = "", passwords: Mapping[str, str] | None = None) -> None:
+    def __init__(self, app: ASGIApp, key: str = "", passwords: Mapping[str, str] | None = None) -> None:
         self._app, self._key, self._passwords = app, key, dict(passwords or {})
         self._attempts = AttemptsByAddress()
 
@@ -150,43 +147,34 @@ class Door:
                 await self._app(inside, receive, send)
             else:
                 await receive()
-                await send({"type": "websocket.close", "code": 1008})
-        elif path in (HEALTH, private_path.base_path() + HEALTH, plotly_script.address()):
-            await self._app(inside, receive, send)
-        else:
-            await self._answer(scope, inside, segment, receive, send)
+                await send(_CLOSE)
+            return
+        is_open = path in (HEALTH, private_path.base_path() + HEALTH, plotly_script.address())
+        answer = None if is_open else await self._instead(scope, path, segment, receive)
+        await (answer or self._app)(inside, receive, send)
 
-    async def _answer(self, scope: Scope, inside: Scope, segment: str, receive: Receive, send: Send) -> None:
-        """Answer a request that is no WebSocket; inside: as the app sees it, without the private segment."""
-        query = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
-        given = next((content for name, content in query if name == door.TOKEN), None) if self._key else None
-        posted = self._passwords and scope["method"] == "POST" and not self._is_known(scope)
-        right = given is not None and door.same(given, self._key)
-        if (right or posted) and private_path.is_below_base(scope["path"]):
+    async def _instead(self, scope: Scope, path: str, segment: str, receive: Receive) -> Response | None:
+        """Return what answers a request that is no WebSocket in the app's place. path: without the private segment."""
+        tokens = _query(scope).getlist(door.TOKEN) if self._key else []
+        known = self._is_known(scope)
+        posted = self._passwords and scope["method"] == "POST" and not known
+        if (posted or (tokens and door.same(tokens[0], self._key))) and private_path.is_below_base(scope["path"]):
             if not segment:  # the cookie is set by requests below one
-                await _redirect(send, private_path.relative(scope["path"], private_path.fresh_segment()), scope)
-            elif posted:
-                await self._take_password(scope, receive, send, segment)
-            else:
-                await _let_in(scope, send, segment, self._key)
-        elif self._is_known(scope):
-            if segment and inside["path"] == private_path.base_path():  # Streamlit's page names its parts from here
-                await _redirect(send, f"{segment}/", scope)
-            elif uploads.are_in(inside["path"]) and self._role(scope) == "look":
-                await _refuse(send, 403, "You may look at this server; it takes no files from you.")
-            else:
-                await self._app(inside, receive, send)
-        elif self._passwords:
-            await _refuse(send, 401, "Enter the password of this server.", _form(scope), seek=True)
-        else:
-            told = "is not the one of this server" if given is not None else "is missing in this address"
-            await _refuse(
-                send,
-                403,
-                f"The access token {told}. Open the address that SinkScope printed when it started, which ends in "
-                "?token=…, once in this browser; all other addresses of this server work from then on.",
-                seek=True,
-            )
+                return _redirect(private_path.relative(scope["path"], private_path.fresh_segment()), scope)
+            return await self._take_password(scope, receive, segment) if posted else _let_in(scope, segment, self._key)
+        if known:
+            if segment and path == private_path.base_path():  # Streamlit's page names its parts from here
+                return _redirect(f"{segment}/", scope)
+            return _refusal(403, _NO_FILES) if uploads.are_in(path) and self._role(scope) == "look" else None
+        if self._passwords:
+            return _refusal(401, "Enter the password of this server.", _form(scope), seek=True)
+        told = "is not the one of this server" if tokens else "is missing in this address"
+        return _refusal(
+            403,
+            f"The access token {told}. Open the address that SinkScope printed when it started, which ends in "
+            "?token=…, once in this browser; all other addresses of this server work from then on.",
+            seek=True,
+        )
 
     def _is_known(self, scope: Scope) -> bool:
         return any(map(self._opens, _cookies(scope)))
@@ -200,41 +188,39 @@ class Door:
         known = (door.recognised(value) for value in _cookies(scope)) if self._passwords else ()
         return next((found[0] for found in known if found is not None), "")
 
-    async def _take_password(self, scope: Scope, receive: Receive, send: Send, segment: str) -> None:
+    async def _take_password(self, scope: Scope, receive: Receive, segment: str) -> Response:
         given = dict(parse_qsl((await _body(receive)).decode("utf-8", "replace"))).get(FORM, "")
         async with self._attempts.turn((scope.get("client") or ("",))[0]) as attempts:
             if attempts is None:
-                await _refuse(
-                    send,
+                return _refusal(
                     429,
                     "Too many passwords were sent from your network address at once. Try again in "
                     f"{LONGEST_DELAY:.0f} seconds.",
                     _form(scope),
                 )
-                return
             matches = [role for role, password in self._passwords.items() if door.same(given, password)]
             await attempts.answer(bool(matches))
         if matches:
-            await _let_in(scope, send, segment, door.signed(matches[0], secrets.token_hex(8)), YEAR)
-        else:
-            await _refuse(send, 401, "Wrong password. Try again.", _form(scope))
+            return _let_in(scope, segment, door.signed(matches[0], secrets.token_hex(8)), YEAR)
+        return _refusal(401, "Wrong password. Try again.", _form(scope))
 
 
 class Origins:
     """Refuses the WebSocket to a page of another origin. Streamlit compares the hosts alone, and every other port of
     this machine serves pages of the same host."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
         self._told: set[str] = set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as ASGI wants it."""
-        if scope["type"] != "websocket" or self._is_own(_header(scope, b"origin"), _header(scope, b"host")):
+        headers = Headers(raw=scope.get("headers", []))
+        if scope["type"] != "websocket" or self._is_own(headers.get("origin"), headers.get("host")):
             await self._app(scope, receive, send)
             return
         await receive()
-        await send({"type": "websocket.close", "code": 1008})
+        await send(_CLOSE)
 
     def _is_own(self, origin: str | None, host: str | None) -> bool:
         """Return whether this host and port served the page of this origin. Only browsers send an origin."""
@@ -261,7 +247,7 @@ class Departures:
     Streamlit closes it again, which the server would log as an error of the app.
     """
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -271,7 +257,7 @@ class Departures:
             return
         has_left = False
 
-        async def sent(message: MutableMapping[str, Any]) -> None:
+        async def sent(message: Message) -> None:
             nonlocal has_left
             try:
                 await send(message)
@@ -290,24 +276,19 @@ class Uploads:
     """Refuses files, which would fill the server's memory: all in a demonstration, with a log-in those of visitors who
     may not run."""
 
-    def __init__(self, app: App, log_in: bool) -> None:
+    def __init__(self, app: ASGIApp, log_in: bool) -> None:
         self._app, self._log_in = app, log_in
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as ASGI wants it."""
         path = str(scope.get("path", ""))
-        if scope["type"] != "http" or not uploads.are_in(path):
-            await self._app(scope, receive, send)
-        elif not self._log_in:
-            await _refuse(send, 403, "This demonstration takes no files.")
-        elif not uploads.may_send(path):
-            await _refuse(send, 403, "You may look at this server; it takes no files from you.")
-        else:
-            await self._app(scope, receive, send)
-
-
-def _header(scope: Scope, name: bytes) -> str | None:
-    return next((content.decode("latin-1") for key, content in scope.get("headers", []) if key == name), None)
+        answer = self._app
+        if scope["type"] == "http" and uploads.are_in(path):
+            if not self._log_in:
+                answer = _refusal(403, "This demonstration takes no files.")
+            elif not uploads.may_send(path):
+                answer = _refusal(403, _NO_FILES)
+        await answer(scope, receive, send)
 
 
 def _host_and_port(address: str) -> tuple[str, int] | None:
@@ -326,33 +307,34 @@ def _port(scope: Scope) -> int:
 
 def _cookies(scope: Scope) -> list[str]:
     """Return this server's cookie values in a request."""
-    sent = (content.decode("latin-1") for key, content in scope.get("headers", []) if key == b"cookie")
+    sent = Headers(raw=scope.get("headers", [])).getlist("cookie")
     return private_path.cookie_values(sent, private_path.cookie_name(_port(scope)))
 
 
-def _query(scope: Scope) -> str:
+def _query(scope: Scope) -> QueryParams:
+    return QueryParams(scope.get("query_string", b""))
+
+
+def _without_token(scope: Scope) -> str:
     """Return the query of an address without the token, with its question mark."""
-    pairs = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
-    query = urlencode([pair for pair in pairs if pair[0] != door.TOKEN])
+    query = urlencode([pair for pair in _query(scope).multi_items() if pair[0] != door.TOKEN])
     return f"?{query}" if query else ""
 
 
 def _form(scope: Scope) -> str:
     """Return the form for a password, posted to a secret segment: whoever sends it is let in there."""
-    action = private_path.relative(scope["path"], private_path.fresh_segment()) + _query(scope)
+    action = private_path.relative(scope["path"], private_path.fresh_segment()) + _without_token(scope)
     return _FORM.format(action=html.escape(action))
 
 
-async def _redirect(send: Send, where: str, scope: Scope) -> None:
+def _redirect(where: str, scope: Scope) -> Response:
     """Lead to another path, with the query as it is; 307, so that a form goes along."""
-    pairs = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
-    where += f"?{urlencode(pairs)}" if pairs else ""
-    headers = [(b"location", where.encode()), (b"cache-control", b"no-store"), (b"referrer-policy", b"no-referrer")]
-    await send({"type": "http.response.start", "status": 307, "headers": headers})
-    await send({"type": "http.response.body", "body": b""})
+    query = str(_query(scope))
+    headers = {"cache-control": "no-store", "referrer-policy": "no-referrer"}
+    return RedirectResponse(f"{where}?{query}" if query else where, 307, headers)
 
 
-async def _let_in(scope: Scope, send: Send, segment: str, value: str, seconds: int | None = None) -> None:
+def _let_in(scope: Scope, segment: str, value: str, seconds: int | None = None) -> Response:
     """Give the browser the cookie for the paths below the segment, for so long, and lead it there.
 
     Below the segment the cookie names no path: the browser takes that of the address as it knows it, which a proxy may
@@ -361,16 +343,11 @@ async def _let_in(scope: Scope, send: Send, segment: str, value: str, seconds: i
     secure = "; Secure" if scope.get("scheme") == "https" else ""
     kept = "" if seconds is None else f"; Max-Age={seconds}"
     cookie = f"{private_path.cookie_name(_port(scope))}={value}; HttpOnly; SameSite=Lax{kept}{secure}"
-    address = private_path.relative(scope["path"], segment) + _query(scope)
+    address = private_path.relative(scope["path"], segment) + _without_token(scope)
     link = f'<p><a href="{html.escape(address)}">Go on to SinkScope</a></p>'
-    await _send_page(
-        send,
-        200,
-        "You are logged in.",
-        link,
-        private_path.attributes(segment, address),
-        [(b"set-cookie", cookie.encode("latin-1"))],
-    )
+    page = _page(200, "You are logged in.", link, private_path.attributes(segment, address))
+    page.headers["set-cookie"] = cookie
+    return page
 
 
 async def _body(receive: Receive) -> bytes:
@@ -383,22 +360,17 @@ async def _body(receive: Receive) -> bytes:
     return body[:LONGEST_FORM]
 
 
-async def _refuse(send: Send, status: int, sentence: str, form: str = "", seek: bool = False) -> None:
+def _refusal(status: int, sentence: str, form: str = "", seek: bool = False) -> Response:
     """Answer with a sentence. seek: lead the browser to where it was let in before."""
-    await _send_page(send, status, sentence, form, private_path.attributes(seek=seek), [])
+    return _page(status, sentence, form, private_path.attributes(seek=seek))
 
 
-async def _send_page(
-    send: Send, status: int, sentence: str, more: str, attributes: str, headers: list[tuple[bytes, bytes]]
-) -> None:
+def _page(status: int, sentence: str, more: str, attributes: str) -> Response:
     page = _PAGE.format(attributes=attributes, script=private_path.SCRIPT, sentence=html.escape(sentence), more=more)
-    headers = [
-        (b"content-type", b"text/html; charset=utf-8"),
-        (b"cache-control", b"no-store"),
-        (b"content-security-policy", private_path.POLICY.encode()),
-        (b"x-frame-options", b"DENY"),
-        (b"referrer-policy", b"no-referrer"),
-        *headers,
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": page.encode()})
+    headers = {
+        "cache-control": "no-store",
+        "content-security-policy": private_path.POLICY,
+        "x-frame-options": "DENY",
+        "referrer-policy": "no-referrer",
+    }
+    return HTMLResponse(page, status, headers)
