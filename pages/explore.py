@@ -33,7 +33,6 @@ from pages.parts.progress import cancel_button, progress_bar, running
 from pages.parts.recordings.beside import beside_choice
 from pages.parts.recordings.choice import choose_recording, opened
 from pages.parts.recordings.explorer import gone, note_drawn, sink_params, split_in, stored_explorer
-from pages.parts.recordings.measures import SplitName
 from pages.parts.recordings.recording import Recording, show_recording, shown_recording
 from pages.parts.recordings.references import reference_offer
 from pages.parts.session import engine
@@ -52,7 +51,7 @@ class Tab:
     its controls. reads: the explorer's choices that it depends on, by their names in the address.
     """
 
-    draw: Callable[[Recording, SinkParams, SplitName, DeltaGenerator], None]
+    draw: Callable[[Recording, SinkParams, str, DeltaGenerator], None]
     reads: tuple[str, ...] = _SINKS
 
 

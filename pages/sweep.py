@@ -1,6 +1,5 @@
 """Prune with every combination of methods, sparsities, seeds and more, score each, and see what holds."""
 
-import json
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -22,7 +21,7 @@ from analysis.specs import AS_STORED, ModelSpec, PruneSpec, SweepSpec, grid
 from analysis.words import DISCOUNT_TOLD, MODEL_TITLES, counted, percent
 from pages.parts import address, permission
 from pages.parts.acting import acting_button, may_act
-from pages.parts.charts import chart, export_button, reproduce, start_exhibits
+from pages.parts.charts import chart, download, export_button, reproduce, start_exhibits
 from pages.parts.frame import run
 from pages.parts.lazy_section import lazy_section
 from pages.parts.plain import code, plain
@@ -316,15 +315,7 @@ def _take_away(record: JobRecord) -> None:
     reproduce(sweep_command(spec))
     with st.container(horizontal=True):
         export_button("SinkScope: sweep", record.spec, ", ".join(spec.methods))
-        st.download_button(
-            "Parameters (JSON)",
-            lambda: json.dumps(record.spec, indent=2, ensure_ascii=False),
-            "sweep.json",
-            "application/json",
-            key="sweep_json",
-            icon=":material/download:",
-            on_click="ignore",
-        )
+        download("Parameters (JSON)", record.spec, "sweep.json", "sweep_json")
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ Charts and tables drawn in a run are collected, so that the page can be exported
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
@@ -71,11 +72,18 @@ def saving(title: str) -> dict[str, Any]:
 if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
-_FILES: tuple[tuple[str, Callable[[pd.DataFrame], str | bytes], str], ...] = (
-    ("CSV", csv_of_table, "text/csv"),
-    ("Parquet", parquet_of_table, "application/vnd.apache.parquet"),
-)
-"""The files a table can be downloaded as: the label, which is the ending too, its content, its type."""
+_FILES: dict[str, Callable[[pd.DataFrame], str | bytes]] = {"CSV": csv_of_table, "Parquet": parquet_of_table}
+"""The files a table can be downloaded as: the label, which is the ending too, and its content."""
+_TYPES = {
+    "csv": "text/csv",
+    "html": "text/html",
+    "journal": "application/jsonl",
+    "json": "application/json",
+    "jsonl": "application/jsonl",
+    "parquet": "application/vnd.apache.parquet",
+    "zip": "application/zip",
+}
+"""Types of files by their endings."""
 _EXHIBITS = "exhibits"
 _CARDS = "exhibited_cards"
 _EXPORTED_ROWS, _EXPORTED_COLUMNS = 100, 12  # larger tables are for the CSV, not for a page
@@ -104,8 +112,7 @@ def chart(exhibit: Exhibit, key: str, hint: str = "", on_click: Callable[[Point]
     table, told = exhibit.table, exhibit.told
     plot(exhibit.figure, key, f"{exhibit.title}. {told}", saving(exhibit.title), on_click)
     small = len(table) <= _EXPORTED_ROWS and len(table.columns) <= _EXPORTED_COLUMNS
-    exported = Exhibit(exhibit.title, told, exhibit.figure, table if small else pd.DataFrame())
-    st.session_state.setdefault(_EXHIBITS, {})[key] = exported
+    put_into_export(Exhibit(exhibit.title, told, exhibit.figure, table if small else pd.DataFrame()), key)
     if len(table.columns):
         _table(table, key)
 
@@ -203,37 +210,39 @@ def as_read(
     return frame.style.format(formats, na_rep="") if formats else frame
 
 
+def download(label: str, content: Any, name: str, key: str, icon: str = "download", **options: Any) -> None:
+    """Draw a button that downloads a file. content: it, or what returns it; a mapping is written as JSON. options: of
+    `st.download_button`.
+    """
+    if isinstance(content, Mapping):
+        content = partial(json.dumps, content, indent=2, ensure_ascii=False)
+    mime = _TYPES.get(name.rpartition(".")[2])
+    st.download_button(label, content, name, mime, key=key, icon=f":material/{icon}:", on_click="ignore", **options)
+
+
 def download_buttons(
     frame: pd.DataFrame, key: str, name: str = "", type: Literal["tertiary", "secondary"] = "secondary"
 ) -> None:
     """Draw a table's download buttons. name: of the files, without extension; the key if empty."""
     with st.container(horizontal=True, gap="small", key=f"{key}_files"):
-        for ending, content, mime in _FILES:
-            st.download_button(
-                ending,
-                partial(content, frame),
-                f"{name or key}.{ending.lower()}",
-                mime,
-                key=f"{key}_{ending.lower()}",
-                type=type,
-                icon=":material/download:",
-                on_click="ignore",
-            )
+        for ending, content in _FILES.items():
+            file = f"{name or key}.{ending.lower()}"
+            download(ending, partial(content, frame), file, f"{key}_{ending.lower()}", type=type)
+
+
+def put_into_export(exhibit: Exhibit, key: str) -> None:
+    """Put an exhibit into the exported page without drawing it here."""
+    st.session_state.setdefault(_EXHIBITS, {})[key] = exhibit
 
 
 def exhibit_table(title: str, sentence: str, frame: pd.DataFrame, key: str) -> None:
-    """Add a table to the exported page without drawing it here: for one in a fold that was not opened."""
-    st.session_state.setdefault(_EXHIBITS, {})[key] = Exhibit(title, sentence, table=frame)
+    """Put a table into the exported page: for one in a fold that was not opened."""
+    put_into_export(Exhibit(title, sentence, table=frame), key)
 
 
 def exhibit_text(title: str, sentence: str, text: str, key: str) -> None:
-    """Put a text into the exported page without drawing it here."""
-    st.session_state.setdefault(_EXHIBITS, {})[key] = Exhibit(title, sentence, notes=(text,) if text else ())
-
-
-def exhibit_explorer(title: str, sentence: str, packed: Callable[[], bytes], key: str) -> None:
-    """Put an explorer into the exported page without drawing it here. packed: returns its data, called on export."""
-    st.session_state.setdefault(_EXHIBITS, {})[key] = Exhibit(title, sentence, explorer=packed)
+    """Put a text into the exported page."""
+    put_into_export(Exhibit(title, sentence, notes=(text,) if text else ()), key)
 
 
 def _table(table: pd.DataFrame, key: str) -> None:
@@ -277,13 +286,11 @@ def export_button(title: str, settings: Mapping[str, Any], subject: str) -> None
     exhibits, cards = (list(st.session_state.get(kind, {}).values()) for kind in (_EXHIBITS, _CARDS))
     settings = {**settings, "selection": st.query_params.to_dict()}
     if exhibits:
-        st.download_button(
+        download(
             "Export page (HTML)",
             lambda: page_html(title, settings, exhibits, cards, subject=subject),
             file_name(title.removeprefix("SinkScope: "), subject),
-            "text/html",
-            key="export_html",
-            icon=":material/ios_share:",
+            "export_html",
+            "ios_share",
             help="One file with these plots and their settings. It opens anywhere, without a server.",
-            on_click="ignore",
         )

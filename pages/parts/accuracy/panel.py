@@ -4,7 +4,6 @@
 results to read at a glance, with a link to the rest.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from pages.parts.accuracy.disagreements import disagreements
 from pages.parts.accuracy.opening import finished_results
 from pages.parts.accuracy.results import Compared, accuracies, at_a_glance, differences, in_brief, perplexity
 from pages.parts.acting import acting_button
-from pages.parts.charts import export_button, reproduce, table
+from pages.parts.charts import download, export_button, reproduce, table
 from pages.parts.lazy_section import lazy_section
 from pages.parts.plain import code, plain
 from pages.parts.progress import cancel_button, duration, how_it_ended, progress_bar, running
@@ -287,24 +286,8 @@ def _take_away(record: JobRecord) -> None:
     with st.container(horizontal=True):
         names = list(record.summary["models"])
         export_button("SinkScope: accuracy", {"names": names, **record.spec}, ", ".join(names))
-        st.download_button(
-            "Summary (JSON)",
-            lambda: json.dumps(record.summary, indent=2, ensure_ascii=False),
-            "accuracy.json",
-            "application/json",
-            key="accuracy_summary",
-            icon=":material/download:",
-            help="Accuracies, differences, tests, settings, versions and hardware.",
-            on_click="ignore",
-        )
+        help = "Accuracies, differences, tests, settings, versions and hardware."
+        download("Summary (JSON)", record.summary, "accuracy.json", "accuracy_summary", help=help)
         if file is not None:
-            st.download_button(
-                "Items (JSONL)",
-                file.read_bytes,
-                "accuracy.items.jsonl",
-                "application/jsonl",
-                key="accuracy_items",
-                icon=":material/download:",
-                help="One line for every item and every answer.",
-                on_click="ignore",
-            )
+            help = "One line for every item and every answer."
+            download("Items (JSONL)", file.read_bytes, "accuracy.items.jsonl", "accuracy_items", help=help)

@@ -84,9 +84,7 @@ class OverPrompts:
         """Draw the view. Model, sampler and seed are those of the recording shown. Return the job whose results are
         drawn.
         """
-        problem = references.why_no_model(recording)
-        if problem:
-            st.info(plain(problem))
+        if references.says_no_model(recording):
             recording_box(recording.job, _LIKE)
             return None
         asked, answer = f"{self.kind}_asked", st.container(key=f"{self.kind}_answer")

@@ -19,7 +19,7 @@ from pages.parts.charts import chart
 from pages.parts.plain import plain
 from pages.parts.recordings import measures
 from pages.parts.recordings.choice import definition_formula
-from pages.parts.recordings.measures import Scope, SplitName
+from pages.parts.recordings.measures import Scope
 from pages.parts.recordings.recording import Recording
 
 
@@ -37,7 +37,7 @@ def scope_boxes(recording: Recording) -> Scope:
     return layers.index(chosen) - 1, None if head == heads[0] else heads.index(head) - 1
 
 
-def curve_names(split: SplitName) -> list[str]:
+def curve_names(split: str) -> list[str]:
     """Return the curves available under a split: entropy and Gini have none."""
     return [name for name, metric in CURVES.items() if split == ALL or metric.by_kind]
 
@@ -94,9 +94,7 @@ def _subject(name: str) -> str:
     return name if within == name else f"{within[0].upper()}{within[1:]}"
 
 
-def kinds_of_sinks(
-    panels: Mapping[str, Recording], params: SinkParams, scope: Scope, split: SplitName, x_title: str
-) -> None:
+def kinds_of_sinks(panels: Mapping[str, Recording], params: SinkParams, scope: Scope, split: str, x_title: str) -> None:
     """Draw sinks by kind of token, one panel per recording. panels: title -> recording."""
     counts, tables = {}, []
     random_tokens = [panel.info.model.noise == "uniform" for panel in panels.values()]
@@ -127,7 +125,7 @@ def kinds_of_sinks(
     )
 
 
-def _kinds_readings(panels: Mapping[str, Recording], params: SinkParams, scope: Scope, split: SplitName) -> str:
+def _kinds_readings(panels: Mapping[str, Recording], params: SinkParams, scope: Scope, split: str) -> str:
     """Say what each panel shows, by name if there are several: what holds for one may not hold for another."""
     said = {title: _kinds_reading(recording, params, scope, split) for title, recording in panels.items()}
     if len(said) == 1:
@@ -135,7 +133,7 @@ def _kinds_readings(panels: Mapping[str, Recording], params: SinkParams, scope: 
     return " ".join(f"{title[:1].upper()}{title[1:]}: {sentence}" for title, sentence in said.items() if sentence)
 
 
-def _kinds_reading(recording: Recording, params: SinkParams, scope: Scope, split: SplitName) -> str:
+def _kinds_reading(recording: Recording, params: SinkParams, scope: Scope, split: str) -> str:
     kinds = measures.kinds(recording)
     names = [undecided_named(kind, recording.info.model.noise) for kind in KINDS]
     members = np.stack([kinds == kind for kind in range(len(KINDS))]) & measures.counted(recording, split)

@@ -4,20 +4,17 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.figures import dynamics as figures
-from analysis.recording.inside_specs import why_not_inside
 from analysis.sinks.metrics import CURVES
 from analysis.specs import SinkParams
 from pages.parts.dynamics.curves import curve, curve_names, in_pairs, kinds_of_sinks, scope_boxes
 from pages.parts.dynamics.stable_or_moving import variances
-from pages.parts.plain import plain
 from pages.parts.recordings import measures, references
-from pages.parts.recordings.measures import SplitName
 from pages.parts.recordings.recording import Recording
 
 _WHERE = "where fewest tokens are masked", "where most are"
 
 
-def noised_against_real(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
+def noised_against_real(recording: Recording, params: SinkParams, split: str, side: DeltaGenerator) -> None:
     """Draw the view. side: the column of its controls."""
     st.caption(
         "Calibration for pruning sees finished text with random tokens masked; the model lives on its own half-written "
@@ -32,9 +29,7 @@ def noised_against_real(recording: Recording, params: SinkParams, split: SplitNa
     if recording.info.by_blocks:
         st.info("This model was trained on noise inside a block over clean text, which its recording shows already.")
         return
-    problem = why_not_inside(recording.trajectory) or references.why_no_model(recording)
-    if problem:
-        st.info(plain(problem))
+    if references.says_no_model(recording, inside=True):
         return
     with side:
         scope = scope_boxes(recording)

@@ -20,7 +20,7 @@ from pages.parts.plain import plain
 from pages.parts.recordings import measures, references
 from pages.parts.recordings.beside import autoregressive_reference, compared_recordings
 from pages.parts.recordings.choice import definition_formula, opened
-from pages.parts.recordings.measures import Scope, SplitName
+from pages.parts.recordings.measures import Scope
 from pages.parts.recordings.recording import Recording, model_name, recording_title
 
 _GAUSSIAN = "Gaussian reference"
@@ -28,7 +28,7 @@ EXPLORED = ("strength", "entropy")
 """Curves that the explorer draws with all their baselines, alone and beside one other recording."""
 
 
-def over_steps(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
+def over_steps(recording: Recording, params: SinkParams, split: str, side: DeltaGenerator) -> None:
     """Draw the view. side: the column of its controls."""
     with side:
         scope = scope_boxes(recording)
@@ -81,7 +81,7 @@ def _axis(steps: int, relative: bool) -> np.ndarray:
 
 
 def _series(
-    label: str, members: list[Recording], name: str, params: SinkParams, scope: Scope, split: SplitName, relative: bool
+    label: str, members: list[Recording], name: str, params: SinkParams, scope: Scope, split: str, relative: bool
 ) -> figures.Series:
     """Return one group's curves on a common grid; where lengths differ, steps are put on a scale from 0 to 1."""
     rows = [measures.curve(member, name, params, scope, split) for member in members]

@@ -16,11 +16,10 @@ from pages.parts.charts import chart
 from pages.parts.dynamics.curves import scope_boxes
 from pages.parts.recordings import measures, references
 from pages.parts.recordings.choice import definition_formula
-from pages.parts.recordings.measures import SplitName
 from pages.parts.recordings.recording import Recording
 
 
-def positions(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
+def positions(recording: Recording, params: SinkParams, split: str, side: DeltaGenerator) -> None:
     """Draw the view. side: the column of its controls."""
     with side:
         scope = scope_boxes(recording)

@@ -17,11 +17,10 @@ from pages.parts.recordings import measures, references
 from pages.parts.recordings.beside import autoregressive_reference, compared_recordings
 from pages.parts.recordings.choice import opened
 from pages.parts.recordings.explorer import go_to
-from pages.parts.recordings.measures import SplitName
 from pages.parts.recordings.recording import Recording, short_title
 
 
-def stable_or_moving(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
+def stable_or_moving(recording: Recording, params: SinkParams, split: str, side: DeltaGenerator) -> None:
     """Draw the view. side: the column of its controls."""
     with side:
         by_head = segments("One point per", ["layer", "head"], "point") == "head"
@@ -39,7 +38,7 @@ def stable_or_moving(recording: Recording, params: SinkParams, split: SplitName,
 
 
 def variances(
-    recordings: list[tuple[str, Recording]], params: SinkParams, split: SplitName, by_head: bool, log: bool
+    recordings: list[tuple[str, Recording]], params: SinkParams, split: str, by_head: bool, log: bool
 ) -> None:
     """Draw spatial against temporal variance. recordings: with titles. by_head: one point per head, else per layer."""
     clouds, tables = [], []

@@ -22,20 +22,17 @@ from pages.parts.plain import plain
 from pages.parts.recordings import measures
 from pages.parts.recordings.choice import among
 from pages.parts.recordings.explorer import place_in, show_attention
-from pages.parts.recordings.measures import SplitName
 from pages.parts.recordings.recording import Recording
-from pages.parts.recordings.references import seconds_of, why_no_model
+from pages.parts.recordings.references import says_no_model, seconds_of
 from pages.parts.session import engine
 
 MOST_HEADS = 4
 _FORMULA = "$p(q, s) = \\operatorname{softmax}_s(q \\cdot k / \\sqrt{d})$; every row sums to 1."
 
 
-def attention_map(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
+def attention_map(recording: Recording, params: SinkParams, split: str, side: DeltaGenerator) -> None:
     """Draw the tab: the map of the head that the explorer shows, and the attention of its chosen token."""
-    problem = why_no_model(recording)
-    if problem:
-        st.info(plain(problem))
+    if says_no_model(recording):
         return
     place = place_in(recording)
     strength = measures.over_steps(measures.head_metric(recording, "strength", params, split))

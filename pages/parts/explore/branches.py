@@ -25,7 +25,7 @@ from pages.parts.recordings import measures
 from pages.parts.recordings.choice import definition_formula, show_anew
 from pages.parts.recordings.explorer import play_once
 from pages.parts.recordings.recording import Recording, cached, open_recording
-from pages.parts.recordings.references import is_small, why_no_model
+from pages.parts.recordings.references import is_small, says_no_model
 from pages.parts.session import engine, submit
 from pages.parts.user_errors import EXPECTED, told, why
 
@@ -71,9 +71,7 @@ def alternatives(recording: Recording, beside: Recording | None) -> None:
     if kept is not None and not kept.queries[0] <= position < kept.queries[1]:
         st.caption(f"Position {position:d} did not run in step {step:d}. Choose one of the block that was open.")
         return
-    problem = why_no_model(left)
-    if problem:
-        st.info(plain(problem))
+    if says_no_model(left):
         return
     word = trajectory.labels(step + 1 if step + 1 < trajectory.steps else None)[position].strip()
     still_open = step == token.step and not token.finished

@@ -8,7 +8,6 @@ from pages.parts.dynamics.noised import noised_against_real
 from pages.parts.dynamics.over_steps import over_steps
 from pages.parts.dynamics.positions import positions
 from pages.parts.dynamics.stable_or_moving import stable_or_moving
-from pages.parts.recordings.measures import SplitName
 from pages.parts.recordings.recording import Recording
 
 VIEWS = {
@@ -19,7 +18,7 @@ VIEWS = {
 }
 
 
-def dynamics(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
+def dynamics(recording: Recording, params: SinkParams, split: str, side: DeltaGenerator) -> None:
     """Draw the tab, with its controls in `side`."""
     with side:
         view = st.selectbox("View", list(VIEWS), key="dynamics_view", bind="query-params")

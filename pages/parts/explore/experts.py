@@ -16,13 +16,12 @@ from pages.parts.charts import chart
 from pages.parts.keyed import keyed_columns
 from pages.parts.recordings import routes
 from pages.parts.recordings.choice import definition_formula, within
-from pages.parts.recordings.measures import SplitName
 from pages.parts.recordings.recording import Recording
 
 MOST_BARS = 32
 
 
-def experts(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
+def experts(recording: Recording, params: SinkParams, split: str, side: DeltaGenerator) -> None:
     """Draw the tab; its controls in `side`."""
     layers = recording.info.model.expert_layers
     layer = side.selectbox("Layer", layers, key="expert_layer", bind="query-params", help="Of those that have experts.")

@@ -7,7 +7,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
 from analysis.exhibits.inside import geometry_over
-from analysis.recording.inside_specs import geometry_spec, geometry_steps, why_not_inside
+from analysis.recording.inside_specs import geometry_spec, geometry_steps
 from analysis.sinks.geometry import MEASURES
 from analysis.specs import SinkParams
 from analysis.words import counted
@@ -15,20 +15,16 @@ from pages.parts import asking
 from pages.parts.charts import chart
 from pages.parts.linked import linked_box
 from pages.parts.masks.pruned_models import known_pruned, read_address, titled
-from pages.parts.plain import plain
 from pages.parts.recordings import references
-from pages.parts.recordings.measures import SplitName
 from pages.parts.recordings.recording import Recording
 from pages.parts.session import engine
 
 OWN = "this model"
 
 
-def geometry(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
+def geometry(recording: Recording, params: SinkParams, split: str, side: DeltaGenerator) -> None:
     """Draw the tab; its controls in `side`. Nothing here depends on the definition of a sink."""
-    problem = why_not_inside(recording.trajectory) or references.why_no_model(recording)
-    if problem:
-        st.info(plain(problem))
+    if references.says_no_model(recording, inside=True):
         return
     name = side.selectbox(
         "Measure", list(MEASURES), key="geometry", bind="query-params", format_func=lambda name: MEASURES[name].title

@@ -20,7 +20,6 @@ from pages.parts.plot import Point
 from pages.parts.recordings import measures
 from pages.parts.recordings.choice import among, definition_formula
 from pages.parts.recordings.explorer import go_to
-from pages.parts.recordings.measures import SplitName
 from pages.parts.recordings.recording import Recording
 from pages.parts.recordings.references import reference_toggle
 
@@ -29,7 +28,7 @@ _EXPLORER_DRAWS = "strength"
 _NO_NULL = " No baseline yet: switch on the untrained model."
 
 
-def heads(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
+def heads(recording: Recording, params: SinkParams, split: str, side: DeltaGenerator) -> None:
     """Draw the tab; its controls in `side`."""
     with side:
         metric = HEAD_METRICS[
@@ -73,15 +72,13 @@ def _cells(values: np.ndarray, name: str) -> pd.DataFrame:
     return pd.DataFrame({"layer": layer, "head": head, name: values.ravel()})
 
 
-def _by_head(recording: Recording, params: SinkParams, split: SplitName, metric: HeadMetric) -> np.ndarray:
+def _by_head(recording: Recording, params: SinkParams, split: str, metric: HeadMetric) -> np.ndarray:
     """Return a metric of every head over all steps, (L, H)."""
     values = measures.head_metric(recording, metric.name, params, split)
     return measures.over_steps(values) if metric.per_step else values
 
 
-def _grid(
-    recording: Recording, drawn: Recording | None, params: SinkParams, split: SplitName, metric: HeadMetric
-) -> None:
+def _grid(recording: Recording, drawn: Recording | None, params: SinkParams, split: str, metric: HeadMetric) -> None:
     def clicked(point: Point) -> None:
         layer, head = point.cell
         go_to(layer=layer, head=head)
@@ -108,7 +105,7 @@ def _grid(
 
 
 def _floor(
-    recording: Recording, drawn: Recording | None, metric: HeadMetric, params: SinkParams, split: SplitName
+    recording: Recording, drawn: Recording | None, metric: HeadMetric, params: SinkParams, split: str
 ) -> dict[str, Any]:
     """Return the baseline of a grid of heads, as `FINDINGS` takes it: random weights if observed; else, for sink
     strength, uniform attention.
@@ -125,7 +122,7 @@ def _chosen_steps(
     recording: Recording,
     drawn: Recording | None,
     params: SinkParams,
-    split: SplitName,
+    split: str,
     metric: HeadMetric,
     side: DeltaGenerator,
 ) -> None:
@@ -165,9 +162,7 @@ def _chosen_steps(
     )
 
 
-def _ranking(
-    recording: Recording, drawn: Recording | None, params: SinkParams, split: SplitName, metric: HeadMetric
-) -> None:
+def _ranking(recording: Recording, drawn: Recording | None, params: SinkParams, split: str, metric: HeadMetric) -> None:
     numbers = {
         HEAD_METRICS[name].title: _by_head(recording, params, split, HEAD_METRICS[name]).ravel()
         for name in _metrics(recording)

@@ -4,23 +4,19 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.exhibits.inside import lens_by_layer
-from analysis.recording.inside_specs import lens_spec, undecided, why_not_inside
+from analysis.recording.inside_specs import lens_spec, undecided
 from analysis.specs import SinkParams
 from pages.parts import asking
 from pages.parts.charts import chart
-from pages.parts.plain import plain
 from pages.parts.recordings import measures, references
 from pages.parts.recordings.choice import definition_formula
 from pages.parts.recordings.explorer import place_in
-from pages.parts.recordings.measures import SplitName
 from pages.parts.recordings.recording import Recording
 
 
-def logit_lens(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
+def logit_lens(recording: Recording, params: SinkParams, split: str, side: DeltaGenerator) -> None:
     """Draw the tab, at the step of the explorer."""
-    problem = why_not_inside(recording.trajectory) or references.why_no_model(recording)
-    if problem:
-        st.info(plain(problem))
+    if references.says_no_model(recording, inside=True):
         return
     trajectory, step = recording.trajectory, place_in(recording).step
     at = undecided(trajectory, step)

@@ -8,16 +8,14 @@ from analysis.specs import SinkParams
 from pages.parts import permission
 from pages.parts.acting import acting_button
 from pages.parts.charts import PER_CENT_CELLS, chart, table
-from pages.parts.plain import plain
 from pages.parts.recordings import measures, references
 from pages.parts.recordings.choice import definition_formula
-from pages.parts.recordings.measures import SplitName
 from pages.parts.recordings.recording import Recording, show_recording
 
 KEPT = 4
 
 
-def massive_activations(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
+def massive_activations(recording: Recording, params: SinkParams, split: str, side: DeltaGenerator) -> None:
     """Draw the tab, which has no controls of its own."""
     trajectory = recording.trajectory
     if trajectory.largest_channel is None:
@@ -41,9 +39,7 @@ def massive_activations(recording: Recording, params: SinkParams, split: SplitNa
 
 def _record_again(recording: Recording) -> None:
     """Draw a button that records the same with channels."""
-    problem = references.why_no_model(recording)
-    if problem:
-        st.info(plain(problem))
+    if references.says_no_model(recording):
         return
     st.info(
         "This recording was made without its residual channels. With them, this tab shows which few channels grow far "

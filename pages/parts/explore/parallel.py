@@ -24,7 +24,6 @@ from pages.parts.acting import kept_button, may_record
 from pages.parts.charts import chart, heading
 from pages.parts.plain import plain
 from pages.parts.recordings.choice import definition_formula, show_anew
-from pages.parts.recordings.measures import SplitName
 from pages.parts.recordings.recording import Recording, cached, open_recording
 from pages.parts.session import engine, submit
 from pages.parts.user_errors import EXPECTED, told
@@ -32,7 +31,7 @@ from pages.parts.user_errors import EXPECTED, told
 _BESIDE = "beside"  # what the address calls the recording beside the one shown
 
 
-def parallel_writing(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
+def parallel_writing(recording: Recording, params: SinkParams, split: str, side: DeltaGenerator) -> None:
     """Draw the tab, which has no controls: tokens written per forward, the queries run, and sinks with several tokens
     per forward beside one.
     """

@@ -2,9 +2,10 @@
 
 import streamlit as st
 
+from analysis.figures.export import Exhibit
 from analysis.specs import DEFINITIONS
 from pages.parts import address
-from pages.parts.charts import exhibit_explorer
+from pages.parts.charts import put_into_export
 from pages.parts.explore import branches
 from pages.parts.primary_link import link_buttons
 from pages.parts.recordings.explorer import NAMED, Token, explorer, explorer_data, redraw_beneath, sink_params, to_play
@@ -39,12 +40,12 @@ def replay(recording: Recording, beside: Recording | None) -> None:
         on_token=choose if branches.why_none(recording) == "" else None,
     )
     redraw_beneath()
-    exhibit_explorer(
+    exhibit = Exhibit(
         "The recording, step by step",
         "Pin a token, head or step to follow it; drag to select steps and positions.",
-        lambda: explorer_data(recording, beside, stored_reference(recording), named),
-        "explorer",
+        explorer=lambda: explorer_data(recording, beside, stored_reference(recording), named),
     )
+    put_into_export(exhibit, "explorer")
     branches.alternatives(recording, beside)
     branches.compared(recording, parent, sink_params())
 

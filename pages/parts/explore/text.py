@@ -7,7 +7,6 @@ from analysis.findings import finding_of
 from analysis.sinks.token_names import position_name
 from analysis.specs import SinkParams
 from pages.parts.charts import exhibit_text, heading
-from pages.parts.recordings.measures import SplitName
 from pages.parts.recordings.recording import Recording
 
 
@@ -21,7 +20,7 @@ def exhibit_written(recording: Recording) -> None:
     )
 
 
-def text(recording: Recording, params: SinkParams, split: SplitName, side: DeltaGenerator) -> None:
+def text(recording: Recording, params: SinkParams, split: str, side: DeltaGenerator) -> None:
     """Draw the tab, which has no controls."""
     info, trajectory = recording.info, recording.trajectory
     last = trajectory.written.stop

@@ -1,6 +1,5 @@
 """Outcome of a pruning, from its report: of the run opened on Prune and of the one ticked on Runs."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from analysis.pruned import masks_file
 from analysis.specs import FootprintSpec
 from analysis.words import percent
 from pages.parts.acting import acting_button
-from pages.parts.charts import chart, copy_button, exhibit_text, export_button, kept, reproduce
+from pages.parts.charts import chart, copy_button, download, exhibit_text, export_button, kept, reproduce
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import code, plain
 from pages.parts.progress import cancel_button, duration, log_drawer, progress_bar, running
@@ -145,15 +144,8 @@ def pruned_report(run: Run) -> None:
         reproduce(str(report["command"]))
     with st.container(horizontal=True):
         export_button("SinkScope: pruning", run.parameters, run.name)
-        st.download_button(
-            "Report (JSON)",
-            lambda: json.dumps(report, indent=2, ensure_ascii=False),
-            f"{run.parameters.get('method', 'pruning')}-report.json",
-            "application/json",
-            key=f"report_{run.id}",
-            icon=":material/download:",
-            on_click="ignore",
-        )
+        name = f"{run.parameters.get('method', 'pruning')}-report.json"
+        download("Report (JSON)", report, name, f"report_{run.id}")
     if run.record is not None:
         log_drawer(run.record)
 

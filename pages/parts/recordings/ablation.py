@@ -60,9 +60,7 @@ def ablation(recording: Recording, params: SinkParams, side: DeltaGenerator) -> 
         "hidden as controls.",
         help=f"Hidden in turn:\n{blocked_in_turn}\n\nControls:\n{controls_beside}",
     )
-    problem = references.why_no_model(recording)
-    if problem:
-        st.info(plain(problem))
+    if references.says_no_model(recording):
         return
     count, reference, button = keyed_columns([4, 6, 4], "ablate", vertical_alignment="bottom")
     with count:
@@ -71,12 +69,8 @@ def ablation(recording: Recording, params: SinkParams, side: DeltaGenerator) -> 
         beside = autoregressive_reference(recording)
     recordings = [recording]
     causal = opened(beside) if beside is not None else None
-    if causal is not None:
-        problem = references.why_no_model(causal)
-        if problem:
-            st.info(plain(problem))
-        else:
-            recordings.append(causal)
+    if causal is not None and not references.says_no_model(causal):
+        recordings.append(causal)
     specs = [ablate_spec(each.trajectory, each.model, params, blocked, each.request().sampling) for each in recordings]
     # Another setting is another question, to be asked by hand.
     question = content_key(specs=[spec.model_dump(mode="json") for spec in specs])[:12]

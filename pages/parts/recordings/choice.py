@@ -13,6 +13,7 @@ from analysis.specs import DEFINITIONS, SinkParams
 from analysis.words import in_sentence, model_title
 from pages.parts import asking, controls
 from pages.parts.acting import acting_button, may_act, may_record
+from pages.parts.charts import download
 from pages.parts.keyed import keyed_columns
 from pages.parts.labels import label_form
 from pages.parts.plain import plain
@@ -96,15 +97,9 @@ def _download(shown: JobRecord | None) -> None:
     """Draw the download of the recording shown. It opens on any SinkScope, without the model."""
     file = engine().result_file(shown) if shown is not None else None
     if shown is not None and file is not None:
-        st.download_button(
-            f"Download this recording ({file.stat().st_size / 1e6:.1f} MB)",
-            file.read_bytes,
-            f"recording-{shown.id}.safetensors",
-            key="download_recording",
-            icon=":material/download:",
-            width="stretch",
-            on_click="ignore",
-        )
+        label = f"Download this recording ({file.stat().st_size / 1e6:.1f} MB)"
+        name = f"recording-{shown.id}.safetensors"
+        download(label, file.read_bytes, name, "download_recording", width="stretch")
 
 
 def _share(shown: JobRecord | None) -> None:

@@ -12,8 +12,6 @@ from pages.parts.recordings.recording import BY_KEY, Recording, cached
 Scope = tuple[int | None, int | None]
 """A layer and a head; None for all of them."""
 WHOLE: Scope = (None, None)
-SplitName = str
-"""Tokens to look at: the name of a row of `SPLITS`."""
 
 
 @cached(64, "Adding up the attention mass…")
@@ -60,8 +58,8 @@ def _value_totals(recording: Recording) -> np.ndarray:
     return metrics.value_totals(norms)
 
 
-def counted(recording: Recording, split: SplitName) -> np.ndarray:
-    """Return the mask of a split's tokens, (T, S)."""
+def counted(recording: Recording, split: str) -> np.ndarray:
+    """Return the mask of a split's tokens, (T, S). split: here and elsewhere, a name of `SPLITS`."""
     return recording.trajectory.counted(split)
 
 
@@ -78,7 +76,7 @@ def count_by_region(recording: Recording, params: SinkParams, scope: Scope = WHO
     return np.stack([in_region.sum(axis=1) for in_region in flags], axis=-1)
 
 
-def head_metric(recording: Recording, name: str, params: SinkParams, split: SplitName = ALL) -> np.ndarray:
+def head_metric(recording: Recording, name: str, params: SinkParams, split: str = ALL) -> np.ndarray:
     """Return a metric of every head: (T, L, H), or (L, H) for one over all steps. split: as in `curve`."""
     if metrics.HEAD_METRICS[name].reads_sinks:
         return _head_metric(recording, name, params, split)
@@ -86,7 +84,7 @@ def head_metric(recording: Recording, name: str, params: SinkParams, split: Spli
 
 
 @cached(64, "Measuring every head…")
-def _head_metric(recording: Recording, name: str, params: SinkParams, split: SplitName) -> np.ndarray:
+def _head_metric(recording: Recording, name: str, params: SinkParams, split: str) -> np.ndarray:
     heads = metrics.Heads(
         recording.trajectory.mass,
         counted_sinks(recording, params, WHOLE, split),
@@ -107,15 +105,13 @@ def kinds(recording: Recording) -> np.ndarray:
     return sink_analysis.token_kinds(trajectory.tokens, trajectory.undecided, info.tokens, info.model.end_tokens)
 
 
-def counted_sinks(recording: Recording, params: SinkParams, scope: Scope = WHOLE, split: SplitName = ALL) -> np.ndarray:
+def counted_sinks(recording: Recording, params: SinkParams, scope: Scope = WHOLE, split: str = ALL) -> np.ndarray:
     """Return the sinks among the tokens of a split, (T, S)."""
     return sinks(recording, params, scope) & counted(recording, split)
 
 
 @cached(256)
-def curve(
-    recording: Recording, name: str, params: SinkParams, scope: Scope = WHOLE, split: SplitName = ALL
-) -> np.ndarray:
+def curve(recording: Recording, name: str, params: SinkParams, scope: Scope = WHOLE, split: str = ALL) -> np.ndarray:
     """Return a number per step, (T,). split: the tokens looked at."""
     flags, looked_at = counted_sinks(recording, params, scope, split), counted(recording, split)
     return metrics.CURVES[name].compute(mean_mass(recording, scope), flags, looked_at)
@@ -140,7 +136,7 @@ def layer_strength_at(recording: Recording, dense: Recording, params: SinkParams
 
 @cached(16, "Measuring how sinks move…")
 def variances(
-    recording: Recording, params: SinkParams, by_head: bool, split: SplitName = ALL
+    recording: Recording, params: SinkParams, by_head: bool, split: str = ALL
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Return spatial variance of the corrected share and temporal variance of the centroid of each layer or head, and
     names.

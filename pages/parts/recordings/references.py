@@ -5,7 +5,7 @@ import streamlit as st
 from analysis.engine import JobRecord
 from analysis.jobs import known_key
 from analysis.models.checkpoint import find, fingerprint
-from analysis.recording.inside_specs import noise_spec, reference_spec
+from analysis.recording.inside_specs import noise_spec, reference_spec, why_not_inside
 from analysis.specs import ModelSpec, ReferenceSpec
 from pages.parts import permission
 from pages.parts.acting import acting_button
@@ -33,6 +33,14 @@ def why_no_model(recording: Recording) -> str:
     if fingerprint(checkpoint) != recording.info.model.fingerprint:
         return f"This needs the recorded model, and '{source}' has changed since. Record again to look into it."
     return ""
+
+
+def says_no_model(recording: Recording, inside: bool = False) -> bool:
+    """Say why the recorded model cannot run, if so, and return that. inside: or why states inside it cannot be read."""
+    problem = (why_not_inside(recording.trajectory) if inside else "") or why_no_model(recording)
+    if problem:
+        st.info(plain(problem))
+    return bool(problem)
 
 
 def seconds_of(recording: Recording, share: float = 1.0) -> str:

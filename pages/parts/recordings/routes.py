@@ -8,7 +8,6 @@ from analysis.sinks import routing
 from analysis.sinks.definitions import mean_of_finite
 from analysis.specs import SinkParams
 from pages.parts.recordings import measures
-from pages.parts.recordings.measures import SplitName
 from pages.parts.recordings.recording import Recording, cached
 
 
@@ -42,7 +41,7 @@ def unevenness(recording: Recording) -> tuple[np.ndarray, np.ndarray]:
 
 
 @cached(16, "Comparing sinks with other tokens…")
-def sink_loads(recording: Recording, params: SinkParams, split: SplitName) -> SinkLoads | None:
+def sink_loads(recording: Recording, params: SinkParams, split: str) -> SinkLoads | None:
     """Compare where sinks go with all other tokens and with as many random ones of the same states; None without
     sinks.
     """

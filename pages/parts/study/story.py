@@ -15,7 +15,7 @@ from analysis.statistics.decisions import DECISIONS
 from analysis.study import rules
 from analysis.study.findings import Findings
 from analysis.words import counted
-from pages.parts.charts import chart, exhibit_table, reproduce
+from pages.parts.charts import chart, download, exhibit_table, reproduce
 from pages.parts.plain import plain
 from pages.parts.recordings.player import stored_player
 from pages.parts.session import engine
@@ -139,36 +139,30 @@ def share(findings: Findings) -> None:
     spec = StudySpec.model_validate(findings.spec)
     name = f"sinkscope-study-{findings.created[:10]}"
     with st.container(horizontal=True):
-        st.download_button(
+        download(
             "Report (HTML)",
             lambda: report_html(findings),
             f"{name}.html",
-            "text/html",
-            key="study_report",
+            "study_report",
+            "ios_share",
             type="primary",
-            icon=":material/ios_share:",
             help="One file with the whole story. It opens anywhere, without a server or a network.",
-            on_click="ignore",
         )
-        st.download_button(
+        download(
             "Figures and tables (ZIP)",
             lambda: report_folder(findings, with_pictures=engine().authorizer.may("run")),
             f"{name}.zip",
-            "application/zip",
-            key="study_folder",
-            icon=":material/folder_zip:",
+            "study_folder",
+            "folder_zip",
             help="Every figure as HTML, and as PNG and SVG where kaleido and a Chrome are installed; every table as "
             "CSV, the verdict as text.",
-            on_click="ignore",
         )
-        st.download_button(
+        download(
             "Numbers (JSON)",
             lambda: json.dumps(findings.model_dump(mode="json"), indent=1, ensure_ascii=False),
             f"{name}.json",
-            "application/json",
-            key="study_json",
-            icon=":material/data_object:",
-            on_click="ignore",
+            "study_json",
+            "data_object",
         )
     minutes = max(1, round(findings.seconds / 60))
     methods = ", ".join(METHODS[method].title for method in spec.methods)

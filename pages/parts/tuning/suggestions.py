@@ -8,6 +8,7 @@ from analysis.jobs.summaries import SuggestPartial, SuggestSummary, Trial
 from analysis.specs import OBJECTIVES, CalibrateSpec, SuggestSpec, TuneParams, sentence
 from analysis.tuning.cost_estimate import search_time
 from pages.parts.acting import acting_button
+from pages.parts.charts import download
 from pages.parts.plain import plain
 from pages.parts.progress import cancel_button, duration, how_it_ended, log_drawer, progress_bar
 from pages.parts.session import engine, not_in_address, restart, submit
@@ -122,15 +123,12 @@ def _journal_download(record: JobRecord) -> None:
     file = engine().result_file(record)
     if file is None:
         return
-    st.download_button(
+    download(
         "Open in optuna-dashboard",
         file.read_bytes,
         "search.journal",
-        "application/jsonl",
-        key="suggest_journal",
-        icon=":material/download:",
+        "suggest_journal",
         help="All trials with what each measured, as an Optuna journal. Then: `optuna-dashboard search.journal`",
-        on_click="ignore",
     )
 
 
