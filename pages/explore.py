@@ -13,18 +13,13 @@ from pages.parts import permission, tokens
 from pages.parts.alone import alone
 from pages.parts.charts import export_button, heading, start_exhibits
 from pages.parts.explore import branches
-from pages.parts.explore.asking import ask
-from pages.parts.explore.attention_maps import attention_map
+from pages.parts.explore.asking import ask, record_with
 from pages.parts.explore.dynamics import dynamics
 from pages.parts.explore.experts import experts
-from pages.parts.explore.geometry import geometry
 from pages.parts.explore.heads import heads
-from pages.parts.explore.lens import logit_lens
-from pages.parts.explore.massive import massive_activations
-from pages.parts.explore.parallel import parallel_writing
-from pages.parts.explore.record_with import record_with
+from pages.parts.explore.inside import attention_map, geometry, logit_lens, massive_activations
 from pages.parts.explore.replay import NEXT, replay
-from pages.parts.explore.text import exhibit_written, text
+from pages.parts.explore.writing import exhibit_written, parallel_writing, text
 from pages.parts.frame import run
 from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain

@@ -11,8 +11,8 @@ from analysis.sinks import definitions
 from analysis.sinks.token_states import ALL
 from analysis.specs import AutoregressiveSampling, LLaDASampling, ModelSpec, RecordSpec, SinkParams
 from analysis.words import UNTRAINED_LABEL
-from pages.parts.dynamics import curves
-from pages.parts.dynamics.over_steps import EXPLORED
+from pages.parts.explore import curves
+from pages.parts.explore.dynamics import EXPLORED
 from pages.parts.session import engine
 from pages.parts.study import found
 from tests.helpers import ROOT

@@ -8,17 +8,39 @@ from streamlit.delta_generator import DeltaGenerator
 from analysis.figures import experts as figures
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
+from analysis.recording import expert_routes
 from analysis.recording.expert_routes import SinkLoads
 from analysis.sinks import routing
 from analysis.sinks.definitions import mean_of_finite
 from analysis.specs import SinkParams
 from pages.parts.charts import chart
 from pages.parts.keyed import keyed_columns
-from pages.parts.recordings import routes
+from pages.parts.recordings import measures
 from pages.parts.recordings.choice import definition_formula, within
-from pages.parts.recordings.recording import Recording
+from pages.parts.recordings.recording import Recording, cached
 
 MOST_BARS = 32
+
+
+@cached(16, "Counting where tokens go…")
+def _loads(recording: Recording) -> np.ndarray:
+    """Return the load of every expert in each step, (T, M, E)."""
+    return expert_routes.loads(recording.trajectory)
+
+
+@cached(16, "Comparing sinks with other tokens…")
+def _sink_loads(recording: Recording, params: SinkParams, split: str) -> SinkLoads | None:
+    """Compare where sinks go with all other tokens and with as many random ones of the same states; None without
+    sinks.
+    """
+    sinks = measures.counted_sinks(recording, params, split=split)
+    return expert_routes.sink_loads(recording.trajectory, sinks, measures.counted(recording, split))
+
+
+@cached(16)
+def _turnovers(recording: Recording) -> np.ndarray:
+    """Return the share of a token's experts that changed since the step before, (T, M)."""
+    return expert_routes.turnover(recording.trajectory)
 
 
 def experts(recording: Recording, params: SinkParams, split: str, side: DeltaGenerator) -> None:
@@ -29,7 +51,7 @@ def experts(recording: Recording, params: SinkParams, split: str, side: DeltaGen
     index = layers.index(layer)
     left, right = keyed_columns(2, "experts", gap="medium")
     with left:
-        loads = routes.sink_loads(recording, params, split)
+        loads = _sink_loads(recording, params, split)
         if loads is None:
             st.info("No step has both sinks and other tokens here. Lower the threshold, or count sinks elsewhere.")
         else:
@@ -40,9 +62,9 @@ def experts(recording: Recording, params: SinkParams, split: str, side: DeltaGen
 
 
 def _load(recording: Recording) -> None:
-    layers, shares = recording.info.model.expert_layers, routes.mean_load(recording)
-    entropy, unused = routes.unevenness(recording)
-    choices = routes.choices_a_step(recording)
+    layers, shares = recording.info.model.expert_layers, mean_of_finite(_loads(recording))
+    entropy, unused = routing.entropy(shares), routing.unused(shares)
+    choices = expert_routes.choices_per_step(recording.trajectory)
     grid, lines = keyed_columns([3, 2], "expert_load", gap="medium")
     layer, expert = (axis.ravel() for axis in np.indices(shares.shape))
     with grid:
@@ -110,7 +132,7 @@ def _sinks(loads: SinkLoads, index: int, layer: int, formula: str) -> None:
 
 
 def _turnover(recording: Recording, index: int, layer: int) -> None:
-    changed = routes.turnover(recording)
+    changed = _turnovers(recording)
     mean = mean_of_finite(changed, 1)
     chart(
         Exhibit(
@@ -121,7 +143,10 @@ def _turnover(recording: Recording, index: int, layer: int) -> None:
             formula="Of the K experts of a position, the share that the step before had not chosen for it, averaged "
             "over the positions routed in both steps.",
             finding=finding_of(
-                "turnover of routes", mean, routes.experts_a_token(recording), recording.info.model.expert_count
+                "turnover of routes",
+                mean,
+                int(expert_routes.routes_of(recording.trajectory)[0].shape[2]),
+                recording.info.model.expert_count,
             ),
         ),
         "expert_turnover",
@@ -129,7 +154,7 @@ def _turnover(recording: Recording, index: int, layer: int) -> None:
 
 
 def _route(recording: Recording) -> None:
-    positions = routes.routed_positions(recording)
+    positions = expert_routes.routed_positions(recording.trajectory)
     within("expert_position", positions[-1])
     position = st.number_input(
         "Position",
@@ -141,7 +166,7 @@ def _route(recording: Recording) -> None:
         help="The token of the text whose route is shown, counted from 0.",
     )
     layers = recording.info.model.expert_layers
-    experts, weights = routes.route(recording, int(position))
+    experts, weights = expert_routes.route(recording.trajectory, int(position))
     labels = [recording.trajectory.labels(step)[int(position)] for step in range(recording.trajectory.steps)]
     step, layer = (axis.ravel() for axis in np.indices(experts.shape))
     chart(

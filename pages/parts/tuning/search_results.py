@@ -14,7 +14,6 @@ from analysis.words import percent
 from pages.parts.charts import as_read, chart, download_buttons, heading
 from pages.parts.plain import plain
 from pages.parts.tuning import settings
-from pages.parts.tuning.search_settings import parameter_title
 
 _SAMPLER = "Settings are drawn by a tree-structured Parzen estimator (TPE), the first ten at random."
 _IMPORTANCE = (
@@ -144,7 +143,7 @@ def charts(spec: SuggestSpec, rows: list[Trial], shares: dict[str, float], floor
             heading("Importance of the parameters", "Which of them tell good trials from the rest.", _IMPORTANCE)
             st.caption("Told from eight trials on, where trials differ.")
             return
-        named = {parameter_title(name): share for name, share in shares.items()}
+        named = {settings.parameter_title(name): share for name, share in shares.items()}
         chart(
             Exhibit(
                 "Importance of the parameters",

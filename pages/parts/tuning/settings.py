@@ -23,6 +23,11 @@ def sliders() -> list[str]:
     return [name for name in DiscountParams.model_fields if controls.slides(DiscountParams, name)]
 
 
+def parameter_title(name: str) -> str:
+    """Return a parameter's label without its brackets."""
+    return str(DiscountParams.model_fields[name].title).partition(" (")[0]
+
+
 def remember(setting: TuneParams) -> None:
     """Store a setting that was drawn, so that it can be restored."""
     history = st.session_state.setdefault(_HISTORY, [])

@@ -1,4 +1,4 @@
-"""Tokens written per forward, and a prompt written by a threshold beside the same of one token per forward."""
+"""What a recording wrote: its finished text, and tokens per forward, beside one token per forward."""
 
 import numpy as np
 import pandas as pd
@@ -17,16 +17,59 @@ from analysis.recording.parallel import (
     parallel_pair,
     tokens_written,
 )
+from analysis.sinks.token_names import position_name
 from analysis.specs import SinkParams
 from analysis.specs.writing import THRESHOLD
 from pages.parts import address, permission
 from pages.parts.acting import kept_button, may_record
-from pages.parts.charts import chart, heading
+from pages.parts.charts import chart, exhibit_text, heading
 from pages.parts.plain import plain
 from pages.parts.recordings.choice import definition_formula, show_anew
 from pages.parts.recordings.recording import Recording, cached, open_recording
 from pages.parts.session import engine, submit
 from pages.parts.user_errors import EXPECTED, told
+
+
+def exhibit_written(recording: Recording) -> None:
+    """Put the finished text into the page's export."""
+    exhibit_text(
+        "What the model wrote",
+        "The finished text, up to where the model ended it.",
+        recording.info.final_text or "(nothing)",
+        "written_text",
+    )
+
+
+def text(recording: Recording, params: SinkParams, split: str, side: DeltaGenerator) -> None:
+    """Draw the tab, which has no controls."""
+    info, trajectory = recording.info, recording.trajectory
+    last = trajectory.written.stop
+    names = [position_name(at, label) for at, label in enumerate(trajectory.labels())]
+    heading(
+        "What the model wrote",
+        "The finished text, up to where the model ended it.",
+        "The model's probability of each token, at temperature 1, in the step that chose it last.",
+        finding_of("written text", trajectory.confidence[:, :last], names[:last], prompt=info.prompt_length),
+    )
+    st.code(info.final_text or "(nothing)", language=None, wrap_lines=True)
+    exhibit_written(recording)
+    with st.expander("How this was recorded"):
+        st.json(
+            {
+                "model": info.model.model_dump(),
+                "prompt": info.prompt,
+                "chat template applied": info.chat_template,
+                "sampling": info.sampling.model_dump(),
+                "seed": info.seed,
+                "recorded": info.created,
+                "seconds": round(info.seconds, 3),
+                "attention mass (steps, layers, heads, positions)": list(trajectory.mass.shape),
+                "stored precision": info.mass_dtype,
+                "largest rounding error of a stored mass": info.mass_error,
+                **info.environment,
+            }
+        )
+
 
 _BESIDE = "beside"  # what the address calls the recording beside the one shown
 

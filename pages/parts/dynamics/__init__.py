@@ -1,1 +1,0 @@
-"""Movement of a recording's sinks: views of a tab of Explore."""
