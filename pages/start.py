@@ -12,9 +12,9 @@ from pages.parts.model_panel import real_model
 from pages.parts.plain import plain
 from pages.parts.progress import cancel_button, cut_short, progress_bar, running
 from pages.parts.session import engine, model_in_use
-from pages.parts.study import choice, first_screen, found, in_hand, presentation
+from pages.parts.study import choice, found, in_hand, presentation
 from pages.parts.study.asking import ask_study
-from pages.parts.study.story import behind, share, story
+from pages.parts.study.story import ASKING, behind, share, story, without_study
 from pages.parts.user_errors import told
 
 REFRESH, REDRAW = 1.0, 5.0  # seconds between updates of progress, and between redraws of results
@@ -26,12 +26,12 @@ def main() -> None:
     if address.presenting():
         _present()
         return
-    if address.named(first_screen.ASKING) == "true":
+    if address.named(ASKING) == "true":
         _ask()
         return
     shown = choice.shown_study()
     if shown is None:
-        first_screen.without_study()
+        without_study()
     elif isinstance(shown, JobRecord):
         _state(shown)
         if shown.ended:

@@ -109,7 +109,7 @@ def test_only_the_models_own_noise_is_offered_to_prune_with(folder):
 
 def _choice(source: str) -> None:
     from analysis.specs import ModelSpec
-    from pages.parts.accuracy.canvas_scores import choose_score
+    from pages.parts.accuracy.choice import choose_score
 
     choose_score(ModelSpec(source=source))
 

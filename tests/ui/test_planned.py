@@ -8,7 +8,7 @@ from tests.ui.helpers import folds, unfold
 
 def drawn(limit: int | None, compared: int, measured: Noise | None = None, names=("bundled",)) -> AppTest:
     def page(names, limit, compared, measured):
-        from pages.parts.accuracy.planned import planned
+        from pages.parts.accuracy.choice import planned
 
         planned(names, limit, compared, measured)
 

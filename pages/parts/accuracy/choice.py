@@ -1,6 +1,7 @@
-"""Cost of pruning: the dense model and finished runs of it on benchmark tasks, compared as items come in."""
+"""Scoring a model and pruned copies of it on benchmark tasks: what to score, what it can show, and the one shown."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,18 +12,28 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
 from analysis.engine.runs import Run
-from analysis.evaluation import comparing
+from analysis.evaluation import comparing, plan_words, planning
 from analysis.evaluation.comparing import DENSE
 from analysis.evaluation.conditions import RELATIONS
 from analysis.evaluation.plan_noise import Sample, measured
 from analysis.evaluation.planning import Noise
 from analysis.evaluation.presets import PRESETS
-from analysis.specs import METHODS, EvaluateSpec, ModelSpec, PruneSpec, against, without_seed
+from analysis.evaluation.task_sizes import known_sizes
+from analysis.models.checkpoint import find
+from analysis.specs import (
+    CANVAS_SCORES,
+    METHODS,
+    NO_MASKED_ESTIMATE,
+    EvaluateSpec,
+    ModelSpec,
+    PlanParams,
+    PruneSpec,
+    against,
+    without_seed,
+)
 from pages.parts import address, controls
-from pages.parts.accuracy.canvas_scores import choose_score
 from pages.parts.accuracy.opening import RunNames, names_of_models, run_names
 from pages.parts.accuracy.panel import results_of
-from pages.parts.accuracy.planned import planned
 from pages.parts.acting import acting_button
 from pages.parts.expander import fold, keys_of, settings_of
 from pages.parts.keyed import keyed_columns
@@ -276,3 +287,66 @@ def _preselect(runs: dict[str, Run]) -> None:
         chosen = ids
     st.session_state[_RUNS] = [run_id for run_id in chosen if run_id in runs]  # one may have been removed
     st.session_state[_PRESELECTED] = ids
+
+
+_ASSUMED = ("disagreement", "alike", "changing", "seed_spread")
+
+
+def planned(names: Sequence[str], limit: int | None, compared: int, measured: Noise | None, seeds: int = 1) -> None:
+    """Draw the plan for these tasks with `limit` items each. compared: models besides the first. measured: the noise in
+    an earlier evaluation of this model, if any. seeds: calibration seeds; over several, one comparison is tested; with
+    one, every task of every model is.
+    """
+    tasks, unknown = known_sizes(names)
+    if not compared or not tasks:
+        return
+    tests = compared * (len(tasks) + (len(tasks) > 1)) if seeds == 1 else compared
+    keys = keys_of("plan", ("target", *(_ASSUMED if measured is None else ())))
+    words = {"target": "a difference of {} points"}
+    shown = st.container()
+    place, drawn = fold("How many items and seeds?", "fold_plan", settings_of(PlanParams, keys, ("target",), words))
+    columns = keyed_columns(len(_ASSUMED) + 1, "plan", place) if drawn else ()
+    params = PlanParams(**controls.draw_each(PlanParams, keys if drawn else {}, columns))
+    noise = measured or planning.assumed(params)
+    shows, wanted, source = _sentences(tuple(names), astuple(noise), params.target / 100, limit, seeds, tests)
+    shown.caption(f":material/calculate: {plain(shows)} Noise: {plain(noise.source)}.")
+    if drawn:
+        place.markdown(f"{plain(wanted)} {plain(source)}")
+        if unknown:
+            missing = plain(", ".join(unknown))
+            place.caption(f"How many items there are is not known before they are read: {missing}.")
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _sentences(
+    names: tuple[str, ...], noise: tuple[Any, ...], target: float, limit: int | None, seeds: int, tests: int
+) -> list[str]:
+    """Return the plan's sentences, cached as searching sizes takes half a second. noise: the fields of a `Noise`; else
+    as of `plan_words.sentences`.
+    """
+    tasks, _ = known_sizes(names)
+    return list(plan_words.sentences(tasks, Noise(*noise), target, limit, seeds, tests))
+
+
+def choose_score(model: ModelSpec) -> dict[str, str]:
+    """Draw the choice for such a model; nothing for any other."""
+    if not _random_tokens(model):
+        return {}
+    chosen = controls.draw(EvaluateSpec, "canvas_score", "accuracy_canvas_score")
+    st.caption(f":material/info: {CANVAS_SCORES[chosen].sentence} {NO_MASKED_ESTIMATE}")
+    return {"canvas_score": chosen}
+
+
+def say_scores(model: ModelSpec) -> None:
+    """Say how such a model is scored, before there is anything to choose."""
+    if _random_tokens(model):
+        default = CANVAS_SCORES[EvaluateSpec.model_fields["canvas_score"].default]
+        st.caption(f":material/info: {default.sentence} {NO_MASKED_ESTIMATE}")
+
+
+def _random_tokens(model: ModelSpec) -> bool:
+    try:
+        checkpoint = find(model.source, model.paradigm)
+    except EXPECTED:
+        return False
+    return checkpoint is not None and checkpoint.architecture.noise == "uniform"

@@ -19,9 +19,9 @@ from analysis.figures import accuracy as figures
 from analysis.figures.export import Exhibit
 from analysis.figures.style import colors_by_method
 from analysis.findings import finding_of
+from analysis.specs import CANVAS_SCORES, NO_MASKED_ESTIMATE
 from analysis.statistics import clustered
 from analysis.statistics.differences import SHOWN
-from pages.parts.accuracy.canvas_scores import scores_of
 from pages.parts.charts import chart, kept, table
 from pages.parts.controls import segments
 from pages.parts.plain import plain
@@ -431,6 +431,12 @@ def _clusters(results: Results) -> str:
         return ""
     count = sum(len(np.unique(results.clusters[benchmark.name])) for benchmark in results.accuracies)
     return f" Items that belong together, such as those on one passage, count as one cluster: {count:,} clusters."
+
+
+def scores_of(results: Results) -> str:
+    """Return what likelihoods of models whose noise is random tokens are, or ''."""
+    kinds = dict.fromkeys(model.likelihood for model in results.header.models if model.likelihood in CANVAS_SCORES)
+    return " ".join([*(CANVAS_SCORES[kind].sentence for kind in kinds), NO_MASKED_ESTIMATE]) if kinds else ""
 
 
 def perplexity(results: Results, name: str) -> None:

@@ -16,8 +16,17 @@ from pages.parts.acting import acting_button, may_act
 from pages.parts.controls import segments
 from pages.parts.keyed import keyed_columns
 from pages.parts.linked import linked_box
-from pages.parts.masks import measures
-from pages.parts.masks.pruned_models import Pruned, open_pruned, read_address, run_of, short_labels, titled
+from pages.parts.masks.pruned_models import (
+    Pruned,
+    compared_masks,
+    floor_of_statistics,
+    open_pruned,
+    read_address,
+    run_of,
+    short_labels,
+    statistics_info,
+    titled,
+)
 from pages.parts.plain import code, plain
 from pages.parts.primary_link import primary_link
 from pages.parts.session import engine
@@ -163,7 +172,7 @@ def compared_if_alike(first: Pruned, second: Pruned) -> Comparison | None:
         st.info("First and second are the same files, so nothing differs. Choose another one.")
     if first.run.model and second.run.model and first.run.model != second.run.model:
         st.warning("These were pruned from two different dense models, so their masks differ for that reason as well.")
-    comparison = measures.compared(first, second)
+    comparison = compared_masks(first, second)
     total = comparison.total()
     p, q = compare.sparsities(total)
     if abs(p - q) <= ALIKE:
@@ -201,14 +210,14 @@ def two_seeds(first: Pruned, second: Pruned, known: dict[str, Run]) -> Compariso
     if problem:
         st.error(f"These two seeds cannot be the floor. {plain(problem)}")
         return None
-    floor = measures.compared(*pair)
+    floor = compared_masks(*pair)
     if {run.key for run in pair} == {first.key, second.key}:
         st.caption("First and second differ in their calibration seed alone, so what is shown is the floor itself.")
     else:
         names_in_words = " and ".join(plain(name) for name in short_labels(pair))
         st.caption(f"Two calibration seeds: {names_in_words}.")
     sparsity, seeds_sparsity = (
-        compare.sparsities(comparison.total())[0] for comparison in (measures.compared(first, second), floor)
+        compare.sparsities(comparison.total())[0] for comparison in (compared_masks(first, second), floor)
     )
     if abs(seeds_sparsity - sparsity) > ALIKE:
         st.warning("These two seeds have another sparsity than the runs compared, so they are no floor for them.")
@@ -225,7 +234,7 @@ def seeds_at_hand(first: Pruned, second: Pruned, known: dict[str, Run]) -> Compa
     ids = list(known)
     pair = [run for index in indices if (run := open_pruned(ids[index], known)) is not None]
     alike = len(pair) == 2 and not any(masks_file.why_not_comparable(first.masks, run.masks) for run in pair)
-    return measures.compared(*pair) if alike else None
+    return compared_masks(*pair) if alike else None
 
 
 def _floor_of_statistics(first: Pruned, second: Pruned) -> Comparison | None:
@@ -235,12 +244,12 @@ def _floor_of_statistics(first: Pruned, second: Pruned) -> Comparison | None:
         if file is None or job.key is None:
             continue
         try:
-            info = measures.statistics_info(job.key, file)
+            info = statistics_info(job.key, file)
             run = next((run for run in (second, first) if serves(info, run.run)), None)
             statistics = None if run is None else with_floor(job)
             if run is None or statistics is None:
                 continue
-            floor = measures.floor_of_statistics(run, job.key, statistics)
+            floor = floor_of_statistics(run, job.key, statistics)
         except EXPECTED:  # Prune reports damaged ones
             continue
         if floor is None or floor.names != run.masks.names:

@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from analysis.exhibits.mask_grids import Window, part_shape
 from analysis.exhibits.with_discount import weights_changed
 from analysis.figures import masks as figures
 from analysis.figures.export import Exhibit
@@ -17,8 +18,7 @@ from analysis.pruned import compare
 from analysis.pruned.compare import MEASURES, Comparison, Measure
 from pages.parts.charts import chart
 from pages.parts.keyed import keyed_columns
-from pages.parts.masks import measures as mask_measures
-from pages.parts.masks.pruned_models import Pruned
+from pages.parts.masks.pruned_models import Pruned, mask_pictures
 from pages.parts.masks.shown_measures import choose_measure, formula, grid_exhibit
 from pages.parts.plain import plain
 from pages.parts.plot import Point
@@ -101,7 +101,7 @@ def _expert_picture(first: Pruned, second: Pruned, layer: int, name: str, box: D
     _picture(first, second, layer, of_expert(name, expert), None)
 
 
-def _window(shape: tuple[int, int]) -> mask_measures.Window:
+def _window(shape: tuple[int, int]) -> Window:
     """Draw the choice of a part of the matrix. Keys carry the size, so that a kept range always lies inside."""
     ranges = []
     for column, side, size in zip(
@@ -128,13 +128,13 @@ def _picture(
     first: Pruned, second: Pruned, layer: int, name: str, head: int | None, seeds: float | None = None
 ) -> None:
     """Draw the masks. seeds: the share of the whole matrix that two calibration seeds decide differently, if known."""
-    shape = mask_measures.part_shape(first, layer, name, head)
+    shape = part_shape(first.masks, layer, name, head)
     window = _window(shape)
     if head is not None or window != ((0, shape[0] - 1), (0, shape[1] - 1)):
         seeds = None
     (top, bottom), (left, right) = window
     shown_shape = bottom - top + 1, right - left + 1
-    (a, b, differ), height, width = mask_measures.pictures(first, second, layer, name, head, window)
+    (a, b, differ), height, width = mask_pictures(first, second, layer, name, head, window)
     exact = height == width == 1
     shown = [
         figures.Picture("first", a),

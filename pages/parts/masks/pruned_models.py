@@ -1,17 +1,23 @@
-"""Pruned models to look at: opening one by name or path, and its folder's description of itself."""
+"""Pruned models to look at: opening one by name or path, its description of itself, and measures of masks, kept."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import streamlit as st
 
 from analysis.engine.runs import Run, known_runs
-from analysis.pruned import masks_file
+from analysis.exhibits import mask_grids
+from analysis.exhibits.mask_grids import Window
+from analysis.pruned import compare, masks_file
+from analysis.pruned.compare import Comparison
 from analysis.pruned.masks_file import MaskFolder
 from analysis.pruned.naming import run_names
 from analysis.pruned.report_file import REPORT_FILE, PrunedRun, read_report
+from analysis.tuning.seed_floor import seed_floor
+from analysis.tuning.statistics_file import StatisticsInfo, StoredStatistics, open_statistics
 from pages.parts.session import engine
 from pages.parts.user_errors import told
 
@@ -99,3 +105,38 @@ def run_of(folder: Path) -> PrunedRun:
 @st.cache_data(max_entries=256, show_spinner=False)
 def _run(folder: str, changed: int) -> PrunedRun:
     return read_report(Path(folder))
+
+
+@st.cache_data(max_entries=64, hash_funcs=BY_STAMP, show_spinner="Reading and comparing the masks…")
+def compared_masks(first: Pruned, second: Pruned) -> Comparison:
+    """Compare two masks."""
+    return masks_file.compared(first.masks, second.masks)
+
+
+@st.cache_data(max_entries=16, hash_funcs=BY_STAMP, show_spinner="Computing what another seed changes…")
+def floor_of_statistics(run: Pruned, key: str, _statistics: StoredStatistics) -> Comparison | None:
+    """Compare two calibration seeds of a run's pruning without its discount, from suitable statistics. key: of
+    these.
+    """
+    geometry = run.masks.geometry
+    return seed_floor(_statistics, run.run, geometry.heads, geometry.kv_heads)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def statistics_info(key: str, _file: Path) -> StatisticsInfo:
+    """Return the description of stored statistics. Raises UserError for a damaged file."""
+    return open_statistics(_file).info
+
+
+@st.cache_data(max_entries=16, hash_funcs=BY_STAMP, show_spinner="Reading and comparing the masks…")
+def overlap(runs: list[Pruned]) -> np.ndarray:
+    """Return the four counts of every pair of runs, (K, K, 4)."""
+    return compare.pairs_of(*compare.overlap(masks_file.groups([run.masks for run in runs]), len(runs)))
+
+
+@st.cache_data(max_entries=16, hash_funcs=BY_STAMP, show_spinner="Reading the masks…")
+def mask_pictures(
+    first: Pruned, second: Pruned, layer: int, name: str, head: int | None, window: Window
+) -> tuple[np.ndarray, int, int]:
+    """Return the blocks of two masks and of where they differ, (3, rows, columns), with a block's height and width."""
+    return mask_grids.mask_blocks(first.masks, second.masks, layer, name, head, window)

@@ -18,7 +18,6 @@ from pages.parts.charts import card, chart, export_button
 from pages.parts.controls import segments
 from pages.parts.keyed import keyed_columns
 from pages.parts.linked import meant
-from pages.parts.masks import measures as mask_measures
 from pages.parts.masks.choice import ALIKE, compared_if_alike, how_to_prune, two_runs, two_seeds
 from pages.parts.masks.kept_sinks import attention_to_sinks
 from pages.parts.masks.projections import projections_view
@@ -26,6 +25,7 @@ from pages.parts.masks.pruned_models import (
     Pruned,
     known_pruned,
     open_pruned,
+    overlap,
     read_address,
     run_of,
     short_labels,
@@ -302,7 +302,7 @@ def several_runs(first: Pruned, second: Pruned, known: dict[str, Run], ticked: S
     if len(runs) < 2:
         st.info("Choose at least two runs of one architecture.")
         return
-    counts = mask_measures.overlap(runs)
+    counts = overlap(runs)
     similarity, chance = compare.jaccard(counts), compare.independent_jaccard(counts)
     labels = short_labels(runs)
     titles = [pruned.label for pruned in runs]

@@ -20,16 +20,14 @@ from analysis.statistics.decisions import POINTS
 from analysis.study.rules import margin_of
 from analysis.words import counted
 from pages.parts import address, permission
-from pages.parts.accuracy.canvas_scores import say_scores
-from pages.parts.accuracy.choice import choose_evaluation, choose_runs, evaluations, score_settings
+from pages.parts.accuracy.choice import choose_evaluation, choose_runs, evaluations, say_scores, score_settings
 from pages.parts.accuracy.choice import score as ask_scores
 from pages.parts.accuracy.opening import joined_results
 from pages.parts.accuracy.panel import accuracy_in_brief, accuracy_panel, joined_panel
 from pages.parts.acting import acting_button, may_act
 from pages.parts.charts import chart
-from pages.parts.masks import measures
 from pages.parts.masks.choice import seeds_at_hand
-from pages.parts.masks.pruned_models import known_pruned, open_pruned
+from pages.parts.masks.pruned_models import compared_masks, known_pruned, open_pruned
 from pages.parts.plain import plain
 from pages.parts.progress import cut_short
 from pages.parts.pruning.plan import plan
@@ -340,7 +338,7 @@ def pair_masks(pairs: list[RunPair]) -> PairMasks | None:
     if not opened:
         return None
     try:
-        compared = [measures.compared(first, second) for first, second in opened]
+        compared = [compared_masks(first, second) for first, second in opened]
         return PairMasks(compared, seeds_at_hand(*opened[0], known))
     except EXPECTED:
         return None  # shown under Masks

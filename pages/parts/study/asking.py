@@ -15,8 +15,8 @@ from pages.parts.keyed import keyed_columns
 from pages.parts.plain import model_called, plain
 from pages.parts.session import engine
 from pages.parts.study import choice
-from pages.parts.study.first_screen import ASKING
 from pages.parts.study.found import example
+from pages.parts.study.story import ASKING
 from pages.parts.user_errors import EXPECTED, told, why
 
 _AGE = 60  # seconds for which times of earlier jobs are taken as they were
