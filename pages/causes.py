@@ -10,11 +10,11 @@ from pages.parts.causes.ablation import ABLATION
 from pages.parts.causes.beside import beside_another
 from pages.parts.causes.eviction import EVICTION
 from pages.parts.charts import export_button, start_exhibits
+from pages.parts.columns import plots_and_controls, titled_views
 from pages.parts.frame import run
 from pages.parts.recordings.ablation import ablation
 from pages.parts.recordings.choice import recording_in_hand, recording_to_look_at, sink_controls
 from pages.parts.session import model_in_use
-from pages.parts.side import plots_and_controls, titled_views
 from pages.parts.study.other_models import one_text, other_models, study_answer
 
 

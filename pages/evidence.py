@@ -6,11 +6,10 @@ from typing import Any
 
 from pages.parts.charts import export_button, start_exhibits
 from pages.parts.claims.panel import tested_claims
+from pages.parts.columns import titled_views
 from pages.parts.frame import run
 from pages.parts.recordings.by_layer import VIEWS, by_layer
-from pages.parts.side import titled_views
-from pages.parts.study.by_layer import layers_of_study
-from pages.parts.study.claims import claims
+from pages.parts.study.on_evidence import claims, layers_of_study
 
 CLAIMS = "What papers claim"
 

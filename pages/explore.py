@@ -10,8 +10,8 @@ from analysis.engine import JobRecord
 from analysis.jobs import RecordPartial
 from analysis.specs import DEFINITIONS, DiffusionGemmaSampling, RecordSpec, SinkParams
 from pages.parts import permission, tokens
-from pages.parts.alone import alone
 from pages.parts.charts import export_button, heading, start_exhibits
+from pages.parts.columns import keyed_columns, plots_and_controls
 from pages.parts.explore import branches
 from pages.parts.explore.asking import ask, record_with
 from pages.parts.explore.dynamics import dynamics
@@ -21,7 +21,7 @@ from pages.parts.explore.inside import attention_map, geometry, logit_lens, mass
 from pages.parts.explore.replay import NEXT, replay
 from pages.parts.explore.writing import exhibit_written, parallel_writing, text
 from pages.parts.frame import run
-from pages.parts.keyed import keyed_columns
+from pages.parts.lazy_section import alone
 from pages.parts.plain import plain
 from pages.parts.primary_link import link_buttons
 from pages.parts.progress import cancel_button, progress_bar, running
@@ -31,7 +31,6 @@ from pages.parts.recordings.explorer import gone, note_drawn, sink_params, split
 from pages.parts.recordings.recording import Recording, show_recording, shown_recording
 from pages.parts.recordings.references import reference_offer
 from pages.parts.session import engine
-from pages.parts.side import plots_and_controls
 from pages.parts.study.found import example
 from pages.parts.user_errors import told
 

@@ -10,9 +10,9 @@ from analysis.specs import CalibrateSpec, ModelSpec, TuneParams
 from analysis.tuning.stored_effects import why_not
 from analysis.words import DISCOUNT_TOLD
 from pages.parts.charts import export_button, start_exhibits
+from pages.parts.columns import keyed_columns, settings_preview_outcome, views_row
 from pages.parts.controls import segments
 from pages.parts.frame import run
-from pages.parts.keyed import keyed_columns
 from pages.parts.masks.projections import changed_weights, draw_changed
 from pages.parts.masks.view import masks_of
 from pages.parts.plain import plain
@@ -35,7 +35,6 @@ from pages.parts.pruning.runs import active_runs, finished_runs, matched_pairs, 
 from pages.parts.pruning.settings import Asked, prune_settings
 from pages.parts.pruning.source import choose_source
 from pages.parts.session import model_in_use
-from pages.parts.side import settings_preview_outcome, views_row
 from pages.parts.study.choice import OfStudy
 from pages.parts.sweeping import sweeps_at_work
 from pages.parts.tuning import views

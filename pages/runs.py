@@ -6,8 +6,8 @@ from streamlit.delta_generator import DeltaGenerator
 from analysis.engine.runs import Run, known_runs
 from analysis.exhibits.scored_runs import from_dense_of_runs, scored_alike
 from pages.parts.charts import start_exhibits
+from pages.parts.columns import keyed_columns, views_row
 from pages.parts.frame import run
-from pages.parts.keyed import keyed_columns
 from pages.parts.masks.view import masks_of
 from pages.parts.primary_link import primary_link
 from pages.parts.runs.comparison import compare_settings
@@ -20,7 +20,6 @@ from pages.parts.runs.scores import scores_of_runs
 from pages.parts.runs.table import clear_button, filter_runs, methods_chosen, runs_table
 from pages.parts.runs.texts import texts_of
 from pages.parts.session import engine
-from pages.parts.side import views_row
 
 VIEWS = ("Overview", "Accuracy", "Masks", "Texts")
 

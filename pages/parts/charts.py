@@ -1,6 +1,8 @@
 """Charts with one sentence on what they show, the formula behind a help icon, and the numbers in a table beneath.
 
-Charts and tables drawn in a run are collected, so that the page can be exported as it is.
+A figure is a component of our own: it is changed in place, where Streamlit's chart is rebuilt with each change, and it
+reports which point was clicked, also in heatmaps. Charts and tables drawn in a run are collected, so that the page can
+be exported as it is.
 """
 
 from __future__ import annotations
@@ -11,19 +13,68 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, ParamSpec
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, ParamSpec
 
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
+from plotly.io.json import to_json_plotly
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.csv_files import csv_of_table
 from analysis.figures.export import Card, Exhibit, figure_name, file_name, page_html
+from analysis.figures.tool_bar import with_tool_bar
 from analysis.parquet_files import parquet_of_table
 from analysis.words import column_formats
+from pages.parts import plotly_script
 from pages.parts.plain import escaped, plain
-from pages.parts.plot import Point, plot
+
+_PLOT_JS = with_tool_bar(Path(__file__).with_name("plot.js").read_text(encoding="utf-8"))
+_plot = st.components.v2.component(
+    "sinkscope_plot", js=_PLOT_JS.replace("%SCRIPT%", plotly_script.address()), isolate_styles=False
+)
+
+
+def plots_will_come() -> None:
+    """Have the browser load the plot library in idle time: call it where a page waits for its figures."""
+    _plot(key="plots_will_come")
+
+
+class Point(NamedTuple):
+    """A clicked point: its coordinates, and its trace's custom data."""
+
+    x: Any
+    y: Any
+    customdata: Any
+
+    @property
+    def cell(self) -> tuple[int, int]:
+        """Return the row and the column of a heatmap's cell, as of the array that it draws."""
+        return int(self.y), int(self.x)
+
+
+def plot(
+    figure: go.Figure,
+    key: str,
+    alt: str,
+    config: Mapping[str, Any] | None = None,
+    on_click: Callable[[Point], None] | None = None,
+) -> None:
+    """Draw a figure in the colours of the visitor's theme. alt: what it shows, for people who cannot see it. config: as
+    Plotly's own. on_click: called with the clicked point, before the page is redrawn.
+    """
+
+    def clicked() -> None:
+        point = st.session_state[key]["click"]
+        if on_click is not None:
+            on_click(Point(point["x"], point["y"], point["customdata"]))
+
+    content = figure.to_dict()
+    content["layout"].pop("template", None)  # the browser's, who knows the theme
+    told = json.dumps({"alt": alt, "config": dict(config or {}), "clicks": on_click is not None})
+    data = f'{told[:-1]}, "figure": {to_json_plotly(content)}}}'.encode()
+    _plot(key=key, data=data, on_click_change=clicked)
+
 
 _FORMAT, _FORMATS = "figure_format", ("PNG", "SVG")
 _SCALE = 3  # pixels of a saved PNG for one on the screen

@@ -32,7 +32,7 @@ from analysis.specs import (
     SinkParams,
 )
 from analysis.study.findings import EXAMPLE, read
-from pages.parts.leaving import guarded
+from pages.parts.lazy_section import guarded
 from tests.browser.helpers import HOSTILE
 from tests.conftest import GOLDEN
 from tests.helpers import QuietContext, edit_config, save_tokenizer

@@ -9,7 +9,7 @@ from analysis.figures import causes, dynamics, experts, tuning
 from analysis.figures import sinks as figures
 from analysis.figures.ablation import outcome_bars
 from analysis.figures.style import PER_CENT, REFERENCE, as_text, block_reduce, shorten, token_axis
-from pages.parts.plot import Point
+from pages.parts.charts import Point
 
 
 def every_figure():

@@ -28,7 +28,7 @@ def test_a_plot_takes_its_colours_from_the_browser_and_says_what_it_shows():
         import numpy as np
         import plotly.graph_objects as go
 
-        from pages.parts.plot import plot
+        from pages.parts.charts import plot
 
         figure = go.Figure(go.Heatmap(z=np.eye(2, dtype=np.float32)), go.Layout(title="</script>", height=300))
         plot(figure, "still", "A still one.")

@@ -35,8 +35,8 @@ from pages.parts import address, controls
 from pages.parts.accuracy.opening import RunNames, names_of_models, run_names
 from pages.parts.accuracy.panel import results_of
 from pages.parts.acting import acting_button
+from pages.parts.columns import keyed_columns
 from pages.parts.expander import fold, keys_of, settings_of
-from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
 from pages.parts.session import engine, submit
 from pages.parts.shown_box import shown_box

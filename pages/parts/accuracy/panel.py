@@ -23,7 +23,7 @@ from pages.parts.accuracy.opening import finished_results
 from pages.parts.accuracy.results import Compared, accuracies, at_a_glance, differences, in_brief, perplexity, scores_of
 from pages.parts.acting import acting_button
 from pages.parts.charts import download, export_button, reproduce, table
-from pages.parts.keyed import keyed_columns
+from pages.parts.columns import keyed_columns
 from pages.parts.lazy_section import lazy_section
 from pages.parts.plain import code, plain
 from pages.parts.progress import cancel_button, duration, how_it_ended, progress_bar, running

@@ -26,8 +26,8 @@ from pages.parts.causes.over_prompts import OverPrompts
 from pages.parts.causes.prompt_box import prompt_box
 from pages.parts.causes.stated import ABLATION_ASKED
 from pages.parts.charts import PER_CENT_CELLS
+from pages.parts.columns import keyed_columns
 from pages.parts.expander import keys_of
-from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
 from pages.parts.recordings.recording import Recording
 from pages.parts.recordings.references import seconds_of

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 
 from analysis.figures.export import Exhibit
 from pages.parts.charts import chart
-from pages.parts.side import figures_beside
+from pages.parts.columns import figures_beside
 
 
 def draw_figures(shown: Mapping[str, Exhibit], key: str) -> None:

@@ -25,7 +25,7 @@ from pages.parts.acting import acting_button
 from pages.parts.causes.figures import beside_example, draw_figures
 from pages.parts.causes.latest import latest
 from pages.parts.charts import exhibit_text, table
-from pages.parts.keyed import keyed_columns
+from pages.parts.columns import keyed_columns
 from pages.parts.plain import plain
 from pages.parts.progress import duration
 from pages.parts.recordings import references

@@ -32,8 +32,8 @@ from analysis.words import in_sentence, model_title
 from cache.sizes import gigabytes
 from pages.parts import address, controls, permission
 from pages.parts.acting import kept_button, may_record, refusable_button
+from pages.parts.columns import keyed_columns
 from pages.parts.expander import keys_of, settings_of, titled
-from pages.parts.keyed import keyed_columns
 from pages.parts.plain import as_written, code, plain, shortened
 from pages.parts.recordings.choice import show_anew
 from pages.parts.recordings.explorer import play_once

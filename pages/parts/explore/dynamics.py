@@ -14,11 +14,10 @@ from analysis.sinks.metrics import CURVES, lifetimes, position_variance
 from analysis.sinks.token_states import ALL, REGIONS, undecided_named
 from analysis.specs import SinkParams
 from analysis.words import UNTRAINED_LABEL, model_title
-from pages.parts.charts import chart
+from pages.parts.charts import Point, chart
 from pages.parts.controls import segments
 from pages.parts.explore.curves import curve, curve_names, in_pairs, kinds_of_sinks, scope_boxes
 from pages.parts.plain import plain
-from pages.parts.plot import Point
 from pages.parts.recordings import measures, references
 from pages.parts.recordings.beside import autoregressive_reference, compared_recordings
 from pages.parts.recordings.choice import definition_formula, opened

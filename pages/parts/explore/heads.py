@@ -15,8 +15,7 @@ from analysis.findings import finding_of
 from analysis.sinks.metrics import HEAD_METRICS, HeadMetric
 from analysis.specs import SinkParams
 from analysis.words import UNTRAINED_LABEL, counted
-from pages.parts.charts import PER_CENT_CELLS, chart, table
-from pages.parts.plot import Point
+from pages.parts.charts import PER_CENT_CELLS, Point, chart, table
 from pages.parts.recordings import measures
 from pages.parts.recordings.choice import among, definition_formula
 from pages.parts.recordings.explorer import go_to

@@ -13,8 +13,8 @@ from analysis.tuning.seed_floor import serves
 from analysis.words import percent
 from pages.parts import asking, permission
 from pages.parts.acting import acting_button, may_act
+from pages.parts.columns import keyed_columns
 from pages.parts.controls import segments
-from pages.parts.keyed import keyed_columns
 from pages.parts.linked import linked_box
 from pages.parts.masks.pruned_models import (
     Pruned,

@@ -16,12 +16,11 @@ from analysis.findings import finding_of
 from analysis.models.projection_names import of_expert
 from analysis.pruned import compare
 from analysis.pruned.compare import MEASURES, Comparison, Measure
-from pages.parts.charts import chart
-from pages.parts.keyed import keyed_columns
+from pages.parts.charts import Point, chart
+from pages.parts.columns import keyed_columns
 from pages.parts.masks.pruned_models import Pruned, mask_pictures
 from pages.parts.masks.shown_measures import choose_measure, formula, grid_exhibit
 from pages.parts.plain import plain
-from pages.parts.plot import Point
 from pages.parts.recordings.choice import within
 
 WHOLE_MATRIX = "whole matrix"

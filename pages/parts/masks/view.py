@@ -15,8 +15,8 @@ from analysis.pruned.compare import MEASURES, Comparison
 from analysis.specs import PATTERNS
 from analysis.words import percent
 from pages.parts.charts import card, chart, export_button
+from pages.parts.columns import keyed_columns, plots_and_controls
 from pages.parts.controls import segments
-from pages.parts.keyed import keyed_columns
 from pages.parts.linked import meant
 from pages.parts.masks.choice import ALIKE, compared_if_alike, how_to_prune, two_runs, two_seeds
 from pages.parts.masks.kept_sinks import attention_to_sinks
@@ -33,7 +33,6 @@ from pages.parts.masks.pruned_models import (
 )
 from pages.parts.masks.shown_measures import OURS, choose_measure, formula, grid_exhibit, table_of
 from pages.parts.plain import plain
-from pages.parts.side import plots_and_controls
 
 
 def experts_view(comparison: Comparison, floor: Comparison | None) -> None:

@@ -27,11 +27,10 @@ from analysis.specs import FootprintSpec, PruneSpec
 from analysis.words import counted, percent
 from cache.keys import content_key
 from pages.parts.acting import acting_button
-from pages.parts.charts import chart, copy_button, download, exhibit_text, export_button, kept, reproduce
-from pages.parts.keyed import keyed_columns
+from pages.parts.charts import chart, copy_button, download, exhibit_text, export_button, kept, plot, reproduce
+from pages.parts.columns import keyed_columns
 from pages.parts.lazy_section import lazy_section
 from pages.parts.plain import code, plain
-from pages.parts.plot import plot
 from pages.parts.progress import cancel_button, duration, log_drawer, progress_bar, restart_button, running
 from pages.parts.run_rows import by_sparsity, in_pairs, table_of_runs
 from pages.parts.session import engine, model_in_use, submit

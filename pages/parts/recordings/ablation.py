@@ -16,7 +16,7 @@ from cache.keys import content_key
 from pages.parts import asking, controls, tokens
 from pages.parts.acting import acting_button
 from pages.parts.charts import PER_CENT_CELLS, as_percent, chart, download_buttons, exhibit_table, heading
-from pages.parts.keyed import keyed_columns
+from pages.parts.columns import keyed_columns
 from pages.parts.plain import model_called, plain
 from pages.parts.recordings import references
 from pages.parts.recordings.beside import autoregressive_reference

@@ -35,14 +35,13 @@ from analysis.words import TWIN_TOLD, in_sentence, listed
 from pages.parts import asking, permission
 from pages.parts.acting import acting_button
 from pages.parts.charts import as_read, chart, exhibit_table, exhibit_text, heading
-from pages.parts.keyed import keyed_columns
+from pages.parts.columns import figures_beside, keyed_columns
 from pages.parts.plain import plain
 from pages.parts.recordings.beside import TWIN
 from pages.parts.recordings.choice import read_split, why_apart, within
 from pages.parts.recordings.recording import cached
 from pages.parts.recordings.sets import BY_SET, OpenSet, sets_to_look_at
 from pages.parts.session import engine
-from pages.parts.side import figures_beside
 
 _RECORDED = "recorded_prompt_of_set"
 _MOST_ROWS, _TALL = 16, 560  # layers up to which a table has its whole height, and pixels of a longer one

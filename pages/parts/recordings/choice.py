@@ -14,7 +14,7 @@ from analysis.words import in_sentence, model_title
 from pages.parts import asking, controls
 from pages.parts.acting import acting_button, may_act, may_record
 from pages.parts.charts import download
-from pages.parts.keyed import keyed_columns
+from pages.parts.columns import keyed_columns
 from pages.parts.labels import label_form
 from pages.parts.plain import plain
 from pages.parts.primary_link import primary_link

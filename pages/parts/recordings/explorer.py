@@ -17,7 +17,7 @@ from analysis.sinks.token_states import ALL, SPLITS, undecided_named
 from analysis.specs import DEFINITIONS, SinkParams
 from analysis.words import model_short_title
 from pages.parts import address
-from pages.parts.leaving import guarded
+from pages.parts.lazy_section import guarded
 from pages.parts.recordings.recording import Recording, cached, model_name
 from pages.parts.recordings.references import stored_reference
 

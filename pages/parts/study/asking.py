@@ -10,8 +10,8 @@ from analysis.study.cost_estimate import foresee_study, lines
 from analysis.study.needs import why_not
 from pages.parts import address, controls, permission
 from pages.parts.acting import acting_button
+from pages.parts.columns import keyed_columns
 from pages.parts.expander import keys_of, settings_of, titled
-from pages.parts.keyed import keyed_columns
 from pages.parts.plain import model_called, plain
 from pages.parts.session import engine
 from pages.parts.study import choice

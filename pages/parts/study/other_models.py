@@ -20,7 +20,7 @@ from pages.parts.causes.figures import beside_example
 from pages.parts.charts import chart, exhibit_text
 from pages.parts.plain import plain
 from pages.parts.study.choice import current_study
-from pages.parts.study.html_parts import mount
+from pages.parts.study.presentation import mount
 
 _SHOWN = ("causes_aligned", "causes_divergence")  # as on Causes
 

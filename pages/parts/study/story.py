@@ -21,9 +21,9 @@ from pages.parts.plain import plain
 from pages.parts.primary_link import primary_link
 from pages.parts.recordings.player import stored_player
 from pages.parts.session import engine
-from pages.parts.study import html_parts
 from pages.parts.study.in_hand import ADDRESS
 from pages.parts.study.links import draw_token, draw_ways, in_this_store
+from pages.parts.study.presentation import mount
 
 
 def story(findings: Findings, name: str) -> None:
@@ -40,7 +40,7 @@ def story(findings: Findings, name: str) -> None:
         with right, st.container(key="story_stage"):
             stored_player(playback, "study_player", lambda chosen: draw_token(findings, chosen))
     if told.findings:
-        html_parts.mount(findings_html(told.findings), "story_findings")
+        mount(findings_html(told.findings), "story_findings")
 
 
 def behind(findings: Findings) -> None:
@@ -230,7 +230,7 @@ def first_screen(findings: Findings, told: Story, name: str) -> None:
     before, term, after = told.what.partition(told.term)
     st.markdown(f"{plain(before)} **{plain(term)}**{plain(after)}")  # plain drops the space at the end
     if told.picture:
-        html_parts.mount(picture_html(told), "story_picture")
+        mount(picture_html(told), "story_picture")
     with st.container(border=True, key="study_answer"):
         runs = findings.state in ("queued", "running")
         if not told.answers:

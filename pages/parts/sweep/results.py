@@ -24,8 +24,8 @@ from analysis.findings import finding_of
 from analysis.specs import METHODS, EvaluateSpec, EvictionPoint, PruneSpec, setting_name
 from analysis.words import percent
 from pages.parts.charts import chart, kept, table
+from pages.parts.columns import keyed_columns
 from pages.parts.controls import segments
-from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
 from pages.parts.sweep.accuracies import THEORETICAL, draw_accuracies, shares_of, telling
 from pages.parts.sweep.differences import differences_in_numbers, draw_answer

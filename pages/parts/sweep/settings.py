@@ -29,8 +29,8 @@ from analysis.specs import (
 )
 from pages.parts import controls
 from pages.parts.accuracy.choice import draw_tasks
+from pages.parts.columns import keyed_columns
 from pages.parts.expander import fold, keys_of, settings_of
-from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
 from pages.parts.pruning.calibration_presets import CALIBRATION_IN_WORDS, noise_of, unfit_noises
 from pages.parts.pruning.settings import found, pattern_refused, patterns_not_offered

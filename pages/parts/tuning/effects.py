@@ -11,8 +11,8 @@ from analysis.tuning import effects
 from analysis.tuning.effects import LayerEffect
 from analysis.tuning.statistics_file import StoredStatistics
 from analysis.tuning.stored_effects import effect_of, plain_of
+from pages.parts.charts import plot
 from pages.parts.plain import plain
-from pages.parts.plot import plot
 
 PATIENCE = 1.0  # seconds without news before drawing partial results
 

@@ -21,9 +21,9 @@ from analysis.tuning.statistics_file import Part, StoredStatistics
 from cache.keys import content_key
 from pages.parts import address, asking, controls, permission
 from pages.parts.acting import acting_button
+from pages.parts.charts import plots_will_come
 from pages.parts.expander import fold, keys_of, settings_of
 from pages.parts.plain import plain
-from pages.parts.plot import plots_will_come
 from pages.parts.progress import duration
 from pages.parts.session import engine
 from pages.parts.user_errors import EXPECTED

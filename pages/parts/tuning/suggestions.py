@@ -23,8 +23,8 @@ from analysis.tuning.cost_estimate import search_time
 from pages.parts import controls
 from pages.parts.acting import acting_button
 from pages.parts.charts import download
+from pages.parts.columns import keyed_columns
 from pages.parts.expander import keys_of
-from pages.parts.keyed import keyed_columns
 from pages.parts.plain import plain
 from pages.parts.progress import cancel_button, duration, how_it_ended, log_drawer, progress_bar
 from pages.parts.session import engine, not_in_address, restart, submit

@@ -21,7 +21,7 @@ from analysis.tuning.statistics_file import StoredStatistics
 from analysis.tuning.stored_effects import steps_of
 from analysis.words import percent
 from pages.parts.charts import card, chart, download_buttons, heading
-from pages.parts.keyed import keyed_columns
+from pages.parts.columns import keyed_columns
 from pages.parts.plain import plain
 from pages.parts.recordings.choice import within
 from pages.parts.tuning import effects as tune_effects

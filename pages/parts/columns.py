@@ -1,5 +1,5 @@
-"""Columns for a page's controls: beside its plots, always in view, or to the left of their outcome. On narrow windows
-the columns stack.
+"""Columns: keyed ones, for figures, and for controls beside plots or to the left of their outcome.
+On narrow windows they stack.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,18 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from pages.parts.controls import segments
-from pages.parts.keyed import keyed_columns
+
+
+def keyed_columns(spec: int | Sequence[float], key: str, place: Any = st, **options: Any) -> Sequence[DeltaGenerator]:
+    """Return columns that the browser recognises whatever is drawn above them.
+
+    A block without a key is known by its place among its siblings. If one more or less precedes it, the browser makes
+    its controls anew before it removes the old ones, and with these goes their tie to the address. options: of
+    `st.columns`.
+    """
+    columns: Sequence[DeltaGenerator] = place.container(key=f"columns_{key}").columns(spec, **options)
+    return columns
+
 
 _BOTH, _BESIDE = "plots_and_controls", "beside_the_plots"
 _PHONE = 640  # pixels, below which Streamlit sets columns one beneath the other

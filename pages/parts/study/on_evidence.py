@@ -1,15 +1,41 @@
-"""Claims of the current study, as a table: each with its outcome and the numbers behind it."""
+"""The study on the page Evidence: kinds of sinks by layer while no set was recorded, and its claims as a table."""
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
+from analysis.exhibits.study import shares_of_each, sinks_of_each
+from analysis.findings import finding_of
 from analysis.study import rules
-from analysis.words import in_sentence, model_title
+from analysis.words import TWIN_TOLD, in_sentence, model_title
 from pages.parts.charts import table
+from pages.parts.plain import plain
+from pages.parts.recordings.by_layer import beside_each_other, next_steps, say
 from pages.parts.session import engine
 from pages.parts.study.found import example, of_record
 from pages.parts.study.in_hand import ADDRESS, studies, study_in_hand
 from pages.parts.user_errors import told
+
+
+def layers_of_study(answer: DeltaGenerator, beneath: DeltaGenerator) -> bool:
+    """Draw what the shipped study found; False where it holds nothing. answer, beneath: where its sentences go, and a
+    caption.
+    """
+    study = example()
+    shown = [] if study is None else sinks_of_each(study)
+    if study is None or not shown:
+        return False
+    shares = shares_of_each(study)
+    first, *others = finding_of("kinds of layers", shares)
+    with answer:
+        say(first, others)
+    beneath.caption(
+        f"This is the shipped study; your own recordings take its place. {TWIN_TOLD}",
+        help=plain(finding_of("rarer untrained", next(iter(shares.values())).leads())) or None,
+    )
+    beside_each_other([figure.title for figure in shown], shown, "study_layers")
+    next_steps()
+    return True
 
 
 @told()
