@@ -6,9 +6,8 @@ from dataclasses import replace
 
 import streamlit as st
 
-from pages.parts.causes.ablation import ABLATION
 from pages.parts.causes.beside import beside_another
-from pages.parts.causes.eviction import EVICTION
+from pages.parts.causes.experiments import ABLATION, EVICTION
 from pages.parts.charts import export_button, start_exhibits
 from pages.parts.columns import plots_and_controls, titled_views
 from pages.parts.frame import run

@@ -1,6 +1,6 @@
 """An experiment over a set of prompts: submitting it by hand, following it, and showing it with its settings."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -10,28 +10,108 @@ import streamlit as st
 from pydantic import ValidationError
 from streamlit.delta_generator import DeltaGenerator
 
+from analysis.bundled.prompts import prompts
 from analysis.engine import JobRecord
 from analysis.figures.export import Exhibit
 from analysis.findings import findings_of
 from analysis.findings.ablations import PER_UNIT
+from analysis.models.registry import BUNDLED_PAIR
 from analysis.sinks.rule_words import criterion
-from analysis.specs import JobSpec, SinkParams
+from analysis.specs import JobSpec, SinkParams, Spec
 from analysis.specs import sentence as problem_sentence
 from analysis.specs.naming import short_label
 from analysis.words import counted, listed
 from cache.keys import content_key
 from pages.parts import asking
 from pages.parts.acting import acting_button
-from pages.parts.causes.figures import beside_example, draw_figures
-from pages.parts.causes.latest import latest
-from pages.parts.charts import exhibit_text, table
-from pages.parts.columns import keyed_columns
+from pages.parts.charts import chart, exhibit_text, table
+from pages.parts.columns import figures_beside, keyed_columns
+from pages.parts.controls import draw_several
 from pages.parts.plain import plain
 from pages.parts.progress import duration
 from pages.parts.recordings import references
 from pages.parts.recordings.choice import recording_box, sink_controls
-from pages.parts.recordings.recording import Recording
+from pages.parts.recordings.recording import Recording, finished_recordings
 from pages.parts.session import engine, not_in_address
+
+Summary = Mapping[str, Any]
+"""Of a job, or of a part of it."""
+Figures = Mapping[str, Exhibit | None]
+"""Figures by name; None where the summary does not hold what one shows."""
+ABLATION_ASKED = "ablation_job"  # in the address: the id of a finished ablation, which is shown as it was asked
+
+
+def latest(kind: str, source: str) -> JobRecord | None:
+    """Return the newest finished job of a kind with this model whose result is there."""
+    jobs = (job for job in engine().jobs(kind) if job.spec["model"]["source"] == source)
+    return next((job for job in jobs if job.state == "done" and engine().has_result(job)), None)
+
+
+def choose(
+    kind: str, source: str, spec: type[Spec], field: str, offered: Collection[Any], **options: Any
+) -> tuple[Any, ...]:
+    """Draw the choice of several values, which begins as in the latest run, so that what is shown and what is set
+    agree; else as preset. options: of `draw_several`.
+    """
+    job = latest(kind, source)
+    chosen = [] if job is None else [choice for choice in job.spec[field] if choice in offered]
+    default = chosen or list(spec.model_fields[field].default)
+    return draw_several(spec, field, f"{kind}_{field}", offered, default=default, **options)
+
+
+BUNDLED_PROMPTS = 50
+
+
+def prompt_box(recording: Recording, kind: str) -> tuple[str, ...]:
+    """Draw the box and return its prompts, each once. kind: of the jobs that use them."""
+    text = st.text_area(
+        "Prompts, one per line",
+        value=_first_prompts(recording, kind),
+        key=f"{kind}_prompts",
+        persist_state="session",
+        height=120,
+        help="Intervals cover the choice of prompts: few prompts give wide ones.",
+    )
+    return tuple(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
+
+
+def _first_prompts(recording: Recording, kind: str) -> str:
+    """Return the first text of the box, a line each: the prompts of the latest run of the model, so that results and
+    settings agree; else the bundled prompts for the bundled pair, or those recorded of the model.
+    """
+    source = recording.model.source
+    job = latest(kind, source)
+    if job is not None and all(isinstance(prompt, str) and "\n" not in prompt for prompt in job.spec["prompts"]):
+        return "\n".join(job.spec["prompts"])
+    if source in BUNDLED_PAIR:
+        return "\n".join(prompts(BUNDLED_PROMPTS))
+    texts = [job.spec["prompt"] for job in finished_recordings() if job.spec["model"]["source"] == source]
+    return "\n".join(dict.fromkeys(" ".join(text.split()) for text in texts if text.strip()))
+
+
+def draw_figures(shown: Figures, key: str) -> None:
+    """Draw those figures by name that are there, two beside each other."""
+    figures = [(name, figure) for name, figure in shown.items() if figure is not None]
+    for start in range(0, len(figures), 2):
+        places = figures_beside(2, f"{key}_{figures[start][0]}")
+        for column, (name, figure) in zip(places, figures[start : start + 2], strict=False):
+            with column:
+                chart(figure, f"{key}_{name}")
+
+
+def beside_example(shown: Figures, example: Callable[[], None] | None, key: str) -> None:
+    """Draw figures, and one text at the right where there is one and a single figure. example: draws the text."""
+    figures = {name: figure for name, figure in shown.items() if figure is not None}
+    if example is None or len(figures) != 1:
+        draw_figures(figures, key)
+        return
+    left, right = figures_beside(2, f"{key}_example")
+    with left:
+        for name, figure in figures.items():
+            chart(figure, f"{key}_{name}")
+    with right:
+        example()
+
 
 _PER_UNIT = (
     "Per unit of attention: the change by the control is scaled up to the attention that the sinks draw, as if it grew "
@@ -50,11 +130,11 @@ class OverPrompts:
     the key of a finished job in the page's address. what: what a run does, before "over N prompts". about: what it
     does with {prompts}, as a sentence. spec: its question. controls: draws the controls of the question and returns
     their fields. cost: what a run takes. outcome, means, single: figures by name and tables of a summary.
-    predictions, more: further figures, in a fold; apart: what these say otherwise than the outcome, as a sentence.
-    columns: of the tables. note: under which conditions the numbers hold. next_step: draws the ways on. others: draws
-    what is known of other models, given this one. example: returns what draws one text of a job, if there is one.
-    floor: what doing nothing changes, of the question, as a
-    sentence. lacks: what a run of an earlier version is without, as a sentence.
+    predictions: further figures, in a fold, if there is the first of them; apart: what these say otherwise than the
+    outcome, as a sentence. columns: of the tables. note: under which conditions the numbers hold. next_step: draws the
+    ways on. others: draws what is known of other models, given this one. example: returns what draws one text of a
+    job, if there is one. floor: what doing nothing changes, of the question, as a sentence. lacks: what a run of an
+    earlier version is without, as a sentence.
     """
 
     kind: str
@@ -66,19 +146,18 @@ class OverPrompts:
     spec: type[Any]
     controls: Callable[[Recording], dict[str, Any]]
     cost: Callable[[Any, Recording], str]
-    outcome: Callable[[Mapping[str, Any]], Mapping[str, Exhibit]]
-    means: Callable[[Sequence[Mapping[str, Any]]], pd.DataFrame]
-    single: Callable[[Sequence[Mapping[str, Any]], Sequence[str]], pd.DataFrame]
+    outcome: Callable[[Summary], Figures]
+    means: Callable[[Sequence[Summary]], pd.DataFrame]
+    single: Callable[[Sequence[Summary], Sequence[str]], pd.DataFrame]
     columns: Mapping[str, Any]
-    predictions: Callable[[Mapping[str, Any]], Mapping[str, Exhibit]] = lambda summary: {}
-    more: Callable[[Mapping[str, Any]], Mapping[str, Exhibit]] = lambda summary: {}
-    apart: Callable[[Mapping[str, Any]], str] = lambda summary: ""
-    note: Callable[[Mapping[str, Any]], str] = lambda summary: ""
+    predictions: Callable[[Summary], Figures] = lambda summary: {}
+    apart: Callable[[Summary], str] = lambda summary: ""
+    note: Callable[[Summary], str] = lambda summary: ""
     next_step: Callable[[], None] = lambda: None
     others: Callable[[str], None] = lambda source: None
     example: Callable[[JobRecord], Callable[[], None] | None] = lambda job: None
     floor: Callable[[Any], str] = lambda spec: ""
-    lacks: Callable[[Mapping[str, Any]], str] = lambda summary: ""
+    lacks: Callable[[Summary], str] = lambda summary: ""
 
     def view(self, recording: Recording) -> JobRecord | None:
         """Draw the view. Model, sampler and seed are those of the recording shown. Return the job whose results are
@@ -197,12 +276,12 @@ class OverPrompts:
                 place.markdown(plain(beneath))
         beside_example(self.outcome(job.summary), self.example(job), self.kind)
         self.next_step()
-        predictions, further = self.predictions(job.summary), self.more(job.summary)
-        if predictions:
+        predictions = self.predictions(job.summary)
+        if next(iter(predictions.values()), None) is not None:
             with st.expander("Predicted probabilities", icon=":material/query_stats:", key=f"{self.kind}_more"):
                 for sentence in in_numbers:
                     st.markdown(plain(sentence), help=_PER_UNIT if PER_UNIT in sentence else None)
-                draw_figures({**predictions, **further}, self.kind)
+                draw_figures(predictions, self.kind)
         self.others(spec.model.source)
         if others:
             with st.expander("All findings", icon=":material/notes:", key=f"{self.kind}_findings"):
@@ -218,13 +297,13 @@ class OverPrompts:
             self._numbers(spec, job.summary)
             st.json(self.settings(job), expanded=False)
 
-    def _so_far(self, partial: Mapping[str, Any]) -> None:
+    def _so_far(self, partial: Summary) -> None:
         """Draw what the prompts that are done show, while the others run."""
         if partial.get("prompts", 0) > 1:
             st.caption(f"Interim, of {partial['prompts']:d} prompts: nothing is tested before all are done.")
             draw_figures(self.outcome(partial), self.kind)
 
-    def _numbers(self, spec: Any, summary: Mapping[str, Any]) -> None:
+    def _numbers(self, spec: Any, summary: Summary) -> None:
         table(
             "Means over the prompts",
             self.note(summary),

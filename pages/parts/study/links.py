@@ -10,7 +10,7 @@ from analysis.exhibits import study as exhibits
 from analysis.specs import METHODS, StudySpec
 from analysis.study.findings import Findings, Setting, Waterfall
 from analysis.words import percent
-from pages.parts.causes.stated import ABLATION_ASKED
+from pages.parts.causes.over_prompts import ABLATION_ASKED
 from pages.parts.explore.token_picked import at_token
 from pages.parts.plain import plain
 from pages.parts.recordings.player import Chosen

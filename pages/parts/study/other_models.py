@@ -16,7 +16,7 @@ from analysis.findings import finding_of
 from analysis.specs import CONTROLS
 from analysis.study.findings import Continuation, Findings
 from analysis.study.gather_story import continuations_of
-from pages.parts.causes.figures import beside_example
+from pages.parts.causes.over_prompts import beside_example
 from pages.parts.charts import chart, exhibit_text
 from pages.parts.plain import plain
 from pages.parts.study.choice import current_study
