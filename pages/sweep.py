@@ -10,14 +10,13 @@ from streamlit.delta_generator import DeltaGenerator
 from analysis.engine import JobRecord
 from analysis.engine.cost_estimate import CostEstimate, lines
 from analysis.engine.sweep_points import scored, seconds_taken
-from analysis.evaluation import sweep_scores
 from analysis.evaluation.command import sweep_command
 from analysis.evaluation.qualities import ACCURACY
 from analysis.evaluation.sweep_scores import Comparison
 from analysis.exhibits.discount_levels import levels_of_study
 from analysis.exhibits.frontier import EXAMPLE, ShippedFrontier, read_planes
 from analysis.pruned.naming import plain_title
-from analysis.specs import AS_STORED, ModelSpec, PruneSpec, SweepSpec, grid
+from analysis.specs import AS_STORED, ModelSpec, SweepSpec, grid
 from analysis.words import DISCOUNT_TOLD, MODEL_TITLES, counted, percent
 from pages.parts import address, permission
 from pages.parts.acting import acting_button, may_act
@@ -29,7 +28,7 @@ from pages.parts.progress import cut_short, duration
 from pages.parts.session import engine, model_in_use, model_name, not_in_address, submit
 from pages.parts.shown_box import shown_box
 from pages.parts.study.choice import can_tell
-from pages.parts.study.found import example
+from pages.parts.study.found import example, read_point
 from pages.parts.sweep.differences import say_cost
 from pages.parts.sweep.results import sweep_results
 from pages.parts.sweep.settings import asked_by_address, sweep_settings
@@ -286,7 +285,7 @@ def _draw(
         return lambda: None
     points = engine().sweep_points(record)
     try:
-        scores = scored(points, engine().result_file, _read)
+        scores = scored(points, engine().result_file, read_point)
     except EXPECTED as error:
         st.error(plain(why(error)))
         return lambda: None
@@ -299,15 +298,6 @@ def _more_seeds(record: JobRecord, compared: Sequence[Comparison], place: DeltaG
     if place is not None and not can_tell(told):
         with place:
             offer_more_seeds(record.parameters(SweepSpec), f"sweep_more_seeds_{record.id}")
-
-
-def _read(path: Path, pruning: PruneSpec) -> sweep_scores.PointScores:
-    return _scores(str(path), path.stat().st_mtime_ns, pruning.model_dump_json(), pruning)
-
-
-@st.cache_resource(max_entries=2048, show_spinner=False)
-def _scores(path: str, changed: int, named: str, _pruning: PruneSpec) -> sweep_scores.PointScores:
-    return sweep_scores.read_scores(Path(path), _pruning)
 
 
 def _take_away(record: JobRecord) -> None:

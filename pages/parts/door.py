@@ -56,24 +56,26 @@ def token() -> str:
 
 def why_closed(address: str | None) -> str:
     """Return why a server bound to this address must not start, or ''."""
-    if mode() == "log-in" and not any(_listed(role) for role in PASSWORDS):
-        return (
-            "SinkScope did not start: a log-in is set up under [auth], and nobody may come in by it. List who may "
-            "under [sinkscope] in .streamlit/secrets.toml, such as run = ['ada@example.org'] or look = "
-            "['@example.org'] (docs/security.md)."
-        )
-    if mode() == "log-in" and 0 < len(str(_secrets("auth").get("cookie_secret", ""))) < SHORTEST_SECRET:
-        return (
-            "SinkScope did not start: whoever guesses 'cookie_secret' under [auth] comes in as anybody. Expected "
-            f"{SHORTEST_SECRET} random characters or more: python -c 'import secrets; "
-            "print(secrets.token_urlsafe(32))'."
-        )
-    if mode() == "log-in" and not _can_log_in():
-        return (
-            "SinkScope did not start: a log-in is set up under [auth], and Authlib, which it takes, is not installed: "
-            "pip install 'streamlit[auth]'."
-        )
-    if is_loopback(address) or mode() != "local":
+    how = mode()
+    if how == "log-in":
+        if not any(_listed(role) for role in PASSWORDS):
+            return (
+                "SinkScope did not start: a log-in is set up under [auth], and nobody may come in by it. List who may "
+                "under [sinkscope] in .streamlit/secrets.toml, such as run = ['ada@example.org'] or look = "
+                "['@example.org'] (docs/security.md)."
+            )
+        if 0 < len(str(_secrets("auth").get("cookie_secret", ""))) < SHORTEST_SECRET:
+            return (
+                "SinkScope did not start: whoever guesses 'cookie_secret' under [auth] comes in as anybody. Expected "
+                f"{SHORTEST_SECRET} random characters or more: python -c 'import secrets; "
+                "print(secrets.token_urlsafe(32))'."
+            )
+        if not _can_log_in():
+            return (
+                "SinkScope did not start: a log-in is set up under [auth], and Authlib, which it takes, is not "
+                "installed: pip install 'streamlit[auth]'."
+            )
+    if is_loopback(address) or how != "local":
         return ""
     return (
         f"SinkScope did not start: the address {address or '0.0.0.0'} is reached from other machines, where anybody "

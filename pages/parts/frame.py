@@ -113,13 +113,14 @@ def _jobs(was_busy: bool, in_hand: str | None, opened: _Opened) -> None:
     running = [record for record in active if record.state == "running" and record.id != in_hand]
     waiting = [record for record in active if record.state == "queued" and record.id != in_hand]
     for record in running:
-        _running(record)
+        where = "between the steps of another job" if record.between else record.device
+        _job(record, f" · {plain(where)}" if where else "", "Cancel")
     if len(waiting) == 1:
-        _waiting(waiting[0])
+        _job(waiting[0])
     elif waiting:
         with st.expander(f"{len(waiting)} jobs queued", icon=":material/hourglass_empty:", key="jobs_waiting"):
             for record in waiting:
-                _waiting(record)
+                _job(record)
     if not active:
         st.caption(":material/check_circle: Idle. Nothing is running.")
     troubles = recent_troubles()
@@ -133,17 +134,11 @@ def _jobs(was_busy: bool, in_hand: str | None, opened: _Opened) -> None:
                 st.rerun()
 
 
-def _running(record: JobRecord) -> None:
-    where = "between the steps of another job" if record.between else record.device
-    st.caption(f"**{plain(job_title(record))}**{f' · {plain(where)}' if where else ''}")
+def _job(record: JobRecord, where: str = "", ends: str = "Remove") -> None:
+    """Draw a job's progress. where: it runs. ends: the words on the button that ends it."""
+    st.caption(f"**{plain(job_title(record))}**{where}")
     progress_bar(record)
-    cancel_button(record, f"stop_{record.id}")
-
-
-def _waiting(record: JobRecord) -> None:
-    st.caption(f"**{plain(job_title(record))}**")
-    progress_bar(record)
-    cancel_button(record, f"stop_{record.id}", "Remove")
+    cancel_button(record, f"stop_{record.id}", ends)
 
 
 def _trouble(record: JobRecord) -> None:

@@ -1,5 +1,6 @@
 """The model in use, in the sidebar of every page: facts about it, and choosing another."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import streamlit as st
@@ -15,6 +16,7 @@ from analysis.words import MODEL_TITLES, in_sentence, model_title
 from cache.sizes import gigabytes
 from pages.parts import controls, permission
 from pages.parts.acting import LOOKS_ONLY
+from pages.parts.expander import keys_of
 from pages.parts.plain import code, plain, shortened
 from pages.parts.progress import cancel_button, progress_bar
 from pages.parts.session import demo_models, engine, model_entry, model_in_use, model_name, submit, use_model
@@ -29,11 +31,10 @@ def model_panel() -> None:
     if engine().authorizer.demo:
         _demo_panel(used)
         return
+    _named(used)
     if not engine().authorizer.may("run"):
-        _named(used)
         st.caption(LOOKS_ONLY)
         return
-    _named(used)
     with st.expander("Change model", expanded=_MESSAGE in st.session_state):
         _offers()
         chosen: str | None = st.selectbox(
@@ -49,20 +50,18 @@ def model_panel() -> None:
             "first, then on the Hugging Face hub.",
         )
         about = st.container()
-        device = controls.draw(ModelSpec, "device", "model_device")
-        dtype = controls.draw(ModelSpec, "dtype", "model_dtype")
-        if chosen in MODELS:
-            about.caption(MODELS[chosen].summary)
-            _fit(chosen, device, dtype, about)
         # The registry's names say how their models were trained.
         typed = chosen is not None and chosen not in MODELS
-        paradigm = controls.draw(ModelSpec, "paradigm", "model_paradigm") if typed else "auto"
-        offload = controls.draw(ModelSpec, "offload", "model_offload") if typed else "memory"
+        keys = keys_of("model", ("device", "dtype", *(("paradigm", "offload") if typed else ())))
+        given = controls.draw_each(ModelSpec, keys, [st.container()], bind=None)
+        if chosen in MODELS:
+            about.caption(MODELS[chosen].summary)
+            _fit(chosen, given["device"], given["dtype"], about)
         waits = chosen is None or _LOADING in st.session_state
         name = "" if chosen is None else in_sentence(MODEL_TITLES.get(chosen) or shortened(Path(chosen).name))
         label = f"Load {plain(name)}".strip()
         if st.button(label, key="load_model", type="primary", width="stretch", disabled=waits) and chosen is not None:
-            _ask_for(chosen, device, dtype, paradigm, offload)
+            _ask_for(chosen, given)
         if _LOADING in st.session_state:
             _follow_loading(st.session_state[_LOADING])
         message = st.session_state.get(_MESSAGE)
@@ -172,7 +171,7 @@ def _about(used: ModelSpec) -> None:
         "Layers × heads": f"{geometry.layers} × {geometry.heads}",
         "Vocabulary": f"{geometry.vocabulary:,} tokens",
         "Longest text": f"{geometry.max_length:,} tokens",
-        **_memory(used.source, used.device, used.dtype, used.paradigm),
+        **_memory(used),
     }
     if architecture.caveat:
         st.caption(f":material/info: {plain(architecture.caveat)}")
@@ -184,13 +183,12 @@ def _about(used: ModelSpec) -> None:
 
 
 @st.cache_data(ttl=60, max_entries=32, show_spinner=False)
-def _memory(source: str, device: str, dtype: str, paradigm: str) -> dict[str, str]:
+def _memory(used: ModelSpec) -> dict[str, str]:
     """Return the memory that a model with experts or a canvas needs, from its files' headers; {} if they are not
     here.
     """
     try:
-        used = ModelSpec.model_validate({"source": source, "device": device, "dtype": dtype, "paradigm": paradigm})
-        checkpoint = find(source, paradigm)
+        checkpoint = find(used.source, used.paradigm)
         if checkpoint is None or not (checkpoint.geometry.experts or checkpoint.architecture.noise == "uniform"):
             return {}
         need = need_of(checkpoint, used, 0)
@@ -202,16 +200,14 @@ def _memory(source: str, device: str, dtype: str, paradigm: str) -> dict[str, st
     return told
 
 
-def _ask_for(source: str, device: str, dtype: str, paradigm: str, offload: str) -> None:
+def _ask_for(source: str, given: Mapping[str, str]) -> None:
     st.session_state.pop(_MESSAGE, None)
     try:
-        asked = {"source": source.strip(), "device": device, "dtype": dtype, "paradigm": paradigm, "offload": offload}
-        spec = ModelSpec.model_validate(asked)
+        spec = ModelSpec.model_validate({"source": source.strip(), **given})
         # Problems with a name or a local folder are shown at once, without a worker.
         engine().authorizer.check_source(spec.source)
         find(spec.source, spec.paradigm)
-        permission.allow(spec.source)
-        st.session_state[_LOADING] = submit("load", LoadSpec(model=spec)).id
+        st.session_state[_LOADING] = permission.begin("load", LoadSpec(model=spec)).id
     except EXPECTED as error:
         st.session_state[_MESSAGE] = why(error)
     st.rerun()

@@ -126,27 +126,31 @@ def others_wait(job_id: str) -> bool:
 def model_in_use() -> ModelSpec:
     """Return the model this visitor works with: by the address, else as last chosen, else the bundled one."""
     if _MODEL not in st.session_state:
-        named = {name: st.query_params[name] for name in ModelSpec.model_fields if name in st.query_params}
-        try:
-            st.session_state[_MODEL] = ModelSpec.model_validate(named)
-        except ValidationError as error:
-            st.session_state[_MODEL] = ModelSpec()
-            not_in_address(f"no such model ({sentence(error)}); {ModelSpec().source} is in use instead.")
-        if engine().authorizer.demo and st.session_state[_MODEL] not in demo_models():
-            st.session_state[_MODEL] = ModelSpec()
-            not_in_address(f"a model that this demonstration does not run; {ModelSpec().source} is in use instead.")
-        try:
-            engine().authorizer.check_source(st.session_state[_MODEL].source)
-        except EXPECTED as error:
-            st.session_state[_MODEL] = ModelSpec()
-            not_in_address(f"{why(error)} {ModelSpec().source} is in use instead.")
-    spec = st.session_state[_MODEL]
+        st.session_state[_MODEL] = _model_in_address()
+    spec: ModelSpec = st.session_state[_MODEL]
     for name, field in ModelSpec.model_fields.items():
         if getattr(spec, name) != field.default:
             st.query_params[name] = getattr(spec, name)
         elif name in st.query_params:
             del st.query_params[name]
     return spec
+
+
+def _model_in_address() -> ModelSpec:
+    """Return the model in the address; the bundled one where none is, or after saying why that cannot be used."""
+    named = {name: st.query_params[name] for name in ModelSpec.model_fields if name in st.query_params}
+    problem = "a model that this demonstration does not run;"
+    try:
+        spec = ModelSpec.model_validate(named)
+        if not engine().authorizer.demo or spec in demo_models():
+            engine().authorizer.check_source(spec.source)
+            return spec
+    except ValidationError as error:
+        problem = f"no such model ({sentence(error)});"
+    except EXPECTED as error:
+        problem = why(error)
+    not_in_address(f"{problem} {ModelSpec().source} is in use instead.")
+    return ModelSpec()
 
 
 def demo_models() -> list[ModelSpec]:

@@ -252,7 +252,7 @@ def sink_controls(stacked: bool = False, key: str = "") -> SinkParams:
     """Draw the sink definition and its threshold, side by side or stacked. key: prefix of the widgets' keys if they are
     not the page's; such widgets stay out of the address.
     """
-    options: dict[str, Any] = {"persist_state": "session"} if key else {"bind": "query-params"}
+    options: dict[str, Any] = {"persist_state": "session"} if key else {}
     columns = keyed_columns(1 if stacked else 2, f"{key}sink_controls")
     choice, threshold = columns[0], columns[-1]
     with choice:

@@ -26,7 +26,7 @@ def sizes(spec: StudySpec) -> None:
     """Draw a row per size, and one for the settings if they match no size. Raises UserError for a bad model
     source.
     """
-    rows, how, more = _planned(spec.model_dump_json())
+    rows, how, more = _planned(spec)
     st.dataframe(pd.DataFrame(rows), hide_index=True)
     st.caption(plain(how))
     for line in more:
@@ -34,9 +34,8 @@ def sizes(spec: StudySpec) -> None:
 
 
 @st.cache_data(ttl=_AGE, max_entries=16, show_spinner="Planning…")
-def _planned(asked: str) -> tuple[list[dict[str, str]], str, list[str]]:
-    """Return the table, how to read it, and cheaper studies if times are known. asked: a `StudySpec` as JSON."""
-    spec = StudySpec.model_validate_json(asked)
+def _planned(spec: StudySpec) -> tuple[list[dict[str, str]], str, list[str]]:
+    """Return the table, how to read it, and cheaper studies if times are known."""
     noise, every = plans.noise_of(spec, example()), plans.sizes_of(engine(), spec.model, example(), spec)
     computed = any(one.computed for one in every if one.spec == spec)
     more = plans.designs_in_words(spec, plans.designs(spec, noise)) if computed else []

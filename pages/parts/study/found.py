@@ -6,6 +6,7 @@ from pathlib import Path
 import streamlit as st
 
 from analysis.engine import JobRecord
+from analysis.engine.sweeps import Point
 from analysis.evaluation import sweep_scores
 from analysis.specs import PruneSpec
 from analysis.study.findings import EXAMPLE, Findings, MaskChange, read
@@ -55,8 +56,7 @@ def _background() -> ThreadPoolExecutor:
 def of_record(record: JobRecord) -> Findings:
     """Return the findings so far of a study in the store. Raises UserError for a damaged file."""
     states = [f"{job.id} {job.state}" for part in engine().parts(record) for job in part.jobs.values()]
-    sweeps = [job for part in engine().parts(record) for job in part.jobs.values() if job.kind == "sweep"]
-    points = [point for job in sweeps for point in engine().sweep_points(job)]
+    points = _points(record)
     states += [f"{point.evaluated.id} {point.evaluated.state}" for point in points if point.evaluated is not None]
     states += [f"masks {is_there(asked)}" for asked in masks_asked(points, engine())]
     return _gathered(record.id, record.state, tuple(states))
@@ -64,9 +64,13 @@ def of_record(record: JobRecord) -> Findings:
 
 def compares_masks(record: JobRecord) -> bool:
     """Return whether masks of a study are still being compared."""
+    return not all(map(is_there, masks_asked(_points(record), engine())))
+
+
+def _points(record: JobRecord) -> list[Point]:
+    """Return the points of a study's sweeps."""
     sweeps = [job for part in engine().parts(record) for job in part.jobs.values() if job.kind == "sweep"]
-    points = [point for job in sweeps for point in engine().sweep_points(job)]
-    return not all(map(is_there, masks_asked(points, engine())))
+    return [point for job in sweeps for point in engine().sweep_points(job)]
 
 
 def example() -> Findings | None:
@@ -87,9 +91,9 @@ def _example(path: str, changed: int) -> Findings:
 
 
 def read_point(path: Path, pruning: PruneSpec) -> sweep_scores.PointScores:
-    return _scores(str(path), path.stat().st_mtime_ns, pruning.model_dump_json())
+    return _scores(str(path), path.stat().st_mtime_ns, pruning)
 
 
-@st.cache_resource(max_entries=512, show_spinner=False)
-def _scores(path: str, changed: int, pruning: str) -> sweep_scores.PointScores:
-    return sweep_scores.read_scores(Path(path), PruneSpec.model_validate_json(pruning))
+@st.cache_resource(max_entries=2048, show_spinner=False)
+def _scores(path: str, changed: int, pruning: PruneSpec) -> sweep_scores.PointScores:
+    return sweep_scores.read_scores(Path(path), pruning)

@@ -30,7 +30,7 @@ def every_layer(
     # The place is made when it is needed: an empty one would be drawn again by each of the sidebar's refreshes.
     drawn, above, place = began, st.container(), None
     for layer in range(layers):
-        effects_so_far.append(_effect(statistics, key, layer, setting.model_dump_json()))
+        effects_so_far.append(_effect(statistics, key, layer, setting))
         now = time.monotonic()
         whole = (now - began) / (layer + 1) * layers
         if layer + 1 == layers or whole < PATIENCE or (layer and now - drawn < PATIENCE):
@@ -55,19 +55,18 @@ def every_layer(
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
-def _weights(_statistics: StoredStatistics, key: str, discount: str) -> np.ndarray:
-    return _statistics.group_weights(DiscountParams.model_validate_json(discount))
+def _weights(_statistics: StoredStatistics, key: str, discount: DiscountParams) -> np.ndarray:
+    return _statistics.group_weights(discount)
 
 
 @st.cache_data(max_entries=2048, show_spinner=False)
-def _effect(_statistics: StoredStatistics, key: str, layer: int, setting: str) -> LayerEffect:
-    params = TuneParams.model_validate_json(setting)
-    weights = _weights(_statistics, key, params.discount.model_dump_json())
-    undiscounted = params.model_copy(update={"discount": DiscountParams()}).model_dump_json()
-    return effect_of(_statistics, layer, params, weights, _plain(_statistics, key, layer, undiscounted))
+def _effect(_statistics: StoredStatistics, key: str, layer: int, setting: TuneParams) -> LayerEffect:
+    weights = _weights(_statistics, key, setting.discount)
+    undiscounted = setting.model_copy(update={"discount": DiscountParams()})
+    return effect_of(_statistics, layer, setting, weights, _plain(_statistics, key, layer, undiscounted))
 
 
 @st.cache_resource(max_entries=256, show_spinner=False)
-def _plain(_statistics: StoredStatistics, key: str, layer: int, setting: str) -> effects.Plain:
+def _plain(_statistics: StoredStatistics, key: str, layer: int, setting: TuneParams) -> effects.Plain:
     """Return the result without a discount: it stays the same while the discount is moved."""
-    return plain_of(_statistics, layer, TuneParams.model_validate_json(setting))
+    return plain_of(_statistics, layer, setting)
