@@ -45,8 +45,8 @@ FIRST = {
 }
 """Streamlit's calls whose first argument reads Markdown; `metric` reads three."""
 KEYWORDS = {"help", "label", "body", "text", "delta", "value_text"}
-OPTIONS = {"radio", "pills", "segmented_control"}
-"""Streamlit's calls whose options read Markdown as well."""
+OPTIONS = {"radio", "pills", "segmented_control", "segments"}
+"""Calls whose options read Markdown as well: Streamlit's and ours."""
 NUMBERS = re.compile(r"[+ ]?[,\d]*(\.\d+)?[dfeg%,]$")
 OUR_TYPES = {
     "int",
@@ -150,18 +150,20 @@ class Reader:
         """The arguments of a call that reach Markdown."""
         name = called(call)
         function = self._function(module, call)
-        if function is not None:
+        if function is not None and name not in OPTIONS:
             owed = self.owed.get(function, set())
             names = [argument.arg for argument in [*function.args.posonlyargs, *function.args.args]]
             given = dict(zip(names, call.args, strict=False)) | {word.arg: word.value for word in call.keywords}
-            return [value for parameter, value in given.items() if parameter in owed]
+            passed_on = KEYWORDS if function.args.kwarg else set()  # to a call of Streamlit's
+            return [value for parameter, value in given.items() if parameter in owed or parameter in passed_on]
         if name == "Exhibit":
             return [word.value for word in call.keywords if word.arg == "formula"]
         if module.path in EXHIBITS:
             return []
         if name == "progress":
             return [word.value for word in call.keywords if word.arg == "text"]
-        texts = [word.value for word in call.keywords if word.arg in KEYWORDS] if name in FIRST | {"page_link"} else []
+        reads = name in FIRST | OPTIONS | {"page_link"}
+        texts = [word.value for word in call.keywords if word.arg in KEYWORDS] if reads else []
         if name in FIRST and isinstance(call.func, ast.Attribute):
             texts += call.args[: 3 if name == "metric" else 1]
         if name in OPTIONS:
@@ -260,7 +262,7 @@ class Reader:
         return False
 
     def _safe_name(self, module: Module, node: ast.Name, seen: frozenset) -> bool:
-        if node.id.strip("_").isupper() or node.id in module.functions:
+        if node.id.strip("_").isupper() or node.id in module.functions or node.id in MADE_SAFE:
             return True  # constants, and functions handed over, which are judged where they return
         scope: ast.AST = node
         while True:

@@ -1,9 +1,9 @@
 """Widgets drawn from a spec: label, range, default and help text come from its fields, nowhere else."""
 
 import types
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from itertools import cycle
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Any, Union, get_args, get_origin
 
 import streamlit as st
 from pydantic.fields import FieldInfo
@@ -13,13 +13,18 @@ from analysis.specs.base import beyond_choices, bounds, extra
 from cache.sizes import size_text
 from pages.parts.plain import plain
 
-_Choice = TypeVar("_Choice")
 _NONE: Mapping[str, Any] = {}
 
 
 def segments(
-    label: str, options: Iterable[_Choice], key: str, place: Any = st, default: _Choice | None = None, **more: Any
-) -> _Choice:
+    label: str,
+    options: Iterable[str],
+    key: str,
+    place: Any = st,
+    default: str | None = None,
+    format_func: Callable[[str], str] = str,
+    **more: Any,
+) -> str:
     """Draw a choice that the address holds, the first one unless `default` says another; nothing where there is one.
     more: of `st.segmented_control`.
     """
@@ -27,8 +32,8 @@ def segments(
     if len(offered) < 2:
         return offered[0]
     preset = offered[0] if default is None else default
-    chosen: _Choice = place.segmented_control(
-        label, offered, default=preset, required=True, key=key, bind="query-params", **more
+    chosen: str = place.segmented_control(
+        label, offered, default=preset, required=True, key=key, bind="query-params", format_func=format_func, **more
     )
     return chosen
 

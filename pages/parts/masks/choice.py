@@ -158,7 +158,7 @@ def _measure_floor(first: Pruned, second: Pruned) -> None:
         "masks_measure_floor",
         icon=":material/casino:",
         on_click=prune,
-        help=f"Prunes once more with {METHODS[spec.method].title} and calibration seed {seed}.",
+        help=f"Prunes once more with {METHODS[spec.method].title} and calibration seed {seed:d}.",
     )
 
 
