@@ -38,6 +38,16 @@ def segments(
     return chosen
 
 
+def pick(label: str, options: Iterable[Any], key: str, place: Any = st, **more: Any) -> Any:
+    """Draw a box of options whose choice the address holds; one kept of options that are gone is forgotten. more: of
+    `st.selectbox`.
+    """
+    offered = list(options)
+    if st.session_state.get(key) not in (None, *offered):
+        del st.session_state[key]
+    return place.selectbox(label, offered, key=key, bind="query-params", **more)
+
+
 def draw(
     spec: type[Spec], name: str, key: str, default: Any = None, without: Collection[str] = (), **options: Any
 ) -> Any:

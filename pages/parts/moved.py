@@ -4,7 +4,7 @@ tests/ui/old_addresses.md lists the views; a test opens every row.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from typing import NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
 from starlette.requests import Request
@@ -19,67 +19,68 @@ ANY = "*"
 """Wildcard in a row: any value of the parameter."""
 
 
-@dataclass(frozen=True)
-class Moved:
+class Moved(NamedTuple):
     """One moved view. page: its old page; names: parameter -> value that the old address must have for this row to
     match; the new address leaves them out. to: the new page, '' for the first one; adds: parameters of the new address.
     """
 
     page: str
     to: str
-    names: Mapping[str, str] = field(default_factory=dict)
-    adds: Mapping[str, str] = field(default_factory=dict)
+    names: Mapping[str, str]
+    adds: Mapping[str, str]
 
 
-def _tab(name: str) -> dict[str, str]:
-    return {"tab": name}
+def _row(text: str) -> Moved:
+    """Read a row: an old address, and the new one."""
+    (page, _, names), (to, _, adds) = (side.strip().partition("?") for side in text.split("->"))
+    return Moved(page, to, dict(parse_qsl(names)), dict(parse_qsl(adds)))
 
 
-_WEIGHTS = {"prune_view": "Discount", "discount_view": "Token weights"}
-MOVED: tuple[Moved, ...] = (
-    Moved("overview", ""),
-    Moved("study", ""),
-    Moved("denoise", "explore"),
-    Moved("sinks", "causes", {"sinks_view": "Ablation"}, {"causes_view": "One prompt"}),
-    Moved("sinks", "explore", {"sinks_view": "Chosen steps"}, {"heads_view": "Chosen steps", **_tab("Heads")}),
-    Moved("sinks", "explore", {"sinks_view": "Ranking"}, _tab("Heads")),
-    Moved("sinks", "explore", {"full_map": "true"}, _tab("Attention map")),
-    Moved("sinks", "explore", {"token_lines": "true"}, _tab("Attention map")),
-    Moved("sinks", "explore", {"metric": ANY}, _tab("Heads")),
-    Moved("sinks", "explore", {"view": "One step"}),
-    Moved("sinks", "explore", {}, {"over": "all"}),
-    Moved("dynamics", "evidence", {"dynamics_view": "By layer"}),
-    Moved("dynamics", "explore", {"dynamics_view": ANY}, _tab("Dynamics")),
-    Moved("dynamics", "evidence", {"set_metric": ANY}, {"evidence_view": "Head by head"}),
-    Moved("dynamics", "evidence", {"set_scope": ANY}, {"evidence_view": "Over the steps"}),
-    Moved("dynamics", "evidence", {"set_split": ANY}, {"evidence_view": "Over the steps"}),
-    Moved("dynamics", "evidence", {"set": ANY}),
-    Moved("dynamics", "explore", {"recording": ANY}, _tab("Dynamics")),
-    Moved("dynamics", "evidence"),
-    Moved("evidence", "evidence", {"evidence_part": "What papers claim"}, {"evidence_view": "What papers claim"}),
-    Moved("evidence", "evidence", {"evidence_part": "Sinks over prompts"}),
-    Moved("evidence", "evidence", {"evidence_view": "By layer"}),
-    Moved("evidence", "evidence", {"evidence_view": "How sinks move"}, {"evidence_view": "Do they move?"}),
-    Moved("experts", "explore", {}, _tab("Experts")),
-    Moved("causes", "causes", {"causes_view": "Ablation over prompts"}, {"causes_view": "Many prompts"}),
-    *(
-        Moved("causes", "explore", {"causes_view": name}, _tab(name))
-        for name in ("Massive activations", "Logit lens", "Geometry")
-    ),
-    Moved("tuning", "prune", {"tuning_view": "Suggest"}, {"prune_view": "Suggest settings"}),
-    *(
-        Moved(page, "prune", {old: name}, {"prune_view": "Discount", "discount_view": name})
-        for page, old in (("tuning", "tuning_view"), ("prune", "prune_view"))
-        for name in ("Output error", "Text", "Scores")
-    ),
-    Moved("tuning", "prune", {"tuning_view": "Discount"}, _WEIGHTS),
-    Moved("prune", "prune", {"prune_view": "Suggest"}, {"prune_view": "Suggest settings"}),
-    Moved("prune", "prune", {"prune_view": "Masks of two"}, {"prune_view": "Masks"}),
-    Moved("tuning", "prune"),
-    Moved("pruning", "prune"),
-    Moved("accuracy", "runs", {}, {"runs_view": "Accuracy"}),
-    Moved("masks", "runs", {}, {"runs_view": "Masks"}),
-)
+_ROWS = """\
+overview ->
+study ->
+denoise -> explore
+sinks?sinks_view=Ablation -> causes?causes_view=One prompt
+sinks?sinks_view=Chosen steps -> explore?heads_view=Chosen steps&tab=Heads
+sinks?sinks_view=Ranking -> explore?tab=Heads
+sinks?full_map=true -> explore?tab=Attention map
+sinks?token_lines=true -> explore?tab=Attention map
+sinks?metric=* -> explore?tab=Heads
+sinks?view=One step -> explore
+sinks -> explore?over=all
+dynamics?dynamics_view=By layer -> evidence
+dynamics?dynamics_view=* -> explore?tab=Dynamics
+dynamics?set_metric=* -> evidence?evidence_view=Head by head
+dynamics?set_scope=* -> evidence?evidence_view=Over the steps
+dynamics?set_split=* -> evidence?evidence_view=Over the steps
+dynamics?set=* -> evidence
+dynamics?recording=* -> explore?tab=Dynamics
+dynamics -> evidence
+evidence?evidence_part=What papers claim -> evidence?evidence_view=What papers claim
+evidence?evidence_part=Sinks over prompts -> evidence
+evidence?evidence_view=By layer -> evidence
+evidence?evidence_view=How sinks move -> evidence?evidence_view=Do they move?
+experts -> explore?tab=Experts
+causes?causes_view=Ablation over prompts -> causes?causes_view=Many prompts
+causes?causes_view=Massive activations -> explore?tab=Massive activations
+causes?causes_view=Logit lens -> explore?tab=Logit lens
+causes?causes_view=Geometry -> explore?tab=Geometry
+tuning?tuning_view=Suggest -> prune?prune_view=Suggest settings
+tuning?tuning_view=Output error -> prune?prune_view=Discount&discount_view=Output error
+tuning?tuning_view=Text -> prune?prune_view=Discount&discount_view=Text
+tuning?tuning_view=Scores -> prune?prune_view=Discount&discount_view=Scores
+prune?prune_view=Output error -> prune?prune_view=Discount&discount_view=Output error
+prune?prune_view=Text -> prune?prune_view=Discount&discount_view=Text
+prune?prune_view=Scores -> prune?prune_view=Discount&discount_view=Scores
+tuning?tuning_view=Discount -> prune?prune_view=Discount&discount_view=Token weights
+prune?prune_view=Suggest -> prune?prune_view=Suggest settings
+prune?prune_view=Masks of two -> prune?prune_view=Masks
+tuning -> prune
+pruning -> prune
+accuracy -> runs?runs_view=Accuracy
+masks -> runs?runs_view=Masks
+"""
+MOVED: tuple[Moved, ...] = tuple(map(_row, _ROWS.splitlines()))
 """Old views and their new places. The first row that matches counts; a page without a match stays as it was."""
 
 _CALIBRATED = ("data", "samples", "seq_len", "seed", "diffusion_steps", "step_interval", "noise", "noise_eps")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import streamlit as st
+from streamlit.column_config import DatetimeColumn, NumberColumn, TextColumn
 
 from analysis.engine.runs import Run, Score, latency, score, size
 from analysis.exhibits.scored_runs import EXPLAINED
@@ -21,35 +21,33 @@ _DENSE = "Dense"
 MOST_RUNS = 8  # compared at once
 RUNS_ASKED = "run"  # in the address: ids of runs that are open
 COLUMNS = {
-    "★": st.column_config.TextColumn(width=30),
-    "run": st.column_config.TextColumn(width=230),
-    "method": st.column_config.TextColumn(width=168, help=EXPLAINED),
-    "seed": st.column_config.NumberColumn(format="%d", help="Of the calibration text.", width=60),
-    "settings": st.column_config.TextColumn(help="Of the sink discount, and what is not as usual."),
-    "accuracy, %": st.column_config.NumberColumn(format="%.1f", width=83),
-    "95 % interval": st.column_config.TextColumn(
-        "95 % interval, items only", width=168, help="Another calibration seed adds noise."
-    ),
-    "to dense, points": st.column_config.NumberColumn(
+    "★": TextColumn(width=30),
+    "run": TextColumn(width=230),
+    "method": TextColumn(width=168, help=EXPLAINED),
+    "seed": NumberColumn(format="%d", help="Of the calibration text.", width=60),
+    "settings": TextColumn(help="Of the sink discount, and what is not as usual."),
+    "accuracy, %": NumberColumn(format="%.1f", width=83),
+    "95 % interval": TextColumn("95 % interval, items only", width=168, help="Another calibration seed adds noise."),
+    "to dense, points": NumberColumn(
         "difference to dense, points", width=176, help="Accuracy minus the dense model's, same items."
     ),
-    "interval to dense": st.column_config.TextColumn(
+    "interval to dense": TextColumn(
         "95 % interval, items only",
         width=168,
         help="Of the difference, over the items both answered; another seed adds noise.",
     ),
-    "dense, %": st.column_config.NumberColumn(format="%.1f", help="Accuracy of the dense model on the same items."),
-    "chance, %": st.column_config.NumberColumn(format="%.1f", help="Accuracy of choosing at random."),
-    "items": st.column_config.NumberColumn(format="%d", width=60, help="Answered, of all tasks."),
-    "sparsity, %": st.column_config.NumberColumn(
+    "dense, %": NumberColumn(format="%.1f", help="Accuracy of the dense model on the same items."),
+    "chance, %": NumberColumn(format="%.1f", help="Accuracy of choosing at random."),
+    "items": NumberColumn(format="%d", width=60, help="Answered, of all tasks."),
+    "sparsity, %": NumberColumn(
         "removed, %", format="%.0f", width=74, help="Sparsity: of the prunable weights, as counted in the checkpoint."
     ),
-    "weights in theory, MB": st.column_config.NumberColumn(
+    "weights in theory, MB": NumberColumn(
         format="%.1f", help="By arithmetic: codes, scales and zero points, or a bit mask and the values left."
     ),
-    "size, MB": st.column_config.NumberColumn(format="%.1f"),
-    "one forward, ms": st.column_config.NumberColumn(format="%.1f"),
-    "made": st.column_config.DatetimeColumn(format="D MMM HH:mm"),
+    "size, MB": NumberColumn(format="%.1f"),
+    "one forward, ms": NumberColumn(format="%.1f"),
+    "made": DatetimeColumn(format="D MMM HH:mm"),
 }
 """Format of each column of `row`."""
 _ALWAYS = ("method", "sparsity, %", "seed", "accuracy, %", "to dense, points", "95 % interval", "interval to dense")

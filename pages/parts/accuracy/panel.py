@@ -4,7 +4,7 @@
 results to read at a glance, with a link to the rest.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -24,6 +24,7 @@ from pages.parts.accuracy.results import Compared, accuracies, at_a_glance, diff
 from pages.parts.acting import acting_button
 from pages.parts.charts import download, export_button, reproduce, table
 from pages.parts.columns import keyed_columns
+from pages.parts.controls import pick
 from pages.parts.lazy_section import lazy_section
 from pages.parts.plain import code, plain
 from pages.parts.progress import cancel_button, duration, how_it_ended, progress_bar, running
@@ -73,8 +74,20 @@ def accuracy_panel(record: JobRecord) -> None:
     if record.ended:
         _ended(record)
     else:
-        st.fragment(_state, run_every=REFRESH)(record.id)
-        st.fragment(_so_far, run_every=REDRAW)(record.id)
+        _follow(record, lambda results: _more(results, _first(results)))
+
+
+def _follow(record: JobRecord, draw: Callable[[Results], None]) -> None:
+    """Draw the progress of a running evaluation, and its results so far, again and again."""
+
+    def so_far() -> None:
+        now = engine().job(record.id)
+        results = None if now is None else results_of(now)
+        if results is not None:
+            draw(results)
+
+    st.fragment(_state, run_every=REFRESH)(record.id)
+    st.fragment(so_far, run_every=REDRAW)()
 
 
 def joined_panel(results: Results, names: Sequence[str]) -> None:
@@ -90,20 +103,12 @@ def joined_panel(results: Results, names: Sequence[str]) -> None:
 
 def accuracy_in_brief(record: JobRecord) -> None:
     """Draw an evaluation's progress, its accuracies so far and what they say."""
-    if record.ended:
-        results = results_of(record)
-        if results is None or not record.summary.get("complete"):
-            _how_it_ended(record, results)
-        if results is not None:
-            in_brief(results)
-    else:
-        st.fragment(_state, run_every=REFRESH)(record.id)
-        st.fragment(_brief_so_far, run_every=REDRAW)(record.id)
-
-
-def _brief_so_far(job_id: str) -> None:
-    record = engine().job(job_id)
-    results = None if record is None else results_of(record)
+    if not record.ended:
+        _follow(record, in_brief)
+        return
+    results = results_of(record)
+    if results is None or not record.summary.get("complete"):
+        _how_it_ended(record, results)
     if results is not None:
         in_brief(results)
 
@@ -121,13 +126,6 @@ def _ended(record: JobRecord) -> None:
             _take_away(record)
 
     lazy_section(more, "accuracy_below", 2000)
-
-
-def _so_far(job_id: str) -> None:
-    record = engine().job(job_id)
-    results = None if record is None else results_of(record)
-    if results is not None:
-        _more(results, _first(results))
 
 
 def _first(results: Results) -> Compared | None:
@@ -305,12 +303,12 @@ def disagreements(results: Results) -> None:
 def _items(results: Results) -> None:
     names = list(results.names)
     one, other, of, who, words = keyed_columns([4, 4, 3, 4, 4], "disagree")
-    first = one.selectbox("First", names, key="disagree_first", bind="query-params")
+    first = pick("First", names, "disagree_first", one)
     others = [name for name in names if name != first]
-    second = other.selectbox("Second", others, key="disagree_second", bind="query-params")
+    second = pick("Second", others, "disagree_second", other)
     titles = {_ALL: "all"} | {benchmark.name: benchmark.title for benchmark in results.accuracies}
-    task = of.selectbox("Task", list(titles), format_func=titles.__getitem__, key="disagree_task", bind="query-params")
-    side = who.selectbox("Right", [_ANYONE, first, second, _NEITHER], key="disagree_right", bind="query-params")
+    task = pick("Task", titles, "disagree_task", of, format_func=titles.__getitem__)
+    side = pick("Right", [_ANYONE, first, second, _NEITHER], "disagree_right", who)
     text = words.text_input("Search", key="disagree_text", placeholder="Words of the question", bind="query-params")
     models = names.index(first), names.index(second)
     rows = results.once(tables.disagreements, *models, None if task == _ALL else task)

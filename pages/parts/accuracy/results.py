@@ -23,7 +23,7 @@ from analysis.specs import CANVAS_SCORES, NO_MASKED_ESTIMATE
 from analysis.statistics import clustered
 from analysis.statistics.differences import SHOWN
 from pages.parts.charts import chart, kept, table
-from pages.parts.controls import segments
+from pages.parts.controls import pick, segments
 from pages.parts.plain import plain
 
 _DIFFERENCE = (
@@ -61,7 +61,7 @@ _running, _whiskers, _way = kept(figures.running), kept(figures.whiskers), kept(
 
 def accuracies(results: Results) -> None:
     """Draw accuracies task by task: by role where runs of one setting stand beside their controls, else by model."""
-    title, sentence, explained, _, hint = _titles(results)
+    title, sentence, explained, hint = _titles(results)
     rows = _roles(results) or results.once(tables.accuracy_grid)
     table(title, sentence, pd.DataFrame(rows), _GRID, explained, hint=hint)
 
@@ -69,7 +69,7 @@ def accuracies(results: Results) -> None:
 def every_model(results: Results) -> None:
     """Draw the accuracy of every model on every task, where `accuracies` takes those of several seeds together."""
     if _roles(results):
-        title, sentence, explained, _, _ = _titles(results)
+        title, sentence, explained, _ = _titles(results)
         rows = pd.DataFrame(results.once(tables.accuracy_grid))
         table(f"{title} of every model", sentence, rows, "accuracy_models", explained)
 
@@ -83,7 +83,7 @@ def _roles(results: Results) -> list[dict[str, str]]:
     return [{name: cell for name, cell in row.items() if name != "run"} for row in rows]
 
 
-def _titles(results: Results) -> tuple[str, str, str, str, str]:
+def _titles(results: Results) -> tuple[str, str, str, str]:
     """Return what `heading` takes above the accuracies; while answers come in it says how many are there."""
     final = comparing.all_final(results, AVERAGE)
     done = sum(
@@ -98,7 +98,6 @@ def _titles(results: Results) -> tuple[str, str, str, str, str]:
         f"{_settings(results, AVERAGE)}",
         "One task: Wilson's interval, at as many items as tell as much where none share a cluster. The average weighs "
         f"tasks equally; its variance is the sum of theirs.{_clusters(results)}",
-        "",
         "" if final else f"{done:,} of {planned:,} answers are in; tests come with the last.",
     )
 
@@ -129,8 +128,8 @@ def in_brief(results: Results, title: str = "", finding: str | None = None) -> N
     related = comparing.related_pairs(results)
     pairs = related.get("control") or related[comparing.DENSE]
     if pairs and finding is None:
-        st.markdown("\n\n".join(plain(sentence) for sentence in finding_of("pairs of models", results, pairs)))
-    own_title, _, explained, _, hint = _titles(results)
+        st.markdown(_in_words(results, pairs))
+    own_title, _, explained, hint = _titles(results)
     exhibit = accuracy_by_role(results, title or own_title, finding or "")
     chart(replace(exhibit, formula=explained), _GRID, hint=hint)
 
@@ -152,9 +151,7 @@ def differences(results: Results, compared: Compared) -> None:
 def _running_curves(results: Results, pairs: list[Pair], name: str) -> None:
     titles = {AVERAGE: "Average over tasks"} if len(results.accuracies) > 1 else {}
     titles |= {benchmark.name: benchmark.title for benchmark in results.accuracies}
-    task = st.selectbox(
-        "Task", list(titles), format_func=titles.__getitem__, key="accuracy_task", bind="query-params", width=320
-    )
+    task = pick("Task", titles, "accuracy_task", format_func=titles.__getitem__, width=320)
     st.caption(_settings(results, task) + ("" if comparing.all_final(results, task) else "  ·  **interim**"))
     _step_by_step(results, task, titles[task])
     left, right = st.columns(2)
@@ -331,7 +328,7 @@ def _step_by_step(results: Results, task: str, title: str) -> None:
     names = {results.names[model]: model for model in runs}
     chosen = next(iter(names))
     if len(names) > 1:
-        chosen = st.selectbox("Step by step to", list(names), key="accuracy_steps", bind="query-params", width=480)
+        chosen = pick("Step by step to", names, "accuracy_steps", width=480)
     rows = decomposition.stages(results, names[chosen], task)
     if not all(row.difference.n for row in rows):
         return

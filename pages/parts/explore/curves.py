@@ -16,6 +16,7 @@ from analysis.sinks.token_states import ALL, undecided_named
 from analysis.specs import SinkParams
 from analysis.words import UNTRAINED_LABEL, in_sentence
 from pages.parts.charts import chart
+from pages.parts.controls import pick
 from pages.parts.plain import plain
 from pages.parts.recordings import measures
 from pages.parts.recordings.choice import definition_formula
@@ -27,13 +28,11 @@ def scope_boxes(recording: Recording) -> Scope:
     """Draw the boxes for the attention to add up: all layers, one, or one head of one."""
     trajectory = recording.trajectory
     layers = ["whole model", *(f"layer {layer}" for layer in range(trajectory.layers))]
-    chosen = st.selectbox(
-        "Judge sinks on", layers, key="scope", bind="query-params", help="Whose attention is added up."
-    )
+    chosen = pick("Judge sinks on", layers, "scope", help="Whose attention is added up.")
     if chosen == layers[0]:
         return measures.WHOLE
     heads = ["all heads", *(f"head {head}" for head in range(trajectory.heads))]
-    head = st.selectbox("Head", heads, key="scope_head", bind="query-params")
+    head = pick("Head", heads, "scope_head")
     return layers.index(chosen) - 1, None if head == heads[0] else heads.index(head) - 1
 
 

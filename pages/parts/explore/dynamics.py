@@ -15,7 +15,7 @@ from analysis.sinks.token_states import ALL, REGIONS, undecided_named
 from analysis.specs import SinkParams
 from analysis.words import UNTRAINED_LABEL, model_title
 from pages.parts.charts import Point, chart
-from pages.parts.controls import segments
+from pages.parts.controls import pick, segments
 from pages.parts.explore.curves import curve, curve_names, in_pairs, kinds_of_sinks, scope_boxes
 from pages.parts.plain import plain
 from pages.parts.recordings import measures, references
@@ -344,5 +344,5 @@ VIEWS = {
 def dynamics(recording: Recording, params: SinkParams, split: str, side: DeltaGenerator) -> None:
     """Draw the tab, with its controls in `side`."""
     with side:
-        view = st.selectbox("View", list(VIEWS), key="dynamics_view", bind="query-params")
+        view = pick("View", VIEWS, "dynamics_view")
     VIEWS[view](recording, params, split, side)

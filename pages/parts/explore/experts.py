@@ -15,6 +15,7 @@ from analysis.sinks.definitions import mean_of_finite
 from analysis.specs import SinkParams
 from pages.parts.charts import chart
 from pages.parts.columns import keyed_columns
+from pages.parts.controls import pick
 from pages.parts.recordings import measures
 from pages.parts.recordings.choice import definition_formula, within
 from pages.parts.recordings.recording import Recording, cached
@@ -46,7 +47,7 @@ def _turnovers(recording: Recording) -> np.ndarray:
 def experts(recording: Recording, params: SinkParams, split: str, side: DeltaGenerator) -> None:
     """Draw the tab; its controls in `side`."""
     layers = recording.info.model.expert_layers
-    layer = side.selectbox("Layer", layers, key="expert_layer", bind="query-params", help="Of those that have experts.")
+    layer = pick("Layer", layers, "expert_layer", side, help="Of those that have experts.")
     _load(recording)
     index = layers.index(layer)
     left, right = keyed_columns(2, "experts", gap="medium")

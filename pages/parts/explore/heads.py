@@ -16,6 +16,7 @@ from analysis.sinks.metrics import HEAD_METRICS, HeadMetric
 from analysis.specs import SinkParams
 from analysis.words import UNTRAINED_LABEL, counted
 from pages.parts.charts import PER_CENT_CELLS, Point, chart, table
+from pages.parts.controls import pick
 from pages.parts.recordings import measures
 from pages.parts.recordings.choice import among, definition_formula
 from pages.parts.recordings.explorer import go_to
@@ -31,13 +32,7 @@ def heads(recording: Recording, params: SinkParams, split: str, side: DeltaGener
     """Draw the tab; its controls in `side`."""
     with side:
         metric = HEAD_METRICS[
-            st.selectbox(
-                "Metric",
-                _metrics(recording),
-                key="metric",
-                bind="query-params",
-                format_func=lambda name: HEAD_METRICS[name].title,
-            )
+            pick("Metric", _metrics(recording), "metric", format_func=lambda name: HEAD_METRICS[name].title)
         ]
         choices = [ALL_STEPS, CHOSEN] if metric.per_step else [ALL_STEPS]
         view = st.segmented_control(

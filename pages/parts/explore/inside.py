@@ -23,6 +23,7 @@ from analysis.words import counted
 from pages.parts import asking, permission
 from pages.parts.acting import acting_button
 from pages.parts.charts import PER_CENT_CELLS, chart, table
+from pages.parts.controls import pick
 from pages.parts.linked import linked_box
 from pages.parts.masks.pruned_models import known_pruned, read_address, titled
 from pages.parts.plain import plain
@@ -201,9 +202,7 @@ def geometry(recording: Recording, params: SinkParams, split: str, side: DeltaGe
     """Draw the tab; its controls in `side`. Nothing here depends on the definition of a sink."""
     if references.says_no_model(recording, inside=True):
         return
-    name = side.selectbox(
-        "Measure", list(MEASURES), key="geometry", bind="query-params", format_func=lambda name: MEASURES[name].title
-    )
+    name = pick("Measure", MEASURES, "geometry", side, format_func=lambda name: MEASURES[name].title)
     pruned = {run_id: run for run_id, run in known_pruned().items() if run.runs}
     beside = linked_box(
         "Pruned model beside it",

@@ -198,7 +198,9 @@ def two_seeds(first: Pruned, second: Pruned, known: dict[str, Run]) -> Compariso
             "difference between methods means something only above it.",
         )
         ids = _seed_pair(first, second, known) if choice == AUTOMATIC else _chosen_pair(known)
-    pair = [run for run_id in ids or () if (run := open_pruned(run_id, known)) is not None]
+        if choice == AUTOMATIC and not ids:
+            st.caption("No two runs of this model, sparsity and pattern differ in their calibration seed alone.")
+    pair = [run for run_id in ids if (run := open_pruned(run_id, known)) is not None]
     if len(pair) < 2:
         if choice == AUTOMATIC:
             floor = _floor_of_statistics(first, second)
@@ -228,11 +230,7 @@ def seeds_at_hand(first: Pruned, second: Pruned, known: dict[str, Run]) -> Compa
     """Compare two runs in the store that differ only in calibration seed, as the floor of these two; None if there are
     none. Draws nothing.
     """
-    indices = seed_pair(_reports(known), first.run, second.run)
-    if indices is None:
-        return None
-    ids = list(known)
-    pair = [run for index in indices if (run := open_pruned(ids[index], known)) is not None]
+    pair = [run for run_id in _seed_pair(first, second, known) if (run := open_pruned(run_id, known)) is not None]
     alike = len(pair) == 2 and not any(masks_file.why_not_comparable(first.masks, run.masks) for run in pair)
     return compared_masks(*pair) if alike else None
 
@@ -262,19 +260,16 @@ def _floor_of_statistics(first: Pruned, second: Pruned) -> Comparison | None:
     return None
 
 
-def _seed_pair(first: Pruned, second: Pruned, known: dict[str, Run]) -> tuple[str, str] | None:
+def _seed_pair(first: Pruned, second: Pruned, known: dict[str, Run]) -> list[str]:
+    """Return two runs in the store that differ only in calibration seed, as these two are; empty if there are none."""
     ids = list(known)
-    indices = seed_pair(_reports(known), first.run, second.run)
-    if indices is None:
-        st.caption("No two runs of this model, sparsity and pattern differ in their calibration seed alone.")
-        return None
-    return ids[indices[0]], ids[indices[1]]
+    return [ids[index] for index in seed_pair(_reports(known), first.run, second.run) or ()]
 
 
-def _chosen_pair(known: dict[str, Run]) -> tuple[str, str] | None:
+def _chosen_pair(known: dict[str, Run]) -> list[str]:
     left, right = keyed_columns(2, "mask_seeds")
     with left:
         seed = _box("One seed", "floor_first", known, None, "A run, or the path of a folder.")
     with right:
         other = _box("Another seed", "floor_second", known, None, "The same method with another calibration seed.")
-    return (seed, other) if seed and other else None
+    return [seed, other] if seed and other else []

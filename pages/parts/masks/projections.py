@@ -18,6 +18,7 @@ from analysis.pruned import compare
 from analysis.pruned.compare import MEASURES, Comparison, Measure
 from pages.parts.charts import Point, chart
 from pages.parts.columns import keyed_columns
+from pages.parts.controls import pick
 from pages.parts.masks.pruned_models import Pruned, mask_pictures
 from pages.parts.masks.shown_measures import choose_measure, formula, grid_exhibit
 from pages.parts.plain import plain
@@ -48,8 +49,8 @@ def projections_view(first: Pruned, second: Pruned, comparison: Comparison, floo
     plot = st.container()  # above the boxes, whose values it outlines
     st.divider()
     left, middle, right = keyed_columns(3, "mask_matrix")
-    layer = left.selectbox("Layer", range(layers), key="mask_layer", bind="query-params")
-    name = middle.selectbox("Projection", names, key="mask_projection", bind="query-params")
+    layer = pick("Layer", range(layers), "mask_layer", left)
+    name = pick("Projection", names, "mask_projection", middle)
     with plot:
         projections_map(comparison, floor, measure, (layer, names.index(name)), clicked)
     if name in comparison.experts:
@@ -57,9 +58,7 @@ def projections_view(first: Pruned, second: Pruned, comparison: Comparison, floo
         return
     heads = range(first.masks.geometry.heads) if name in comparison.heads else ()
     parts = [WHOLE_MATRIX, *(f"head {head}" for head in heads)]
-    if st.session_state.get("mask_slice") not in (None, *parts):
-        del st.session_state["mask_slice"]
-    part = right.selectbox("Part", parts, key="mask_slice", bind="query-params", disabled=not heads)
+    part = pick("Part", parts, "mask_slice", right, disabled=not heads)
     if not counts[layer, names.index(name), 0]:
         st.info(plain(f"Layer {layer} has no {name}."))
         return
@@ -94,9 +93,7 @@ def _expert_picture(first: Pruned, second: Pruned, layer: int, name: str, box: D
     if not experts:
         st.info(plain(f"Layer {layer} has no {name}."))
         return
-    if st.session_state.get("mask_expert") not in (None, *experts):
-        del st.session_state["mask_expert"]
-    expert = box.selectbox("Expert", experts, key="mask_expert", bind="query-params")
+    expert = pick("Expert", experts, "mask_expert", box)
     _picture(first, second, layer, of_expert(name, expert), None)
 
 

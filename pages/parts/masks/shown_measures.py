@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import streamlit as st
 
 from analysis.exhibits.mask_grids import grid_of
 from analysis.figures.export import Exhibit
@@ -13,6 +12,7 @@ from analysis.findings import finding_of
 from analysis.pruned import compare
 from analysis.pruned.compare import MEASURES, Measure
 from analysis.words import percent
+from pages.parts.controls import pick
 
 OURS = "The paper speaks of mask differences without a formula: this measure is ours."
 
@@ -33,13 +33,7 @@ def table_of(counts: np.ndarray, floor: np.ndarray | None, *axes: str) -> pd.Dat
 
 def choose_measure() -> Measure:
     """Draw the box of measures."""
-    name = st.selectbox(
-        "Measure",
-        list(MEASURES),
-        key="mask_measure",
-        bind="query-params",
-        format_func=lambda name: MEASURES[name].title,
-    )
+    name = pick("Measure", MEASURES, "mask_measure", format_func=lambda name: MEASURES[name].title)
     return MEASURES[name]
 
 

@@ -16,7 +16,7 @@ from analysis.specs import PATTERNS
 from analysis.words import percent
 from pages.parts.charts import card, chart, export_button
 from pages.parts.columns import keyed_columns, plots_and_controls
-from pages.parts.controls import segments
+from pages.parts.controls import pick, segments
 from pages.parts.linked import meant
 from pages.parts.masks.choice import ALIKE, compared_if_alike, how_to_prune, two_runs, two_seeds
 from pages.parts.masks.kept_sinks import attention_to_sinks
@@ -42,7 +42,7 @@ def experts_view(comparison: Comparison, floor: Comparison | None) -> None:
     with left:
         measure = choose_measure()
     with right:
-        part = st.selectbox("Projection of an expert", list(parts), key="mask_expert_part", bind="query-params")
+        part = pick("Projection of an expert", parts, "mask_expert_part")
     counts, beside = parts[part], None if floor is None else floor.expert_parts()[part]
     bare = [str(layer) for layer, weights in enumerate(counts[..., 0].sum(axis=1)) if not weights]
     if bare:
@@ -177,11 +177,10 @@ def heads_view(first: Pruned, comparison: Comparison, floor: Comparison | None) 
     with left:
         measure = choose_measure()
     with right:
-        part = st.selectbox(
+        part = pick(
             "Slice of a head",
-            list(parts),
-            key="mask_part",
-            bind="query-params",
+            parts,
+            "mask_part",
             help="Rows of the query, key and value projections, columns of the output projection (o_proj). A "
             "key/value head that several query heads share counts for each of them.",
         )

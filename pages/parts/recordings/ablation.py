@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 import streamlit as st
+from streamlit.column_config import NumberColumn, ProgressColumn, TextColumn
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
@@ -121,15 +122,15 @@ def _outcome(jobs: list[tuple[str, JobRecord]], blocked: int | None) -> None:
         at_most = f", {blocked} at most" if blocked else ""
         heading(f"Attention to the sinks of every step blocked{at_most}, beside controls", _SENTENCE, _METHOD)
         columns = {
-            "title": st.column_config.TextColumn(_CALLED["title"]),
-            "blocked_share": st.column_config.NumberColumn(_CALLED["blocked_share"], format=PER_CENT_CELLS),
-            "aligned": st.column_config.ProgressColumn(
+            "title": TextColumn(_CALLED["title"]),
+            "blocked_share": NumberColumn(_CALLED["blocked_share"], format=PER_CENT_CELLS),
+            "aligned": ProgressColumn(
                 _CALLED["aligned"], min_value=0, max_value=100, format=PER_CENT_CELLS, help=ALIGNED
             ),
-            "agreement": st.column_config.NumberColumn(_CALLED["agreement"], format=PER_CENT_CELLS),
-            "lost_per_tenth": st.column_config.NumberColumn(_CALLED["lost_per_tenth"], format=PER_CENT_CELLS),
-            "confidence": st.column_config.NumberColumn(_CALLED["confidence"], format="%.3f"),
-            "text": st.column_config.TextColumn(_CALLED["text"], width="large"),
+            "agreement": NumberColumn(_CALLED["agreement"], format=PER_CENT_CELLS),
+            "lost_per_tenth": NumberColumn(_CALLED["lost_per_tenth"], format=PER_CENT_CELLS),
+            "confidence": NumberColumn(_CALLED["confidence"], format="%.3f"),
+            "text": TextColumn(_CALLED["text"], width="large"),
         }
         st.dataframe(as_percent(numbers, columns), hide_index=True, key="ablation_table", column_config=columns)
         download_buttons(numbers, "ablation")

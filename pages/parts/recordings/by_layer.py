@@ -36,6 +36,7 @@ from pages.parts import asking, permission
 from pages.parts.acting import acting_button
 from pages.parts.charts import as_read, chart, exhibit_table, exhibit_text, heading
 from pages.parts.columns import figures_beside, keyed_columns
+from pages.parts.controls import pick
 from pages.parts.plain import plain
 from pages.parts.recordings.beside import TWIN
 from pages.parts.recordings.choice import read_split, why_apart, within
@@ -233,18 +234,18 @@ def _over_steps(sets: list[OpenSet], told: Answers, place: DeltaGenerator) -> No
     """Draw the kinds of sinks over the steps; the curves are folded."""
     _answer(place, "Over the steps", finding_of("steps of sets", _by_name(sets)))
     scopes = ["all layers together", *(f"layer {layer}" for layer in range(min(_layer_counts(sets))))]
-    of_layer = st.selectbox("Sinks of", scopes, key="set_scope", bind="query-params", width=320)
+    of_layer = pick("Sinks of", scopes, "set_scope", width=320)
     scope = scopes.index(of_layer) - 1
     _chart(_kinds(sets, scope))
     with st.expander("Curves, by token state and prompt", icon=":material/show_chart:", key="sets_curves"):
         noise = recording_sets.noise_of(one_set.recordings for one_set in sets)
         read_split("set_split", noise)
         of_tokens, toggle = keyed_columns([2, 1], "sets_by_layer", vertical_alignment="bottom")
-        split = of_tokens.selectbox(
+        split = pick(
             "Count sinks on",
             [name for name in SPLITS if name == ALL or all(name in one_set.recordings.info.parts for one_set in sets)],
-            key="set_split",
-            bind="query-params",
+            "set_split",
+            of_tokens,
             format_func=lambda name: undecided_named(name, noise),
             help=f"{why_apart(noise)} Sets recorded by an earlier version hold all tokens together.",
         )
@@ -273,14 +274,7 @@ def _chart(shown: Exhibit, key: str | None = None) -> None:
 
 def _by_head(sets: list[OpenSet], told: Answers, place: DeltaGenerator) -> None:
     """Draw every head of the sets recorded with heads."""
-    metric = st.selectbox(
-        "Metric",
-        of_mass(),
-        key="set_metric",
-        bind="query-params",
-        format_func=lambda name: HEAD_METRICS[name].title,
-        width=320,
-    )
+    metric = pick("Metric", of_mass(), "set_metric", format_func=lambda name: HEAD_METRICS[name].title, width=320)
     shown = _heads(sets, metric)
     said = {name: figure.finding.partition(". ") for name, figure in shown.items()}
     _answer(

@@ -157,16 +157,19 @@ def prefer_recording(fits: Callable[[JobRecord], bool]) -> None:
 
 def recording_titles(jobs: list[JobRecord], short: bool = False) -> dict[str, str]:
     """Return the title of each recording by id. Equal ones are numbered, as widgets go by what is read."""
+    labels, title = recording_labels(engine()), short_title if short else recording_title
+    return numbered({job.id: _as_labelled(title(job), labels.get(job.id, Label())) for job in jobs})
+
+
+def numbered(named: Mapping[str, str]) -> dict[str, str]:
+    """Return titles by id, numbered where several are the same."""
     titles: dict[str, str] = {}
-    labels = recording_labels(engine())
-    for job in jobs:
-        automatic = short_title(job) if short else recording_title(job)
-        title = whole = _as_labelled(automatic, labels.get(job.id, Label()))
-        count = 1
+    for name, whole in named.items():
+        title, count = whole, 1
         while title in titles.values():
             count += 1
             title = f"{whole} ({count})"
-        titles[job.id] = title
+        titles[name] = title
     return titles
 
 

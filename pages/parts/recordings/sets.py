@@ -29,6 +29,7 @@ from pages.parts.acting import acting_button
 from pages.parts.expander import Setting, fold, keys_of, settings_of
 from pages.parts.plain import model_called, plain
 from pages.parts.recordings.choice import among, sink_controls
+from pages.parts.recordings.recording import numbered
 from pages.parts.session import engine, model_in_use, not_in_address
 from pages.parts.user_errors import EXPECTED, told
 
@@ -94,18 +95,13 @@ def sets_to_look_at(place: DeltaGenerator, instead: Callable[[], bool]) -> list[
 
 def set_titles(jobs: list[JobRecord]) -> dict[str, str]:
     """Return the title of each set by id: the model and its prompts, numbered where two read the same."""
-    titles: dict[str, str] = {}
+    titles = {}
     for job in jobs:
         source = Path(job.spec["model"]["source"])
         name = source.name if source.is_absolute() else model_title(str(source))
         done, planned = job.summary["prompts"], job.summary.get("planned", job.summary["prompts"])
-        title = whole = f"{name} · {done} prompts" if done == planned else f"{name} · {done} of {planned} prompts"
-        count = 1
-        while title in titles.values():
-            count += 1
-            title = f"{whole} ({count})"
-        titles[job.id] = title
-    return titles
+        titles[job.id] = f"{name} · {done if done == planned else f'{done} of {planned}'} prompts"
+    return numbered(titles)
 
 
 # --- asking -----------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from pages.parts.accuracy.choice import choose_evaluation, evaluations, score_se
 from pages.parts.accuracy.opening import joined_results
 from pages.parts.accuracy.panel import accuracy_panel, joined_panel
 from pages.parts.acting import may_act
+from pages.parts.controls import pick
 from pages.parts.plain import plain
 from pages.parts.pruning.outcome import ALL_SEEDS, pair_results, scored_pairs
 from pages.parts.session import model_in_use
@@ -48,9 +49,7 @@ def _one_setting(settings: list[list[RunPair]], place: DeltaGenerator) -> list[R
     names = [title_of(pairs[0].spec, method=True) for pairs in settings]
     if len(settings) < 2:
         return settings[0]
-    chosen = place.selectbox(
-        "Setting", names, key="accuracy_setting", bind="query-params", label_visibility="collapsed", width=240
-    )
+    chosen = pick("Setting", names, "accuracy_setting", place, label_visibility="collapsed", width=240)
     return settings[names.index(chosen)]
 
 

@@ -12,6 +12,7 @@ from analysis.specs import RecordSpec
 from pages.parts import asking, permission, tokens
 from pages.parts.acting import acting_button
 from pages.parts.charts import chart, exhibit_text, export_button, heading
+from pages.parts.controls import pick
 from pages.parts.linked import linked_box
 from pages.parts.plain import plain
 from pages.parts.primary_link import primary_link
@@ -125,7 +126,7 @@ def _draw(dense: Recording, found: list[tuple[Run, Recording]]) -> None:
         tokens.show(tokens.changed_text(own[start:], divergences[name].finished.kept[1][start:].tolist()))
         exhibit_text(f"Text of {name}", said[name], " ".join(own[start:]), f"text_{names[name].job.id}")
     if len(names) > 1:
-        first = st.selectbox("Step by step", list(names), key="texts_step_by_step", bind="query-params")
+        first = pick("Step by step", names, "texts_step_by_step")
     length = divergences[first].filled.shape[1]
     differ = dense.trajectory.final[:length] != names[first].trajectory.final[:length]
     chart(filled_in(divergences[first], (labels, names[first].trajectory.labels()), differ), "texts_filled")

@@ -18,6 +18,7 @@ from analysis.study.findings import Continuation, Findings
 from analysis.study.gather_story import continuations_of
 from pages.parts.causes.over_prompts import beside_example
 from pages.parts.charts import chart, exhibit_text
+from pages.parts.controls import pick
 from pages.parts.plain import plain
 from pages.parts.study.choice import current_study
 from pages.parts.study.presentation import mount
@@ -45,12 +46,8 @@ def _drawn(text: Continuation, prompts: int, beside: str = "") -> Callable[[], N
             st.caption(plain(beside))
         control = COUNT
         if len(controls) > 1:
-            control = st.selectbox(
-                "Compare with hiding",
-                controls,
-                key="causes_text_beside",
-                bind="query-params",
-                format_func=lambda name: CONTROLS[name].title,
+            control = pick(
+                "Compare with hiding", controls, "causes_text_beside", format_func=lambda name: CONTROLS[name].title
             )
         figure, told = text_shown(text, control)
         mount(figure_html(figure, told), "causes_text")

@@ -25,7 +25,7 @@ from analysis.specs import METHODS, EvaluateSpec, EvictionPoint, PruneSpec, sett
 from analysis.words import percent
 from pages.parts.charts import chart, kept, table
 from pages.parts.columns import keyed_columns
-from pages.parts.controls import segments
+from pages.parts.controls import pick, segments
 from pages.parts.plain import plain
 from pages.parts.sweep.accuracies import THEORETICAL, draw_accuracies, shares_of, telling
 from pages.parts.sweep.differences import differences_in_numbers, draw_answer
@@ -255,7 +255,7 @@ def _published() -> None:
     rows = published()
     sources = list(dict.fromkeys(row.source for row in rows))
     titles = {f"{row.model} · {row.pattern} · {row.task}": (row.model, row.pattern, row.task) for row in rows}
-    chosen = st.selectbox("Table", list(titles), key="sweep_published_table", bind="query-params")
+    chosen = pick("Table", titles, "sweep_published_table")
     of_title = [row for row in rows if (row.model, row.pattern, row.task) == titles[chosen]]
     curves = []
     for method in dict.fromkeys(row.method for row in of_title if row.sparsity):

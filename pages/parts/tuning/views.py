@@ -22,6 +22,7 @@ from analysis.tuning.stored_effects import steps_of
 from analysis.words import percent
 from pages.parts.charts import card, chart, download_buttons, heading
 from pages.parts.columns import keyed_columns
+from pages.parts.controls import pick
 from pages.parts.plain import plain
 from pages.parts.recordings.choice import within
 from pages.parts.tuning import effects as tune_effects
@@ -365,7 +366,7 @@ def _discount(statistics: StoredStatistics, named: dict[str, TuneParams]) -> Non
 
 def _choose_layer(statistics: StoredStatistics) -> int:
     within("tuning_layer", statistics.info.layers - 1)
-    return st.selectbox("Layer", range(statistics.info.layers), key="tuning_layer", bind="query-params")
+    return pick("Layer", range(statistics.info.layers), "tuning_layer")
 
 
 def _text(statistics: StoredStatistics, setting: TuneParams) -> None:
@@ -373,13 +374,9 @@ def _text(statistics: StoredStatistics, setting: TuneParams) -> None:
     left, middle, right = keyed_columns(3, "tuning_text")
     within("tuning_sequence", len(statistics.mass) - 1)
     with left:
-        sequence = st.selectbox("Sequence", range(len(statistics.mass)), key="tuning_sequence", bind="query-params")
+        sequence = pick("Sequence", range(len(statistics.mass)), "tuning_sequence")
     with middle:
-        if st.session_state.get("tuning_level") not in (None, *info.levels):
-            del st.session_state["tuning_level"]
-        step = st.selectbox(
-            "Noise step", info.levels, index=len(info.levels) // 2, key="tuning_level", bind="query-params"
-        )
+        step = pick("Noise step", info.levels, "tuning_level", index=len(info.levels) // 2)
     layer = 0
     if setting.discount.sink_scope == "layer":
         with right:
