@@ -9,8 +9,7 @@ from pages.parts import address
 from pages.parts.charts import start_exhibits
 from pages.parts.frame import run
 from pages.parts.model_panel import real_model
-from pages.parts.plain import plain
-from pages.parts.progress import cancel_button, cut_short, progress_bar, running
+from pages.parts.progress import cut_short, parts_progress
 from pages.parts.session import engine, model_in_use
 from pages.parts.study import choice, found, in_hand, presentation
 from pages.parts.study.asking import ask_study
@@ -65,20 +64,9 @@ def _present() -> None:
 
 def _state(record: JobRecord) -> None:
     if not record.ended:
-        st.fragment(_running, run_every=REFRESH)(record.id)
-        return
-    if record.state != "done":
+        st.fragment(parts_progress, run_every=REFRESH)(record.id, lambda name: STUDY_PARTS[name].title)
+    elif record.state != "done":
         cut_short(record, "study", "parts")
-
-
-def _running(study_id: str) -> None:
-    """Draw progress and failures so far."""
-    record = running(study_id)
-    progress_bar(record)
-    for part in engine().parts(record):
-        if part.state == "failed":
-            st.caption(f":material/error: {STUDY_PARTS[part.name].title}: {plain(part.reason)}")
-    cancel_button(record, f"cancel_study_{study_id}", "Stop")
 
 
 @told()

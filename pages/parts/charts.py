@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, ParamSpec
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
@@ -259,6 +260,12 @@ def as_read(
         name: write for name, write in column_formats(frame, shares, signed).items() if name not in written
     }
     return frame.style.format(formats, na_rep="") if formats else frame
+
+
+def cells(axes: Mapping[str, Sequence[Any]], values: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """Return arrays over some axes as a table with a row per cell. axes: the places along each."""
+    places = pd.MultiIndex.from_product(list(axes.values()), names=list(axes)).to_frame(index=False)
+    return places.assign(**{name: array.ravel() for name, array in values.items()})
 
 
 def download(label: str, content: Any, name: str, key: str, icon: str = "download", **options: Any) -> None:

@@ -1,5 +1,6 @@
 """Progress of a job, in words and as a bar; its log; the buttons that stop and restart it."""
 
+from collections.abc import Callable
 from datetime import datetime
 
 import streamlit as st
@@ -8,6 +9,7 @@ from analysis.engine import JobRecord
 from analysis.jobs import JOBS
 from analysis.pruned.naming import quantization_title
 from analysis.words import percent
+from pages.parts import address
 from pages.parts.acting import acting_button
 from pages.parts.plain import plain, shortened
 from pages.parts.session import engine, leave, model_name, others_wait, restart
@@ -65,6 +67,17 @@ def progress_bar(record: JobRecord) -> None:
         text += f" · {most}{duration(now.left)} left"
     part = share if isinstance(share, float) else now.done / now.total if now.total else 0.0
     st.progress(min(part, 1.0), text=plain(text))
+
+
+def parts_progress(job_id: str, title: Callable[[str], str]) -> None:
+    """Draw progress of a job with parts, those that failed, and its button. title: of a part by name."""
+    address.keep()
+    record = running(job_id)
+    progress_bar(record)
+    for part in engine().parts(record):
+        if part.state == "failed":
+            st.caption(f":material/error: {plain(title(part.name))}: {plain(part.reason)}")
+    cancel_button(record, f"cancel_{record.kind}_{job_id}", "Stop")
 
 
 def how_it_ended(record: JobRecord, what: str, kept: str = "", failed: str = "failed") -> str:

@@ -21,7 +21,7 @@ from pages.parts.acting import acting_button
 from pages.parts.charts import chart, exhibit_text
 from pages.parts.controls import segments
 from pages.parts.plain import as_written, model_called, plain
-from pages.parts.progress import cancel_button, cut_short, progress_bar, running
+from pages.parts.progress import cut_short, parts_progress
 from pages.parts.session import engine, model_in_use, model_name, not_in_address
 from pages.parts.shown_box import shown_box
 from pages.parts.study.found import example, read_point
@@ -57,7 +57,7 @@ def tested_claims() -> dict[str, Any] | None:
         _ask()
         return None
     if not record.ended:
-        st.fragment(_running, run_every=_REFRESH)(record.id)
+        st.fragment(parts_progress, run_every=_REFRESH)(record.id, lambda name: CLAIM_DATA[name].title.capitalize())
         st.fragment(_draw, run_every=_REDRAW)(record.id)
     else:
         if record.state != "done":
@@ -125,17 +125,6 @@ def _ask() -> None:
 
 
 # --- what is there ----------------------------------------------------------------------------------------------
-
-
-def _running(run: str) -> None:
-    """Draw progress and failures so far; the whole page reruns at the end."""
-    address.keep()
-    record = running(run)
-    progress_bar(record)
-    for part in engine().parts(record):
-        if part.state == "failed":
-            st.caption(f":material/error: {CLAIM_DATA[part.name].title.capitalize()}: {plain(part.reason)}")
-    cancel_button(record, f"cancel_claims_{run}", "Stop")
 
 
 @told()

@@ -13,7 +13,7 @@ from analysis.recording.expert_routes import SinkLoads
 from analysis.sinks import routing
 from analysis.sinks.definitions import mean_of_finite
 from analysis.specs import SinkParams
-from pages.parts.charts import chart
+from pages.parts.charts import cells, chart
 from pages.parts.columns import keyed_columns
 from pages.parts.controls import pick
 from pages.parts.recordings import measures
@@ -67,7 +67,6 @@ def _load(recording: Recording) -> None:
     entropy, unused = routing.entropy(shares), routing.unused(shares)
     choices = expert_routes.choices_per_step(recording.trajectory)
     grid, lines = keyed_columns([3, 2], "expert_load", gap="medium")
-    layer, expert = (axis.ravel() for axis in np.indices(shares.shape))
     with grid:
         chart(
             Exhibit(
@@ -75,7 +74,7 @@ def _load(recording: Recording) -> None:
                 f"The share of tokens' choices that each of {shares.shape[1]} experts gets, mean over the steps, as a "
                 "multiple of an even load.",
                 figures.load_grid(shares, layers),
-                pd.DataFrame({"layer": np.array(layers)[layer], "expert": expert, "share of choices": shares.ravel()}),
+                cells({"layer": layers, "expert": range(shares.shape[1])}, {"share of choices": shares}),
                 formula="For each layer, the share of the K choices of all routed tokens of a step that go to an "
                 "expert, averaged over the steps and multiplied with the number of experts.",
                 finding=finding_of("load of experts", shares, layers, choices),
@@ -169,22 +168,15 @@ def _route(recording: Recording) -> None:
     layers = recording.info.model.expert_layers
     experts, weights = expert_routes.route(recording.trajectory, int(position))
     labels = [recording.trajectory.labels(step)[int(position)] for step in range(recording.trajectory.steps)]
-    step, layer = (axis.ravel() for axis in np.indices(experts.shape))
+    table = cells({"step": range(len(labels)), "layer": layers}, {"first expert": experts, "weight": weights})
+    table.insert(2, "token", np.repeat(labels, len(layers)))
     chart(
         Exhibit(
             "One token's route",
             f"The expert that gets most of position {position} in each step and layer, and its weight."
             + (" Blank: steps that route no token there." if np.isnan(experts).any() else ""),
             figures.route(experts, weights, layers, labels),
-            pd.DataFrame(
-                {
-                    "step": step,
-                    "layer": np.array(layers)[layer],
-                    "token": np.array(labels)[step],
-                    "first expert": experts.ravel(),
-                    "weight": weights.ravel(),
-                }
-            ),
+            table,
             formula="The first of the K experts that the router chose; the weight is what its output is multiplied "
             "with, and need not be a share.",
             finding=finding_of("route of a token", experts, recording.info.model.expert_count),

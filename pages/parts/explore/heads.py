@@ -15,7 +15,7 @@ from analysis.findings import finding_of
 from analysis.sinks.metrics import HEAD_METRICS, HeadMetric
 from analysis.specs import SinkParams
 from analysis.words import UNTRAINED_LABEL, counted
-from pages.parts.charts import PER_CENT_CELLS, Point, chart, table
+from pages.parts.charts import PER_CENT_CELLS, Point, cells, chart, table
 from pages.parts.controls import pick
 from pages.parts.recordings import measures
 from pages.parts.recordings.choice import among, definition_formula
@@ -62,8 +62,7 @@ def _formula(metric: HeadMetric, params: SinkParams) -> str:
 
 def _cells(values: np.ndarray, name: str) -> pd.DataFrame:
     """Return a grid of heads as a table."""
-    layer, head = (axis.ravel() for axis in np.indices(values.shape))
-    return pd.DataFrame({"layer": layer, "head": head, name: values.ravel()})
+    return cells({"layer": range(len(values)), "head": range(values.shape[1])}, {name: values})
 
 
 def _by_head(recording: Recording, params: SinkParams, split: str, metric: HeadMetric) -> np.ndarray:
@@ -158,11 +157,10 @@ def _chosen_steps(
 
 def _ranking(recording: Recording, drawn: Recording | None, params: SinkParams, split: str, metric: HeadMetric) -> None:
     numbers = {
-        HEAD_METRICS[name].title: _by_head(recording, params, split, HEAD_METRICS[name]).ravel()
-        for name in _metrics(recording)
+        HEAD_METRICS[name].title: _by_head(recording, params, split, HEAD_METRICS[name]) for name in _metrics(recording)
     }
-    grid = np.zeros((recording.trajectory.layers, recording.trajectory.heads))
-    frame = _cells(grid, "unused").drop(columns="unused").assign(**numbers)
+    axes = {"layer": range(recording.trajectory.layers), "head": range(recording.trajectory.heads)}
+    frame = cells(axes, numbers)
     floor = _floor(recording, drawn, metric, params, split)
     if "null" in floor:  # beside the metric
         frame.insert(list(frame.columns).index(metric.title) + 1, UNTRAINED_LABEL, floor["null"].ravel())
@@ -179,7 +177,7 @@ def _ranking(recording: Recording, drawn: Recording | None, params: SinkParams, 
         frame,
         "ranking",
         _formula(metric, params),
-        finding=finding_of("heads", numbers[metric.title].reshape(grid.shape), metric.percent, **floor),
+        finding=finding_of("heads", numbers[metric.title], metric.percent, **floor),
         hint=f"Select a row to open its head in the explorer. Bars end at the highest head.{'' if floor else _NO_NULL}",
         height=320,
         on_select=chosen,

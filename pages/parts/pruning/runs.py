@@ -27,7 +27,7 @@ from analysis.specs import FootprintSpec, PruneSpec
 from analysis.words import counted, percent
 from cache.keys import content_key
 from pages.parts.acting import acting_button
-from pages.parts.charts import chart, copy_button, download, exhibit_text, export_button, kept, plot, reproduce
+from pages.parts.charts import cells, chart, copy_button, download, exhibit_text, export_button, kept, plot, reproduce
 from pages.parts.columns import keyed_columns
 from pages.parts.lazy_section import lazy_section
 from pages.parts.plain import code, plain
@@ -164,14 +164,13 @@ def _what_varies(sparsity: Mapping[str, Any], folder: Path) -> None:
     """Draw sparsity by layer and projection; where all have the same, by head if heads differ."""
     grid, whole = np.array(sparsity["grid"], np.float32), float(sparsity["overall"])
     if np.nanmax(grid) - np.nanmin(grid) > SAME:
-        layer, place = (axis.ravel() for axis in np.indices(grid.shape))
-        named = np.array(sparsity["projections"])[place]
+        axes = {"layer": range(len(grid)), "projection": sparsity["projections"]}
         chart(
             Exhibit(
                 "Sparsity by layer and projection",
                 "The share of the weights of each matrix that was removed.",
                 _sparsity_grid(grid, sparsity["projections"]),
-                pd.DataFrame({"layer": layer, "projection": named, "sparsity": grid.ravel()}),
+                cells(axes, {"sparsity": grid}),
                 formula="Removed weights over all weights of the matrix.",
                 finding=finding_of("sparsity of matrices", grid, sparsity["projections"], whole),
             ),
@@ -192,13 +191,13 @@ def _what_varies(sparsity: Mapping[str, Any], folder: Path) -> None:
 def _by_heads(varying: Mapping[str, np.ndarray], everywhere: str, whole: float, folder: Path) -> None:
     """Draw the sparsity of every head of the projection in which they differ most."""
     name, values = max(varying.items(), key=lambda item: _range(item[1]))
-    layer, head = (axis.ravel() for axis in np.indices(values.shape))
+    axes = {"layer": range(len(values)), "head": range(values.shape[1])}
     chart(
         Exhibit(
             f"Sparsity by head, {name}",
             f"{everywhere}. Red: the head lost more than the whole, blue: less.",
             _grids([Grid("", values - whole)], "sparsity beyond the whole", "head", signed=True),
-            pd.DataFrame({"layer": layer, "head": head, "sparsity": values.ravel()}),
+            cells(axes, {"sparsity": values}),
             formula="Removed weights over all weights of the head's slice, less those of the whole. Chance: as many "
             "weights "
             r"removed at random, which spreads by $\sqrt{p(1-p)/n}$ over the $n$ weights of a slice.",

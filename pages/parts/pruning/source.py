@@ -1,7 +1,6 @@
 """Source of the numbers on Prune, headline and figures alike: the current study, or the runs here."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import streamlit as st
 
@@ -16,22 +15,20 @@ _STUDY, _RUNS = "Study", "Runs here"  # as the address holds them
 _SOURCE, _PRESET, _STARTED = "prune_source", "prune_source_preset", "prune_started"
 
 
-class _Sources(NamedTuple):
-    """study: what the current study holds of the settings. runs: whether there are runs at them, or at work."""
-
-    study: OfStudy | None
-    runs: bool
-    preset: str
-
-
 def choose_source(specs: Sequence[PruneSpec], pairs: Sequence[RunPair]) -> OfStudy | None:
     """Draw the choice between the current study and the runs here, where both have the settings; return the study where
     it is shown, None where the runs are. Preset is the one with more calibration seeds, and the runs once they were
     started here or the address says so. pairs: of `matched_pairs`.
     """
-    study, runs, preset = _sources(specs, pairs)
-    if study is None or not runs:
+    discounted = next((spec for spec in specs if METHODS[spec.method].control is not None), None)
+    study = None if discounted is None else found_by_study(discounted)
+    here = sum(has_setting(pair, specs) for pair in pairs)  # calibration seeds
+    started = discounted is not None and setting_key(discounted) in st.session_state.get(_STARTED, ())
+    scored = address.named("evaluation") or any(not record.ended for record in evaluations())
+    first = started or scored or sweeps_at_work() or st.query_params.get(_SOURCE) == _RUNS
+    if study is None or not (here or first):
         return study
+    preset = _RUNS if first or study.contrast.effect.seeds < here else _STUDY
     chosen = st.session_state.get(_SOURCE, st.query_params.get(_SOURCE))
     if chosen not in (_STUDY, _RUNS) or st.session_state.get(_PRESET, preset) != preset:
         st.session_state[_SOURCE] = preset
@@ -51,19 +48,3 @@ def note_start(specs: Sequence[PruneSpec]) -> None:
     """Remember that these prunings were started here, so that their runs are shown."""
     st.session_state[_STARTED] = {setting_key(spec) for spec in specs}
     st.session_state[_SOURCE] = _RUNS
-
-
-def _sources(specs: Sequence[PruneSpec], pairs: Sequence[RunPair]) -> _Sources:
-    discounted = next((spec for spec in specs if METHODS[spec.method].control is not None), None)
-    study = None if discounted is None else found_by_study(discounted)
-    here = _seeds(specs, pairs)
-    started = discounted is not None and setting_key(discounted) in st.session_state.get(_STARTED, ())
-    scored = address.named("evaluation") or any(not record.ended for record in evaluations())
-    first = bool(started or scored or sweeps_at_work() or st.query_params.get(_SOURCE) == _RUNS)
-    fewer = study is None or study.contrast.effect.seeds < here
-    return _Sources(study, bool(here) or first, _RUNS if first or fewer else _STUDY)
-
-
-def _seeds(specs: Sequence[PruneSpec], pairs: Sequence[RunPair]) -> int:
-    """Return how many calibration seeds were pruned here with and without the discount at these settings."""
-    return sum(has_setting(pair, specs) for pair in pairs)

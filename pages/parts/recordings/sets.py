@@ -85,10 +85,7 @@ def sets_to_look_at(place: DeltaGenerator, instead: Callable[[], bool]) -> list[
                 "how sinks move."
             )
             _ask()
-    if chosen:
-        address.write(_ADDRESS, ",".join(chosen))
-    else:
-        address.drop(_ADDRESS)
+    _to_address(chosen)
     _follow()
     return [opened for job_id in chosen if (opened := _opened(jobs[job_id], titles[job_id])) is not None]
 
@@ -239,7 +236,10 @@ def _take_from_address(jobs: dict[str, JobRecord]) -> None:
 
 def _choose() -> None:
     """Put the choice in the address before the page is drawn, so that the old one does not undo it."""
-    chosen = st.session_state[_CHOSEN]
+    _to_address(st.session_state[_CHOSEN])
+
+
+def _to_address(chosen: Sequence[str]) -> None:
     if chosen:
         address.write(_ADDRESS, ",".join(chosen))
     else:

@@ -7,7 +7,7 @@ import streamlit as st
 
 from analysis.engine.studies import ablation_name, set_name, watch_name
 from analysis.exhibits import study as exhibits
-from analysis.specs import METHODS, StudySpec
+from analysis.specs import METHODS, ModelSpec, StudySpec
 from analysis.study.findings import Findings, Setting, Waterfall
 from analysis.words import percent
 from pages.parts.causes.over_prompts import ABLATION_ASKED
@@ -43,8 +43,7 @@ def draw_token(findings: Findings, chosen: Chosen) -> None:
     """
     tracks = (findings.playback or {})["tracks"]
     source = tracks[chosen["track"]]["title"]
-    jobs = _there(findings, "watch")
-    job = next((jobs.get(watch_name(model)) for model in _spec(findings).models if model.source == source), None)
+    job = _of_models(findings, "watch", watch_name).get(source)
     if job is not None:
         st.page_link(
             "pages/explore.py",
@@ -66,23 +65,15 @@ def in_this_store(findings: Findings) -> bool:
 
 
 def _watch(findings: Findings, figure: str) -> list[Way]:
-    jobs = _there(findings, "watch")
     return [
-        Way(
-            "pages/explore.py",
-            f"Watch {model.source} write",
-            ":material/play_circle:",
-            {"recording": jobs[watch_name(model)]},
-        )
-        for model in _spec(findings).models
-        if watch_name(model) in jobs
+        Way("pages/explore.py", f"Watch {source} write", ":material/play_circle:", {"recording": job})
+        for source, job in _of_models(findings, "watch", watch_name).items()
     ]
 
 
 def _sets(findings: Findings, figure: str) -> list[Way]:
     """Return links to a figure's sets: all of them, or of `movement_N` the one of that number."""
-    jobs = _there(findings, "sinks")
-    sets = [jobs[set_name(model)] for model in _spec(findings).models if set_name(model) in jobs]
+    sets = list(_of_models(findings, "sinks", set_name).values())
     number = figure.removeprefix("movement_")
     if number.isdigit():
         sets = sets[int(number) : int(number) + 1]
@@ -93,16 +84,9 @@ def _sets(findings: Findings, figure: str) -> list[Way]:
 
 
 def _causes(findings: Findings, figure: str) -> list[Way]:
-    jobs = _there(findings, "causes")
     return [
-        Way(
-            "pages/causes.py",
-            f"The ablation of {model.source}",
-            ":material/science:",
-            {ABLATION_ASKED: jobs[ablation_name(model)]},
-        )
-        for model in _spec(findings).models
-        if ablation_name(model) in jobs
+        Way("pages/causes.py", f"The ablation of {source}", ":material/science:", {ABLATION_ASKED: job})
+        for source, job in _of_models(findings, "causes", ablation_name).items()
     ]
 
 
@@ -157,11 +141,9 @@ _WAYS: dict[str, Callable[[Findings, str], list[Way]]] = {
 }
 
 
-def _spec(findings: Findings) -> StudySpec:
-    return StudySpec.model_validate(findings.spec)
-
-
-def _there(findings: Findings, part: str) -> dict[str, str]:
-    """Return the jobs of a part whose results are in this store."""
-    jobs = {name: engine().job(job_id) for name, job_id in findings.part(part).jobs.items()}
-    return {name: job.id for name, job in jobs.items() if job is not None and engine().has_result(job)}
+def _of_models(findings: Findings, part: str, name_of: Callable[[ModelSpec], str]) -> dict[str, str]:
+    """Return the jobs of a part whose results are in this store, by model. name_of: a model's job in that part."""
+    named = findings.part(part).jobs
+    models = StudySpec.model_validate(findings.spec).models
+    jobs = {model.source: engine().job(named[name_of(model)]) for model in models if name_of(model) in named}
+    return {source: job.id for source, job in jobs.items() if job is not None and engine().has_result(job)}

@@ -20,7 +20,7 @@ from analysis.tuning.effects import Effects, LayerEffect, Total
 from analysis.tuning.statistics_file import StoredStatistics
 from analysis.tuning.stored_effects import steps_of
 from analysis.words import percent
-from pages.parts.charts import card, chart, download_buttons, heading
+from pages.parts.charts import card, cells, chart, download_buttons, heading
 from pages.parts.columns import keyed_columns
 from pages.parts.controls import pick
 from pages.parts.plain import plain
@@ -170,18 +170,17 @@ def _beside_seed(total: Total) -> str:
 
 
 def _table(statistics: StoredStatistics, effects: dict[str, Effects]) -> pd.DataFrame:
-    names = list(statistics.info.inputs)
-    layer, projection = (axis.ravel() for axis in np.indices(statistics.sizes.shape))
-    columns = {"layer": layer, "projection": [names[index] for index in projection]}
+    columns: dict[str, np.ndarray] = {}
     for name, effect in effects.items():
         columns |= {
-            f"changed, {name}": effect.changed.ravel(),
-            f"± (95 %), {name}": effect.spread.ravel(),
-            f"changed by another seed, {name}": effect.floor.ravel(),
-            f"output error, {name}": effect.error.ravel(),
-            f"output error without discount, {name}": effect.plain_error.ravel(),
+            f"changed, {name}": effect.changed,
+            f"± (95 %), {name}": effect.spread,
+            f"changed by another seed, {name}": effect.floor,
+            f"output error, {name}": effect.error,
+            f"output error without discount, {name}": effect.plain_error,
         }
-    return pd.DataFrame(columns)
+    axes = {"layer": range(len(statistics.sizes)), "projection": list(statistics.info.inputs)}
+    return cells(axes, columns)
 
 
 def _short_names(statistics: StoredStatistics) -> list[str]:
