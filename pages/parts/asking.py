@@ -121,11 +121,11 @@ def _ask(questions: Sequence[str]) -> None:
     st.session_state.setdefault(_BY_HAND, set()).update(questions)
 
 
-def go_on(kind: str, spec: JobSpec, label: str, place: str = "") -> None:
+def go_on(kind: str, spec: JobSpec, label: str) -> None:
     """Draw a button that resumes a job stopped early; what was finished is reused."""
-    if acting_button(label, f"go_on_{kind}_{place}", icon=":material/replay:"):
+    if acting_button(label, f"go_on_{kind}_", icon=":material/replay:"):
         permission.allow(spec.model.source)
-        st.session_state.get(_ASKED, {}).pop(_question(kind, spec, place), None)
+        st.session_state.get(_ASKED, {}).pop(_question(kind, spec, ""), None)
         st.rerun()
 
 

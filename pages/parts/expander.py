@@ -61,7 +61,6 @@ class Fold(NamedTuple):
 class _Kept(NamedTuple):
     """Of the run before."""
 
-    expanded: bool
     drawn: bool
     words: str
 
@@ -104,23 +103,20 @@ def told(settings: Sequence[Setting], values: Mapping[str, Any]) -> str:
     return ", ".join(parts[:_MOST]) + more
 
 
-def fold(title: str, key: str, settings: Sequence[Setting], linked: bool = False) -> Fold:
+def fold(title: str, key: str, settings: Sequence[Setting]) -> Fold:
     """Open a fold for these settings, whose controls are to be drawn into it if `drawn`.
 
-    linked: it starts open if a link set one of them. While open it keeps its title, as Streamlit takes a fold with
-    another title for a new, closed one; so all but its name is hidden (`TITLES`), and the controls beneath show the
-    settings.
+    While open it keeps its title, as Streamlit takes a fold with another title for a new, closed one; so all but its
+    name is hidden (`TITLES`), and the controls beneath show the settings.
     """
     kept: _Kept | None = st.session_state.get(_KEPT + key)
     here = kept is not None and key in st.session_state  # not so after a visit to another page
     values = {setting.key: _value(setting, drawn=here and kept is not None and kept.drawn) for setting in settings}
-    by_link = linked and any(setting.linked and setting.key in st.query_params for setting in settings)
-    expanded = by_link if kept is None else kept.expanded
     words = kept.words if kept is not None and here and st.session_state[key] else told(settings, values)
     shown = f" :small[· {plain(words)}]" if words else ""
-    place = st.expander(f"{plain(title)}{shown}", expanded=expanded, key=key, on_change="rerun")
+    place = st.expander(f"{plain(title)}{shown}", key=key, on_change="rerun")
     drawn = bool(place.open) or any(setting.differs(values[setting.key]) for setting in settings)
-    st.session_state[_KEPT + key] = _Kept(expanded, drawn, words)
+    st.session_state[_KEPT + key] = _Kept(drawn, words)
     return Fold(place, drawn)
 
 

@@ -119,18 +119,16 @@ def at_a_glance(results: Results) -> Compared:
     return Compared(pairs, name)
 
 
-def in_brief(results: Results, title: str = "", finding: str | None = None) -> None:
-    """Draw the average accuracies: narrow, for a column among others. title: of the figure. finding: what
-    they show; None for who is better than whom in words, above it.
-    """
+def in_brief(results: Results) -> None:
+    """Draw who is better than whom in words, and the average accuracies: narrow, for a column among others."""
     if not results.accuracies:
         return
     related = comparing.related_pairs(results)
     pairs = related.get("control") or related[comparing.DENSE]
-    if pairs and finding is None:
+    if pairs:
         st.markdown(_in_words(results, pairs))
-    own_title, _, explained, hint = _titles(results)
-    exhibit = accuracy_by_role(results, title or own_title, finding or "")
+    title, _, explained, hint = _titles(results)
+    exhibit = accuracy_by_role(results, title)
     chart(replace(exhibit, formula=explained), _GRID, hint=hint)
 
 
