@@ -14,11 +14,11 @@ from pages.parts.charts import export_button, heading, start_exhibits
 from pages.parts.columns import keyed_columns, plots_and_controls
 from pages.parts.explore import branches
 from pages.parts.explore.asking import ask, record_with
+from pages.parts.explore.branches import NEXT, replay
 from pages.parts.explore.dynamics import dynamics
 from pages.parts.explore.experts import experts
 from pages.parts.explore.heads import heads
 from pages.parts.explore.inside import attention_map, geometry, logit_lens, massive_activations
-from pages.parts.explore.replay import NEXT, replay
 from pages.parts.explore.writing import exhibit_written, parallel_writing, text
 from pages.parts.frame import run
 from pages.parts.lazy_section import alone

@@ -10,12 +10,9 @@ from pages.parts.columns import keyed_columns, views_row
 from pages.parts.frame import run
 from pages.parts.masks.view import masks_of
 from pages.parts.primary_link import primary_link
-from pages.parts.runs.comparison import compare_settings
-from pages.parts.runs.details import open_run
-from pages.parts.runs.disk import disk
-from pages.parts.runs.importing import import_runs
-from pages.parts.runs.links import VIEW
-from pages.parts.runs.overview import answers, compared_runs, overview, say_scores
+from pages.parts.runs.details import VIEW, open_run
+from pages.parts.runs.disk import disk, import_runs
+from pages.parts.runs.overview import answers, compare_settings, compared_runs, overview, say_scores
 from pages.parts.runs.scores import scores_of_runs
 from pages.parts.runs.table import clear_button, filter_runs, methods_chosen, runs_table
 from pages.parts.runs.texts import texts_of

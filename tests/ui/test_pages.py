@@ -11,7 +11,7 @@ from analysis.sinks import definitions
 from analysis.sinks.token_states import ALL
 from analysis.specs import AutoregressiveSampling, LLaDASampling, ModelSpec, RecordSpec, SinkParams
 from analysis.words import UNTRAINED_LABEL
-from pages.parts.explore import curves
+from pages.parts.explore import dynamics
 from pages.parts.explore.dynamics import EXPLORED
 from pages.parts.session import engine
 from pages.parts.study import found
@@ -462,7 +462,7 @@ def test_dynamics_compares_recordings_of_different_lengths(recording):
 
 
 def test_of_several_panels_each_has_a_sentence_of_its_own(monkeypatch):
-    monkeypatch.setattr(curves, "_kinds_reading", lambda panel, *_: panel)
+    monkeypatch.setattr(dynamics, "_kinds_reading", lambda panel, *_: panel)
     said = {"this recording": "All are first.", "noised text": "", UNTRAINED_LABEL: "Half are words."}
     drawn = curves._kinds_readings(said, SinkParams(), (None, None), ALL)
     assert drawn == "This recording: All are first. Untrained, equally sharp: Half are words."

@@ -1,4 +1,4 @@
-"""Alternatives to a token, branches that write the text on from one, and a branch beside its original text."""
+"""Playback of a recording, alternatives to a token, and branches that write on from one, beside their original."""
 
 import numpy as np
 import pandas as pd
@@ -13,19 +13,29 @@ from analysis.jobs import AlternativesSummary
 from analysis.models.checkpoint import find
 from analysis.models.prompts import single_token
 from analysis.recording.branching import Likeness, branch_of, branch_request, deciding_step, likeness, why_no_branch
-from analysis.specs import AlternativesSpec, Branch, SinkParams
+from analysis.specs import DEFINITIONS, AlternativesSpec, Branch, SinkParams
 from analysis.words import percent
-from pages.parts import asking, permission, tokens
+from pages.parts import address, asking, permission, tokens
 from pages.parts.acting import kept_button
-from pages.parts.charts import PER_CENT_CELLS, chart, heading
+from pages.parts.charts import PER_CENT_CELLS, chart, heading, put_into_export
 from pages.parts.explore import token_picked
 from pages.parts.explore.token_picked import Picked
 from pages.parts.plain import as_written, plain, shortened
+from pages.parts.primary_link import link_buttons
 from pages.parts.recordings import measures
 from pages.parts.recordings.choice import definition_formula, show_anew
-from pages.parts.recordings.explorer import play_once
+from pages.parts.recordings.explorer import (
+    NAMED,
+    Token,
+    explorer,
+    explorer_data,
+    play_once,
+    redraw_beneath,
+    sink_params,
+    to_play,
+)
 from pages.parts.recordings.recording import Recording, cached, open_recording
-from pages.parts.recordings.references import is_small, says_no_model
+from pages.parts.recordings.references import is_small, says_no_model, stored_reference
 from pages.parts.session import engine, submit
 from pages.parts.user_errors import EXPECTED, told, why
 
@@ -359,3 +369,68 @@ def _opens(job: JobRecord, label: str, icon: str) -> None:
 def _open(job_id: str) -> None:
     show_anew(job_id)
     token_picked.drop()
+
+
+NEXT = "explore_next"
+"""Row of buttons for the sinks shown."""
+_DEFINITION = ("definition", *(row.parameter for row in DEFINITIONS.values()))
+
+
+@st.fragment
+def replay(recording: Recording, beside: Recording | None) -> None:
+    """Draw the explorer with the buttons for its sinks, and beneath it what a chosen token leads to."""
+    address.keep()
+    change, parent = recording.info.branch, parent_of(recording)
+
+    def chosen_token(token: Token) -> None:
+        of = recording if token["track"] == 0 else beside
+        if of is not None:
+            choose(of, token["step"], token["position"], token["finished"])
+
+    named = tuple((name, str(st.query_params[name])) for name in NAMED if name in st.query_params)
+    shown = beside if beside is not None and address.named("show") == "second" else recording
+    _hand_over(shown, {name: value for name, value in named if name in _DEFINITION})
+    explorer(
+        recording,
+        "explorer",
+        beside,
+        play=to_play(recording),
+        play_from=None if change is None else change.step,
+        on_token=chosen_token if why_none(recording) == "" else None,
+    )
+    redraw_beneath()
+    exhibit = Exhibit(
+        "The recording, step by step",
+        "Pin a token, head or step to follow it; drag to select steps and positions.",
+        explorer=lambda: explorer_data(recording, beside, stored_reference(recording), named),
+    )
+    put_into_export(exhibit, "explorer")
+    alternatives(recording, beside)
+    compared(recording, parent, sink_params())
+
+
+def _hand_over(recording: Recording, definition: dict[str, str]) -> None:
+    """Draw the buttons for what can be done with these sinks, by the definition that the explorer shows."""
+    with link_buttons(NEXT):
+        st.page_link(
+            "pages/causes.py",
+            label="**Hide these sinks**",
+            icon=":material/visibility_off:",
+            query_params={"recording": recording.job.id, "causes_view": "One prompt", **definition},
+            help="Writes the prompt's text again while no token attends to the sinks of each step. "
+            + (
+                "They are those shown of the whole model."
+                if recording.trajectory.pattern.is_even
+                else "There they are judged on raw attention, so some differ from those shown."
+            ),
+        )
+        st.page_link(
+            "pages/prune.py",
+            label="**Discount these sinks**",
+            icon=":material/content_cut:",
+            query_params={
+                "source": recording.model.source,
+                "prune_sink_std": definition.get("k", f"{sink_params().k:g}"),
+            },
+            help="Prunes with weights that count less where only sinks use them, from the same threshold k.",
+        )

@@ -19,8 +19,7 @@ from analysis.pruned.compare import MEASURES, Comparison, Measure
 from pages.parts.charts import Point, chart
 from pages.parts.columns import keyed_columns
 from pages.parts.controls import pick
-from pages.parts.masks.pruned_models import Pruned, mask_pictures
-from pages.parts.masks.shown_measures import choose_measure, formula, grid_exhibit
+from pages.parts.masks.pruned_models import Pruned, choose_measure, formula, grid_exhibit, mask_pictures
 from pages.parts.plain import plain
 from pages.parts.recordings.choice import within
 

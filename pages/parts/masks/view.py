@@ -22,16 +22,20 @@ from pages.parts.masks.choice import ALIKE, compared_if_alike, how_to_prune, two
 from pages.parts.masks.kept_sinks import attention_to_sinks
 from pages.parts.masks.projections import projections_view
 from pages.parts.masks.pruned_models import (
+    OURS,
     Pruned,
+    choose_measure,
+    formula,
+    grid_exhibit,
     known_pruned,
     open_pruned,
     overlap,
     read_address,
     run_of,
     short_labels,
+    table_of,
     titled,
 )
-from pages.parts.masks.shown_measures import OURS, choose_measure, formula, grid_exhibit, table_of
 from pages.parts.plain import plain
 
 

@@ -1,4 +1,4 @@
-"""One run, opened: its name, tags and notes, settings, report, evaluations, command to reproduce it, and removal."""
+"""One run, opened: name, tags and notes, settings, report, evaluations, the command that reproduces it, and removal."""
 
 from datetime import datetime
 from pathlib import Path
@@ -13,15 +13,59 @@ from analysis.evaluation import conditions
 from analysis.pruned.report_file import read_report
 from analysis.specs import ImportSpec
 from cache.sizes import gigabytes
+from pages.parts import address
 from pages.parts.acting import acting_button, may_act
 from pages.parts.charts import table
 from pages.parts.labels import label_form, label_said
 from pages.parts.plain import code, plain
 from pages.parts.pruning.runs import pruned_numbers, pruned_report
+from pages.parts.recordings.recording import finished_recordings
 from pages.parts.run_rows import accuracy_cells
-from pages.parts.runs import links
 from pages.parts.session import engine
 from pages.parts.user_errors import told
+
+VIEW = "runs_view"
+"""In the address: the view of the ticked runs."""
+
+
+def view_button(view: str, label: str, icon: str) -> None:
+    """Draw a button that shows another view of what is ticked."""
+    st.button(label, key=f"to_{view.lower()}", icon=icon, on_click=_show, args=(view,))
+
+
+def evaluation_button(evaluation: str, label: str) -> None:
+    """Draw a button that shows an evaluation."""
+    st.button(
+        label, key=f"to_{evaluation}", icon=":material/monitoring:", on_click=_show_evaluation, args=(evaluation,)
+    )
+
+
+def _show(view: str) -> None:
+    st.session_state[VIEW] = view
+
+
+def _show_evaluation(evaluation: str) -> None:
+    address.write("evaluation", evaluation)
+    _show("Accuracy")
+
+
+def to_recordings(run: Run) -> None:
+    """Link to the newest recording of a run's model with its sinks, else to the page that records one."""
+    recording = next((job for job in finished_recordings() if job.spec["model"]["source"] == run.source), None)
+    if recording is not None:
+        st.page_link(
+            "pages/explore.py",
+            label="**Its newest recording**",
+            icon=":material/blur_on:",
+            query_params={"recording": recording.id, "source": run.source},
+        )
+    st.page_link(
+        "pages/explore.py",
+        label="**Record a prompt with it**",
+        icon=":material/play_circle:",
+        query_params={"source": run.source},
+    )
+
 
 _UPLOADED = "pushed_to"  # the address of the last upload, by run
 
@@ -64,13 +108,13 @@ def open_run(run: Run) -> None:
         pruned_numbers(run)
     with st.container(horizontal=True):
         if run.kind == "pruned" and run.runs:
-            links.view_button("Texts", "Show its text beside the dense one", ":material/notes:")
+            view_button("Texts", "Show its text beside the dense one", ":material/notes:")
         if run.has_masks:
-            links.view_button("Masks", "Show its masks", ":material/grid_on:")
+            view_button("Masks", "Show its masks", ":material/grid_on:")
         if run.kind == "pruned":
-            links.view_button("Accuracy", "Show its accuracy", ":material/monitoring:")
+            view_button("Accuracy", "Show its accuracy", ":material/monitoring:")
         if run.runs:
-            links.to_recordings(run)
+            to_recordings(run)
     if run.kind == "imported":
         _origin(run)
     _label(run)
@@ -132,7 +176,7 @@ def _evaluations(run: Run) -> None:
     )
     with st.container(horizontal=True):
         for scored, row in zip(run.evaluations[:6], rows, strict=False):
-            links.evaluation_button(scored.record.id, f"Evaluation of {row['when']:%d %b %H:%M}")
+            evaluation_button(scored.record.id, f"Evaluation of {row['when']:%d %b %H:%M}")
 
 
 def _report(run: Run) -> None:

@@ -32,8 +32,14 @@ from pages.parts.accuracy.choice import draw_tasks
 from pages.parts.columns import keyed_columns
 from pages.parts.expander import fold, keys_of, settings_of
 from pages.parts.plain import plain
-from pages.parts.pruning.calibration_presets import CALIBRATION_IN_WORDS, noise_of, unfit_noises
-from pages.parts.pruning.settings import found, pattern_refused, patterns_not_offered
+from pages.parts.pruning.settings import (
+    CALIBRATION_IN_WORDS,
+    found,
+    noise_of,
+    pattern_refused,
+    patterns_not_offered,
+    unfit_noises,
+)
 from pages.parts.sweeping import SEEDS
 from pages.parts.user_errors import EXPECTED, why
 
