@@ -9,7 +9,8 @@ from streamlit.delta_generator import DeltaGenerator
 from analysis.engine import JobRecord
 from analysis.jobs import RecordPartial
 from analysis.specs import DEFINITIONS, DiffusionGemmaSampling, RecordSpec, SinkParams
-from pages.parts import permission, tokens
+from pages.parts import tokens
+from pages.parts.acting import begin
 from pages.parts.charts import export_button, heading, start_exhibits
 from pages.parts.columns import keyed_columns, plots_and_controls
 from pages.parts.explore import branches
@@ -222,7 +223,7 @@ def _ended_badly(record: JobRecord) -> None:
             st.code(record.traceback)
     if st.button("Try again", key="try_again", icon=":material/refresh:"):
         with told():
-            show_recording(permission.begin("record", record.parameters()).id)
+            show_recording(begin("record", record.parameters()).id)
             st.rerun()
     choose_recording(record)
 

@@ -18,8 +18,8 @@ from analysis.exhibits.frontier import EXAMPLE, ShippedFrontier, read_planes
 from analysis.pruned.naming import plain_title
 from analysis.specs import AS_STORED, ModelSpec, SweepSpec, grid
 from analysis.words import DISCOUNT_TOLD, MODEL_TITLES, counted, percent
-from pages.parts import address, permission
-from pages.parts.acting import acting_button, may_act
+from pages.parts import address
+from pages.parts.acting import acting_button, allow, may_act
 from pages.parts.charts import chart, download, export_button, reproduce, start_exhibits
 from pages.parts.frame import run
 from pages.parts.lazy_section import lazy_section
@@ -179,7 +179,7 @@ def _offer_estimates(spec: SweepSpec, cost_estimate: CostEstimate, place: DeltaG
 
 
 def _estimate(spec: SweepSpec, cost_estimate: CostEstimate) -> None:
-    permission.allow(*(model.source for model in spec.models))
+    allow(*(model.source for model in spec.models))
     for question in cost_estimate.estimates:
         submit("estimate", question)
 

@@ -1,6 +1,9 @@
-"""Buttons that start a job or change what is stored. Visitors without permission see a sentence instead of each.
+"""Buttons that start a job or change what is stored, and the models that this visitor has run by hand.
 
-They protect nothing: the engine refuses the same (`analysis.engine.permissions`).
+Visitors without permission see a sentence instead of each button. They protect nothing: the engine refuses the same
+(`analysis.engine.permissions`). An address may show what is there, and never starts a job: some pages run jobs unasked
+as a visitor moves from one to the next, but only for a model whose button the visitor has pressed in this session;
+following a link begins a session of its own.
 """
 
 from collections.abc import Callable
@@ -8,7 +11,8 @@ from typing import Any
 
 import streamlit as st
 
-from pages.parts.session import engine
+from analysis.engine import JobRecord
+from pages.parts.session import engine, submit
 from pages.parts.user_errors import refusal_kept, say_refusal
 
 INSTEAD = ":material/lock: Switched off in this demonstration."
@@ -62,15 +66,34 @@ def on_page(path: str) -> None:
 
 def may_act(place: Any = st) -> bool:
     """Return whether the visitor may start or change anything; say so in `place` if not."""
-    allowed = engine().authorizer.may("run")
-    if not allowed:
+    may = engine().authorizer.may("run")
+    if not may:
         place.caption(INSTEAD if engine().authorizer.demo else LOOKS_ONLY)
-    return allowed
+    return may
 
 
 def may_record() -> bool:
     """Return whether the visitor may record the bundled pair; say so where not."""
-    allowed = engine().authorizer.may("record")
-    if not allowed:
+    may = engine().authorizer.may("record")
+    if not may:
         st.caption(LOOKS_ONLY)
-    return allowed
+    return may
+
+
+_ALLOWED = "models_run_by_hand"
+
+
+def allow(*sources: str) -> None:
+    """Record that this visitor runs these models. Only for functions called by a click."""
+    st.session_state.setdefault(_ALLOWED, set()).update(sources)
+
+
+def begin(kind: str, spec: Any) -> JobRecord:
+    """Submit a job that this visitor asks for by a click, which allows its models. Raises UserError for a bad one."""
+    allow(*(model.source for model in getattr(spec, "models", None) or [spec.model]))
+    return submit(kind, spec)
+
+
+def is_allowed(source: str) -> bool:
+    """Return whether this visitor has run the model by hand; False without the right to run every job."""
+    return engine().authorizer.may("run") and source in st.session_state.get(_ALLOWED, set())

@@ -8,8 +8,8 @@ import streamlit as st
 from analysis.engine import JobRecord
 from analysis.jobs import known_key
 from analysis.specs import JobSpec
-from pages.parts import address, permission
-from pages.parts.acting import acting_button
+from pages.parts import address
+from pages.parts.acting import acting_button, allow, is_allowed
 from pages.parts.plain import model_called, plain
 from pages.parts.progress import cancel_button, progress_bar, running, stop_button
 from pages.parts.session import engine, leave, model_name, submit
@@ -61,7 +61,7 @@ def ask(
             leave(job_id)
     try:
         job = engine().job(questions[question]) if question in questions else None
-        may_run = by_hand or permission.allowed(spec.model.source)
+        may_run = by_hand or is_allowed(spec.model.source)
         if job is None and not may_run and not at_hand(kind, spec):
             _offer(f"offer_{kind}_{place}", spec.model.source, what)
             return None
@@ -89,7 +89,7 @@ def ask(
     if meanwhile is not None:
         meanwhile(engine().progress(job.id).details)
     if acting_button("Try again", f"retry_{job.id}", icon=":material/refresh:"):
-        permission.allow(spec.model.source)
+        allow(spec.model.source)
         del questions[question]
         st.rerun()
     return None
@@ -124,7 +124,7 @@ def _ask(questions: Sequence[str]) -> None:
 def go_on(kind: str, spec: JobSpec, label: str) -> None:
     """Draw a button that resumes a job stopped early; what was finished is reused."""
     if acting_button(label, f"go_on_{kind}_", icon=":material/replay:"):
-        permission.allow(spec.model.source)
+        allow(spec.model.source)
         st.session_state.get(_ASKED, {}).pop(_question(kind, spec, ""), None)
         st.rerun()
 
@@ -140,7 +140,7 @@ def _say_refused(key: str, refused: dict[str, str], question: str) -> None:
 def _offer(key: str, source: str, what: str) -> None:
     row = st.container(horizontal=True, vertical_alignment="center", gap="small")
     row.caption(f"{plain(what)}: not run yet with {model_called(model_name(source))}.", width="stretch")
-    acting_button("Run", key, row, icon=":material/play_arrow:", on_click=permission.allow, args=(source,))
+    acting_button("Run", key, row, icon=":material/play_arrow:", on_click=allow, args=(source,))
 
 
 @st.fragment(run_every=0.4)

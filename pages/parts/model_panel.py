@@ -14,8 +14,8 @@ from analysis.recording.offers import offers
 from analysis.specs import LoadSpec, ModelSpec, UnloadSpec
 from analysis.words import MODEL_TITLES, in_sentence, model_title
 from cache.sizes import gigabytes
-from pages.parts import controls, permission
-from pages.parts.acting import LOOKS_ONLY
+from pages.parts import controls
+from pages.parts.acting import LOOKS_ONLY, begin
 from pages.parts.expander import keys_of
 from pages.parts.plain import code, plain, shortened
 from pages.parts.progress import cancel_button, progress_bar
@@ -207,7 +207,7 @@ def _ask_for(source: str, given: Mapping[str, str]) -> None:
         # Problems with a name or a local folder are shown at once, without a worker.
         engine().authorizer.check_source(spec.source)
         find(spec.source, spec.paradigm)
-        st.session_state[_LOADING] = permission.begin("load", LoadSpec(model=spec)).id
+        st.session_state[_LOADING] = begin("load", LoadSpec(model=spec)).id
     except EXPECTED as error:
         st.session_state[_MESSAGE] = why(error)
     st.rerun()

@@ -8,8 +8,8 @@ from analysis.engine import JobRecord
 from analysis.engine.cost_estimate import added
 from analysis.engine.planned import children
 from analysis.specs import StudySpec, SweepSpec, grid, point_name
-from pages.parts import address, permission
-from pages.parts.acting import acting_button
+from pages.parts import address
+from pages.parts.acting import acting_button, begin
 from pages.parts.plain import plain
 from pages.parts.progress import cancel_button, progress_bar, running
 from pages.parts.session import engine
@@ -26,7 +26,7 @@ _SHOWN_FAILURES = 5
 
 def launch(spec: SweepSpec, shown: bool = False) -> None:
     """Start a sweep. A callback, so that no other rerun can lose the click. shown: show this sweep on the page."""
-    record = permission.begin("sweep", spec)
+    record = begin("sweep", spec)
     if shown:
         address.write(ADDRESS, record.id)
 

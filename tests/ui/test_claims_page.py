@@ -45,7 +45,7 @@ def test_a_run_is_asked_by_its_button_and_a_refusal_is_said(monkeypatch):
         asked.append((kind, spec))
         raise UserError("not today")
 
-    monkeypatch.setattr("pages.parts.permission.submit", submit)
+    monkeypatch.setattr("pages.parts.acting.submit", submit)
     test = page()
     test.segmented_control(key="claims_size").set_value("standard").run()
     test.button(key="claims_start").click().run()

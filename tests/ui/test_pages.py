@@ -464,10 +464,10 @@ def test_dynamics_compares_recordings_of_different_lengths(recording):
 def test_of_several_panels_each_has_a_sentence_of_its_own(monkeypatch):
     monkeypatch.setattr(dynamics, "_kinds_reading", lambda panel, *_: panel)
     said = {"this recording": "All are first.", "noised text": "", UNTRAINED_LABEL: "Half are words."}
-    drawn = curves._kinds_readings(said, SinkParams(), (None, None), ALL)
+    drawn = dynamics._kinds_readings(said, SinkParams(), (None, None), ALL)
     assert drawn == "This recording: All are first. Untrained, equally sharp: Half are words."
     del said[UNTRAINED_LABEL], said["noised text"]
-    assert curves._kinds_readings(said, SinkParams(), (None, None), ALL) == "All are first."
+    assert dynamics._kinds_readings(said, SinkParams(), (None, None), ALL) == "All are first."
 
 
 def test_dynamics_stands_beside_random_weights(recording, explorer_sent):

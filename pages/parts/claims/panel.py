@@ -16,8 +16,8 @@ from analysis.findings import said_of
 from analysis.specs import CLAIM_DATA, CLAIM_SIZES, ClaimsSpec
 from analysis.study.cost_estimate import foresee_claims, lines
 from analysis.words import in_sentence, model_title
-from pages.parts import address, permission
-from pages.parts.acting import acting_button
+from pages.parts import address
+from pages.parts.acting import acting_button, begin
 from pages.parts.charts import chart, exhibit_text
 from pages.parts.controls import segments
 from pages.parts.plain import as_written, model_called, plain
@@ -110,7 +110,7 @@ def _ask() -> None:
 
     def start() -> None:
         assert spec is not None
-        address.write(ADDRESS, permission.begin("claims", spec).id)
+        address.write(ADDRESS, begin("claims", spec).id)
 
     acting_button(
         f"Test {len(spec.claims) if spec is not None else 0:d} claims",

@@ -30,8 +30,8 @@ from analysis.specs import (
 )
 from analysis.words import in_sentence, model_title
 from cache.sizes import gigabytes
-from pages.parts import address, controls, permission
-from pages.parts.acting import kept_button, may_record, refusable_button
+from pages.parts import address, controls
+from pages.parts.acting import begin, kept_button, may_record, refusable_button
 from pages.parts.columns import keyed_columns
 from pages.parts.expander import keys_of, settings_of, titled
 from pages.parts.plain import as_written, code, plain, shortened
@@ -39,7 +39,7 @@ from pages.parts.recordings.choice import show_anew
 from pages.parts.recordings.explorer import play_once
 from pages.parts.recordings.recording import Recording, finished_recordings, model_name
 from pages.parts.recordings.references import seconds_of
-from pages.parts.session import engine, model_entry, model_in_use, submit
+from pages.parts.session import engine, model_entry, model_in_use
 from pages.parts.user_errors import EXPECTED, told
 
 _FILLED_IN, _PROMPT_OF = "prompt_filled_in", "prompt_of"
@@ -99,9 +99,8 @@ def ask(shown: JobRecord | None, narrow: bool = False) -> None:
     if pressed and sampling is not None:
         with told():
             spec = RecordSpec(model=model, prompt=prompt, sampling=sampling, **chosen)
-            permission.allow(model.source)
             st.session_state[_FILLED_IN] = prompt
-            record = submit("record", spec)
+            record = begin("record", spec)
             # At once: a rerun that was asked for meanwhile ends this one at its next message to the browser.
             play_once(record.id)
             show_anew(record.id)
@@ -304,7 +303,7 @@ def record_with(recording: Recording, parameter: str) -> None:
 
 def _button(offer: _Offer, label: str, number: int, parameter: str, recording: Recording) -> None:
     def record() -> None:
-        address.write(parameter, permission.begin("record", offer.spec).id)
+        address.write(parameter, begin("record", offer.spec).id)
 
     refusable_button(
         plain(shortened(label, 60)),

@@ -15,8 +15,8 @@ from analysis.models.prompts import single_token
 from analysis.recording.branching import Likeness, branch_of, branch_request, deciding_step, likeness, why_no_branch
 from analysis.specs import DEFINITIONS, AlternativesSpec, Branch, SinkParams
 from analysis.words import percent
-from pages.parts import address, asking, permission, tokens
-from pages.parts.acting import kept_button
+from pages.parts import address, asking, tokens
+from pages.parts.acting import allow, begin, kept_button
 from pages.parts.charts import PER_CENT_CELLS, chart, heading, put_into_export
 from pages.parts.explore import token_picked
 from pages.parts.explore.token_picked import Picked
@@ -36,7 +36,7 @@ from pages.parts.recordings.explorer import (
 )
 from pages.parts.recordings.recording import Recording, cached, open_recording
 from pages.parts.recordings.references import is_small, says_no_model, stored_reference
-from pages.parts.session import engine, submit
+from pages.parts.session import engine
 from pages.parts.user_errors import EXPECTED, told, why
 
 _BOX, _WRITTEN = "denoise_token_box", "denoise_branch_word"
@@ -48,7 +48,7 @@ def choose(recording: Recording, step: int, position: int, finished: bool) -> No
     token_picked.pick(recording, step, position, finished)
     st.session_state.pop(_WRITTEN, None)
     if is_small(recording.model):
-        permission.allow(recording.model.source)
+        allow(recording.model.source)
 
 
 # --- alternatives -----------------------------------------------------------------------------------------------
@@ -229,8 +229,7 @@ def _typed(recording: Recording, word: str) -> tuple[int | None, str]:
 
 def _branch(recording: Recording, step: int, position: int, token: int, word: str) -> None:
     change = branch_of(recording.trajectory, recording.key, step, position, token, word)
-    permission.allow(recording.model.source)
-    job = submit("record", branch_request(recording.request(), recording.trajectory, change))
+    job = begin("record", branch_request(recording.request(), recording.trajectory, change))
     # At once: a rerun that was asked for meanwhile ends this one at its next message to the browser.
     play_once(job.id)
     show_anew(job.id)

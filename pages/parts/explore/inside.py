@@ -20,8 +20,8 @@ from analysis.sinks.geometry import MEASURES
 from analysis.sinks.metrics import highest
 from analysis.specs import SinkParams, sentence
 from analysis.words import counted
-from pages.parts import asking, permission
-from pages.parts.acting import acting_button
+from pages.parts import asking
+from pages.parts.acting import acting_button, begin
 from pages.parts.charts import PER_CENT_CELLS, chart, table
 from pages.parts.controls import pick
 from pages.parts.linked import linked_box
@@ -187,7 +187,7 @@ def _record_again(recording: Recording) -> None:
 
     def again() -> None:
         spec = recording.request().model_copy(update={"channels": KEPT})
-        show_recording(permission.begin("record", spec).id)
+        show_recording(begin("record", spec).id)
 
     st.caption(
         f"Recording again takes {references.seconds_of(recording)} and stores a few bytes more per layer and step."

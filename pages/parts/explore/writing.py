@@ -20,13 +20,13 @@ from analysis.recording.parallel import (
 from analysis.sinks.token_names import position_name
 from analysis.specs import SinkParams
 from analysis.specs.writing import THRESHOLD
-from pages.parts import address, permission
-from pages.parts.acting import kept_button, may_record
+from pages.parts import address
+from pages.parts.acting import begin, kept_button, may_record
 from pages.parts.charts import chart, exhibit_text, heading
 from pages.parts.plain import plain
 from pages.parts.recordings.choice import definition_formula, show_anew
 from pages.parts.recordings.recording import Recording, cached, open_recording
-from pages.parts.session import engine, submit
+from pages.parts.session import engine
 from pages.parts.user_errors import EXPECTED, told
 
 
@@ -235,9 +235,7 @@ def _button(recording: Recording) -> None:
     )
     if pressed:
         with told():
-            permission.allow(recording.model.source)
-            beside = submit("record", alone)
-            shown = submit("record", parallel)
+            beside, shown = begin("record", alone), begin("record", parallel)
             show_anew(shown.id)
             address.write(_BESIDE, beside.id)
             address.write("show", "both")

@@ -11,8 +11,8 @@ from analysis.pruned.report_file import PrunedRun, first_pair, seed_pair
 from analysis.specs import METHODS, PruneSpec
 from analysis.tuning.seed_floor import serves
 from analysis.words import percent
-from pages.parts import asking, permission
-from pages.parts.acting import acting_button, may_act
+from pages.parts import asking
+from pages.parts.acting import acting_button, begin, may_act
 from pages.parts.columns import keyed_columns
 from pages.parts.controls import segments
 from pages.parts.linked import linked_box
@@ -148,7 +148,7 @@ def _measure_floor(first: Pruned, second: Pruned) -> None:
     other = spec.model_copy(update={"calibration": spec.calibration.model_copy(update={"seed": seed}), "out": ""})
 
     def prune() -> None:
-        permission.begin("prune", other)
+        begin("prune", other)
 
     if any(job.spec == other.model_dump(mode="json") and not job.ended for job in engine().jobs("prune")):
         _follow_pruning()

@@ -13,7 +13,8 @@ from analysis.pruned.masks_file import only_masks
 from analysis.sinks.definitions import kept_share, shared_inputs
 from analysis.specs import ModelSpec, RecordSpec
 from analysis.words import percent
-from pages.parts import asking, permission
+from pages.parts import asking
+from pages.parts.acting import allow
 from pages.parts.charts import card, chart
 from pages.parts.masks.pruned_models import Pruned, short_labels
 from pages.parts.plain import plain
@@ -44,7 +45,7 @@ def attention_to_sinks(first: Pruned, second: Pruned) -> None:
         "Denoise this prompt with both pruned models",
         key="pruned_recordings",
         bind="query-params",
-        on_change=permission.allow,
+        on_change=allow,
         args=(str(first.masks.folder), str(second.masks.folder)),
         help="Two recordings are made where they are not in the store yet. It takes as long as recording did.",
     )

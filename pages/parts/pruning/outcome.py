@@ -19,12 +19,12 @@ from analysis.specs import METHODS, EvaluateSpec, ModelSpec, PruneSpec, SweepSpe
 from analysis.statistics.decisions import POINTS
 from analysis.study.rules import margin_of
 from analysis.words import counted
-from pages.parts import address, permission
+from pages.parts import address
 from pages.parts.accuracy.choice import choose_evaluation, choose_runs, evaluations, say_scores, score_settings
 from pages.parts.accuracy.choice import score as ask_scores
 from pages.parts.accuracy.opening import joined_results
 from pages.parts.accuracy.panel import accuracy_in_brief, accuracy_panel, joined_panel
-from pages.parts.acting import acting_button, may_act
+from pages.parts.acting import acting_button, begin, may_act
 from pages.parts.charts import chart
 from pages.parts.masks.choice import seeds_at_hand
 from pages.parts.masks.pruned_models import compared_masks, known_pruned, open_pruned
@@ -160,7 +160,7 @@ def _launch(wants: Wanted) -> None:
         launch(wants.sweep)
         return
     for spec in wants.prunings:
-        permission.begin("prune", spec)
+        begin("prune", spec)
 
 
 def choose_scores(

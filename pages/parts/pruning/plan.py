@@ -6,8 +6,8 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.models.checkpoint import find
 from analysis.specs import METHODS, EstimateSpec, PruneSpec
-from pages.parts import asking, permission
-from pages.parts.acting import acting_button
+from pages.parts import asking
+from pages.parts.acting import acting_button, allow, is_allowed
 from pages.parts.plain import plain
 from pages.parts.progress import duration
 from pages.parts.session import engine, leave, submit
@@ -29,7 +29,7 @@ def plan(specs: list[PruneSpec], buttons: DeltaGenerator) -> None:
     wanted = {method: question.model_dump_json() for method, question in questions.items()}
     source = specs[0].model.source
     # Not of every model that was run by hand: the preview would wait for the probes.
-    may_ask = (source in st.session_state.get(_WANTED, ()) and permission.allowed(source)) or all(
+    may_ask = (source in st.session_state.get(_WANTED, ()) and is_allowed(source)) or all(
         asking.at_hand("estimate", question) for question in questions.values()
     )
     if not may_ask:
@@ -59,7 +59,7 @@ def plan(specs: list[PruneSpec], buttons: DeltaGenerator) -> None:
 
 
 def _want(source: str) -> None:
-    permission.allow(source)
+    allow(source)
     st.session_state.setdefault(_WANTED, set()).add(source)
 
 

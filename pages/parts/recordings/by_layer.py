@@ -32,8 +32,8 @@ from analysis.sinks.rule_words import criterion
 from analysis.sinks.token_states import ALL, SPLITS, undecided_named
 from analysis.specs import ModelSpec, RecordSpec
 from analysis.words import TWIN_TOLD, in_sentence, listed
-from pages.parts import asking, permission
-from pages.parts.acting import acting_button
+from pages.parts import asking
+from pages.parts.acting import acting_button, begin
 from pages.parts.charts import as_read, chart, exhibit_table, exhibit_text, heading
 from pages.parts.columns import figures_beside, keyed_columns
 from pages.parts.controls import pick
@@ -323,7 +323,7 @@ def _prompts(sets: list[OpenSet], told: Answers, place: DeltaGenerator) -> None:
             seed=one_set.recordings.info.seed,
             chat_template="on" if one_set.recordings.info.chat_template else "off",
         )
-        st.session_state[_RECORDED] = permission.begin("record", spec).id
+        st.session_state[_RECORDED] = begin("record", spec).id
 
     acting_button("Record it", "look_at_prompt", button, on_click=record, icon=_RECORD_ICON, width="stretch")
     job = engine().job(st.session_state.get(_RECORDED, ""))

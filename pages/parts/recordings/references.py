@@ -7,8 +7,7 @@ from analysis.jobs import known_key
 from analysis.models.checkpoint import find, fingerprint
 from analysis.recording.inside_specs import noise_spec, reference_spec, why_not_inside
 from analysis.specs import ModelSpec, ReferenceSpec
-from pages.parts import permission
-from pages.parts.acting import acting_button
+from pages.parts.acting import acting_button, allow, is_allowed
 from pages.parts.asking import ask, ask_by_hand
 from pages.parts.plain import plain
 from pages.parts.recordings.recording import BY_KEY, Recording, cached, open_recording
@@ -64,13 +63,13 @@ def reference_toggle(recording: Recording) -> Recording | None:
     """
     problem = why_no_model(recording)
     stored = stored_reference(recording)
-    quick = not problem and permission.allowed(recording.model.source) and is_small(recording.model)
+    quick = not problem and is_allowed(recording.model.source) and is_small(recording.model)
     wanted = st.toggle(
         "Untrained model",
         value=stored is not None or quick,
         key="random_reference",
         bind="query-params",
-        on_change=permission.allow,
+        on_change=allow,
         args=(recording.model.source,),
         help="The same inputs through the same shape of model with random weights and equally sharp attention: what an "
         f"untrained model shows. Takes {seconds_of(recording, _MATCHING)} where it is not stored.",
@@ -93,7 +92,7 @@ def reference_offer(recording: Recording) -> None:
     asked, source = f"reference_of_{recording.key}", recording.model.source
 
     def observe() -> None:
-        permission.allow(source)
+        allow(source)
         st.session_state[asked] = True
 
     acting_button(

@@ -24,8 +24,8 @@ from analysis.specs import (
     Spec,
 )
 from analysis.words import model_title
-from pages.parts import address, asking, controls, permission
-from pages.parts.acting import acting_button
+from pages.parts import address, asking, controls
+from pages.parts.acting import acting_button, begin
 from pages.parts.expander import Setting, fold, keys_of, settings_of
 from pages.parts.plain import model_called, plain
 from pages.parts.recordings.choice import among, sink_controls
@@ -138,7 +138,7 @@ def _ask() -> None:
             )
             for source in sources
         ]
-        st.session_state[_ASKED] = [permission.begin("record_set", spec).id for spec in specs]
+        st.session_state[_ASKED] = [begin("record_set", spec).id for spec in specs]
 
     number = min(count, len(own)) if own else count
     acting_button(

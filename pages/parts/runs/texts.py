@@ -9,8 +9,8 @@ from analysis.engine.runs import Run
 from analysis.exhibits.inside import divergence_in_words, filled_in, text_of
 from analysis.sinks.text_divergence import compare_texts
 from analysis.specs import RecordSpec
-from pages.parts import asking, permission, tokens
-from pages.parts.acting import acting_button
+from pages.parts import asking, tokens
+from pages.parts.acting import acting_button, allow, is_allowed
 from pages.parts.charts import chart, exhibit_text, export_button, heading
 from pages.parts.controls import pick
 from pages.parts.linked import linked_box
@@ -78,7 +78,7 @@ def _recorded(dense: Recording, runs: list[Run]) -> list[tuple[Run, Recording]]:
     new = [
         run
         for run, request in zip(runs, requests, strict=True)
-        if asking.begins("record", request, run.id) and not permission.allowed(run.source)
+        if asking.begins("record", request, run.id) and not is_allowed(run.source)
     ]
     if new:
         acting_button(
@@ -86,7 +86,7 @@ def _recorded(dense: Recording, runs: list[Run]) -> list[tuple[Run, Recording]]:
             "record_texts",
             type="primary",
             icon=":material/play_circle:",
-            on_click=permission.allow,
+            on_click=allow,
             args=tuple(run.source for run in new),
         )
         st.caption(f"Not recorded yet: {plain(', '.join(run.name for run in new))}. {_cost(dense.job, len(new))}")

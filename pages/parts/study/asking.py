@@ -8,8 +8,8 @@ from analysis.specs import SIZES, ModelSpec, StudySpec
 from analysis.study import plans
 from analysis.study.cost_estimate import foresee_study, lines
 from analysis.study.needs import why_not
-from pages.parts import address, controls, permission
-from pages.parts.acting import acting_button
+from pages.parts import address, controls
+from pages.parts.acting import acting_button, begin
 from pages.parts.columns import keyed_columns
 from pages.parts.expander import keys_of, settings_of, titled
 from pages.parts.plain import model_called, plain
@@ -99,5 +99,5 @@ def _plan(spec: StudySpec) -> None:
 
 def _launch(spec: StudySpec) -> None:
     """Start the study. A callback, so that no other rerun can lose the click."""
-    choice.show(permission.begin("study", spec).id)
+    choice.show(begin("study", spec).id)
     address.drop(ASKING)

@@ -19,8 +19,8 @@ from analysis.specs import CalibrateSpec, CalibrationParams, ModelSpec, sentence
 from analysis.tuning import statistics_file
 from analysis.tuning.statistics_file import Part, StoredStatistics
 from cache.keys import content_key
-from pages.parts import address, asking, controls, permission
-from pages.parts.acting import acting_button
+from pages.parts import address, asking, controls
+from pages.parts.acting import acting_button, allow, is_allowed
 from pages.parts.charts import plots_will_come
 from pages.parts.expander import fold, keys_of, settings_of
 from pages.parts.plain import plain
@@ -125,7 +125,7 @@ def _preview_button(spec: CalibrateSpec, key: str, place: Any = st) -> None:
 
 def _want(spec: CalibrateSpec) -> None:
     st.session_state[_ASKED] = _question(spec)
-    permission.allow(spec.model.source)
+    allow(spec.model.source)
 
 
 def _question(spec: CalibrateSpec) -> str:
@@ -152,7 +152,7 @@ def opened(job: JobRecord) -> Opened | None:
         spec = _part_spec(part, job)
         if asking.begins(part, spec):
             unasked[part] = column
-            if permission.allowed(spec.model.source):
+            if is_allowed(spec.model.source):
                 waits.add(part)
             continue
         with column:
