@@ -21,22 +21,20 @@ def _policy() -> str:
     inline = re.findall(r"<script>(.*?)</script>", page.read_text(encoding="utf-8"), re.DOTALL)
     hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in inline)
     allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
-    return "; ".join(
-        (
-            "default-src 'self'",
-            f"script-src 'self' 'unsafe-eval' blob: {allowed}",
-            "style-src 'self' 'unsafe-inline'",
-            "img-src 'self' data: blob:",
-            "font-src 'self' data:",
-            "media-src 'self' data: blob:",
-            "worker-src 'self' blob:",
-            "connect-src 'self' ws: wss: data: blob:",
-            "frame-src 'self' blob: data:",
-            "object-src 'none'",
-            "base-uri 'self'",
-            "form-action 'self'",
-            "frame-ancestors 'none'",
-        )
+    return (
+        "default-src 'self'; "
+        f"script-src 'self' 'unsafe-eval' blob: {allowed}; "
+        "style-src 'self' 'unsafe-inline'; "
+        "img-src 'self' data: blob:; "
+        "font-src 'self' data:; "
+        "media-src 'self' data: blob:; "
+        "worker-src 'self' blob:; "
+        "connect-src 'self' ws: wss: data: blob:; "
+        "frame-src 'self' blob: data:; "
+        "object-src 'none'; "
+        "base-uri 'self'; "
+        "form-action 'self'; "
+        "frame-ancestors 'none'"
     )
 
 

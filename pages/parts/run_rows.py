@@ -124,33 +124,30 @@ def in_pairs(runs: Sequence[Run]) -> list[Run]:
     """Return runs, newest first, so that those that differ in their method alone stand together: the methods in the
     order of their table, in which a control stands beside its discount.
     """
-    methods = {name: place for place, name in enumerate(METHODS)}
     groups: dict[tuple[Any, ...], list[Run]] = {}
     for run in runs:
         given = run.parameters
         same = (given.get("sparsity"), seed_of(given), quantization_title(given)) if given else (run.kind,)
         groups.setdefault((run.model, *same), []).append(run)
     for group in groups.values():
-        group.sort(key=lambda run: methods.get(str(run.parameters.get("method")), len(methods)))
+        group.sort(key=lambda run: _place_of_method(run, len(METHODS)))
     return [run for group in groups.values() for run in group]
+
+
+def _place_of_method(run: Run, without: int) -> int:
+    """Return the place of a run's method in their table. without: of a run that has none."""
+    return {name: place for place, name in enumerate(METHODS)}.get(str(run.parameters.get("method")), without)
 
 
 def by_sparsity(runs: Sequence[Run]) -> list[Run]:
     """Return runs from the dense models on to the most pruned ones, method by method and seed by seed."""
-    methods = {name: place for place, name in enumerate(METHODS)}
 
     def place(run: Run) -> tuple[Any, ...]:
         given = run.parameters
         sparsity = run.sparsity.get("overall")
         removed = round(float(sparsity), 2) if isinstance(sparsity, int | float) else 0.0
         bits = quantization_title(given) if given else ""
-        return (
-            run.model,
-            removed,
-            methods.get(str(given.get("method")), -1),
-            bits,
-            seed_of(given) or 0 if given else 0,
-        )
+        return (run.model, removed, _place_of_method(run, -1), bits, seed_of(given) or 0 if given else 0)
 
     return sorted(runs, key=place)
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -242,7 +243,7 @@ def choose_evaluation(
                 shown,
                 records,
                 lambda job: _title(records[job], known),
-                _choose,
+                partial(address.write, "evaluation"),
                 placeholder="Choose an evaluation",
             )
             if evaluation_id and instead:
@@ -250,10 +251,6 @@ def choose_evaluation(
     if shown is not None:
         st.caption(plain(_title(records[shown], known)))
     return None if shown is None else records[shown]
-
-
-def _choose(evaluation_id: str) -> None:
-    address.write("evaluation", evaluation_id)
 
 
 def _title(record: JobRecord, known: RunNames) -> str:

@@ -196,8 +196,9 @@ def _how_it_ended(record: JobRecord, results: Results | None) -> None:
             + (f", {known:,} of them known before." if known else ".")
         )
     else:
+        planned = len(results.names) * sum(benchmark.planned for benchmark in results.benchmarks)
         st.info(
-            f"Stopped after {len(results.answers):,} of {_planned(results):,} answers: intervals only, as tests are "
+            f"Stopped after {len(results.answers):,} of {planned:,} answers: intervals only, as tests are "
             "for the number of items fixed at the start."
         )
         _resume(record)
@@ -211,10 +212,6 @@ def _how_it_was_imported(record: JobRecord, results: Results | None) -> None:
     else:
         folders = ", ".join(record.parameters(ImportSpec).folders)
         st.caption(f":material/download_done: Imported: {len(results.answers):,} answers from {code(folders)}.")
-
-
-def _planned(results: Results) -> int:
-    return len(results.names) * sum(benchmark.planned for benchmark in results.benchmarks)
 
 
 def _resume(record: JobRecord) -> None:

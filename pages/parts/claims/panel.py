@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -82,12 +83,8 @@ def _shown() -> JobRecord | None:
         return None
     address.write(ADDRESS, shown)
     if len(runs) > 1:
-        shown_box("Run", "claims_shown", shown, runs, lambda name: _titled(runs[name]), _choose)
+        shown_box("Run", "claims_shown", shown, runs, lambda name: _titled(runs[name]), partial(address.write, ADDRESS))
     return runs[shown]
-
-
-def _choose(run: str) -> None:
-    address.write(ADDRESS, run)
 
 
 def _titled(record: JobRecord) -> str:
@@ -154,7 +151,7 @@ def _detail(run: str, verdicts: Mapping[str, ClaimVerdict]) -> None:
         shown,
         verdicts,
         lambda name: as_written(verdicts[name].claim.sentence),
-        lambda name: address.write(_CLAIM, name),
+        partial(address.write, _CLAIM),
         placeholder="Choose a claim for its numbers and sources",
     )
     if shown is not None:

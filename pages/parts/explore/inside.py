@@ -71,10 +71,11 @@ def attention_map(recording: Recording, params: SinkParams, split: str, side: De
 
 
 def _full_map(recording: Recording, step: int, title: str, layer: int, values: np.ndarray) -> None:
-    names, called = _words(recording, step), _names(recording, step)
+    trajectory, there = recording.trajectory, recording.trajectory.present[step]
+    names, called = list(compress(trajectory.labels(step), there)), list(compress(trajectory.names.at(step), there))
     frame = pd.DataFrame(values, columns=[str(position) for position in range(len(values))])
     frame.insert(0, "query", np.arange(len(values)))
-    first, end = recording.trajectory.queries[step].tolist()
+    first, end = trajectory.queries[step].tolist()
     kept = ""
     if end - first < len(values):
         kept = f" The step itself ran the rows {first} to {end - 1}; keys of the others were kept from earlier."
@@ -91,16 +92,6 @@ def _full_map(recording: Recording, step: int, title: str, layer: int, values: n
         ),
         f"attention_map_{title.replace(', ', '_').replace(' ', '_')}",
     )
-
-
-def _words(recording: Recording, step: int) -> list[str]:
-    """Return the input tokens of a step, in the order of a map's rows."""
-    return list(compress(recording.trajectory.labels(step), recording.trajectory.present[step]))
-
-
-def _names(recording: Recording, step: int) -> list[str]:
-    """Return the names of the input positions of a step, in the same order."""
-    return list(compress(recording.trajectory.names.at(step), recording.trajectory.present[step]))
 
 
 def _maps(

@@ -312,7 +312,8 @@ def _table_of_done(known: list[Run], asked: Sequence[PruneSpec], above: bool) ->
     by_id = {run.id: run for run in done}
     matching = wanted[0].id if wanted else None
     if _MATCHING not in st.session_state or st.session_state[_MATCHING] != matching:
-        new = bool(wanted) and _just_finished(wanted[0].record)
+        record = wanted[0].record if wanted else None
+        new = record is not None and record.finished is not None and time.time() - record.finished < FRESH
         st.session_state[_MATCHING] = matching
         st.session_state[_PRESET] = st.session_state[_OPENED] = matching if new else None
     shown = done[: len(wanted) or _LATEST]
@@ -344,10 +345,6 @@ def _table_of_done(known: list[Run], asked: Sequence[PruneSpec], above: bool) ->
         if len(done) > len(shown):
             st.page_link("pages/runs.py", label=f"All {len(done)} on Runs", icon=":material/table_rows:")
     return opened
-
-
-def _just_finished(record: JobRecord | None) -> bool:
-    return record is not None and record.finished is not None and time.time() - record.finished < FRESH
 
 
 def _newest_of_each(runs: list[Run]) -> list[Run]:

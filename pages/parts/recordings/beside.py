@@ -1,6 +1,7 @@
 """Choice of recordings to set beside the one shown: any to compare, and the autoregressive reference."""
 
 from collections.abc import Callable
+from functools import partial
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -157,10 +158,20 @@ def beside_choice(
     with more:
         record(recording, _BESIDE)
     with box:
-        _beside_box(chosen, titles)
+        shown_box(
+            "Side by side with",
+            "beside_choice",
+            chosen,
+            titles,
+            lambda job_id: titles.get(job_id, job_id),
+            partial(address.write, _BESIDE),
+            help="A recording that stands beside this one on the same scale: another model, a pruned copy, another "
+            "prompt.",
+        )
     running = engine().job(named) if named and named not in titles else None
     if running is not None and running.kind == "record" and not running.ended:
-        asking.follow(running.id, f"Recording the prompt with {_called(running)}")
+        called = in_sentence(model_title(model_name(running.spec["model"]["source"])))
+        asking.follow(running.id, f"Recording the prompt with {called}")
     elif running is not None and running.state in ("failed", "cancelled"):
         st.error(plain(running.reason) or "The recording to compare with was cancelled.")
     job = jobs.get(chosen)
@@ -169,19 +180,3 @@ def beside_choice(
     except EXPECTED as error:
         st.warning(plain(why(error)))
         return None
-
-
-def _called(job: JobRecord) -> str:
-    return in_sentence(model_title(model_name(job.spec["model"]["source"])))
-
-
-def _beside_box(chosen: str, titles: dict[str, str]) -> None:
-    shown_box(
-        "Side by side with",
-        "beside_choice",
-        chosen,
-        titles,
-        lambda job_id: titles.get(job_id, job_id),
-        lambda job_id: address.write(_BESIDE, job_id),
-        help="A recording that stands beside this one on the same scale: another model, a pruned copy, another prompt.",
-    )

@@ -233,7 +233,10 @@ def _moves(sets: list[OpenSet], told: Answers, place: DeltaGenerator) -> None:
 def _over_steps(sets: list[OpenSet], told: Answers, place: DeltaGenerator) -> None:
     """Draw the kinds of sinks over the steps; the curves are folded."""
     _answer(place, "Over the steps", finding_of("steps of sets", _by_name(sets)))
-    scopes = ["all layers together", *(f"layer {layer}" for layer in range(min(_layer_counts(sets))))]
+    scopes = [
+        "all layers together",
+        *(f"layer {layer}" for layer in range(min(one_set.recordings.layers for one_set in sets))),
+    ]
     of_layer = pick("Sinks of", scopes, "set_scope", width=320)
     scope = scopes.index(of_layer) - 1
     _chart(_kinds(sets, scope))
@@ -344,10 +347,6 @@ VIEWS: dict[str, Callable[[list[OpenSet], Answers, DeltaGenerator], None]] = {
     "Single prompts": _prompts,
 }
 """The views over prompts, by their names in the address."""
-
-
-def _layer_counts(sets: list[OpenSet]) -> list[int]:
-    return [one_set.recordings.layers for one_set in sets]
 
 
 # --- computed once ----------------------------------------------------------------------------------------------

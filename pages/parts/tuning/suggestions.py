@@ -179,7 +179,7 @@ def _panel(job_id: str, was_ended: bool) -> None:
         st.caption(f":material/info: {plain(note)}")
     if not rows:
         return
-    best = _best(rows, OBJECTIVES[spec.objective].maximise)
+    best = (max if OBJECTIVES[spec.objective].maximise else min)(rows, key=lambda row: row["value"])
     floor = suggestions.get("floor")
     search_results.numbers(spec, rows, best, floor)
     search_results.use_controls(spec, rows, best)
@@ -203,10 +203,6 @@ def _journal_download(record: JobRecord) -> None:
         "suggest_journal",
         help="All trials with what each measured, as an Optuna journal. Then: `optuna-dashboard search.journal`",
     )
-
-
-def _best(rows: list[Trial], maximise: bool) -> Trial:
-    return (max if maximise else min)(rows, key=lambda row: row["value"])
 
 
 def _state(record: JobRecord, spec: SuggestSpec, rows: list[Trial]) -> None:
