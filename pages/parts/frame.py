@@ -238,16 +238,22 @@ def _ask_log_in() -> None:
         st.button("Log in", on_click=st.login, type="primary", key="log_in")
 
 
+PAGES = {
+    "start": "auto_stories",
+    "explore": "blur_on",
+    "evidence": "timeline",
+    "causes": "science",
+    "prune": "content_cut",
+    "runs": "table_view",
+    "sweep": "stacked_line_chart",
+}
+"""The pages, each of which answers one question, and their icons."""
+
+
 def _pages() -> list[StreamlitPage]:
-    """Return the pages, each of which answers one question."""
     return [
-        st.Page("pages/start.py", title="Start", icon=":material/auto_stories:", default=True),
-        st.Page("pages/explore.py", title="Explore", icon=":material/blur_on:"),
-        st.Page("pages/evidence.py", title="Evidence", icon=":material/timeline:"),
-        st.Page("pages/causes.py", title="Causes", icon=":material/science:"),
-        st.Page("pages/prune.py", title="Prune", icon=":material/content_cut:"),
-        st.Page("pages/runs.py", title="Runs", icon=":material/table_view:"),
-        st.Page("pages/sweep.py", title="Sweep", icon=":material/stacked_line_chart:"),
+        st.Page(f"pages/{name}.py", title=name.capitalize(), icon=f":material/{icon}:", default=name == "start")
+        for name, icon in PAGES.items()
     ]
 
 
