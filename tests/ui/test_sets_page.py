@@ -58,9 +58,7 @@ def test_a_set_that_cannot_be_is_refused_where_it_was_asked_for():
 
 def test_the_form_has_what_a_set_is_made_of(monkeypatch):
     asked = []
-    monkeypatch.setattr(
-        "pages.parts.acting.submit", lambda kind, spec: asked.append(spec) or SimpleNamespace(id="")
-    )
+    monkeypatch.setattr("pages.parts.acting.submit", lambda kind, spec: asked.append(spec) or SimpleNamespace(id=""))
     test = app("pages/evidence.py")
     assert "Settings · 50 prompts, 3 random-weight models, 64 new tokens" in folds(test)
     unfold(test, "fold_set")
