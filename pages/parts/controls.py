@@ -159,11 +159,7 @@ def draw_slider(spec: type[Spec], name: str, key: str, label: str = "", **option
         label or _title(spec, name),
         value=kind(field.default),
         step=step,
-        **{
-            "format": "%.1f" if step in (0.1, 0.5) else None,
-            **_range(field, kind),
-            **_options(field, key, options),
-        },
+        **{"format": "%.1f" if step in (0.1, 0.5) else None, **_range(field, kind), **_options(field, key, options)},
     )
 
 
