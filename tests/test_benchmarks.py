@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from analysis.__main__ import main as command_line
 from analysis.sinks.discount import sink_scores
 from analysis.specs import DiscountParams
 from benchmarks import __main__ as everything
@@ -222,10 +223,11 @@ def test_ways_of_waiting_are_compared_round_by_round(capsys, monkeypatch):
     assert begun == 3 * [(tuple(variables), count) for variables in threads.WAYS.values() for count in (1, 3)]
 
 
-@pytest.mark.slow
-def test_what_is_timed_is_a_pruning_of_the_command_line(tmp_path):
-    assert threads._prune(threads.flags(quick=True), {"OMP_WAIT_POLICY": "PASSIVE"}, [tmp_path / "pruned"]) > 0
+def test_what_is_timed_is_a_pruning_of_the_command_line(tmp_path, monkeypatch):
+    monkeypatch.setenv("SINKSCOPE_HOME", str(tmp_path / "home"))
+    assert command_line(["prune", *threads.flags(quick=True), "--out", str(tmp_path / "pruned")]) == 0
     assert (tmp_path / "pruned" / "model.safetensors").is_file()
+    assert threads._prune(["--help"], {"OMP_WAIT_POLICY": "PASSIVE"}, [tmp_path / "help", tmp_path / "again"]) > 0
     with pytest.raises(subprocess.CalledProcessError):
         threads._prune(["--method", "none"], {}, [tmp_path / "refused"])
 

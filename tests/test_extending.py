@@ -1,20 +1,31 @@
 """The examples of docs/extending.md run as they stand there, and every table that it names has one."""
 
 import re
-import subprocess
-import sys
+import runpy
+from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from traceback import print_exc
+
+from distributed.utils import get_mp_context
 
 from tests.helpers import ROOT
 
 DOCS = ROOT / "docs"
 SECTIONS = dict(part.split("\n", 1) for part in (DOCS / "extending.md").read_text(encoding="utf-8").split("\n## ")[1:])
 FILES = sorted(path for path in (DOCS / "examples").glob("*.py") if path.name != "__init__.py")
-RUNNER = """
-import runpy, sys
-for file in sys.argv[1:]:
-    print(file, flush=True)
-    runpy.run_path(file)
-"""
+
+
+def run_all(files: Sequence[Path], log: Path) -> None:
+    """Run files one after the other, and write their names and what they print."""
+    with log.open("w", encoding="utf-8") as output, redirect_stdout(output), redirect_stderr(output):
+        for file in files:
+            print(file)
+            try:
+                runpy.run_path(str(file))
+            except BaseException:
+                print_exc()
+                raise
 
 
 def test_every_example_runs(tmp_path):
@@ -24,8 +35,11 @@ def test_every_example_runs(tmp_path):
         files.append(tmp_path / f"{section}.py")
         files[-1].write_text("\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL)), encoding="utf-8")
     assert [file.name for file in files if "assert " not in file.read_text(encoding="utf-8")] == []
-    done = subprocess.run([sys.executable, "-c", RUNNER, *map(str, files)], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+    log = tmp_path / "log"
+    process = get_mp_context().Process(target=run_all, args=(files, log))  # forked, see tests/workers.py
+    process.start()
+    process.join()
+    assert process.exitcode == 0, log.read_text(encoding="utf-8")
 
 
 def test_every_table_to_add_to_is_in_the_example_of_its_row():

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from analysis.__main__ import main
 from sinkscope import ROOT as IMPORTED_FROM
 from tests.clean_install import RECORD, dockerfile
 from tests.helpers import ROOT, free_port
@@ -126,20 +127,12 @@ def test_a_users_own_cache_package_is_neither_used_nor_shadowed_in_silence(site,
 
 
 @pytest.mark.slow
-def test_installed_and_checkout_give_equal_recordings(site, tmp_path):
-    checkout = tmp_path / "checkout"
-    checkout.mkdir()
-    here = subprocess.run(
-        [sys.executable, "-m", "analysis", *RECORD, "--out", str(checkout / "a.safetensors")],
-        cwd=ROOT,
-        env=environment(ROOT, checkout),
-        capture_output=True,
-        text=True,
-    )
-    assert here.returncode == 0, here.stderr
+def test_installed_and_checkout_give_equal_recordings(site, tmp_path, monkeypatch):
+    monkeypatch.setenv("SINKSCOPE_HOME", str(tmp_path / "checkout"))
+    assert main([*RECORD, "--out", str(tmp_path / "a.safetensors")]) == 0
     there = installed(site, ["-m", "sinkscope", *RECORD, "--out", "b.safetensors"], tmp_path)
     assert there.returncode == 0, there.stderr
-    first, second = load_file(checkout / "a.safetensors"), load_file(tmp_path / "b.safetensors")
+    first, second = load_file(tmp_path / "a.safetensors"), load_file(tmp_path / "b.safetensors")
     assert first.keys() == second.keys()
     assert all(np.array_equal(first[name], second[name], equal_nan=first[name].dtype.kind == "f") for name in first)
 

@@ -12,6 +12,7 @@ from analysis.errors import UserError
 from analysis.recording.trajectory_file import save
 from analysis.study.findings import EXAMPLE
 from analysis.study.findings import read as read_study
+from sinkscope.drawing import figures_of
 from tests.helpers import ROOT
 
 
@@ -62,8 +63,9 @@ def test_what_was_written_is_opened_by_what_it_is(tmp_path, trajectory):
 
 def test_the_shipped_study_draws_its_figures():
     findings = read_study(EXAMPLE)
-    rows = sinkscope.figures(findings)
-    assert len(rows) > 3 and all(isinstance(sinkscope.figure(findings, name), go.Figure) for name in rows)
+    rows = figures_of(findings)  # once: each call gathers them all
+    assert len(rows) > 3 and all(isinstance(row.draw(findings), go.Figure) for row in rows.values())
+    assert len(sinkscope.figure(findings, next(iter(rows))).data)
 
 
 @pytest.mark.slow

@@ -43,7 +43,9 @@ def chromium(tmp_path_factory):
     starter.chmod(0o755)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=starter, args=["--no-sandbox", "--disable-background-networking", "--disable-gpu"]
+            executable_path=starter,
+            args=["--no-sandbox", "--disable-background-networking", "--disable-gpu"],
+            timeout=PATIENCE,
         )
         yield browser
         browser.close()

@@ -47,17 +47,19 @@ def another_service():
         thread.join()
 
 
-def test_the_printed_address_opens_every_page_and_no_other_port_is_sent_the_token(page, tmp_path):
+def test_a_fresh_server_asks_for_its_token_sends_it_to_no_other_port_runs_a_job_loses_its_worker_and_runs_another(
+    page, tmp_path
+):
+    """Straight to a page first, and not to the first one."""
     token = "a-token-for-this-test"
     with server(tmp_path, token=token) as address, another_service() as (other, received):
         page.goto(f"{address}/causes")
         expect(page.get_by_text("The access token is missing in this address.")).to_be_visible()
         page.goto(f"{address}/causes?token={token}")
+        expect(page.get_by_role("link", name="Explore")).to_be_visible()
+        expect(page.get_by_text("About this model").first).to_be_visible()
         expect(page.get_by_text("There is no recording to look at yet.")).to_be_visible()
         assert re.fullmatch(rf"{address}/~[\w-]{{16}}/causes", page.url)
-        page.goto(f"{address}/denoise?x=1")  # which was once a page
-        page.wait_for_url(re.compile(r"/~[\w-]{16}/explore\?x=1"))
-        expect(page.get_by_role("button", name="Record", exact=True)).to_be_visible()
         assert any(token in cookie["value"] for cookie in page.context.cookies())
         for path in ("/", "/explore", "/_stcore/stream", "/media/a.png"):
             page.goto(f"{other}{path}")
@@ -68,6 +70,24 @@ def test_the_printed_address_opens_every_page_and_no_other_port_is_sent_the_toke
         )
         assert len(received) >= 4 and not opened
         assert token not in str(received) and "/~" not in str(received)
+
+        page.goto(f"{address}/denoise?x=1")  # which was once a page
+        page.wait_for_url(re.compile(r"/~[\w-]{16}/explore\?x=1"))
+        record(page)
+        expect(page.get_by_role("group", name="Explorer")).to_contain_text("× an even split")
+        worker = worker_of(address)
+        os.kill(worker, signal.SIGKILL)
+        while psutil.pid_exists(worker) and psutil.Process(worker).status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.05)
+        settings = page.get_by_text(re.compile("^Settings"))
+        expect(settings).to_have_count(1)  # those of the page before are taken away as the new one is drawn
+        settings.click()
+        enter_number(page, "Seed", 5)
+        expect(page.get_by_text("seed 5.")).to_be_visible()
+        record(page)
+        expect(page.get_by_role("combobox", name="Recording")).to_have_value(re.compile("seed 5$"))
+        expect(page.get_by_role("group", name="Explorer")).to_contain_text("× an even split")
+        assert worker_of(address) != worker
 
 
 def test_passwords_let_in_those_who_look_and_those_who_run(page, tmp_path):
@@ -110,31 +130,6 @@ def test_a_demonstration_lets_anybody_in_records_and_refuses_the_rest(chromium, 
             assert page.request.put(f"{address}/_stcore/upload_file/a/b", data=b"x").status == 403
             page.goto(recorded)
             expect(page.get_by_role("group", name="Explorer")).to_contain_text("× an even split")
-
-
-def test_a_fresh_server_shows_the_whole_app_runs_a_job_loses_its_worker_and_runs_another(page, tmp_path):
-    """Straight to a page first, and not to the first one."""
-    with server(tmp_path) as address:
-        page.goto(f"{address}/causes")
-        expect(page.get_by_role("link", name="Explore")).to_be_visible()
-        expect(page.get_by_text("About this model").first).to_be_visible()
-        expect(page.get_by_text("There is no recording to look at yet.")).to_be_visible()
-        page.goto(f"{address}/explore")
-        record(page)
-        expect(page.get_by_role("group", name="Explorer")).to_contain_text("× an even split")
-        worker = worker_of(address)
-        os.kill(worker, signal.SIGKILL)
-        while psutil.pid_exists(worker) and psutil.Process(worker).status() != psutil.STATUS_ZOMBIE:
-            time.sleep(0.05)
-        settings = page.get_by_text(re.compile("^Settings"))
-        expect(settings).to_have_count(1)  # those of the page before are taken away as the new one is drawn
-        settings.click()
-        enter_number(page, "Seed", 5)
-        expect(page.get_by_text("seed 5.")).to_be_visible()
-        record(page)
-        expect(page.get_by_role("combobox", name="Recording")).to_have_value(re.compile("seed 5$"))
-        expect(page.get_by_role("group", name="Explorer")).to_contain_text("× an even split")
-        assert worker_of(address) != worker
 
 
 def leave_queue(home: Path, count: int) -> Store:
