@@ -47,7 +47,7 @@ BENCHMARKS = (
         "observing", ("--dtype", "bfloat16", "--length", "2048", "--rounds", "5"), ("--dtype", "bfloat16", "--quick")
     ),
     Benchmark("pruning", (), ("--quick",)),
-    Benchmark("sweep", (), ("--samples", "2", "--seq-len", "16", "--thresholds", "1")),
+    Benchmark("sweep", (), ("--samples", "2", "--seq-len", "16", "--sparsities", "0.6", "--thresholds", "1")),
     Benchmark("sweep", ("--method", "sink-sparsegpt"), None),
     Benchmark("likelihood", ("--draws", "32"), ("--items", "1", "--seeds", "4", "--draws", "4")),
     Benchmark("noise", (), ("--samples", "2", "--seq-len", "16", "--seeds", "2")),

@@ -10,9 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from tokenizers import Tokenizer, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast
-
 from analysis.job_context import SilentContext
 from cache.stores import Stores
 
@@ -71,6 +68,9 @@ def fresh_context(out: Path) -> QuietContext:
 
 def save_tokenizer(folder: Path, size: int = 64, mask: bool = True) -> None:
     """A word-level tokenizer of `size` words w5, w6, … with the usual special tokens."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
     special = ["[PAD]", "[MASK]", "[BOS]", "[EOS]", "[UNK]"]
     words = special + [f"w{index}" for index in range(len(special), size)]
     tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="[UNK]"))

@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pandas as pd
 import pytest
@@ -40,22 +42,18 @@ SMALL = [
 SMALL += ["--limit", "4", "--draws", "2", "--samples", "2", "--seq-len", "32", "--step-interval", "25"]
 
 
-WANDB = """
-import json, os
+class Tracked(SimpleNamespace):
+    """A stand-in for a tracker's package, which keeps its runs."""
 
-class Run:
-    def __init__(self, **options):
-        self.options, self.summary = options, {}
+    runs: ClassVar[list["Tracked"]] = []
 
-    def finish(self):
+    @classmethod
+    def init(cls, **options: Any) -> "Tracked":
+        return cls(**options, summary={})
+
+    def finish(self) -> None:
         print("as trackers do, on standard output")
-        with open(os.environ["TRACKED"], "a") as file:
-            file.write(json.dumps({**self.summary, **self.options}) + "\\n")
-
-def init(**options):
-    return Run(**options)
-"""
-"""A stand-in for the tracker's package, which writes runs as lines."""
+        self.runs.append(self)
 
 
 def parsed(words: list[str]) -> SweepSpec:
@@ -193,19 +191,19 @@ def test_killed_in_the_middle_the_same_command_goes_on_and_its_shards_merge_to_t
     kinds = ["documents.jsonl", "masks.safetensors", "report.json"]
     assert suffixes == sorted(f"{seed}.{kind}" for seed in (0, 1) for kind in kinds for _ in range(2))
 
-    tracked = tmp_path / "tracked"
-    tracked.mkdir()
-    (tracked / "wandb.py").write_text(WANDB)
-    environment |= {"PYTHONPATH": str(tracked), "TRACKED": str(tracked / "runs.jsonl")}
-    again = [*words, "--overwrite", "--json", "--log", "wandb"]
-    third = subprocess.run(again, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert third.returncode == 0, third.stderr
-    runs = [json.loads(line) for line in (tracked / "runs.jsonl").read_text().splitlines()]
-    assert sorted(run["accuracy"] for run in runs) == sorted(point["accuracy"] for point in written["points"])
-    assert len({run["id"] for run in runs}) == 4 and len({run["group"] for run in runs}) == 1
-    assert {run["config"]["calibration.seed"] for run in runs} == {0, 1}
-    holds_fields("sweep", json.loads(third.stdout))
-    assert json.loads(third.stdout)["verdicts"] == written["verdicts"]
+    fork_workers()
+    monkeypatch.setenv("SINKSCOPE_HOME", str(home))
+    monkeypatch.setitem(sys.modules, "wandb", Tracked)
+    capsys.readouterr()
+    assert main([*words[3:], "--overwrite", "--json", "--log", "wandb"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert sorted(run.summary["accuracy"] for run in Tracked.runs) == sorted(
+        point["accuracy"] for point in written["points"]
+    )
+    assert len({run.id for run in Tracked.runs}) == 4 and len({run.group for run in Tracked.runs}) == 1
+    assert {run.config["calibration.seed"] for run in Tracked.runs} == {0, 1}
+    holds_fields("sweep", printed)
+    assert printed["verdicts"] == written["verdicts"]
     assert len(jobs(home, "prune", "evaluate")) == len(after), "all of it is answered by reading"
 
     swept = sinkscope.read(out)

@@ -12,11 +12,13 @@ from streamlit.testing.v1.element_tree import Block
 from tests.helpers import ROOT
 
 
-def app(page: str | None = None, **query: str) -> AppTest:
-    """The app on one of its pages, at an address; the test fails where the page does."""
+def app(page: str | None = None, *opened: str, **query: str) -> AppTest:
+    """The app on one of its pages, at an address, with these folds opened; the test fails where the page does."""
     test = AppTest.from_file(str(ROOT / "app.py"), default_timeout=300)
     if page:
         test.switch_page(page)
+    for fold in opened:
+        test.session_state[fold] = True
     for name, value in query.items():
         test.query_params[name] = value
     test.run()

@@ -25,7 +25,7 @@ from pages.parts.session import engine
 from pages.parts.tokens import legend, token_text
 from tests.conftest import GOLDEN
 from tests.helpers import QuietContext, save_tokenizer
-from tests.ui.helpers import app, charts, texts, unfold
+from tests.ui.helpers import app, charts, texts
 
 
 @pytest.fixture(scope="module")
@@ -99,11 +99,11 @@ def test_accuracy_says_who_gives_likelihoods_and_memory_counts_experts_and_canva
 
 
 def test_only_the_models_own_noise_is_offered_to_prune_with(folder):
-    test = unfold(app("pages/prune.py", source=str(folder)), "fold_prune_calibration")
+    test = app("pages/prune.py", "fold_prune_calibration", source=str(folder))
     assert test.selectbox(key="prune_noise_random").options == ["random-tokens", "none"]
     assert not test.button(key="prune").disabled and "authors' script" not in texts(test)
     assert "experts" in test.selectbox(key="prune_pattern").options
-    masked = unfold(app("pages/prune.py"), "fold_prune_calibration").selectbox(key="prune_noise").options
+    masked = app("pages/prune.py", "fold_prune_calibration").selectbox(key="prune_noise").options
     assert masked == [name for name in NOISES if name != "random-tokens"]
 
 

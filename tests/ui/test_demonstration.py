@@ -22,6 +22,7 @@ PAGES = {
     "sweep": {},
     "runs": {"runs_view": "Masks"},
 }
+SWITCHED_OFF = ("prune", "sweep", "start", "runs", "causes")  # with one sentence in the place of the button
 STARTING = ("record", "try_again", "record_with_0")  # keys of buttons that record
 
 
@@ -43,8 +44,13 @@ def state() -> tuple:
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_no_control_of_a_page_starts_or_changes_anything(name, demonstration):
+def test_a_page_says_that_this_is_a_demonstration_and_no_control_of_it_starts_or_changes_anything(name, demonstration):
     test = app(f"pages/{name}.py", recording=demonstration.id, **PAGES[name])
+    assert "This is a demonstration" in test.main.caption[0].value, "before everything else"
+    said = "\n".join([texts(test), *(block.value for block in test.code)])
+    assert ("Switched off in this demonstration" in said) == (name in SWITCHED_OFF)
+    assert str(engine().store.root) not in said and (name == "start" or "python -m analysis" not in said)
+    assert "press **Prune**" not in said and "type the path" not in said
     assert not test.get("file_uploader"), "a file would be taken in"
     before, keys = state(), [button.key for button in test.button if not button.disabled]
     for key in keys:
@@ -54,22 +60,6 @@ def test_no_control_of_a_page_starts_or_changes_anything(name, demonstration):
         assert not test.exception
         assert state() == before, f"{key} changes something"
         test = app(f"pages/{name}.py", recording=demonstration.id, **PAGES[name])
-    assert state() == before
-
-
-@pytest.mark.parametrize("name", ["prune", "sweep", "start", "runs", "causes"])
-def test_one_sentence_stands_in_the_place_of_the_button(name, demonstration):
-    said = texts(app(f"pages/{name}.py", recording=demonstration.id, **PAGES[name]))
-    assert "Switched off in this demonstration" in said and "This is a demonstration" in said
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_a_page_says_at_its_top_that_this_is_a_demonstration_and_nothing_that_cannot_be_done(name, demonstration):
-    test = app(f"pages/{name}.py", **PAGES[name])
-    assert "This is a demonstration" in test.main.caption[0].value, "before everything else"
-    said = "\n".join([texts(test), *(block.value for block in test.code)])
-    assert str(engine().store.root) not in said and (name == "start" or "python -m analysis" not in said)
-    assert "press **Prune**" not in said and "type the path" not in said
 
 
 def test_a_visitor_does_not_come_to_what_another_one_is_recording(demonstration):

@@ -27,7 +27,7 @@ def pruned(test, method, sparsity) -> dict:
 
 def test_what_is_added_to_a_table_is_offered_explained_and_run():
     with dask.config.set(PRELOAD), additions.added():
-        test = unfold(app("pages/prune.py", prune_seeds="1"), "fold_prune_calibration")
+        test = app("pages/prune.py", "fold_prune_calibration", prune_seeds="1")
         for key, row in (
             ("prune_pattern", additions.PATTERN),
             ("prune_allocation", additions.ALLOCATION),

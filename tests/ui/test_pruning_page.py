@@ -13,6 +13,7 @@ from tests.ui.helpers import app, folds, texts, unfold
 pytestmark = pytest.mark.slow
 PAGE = "pages/prune.py"
 SMALL = CalibrationParams(samples=2, seq_len=32)
+SHORT = {"prune_samples": "2", "prune_seq_len": "32"}
 
 
 @pytest.fixture(scope="module")
@@ -20,14 +21,6 @@ def pruned():
     """A finished pruning in the app's own store."""
     record = engine().submit("prune", PruneSpec(method="wanda", calibration=SMALL))
     return engine().wait(record.id, 300)
-
-
-def small(test: AppTest) -> AppTest:
-    """Turns the calibration down."""
-    unfold(test, "fold_prune_calibration")
-    test.number_input(key="prune_samples").set_value(2)
-    test.number_input(key="prune_seq_len").set_value(32)
-    return test.run()
 
 
 def opened(test: AppTest, run_id: str) -> AppTest:
@@ -73,7 +66,7 @@ def test_weights_are_quantized_with_a_method_or_alone():
 
 
 def test_presets_of_the_authors_scripts_set_the_calibration():
-    test = unfold(app(PAGE), "fold_prune_calibration")
+    test = app(PAGE, "fold_prune_calibration")
     test.selectbox(key="prune_preset").set_value("published, Dream").run()
     assert not test.exception
     assert test.selectbox(key="prune_noise").value == "uniform"
@@ -85,19 +78,18 @@ def test_presets_of_the_authors_scripts_set_the_calibration():
     assert "The authors' script for LLaDA" not in texts(test)
 
 
-def test_every_method_and_parameter_has_its_help_from_the_table(monkeypatch):
-    test = app(PAGE)
+def test_every_method_and_parameter_has_its_help_from_the_table():
+    test = app(PAGE, "fold_prune_calibration")
     helped = test.multiselect(key="prune_methods").help
     assert all(method.title in helped and method.help in helped for method in METHODS.values())
     assert test.slider(key="prune_sparsity").help.startswith(PruneSpec.model_fields["sparsity"].description)
-    unfold(test, "fold_prune_calibration")
     for name in CalibrationParams.model_fields:
         kind = {"data": test.text_input, "noise": test.selectbox}.get(name, test.number_input)
         assert CalibrationParams.model_fields[name].description in kind(key=f"prune_{name}").help
 
 
 def test_it_says_what_a_run_will_take_before_it_starts():
-    test = small(app(PAGE))
+    test = app(PAGE, **SHORT)
     test.button(key="prune_estimate").click().run()
     test = answered(test)
     table = test.dataframe[0].value
@@ -126,7 +118,7 @@ def test_settings_that_do_not_go_together_cannot_be_submitted():
 
 
 def test_launching_shows_every_run_and_what_it_found():
-    test = answered(small(app(PAGE, prune_seeds="1")))
+    test = app(PAGE, **SHORT, prune_seeds="1")
     test.multiselect(key="prune_methods").set_value(["magnitude", "sink-wanda"]).run()
     test.slider(key="prune_sparsity").set_value(0.3)
     test.toggle(key="prune_then_score").set_value(False).run()
@@ -177,7 +169,7 @@ def test_runs_of_different_precision_are_said_to_be_no_comparison(pruned):
 
 def test_no_run_is_open_at_first_but_one_that_has_just_finished_and_matches_the_settings(pruned, monkeypatch):
     monkeypatch.setattr("pages.parts.pruning.runs.FRESH", 0.0)
-    test = app(PAGE, prune_samples="2", prune_seq_len="32")
+    test = app(PAGE, **SHORT)
     test.multiselect(key="prune_methods").set_value(["wanda"]).run()
     assert test.session_state["prune_opened"] is None and "None has these settings" not in texts(test)
     monkeypatch.undo()
@@ -192,7 +184,7 @@ def test_no_run_is_open_at_first_but_one_that_has_just_finished_and_matches_the_
 def test_the_first_line_compares_a_run_with_its_control_and_both_are_scored_by_one_button():
     for method in ("wanda-noised", "sink-wanda"):
         engine().wait(engine().submit("prune", PruneSpec(method=method, sparsity=0.4, calibration=SMALL)).id, 300)
-    test = app(PAGE, prune_samples="2", prune_seq_len="32", prune_sparsity="0.4")
+    test = app(PAGE, **SHORT, prune_sparsity="0.4")
     told = texts(test)
     assert "The discount changes " in told and "independent masks differ in" in told
     assert "What the sink discount does to accuracy at these settings is not measured yet." in told
@@ -252,7 +244,7 @@ def test_any_n_of_m_can_be_typed_as_the_pattern():
     assert test.button(key="prune").disabled
 
 
-TINY = {"prune_samples": "2", "prune_seq_len": "32", "accuracy_limit": "2"}
+TINY = {**SHORT, "accuracy_limit": "2"}
 
 
 def test_one_button_prunes_and_scores_with_and_without_at_as_many_seeds_as_a_study_takes():

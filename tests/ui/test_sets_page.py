@@ -11,7 +11,7 @@ from analysis.specs import AutoregressiveSampling, ModelSpec, RecordSetSpec, Sin
 from pages.parts.session import engine
 from pages.parts.study.found import example
 from tests.recording.made_sets import LAYERS, a_set
-from tests.ui.helpers import app, charts, folds, texts, unfold
+from tests.ui.helpers import app, charts, folds, texts
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_without_a_set_the_page_shows_the_shipped_study_offers_to_record_one_and
 
 
 def test_a_set_that_cannot_be_is_refused_where_it_was_asked_for():
-    test = unfold(app("pages/evidence.py"), "fold_set")
+    test = app("pages/evidence.py", "fold_set")
     test.selectbox(key="set_prompts").set_value("your own").run()
     test.text_area(key="set_own").set_value("only one").run()
     test.button(key="record_set").click().run()
@@ -59,9 +59,8 @@ def test_a_set_that_cannot_be_is_refused_where_it_was_asked_for():
 def test_the_form_has_what_a_set_is_made_of(monkeypatch):
     asked = []
     monkeypatch.setattr("pages.parts.acting.submit", lambda kind, spec: asked.append(spec) or SimpleNamespace(id=""))
-    test = app("pages/evidence.py")
+    test = app("pages/evidence.py", "fold_set")
     assert "Settings · 50 prompts, 3 random-weight models, 64 new tokens" in folds(test)
-    unfold(test, "fold_set")
     test.number_input(key="set_count").set_value(7)
     test.number_input(key="set_null_draws").set_value(3)
     test.number_input(key="set_LLaDASampling_gen_length").set_value(16)

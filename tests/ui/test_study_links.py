@@ -13,7 +13,7 @@ from analysis.specs import STUDY_PARTS, ModelSpec, StudySpec
 from analysis.study.gather import gather
 from pages.parts.session import engine
 from tests.helpers import tiny_llada
-from tests.ui.helpers import app, shown_box, story_pieces, texts, unfold
+from tests.ui.helpers import app, shown_box, story_pieces, texts
 
 pytestmark = pytest.mark.slow
 
@@ -53,9 +53,7 @@ def ways(test: AppTest) -> dict[str, dict[str, list[str]]]:
 
 def test_every_figure_opens_its_page_at_what_it_was_drawn_from(study):
     found = gather(study, engine())
-    start = app("pages/start.py", study=study.id)
-    for name in STUDY_PARTS:
-        unfold(start, f"fold_behind_{name}")
+    start = app("pages/start.py", *(f"fold_behind_{name}" for name in STUDY_PARTS), study=study.id)
     named = ways(start)
     jobs = {part.name: list(part.jobs.values()) for part in found.parts}
     runs = [one.prunings[0] for one in found.pruning.settings]

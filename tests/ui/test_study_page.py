@@ -13,7 +13,7 @@ from analysis.study import rules
 from analysis.study.findings import EXAMPLE, read
 from pages.parts.plain import plain
 from pages.parts.session import engine
-from tests.ui.helpers import app, shown_box, story_pieces, texts, unfold, unglued
+from tests.ui.helpers import app, shown_box, story_pieces, texts, unglued
 
 pytestmark = pytest.mark.slow
 PAGE = "pages/start.py"
@@ -31,7 +31,7 @@ def _read(text: str) -> str:
 
 
 def test_the_first_screen_is_the_finished_example_and_nothing_runs_for_it():
-    test = app()
+    test = app(None, "fold_behind_verdict")
     told, found = texts(test), read(EXAMPLE)
     assert test.title[0].value == QUESTION
     story = story_of(found)
@@ -42,8 +42,6 @@ def test_the_first_screen_is_the_finished_example_and_nothing_runs_for_it():
     pieces = story_pieces(test)
     for finding in story.findings:
         assert escape(finding.title) in pieces and escape(finding.caveat) in pieces
-    unfold(test, "fold_behind_verdict")
-    told = texts(test)
     for one in rules.verdicts(found):
         assert _read(one.numbers) in told and _read(one.sentence) in told
     assert not engine().jobs()
@@ -60,8 +58,7 @@ def test_settings_that_do_not_go_together_are_one_sentence_and_the_button_is_off
 
 def test_what_the_hub_would_have_to_give_is_said_and_the_button_is_off(monkeypatch):
     monkeypatch.setattr(hub, "reachable", lambda: False)
-    test = app(PAGE, ask="true")
-    test.segmented_control(key="study_size").set_value("paper").run()
+    test = app(PAGE, ask="true", study_size="paper")
     assert "needs WikiText-2, MMLU, ARC-C" in texts(test) and "the Hugging Face hub cannot be reached" in texts(test)
     assert test.button(key="study_start").disabled and not test.exception
 

@@ -36,7 +36,7 @@ from pages.parts.plain import plain
 from pages.parts.session import engine
 from pages.parts.tuning import effects as tune_effects
 from tests.conftest import GOLDEN
-from tests.ui.helpers import app, charts, texts, unfold
+from tests.ui.helpers import app, charts, texts
 
 pytestmark = pytest.mark.slow
 SPEC = CalibrateSpec(
@@ -69,7 +69,7 @@ def stored(kind, spec):
 
 
 def page(**query):
-    return unfold(app("pages/prune.py", **QUERY, **query), "fold_prune_discount")
+    return app("pages/prune.py", "fold_prune_discount", **QUERY, **query)
 
 
 def total(statistics, setting):
