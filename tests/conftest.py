@@ -34,6 +34,7 @@ hypothesis.settings.load_profile("untimed")
 
 # What is begun first: what takes minutes. What is short comes last, so that all processes end together.
 SLOW_FIRST = (
+    "browser/test_first_light.py",
     "browser",
     "engine",
     "command_line/test_sweep.py",
@@ -45,6 +46,25 @@ SLOW_FIRST = (
     "recording",
     "jobs",
 )
+
+
+# Files of tests/browser whose tests share a server.
+ONE_SERVER = ("first_light", "plots", "pruning")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Of processes side by side one gets all files that share a server, each other file any."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class ByServer(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file: str = super()._split_scope(nodeid)
+            return "one server" if file in [f"tests/browser/test_{name}.py" for name in ONE_SERVER] else file
+
+    return ByServer(config, log)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,4 +1,4 @@
-"""A server for the browser tests of a file, and pages in the system's Chromium."""
+"""A server for browser tests, and pages in the system's Chromium."""
 
 import os
 import shlex
@@ -18,9 +18,15 @@ POLICY = "Content Security Policy"  # in what the browser says of something that
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium"
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    with server(tmp_path_factory.mktemp("home")) as url:
+@pytest.fixture(scope="session")
+def home(tmp_path_factory):
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="session")
+def address(home):
+    """One server for the files of `ONE_SERVER`, the first of which begins with an empty store."""
+    with server(home) as url:
         yield url
 
 

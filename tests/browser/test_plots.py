@@ -2,6 +2,7 @@
 first light."""
 
 import re
+from urllib.parse import urlencode
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -9,7 +10,7 @@ from playwright.sync_api import Page, expect
 from analysis.models.checkpoint import find
 from analysis.specs import QUESTION
 from tests.browser.helpers import NAVIGATING, OVERFLOWS, all_drawn, click_cell, few_words, plot, tools
-from tests.helpers import save_pruned, server
+from tests.helpers import save_pruned
 from training.measure import pruned_copy
 
 pytestmark = pytest.mark.slow
@@ -24,17 +25,6 @@ SMALLEST = """slide => {
   return Math.min(...sizes);
 }"""
 BEHIND = ("Where the sinks live", "Do they move?", "Do they matter?")
-
-
-@pytest.fixture(scope="module")
-def address(bundled, tmp_path_factory):
-    """A server whose store holds two pruned models of one mask."""
-    home = tmp_path_factory.mktemp("home")
-    pruned = pruned_copy(bundled, "magnitude", 0.5)
-    for name in ("by-magnitude", "again"):
-        save_pruned(pruned, home / "models" / name)
-    with server(home) as url:
-        yield url
 
 
 def open_plots(page: Page, address: str, titles: tuple[str, ...] = BEHIND[:1]) -> None:
@@ -153,9 +143,11 @@ def test_controls_reach_the_address_on_the_tab_where_statistics_were_just_stored
 def test_a_click_on_a_cell_opens_its_masks_the_address_brings_them_back_and_another_folder_is_typed(
     page, address, bundled, tmp_path
 ):
-    errors = []
+    errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))
-    page.goto(f"{address}/masks")
+    pruned = pruned_copy(bundled, "magnitude", 0.5)
+    first, second = (save_pruned(pruned, tmp_path / name) for name in ("by-magnitude", "again"))
+    page.goto(f"{address}/masks?{urlencode({'first': first, 'second': second})}")
     expect(page.get_by_text("Mask disagreement by layer and head")).to_be_visible()
     page.get_by_role("radio", name="Projections").or_(page.get_by_role("button", name="Projections")).first.click()
     expect(page.get_by_text("Mask disagreement by layer and projection")).to_be_visible()
@@ -167,7 +159,7 @@ def test_a_click_on_a_cell_opens_its_masks_the_address_brings_them_back_and_anot
     page.wait_for_url(re.compile("mask_layer=4"))
     page.reload()
     expect(page.get_by_text("The masks of layer 4, down_proj")).to_be_visible()
-    folder = save_pruned(pruned_copy(bundled, "magnitude", 0.5), tmp_path / "typed", mask_file=False)
+    folder = save_pruned(pruned, tmp_path / "typed", mask_file=False)
     all_drawn(page)
     box = page.get_by_role("combobox", name="First")
     box.fill(str(folder))
