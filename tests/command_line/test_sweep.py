@@ -23,7 +23,7 @@ from analysis.evaluation.command import sweep_command
 from analysis.specs import CalibrationParams, DiscountParams, EvaluateSpec, ModelSpec, PruneSpec, SweepSpec, grid
 from cache.store import Store
 from tests.command_line.surface import holds_fields
-from tests.engine.helpers import PATIENCE, until
+from tests.engine.helpers import until
 from tests.helpers import ROOT
 from tests.workers import fork_workers
 

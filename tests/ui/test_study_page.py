@@ -58,7 +58,8 @@ def test_settings_that_do_not_go_together_are_one_sentence_and_the_button_is_off
 
 def test_what_the_hub_would_have_to_give_is_said_and_the_button_is_off(monkeypatch):
     monkeypatch.setattr(hub, "reachable", lambda: False)
-    test = app(PAGE, ask="true", study_size="paper")
+    test = app(PAGE, ask="true")
+    test.segmented_control(key="study_size").set_value("paper").run()
     assert "needs WikiText-2, MMLU, ARC-C" in texts(test) and "the Hugging Face hub cannot be reached" in texts(test)
     assert test.button(key="study_start").disabled and not test.exception
 
