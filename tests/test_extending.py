@@ -4,10 +4,12 @@ import re
 import runpy
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
+from functools import partial
 from pathlib import Path
 from traceback import print_exc
 
 from distributed.utils import get_mp_context
+from streamlit.testing.v1 import AppTest
 
 from tests.helpers import ROOT
 
@@ -17,7 +19,8 @@ FILES = sorted(path for path in (DOCS / "examples").glob("*.py") if path.name !=
 
 
 def run_all(files: Sequence[Path], log: Path) -> None:
-    """Run files one after the other, and write their names and what they print."""
+    """Run files one after the other, and write their names and what they print. A busy machine is no failure."""
+    AppTest.from_function = partial(AppTest.from_function, default_timeout=300)  # type: ignore[method-assign]
     with log.open("w", encoding="utf-8") as output, redirect_stdout(output), redirect_stderr(output):
         for file in files:
             print(file)
