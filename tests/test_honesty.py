@@ -88,8 +88,8 @@ def test_every_part_runs_and_the_table_has_its_bars(tmp_path, capsys, monkeypatc
 
 
 def test_false_sentences_and_intervals_of_sets_are_counted_under_true_nulls(tmp_path):
-    rows = movement.rows_of(a_set(0, prompts=60), Sets(tmp_path, most=40))
-    assert len(rows) == len(movement.SIZES) * (len(movement.NULLS) + 1) and {row.sets for row in rows} == {40}
+    rows = movement.rows_of(a_set(0, prompts=60), Sets(tmp_path, most=20))
+    assert len(rows) == len(movement.SIZES) * (len(movement.NULLS) + 1) and {row.sets for row in rows} == {20}
     assert all(float(row.value.split("%")[0]) <= 15 for row in rows[: -len(movement.SIZES)])
     assert all(row.holds for row in rows[-len(movement.SIZES) :]), rows[-2:]
     shifted = movement.population(a_set(0, prompts=60))

@@ -70,7 +70,7 @@ def other(tmp_path_factory) -> str:
 @pytest.fixture
 def spec(tiny):
     """Makes specs that evaluate the tiny model."""
-    usual = {"model": ModelSpec(source=tiny, device="cpu"), "tasks": QUICK, "limit": 24}
+    usual = {"model": ModelSpec(source=tiny, device="cpu"), "tasks": QUICK, "limit": 24, "draws": 4}
     return lambda **changes: EvaluateSpec(**{**usual, **changes})
 
 
@@ -127,7 +127,7 @@ def test_accuracy_equals_lm_evals_own(tmp_path, spec, tiny, monkeypatch):
     found = evaluated(tmp_path / "job", asked)
     benchmarks, _ = tasks.load_benchmarks(asked, None)
     own = simple_evaluate(
-        model=LanguageModel(load(ModelSpec(source=tiny, device="cpu")), Settings(draws=32)),
+        model=LanguageModel(load(ModelSpec(source=tiny, device="cpu")), Settings(draws=4)),
         tasks=[task for benchmark in benchmarks for task in benchmark.tasks.values()],
         samples=hub_datasets.samples(benchmarks),
         num_fewshot=2,
@@ -163,9 +163,9 @@ def test_accuracy_equals_that_of_an_independent_scorer(tmp_path, monkeypatch, ki
         save_tiny(folder, *classes, tokenizer=False, seed=3, **shape)
         tokenizer.save_pretrained(folder)
     model = ModelSpec(source=str(folder), device="cpu")
-    found = evaluated(tmp_path / "job", EvaluateSpec(model=model, tasks=names, limit=24))
+    found = evaluated(tmp_path / "job", EvaluateSpec(model=model, tasks=names, limit=12))
     loaded, shifts = load(model), {"llada": 0, "dream": 1, "autoregressive": 1}
-    benchmarks, _ = tasks.load_benchmarks(EvaluateSpec(model=model, tasks=names, limit=24), None)
+    benchmarks, _ = tasks.load_benchmarks(EvaluateSpec(model=model, tasks=names, limit=12), None)
     own = simple_evaluate(
         model=EveryOrder(loaded.network, loaded.tokenizer, loaded.mask_token, shifts[kind]),
         tasks=[task for benchmark in benchmarks for task in benchmark.tasks.values()],
@@ -176,7 +176,7 @@ def test_accuracy_equals_that_of_an_independent_scorer(tmp_path, monkeypatch, ki
     lengths = set()
     for benchmark in names:
         right, _ = results.scores(found, benchmark, 0)
-        assert len(right) == 24
+        assert len(right) == 12
         assert right.mean() == own["results"][benchmark]["acc,none"]
         for row in own["samples"][benchmark]:
             answer = found.answers[f"{benchmark}/{row['doc_id']}", 0]
@@ -187,7 +187,7 @@ def test_accuracy_equals_that_of_an_independent_scorer(tmp_path, monkeypatch, ki
 
 
 def test_items_are_right_where_the_model_card_says_so(tmp_path, spec, bundled):
-    asked = spec(model=ModelSpec(device="cpu"), tasks=("bundled_knowledge",), limit=None)
+    asked = spec(model=ModelSpec(device="cpu"), tasks=("bundled_knowledge",), limit=None, draws=32)
     (benchmark,), _ = tasks.load_benchmarks(asked, None)
     first = replace(benchmark, documents=tuple(one for one in benchmark.documents if one.id < 24))
     with pytest.MonkeyPatch.context() as patch:
@@ -282,11 +282,11 @@ def test_rolling_windows_score_every_token_once():
 
 
 def test_batch_sizes_do_not_change_choices(tmp_path, spec, monkeypatch):
-    asked = spec(tasks=("bundled_knowledge",), limit=48, draws=4)
+    asked = spec(tasks=("bundled_knowledge",))
     whole = evaluated(tmp_path / "one", asked)
     monkeypatch.setattr(Budget, "of", classmethod(lambda cls, model: cls(tokens=40)))
     parts = evaluated(tmp_path / "two", asked, home="another home")
-    assert len(whole.answers) == 48
+    assert len(whole.answers) == 24
     assert choices(parts) == choices(whole)
     assert {key: answer.values for key, answer in parts.answers.items()} == values(whole)
 
@@ -305,7 +305,7 @@ class Interrupting(QuietContext):
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, spec, monkeypatch):
-    asked = spec(limit=80)
+    asked = spec(limit=70, draws=2)
     with pytest.raises(Cancelled):
         evaluated(tmp_path / "first", asked, Interrupting(tmp_path / "first", 50))
     forwards = []
@@ -315,7 +315,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, spec, monkeypatch):
     )
     resumed = evaluated(tmp_path / "second", asked)
     assert sum(answer.restored for answer in resumed.answers.values()) == 50
-    assert len({(request.task_name, request.doc_id) for request in forwards}) == 160 - 50
+    assert len({(request.task_name, request.doc_id) for request in forwards}) == 140 - 50
     whole = evaluated(tmp_path / "third", asked, home="another home")
     assert not any(answer.restored for answer in whole.answers.values())
     assert choices(resumed) == choices(whole)
@@ -463,7 +463,7 @@ def test_the_control_of_really_pruned_runs_is_found_whatever_they_are_called(tmp
         prune(asked, QuietContext(tmp_path))
     (tmp_path / "x").rename(tmp_path / "dense model")
     sources = [str(tmp_path / name) for name in ("wanda-noised", "dense model", "y", "z")]
-    asked = spec(model=dense, compare=tuple(ModelSpec(source=source, device="cpu") for source in sources), limit=8)
+    asked = spec(model=dense, compare=tuple(ModelSpec(source=source, device="cpu") for source in sources), limit=2)
     found = evaluated(tmp_path / "job", asked)
     related = comparing.related_pairs(found)
     assert related["control"] == [(3, 2)]

@@ -33,7 +33,7 @@ def kept(tmp_path_factory) -> Path:
 
     root = tmp_path_factory.mktemp("lm-eval")
     tokenizer = AutoTokenizer.from_pretrained(TOKENIZER)
-    manager = TaskManager(include_path="analysis/evaluation/bundled")
+    manager = TaskManager(include_path="analysis/evaluation/bundled", include_defaults=False)
     for seed, limit in ((0, 8), (1, 6)):
         torch.manual_seed(seed)
         model = LlamaForCausalLM(
@@ -57,6 +57,7 @@ def kept(tmp_path_factory) -> Path:
                 model_args={"pretrained": str(source)},
                 tasks=list(tasks),
                 limit=limit,
+                batch_size=8,
                 task_manager=manager,
                 log_samples=True,
                 device="cpu",
