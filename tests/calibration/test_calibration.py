@@ -15,6 +15,7 @@ from analysis.calibration.text import calibration_text
 from analysis.errors import UserError
 from analysis.models.streaming import skeleton
 from analysis.specs import CalibrationParams, DiscountParams, ModelSpec
+from tests.conftest import over_golden
 
 SETTINGS = {
     "control": None,
@@ -207,7 +208,7 @@ def slow_scores(model, rows, weights):
     return sums
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+@over_golden(name=SETTINGS)
 def test_scores_equal_a_slow_loop_and_every_way_gives_the_same_bits(golden, name):
     from analysis.sinks.discount import token_weights
 

@@ -131,13 +131,13 @@ def run(kind, spec, folder, home):
     return JOBS[kind].run(spec, QuietContext(folder, home))
 
 
-def test_tuning_and_prunings_share_the_mass_of_one_text(tmp_path, bundled):
+def test_tuning_and_prunings_share_the_mass_of_one_text(tmp_path, small):
     """Whoever comes first: the prunings read what tuning found, and come out as those that found it themselves."""
     home = tmp_path / "home"
-    tuned = CalibrateSpec(model=CPU, calibration=LITTLE, heldout=2)
+    tuned = CalibrateSpec(model=small.spec, calibration=LITTLE, heldout=2)
     run("calibrate", tuned, tmp_path / "tuned", home)
     for method in ("sink-wanda", "sink-sparsegpt"):
-        pruning = PruneSpec(model=CPU, method=method, calibration=LITTLE, sparsity=0.6, discount=STRONG)
+        pruning = PruneSpec(model=small.spec, method=method, calibration=LITTLE, sparsity=0.6, discount=STRONG)
         run("estimate", EstimateSpec.of(pruning), tmp_path / f"{method} estimate", home)
         reading = run("prune", pruning, tmp_path / f"{method} reading", home)
         alone = run("prune", pruning, tmp_path / f"{method} alone", tmp_path / f"{method} home")

@@ -89,7 +89,7 @@ def worth(report):
     return np.array([report["experts_cut"]["worth"][str(layer)] for layer in range(LAYERS)])
 
 
-@pytest.mark.parametrize("method", ["sink-wanda", "wanda-noised", "wanda"])
+@pytest.mark.parametrize("method", ["sink-wanda", "wanda"])
 def test_experts_are_ranked_by_reap_over_the_tokens_of_prefix_and_canvas(method, model, text, tmp_path):
     texts = torch.from_numpy(text.noised if METHODS[method].noised else text.clean[:, None]).flatten(0, 1)
     expected, sent = by_loops(texts, METHODS[method].discounted)

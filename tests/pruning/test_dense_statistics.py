@@ -26,8 +26,8 @@ def spec(**changes) -> PruneSpec:
 
 
 @pytest.mark.parametrize("method", ["sink-wanda", "wanda-noised", "sink-sparsegpt"])
-def test_prunings_read_what_was_stored_and_come_out_the_same(tmp_path, bundled, method):
-    asked = DenseStatisticsSpec.of(spec(method=method))
+def test_prunings_read_what_was_stored_and_come_out_the_same(tmp_path, small, method):
+    asked = DenseStatisticsSpec.of(spec(model=small.spec, method=method))
     home = tmp_path / "home"
     context = made(tmp_path / "stored", home)
     stored = JOBS["dense_statistics"].run(asked, context)
@@ -36,7 +36,7 @@ def test_prunings_read_what_was_stored_and_come_out_the_same(tmp_path, bundled, 
     store.add_result(stored.key, dict(stored.summary), stored.file)
     store.close()
     for sparsity in (0.5, 0.7):
-        pruning = spec(method=method, sparsity=sparsity)
+        pruning = spec(model=small.spec, method=method, sparsity=sparsity)
         assert DenseStatisticsSpec.of(pruning) == asked
         alone = JOBS["prune"].run(pruning, made(tmp_path / f"alone {sparsity}", tmp_path / "elsewhere"))
         reading = JOBS["prune"].run(pruning, made(tmp_path / f"reading {sparsity}", home))

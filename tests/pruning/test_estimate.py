@@ -1,18 +1,24 @@
 """What an estimate says, against what a pruning then does: phases, work and bytes are counted, nothing is timed."""
 
+import re
+import shutil
+
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch.profiler import ProfilerActivity, profile
 
 from analysis.calibration import activations
+from analysis.models.checkpoint import find
+from analysis.models.load import load
 from analysis.pruning import algorithm, pipeline
 from analysis.pruning import estimate as estimating
 from analysis.pruning.estimate import estimate
 from analysis.pruning.methods import QUANTIZATIONS
 from analysis.pruning.run import DENSE, OUTLIERS, PRUNING, QUOTA, TAILS, TOKENS, PruningRun
 from analysis.pruning.sparsegpt import factorize
-from analysis.specs import METHODS, CalibrationParams, PruneSpec, QuantizationParams
-from tests.helpers import QuietContext
+from analysis.specs import METHODS, CalibrationParams, ModelSpec, PruneSpec, QuantizationParams
+from tests.helpers import QuietContext, edit_config, there
 
 # As many batches of one size, so that none is cut short.
 TEXT = CalibrationParams(samples=16, seq_len=128, step_interval=25)
@@ -37,6 +43,17 @@ def clock(monkeypatch, small):
         monkeypatch.setattr(module, "TOKENS_A_FORWARD", 4 * SHORT.seq_len)
     monkeypatch.setattr(estimating.time, "perf_counter", lambda: passed[0])
     return passed
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+    """The bundled model's first two layers: with a text, a pruning holds no more of all eight."""
+    folder = shutil.copytree(there(find("bundled")).folder, tmp_path_factory.mktemp("wide") / "model")
+    weights = load_file(folder / "model.safetensors")
+    first = {name: weight for name, weight in weights.items() if not re.search(r"blocks\.[2-9]\.", name)}
+    save_file(first, folder / "model.safetensors", {"format": "pt"})
+    edit_config(folder, n_layers=2)
+    return load(ModelSpec(source=str(folder), device="cpu"))
 
 
 def peak_bytes(run, mapped: set[int]) -> int:
@@ -112,11 +129,12 @@ def test_the_work_of_each_phase_is_what_it_then_does(small, tmp_path, monkeypatc
         ("none", {"quantization": QuantizationParams(bits=4, quantizer="gptq", group=64)}),
     ],
 )
-def test_the_memory_is_what_tensors_then_hold(bundled, tmp_path, method, options):
-    spec = PruneSpec(model=bundled.spec, method=method, calibration=TEXT, out=str(tmp_path / "p"), **options)
-    estimated = estimate(bundled, spec, QuietContext(tmp_path))["memory_bytes"]
-    files = {file.stat().st_size for file in bundled.checkpoint.weight_files}
-    peak = peak_bytes(lambda: pipeline.prune(bundled, spec, QuietContext(tmp_path)), files)
+def test_the_memory_is_what_tensors_then_hold(wide, bundled, tmp_path, method, options):
+    model = wide if METHODS[method].calibrated or options else bundled
+    spec = PruneSpec(model=model.spec, method=method, calibration=TEXT, out=str(tmp_path / "p"), **options)
+    estimated = estimate(model, spec, QuietContext(tmp_path))["memory_bytes"]
+    files = {file.stat().st_size for file in model.checkpoint.weight_files}
+    peak = peak_bytes(lambda: pipeline.prune(model, spec, QuietContext(tmp_path)), files)
     assert 0.6 * peak < estimated < 1.3 * peak
 
 

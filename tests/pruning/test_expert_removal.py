@@ -127,17 +127,8 @@ def test_experts_are_ranked_by_reap_with_sinks_discounted(mixture, method, tmp_p
     load_report, _ = cut(tmp_path / "load", model, text, method=method, sparsity=0.25, expert_worth="load")
     for layer, count in tokens.items():
         np.testing.assert_allclose(load_report["experts_cut"]["worth"][str(layer)], count, rtol=2e-4)
-
-
-def test_sinks_change_what_an_expert_is_worth(mixture, tmp_path):
-    model, _ = mixture
-    text = text_for(model)
-    worths = [
-        cut(tmp_path / method, model, text, method=method, sparsity=0.25)[0]["experts_cut"]["worth"]
-        for method in ("wanda-noised", "sink-wanda")
-    ]
-    assert worths[0].keys() == worths[1].keys()
-    assert worths[0] != worths[1]
+    whole = all((count == count.round()).all() for count in tokens.values())
+    assert whole == (method == "wanda-noised"), "sinks count as less than a token"
 
 
 @torch.no_grad()

@@ -202,8 +202,16 @@ def test_sixteen_bits_change_nothing(model, text, tmp_path):
     assert equal(pruned, written(tmp_path / "q", model))
 
 
-@pytest.mark.parametrize("method", ["wanda", "sink-wanda", "sparsegpt"])
-@pytest.mark.parametrize("quantizer", ["rtn", "gptq", "sink-gptq"])
+@pytest.mark.parametrize(
+    ("quantizer", "method"),
+    [
+        ("rtn", "sparsegpt"),
+        ("gptq", "wanda"),
+        ("gptq", "sparsegpt"),
+        ("sink-gptq", "sink-wanda"),
+        ("sink-gptq", "sparsegpt"),
+    ],
+)
 def test_pruned_weights_stay_zero_and_those_that_stay_are_levels(model, text, tmp_path, method, quantizer):
     tensors, report = quantized(model, text, tmp_path / "q", method, quantizer, sparsity=0.5)
     pruned, _ = quantized(model, text, tmp_path / "p", method, bits=16, sparsity=0.5)
