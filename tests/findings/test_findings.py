@@ -14,13 +14,10 @@ ASKED_BY = ("analysis", "pages", "sinkscope", "training")
 def asked() -> set[str]:
     """First arguments of `finding_of`, `findings_of` and `said_of` in the product."""
     sources = [path.read_text() for folder in ASKED_BY for path in (ROOT / folder).rglob("*.py")]
-    calls = [node for source in sources for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
-    first = [
-        call.args[0]
-        for call in calls
-        if isinstance(call.func, ast.Name)
-        and call.func.id in {asking.__name__ for asking in (finding_of, findings_of, said_of)}
-    ]
+    asking = [each.__name__ for each in (finding_of, findings_of, said_of)]
+    telling = [source for source in sources if any(name in source for name in asking)]
+    calls = [node for source in telling for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    first = [call.args[0] for call in calls if isinstance(call.func, ast.Name) and call.func.id in asking]
     names = [part for one in first for part in ((one.body, one.orelse) if isinstance(one, ast.IfExp) else (one,))]
     return {one.value for one in names if isinstance(one, ast.Constant) and isinstance(one.value, str)}
 

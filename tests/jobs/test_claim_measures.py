@@ -31,9 +31,9 @@ def spec_of(measures: tuple[str, ...] = tuple(CLAIM_MEASURES)) -> ClaimMeasuresS
         measures=measures,
         random_models=1,
         null_prompts=2,
-        looks=4,
+        looks=2,
         limit=2,
-        sampling=LLaDASampling(gen_length=6, steps=6, block_length=6),
+        sampling=LLaDASampling(gen_length=4, steps=4, block_length=4),
     )
 
 

@@ -240,8 +240,9 @@ def test_by_accuracy_settings_prune_the_model_and_the_best_is_compared_on_other_
         objective="accuracy",
         trials=3,
         tasks=("bundled_agreement", "bundled_knowledge"),
-        limit=24,
-        reported_limit=30,
+        limit=8,
+        draws=4,
+        reported_limit=10,
         setting=TuneParams(sparsity=0.6, step_weighting="clean"),
     )
     seen, pruned = [], []
@@ -257,7 +258,7 @@ def test_by_accuracy_settings_prune_the_model_and_the_best_is_compared_on_other_
     assert [one.discount.model_dump() for one in pruned[:3]] == [row["discount"] for row in rows]
     assert all(one.method == "sink-wanda" and one.sparsity == 0.6 and one.calibration == calibration for one in pruned)
     assert all(one.steps.step_weighting == "clean" for one in pruned)
-    assert len({row["facts"]["dense"] for row in rows}) == 1 and {row["facts"]["items"] for row in rows} == {48}
+    assert len({row["facts"]["dense"] for row in rows}) == 1 and {row["facts"]["items"] for row in rows} == {16}
     for row in rows:
         assert row["value"] == pytest.approx(np.mean(list(row["facts"]["tasks"].values())))
     assert summary["best"] == int(np.argmax([row["value"] for row in rows]))
@@ -268,7 +269,7 @@ def test_by_accuracy_settings_prune_the_model_and_the_best_is_compared_on_other_
     assert {(row["setting"], row["than"]) for row in comparison["differences"]} >= pairs
     for row in comparison["differences"]:
         assert row["low"] <= row["value"] <= row["high"] and row["words"]
-        assert row["n"] == (60 if row["task"] == "average" else 30)
+        assert row["n"] == (20 if row["task"] == "average" else 10)
     again = suggested(asked, tmp_path / "job")
     assert again["comparison"] == comparison and tried(again) == tried(summary) and len(pruned) == 3 + len(names)
 

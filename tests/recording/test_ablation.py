@@ -301,7 +301,7 @@ def study(tmp_path_factory):
     spec = AblateSetSpec(
         model=CPU,
         prompts=PROMPTS,
-        sampling=SAMPLING,
+        sampling=SAMPLING.model_copy(update={"steps": 2}),
         targets=("sinks", "moving", "steady"),
         interventions=("attention", "hold", "keep"),
         window=1,
@@ -379,11 +379,20 @@ def test_a_set_that_was_cut_off_goes_on_where_it_was(study, monkeypatch):
     assert again.summary["rows"] == outcome.summary["rows"]
 
 
-def test_a_set_that_is_stopped_keeps_what_is_finished_and_the_rest_goes_on_from_there(study, tmp_path, monkeypatch):
-    spec, _, whole = study
+def test_a_set_that_is_stopped_keeps_what_is_finished_and_the_rest_goes_on_from_there(
+    small, tmp_path_factory, monkeypatch
+):
     from analysis.jobs import ablation
 
-    context = QuietContext(tmp_path)
+    spec = AblateSetSpec(
+        model=small.spec,
+        prompts=PROMPTS,
+        sampling=LLaDASampling(gen_length=4, steps=2),
+        targets=("sinks",),
+        random_model=True,
+    )
+    whole = ablation.ablate_set(spec, QuietContext(tmp_path_factory.mktemp("whole")))
+    context = QuietContext(tmp_path_factory.mktemp("parts"))
     context.stop = True  # from the first step on
     outcome = ablation.ablate_set(spec, context)
     assert outcome.stopped and (outcome.summary["prompts"], outcome.summary["planned"]) == (2, 3)
@@ -713,7 +722,7 @@ def test_prompts_of_one_key_count_as_one_cluster():
 
 
 def test_a_causal_text_that_grows_comes_out_as_one_that_is_run_anew_at_every_step(tmp_path_factory, monkeypatch):
-    sampling = AutoregressiveSampling(gen_length=20)
+    sampling = AutoregressiveSampling(gen_length=14)
     ar = ModelSpec(source="bundled-ar", device="cpu")
     spec = AblateSetSpec(model=ar, prompts=PROMPTS[:2], sampling=sampling, targets=("sinks",))
     grown = jobs.ablate_set(spec, QuietContext(tmp_path_factory.mktemp("grown"))).summary

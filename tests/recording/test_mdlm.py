@@ -99,7 +99,7 @@ def folder(tmp_path):
     return target
 
 
-@pytest.mark.parametrize("method", ["sink-wanda", "sparsegpt", "magnitude"])
+@pytest.mark.parametrize("method", ["sink-wanda", "sparsegpt"])
 def test_a_pruned_copy_keeps_the_published_names_and_folds_anew_to_the_same_logits(folder, tmp_path, method):
     text = tmp_path / "text.jsonl"
     text.write_text(f'{{"input_ids": {list(range(5, 29))}}}\n{{"input_ids": {list(range(40, 64))}}}\n')

@@ -96,6 +96,14 @@ def cannot_tell() -> Findings:
 
 
 FIXTURES = {"supports": supports, "refutes": refutes, "cannot tell": cannot_tell}
+STUDIES = {**FIXTURES, "example": lambda: read(EXAMPLE)}
+
+
+@cache
+def story_told(name: str) -> Story:
+    return story_of(STUDIES[name]())
+
+
 TITLES = {
     "supports": {
         "place": "^In layers 0–7, 90 % of the sinks are masked positions, which are 33 % of all tokens$",
@@ -179,7 +187,7 @@ def words(story: Story) -> int:
 
 @pytest.mark.parametrize("name", FIXTURES)
 def test_titles_and_answers_follow_the_numbers(name):
-    story = story_of(FIXTURES[name]())
+    story = story_told(name)
     titles = {finding.name: finding.title for finding in story.findings}
     assert list(titles) == ["sink", "place", "movement", "hidden", "masks", "accuracy"]
     for finding, expected in TITLES[name].items():
@@ -202,15 +210,15 @@ def test_other_pages_are_told_of_the_discount_only_what_a_study_can_tell():
 
 
 def test_a_slide_tells_by_how_much_the_discount_helps_or_hurts():
-    (_, helps), (_, hurts) = (story_of(study()).answers for study in (supports, refutes))
+    (_, helps), (_, hurts) = (story_told(name).answers for name in ("supports", "refutes"))
     assert re.fullmatch(r"Yes: \+12\.\d points at 50 % and \+12\.\d points at 70 %\.", helps.short)
     assert re.fullmatch(r"No, it hurts: −1[12]\.\d points at 50 % and −1[12]\.\d points at 70 %\.", hurts.short)
 
 
 def test_a_small_study_says_so_first_and_a_large_one_does_not():
-    small, large = supports(), supports()
-    assert "30 prompts, 6 calibration seeds" in story_of(small).thin
-    assert "The standard size has 50 prompts, 14 calibration seeds and all items." in story_of(small).closing
+    large = supports()
+    assert "30 prompts, 6 calibration seeds" in story_told("supports").thin
+    assert "The standard size has 50 prompts, 14 calibration seeds and all items." in story_told("supports").closing
     planned = SIZES["standard"].values
     spec = {**large.spec, "prompts": planned["prompts"], "seeds": planned["seeds"]}
     assert story_of(large.model_copy(update={"spec": spec})).thin == ""
@@ -222,7 +230,7 @@ def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
         r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks: "
         r"over 30 prompts they draw [\d.]+ × an even split \[[\d.]+, [\d.]+\]; an equally sharp untrained model: "
         r"[\d.]+ × \[[\d.]+, [\d.]+\]\.$",
-        story_of(supports()).picture_told,
+        story_told("supports").picture_told,
     )
     tables = rows_of(supports())
     for row in tables["layers"]:
@@ -233,8 +241,8 @@ def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
 
 
 def test_every_slide_of_a_finding_has_a_takeaway_and_the_last_one_has_few_rows():
-    for study in FIXTURES.values():
-        story = story_of(study())
+    for name in FIXTURES:
+        story = story_told(name)
         assert all(re.search(r"\d", told.takeaway) for told in story.findings)
         last = slides_html(story).split('<section class="slide')[-1]
         assert last.count("<tr>") == 1 + sum(told.summary is not None for told in story.findings) <= 5
@@ -244,15 +252,15 @@ def test_every_slide_of_a_finding_has_a_takeaway_and_the_last_one_has_few_rows()
 
 @pytest.mark.parametrize("name", FIXTURES)
 def test_every_finding_says_what_it_means_in_practice(name):
-    findings = story_of(FIXTURES[name]()).findings
+    findings = story_told(name).findings
     assert {finding.name for finding in findings} == set(MEANINGS[name])
     for finding in findings:
         assert re.search(MEANINGS[name][finding.name], finding.meaning), finding.meaning
 
 
-@pytest.mark.parametrize("study", [*FIXTURES.values(), lambda: read(EXAMPLE)])
-def test_the_answer_counts_tokens_and_points_and_each_model_has_one_name(study):
-    story = story_of(study())
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_answer_counts_tokens_and_points_and_each_model_has_one_name(name):
+    story = story_told(name)
     told = " ".join(answer.words for answer in story.answers)
     assert re.search("[Oo]f 100 (generated )?tokens", told)
     assert ("Nats: KL divergence." in story.reading) == ("nats" in told and "KL" not in told)
@@ -261,7 +269,7 @@ def test_the_answer_counts_tokens_and_points_and_each_model_has_one_name(study):
     others = [*(line for finding in story.findings for line in (finding.title, *finding.beats, finding.takeaway))]
     assert not re.search("bundled|[Aa]utoregressive|nats", " ".join(others))
     assert "Left-to-right twin" in findings_html(story.findings)
-    played = playback_of(study())
+    played = playback_of(STUDIES[name]())
     assert [track["name"] for track in played["tracks"]] == ["Diffusion model", "Left-to-right twin"]
 
 
@@ -297,7 +305,7 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
     assert told.lead.startswith("Per token, yes, in this model: ")
     assert told.lead.endswith("68 (not significant).") and "68 (not significant). " in told.short
     assert told.sentence.startswith("5 fewer [−15, +5]; ")
-    (hidden,) = (finding for finding in story_of(study).findings if finding.name == "hidden")
+    (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert hidden.title == (
         "Hiding sinks changes 63 of 100 generated tokens; hiding random tokens of equal attention changes 43"
     )
@@ -360,9 +368,11 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
         "At equal attention a step's predicted probabilities shift by 0.09 nats (KL divergence) with sinks hidden, by "
         "0.13 with random tokens: the text changes more, but predictions shift less."
     )
-    (hidden,) = (finding for finding in story_of(study).findings if finding.name == "hidden")
+    (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert hidden.caveat.endswith(predictions_told(own, 0.01))
-    told = " ".join((*hidden.beats, hidden.title, hidden.meaning, hidden.takeaway, story_of(study).answers[0].words))
+    told = " ".join(
+        (*hidden.beats, hidden.title, hidden.meaning, hidden.takeaway, story_told("example").answers[0].words)
+    )
     assert told.count("redictions") == 1, "in the answer"
 
     def other(text: float, predictions: float, wide: float = 0.004) -> str:
@@ -389,13 +399,13 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
         "cannot tell": "neither text nor predictions differ significantly.",
     }
     for name, ending in endings.items():
-        (hidden,) = (finding for finding in story_of(FIXTURES[name]()).findings if finding.name == "hidden")
+        (hidden,) = (finding for finding in story_told(name).findings if finding.name == "hidden")
         assert hidden.caveat.endswith(ending)
 
 
 def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
     study = read(EXAMPLE)
-    (place,) = (finding for finding in story_of(study).findings if finding.name == "place")
+    (place,) = (finding for finding in story_told("example").findings if finding.name == "place")
     assert "the first token in layer 4 and words in layers 6–7" in place.beats[0]
     assert place.beats[0].startswith(
         "These kinds exceed their share of all tokens by at least 10 points. Diffusion model: masked "
@@ -433,7 +443,7 @@ def test_no_kind_is_named_or_left_out_against_the_rule_that_the_sentence_states(
 
 def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a_study_has_none():
     study = read(EXAMPLE)
-    (_, answer) = story_of(study).answers
+    (_, answer) = story_told("example").answers
     assert answer.short == "Not measurably: it changes accuracy by less than 2 points."
     assert answer.lead == ("Not measurably: it changes accuracy by less than 2 points; pruning 70 % costs 21 points.")
     assert answer.sentence == (
@@ -454,9 +464,9 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
     )
 
 
-@pytest.mark.parametrize("study", [*FIXTURES.values(), lambda: read(EXAMPLE)])
-def test_every_kind_of_mark_in_a_figure_of_the_story_is_told(study):
-    for told in story_of(study()).findings:
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_kind_of_mark_in_a_figure_of_the_story_is_told(name):
+    for told in story_told(name).findings:
         for drawn in filter(None, (told.figure, told.folded)):
             marks = set(re.findall(r'<i class="(run|whisker|dot hollow|dot|band|gap)"', drawn))
             keys = set(re.findall(r'<i class="key (run|line|dot hollow|dot|band|gap)"', drawn))
@@ -483,7 +493,7 @@ def test_the_first_finding_tells_how_far_sinks_and_masks_are_the_same():
     track = unpacked(study.playback["tracks"][0])
     masked, sinks = ((track.flags & UNDECIDED) > 0)[:-1], track.sinks[:-1]
     assert (masked[40] == sinks[40]).all() and masked[40].sum() == 8
-    (told,) = (finding for finding in story_of(study).findings if finding.name == "sink")
+    (told,) = (finding for finding in story_told("example").findings if finding.name == "sink")
     both = (masked & sinks).sum()
     assert told.beats[-1] == (
         f"The diffusion model's 8 sinks are exactly the 8 positions still masked. Over all steps of this text "
@@ -501,7 +511,7 @@ def test_the_first_finding_tells_how_far_sinks_and_masks_are_the_same():
 
 
 def test_the_first_finding_tells_both_models_by_multiples_of_an_even_split_beside_other_weights():
-    told = story_of(read(EXAMPLE)).findings[0]
+    told = story_told("example").findings[0]
     assert told.title == "A sink draws 2.5 × an even split of attention; in an equally sharp untrained model, 1.8 ×"
     rows = re.findall(r'<span class="label">([^<]+)</span>.*?<span class="told">([^<]+)</span>', told.figure)
     labels = ["its sinks", "untrained, equally sharp"]
@@ -512,7 +522,7 @@ def test_the_first_finding_tells_both_models_by_multiples_of_an_even_split_besid
 
 
 def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_exceeded():
-    (told,) = (finding for finding in story_of(read(EXAMPLE)).findings if finding.name == "movement")
+    (told,) = (finding for finding in story_told("example").findings if finding.name == "movement")
     assert told.beats == (told.takeaway, "Left-to-right twin: 0.52, baselines at most 0.42.")
     assert told.takeaway == (
         "Beside an equally sharp untrained model (1.7): more only in layer 0, fewer in layers 1–7. Over 48 "
@@ -543,7 +553,7 @@ def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_e
 
 def test_kinds_of_sinks_stand_beneath_those_of_all_tokens():
     study = read(EXAMPLE)
-    (told,) = (finding for finding in story_of(study).findings if finding.name == "place")
+    (told,) = (finding for finding in story_told("example").findings if finding.name == "place")
     assert told.figure.count(">all tokens<") == 2 and 'title="masked position: 33 %"' in told.figure
     assert told.title == "In layers 0–2, 85 to 100 % of the sinks are masked positions, which are 33 % of all tokens"
     tables = rows_of(study)
@@ -555,7 +565,7 @@ def test_kinds_of_sinks_stand_beneath_those_of_all_tokens():
 
 
 def test_what_pruning_costs_is_told_with_what_is_won_back():
-    told = story_of(read(EXAMPLE)).findings[-1]
+    told = story_told("example").findings[-1]
     assert told.title == (
         "The discount changes accuracy by less than 2 points; removing 70 % of the weights costs 21 points [18, 24]"
     )
@@ -649,7 +659,7 @@ def test_a_mean_has_as_many_digits_as_its_interval_supports():
 
 
 def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_one_baseline():
-    rows = [told.summary for told in story_of(read(EXAMPLE)).findings if told.summary]
+    rows = [told.summary for told in story_told("example").findings if told.summary]
     assert [(row.quantity, row.value, row.baseline) for row in rows] == [
         ("Attention of a sink", "2.47 × an even split [2.42, 2.52]", rows[0].baseline),
         ("Sinks that are masked positions, layers 0–2", "85 to 100 %", "33 % of all tokens"),
@@ -665,11 +675,11 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
         ),
     ]
     assert rows[0].baseline == "1.8 × in an equally sharp untrained model"
-    assert story_of(read(EXAMPLE)).decision == (
+    assert story_told("example").decision == (
         "Leave the discount out: it changes too little to matter here. In the diffusion model, when tokens are "
         "dropped, spare the sinks to keep more of the text."
     )
-    undecided = slides_html(story_of(cannot_tell()))
+    undecided = slides_html(story_told("cannot tell"))
     assert "<b>Decision:</b> This is no reason to switch the discount on, nor off" in undecided
 
 
@@ -706,11 +716,11 @@ def test_only_a_null_far_beyond_all_other_bars_is_cut_and_its_end_told():
 
 
 def test_the_last_slide_is_titled_by_the_answers_to_both_questions():
-    assert story_of(read(EXAMPLE)).in_short == (
+    assert story_told("example").in_short == (
         "Hiding sinks changes 63 of 100 tokens (43 at equal attention); the discount changes accuracy by less than 2 "
         "points"
     )
-    assert story_of(cannot_tell()).in_short == (
+    assert story_told("cannot tell").in_short == (
         "This study cannot tell whether hiding the sinks changes more, nor whether the discount changes accuracy"
     )
 
@@ -738,7 +748,7 @@ def test_what_a_finding_means_follows_its_decision():
 
 
 def test_what_it_would_take_to_tell_is_in_the_last_words():
-    assert any("To show a difference of 2 points" in line for line in story_of(cannot_tell()).closing)
+    assert any("To show a difference of 2 points" in line for line in story_told("cannot tell").closing)
 
 
 def test_a_study_of_an_earlier_version_is_told_without_what_it_lacks():
