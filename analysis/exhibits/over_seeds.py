@@ -33,9 +33,8 @@ def differences_over_seeds(results: Results, pairs: Sequence[Pair]) -> Exhibit:
     return Exhibit(_TITLE, _SENTENCE, drawn, told.rename(columns=tables.READ_AS))
 
 
-def accuracy_by_role(results: Results, title: str, finding: str = "") -> Exhibit:
-    """Return the average accuracy of each role (`tables.roles`), with what its seeds give alone. finding:
-    of `FINDINGS`."""
+def accuracy_by_role(results: Results, title: str) -> Exhibit:
+    """Return the average accuracy of each role (`tables.roles`), with what its seeds give alone."""
     members, chance = tables.roles(results), tables.chance_level(results, AVERAGE)
     first = [models[0] for models in members.values()]
     settings = [results.runs[model].settings.get("method", "" if model else "dense") for model in first]
@@ -59,7 +58,6 @@ def accuracy_by_role(results: Results, title: str, finding: str = "") -> Exhibit
         "alone.",
         accuracy_levels(rows, f"right answers; line: 95 % over items{dots}"),
         pd.DataFrame(results.once(tables.role_table)),
-        finding=finding,
     )
 
 

@@ -151,14 +151,15 @@ def worker_of(address: str) -> int:
 
 
 @contextmanager
-def held(address: str):
-    """Holds the worker where it is, so that no job ends before what the test does to it."""
-    worker = worker_of(address)
+def held(worker: int):
+    """Holds a worker where it is, so that no job ends before what the test does to it. worker: of `worker_of`, which
+    takes longer to find than a short job to end."""
     os.kill(worker, signal.SIGSTOP)
     try:
         yield
     finally:
-        os.kill(worker, signal.SIGCONT)
+        with suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGCONT)
 
 
 def strangers(page: Page) -> list[str]:

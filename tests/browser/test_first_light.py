@@ -10,7 +10,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from analysis.specs import QUESTION
 from tests.browser.conftest import PATIENCE
-from tests.browser.helpers import all_drawn, click_cell, enter_number, held, moving, played, plot, record
+from tests.browser.helpers import all_drawn, click_cell, enter_number, held, moving, played, plot, record, worker_of
 from tests.engine.helpers import until
 
 pytestmark = pytest.mark.slow
@@ -246,7 +246,7 @@ def test_a_recording_survives_a_refresh_and_a_page_switch_while_it_runs(page, ad
     enter_number(page, "Denoising steps", 100)
     expect(page.get_by_text("100 new tokens in 100 forwards")).to_be_visible()
     all_drawn(page)
-    with held(address):
+    with held(worker_of(address)):
         record(page)
         expect(page.get_by_text("Recording now")).to_be_visible()
     page.reload()

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, TimeoutError, expect
 
 from analysis.evaluation.items_file import DOCUMENTS
 from tests.browser.conftest import PATIENCE
-from tests.browser.helpers import all_drawn, few_words, held, plot
+from tests.browser.helpers import all_drawn, few_words, held, plot, worker_of
 from tests.engine.helpers import until
 
 pytestmark = pytest.mark.slow
@@ -67,13 +67,14 @@ def test_prune_cancel_one_go_on_compare_stop_refresh_resume_and_see_the_tests(pa
     main = page.get_by_test_id("stMain")
     cancelled = main.get_by_text(re.compile("cancelled,"))
 
-    page.goto(f"{address}/pruning?prune_samples=24&prune_seq_len=64&accuracy_limit=16&prune_seeds=1")
+    page.goto(f"{address}/pruning?prune_samples=96&prune_seq_len=64&accuracy_limit=16&prune_seeds=1")
     main.locator(".st-key-fold_prune_score summary").first.click()
     main.locator(".st-key-prune_then_score label").click()  # they are scored by hand below
     expect(main.locator(".st-key-prune_then_score input")).not_to_be_checked()
     page.get_by_role("button", name="Prune with and without the discount").click()
+    worker = worker_of(address)
     expect(main.get_by_text(re.compile(r"step \d+ of \d+")).first).to_be_visible()
-    with held(address):
+    with held(worker):
         main.get_by_role("button", name="Cancel").last.click()
         expect(cancelled).to_have_count(1)
         page.reload()
@@ -93,7 +94,7 @@ def test_prune_cancel_one_go_on_compare_stop_refresh_resume_and_see_the_tests(pa
     expect(page.get_by_role("radio", name="Runs here")).to_be_checked()
     page.get_by_role("button", name="Score both").click()
     until(lambda: answers_that_came(home) > ANSWERS // 4)
-    with held(address):
+    with held(worker):
         expect(main.get_by_text(re.compile(rf"of {ANSWERS} answers · [\d.]+ items/s · .* left"))).to_be_visible()
         expect(main.get_by_text("Accuracy so far (interim)")).to_be_visible()
         main.get_by_role("button", name="Stop here").click()

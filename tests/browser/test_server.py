@@ -170,7 +170,7 @@ def test_the_queue_runs_before_anybody_visits_and_its_panel_survives_a_refresh_a
         expect(panel.get_by_text(denoising)).to_be_visible()
         until(lambda: far_from_its_end(store))
         store.close()
-        with held(address):
+        with held(worker_of(address)):
             page.reload()
             expect(panel.get_by_text(denoising)).to_be_visible()
             second = page.context.new_page()
