@@ -1,6 +1,7 @@
 """The story of studies that support, refute and cannot tell: every sentence follows from their numbers."""
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 
@@ -96,7 +97,7 @@ def cannot_tell() -> Findings:
 
 
 FIXTURES = {"supports": supports, "refutes": refutes, "cannot tell": cannot_tell}
-STUDIES = {**FIXTURES, "example": lambda: read(EXAMPLE)}
+STUDIES: dict[str, Callable[[], Findings]] = {**FIXTURES, "example": lambda: read(EXAMPLE)}
 
 
 @cache
