@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from typing import Annotated, Any, Literal
 
@@ -379,6 +380,7 @@ def without_seed(point: PruneSpec) -> PruneSpec:
     return normalised(point, {}, 0)
 
 
+@lru_cache(maxsize=4096)
 def setting_key(point: PruneSpec) -> str:
     """Return the key of a pruning's setting: every parameter it reads, except the seed."""
     return json.dumps(only_read(without_seed(point).model_dump(mode="json", exclude={"out", "overwrite"})))
