@@ -32,20 +32,20 @@ hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine
 hypothesis.settings.load_profile("untimed")
 
 
-# What is begun first: what takes minutes. What is short comes last, so that all processes end together.
-SLOW_FIRST = (
+# Files whose tests wait for servers and workers, the longest first, and those that compute. Of processes side by side
+# some wait while the others compute; what is short comes last, so that all end together.
+WAITING = (
     "browser/test_first_light.py",
+    "browser/test_server.py",
+    "browser/test_every_page.py",
+    "engine/test_cluster.py",
+    "engine/test_sweeps.py",
+    "engine/test_survival.py",
+    "command_line/test_sweep.py",
     "browser",
     "engine",
-    "command_line/test_sweep.py",
-    "test_benchmarks.py",
-    "test_extending.py",
-    "ui",
-    "pruning",
-    "evaluation",
-    "recording",
-    "jobs",
 )
+COMPUTING = ("test_benchmarks.py", "test_extending.py", "ui", "pruning", "evaluation", "recording", "jobs")
 
 
 # Files of tests/browser whose tests share a server.
@@ -83,13 +83,19 @@ def pytest_collection() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Puts slow folders and files first; the order within a folder stays."""
+    """Spread the files that wait evenly among those that compute, slow ones first; the order within a file stays."""
+    files: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path.relative_to(Path(__file__).parent).as_posix(), []).append(item)
 
-    def place(item: pytest.Item) -> int:
-        path = item.path.relative_to(Path(__file__).parent).as_posix()
-        return next((at for at, slow in enumerate(SLOW_FIRST) if path.startswith(slow)), len(SLOW_FIRST))
+    def place(file: str, first: tuple[str, ...]) -> int:
+        return next((at for at, slow in enumerate(first) if file.startswith(slow)), len(first))
 
-    items.sort(key=place)
+    waiting = sorted((each for each in files if each.startswith(WAITING)), key=lambda each: place(each, WAITING))
+    computing = sorted(files.keys() - set(waiting), key=lambda each: (place(each, COMPUTING), each))
+    spread = [(at * max(len(computing), 1) / len(waiting), each) for at, each in enumerate(waiting)]
+    order = sorted([*spread, *enumerate(computing)], key=lambda each: each[0])
+    items[:] = [item for _, file in order for item in files[file]]
 
 
 def pytest_collection_finish() -> None:
