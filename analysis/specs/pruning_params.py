@@ -61,8 +61,6 @@ class CalibrationParams(Spec):
     _interval_fits = model_validator(mode="after")(interval_fits)
 
 
-QUICK_CALIBRATION = CalibrationParams(samples=16, seq_len=128)
-"""Of Prune, of stored statistics and of a quick study: seconds with a small model on a laptop."""
 CALIBRATION_PRESETS: dict[str, CalibrationParams] = {
     "published, LLaDA": CalibrationParams(data="wikitext2", samples=128, seq_len=4096),
     "published, Dream": CalibrationParams(data="wikitext2", samples=128, seq_len=4096, noise="uniform"),

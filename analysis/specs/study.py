@@ -12,7 +12,7 @@ from analysis.specs.evaluation import EvaluateSpec
 from analysis.specs.models import JobSpec, ModelSpec
 from analysis.specs.pruning import PruneSpec
 from analysis.specs.pruning_choices import METHODS
-from analysis.specs.pruning_params import QUICK_CALIBRATION, CalibrationParams
+from analysis.specs.pruning_params import CalibrationParams
 from analysis.specs.recording_sets import MOST_PROMPTS, SetParams, keys_of_prompts
 from analysis.specs.registration import Registration
 from analysis.specs.sweep import SweepSpec, written_out
@@ -121,8 +121,8 @@ class StudySpec(JobSpec):
         max_length=64,
     )
     data: str = like(CalibrationParams, "data")
-    samples: int = like(CalibrationParams, "samples", QUICK_CALIBRATION.samples)
-    seq_len: int = like(CalibrationParams, "seq_len", QUICK_CALIBRATION.seq_len)
+    samples: int = parameter(16, "Samples", "Number of sequences cut from the text.", unit="sequences", ge=1, le=4096)
+    seq_len: int = like(CalibrationParams, "seq_len", 128)
     tasks: tuple[str, ...] = like(EvaluateSpec, "tasks")
     limit: int | None = like(EvaluateSpec, "limit", 128)
     draws: int | None = parameter(

@@ -22,13 +22,13 @@ from analysis.specs.base import (
 )
 from analysis.specs.models import JobSpec
 from analysis.specs.pruning import PruneSpec
-from analysis.specs.pruning_params import QUICK_CALIBRATION, CalibrationParams, DiscountParams, StepParams
+from analysis.specs.pruning_params import CalibrationParams, DiscountParams, StepParams
 
 
 class StatisticsParams(Spec):
     """Stored statistics of the dense model on noised text."""
 
-    calibration: CalibrationParams = QUICK_CALIBRATION
+    calibration: CalibrationParams = CalibrationParams(samples=32, seq_len=64)
     grouping: Literal["auto", "tokens", "bins"] = parameter(
         "auto",
         "Squares stored by",

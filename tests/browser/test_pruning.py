@@ -43,7 +43,7 @@ def test_a_folds_controls_are_sent_once_it_is_opened_and_its_values_live_in_titl
     expect(fold.locator("summary")).to_have_text(re.compile("Calibration text$"))
     expect(field).to_have_count(0)
     fold.locator("summary").click()
-    expect(field).to_have_value("16")
+    expect(field).to_have_value("32")
     field.fill("5")
     field.press("Enter")
     page.wait_for_url(re.compile("prune_samples=5"))
