@@ -67,7 +67,7 @@ MUTATIONS = (
     *_of(
         FIGURES,
         "stand_as or clicked",
-        "pages/parts/plot.py",
+        "pages/parts/charts.py",
         ("return int(self.y), int(self.x)", "return int(self.x), int(self.y)"),
     ),
     *_of(

@@ -149,8 +149,7 @@ def _picture(findings: Findings) -> tuple[Markup, str]:
     name = f"‘{tokens[strongest - first].text.strip()}’"
     who = "a masked position" if tokens[strongest - first].masked else name
     step = step_words(track, at)
-    there = f"positions {first}–{first + len(tokens) - 1} of {int((track.mass[at] > 0).sum())}"
-    where = f"{step[0].upper()}{step[1:]}, {there}. {_marked(tokens)}"
+    where = f"{step[0].upper()}{step[1:]}. {_marked(tokens)}"
     has = story_sinks.has_sinks(findings)
     told = f"One step of one text: {who} draws {times} an even split. {has}".strip()
     label = f"this token: {times}" if 2 <= strongest - first < len(tokens) - 2 else times  # within the picture
@@ -195,7 +194,7 @@ def _token_for_token(causes: Sequence[Cause], margin: float) -> tuple[str, str, 
     """
     levels = text_levels(causes)
     if levels:
-        told = f"hiding them from attention changes {levels[COUNT][0]} of 100 generated tokens; {beside_sinks(causes)}"
+        told = f"hiding them from attention changes {levels[COUNT][0]} of 100 tokens; {beside_sinks(causes)}"
     else:
         more, _ = tokens_more(text_effect(causes, COUNT))
         told = f"hiding them from attention changes {more} of 100 generated tokens than {rules.AS_MANY}"
@@ -203,8 +202,8 @@ def _token_for_token(causes: Sequence[Cause], margin: float) -> tuple[str, str, 
     yes = "Yes" if not open_ones else "Per token, yes" if open_ones == [MASS] else "It depends"
     if yes == "Yes" and not predictions_follow(causes, margin):
         yes = "For the text, yes"
-    lead, sentence = f"{yes}, in this model: {told}.", f"{control_told(causes)} {quality_told(causes, margin)}"
-    return lead, sentence, f"{yes}, in this model: {told}. {quality_told(causes, margin)}"
+    lead, sentence = f"{yes}: {told}.", f"{control_told(causes)} {quality_told(causes, margin)}"
+    return lead, sentence, f"{yes}: {told}. {quality_told(causes, margin, brief=True)}"
 
 
 _LEADS = {
@@ -236,7 +235,7 @@ def _discount(findings: Findings) -> Answer | None:
         dearest = [one for one in prices[:1] if -one.cost.value > margin]
         told = [f"; pruning {one.setting} {cost_words(one.cost).partition(' [')[0]}." for one in dearest]
         lead = brief.removesuffix(".") + "".join(told or ["."])
-        sentence = f"{_changed(findings, by_setting, prices, dearest)} Margin set beforehand: {POINTS.margin(margin)}."
+        sentence = f"{_changed(findings, by_setting, prices, dearest)} Margin: ±{POINTS.scale * margin:g}."
     elif only in (BETTER, WORSE):
         changes = [f"{POINTS.number(one.value)} {POINTS.name} at {name}" for name, one in effects.items()]
         brief = f"{lead.removesuffix('.')}: {listed(changes)}."
@@ -271,7 +270,7 @@ def _changed(
         change = change.replace(f" {POINTS.name}", "", 1) if clauses else change
         cost = "" if price in told else f", where pruning {cost_words(price.cost, '')}"
         clauses.append(f"{change} at {price.setting}{cost}")
-    return " ".join([f"{'; '.join(clauses)}.", _unpruned(findings)])
+    return f"{'; '.join(clauses)}."
 
 
 def _unpruned(findings: Findings) -> str:
@@ -317,7 +316,7 @@ def thin(findings: Findings) -> str:
     spec = findings.parameters
     if not _is_small(spec):
         return ""
-    size = f"{counted(spec.prompts, 'prompt')}, {counted(len(spec.seeds), 'calibration seed')}"
+    size = f"{counted(spec.prompts, 'prompt')}, {counted(len(spec.seeds), 'seed')}"
     items = "" if findings.pruning is None else f", {findings.pruning.items:,} items"
     return f"Small study: {size}{items}."
 

@@ -20,7 +20,7 @@ def of_sinks(clear: bool | None) -> str:
     """
     if clear is False:
         return "Over all prompts this model has no clear sinks: methods built for sinks have little to act on."
-    return "Methods that rank tokens by attention keep these first, needed or not."
+    return "Ranking tokens by attention keeps these, needed or not."
 
 
 def of_place(masked: str, kinds: Mapping[str, int], layers: int) -> str:
@@ -114,7 +114,7 @@ def of_accuracy(outcomes: Mapping[str, str]) -> str:
 _CHOICES = {
     BETTER: "When pruning this model, switch the discount on.",
     WORSE: "When pruning this model, leave the discount off.",
-    EQUIVALENT: "Leave the discount out: it changes too little to matter here.",
+    EQUIVALENT: "Leave the discount out: it changes too little.",
     CANNOT_TELL: "This is no reason to switch the discount on, nor off: a larger study is needed.",
     ONE_SEED: "Prune with more calibration seeds before choosing.",
     AT_CHANCE: "Choose tasks that the dense model can do.",

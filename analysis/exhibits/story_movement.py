@@ -39,10 +39,10 @@ def movement(findings: Findings) -> Told | None:
     if nulls:
         beside = f"Beside {MOVEMENT_NULLS[hardest].called} ({_beside(nulls[hardest], value)})"
         beats = [f"{beside}: {_by_layer(observed, nulls[hardest])}."]
-    if steps is not None and not story_meanings.rare(value, steps):
-        beats[0] += f" Over {steps} steps a layer gains {counted(round(value * steps), 'sink')}."
     beats += [_other(names[model], births) for model, births in by_model.items() if model != source]
     notes = [chance] if (chance := _chance(nulls, value)) else []
+    if steps is not None and not story_meanings.rare(value, steps):
+        notes.append(f"Over {steps} steps a layer gains {counted(round(value * steps), 'sink')}.")
     notes += [
         f"{names[model]}, {null_name(of)}: {_births_told(rows)}, over {findings.parameters.prompts} prompts."
         for model, births in by_model.items()

@@ -85,7 +85,7 @@ def place(findings: Findings) -> Told | None:
     )
 
 
-_STAND_OUT = f"These kinds exceed their share of all tokens by at least {POINTS.margin(CLEARLY)}."
+_STAND_OUT = f"At least {POINTS.margin(CLEARLY)} above their share of all tokens."
 
 
 def _share_told(row: Mapping[str, Any]) -> str:

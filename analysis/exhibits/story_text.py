@@ -80,13 +80,13 @@ def level_beside(cause: Cause) -> str:
 
 def beside_sinks(causes: Sequence[Cause]) -> str:
     """Return how much of the text changes with the tokens of the strictest control hidden, as a clause beside what the
-    sinks change: `hiding random tokens of equal attention changes 43`. causes: of one model, with levels.
+    sinks change: `hiding random tokens of equal attention: 43`. causes: of one model, with levels.
     """
     control = strictest(causes) or COUNT
     cause, (sinks, others) = text_causes(causes)[control], text_levels(causes)[control]
     over = f" where sinks change {sinks}" if cause.unmatched else ""
     open_one = "" if side_of(cause.effect) else " (not significant)"
-    return f"hiding {CONTROLS[control].title} changes {others}{over}{open_one}"
+    return f"hiding {CONTROLS[control].title}: {others}{over}{open_one}"
 
 
 def than_controls(causes: Sequence[Cause]) -> list[str]:
@@ -161,14 +161,16 @@ def control_told(causes: Sequence[Cause]) -> str:
     return f"{title}: {told}."
 
 
-def quality_told(causes: Sequence[Cause], margin: float) -> str:
+def quality_told(causes: Sequence[Cause], margin: float, brief: bool = False) -> str:
     """Tell that a changed text is no worse one, and how far predictions shift beside random tokens of equal attention
-    where that was measured. causes, margin: as of `predictions_told`.
+    where that was measured. causes, margin: as of `predictions_told`. brief: without numbers.
     """
-    told, cause = "Changed, not necessarily worse", cause_of(causes, "divergence", MASS)
+    told, cause = "Change, not quality", cause_of(causes, "divergence", MASS)
     outcome = WAITING if cause is None else decide(cause.effect, margin)
     if cause is None or outcome not in _PREDICTIONS:
         return f"{told}."
+    if brief:
+        return f"{told}; predictions {_PREDICTIONS[outcome]}."
     joint = {EQUIVALENT: "as with", CANNOT_TELL: "from those with"}.get(outcome, "than with")
     others = f"{joint} {'those' if strictest(causes) == MASS else CONTROLS[MASS].title}"
     numbers = interval_words(cause.effect, NATS)

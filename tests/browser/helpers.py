@@ -3,8 +3,10 @@
 import os
 import re
 import signal
+import sqlite3
 import time
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 
 import psutil
 from playwright.sync_api import Locator, Page, TimeoutError, ViewportSize, expect
@@ -150,11 +152,27 @@ def worker_of(address: str) -> int:
     raise AssertionError("no worker process has loaded torch")
 
 
+def is_locked(database: Path) -> bool:
+    """Whether something is being written to a database."""
+    with closing(sqlite3.connect(database, timeout=0)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return True
+        connection.rollback()
+    return False
+
+
 @contextmanager
 def held(worker: int):
-    """Holds a worker where it is, so that no job ends before what the test does to it. worker: of `worker_of`, which
-    takes longer to find than a short job to end."""
+    """Holds a worker where it is, so that no job ends before what the test does to it, and where it holds no lock that
+    the server waits for. worker: of `worker_of`, which takes longer to find than a short job to end."""
+    stores = list(Path(psutil.Process(worker).environ()["SINKSCOPE_HOME"]).rglob("*.db"))
     os.kill(worker, signal.SIGSTOP)
+    while any(map(is_locked, stores)):
+        os.kill(worker, signal.SIGCONT)
+        time.sleep(0.05)
+        os.kill(worker, signal.SIGSTOP)
     try:
         yield
     finally:

@@ -150,7 +150,7 @@ ANSWERS = {
 }
 MEANINGS = {
     "supports": {
-        "sink": "^Methods that rank tokens by attention keep these first, needed or not",
+        "sink": "^Ranking tokens by attention keeps these, needed or not",
         "place": "misses most sinks of layers 0–7",
         "movement": "^A list of sinks made once goes stale",
         "hidden": "^In the diffusion model, when tokens are dropped, spare the sinks: the predictions say so, the text "
@@ -159,7 +159,7 @@ MEANINGS = {
         "accuracy": "switch the discount on",
     },
     "refutes": {
-        "sink": "^Methods that rank tokens by attention keep these first, needed or not",
+        "sink": "^Ranking tokens by attention keeps these, needed or not",
         "place": r"misses most sinks in 4 of 8 layers",
         "movement": "^Looking for sinks once per text is enough",
         "hidden": "sinks need no special care",
@@ -167,7 +167,7 @@ MEANINGS = {
         "accuracy": "leave the discount off",
     },
     "cannot tell": {
-        "sink": "^Methods that rank tokens by attention keep these first, needed or not",
+        "sink": "^Ranking tokens by attention keeps these, needed or not",
         "place": r"misses most sinks in 4 of 8 layers",
         "movement": "^A list of sinks made once goes stale",
         "hidden": "no ground to spare the sinks, nor to drop them",
@@ -218,7 +218,7 @@ def test_a_slide_tells_by_how_much_the_discount_helps_or_hurts():
 
 def test_a_small_study_says_so_first_and_a_large_one_does_not():
     large = supports()
-    assert "30 prompts, 6 calibration seeds" in story_told("supports").thin
+    assert "30 prompts, 6 seeds" in story_told("supports").thin
     assert "The standard size has 50 prompts, 14 calibration seeds and all items." in story_told("supports").closing
     planned = SIZES["standard"].values
     spec = {**large.spec, "prompts": planned["prompts"], "seeds": planned["seeds"]}
@@ -230,7 +230,7 @@ def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
     assert re.search(
         r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks: "
         r"over 30 prompts they draw [\d.]+ × an even split \[[\d.]+, [\d.]+\]; an equally sharp untrained model: "
-        r"[\d.]+ × \[[\d.]+, [\d.]+\]\.$",
+        r"[\d.]+ ×\.$",
         story_told("supports").picture_told,
     )
     tables = rows_of(supports())
@@ -287,28 +287,28 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
             for one in study.causes
         ]
         (answer, _) = story_of(study.model_copy(update={"causes": tuple(causes)})).answers
-        assert "es, in this model: hiding them from attention changes 63 of 100 generated tokens; " in answer.lead
+        assert "es: hiding them from attention changes 63 of 100 tokens; " in answer.lead
         assert answer.sentence.endswith(
-            "; as many random tokens: 32. Changed, not necessarily worse; predictions shift less than with those "
+            "; as many random tokens: 32. Change, not quality; predictions shift less than with those "
             "(KL 0.09 against 0.13 nats)."
         )
-        assert answer.short.endswith(answer.sentence.partition(": 32. ")[2])
+        assert answer.short.endswith(" Change, not quality; predictions shift less.")
         return answer
 
-    others = "hiding random tokens of equal attention changes"
+    others = "hiding random tokens of equal attention:"
     told = answered(-0.2)
-    assert told.lead.startswith("For the text, yes, in this model: ") and told.lead.endswith(f"; {others} 43.")
+    assert told.lead.startswith("For the text, yes: ") and told.lead.endswith(f"; {others} 43.")
     assert told.sentence.startswith("20 more [10, 30]; ") and f"; {others} 43. " in told.short
     told = answered(0.2)
-    assert told.lead.startswith("Per token, yes, in this model: ") and told.lead.endswith(f"; {others} 83.")
+    assert told.lead.startswith("Per token, yes: ") and told.lead.endswith(f"; {others} 83.")
     assert told.sentence.startswith("20 fewer [10, 30]; ")
     told = answered(0.05)
-    assert told.lead.startswith("Per token, yes, in this model: ")
+    assert told.lead.startswith("Per token, yes: ")
     assert told.lead.endswith("68 (not significant).") and "68 (not significant). " in told.short
     assert told.sentence.startswith("5 fewer [−15, +5]; ")
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert hidden.title == (
-        "Hiding sinks changes 63 of 100 generated tokens; hiding random tokens of equal attention changes 43"
+        "Hiding sinks changes 63 of 100 generated tokens; hiding random tokens of equal attention: 43"
     )
     assert "Per unit of attention, 1 fewer [−14, +12]; ±27 tokens would have been detected." in hidden.notes
     assert hidden.beats[0].endswith("With random weights, 1 more [−9, +11].")
@@ -345,16 +345,13 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     assert "31 more [23, 39] than other masked positions (32)" in hidden.beats[0]
     assert "other masked positions (fewer if scarce)" in hidden.figure and "any kind" not in hidden.caveat
     assert "masked" not in story.answers[0].sentence, "the strictest control alone"
-    assert (
-        story.answers[0].lead.startswith("For the text, yes, in this model: ")
-        and "other masked positions" not in hidden.title
-    )
+    assert story.answers[0].lead.startswith("For the text, yes: ") and "other masked positions" not in hidden.title
     assert words(story) <= MOST_WORDS
     story = masked(-0.02)
     (hidden,) = (finding for finding in story.findings if finding.name == "hidden")
-    assert story.answers[0].lead.startswith("It depends, in this model: ")
-    assert hidden.title.endswith("; hiding other masked positions changes 61 (not significant)")
-    assert story.answers[0].lead.endswith("; hiding other masked positions changes 61 (not significant).")
+    assert story.answers[0].lead.startswith("It depends: ")
+    assert hidden.title.endswith("; hiding other masked positions: 61 (not significant)")
+    assert story.answers[0].lead.endswith("; hiding other masked positions: 61 (not significant).")
     assert story.answers[0].sentence.startswith("2 more [−6, +10]; as many random tokens: 32. ")
     assert "shift less than with random tokens of equal attention (" in story.answers[0].sentence
     without = study.model_copy(update={"causes": tuple(one for one in study.causes if one.control != MASKED)})
@@ -408,9 +405,7 @@ def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
     study = read(EXAMPLE)
     (place,) = (finding for finding in story_told("example").findings if finding.name == "place")
     assert "the first token in layer 4 and words in layers 6–7" in place.beats[0]
-    assert place.beats[0].startswith(
-        "These kinds exceed their share of all tokens by at least 10 points. Diffusion model: masked "
-    )
+    assert place.beats[0].startswith("At least 10 points above their share of all tokens. Diffusion model: masked ")
     assert place.beats[1].endswith("punctuation in layers 0–3 and the first token in layer 0; none in layers 4–7.")
     assert place.caveat.endswith("with layers averaged, 96 % are masked.")
     assert place.notes[-1] == (
@@ -448,8 +443,7 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
     assert answer.short == "Not measurably: it changes accuracy by less than 2 points."
     assert answer.lead == ("Not measurably: it changes accuracy by less than 2 points; pruning 70 % costs 21 points.")
     assert answer.sentence == (
-        "+0.3 points [−0.3, +1.0] at 70 %; +0.1 [−0.7, +0.9] at 50 %, where pruning costs 1.3 [−0.4, 3.0]. "
-        "Unpruned: 92.6 %. Margin set beforehand: 2 points."
+        "+0.3 points [−0.3, +1.0] at 70 %; +0.1 [−0.7, +0.9] at 50 %, where pruning costs 1.3 [−0.4, 3.0]. Margin: ±2."
     )
     (_, at_70), (_, refuting) = (story_of(each).findings[-2:] for each in (study, refutes()))
     assert "−21 points" in at_70.figure and "+0.3 points" in at_70.figure and "71.8" not in at_70.figure
@@ -461,7 +455,7 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
     )
     assert answer.sentence == (
         "Counting sinks less while pruning changes accuracy by +0.1 points [−0.7, +0.9] at 50 % and "
-        "+0.3 [−0.3, +1.0] at 70 % sparsity. Margin set beforehand: 2 points."
+        "+0.3 [−0.3, +1.0] at 70 % sparsity. Margin: ±2."
     )
 
 
@@ -526,8 +520,7 @@ def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_e
     (told,) = (finding for finding in story_told("example").findings if finding.name == "movement")
     assert told.beats == (told.takeaway, "Left-to-right twin: 0.52, baselines at most 0.42.")
     assert told.takeaway == (
-        "Beside an equally sharp untrained model (1.7): more only in layer 0, fewer in layers 1–7. Over 48 "
-        "steps a layer gains 14 sinks."
+        "Beside an equally sharp untrained model (1.7): more only in layer 0, fewer in layers 1–7."
     )
     drawn = re.findall(
         r'data-beat="0"><span class="label">([^<]+)</span>.*?<span class="told">([\d.]+)\s\[[^<]+\]</span>', told.figure
@@ -549,7 +542,7 @@ def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_e
     )
     assert told.title == "Sinks move: 0.29 new ones per layer and step, more than writing explains (0.08)"
     assert told.notes[0].endswith("Does attention move by itself (writing alone: 0.08)?")
-    assert told.takeaway == "Beside writing alone (0.08): more in layers 0–7. Over 48 steps a layer gains 14 sinks."
+    assert told.takeaway == "Beside writing alone (0.08): more in layers 0–7."
 
 
 def test_kinds_of_sinks_stand_beneath_those_of_all_tokens():
@@ -611,11 +604,11 @@ def test_a_study_without_levels_tells_differences():
     causes = tuple(one.model_copy(update={"levels": None}) for one in study.causes)
     (answer, _) = story_of(study.model_copy(update={"causes": causes})).answers
     assert answer.lead == (
-        "For the text, yes, in this model: hiding them from attention changes 31 more of 100 generated tokens than "
+        "For the text, yes: hiding them from attention changes 31 more of 100 generated tokens than "
         "hiding as many random tokens."
     )
     assert answer.sentence == (
-        "Random tokens of equal attention: 20 fewer [10, 29]. Changed, not necessarily worse; predictions shift less "
+        "Random tokens of equal attention: 20 fewer [10, 29]. Change, not quality; predictions shift less "
         "than with those (KL −0.041 nats [−0.062, −0.019])."
     )
     (hidden,) = (
@@ -677,7 +670,7 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
     ]
     assert rows[0].baseline == "1.8 × in an equally sharp untrained model"
     assert story_told("example").decision == (
-        "Leave the discount out: it changes too little to matter here. In the diffusion model, when tokens are "
+        "Leave the discount out: it changes too little. In the diffusion model, when tokens are "
         "dropped, spare the sinks to keep more of the text."
     )
     undecided = slides_html(story_told("cannot tell"))

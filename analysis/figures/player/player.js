@@ -216,8 +216,8 @@ class TrackView {
       sinks += 1;
       if (track.flags[cell] & UNDECIDED) open += 1;
     }
-    const still = open ? `, ${open === sinks ? (sinks > 1 ? "all " : "") : `${open} `}still ${track.mask < 0 ? "undecided" : "masked"}` : "";
-    return sinks ? `${sinks} sink${sinks === 1 ? "" : "s"} of ${tokens} tokens${still}` : "no sink";
+    const opened = open ? `, ${open === sinks ? (sinks > 1 ? "all " : "") : `${open} `}${track.mask < 0 ? "undecided" : "masked"}` : "";
+    return sinks ? `${sinks} sink${sinks === 1 ? "" : "s"} of ${tokens} tokens${opened}` : "no sink";
   }
 
   describe(position) {

@@ -1,7 +1,6 @@
 """The experiments over a set of prompts, hiding sinks and evicting keys and values: their controls and results."""
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -64,7 +63,7 @@ ABLATION = OverPrompts(
         "levels_divergence": ablation.levels_beside(summary, "divergence"),
         **{f"effects_{name}": ablation.effects_of(summary, name) for name in ("aligned", "divergence")},
     },
-    apart=partial(finding_of, "predictions apart"),
+    apart=lambda summary: finding_of("predictions apart", summary),
     means=ablation.means,
     single=ablation.single_prompts,
     columns={
