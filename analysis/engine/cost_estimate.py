@@ -56,13 +56,15 @@ def foresee(engine: "Engine", sweeps: Sweeps, spec: SweepSpec) -> CostEstimate:
     for point in points:
         question = EstimateSpec.of(point)
         estimate = engine.answered("estimate", known_key("estimate", question))
-        before = took.get(question.model_dump_json())
-        seconds = fmean(before) if before else None
+        by_size, size = took.get(_but_size(question), {}), _size(question)
+        seconds = fmean(by_size[size]) if size in by_size else None
         if estimate is not None:
             seconds = estimate.summary["total_seconds"] if seconds is None else seconds
             memory = max(memory or 0, estimate.summary["memory_bytes"])
         else:
             estimates[question.model_dump_json()] = question
+        if seconds is None and by_size:
+            seconds = fmean(fmean(before) * max(1.0, size / other) for other, before in by_size.items())
         if seconds is None:
             unmeasured.append(point)
         pruning += seconds or 0.0
@@ -100,11 +102,18 @@ def foresee(engine: "Engine", sweeps: Sweeps, spec: SweepSpec) -> CostEstimate:
     )
 
 
-def _seconds_taken(jobs: Sequence[JobRecord]) -> dict[str, list[float]]:
-    """Return the durations of finished prunings, by their estimate's question, which is the same for equally long
-    ones.
-    """
-    took: dict[str, list[float]] = {}
+def _size(question: EstimateSpec) -> int:
+    """Return the tokens of a pruning's calibration, on which its time depends most."""
+    return question.calibration.samples * question.calibration.seq_len
+
+
+def _but_size(question: EstimateSpec) -> str:
+    return question.model_dump_json(exclude={"calibration": {"samples", "seq_len"}})
+
+
+def _seconds_taken(jobs: Sequence[JobRecord]) -> dict[str, dict[int, list[float]]]:
+    """Return the durations of finished prunings, by all that decides them but the calibration's size, and by that."""
+    took: dict[str, dict[int, list[float]]] = {}
     for job in jobs:
         if job.state != "done" or job.cached or not job.started or not job.finished:
             continue
@@ -112,7 +121,7 @@ def _seconds_taken(jobs: Sequence[JobRecord]) -> dict[str, list[float]]:
             question = EstimateSpec.of(job.parameters(PruneSpec))
         except ValueError:  # parameters that changed since
             continue
-        took.setdefault(question.model_dump_json(), []).append(job.finished - job.started)
+        took.setdefault(_but_size(question), {}).setdefault(_size(question), []).append(job.finished - job.started)
     return took
 
 

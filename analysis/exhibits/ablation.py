@@ -89,7 +89,7 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
     begins = _HIDDEN if hiding else "Means"
     return Exhibit(
         measure.change,
-        f"{begins} over {prompts} prompts with 95 % intervals{aligned}{hollow}. "
+        f"{begins} over {prompts} prompts with 95 % intervals{aligned}; differences before rounding{hollow}. "
         f"Layers {first} to {last}; significant after Holm correction over {counted(tests, 'test')}. {CONTROLS_TOLD}"
         f"{fewer}{_masked_shares(summary)}{without_sinks(drawn[0])}"
         + ("" if measure.percent else f" {NAT}")

@@ -149,7 +149,8 @@ def _picture(findings: Findings) -> tuple[Markup, str]:
     name = f"‘{tokens[strongest - first].text.strip()}’"
     who = "a masked position" if tokens[strongest - first].masked else name
     step = step_words(track, at)
-    where = f"{step[0].upper()}{step[1:]}. {_marked(tokens)}"
+    peak = ", the peak" if at == track.strength.argmax() else ""
+    where = f"{step[0].upper()}{step[1:]}{peak}. {_marked(tokens)}"
     has = story_sinks.has_sinks(findings)
     told = f"One step of one text: {who} draws {times} an even split. {has}".strip()
     label = f"this token: {times}" if 2 <= strongest - first < len(tokens) - 2 else times  # within the picture
@@ -235,7 +236,7 @@ def _discount(findings: Findings) -> Answer | None:
         dearest = [one for one in prices[:1] if -one.cost.value > margin]
         told = [f"; pruning {one.setting} {cost_words(one.cost).partition(' [')[0]}." for one in dearest]
         lead = brief.removesuffix(".") + "".join(told or ["."])
-        sentence = f"{_changed(findings, by_setting, prices, dearest)} Margin: ±{POINTS.scale * margin:g}."
+        sentence = _changed(findings, by_setting, prices, dearest)
     elif only in (BETTER, WORSE):
         changes = [f"{POINTS.number(one.value)} {POINTS.name} at {name}" for name, one in effects.items()]
         brief = f"{lead.removesuffix('.')}: {listed(changes)}."

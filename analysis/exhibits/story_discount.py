@@ -151,7 +151,7 @@ def _summary(
     baseline = "the same pruning without it"
     if len(settings) == 1 and settings[0] in costs:
         cost = cost_words(costs[settings[0]], "").partition(" [")[0]
-        baseline = f"margin ±{POINTS.margin(margin)}; pruning without it {cost}"
+        baseline = f"margin ±{POINTS.margin(margin)}; pruning alone {cost}"
     removed = _removed(listed(settings)).replace(" of the weights", "")
     return Summary(f"Accuracy points the discount adds, {removed}", listed(told), baseline)
 
@@ -183,7 +183,7 @@ def _changes(findings: Findings, by_setting: Mapping[str, Contrast], margin: flo
     for name, contrast in by_setting.items():
         rows = [("the discount on top", contrast.effect, interval_words(contrast.effect), charts.MODEL)]
         if name in costs:
-            rows.insert(0, ("pruning without the discount", costs[name], loss_words(costs[name]), charts.NULL))
+            rows.insert(0, ("pruning alone", costs[name], loss_words(costs[name]), charts.NULL))
         marks = [
             Mark(label, one.value, words, tone, one.low, one.high, filled=side_of(one) != 0)
             for label, one, words, tone in rows

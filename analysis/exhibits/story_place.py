@@ -85,7 +85,7 @@ def place(findings: Findings) -> Told | None:
     )
 
 
-_STAND_OUT = f"At least {POINTS.margin(CLEARLY)} above their share of all tokens."
+_STAND_OUT = f"Over-represented by at least {POINTS.margin(CLEARLY)}."
 
 
 def _share_told(row: Mapping[str, Any]) -> str:

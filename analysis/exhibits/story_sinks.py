@@ -257,7 +257,7 @@ def has_sinks(findings: Findings) -> str:
         return ""
     has = "has sinks" if _clear(drawn) else "has no clear sinks"
     return (
-        f"This model {has}: over {findings.parameters.prompts} prompts they draw {draws.own.told(_EVEN_SPLIT)}; "
+        f"This model {has}: over {findings.parameters.prompts} prompts, {draws.own.told(_EVEN_SPLIT)}; "
         f"{_MODELS.get(draws.weights, draws.called)}: {factor(draws.null.value)} ×."
     )
 

@@ -171,8 +171,8 @@ def quality_told(causes: Sequence[Cause], margin: float, brief: bool = False) ->
         return f"{told}."
     if brief:
         return f"{told}; predictions {_PREDICTIONS[outcome]}."
-    joint = {EQUIVALENT: "as with", CANNOT_TELL: "from those with"}.get(outcome, "than with")
-    others = f"{joint} {'those' if strictest(causes) == MASS else CONTROLS[MASS].title}"
+    joint = {EQUIVALENT: "as", CANNOT_TELL: "from those"}.get(outcome, "than")
+    others = f"{joint} at equal attention"
     numbers = interval_words(cause.effect, NATS)
     if cause.levels is not None:
         numbers = f"{' against '.join(_levels_apart(cause))} {NATS.name}"

@@ -229,7 +229,7 @@ def test_a_small_study_says_so_first_and_a_large_one_does_not():
 def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
     assert re.search(
         r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks: "
-        r"over 30 prompts they draw [\d.]+ × an even split \[[\d.]+, [\d.]+\]; an equally sharp untrained model: "
+        r"over 30 prompts, [\d.]+ × an even split \[[\d.]+, [\d.]+\]; an equally sharp untrained model: "
         r"[\d.]+ ×\.$",
         story_told("supports").picture_told,
     )
@@ -289,7 +289,7 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
         (answer, _) = story_of(study.model_copy(update={"causes": tuple(causes)})).answers
         assert "es: hiding them from attention changes 63 of 100 tokens; " in answer.lead
         assert answer.sentence.endswith(
-            "; as many random tokens: 32. Change, not quality; predictions shift less than with those "
+            "; as many random tokens: 32. Change, not quality; predictions shift less than at equal attention "
             "(KL 0.09 against 0.13 nats)."
         )
         assert answer.short.endswith(" Change, not quality; predictions shift less.")
@@ -353,7 +353,7 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     assert hidden.title.endswith("; hiding other masked positions: 61 (not significant)")
     assert story.answers[0].lead.endswith("; hiding other masked positions: 61 (not significant).")
     assert story.answers[0].sentence.startswith("2 more [−6, +10]; as many random tokens: 32. ")
-    assert "shift less than with random tokens of equal attention (" in story.answers[0].sentence
+    assert "shift less than at equal attention (" in story.answers[0].sentence
     without = study.model_copy(update={"causes": tuple(one for one in study.causes if one.control != MASKED)})
     (hidden,) = (finding for finding in story_of(without).findings if finding.name == "hidden")
     assert "Random tokens may be of any kind; Causes compares with other masked positions." in hidden.caveat
@@ -405,7 +405,7 @@ def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
     study = read(EXAMPLE)
     (place,) = (finding for finding in story_told("example").findings if finding.name == "place")
     assert "the first token in layer 4 and words in layers 6–7" in place.beats[0]
-    assert place.beats[0].startswith("At least 10 points above their share of all tokens. Diffusion model: masked ")
+    assert place.beats[0].startswith("Over-represented by at least 10 points. Diffusion model: masked ")
     assert place.beats[1].endswith("punctuation in layers 0–3 and the first token in layer 0; none in layers 4–7.")
     assert place.caveat.endswith("with layers averaged, 96 % are masked.")
     assert place.notes[-1] == (
@@ -443,7 +443,7 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
     assert answer.short == "Not measurably: it changes accuracy by less than 2 points."
     assert answer.lead == ("Not measurably: it changes accuracy by less than 2 points; pruning 70 % costs 21 points.")
     assert answer.sentence == (
-        "+0.3 points [−0.3, +1.0] at 70 %; +0.1 [−0.7, +0.9] at 50 %, where pruning costs 1.3 [−0.4, 3.0]. Margin: ±2."
+        "+0.3 points [−0.3, +1.0] at 70 %; +0.1 [−0.7, +0.9] at 50 %, where pruning costs 1.3 [−0.4, 3.0]."
     )
     (_, at_70), (_, refuting) = (story_of(each).findings[-2:] for each in (study, refutes()))
     assert "−21 points" in at_70.figure and "+0.3 points" in at_70.figure and "71.8" not in at_70.figure
@@ -455,7 +455,7 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
     )
     assert answer.sentence == (
         "Counting sinks less while pruning changes accuracy by +0.1 points [−0.7, +0.9] at 50 % and "
-        "+0.3 [−0.3, +1.0] at 70 % sparsity. Margin: ±2."
+        "+0.3 [−0.3, +1.0] at 70 % sparsity."
     )
 
 
@@ -609,7 +609,7 @@ def test_a_study_without_levels_tells_differences():
     )
     assert answer.sentence == (
         "Random tokens of equal attention: 20 fewer [10, 29]. Change, not quality; predictions shift less "
-        "than with those (KL −0.041 nats [−0.062, −0.019])."
+        "than at equal attention (KL −0.041 nats [−0.062, −0.019])."
     )
     (hidden,) = (
         told for told in story_of(study.model_copy(update={"causes": causes})).findings if told.name == "hidden"
@@ -665,7 +665,7 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
         (
             "Accuracy points the discount adds, 70 % removed",
             "+0.3 [−0.3, +1.0]",
-            "margin ±2 points; pruning without it costs 21",
+            "margin ±2 points; pruning alone costs 21",
         ),
     ]
     assert rows[0].baseline == "1.8 × in an equally sharp untrained model"

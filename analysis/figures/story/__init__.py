@@ -78,7 +78,7 @@ _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription=
 <h2>{{ in_short }}</h2>
 <div class="body">
 <table class="sums">
-<tr><th>Measured</th><th>Result [95 % interval]</th><th>Baseline</th></tr>
+<tr><th>Measured</th><th>Result [95 % interval]</th><th>Compared with</th></tr>
 {% for told in findings if told.summary %}
 <tr><td>{{ told.summary.quantity }}</td><td>{{ told.summary.value }}</td><td>{{ told.summary.baseline }}</td></tr>
 {% endfor %}

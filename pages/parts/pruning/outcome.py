@@ -418,7 +418,8 @@ def answer(study: OfStudy | None, pairs: list[RunPair], found: Found | None) -> 
         explained += f" Method, sparsity and λ are those chosen here, all else is as in the {study.within}."
     st.markdown(f"##### {plain(said)}", help=plain(" ".join(explained.split())) or None)
     if study is not None:
-        link_study(f"{study.title}: {stands[0].lower()}{stands[1:]}", study.name, study.within)
+        margin = f"Margin: {POINTS.margin(margin_of(study.findings))}, set beforehand."
+        link_study(f"{study.title}: {stands[0].lower()}{stands[1:]} {margin}", study.name, study.within)
     else:
         st.caption(plain(f"{_seeds_in_words(pairs, found)} {stands}".strip()))
 

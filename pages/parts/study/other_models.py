@@ -6,7 +6,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from analysis.engine import JobRecord
-from analysis.evaluation.ablation_effects import COUNT
+from analysis.evaluation.ablation_effects import COUNT, MASS
 from analysis.exhibits.ablation import answer_of_study
 from analysis.exhibits.story_hidden import OTHERS_HIDDEN, text_shown
 from analysis.exhibits.story_parts import spec_of
@@ -37,14 +37,15 @@ def one_text(job: JobRecord) -> Callable[[], None] | None:
 def _drawn(text: Continuation, prompts: int, beside: str = "") -> Callable[[], None]:
     """beside: how much this text changes beside all."""
     title = f"One text (prompt 1 of {prompts})"
-    controls = [name for name in OTHERS_HIDDEN if name == COUNT or name in text.others]
+    there = [name for name in OTHERS_HIDDEN if name == COUNT or name in text.others]
+    controls = sorted(there, key=lambda name: name != MASS)  # the one that decides first
     shaded = "Each text is aligned with the untouched one, token by token; shaded tokens are not in it."
 
     def draw() -> None:
         st.markdown(f"**{title}**", help=shaded)
         if beside:
             st.caption(plain(beside))
-        control = COUNT
+        control = controls[0]
         if len(controls) > 1:
             control = pick(
                 "Compare with hiding", controls, "causes_text_beside", format_func=lambda name: CONTROLS[name].title
