@@ -12,9 +12,22 @@ from analysis.evaluation.items_file import DOCUMENTS
 from tests.browser.conftest import PATIENCE
 from tests.browser.helpers import all_drawn, few_words, held, plot, worker_of
 from tests.engine.helpers import until
+from tests.helpers import server
 
 pytestmark = pytest.mark.slow
 ANSWERS = 3 * 6 * 40  # of the dense model and two others, in six tasks
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    """The store of a server of its own: what it has pruned is counted."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def address(home):
+    with server(home) as url:
+        yield url
 
 
 def differences(page: Page) -> str:
