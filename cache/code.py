@@ -20,7 +20,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 PACKAGE = "analysis"
-# Packages and modules that no stored number depends on: figures, sentences, permissions, types of summaries.
+# Packages and modules that no stored number depends on: figures, sentences, decisions, permissions, types of summaries.
 NO_NUMBERS = (
     "analysis.command_line",
     "analysis.engine",

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.__main__ import main as command_line
 from analysis.sinks.discount import sink_scores
 from analysis.specs import DiscountParams
 from benchmarks import __main__ as everything
@@ -84,11 +83,10 @@ def threading_of(work):
     return run
 
 
-def test_a_benchmark_runs_in_a_process_of_its_own(capfd):
+def test_a_benchmark_runs_in_a_process_of_its_own():
     """As the program starts it, whose own main file that process cannot read."""
-    with pytest.raises(SystemExit, match="0"):
-        everything.run(everything.Benchmark("noise", ("--help",), None), quick=False)
-    assert "--seq-len" in capfd.readouterr().out
+    (row,) = everything.run(everything.Benchmark("observing", ("--quick",), None), quick=False)
+    assert (row.command, row.of) == ("observing --quick", "observed / bare")
     assert everything.ratios_of.__module__ == "benchmarks.ratios"
 
 
@@ -228,11 +226,9 @@ def test_ways_of_waiting_are_compared_round_by_round(capsys, monkeypatch):
     assert begun == 3 * [(tuple(variables), count) for variables in threads.WAYS.values() for count in (1, 3)]
 
 
-def test_what_is_timed_is_a_pruning_of_the_command_line(tmp_path, monkeypatch):
-    monkeypatch.setenv("SINKSCOPE_HOME", str(tmp_path / "home"))
-    assert command_line(["prune", *threads.flags(quick=True), "--out", str(tmp_path / "pruned")]) == 0
+def test_what_is_timed_is_a_pruning_of_the_command_line(tmp_path):
+    assert threads._prune(threads.flags(quick=True), {"OMP_WAIT_POLICY": "PASSIVE"}, [tmp_path / "pruned"]) > 0
     assert (tmp_path / "pruned" / "model.safetensors").is_file()
-    assert threads._prune(["--help"], {"OMP_WAIT_POLICY": "PASSIVE"}, [tmp_path / "help", tmp_path / "again"]) > 0
     with pytest.raises(subprocess.CalledProcessError):
         threads._prune(["--method", "none"], {}, [tmp_path / "refused"])
 

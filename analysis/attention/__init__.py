@@ -48,8 +48,10 @@ class AttentionInputs:
         return self._part(slice(count))
 
     def sequences(self, rows: Sequence[int]) -> "AttentionInputs":
-        """Some sequences of the batch, each as often as named."""
-        return self._part(list(rows))
+        """Some sequences of the batch, each as often as named; without their log-sum-exp, as they are kept from forward
+        to forward and it would hold the whole batch.
+        """
+        return replace(self._part(list(rows)), log_sum_exp=None)
 
     def queries_from(self, first: int) -> "AttentionInputs":
         """The queries from this one on. Raises ValueError where causality counts from the first."""
@@ -83,7 +85,9 @@ class AttentionInputs:
             key=self.key[rows, key_heads],
             value=self.value[rows, key_heads],
             mask=mask,
-            log_sum_exp=whole and (lambda: None if (known := whole()) is None else known[rows, heads, queries]),
+            log_sum_exp=None
+            if whole is None
+            else lambda: None if (known := whole()) is None else known[rows, heads, queries],
         )
 
     def mass(self) -> torch.Tensor:

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from analysis.calibration.norms import NoisedNorms, PooledNorms, Scores, Weights, begun, of_layer, scores_of
+from analysis.calibration.norms import NoisedNorms, PooledNorms, Scores, Weights, new_statistics, of_layer, scores_of
 from analysis.calibration.runners import Given, OnForward, Read, Resident, Runner, reading
 from analysis.errors import UserError
 from analysis.models.experts import ExpertMatrix, Routed, packed_name
@@ -32,17 +32,17 @@ from analysis.specs import DiscountParams
 # is busy with so many tokens of a model that takes long.
 TOKENS_A_FORWARD = 512
 
-Told = Callable[[int, int], None]
+OnProgress = Callable[[int, int], None]
 """Called with the forwards done and their total."""
 
-Elsewhere = Callable[[np.ndarray, np.ndarray], np.ndarray]
+MovedScores = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """(φ, mass) of token rows -> φ in other places."""
 
 
 class Collected(NamedTuple):
-    """scores: float64 on the CPU, even for experts that no token counted for. facts: for the report.
-
-    mode: whether every step took one forward or two. forwards: batches run. kept_bytes: of inputs, at most at once.
+    """scores: float64 on the CPU, even for experts that no token counted for. facts: for the report: `mode` (one
+    forward per step, or two passes), `forwards` (batches run), `rows_a_forward`, `kept_bytes` (of inputs, at most at
+    once), and the experts that no token counted for, where there are any.
     """
 
     scores: Scores
@@ -77,7 +77,7 @@ def feature_scores(
     inputs: np.ndarray,
     discount: DiscountParams | None,
     budget: int,
-    on_forward: Told = lambda done, total: None,
+    on_forward: OnProgress = lambda done, total: None,
     steps: np.ndarray | None = None,
     pooled: bool = False,
     moved: Moved | None = None,
@@ -92,7 +92,7 @@ def feature_scores(
     tokens = [rows.tokens for rows in batches]
     most = min(size, len(inputs))
     need = kept_bytes(runner, most * inputs.shape[-1])
-    gathered = begun(PooledNorms if pooled else NoisedNorms, runner.groups)
+    gathered = new_statistics(PooledNorms if pooled else NoisedNorms, runner.groups)
 
     def add(weights: Weights, layer: int, name: str, given: torch.Tensor, positions: torch.Tensor | None) -> None:
         gathered[layer][name].add(given, of_layer(weights, layer), positions)
@@ -142,7 +142,11 @@ def row_weights(
 
 @torch.no_grad()
 def step_token_weights(
-    runner: Runner, inputs: np.ndarray, discount: DiscountParams | None, on_forward: Told, moved: Moved | None = None
+    runner: Runner,
+    inputs: np.ndarray,
+    discount: DiscountParams | None,
+    on_forward: OnProgress,
+    moved: Moved | None = None,
 ) -> np.ndarray:
     """ω (N, T or 1, L or 1, S) float32 of every token of rows (N, T, S); (1, 1, 1, S) of ones without a discount."""
     if discount is None:
@@ -163,7 +167,11 @@ def level_rows(inputs: np.ndarray, steps: np.ndarray | None = None) -> list[Rows
 
 @torch.no_grad()
 def mean_token_weights(
-    runner: Runner, inputs: np.ndarray, discount: DiscountParams, on_forward: Told, moved: Elsewhere | None = None
+    runner: Runner,
+    inputs: np.ndarray,
+    discount: DiscountParams,
+    on_forward: OnProgress,
+    moved: MovedScores | None = None,
 ) -> np.ndarray:
     """ω̄ (N, 1 or L, S): the weight of a token by its sink score averaged over the noise levels of rows (N, T, S).
 
@@ -179,7 +187,7 @@ def mean_token_weights(
     return discounted(scores if moved is None else moved(scores, mass), discount)[:, 0]
 
 
-def _masses(runner: Runner, inputs: np.ndarray, on_forward: Told) -> np.ndarray:
+def _masses(runner: Runner, inputs: np.ndarray, on_forward: OnProgress) -> np.ndarray:
     """Mass (N, T, L, S) of token rows (N, T, S)."""
     batches = level_rows(inputs)
     masses = runner.masses([rows.tokens for rows in batches], ForwardCount(len(batches), on_forward).step)
@@ -288,7 +296,7 @@ def _row_weights(mass: np.ndarray, rows: Rows, discount: DiscountParams, moved: 
     return list(zip(weights, rows.times, strict=True))
 
 
-def _of(moved: Moved | None, tokens: np.ndarray) -> Elsewhere | None:
+def _of(moved: Moved | None, tokens: np.ndarray) -> MovedScores | None:
     """Return `moved` for these token rows (N, T, S), as a function of scores and mass; None without `moved`."""
     return None if moved is None else lambda scores, mass: moved(scores, mass, tokens)
 
@@ -307,7 +315,7 @@ class ForwardCount:
     """Forwards done of a total, which `tell` is told."""
 
     total: int
-    tell: Told
+    tell: OnProgress
     done: int = 0
 
     def step(self) -> None:

@@ -116,16 +116,16 @@ def of_layer(weights: Weights, layer: int) -> Weights:
 # --- scores -----------------------------------------------------------------------------------------------------
 
 
-def begun(kind: type[Statistic], groups: Groups) -> list[dict[str, Statistic]]:
-    """A statistic of every layer's inputs, to be gathered."""
+def new_statistics(kind: type[Statistic], groups: Groups) -> list[dict[str, Statistic]]:
+    """Return an empty statistic per input of every layer."""
     return [{first: kind() for first in group} for group in groups]
 
 
 def by_projection(
     gathered: Mapping[str, Statistic], group: Group, scored: bool = True
 ) -> tuple[dict[str, Any], list[int]]:
-    """What statistics of a layer's inputs say of its projections, and the experts that no token counted for. scored:
-    whether these get even scores.
+    """Return each projection's finished statistic, and the experts that no token counted for. scored: whether those
+    experts get even scores.
     """
     done = {first: statistic.done() for first, statistic in gathered.items()}
     experts = {expert_of(first) for first, statistic in gathered.items() if statistic.empty}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from analysis import outputs
 from analysis.command_line.flags import a_path, folder_beside, show
-from analysis.command_line.running import reading_engine
+from analysis.command_line.running import own_engine
 from analysis.command_line.verb_flags import as_json, flag, out, overwrite
 from analysis.csv_files import csv_of_table, write_csv
 from analysis.errors import UserError, shorten
@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
         raise UserError(f"'{shorten(str(root))}' is not a SinkScope store. Give the folder that SINKSCOPE_HOME names.")
     from analysis.engine.stored_tables import dictionary, stored_tables
 
-    with reading_engine(Store(root)) as engine:
+    with own_engine(Store(root)) as engine:
         tables = stored_tables(engine)
     with folder_beside(options.out, "export") as folder:
         whole = folder / "export"

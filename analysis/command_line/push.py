@@ -3,7 +3,7 @@
 import argparse
 
 from analysis.command_line.flags import a_path, show
-from analysis.command_line.running import reading_engine
+from analysis.command_line.running import own_engine
 from analysis.command_line.verb_flags import as_json, flag
 from cache.sizes import gigabytes
 from cache.store import Store
@@ -21,7 +21,7 @@ def run(options: argparse.Namespace) -> int:
     """List what would be uploaded, and upload it if asked."""
     from analysis.engine.publishing import planned_upload, upload
 
-    with reading_engine(Store()) as engine:
+    with own_engine(Store()) as engine:
         plan = planned_upload(options.source, options.to, engine)
     address = upload(plan, private=not options.public) if options.upload else ""
     told = {"repository": plan.repository, "kind": plan.kind, "files": sorted(plan.files), "bytes": plan.bytes}

@@ -147,12 +147,12 @@ def engine_of(options: argparse.Namespace, models: Sequence[ModelSpec] = ()) -> 
     scheduler = scheduler_of(options)
     devices = devices_for(models) if models and not scheduler else None
     threads.prepare(1 if devices is None else len(devices))  # before workers start, which inherit it
-    with reading_engine(Store(), scheduler, devices) as engine:
+    with own_engine(Store(), scheduler, devices) as engine:
         yield engine
 
 
 @contextmanager
-def reading_engine(store: Store, scheduler: str | None = None, devices: list[str] | None = None) -> "Iterator[Engine]":
+def own_engine(store: Store, scheduler: str | None = None, devices: list[str] | None = None) -> "Iterator[Engine]":
     """Yield an engine for this command alone, which starts no worker before a job is submitted. Closes the store, too.
 
     scheduler, devices: as in `Engine`.

@@ -44,7 +44,9 @@ def nothing_swept(workers: int) -> CostEstimate:
 
 
 def foresee(engine: "Engine", sweeps: Sweeps, spec: SweepSpec) -> CostEstimate:
-    """Estimate from earlier runs and estimates, without running anything. Raises UserError for a bad model source."""
+    """Estimate from earlier runs and estimates, without running anything. A pruning that never ran on as much text is
+    estimated from the nearest amount, scaled up where that is less. Raises UserError for a bad model source.
+    """
     unanswered = sweeps.unanswered(spec)
     points = [point for point in unanswered if not isinstance(point, EvictionPoint)]
     evicted = {setting_key(point) for point in unanswered if isinstance(point, EvictionPoint)}
@@ -64,7 +66,8 @@ def foresee(engine: "Engine", sweeps: Sweeps, spec: SweepSpec) -> CostEstimate:
         else:
             estimates[question.model_dump_json()] = question
         if seconds is None and by_size:
-            seconds = fmean(fmean(before) * max(1.0, size / other) for other, before in by_size.items())
+            nearest = min(by_size, key=lambda other: max(other / size, size / other))
+            seconds = fmean(by_size[nearest]) * max(1.0, size / nearest)
         if seconds is None:
             unmeasured.append(point)
         pruning += seconds or 0.0

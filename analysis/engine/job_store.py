@@ -89,7 +89,10 @@ class JobStore:
         everybody.
         """
         with self.changed:
-            record = self.job(record.id) or record
+            current = self.job(record.id)
+            if current is None:  # forgotten meanwhile
+                return record
+            record = current
             if record.visitors and not set(visitors) <= set(record.visitors):
                 record = record.model_copy(update={"visitors": tuple(dict.fromkeys((*record.visitors, *visitors)))})
                 self.save(record)

@@ -51,8 +51,8 @@ def planned_upload(source: Path, repository: str, engine: Engine | None = None) 
         )
     if source.is_file():
         info = open_trajectory(source).info
-        source_of = Path(info.model.source)
-        model = source_of.name if source_of.is_absolute() else source_of
+        model = info.model.source
+        model = Path(model).name if Path(model).is_absolute() else model
         told = f"One recording of {model}: attention mass by step, layer and head while it writes."
         return Upload(repository, "dataset", {source.name: source}, _dataset_card(source.stem, told))
     if not source.is_dir():

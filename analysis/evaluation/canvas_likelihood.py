@@ -62,12 +62,12 @@ def canvas_log_likelihoods(
     """Score answers, in the order asked; `on_result` is called with the index of each as it is finished.
 
     by: of `CANVAS_SCORES`. draws: canvases of the denoiser, chosen by seed, task and item alone, so that the
-    choices of an item, and models that are compared, see the same. kept: keys
-    that are left out, where some are: of the reader's whole text, or of the context before the denoiser's canvas.
-    Raises UserError for an answer or a context without tokens, for a text that is too long, for answers of several
-    tokens by the denoiser, and for what is not finite.
+    choices of an item, and models that are compared, see the same. kept: keys that are left out, where some are: of the
+    reader's whole text, or of the context before the denoiser's canvas. Raises UserError for an answer or a context
+    without tokens, for a text that is too long, for answers of several tokens by the denoiser, and for what is not
+    finite; MemoryError when not even one sequence fits.
     """
-    reads = by == "reader"
+    reads = CANVAS_SCORES[by].reads
     for request in requests:
         check_request(model, request, True, None if reads else model.architecture.block_size or 0)
         answer = len(request.continuation)

@@ -128,4 +128,6 @@ def _curve(results: Results, task: str, model: int, than: int | None = None) -> 
     of, name = [clusters(results, benchmark, models) for benchmark in names], results.names[model]
     if task == AVERAGE:
         return average_curve(rows, of, name, least)
-    return running_mean(rows[0], of[0], name, least) if least else running_accuracy(rows[0], of[0], name)
+    if than is None:
+        return running_accuracy(rows[0], of[0], name)
+    return running_mean(rows[0], of[0], name, least)

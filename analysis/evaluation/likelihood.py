@@ -77,7 +77,8 @@ class Part:
     """A piece of an answer that is scored on its own: all of it, or what of it lies in one block.
 
     answer: number of the request. context, tokens: the clean text before it, and its own. layout: the blocks, if the
-    model has some. opening: it is one token, read as that after the text so far.
+    model has some. opening: its tokens are
+    read causally, each as the one after the text so far; of blocks, one token.
     """
 
     answer: int

@@ -124,7 +124,10 @@ def _titles(methods: Sequence[str]) -> list[str]:
 
 def published_pairs(table: Sequence[PublishedAccuracy]) -> PublishedPairs:
     """The pairs of one table: rows of one model, pattern and task."""
-    cells = pd.DataFrame([row for row in table if row.sparsity]).pivot(index="method", columns="sparsity")
+    last = {(row.method, row.sparsity): row for row in table if row.sparsity}  # of several sources
+    if not last:
+        return PublishedPairs((), (), np.empty((0, 0)), None)
+    cells = pd.DataFrame(list(last.values())).pivot(index="method", columns="sparsity")
     pairs = _pairs(set(cells.index))
     first, second = (cells.loc[[pair[side] for pair in pairs]] for side in (0, 1))
     differences = first["accuracy"].to_numpy() - second["accuracy"].to_numpy()

@@ -129,7 +129,10 @@ def accuracy_table(results: Results) -> Table:
     """Return accuracy with its interval, one row per benchmark and model, and the averages."""
     asked = [
         (
-            *(benchmark.title, partial(accuracy, results, benchmark.name), benchmark.planned, benchmark.draws or None),
+            benchmark.title,
+            partial(accuracy, results, benchmark.name),
+            benchmark.planned,
+            benchmark.draws or None,
             chance_level(results, benchmark.name),
         )
         for benchmark in results.accuracies

@@ -89,9 +89,9 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
     begins = _HIDDEN if hiding else "Means"
     return Exhibit(
         measure.change,
-        f"{begins} over {prompts} prompts with 95 % intervals{aligned}; differences before rounding{hollow}. "
-        f"Layers {first} to {last}; significant after Holm correction over {counted(tests, 'test')}. {CONTROLS_TOLD}"
-        f"{fewer}{_masked_shares(summary)}{without_sinks(drawn[0])}"
+        f"{begins} over {prompts} prompts with 95 % intervals{aligned}; differences are computed before rounding"
+        f"{hollow}. Layers {first} to {last}; significant after Holm correction over {counted(tests, 'test')}. "
+        f"{CONTROLS_TOLD}{fewer}{_masked_shares(summary)}{without_sinks(drawn[0])}"
         + ("" if measure.percent else f" {NAT}")
         + (f" {LACKS_MASKED}" if lacks_masked(summary) else ""),
         levels_with_differences(

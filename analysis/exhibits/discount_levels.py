@@ -119,7 +119,7 @@ def _marks(items: int, seeds: int) -> str:
         over = over_seeds(seeds)
         dots = "; small dots: seeds"
         free = f". Intervals are Student's, with {counted(seeds - 1, 'degree')} of freedom between seeds."
-    bars = f"lower bars: 95 % intervals over {items:,} items and {over}, of differences before rounding"
+    bars = f"lower bars: 95 % intervals over {items:,} items and {over}; differences are computed before rounding"
     return f"Large marks: means{dots}; {bars}; grey band: ±{POINTS.margin(MARGIN)}{free}"
 
 

@@ -193,7 +193,7 @@ def accuracy_of_runs(
     if not rows:
         return None
     bars = f" with 95 % intervals over {alike.items:,} items" if results is not None and not compared else ""
-    brackets = f"; brackets: {_brackets(compared)}, of differences before rounding" if compared else ""
+    brackets = f"; brackets: {_brackets(compared)}; differences are computed before rounding" if compared else ""
     dots = "; dots: single runs" if max(counts) > 1 else ""
     chance = "" if alike.chance is None else f" Chance: {percent(alike.chance, 1)}."
     clean = list(dict.fromkeys(row.name for row, on_clean in zip(rows, cleans, strict=True) if on_clean))

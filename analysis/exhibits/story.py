@@ -149,7 +149,7 @@ def _picture(findings: Findings) -> tuple[Markup, str]:
     name = f"‘{tokens[strongest - first].text.strip()}’"
     who = "a masked position" if tokens[strongest - first].masked else name
     step = step_words(track, at)
-    peak = ", the peak" if at == track.strength.argmax() else ""
+    peak = ", where sinks draw most" if at == track.strength.argmax() else ""
     where = f"{step[0].upper()}{step[1:]}{peak}. {_marked(tokens)}"
     has = story_sinks.has_sinks(findings)
     told = f"One step of one text: {who} draws {times} an even split. {has}".strip()
@@ -186,7 +186,7 @@ def _matter(findings: Findings) -> Answer | None:
     return Answer(_MATTER, lead, text, brief or (f"{NO_ANSWER}." if lead.startswith(NO_ANSWER) else "Perhaps."))
 
 
-_MATTER = "Do sinks matter?"
+_MATTER = "Do sinks matter in this model?"
 
 
 def _token_for_token(causes: Sequence[Cause], margin: float) -> tuple[str, str, str]:
@@ -227,7 +227,7 @@ def _discount(findings: Findings) -> Answer | None:
     only = next(iter(outcomes.values())) if len(set(outcomes.values())) == 1 else ""
     lead, brief = lead_of(set(outcomes.values())), ""
     prices, margin = prices_of(findings, by_setting), rules.margin_of(findings)
-    sentence = _changed(findings, by_setting, prices)
+    sentence = _changed(by_setting, prices)
     if only == EQUIVALENT:
         clear = any(one.shown for one in effects.values())
         brief = f"{'No' if clear else 'Not measurably'}: it changes accuracy by less than {POINTS.margin(margin)}."
@@ -236,7 +236,7 @@ def _discount(findings: Findings) -> Answer | None:
         dearest = [one for one in prices[:1] if -one.cost.value > margin]
         told = [f"; pruning {one.setting} {cost_words(one.cost).partition(' [')[0]}." for one in dearest]
         lead = brief.removesuffix(".") + "".join(told or ["."])
-        sentence = _changed(findings, by_setting, prices, dearest)
+        sentence = _changed(by_setting, prices, dearest)
     elif only in (BETTER, WORSE):
         changes = [f"{POINTS.number(one.value)} {POINTS.name} at {name}" for name, one in effects.items()]
         brief = f"{lead.removesuffix('.')}: {listed(changes)}."
@@ -254,9 +254,7 @@ def _discount(findings: Findings) -> Answer | None:
     return Answer("Does counting them less when pruning (sink discount) help?", lead, sentence, brief)
 
 
-def _changed(
-    findings: Findings, by_setting: Mapping[str, Contrast], prices: Sequence[Price], told: Sequence[Price] = ()
-) -> str:
+def _changed(by_setting: Mapping[str, Contrast], prices: Sequence[Price], told: Sequence[Price] = ()) -> str:
     """Tell by how much the discount changes accuracy at each setting, beside what pruning itself costs; without that
     where the study does not hold it. prices: of `prices_of`. told: those whose cost was told already.
     """

@@ -20,7 +20,7 @@ def of_sinks(clear: bool | None) -> str:
     """
     if clear is False:
         return "Over all prompts this model has no clear sinks: methods built for sinks have little to act on."
-    return "Ranking tokens by attention keeps these, needed or not."
+    return "A cache that ranks tokens by attention keeps sinks, needed or not."
 
 
 def of_place(masked: str, kinds: Mapping[str, int], layers: int) -> str:
@@ -120,4 +120,4 @@ _CHOICES = {
     AT_CHANCE: "Choose tasks that the dense model can do.",
     WAITING: "",
 }
-_AT = {BETTER: "on at", WORSE: "off at", EQUIVALENT: "no matter at"}
+_AT = {BETTER: "on at", WORSE: "off at", EQUIVALENT: "not worth it at"}

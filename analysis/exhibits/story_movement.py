@@ -10,7 +10,7 @@ from analysis.figures.story.charts import Group, Mark
 from analysis.findings.layers import PLACES
 from analysis.recording.set_file import ALL_LAYERS
 from analysis.recording.set_measures import MOVES
-from analysis.sinks.movement import MOVEMENT_NULLS, null_name
+from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.study.findings import Findings
 from analysis.words import UNTRAINED, counted
 
@@ -44,7 +44,7 @@ def movement(findings: Findings) -> Told | None:
     if steps is not None and not story_meanings.rare(value, steps):
         notes.append(f"Over {steps} steps a layer gains {counted(round(value * steps), 'sink')}.")
     notes += [
-        f"{names[model]}, {null_name(of)}: {_births_told(rows)}, over {findings.parameters.prompts} prompts."
+        f"{names[model]}, {_called(of)}: {_births_told(rows)}, over {findings.parameters.prompts} prompts."
         for model, births in by_model.items()
         for of, rows in births.items()
     ]
@@ -64,6 +64,11 @@ def movement(findings: Findings) -> Told | None:
 
 _WRITING = " Writing alone: shares change only as tokens are written."
 Rows = Sequence[Mapping[str, Any]]
+
+
+def _called(title: str) -> str:
+    """Return what sentences call a null, by its title in tables; anything else is what it is."""
+    return next((null.called for null in MOVEMENT_NULLS.values() if null.title == title), title)
 
 
 def _nulls(births: Mapping[str, Rows]) -> dict[str, Rows]:

@@ -77,11 +77,6 @@ def day(moment: str) -> str:
     return f"{when.day} {when:%B %Y}"
 
 
-def spec_of(findings: Findings) -> StudySpec:
-    """Return the parameters of a study."""
-    return findings.parameters
-
-
 def number(value: float) -> str:
     """Return a number with two significant digits."""
     text = f"{value:.2g}"

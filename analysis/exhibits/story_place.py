@@ -49,7 +49,7 @@ def place(findings: Findings) -> Told | None:
     if masked:
         among, of_all = _masked_shares(findings, portions[source])
         title = f"In {masked}, {among} of the sinks are masked positions{f', which are {of_all}' if of_all else ''}"
-        summary = Summary(f"Sinks that are masked positions, {masked}", among, of_all)
+        summary = _summary(findings, source, of_all)
     tokens = {model: _of_tokens(findings, model).get(ALL_TOKENS, {}) for model in portions}
     beats, notes = (
         [
@@ -105,9 +105,19 @@ def _of_tokens(findings: Findings, source: str) -> dict[str, dict[str, float]]:
     return {ALL_TOKENS: rows} if rows else {}
 
 
+def _summary(findings: Findings, source: str, of_all: str) -> Summary | None:
+    """Return the row of the last slide, with all layers averaged; None where that was not measured. of_all: the share
+    of all tokens that is masked.
+    """
+    masked = [row for row in _of_all_layers(findings, source, "portion") if row["kind"] in MASKED]
+    if not masked or masked[0]["value"] is None:
+        return None
+    return Summary("Sinks that are masked positions, layers averaged", _share_told(masked[0]), of_all)
+
+
 def _masked_shares(findings: Findings, layers: "Layers") -> tuple[str, str]:
-    """Tell which share of the sinks of the layers most of whose sinks are masked positions is, and which of all tokens,
-    empty where that is not known.
+    """Return the share of masked positions among the sinks of the layers where they are most, and among all tokens;
+    the latter empty where unknown.
     """
     of_layers = _masked_rows(layers)
     shares = [of_layers[layer]["value"] for layer in _mostly_masked(layers)]
@@ -138,7 +148,7 @@ def _masked_told(layers: "Layers") -> list[str]:
 
 
 def _of_all_layers(findings: Findings, source: str, measure: str) -> list[Mapping[str, Any]]:
-    """Return a row of `KIND_MEASURES` of a model by kind, with all layers averaged."""
+    """Return the rows of a measure of `KIND_MEASURES`, one per kind of token, with all layers averaged."""
     title = KIND_MEASURES[measure].title
     return rows_of(findings, "layers", model=source, layer=ALL_LAYERS, measure=title, weights="trained")
 

@@ -162,29 +162,30 @@ def control_told(causes: Sequence[Cause]) -> str:
 
 
 def quality_told(causes: Sequence[Cause], margin: float, brief: bool = False) -> str:
-    """Tell that a changed text is no worse one, and how far predictions shift beside random tokens of equal attention
-    where that was measured. causes, margin: as of `predictions_told`. brief: without numbers.
+    """Say that a change of text is not a loss of quality, and how far predictions shift beside random tokens of equal
+    attention where that was measured. causes, margin: as of `predictions_told`. brief: without numbers.
     """
     told, cause = "Change, not quality", cause_of(causes, "divergence", MASS)
     outcome = WAITING if cause is None else decide(cause.effect, margin)
     if cause is None or outcome not in _PREDICTIONS:
         return f"{told}."
-    if brief:
-        return f"{told}; predictions {_PREDICTIONS[outcome]}."
     joint = {EQUIVALENT: "as", CANNOT_TELL: "from those"}.get(outcome, "than")
-    others = f"{joint} at equal attention"
+    told += f"; predictions {_PREDICTIONS[outcome]} {joint} at equal attention"
+    if brief:
+        return f"{told}."
     numbers = interval_words(cause.effect, NATS)
     if cause.levels is not None:
         numbers = f"{' against '.join(_levels_apart(cause))} {NATS.name}"
-    return f"{told}; predictions {_PREDICTIONS[outcome]} {others} (KL {numbers})."
+    return f"{told} (KL {numbers})."
 
 
 def predictions_follow(causes: Sequence[Cause], margin: float) -> bool:
-    """Return whether predictions shift no less than with random tokens of equal attention hidden, as far as that was
+    """Return whether predictions shift more than with random tokens of equal attention hidden, or that was not
     measured. causes, margin: as of `predictions_told`.
     """
     cause = cause_of(causes, "divergence", MASS)
-    return cause is None or decide(cause.effect, margin) not in (WORSE, EQUIVALENT)
+    outcome = BETTER if cause is None else decide(cause.effect, margin)
+    return outcome == BETTER or outcome not in _PREDICTIONS
 
 
 def _levels_apart(cause: Cause) -> list[str]:

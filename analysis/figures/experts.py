@@ -1,6 +1,7 @@
 """Figures of mixtures of experts: their load, experts by group, turnover of routes, and one token's route."""
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 
 import numpy as np
 import plotly.graph_objects as go
@@ -57,7 +58,7 @@ def _share_lines(values: Mapping[str, np.ndarray], x: Sequence[int], x_title: st
     """Draw a line for each share (N,) from 0 to 1 over x (N,)."""
     figure = go.Figure()
     looks = zip((TOKEN, SINK, REFERENCE), ("solid", "dash", "dot"), strict=True)
-    for (name, shares), (color, dash) in zip(values.items(), looks, strict=False):
+    for (name, shares), (color, dash) in zip(values.items(), cycle(looks), strict=False):
         figure.add_scatter(
             x=list(x),
             y=100 * np.asarray(shares, np.float32),

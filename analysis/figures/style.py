@@ -92,7 +92,7 @@ def tick_step(count: int) -> int:
 
 
 def named_ticks(names: Sequence[str]) -> dict[str, Any]:
-    """Return an axis that names the places from 0 on."""
+    """Return the ticks of an axis that names the places from 0 on."""
     return {"tickmode": "array", "tickvals": list(range(len(names))), "ticktext": list(names)}
 
 

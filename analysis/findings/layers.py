@@ -308,14 +308,14 @@ def _movement(layers: Sequence[LayerAnswer]) -> tuple[str, str]:
         return "", ""
     of_all = f"all {len(nulls)} nulls" if len(nulls) > 1 else MOVEMENT_NULLS[nulls[0]].called
     if len(every) == len(layers):
-        return f"Sinks move more than {_predict(nulls)} in {in_layers(every, len(layers))}.", ""
+        return f"Sinks move more than {_expected(nulls)} in {in_layers(every, len(layers))}.", ""
     where_not: dict[tuple[int, ...], list[str]] = {}
     for null in nulls:
         numbers = tuple(one.layer for one in layers if one.moved[null] != ABOVE)
         if numbers:
             where_not.setdefault(numbers, []).append(MOVEMENT_NULLS[null].called)
     if not every and [len(numbers) for numbers in where_not] == [len(layers)]:
-        than = f"any of the {len(nulls)} nulls predicts" if len(nulls) > 1 else _predict(nulls)
+        than = f"any of the {len(nulls)} nulls predicts" if len(nulls) > 1 else _expected(nulls)
         return f"In no layer do sinks move significantly more than {than}.", ""
     rest = listed([f"{listed(nulls)} in {in_layers(numbers, len(layers))}" for numbers, nulls in where_not.items()])
     told = f"In no layer do sinks move more than {of_all}."
@@ -335,8 +335,8 @@ def beyond_every_null(layers: Sequence[LayerAnswer]) -> list[int]:
     return [one.layer for one in layers if nulls and all(one.moved[null] == ABOVE for null in nulls)]
 
 
-def _predict(nulls: Sequence[str]) -> str:
-    return f"{listed([MOVEMENT_NULLS[null].called for null in nulls])} predict"
+def _expected(nulls: Sequence[str]) -> str:
+    return f"expected from {listed([MOVEMENT_NULLS[null].called for null in nulls])}"
 
 
 def in_layers(numbers: Sequence[int], count: int) -> str:

@@ -404,8 +404,9 @@ def _replay(
     observer = MassObserver()
     family, given = network.architecture, min(spec.prompt_length, len(final))
     # Noised text is read whole.
-    block_length, firsts, ends = (getattr(spec, name, None) for name in ("block_length", "first_queries", "query_ends"))
-    firsts, ends = firsts or (0,) * len(inputs), ends or tuple(map(len, inputs))
+    block_length, firsts, ends = None, (0,) * len(inputs), tuple(map(len, inputs))
+    if isinstance(spec, ReferenceSpec):
+        block_length, firsts, ends = spec.block_length, spec.first_queries or firsts, spec.query_ends or ends
     queries = list(zip(firsts, ends, strict=True))
     partly = any(query != (0, len(row)) for query, row in zip(queries, inputs, strict=True))
     # A model that sees all of its text went on from keys that were kept, and so does this one.

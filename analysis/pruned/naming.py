@@ -43,7 +43,7 @@ def plain_title(method: str) -> str:
     """Return what a method is to its readers: with the discount, without it, or as it was published; of another than
     the preset with its own title.
     """
-    row, preset = METHODS.get(method), METHODS[_given({}, "method")]
+    row, preset = METHODS.get(method), METHODS[_default("method")]
     if row is None:
         return method
     if any(other.published == method for other in METHODS.values()):
@@ -105,12 +105,16 @@ def _discount(parameters: Mapping[str, Any], rows: Sequence[Reader]) -> list[str
 
 def _unusual(parameters: Mapping[str, Any]) -> list[str]:
     chosen = {name: _given(parameters, name) for name in ("pattern", "allocation")}
-    return [str(value) for name, value in chosen.items() if value != _given({}, name)]
+    return [str(value) for name, value in chosen.items() if value != _default(name)]
 
 
 def _given(parameters: Mapping[str, Any], name: str) -> Any:
     """A parameter's value, its default where it is not named."""
-    return parameters.get(name, PruneSpec.model_fields[name].default)
+    return parameters.get(name, _default(name))
+
+
+def _default(name: str) -> Any:
+    return PruneSpec.model_fields[name].default
 
 
 def quantization_title(parameters: Mapping[str, Any]) -> str:

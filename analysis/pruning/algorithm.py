@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from analysis.calibration.activations import TOKENS_A_FORWARD, Told
+from analysis.calibration.activations import TOKENS_A_FORWARD, OnProgress
 from analysis.calibration.norms import Scores, Statistic
 from analysis.calibration.runners import Runner
 from analysis.errors import UserError
@@ -85,7 +85,7 @@ class PrunedProjection(NamedTuple):
 
 Score = Callable[[torch.Tensor, Any], torch.Tensor]
 Solve = Callable[[torch.Tensor, Any, float, int | None, PruneSpec], PrunedProjection]
-Prepare = Callable[[Runner, Calibration, PruneSpec, int, Told], Prepared]
+Prepare = Callable[[Runner, Calibration, PruneSpec, int, OnProgress], Prepared]
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Algorithm:
 
 
 Known = Mapping[str, Any]
-"""What a method knows of the inputs of a block, by projection; empty for one that reads no text."""
+"""Statistics of a block's inputs by projection; empty for a method that reads no text."""
 
 Flags = dict[str, torch.Tensor]
 """Weights of a block that went, by projection: bool (out, in) of the dense shape."""

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from analysis.calibration.activations import ForwardCount, rows_of, step_token_weights
-from analysis.calibration.norms import InputNorms, Scores, begun, scores_of
+from analysis.calibration.norms import InputNorms, Scores, new_statistics, scores_of
 from analysis.models.loaded import Projection
 from analysis.pruning.algorithm import Calibration, Known, Prepared
 from analysis.pruning.allocation import layer_sparsities, outlier_ratio, tail_exponent
@@ -137,7 +137,7 @@ def dense_scores(run: PruningRun, text: Calibration, prepared: Prepared) -> Scor
 def feature_scores(run: PruningRun, text: Calibration, phase: str) -> tuple[Scores, dict[str, Any]]:
     """Wanda's ‖X_j‖ of the dense model on clean text, by layer and projection; and the experts without tokens."""
     batches = [batch.tokens for batch in text.batches()]
-    gathered = begun(InputNorms, run.runner.groups)
+    gathered = new_statistics(InputNorms, run.runner.groups)
     run.runner.inputs(
         batches,
         lambda batch, layer, name, inputs, positions: gathered[layer][name].add(inputs, None),

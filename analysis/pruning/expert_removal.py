@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from analysis.calibration.activations import ForwardCount, Told, level_rows, row_weights
+from analysis.calibration.activations import ForwardCount, OnProgress, level_rows, row_weights
 from analysis.calibration.expert_worth import ExpertTally, expert_tallies
 from analysis.calibration.norms import unreached_facts
 from analysis.calibration.runners import Runner
@@ -45,7 +45,7 @@ def refuse(model: LoadedModel, spec: PruneSpec) -> None:
         raise UserError(why)
 
 
-def worths(runner: Runner, spec: PruneSpec, text: Calibration, tell: Told) -> Prepared:
+def worths(runner: Runner, spec: PruneSpec, text: Calibration, tell: OnProgress) -> Prepared:
     """Score every expert by the method on this text: one score (1,) per projection of an expert, by layer."""
     method = METHODS[spec.method]
     if method.noised:

@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 
-from analysis.calibration.activations import Told, mean_token_weights
+from analysis.calibration.activations import OnProgress, mean_token_weights
 from analysis.calibration.norms import Statistic
 from analysis.calibration.runners import Runner
 from analysis.errors import UserError
@@ -251,7 +251,7 @@ def _prune_projection(
     return prune(weight, factor, sparsity, spec.pattern, block, count, spec.scope)
 
 
-def _mean_weights(runner: Runner, text: Calibration, spec: PruneSpec, budget: int, on_forward: Told) -> Prepared:
+def _mean_weights(runner: Runner, text: Calibration, spec: PruneSpec, budget: int, on_forward: OnProgress) -> Prepared:
     """ω̄_n = 1 − λ·mean_t φ_{n,t}, the weights of the clean tokens in the Hessian, of a sham on other tokens: a token
     that was a sink at some level counts as one.
     """

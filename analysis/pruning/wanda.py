@@ -14,7 +14,7 @@ With all three off and ω = 1 they are Wanda. ω comes from the dense model in a
 import numpy as np
 import torch
 
-from analysis.calibration.activations import Told, feature_scores, step_token_weights
+from analysis.calibration.activations import OnProgress, feature_scores, step_token_weights
 from analysis.calibration.noise import noise_levels, why_steps_count_alike
 from analysis.calibration.norms import InputNorms, NoisedNorms, PooledNorms
 from analysis.calibration.runners import Runner
@@ -33,7 +33,7 @@ def wanda_score(weight: torch.Tensor, feature_scores: torch.Tensor) -> torch.Ten
     return magnitude_score(weight).mul_(feature_scores.to(weight.device, torch.float32))
 
 
-def _noised_scores(runner: Runner, text: Calibration, spec: PruneSpec, budget: int, on_forward: Told) -> Prepared:
+def _noised_scores(runner: Runner, text: Calibration, spec: PruneSpec, budget: int, on_forward: OnProgress) -> Prepared:
     assert text.noised is not None
     discount = spec.discount if METHODS[spec.method].discounted else None
     moved = moved_of(runner.model, spec)

@@ -282,7 +282,7 @@ class Ablation:
 
     def __post_init__(self) -> None:
         self.told = [Told() for _ in self.conditions]
-        self._does = INTERVENTIONS[self.intervention]
+        self._row = INTERVENTIONS[self.intervention]
         self._rngs = [np.random.default_rng(self.seed) for _ in self.conditions]
         self._ends, self._names = stop_tokens(self.model), dict[int, str]()
         self._step, self._ended = 0, np.zeros(len(self.conditions), bool)
@@ -303,7 +303,7 @@ class Ablation:
         at = self._candidates(tokens, total, sinks)
         if self.model.architecture.noise is None and length > self.prompt_length:
             self._ended |= np.isin(tokens[:, -1], list(self._ends))  # what a row of a batch writes then is not read
-        if self._edit is None or not self._does.first_step:
+        if self._edit is None or not self._row.first_step:
             self._positions = np.stack(
                 [
                     np.zeros(length, bool) if ended else self._acted(row, condition, self._step)
@@ -350,7 +350,7 @@ class Ablation:
 
     def _acted(self, at: Candidates, condition: Condition, step: int) -> np.ndarray:
         """Return the mask of the positions to act on, (S,) bool. step: number of steps before this one."""
-        if self._does.keeps:
+        if self._row.keeps:
             undecided = np.flatnonzero(at.state == TokenState.UNDECIDED)
             prefix = np.arange(len(at.state)) < (undecided[0] if len(undecided) else len(at.state))
             prefix[max(0, int(prefix.sum()) - self.window) :] = False
@@ -365,7 +365,7 @@ class Ablation:
         acted = np.zeros(len(at.state), bool)
         acted[chosen] = True
         # A step in which nothing is chosen is left alone, also where all else would go.
-        return at.allowed & ~acted if self._does.keeps and len(chosen) else acted
+        return at.allowed & ~acted if self._row.keeps and len(chosen) else acted
 
 
 def divergence(untouched: torch.Tensor, changed: torch.Tensor) -> float:

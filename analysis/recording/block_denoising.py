@@ -52,7 +52,8 @@ class Frame:
 
 class Canvas:
     """The text so far, (B, S) tokens, with the open block, `start` to `end`, at its end; `number` of `blocks`. given:
-    P. first: the first query of its forwards.
+    P. first: the first query of its forwards. The output of a `Choice` is `tokens` itself: a branch writes into it
+    before the next step.
     """
 
     def __init__(

@@ -161,8 +161,9 @@ def text_length(tokens: torch.Tensor, ends: torch.Tensor) -> int:
 
 def end_tokens(model: LoadedModel) -> torch.Tensor:
     """The tokens that end a text, (n,): those of the generation config, else of the config."""
-    value = _configured(model, "eos_token_id") or []
-    return torch.tensor(value if isinstance(value, list) else [value], dtype=torch.long, device=model.device)
+    value = _configured(model, "eos_token_id")
+    ends = value if isinstance(value, list) else [] if value is None else [value]
+    return torch.tensor(ends, dtype=torch.long, device=model.device)
 
 
 def _configured(model: LoadedModel, name: str) -> Any:

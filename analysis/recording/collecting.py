@@ -82,9 +82,10 @@ def record(
     def put(count: int, name: str, values: np.ndarray, nothing: float, dtype: DTypeLike, first: int = 0) -> None:
         """Keep values (…, n) of a step from position `first` on, with `nothing` at every other."""
         if name not in arrays:
-            arrays[name] = np.full((planned, *values.shape[:-1], positions), nothing, dtype)
+            arrays[name] = np.empty((planned, *values.shape[:-1], positions), dtype)  # no memory before it is written
         if count == len(arrays[name]):
-            arrays[name] = np.concatenate([arrays[name], np.full_like(arrays[name], nothing)])
+            arrays[name] = np.concatenate([arrays[name], np.empty_like(arrays[name])])
+        arrays[name][count] = nothing
         arrays[name][count, ..., first : first + values.shape[-1]] = values
 
     for count, step in enumerate(steps):

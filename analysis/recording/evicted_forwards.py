@@ -40,7 +40,7 @@ class EvictedForwards:
         kept = [
             self._keeper(text[:count]).choose(of_text) for text, count, of_text in zip(tokens, given, held, strict=True)
         ]
-        return HiddenKeys.beside(kept, length)
+        return HiddenKeys.all_but(kept, length)
 
     def _seen(self, call: Call, state: np.ndarray) -> KeyAttention:
         """Return what keys draw in the untouched forward of an input. Policies that score the same items share it."""

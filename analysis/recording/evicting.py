@@ -107,7 +107,7 @@ class HiddenKeys:
     hidden: np.ndarray
 
     @classmethod
-    def beside(cls, kept: Sequence[Sequence[np.ndarray]], length: int) -> Self:
+    def all_but(cls, kept: Sequence[Sequence[np.ndarray]], length: int) -> Self:
         """Hide all keys of texts of a length but those at these indices, given per text and layer."""
         hidden = np.ones((len(kept), len(kept[0]), length), bool)
         for row, of_row in enumerate(kept):
@@ -198,7 +198,7 @@ class Chooser:
     def held_of_whole(
         self, call: Call, state: np.ndarray, seen: KeyAttention, accumulated: np.ndarray
     ) -> list[list[Held]]:
-        """Return the same of a forward over whole texts."""
+        """Return `held` of a forward over whole texts."""
         layers, length = self.model.geometry.layers, state.shape[1]
         positions, whole = [np.arange(length)] * layers, (0, length)
         return self.held(call, state, positions, seen, accumulated, whole, whole, [length] * layers)
@@ -263,7 +263,7 @@ class Hiding(Chooser):
         self._accumulated = now if self._accumulated is None else now + _grown(self._accumulated, length)
         held = self.held_of_whole(call, state, seen, self._accumulated)
         kept = [keeper.choose(held[number if rows > 1 else 0]) for number, keeper in enumerate(self.keepers)]
-        edit = HiddenKeys.beside(kept, length)
+        edit = HiddenKeys.all_but(kept, length)
         for hidden, told in zip(edit.hidden, self.told, strict=True):
             share = float(1 - hidden.mean())
             told.share.append(share)

@@ -27,7 +27,7 @@ from analysis.specs import SinkParams
 OnLogits = Callable[[int, torch.Tensor], None]
 """Called with a step and the logits of its text (S, V)."""
 _REFERENCE, _COMPARED = 0.25, (0.5, 1.0)  # at which parts of the steps maps are kept, and compared with those kept
-_CHANNELS = 4  # massive ones
+_CHANNELS = 4  # massive ones that are clamped
 
 
 @dataclass(frozen=True)
@@ -245,7 +245,13 @@ def mass_of(
 
     for batch in alike_steps(network, recording):
         own.first = int(run.pattern.queries[batch[0], 0])
-        show_steps(network, recording, batch, without_added if adding else own, adding and adding(batch))
+        show_steps(
+            network,
+            recording,
+            batch,
+            own if adding is None else without_added,
+            None if adding is None else adding(batch),
+        )
         for step, seen in zip(batch, own.take().mass.mean(dim=2).numpy(), strict=True):
             mass[step][:, run.present[step]] = seen * float(run.pattern.relative[step])
     return mass

@@ -13,7 +13,7 @@ from analysis.sinks.token_states import TokenState
 from analysis.specs.writing import Cache
 
 Predict = Callable[..., torch.Tensor]
-"""(B, S) token ids, and how many of the sequences to observe -> logits (B, S, V). Named by samplers that need more:
+"""(B, S) token ids, and how many of the sequences to observe -> logits (B, S, V). Samplers that need more pass by name:
 
 queries: the first token to run and one past the last, whose logits (B, Q, V) are returned; the others' keys are those
 kept. layout, of those that write by blocks: the blocks of the text; first: the first query, before which all is
@@ -87,7 +87,8 @@ def appended(
 
 class MaskedText:
     """The text so far, (B, S) tokens, which are written once, in place of [MASK]. start: tokens of the prompt, of which
-    those that are no [MASK] are given, (B, S) bool.
+    those that are no [MASK] are given, (B, S) bool. The output of a `Choice` is `tokens` itself: a branch writes into
+    it before the next step.
     """
 
     def __init__(self, prompt: torch.Tensor, count: int, mask_token: int) -> None:

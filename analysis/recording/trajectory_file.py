@@ -180,6 +180,10 @@ def _wrong_shape(trajectory: Trajectory) -> str | None:
     model, channels, experts = trajectory.info.model, trajectory.largest_channel, trajectory.experts
     if model.kv_heads < 1 or trajectory.heads % model.kv_heads:
         return f"{trajectory.heads} heads cannot share {model.kv_heads} key heads"
+    if experts is not None and experts.ndim != 4:
+        return f"'experts' has shape {experts.shape}, not (steps, layers with experts, chosen, positions)"
+    if channels is not None and channels.ndim != 3:
+        return f"'largest_channel' has shape {channels.shape}, not (steps, layers, channels)"
     sizes = {
         "T": trajectory.steps,
         "L": trajectory.layers,
@@ -188,8 +192,8 @@ def _wrong_shape(trajectory: Trajectory) -> str | None:
         "S": trajectory.positions,
         "2": 2,
         "M": len(model.expert_layers),
-        "K": experts.shape[2] if experts is not None and experts.ndim == 4 else 0,
-        "C": channels.shape[2] if channels is not None and channels.ndim == 3 else 0,
+        "K": 0 if experts is None else experts.shape[2],
+        "C": 0 if channels is None else channels.shape[2],
     }
     for group in (ARRAYS, ROUTES, *ON_DEMAND):
         for name, (axes, _) in group.items():

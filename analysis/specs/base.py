@@ -147,7 +147,7 @@ def random_seed(help: str, label: str = "Seed") -> Any:
 
 
 ChatTemplate = Literal["auto", "on", "off"]
-"""Whether prompts are wrapped in the model's chat template; auto: for instruct models."""
+"""Use of the model's chat template for prompts; auto: for instruct models."""
 
 
 def interval_fits(spec: Any) -> Any:

@@ -85,15 +85,15 @@ def _cached(source: str) -> Any:
     )
 
 
-class WholeBlocks(BlockWriting):
-    """Fields of those whose blocks are counted from the beginning of the text."""
+class BlocksFromStart(BlockWriting):
+    """A sampler whose blocks are counted from the beginning of the text."""
 
     def length(self, prompt_length: int) -> int:
         """Tokens of the whole text: blocks are counted from its beginning, and the last one is whole."""
         return ceil((prompt_length + self.gen_length) / self.block) * self.block
 
 
-class SDARSampling(WholeBlocks):
+class SDARSampling(BlocksFromStart):
     """SDAR's sampler: in every step of a block a budget of tokens, or all that are sure enough."""
 
     sampler: Literal["sdar"] = "sdar"
@@ -140,7 +140,7 @@ class BD3LMSampling(BlockWriting):
         return whole * min(steps, self.block) + min(steps, rest)
 
 
-class FirstHittingSampling(WholeBlocks):
+class FirstHittingSampling(BlocksFromStart):
     """The sampler published with BD3LM: a forward writes one token, at a place picked at random in the open block."""
 
     sampler: Literal["first-hitting"] = "first-hitting"
@@ -215,7 +215,7 @@ class FastDLLMSampling(BlockWriting):
         return self.block_count * self.block + 1
 
 
-class LLaDA2Sampling(WholeBlocks):
+class LLaDA2Sampling(BlocksFromStart):
     """LLaDA2's sampler: in every step of a block a budget of tokens, or all that are sure enough. LLaDA2.1 also edits:
     tokens of the open block are replaced while the model is surer of others.
     """

@@ -7,7 +7,7 @@ from typing import Any
 from analysis.program import PROGRAM
 
 _FLAGS = {"data": "calibration"}  # fields whose flag has another name
-_COUNTS = {"prompts": "prompt-count", "count": "prompt-count"}  # the same of a study and of a run of the claims
+_COUNTS = {"prompts": "prompt-count", "count": "prompt-count"}  # flags for the number of prompts, in studies and claims
 
 
 def command(verb: str, source: str, fields: Mapping[str, Any], out: str, compare: Iterable[str] = ()) -> str:

@@ -25,11 +25,12 @@ from analysis.specs.models import JobSpec, ModelSpec
 class CanvasScore(Choice):
     """Score for the answers of a model whose noise is random tokens. sentence: explains the number on pages.
 
-    one_token: True if it is defined only for answers of one token.
+    one_token: True if it is defined only for answers of one token. reads: True if the encoder gives it.
     """
 
     sentence: str
     one_token: bool = False
+    reads: bool = False
 
 
 CANVAS_SCORES: Registry[CanvasScore] = Registry(
@@ -39,6 +40,7 @@ CANVAS_SCORES: Registry[CanvasScore] = Registry(
         "the encoder's own causal likelihood, exact: of the reader, not of the writer.",
         "Likelihoods are the encoder's own, token after token: they are exact, and those of what reads the text, not "
         "of the denoiser that writes it.",
+        reads=True,
     ),
     CanvasScore(
         "denoiser",

@@ -124,8 +124,8 @@ class Writing(Spec):
         return False
 
     def _by_confidence(self, threshold: float | None) -> dict[str, Any]:
-        """Return the fields with which whole forwards write every prediction at least this sure, or of None one token
-        each, the surest; none for a sampler without a threshold.
+        """Return the fields for whole forwards that write every prediction at least this sure; for None, one token per
+        forward, the surest. Empty for a sampler without a threshold.
         """
         return {}
 

@@ -245,7 +245,7 @@ class Findings(Found):
 
     @property
     def causes_by_model(self) -> dict[str, list[Cause]]:
-        """What hiding sinks changes, by the model, the one measured first."""
+        """The changes from hiding sinks by model, the one measured first."""
         found: dict[str, list[Cause]] = {}
         for cause in self.causes:
             found.setdefault(cause.model, []).append(cause)

@@ -39,7 +39,7 @@ USUAL_SEQUENCES = 4  # that have room by default, where that takes no more than 
 MOST_ROOM = 2**34
 GRAM_SHARE = 0.5  # of the byte budget that Gram matrices may take beside the squares
 
-Tell = Callable[[str, int, int], None]
+OnPhase = Callable[[str, int, int], None]
 """Called with the phase, and batches done of those planned."""
 
 
@@ -178,7 +178,7 @@ def fill(
     seed: int,
     memory: int,
     probes: Probes | None,
-    told: Tell,
+    told: OnPhase,
 ) -> list[BinError]:
     """Write every array of a new file; `texts` are its clean and noised ones. memory: bytes that one batch's inputs may
     take for bins, else the model runs twice. probes: settings whose masks by bins are compared with the exact ones;
@@ -259,7 +259,7 @@ def part_shapes(part: stored.Part, collection: CollectionPlan, levels: int) -> s
 
 @torch.no_grad()
 def fill_part(
-    part: stored.Part, arrays: Mapping[str, np.ndarray], runner: Runner, noised: np.ndarray, told: Tell
+    part: stored.Part, arrays: Mapping[str, np.ndarray], runner: Runner, noised: np.ndarray, told: OnPhase
 ) -> None:
     """Fill the zeros of a part's new file from noised text (N, T, S)."""
 
@@ -296,7 +296,7 @@ def _each_input(
     noised: np.ndarray,
     phase: str,
     take: Callable[[int, Rows, int, str, torch.Tensor], None],
-    told: Tell,
+    told: OnPhase,
 ) -> None:
     batches = _batches(noised)
     runner.inputs(
@@ -306,7 +306,7 @@ def _each_input(
     )
 
 
-def _plain(arrays: dict[str, np.ndarray], collection: CollectionPlan, told: Tell) -> None:
+def _plain(arrays: dict[str, np.ndarray], collection: CollectionPlan, told: OnPhase) -> None:
     """ω = 1 by the very sums that a setting takes, so that a discount of nothing changes nothing."""
     for layer, widths in enumerate(collection.widths):
         told("sums without a discount", layer, len(collection.widths))
@@ -335,6 +335,6 @@ def _weights(arrays: dict[str, np.ndarray], runner: Runner, collection: Collecti
             kept[:] = weight[torch.from_numpy(chosen).to(weight.device)].float().cpu().numpy()
 
 
-def _counter(phase: str, total: int, told: Tell) -> Callable[[], None]:
+def _counter(phase: str, total: int, told: OnPhase) -> Callable[[], None]:
     told(phase, 0, total)
     return ForwardCount(total, partial(told, phase)).step

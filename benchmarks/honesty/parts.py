@@ -74,7 +74,8 @@ PARTS = {
         Part("movement", "Movement: sets of prompts without an effect", "benchmarks.honesty.movement:sentences",
              ("analysis.findings.sets", "analysis.sinks.intervals"), 9),
         Part("claims", "Claims: random weights in place of the model", "benchmarks.honesty.claims:held",
-             ("analysis.claims.verdicts", "analysis.jobs.claim_measures", "analysis.jobs.recording_sets"), 10),
+             ("analysis.claims.verdicts", "analysis.jobs.claim_measures", "analysis.jobs.recording_sets",
+              "analysis.statistics.decisions"), 10),
     )
 }  # fmt: skip
 """Parts by name, one row each."""

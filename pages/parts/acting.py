@@ -28,7 +28,8 @@ def acting_button(label: str, key: str, place: Any = st, **options: Any) -> bool
 def refusable_button(
     label: str, key: str, place: Any = st, on_click: Callable[..., Any] | None = None, args: Any = (), **options: Any
 ) -> bool:
-    """Draw a button, and return whether it was pressed. on_click: its expected errors are said beneath the button."""
+    """Draw a button, and return whether it was pressed. on_click: its expected errors are said where this is
+    called, after the button."""
 
     def click() -> None:
         with refusal_kept(key):

@@ -123,7 +123,7 @@ def _ask(questions: Sequence[str]) -> None:
 
 def go_on(kind: str, spec: JobSpec, label: str) -> None:
     """Draw a button that resumes a job stopped early; what was finished is reused."""
-    if acting_button(label, f"go_on_{kind}_", icon=":material/replay:"):
+    if acting_button(label, f"go_on_{kind}", icon=":material/replay:"):
         allow(spec.model.source)
         st.session_state.get(_ASKED, {}).pop(_question(kind, spec, ""), None)
         st.rerun()

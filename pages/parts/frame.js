@@ -2,7 +2,8 @@
 
 const NARROW = 1100; // pixels: as the pages' own styles
 const SIDEBAR = "[data-testid=stSidebar]";
-const DRAWN = "[data-testid=stMain] [data-testid=stElementContainer]", AT_REST = "[data-testid=stApp][data-test-script-state=notRunning]";
+const DRAWN = "[data-testid=stMain] [data-testid=stElementContainer]";
+const AT_REST = "[data-testid=stApp][data-test-script-state=notRunning]";
 const LOOK = 1000, LOOKS = 5; // ms between two looks, and how many of them find nothing before the page is asked for
 const ASKED = "sinkscope-asked-again", PAUSE = 60000; // ms before it is asked for once more
 

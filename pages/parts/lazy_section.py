@@ -33,7 +33,9 @@ _Given = ParamSpec("_Given")
 
 
 def alone(body: Callable[_Given, None]) -> Callable[_Given, None]:
-    """Return a function that draws such a part. Its arguments stay the same until the whole page is redrawn."""
+    """Return a function that draws a part whose controls redraw it alone, without the sidebar and all around it. Its
+    arguments stay the same until the whole page is redrawn.
+    """
 
     @st.fragment
     def drawn(*args: _Given.args, **options: _Given.kwargs) -> None:

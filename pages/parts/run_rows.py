@@ -134,9 +134,12 @@ def in_pairs(runs: Sequence[Run]) -> list[Run]:
     return [run for group in groups.values() for run in group]
 
 
+_PLACES = {name: place for place, name in enumerate(METHODS)}
+
+
 def _place_of_method(run: Run, without: int) -> int:
     """Return the place of a run's method in their table. without: of a run that has none."""
-    return {name: place for place, name in enumerate(METHODS)}.get(str(run.parameters.get("method")), without)
+    return _PLACES.get(str(run.parameters.get("method")), without)
 
 
 def by_sparsity(runs: Sequence[Run]) -> list[Run]:

@@ -153,11 +153,13 @@ def worker_of(address: str) -> int:
 
 
 def is_locked(database: Path) -> bool:
-    """Whether something is being written to a database."""
+    """Return whether a write to a database is under way."""
     with closing(sqlite3.connect(database, timeout=0)) as connection:
         try:
             connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError:
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error):
+                raise
             return True
         connection.rollback()
     return False
@@ -165,12 +167,14 @@ def is_locked(database: Path) -> bool:
 
 @contextmanager
 def held(worker: int):
-    """Holds a worker where it is, so that no job ends before what the test does to it, and where it holds no lock that
+    """Hold a worker where it is, so that no job ends before what the test does to it, and where it holds no lock that
     the server waits for. worker: of `worker_of`, which takes longer to find than a short job to end."""
     stores = list(Path(psutil.Process(worker).environ()["SINKSCOPE_HOME"]).rglob("*.db"))
     os.kill(worker, signal.SIGSTOP)
+    ends = time.monotonic() + PATIENCE / 1000
     while any(map(is_locked, stores)):
         os.kill(worker, signal.SIGCONT)
+        assert time.monotonic() < ends, "something is written all the time"
         time.sleep(0.05)
         os.kill(worker, signal.SIGSTOP)
     try:

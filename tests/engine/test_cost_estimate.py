@@ -37,7 +37,7 @@ def pruned(samples: int, seconds: float) -> JobRecord:
     return scored(64, seconds).model_copy(update={"kind": "prune", "spec": spec.model_dump(mode="json")})
 
 
-@pytest.mark.parametrize(("samples", "seconds"), [(32, 20.0), (64, 40.0), (8, 20.0)])
+@pytest.mark.parametrize(("samples", "seconds"), [(32, 20.0), (64, 40.0), (8, 20.0), (600, 600.0)])
 def test_pruning_is_foreseen_by_as_much_text_else_scaled_up_from_less(samples, seconds):
     spec = SweepSpec(
         methods=("sink-wanda",),
@@ -45,7 +45,7 @@ def test_pruning_is_foreseen_by_as_much_text_else_scaled_up_from_less(samples, s
         seeds=(0,),
         pruning=PruneSpec(calibration=CalibrationParams(samples=samples, seq_len=64), out=""),
     )
-    jobs = {"prune": [pruned(32, 20.0)], "evaluate": [], "estimate": []}
+    jobs = {"prune": [pruned(32, 20.0), pruned(512, 512.0)], "evaluate": [], "estimate": []}
     engine = SimpleNamespace(jobs=jobs.__getitem__, answered=lambda kind, key: None, workers=lambda: 1)
     foreseen = foresee(engine, SimpleNamespace(unanswered=lambda spec: grid(spec).prunings), spec)
     assert foreseen.seconds == seconds and not foreseen.unmeasured

@@ -1,26 +1,32 @@
 """What is patched of lm-eval is patched around a call."""
 
 import logging
+import subprocess
 import sys
 
 import datasets
 import lm_eval.api.task
 import lm_eval.utils
 import pytest
-from tqdm import tqdm
 
-import analysis.evaluation.live
-import analysis.evaluation.tasks  # noqa: F401
 from analysis.evaluation.lm_eval_fixes import may_have, quiet, templates_kept
 from analysis.models.templates import TemplateTooBig
+from tests.helpers import ROOT
+
+STATE = """
+import logging, datasets, lm_eval.api.task
+def state():
+    loggers = [logging.getLogger(name).level for name in ("lm_eval", "datasets", "huggingface_hub")]
+    return loggers, lm_eval.api.task.tqdm, datasets.are_progress_bars_disabled()
+before = state()
+import analysis.evaluation.tasks, analysis.evaluation.live
+assert state() == before, (before, state())
+"""
 
 
 def test_importing_the_evaluation_changes_nothing_of_lm_eval():
-    """Nor does what has run in this process so far: all is as the libraries set it when they were imported."""
-    assert {"analysis.evaluation.tasks", "analysis.evaluation.live"} <= sys.modules.keys()
-    levels = {name: logging.getLogger(name).level for name in ("lm_eval", "datasets", "huggingface_hub")}
-    assert levels == {"lm_eval": logging.NOTSET, "datasets": logging.WARNING, "huggingface_hub": logging.WARNING}
-    assert lm_eval.api.task.tqdm is tqdm and not datasets.are_progress_bars_disabled()
+    done = subprocess.run([sys.executable, "-c", STATE], cwd=ROOT, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
 
 
 def test_what_is_made_quiet_is_put_back():

@@ -197,6 +197,9 @@ def test_published_methods_are_set_beside_what_each_was_published_against():
     average = published_pairs(tables["LLaDA-8B", "unstructured", "average"])
     assert average.errors is None and average.differences[0, 0] == pytest.approx(0.0048)
     assert all(pairs.names for pairs in map(published_pairs, tables.values())), "each table has a pair"
+    table = tables["LLaDA-8B", "unstructured", "average"]
+    assert published_pairs([*table, *(replace(row, source="another") for row in table)]).names == average.names
+    assert published_pairs([row for row in table if not row.sparsity]).names == (), "nothing was pruned"
 
 
 # --- the recipe taken apart, and the dose ------------------------------------------------------------------------

@@ -82,8 +82,8 @@ def test_where_all_nulls_are_exceeded_or_none_could_be_tested_the_sentence_says_
     recordings = a_set(1)
     everywhere = answer_of(changed(recordings, trained__births=recordings.arrays["trained.births"] * 9))
     assert everywhere.movement == (
-        "Sinks move more than writing alone, random weights, permuted weights and an equally sharp "
-        "untrained model predict in all 4 layers."
+        "Sinks move more than expected from writing alone, random weights, permuted weights and an equally sharp "
+        "untrained model in all 4 layers."
     )
     none = answer_of(a_set(1))
     assert none.movement == "In no layer do sinks move significantly more than any of the 4 nulls predicts."

@@ -111,6 +111,9 @@ def looks(family: Architecture) -> tuple[Any, ...]:
         family.calibration_noise,
         family.caveat,
         family.why_no_cache,
+        family.block_size,
+        family.opens_causally,
+        bool(family.note),
     )
 
 

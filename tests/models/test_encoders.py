@@ -203,7 +203,7 @@ PARTS["roberta-mlm"] = PARTS["bert-mlm"]
     ("name", "method"),
     [
         ("bert-mlm", "sparsegpt"),
-        ("roberta-mlm", "wanda"),
+        ("roberta-mlm", "sink-wanda"),
         ("modernbert-mdlm", "sink-wanda"),
         ("modernbert-mdlm", "sparsegpt"),
     ],

@@ -226,6 +226,10 @@ def test_an_added_token_changes_attention_to_the_rest_beyond_dilution(bundled, r
     np.testing.assert_allclose(rest.sum(axis=2), recording.run.lengths[0], rtol=1e-4)
     np.testing.assert_allclose(rest[:, 0], plain[:, 0], atol=1e-3, err_msg="layer 0 has seen no change yet")
     assert np.abs(rest[:, -1] - plain[:, -1]).max() > 0.01
+    other = prompt_measures.with_added_token(bundled, recording, drawn, silent=True)
+    assert np.abs(other[:, -1] - rest[:, -1]).max() > 1e-3, "which key is added decides"
+    heard = prompt_measures.with_added_token(bundled, recording, own, silent=False)
+    assert np.abs(heard[:, -1] - rest[:, -1]).max() > 1e-3, "so does its value"
 
 
 @pytest.mark.parametrize("draw", [random_like, permuted_like])

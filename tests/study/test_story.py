@@ -150,7 +150,7 @@ ANSWERS = {
 }
 MEANINGS = {
     "supports": {
-        "sink": "^Ranking tokens by attention keeps these, needed or not",
+        "sink": "^A cache that ranks tokens by attention keeps sinks, needed or not",
         "place": "misses most sinks of layers 0–7",
         "movement": "^A list of sinks made once goes stale",
         "hidden": "^In the diffusion model, when tokens are dropped, spare the sinks: the predictions say so, the text "
@@ -159,7 +159,7 @@ MEANINGS = {
         "accuracy": "switch the discount on",
     },
     "refutes": {
-        "sink": "^Ranking tokens by attention keeps these, needed or not",
+        "sink": "^A cache that ranks tokens by attention keeps sinks, needed or not",
         "place": r"misses most sinks in 4 of 8 layers",
         "movement": "^Looking for sinks once per text is enough",
         "hidden": "sinks need no special care",
@@ -167,7 +167,7 @@ MEANINGS = {
         "accuracy": "leave the discount off",
     },
     "cannot tell": {
-        "sink": "^Ranking tokens by attention keeps these, needed or not",
+        "sink": "^A cache that ranks tokens by attention keeps sinks, needed or not",
         "place": r"misses most sinks in 4 of 8 layers",
         "movement": "^A list of sinks made once goes stale",
         "hidden": "no ground to spare the sinks, nor to drop them",
@@ -274,6 +274,17 @@ def test_the_answer_counts_tokens_and_points_and_each_model_has_one_name(name):
     assert [track["name"] for track in played["tracks"]] == ["Diffusion model", "Left-to-right twin"]
 
 
+@pytest.mark.parametrize(("value", "yes"), [(0.05, "Yes"), (-0.05, "For the text, yes")])
+def test_yes_is_said_of_the_text_alone_unless_predictions_shift_more_at_equal_attention(value, yes):
+    study = read(EXAMPLE)
+    effect = Difference(value=value, low=value - 0.004, high=value + 0.004, n=30, clusters=30, p=0.0)
+    causes = tuple(
+        one.model_copy(update={"effect": effect}) if (one.measure, one.control) == ("divergence", MASS) else one
+        for one in study.causes
+    )
+    assert story_of(study.model_copy(update={"causes": causes})).answers[0].lead.startswith(f"{yes}: ")
+
+
 def test_where_sinks_matter_token_for_token_all_controls_are_told():
     study = read(EXAMPLE)
 
@@ -292,7 +303,7 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
             "; as many random tokens: 32. Change, not quality; predictions shift less than at equal attention "
             "(KL 0.09 against 0.13 nats)."
         )
-        assert answer.short.endswith(" Change, not quality; predictions shift less.")
+        assert answer.short.endswith(" Change, not quality; predictions shift less than at equal attention.")
         return answer
 
     others = "hiding random tokens of equal attention:"
@@ -528,6 +539,7 @@ def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_e
     names = [MOVEMENT_NULLS[null].labelled for null in ("fixed", "matched")]
     assert drawn == list(zip(["observed", *names], ("0.29", "0.08", "1.67"), strict=True))
     assert told.figure.count('class="bar cut"') == 1 and "cut, ends at 1.67" in told.figure
+    assert "Over 48 steps a layer gains 14 sinks." in told.notes
     assert told.notes[0] == (
         "Each baseline asks another question. Does attention move by itself (writing alone: 0.08)? Does training move "
         "sinks (random weights: 0.12, permuted weights: 0.16)? Does training steady them (an equally "
@@ -656,7 +668,7 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
     rows = [told.summary for told in story_told("example").findings if told.summary]
     assert [(row.quantity, row.value, row.baseline) for row in rows] == [
         ("Attention of a sink", "2.47 × an even split [2.42, 2.52]", rows[0].baseline),
-        ("Sinks that are masked positions, layers 0–2", "85 to 100 %", "33 % of all tokens"),
+        ("Sinks that are masked positions, layers averaged", "96 % [95, 97]", "33 % of all tokens"),
         (
             "Tokens of 100 that hiding sinks changes (not quality)",
             "63: 20 more [10, 29]",
@@ -737,7 +749,7 @@ def test_what_a_finding_means_follows_its_decision():
     assert "second calibration seed" in story_meanings.of_masks(0.01, None)
     assert "the same weights are removed" in story_meanings.of_masks(0.0, 0.01)
     mixed = {"50 %": BETTER, "60 %": EQUIVALENT, "70 %": WORSE, "80 %": CANNOT_TELL}
-    told = "The discount: on at 50 %, off at 70 %, no matter at 60 %, undecided at 80 %."
+    told = "The discount: on at 50 %, off at 70 %, not worth it at 60 %, undecided at 80 %."
     assert story_meanings.of_accuracy(mixed) == told
 
 
@@ -768,7 +780,7 @@ def test_a_study_of_one_model_that_pruned_nothing_names_it_and_claims_nothing_of
         }
     )
     story = story_of(alone)
-    assert [answer.question for answer in story.answers] == ["Do sinks matter?"]
+    assert [answer.question for answer in story.answers] == ["Do sinks matter in this model?"]
     assert [finding.name for finding in story.findings] == ["sink", "place", "movement", "hidden"]
     beats = " ".join(beat for finding in story.findings for beat in finding.beats)
     assert "One text, step 40 (0–47): 8 of 70 tokens" in beats and "The model: masked positions in layers 0–2" in beats

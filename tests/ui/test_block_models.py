@@ -1,7 +1,4 @@
-"""Every page on a small model that writes block by block beside a clean copy, with what the real engine made of it.
-
-The other families are opened by jobs/test_families.py; pages ask no family how it is drawn.
-"""
+"""Every page on small models that write block by block, and on MDLM, with what the real engine made of them."""
 
 import json
 import shutil
@@ -13,21 +10,15 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from analysis.engine import JobRecord
-from analysis.specs import (
-    CalibrateSpec,
-    CalibrationParams,
-    EvaluateSpec,
-    ModelSpec,
-    PruneSpec,
-    RecordSpec,
-    SDARSampling,
-)
+from analysis.specs import SAMPLINGS, CalibrateSpec, CalibrationParams, EvaluateSpec, ModelSpec, PruneSpec, RecordSpec
 from pages.parts.session import engine
 from tests.conftest import GOLDEN
 from tests.helpers import ROOT, edit_config, save_tokenizer, there
 from tests.ui.helpers import texts
 
 pytestmark = pytest.mark.slow
+# One that writes beside a clean copy and one that does not; the other families are opened by jobs/test_families.py.
+SAMPLERS = {"sdar": "sdar", "mdlm": "mdlm"}
 CALIBRATION: dict[str, Any] = {"samples": 2, "seq_len": 16, "step_interval": 25}
 
 
@@ -48,16 +39,16 @@ def finished(kind: str, spec) -> JobRecord:
     return record
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Made:
-    folder = shutil.copytree(GOLDEN / "sdar", tmp_path_factory.mktemp("model") / "sdar")
+@pytest.fixture(scope="module", params=SAMPLERS)
+def made(request, tmp_path_factory) -> Made:
+    folder = shutil.copytree(GOLDEN / request.param, tmp_path_factory.mktemp("model") / request.param)
     save_tokenizer(folder, size=95, mask=False)
-    edit_config(folder, block_size=4)
+    edit_config(folder, **{"model_length": 128} if request.param == "mdlm" else {"block_size": 4})
     rows = np.random.default_rng(0).integers(5, 90, (12, 16)).tolist()
     text = folder.parent / "text.jsonl"
     text.write_text("".join(json.dumps({"input_ids": row}) + "\n" for row in rows))
     model = ModelSpec(source=str(folder))
-    asked = RecordSpec(model=model, prompt="w54 w58 w10 w38 w70 w67", sampling=SDARSampling(gen_length=8))
+    sampling = SAMPLINGS[SAMPLERS[request.param]](gen_length=8)
     calibration = CalibrationParams(data=str(text), **CALIBRATION)
     finished("calibrate", CalibrateSpec(model=model, calibration=calibration, heldout=1))
     prunings = tuple(
@@ -67,7 +58,13 @@ def made(tmp_path_factory) -> Made:
     compare = tuple(ModelSpec(source=str(there(engine().result(record)).folder)) for record in prunings)
     names = ("dense", "sink-wanda", "wanda-noised")
     evaluation = EvaluateSpec(model=model, compare=compare, names=names, tasks=("bundled_agreement",), limit=4, draws=2)
-    return Made(model, str(text), finished("record", asked), prunings, finished("evaluate", evaluation))
+    return Made(
+        model,
+        str(text),
+        finished("record", RecordSpec(model=model, prompt="w54 w58 w10 w38 w70 w67", sampling=sampling)),
+        prunings,
+        finished("evaluate", evaluation),
+    )
 
 
 def opened(page: str, made: Made, **query: str) -> AppTest:
@@ -87,16 +84,15 @@ def check(test):
 
 
 def every_view(test, key: str) -> None:
-    """Opens the views that are not shown."""
-    shown = test.segmented_control(key=key).value
-    for name in (getattr(option, "content", option) for option in test.segmented_control(key=key).options):
-        if name != shown:
-            check(test.segmented_control(key=key).set_value(name).run())
+    for name in test.segmented_control(key=key).options:
+        test.segmented_control(key=key).set_value(getattr(name, "content", name)).run()
+        check(test)
 
 
 def test_the_sidebar_says_how_it_attends(made):
     test = check(opened("pages/prune.py", made))
-    assert "block of 4" in test.sidebar.table[0].value.to_string()
+    attends = "every token sees every other" if "mdlm" in made.model.source else "block of 4"
+    assert attends in test.sidebar.table[0].value.to_string()
 
 
 def test_its_recording_is_looked_at(made, explorer_sent):
@@ -110,15 +106,22 @@ def test_its_recording_is_looked_at(made, explorer_sent):
 
 def test_its_discount_is_tuned(made):
     stored = {f"prune_{name}": str(value) for name, value in CALIBRATION.items()}
-    query = {"prune_data": made.text, "calibrate_heldout": "1", "prune_view": "Discount", "discount_view": "Text"}
-    test = check(opened("pages/prune.py", made, **query, **stored, tuning_text_table="true"))
-    assert "2 sequences of 16 tokens, each beside its clean copy" in texts(test)
-    table = next(frame.value for frame in test.dataframe if "masked" in frame.value)
+    query = {"prune_data": made.text, "calibrate_heldout": "1", "prune_view": "Discount"}
+    test = check(opened("pages/prune.py", made, **query, **stored))
+    beside = "" if "mdlm" in made.model.source else ", each beside its clean copy"
+    assert f"2 sequences of 16 tokens{beside}" in texts(test)
+    every_view(test, "prune_view")
+    test.segmented_control(key="prune_view").set_value("Discount").run()
+    every_view(test, "discount_view")
+    test.segmented_control(key="discount_view").set_value("Text").run()
+    test.toggle(key="tuning_text_table").set_value(True).run()
+    table = next(frame.value for frame in check(test).dataframe if "masked" in frame.value)
+    if not beside:
+        assert table["position"].tolist() == [*range(16)]
+        return
     assert table["copy"].tolist() == ["noised"] * 16 + ["clean"] * 16
     assert table["position"].tolist() == [*range(16), *range(16)]
     assert not table["masked"][16:].any()
-    every_view(test, "discount_view")
-    every_view(test, "prune_view")
 
 
 def test_its_prunings_are_offered_and_compared(made):

@@ -107,6 +107,12 @@ def test_only_the_models_own_noise_is_offered_to_prune_with(folder):
     assert masked == [name for name in NOISES if name != "random-tokens"]
 
 
+def test_a_sweep_of_it_offers_its_own_noise_and_all_of_the_rest(folder):
+    test = app("pages/sweep.py", "fold_sweep", source=str(folder), sweep_samples="4")
+    assert test.selectbox(key="sweep_noise_random").options == ["random-tokens", "none"]
+    assert "uniform" in test.selectbox(key="sweep_allocation").options, "also the name of a noise"
+
+
 def _choice(source: str) -> None:
     from analysis.specs import ModelSpec
     from pages.parts.accuracy.choice import choose_score

@@ -76,7 +76,7 @@ def test_an_ablation_over_prompts_shows_effects_with_intervals(recording):
     assert (stopped.state, stopped.summary["prompts"]) == ("done", 2), stopped.reason
     test.run()
     assert not test.exception and "Stopped after 2 of 3 prompts" in texts(test) and "They held" not in texts(test)
-    test.button(key="go_on_ablate_set_").click().run()
+    test.button(key="go_on_ablate_set").click().run()
     whole = engine().wait(engine().jobs("ablate_set")[0].id, 300)
     assert whole.summary["prompts"] == 3 and whole.id != job.id
     test.run()

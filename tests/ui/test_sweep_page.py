@@ -108,7 +108,8 @@ def test_a_finished_sweep_says_what_pruning_costs_and_draws_it(swept):
     )
     assert (
         "Accuracy without and with the sink discount" in told
-        and " items and 2 seeds, wide as so few barely show their spread, of differences before rounding" in told
+        and " items and 2 seeds, wide as so few barely show their spread; differences are computed before rounding"
+        in told
     )
     assert "8 models took " in told
     assert "python -m analysis sweep" in test.code[0].value

@@ -242,7 +242,7 @@ class Token:
 
 def skyline(tokens: Sequence[Token], told: str, where: str) -> Markup:
     """Draw a bar over each token of a text, and a line at uniform attention. told: the label of the highest bar,
-    as a multiple of it. where: which tokens of which step these are.
+    as a multiple of it. where: the step they are of, and what the marks are.
     """
     most = max([1.0, *(token.share for token in tokens)])
     top = max(tokens, key=lambda token: token.share, default=None)

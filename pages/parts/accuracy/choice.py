@@ -303,7 +303,7 @@ def planned(names: Sequence[str], limit: int | None, compared: int, measured: No
     shown = st.container()
     place, drawn = fold("How many items and seeds?", "fold_plan", settings_of(PlanParams, keys, ("target",), words))
     columns = keyed_columns(len(_ASSUMED) + 1, "plan", place) if drawn else ()
-    params = PlanParams(**controls.draw_each(PlanParams, keys if drawn else {}, columns))
+    params = PlanParams(**controls.draw_each(PlanParams, keys, columns))
     noise = measured or planning.assumed(params)
     shows, wanted, source = _sentences(tuple(names), astuple(noise), params.target / 100, limit, seeds, tests)
     shown.caption(f":material/calculate: {plain(shows)} Noise: {plain(noise.source)}.")
@@ -326,7 +326,7 @@ def _sentences(
 
 
 def choose_score(model: ModelSpec) -> dict[str, str]:
-    """Draw the choice for such a model; nothing for any other."""
+    """Draw the choice of likelihoods of a model whose noise is random tokens; nothing for any other."""
     if not _random_tokens(model):
         return {}
     chosen = controls.draw(EvaluateSpec, "canvas_score", "accuracy_canvas_score")
@@ -335,7 +335,7 @@ def choose_score(model: ModelSpec) -> dict[str, str]:
 
 
 def say_scores(model: ModelSpec) -> None:
-    """Say how such a model is scored, before there is anything to choose."""
+    """Say how a model whose noise is random tokens is scored, before there is anything to choose."""
     if _random_tokens(model):
         default = CANVAS_SCORES[EvaluateSpec.model_fields["canvas_score"].default]
         st.caption(f":material/info: {default.sentence} {NO_MASKED_ESTIMATE}")

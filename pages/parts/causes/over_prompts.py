@@ -130,11 +130,11 @@ class OverPrompts:
     the key of a finished job in the page's address. what: what a run does, before "over N prompts". about: what it
     does with {prompts}, as a sentence. spec: its question. controls: draws the controls of the question and returns
     their fields. cost: what a run takes. outcome, means, single: figures by name and tables of a summary.
-    predictions: further figures, in a fold, if there is the first of them; apart: what these say otherwise than the
-    outcome, as a sentence. columns: of the tables. note: under which conditions the numbers hold. next_step: draws the
-    ways on. others: draws what is known of other models, given this one. example: returns what draws one text of a
-    job, if there is one. floor: what doing nothing changes, of the question, as a sentence. lacks: what a run of an
-    earlier version is without, as a sentence.
+    predictions: further figures, in a fold that is drawn only where the first of them exists; apart: what these say
+    otherwise than the outcome, as a sentence. columns: of the tables. note: under which conditions the numbers hold.
+    next_step: draws the ways on. others: draws what is known of other models, given this one. example: returns what
+    draws one text of a job, if there is one. floor: what doing nothing changes, of the question, as a sentence. lacks:
+    what a run of an earlier version is without, as a sentence.
     """
 
     kind: str

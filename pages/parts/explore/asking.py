@@ -31,7 +31,7 @@ from analysis.specs import (
 from analysis.words import in_sentence, model_title
 from cache.sizes import gigabytes
 from pages.parts import address, controls
-from pages.parts.acting import begin, kept_button, may_record, refusable_button
+from pages.parts.acting import begin, kept_button, may_record
 from pages.parts.columns import keyed_columns
 from pages.parts.expander import keys_of, settings_of, titled
 from pages.parts.plain import as_written, code, plain, shortened
@@ -40,7 +40,7 @@ from pages.parts.recordings.explorer import play_once
 from pages.parts.recordings.recording import Recording, finished_recordings, model_name
 from pages.parts.recordings.references import seconds_of
 from pages.parts.session import engine, model_entry, model_in_use
-from pages.parts.user_errors import EXPECTED, told
+from pages.parts.user_errors import EXPECTED, refusal_kept, say_refusal, told
 
 _FILLED_IN, _PROMPT_OF = "prompt_filled_in", "prompt_of"
 _SHOWN_WORDS = 6
@@ -273,7 +273,7 @@ def _plan(
     )
 
 
-_MOST = 8
+_MOST_OFFERED = 8
 TWINS = {"bundled": "bundled-ar", "bundled-ar": "bundled"}
 
 
@@ -285,12 +285,16 @@ class _Offer:
     spec: RecordSpec
 
 
+_RECORD_WITH = "record_with"
+
+
 def record_with(recording: Recording, parameter: str) -> None:
     """Draw the button for the first model that has not recorded the prompt, and a list of the others.
 
     parameter: the address's parameter for the recording shown beside this one; set to the new recording.
     """
     offers = _offers(recording) if engine().authorizer.may("record") else []
+    say_refusal(_RECORD_WITH)  # a list that is closed would hide it
     if not offers:
         return
     if len(offers) == 1:
@@ -303,11 +307,12 @@ def record_with(recording: Recording, parameter: str) -> None:
 
 def _button(offer: _Offer, label: str, number: int, parameter: str, recording: Recording) -> None:
     def record() -> None:
-        address.write(parameter, begin("record", offer.spec).id)
+        with refusal_kept(_RECORD_WITH):
+            address.write(parameter, begin("record", offer.spec).id)
 
-    refusable_button(
+    st.button(
         plain(shortened(label, 60)),
-        f"record_with_{number}",
+        key=f"{_RECORD_WITH}_{number}",
         on_click=record,
         icon=":material/fiber_manual_record:" if label.startswith("Record") else None,
         width="stretch",
@@ -322,7 +327,7 @@ def _offers(recording: Recording) -> list[_Offer]:
         {TWINS[shown.source]: shown.model_copy(update={"source": TWINS[shown.source]})} if shown.source in TWINS else {}
     )
     for run in known_runs(engine()) if engine().authorizer.may("run") else ():
-        if run.has_masks and run.runs and run.model == shown.source and len(models) < _MOST:
+        if run.has_masks and run.runs and run.model == shown.source and len(models) < _MOST_OFFERED:
             models[run.name] = shown.model_copy(update={"source": run.source})
     used = model_in_use()
     if engine().authorizer.may("run") and used.source not in {

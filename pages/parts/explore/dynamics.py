@@ -238,7 +238,7 @@ def _writing(recording: Recording) -> None:
     """Draw how many tokens each step wrote, edited and took back; nothing if no step edits or takes back any: the tab
     Parallel writing shows what each one wrote.
     """
-    changes = measures.changes(recording)
+    changes = recording.trajectory.changes
     counts = {
         "written": changes.written.sum(axis=1),
         "edited": changes.edited.sum(axis=1),

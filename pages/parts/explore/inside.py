@@ -142,7 +142,7 @@ def logit_lens(recording: Recording, params: SinkParams, split: str, side: Delta
     chart(lens_by_layer(trajectory, step, at, job.summary, sinks, definition_formula(params)), "lens")
 
 
-KEPT = 4
+_CHANNELS = 4
 
 
 def massive_activations(recording: Recording, params: SinkParams, split: str, side: DeltaGenerator) -> None:
@@ -177,7 +177,7 @@ def _record_again(recording: Recording) -> None:
     )
 
     def again() -> None:
-        spec = recording.request().model_copy(update={"channels": KEPT})
+        spec = recording.request().model_copy(update={"channels": _CHANNELS})
         show_recording(begin("record", spec).id)
 
     st.caption(
@@ -186,7 +186,7 @@ def _record_again(recording: Recording) -> None:
     acting_button("Record with channels", "record_channels", on_click=again, icon=":material/fiber_manual_record:")
 
 
-OWN = "this model"
+_OWN = "this model"
 
 
 def geometry(recording: Recording, params: SinkParams, split: str, side: DeltaGenerator) -> None:
@@ -237,7 +237,7 @@ def _show(
         st.warning("This measurement is no longer in the store.")
         return
     own, random = shapes[f"own_{name}"], shapes[f"random_{name}"]
-    models = {OWN: own}
+    models = {_OWN: own}
     if other is not None and f"own_{name}" in other and other[f"own_{name}"].shape == own.shape:
         models[other_name] = other[f"own_{name}"]
     for column, axis in zip(

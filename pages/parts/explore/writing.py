@@ -1,4 +1,4 @@
-"""What a recording wrote: its finished text, and tokens per forward, beside one token per forward."""
+"""The text that a recording wrote, finished, and its tokens per forward, beside one token per forward."""
 
 import numpy as np
 import pandas as pd

@@ -35,7 +35,7 @@ from pages.parts.pruning.runs import matched_pairs, pairs_at_other_sparsities
 from pages.parts.pruning.settings import Asked
 from pages.parts.pruning.source import note_start
 from pages.parts.session import engine
-from pages.parts.study.choice import OfStudy, link_study
+from pages.parts.study.choice import OfStudy, link_study, margin_told
 from pages.parts.sweeping import SEEDS, cost_in_words, launch, sweeps_at_work
 from pages.parts.user_errors import EXPECTED, why
 
@@ -418,8 +418,8 @@ def answer(study: OfStudy | None, pairs: list[RunPair], found: Found | None) -> 
         explained += f" Method, sparsity and λ are those chosen here, all else is as in the {study.within}."
     st.markdown(f"##### {plain(said)}", help=plain(" ".join(explained.split())) or None)
     if study is not None:
-        margin = f"Margin: {POINTS.margin(margin_of(study.findings))}, set beforehand."
-        link_study(f"{study.title}: {stands[0].lower()}{stands[1:]} {margin}", study.name, study.within)
+        told = f"{study.title}: {stands[0].lower()}{stands[1:]} {margin_told(margin_of(study.findings))}"
+        link_study(told, study.name, study.within)
     else:
         st.caption(plain(f"{_seeds_in_words(pairs, found)} {stands}".strip()))
 

@@ -117,24 +117,24 @@ def pruned_numbers(run: Run) -> None:
     """Say how much was removed, how long that took, what the folder weighs, and what the report notes."""
     report: Mapping[str, Any] = run.report or {}
     phases, model = report.get("phases") or (), report.get("model") or {}
-    told = []
+    sentences = []
     if run.sparsity:
         share = percent(run.sparsity["overall"], 1)
-        told.append(f"{run.sparsity['pruned_weights']:,} weights removed, {share} of those that can be.")
+        sentences.append(f"{run.sparsity['pruned_weights']:,} weights removed, {share} of those that can be.")
     if phases:
-        told.append(f"Took {duration(sum(row['seconds'] for row in phases))}.")
-    told.append(f"Folder: {size(run) / 1e6:,.1f} MB.")
+        sentences.append(f"Took {duration(sum(row['seconds'] for row in phases))}.")
+    sentences.append(f"Folder: {size(run) / 1e6:,.1f} MB.")
     if model.get("dtype") and model.get("device"):
-        told.append(f"Ran in {model['dtype']} on {model['device']}.")
-    said = " ".join([*told, *(report.get("notes") or ())])
+        sentences.append(f"Ran in {model['dtype']} on {model['device']}.")
+    said = " ".join([*sentences, *(report.get("notes") or ())])
     exhibit_text("Pruning", said, "", f"pruned_numbers_{run.id}")
     st.caption(plain(said), help=_phases_in_words(phases) if phases else None)
 
 
 def _phases_in_words(phases: Sequence[Mapping[str, Any]]) -> str:
     """Return the seconds of each phase and the most memory the process took."""
-    told = " · ".join(f"{phase['phase']} {phase['seconds']:.1f} s" for phase in phases)
-    return plain(f"{told}. At most {max(phase['peak_bytes'] for phase in phases) / 1e6:,.0f} MB in the process.")
+    seconds = " · ".join(f"{phase['phase']} {phase['seconds']:.1f} s" for phase in phases)
+    return plain(f"{seconds}. At most {max(phase['peak_bytes'] for phase in phases) / 1e6:,.0f} MB in the process.")
 
 
 def pruned_report(run: Run) -> None:

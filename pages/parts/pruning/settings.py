@@ -321,15 +321,17 @@ def _more(checkpoint: Checkpoint | None, cuts_experts: bool, allocation: str) ->
     with place:
         with st.container(key="prune_rest"):
             layers = range(checkpoint.geometry.layers if checkpoint is not None else 0)
-            for name, offered in (("skip_layers", layers), ("skip_projections", _projections(checkpoint))):
-                chosen[name] = controls.draw_several(
-                    PruneSpec,
-                    name,
-                    kept[name],
-                    offered,
-                    accept_new_options=name == "skip_projections",  # other families have other names
-                    persist_state="session",
-                )
+            chosen["skip_layers"] = controls.draw_several(
+                PruneSpec, "skip_layers", kept["skip_layers"], layers, persist_state="session"
+            )
+            chosen["skip_projections"] = controls.draw_several(
+                PruneSpec,
+                "skip_projections",
+                kept["skip_projections"],
+                _projections(checkpoint),
+                accept_new_options=True,  # other families have other names
+                persist_state="session",
+            )
             chosen["streaming"] = controls.draw(PruneSpec, "streaming", kept["streaming"], persist_state="session")
         return chosen | controls.draw_each(PruneSpec, linked, [place])
 

@@ -5,7 +5,7 @@ import streamlit as st
 
 from analysis.sinks import definitions as sink_analysis
 from analysis.sinks import metrics
-from analysis.sinks.token_states import ALL, REGIONS, Changes
+from analysis.sinks.token_states import ALL, REGIONS
 from analysis.specs import SinkParams
 from pages.parts.recordings.recording import BY_KEY, Recording, cached
 
@@ -61,12 +61,6 @@ def _value_totals(recording: Recording) -> np.ndarray:
 def counted(recording: Recording, split: str) -> np.ndarray:
     """Return the mask of a split's tokens, (T, S). split: here and elsewhere, a name of `SPLITS`."""
     return recording.trajectory.counted(split)
-
-
-@cached(8)
-def changes(recording: Recording) -> Changes:
-    """Return the changes of each step."""
-    return recording.trajectory.changes
 
 
 @cached(16)

@@ -68,8 +68,8 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 def cached(
     entries: int, spinner: str | bool = False, of: Mapping[Any, Any] = BY_KEY
 ) -> Callable[[_Function], _Function]:
-    """Return the decorator that keeps so many results of a function of recordings. spinner: what is said meanwhile. of:
-    cache keys of other types.
+    """Return a decorator that caches a function of recordings. entries: results kept. spinner: the text shown while it
+    runs. of: cache keys of other types.
     """
     decorate: Any = st.cache_data(max_entries=entries, hash_funcs=dict(of), show_spinner=spinner)
     return decorate

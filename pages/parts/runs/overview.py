@@ -59,6 +59,8 @@ def say_scores(alike: Alike | None, compared: Mapping[str, Comparison] = _NOT_CO
     if found and not can_tell(found):
         prunings = {at: one.setting.pruning for at, one in compared.items()}
         say_study(prunings, max(len(one.seeds) for one in compared.values()), f"{alike.items:,} items here.")
+    elif not found:  # else the figure says over how many
+        st.caption(f"{alike.items:,} items.")
 
 
 def overview(alike: Alike, results: Results | None, compared: Mapping[str, Comparison], every: bool) -> None:

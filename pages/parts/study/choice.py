@@ -8,7 +8,6 @@ import streamlit as st
 
 from analysis.engine import JobRecord
 from analysis.exhibits.story import discount_at
-from analysis.exhibits.story_parts import spec_of
 from analysis.exhibits.with_discount import contrast_at
 from analysis.findings import finding_of
 from analysis.findings.evaluations import MARGIN
@@ -83,7 +82,7 @@ class OfStudy(NamedTuple):
 
     @property
     def within(self) -> str:
-        """What the study is called within a sentence."""
+        """The name of the study within a sentence."""
         return f"{self.title[0].lower()}{self.title[1:]}"
 
 
@@ -108,7 +107,7 @@ def say_discount(found: Mapping[str, Difference], settings: Mapping[str, PruneSp
         "change of accuracy", study.found, margin=study.margin, place=f"{study.title}, {study.seeds} seeds"
     )
     st.markdown(f"##### {plain(told)}", help=plain(explained) or None)
-    link_study(f"{stands} Margin: {POINTS.margin(study.margin)}, set beforehand.", study.name, study.title)
+    link_study(f"{stands} {margin_told(study.margin)}", study.name, study.title)
     brief = finding_of("discount in brief", list(found.values()), study.margin) if found else ""
     return f"Runs here: {listed([interval_words(one) for one in found.values()])}; {brief}." if brief else ""
 
@@ -128,6 +127,11 @@ def say_study(settings: Mapping[str, PruneSpec], seeds: int, before: str = "") -
     levels = listed([name.removesuffix(" %") for name in study.found])
     said = f"{before} {title}, {items:,} items and {study.seeds} seeds at {levels}\u00a0% sparsity: {told}."
     link_study(said.strip(), study.name, study.title)
+
+
+def margin_told(margin: float) -> str:
+    """Tell the margin of a study's decisions."""
+    return f"Margin: {POINTS.margin(margin)}, set beforehand."
 
 
 def link_study(told: str, name: str, title: str) -> None:
@@ -162,7 +166,7 @@ def _of_study(settings: Mapping[str, PruneSpec], seeds: int) -> _Told | None:
     if current is None:
         return None
     name, title, findings = current
-    count = len(spec_of(findings).seeds)
+    count = len(findings.parameters.seeds)
     found = discount_at(findings, settings) if count > seeds else {}
     return _Told(name, found, margin_of(findings), title, count) if found else None
 
@@ -184,7 +188,7 @@ def _finished_study(source: str) -> tuple[str, str, Findings] | None:
     if current is None:
         return None
     name, record, findings = current
-    if (record is not None and record.state != "done") or spec_of(findings).model.source != source:
+    if (record is not None and record.state != "done") or findings.parameters.model.source != source:
         return None
     return name, "shipped study" if record is None else "current study", findings
 

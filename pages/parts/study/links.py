@@ -7,7 +7,7 @@ import streamlit as st
 
 from analysis.engine.studies import ablation_name, set_name, watch_name
 from analysis.exhibits import study as exhibits
-from analysis.specs import METHODS, ModelSpec, StudySpec
+from analysis.specs import METHODS, ModelSpec
 from analysis.study.findings import Findings, Setting, Waterfall
 from analysis.words import percent
 from pages.parts.causes.over_prompts import ABLATION_ASKED
@@ -144,6 +144,6 @@ _WAYS: dict[str, Callable[[Findings, str], list[Way]]] = {
 def _of_models(findings: Findings, part: str, name_of: Callable[[ModelSpec], str]) -> dict[str, str]:
     """Return the jobs of a part whose results are in this store, by model. name_of: a model's job in that part."""
     named = findings.part(part).jobs
-    models = StudySpec.model_validate(findings.spec).models
+    models = findings.parameters.models
     jobs = {model.source: engine().job(named[name_of(model)]) for model in models if name_of(model) in named}
     return {source: job.id for source, job in jobs.items() if job is not None and engine().has_result(job)}

@@ -38,7 +38,6 @@ def layers_of_study(answer: DeltaGenerator, beneath: DeltaGenerator) -> bool:
     return True
 
 
-@told()
 def claims(expanded: bool) -> None:
     """Draw the table in an expander; nothing without a study. expanded: whether it starts open."""
     there = studies()
@@ -46,7 +45,10 @@ def claims(expanded: bool) -> None:
     if name is None:
         return
     record = there[name]
-    with st.expander("Claims of the current study", icon=":material/fact_check:", key="claims", expanded=expanded):
+    with (
+        st.expander("Claims of the current study", icon=":material/fact_check:", key="claims", expanded=expanded),
+        told(),
+    ):
         findings = example() if record is None else of_record(record)
         verdicts = [] if findings is None else rules.verdicts(findings)
         if findings is None or not verdicts:

@@ -9,7 +9,6 @@ from analysis.engine import JobRecord
 from analysis.evaluation.ablation_effects import COUNT, MASS
 from analysis.exhibits.ablation import answer_of_study
 from analysis.exhibits.story_hidden import OTHERS_HIDDEN, text_shown
-from analysis.exhibits.story_parts import spec_of
 from analysis.exhibits.study import part_exhibits
 from analysis.figures.story import figure_html
 from analysis.findings import finding_of
@@ -71,7 +70,7 @@ def study_answer(source: str) -> None:
         st.markdown(plain(apart))
     st.caption(plain(f"This is the {current[0]} study; your own runs take its place."))
     text = next((text for text in current[1].continuations if text.model == source), None)
-    example = None if text is None else _drawn(text, spec_of(current[1]).prompts)
+    example = None if text is None else _drawn(text, current[1].parameters.prompts)
     beside_example({"levels": figure}, example, "study")
 
 
@@ -93,6 +92,6 @@ def other_models(source: str) -> None:
 def _of_model(source: str) -> tuple[str, Findings] | None:
     """Return the current study after a word on which it is, shipped or current; None where it has another model."""
     current = current_study()
-    if current is None or spec_of(current[2]).model.source != source:
+    if current is None or current[2].parameters.model.source != source:
         return None
     return "shipped" if current[1] is None else "current", current[2]

@@ -10,7 +10,7 @@ from analysis.exhibits import study as exhibits
 from analysis.exhibits.story import WHAT, playback_of, story_of
 from analysis.exhibits.study_report import NOTHING, report_folder, report_html
 from analysis.figures.story import Story, findings_html, picture_html
-from analysis.specs import METHODS, QUESTION, STUDY_PARTS, StudySpec
+from analysis.specs import METHODS, QUESTION, STUDY_PARTS
 from analysis.statistics.decisions import DECISIONS
 from analysis.study import rules
 from analysis.study.findings import Findings
@@ -92,7 +92,7 @@ def _part(findings: Findings, name: str) -> None:
 
 
 def _watch(findings: Findings) -> None:
-    st.caption(f"Its prompt: “{plain(StudySpec.model_validate(findings.spec).prompt)}”")
+    st.caption(f"Its prompt: “{plain(findings.parameters.prompt)}”")
     if findings.playback is None and not in_this_store(findings):
         st.page_link("pages/explore.py", label="**Record it and watch**", icon=":material/play_circle:")
     draw_ways(findings, "watch")
@@ -139,7 +139,7 @@ def _verdict(findings: Findings, verdicts: Sequence[rules.Verdict]) -> None:
 def share(findings: Findings) -> None:
     """Draw the report, the folder of figures and tables, and the command."""
     st.header("Share", anchor="share")
-    spec = StudySpec.model_validate(findings.spec)
+    spec = findings.parameters
     name = f"sinkscope-study-{findings.created[:10]}"
     with st.container(horizontal=True):
         download(

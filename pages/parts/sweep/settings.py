@@ -188,8 +188,9 @@ def _shared_pruning(axes: dict[str, Any], checkpoint: Checkpoint | None) -> dict
     if not drawn:
         return {spec: {name: presets[name] for name in names if name in presets} for spec, names in parts.items()}
     columns = cycle(keyed_columns(4, "sweep_text", place))
-    unfit = unfit_noises(checkpoint)
-    return {spec: controls.draw_each(spec, keys[spec], columns, presets, without=unfit) for spec in parts}
+    # Of the noise alone: other fields have choices of these names.
+    unfit: dict[type[Spec], list[str]] = {CalibrationParams: unfit_noises(checkpoint)}
+    return {spec: controls.draw_each(spec, keys[spec], columns, presets, without=unfit.get(spec, ())) for spec in parts}
 
 
 def _not_by_axes(spec: type[Spec]) -> list[str]:
