@@ -159,11 +159,8 @@ def _picture(findings: Findings) -> tuple[Markup, str]:
 
 def _marked(tokens: Sequence[charts.Token]) -> str:
     """Tell what the marks of the picture of a sink are."""
-    if not any(token.masked for token in tokens):
-        return "Orange: sinks."
-    if all(token.masked for token in tokens if token.sink):
-        return "Orange: masked sinks."
-    return "Orange: sinks. Hatched: [MASK]."
+    masked = any(token.masked and not token.sink for token in tokens)
+    return f"Orange: sinks.{' Hatched: [MASK].' if masked else ''}"
 
 
 # --- the answer -------------------------------------------------------------------------------------------------
@@ -234,7 +231,7 @@ def _discount(findings: Findings) -> Answer | None:
         if any(one.shown and one.value > 0 for one in effects.values()):
             brief = f"Little: it gains less than {POINTS.margin(margin)}."  # significant, and too small to matter
         dearest = [one for one in prices[:1] if -one.cost.value > margin]
-        told = [f"; pruning {one.setting} {cost_words(one.cost).partition(' [')[0]}." for one in dearest]
+        told = [f"; pruning {one.setting} {cost_words(one.cost, '').partition(' [')[0]}." for one in dearest]
         lead = brief.removesuffix(".") + "".join(told or ["."])
         sentence = _changed(by_setting, prices, dearest)
     elif only in (BETTER, WORSE):

@@ -362,7 +362,7 @@ def _text_title(own: Cause, causes: Sequence[Cause], margin: float) -> str:
     if not _by_text(own, causes, margin):
         return ""
     if text_levels(causes):
-        return f"{_sinks_change(causes)} generated tokens; {beside_sinks(causes)}"
+        return f"{_sinks_change(causes)} generated tokens; hiding {beside_sinks(causes)}"
     control = strictest(causes) or COUNT
     effect = text_effect(causes, control)
     told = f"Hiding sinks changes {tokens_more(effect)[0]} tokens of 100 than hiding {_title(control)}"

@@ -33,10 +33,10 @@ def about(findings: Findings) -> str:
     told = source
     if known is not None:
         summary = known.summary.partition(". ")[0].removesuffix(".")
-        told = f"{summary[0].lower() if summary.startswith('A ') else summary[0]}{summary[1:]}"
+        told = summary
     if spec.reference is None:
-        return f"Model: {told}."
-    return f"Models: {told} and {_other(spec)}{'' if _is_twin(spec) else f' ({spec.reference.source})'}."
+        return f"{told}."
+    return f"{told} and {_other(spec)}{'' if _is_twin(spec) else f' ({spec.reference.source})'}."
 
 
 def _other(spec: StudySpec) -> str:

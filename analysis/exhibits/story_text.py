@@ -80,13 +80,13 @@ def level_beside(cause: Cause) -> str:
 
 def beside_sinks(causes: Sequence[Cause]) -> str:
     """Return how much of the text changes with the tokens of the strictest control hidden, as a clause beside what the
-    sinks change: `hiding random tokens of equal attention: 43`. causes: of one model, with levels.
+    sinks change: `random tokens of equal attention: 43`. causes: of one model, with levels.
     """
     control = strictest(causes) or COUNT
     cause, (sinks, others) = text_causes(causes)[control], text_levels(causes)[control]
     over = f" where sinks change {sinks}" if cause.unmatched else ""
     open_one = "" if side_of(cause.effect) else " (not significant)"
-    return f"hiding {CONTROLS[control].title}: {others}{over}{open_one}"
+    return f"{CONTROLS[control].title}: {others}{over}{open_one}"
 
 
 def than_controls(causes: Sequence[Cause]) -> list[str]:

@@ -16,7 +16,7 @@ from analysis.specs.block_sampling import (
     NemotronSampling,
     SDARSampling,
 )
-from analysis.specs.claim_measures import CLAIM_MEASURES
+from analysis.specs.claim_measures import CLAIM_MEASURES, ClaimMeasure
 from analysis.specs.claim_runs import CLAIM_SIZES, ClaimMeasuresSpec, ClaimsSpec
 from analysis.specs.claims import CLAIM_DATA, CLAIMS, Claim
 from analysis.specs.evaluation import CANVAS_SCORES, NO_MASKED_ESTIMATE, EvaluateSpec, ImportSpec, PlanParams

@@ -3,12 +3,14 @@ stop, resume, and see the tests. What must be caught while it runs is held by it
 the work."""
 
 import re
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, TimeoutError, expect
 
 from analysis.evaluation.items_file import DOCUMENTS
+from cache.store import Store
 from tests.browser.conftest import PATIENCE
 from tests.browser.helpers import all_drawn, few_words, held, plot, worker_of
 from tests.engine.helpers import until
@@ -41,6 +43,12 @@ def differences(page: Page) -> str:
         except TimeoutError:
             continue
     raise AssertionError("no file came")
+
+
+def began(home: Path) -> bool:
+    """Whether a job has told how far it is."""
+    with closing(Store(home)) as store:
+        return any((store.live(job["id"]) or {}).get("progress", {}).get("total") for job in store.jobs())
 
 
 def answers_that_came(home: Path) -> int:
@@ -87,8 +95,9 @@ def test_prune_cancel_one_go_on_compare_stop_refresh_resume_and_see_the_tests(pa
     expect(main.locator(".st-key-prune_then_score input")).not_to_be_checked()
     page.get_by_role("button", name="Prune with and without the discount").click()
     worker = worker_of(address)
-    expect(main.get_by_text(re.compile(r"step \d+ of \d+")).first).to_be_visible()
+    until(lambda: began(home))
     with held(worker):
+        expect(main.get_by_text(re.compile(r"step \d+ of \d+")).first).to_be_visible()
         main.get_by_role("button", name="Cancel").last.click()
         expect(cancelled).to_have_count(1)
         page.reload()

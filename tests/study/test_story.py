@@ -306,7 +306,7 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
         assert answer.short.endswith(" Change, not quality; predictions shift less than at equal attention.")
         return answer
 
-    others = "hiding random tokens of equal attention:"
+    others = "random tokens of equal attention:"
     told = answered(-0.2)
     assert told.lead.startswith("For the text, yes: ") and told.lead.endswith(f"; {others} 43.")
     assert told.sentence.startswith("20 more [10, 30]; ") and f"; {others} 43. " in told.short
@@ -362,7 +362,7 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     (hidden,) = (finding for finding in story.findings if finding.name == "hidden")
     assert story.answers[0].lead.startswith("It depends: ")
     assert hidden.title.endswith("; hiding other masked positions: 61 (not significant)")
-    assert story.answers[0].lead.endswith("; hiding other masked positions: 61 (not significant).")
+    assert story.answers[0].lead.endswith("; other masked positions: 61 (not significant).")
     assert story.answers[0].sentence.startswith("2 more [−6, +10]; as many random tokens: 32. ")
     assert "shift less than at equal attention (" in story.answers[0].sentence
     without = study.model_copy(update={"causes": tuple(one for one in study.causes if one.control != MASKED)})
@@ -452,7 +452,7 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
     study = read(EXAMPLE)
     (_, answer) = story_told("example").answers
     assert answer.short == "Not measurably: it changes accuracy by less than 2 points."
-    assert answer.lead == ("Not measurably: it changes accuracy by less than 2 points; pruning 70 % costs 21 points.")
+    assert answer.lead == ("Not measurably: it changes accuracy by less than 2 points; pruning 70 % costs 21.")
     assert answer.sentence == (
         "+0.3 points [−0.3, +1.0] at 70 %; +0.1 [−0.7, +0.9] at 50 %, where pruning costs 1.3 [−0.4, 3.0]."
     )
