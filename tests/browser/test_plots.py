@@ -122,7 +122,9 @@ def test_what_draws_plots_is_loaded_before_there_is_one_where_statistics_are_to_
 
 def test_controls_reach_the_address_on_the_tab_where_statistics_were_just_stored(page, address):
     page.goto(f"{address}/tuning?calibrate_samples=2&calibrate_seq_len=32&calibrate_heldout=1")
+    all_drawn(page)
     page.locator(".st-key-fold_prune_preview summary").first.click()
+    all_drawn(page)
     page.get_by_role("button", name="Preview masks").click()
     page.locator(".st-key-fold_prune_discount summary").click()
     slider = page.locator(".st-key-prune_sink_std").get_by_role("slider")

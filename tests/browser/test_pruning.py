@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, TimeoutError, expect
+from playwright.sync_api import Error, Page, expect
 
 from analysis.evaluation.items_file import DOCUMENTS
 from cache.store import Store
@@ -40,7 +40,7 @@ def differences(page: Page) -> str:
             with page.expect_download(timeout=patience) as download:
                 button.click()
             return Path(download.value.path()).read_text(encoding="utf-8")
-        except TimeoutError:
+        except Error:  # none came, or it was cancelled as the button was drawn anew
             continue
     raise AssertionError("no file came")
 
