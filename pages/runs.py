@@ -57,7 +57,7 @@ def _all_runs(runs: list[Run], answer: DeltaGenerator, beside: DeltaGenerator) -
         differences = from_dense_of_runs(alike, results)
     chosen = runs_table(runs, filtered, st.container(), differences)
     with answer:  # the other views have answers of their own
-        say_scores(alike, compared)
+        say_scores(alike, results, compared, every=methods_chosen())
     if len(chosen) == 1:
         open_run(chosen[0])
     elif chosen:

@@ -287,14 +287,6 @@ def accuracy_interval(setting: Setting) -> Difference:
     return crossed_difference(runs, [np.zeros_like(row) for row in runs], setting.clusters, test=False)
 
 
-def interval_over_items(setting: Setting) -> Estimate:
-    """The accuracy of a setting, the mean over its calibration seeds, with its interval over clusters of items alone.
-
-    With few seeds an interval over them is mostly as wide as chance makes it; figures draw the seeds beside this one.
-    """
-    return clustered.average([runs.mean(axis=0) for runs in setting.runs()], setting.clusters)
-
-
 def from_dense(setting: Setting) -> Difference:
     """A setting minus its dense model, which has no seeds of its own."""
     dense = [np.broadcast_to(dense, runs.shape) for runs, dense, _ in setting.tasks.values()]

@@ -10,7 +10,7 @@ from analysis.figures import dynamics, layer_kinds, masks
 from analysis.figures.export import Exhibit
 from analysis.figures.style import cell_texts
 from analysis.findings import finding_of
-from analysis.findings.layers import MOVES_BY, PLACES, KindShares
+from analysis.findings.layers import MOVES_BY, PLACES, SHARP, KindShares
 from analysis.recording import set_counts, set_measures
 from analysis.recording.set_file import ALL_LAYERS, RecordingSet
 from analysis.recording.set_measures import KIND_MEASURES, MOVES
@@ -32,7 +32,7 @@ from analysis.sinks.metrics import CURVES, HEAD_METRICS
 from analysis.sinks.movement import MOVEMENT_NULLS, WEIGHT_NULLS, null_name
 from analysis.sinks.token_states import ALL, undecided_named
 from analysis.specs import DEFINITIONS
-from analysis.words import in_sentence, percent
+from analysis.words import UNTRAINED, in_sentence, percent
 
 PANELS = ("births", "change", "births-written", "deaths-written", "centroid-variance", "life")
 """Measures that the figure of movement shows, of `MOVES` and the life of a sink; the tables hold all."""
@@ -83,8 +83,9 @@ def layers_shown(kinds: pd.DataFrame, prompts: Mapping[str, int]) -> Exhibit:
     row, rows = KIND_MEASURES["portion"], layer_rows(kinds)
     return Exhibit(
         "The sinks of each layer",
-        f"{of} prompts; 95 % intervals over prompts: at most {_widest(rows)} points (table). Of which kind a layer's "
-        "sinks are, beneath all tokens; at the right its sinks per step.",
+        f"{of} prompts; 95 % intervals: at most {_widest(rows)} points. Of which kind a layer's sinks are, beneath all "
+        f"tokens and the sinks of {UNTRAINED}, layers averaged; at the right its sinks per step. The table has the "
+        "intervals over prompts.",
         layer_kinds.layer_kinds(rows),
         kinds,
         formula=f"{row.title}: $${row.formula}$$",
@@ -324,7 +325,8 @@ def layer_rows(kinds: pd.DataFrame) -> list[layer_kinds.LayerKinds]:
     rows = []
     for name, table in kinds.groupby("model", sort=False):
         bands = _Bands(table)
-        tokens = bands.tokens
+        tokens, untrained = bands.tokens, bands.of(SHARP, _PORTION, *bands.kinds).value
+        untrained = untrained[np.isfinite(untrained).all(axis=1)]  # layers with sinks
         rows.append(
             layer_kinds.LayerKinds(
                 str(name),
@@ -332,6 +334,7 @@ def layer_rows(kinds: pd.DataFrame) -> list[layer_kinds.LayerKinds]:
                 bands.of("trained", _PORTION, *bands.kinds),
                 np.nansum(bands.of("trained", _COUNT, *bands.kinds).value, axis=1),
                 tokens if np.isfinite(tokens).all() else None,
+                untrained.mean(axis=0) if len(untrained) else None,
             )
         )
     return rows

@@ -2,6 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -9,14 +11,16 @@ import pandas as pd
 from pydantic import ValidationError
 
 from analysis.engine.runs import Run, score
+from analysis.evaluation.conditions import RELATIONS
 from analysis.evaluation.results import Results, begun, clusters, scores
-from analysis.evaluation.sweep_scores import Comparison, Setting, comparisons, from_dense, interval_over_items
+from analysis.evaluation.sweep_scores import Comparison, Setting, between, comparisons, from_dense
 from analysis.figures.export import Exhibit
 from analysis.figures.runs import Scores, accuracy_by_setting
+from analysis.findings.pruning_cost import bare_words
 from analysis.pruned.naming import is_control, plain_title, seed_of
 from analysis.specs import METHODS, PruneSpec, against, detail, setting_key, where
-from analysis.statistics.decisions import POINTS, interval_words, over_seeds
-from analysis.statistics.differences import Difference
+from analysis.statistics.decisions import interval_words, over_seeds
+from analysis.statistics.differences import Difference, in_family
 from analysis.words import listed, percent
 
 EXPLAINED = (
@@ -27,8 +31,9 @@ EXPLAINED = (
 """The methods in words."""
 _FORMULA = (
     "Right answers, the mean over tasks. A diamond is the mean over the runs of a setting, which differ in their "
-    "calibration seed; the dots are these. Its interval is Student's, with items that share a key or passage as one "
-    f"cluster, and holds the noise of the items alone.\n\n{EXPLAINED}"
+    "calibration seed; the dots are these. What pruning costs is their difference to the dense model on the same "
+    "items; its interval is over clusters of items that share a key or passage, crossed with the seeds."
+    f"\n\n{EXPLAINED}"
 )
 _NOT_COMPARED: Mapping[str, Comparison] = {}
 
@@ -115,6 +120,17 @@ def discount_comparisons(alike: Alike, levels: Levels, results: Results | None) 
     calibration seeds; none where there are no answers to compare. results: as of `accuracy_of_runs`."""
     if results is None or not levels.discounted:
         return {}
+    return {
+        where(one.setting.pruning): one
+        for one in comparisons(_settings(alike, results))
+        if one.relation == "control"
+        and isinstance(one.setting.pruning, PruneSpec)
+        and _called(one.setting.pruning.method, detail(one.setting.pruning)) == levels.who
+    }
+
+
+def _settings(alike: Alike, results: Results) -> list[Setting]:
+    """Return the settings with their answers, in the order of `runs_by_setting`."""
     settings, first = [], 1
     for spec, runs in runs_by_setting(alike):
         models: dict[int, int] = {}  # of two runs with one seed the newer, which comes first
@@ -123,18 +139,50 @@ def discount_comparisons(alike: Alike, levels: Levels, results: Results | None) 
             models.setdefault(place if seed is None else seed, first + place)
         first += len(runs)
         settings.append(_setting(spec, results, list(models.values()), list(models)))
-    return {
-        where(one.setting.pruning): one
-        for one in comparisons(settings)
-        if one.relation == "control"
-        and isinstance(one.setting.pruning, PruneSpec)
-        and _called(one.setting.pruning.method, detail(one.setting.pruning)) == levels.who
-    }
+    return settings
+
+
+class Costs(NamedTuple):
+    """Accuracies of the settings of some methods. accuracies: by what is removed, as `50 %`, and method. losses:
+    likewise, each minus the dense model. gaps: of two methods at one sparsity, by it and their names, one family of
+    tests; both empty without answers.
+    """
+
+    accuracies: dict[str, dict[str, float]]
+    losses: dict[str, dict[str, Difference]]
+    gaps: dict[tuple[str, str, str], Difference]
+
+
+def costs_of_runs(alike: Alike, results: Results | None, who: str = "") -> Costs:
+    """Return what the settings that are drawn score, cost and differ in. results, who: as of `accuracy_of_runs`."""
+    groups = runs_by_setting(alike)
+    drawn = _with_baselines(groups, who)
+    accuracies: dict[str, dict[str, float]] = defaultdict(dict)
+    for spec, runs in groups:
+        if setting_key(spec) in drawn:
+            accuracies[where(spec)][_named(spec)] = _mean(runs)
+    losses: dict[str, dict[str, Difference]] = defaultdict(dict)
+    every = [] if results is None else [one for one in _settings(alike, results) if setting_key(one.pruning) in drawn]
+    for one in every:
+        losses[where(one.pruning)][_named(one.pruning)] = _from_dense(one)
+    pairs = [
+        (one, other, seeds)
+        for one, other in combinations(every, 2)
+        if where(one.pruning) == where(other.pruning)
+        if (seeds := [seed for seed in one.seeds if seed in other.seeds])
+    ]
+    gaps = in_family([replace(between(*pair), above_chance=pair[0].above_chance) for pair in pairs])
+    named = [(where(one.pruning), _named(one.pruning), _named(other.pruning)) for one, other, _ in pairs]
+    return Costs(dict(accuracies), dict(losses), dict(zip(named, gaps, strict=True)))
+
+
+def _from_dense(setting: Setting) -> Difference:
+    return replace(from_dense(setting), above_chance=setting.above_chance)
 
 
 def paired_differences(compared: Mapping[str, Comparison]) -> str:
     """Return the differences behind comparisons with their intervals, in a sentence; '' where there are none."""
-    told = [f"{value} {POINTS.name} {ends} at {at}" for at, (value, ends) in _differences(compared).items()]
+    told = [f"{interval_words(one.difference)} at {at}" for at, one in compared.items()]
     return f"With minus without the discount, on the same items and seeds: {listed(told)}." if told else ""
 
 
@@ -165,48 +213,49 @@ def accuracy_of_runs(
     """Return the accuracy of each setting beside the dense model's and chance; None where no run has parameters.
 
     results: the answers of the dense model and of the runs in the order of `runs_by_setting`, for intervals. who: draw
-    this method, as of `Levels`, with its control alone, where it has one. compared: of `discount_comparisons` of that
-    method: write these differences, which hold what runs have in common, in place of the accuracies' intervals.
+    this method, as of `Levels`, with what it is compared with alone, where there is that. compared: of
+    `discount_comparisons` of that method, which stand above its rows.
     """
     groups = runs_by_setting(alike)
-    paired = _with_controls(groups, who)
+    drawn = _with_baselines(groups, who)
+    settings = {} if results is None else {setting_key(one.pruning): one for one in _settings(alike, results)}
     others: dict[str, list[str]] = {}
     rows: list[Scores] = []
+    losses: list[Difference] = []
     cleans: list[bool] = []
-    counts, first = [], 1
+    counts = []
     for spec, runs in groups:
         values = [value for _, value in runs]
-        low = high = np.nan
-        if results is not None and not compared:
-            models = range(first, first + len(runs))
-            whole = interval_over_items(_setting(spec, results, models, range(len(models))))
-            low, high = whole.low, whole.high
-        first += len(runs)
-        if paired and setting_key(spec) not in paired:
-            others.setdefault(_called(spec.method, detail(spec)), []).append(percent(np.mean(values), 1))
+        if setting_key(spec) not in drawn:
+            others.setdefault(_called(spec.method, detail(spec)), []).append(percent(_mean(runs), 1))
             continue
+        words, low, high = percent(_mean(runs), 1), np.nan, np.nan
+        if setting_key(spec) in settings:
+            losses.append(_from_dense(settings[setting_key(spec)]))
+            words = f"{words} · {bare_words(losses[-1])}"
+            level = settings[setting_key(spec)].dense.value
+            low, high = level + losses[-1].low, level + losses[-1].high
         seeds = values if len(values) > 1 else []
         looks = "" if is_control(spec.method) else spec.method
-        rows.append(Scores(where(spec) or "none", _named(spec), looks, float(np.mean(values)), low, high, seeds))
+        rows.append(Scores(where(spec), _named(spec), looks, _mean(runs), low, high, seeds, words))
         counts.append(len(runs))
         cleans.append(_reads_clean(spec))
     if not rows:
         return None
-    bars = f" with 95 % intervals over {alike.items:,} items" if results is not None and not compared else ""
-    brackets = f"; brackets: {_brackets(compared)}; differences are computed before rounding" if compared else ""
+    bars = f"; bars: cost in points, with 95 % intervals {_over(losses)}" if losses else ""
     dots = "; dots: single runs" if max(counts) > 1 else ""
     chance = "" if alike.chance is None else f" Chance: {percent(alike.chance, 1)}."
     clean = list(dict.fromkeys(row.name for row, on_clean in zip(rows, cleans, strict=True) if on_clean))
-    text = f"; {listed(clean)} on clean text" if clean and not all(cleans) else ""
+    text = f"; on clean text: {listed(clean)}" if clean and not all(cleans) else ""
     left_out = [f"{name} ({listed(accuracies)})" for name, accuracies in others.items()]
     undrawn = f"; not drawn: {listed(left_out)}" if left_out else ""
     return Exhibit(
         "Accuracy by sparsity and method",
-        f"Diamonds: means{bars}{dots}{brackets}{text}{undrawn}.{chance}",
-        accuracy_by_setting(rows, alike.dense, alike.chance, _heads(compared)),
+        f"Diamonds: means{bars}{dots}{text}{undrawn}.{chance}",
+        accuracy_by_setting(rows, alike.dense, alike.chance, _heads(rows, compared)),
         pd.DataFrame(
             {
-                "sparsity": [row.group for row in rows],
+                "sparsity": [row.group or "none" for row in rows],
                 "method": [row.name for row in rows],
                 **{
                     title: [100 * getattr(row, end) for row in rows]
@@ -219,36 +268,31 @@ def accuracy_of_runs(
     )
 
 
-def _heads(compared: Mapping[str, Comparison]) -> dict[str, list[str]]:
-    """Return what stands above the panels: of which group each is, and its difference."""
-    if not compared:
-        return {"": ["weights removed"]}
-    return {"": ["weights removed", "with − without, points", "95 % interval"], **_differences(compared)}
+def _heads(rows: Sequence[Scores], compared: Mapping[str, Comparison]) -> dict[str, list[str]]:
+    """Return what stands above the rows of each group: what is removed, and what the discount changes there."""
+    heads = {}
+    for group in dict.fromkeys(row.group for row in rows):
+        heads[group] = [f"{group} of the weights removed" if group else "No weights removed"]
+        if group in compared:
+            heads[group].append(f"with − without discount: {interval_words(compared[group].difference)}")
+    return heads
 
 
-def _differences(compared: Mapping[str, Comparison]) -> dict[str, list[str]]:
-    """Return the differences behind comparisons, with one decimal as all accuracies here, and their intervals."""
-    every = {at: one.difference for at, one in compared.items()}
-    return {
-        at: [POINTS.number(one.value, 1), interval_words(one).partition(f"{POINTS.name} ")[2]]
-        for at, one in every.items()
-    }
-
-
-def _brackets(compared: Mapping[str, Comparison]) -> str:
+def _over(differences: Sequence[Difference]) -> str:
     """Return what the intervals of differences are over."""
-    differences = [one.difference for one in compared.values()]
     items, seeds = (max(getattr(one, name) for one in differences) for name in ("n", "seeds"))
     seeded = all(one.holds_seeds for one in differences)
-    return f"95 % intervals over {items:,} items{f' and {over_seeds(seeds)}' if seeded else ' alone'}"
+    return f"over {items:,} items{f' and {over_seeds(seeds)}' if seeded else ' alone'}"
 
 
-def _with_controls(groups: Sequence[tuple[PruneSpec, Sequence[tuple[Run, float]]]], who: str) -> set[str]:
-    """Return the keys of the settings of a method and of its controls; none where it has no control here."""
+def _with_baselines(groups: Sequence[tuple[PruneSpec, Sequence[tuple[Run, float]]]], who: str) -> set[str]:
+    """Return the keys of the settings of a method and of what it is compared with; of all settings where that has no
+    runs here."""
     keys = {setting_key(spec) for spec, _ in groups}
-    pairs = [(spec, against(spec, "control")) for spec, _ in groups if _called(spec.method, detail(spec)) == who]
-    controls = {setting_key(control) for _, control in pairs if control is not None} & keys
-    return controls | {setting_key(spec) for spec, _ in pairs} if controls else set()
+    own = [spec for spec, _ in groups if _called(spec.method, detail(spec)) == who]
+    others = [against(spec, relation) for spec in own for relation in RELATIONS]
+    baselines = {setting_key(other) for other in others if other is not None} & keys
+    return baselines | {setting_key(spec) for spec in own} if baselines else keys
 
 
 def _reads_clean(spec: PruneSpec) -> bool:

@@ -22,13 +22,13 @@ from analysis.figures.style import (
     wrapped,
 )
 from analysis.sinks.intervals import Estimates
-from analysis.words import percent
+from analysis.words import UNTRAINED, percent
 
 LEAST_PORTION = 0.05  # of a layer's sinks; a kind that is rarer has no dot in the figure of strengths
-_TALL, _LEAST_ROW, _MOST_ROW = 400, 12, 24  # pixels of all layers of a model, and of one
+_TALL, _LEAST_ROW, _MOST_ROW = 400, 12, 20  # pixels of all layers of a model, and of one
 _MOST_NAMED = 16  # layers up to which each is named
-_APART = 1.4  # rows between that of all tokens and the first layer's
-_LABEL, _LABELLED = 11, 0.13  # pixels of the letters in a bar, and the least portion that is written there
+_APART = 1.6  # rows between a baseline, whose name has two lines, and what is beneath it
+_LABEL, _LABELLED = 11, 0.08  # pixels of the letters in a bar, and the least portion that is written there
 _BENEATH, _BETWEEN = 66, 34  # pixels beneath the panels, and between those of two models
 _KEY_LINE, _KEY_ROOM = 20, 14  # pixels of a line that names marks, and between these and the panels
 _BESIDE, _KEY_LEFT = 4, -64  # kinds that a line names, and pixels from the panels to its begin
@@ -54,7 +54,8 @@ _MARKS = (
 @dataclass(frozen=True)
 class LayerKinds:
     """One model. kinds: names. portions (L, K): the part of a layer's sinks that is of a kind, NaN without sinks.
-    counts (L,): sinks per step. tokens (K,): the part of all tokens that is of a kind, None where that is not known.
+    counts (L,): sinks per step. tokens (K,): the part of all tokens that is of a kind. untrained (K,): that of the
+    sinks of an equally sharp untrained model, the mean over layers. Both None where that is not known.
     """
 
     name: str
@@ -62,6 +63,7 @@ class LayerKinds:
     portions: Estimates
     counts: np.ndarray
     tokens: np.ndarray | None = None
+    untrained: np.ndarray | None = None
 
     @property
     def drawn(self) -> list[int]:
@@ -69,13 +71,19 @@ class LayerKinds:
         return np.flatnonzero((self.rows(self.portions.value) > 0).any(axis=0)).tolist()
 
     @property
+    def baselines(self) -> dict[str, np.ndarray]:
+        """The rows above the layers that are known, by name."""
+        named = {ALL_TOKENS: self.tokens, "untrained": self.untrained}
+        return {name: shares for name, shares in named.items() if shares is not None}
+
+    @property
     def above(self) -> list[float]:
-        """The place of the row of all tokens, where there is one."""
-        return [] if self.tokens is None else [-_APART]
+        """The places of the baselines."""
+        return [-_APART * place for place in range(len(self.baselines), 0, -1)]
 
     def rows(self, portions: np.ndarray) -> np.ndarray:
-        """Return the rows that are drawn, (rows, K): all tokens, where they are known, above the portions (L, K)."""
-        return np.nan_to_num(portions if self.tokens is None else np.vstack([self.tokens, portions]))
+        """Return the rows that are drawn, (rows, K): the baselines above the portions (L, K)."""
+        return np.nan_to_num(np.vstack([*self.baselines.values(), portions]))
 
     @property
     def named(self) -> range:
@@ -85,13 +93,14 @@ class LayerKinds:
 
 ALL_TOKENS = "all tokens"
 """Name of the row of all tokens."""
+_OF_UNTRAINED = f"of the sinks of {UNTRAINED}, layers averaged"
 
 
 def layer_kinds(models: Sequence[LayerKinds], beside: Sequence[LayerKinds] = ()) -> go.Figure:
-    """Draw a panel per model: kinds of each layer's sinks, beneath those of all tokens, and the number of sinks per
-    step. beside: models whose figures stand beside this one, with as much room above.
+    """Draw a panel per model: kinds of each layer's sinks, beneath the baselines, and the number of sinks per step.
+    beside: models whose figures stand beside this one, with as much room above.
     """
-    rows = max(len(model.counts) - sum(model.above) for model in models)
+    rows = max(len(model.counts) - min(model.above, default=0) for model in models)
     tall = int(max(_LEAST_ROW, min(_MOST_ROW, _TALL // rows)) * rows)
     figure = make_subplots(
         len(models),
@@ -115,9 +124,11 @@ def layer_kinds(models: Sequence[LayerKinds], beside: Sequence[LayerKinds] = ())
     height = above + tall * len(models) + _BETWEEN * (len(models) - 1) + _BENEATH
     layout(figure, "", "", height, legend=False)
     figure.update_layout(barmode="stack", bargap=0.12, margin_t=above, margin_r=_COUNTS)
-    figure.update_xaxes(zeroline=False, range=[0, 1], tickvals=_SHARES, ticktext=[percent(value) for value in _SHARES])
+    figure.update_xaxes(
+        zeroline=False, range=[0, 1], tickvals=_SHARES, ticktext=[_unitless(value) for value in _SHARES]
+    )
     figure.update_yaxes(title_standoff=0)
-    figure.update_xaxes(title={"text": "share of the layer's sinks", "font_size": 12}, row=len(models))
+    figure.update_xaxes(title={"text": "share of the layer's sinks, %", "font_size": 12}, row=len(models))
     return figure
 
 
@@ -158,12 +169,15 @@ def _color(kind: int) -> str:
 
 
 def _row_axis(model: LayerKinds) -> dict[str, object]:
-    """Return an axis that names the row of all tokens and the layers."""
+    """Return an axis that names the baselines and the layers."""
     above = model.above
     return {
-        "range": [len(model.counts) - 0.5, sum(above) - 0.5],
+        "range": [len(model.counts) - 0.5, min(above, default=0) - 0.5],
         "tickvals": [*above, *model.named],
-        "ticktext": [*(f"{ALL_TOKENS}<br>(baseline)" for _ in above), *(f"layer {layer}" for layer in model.named)],
+        "ticktext": [
+            *(f"{name}<br>(baseline)" for name in model.baselines),
+            *(f"layer {layer}" for layer in model.named),
+        ],
         "showgrid": False,
         "zeroline": False,
         "ticks": "",
@@ -171,8 +185,9 @@ def _row_axis(model: LayerKinds) -> dict[str, object]:
 
 
 def _kind_bars(figure: go.Figure, model: LayerKinds, row: int) -> None:
-    """Draw the shares of the kinds, of all tokens and of the sinks of each layer, written where they have room."""
+    """Draw the shares of the kinds, of the baselines and of the sinks of each layer, written where they have room."""
     places = [*model.above, *range(len(model.counts))]
+    above = ["of all tokens" if name == ALL_TOKENS else _OF_UNTRAINED for name in model.baselines]
     for kind in model.drawn:
         value = model.rows(model.portions.value)[:, kind]
         ends = zip(*(np.nan_to_num(end[:, kind]) for end in (model.portions.low, model.portions.high)), strict=True)
@@ -188,18 +203,22 @@ def _kind_bars(figure: go.Figure, model: LayerKinds, row: int) -> None:
             name=name,
             legendrank=kind,
             marker={"color": color, "line": {"width": 0}},
-            text=[percent(each, 0) if each >= _LABELLED else "" for each in value],
+            text=[_unitless(each) if each >= _LABELLED else "" for each in value],
             textposition="inside",
             insidetextanchor="middle",
             constraintext="none",
             textangle=0,
             textfont={"size": _LABEL, "color": ink_on(color)},
-            customdata=["of all tokens"] * len(model.above) + told,
+            customdata=[*above, *told],
             hovertext=[percent(each, 1) for each in value],
             hovertemplate=f"{name}<br>%{{hovertext}} %{{customdata}}<extra></extra>",
             row=row,
             col=1,
         )
+
+
+def _unitless(share: float) -> str:
+    return percent(share, 0).removesuffix(PER_CENT)
 
 
 @dataclass(frozen=True)

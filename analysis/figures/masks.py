@@ -96,15 +96,17 @@ def grids(
     largest = float(max(np.abs(grid.values[np.isfinite(grid.values)]).max(initial=0) for grid in shown))
     decimals = 0 if largest >= 0.1 else 1 if largest >= 0.02 else 2  # that fit a cell, fewer with several grids
     share = (f"%{{z:.{decimals}f}}" if several and not decimals else "%{z:.3~g}") + PER_CENT
-    number = f"%{{z:+.{decimals}~f}}" if signed else share if percent else "%{z:.2~g}"
+    number = "%{text}" if signed else share if percent else "%{z:.2~g}"
     for index, grid in enumerate(shown, 1):
         scaled = (100 if percent else 1) * grid.values
         figure.add_heatmap(
             # Signed numbers are differences, in points as they are written, so that none reads −0.
             z=np.asarray(np.round(100 * grid.values, 2) + 0.0 if signed else scaled, np.float32),
             coloraxis="coloraxis",
-            text=_hover(grid, name, columns, signed, percent, unit).tolist(),
-            hovertemplate="%{text}<extra></extra>",
+            # Written here, as Plotly's formats have a hyphen for a minus.
+            text=cell_texts(lambda share: _signed(share, decimals), grid.values).tolist() if signed else None,
+            hovertext=_hover(grid, name, columns, signed, percent, unit).tolist(),
+            hovertemplate="%{hovertext}<extra></extra>",
             # Of no size, so that the browser fits it into the cells, also on a phone.
             texttemplate=number if grid.values.size <= _WRITTEN_CELLS else None,
             xgap=1,
@@ -113,7 +115,7 @@ def grids(
             col=index,
         )
     if clickable:
-        figure.data[0].hovertemplate = "%{text}" + CLICK_HINT + "<extra></extra>"
+        figure.data[0].hovertemplate = "%{hovertext}" + CLICK_HINT + "<extra></extra>"
     if selected is not None:
         y, x = selected
         box = {"x0": x - 0.5, "x1": x + 0.5, "y0": y - 0.5, "y1": y + 0.5}
@@ -149,12 +151,17 @@ def _short(columns: Sequence[str]) -> list[str]:
     return [as_text(column.removesuffix("_proj")) for column in columns]
 
 
+def _signed(share: float, decimals: int) -> str:
+    """Return a difference in hundredths with its sign, none of which is −0; '' where there is none."""
+    return "" if np.isnan(share) else f"{round(100 * share, decimals) + 0.0:+.{decimals}f}".replace("-", "−")
+
+
 def _hover(grid: Grid, name: str, columns: str | Sequence[str], signed: bool, percent: bool, unit: str) -> np.ndarray:
     lines = np.empty(grid.values.shape, object)
     for (layer, column), value in np.ndenumerate(grid.values):
         where = f"{columns} {column}" if isinstance(columns, str) else as_text(columns[column])
         unsigned = words.percent(value, 3) if percent else f"{value:.3g}"
-        number = ("none" if np.isnan(value) else f"{100 * value:+.3f} {unit}") if signed else unsigned
+        number = ("none" if np.isnan(value) else f"{_signed(value, 3)} {unit}") if signed else unsigned
         more = f"<br>{grid.hover[layer, column]}" if grid.hover is not None else ""
         lines[layer, column] = f"layer {layer}, {where}<br>{name} {number}{more}"
     return lines

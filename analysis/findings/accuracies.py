@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from analysis.findings.pruning_cost import discount_in_brief
-from analysis.statistics.decisions import POINTS
-from analysis.statistics.differences import Difference
+from analysis.findings.evaluations import MARGIN
+from analysis.findings.pruning_cost import NOTHING_TO_LOSE, cost_span, gap_words
+from analysis.statistics.decisions import EQUIVALENT, ONE_SEED, POINTS, WAITING, decide
+from analysis.statistics.differences import SHOWN, Difference
 from analysis.words import counted, listed, percent
 
 _ERRORS = 2.0  # standard errors, beyond which a published difference is spoken of
 _NAMED = 3  # differences that are written out
 _WIDE = 10.0  # points, from which on tenths of an interval's ends mean nothing
 _SAME = 1e-9  # values that differ by less are one
-_NOT_COMPARED: Mapping[float, Difference] = {}
 
 
 def differences(
@@ -61,50 +61,66 @@ def sweep_differences(values: np.ndarray, shown: Sequence[bool], to: str) -> str
 
 def scored_alike(
     dense: float | None,
-    without: Mapping[float, float],
-    discounted: Mapping[float, float],
-    who: str,
-    seeds: int,
-    differences: Mapping[float, Difference] = _NOT_COMPARED,
+    accuracies: Mapping[str, Mapping[str, float]],
+    losses: Mapping[str, Mapping[str, Difference]],
+    gaps: Mapping[tuple[str, str, str], Difference],
+    margin: float = MARGIN,
 ) -> str:
-    """Tell whether the discount changes accuracy in runs that were scored alike, with what it changes at each sparsity,
-    of many where that is most; of runs without a discount the accuracies at the least and the largest sparsity, beside
-    the dense model's.
+    """Tell what pruning costs in runs that were scored alike, at each sparsity over all methods, of many at the least
+    and the largest, and whether one of the methods is better.
 
-    without, discounted: shares by sparsity, of one method; discounted is empty where it has no discount. who: what the
-    method is called then. seeds: calibration seeds behind each. differences: with minus without the discount on the
-    same items, by sparsity.
+    accuracies: shares by what is removed, as `50 %`, and method. losses: likewise, each minus the dense model with its
+    interval, where it is known. gaps: of two methods on the same items and calibration seeds, by what is removed and
+    their names, one family of tests. margin: the least difference that matters.
     """
-    if not without:
+    if not accuracies:
         return "No pruned model is scored yet."
-    named = sorted({min(without), max(without)})
-    drawn = counted(seeds, "seed") if seeds else ""
-    if not discounted:
-        told = [_right(without[at], at, at == named[0]) for at in named]
-        beside = "" if dense is None else f"dense {percent(dense, 1)}"
-        aside = "; ".join(filter(None, (beside, drawn)))
-        return f"{who}: the pruned model answers {', '.join(told)}{f' ({aside})' if aside else ''}."
-    brief = discount_in_brief(list(differences.values()), asked="the model with the sink discount from the one without")
-    few = f" ({drawn})" if drawn and drawn not in brief else ""
-    said = f"{brief[0].upper()}{brief[1:]}" if brief else "With minus without the sink discount"
-    gaps = {at: differences[at].value if at in differences else discounted[at] - without[at] for at in sorted(without)}
-    unit = f"{POINTS.name}{'' if 'accuracy' in brief else ' of accuracy'}"
-    return f"{said}: {_gaps(gaps, unit)}{few}."
+    told = list(accuracies) if len(accuracies) <= _NAMED else [*accuracies][:: len(accuracies) - 1]
+    methods = list(dict.fromkeys(name for at in accuracies.values() for name in at))
+    who = f"{methods[0]}: pruning" if len(methods) == 1 else "Pruning"
+    if not all(one.above_chance for at in losses.values() for one in at.values()):
+        return NOTHING_TO_LOSE
+    if losses:
+        costs = [cost_span([*losses[at].values()], "points of accuracy " if at == told[0] else "") for at in told]
+    elif dense is not None:
+        costs = [_spread([dense - one for one in accuracies[at].values()]) for at in told]
+        costs[0] += f" {POINTS.name} of accuracy"
+    else:
+        right = [f"{_spread([*accuracies[at].values()])} % right{_removing(at, at == told[0])}" for at in told]
+        return f"{who.partition(':')[0]}: pruned models answer {listed(right)}."
+    said = [f"{cost}{_removing(at, at == told[0])}" for cost, at in zip(costs, told, strict=True)]
+    return f"{'; '.join(filter(None, (f'{who} costs {listed(said)}', _best(gaps, len(methods), margin))))}."
 
 
-def _gaps(gaps: Mapping[float, float], unit: str) -> str:
-    """Return differences by sparsity, as `−0.1 and −0.8 points at 50 and 60 % sparsity`; of many the largest."""
-    if len(gaps) > _NAMED:
-        at = max(gaps, key=lambda one: abs(gaps[one]))
-        told = f"{POINTS.number(gaps[at], 1)} {unit} at {percent(at, 0)} sparsity"
-        return f"{told}, the largest of {len(gaps)} differences"
-    told = listed([POINTS.number(gap, 1) for gap in gaps.values()])
-    return f"{told} {unit} at {listed([f'{100 * at:.0f}' for at in gaps])} % sparsity"
+def _removing(at: str, first: bool = False) -> str:
+    """Return what is removed, as `at 50 %`. first: with what that is."""
+    return f" at {at}{' sparsity' if first else ''}" if at else " without removing weights"
 
 
-def _right(share: float, sparsity: float, first: bool) -> str:
-    """Return an accuracy at a sparsity, as `90.7 % right at 50 % sparsity`. first: say what it is."""
-    return f"{100 * share:.1f} %{' right' if first else ''} at {percent(sparsity, 0)}{' sparsity' if first else ''}"
+def _spread(shares: Sequence[float]) -> str:
+    """Return shares in per cent without the sign, from the least to the most."""
+    low, high = (f"{100 * end:.1f}".replace("-", "−") for end in (min(shares), max(shares)))
+    return low if low == high else f"{low} to {high}"
+
+
+def _best(gaps: Mapping[tuple[str, str, str], Difference], methods: int, margin: float) -> str:
+    """Tell which method is better than which other, or that none is, as the end of a sentence."""
+    decided = {pair: decide(gap, margin, gap.above_chance) for pair, gap in gaps.items()}
+    if not decided or WAITING in decided.values():
+        return ""
+    shown = [pair for pair in gaps if decided[pair] in SHOWN]
+    where, first, second = max(shown or gaps, key=lambda pair: abs(gaps[pair].value))
+    gap = gaps[where, first, second]
+    size = gap_words(gap)
+    if shown:
+        better, worse = (first, second) if gap.value > 0 else (second, first)
+        most = f", the largest of {len(shown)} significant differences" if len(shown) > 1 else ""
+        return f"{better} beats {worse} by {size}{_removing(where)}{most}"
+    if set(decided.values()) == {EQUIVALENT}:
+        return f"the {methods} methods differ by less than {POINTS.margin(margin)}"
+    if ONE_SEED in decided.values():
+        return "one calibration seed cannot tell the methods apart"
+    return f"no method is significantly better than another (largest difference {size})"
 
 
 def published_differences(

@@ -31,6 +31,11 @@ SHARP = "matched"
 """The null of untrained models with equally sharp attention."""
 CLEARLY = 0.1
 """A kind leads in a layer where its share of the sinks is at least so far above its share of all tokens."""
+STANDS_OUT = (
+    "A kind stands out in a layer where its share of the sinks is above its share of all tokens, significantly and by "
+    f"at least {100 * CLEARLY:g} points; nearly as many: within {100 * CLEARLY:g} points."
+)
+"""The same in words."""
 LEGEND: Mapping[str, str] = {
     "× uniform": "× uniform: attention to a sink divided by what uniform attention under the model's mask gives it "
     "(corrected share): mean over all sinks of the layer, with its 95 % interval over prompts. In the figure it is "

@@ -3,6 +3,7 @@ Imports no torch.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from analysis.findings.evaluations import MARGIN, detectable
 from analysis.statistics.decisions import (
@@ -23,7 +24,7 @@ from analysis.words import counted, listed, percent
 _NAMED = 3  # significant losses that are written out, and sparsities that are listed
 _WIDE = 0.1  # half an interval, from which on tenths of a point mean nothing
 _VERDICTS = (BETTER, WORSE, EQUIVALENT, CANNOT_TELL)
-_NOTHING_TO_LOSE = "The dense model is not above chance on these tasks, so pruning has nothing to lose."
+NOTHING_TO_LOSE = "The dense model is not above chance on these tasks, so pruning has nothing to lose."
 _TENTHS = 0.02  # a share of accuracy; if no loss is larger, losses get a decimal
 
 
@@ -42,7 +43,7 @@ def cost_of_pruning(
     if WAITING in decided.values():
         return f"{who} {_shares(list(decided))} of the weights: not all accuracies are in."
     if set(decided.values()) == {AT_CHANCE}:
-        return _NOTHING_TO_LOSE
+        return NOTHING_TO_LOSE
     even = [at for at in decided if decided[at] == EQUIVALENT]
     costly = [at for at in decided if decided[at] not in (EQUIVALENT, ONE_SEED, AT_CHANCE) and losses[at].high < 0]
     rest = [at for at in decided if at not in (*costly, *even)]
@@ -70,7 +71,7 @@ def discount_at_levels(levels: Mapping[str, Difference], margin: float = MARGIN)
     """
     (setting, first), *others = levels.items()
     if not first.above_chance:
-        return _NOTHING_TO_LOSE, "", ""
+        return NOTHING_TO_LOSE, "", ""
     decided = decide(first, margin, first.above_chance)
     said = f"{_discount_told(first, margin, 'the sink discount')} at {setting}"
     for at, other in others if decided in _VERDICTS else ():
@@ -113,6 +114,22 @@ def cost_words(cost: Difference, unit: str = "points ") -> str:
     unit: with a space behind it.
     """
     return f"costs {_size(cost, unit)}" if cost.value <= 0 else f"changes accuracy by {interval_words(cost)}"
+
+
+def cost_span(losses: Sequence[Difference], unit: str = "") -> str:
+    """Return the losses of several methods with the reach of their intervals, as `20 to 21 points [17, 25]`. losses:
+    pruned minus dense. unit: with a space behind it.
+    """
+    decimals = min(map(_decimals, losses))
+    least, most = (_number(-end(one.value for one in losses), decimals) for end in (max, min))
+    reach = (_number(-max(one.high for one in losses), decimals), _number(-min(one.low for one in losses), decimals))
+    return f"{least if least == most else f'{least} to {most}'} {unit}[{', '.join(reach)}]"
+
+
+def gap_words(gap: Difference) -> str:
+    """Return the size of a difference with its interval, whichever way it goes: `0.8 points [−1.2, 2.8]`."""
+    flipped = replace(gap, value=-gap.value, low=-gap.high, high=-gap.low)
+    return _size(min(gap, flipped, key=lambda one: one.value), f"{POINTS.name} ")
 
 
 def loss_words(loss: Difference, interval: bool = True) -> str:

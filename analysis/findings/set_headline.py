@@ -1,6 +1,6 @@
 """The headlines over sets of recordings: which tokens are sinks, and whether sinks move more than under every null."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -24,16 +24,18 @@ from analysis.findings.layers import (
 from analysis.recording.set_file import RecordingSet
 from analysis.recording.set_measures import by_kind, counts_over_steps, moves, of_all_kinds
 from analysis.recording.set_tables import Sets, prompt_table
-from analysis.recording.set_words import layers_in_words, number
+from analysis.recording.set_words import SINGULAR, layers_in_words, number
 from analysis.sinks.intervals import LEAST_PROMPTS
 from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.words import UNTRAINED, counted, in_sentence, listed
 
 
 def kinds_of_sets(sets: Sets, told: Mapping[str, SetAnswer]) -> tuple[str, ...]:
-    """Tell, a sentence per set, which tokens its sinks are. told: of `answers`."""
+    """Tell, set by set, which tokens its sinks are: where that is clearest in the first sentence, and in the other
+    layers. told: of `answers`.
+    """
     return tuple(
-        _kinds(told[name].leads, len(told[name].layers), in_sentence(name))
+        _kinds(told[name].leads, [one.layer for one in _with_sinks(told[name])], len(told[name].layers), name)
         if _with_sinks(told[name])
         else f"No layer of {in_sentence(name)} has a sink by this definition."
         for name in sets
@@ -42,13 +44,22 @@ def kinds_of_sets(sets: Sets, told: Mapping[str, SetAnswer]) -> tuple[str, ...]:
 
 def kinds_of_layers(shares: Mapping[str, KindShares]) -> tuple[str, ...]:
     """Tell the same of shares alone, by the model's name, as a study keeps them of models with sinks."""
-    return tuple(_kinds(each.leads(), len(each.portions.value), in_sentence(name)) for name, each in shares.items())
+    return tuple(
+        _kinds(
+            each.leads(),
+            np.flatnonzero(np.isfinite(each.portions.value).any(axis=1)).tolist(),
+            len(each.portions.value),
+            name,
+        )
+        for name, each in shares.items()
+    )
 
 
-def _kinds(leads: Sequence[Lead], layers: int, name: str) -> str:
+def _kinds(leads: Sequence[Lead], with_sinks: Sequence[int], layers: int, model: str) -> str:
     """Tell which kind of token is most above its share of all tokens among sinks, in which layers, and how common it is
-    there with other weights. layers: their number.
+    there with other weights; then which kinds lead in the others. with_sinks: layers, of this number.
     """
+    name = in_sentence(model)
     if not leads:
         return f"In no layer of {name} is any kind of token clearly more common among sinks than among all tokens."
     first = leads[0]
@@ -63,8 +74,41 @@ def _kinds(leads: Sequence[Lead], layers: int, name: str) -> str:
         beside += f"; not clearly more {where} than {_with(null)} ({share_range(others)})"
     return (
         f"In {in_layers(first.layers, layers)} of {name}, {share_range(first.shares)} of sinks are "
-        f"{kind_title(first.kind)}, against {beside}."
+        f"{kind_title(first.kind)}, against {beside}.{_elsewhere(leads, with_sinks, layers)}"
     )
+
+
+def _elsewhere(leads: Sequence[Lead], with_sinks: Sequence[int], layers: int) -> str:
+    """Tell which kinds lead in the layers where the first one does not, in a sentence with a space before it; empty
+    where there are no such layers.
+    """
+    first, *others = leads
+    rest = [layer for layer in with_sinks if layer not in first.layers]
+    told, led, kinds = [], set(), []
+    for lead in others:
+        there = set(lead.layers) & set(rest)
+        if there:
+            led |= there
+            kinds.append(lead.kind)
+            told.append(f"{kind_title(lead.kind)} ({_numbers(there, layers)}{_nearly(lead, there)})")
+    none = set(rest) - led
+    stand = "stands" if len(kinds) == 1 and kinds[0] in SINGULAR else "stand"
+    parts = [f"{listed(told)} {stand} out"] if told else []
+    if none:
+        parts.append(f"no kind stands out{f' in {_numbers(none, layers)}' if told else ''}")
+    return f" In the other layers, {'; '.join(parts)}." if parts else ""
+
+
+def _nearly(lead: Lead, layers: Collection[int]) -> str:
+    """Tell the other weights with which a kind is nearly as common in these layers, if each has any."""
+    close = {null: {lead.layers[at] for at in places} for null, places in lead.close.items()}
+    if close.get(SHARP, set()) >= set(layers):
+        return "; untrained, nearly as many"
+    return f"; with {OTHERS}, nearly as many" if set().union(*close.values()) >= set(layers) else ""
+
+
+def _numbers(numbers: Collection[int], layers: int) -> str:
+    return in_layers(sorted(numbers), layers).partition(" ")[2]
 
 
 def _with(null: str) -> str:

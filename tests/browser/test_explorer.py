@@ -213,6 +213,13 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     )
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.strongest()")
     expect(finding).to_contain_text(f"At step {own.argmax()}, where their share peaks, ")
+    uniform = np.nan_to_num(trajectory.pattern.uniform_mass.mean(axis=(1, 2)))
+    found = [definitions.find_sinks(mass.astype(np.float32), params) for mass in draws]
+    peaks = shares.argmax(axis=1)
+    evens = [uniform[at][sinks[at]].sum() / uniform[at].sum() for at, sinks in zip(peaks, found, strict=True)]
+    factor = shares.max(axis=1).mean() / np.mean(evens)
+    assert (peaks != own.argmax()).any(), "no draw is told at the step that the model's own sinks chose"
+    expect(finding).to_contain_text(f"; 3 equally sharp untrained models at their own peaks, {factor:.1f}\u00a0×.")
 
     monkeypatch.setattr(exploring, "shipped_masses", lambda asked: None)
     opened(page, tmp_path, explored([trajectory], ["model"]))
@@ -431,7 +438,17 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     expect(explorer.locator(".sx-beside")).to_contain_text(re.compile(r"^Mean of all 9 steps: [\d.]+\s%\.$"))
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ basis: 'even', values: { k: 0.5 } })")
     expect(explorer.locator(".sx-finding")).to_contain_text("relative to an even split: they take")
-    page.wait_for_function("drawn.has('sinks') && drawn.has('even split')")
+    page.wait_for_function("drawn.has('sinks') && drawn.has('even split') && drawn.has('attention to sinks')")
+    expect(explorer.locator(".sx-b .sx-key")).to_contain_text("each cell: its head’s own sinks")
+    expect(explorer.locator(".sx-b .sx-key")).to_contain_text("outlined: the whole model’s sinks")
+    page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ measure: 'count' })")
+    page.wait_for_function("drawn.has('number of sinks')")
+    page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ judged: 'layer', layer: 1 })")
+    expect(explorer.locator(".sx-b .sx-key")).to_contain_text("each cell: its layer’s own sinks")
+    expect(explorer.locator(".sx-b .sx-key")).to_contain_text("outlined: layer 1’s sinks")
+    page.evaluate(
+        "document.querySelector('.sinkscope-explorer').explorer.set({ judged: 'head', layer: null, measure: 'share' })"
+    )
     page.set_viewport_size({"width": 860, "height": 900})
     page.wait_for_function("""() => [...document.querySelector(".sinkscope-explorer").shadowRoot
       .querySelectorAll("canvas[tabindex]")].every((each) => each.getBoundingClientRect().width >= 280)""")

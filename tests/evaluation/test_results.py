@@ -10,14 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import ndtr
 
+from analysis.engine.runs import Run
 from analysis.evaluation import comparing, curves, plan_noise, planning, results, tables
 from analysis.exhibits.over_seeds import accuracy_by_role, differences_over_seeds
+from analysis.exhibits.scored_runs import Alike, accuracy_of_runs, costs_of_runs, runs_by_setting
 from analysis.figures import accuracy as figures
 from analysis.figures.style import SERIES_COLORS
 from analysis.findings import evaluations
 from analysis.jobs import evaluation_summary
 from analysis.pruned.report_file import PrunedRun
-from analysis.specs import PlanParams
+from analysis.specs import CalibrationParams, PlanParams, PruneSpec
 from analysis.statistics import clustered, crossed
 from analysis.statistics.decisions import interval_words
 from analysis.statistics.differences import SHOWN, Difference, holm
@@ -88,6 +90,46 @@ def written(path, counts=(40, 40, 25), runs=RUNS, names=NAMES, drop=0.5, scored=
 @pytest.fixture
 def found(tmp_path) -> results.Results:
     return written(tmp_path / "items.jsonl")
+
+
+def test_runs_that_were_scored_alike_are_held_against_the_dense_model_and_each_other(tmp_path):
+    """Two methods at one sparsity with two calibration seeds each, of which the second method's are worse."""
+    methods = ("sink-wanda", "wanda-noised")
+    runs = [
+        Run(f"{method} {seed}", "pruned", method, "", "bundled", 0.0, parameters=spec.model_dump(mode="json"))
+        for method in methods
+        for seed in (0, 1)
+        for spec in [PruneSpec(method=method, sparsity=0.5, calibration=CalibrationParams(seed=seed))]
+    ]
+    alike = Alike(0.7, 0.5, 80, "", [(run, 0.5) for run in runs])
+    in_order = [run for _, group in runs_by_setting(alike) for run, _ in group]
+    several = (RUNS[0], *(pruned_run(method=run.parameters["method"]) for run in in_order))
+    found = written(tmp_path / "runs.jsonl", (40,) * 5, several, ("dense", *"abcd"), 0.2, ("float32",) * 5)
+    costs = costs_of_runs(alike, found)
+    first, second = dict.fromkeys(run.parameters["method"] for run in in_order)
+    shares = np.array(
+        [
+            np.mean(
+                [
+                    np.mean([found.answers[f"{task}/{item}", model].metrics["acc"] for item in range(40)])
+                    for task in "ab"
+                ]
+            )
+            for model in range(5)
+        ]
+    )
+    named = {"sink-wanda": "With discount", "wanda-noised": "Without discount"}
+    losses = costs.losses["50 %"]
+    assert losses[named[first]].value == pytest.approx(shares[1:3].mean() - shares[0])
+    assert losses[named[second]].value == pytest.approx(shares[3:].mean() - shares[0])
+    [(where, *pair)], [gap] = costs.gaps, costs.gaps.values()
+    assert (where, pair) == ("50 %", [named[first], named[second]])
+    assert gap.value == pytest.approx(shares[1:3].mean() - shares[3:].mean())
+    assert (gap.n, gap.seeds, gap.tests) == (80, 2, 1)
+    shown = accuracy_of_runs(alike, found)
+    notes = " ".join(note.text for note in shown.figure.layout.annotations)
+    for loss in losses.values():
+        assert interval_words(loss).replace(" points", "") in notes
 
 
 def test_a_file_that_another_run_writes_anew_is_read_from_its_beginning(tmp_path):

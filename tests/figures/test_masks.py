@@ -26,7 +26,7 @@ def test_differences_are_blue_below_zero_and_red_above_it_with_zero_in_the_middl
     figure = figures.grids([figures.Grid("d", np.array([[-0.01, 0.04]]))], "sparsity", "head", signed=True)
     assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.cmax) == (pytest.approx(-4), pytest.approx(4))
     assert figure.layout.coloraxis.colorbar.title.text.endswith("points")
-    assert "+4.000 points" in figure.data[0].text[0][1]
+    assert "+4.000 points" in figure.data[0].hovertext[0][1] and "−1.000 points" in figure.data[0].hovertext[0][0]
     assert colors(figure) == DIFFERENCE_SCALE
     red, blue = (lambda color, part: int(color[part : part + 2], 16)), DIFFERENCE_SCALE[0]
     assert red(blue, 5) > red(blue, 1)
@@ -35,23 +35,30 @@ def test_differences_are_blue_below_zero_and_red_above_it_with_zero_in_the_middl
 
 def test_a_difference_that_rounds_to_nothing_is_not_written_as_minus_zero():
     figure = figures.grids([figures.Grid("d", np.array([[-1e-6, 0.04]]))], "sparsity", "head", signed=True)
-    assert not np.signbit(figure.data[0].z[0][0])
+    assert not np.signbit(figure.data[0].z[0][0]) and "+0.000 points" in figure.data[0].hovertext[0][0]
+
+
+def test_cells_write_differences_with_their_sign_and_the_minus_as_wide_as_the_plus():
+    values = np.array([[-0.0128, 0.004], [-1e-6, np.nan]])
+    figure = figures.grids([figures.Grid("d", values)], "sparsity", "head", signed=True)
+    written = [trace.text for trace in figure.data if trace.texttemplate == "%{text}"]
+    assert sorted(filter(None, np.ravel(written))) == ["+0.00", "+0.40", "−1.28"]
 
 
 def test_a_grid_of_nothing_but_zeros_or_gaps_is_drawn():
     figure = figures.grids([figures.Grid("d", np.array([[0.0, np.nan]]))], "disagreement", "head")
     assert figure.layout.coloraxis.cmax > 0
-    assert "nan" in figure.data[0].text[0][1]
+    assert "nan" in figure.data[0].hovertext[0][1]
 
 
 def test_cells_say_where_they_are_and_what_chance_shows():
     floors = figures.floor_lines(np.array([[0.5, 0.5]]))
     grid = figures.Grid("g", np.array([[0.25, 0.125]]), floors)
     figure = figures.grids([grid], "disagreement", ["q_proj", "down_proj"], selected=(0, 1), clickable=True)
-    text = figure.data[0].text[0][1]
+    text = figure.data[0].hovertext[0][1]
     for part in ("layer 0, down_proj", "12.500 %", "independent masks 50.0 %"):
         assert part in text
-    assert figure.data[0].hovertemplate.startswith("%{text}" + CLICK_HINT)
+    assert figure.data[0].hovertemplate.startswith("%{hovertext}" + CLICK_HINT)
     assert (figure.layout.shapes[0].x0, figure.layout.shapes[0].y0) == (0.5, -0.5)
     assert list(figure.layout.xaxis.ticktext) == ["q", "down"], "short enough to lie flat"
 

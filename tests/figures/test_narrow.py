@@ -33,12 +33,12 @@ def test_titles_of_masks_beside_each_other_stand_in_short_lines():
     assert figure.layout.xaxis.title.text == "input<br>feature"
 
 
-@pytest.mark.parametrize(("largest", "written"), [(0.4, "0"), (0.05, "1"), (0.004, "2")])
+@pytest.mark.parametrize(("largest", "written"), [(0.4, "+40"), (0.05, "+5.0"), (0.004, "+0.40")])
 def test_differences_have_as_many_decimals_as_cells_have_room_for(largest, written):
     values = np.full((2, 3), largest)
     shown = [masks.Grid("a", values), masks.Grid("b", values)]
     figure = masks.grids(shown, "difference", "head", signed=True)
-    assert {each.texttemplate for each in figure.data if each.texttemplate} == {f"%{{z:+.{written}~f}}%{{text}}"}
+    assert {text for each in figure.data if each.texttemplate for text in np.ravel(each.text)} == {written}
     assert figure.layout.coloraxis.colorbar.title.text == "difference, points"
 
 
@@ -64,7 +64,7 @@ def test_one_grid_that_carries_its_numbers_has_its_bar_above_it_where_it_takes_n
     assert (bar.orientation, bar.title.text) == ("h", "sparsity beyond the whole, points")
     relative = masks.grids([masks.Grid("", np.ones((2, 3)))], "change", "head", signed=True, unit="%")
     assert relative.layout.coloraxis.colorbar.title.text == "change, %"
-    assert relative.data[0].text[0][0].endswith("+100.000 %")
+    assert relative.data[0].hovertext[0][0].endswith("+100.000 %")
     large = masks.grids([masks.Grid("", np.ones((40, 32)))], "mask disagreement", "head")
     assert large.layout.coloraxis.colorbar.orientation is None
     assert figure.layout.xaxis.title.text == large.layout.xaxis.title.text == "head"

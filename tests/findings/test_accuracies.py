@@ -1,5 +1,7 @@
 """What plots of accuracies and searches show: shown differences alone, seeds that do not overlap, and no noise."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from analysis.engine.runs import Run
-from analysis.exhibits.scored_runs import Alike, Levels, levels_of
+from analysis.exhibits.scored_runs import Alike, Levels, accuracy_of_runs, costs_of_runs, levels_of
 from analysis.findings import finding_of
 from analysis.specs import CalibrationParams, PruneSpec
 from analysis.statistics.differences import Difference
@@ -62,39 +64,45 @@ def difference(value: float, half: float, seeds: int = 2, p: float = 0.5) -> Dif
     )
 
 
-def test_accuracies_of_runs_are_told_of_one_method_with_what_its_discount_changes():
-    without, discounted = {0.5: 0.908, 0.6: 0.904, 0.7: 0.725}, {0.5: 0.907, 0.6: 0.896, 0.7: 0.7206}
-    where = "at 50, 60 and 70 % sparsity"
+def test_runs_are_told_by_their_costs_and_by_whether_a_method_is_better():
+    accuracies = {"50 %": {"A": 0.918, "B": 0.91}, "70 %": {"A": 0.72, "B": 0.71}}
+    losses = {
+        at: {name: difference(value - 0.931, 0.02) for name, value in named.items()} for at, named in accuracies.items()
+    }
 
-    def told(*differences: Difference, seeds: int = 2) -> str:
-        compared = dict(zip(without, differences, strict=False))
-        return finding_of("scored alike", 0.931, without, discounted, "With discount", seeds, compared)
+    def told(*gaps: Difference) -> str:
+        named = {(at, "A", "B"): gap for at, gap in zip(accuracies, gaps, strict=False)}
+        return finding_of("scored alike", 0.931, accuracies, losses, named)
 
-    open_ = [difference(0.0, 0.09), difference(-0.008, 0.14), difference(-0.004, 0.12)]
-    gaps = f"0.0, −0.8 and −0.4 points of accuracy {where}"
-    assert told(*open_) == f"2 seeds cannot tell the model with the sink discount from the one without: {gaps}."
-    assert len(told(*open_).replace(" %", "%").split()) <= 30
-    assert told(*[difference(0.001, 0.005, 6)] * 3, seeds=6) == (
-        f"The sink discount changes accuracy by less than 2 points: +0.1, +0.1 and +0.1 points {where} (6 seeds)."
+    costs = "Pruning costs 1.3 to 2.1 points of accuracy [−0.7, 4.1] at 50 % sparsity and 21 to 22 [19, 24] at 70 %"
+    assert told() == f"{costs}."
+    assert told(difference(0.003, 0.09), difference(-0.008, 0.04)) == (
+        f"{costs}; no method is significantly better than another (largest difference 0.8 points [−3.2, 4.8])."
     )
-    gained = told(*open_[:2], difference(0.04, 0.01, 6, 0.001))
-    assert gained.startswith("The sink discount wins back up to +4.0 points")
-    assert gained.endswith(f": 0.0, −0.8 and +4.0 points of accuracy {where} (2 seeds).")
-    alone = f"−0.1, −0.8 and −0.4 points of accuracy {where}"
-    assert told(seeds=1) == f"With minus without the sink discount: {alone} (1 seed)."
-    levels = {at / 10: 0.9 for at in range(1, 6)}
-    said = finding_of("scored alike", 0.931, levels, {**levels, 0.3: 0.87}, "With discount", 2)
-    assert said == (
-        "With minus without the sink discount: −3.0 points of accuracy at 30 % sparsity, the largest of 5 differences "
-        "(2 seeds)."
+    assert told(*[difference(0.001, 0.005, 6)] * 2) == f"{costs}; the 2 methods differ by less than 2 points."
+    assert told(difference(0.001, 0.09, 1)) == f"{costs}; one calibration seed cannot tell the methods apart."
+    gained, lost = difference(0.03, 0.01, 6, 0.001), difference(-0.04, 0.01, 6, 0.001)
+    assert told(gained) == f"{costs}; A beats B by 3.0 points [2.0, 4.0] at 50 %."
+    assert told(gained, lost) == (
+        f"{costs}; B beats A by 4.0 points [3.0, 5.0] at 70 %, the largest of 2 significant differences."
     )
-    many = {at / 10: 0.9 - at / 100 for at in range(1, 6)}
-    assert finding_of("scored alike", 0.931, many, {}, "Magnitude", 0) == (
-        "Magnitude: the pruned model answers 89.0 % right at 10 % sparsity, 85.0 % at 50 % (dense 93.1 %)."
+    assert told(replace(gained, final=False)) == f"{costs}.", "no verdict before all answers are in"
+    nothing = {"50 %": {"A": replace(losses["50 %"]["A"], above_chance=False)}}
+    assert "nothing to lose" in finding_of("scored alike", 0.931, {"50 %": {"A": 0.9}}, nothing, {})
+
+
+def test_costs_of_runs_without_intervals_are_told_of_few_sparsities():
+    many = {f"{at} %": {"Magnitude": 0.9 - at / 1000} for at in range(10, 60, 10)}
+    assert finding_of("scored alike", 0.931, many, {}, {}) == (
+        "Magnitude: pruning costs 4.1 points of accuracy at 10 % sparsity and 8.1 at 50 %."
     )
-    alone = finding_of("scored alike", None, {0.5: 0.9}, {}, "Magnitude", 0)
-    assert alone == "Magnitude: the pruned model answers 90.0 % right at 50 % sparsity."
-    assert finding_of("scored alike", None, {}, {}, "", 0) == "No pruned model is scored yet."
+    both = {"": {"A": 0.9, "B": 0.8}}
+    assert finding_of("scored alike", 0.931, both, {}, {}) == (
+        "Pruning costs 3.1 to 13.1 points of accuracy without removing weights."
+    )
+    alone = finding_of("scored alike", None, {"50 %": {"Magnitude": 0.9}}, {}, {})
+    assert alone == "Magnitude: pruned models answer 90.0 % right at 50 % sparsity."
+    assert finding_of("scored alike", None, {}, {}, {}) == "No pruned model is scored yet."
 
 
 def run(method: str, sparsity: float, seed: int) -> Run:
@@ -110,6 +118,18 @@ def test_the_answer_on_runs_pools_no_methods_and_takes_the_one_with_its_control(
     assert with_pairs == Levels({0.5: pytest.approx(0.8)}, {0.5: 0.9}, "With discount", 2)
     alone = levels_of(Alike(0.95, 0.4, 12, "", scored))
     assert alone == Levels({0.5: 0.5, 0.7: 0.5}, {}, "Wanda as published", 2)
+
+
+def test_a_method_is_drawn_with_what_it_is_compared_with():
+    methods = ("wanda", "wanda-noised", "sink-wanda", "magnitude")
+    alike = Alike(0.95, 0.4, 12, "", [(run(method, 0.5, 0), 0.8) for method in methods])
+    shown = accuracy_of_runs(alike, None, "With discount")
+    assert list(shown.table["method"]) == ["Wanda as published", "Without discount", "With discount"]
+    assert "not drawn: Magnitude (80.0 %)" in shown.sentence
+    costs = costs_of_runs(alike, None, "With discount")
+    assert list(costs.accuracies["50 %"]) == list(shown.table["method"]) and not costs.losses and not costs.gaps
+    every = costs_of_runs(alike, None)
+    assert len(every.accuracies["50 %"]) == len(methods)
 
 
 def test_published_differences_are_told_where_two_standard_errors_do_not_hold_them():

@@ -133,10 +133,11 @@ def masked_first(seed: int, **arrays: np.ndarray) -> RecordingSet:
 
 
 def test_the_headline_names_where_sinks_are_of_one_kind_and_the_share_of_tokens_that_are() -> None:
-    told = headline(one=masked_first(0))
+    told, _, rest = headline(one=masked_first(0)).partition(". ")
     assert told.startswith("In layers 0 and 1 of one, ") and " of sinks are masked positions, against " in told
     assert "±" not in told, "no interval reaches beyond 100 %; their ends are in the table"
-    assert len(told.replace(" %", "").split()) <= 30 and told.count("%") >= 2 and told.count(".") == 1
+    assert len(told.replace(" %", "").split()) <= 30 and told.count("%") >= 2 and "." not in told
+    assert rest == "In the other layers, no kind stands out."
     none = "any kind of token clearly more common among sinks than among all tokens."
     assert headline(one=a_set(0)).startswith(f"In no layer of one is {none}")
     shipped = {"Diffusion model": masked_first(0)}
@@ -151,14 +152,15 @@ def test_the_headline_names_one_kind_and_how_common_it_is_with_other_weights() -
     sinks = recordings.arrays["trained.sinks"].copy()
     sinks[:, 3, KINDS.index("punctuation")] *= 80
     shown = changed(recordings, trained__sinks=sinks)
-    told = headline(one=shown)
+    told, _, rest = headline(one=shown).partition(". ")
     lead, other = answers({"one": shown})["one"].leads
-    assert other.kind == "punctuation" and "punctuation" not in told, "one finding; the rest is folded"
+    assert other.kind == "punctuation" and "punctuation" not in told, "one finding first"
+    assert rest == "In the other layers, punctuation (3) stands out; no kind stands out in 2."
     assert lead.untrained is not None
     null, most = lead.untrained
     shares = {name: by_kind(shown, "portion", name).value[list(lead.layers), 0].max() for name in shown.weight_nulls}
     assert null == "matched" and most == pytest.approx(shares[null]) and not lead.close
-    assert told.endswith(f" of all tokens and at most {percent(most, 0)} in an equally sharp untrained model.")
+    assert told.endswith(f" of all tokens and at most {percent(most, 0)} in an equally sharp untrained model")
     assert told.startswith("In layers 0 and 1 of one, ") and len(told.replace(" %", "").split()) <= 30
 
 
@@ -171,21 +173,48 @@ def of_punctuation(**others: tuple[float, ...]) -> KindShares:
 
 def test_the_headline_holds_a_layer_against_other_weights_of_the_same_layer_that_come_close() -> None:
     def told(**others: tuple[float, ...]) -> str:
-        [said] = finding_of("kinds of layers", {"one": of_punctuation(**others)})
+        [whole] = finding_of("kinds of layers", {"one": of_punctuation(**others)})
+        said, _, rest = whole.partition(". ")
+        assert rest == "In the other layers, no kind stands out."
         assert said.startswith("In layers 0 and 2 of one, 44–52 % of sinks are punctuation, against 14 % of all tokens")
         return str(said)
 
     assert told(permuted=(0.02, 0, 0.42, 0), matched=(0.13, 0, math.nan, 0)).endswith(
         " and at most 13 % in an equally sharp untrained model; not clearly more in layer 2 (44 %) than with permuted "
-        "weights (42 %)."
+        "weights (42 %)"
     )
-    assert told(permuted=(0.41, 0, 0.02, 0)).endswith(" of all tokens and at most 41 % with permuted weights."), (
+    assert told(permuted=(0.41, 0, 0.02, 0)).endswith(" of all tokens and at most 41 % with permuted weights"), (
         "no layer of its own comes close"
     )
     assert told(matched=(0.6, 0, 0.5, 0)).endswith(
-        "; not clearly more in layers 0 and 2 (44–52 %) than in an equally sharp untrained model (50–60 %)."
+        "; not clearly more in layers 0 and 2 (44–52 %) than in an equally sharp untrained model (50–60 %)"
     )
-    assert told(permuted=(math.nan,) * 4).endswith(" against 14 % of all tokens.")
+    assert told(permuted=(math.nan,) * 4).endswith(" against 14 % of all tokens")
+
+
+def test_every_layer_is_accounted_for() -> None:
+    def rest(portions: list[list[float]], **others: list[list[float]]) -> str:
+        own = np.array(portions)
+        beside = {null: np.array(shares) for null, shares in others.items()}
+        shares = KindShares(["first", "word"], Estimates(own, own - 0.01, own + 0.01), np.array([0.02, 0.5]), beside)
+        [whole] = finding_of("kinds of layers", {"one": shares})
+        return str(whole.partition(". ")[2])
+
+    first, word, neither = [0.9, 0.1], [0.1, 0.7], [0.02, 0.5]
+    assert rest([first, first]) == ""
+    assert rest([first, first, neither]) == "In the other layers, no kind stands out."
+    assert rest([first, first, first, word, [math.nan] * 2]) == "In the other layers, words (3) stand out."
+    assert rest([first, first, first, word, word, neither, neither, neither]) == (
+        "In the other layers, words (3 and 4) stand out; no kind stands out in 5–7."
+    )
+    weights = [neither, neither, neither, [0.02, 0.65]]
+    assert rest([first, first, first, word], matched=weights) == (
+        "In the other layers, words (3; untrained, nearly as many) stand out."
+    )
+    assert rest([first, first, first, word], permuted=weights) == (
+        "In the other layers, words (3; with scrambled weights, nearly as many) stand out."
+    )
+    assert rest([[0.02, 1.0]] * 4 + [[0.3, 0.4]]) == "In the other layers, the first token (4) stands out."
 
 
 def test_a_null_below_the_share_of_all_tokens_is_explained_and_no_other_is() -> None:

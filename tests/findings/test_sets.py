@@ -14,7 +14,7 @@ from analysis.findings.layers import token_shares
 from analysis.findings.sets import OTHER_WEIGHTS, RULES, family_of
 from analysis.recording import set_tables
 from analysis.recording.set_file import ALL_LAYERS, RecordingSet
-from analysis.recording.set_measures import KIND_MEASURES, MOVES, compared, excesses
+from analysis.recording.set_measures import KIND_MEASURES, MOVES, by_kind, compared, excesses
 from analysis.recording.set_words import layers_in_words
 from analysis.sinks.count_checks import VARIANTS
 from analysis.sinks.movement import MOVEMENT_NULLS, WEIGHT_NULLS
@@ -195,9 +195,15 @@ def test_figures_and_tables_hold_every_model_with_its_intervals() -> None:
     assert {"masked", "word"} <= {trace.name for trace in shown.figure.data}
     assert any("one" in note.text for note in shown.figure.layout.annotations)
     bars = [trace for trace in shown.figure.data if trace.name == "masked"]
-    assert [len(trace.x) for trace in bars] == [LAYERS + 1] * 2, "the baseline of all tokens stands above the layers"
+    assert [len(trace.x) for trace in bars] == [LAYERS + 2, LAYERS + 1], "all tokens, and the sinks of untrained models"
     for name, trace in zip(sets, bars, strict=True):
         assert trace.x[0] == pytest.approx(token_shares(sets[name])[0], rel=1e-6)
+    untrained = by_kind(sets["one"], "portion", "matched").value[:LAYERS, 0]
+    assert bars[0].x[1] == pytest.approx(untrained.mean(), rel=1e-6) and "untrained" in bars[0].customdata[1]
+    named = shown.figure.layout.yaxis.ticktext
+    assert named[:3] == ("all tokens<br>(baseline)", "untrained<br>(baseline)", "layer 0")
+    places = shown.figure.layout.yaxis.tickvals
+    assert list(places) == sorted(places) and list(bars[0].y) == list(places), "each row stands at its name"
     strong = recording_sets.strengths(sets)
     assert {"masked", "random weights", "untrained, equally sharp"} <= {t.name for t in strong.figure.data}
     values = shown.table[(shown.table["model"] == "one") & (shown.table["weights"] == "trained")]
@@ -259,7 +265,7 @@ def test_models_beside_each_other_have_a_figure_each_with_its_key() -> None:
     assert first.figure.layout.height == second.figure.layout.height, "their rows stand beside each other"
     keys = [[note.text for note in each.figure.layout.annotations if "■" in note.text] for each in (first, second)]
     assert len(keys[0]) == len(keys[1]) == 1 and "masked" in keys[0][0], "on a phone, one stands far above the other"
-    assert first.figure.layout.xaxis.ticktext[-1] == "100 %"
+    assert first.figure.layout.xaxis.ticktext[-1] == "100" and first.figure.layout.xaxis.title.text.endswith(", %")
 
 
 def test_the_bars_of_a_layer_add_up_to_all_of_its_sinks_and_have_their_number_at_the_right() -> None:
@@ -276,7 +282,7 @@ def test_the_bars_of_a_layer_add_up_to_all_of_its_sinks_and_have_their_number_at
     shares = table[of_layers & (table["measure"] == KIND_MEASURES["portion"].title)]
     widest = max((shares["high"] - shares["value"]).max(), (shares["value"] - shares["low"]).max())
     assert f"at most ±{np.ceil(100 * widest):.0f} points" in told
-    assert all(re.search(r"\[\d+, \d+ %\] of the sinks of layer", text) for text in shown.data[0].customdata[1:])
+    assert all(re.search(r"\[\d+, \d+ %\] of the sinks of layer", text) for text in shown.data[0].customdata[2:])
 
 
 def test_new_sinks_stand_beside_the_nulls_that_they_are_held_against_on_one_axis() -> None:

@@ -3,6 +3,8 @@
 
 const LADDERS = { percent: [0.02, 0.04, 0.1, 0.2, 0.4, 0.6, 0.8, 1], count: [2, 5, 10, 20, 50, 100, 200, 500], entropy: [1] };
 
+const MEASURES = { share: "attention to sinks", count: "number of sinks", entropy: "entropy" };
+
 const CURVE = 2.2, ROW = 16; // pixels: of a curve, and of a row of names beneath
 
 class CurveView extends View {
@@ -48,6 +50,7 @@ class CurveView extends View {
     const most = this.top(unit, [...drawn.flatMap((each) => [each.main, ...each.others]).filter(Boolean).flatMap((each) => [each.values, each.even ?? []]), ...ends]);
     const y = (value) => bottom - ((bottom - top) * value) / most;
     this.grid(axis, unit, most, y, top, bottom);
+    this.title(axis, to ? `attention to ${aim(view, to)}` : MEASURES[view.measure], top, bottom);
     if (view.area) {
       g.fillStyle = theme.brush;
       g.fillRect(axis.edge(view.area.t0), top, axis.edge(view.area.t1 + 1) - axis.edge(view.area.t0), bottom - top);
@@ -106,6 +109,18 @@ class CurveView extends View {
       g.fillText(unit === "percent" ? percent(part * most) : String(+(part * most).toFixed(2)), axis.left - 8, at);
     }
     this.ticks(axis, bottom + 11);
+  }
+  // The name of the axis, upwards beside its numbers.
+  title(axis, text, top, bottom) {
+    const { g } = this;
+    this.font(11);
+    g.textAlign = "center";
+    g.fillStyle = this.app.theme.soft;
+    g.save();
+    g.translate(Math.max(axis.left - 52, 6), (top + bottom) / 2);
+    g.rotate(-Math.PI / 2);
+    g.fillText(text, 0, 0, bottom - top + 20);
+    g.restore();
   }
   dot(axis, y, recording, view, values, color) {
     const { g } = this, t = clamp(ownStep(view, recording), recording.T - 1);

@@ -209,7 +209,7 @@ class Recording {
   // The step in which a map's sinks take most; null while the map is on its way.
   strongest(view, layer, head) {
     const share = this.series(view, layer, head)?.share;
-    return share ? share.reduce((best, value, t) => (value > share[best] ? t : best), 0) : null;
+    return share ? peakOf(share) : null;
   }
   // What `series` has of one step, of which nothing else is computed.
   shareAt(view, step, layer, head) {

@@ -44,6 +44,8 @@ function shareOf(recording, view, layer = view.layer, head = view.head) {
   if (series === null) return { share: NaN, even: NaN, count: NaN };
   return { share: meanOver(series.share, range), even: meanOver(series.even, range), count: meanOver(series.count, range) };
 }
+// The step in which values by step are largest.
+const peakOf = (values) => values.reduce((best, value, t) => (value > values[best] ? t : best), 0);
 // The mean of values by step over steps from … to.
 function meanOver(values, [from, to]) {
   let sum = 0;

@@ -71,7 +71,7 @@ function finding(recording, view) {
   const flags = one ? recording.sinks(view, view.layer, view.head) : null, { sinks, both } = flags ? overlap(recording, flags, t0, t0) : { both: 0 };
   const still = both ? `, ${both < sinks ? `${both} ` : sinks > 1 ? "all " : ""}still ${recording.noise ? "undecided" : "masked"}` : "";
   const raw = recording.even ? "" : recording.evened(view) ? " relative to an even split" : " by raw attention", under = recording.even ? "" : " under its mask";
-  const others = view.several ? "" : untrained(recording, view);
+  const others = view.several ? "" : untrained(recording, view, peak);
   return [lead, `${few(count)} of ${recording.keys[t1]} tokens ${be}`, `${still}${raw}: ${take} `, `${multiple(share / even)} an even split`, `${under} (${percent(share)} ${of})${others && `; ${others}`}.`];
 }
 const multiple = (times) => `${times >= 9.95 ? Math.round(times) : times.toFixed(1)}\u00a0×`;
@@ -90,13 +90,14 @@ function livedOne(recording, view, position) {
   for (let t = 0; t < T; t++) { life += flags[t * S + position]; there += recording.stateAt(t, position) !== ABSENT; }
   return `${t0 === t1 ? chosenWhen(recording, t0, position) : ""}${life ? `It is a sink in ${life} of ${there} steps.` : "It is never a sink here."}`;
 }
-// What sinks of untrained models take, as the finding has it; empty where there are none.
-function untrained(recording, view) {
-  const nulls = recording.nulls(view, view.layer, view.head), range = stepRange(view, recording);
+// What sinks of untrained models take, as the finding has it; empty where there are none. peak: in the step where each
+// one's own share peaks, as the trained model's step is chosen by its own.
+function untrained(recording, view, peak) {
+  const nulls = recording.nulls(view, view.layer, view.head), range = stepRange(view, recording), several = nulls.length > 1;
   if (!nulls.length) return "";
-  const mean = (name) => meanOver(nulls.map((each) => meanOver(each[name], range)), [0, nulls.length - 1]);
-  const who = view.head != null ? `${nulls.length} heads of this layer in an equally sharp untrained model` : nulls.length > 1 ? `${nulls.length} equally sharp untrained models` : "an equally sharp untrained model", share = mean("share");
-  return `${who}${share ? `, ${multiple(share / mean("even"))}` : ": no sinks"}`;
+  const mean = (name) => meanOver(nulls.map((each) => (peak ? each[name][peakOf(each.share)] : meanOver(each[name], range))), [0, nulls.length - 1]);
+  const who = view.head != null ? `${nulls.length} heads of this layer in an equally sharp untrained model` : several ? `${nulls.length} equally sharp untrained models` : "an equally sharp untrained model", share = mean("share");
+  return `${who}${peak ? ` at ${several ? "their own peaks" : "its own peak"}` : ""}${share ? `, ${multiple(share / mean("even"))}` : ": no sinks"}`;
 }
 // What sinks take over all steps, and in how many of them more than the most of the untrained models’. Without untrained
 // models only the mean.

@@ -18,6 +18,7 @@ from analysis.findings.layers import (
     BELOW,
     OPEN,
     PLACES,
+    STANDS_OUT,
     SetAnswer,
     layer_table,
     legend,
@@ -125,7 +126,7 @@ def _counting(sets: list[OpenSet], told: Answers, view: str) -> None:
                 f"Sink: a token whose attention, relative to an even split, exceeds {rules} in its layer at that step."
                 f"{twin}"
             ),
-            help=plain(" ".join(filter(None, [NOISE, _CAUSAL if causal else "", rarer]))),
+            help=plain(" ".join(filter(None, [STANDS_OUT, NOISE, _CAUSAL if causal else "", rarer]))),
         )
     for note in {note: None for answered in told.values() for note in answered.said.get("missing claims", ())}:
         st.caption(plain(note))
@@ -133,9 +134,10 @@ def _counting(sets: list[OpenSet], told: Answers, view: str) -> None:
 
 def say(first: str, others: Sequence[str]) -> None:
     """Draw the answer: its first sentence large."""
-    st.markdown(f"##### {plain(first)}")
-    for sentence in others:
-        st.markdown(plain(sentence))
+    large, end, rest = first.partition(". ")
+    st.markdown(f"##### {plain(large + end.strip())}")
+    for paragraph in filter(None, (rest, *others)):
+        st.markdown(plain(paragraph))
 
 
 def _of_layers(sets: list[OpenSet], told: Answers, place: DeltaGenerator) -> None:

@@ -12,8 +12,8 @@ from analysis.evaluation.results import Results
 from analysis.evaluation.sweep_scores import Comparison
 from analysis.exhibits.scored_runs import (
     Alike,
-    Levels,
     accuracy_of_runs,
+    costs_of_runs,
     discount_comparisons,
     levels_of,
     paired_differences,
@@ -25,6 +25,7 @@ from analysis.findings import finding_of
 from analysis.findings.pruned import SAME
 from analysis.pruned.report_file import read_report
 from analysis.specs import EVERYTHING
+from analysis.statistics.decisions import family_words
 from analysis.words import counted, percent
 from pages.parts.accuracy.opening import joined_results
 from pages.parts.charts import chart, export_button, table
@@ -40,38 +41,43 @@ def compared_runs(alike: Alike, results: Results | None) -> dict[str, Comparison
     return discount_comparisons(alike, levels_of(alike), results)
 
 
-def say_scores(alike: Alike | None, compared: Mapping[str, Comparison] = _NOT_COMPARED) -> None:
-    """Say in the first line of the page whether the runs that were scored alike differ. compared: of
-    `compared_runs`."""
-    levels = Levels({}, {}, "", 0) if alike is None else levels_of(alike)
-    found = {at: one.difference for at, one in compared.items()}
-    by_sparsity = {one.setting.pruning.sparsity: one.difference for one in compared.values()}
-    told = finding_of("scored alike", None if alike is None else alike.dense, *levels, by_sparsity)
-    stands = ""
-    if alike is not None:
-        stands = (
-            f"{paired_differences(compared)} Newest evaluation of each of {counted(len(alike.runs), 'run')}, "
-            f"{alike.items:,} items: {alike.tasks}."
-        )
-    st.markdown(f"##### {plain(told)}", help=plain(stands.strip()) or None)
+def say_scores(
+    alike: Alike | None,
+    results: Results | None = None,
+    compared: Mapping[str, Comparison] = _NOT_COMPARED,
+    every: bool = False,
+) -> None:
+    """Say in the first line of the page what the runs that were scored alike cost, and whether a method is better.
+    results, compared, every: as of `overview`."""
     if alike is None:
+        st.markdown(f"##### {plain(finding_of('scored alike', None, {}, {}, {}))}")
         return
+    costs = costs_of_runs(alike, results, _drawn(alike, every))
+    said = finding_of("scored alike", alike.dense, *costs)
+    brackets = "Brackets: 95 % intervals; of several methods, the reach of theirs." if costs.losses else ""
+    family = f"Methods are compared {family_words(len(costs.gaps))}." if costs.gaps else ""
+    stands = f"Newest evaluation of each of {counted(len(alike.runs), 'run')}, {alike.items:,} items: {alike.tasks}."
+    explained = " ".join(filter(None, (brackets, family, paired_differences(compared), stands)))
+    st.markdown(f"##### {plain(said)}", help=plain(explained))
+    found = {at: one.difference for at, one in compared.items()}
     if found and not can_tell(found):
         prunings = {at: one.setting.pruning for at, one in compared.items()}
         say_study(prunings, max(len(one.seeds) for one in compared.values()), f"{alike.items:,} items here.")
-    elif not found:  # else the figure says over how many
+    elif not costs.losses:  # else the figure says over how many
         st.caption(f"{alike.items:,} items.")
 
 
 def overview(alike: Alike, results: Results | None, compared: Mapping[str, Comparison], every: bool) -> None:
     """Draw the accuracy of each setting beside the dense model's. results: of `answers`. compared: of `compared_runs`.
-    every: draw all methods, not only the one that the answer speaks of with its control."""
-    if every:
-        shown = accuracy_of_runs(alike, results)
-    else:
-        shown = accuracy_of_runs(alike, results, levels_of(alike).who, compared)
+    every: draw all methods, not only one with what it is compared with."""
+    shown = accuracy_of_runs(alike, results, _drawn(alike, every), compared)
     if shown is not None:
         chart(shown, "runs_accuracy")
+
+
+def _drawn(alike: Alike, every: bool) -> str:
+    """Return which method is drawn with what it is compared with; '' for all."""
+    return "" if every else levels_of(alike).who
 
 
 def answers(alike: Alike) -> Results | None:

@@ -6,6 +6,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.exhibits.study import shares_of_each, sinks_of_each
 from analysis.findings import finding_of
+from analysis.findings.layers import STANDS_OUT
 from analysis.study import rules
 from analysis.words import TWIN_TOLD, in_sentence, model_title
 from pages.parts.charts import table
@@ -31,7 +32,7 @@ def layers_of_study(answer: DeltaGenerator, beneath: DeltaGenerator) -> bool:
         say(first, others)
     beneath.caption(
         f"This is the shipped study; your own recordings take its place. {TWIN_TOLD}",
-        help=plain(finding_of("rarer untrained", next(iter(shares.values())).leads())) or None,
+        help=plain(f"{STANDS_OUT} {finding_of('rarer untrained', next(iter(shares.values())).leads())}".strip()),
     )
     beside_each_other([figure.title for figure in shown], shown, "study_layers")
     next_steps()
