@@ -31,7 +31,7 @@ from analysis.specs import CONTROLS
 from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, WAITING, WORSE, decide, interval_words
 from analysis.study import rules
 from analysis.study.findings import Cause, Continuation, Findings
-from analysis.words import listed
+from analysis.words import counted, listed
 
 
 def hidden(findings: Findings) -> Told | None:
@@ -151,7 +151,7 @@ def _summary(own: Cause, causes: Sequence[Cause]) -> Summary:
     quantity = "Tokens of 100 that hiding sinks changes (not quality)"
     if levels := text_levels(causes):
         sinks, others = levels[control]
-        return Summary(quantity, f"{sinks}: {text[control]}", f"{others} with {_title(control)} hidden")
+        return Summary(quantity, f"{sinks}, {text[control]}", f"{others} with {_title(control)} hidden")
     return Summary(quantity, text[control], f"hiding {_title(control)}")
 
 
@@ -344,7 +344,7 @@ def _tokens(findings: Findings) -> Markup:
         groups += [Group(names.get(model, model), marks)] if marks else []
     if not groups:
         return Markup()
-    return charts.intervals(groups, "extra changed tokens of 100: sinks hidden minus control hidden", 100)
+    return charts.intervals(groups, "extra changed tokens of 100, sinks minus control", 100)
 
 
 _FEWER = {MASKED: " (fewer if scarce)"}
@@ -352,9 +352,8 @@ _FEWER = {MASKED: " (fewer if scarce)"}
 
 
 def _prompts_told(cause: Cause) -> str:
-    """Return over how many of the prompts a comparison is, as the end of its label, where that is not over all."""
-    n = cause.effect.n
-    return f" ({n} of {n + cause.unmatched} prompts)" if cause.unmatched else ""
+    """Return over how many prompts a comparison is, as the end of its label, where that is not over all."""
+    return f" ({counted(cause.effect.n, 'prompt')})" if cause.unmatched else ""
 
 
 def _text_title(own: Cause, causes: Sequence[Cause], margin: float) -> str:

@@ -50,7 +50,8 @@ _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription=
 {% if picture %}<figure aria-label="{{ picture_told }}">{{ picture }}</figure>{% endif %}
 <p class="what">{{ what }}</p>
 {% for answer in answers %}
-<p class="answer">{{ answer.question }} <b>{{ answer.short }}</b></p>
+{% set lead, stop, rest = answer.short.partition(". ") %}
+<p class="answer">{{ answer.question }} <b>{{ lead }}{{ stop.strip() }}</b> {{ rest }}</p>
 {% endfor %}
 </div>
 <p class="caveat">{{ made }}. {{ about }} {{ thin }}</p>
