@@ -112,7 +112,7 @@ def text_shown(text: Continuation, control: str = COUNT) -> tuple[Markup, str]:
     variants = {"Its sinks hidden": text.hidden, f"{OTHERS_HIDDEN[control]} hidden": others}
     same = {name: _kept(text.untouched, words) for name, words in variants.items()}
     changed = {name: sum(not kept for kept in flags) for name, flags in same.items()}
-    lines = [Line("Nothing hidden, first prompt", text.untouched, None)]
+    lines = [Line(f"Nothing hidden ({which_prompt(text)})", text.untouched, None)]
     lines += [
         Line(
             f"{name}: {changed[name]} of {len(words)} tokens differ (shaded){_left_out(text.untouched, words)}",
@@ -123,6 +123,13 @@ def text_shown(text: Continuation, control: str = COUNT) -> tuple[Markup, str]:
     ]
     told = f"One text, untouched and {'; '.join(line.title.lower() for line in lines[1:])}."
     return charts.aligned(text.prompt, lines), told
+
+
+def which_prompt(text: Continuation) -> str:
+    """Return which of the prompts a text goes on from, and by which rule it was chosen."""
+    if not text.median_of:
+        return "first prompt"
+    return f"prompt {text.number} of {text.median_of}, nearest the median change"
 
 
 def _levels_told(prompts: int, causes: Sequence[Cause]) -> str:
