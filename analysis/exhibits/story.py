@@ -160,7 +160,7 @@ def _picture(findings: Findings) -> tuple[Markup, str]:
 def _marked(tokens: Sequence[charts.Token]) -> str:
     """Tell what the marks of the picture of a sink are."""
     masked = any(token.masked and not token.sink for token in tokens)
-    return f"Orange: sink ({story_sinks.threshold()}).{' Hatched: [MASK].' if masked else ''}"
+    return f"Orange bar or outline: sink ({story_sinks.threshold()}).{' Hatched: [MASK].' if masked else ''}"
 
 
 # --- the answer -------------------------------------------------------------------------------------------------

@@ -713,6 +713,19 @@ def test_of_masks_every_seed_and_every_pair_of_seeds_is_a_dot_and_counted():
         )
 
 
+def test_a_text_has_a_slide_of_its_own_where_a_rule_chose_it():
+    text = Continuation(model="bundled", prompt="One day", untouched=TEXT, hidden=("Sue", "sat", "."), matched=TEXT)
+    by_rule = text.model_copy(update={"number": 7, "median_of": 30})
+    first, chosen = (
+        slides_html(story_of(supports().model_copy(update={"continuations": (one,)}))) for one in (text, by_rule)
+    )
+    assert (first.count('<section class="slide'), chosen.count('<section class="slide')) == (8, 9)
+    assert "In one text hiding sinks changes 2 of 3 tokens; hiding as many random tokens: 0" in chosen
+    assert (
+        "Nothing hidden (prompt 7 of 30, nearest the median change)" in chosen and "an example, not evidence" in chosen
+    )
+
+
 def test_the_last_slide_is_titled_by_the_answers_to_both_questions():
     assert story_told("example").in_short == (
         "Hiding sinks changes 63 of 100 tokens (43 at equal attention); the discount changes accuracy by less than 2 "

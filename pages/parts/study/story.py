@@ -193,6 +193,7 @@ STYLE = """<style>
 .st-key-study_answer{padding:.6rem .9rem;margin-top:.35rem}.st-key-study_answer p{font-size:.93rem;line-height:1.4}
 .st-key-study_answer strong{display:block;font-size:1.02rem;text-wrap:balance}
 .st-key-story_first [data-testid='stMarkdownContainer']{margin-bottom:-.2rem}
+.st-key-story_first [data-testid='stCaptionContainer']{margin-bottom:.1rem}
 .st-key-story_ways{gap:.5rem;align-items:center}.st-key-story_ways .st-key-primary_link{margin-top:0}
 .st-key-story_ways>:has(>.st-key-primary_link){flex:0 0 auto;width:auto}
 .st-key-story_ways .st-key-primary_link a{background:#1f5fbf;border-color:#1f5fbf!important}
