@@ -226,6 +226,7 @@ def test_a_small_study_says_so_first_and_a_large_one_does_not():
 
 
 def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
+    assert "Orange bar or outline: sink (above mean + 2 std of a step)." in story_told("supports").picture
     assert re.search(
         r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks: "
         r"over 30 prompts, [\d.]+ × an even split \[[\d.]+, [\d.]+\]; an equally sharp untrained model: "

@@ -77,7 +77,7 @@ _PAGE = """<!doctype html>
 <p class="fine made">{{ story.made }}. {{ story.about }}</p>
 <h1>{{ story.question }}</h1>
 {% if story.thin %}
-<p class="fine">{{ story.thin | glued }}</p>
+<p class="fine size">{{ story.thin | glued }}</p>
 {% endif %}
 <p class="what">{{ story.what }}</p>
 {{ picture if story.picture }}
