@@ -727,6 +727,14 @@ def test_a_text_has_a_slide_of_its_own_where_a_rule_chose_it():
     )
 
 
+def test_the_text_of_the_example_is_the_one_nearest_the_median():
+    (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
+    assert hidden.example.title == (
+        "In one text hiding sinks changes 29 of 48 tokens; hiding random tokens of equal attention: 16"
+    )
+    assert "prompt 6 of 30, nearest the median change" in hidden.example.figure
+
+
 def test_the_last_slide_is_titled_by_the_answers_to_both_questions():
     assert story_told("example").in_short == (
         "Hiding sinks changes 63 of 100 tokens (43 at equal attention); the discount changes accuracy by less than 2 "
