@@ -720,7 +720,8 @@ def test_a_text_has_a_slide_of_its_own_where_a_rule_chose_it():
     first, chosen = (
         slides_html(story_of(supports().model_copy(update={"continuations": (one,)}))) for one in (text, by_rule)
     )
-    assert (first.count('<section class="slide'), chosen.count('<section class="slide')) == (8, 9)
+    assert (first.count('<section class="slide'), chosen.count('<section class="slide')) == (8, 8)
+    assert "<h2>A sink draws" in first and "<h2>A sink draws" not in chosen and "<p>A sink draws" in chosen
     assert "In one text hiding sinks changes 2 of 3 tokens; hiding as many random tokens: 0" in chosen
     assert (
         "Nothing hidden (prompt 7 of 30, nearest the median change)" in chosen and "an example, not evidence" in chosen

@@ -58,9 +58,12 @@ _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription=
 <aside class="speaker">
 {% for answer in answers %}<p>{{ answer.question }} {{ answer.words }}</p>{% endfor %}
 <p>{{ reading }}</p>
+{% for told in opening %}
+<p>{{ told.title }}.</p>{% for line in told.beats + told.notes %}<p>{{ line }}</p>{% endfor %}
+{% endfor %}
 </aside>
 </section>
-{% for told in findings %}
+{% for told in findings if told not in opening %}
 <section class="slide">
 <h2>{{ told.title }}</h2>
 <div class="body">
@@ -247,8 +250,12 @@ def findings_html(findings: Sequence[Told]) -> Markup:
 
 
 def slides_html(story: Story, hidden: bool = False) -> Markup:
-    """Return the slides: the question with its answer, a slide per finding, and what is not said."""
-    return Markup(_template(_SLIDES).render(**vars(story), hidden=hidden))
+    """Return the slides, eight at most: the question with its answer, a slide per finding, and what is not said. Where
+    an example has a slide of its own, the first slide, which shows a sink, tells the first finding in its notes.
+    """
+    has_example = any(told.example and told.example.title for told in story.findings)
+    opening = story.findings[:1] if has_example else ()
+    return Markup(_template(_SLIDES).render(**vars(story), opening=opening, hidden=hidden))
 
 
 def picture_html(story: Story) -> Markup:
