@@ -88,8 +88,12 @@ def largest(values: np.ndarray) -> tuple[int, ...]:
 
 
 def glued(text: str) -> str:
-    """Return a text whose lines do not break between a number and its sign or its interval, nor within an interval."""
+    """Return a text whose lines do not break between a number, its unit of one word and its interval, nor within an
+    interval.
+    """
     text = re.sub(r"(?<=\d) (?=[%×[]|nats\b|seeds?\b)", "\u00a0", text)
+    text = re.sub(r"\bKL (?=[−+\d])", "KL\u00a0", text)
+    text = re.sub(r"(?<=\d)[ \u00a0]([\w×%]+) (?=\[)", "\u00a0\\1\u00a0", text)
     return re.sub(r"\[[^\]]{1,30}\]", lambda found: found[0].replace(" ", "\u00a0"), text)
 
 

@@ -149,7 +149,7 @@ def _picture(findings: Findings) -> tuple[Markup, str]:
     name = f"‘{tokens[strongest - first].text.strip()}’"
     who = "a masked position" if tokens[strongest - first].masked else name
     step = step_words(track, at)
-    peak = ", where sinks draw most" if at == track.strength.argmax() else ""
+    peak = ", the peak" if at == track.strength.argmax() else ""
     where = f"{step[0].upper()}{step[1:]}{peak}. {_marked(tokens)}"
     has = story_sinks.has_sinks(findings)
     told = f"One step of one text: {who} draws {times} an even split. {has}".strip()
@@ -160,7 +160,7 @@ def _picture(findings: Findings) -> tuple[Markup, str]:
 def _marked(tokens: Sequence[charts.Token]) -> str:
     """Tell what the marks of the picture of a sink are."""
     masked = any(token.masked and not token.sink for token in tokens)
-    return f"Orange: sinks.{' Hatched: [MASK].' if masked else ''}"
+    return f"Orange bar or outline: sink ({story_sinks.threshold()}).{' Hatched: [MASK].' if masked else ''}"
 
 
 # --- the answer -------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from analysis.exhibits.story_text import (
     than_controls,
     tokens_more,
 )
-from analysis.figures.story import Summary, Told, charts
+from analysis.figures.story import Example, Summary, Told, charts
 from analysis.figures.story.charts import Group, Line, Mark
 from analysis.findings.ablations import side_of
 from analysis.sinks.agreement import agreement
@@ -31,7 +31,7 @@ from analysis.specs import CONTROLS
 from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, WAITING, WORSE, decide, interval_words
 from analysis.study import rules
 from analysis.study.findings import Cause, Continuation, Findings
-from analysis.words import listed
+from analysis.words import counted, listed
 
 
 def hidden(findings: Findings) -> Told | None:
@@ -45,14 +45,9 @@ def hidden(findings: Findings) -> Told | None:
     by_model = findings.causes_by_model
     verdict = rules.sinks_matter(findings)[list(by_model).index(own.model)]
     margin = rules.shift_of(spec, own.measure)
-    text = texts(findings, own.model)
+    example = texts(findings, own.model)
     beats, notes = [], [verdict.numbers]
     effects, tokens = _effects(findings, primary), _tokens(findings)
-    chart = tokens or effects
-    if text is None:
-        figure, alt = chart, verdict.numbers
-    else:
-        figure, alt = text[0] + chart, f"{text[1]} {verdict.numbers}"
     those = by_model[own.model]
     at_equal = rules.cause_of(those, spec.primary, MASS)
     beats.append(_over_prompts(own, at_equal, those))
@@ -70,8 +65,8 @@ def hidden(findings: Findings) -> Told | None:
         title
         or _hidden_title(own, decide(own.effect, margin))
         + ("" if at_equal is None else _at_equal(at_equal, decide(own.effect, margin), margin)),
-        figure,
-        alt,
+        tokens or effects,
+        verdict.numbers if example is None else f"{example.alt} {verdict.numbers}",
         tuple(beats),
         " ".join(
             filter(
@@ -89,15 +84,25 @@ def hidden(findings: Findings) -> Told | None:
         folded=effects if tokens else None,
         summary=_summary(own, those),
         brief=_text_brief(own, those, margin),
+        example=example,
     )
 
 
-def texts(findings: Findings, model: str) -> tuple[Markup, str] | None:
-    """Draw one text of a model as it writes it untouched, with its sinks hidden and with random tokens hidden, of equal
-    attention where the study has them, shaded where it differs; and tell the same in a sentence. None where the study
-    has none."""
+def texts(findings: Findings, model: str) -> Example | None:
+    """Return one text of a model as it writes it untouched, with its sinks hidden and with random tokens hidden, of
+    equal attention where the study has them, shaded where it differs. None where the study has none."""
     text = next((one for one in findings.continuations if one.model == model), None)
-    return None if text is None else text_shown(text, MASS if MASS in text.others else COUNT)
+    if text is None:
+        return None
+    control = MASS if MASS in text.others else COUNT
+    sinks, others = (sum(not kept for kept in _kept(text.untouched, words)) for words in _variants(text, control))
+    title = f"In one text hiding sinks changes {sinks} of {len(text.hidden)} tokens; hiding {_title(control)}: {others}"
+    return Example(title if text.median_of else "", *text_shown(text, control))
+
+
+def _variants(text: Continuation, control: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the text with its sinks and with a control's tokens hidden."""
+    return text.hidden, text.matched if control == COUNT else text.others[control]
 
 
 OTHERS_HIDDEN: Mapping[str, str] = {
@@ -108,11 +113,11 @@ OTHERS_HIDDEN: Mapping[str, str] = {
 
 def text_shown(text: Continuation, control: str = COUNT) -> tuple[Markup, str]:
     """Draw one text and tell it, as `texts`. control: hidden beneath the sinks, of `OTHERS_HIDDEN`."""
-    others = text.matched if control == COUNT else text.others[control]
-    variants = {"Its sinks hidden": text.hidden, f"{OTHERS_HIDDEN[control]} hidden": others}
+    names = "Its sinks hidden", f"{OTHERS_HIDDEN[control]} hidden"
+    variants = dict(zip(names, _variants(text, control), strict=True))
     same = {name: _kept(text.untouched, words) for name, words in variants.items()}
     changed = {name: sum(not kept for kept in flags) for name, flags in same.items()}
-    lines = [Line("Nothing hidden, first prompt", text.untouched, None)]
+    lines = [Line(f"Nothing hidden ({which_prompt(text)})", text.untouched, None)]
     lines += [
         Line(
             f"{name}: {changed[name]} of {len(words)} tokens differ (shaded){_left_out(text.untouched, words)}",
@@ -123,6 +128,13 @@ def text_shown(text: Continuation, control: str = COUNT) -> tuple[Markup, str]:
     ]
     told = f"One text, untouched and {'; '.join(line.title.lower() for line in lines[1:])}."
     return charts.aligned(text.prompt, lines), told
+
+
+def which_prompt(text: Continuation) -> str:
+    """Return which of the prompts a text goes on from, and by which rule it was chosen."""
+    if not text.median_of:
+        return "first prompt"
+    return f"prompt {text.number} of {text.median_of}, nearest the median change"
 
 
 def _levels_told(prompts: int, causes: Sequence[Cause]) -> str:
@@ -151,7 +163,7 @@ def _summary(own: Cause, causes: Sequence[Cause]) -> Summary:
     quantity = "Tokens of 100 that hiding sinks changes (not quality)"
     if levels := text_levels(causes):
         sinks, others = levels[control]
-        return Summary(quantity, f"{sinks}: {text[control]}", f"{others} with {_title(control)} hidden")
+        return Summary(quantity, f"{sinks}, {text[control]}", f"{others} with {_title(control)} hidden")
     return Summary(quantity, text[control], f"hiding {_title(control)}")
 
 
@@ -344,7 +356,7 @@ def _tokens(findings: Findings) -> Markup:
         groups += [Group(names.get(model, model), marks)] if marks else []
     if not groups:
         return Markup()
-    return charts.intervals(groups, "extra changed tokens of 100: sinks hidden minus control hidden", 100)
+    return charts.intervals(groups, "extra changed tokens of 100, sinks minus control", 100)
 
 
 _FEWER = {MASKED: " (fewer if scarce)"}
@@ -352,9 +364,8 @@ _FEWER = {MASKED: " (fewer if scarce)"}
 
 
 def _prompts_told(cause: Cause) -> str:
-    """Return over how many of the prompts a comparison is, as the end of its label, where that is not over all."""
-    n = cause.effect.n
-    return f" ({n} of {n + cause.unmatched} prompts)" if cause.unmatched else ""
+    """Return over how many prompts a comparison is, as the end of its label, where that is not over all."""
+    return f" ({counted(cause.effect.n, 'prompt')})" if cause.unmatched else ""
 
 
 def _text_title(own: Cause, causes: Sequence[Cause], margin: float) -> str:

@@ -78,7 +78,7 @@ def of_hiding(outcome: str, more: bool, at_equal: str | None, agree: bool, model
         return "By this measure sinks are safer to drop than other tokens."
     when = f"In {model}, when" if model else "When"
     if at_equal in (None, outcome):
-        why = " to keep more of the text" if agree else ": the predictions say so, the text alone does not"
+        why = ": less text changes" if agree else ": the predictions say so, the text alone does not"
         return f"{when} tokens are dropped, spare the sinks{why}."
     told = f"{when} a fixed number of tokens is dropped, spare the sinks; for a fixed amount of attention "
     if not agree:

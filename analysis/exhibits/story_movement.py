@@ -52,7 +52,7 @@ def movement(findings: Findings) -> Told | None:
     return Told(
         "movement",
         _title(observed, nulls, value, steps),
-        charts.bars(groups, f"new sinks per layer and step, mean over {findings.parameters.prompts} prompts", cut=True),
+        charts.bars(groups, f"new sinks per layer and step, mean over {findings.parameters.prompts} prompts"),
         "; ".join(f"{group.title}, {mark.label}: {mark.told}" for group in groups for mark in group.marks),
         tuple(beats),
         f"It counts positions that become sinks, not moved attention.{_WRITING if 'fixed' in nulls else ''}",

@@ -62,7 +62,7 @@ def sink(findings: Findings) -> Told | None:
         charts.bars(groups, f"attention of a sink, × an even split, mean over {prompts} prompts", line=_EVEN),
         " ".join(beats),
         tuple(text or beats),
-        f"{_definition()} By definition above an even split.{meant}",
+        f"Sinks: attention {threshold()}, so high by definition; layers averaged unless named.{meant}",
         (
             *(beats if text else ()),
             *filter(None, (_of_commonest(findings), _weights_told(own), _SPLIT if others else "")),
@@ -117,14 +117,15 @@ class _Draws:
         return cls(own, known[hardest], hardest)
 
 
-def _definition() -> str:
-    """Tell which tokens a study counts as sinks, by the one definition that studies have."""
+def threshold() -> str:
+    """Return how much attention makes a token a sink, by the one definition that studies have: `above mean + 2 std of a
+    step`.
+    """
     params = SinkParams()
     row = DEFINITIONS[params.definition]
     level = f"{getattr(params, row.parameter):g}"
-    told = row.title.replace("Mass ", "attention ")
-    told = told.replace("k·std", f"{level} std") if row.in_deviations else f"{told} ({row.parameter} = {level})"
-    return f"Sinks: {told}; layers averaged unless named."
+    told = row.title.removeprefix("Mass ").replace("k·std", f"{level} std")
+    return f"{told} of a step" if row.in_deviations else f"{told} ({row.parameter} = {level})"
 
 
 def _weights_told(draws: _Draws) -> str:

@@ -140,17 +140,15 @@ def strictest(causes: Sequence[Cause]) -> str:
 
 
 def control_told(causes: Sequence[Cause]) -> str:
-    """Tell by how much more of the text changes with the sinks hidden than with the tokens of the strictest control,
-    and how much with as many random tokens: `20 more [10, 29]; as many random tokens: 32.` Where a study holds no
-    levels, or not over the same prompts, the control is named. causes: of one model.
+    """Tell by how much more of the text changes with the sinks hidden than with the tokens of the strictest control:
+    `20 more [10, 29].` Where a study holds no levels, or not over the same prompts, the control is named. causes: of
+    one model.
     """
     control = strictest(causes)
     cause = text_causes(causes)[control or COUNT]
-    if not control:
-        return f"{' '.join(tokens_more(cause.effect))}."
     effect, levels = cause.effect, text_levels(causes)
-    if levels and not cause.unmatched:
-        return f"{' '.join(tokens_more(effect))}; {CONTROLS[COUNT].title}: {levels[COUNT][1]}."
+    if not control or (levels and not cause.unmatched):
+        return f"{' '.join(tokens_more(effect))}."
     told = " ".join(tokens_more(replace(effect, value=-effect.value, low=-effect.high, high=-effect.low)))
     told += "" if side_of(effect) else ", not significant"
     title = f"{CONTROLS[control].title[0].upper()}{CONTROLS[control].title[1:]}"
@@ -171,12 +169,7 @@ def quality_told(causes: Sequence[Cause], margin: float, brief: bool = False) ->
         return f"{told}."
     joint = {EQUIVALENT: "as", CANNOT_TELL: "from those"}.get(outcome, "than")
     told += f"; predictions {_PREDICTIONS[outcome]} {joint} at equal attention"
-    if brief:
-        return f"{told}."
-    numbers = interval_words(cause.effect, NATS)
-    if cause.levels is not None:
-        numbers = f"{' against '.join(_levels_apart(cause))} {NATS.name}"
-    return f"{told} (KL {numbers})."
+    return f"{told}." if brief else f"{told} (KL {interval_words(cause.effect, NATS)})."
 
 
 def predictions_follow(causes: Sequence[Cause], margin: float) -> bool:
@@ -186,6 +179,16 @@ def predictions_follow(causes: Sequence[Cause], margin: float) -> bool:
     cause = cause_of(causes, "divergence", MASS)
     outcome = BETTER if cause is None else decide(cause.effect, margin)
     return outcome == BETTER or outcome not in _PREDICTIONS
+
+
+def _nats_told(cause: Cause) -> str:
+    """Return how far predictions shift with the sinks and with a control's tokens hidden, and the difference with its
+    interval: `KL 0.09 against 0.13, difference −0.041 nats [−0.062, −0.019]`; it alone where the study holds no levels.
+    """
+    difference = interval_words(cause.effect, NATS)
+    if cause.levels is None:
+        return f"KL {difference}"
+    return f"KL {' against '.join(_levels_apart(cause))}, difference {difference}"
 
 
 def _levels_apart(cause: Cause) -> list[str]:
@@ -207,13 +210,7 @@ def predictions_told(causes: Sequence[Cause], margin: float) -> str:
     verdict = f"{_TEXT[side]}, {but} predictions {_PREDICTIONS[outcome]}"
     if (side, outcome) == (0, CANNOT_TELL):
         verdict = "neither text nor predictions differ significantly"
-    if cause.levels is None:
-        return f"At equal attention {verdict} ({interval_words(cause.effect, NATS)})."
-    sinks, others = _levels_apart(cause)
-    return (
-        f"At equal attention a step's predicted probabilities shift by {sinks} nats (KL divergence) with sinks hidden, "
-        f"by {others} with random tokens: {verdict}."
-    )
+    return f"At equal attention {verdict} ({_nats_told(cause)})."
 
 
 _TEXT = {-1: "the text changes more", 0: "the text does not differ significantly", 1: "the text changes less"}

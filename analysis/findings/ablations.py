@@ -171,15 +171,15 @@ def _per_unit(effects: Sequence[Row]) -> str:
 
 
 def first_beside_mean(summary: Summary) -> str:
-    """Say how many tokens of the first prompt's text change with the sinks hidden, beside the mean over all; empty
-    where sinks were not compared.
+    """Say how many tokens of the text that is shown change with the sinks hidden, beside the mean over all prompts;
+    empty where sinks were not compared.
     """
     drawn = answer_rows(summary["effects"], _TEXT, (COUNT,))
     if not drawn:
         return ""
     target = next(row for row in summary["rows"] if _same_target(row, drawn[0]))
-    first, mean = 1 - target[_TEXT][0], changes_of(summary["rows"], drawn[0])[0].value
-    return f"Here {_tokens(first)} of 100 tokens change; the mean is {_tokens(mean)}."
+    here, mean = 1 - target[_TEXT][summary.get("shown", 0)], changes_of(summary["rows"], drawn[0])[0].value
+    return f"Here {_tokens(here)} of 100 tokens change; the mean is {_tokens(mean)}."
 
 
 def _same_target(row: Row, effect: Row) -> bool:

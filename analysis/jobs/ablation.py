@@ -64,8 +64,9 @@ def ablate_set(spec: AblateSetSpec, context: Context) -> Outcome[AblateSetSummar
     summary: AblateSetSummary = {
         "rows": rows,
         "effects": untested(effects(rows)) if cut else effects(rows),
-        "untouched": done[0][0]["untouched"],
-        "texts": [{name: row[name] for name in (*_CONDITION, "words")} for row in done[0]],
+        "shown": (shown := _typical(done)),
+        "untouched": done[shown][0]["untouched"],
+        "texts": [{name: row[name] for name in (*_CONDITION, "words")} for row in done[shown]],
         "untrained": beside or [],
         "prompts": len(done),
         "planned": len(prompts),
@@ -78,6 +79,16 @@ def ablate_set(spec: AblateSetSpec, context: Context) -> Outcome[AblateSetSummar
     }
     key = result_key(ablate_set, spec, model.fingerprint)
     return Outcome(summary, None, f"{key}-{len(done)}" if stopped else key, stopped=stopped)
+
+
+def _typical(done: list[list[dict[str, Any]]]) -> int:
+    """Return the prompt whose text hiding sinks changes nearest the median over prompts, the first of those as near;
+    by the first condition where sinks are not hidden.
+    """
+    sinks = ("attention", "sinks", "")
+    at = next((at for at, row in enumerate(done[0]) if tuple(row[name] for name in _CONDITION) == sinks), 0)
+    agreement = np.array([rows[at]["aligned"] for rows in done], float)
+    return int(np.argmin(np.abs(agreement - np.median(agreement)).round(6)))
 
 
 def _untrained(
@@ -143,7 +154,7 @@ def _layers(spec: AblateSetSpec, model: "OpenedModel") -> range:
 def _one_prompt(
     spec: AblateSetSpec, model: "LoadedModel", ids: list[int], layers: range, context: Context, index: int
 ) -> list[dict[str, Any]]:
-    """A row for every intervention and condition with the measures of this prompt; with its text of the first one."""
+    """A row for every intervention and condition with the measures and the text of this prompt."""
     import torch
 
     from analysis.models.tokenizer import token_strings
@@ -188,7 +199,7 @@ def _one_prompt(
                     row
                 ].means()
                 named = {"intervention": intervention, "target": condition.target, "control": condition.control}
-                text = {} if index else {"words": written(changed["tokens"]), "untouched": written(plain)}
+                text = {"words": written(changed["tokens"]), "untouched": written(plain)}
                 rows.append(named | measured | {"confidence_before": before} | text)
     return rows
 

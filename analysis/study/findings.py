@@ -136,11 +136,15 @@ class Cause(Found):
 
 class Continuation(Found):
     """A model's continuations of one prompt: untouched, with its sinks hidden, and with as many matched tokens hidden.
-    Each is a tuple of tokens. others: with the positions of further controls hidden, by the control.
+    Each is a tuple of tokens. others: with the positions of further controls hidden, by the control. number: of the
+    prompt, from 1. median_of: number of prompts over which its change by hiding sinks is the one nearest the median; 0
+    in studies of earlier versions, which show the first prompt.
     """
 
     model: str
     prompt: str
+    number: int = 1
+    median_of: int = 0
     untouched: tuple[str, ...]
     hidden: tuple[str, ...]
     matched: tuple[str, ...]

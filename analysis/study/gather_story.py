@@ -25,9 +25,10 @@ MOST_BYTES = 1 << 20  # of an explorer in a study, packed: what a report of thre
 
 
 def continuations_of(ablations: Mapping[str, JobRecord]) -> tuple[Continuation, ...]:
-    """Return the texts of the first prompt of each model: untouched, with its sinks and with matched tokens hidden.
+    """Return the texts of one prompt of each model, the one whose text hiding sinks changes nearest the median:
+    untouched, with its sinks and with matched tokens hidden.
 
-    Ablations of earlier versions kept no text, or named its control as `matched`.
+    Ablations of earlier versions kept no text or that of the first prompt, or named its control as `matched`.
     """
     found = []
     for model, job in ablations.items():
@@ -38,12 +39,15 @@ def continuations_of(ablations: Mapping[str, JobRecord]) -> tuple[Continuation, 
         }
         if {"", COUNT} <= written.keys():
             untouched = tuple(job.summary["untouched"])
-            prompt = str(job.spec["prompts"][0]) if job.spec.get("prompts") else ""
+            shown = job.summary.get("shown", 0)
+            prompt = str(job.spec["prompts"][shown]) if job.spec.get("prompts") else ""
             others = {control: words for control, words in written.items() if control not in ("", COUNT)}
             found.append(
                 Continuation(
                     model=model,
                     prompt=prompt,
+                    number=shown + 1,
+                    median_of=job.summary["prompts"] if "shown" in job.summary else 0,
                     untouched=untouched,
                     hidden=written[""],
                     matched=written[COUNT],

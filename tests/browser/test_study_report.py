@@ -65,9 +65,10 @@ def test_the_report_of_the_example_opens_from_the_disk_without_a_single_request(
     assert json.loads(numbers.value.path().read_text(encoding="utf-8"))["format"] == read(EXAMPLE).format
     page.set_viewport_size({"width": 390, "height": 800})
     expect(page.locator("html")).to_have_js_property("scrollWidth", 390)
-    places = [main.locator(one).last.bounding_box() for one in ("h1", ".skyline", ".beneath", ".answers b", "nav a")]
+    order = ("h1", ".size", ".skyline", ".beneath", ".answers b", "nav a")
+    places = [main.locator(one).last.bounding_box() for one in order]
     assert [place["y"] for place in places] == sorted(place["y"] for place in places)
-    assert places[-1]["y"] + places[-1]["height"] < 800, "the question, a picture of a sink, both answers, what next"
+    assert places[-1]["y"] + places[-1]["height"] < 800, "the question and the study's size to what next"
     slider = page.locator("#explore [type=range]").bounding_box()
     assert slider["x"] + slider["width"] <= 390 - 16, "within the page's margin"
     assert errors == [] and asked == [report.as_uri()]

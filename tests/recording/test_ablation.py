@@ -26,6 +26,7 @@ from analysis.findings.ablations import (
     strongest,
     without_sinks,
 )
+from analysis.jobs.ablation import _typical
 from analysis.recording.ablation import (
     CHOOSERS,
     Ablation,
@@ -336,15 +337,33 @@ def test_a_set_is_ablated_under_every_condition_beside_its_control(study):
     assert effect["value"] == pytest.approx(expected, abs=1e-5) and effect["low"] < effect["value"] < effect["high"]
 
 
-def test_the_texts_of_the_first_prompt_are_kept(study):
+def test_the_texts_of_the_prompt_with_the_median_change_are_kept(study):
     summary = study[2].summary
+    sinks = ("attention", "sinks", "")
+    (agreement,) = (
+        row["aligned"] for row in summary["rows"] if (row["intervention"], row["target"], row["control"]) == sinks
+    )
+    assert agreement[summary["shown"]] == np.median(agreement)  # of three
     named = [(row["intervention"], row["target"], row["control"]) for row in summary["rows"]]
     assert [(text["intervention"], text["target"], text["control"]) for text in summary["texts"]] == named
     untouched = summary["untouched"]
     assert len(untouched) == SAMPLING.gen_length
     for text, row in zip(summary["texts"], summary["rows"], strict=True):
         same = [one == other for one, other in zip(untouched, text["words"], strict=True)]
-        assert np.mean(same) == pytest.approx(row["agreement"][0], abs=1e-6)
+        assert np.mean(same) == pytest.approx(row["agreement"][summary["shown"]], abs=1e-6)
+
+
+def test_the_prompt_shown_is_the_one_nearest_the_median_never_the_strongest():
+    def done(*agreement: float) -> list[list[dict]]:
+        named = {"intervention": "attention", "control": ""}
+        return [
+            [named | {"target": "first", "aligned": 0.0}, named | {"target": "sinks", "aligned": one}]
+            for one in agreement
+        ]
+
+    assert _typical(done(0.1, 0.6, 0.4)) == 2
+    assert _typical(done(0.9, 0.2, 0.5, 0.4)) == 2, "the first of two as near"
+    assert _typical([rows[:1] for rows in done(0.9, 0.2)]) == 0, "sinks are not hidden"
 
 
 def test_random_weights_stand_beside_on_the_same_prompts(study):
@@ -660,6 +679,8 @@ def test_the_answer_says_that_the_text_changes_more_where_the_predictions_change
     )
     first = round(100 * (1 - rows[0]["aligned"][0]))
     assert finding_of("first text", summary_of(rows)) == f"Here {first} of 100 tokens change; the mean is 70."
+    third = round(100 * (1 - rows[0]["aligned"][2]))
+    assert finding_of("first text", summary_of(rows) | {"shown": 2}).startswith(f"Here {third} of 100")
     rows[2]["aligned"] = rng.normal(0.1, 0.02, 30).tolist()
     mixed = answer(summary_of(rows))[0]
     assert mixed.endswith(" instead changes 40 to 90 (significantly more: random tokens of equal attention).")

@@ -40,7 +40,9 @@ class Results:
 
 
 def job(name: str, **summary) -> JobRecord:
-    return JobRecord(id=name, kind="prune", spec={"prompts": ["One day"]}, state="done", created=0.0, summary=summary)
+    return JobRecord(
+        id=name, kind="prune", spec={"prompts": ["One day", "Two days"]}, state="done", created=0.0, summary=summary
+    )
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +128,9 @@ def test_texts_are_those_of_hidden_sinks_and_of_the_matched_tokens():
     (text,) = continuations_of({"bundled": job("a", texts=texts, untouched=["as", "it", "was"])})
     assert (text.hidden, text.matched) == (("attention", ""), ("attention", "matched"))
     assert (text.prompt, text.untouched) == ("One day", ("as", "it", "was"))
+    assert (text.number, text.median_of) == (1, 0), "of the first prompt, by an earlier version"
+    (text,) = continuations_of({"bundled": job("a", texts=texts, untouched=["as"], shown=1, prompts=2)})
+    assert (text.prompt, text.number, text.median_of) == ("Two days", 2, 2)
     assert continuations_of({"bundled": job("a")}) == (), "an ablation of an earlier version"
     former = [
         {"intervention": "attention", "target": "sinks", "matched": of, "words": [str(of)]} for of in (False, True)

@@ -14,8 +14,7 @@ from analysis.exhibits.story import discount_at, playback_of, story_of
 from analysis.exhibits.story_parts import Measured, Price
 from analysis.exhibits.story_text import predictions_told, tokens_more
 from analysis.exhibits.study_report import report_html
-from analysis.figures.story import Answer, Story, charts, findings_html, slides_html
-from analysis.figures.story.charts import Group, Mark
+from analysis.figures.story import Answer, Story, findings_html, slides_html
 from analysis.recording.playback import UNDECIDED, frame_beside, opening_frame, playback, unpacked
 from analysis.recording.set_file import ALL_LAYERS
 from analysis.recording.set_measures import KIND_MEASURES
@@ -227,6 +226,7 @@ def test_a_small_study_says_so_first_and_a_large_one_does_not():
 
 
 def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
+    assert "Orange bar or outline: sink (above mean + 2 std of a step)." in story_told("supports").picture
     assert re.search(
         r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks: "
         r"over 30 prompts, [\d.]+ × an even split \[[\d.]+, [\d.]+\]; an equally sharp untrained model: "
@@ -248,7 +248,12 @@ def test_every_slide_of_a_finding_has_a_takeaway_and_the_last_one_has_few_rows()
         last = slides_html(story).split('<section class="slide')[-1]
         assert last.count("<tr>") == 1 + sum(told.summary is not None for told in story.findings) <= 5
         first = slides_html(story).split('<section class="slide')[1]
-        assert all(glued(answer.short) in first for answer in story.answers) and story.made in first
+        plain = re.sub("</?b>", "", first)
+        assert all(glued(answer.short) in plain for answer in story.answers) and story.made in first
+        leads = [answer.short.partition(". ")[0] for answer in story.answers]
+        assert re.findall("<b>(.+?)</b>", first.partition('class="caveat"')[0])[-2:] == [
+            glued(lead.removesuffix(".") + ".") for lead in leads
+        ], "what qualifies an answer is told, not shouted"
 
 
 @pytest.mark.parametrize("name", FIXTURES)
@@ -300,8 +305,7 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
         (answer, _) = story_of(study.model_copy(update={"causes": tuple(causes)})).answers
         assert "es: hiding them from attention changes 63 of 100 tokens; " in answer.lead
         assert answer.sentence.endswith(
-            "; as many random tokens: 32. Change, not quality; predictions shift less than at equal attention "
-            "(KL 0.09 against 0.13 nats)."
+            "]. Change, not quality; predictions shift less than at equal attention (KL −0.041 nats [−0.062, −0.019])."
         )
         assert answer.short.endswith(" Change, not quality; predictions shift less than at equal attention.")
         return answer
@@ -309,14 +313,14 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
     others = "random tokens of equal attention:"
     told = answered(-0.2)
     assert told.lead.startswith("For the text, yes: ") and told.lead.endswith(f"; {others} 43.")
-    assert told.sentence.startswith("20 more [10, 30]; ") and f"; {others} 43. " in told.short
+    assert told.sentence.startswith("20 more [10, 30]. ") and f"; {others} 43. " in told.short
     told = answered(0.2)
     assert told.lead.startswith("Per token, yes: ") and told.lead.endswith(f"; {others} 83.")
-    assert told.sentence.startswith("20 fewer [10, 30]; ")
+    assert told.sentence.startswith("20 fewer [10, 30]. ")
     told = answered(0.05)
     assert told.lead.startswith("Per token, yes: ")
     assert told.lead.endswith("68 (not significant).") and "68 (not significant). " in told.short
-    assert told.sentence.startswith("5 fewer [−15, +5]; ")
+    assert told.sentence.startswith("5 fewer [−15, +5]. ")
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert hidden.title == (
         "Hiding sinks changes 63 of 100 generated tokens; hiding random tokens of equal attention: 43"
@@ -326,11 +330,9 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
     assert hidden.beats[1].startswith(
         "Left-to-right twin: 45 more [35, 56]; at equal attention, over 15 of 30 prompts, 7 fewer [−25, +11]. Random"
     )
-    assert "random tokens of equal attention (15 of 30 prompts)" in hidden.figure
+    assert "random tokens of equal attention (15 prompts)" in hidden.figure
     assert "per unit" not in hidden.figure, "that is no number of tokens"
-    assert (
-        hidden.meaning == "In the diffusion model, when tokens are dropped, spare the sinks to keep more of the text."
-    )
+    assert hidden.meaning == "In the diffusion model, when tokens are dropped, spare the sinks: less text changes."
     random = "andom weights depend on their sinks, too (54 more [46, 62]): the effect there needs no training."
     assert hidden.beats[1].endswith(random), "so there is no advice for the twin"
     assert hidden.takeaway == (
@@ -363,7 +365,7 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     assert story.answers[0].lead.startswith("It depends: ")
     assert hidden.title.endswith("; hiding other masked positions: 61 (not significant)")
     assert story.answers[0].lead.endswith("; other masked positions: 61 (not significant).")
-    assert story.answers[0].sentence.startswith("2 more [−6, +10]; as many random tokens: 32. ")
+    assert story.answers[0].sentence.startswith("2 more [−6, +10]. ")
     assert "shift less than at equal attention (" in story.answers[0].sentence
     without = study.model_copy(update={"causes": tuple(one for one in study.causes if one.control != MASKED)})
     (hidden,) = (finding for finding in story_of(without).findings if finding.name == "hidden")
@@ -374,8 +376,8 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
     study = read(EXAMPLE)
     own = [one for one in study.causes if one.model == "bundled"]
     assert predictions_told(own, 0.01) == (
-        "At equal attention a step's predicted probabilities shift by 0.09 nats (KL divergence) with sinks hidden, by "
-        "0.13 with random tokens: the text changes more, but predictions shift less."
+        "At equal attention the text changes more, but predictions shift less (KL 0.09 against 0.13, difference −0.041 "
+        "nats [−0.062, −0.019])."
     )
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert hidden.caveat.endswith(predictions_told(own, 0.01))
@@ -394,22 +396,22 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
             effect = replace(one.effect, value=value, low=value - half, high=value + half, p=p, p_holm=p)
             effect = replace(effect, cluster_variance=(half / 3) ** 2, seed_variance=None)
             changed.append(one.model_copy(update={"effect": effect}) if half else one)
-        return predictions_told(changed, 0.01).rpartition(": ")[2]
+        return predictions_told(changed, 0.01).removeprefix("At equal attention ").partition(" (KL ")[0]
 
-    assert other(-0.2, 0.02) == "the text changes more, and predictions shift more."
-    assert other(-0.2, 0.0) == "the text changes more, but predictions shift about as much."
-    assert other(0.0, 0.02) == "the text does not differ significantly, but predictions shift more."
-    assert other(0.2, 0.02) == "the text changes less, but predictions shift more."
-    assert other(0.0, 0.008, 0.012) == "neither text nor predictions differ significantly."
-    assert other(-0.2, 0.008, 0.012) == "the text changes more, but predictions do not differ significantly."
+    assert other(-0.2, 0.02) == "the text changes more, and predictions shift more"
+    assert other(-0.2, 0.0) == "the text changes more, but predictions shift about as much"
+    assert other(0.0, 0.02) == "the text does not differ significantly, but predictions shift more"
+    assert other(0.2, 0.02) == "the text changes less, but predictions shift more"
+    assert other(0.0, 0.008, 0.012) == "neither text nor predictions differ significantly"
+    assert other(-0.2, 0.008, 0.012) == "the text changes more, but predictions do not differ significantly"
     endings = {
-        "supports": "the text does not differ significantly, but predictions shift more.",
-        "refutes": "the text does not differ significantly, and predictions shift about as much.",
-        "cannot tell": "neither text nor predictions differ significantly.",
+        "supports": "the text does not differ significantly, but predictions shift more (KL ",
+        "refutes": "the text does not differ significantly, and predictions shift about as much (KL ",
+        "cannot tell": "neither text nor predictions differ significantly (KL ",
     }
     for name, ending in endings.items():
         (hidden,) = (finding for finding in story_told(name).findings if finding.name == "hidden")
-        assert hidden.caveat.endswith(ending)
+        assert ending in hidden.caveat
 
 
 def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
@@ -457,7 +459,8 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
         "+0.3 points [−0.3, +1.0] at 70 %; +0.1 [−0.7, +0.9] at 50 %, where pruning costs 1.3 [−0.4, 3.0]."
     )
     (_, at_70), (_, refuting) = (story_of(each).findings[-2:] for each in (study, refutes()))
-    assert "−21 points" in at_70.figure and "+0.3 points" in at_70.figure and "71.8" not in at_70.figure
+    drawn = at_70.figure.replace("\u00a0", " ")
+    assert "−21 points" in drawn and "+0.3 points" in drawn and "71.8" not in drawn
     assert "wins back" not in refuting.title
     pruning = study.pruning.model_copy(update={"settings": (), "waterfalls": ()})
     (_, answer) = story_of(study.model_copy(update={"pruning": pruning})).answers
@@ -474,8 +477,8 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
 def test_every_kind_of_mark_in_a_figure_of_the_story_is_told(name):
     for told in story_told(name).findings:
         for drawn in filter(None, (told.figure, told.folded)):
-            marks = set(re.findall(r'<i class="(run|whisker|dot hollow|dot|band|gap)"', drawn))
-            keys = set(re.findall(r'<i class="key (run|line|dot hollow|dot|band|gap)"', drawn))
+            marks = set(re.findall(r'<i class="(run|whisker|dot hollow|dot|band)"', drawn))
+            keys = set(re.findall(r'<i class="key (run|line|dot hollow|dot|band)"', drawn))
             assert {{"whisker": "line"}.get(mark, mark) for mark in marks} == keys, told.name
 
 
@@ -523,7 +526,7 @@ def test_the_first_finding_tells_both_models_by_multiples_of_an_even_split_besid
     labels = ["its sinks", "untrained, equally sharp"]
     draws = ("2.47 × [2.42, 2.52]", "1.81 × [1.78, 1.84]", "7.5 × [7.1, 7.8]", "1.67 × [1.63, 1.71]")
     assert rows == list(zip(2 * labels, map(glued, draws), strict=True)) and told.figure.count("whisker") == 4
-    assert told.caveat.startswith("Sinks: attention above mean + 2 std; layers averaged unless named. ")
+    assert told.caveat.startswith("Sinks: attention above mean + 2 std of a step, so high by definition; ")
     assert "mean over 30 prompts" in told.figure and told.takeaway.startswith("One text, step 40")
 
 
@@ -538,7 +541,9 @@ def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_e
     )
     names = [MOVEMENT_NULLS[null].labelled for null in ("fixed", "matched")]
     assert drawn == list(zip(["observed", *names], ("0.29", "0.08", "1.67"), strict=True))
-    assert told.figure.count('class="bar cut"') == 1 and "cut, ends at 1.67" in told.figure
+    widths = [float(end) for end in re.findall(r'class="bar" style="left:0.00%;width:calc\(([\d.]+)%', told.figure)]
+    assert widths[2] / widths[0] == pytest.approx(1.673 / 0.293, rel=0.02), "every bar is whole, on one scale"
+    assert max(widths) < 100
     assert "Over 48 steps a layer gains 14 sinks." in told.notes
     assert told.notes[0] == (
         "Each baseline asks another question. Does attention move by itself (writing alone: 0.08)? Does training move "
@@ -628,7 +633,7 @@ def test_a_study_without_levels_tells_differences():
     )
     assert hidden.title == ("Hiding sinks changes 20 more tokens of 100 than hiding random tokens of equal attention")
     assert hidden.caveat.endswith(
-        "At equal attention the text changes more, but predictions shift less (−0.041 nats [−0.062, −0.019])."
+        "At equal attention the text changes more, but predictions shift less (KL −0.041 nats [−0.062, −0.019])."
     )
 
 
@@ -671,7 +676,7 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
         ("Sinks that are masked positions, layers averaged", "96 % [95, 97]", "33 % of all tokens"),
         (
             "Tokens of 100 that hiding sinks changes (not quality)",
-            "63: 20 more [10, 29]",
+            "63, 20 more [10, 29]",
             "43 with random tokens of equal attention hidden",
         ),
         (
@@ -683,7 +688,7 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
     assert rows[0].baseline == "1.8 × in an equally sharp untrained model"
     assert story_told("example").decision == (
         "Leave the discount out: it changes too little. In the diffusion model, when tokens are "
-        "dropped, spare the sinks to keep more of the text."
+        "dropped, spare the sinks: less text changes."
     )
     undecided = slides_html(story_told("cannot tell"))
     assert "<b>Decision:</b> This is no reason to switch the discount on, nor off" in undecided
@@ -709,16 +714,26 @@ def test_of_masks_every_seed_and_every_pair_of_seeds_is_a_dot_and_counted():
         )
 
 
-def test_only_a_null_far_beyond_all_other_bars_is_cut_and_its_end_told():
-    def drawn(*marks: tuple[float, str]) -> str:
-        return charts.bars(
-            [Group("", tuple(Mark("", value, f"{value} [0, 9]", tone) for value, tone in marks))], "", cut=True
-        )
+def test_a_text_has_a_slide_of_its_own_where_a_rule_chose_it():
+    text = Continuation(model="bundled", prompt="One day", untouched=TEXT, hidden=("Sue", "sat", "."), matched=TEXT)
+    by_rule = text.model_copy(update={"number": 7, "median_of": 30})
+    first, chosen = (
+        slides_html(story_of(supports().model_copy(update={"continuations": (one,)}))) for one in (text, by_rule)
+    )
+    assert (first.count('<section class="slide'), chosen.count('<section class="slide')) == (8, 8)
+    assert "<h2>A sink draws" in first and "<h2>A sink draws" not in chosen and "<p>A sink draws" in chosen
+    assert "In one text hiding sinks changes 2 of 3 tokens; hiding as many random tokens: 0" in chosen
+    assert (
+        "Nothing hidden (prompt 7 of 30, nearest the median change)" in chosen and "an example, not evidence" in chosen
+    )
 
-    cut = drawn((0.3, charts.MODEL), (0.1, charts.NULL), (1.7, charts.NULL))
-    assert cut.count("bar cut") == 1 and "cut, ends at 1.7<" in cut
-    for whole in ([(1.7, charts.MODEL), (0.3, charts.NULL)], [(0.3, charts.MODEL), (0.5, charts.NULL)]):
-        assert "cut" not in drawn(*whole)
+
+def test_the_text_of_the_example_is_the_one_nearest_the_median():
+    (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
+    assert hidden.example.title == (
+        "In one text hiding sinks changes 29 of 48 tokens; hiding random tokens of equal attention: 16"
+    )
+    assert "prompt 6 of 30, nearest the median change" in hidden.example.figure
 
 
 def test_the_last_slide_is_titled_by_the_answers_to_both_questions():
@@ -745,7 +760,7 @@ def test_what_a_finding_means_follows_its_decision():
     assert "predictions and text disagree" in story_meanings.of_hiding(BETTER, True, WORSE, False)
     assert "this study cannot tell" in story_meanings.of_hiding(BETTER, True, CANNOT_TELL, True)
     limited = story_meanings.of_hiding(BETTER, True, None, True, "the diffusion model")
-    assert limited == "In the diffusion model, when tokens are dropped, spare the sinks to keep more of the text."
+    assert limited == "In the diffusion model, when tokens are dropped, spare the sinks: less text changes."
     assert "second calibration seed" in story_meanings.of_masks(0.01, None)
     assert "the same weights are removed" in story_meanings.of_masks(0.0, 0.01)
     mixed = {"50 %": BETTER, "60 %": EQUIVALENT, "70 %": WORSE, "80 %": CANNOT_TELL}

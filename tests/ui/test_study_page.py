@@ -37,7 +37,7 @@ def test_the_first_screen_is_the_finished_example_and_nothing_runs_for_it():
     story = story_of(found)
     for answer in story.answers:
         assert f"{_read(answer.question)} **{_read(answer.lead)}** " in told
-    for sentence in (story.about, *(answer.sentence for answer in story.answers)):
+    for sentence in (story.about, story.thin, *(answer.sentence for answer in story.answers)):
         assert _read(sentence) in told
     pieces = story_pieces(test)
     for finding in story.findings:

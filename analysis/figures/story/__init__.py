@@ -23,7 +23,7 @@ _FINDINGS = """{% for told in findings %}
 <p class="count">{{ loop.index }} of {{ loop.length }}</p>
 <h2 id="title-{{ told.name }}">{{ told.title }}</h2>
 </header>
-<figure aria-label="{{ told.alt }}">{{ told.figure }}</figure>
+<figure aria-label="{{ told.alt }}">{{ told.example.figure if told.example }}{{ told.figure }}</figure>
 <div class="words">
 <div class="steps">
 {% for beat in told.beats %}
@@ -50,16 +50,20 @@ _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription=
 {% if picture %}<figure aria-label="{{ picture_told }}">{{ picture }}</figure>{% endif %}
 <p class="what">{{ what }}</p>
 {% for answer in answers %}
-<p class="answer">{{ answer.question }} <b>{{ answer.short }}</b></p>
+{% set lead, stop, rest = answer.short.partition(". ") %}
+<p class="answer">{{ answer.question }} <b>{{ lead }}{{ stop.strip() }}</b> {{ rest }}</p>
 {% endfor %}
 </div>
 <p class="caveat">{{ made }}. {{ about }} {{ thin }}</p>
 <aside class="speaker">
 {% for answer in answers %}<p>{{ answer.question }} {{ answer.words }}</p>{% endfor %}
 <p>{{ reading }}</p>
+{% for told in opening %}
+<p>{{ told.title }}.</p>{% for line in told.beats + told.notes %}<p>{{ line }}</p>{% endfor %}
+{% endfor %}
 </aside>
 </section>
-{% for told in findings %}
+{% for told in findings if told not in opening %}
 <section class="slide">
 <h2>{{ told.title }}</h2>
 <div class="body">
@@ -73,6 +77,14 @@ _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription=
 <aside class="speaker">{% for line in told.beats + told.notes %}<p>{{ line }}</p>{% endfor %}
 <p>{{ about }}</p><p>Not shown: {{ told.caveat }}</p></aside>
 </section>
+{% if told.example and told.example.title %}
+<section class="slide">
+<h2>{{ told.example.title }}</h2>
+<div class="body"><figure aria-label="{{ told.example.alt }}">{{ told.example.figure }}</figure></div>
+<p class="caveat"><b>Limits:</b> One text, the one whose change is nearest the median: an example, not evidence.</p>
+<aside class="speaker"><p>{{ told.example.alt }}</p><p>{{ about }}</p></aside>
+</section>
+{% endif %}
 {% endfor %}
 <section class="slide">
 <h2>{{ in_short }}</h2>
@@ -116,13 +128,24 @@ class Summary:
 
 
 @dataclass(frozen=True)
+class Example:
+    """One case of a finding. title: of its slide, empty where it was not chosen by a rule and gets none. alt: the
+    figure in words.
+    """
+
+    title: str
+    figure: Markup
+    alt: str
+
+
+@dataclass(frozen=True)
 class Told:
     """A finding as it is told. title: the finding itself. beats: sentences that lead through the figure, one after the
     other. alt: the figure in words. caveat: what it does not show. notes: numbers for whoever speaks. plays: whether
     the player steps along with it. meaning: what it means for whoever runs or prunes such a model, empty where nothing
     follows. takeaway: the sentence beneath the figure on a slide, with a number and its baseline. summary: its row on
     the last slide. folded: a second figure, among the numbers. brief: the title in a few words, for the last slide;
-    empty where its first clause will do.
+    empty where its first clause will do. example: above the figure, and on a slide of its own.
     """
 
     name: str
@@ -138,6 +161,7 @@ class Told:
     summary: Summary | None = None
     folded: Markup | None = None
     brief: str = ""
+    example: Example | None = None
 
 
 @dataclass(frozen=True)
@@ -226,8 +250,12 @@ def findings_html(findings: Sequence[Told]) -> Markup:
 
 
 def slides_html(story: Story, hidden: bool = False) -> Markup:
-    """Return the slides: the question with its answer, a slide per finding, and what is not said."""
-    return Markup(_template(_SLIDES).render(**vars(story), hidden=hidden))
+    """Return the slides, eight at most: the question with its answer, a slide per finding, and what is not said. Where
+    an example has a slide of its own, the first slide, which shows a sink, tells the first finding in its notes.
+    """
+    has_example = any(told.example and told.example.title for told in story.findings)
+    opening = story.findings[:1] if has_example else ()
+    return Markup(_template(_SLIDES).render(**vars(story), opening=opening, hidden=hidden))
 
 
 def picture_html(story: Story) -> Markup:

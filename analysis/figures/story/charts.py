@@ -17,8 +17,6 @@ from analysis.words import glued, percent
 
 MODEL, NULL = "model", "null"
 """Tones of a mark: what was measured, or what it is held against."""
-_FAR = 2.0  # times the second longest bar, from where on a bar may be cut
-_CUT_ROOM = 1.15  # of the axis beyond the second longest bar, for the break
 _PROMPT = 90  # characters of a prompt before the text that goes on from it
 
 
@@ -50,31 +48,18 @@ class Group:
 
 
 def bars(
-    groups: Sequence[Group],
-    axis: str,
-    scale: float = 1.0,
-    dot: str = "",
-    line: tuple[float, str] | None = None,
-    cut: bool = False,
+    groups: Sequence[Group], axis: str, scale: float = 1.0, dot: str = "", line: tuple[float, str] | None = None
 ) -> Markup:
-    """Draw bars from zero, all on one scale. axis: what is drawn, with its unit; scale: from a value to that unit. dot:
-    what each dot beside a bar is. line: a value that all are held against, and what it is. cut: end the axis beyond the
-    second longest bar where the longest is a null far beyond it, which is then drawn broken, with its number.
+    """Draw bars from zero, all whole and on one scale. axis: what is drawn, with its unit; scale: from a value to that
+    unit. dot: what each dot beside a bar is. line: a value that all are held against, and what it is.
     """
-    ordered = sorted(_marks(groups), key=_reach)
-    most, last = (_reach(ordered[-1]), ordered[-1]) if ordered else (0.0, None)
-    second = _reach(ordered[-2]) if len(ordered) > 1 else 0.0
-    broken = cut and last is not None and last.tone == NULL and last.value > _FAR * second > 0
-    most = (second if broken else most) or 1.0
+    most = max(map(_reach, _marks(groups)), default=0.0) or 1.0
     keys = {"run": dot} if any(mark.dots for mark in _marks(groups)) else {}
     if any(mark.low is not None for mark in _marks(groups)):
         keys["line"] = "95 % interval"
     if line is not None:
         keys["dash"] = line[1]
-    if broken and last is not None:
-        keys["gap"] = f"cut, ends at {last.told.partition(' [')[0]}"
-    room = _CUT_ROOM if broken else 1.04
-    return _chart(groups, axis, scale, 0.0, room * most, keys, line=None if line is None else line[0], bar=True)
+    return _chart(groups, axis, scale, 0.0, 1.04 * most, keys, line=None if line is None else line[0], bar=True)
 
 
 def intervals(
@@ -127,7 +112,7 @@ def _chart(
 
     ticks = {at(tick / scale): f"{tick:g}".replace("-", "−") for tick in _ticks(scale * low, scale * high)}
     label, told = (_room([getattr(mark, name) for mark in _marks(groups)]) for name in ("label", "told"))
-    drawn = {"groups": groups, "axis": axis, "high": high, "keys": keys, "margin": margin, "line": line, "bar": bar}
+    drawn = {"groups": groups, "axis": axis, "keys": keys, "margin": margin, "line": line, "bar": bar}
     return _html(_CHART, **drawn, at=at, wide=wide, ticks=ticks, label=label, told=told)
 
 
@@ -141,13 +126,9 @@ _CHART = """
 <span class="track" aria-hidden="true">
 {% if margin is not none %}<i class="band" style="{{ wide(-margin, margin) }}"></i>{% endif %}
 {% if line is not none and not bar %}<i class="zero" style="left:{{ at(line) }}"></i>{% endif %}
-{% if bar and mark.value > high %}
-<i class="bar cut" style="width:100%"><i class="gap"></i></i>
-{% else %}
 {% if bar %}<i class="bar" style="{{ wide(0.0, mark.value) }}"></i>{% endif %}
 {% if mark.low is not none and mark.high is not none %}
 <i class="whisker" style="{{ wide(mark.low, mark.high) }}"></i>
-{% endif %}
 {% endif %}
 {% for dot in mark.dots %}<i class="run" style="left:{{ at(dot) }}"></i>{% endfor %}
 {% if not bar %}

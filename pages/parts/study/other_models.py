@@ -8,7 +8,7 @@ import streamlit as st
 from analysis.engine import JobRecord
 from analysis.evaluation.ablation_effects import COUNT, MASS
 from analysis.exhibits.ablation import answer_of_study
-from analysis.exhibits.story_hidden import OTHERS_HIDDEN, text_shown
+from analysis.exhibits.story_hidden import OTHERS_HIDDEN, text_shown, which_prompt
 from analysis.exhibits.study import part_exhibits
 from analysis.figures.story import figure_html
 from analysis.findings import finding_of
@@ -26,16 +26,16 @@ _SHOWN = ("causes_aligned", "causes_divergence")  # as on Causes
 
 
 def one_text(job: JobRecord) -> Callable[[], None] | None:
-    """Return what draws the first text of an ablation over prompts with and without its sinks; None where the job, of
-    an earlier version or of other targets, has none.
+    """Return what draws one text of an ablation over prompts with and without its sinks; None where the job, of an
+    earlier version or of other targets, has none.
     """
     told = continuations_of({"": job})
-    return _drawn(told[0], job.summary["prompts"], finding_of("first text", job.summary)) if told else None
+    return _drawn(told[0], finding_of("first text", job.summary)) if told else None
 
 
-def _drawn(text: Continuation, prompts: int, beside: str = "") -> Callable[[], None]:
+def _drawn(text: Continuation, beside: str = "") -> Callable[[], None]:
     """beside: how much this text changes beside all."""
-    title = f"One text (prompt 1 of {prompts})"
+    title = f"One text ({which_prompt(text)})"
     there = [name for name in OTHERS_HIDDEN if name == COUNT or name in text.others]
     controls = sorted(there, key=lambda name: name != MASS)  # the one that decides first
     shaded = "Each text is aligned with the untouched one, token by token; shaded tokens are not in it."
@@ -70,7 +70,7 @@ def study_answer(source: str) -> None:
         st.markdown(plain(apart))
     st.caption(plain(f"This is the {current[0]} study; your own runs take its place."))
     text = next((text for text in current[1].continuations if text.model == source), None)
-    example = None if text is None else _drawn(text, current[1].parameters.prompts)
+    example = None if text is None else _drawn(text)
     beside_example({"levels": figure}, example, "study")
 
 

@@ -193,6 +193,7 @@ STYLE = """<style>
 .st-key-study_answer{padding:.6rem .9rem;margin-top:.35rem}.st-key-study_answer p{font-size:.93rem;line-height:1.4}
 .st-key-study_answer strong{display:block;font-size:1.02rem;text-wrap:balance}
 .st-key-story_first [data-testid='stMarkdownContainer']{margin-bottom:-.2rem}
+.st-key-story_first [data-testid='stCaptionContainer']{margin-bottom:.1rem}
 .st-key-story_ways{gap:.5rem;align-items:center}.st-key-story_ways .st-key-primary_link{margin-top:0}
 .st-key-story_ways>:has(>.st-key-primary_link){flex:0 0 auto;width:auto}
 .st-key-story_ways .st-key-primary_link a{background:#1f5fbf;border-color:#1f5fbf!important}
@@ -227,6 +228,8 @@ def without_study() -> None:
 def first_screen(findings: Findings, told: Story, name: str) -> None:
     """Draw what this is, one sink, the answer, and the ways on. name: of the study in the address."""
     st.title(QUESTION, anchor=False)
+    if told.thin:
+        st.caption(plain(told.thin))
     before, term, after = told.what.partition(told.term)
     st.markdown(f"{plain(before)} **{plain(term)}**{plain(after)}")  # plain drops the space at the end
     if told.picture:
@@ -243,7 +246,7 @@ def first_screen(findings: Findings, told: Story, name: str) -> None:
         for answer in told.answers:
             st.markdown(f"{plain(answer.question)} **{plain(answer.lead)}** {plain(answer.sentence)}")
     _ways(name)
-    st.caption(plain(" ".join(filter(None, (told.about, told.thin, told.reading)))))
+    st.caption(plain(" ".join(filter(None, (told.about, told.reading)))))
 
 
 def _ways(name: str) -> None:
