@@ -179,7 +179,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     for name, verb in VERBS.items():
         verb_parser = verbs.add_parser(name, help=verb.help)
         if name == named:
-            from analysis.command_line.verb_flags import add_flags
+            from analysis.command_line.flags import add_flags
 
             rows = import_module(verb.module).FLAGS
             last = (import_module("analysis.command_line.running").SCHEDULER,) if verb.runs_jobs else ()

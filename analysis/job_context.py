@@ -1,9 +1,17 @@
-"""Environment of a job besides its spec: folders for its files, earlier results, progress reports."""
+"""Environment of a job besides its spec: folders for its files, earlier results, progress reports.
+
+Provenance of a result: versions and hardware.
+"""
 
 import contextlib
+import platform
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
 
+import psutil
+
+from analysis import __version__
 from cache.stores import Stores
 
 
@@ -72,3 +80,27 @@ class SilentContext(Context):
 
     def log(self, text: str) -> None:
         return
+
+
+_PACKAGES = ("torch", "transformers", "safetensors", "numpy", "lm_eval")
+
+
+def environment() -> dict[str, Any]:
+    """Versions and hardware of this process, as JSON. Imports torch to name the GPU: for workers."""
+    import torch
+
+    gpus = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
+    return {
+        "versions": {
+            "sinkscope": __version__,
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in _PACKAGES},
+        },
+        "hardware": {
+            "system": f"{platform.system()} {platform.machine()}",
+            "cores": psutil.cpu_count(),
+            "threads": torch.get_num_threads(),
+            "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
+            "gpus": gpus,
+        },
+    }

@@ -25,17 +25,16 @@ import psutil
 import torch
 
 from analysis.job_context import SilentContext
-from analysis.machine import threads
+from analysis.machine import process as threads
 from analysis.machine.speed import measured_speed
 from analysis.models.checkpoint import find
 from analysis.models.registry import BUNDLED, Model
 from analysis.pruned.masks_file import open_masks
 from analysis.pruning.saving import CheckpointWriter
-from analysis.recording.fits import known_size, memory_needed
-from analysis.recording.offers import recording_seconds
+from analysis.recording.fits import known_size, memory_needed, recording_seconds
 from analysis.specs import CalibrationParams, EstimateSpec, ModelSpec, PruneSpec
 from benchmarks.gpu import LARGE, TINY
-from cache.sizes import gigabytes
+from cache.environment import gigabytes
 from cache.stores import Stores
 
 SHARD = 10**9  # bytes

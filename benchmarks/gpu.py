@@ -23,10 +23,10 @@ from analysis.calibration.noise import noised_sequences
 from analysis.calibration.runners import Resident
 from analysis.job_context import SilentContext
 from analysis.jobs import JOBS
-from analysis.machine import threads
-from analysis.models.llada import LLaDAConfig, LLaDAModelLM
+from analysis.machine import process
 from analysis.models.load import load, register
 from analysis.models.loaded import LoadedModel
+from analysis.models.native_code import LLaDAConfig, LLaDAModelLM
 from analysis.specs import CalibrationParams, DiscountParams, LLaDASampling, ModelSpec, PruneSpec, RecordSpec
 from benchmarks import published
 from cache.stores import Stores
@@ -104,7 +104,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if options.device == "cuda" and not torch.cuda.is_available():
         raise SystemExit("No CUDA device is here. See that the code runs with --device cpu --quick.")
-    threads.apply()
+    process.apply()
     attention.register()
     shape = TINY if options.quick else LARGE
     lengths = (16, 32, 64) if options.quick else (512, 1024, 4096)

@@ -28,7 +28,7 @@ def main(arguments: list[str] | None = None) -> list[Ratio]:
     from analysis.calibration.runners import Resident
     from analysis.calibration.text import calibration_text
     from analysis.models.load import load
-    from analysis.pruning.patterns import pruned_mask
+    from analysis.pruning.selection import pruned_mask
     from analysis.pruning.wanda import wanda_score
     from analysis.specs import NOISES, CalibrationParams, DiscountParams, ModelSpec
 

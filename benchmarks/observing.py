@@ -14,7 +14,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from analysis import attention
-from analysis.machine import heap, threads
+from analysis.machine import process
 from benchmarks.ratios import Ratio, paired
 
 LARGE: dict[str, Any] = {
@@ -43,8 +43,8 @@ def main(arguments: list[str] | None = None) -> list[Ratio]:
     options = parser.parse_args(arguments)
     shape = TINY if options.quick else LARGE
     length, rounds = (32, 1) if options.quick else (options.length, options.rounds)
-    threads.apply()
-    heap.keep_freed_memory()  # as workers and the command line do
+    process.apply()
+    process.keep_freed_memory()  # as workers and the command line do
     torch.manual_seed(0)
     attention.register()
     fields: dict[str, Any] = {

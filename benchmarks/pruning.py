@@ -20,14 +20,14 @@ from analysis.calibration.activations import feature_scores
 from analysis.calibration.noise import noised_sequences
 from analysis.calibration.runners import Resident
 from analysis.job_context import SilentContext
-from analysis.machine import heap, threads
-from analysis.machine.allotment import allotted_cpus
-from analysis.models.llada import LLaDAConfig, LLaDAModelLM
+from analysis.machine import process
+from analysis.machine.process import allotted_cpus
 from analysis.models.load import load, register
 from analysis.models.loaded import LoadedModel
+from analysis.models.native_code import LLaDAConfig, LLaDAModelLM
 from analysis.pruning import dense, pipeline
 from analysis.pruning.algorithm import Calibration, Prepared
-from analysis.pruning.patterns import pruned_mask
+from analysis.pruning.selection import pruned_mask
 from analysis.pruning.wanda import wanda_score
 from analysis.specs import CalibrationParams, DiscountParams, ModelSpec, PruneSpec
 from benchmarks import published
@@ -49,8 +49,8 @@ def main(arguments: list[str] | None = None) -> list[Ratio]:
     parser.add_argument("--vocabulary", type=int, default=LARGE["vocab_size"], help="tokens the head predicts")
     parser.add_argument("--quick", action="store_true", help="tiny models and one round: does everything run?")
     options = parser.parse_args(arguments)
-    threads.apply()
-    heap.keep_freed_memory()  # as workers and the command line do
+    process.apply()
+    process.keep_freed_memory()  # as workers and the command line do
     lengths = (32, 64) if options.quick else (512, 1024)
     shape = TINY if options.quick else {**LARGE, "vocab_size": options.vocabulary}
     shallow = TINY if options.quick else SHALLOW

@@ -36,7 +36,7 @@ def rows_of(command: str, ratios: Iterable[Ratio], load: tuple[float, float]) ->
 
 def machine() -> str:
     """The line above the table: where its ratios were measured, and with what."""
-    from analysis.machine.provenance import environment
+    from analysis.job_context import environment
 
     made = environment()
     hardware, versions = made["hardware"], made["versions"]

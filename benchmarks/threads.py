@@ -14,8 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from analysis.machine.allotment import allotted_cpus
-from analysis.machine.threads import SPIN_COUNT
+from analysis.machine.process import SPIN_COUNT, allotted_cpus
 from benchmarks.ratios import Ratio, paired
 
 OURS = f"SinkScope's: looks {int(SPIN_COUNT):,} times, then sleeps"

@@ -18,8 +18,17 @@ from platformdirs import user_cache_path
 
 from cache import environment
 from cache.disk import RefusedRow
-from cache.format import FOLDER_ROW, FORMAT, brought_up, format_of, stamp
-from cache.opening import DATABASE, StoreError, make_folder, open_cache
+from cache.opening import (
+    DATABASE,
+    FOLDER_ROW,
+    FORMAT,
+    StoreError,
+    brought_up,
+    format_of,
+    make_folder,
+    open_cache,
+    stamp,
+)
 
 _SPARE = 400  # lines by which the journal may exceed two notes per row before it is rewritten
 

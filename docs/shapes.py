@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from analysis.machine.cards import CARD_SOURCES, CARDS, Card
-from analysis.recording.collecting import recording_bytes
+from analysis.machine.speed import CARD_SOURCES, CARDS, Card
+from analysis.recording.trajectory import recording_bytes
 from analysis.specs import CalibrationParams
 from docs.marks import replaced
 

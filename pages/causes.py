@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import streamlit as st
 
-from pages.parts.causes.experiments import ABLATION, EVICTION
 from pages.parts.causes.one_prompt import ablation, beside_another
+from pages.parts.causes.over_prompts import ABLATION, EVICTION
 from pages.parts.charts import export_button, start_exhibits
-from pages.parts.columns import plots_and_controls, titled_views
+from pages.parts.controls import plots_and_controls, titled_views
 from pages.parts.frame import run
 from pages.parts.recordings.choice import recording_in_hand, recording_to_look_at, sink_controls
 from pages.parts.session import model_in_use

@@ -6,10 +6,10 @@ from typing import Any
 
 from pages.parts.charts import export_button, start_exhibits
 from pages.parts.claims.panel import tested_claims
-from pages.parts.columns import titled_views
+from pages.parts.controls import titled_views
 from pages.parts.frame import run
 from pages.parts.recordings.by_layer import VIEWS, by_layer
-from pages.parts.study.on_evidence import claims, layers_of_study
+from pages.parts.study.other_models import claims, layers_of_study
 
 CLAIMS = "What papers claim"
 

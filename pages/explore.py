@@ -10,9 +10,10 @@ from analysis.engine import JobRecord
 from analysis.jobs import RecordPartial
 from analysis.specs import DEFINITIONS, DiffusionGemmaSampling, RecordSpec, SinkParams
 from pages.parts import tokens
-from pages.parts.acting import begin
+from pages.parts.address import link_buttons
+from pages.parts.asking import begin, cancel_button, progress_bar, running
 from pages.parts.charts import export_button, heading, start_exhibits
-from pages.parts.columns import keyed_columns, plots_and_controls
+from pages.parts.controls import keyed_columns, plots_and_controls
 from pages.parts.explore import branches
 from pages.parts.explore.asking import ask, record_with
 from pages.parts.explore.branches import NEXT, replay
@@ -24,16 +25,12 @@ from pages.parts.explore.writing import exhibit_written, parallel_writing, text
 from pages.parts.frame import run
 from pages.parts.lazy_section import alone
 from pages.parts.plain import plain
-from pages.parts.primary_link import link_buttons
-from pages.parts.progress import cancel_button, progress_bar, running
-from pages.parts.recordings.beside import beside_choice
-from pages.parts.recordings.choice import choose_recording, opened
+from pages.parts.recordings.choice import beside_choice, choose_recording, opened
 from pages.parts.recordings.explorer import gone, note_drawn, sink_params, split_in, stored_explorer
+from pages.parts.recordings.measures import reference_offer
 from pages.parts.recordings.recording import Recording, show_recording, shown_recording
-from pages.parts.recordings.references import reference_offer
-from pages.parts.session import engine
-from pages.parts.study.found import example
-from pages.parts.user_errors import told
+from pages.parts.session import engine, told
+from pages.parts.study.choice import example
 
 _SINKS = ("definition", "split", *(row.parameter for row in DEFINITIONS.values()))
 

@@ -7,13 +7,12 @@ import streamlit as st
 from analysis.engine.run_pairs import RunPair, has_setting
 from analysis.exhibits.with_discount import changed_at
 from analysis.specs import CalibrateSpec, ModelSpec, TuneParams
-from analysis.tuning.stored_effects import why_not
+from analysis.tuning.statistics_file import why_not
 from analysis.words import DISCOUNT_TOLD
 from pages.parts.charts import export_button, start_exhibits
-from pages.parts.columns import keyed_columns, settings_preview_outcome, views_row
-from pages.parts.controls import segments
+from pages.parts.controls import keyed_columns, segments, settings_preview_outcome, views_row
 from pages.parts.frame import run
-from pages.parts.masks.projections import changed_weights, draw_changed
+from pages.parts.masks.pruned_models import changed_weights, draw_changed
 from pages.parts.masks.view import masks_of
 from pages.parts.plain import plain
 from pages.parts.pruning.outcome import (
@@ -32,16 +31,22 @@ from pages.parts.pruning.outcome import (
     wanted,
 )
 from pages.parts.pruning.runs import active_runs, finished_runs, matched_pairs, newest_pair
-from pages.parts.pruning.settings import Asked, prune_settings
-from pages.parts.pruning.source import choose_source
-from pages.parts.session import model_in_use
+from pages.parts.pruning.settings import Asked, choose_source, prune_settings
+from pages.parts.session import EXPECTED, model_in_use
 from pages.parts.study.choice import OfStudy
 from pages.parts.sweeping import sweeps_at_work
 from pages.parts.tuning import views
-from pages.parts.tuning.settings import kept_a, setting_in_words
-from pages.parts.tuning.statistics import Opened, ask_rest, offer_preview, opened, statistics_job, why_no_noise
+from pages.parts.tuning.preview import (
+    Opened,
+    ask_rest,
+    kept_a,
+    offer_preview,
+    opened,
+    setting_in_words,
+    statistics_job,
+    why_no_noise,
+)
 from pages.parts.tuning.suggestions import suggest_view
-from pages.parts.user_errors import EXPECTED
 
 PRUNED, ACCURACY, MASKS, DISCOUNT, SUGGEST = "Pruned models", "Accuracy", "Masks", "Discount", "Suggest settings"
 VIEWS = (PRUNED, ACCURACY, MASKS, DISCOUNT, SUGGEST)

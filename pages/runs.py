@@ -5,17 +5,22 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine.runs import Run, known_runs
 from analysis.exhibits.scored_runs import from_dense_of_runs, scored_alike
+from pages.parts.address import primary_link
 from pages.parts.charts import start_exhibits
-from pages.parts.columns import keyed_columns, views_row
+from pages.parts.controls import keyed_columns, views_row
 from pages.parts.frame import run
 from pages.parts.masks.view import masks_of
-from pages.parts.primary_link import primary_link
 from pages.parts.runs.details import VIEW, open_run
-from pages.parts.runs.disk import disk, import_runs
-from pages.parts.runs.overview import answers, compare_settings, compared_runs, overview, say_scores
-from pages.parts.runs.scores import scores_of_runs
-from pages.parts.runs.table import clear_button, filter_runs, methods_chosen, runs_table
-from pages.parts.runs.texts import texts_of
+from pages.parts.runs.overview import (
+    answers,
+    compare_settings,
+    compared_runs,
+    overview,
+    say_scores,
+    scores_of_runs,
+    texts_of,
+)
+from pages.parts.runs.table import clear_button, disk, filter_runs, import_runs, methods_chosen, runs_table
 from pages.parts.session import engine
 
 VIEWS = ("Overview", "Accuracy", "Masks", "Texts")

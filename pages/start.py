@@ -6,15 +6,14 @@ from analysis.engine import JobRecord
 from analysis.specs import STUDY_PARTS
 from analysis.study.findings import Findings
 from pages.parts import address
+from pages.parts.asking import cut_short, parts_progress
 from pages.parts.charts import start_exhibits
 from pages.parts.frame import run
 from pages.parts.model_panel import real_model
-from pages.parts.progress import cut_short, parts_progress
-from pages.parts.session import engine, model_in_use
-from pages.parts.study import choice, found, in_hand, presentation
+from pages.parts.session import engine, model_in_use, told
+from pages.parts.study import choice, presentation
 from pages.parts.study.asking import ask_study
 from pages.parts.study.story import ASKING, behind, share, story, without_study
-from pages.parts.user_errors import told
 
 REFRESH, REDRAW = 1.0, 5.0  # seconds between updates of progress, and between redraws of results
 
@@ -39,7 +38,7 @@ def main() -> None:
         else:
             st.fragment(_draw, run_every=REDRAW)(shown.id)
     else:
-        _told(shown, in_hand.EXAMPLE)
+        _told(shown, choice.EXAMPLE)
 
 
 def _ask() -> None:
@@ -57,7 +56,7 @@ def _present() -> None:
     shown = choice.shown_study(boxed=False)
     if isinstance(shown, JobRecord):
         with told():
-            presentation.present(found.of_record(shown))
+            presentation.present(choice.of_record(shown))
     elif shown is not None:
         presentation.present(shown)
 
@@ -73,19 +72,19 @@ def _state(record: JobRecord) -> None:
 def _draw(study_id: str) -> None:
     record = engine().job(study_id)
     if record is not None:
-        _told(found.of_record(record), study_id)
+        _told(choice.of_record(record), study_id)
 
 
 def _await_masks(study_id: str) -> None:
     """Draw the story anew once its masks are compared."""
     record = engine().job(study_id)
-    if record is not None and found.compares_masks(record):
+    if record is not None and choice.compares_masks(record):
         st.fragment(_until_compared, run_every=REFRESH)(study_id)
 
 
 def _until_compared(study_id: str) -> None:
     record = engine().job(study_id)
-    if record is None or not found.compares_masks(record):
+    if record is None or not choice.compares_masks(record):
         st.rerun()
     st.caption(":material/hourglass_empty: Comparing masks. Their finding appears here when it is done.")
 

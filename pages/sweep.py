@@ -9,31 +9,28 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
 from analysis.engine.cost_estimate import CostEstimate, lines
-from analysis.engine.sweep_points import scored, seconds_taken
-from analysis.evaluation.command import sweep_command
-from analysis.evaluation.qualities import ACCURACY
+from analysis.engine.sweeps import scored, seconds_taken
+from analysis.evaluation.frontier import ACCURACY
 from analysis.evaluation.sweep_scores import Comparison
 from analysis.exhibits.discount_levels import levels_of_study
-from analysis.exhibits.frontier import EXAMPLE, ShippedFrontier, read_planes
-from analysis.pruned.naming import plain_title
+from analysis.exhibits.sweeps import EXAMPLE, ShippedFrontier, read_planes
+from analysis.pruned.report_file import plain_title
 from analysis.specs import AS_STORED, ModelSpec, SweepSpec, grid
+from analysis.specs.commands import sweep_command
 from analysis.words import DISCOUNT_TOLD, MODEL_TITLES, counted, percent
 from pages.parts import address
-from pages.parts.acting import acting_button, allow, may_act
+from pages.parts.address import shown_box
+from pages.parts.asking import acting_button, allow, cut_short, duration, may_act
 from pages.parts.charts import chart, download, export_button, reproduce, start_exhibits
 from pages.parts.frame import run
 from pages.parts.lazy_section import lazy_section
 from pages.parts.plain import code, plain
-from pages.parts.progress import cut_short, duration
-from pages.parts.session import engine, model_in_use, model_name, not_in_address, submit
-from pages.parts.shown_box import shown_box
-from pages.parts.study.choice import can_tell
-from pages.parts.study.found import example, read_point
+from pages.parts.session import EXPECTED, engine, model_in_use, model_name, not_in_address, submit, why
+from pages.parts.study.choice import can_tell, example, read_point
 from pages.parts.sweep.differences import say_cost
 from pages.parts.sweep.results import sweep_results
 from pages.parts.sweep.settings import asked_by_address, sweep_settings
 from pages.parts.sweeping import ADDRESS, REFRESH, follow, launch, offer_more_seeds
-from pages.parts.user_errors import EXPECTED, why
 
 REDRAW = 5.0  # seconds between redraws
 _NAMED = 2  # methods that a title names

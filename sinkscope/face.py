@@ -188,7 +188,7 @@ def _words(verb: str, flags: dict[str, Any]) -> list[str]:
     from importlib import import_module
 
     from analysis.__main__ import VERBS
-    from analysis.command_line.verb_flags import add_flags
+    from analysis.command_line.flags import add_flags
     from analysis.errors import UserError
 
     if verb not in VERBS:

@@ -11,7 +11,7 @@ from analysis.recording import inside_specs
 from analysis.recording.trajectory import Trajectory
 from analysis.recording.trajectory_file import open_trajectory
 from analysis.specs import CalibrateSpec, HeldoutSpec, JobSpec, ModelSpec, SeedFloorSpec, SinkParams, SuggestSpec
-from analysis.specs.flat import spec_of
+from analysis.specs.messages import spec_of
 from analysis.tuning import statistics_file
 from sinkscope.results import Ablation, AttentionMap, Geometry, Lens, Result, Search, part_file
 

@@ -103,7 +103,7 @@ def pytest_collection_finish() -> None:
     imported out when garbage is looked for, as the server does: Streamlit looks for it after every run of a page."""
     import torch
 
-    from analysis.machine.allotment import allotted_cpus
+    from analysis.machine.process import allotted_cpus
     from tests.workers import fork_workers
 
     if "PYTEST_XDIST_WORKER_COUNT" in os.environ:  # processes side by side share the CPUs

@@ -97,8 +97,8 @@ def tiny_llada(folder: Path, seed: int, layers: int = 2) -> str:
     import torch
 
     from analysis.models.checkpoint import find
-    from analysis.models.llada import LLaDAConfig, LLaDAModelLM
     from analysis.models.load import register
+    from analysis.models.native_code import LLaDAConfig, LLaDAModelLM
     from analysis.models.tokenizer import load_tokenizer
 
     register()  # by which it is saved under the published names

@@ -150,7 +150,7 @@ MUTATIONS = (
     *_of(
         "tests/engine/test_stored_tables.py",
         "mixed",
-        "analysis/parquet_files.py",
+        "analysis/table_files.py",
         ("len(types) > 1 or", "len(types) > 2 or"),
     ),
     *_of(
@@ -168,7 +168,7 @@ MUTATIONS = (
     *_of(
         "tests/figures/test_suggestion.py",
         "",
-        "analysis/figures/suggestion.py",
+        "analysis/figures/tuning.py",
         ("[*references.values(), *(floor or ())]", "[*references.values()]"),
     ),
     *_of(

@@ -9,8 +9,8 @@ import analysis.engine.worker
 import analysis.evaluation.live
 import analysis.evaluation.tasks
 import analysis.models.load
-import analysis.pruning.methods
-import analysis.recording.activations
+import analysis.pruning.run
+import analysis.recording.observers
 import analysis.tuning.search_space  # noqa: F401
 
 gc.collect()

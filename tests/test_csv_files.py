@@ -6,7 +6,7 @@ import io
 import pandas as pd
 import pytest
 
-from analysis.csv_files import csv_of_rows, csv_of_table, inert
+from analysis.table_files import csv_of_rows, csv_of_table, inert
 
 HOSTILE = ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "-a\r=1"]
 

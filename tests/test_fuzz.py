@@ -19,14 +19,13 @@ from pydantic import ValidationError
 
 from analysis.calibration.text import calibration_text
 from analysis.errors import UserError
-from analysis.evaluation.lm_eval_results import models_in
-from analysis.evaluation.lm_eval_samples import read_samples
+from analysis.evaluation.lm_eval_results import models_in, read_samples
 from analysis.models.checkpoint import find
 from analysis.models.weight_files import header
 from analysis.recording.trajectory_file import open_trajectory, save
 from analysis.sinks.discount import token_weights
 from analysis.specs import CalibrationParams, DiscountParams
-from pages.parts import guards, private_path
+from pages.parts import door, guards
 from tests.fuzz import door_files, door_servers, door_words, doors  # noqa: F401  each adds its doors
 from tests.ui.test_door import ask, inside
 
@@ -173,7 +172,7 @@ def test_any_address_is_refused_or_leads_to_this_server(path, query, cookie):
             where = headers[b"location"].decode("ascii")
             assert re.match(r"(\.\./)*~", where) and "\n" not in where and "\r" not in where
             led = urlsplit(urljoin("http://localhost:8501/", where))
-            assert led.netloc == "localhost:8501" and private_path.divide(led.path)[0]
+            assert led.netloc == "localhost:8501" and door.divide(led.path)[0]
 
 
 NUMBERS = st.floats(allow_nan=True, allow_infinity=True) | st.integers(-10, 60)

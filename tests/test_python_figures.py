@@ -11,7 +11,7 @@ import pytest
 import sinkscope
 from analysis.errors import UserError
 from analysis.specs import SinkParams
-from analysis.specs.flat import spec_of
+from analysis.specs.messages import spec_of
 from analysis.specs.tuning import TuneParams
 from sinkscope.drawing import FIGURES
 from tests.helpers import ROOT

@@ -4,12 +4,11 @@ import pytest
 
 from analysis.calibration.noise import MASKINGS
 from analysis.claims.evidence import EVIDENCE
-from analysis.engine.claims import CLAIM_CHILDREN
-from analysis.engine.studies import CHILDREN
+from analysis.engine.studies import CHILDREN, CLAIM_CHILDREN
 from analysis.jobs.claim_measures import SCORED
 from analysis.jobs.objectives import OBJECTIVE_FUNCTIONS
 from analysis.pruning.allocation import PREFERENCES
-from analysis.pruning.methods import ALGORITHMS, QUANTIZATIONS
+from analysis.pruning.run import ALGORITHMS, QUANTIZATIONS
 from analysis.recording.ablation import CHOOSERS, CONTROL_CHOOSERS
 from analysis.recording.claim_looks import LOOKS, TOGETHER
 from analysis.recording.interventions import EDITS
@@ -20,17 +19,16 @@ from analysis.sinks.definitions import THRESHOLDS
 from analysis.sinks.movement import WEIGHT_NULLS
 from analysis.specs import NOISES, POLICIES
 from analysis.specs.pruning_choices import Noise
-from cache.code import Code
+from cache.keys import Code
 from tests.helpers import ROOT
 
 WHERE = {
     "analysis.calibration.noise": [MASKINGS],
     "analysis.claims.evidence": [EVIDENCE],
-    "analysis.engine.claims": [CLAIM_CHILDREN],
-    "analysis.engine.studies": [CHILDREN],
+    "analysis.engine.studies": [CHILDREN, CLAIM_CHILDREN],
     "analysis.jobs.objectives": [OBJECTIVE_FUNCTIONS],
     "analysis.pruning.allocation": [PREFERENCES],
-    "analysis.pruning.methods": [ALGORITHMS, QUANTIZATIONS],
+    "analysis.pruning.run": [ALGORITHMS, QUANTIZATIONS],
     "analysis.recording.ablation": [CHOOSERS, CONTROL_CHOOSERS],
     "analysis.recording.interventions": [EDITS],
     "analysis.recording.claim_looks": [LOOKS],

@@ -2,7 +2,7 @@
 
 import pytest
 
-from analysis.models.llada import LLaDAConfig, LLaDAModelLM
+from analysis.models.native_code import LLaDAConfig, LLaDAModelLM
 from docs import shapes
 
 

@@ -14,15 +14,13 @@ import numpy as np
 from analysis.command_line.running import devices_for
 from analysis.command_line.written_sweep import headlines, planes_of
 from analysis.engine import Engine
-from analysis.engine.sweep_points import point_row, scored
-from analysis.engine.sweeps import Point
+from analysis.engine.sweeps import Point, point_row, scored
 from analysis.evaluation import sweep_scores
-from analysis.evaluation.command import sweep_command
-from analysis.evaluation.frontier import MEASURED_COSTS
-from analysis.evaluation.qualities import QUALITIES, settings_of
-from analysis.exhibits.frontier import EXAMPLE, ShippedFrontier, write_planes, written_plane
+from analysis.evaluation.frontier import MEASURED_COSTS, QUALITIES, settings_of
+from analysis.exhibits.sweeps import EXAMPLE, ShippedFrontier, write_planes, written_plane
 from analysis.findings import finding_of
 from analysis.specs import CalibrationParams, EvaluateSpec, PruneSpec, QuantizationParams, SweepSpec
+from analysis.specs.commands import sweep_command
 from cache.store import Store
 
 SPEC = SweepSpec(

@@ -21,9 +21,8 @@ from analysis.evaluation.bundled.data import FOLDER
 from analysis.evaluation.likelihood import Request, log_likelihoods
 from analysis.findings import layers
 from analysis.findings import sets as set_findings
-from analysis.job_context import SilentContext
+from analysis.job_context import SilentContext, environment
 from analysis.jobs.recording_sets import record_set
-from analysis.machine.provenance import environment
 from analysis.models.load import load
 from analysis.models.loaded import LoadedModel
 from analysis.pruning.algorithm import Calibration

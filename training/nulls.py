@@ -15,14 +15,14 @@ import numpy as np
 from analysis.engine import Engine
 from analysis.engine.studies import sampling_of, watch_children
 from analysis.models.registry import MODELS
-from analysis.recording import shipped_nulls
+from analysis.recording import explored
 from analysis.recording.inside_specs import reference_spec
 from analysis.recording.trajectory import Trajectory
 from analysis.recording.trajectory_file import open_trajectory
 from analysis.sinks.definitions import mean_mass
 from analysis.specs import RecordSpec, Spec, StudySpec
 from analysis.study.findings import EXAMPLE, read, write
-from analysis.study.gather_story import explorer_of
+from analysis.study.gather import explorer_of
 from cache.store import Store
 
 SEEDS = 8
@@ -43,10 +43,10 @@ def main() -> int:
     finally:
         engine.close()
         store.close()
-    shipped_nulls.write(masses)
+    explored.write(masses)
     write(found.model_copy(update={"explorer": explorer_of(watched)}), EXAMPLE)
-    size = shipped_nulls.FILE.stat().st_size
-    print(f"{shipped_nulls.FILE}: {size:,} bytes")
+    size = explored.FILE.stat().st_size
+    print(f"{explored.FILE}: {size:,} bytes")
     return 0 if size <= MOST_BYTES else 1
 
 

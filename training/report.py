@@ -17,7 +17,7 @@ from pathlib import Path
 
 from analysis.bundled.heldout import ONE_IN
 from analysis.bundled.world import PEOPLE
-from analysis.machine.provenance import environment
+from analysis.job_context import environment
 from analysis.models.registry import BUNDLED
 from analysis.sinks.movement import MOVEMENT_NULLS
 from training.readings import (

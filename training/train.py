@@ -26,8 +26,8 @@ from torch import nn
 from torch.nn import functional
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
-from analysis.machine.provenance import environment
-from analysis.models import llada, load
+from analysis.job_context import environment
+from analysis.models import load, native_code
 from training.stream import TOKENS, batch, games_at
 from training.tokenizer import BOS, EOS, MASK, PAD, build_tokenizer
 
@@ -100,8 +100,8 @@ def build(kind: str, tokenizer: PreTrainedTokenizerFast, recipe: Recipe, seed: i
             "alibi": False,
             **ids,
         }
-        config: Any = llada.LLaDAConfig(**fields)
-        network: PreTrainedModel = llada.LLaDAModelLM._from_config(config, attn_implementation=ATTENTION)
+        config: Any = native_code.LLaDAConfig(**fields)
+        network: PreTrainedModel = native_code.LLaDAModelLM._from_config(config, attn_implementation=ATTENTION)
     else:
         fields = {
             "hidden_size": recipe.hidden,

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 import torch
 
-from analysis.attention.small_inputs import SCALING, small_inputs
+from analysis.attention.log_sum_exp import SCALING, small_inputs
 
 LARGEST_HEAD = 256
 TOLERANCE = 1e-3  # largest deviation of a mass from plain softmax for the kernels to be used

@@ -24,8 +24,7 @@ from analysis.calibration.runners import Given, OnForward, Read, Resident, Runne
 from analysis.errors import UserError
 from analysis.models.experts import ExpertMatrix, Routed, packed_name
 from analysis.models.loaded import Projection
-from analysis.sinks.discount import discounted, scored_mass, sink_scores, token_weights
-from analysis.sinks.sham import Moved
+from analysis.sinks.discount import Moved, discounted, scored_mass, sink_scores, token_weights
 from analysis.specs import DiscountParams
 
 # Fixed, never taken from free memory: the size of a batch decides the last bits. More is no faster on a CPU, and a GPU

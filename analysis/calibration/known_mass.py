@@ -11,14 +11,13 @@ import numpy as np
 import torch
 
 from analysis.models.loaded import LoadedModel
-from cache.code import code_version
-from cache.keys import content_key
+from cache.keys import code_version, content_key
 from cache.stores import Stores
 
 Batches = Sequence[torch.Tensor]
 """Token rows (B, S) of each forward."""
 
-_COMPUTED_BY = ("analysis.calibration.runners", "analysis.models.resident", "analysis.models.streaming")
+_COMPUTED_BY = ("analysis.calibration.runners", "analysis.models.resident", "analysis.models.blocks")
 
 
 class KnownMass:

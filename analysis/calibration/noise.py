@@ -2,6 +2,8 @@
 
 Which tokens a noise of `NOISES` (analysis/specs/pruning_choices.py) masks is one function.
 Shapes: N sequences, T noise steps, S positions.
+
+The noise that alone fits a model, where none is named.
 """
 
 from collections.abc import Callable
@@ -10,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from analysis.registry import Implementations
-from analysis.specs import NOISES, CalibrationParams, StepParams
+from analysis.specs import NOISES, CalibrationParams, ModelSpec, StepParams, SweepSpec
 
 
 def noise_levels(diffusion_steps: int, step_interval: int) -> list[int]:
@@ -116,3 +118,25 @@ def why_steps_count_alike(params: CalibrationParams, steps: StepParams) -> str:
         f"With the noise '{params.noise}' a step does not say how much is masked, so none can be left out or weighted. "
         "Let all steps count alike, or take the noise 'steps'."
     )
+
+
+def with_own_noise(calibration: CalibrationParams, model: ModelSpec) -> CalibrationParams:
+    """The parameters with the noise of a model that has no [MASK] to noise text with; of every other as they are.
+
+    Raises UserError for a source that names no model.
+    """
+    from analysis.models.checkpoint import describe  # bad input is refused without it
+
+    family = describe(model.source, model.paradigm)
+    if family.noise != "uniform":
+        return calibration
+    return calibration.model_copy(update={"noise": family.calibration_noise})
+
+
+def swept_with_own_noise(spec: SweepSpec) -> SweepSpec:
+    """The sweep with its model's own noise; of several models with that of the first, as all are swept alike.
+
+    Raises UserError for a source that names no model.
+    """
+    calibration = with_own_noise(spec.pruning.calibration, spec.model)
+    return spec.model_copy(update={"pruning": spec.pruning.model_copy(update={"calibration": calibration})})

@@ -6,7 +6,7 @@ import numpy as np
 
 from analysis.calibration.noise import noised_canvases, noised_sequences
 from analysis.errors import UserError
-from analysis.models.canvas_blocks import canvas_start
+from analysis.models.canvas import canvas_start
 from analysis.models.loaded import LoadedModel
 from analysis.specs import METHODS, NOISES, QUANTIZERS, CalibrationParams, Method, PruneSpec, Reader, either
 

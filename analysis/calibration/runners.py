@@ -17,7 +17,7 @@ from torch import nn
 from analysis.attention import Enough, LayerMassObserver
 from analysis.calibration.known_mass import Batches, KnownMass
 from analysis.models.blocks import BlockInput, first_input, private_block, run_block
-from analysis.models.canvas_blocks import canvas_start, reader_of
+from analysis.models.canvas import canvas_start, reader_of
 from analysis.models.experts import ExpertMatrix, Routed, expert_inputs, packed_name, routed
 from analysis.models.files import stored_tensors
 from analysis.models.layout import Layout, layout_of, seeing_queries

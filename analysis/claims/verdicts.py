@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 
-from analysis.claims.evidence import EVIDENCE, Evidence, Missing
-from analysis.claims.found import Found
+from analysis.claims.evidence import EVIDENCE, Evidence, Found, Missing
 from analysis.registry import Registry
 from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.specs import Claim

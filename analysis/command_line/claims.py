@@ -6,21 +6,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis import outputs
-from analysis.command_line.flags import folder_beside, path_text
-from analysis.command_line.prompts import own_settings, reference_of
-from analysis.command_line.running import anchored, check_out, engine_of, follow, require_done, say
-from analysis.command_line.verb_flags import (
+from analysis.command_line.flags import (
     MODEL,
     QUICK,
     Fields,
     as_json,
     estimate,
     flag,
+    folder_beside,
     out,
     overwrite,
+    path_text,
     reference,
     size,
 )
+from analysis.command_line.prompts import own_settings, reference_of
+from analysis.command_line.running import anchored, check_out, engine_of, follow, require_done, say
 from analysis.command_line.written_study import NUMBERS, finish, refusal, write
 from analysis.specs import CLAIM_SIZES, CLAIMS, ClaimsSpec
 from analysis.specs.commands import sized_command
@@ -59,7 +60,7 @@ FLAGS = (
 
 def spec_of(options: argparse.Namespace) -> ClaimsSpec:
     """Return the spec for the flags. Raises UserError for prompts that cannot be read."""
-    from analysis.engine.claims import new_claims
+    from analysis.engine.studies import new_claims
 
     model = MODEL.build(options)
     changes: dict[str, Any] = {**ASKED.given(options), **reference_of(options, model)}
@@ -89,7 +90,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _finished(engine: "Engine", record: "JobRecord", spec: ClaimsSpec, options: argparse.Namespace) -> int:
     """Write and print the results, even if some parts failed."""
-    from analysis.claims.found import found_by
+    from analysis.claims.evidence import found_by
     from analysis.exhibits.claims import as_document, summary_line
     from analysis.findings import said_of
 
@@ -131,7 +132,7 @@ def _write(folder: Path, spec: ClaimsSpec, verdicts: "Sequence[ClaimVerdict]", d
 
 def claims_command(spec: ClaimsSpec) -> str:
     """`python -m analysis claims …` with the size that is nearest, and the settings that are not its own."""
-    from analysis.engine.claims import new_claims
+    from analysis.engine.studies import new_claims
 
     sizes = {name: new_claims(spec.model, name) for name in CLAIM_SIZES}
     only = ["--only", *spec.only] if spec.only else []

@@ -4,11 +4,10 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
-from analysis.command_line.flags import listed_words
+from analysis.command_line.flags import as_json, flag, listed_words
 from analysis.command_line.running import engine_of, follow, say
-from analysis.command_line.verb_flags import as_json, flag
 from analysis.errors import UserError
-from analysis.machine import threads
+from analysis.machine import process
 from analysis.models.registry import BUNDLED_PAIR, MODELS
 from analysis.recording import inside_specs
 from analysis.recording.frames import head_frame
@@ -39,7 +38,7 @@ FLAGS = (
 
 def run(options: argparse.Namespace) -> int:
     """Record and ablate prompts of the bundled pair, store statistics and sweep, skipping existing results."""
-    threads.prepare()
+    process.prepare()
     jobs: dict[str, str] = {}
     with engine_of(options) as engine:
 

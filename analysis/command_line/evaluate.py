@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis import outputs
-from analysis.command_line.flags import folder_beside, show
+from analysis.command_line.flags import MODEL, Fields, as_json, flag, folder_beside, out, overwrite, show
 from analysis.command_line.running import runner
-from analysis.command_line.verb_flags import MODEL, Fields, as_json, flag, out, overwrite
-from analysis.evaluation import items_file, plan_words, planning
+from analysis.evaluation import items_file, planning
 from analysis.evaluation.conditions import RELATIONS
+from analysis.evaluation.presets import known_sizes
 from analysis.evaluation.tables import CHANCE
-from analysis.evaluation.task_sizes import known_sizes
 from analysis.specs import EvaluateSpec, PlanParams, Spec
 from analysis.statistics.differences import points
 from analysis.words import p_words, percent
@@ -95,7 +94,7 @@ def _planned(spec: EvaluateSpec, params: PlanParams) -> list[str]:
         return notes
     tests = len(spec.compare) * (len(tasks) + (len(tasks) > 1))
     noise = planning.assumed(params)
-    return [*plan_words.sentences(tasks, noise, params.target / 100, spec.limit, 1, tests), *notes]
+    return [*planning.sentences(tasks, noise, params.target / 100, spec.limit, 1, tests), *notes]
 
 
 def refusal(path: Path) -> str:

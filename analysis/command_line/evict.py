@@ -4,10 +4,9 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from analysis.command_line.flags import show
+from analysis.command_line.flags import PROMPT_COUNT, SET_FLAGS, Fields, estimate, show
 from analysis.command_line.over_prompts import over_prompts
 from analysis.command_line.running import Runner
-from analysis.command_line.verb_flags import PROMPT_COUNT, SET_FLAGS, Fields, estimate
 from analysis.command_line.written_study import in_words, write
 from analysis.specs import EvictSpec, keepings
 

@@ -4,12 +4,10 @@ import argparse
 from pathlib import Path
 
 from analysis import outputs
-from analysis.command_line.flags import a_path, folder_beside, show
+from analysis.command_line.flags import a_path, as_json, flag, folder_beside, out, overwrite, show
 from analysis.command_line.running import own_engine
-from analysis.command_line.verb_flags import as_json, flag, out, overwrite
-from analysis.csv_files import csv_of_table, write_csv
 from analysis.errors import UserError, shorten
-from analysis.parquet_files import parquet_of_table
+from analysis.table_files import csv_of_table, parquet_of_table, write_csv
 from cache.store import Store, default_root
 
 DICTIONARY = "dictionary.csv"

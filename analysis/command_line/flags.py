@@ -1,22 +1,35 @@
-"""Values of flags; a verb's progress on stderr, its results on stdout, and the context of a job in a terminal."""
+"""Values of flags; a verb's progress on stderr, its results on stdout, and the context of a job in a terminal.
+
+Flags of verbs as rows, most of them drawn from specs.
+
+A verb's module has `FLAGS`, a tuple of rows. `Fields` draws a flag for each field of its spec and of the specs inside
+it, and builds the spec from the arguments. `flag` is a single flag: for an output file, or a field that is read from a
+file. A field whose flag is in an earlier row gets no second one. Flags are flat (--sink-std); libraries that draw
+command lines from pydantic models name them by their path (--pruning.discount.sink-std).
+"""
 
 import argparse
 import contextlib
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Any
+from types import TracebackType, UnionType
+from typing import Any, Generic, Literal, NamedTuple, TypeVar, Union, get_args, get_origin
 
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
 from tqdm import tqdm
 
 from analysis import outputs
 from analysis.errors import UserError, shorten
 from analysis.job_context import SilentContext
-from analysis.machine import heap, threads
-from analysis.specs.base import at_home
+from analysis.machine import process
+from analysis.specs import CalibrationParams, ModelSpec, Spec, choices, help_text
+from analysis.specs.base import at_home, beyond_choices, in_bytes
 
 
 def listed_words(text: str) -> tuple[str, ...]:
@@ -106,8 +119,8 @@ class Terminal(SilentContext):
     """
 
     def __enter__(self) -> "Terminal":
-        threads.prepare()
-        heap.keep_freed_memory()
+        process.prepare()
+        process.keep_freed_memory()
         self._progress = Progress()
         return self
 
@@ -122,3 +135,257 @@ class Terminal(SilentContext):
 
     def log(self, text: str) -> None:
         self._progress.note(text)
+
+
+PROMPTS_HELP = (
+    "a text file with one prompt per line, a .jsonl file with 'prompt' and, for prompts that are alike, a common "
+    "'cluster' in each line, 'bundled', or a benchmark, whose items' contexts are taken"
+)
+_COUNT = 50  # prompts
+_TEXTS = {"prompt", "keys", "own_prompts", "own_keys"}  # read from files, or typed by flags of a verb's own
+_NAMES = {(ModelSpec, "source"): "model", (CalibrationParams, "data"): "calibration"}  # flags not called as the field
+
+SpecT = TypeVar("SpecT", bound=Spec)
+
+
+Row = Callable[[Any, set[str]], None]
+"""Part of a verb's flags: gives a parser, or a group of one, these flags but for those in the set, to which their names
+are added.
+"""
+
+
+def flag(
+    *names: str, help: str | Callable[[], str] = "", of: tuple[type[BaseModel], str] | None = None, **how: Any
+) -> Row:
+    """Return the row of a single flag. names: such as '--out', or that of a positional. of: the spec and field whose
+    description precedes `help`. how: arguments for argparse. A flag without help is not listed.
+    """
+
+    def add(parser: Any, taken: set[str]) -> None:
+        described = "" if of is None else of[0].model_fields[of[1]].description or ""
+        said = help if isinstance(help, str) else help()
+        text = " ".join(filter(None, [described, said])).replace("%", "%%")
+        taken.add(parser.add_argument(*names, help=text or argparse.SUPPRESS, **how).dest)
+
+    return add
+
+
+def one_of(*rows: Row) -> Row:
+    """Return the row of flags of which one has to be given."""
+
+    def add(parser: Any, taken: set[str]) -> None:
+        group = parser.add_mutually_exclusive_group(required=True)
+        for row in rows:
+            row(group, taken)
+
+    return add
+
+
+class Leaf(NamedTuple):
+    """A field with a flag. path: of names from the outermost spec. default: value without the flag. note: for the end
+    of the help.
+    """
+
+    path: tuple[str, ...]
+    spec: type[BaseModel]
+    field: FieldInfo
+    default: Any
+    note: str
+
+    @property
+    def flag(self) -> str:
+        """The name of its flag, with underscores."""
+        return _NAMES.get((self.spec, self.path[-1]), self.path[-1])
+
+    def is_any_of(self, names: Sequence[str]) -> bool:
+        """True where one of the names, which may be dotted, is the end of the path."""
+        return any(f".{'.'.join(self.path)}".endswith(f".{name}") for name in names)
+
+
+@dataclass(frozen=True)
+class Fields(Generic[SpecT]):
+    """A flag for each field of a spec, and of the specs inside it but for the models of its parts.
+
+    note: for the end of the help of the spec's own fields. without: fields that have no flag, by their names or the
+    end of their dotted paths. named: flags that are not called as their fields, by the same.
+    """
+
+    spec: type[SpecT]
+    note: str = ""
+    without: tuple[str, ...] = ()
+    named: Mapping[str, str] = field(default_factory=dict)
+
+    def leaves(self) -> list[Leaf]:
+        """Return the fields with a flag: the model, the spec's own, and those of the specs inside it."""
+        leaves = [leaf for leaf in _leaves(self.spec, None, (), self.note) if not leaf.is_any_of(self.without)]
+        return sorted(leaves, key=lambda leaf: leaf.path != ("model", "source"))
+
+    def flag(self, leaf: Leaf) -> str:
+        """Return the name of a field's flag, with underscores."""
+        return next((flag for name, flag in self.named.items() if leaf.is_any_of([name])), leaf.flag)
+
+    def __call__(self, parser: Any, taken: set[str]) -> None:
+        """Give a parser the flags. One not given stays out of the namespace, so that the spec's own default holds."""
+        for leaf in self.leaves():
+            name = self.flag(leaf)
+            if name not in taken:
+                taken.add(name)
+                _draw(parser, name, leaf)
+
+    def given(self, options: argparse.Namespace) -> dict[str, Any]:
+        """Return the values of the spec's own fields whose flags were given."""
+        return {leaf.path[0]: value for leaf, value in self._typed(options) if len(leaf.path) == 1}
+
+    def build(self, options: argparse.Namespace, **values: Any) -> SpecT:
+        """Return the spec for the flags. values: of fields without flags. Raises pydantic's ValidationError for values
+        that a spec refuses.
+        """
+        tree: dict[str, Any] = {}
+        for leaf, value in self._typed(options):
+            *outer, last = leaf.path
+            place = tree
+            for name in outer:
+                place = place.setdefault(name, {})
+            place[last] = value
+        return _built(self.spec, None, {name: value for name, value in tree.items() if name not in values}, values)
+
+    def _typed(self, options: argparse.Namespace) -> Iterator[tuple[Leaf, Any]]:
+        for leaf in self.leaves():
+            value = getattr(options, self.flag(leaf), None)
+            if value is not None:
+                yield leaf, value
+
+
+def _leaves(spec: type[BaseModel], default: BaseModel | None, path: tuple[str, ...], note: str) -> Iterator[Leaf]:
+    """Yield the fields that a flag can give. default: the spec's values where it is part of another, or None."""
+    inside: list[tuple[type[BaseModel], BaseModel | None, str, str]] = []
+    for name, info in spec.model_fields.items():
+        value = info.get_default(call_default_factory=True) if default is None else getattr(default, name)
+        kinds = _specs_in(info.annotation)
+        if not kinds and name not in _TEXTS and not _is_fixed(info):
+            yield Leaf((*path, name), spec, info, value, note)
+        elif len(kinds) > 1:
+            inside += [(kind, None, name, f" [{kind.model_fields['sampler'].default}]") for kind in kinds]
+        elif isinstance(value, BaseModel) and not (path and kinds == [ModelSpec]):
+            inside.append((kinds[0], value, name, ""))
+    for kind, values, name, of_kind in sorted(inside, key=lambda one: one[2] == "sampling"):
+        yield from _leaves(kind, values, (*path, name), of_kind)
+
+
+def _specs_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [spec for part in get_args(annotation) for spec in _specs_in(part)]
+
+
+def _is_fixed(info: FieldInfo) -> bool:
+    """Return True for a field with one possible value, which distinguishes specs of a union."""
+    return get_origin(info.annotation) is Literal and len(get_args(info.annotation)) == 1
+
+
+def _draw(parser: Any, name: str, leaf: Leaf) -> None:
+    """Give a parser the flag of a field."""
+    info, shown = leaf.field, f"--{name.replace('_', '-')}"
+    description = help_text(info).replace("%", "%%")
+    kind: Any = info.annotation
+    if get_origin(kind) in (Union, UnionType):
+        kind = next(part for part in get_args(kind) if part is not type(None))
+    if kind is bool:
+        parser.add_argument(shown, dest=name, action="store_true", default=argparse.SUPPRESS, help=description)
+        return
+    listed = get_origin(kind) is tuple
+    allowed = (list(choices(info)) or None) if not beyond_choices(info) else None
+    read = str if in_bytes(leaf.spec, leaf.path[-1]) else type(allowed[0]) if allowed else kind
+    parser.add_argument(
+        shown,
+        dest=name,
+        type=listed_words if listed else read,
+        choices=allowed,
+        default=argparse.SUPPRESS,
+        metavar=None if allowed else f"{name.upper()},…" if listed else name.upper(),
+        help=f"{description}{_said(leaf.default)}{leaf.note}",
+    )
+
+
+def _said(default: Any) -> str:
+    """Return the end of the help, which names the default."""
+    if default is PydanticUndefined:
+        return ""
+    listed = ",".join(map(str, default)) if isinstance(default, tuple) else default
+    return f" Default: {'none' if listed in (None, '') else listed}.".replace("%", "%%")
+
+
+def _built(
+    spec: type[SpecT], default: BaseModel | None, tree: Mapping[str, Any], values: Mapping[str, Any] = {}
+) -> SpecT:
+    """Return a spec with the values of a tree of names, its parts built before it, and otherwise those of `default`."""
+    kept = {} if default is None else {name: getattr(default, name) for name in default.model_fields_set}
+    typed = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            part = spec.model_fields[name].get_default(call_default_factory=True)
+            part = part if default is None else getattr(default, name)
+            value = _built(type(part), part, value)
+        typed[name] = value
+    return spec.model_validate({**kept, **typed, **values})
+
+
+def add_flags(parser: argparse.ArgumentParser, rows: Iterable[Row]) -> None:
+    """Give a parser the flags of some rows, each name once."""
+    taken: set[str] = set()
+    for row in rows:
+        row(parser, taken)
+
+
+def out(metavar: str, help: str, required: bool = True) -> Row:
+    """Return the flag for a verb's output."""
+    return flag("--out", type=a_path, required=required, metavar=metavar, help=help)
+
+
+def overwrite(what: str) -> Row:
+    """Return the flag that lets a verb replace something, such as 'a file'."""
+    return flag("--overwrite", action="store_true", help=f"replace {what} that exists")
+
+
+def as_json(what: str = "the summary") -> Row:
+    """Return the flag that prints something as JSON."""
+    return flag("--json", action="store_true", help=f"print {what} as JSON")
+
+
+def estimate(help: str) -> Row:
+    """Return the flag that only estimates the cost of a verb."""
+    return flag("--estimate", action="store_true", help=help)
+
+
+def reference(spec: type[Spec]) -> Row:
+    """Return the flag of the model to compare with."""
+    return flag(
+        "--reference",
+        of=(spec, "reference"),
+        metavar="SRC",
+        help="Default: the twin that the registry names; none: none.",
+    )
+
+
+def size(sizes: Mapping[str, Any]) -> Row:
+    """Return the flag that chooses one of several sizes, each with settings of its own."""
+
+    def told() -> str:
+        return " ".join(f"{row.name}: {row.help}" for row in sizes.values())
+
+    return flag("--size", choices=sizes, help=lambda: f"{told()} Default: {QUICK}. Flags change single settings.")
+
+
+MODEL = Fields(ModelSpec)
+QUICK = "quick"
+"""The size that is chosen where none is."""
+SET_FLAGS: tuple[Row, ...] = (
+    flag("--prompts", type=path_text, default="bundled", metavar="FILE|bundled|TASK", help=PROMPTS_HELP),
+    out("FOLDER", "the folder to write"),
+    overwrite("a study"),
+    as_json(),
+)
+"""Of verbs that write a folder about many prompts."""
+PROMPT_COUNT = flag(
+    "--prompt-count", type=int, default=_COUNT, metavar="N", help=f"how many of them. Default: {_COUNT}"
+)

@@ -4,8 +4,7 @@ import argparse
 from typing import Any
 
 from analysis.command_line.evaluate import check_files, write_files
-from analysis.command_line.flags import Terminal, folder_beside
-from analysis.command_line.verb_flags import Fields, as_json, flag, out, overwrite
+from analysis.command_line.flags import Fields, Terminal, as_json, flag, folder_beside, out, overwrite
 from analysis.evaluation.results import read
 from analysis.evaluation.tables import disagreements
 from analysis.specs import ImportSpec
@@ -25,7 +24,7 @@ def run(options: argparse.Namespace) -> int:
     """Read and compare; write a summary and, beside it, a line for every item and answer."""
     check_files(options)
     spec = ASKED.build(options)
-    from analysis.jobs.importing import import_results
+    from analysis.jobs.evaluation import import_results
 
     with folder_beside(options.out, "import") as folder:
         with Terminal(folder) as context:

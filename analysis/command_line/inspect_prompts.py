@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis import outputs
-from analysis.command_line.flags import folder_beside
+from analysis.command_line.flags import MODEL, SET_FLAGS, Fields, flag, folder_beside
 from analysis.command_line.prompts import own_prompts, sampling_of
 from analysis.command_line.running import runner
-from analysis.command_line.verb_flags import MODEL, SET_FLAGS, Fields, flag
 from analysis.command_line.written_study import finish, in_words, refusal, write
 from analysis.specs import INSIGHTS, OWN_PROMPTS, InspectParams, RecordSpec, SinkParams
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from analysis.exhibits.inspecting import Inspection
+    from analysis.exhibits.inside_sets import Inspection
 
 _STORED = ("channels", "by_query", "drift")  # of a recording: channels_kept implies the first, no other is read
 NOTHING = "Nothing lies beyond its control."
@@ -39,7 +38,7 @@ def run(options: argparse.Namespace) -> int:
     outputs.check(options.out, options.overwrite, refusal)
     params, sinks, model = LOOKED_AT.build(options), SINKS.build(options), MODEL.build(options)
     own_texts = own_prompts(options.prompts).texts
-    from analysis.exhibits.inspecting import inspect_prompts
+    from analysis.exhibits.inside_sets import inspect_prompts
     from analysis.jobs.recording_sets import prompt_texts
 
     with folder_beside(options.out, "inspect") as scratch:

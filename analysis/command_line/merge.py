@@ -8,8 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from analysis import outputs
-from analysis.command_line.flags import a_path
-from analysis.command_line.verb_flags import as_json, flag, out, overwrite
+from analysis.command_line.flags import a_path, as_json, flag, out, overwrite
 from analysis.command_line.written_sweep import (
     POINT_FILES,
     SUMMARY_FILE,

@@ -3,14 +3,12 @@
 import argparse
 from typing import Any
 
-from analysis.command_line.flags import show
-from analysis.command_line.verb_flags import Fields, as_json
+from analysis.command_line.flags import Fields, as_json, show
 from analysis.models.checkpoint import find
 from analysis.models.registry import MODELS
-from analysis.recording.fits import Fit, fit_of
-from analysis.recording.offers import minutes_of
+from analysis.recording.fits import Fit, fit_of, minutes_of
 from analysis.specs import ModelSpec
-from cache.sizes import gigabytes
+from cache.environment import gigabytes
 
 ASKED = Fields(ModelSpec, without=("source", "paradigm", "offload"))
 FLAGS = (as_json("the models"), ASKED)

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from analysis import outputs
-from analysis.command_line.flags import folder_beside
+from analysis.command_line.flags import MODEL, Fields, folder_beside
 from analysis.command_line.prompts import prompts_of, sampling_of
 from analysis.command_line.running import Runner, runner
-from analysis.command_line.verb_flags import MODEL, Fields
 from analysis.command_line.written_study import finish, refusal
 from analysis.specs.ablation import PromptsSpec
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from analysis.bundled.prompts import keyed_prompts
-from analysis.command_line.verb_flags import Fields
+from analysis.command_line.flags import Fields
 from analysis.errors import UserError, os_sentence, shorten
 from analysis.job_context import Context
 from analysis.models.checkpoint import describe

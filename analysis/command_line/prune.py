@@ -5,10 +5,9 @@ import tempfile
 from pathlib import Path
 
 from analysis import outputs
-from analysis.calibration.own_noise import with_own_noise
-from analysis.command_line.flags import path_text, show
+from analysis.calibration.noise import with_own_noise
+from analysis.command_line.flags import Fields, as_json, flag, path_text, show
 from analysis.command_line.running import placed_copy, runner, scheduler_of
-from analysis.command_line.verb_flags import Fields, as_json, flag
 from analysis.errors import UserError
 from analysis.pruned import report_file
 from analysis.specs import METHODS, PruneSpec

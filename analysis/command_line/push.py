@@ -2,10 +2,9 @@
 
 import argparse
 
-from analysis.command_line.flags import a_path, show
+from analysis.command_line.flags import a_path, as_json, flag, show
 from analysis.command_line.running import own_engine
-from analysis.command_line.verb_flags import as_json, flag
-from cache.sizes import gigabytes
+from cache.environment import gigabytes
 from cache.store import Store
 
 FLAGS = (

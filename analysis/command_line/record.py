@@ -11,16 +11,32 @@ from typing import Any
 from pydantic import ValidationError
 
 from analysis import outputs
-from analysis.command_line.flags import a_path, folder_beside, show
+from analysis.command_line.flags import (
+    MODEL,
+    Fields,
+    a_path,
+    as_json,
+    flag,
+    folder_beside,
+    one_of,
+    out,
+    overwrite,
+    show,
+)
 from analysis.command_line.prompts import read_keyed, sampling_of
 from analysis.command_line.running import runner
-from analysis.command_line.verb_flags import MODEL, Fields, as_json, flag, one_of, out, overwrite
 from analysis.errors import UserError, os_sentence, shorten
 from analysis.findings import finding_of
+from analysis.models.before_loading import single_token
 from analysis.models.checkpoint import find, fingerprint
-from analysis.models.prompts import single_token
-from analysis.recording.branching import branch_of, branch_request, deciding_step
-from analysis.recording.parallel import ONE_TEXT, parallel_effect, parallel_pair
+from analysis.recording.alternatives import (
+    ONE_TEXT,
+    branch_of,
+    branch_request,
+    deciding_step,
+    parallel_effect,
+    parallel_pair,
+)
 from analysis.recording.trajectory_file import open_trajectory, refusal
 from analysis.specs import Branch, ModelSpec, RecordSpec, SinkParams, sentence
 from analysis.specs.writing import THRESHOLD

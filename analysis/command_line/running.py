@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis import outputs
-from analysis.command_line.flags import Progress, Terminal, folder_beside
-from analysis.command_line.verb_flags import flag
+from analysis.command_line.flags import Progress, Terminal, flag, folder_beside
 from analysis.errors import UserError
-from analysis.machine import threads
+from analysis.machine import process
 from analysis.models.registry import entry
 from analysis.specs import JobSpec, ModelSpec, Spec
 from cache import environment
@@ -126,7 +125,7 @@ def devices_for(models: Sequence[ModelSpec]) -> list[str] | None:
     second thread; None for the machine's default workers.
     """
     from analysis.engine.cluster import local_devices
-    from analysis.machine.allotment import allotted_cpus, allotted_memory
+    from analysis.machine.process import allotted_cpus, allotted_memory
     from analysis.models.checkpoint import find, weight_bytes
 
     if environment.value("SINKSCOPE_DEVICES") or local_devices() != ["cpu"]:
@@ -146,7 +145,7 @@ def engine_of(options: argparse.Namespace, models: Sequence[ModelSpec] = ()) -> 
     """
     scheduler = scheduler_of(options)
     devices = devices_for(models) if models and not scheduler else None
-    threads.prepare(1 if devices is None else len(devices))  # before workers start, which inherit it
+    process.prepare(1 if devices is None else len(devices))  # before workers start, which inherit it
     with own_engine(Store(), scheduler, devices) as engine:
         yield engine
 

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from analysis import outputs
-from analysis.command_line.flags import folder_beside
+from analysis.command_line.flags import MODEL, SET_FLAGS, Fields, flag, folder_beside
 from analysis.command_line.prompts import own_prompts, sampling_of
 from analysis.command_line.running import runner
-from analysis.command_line.verb_flags import MODEL, SET_FLAGS, Fields, flag
 from analysis.command_line.written_study import file_name, finish, in_words, refusal, write
 from analysis.errors import UserError
 from analysis.findings.layers import SetAnswer

@@ -6,22 +6,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from analysis import outputs
-from analysis.command_line.flags import a_path, folder_beside, path_text, show
-from analysis.command_line.prompts import own_settings, reference_of
-from analysis.command_line.running import aligned, anchored, check_out, engine_of, follow, require_done, say
-from analysis.command_line.sweep import foreseen
-from analysis.command_line.verb_flags import (
+from analysis.command_line.flags import (
     MODEL,
     QUICK,
     Fields,
+    a_path,
     as_json,
     estimate,
     flag,
+    folder_beside,
     out,
     overwrite,
+    path_text,
     reference,
+    show,
     size,
 )
+from analysis.command_line.prompts import own_settings, reference_of
+from analysis.command_line.running import aligned, anchored, check_out, engine_of, follow, require_done, say
+from analysis.command_line.sweep import foreseen
 from analysis.errors import UserError
 from analysis.specs import SIZES, ModelSpec, StudySpec
 
@@ -109,11 +112,10 @@ def run(options: argparse.Namespace) -> int:
     check_out(options, refusal)
     spec = planned(options)
     from analysis.engine.studies import sweep_of
-    from analysis.evaluation import plan_words
+    from analysis.evaluation import planning
     from analysis.study import plans
-    from analysis.study.cost_estimate import foresee_study, lines
+    from analysis.study.cost_estimate import foresee_study, lines, why_not
     from analysis.study.findings import EXAMPLE, read
-    from analysis.study.needs import why_not
 
     problem = why_not(spec)
     if problem and not options.estimate:
@@ -127,7 +129,7 @@ def run(options: argparse.Namespace) -> int:
         foreseen(engine, sweep_of(spec))  # measures unknown costs first
         shown = plans.plan_of(spec, plans.noise_of(spec, example))
         if shown is not None:
-            say(plan_words.in_words(shown))
+            say(planning.in_words(shown))
         for line in lines(foresee_study(engine, spec, example)):
             say(line)
         if problem:

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis import outputs
-from analysis.command_line.flags import a_path, folder_beside, show
+from analysis.command_line.flags import Fields, a_path, as_json, flag, folder_beside, overwrite, show
 from analysis.command_line.running import runner
-from analysis.command_line.verb_flags import Fields, as_json, flag, overwrite
 from analysis.findings import finding_of
 from analysis.specs import OBJECTIVES, SuggestSpec
 from analysis.statistics.differences import points
@@ -52,9 +51,9 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _refusal(path: Path) -> str:
-    from analysis.jobs import study_journal
+    from analysis.jobs import suggestion
 
-    return study_journal.refusal(path)
+    return suggestion.refusal(path)
 
 
 def _folder(journal: Path | None) -> AbstractContextManager[Path]:

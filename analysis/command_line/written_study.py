@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis import outputs
 from analysis.command_line.flags import show
-from analysis.csv_files import csv_of_table, write_csv
+from analysis.table_files import csv_of_table, write_csv
 
 if TYPE_CHECKING:
     import pandas as pd

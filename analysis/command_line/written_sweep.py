@@ -10,15 +10,25 @@ from typing import TYPE_CHECKING, Any
 
 from analysis import outputs
 from analysis.command_line.flags import folder_beside, show
-from analysis.csv_files import csv_of_rows, csv_of_table, write_csv
-from analysis.evaluation import dose, sweep_scores, sweep_tables
-from analysis.evaluation.frontier import CACHE, MEASURED_COSTS, TIMES, Cost, placed
+from analysis.evaluation import sweep_scores, sweep_tables
+from analysis.evaluation.frontier import (
+    ACCURACY,
+    CACHE,
+    DIVERGENCE,
+    MEASURED_COSTS,
+    QUALITIES,
+    TIMES,
+    Cost,
+    Quality,
+    placed,
+    settings_of,
+)
 from analysis.evaluation.items_file import DOCUMENTS
-from analysis.evaluation.qualities import ACCURACY, DIVERGENCE, QUALITIES, Quality, settings_of
 from analysis.findings import finding_of
 from analysis.pruned.masks_file import MASK_FILE
 from analysis.pruned.report_file import REPORT_FILE
 from analysis.specs import PruneSpec, point_name
+from analysis.table_files import csv_of_rows, csv_of_table, write_csv
 from analysis.words import percent
 
 if TYPE_CHECKING:
@@ -53,7 +63,7 @@ def write(swept: WrittenSweep, options: argparse.Namespace) -> None:
     """Write the folder, and print the results."""
     settings = sweep_scores.settings(swept.scores, swept.prunings)
     compared = sweep_scores.comparisons(settings)
-    doses = dose.dose_responses(settings)
+    doses = sweep_scores.dose_responses(settings)
     planes = planes_of(settings, swept.prunings, swept.rows, compared)
     of_divergence = QUALITIES[DIVERGENCE]
     moved = settings_of(swept.scores, swept.prunings, of_divergence)
@@ -71,7 +81,7 @@ def write(swept: WrittenSweep, options: argparse.Namespace) -> None:
         "points": list(swept.rows),
         "settings": [sweep_tables.setting_row(setting) for setting in settings],
         "differences": [sweep_tables.comparison_row(comparison) for comparison in compared],
-        "doses": [dose.dose_row(response) for response in doses],
+        "doses": [sweep_scores.dose_row(response) for response in doses],
         "verdicts": verdicts,
         "parameters": swept.parameters,
         "environment": swept.environment,
@@ -113,7 +123,7 @@ def planes_of(
     costs: Sequence[Cost] = MEASURED_COSTS,
 ) -> list["Exhibit"]:
     """A quality against each cost, a plane per model. rows: of the points, in the order of `prunings`."""
-    from analysis.exhibits.frontier import plane
+    from analysis.exhibits.sweeps import plane
 
     shown = []
     for number, model in enumerate(dict.fromkeys(setting.pruning.model.source for setting in settings)):

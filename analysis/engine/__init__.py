@@ -8,4 +8,4 @@ jobs have left on disk.
 """
 
 from analysis.engine.engine import Engine
-from analysis.engine.records import JobRecord, LogLine, Progress, State
+from analysis.engine.job_store import JobRecord, LogLine, Progress, State

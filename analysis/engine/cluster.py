@@ -19,8 +19,8 @@ import psutil
 
 from analysis.engine.worker import TOPIC
 from analysis.errors import UserError
-from analysis.machine import garbage, threads
-from analysis.machine.allotment import allotted_memory
+from analysis.machine import process
+from analysis.machine.process import allotted_memory
 from cache import environment
 
 if TYPE_CHECKING:
@@ -322,7 +322,7 @@ def start_local(
 
     memory_limit: bytes of main memory a worker may take; SINKSCOPE_MEMORY_LIMIT, else its share of the machine's.
     """
-    with garbage.importing("distributed"):
+    with process.importing("distributed"):
         import dask
         from distributed import Client, Nanny, Scheduler
         from distributed.deploy.spec import SpecCluster
@@ -342,7 +342,7 @@ def start_local(
             "distributed.scheduler.http.routes": [],
             "distributed.worker.http.routes": [],
             # The user's settings are in this process's environment, which workers inherit.
-            "distributed.nanny.pre-spawn-environ": threads.variables(len(devices)),
+            "distributed.nanny.pre-spawn-environ": process.variables(len(devices)),
         }
     )
     common = {"host": "127.0.0.1", "protocol": "tls://", "security": temporary_security()}

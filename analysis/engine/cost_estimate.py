@@ -6,8 +6,8 @@ from math import ceil
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from analysis.engine.job_store import JobRecord
 from analysis.engine.planned import LOOKAHEAD
-from analysis.engine.records import JobRecord
 from analysis.engine.sweeps import Sweeps
 from analysis.jobs import known_key
 from analysis.models.checkpoint import find, weight_bytes

@@ -14,7 +14,7 @@ from typing import Any
 
 from analysis.engine.cluster import Cluster, Place
 from analysis.engine.intake import Intake
-from analysis.engine.job_store import JobStore
+from analysis.engine.job_store import JobRecord, JobStore, Loss, retire
 from analysis.engine.placement import (
     FORGOTTEN,
     SILENT,
@@ -27,11 +27,18 @@ from analysis.engine.placement import (
     obstacle,
     told,
 )
-from analysis.engine.records import JobRecord, Loss, retire
-from analysis.engine.transfer import add_piece, wire_limit
-from analysis.engine.worker import MARK, JobRequest, reason, request_cancel, request_pieces, request_stop
+from analysis.engine.worker import (
+    MARK,
+    JobRequest,
+    add_piece,
+    reason,
+    request_cancel,
+    request_pieces,
+    request_stop,
+    wire_limit,
+)
 from analysis.errors import UserError
-from cache.code import code_version
+from cache.keys import code_version
 
 REQUIRED = ("torch", "transformers", "safetensors", "lm_eval")
 """Top-level modules that jobs import late."""

@@ -10,17 +10,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from analysis.engine.claims import ClaimRuns
 from analysis.engine.cluster import Cluster, check_scheduler, connect, start_local
 from analysis.engine.cost_estimate import CostEstimate, foresee
 from analysis.engine.dispatcher import Dispatcher
-from analysis.engine.job_store import JobStore
+from analysis.engine.job_store import ENDED, JobRecord, JobStore, lives_here, new_owner, retire
 from analysis.engine.permissions import OWNER, Visitor, refusal
-from analysis.engine.planned import Planner
-from analysis.engine.planned_parts import Part, PartPlanner
-from analysis.engine.records import ENDED, JobRecord, lives_here, new_owner, retire
+from analysis.engine.planned import Part, PartPlanner, Planner
 from analysis.engine.stored_jobs import StoredJobs
-from analysis.engine.studies import Studies
+from analysis.engine.studies import ClaimRuns, Studies
 from analysis.engine.sweeps import Point, Sweeps
 from analysis.errors import UserError
 from analysis.jobs import JOBS, RecordSummary, code_of, known_key

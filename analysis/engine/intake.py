@@ -8,11 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from analysis.engine.cluster import Cluster
-from analysis.engine.job_store import JobStore
+from analysis.engine.job_store import JobRecord, JobStore, Loss
 from analysis.engine.placement import DIED, TOO_BIG, Running, untried, verdict
-from analysis.engine.records import JobRecord, Loss
-from analysis.engine.transfer import unload
-from analysis.engine.worker import reason
+from analysis.engine.worker import reason, unload
 
 
 class Intake:

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.engine.job_store import JobStore
-from analysis.engine.records import JobRecord
+from analysis.engine.job_store import JobRecord, JobStore
 from analysis.errors import UserError, shorten
 from analysis.models.registry import BUNDLED_PAIR, MODELS, entry
 from analysis.specs import AlternativesSpec, ModelSpec, RecordSpec, Replay, Spec, named_fields

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from analysis.engine.cluster import Place
-from analysis.engine.records import JobRecord, Loss
+from analysis.engine.job_store import JobRecord, Loss
 from analysis.jobs import JOBS
 from analysis.words import listed
 

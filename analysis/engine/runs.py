@@ -14,14 +14,12 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from analysis.engine.engine import Engine
-from analysis.engine.records import JobRecord
+from analysis.engine.job_store import JobRecord
 from analysis.engine.sweeps import whole_key
 from analysis.errors import UserError
 from analysis.models.checkpoint import CONFIG_FILE
 from analysis.pruned.masks_file import MASK_FILE, only_masks
-from analysis.pruned.naming import run_name, run_names
-from analysis.pruned.packed import reported_bytes
-from analysis.pruned.report_file import Report, load_report
+from analysis.pruned.report_file import Report, load_report, reported_bytes, run_name, run_names
 from analysis.specs import EVERYTHING, kept_of
 
 Kind = Literal["dense", "pruned", "imported", "evicted"]

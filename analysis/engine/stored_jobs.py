@@ -4,9 +4,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from analysis.engine.job_store import JobStore
+from analysis.engine.job_store import JobRecord, JobStore, LogLine, Progress
 from analysis.engine.permissions import Authorizer, Visitor
-from analysis.engine.records import JobRecord, LogLine, Progress
 from analysis.models.checkpoint import CONFIG_FILE
 from cache.store import Result, Store
 

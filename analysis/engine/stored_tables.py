@@ -12,12 +12,12 @@ from typing import Any, TypeVar
 import pandas as pd
 
 from analysis.engine.engine import Engine
-from analysis.engine.records import JobRecord
+from analysis.engine.job_store import JobRecord
 from analysis.engine.runs import Run, known_runs, score
 from analysis.errors import UserError
 from analysis.evaluation.results import Results, read
 from analysis.jobs.summaries import RecordSummary
-from analysis.pruned.naming import quantization_title
+from analysis.pruned.report_file import quantization_title
 from analysis.recording.frames import column_of, step_frame
 from analysis.recording.trajectory_file import open_trajectory
 from analysis.sinks.metrics import CURVES

@@ -39,12 +39,12 @@ from analysis.evaluation.likelihood import (
 )
 from analysis.evaluation.masked_sets import MaskedSet
 from analysis.models.canvas import CanvasCache, new_cache, read
+from analysis.models.checks import check_logits
 from analysis.models.layout import layout_of
 from analysis.models.loaded import LoadedModel
-from analysis.models.weight_checks import check_logits
-from analysis.recording.evicted_forwards import EvictedForwards
 from analysis.recording.evicting import Call, over_cache
-from analysis.sinks.token_states import TokenState
+from analysis.recording.eviction import EvictedForwards
+from analysis.sinks.step_inputs import TokenState
 from analysis.specs import CANVAS_SCORES
 
 

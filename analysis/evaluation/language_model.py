@@ -35,8 +35,8 @@ from analysis.evaluation.tasks import DEFAULT_NEW_TOKENS
 from analysis.models.loaded import LoadedModel
 from analysis.models.tokenizer import chat_text
 from analysis.recording.denoising import check_prompt, choices, own_sampling, stop_tokens
-from analysis.recording.evicted_forwards import EvictedForwards
 from analysis.recording.evicting import Call, new_cache, over_cache
+from analysis.recording.eviction import EvictedForwards
 from analysis.specs import CANVAS_SCORES, SAMPLINGS, DiffusionGemmaSampling, Kept, Sampling
 
 

@@ -30,7 +30,7 @@ from analysis.errors import UserError
 from analysis.evaluation.masked_sets import MaskedSet, all_sets, drawn_sets, hashed, is_exact
 from analysis.models.layout import Layout, layout_of
 from analysis.models.loaded import LoadedModel
-from analysis.recording.evicted_forwards import EvictedForwards
+from analysis.recording.eviction import EvictedForwards
 
 
 @dataclass(frozen=True)

@@ -16,12 +16,10 @@ from analysis.evaluation.language_model import LanguageModel, Settings
 from analysis.evaluation.likelihood import Budget, Known, Likelihood
 from analysis.evaluation.lm_eval_fixes import quiet, templates_kept
 from analysis.evaluation.tasks import Benchmark, TaskItem, described, scored
-from analysis.models.devices import pick_device
-from analysis.models.loaded import LoadedModel
+from analysis.models.loaded import LoadedModel, pick_device
 from analysis.specs import Kept, ModelSpec
 from analysis.specs.evaluation import WINDOW
-from cache.code import code_version
-from cache.keys import content_key
+from cache.keys import code_version, content_key
 from cache.stores import Responses
 
 

@@ -21,7 +21,7 @@ import lm_eval.utils
 from jinja2 import Environment
 from lm_eval.api.task import ConfigurableTask, Task
 
-from analysis.models.templates import BoundedTemplates
+from analysis.models.tokenizer import BoundedTemplates
 
 _TALKATIVE = ("lm_eval", "datasets", "huggingface_hub")
 

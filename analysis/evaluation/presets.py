@@ -2,12 +2,23 @@
 
 A benchmark is one row of `PRESETS`. Guidance is on LLaDA's scale. The scripts for Dream use none, and where the first
 model is one of Dream's, none is used.
+
+Sizes of tasks in items and clusters, before any of them is read. Imports neither lm-eval nor torch.
+
+Forwards and tokens that scoring a benchmark takes, computed before any item is read.
+
+An item of choices takes at most choices × min(draws, 2^L − 1) forwards for answers of L tokens, as fewer masked sets
+than draws are all run once (`likelihood.py`); guidance doubles them. A written answer takes one forward per token.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 from analysis.errors import first_line, named_line, shorten
+from analysis.evaluation.bundled.data import cluster_sizes
+from analysis.evaluation.planning import TaskItems
+from analysis.machine.speed import SUSTAINED, Card
 
 BUNDLED_PREFIX = "bundled_"
 
@@ -193,3 +204,114 @@ def why_left_out(row: Preset, error: Exception) -> str:
         f"{row.title} was left out: lm-eval cannot make its items ({shorten(named_line(error), 240)}). Check the "
         "fields of its YAML file, and its data."
     )
+
+
+def known_sizes(names: Sequence[str]) -> tuple[list[TaskItems], list[str]]:
+    """Of tasks and suites of right answers: those whose sizes are known, and the names of the others.
+
+    Where the hub's clusters are known by their number alone, they are taken as equally large.
+    """
+    known, unknown = [], []
+    for name in expand(tuple(names)):
+        row = PRESETS.get(name)
+        if row is None or (row.counts_right and not _is_known(row)):
+            unknown.append(name)
+        elif row.counts_right:
+            known.append(_items_of(name))
+    return known, unknown
+
+
+@cache
+def _items_of(name: str) -> TaskItems:
+    row = PRESETS[name]
+    return TaskItems(row.title, _sizes(row), subjects=row.clusters > 0)
+
+
+def _is_known(row: Preset) -> bool:
+    return row.task.startswith(BUNDLED_PREFIX) or row.items > 0
+
+
+def _sizes(row: Preset) -> tuple[int, ...]:
+    if row.task.startswith(BUNDLED_PREFIX):
+        return cluster_sizes(row.task.removeprefix(BUNDLED_PREFIX))
+    clusters = row.clusters or row.items
+    least, more = divmod(row.items, clusters)
+    return tuple(least + (number < more) for number in range(clusters))
+
+
+@dataclass(frozen=True)
+class ItemShape:
+    """An item as a model reads it, on average. prompt: tokens before the answer, with the examples. answer: tokens of a
+    choice; 0 where answers are written.
+    """
+
+    choices: int
+    prompt: float
+    answer: float
+
+
+SHAPES: dict[str, ItemShape] = {
+    "mmlu": ItemShape(4, 700, 1),
+    "arc_challenge": ItemShape(4, 35, 6),
+    "arc_easy": ItemShape(4, 30, 5),
+    "piqa": ItemShape(2, 20, 25),
+    "winogrande": ItemShape(2, 150, 8),
+    "gsm8k": ItemShape(1, 900, 0),
+    "hellaswag": ItemShape(4, 65, 28),
+    "gpqa": ItemShape(4, 1400, 3),
+    "race": ItemShape(4, 420, 8),
+    "bundled_agreement": ItemShape(2, 5.5, 1),
+    "bundled_arithmetic": ItemShape(4, 15, 1),
+    "bundled_knowledge": ItemShape(4, 7.9, 1.7),
+    "bundled_physical": ItemShape(2, 8.8, 2.1),
+    "bundled_reference": ItemShape(2, 15.8, 1),
+    "bundled_story": ItemShape(4, 17.9, 1.25),
+    "bundled_problems": ItemShape(1, 25, 0),
+}
+"""Mean lengths. Those of the bundled tasks are measured; the others are typical of the benchmark's English items and
+its number of examples, and assumed, as their items are not read here."""
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """Cost of scoring one model on a benchmark. forwards: of one sequence each, at most. length: tokens per forward."""
+
+    name: str
+    title: str
+    items: int
+    forwards: float
+    length: float
+
+    @property
+    def tokens(self) -> float:
+        """Tokens of all forwards."""
+        return self.forwards * self.length
+
+    def seconds(self, weights: float, card: Card) -> float:
+        """Time on a card at `SUSTAINED` of its operations: 2 · weights · tokens of them."""
+        return 2 * weights * self.tokens / (card.operations * 1e12 * SUSTAINED)
+
+
+def scorings(tasks: Sequence[str], limit: int | None, draws: int | None) -> tuple[list[Scoring], list[str]]:
+    """Return the cost of each benchmark of a study, and the names of those whose items are not known. draws: None for
+    the benchmark's own.
+    """
+    found, unknown = [], []
+    for name in expand(tuple(tasks)):
+        shape, row = SHAPES.get(name), PRESETS.get(name)
+        sizes, _ = known_sizes((name,))
+        if shape is None or row is None or not sizes:
+            unknown.append(name)
+            continue
+        items = min(sizes[0].items, limit or sizes[0].items)
+        found.append(_scoring(name, row, shape, items, draws or row.draws))
+    return found, unknown
+
+
+def _scoring(name: str, row: Preset, shape: ItemShape, items: int, draws: int) -> Scoring:
+    guided = 2 if row.guidance else 1
+    if not shape.answer:
+        written = row.gen_length or 0
+        return Scoring(name, row.title, items, guided * items * written, shape.prompt + written)
+    each = shape.choices * min(draws, 2**shape.answer - 1)
+    return Scoring(name, row.title, items, guided * items * each, shape.prompt + shape.answer)

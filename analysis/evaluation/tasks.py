@@ -21,12 +21,12 @@ from lm_eval.utils import hash_string
 
 from analysis import hub
 from analysis.errors import UserError, shorten
-from analysis.evaluation import item_clusters
+from analysis.evaluation import items_file
 from analysis.evaluation.bundled.data import FOLDER
 from analysis.evaluation.items_file import EvaluatedItem
 from analysis.evaluation.lm_eval_fixes import may_have, nothing_remembered, quiet, settle, templates_kept
 from analysis.evaluation.presets import BUNDLED_PREFIX, Preset, expand, preset, why_left_out
-from analysis.models.templates import TemplateTooBig
+from analysis.models.tokenizer import TemplateTooBig
 from analysis.specs import EvaluateSpec, ModelSpec
 
 FEWSHOT_SEED = 1234  # lm-eval's own default
@@ -286,7 +286,7 @@ def _benchmark(
     chosen = _chosen(name, tasks, spec)
     if not chosen:
         raise UserError(f"{row.title} was left out: none of its items is in the part '{spec.part}'.")
-    clustered_by = item_clusters.columns(tasks)
+    clustered_by = items_file.columns(tasks)
     documents, unanswerable = [], 0
     for document in _documents(name, tasks, chosen, chat, clustered_by):
         if _has_answer(tasks[document.task], document.requests[0].doc):
@@ -315,7 +315,7 @@ def _benchmark(
         kind=kind,
         tasks=tasks,
         documents=tuple(documents),
-        cluster=item_clusters.in_words(clustered_by.values()),
+        cluster=items_file.in_words(clustered_by.values()),
     )
     return benchmark, problems
 
@@ -370,7 +370,7 @@ def _documents(
                 index,
                 places[task_name, index],
                 tuple(sorted(document_requests, key=lambda r: r.idx)),
-                item_clusters.cluster(document_requests[0].doc, clustered_by[task_name]),
+                items_file.cluster(document_requests[0].doc, clustered_by[task_name]),
                 _choices(task, document_requests),
             )
             for index, document_requests in requests.items()

@@ -8,8 +8,8 @@ import pandas as pd
 
 from analysis.claims.verdicts import CANNOT_TELL, DOES_NOT_HOLD, HOLDS, HOLDS_WEAKLY, UNITS, ClaimVerdict, number_words
 from analysis.figures.causes import effect_intervals
-from analysis.figures.claims import ClaimRow, claim_rows
 from analysis.figures.export import Exhibit
+from analysis.figures.study import ClaimRow, claim_rows
 from analysis.figures.style import REFERENCE, SERIES_COLORS, ends_of, grey_line
 from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.specs import Claim, ClaimsSpec

@@ -13,9 +13,8 @@ from analysis.figures.dynamics import Series, curves
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
 from analysis.recording.trajectory import Trajectory
-from analysis.sinks import geometry, lens, massive
-from analysis.sinks.intervals import FEW_PROMPTS, LEAST_PROMPTS
-from analysis.sinks.text_divergence import (
+from analysis.sinks import geometry, massive, step_inputs
+from analysis.sinks.agreement import (
     Text,
     TextDivergence,
     mean_with_interval,
@@ -23,6 +22,7 @@ from analysis.sinks.text_divergence import (
     shared_sinks,
     text_over_steps,
 )
+from analysis.sinks.intervals import FEW_PROMPTS, LEAST_PROMPTS
 from analysis.words import percent
 
 RANDOM = "random weights"
@@ -141,7 +141,7 @@ def lens_by_layer(
             "$\\operatorname{softmax}(W\\,\\operatorname{norm}(h_l))$ with the model's own last norm and head $W$ "
             "(nostalgebraist 2020).\n\n" + definition
         ),
-        finding=lens.sentence(hits, sinks),
+        finding=step_inputs.sentence(hits, sinks),
         name="lens",
     )
 

@@ -11,7 +11,7 @@ from analysis.figures.export import Exhibit
 from analysis.figures.style import cell_texts
 from analysis.findings import finding_of
 from analysis.findings.layers import MOVES_BY, PLACES, SHARP, KindShares
-from analysis.recording import set_counts, set_measures
+from analysis.recording import set_measures
 from analysis.recording.set_file import ALL_LAYERS, RecordingSet
 from analysis.recording.set_measures import KIND_MEASURES, MOVES
 from analysis.recording.set_tables import (
@@ -30,7 +30,7 @@ from analysis.recording.set_words import KIND_LABELS, number
 from analysis.sinks.intervals import Estimates
 from analysis.sinks.metrics import CURVES, HEAD_METRICS
 from analysis.sinks.movement import MOVEMENT_NULLS, WEIGHT_NULLS, null_name
-from analysis.sinks.token_states import ALL, undecided_named
+from analysis.sinks.step_inputs import ALL, undecided_named
 from analysis.specs import DEFINITIONS
 from analysis.words import UNTRAINED, in_sentence, percent
 
@@ -201,7 +201,7 @@ def counts_shown(counted: pd.DataFrame) -> Exhibit:
     return Exhibit(
         "How many sinks, by how they are counted",
         f"Sinks per step of each layer under three definitions, for k from 1.5 to 3, at half the length, and in "
-        f"{set_counts.IID}. {set_counts.IID_SENTENCE} Intervals: 95 %, over prompts.",
+        f"{set_measures.IID}. {set_measures.IID_SENTENCE} Intervals: 95 %, over prompts.",
         layer_kinds.movement(panels),
         counted,
         formula="\n\n".join(f"{row.title}: $${row.formula}$$" for row in DEFINITIONS.values()),

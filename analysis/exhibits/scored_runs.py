@@ -15,9 +15,9 @@ from analysis.evaluation.conditions import RELATIONS
 from analysis.evaluation.results import Results, begun, clusters, scores
 from analysis.evaluation.sweep_scores import Comparison, Setting, between, comparisons, from_dense
 from analysis.figures.export import Exhibit
-from analysis.figures.runs import Scores, accuracy_by_setting
-from analysis.findings.pruning_cost import bare_words
-from analysis.pruned.naming import is_control, plain_title, seed_of
+from analysis.figures.pruning import Scores, accuracy_by_setting
+from analysis.findings.evaluations import bare_words
+from analysis.pruned.report_file import is_control, plain_title, seed_of
 from analysis.specs import METHODS, PruneSpec, against, detail, setting_key, where
 from analysis.statistics.decisions import interval_words, over_seeds
 from analysis.statistics.differences import Difference, in_family

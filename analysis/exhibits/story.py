@@ -41,7 +41,7 @@ from analysis.figures.story import CANNOT_TELL as NO_ANSWER
 from analysis.figures.story import Answer, Story, Told, charts
 from analysis.findings import said_of
 from analysis.findings.ablations import side_of
-from analysis.findings.pruning_cost import cost_words
+from analysis.findings.evaluations import cost_words
 from analysis.recording.playback import opening_frame
 from analysis.specs import QUESTION, SIZES, PruneSpec, StudySpec, detail
 from analysis.statistics.decisions import (

@@ -5,14 +5,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from markupsafe import Markup
 
-from analysis.exhibits import story_meanings
+from analysis.exhibits import story_parts
 from analysis.exhibits.story_parts import accuracies, discounts, needs, outcomes_of, prices_of, share, spread
 from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Mark
 from analysis.findings import said_of
 from analysis.findings.ablations import side_of
+from analysis.findings.evaluations import bare_words, cost_words, loss_words
 from analysis.findings.masks import SEED
-from analysis.findings.pruning_cost import bare_words, cost_words, loss_words
 from analysis.specs import METHODS
 from analysis.statistics.decisions import (
     AT_CHANCE,
@@ -77,7 +77,7 @@ def masks(findings: Findings) -> Told | None:
             f"chance {share(one.chance)}."
             for one in changes
         ),
-        meaning=story_meanings.of_masks(value, floor or None),
+        meaning=story_parts.of_masks(value, floor or None),
         takeaway=beat,
     )
 
@@ -135,7 +135,7 @@ def accuracy(findings: Findings) -> Told | None:
             f"Margin: ±{POINTS.margin(margin)}, fixed in the study's specification before it ran.",
             *needs(findings),
         ),
-        meaning=story_meanings.of_accuracy(outcomes),
+        meaning=story_parts.of_accuracy(outcomes),
         takeaway=_levels_told(pruning, without) or beats[0],
         summary=_summary(findings, by_setting, outcomes, margin),
     )

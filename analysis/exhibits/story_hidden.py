@@ -6,7 +6,7 @@ import numpy as np
 from markupsafe import Markup
 
 from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS, MEASURES
-from analysis.exhibits import story_meanings, story_sinks
+from analysis.exhibits import story_parts, story_sinks
 from analysis.exhibits.story_parts import called, rows_of, within
 from analysis.exhibits.story_text import (
     beside_sinks,
@@ -180,10 +180,10 @@ def _meaning(findings: Findings, own: Cause, at_equal: Cause | None, causes: Seq
         equal = None
         if MASS in text_causes(causes):
             equal = {-1: BETTER, 0: CANNOT_TELL, 1: WORSE}[side_of(text_effect(causes, MASS))]
-        return story_meanings.of_hiding(BETTER, True, equal, True, model)
+        return story_parts.of_hiding(BETTER, True, equal, True, model)
     of = {cause.measure: cause.effect for cause in causes if cause.control == MASS}
     both = {"divergence", "aligned"} <= of.keys()
-    return story_meanings.of_hiding(
+    return story_parts.of_hiding(
         decide(own.effect, margin),
         (own.effect.value > 0) == (rules.HIDING[own.measure].matters > 0),
         None if at_equal is None else decide(at_equal.effect, margin),

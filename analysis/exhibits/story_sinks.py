@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.exhibits import story_meanings
+from analysis.exhibits import story_parts
 from analysis.exhibits.story_parts import Measured, called, factor, recordings, rows_of, share, step_words, within
 from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Mark
@@ -68,7 +68,7 @@ def sink(findings: Findings) -> Told | None:
             *filter(None, (_of_commonest(findings), _weights_told(own), _SPLIT if others else "")),
         ),
         plays=True,
-        meaning=story_meanings.of_sinks(_clear(_drawn(findings))),
+        meaning=story_parts.of_sinks(_clear(_drawn(findings))),
         takeaway=(text or beats)[0],
         summary=Summary(
             "Attention of a sink", own.own.told(_EVEN_SPLIT), f"{null} × in {_MODELS.get(own.weights, own.called)}"
@@ -177,7 +177,7 @@ def _sink_of_one_text(findings: Findings, played: tuple[Played, ...], frame: int
         f"One text and step, all layers averaged.{limits}",
         (_SPLIT,) if len(played) > 1 else (),
         plays=True,
-        meaning=story_meanings.of_sinks(_clear(_drawn(findings))),
+        meaning=story_parts.of_sinks(_clear(_drawn(findings))),
         takeaway=beats[0],
         summary=Summary("Attention to the sinks, one text", f"{first.told} an even split", ""),
     )

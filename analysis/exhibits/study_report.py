@@ -6,11 +6,9 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from analysis.csv_files import csv_of_table
 from analysis.exhibits import study as exhibits
 from analysis.exhibits.story import playback_of, story_of
-from analysis.figures.export import page_html
-from analysis.figures.pictures import pictures
+from analysis.figures.export import page_html, pictures
 from analysis.figures.story.document import Appendix, document_html
 from analysis.specs import QUESTION, STUDY_PARTS, StudySpec
 from analysis.specs.recording_sets import CLUSTER
@@ -18,6 +16,7 @@ from analysis.statistics.decisions import family_words
 from analysis.study import rules
 from analysis.study.findings import PROMPTS_FILE, Findings
 from analysis.study.methods import how, how_compared
+from analysis.table_files import csv_of_table
 
 NOTHING = "Nothing lies beyond its nulls."
 REPORT, NUMBERS, MISSING = "report.html", "study.json", "pictures.txt"

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from analysis.findings.evaluations import MARGIN
-from analysis.findings.pruning_cost import NOTHING_TO_LOSE, cost_span, gap_words
+from analysis.findings.evaluations import MARGIN, NOTHING_TO_LOSE, cost_span, gap_words
 from analysis.statistics.decisions import EQUIVALENT, ONE_SEED, POINTS, WAITING, decide
 from analysis.statistics.differences import SHOWN, Difference
 from analysis.words import counted, listed, percent

@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.findings import findings_of, set_contrast
 from analysis.findings.sets import LEAST_PORTION, family_of
-from analysis.recording import set_counts
+from analysis.recording import set_measures
 from analysis.recording.set_file import RecordingSet
 from analysis.recording.set_measures import arrays_of, by_kind, moves, of_all_kinds
 from analysis.recording.set_tables import Sets
@@ -23,7 +23,7 @@ MOVES_BY = "births"
 """The row of `MOVES` by which a layer's sinks are said to move."""
 ABOVE, BELOW, OPEN, UNTESTED = "↑", "↓", "–", ""
 """A layer beside a null: significantly more, significantly fewer, not significant, not tested."""
-IN_IID = f"in {set_counts.IID}"
+IN_IID = f"in {set_measures.IID}"
 """The column with the sinks per step of the null of counts."""
 PLACES = "shuffled"
 """The null with sinks anywhere in every step: the most movement possible, which no model should exceed."""
@@ -41,8 +41,8 @@ LEGEND: Mapping[str, str] = {
     "(corrected share): mean over all sinks of the layer, with its 95 % interval over prompts. In the figure it is "
     "split by kind.",
     IN_IID: f"{IN_IID[0].upper()}{IN_IID[1:]}: the count in such attention of the same mean and spread.",
-    "outliers": f"Outliers: a significant gap below the sinks, or a heavier tail than {set_counts.IID}; by error in at "
-    f"most {percent(1 - LEVEL, 0)} of the layers.",
+    "outliers": f"Outliers: a significant gap below the sinks, or a heavier tail than {set_measures.IID}; by error in "
+    f"at most {percent(1 - LEVEL, 0)} of the layers.",
     "vs random positions": f"vs: {ABOVE} more or {BELOW} fewer new sinks per step than the null, {OPEN} not "
     "significant; all layers and nulls jointly at 95 %.",
 }
@@ -195,9 +195,9 @@ def words(sets: Sets, told: Mapping[str, SetAnswer] | None = None) -> dict[str, 
 def _layers(recordings: RecordingSet, family: Mapping[str, Estimates], shares: KindShares) -> list[LayerAnswer]:
     count, strength, attention = (of_all_kinds(recordings, name) for name in ("count", "corrected-share", "strength"))
     portions = np.nan_to_num(shares.portions.value)
-    iid = set_counts.count_by_variant(recordings).get(set_counts.IID)
+    iid = set_measures.count_by_variant(recordings).get(set_measures.IID)
     births = moves(recordings, MOVES_BY).value
-    apart = set_counts.set_apart(family, recordings.layers)
+    apart = set_measures.set_apart(family, recordings.layers)
     marks = {null: _marks(family.get(f"{MOVES_BY}:{null}"), recordings.layers) for null in MOVEMENT_NULLS}
     return [
         LayerAnswer(
@@ -298,7 +298,7 @@ def _counted(layers: Sequence[LayerAnswer]) -> str:
     told = []
     if iid:
         counts = np.array([one.count for one in layers])
-        told.append(f" Sinks per step: {spread(counts, False)} ({set_counts.IID}: {spread(np.array(iid), False)}).")
+        told.append(f" Sinks per step: {spread(counts, False)} ({set_measures.IID}: {spread(np.array(iid), False)}).")
     if judged:
         told.append(f" They are outliers in {sum(judged)} of {len(judged)} layers.")
     return "".join(told)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from analysis.recording import set_counts
+from analysis.recording import set_measures
 from analysis.recording.set_file import RecordingSet
 from analysis.recording.set_measures import (
     KIND_MEASURES,
@@ -29,8 +29,8 @@ from analysis.recording.set_measures import (
 )
 from analysis.recording.set_words import KIND_TITLES, SINGULAR, layers_in_words, number, spread
 from analysis.registry import Registry
-from analysis.sinks.count_checks import VARIANTS
 from analysis.sinks.intervals import LEAST_PROMPTS, LEVEL, Estimates, Parts, quotient
+from analysis.sinks.layer_run import VARIANTS
 from analysis.sinks.metrics import HEAD_METRICS
 from analysis.sinks.movement import MOVEMENT_NULLS, WEIGHT_NULLS
 from analysis.words import counted, listed
@@ -157,7 +157,7 @@ def comparisons_of(recordings: RecordingSet) -> list[Comparison]:
         for number, kind in enumerate(recordings.info.kinds)
         for null in WEIGHT_NULLS
     ]
-    comparisons += set_counts.comparisons(recordings)
+    comparisons += set_measures.comparisons(recordings)
     return list({one.name: one for one in comparisons}.values())
 
 
@@ -332,7 +332,7 @@ def counts(recordings: RecordingSet, family: Mapping[str, Estimates]) -> list[st
         return []
     arrays, layers = arrays_of(recordings, "trained"), recordings.layers
     sentences = []
-    for row in set_counts.CHECKS.values():
+    for row in set_measures.CHECKS.values():
         value, null = (quotient(*parts(arrays)).value[:layers] for parts in (row.observed, row.null))
         for template, sign in ((row.above, 1), (row.below, -1)):
             side = beyond(family[row.name], sign)[:layers]
@@ -344,7 +344,7 @@ def counts(recordings: RecordingSet, family: Mapping[str, Estimates]) -> list[st
                         null=spread(row.shown(null[side]), False),
                     )
                 )
-    apart = set_counts.set_apart(family, layers)
+    apart = set_measures.set_apart(family, layers)
     if apart is not None and not apart.all():
         sentences.append(
             f"{layers_in_words(np.flatnonzero(~apart), layers)}: no significant gap or heavy tail. Sinks there "

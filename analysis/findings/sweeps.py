@@ -8,10 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from analysis.evaluation.conditions import HELD_AGAINST
-from analysis.evaluation.dose import DoseResponse
-from analysis.evaluation.frontier import Cost, Placed
-from analysis.evaluation.qualities import ACCURACY, QUALITIES, Quality, size_words
-from analysis.evaluation.sweep_scores import Comparison, Setting
+from analysis.evaluation.frontier import ACCURACY, QUALITIES, Cost, Placed, Quality, size_words
+from analysis.evaluation.sweep_scores import Comparison, DoseResponse, Setting
 from analysis.findings.evaluations import change_of_accuracy
 from analysis.specs import METHODS, EvictionPoint, detail, part_alone, titles_apart, where
 from analysis.statistics.decisions import (

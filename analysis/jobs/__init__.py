@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from analysis.job_context import Context
-from analysis.jobs.ablation import ablate_set
 from analysis.jobs.calibration import calibrate, heldout, seed_floor
 from analysis.jobs.claim_measures import measure_claims
-from analysis.jobs.evaluation import evaluate
+from analysis.jobs.evaluation import evaluate, import_results
 from analysis.jobs.eviction import evict
-from analysis.jobs.importing import import_results
 from analysis.jobs.insights import ablate, alternatives, attention_map, geometry, lens
 from analysis.jobs.models import load_model, unload_model
 from analysis.jobs.outcome import Outcome, Summary, result_key
+from analysis.jobs.prompt_by_prompt import ablate_set
 from analysis.jobs.pruning import dense_statistics, estimate, footprint, prune
 from analysis.jobs.recording_sets import record_set
 from analysis.jobs.recordings import is_short, noise, record, reference
@@ -86,7 +85,7 @@ from analysis.specs import (
     SweepSpec,
     UnloadSpec,
 )
-from cache.code import code_version
+from cache.keys import code_version
 
 SpecType = TypeVar("SpecType", bound=Spec)
 

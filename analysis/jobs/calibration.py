@@ -47,7 +47,7 @@ def calibrate(spec: CalibrateSpec, context: Context) -> Outcome[CalibrateSummary
     """
     started = time.perf_counter()
     prepared = _prepared(spec, context)
-    from analysis.machine.provenance import environment
+    from analysis.job_context import environment
     from analysis.models.tokenizer import token_strings
     from analysis.tuning.collect import fill
 
@@ -168,7 +168,7 @@ def _prepared(spec: CalibrateSpec, context: Context) -> _Prepared:
     from analysis.calibration.known_mass import KnownMass
     from analysis.calibration.noised_text import refuse_noise
     from analysis.calibration.runners import Resident, Runner, Streamed
-    from analysis.models.devices import free_bytes
+    from analysis.models.loaded import free_bytes
     from analysis.tuning.collect import plan
 
     refuse_noise(model, spec.calibration)

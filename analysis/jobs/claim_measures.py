@@ -18,7 +18,7 @@ from analysis.job_context import Context
 from analysis.jobs.outcome import Outcome, result_key
 from analysis.jobs.prompt_by_prompt import rows_at_once
 from analysis.jobs.summaries import ClaimMeasuresSummary, HiddenAccuracy, MeasuredPrompts
-from analysis.machine import garbage
+from analysis.machine import process
 from analysis.models.resident import free_memory, resident_model
 from analysis.specs import CLAIM_MEASURES, EVERYTHING, ClaimMeasuresSpec, EvaluateSpec, Sampling, kept_of
 
@@ -55,7 +55,7 @@ def measure_claims(spec: ClaimMeasuresSpec, context: Context) -> Outcome[ClaimMe
             )
 
     model = resident_model(spec.model, context, check)
-    from analysis.machine.provenance import environment
+    from analysis.job_context import environment
     from analysis.recording import weight_nulls
     from analysis.recording.batches import shown_to
 
@@ -238,11 +238,11 @@ def hidden_accuracy(
     """Score the tasks' choice items in the three readings, on the same masks. Answers are kept in the answer store, so
     that an interrupted job resumes. Raises UserError if no task is available.
     """
-    with garbage.importing("lm_eval"):
+    with process.importing("lm_eval"):
         from analysis.evaluation import live
         from analysis.evaluation.tasks import ChatTemplate, fitting, load_benchmarks
     from analysis.models.tokenizer import chat_text, uses_chat
-    from analysis.recording.hidden_sinks import HiddenSinks
+    from analysis.recording.claim_looks import HiddenSinks
 
     tokenizer = model.require_tokenizer()
     chat = None

@@ -1,6 +1,12 @@
-"""Evaluating models on benchmark tasks. lm-eval and torch are imported only here, in the worker."""
+"""Evaluating models on benchmark tasks. lm-eval and torch are imported only here, in the worker.
+
+An evaluation as one summary in JSON, for the command line and the job's record.
+
+Import of lm-eval results. No model runs.
+"""
 
 import gc
+import hashlib
 import time
 from collections import Counter
 from dataclasses import asdict
@@ -10,22 +16,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from analysis.errors import ModelChanged, UserError
+from analysis.evaluation import comparing, conditions, importing
+from analysis.evaluation.comparing import Pair
 from analysis.evaluation.items_file import DOCUMENTS, End, EvaluatedBenchmark, EvaluatedModel, Header, LineWriter
-from analysis.evaluation.results import read
+from analysis.evaluation.results import PERPLEXITY, Results, read, scores
+from analysis.evaluation.tables import accuracy, average, cut_items, estimated_by, mean_draws, perplexities
+from analysis.findings import finding_of
 from analysis.job_context import Context
-from analysis.jobs.evaluation_summary import summary
 from analysis.jobs.outcome import Outcome
-from analysis.jobs.summaries import EvaluateSummary
-from analysis.machine import garbage
+from analysis.jobs.summaries import EvaluateSummary, ImportSummary
+from analysis.machine import process
 from analysis.models import checkpoint as checkpoints
+from analysis.models.before_loading import cached_layers
 from analysis.models.checkpoint import Checkpoint, find, fingerprint
-from analysis.models.memory import cached_layers
 from analysis.models.resident import free_memory, loaded, resident_model
 from analysis.models.weight_files import bytes_of
 from analysis.pruned.report_file import PrunedRun, read_report
-from analysis.specs import EvaluateSpec, ModelSpec, either
-from cache.code import code_version
-from cache.keys import content_key
+from analysis.specs import EvaluateSpec, ImportSpec, ModelSpec, either
+from analysis.statistics import clustered
+from analysis.statistics.differences import Difference
+from cache.keys import code_version, content_key
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -33,6 +43,109 @@ if TYPE_CHECKING:
     from analysis.evaluation.live import EvaluationProgress
     from analysis.evaluation.tasks import Benchmark, ChatTemplate
     from analysis.models.loaded import LoadedModel
+
+
+def summary(results: Results) -> dict[str, Any]:
+    """The numbers as JSON, for the command line and the job's record."""
+    tasks = []
+    by_pair = comparing.family(results)
+    relations = comparing.related_pairs(results)
+    cut, used = cut_items(results), mean_draws(results)
+    for benchmark in results.benchmarks:
+        row: dict[str, Any] = {
+            "task": benchmark.name,
+            "title": benchmark.title,
+            "metric": benchmark.metric,
+            "planned": benchmark.planned,
+            "draws": benchmark.draws or None,
+            "estimated_by": estimated_by(results, benchmark.name),
+            "shots": benchmark.shots,
+            "guidance": benchmark.guidance,
+            "settings_from": benchmark.source,
+            "truncated": cut[benchmark.name],
+            "clustered_by": benchmark.cluster,
+            "chance": results.chance[benchmark.name],
+        }
+        if benchmark.kind == PERPLEXITY:
+            row["perplexity"] = perplexities(results, benchmark.name)
+        else:
+            row["models"] = [
+                {
+                    "model": name,
+                    **clustered.as_json(accuracy(results, benchmark.name, index)),
+                    "draws_used": used.get((benchmark.name, index)),
+                }
+                for index, name in enumerate(results.names)
+            ]
+            row["differences"] = [
+                _compared(results, relations, pair, differences[benchmark.name])
+                for pair, differences in by_pair.items()
+            ]
+        tasks.append(row)
+    return {
+        "models": list(results.names),
+        "tasks": tasks,
+        "average": [
+            {"model": name, **clustered.as_json(average(results, index))} for index, name in enumerate(results.names)
+        ],
+        "average_differences": [
+            _compared(results, relations, pair, comparing.overall(differences))
+            for pair, differences in by_pair.items()
+            if differences
+        ],
+        "over_seeds": [
+            {
+                "pairs": [[results.names[model] for model in pair] for pair in group.pairs],
+                "seeds": list(group.seeds),
+                **clustered.as_json(group.difference),
+                "words": group.difference.words,
+                "in_words": finding_of("pairs over seeds", results, group),
+            }
+            for group in comparing.over_seeds(results)
+        ],
+        "seed_floors": [
+            {"models": [results.names[model] for model in models], **vars(floor)}
+            for models, floor in comparing.floors(results).items()
+        ],
+        "tests": {
+            "count": comparing.tests(by_pair, comparing.over_seeds(results)),
+            "adjusted_by": "holm",
+            "in_words": finding_of("tests of an evaluation", results),
+        },
+        "bounds": comparing.summary(results),
+        "conditions": [
+            {conditions.title(name): conditions.told(name, value) for name, value in settings.items()}
+            for settings in comparing.conditions_of(results)
+        ],
+        "without_counterpart": [
+            sentence for relation in conditions.RELATIONS for sentence in comparing.missing(results, relation)
+        ],
+        "answers": len(results.answers),
+        "restored": sum(answer.restored for answer in results.answers.values()),
+        "complete": all(
+            len(scores(results, b.name, index)[0]) == b.planned
+            for b in results.benchmarks
+            for index in range(len(results.names))
+        ),
+        "problems": list(results.problems),
+        "seed": results.header.seed,
+        "end": results.end.model_dump(exclude={"line"}) if results.end is not None else None,
+    }
+
+
+def _compared(results: Results, relations: dict[str, list[Pair]], pair: Pair, difference: Difference) -> dict[str, Any]:
+    """Return a difference as JSON. as: the other model's relation to this one. also_differs: conditions besides the
+    method.
+    """
+    return {
+        "model": results.names[pair[0]],
+        "than": results.names[pair[1]],
+        **clustered.as_json(difference),
+        "words": difference.words,
+        "as": [relation for relation, some in relations.items() if pair in some],
+        "also_differs": comparing.mismatch(results, pair),
+    }
+
 
 EVALUATING = "evaluating"  # the phase once tasks and items are loaded
 _HEADROOM = 1.3  # weights, activations and logits of all models at once
@@ -50,10 +163,10 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
     canvas_score = _canvas_score(spec, opened)
     names = spec.names or _names(spec)
     context.progress("starting lm-eval")
-    with garbage.importing("lm_eval"):
+    with process.importing("lm_eval"):
         from analysis.evaluation import live
         from analysis.evaluation.tasks import fitting, load_benchmarks
-        from analysis.machine.provenance import environment
+        from analysis.job_context import environment
 
     tokenizer = _tokenizers(spec, opened)[0]
     chat = _chat(spec, opened[0], tokenizer)
@@ -111,7 +224,7 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
 
 def _key(spec: EvaluateSpec, prints: list[str], runs: list[PrunedRun], benchmarks: "list[Benchmark]") -> str:
     """Return the key of an evaluation's answers, by everything they depend on."""
-    from analysis.models.devices import pick_device
+    from analysis.models.loaded import pick_device
 
     return content_key(
         kind="evaluate",
@@ -188,7 +301,7 @@ def checkpoint_of(model: ModelSpec, context: Context) -> Checkpoint:
 
 def _cache(spec: EvaluateSpec, checkpoint: Checkpoint) -> list[dict[str, int]]:
     """The keys and values of the first model in the precision that it is scored in, by arithmetic from its shape."""
-    from analysis.models.devices import pick_device
+    from analysis.models.loaded import pick_device
 
     sizes, on_cpu = checkpoint.geometry, pick_device(spec.model.device) == "cpu"
     stored = 4 if on_cpu else bytes_of(checkpoints.main_dtype(checkpoint))
@@ -285,7 +398,7 @@ class _Models:
         gc.collect()
 
     def _all_fit(self, opened: list[Checkpoint]) -> bool:
-        from analysis.models.devices import free_bytes, pick_device
+        from analysis.models.loaded import free_bytes, pick_device
 
         need: dict[str, float] = {}
         for model, checkpoint in dict(zip(self._specs, opened, strict=True)).items():
@@ -293,3 +406,29 @@ class _Models:
             width = {"bfloat16": 2, "float32": 4, "auto": 4 if device == "cpu" else None}[model.dtype]
             need[device] = need.get(device, 0) + checkpoints.weight_bytes(checkpoint, width) * _HEADROOM
         return all(size < (free_memory() if device == "cpu" else free_bytes(device)) for device, size in need.items())
+
+
+def import_results(spec: ImportSpec, context: Context) -> Outcome[ImportSummary]:
+    """Read folders of lm-eval results and compare their models. The file holds a JSON line for every item and answer.
+
+    The key is that of the content, so the same answers are one result wherever they are. Raises UserError as
+    `importing.import_folders` does.
+    """
+    context.progress("looking for results")
+    results = importing.import_folders(
+        [Path(folder) for folder in spec.folders],
+        spec.names,
+        [Path(file) for file in spec.beside],
+        importing.Wanted(spec.filters, spec.metrics),
+        lambda task: context.progress(f"reading {task}"),
+    )
+    if not results.answers:
+        raise UserError("Nothing was answered in these folders. Give folders that lm-eval wrote with --log_samples.")
+    context.progress("comparing")
+    path = context.folder / DOCUMENTS
+    importing.write(results, path)
+    with path.open("rb") as file:
+        content = hashlib.file_digest(file, "sha256").hexdigest()
+    key = content_key(kind="import", content=content, code=code_version(__name__))
+    sources = [model.source for model in results.models]
+    return Outcome(cast(ImportSummary, {**summary(results), "key": key, "sources": sources}), path, key)

@@ -45,7 +45,7 @@ def evict(spec: EvictSpec, context: Context) -> Outcome[EvictSummary]:
             check_prompt(opened, torch.tensor([encoded(prompt, spec, opened)], dtype=torch.long), sampling)
 
     model = resident_model(spec.model, context, check)
-    from analysis.machine.provenance import environment
+    from analysis.job_context import environment
     from analysis.recording.eviction import caches
 
     sampling = caches(model, spec.sampling)

@@ -145,7 +145,7 @@ def geometry(spec: GeometrySpec, context: Context) -> Outcome[GeometrySummary]:
     from safetensors.numpy import save_file
 
     from analysis.models.load import random_like
-    from analysis.recording.activations import geometry_of
+    from analysis.recording.observers import geometry_of
 
     seeds = [spec.seed + number for number in range(spec.random_models)]
     total = len(spec.inputs) * (1 + len(seeds))
@@ -178,7 +178,7 @@ def lens(spec: LensSpec, context: Context) -> Outcome[LensSummary]:
     import torch
 
     from analysis.models.tokenizer import token_strings
-    from analysis.recording.activations import logit_lens
+    from analysis.recording.observers import logit_lens
 
     context.progress("one forward", 0, 1)
     probabilities = logit_lens(

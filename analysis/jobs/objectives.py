@@ -23,7 +23,7 @@ from analysis.jobs.evaluation import evaluate
 from analysis.jobs.outcome import Outcome, result_key
 from analysis.jobs.pruning import prune
 from analysis.jobs.summaries import EvaluateSummary, SearchFloor
-from analysis.machine import threads
+from analysis.machine import process
 from analysis.models.checkpoint import find, fingerprint
 from analysis.registry import Implementations
 from analysis.sinks.discount import step_weights
@@ -117,7 +117,7 @@ class OutputError(ObjectiveFunction):
             self.notes.append(bin_error.in_words(info.bin_errors))
         self._plain: dict[int, tuning.Plain] = {}
         self._spec, self._content, self._context = spec, content, context
-        self._threads = threads.count(context.workers)
+        self._threads = process.count(context.workers)
 
     def unserved(self, names: Sequence[str]) -> dict[str, list[str]]:
         info = self._statistics.info
@@ -137,7 +137,7 @@ class OutputError(ObjectiveFunction):
             raise UserError("The output error is not finite: a projection gives nothing on the held-out text.")
         return total.error, {"changed": total.changed}
 
-    @threads.one_blas_thread()
+    @process.one_blas_thread()
     def _effects(self, discount: DiscountParams, tell: Tell) -> list[tuning.LayerEffect]:
         """Compute every layer, one per CPU at a time: each layer's products are too small to be shared."""
         weights = self._statistics.group_weights(discount)
@@ -160,7 +160,7 @@ class OutputError(ObjectiveFunction):
                 raise
         return effects
 
-    @threads.one_blas_thread()
+    @process.one_blas_thread()
     def floor(self, tell: Tell) -> SearchFloor | None:
         statistics = self._statistics
         if "seed_floor" in statistics.missing:

@@ -7,8 +7,7 @@ from typing import Generic, TypeVar
 
 from analysis.models.registry import entry
 from analysis.specs import JobSpec
-from cache.code import code_version
-from cache.keys import content_key
+from cache.keys import code_version, content_key
 
 Summary = TypeVar("Summary", bound=Mapping[str, object])
 

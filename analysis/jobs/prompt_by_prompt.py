@@ -1,16 +1,31 @@
-"""Shared parts of jobs that denoise prompts one by one under conditions: each prompt's rows are kept once done."""
+"""Shared parts of jobs that denoise prompts one by one under conditions: each prompt's rows are kept once done.
+
+Ablating sinks over a set of prompts, beside matched controls.
+"""
 
 import json
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from analysis.errors import UserError
+import numpy as np
+
+from analysis.errors import NotEnoughMemory, UserError
+from analysis.evaluation.ablation_effects import effects
 from analysis.job_context import Context
-from analysis.specs import Sampling
+from analysis.jobs.outcome import Outcome, result_key
+from analysis.jobs.summaries import AblateSetPartial, AblateSetSummary
+from analysis.models.resident import resident_model
+from analysis.sinks.definitions import attention_share, mean_mass
+from analysis.sinks.metrics import position_variance
+from analysis.specs import AblateSetSpec, Sampling, controls_drawn
 from analysis.specs.ablation import PromptsSpec
 
 if TYPE_CHECKING:
     from analysis.models.loaded import LoadedModel, OpenedModel
+    from analysis.recording.steps import Step
+
 
 LOGITS_LIMIT = 10**9  # bytes for the logits of a batch's rows, three times over
 LEAST = 2  # prompts to finish before ending early: an interval is over prompts
@@ -44,7 +59,7 @@ def rows_at_once(sampling: Sampling, model: "LoadedModel", length: int) -> int:
     """Return the number of conditions per batch: one if rows would share random draws, or if rows end separately in a
     model that is not causal throughout.
     """
-    from analysis.models.growing_text import can_grow
+    from analysis.models.kept_keys import can_grow
 
     if not sampling.same_alone or (model.architecture.noise is None and not can_grow(model)):
         return 1
@@ -84,3 +99,185 @@ def _joined(rows: list[dict[str, Any]], named: Sequence[str]) -> dict[str, Any]:
     return {name: rows[0][name] for name in named} | {
         name: [None if row[name] is None else round(row[name], 6) for row in rows] for name in measures
     }
+
+
+_CONDITION = ("intervention", "target", "control")
+
+
+def ablate_set(spec: AblateSetSpec, context: Context) -> Outcome[AblateSetSummary]:
+    """Denoise each prompt untouched and under every condition. Finished prompts are kept, so that an interrupted study
+    resumes. When asked to stop it ends early, with two prompts or more.
+    """
+
+    def check(opened: "OpenedModel") -> None:
+        _layers(spec, opened)
+        for prompt in spec.prompts:
+            encoded(prompt, spec, opened)
+
+    model = resident_model(spec.model, context, check)
+    from analysis.job_context import environment
+
+    layers = _layers(spec, model)
+    prompts = [encoded(prompt, spec, model) for prompt in spec.prompts]
+    started = time.perf_counter()
+    done: list[list[dict[str, Any]]] = []
+    for index, ids in enumerate(prompts):
+        try:
+            one = partial(_one_prompt, spec, model, ids, layers, context, index)
+            done.append(kept_rows(f"prompt-{index}", context, one))
+        except Stopped:
+            break
+        _tell(context, done, spec, layers)
+    rows, cut = joined_rows(done, _CONDITION, spec.keys), len(done) < len(prompts)
+    beside = _untrained(spec, model, prompts, layers, context) if spec.random_model and not cut else []
+    stopped = cut or (spec.random_model and beside is None)
+    summary: AblateSetSummary = {
+        "rows": rows,
+        "effects": untested(effects(rows)) if cut else effects(rows),
+        "shown": (shown := _typical(done)),
+        "untouched": done[shown][0]["untouched"],
+        "texts": [{name: row[name] for name in (*_CONDITION, "words")} for row in done[shown]],
+        "untrained": beside or [],
+        "prompts": len(done),
+        "planned": len(prompts),
+        "layers": [layers.start, layers.stop - 1],
+        "seconds": round(time.perf_counter() - started, 3),
+        "seed": spec.seed,
+        "architecture": model.architecture.name,
+        "fingerprint": model.fingerprint,
+        "environment": environment(),
+    }
+    key = result_key(ablate_set, spec, model.fingerprint)
+    return Outcome(summary, None, f"{key}-{len(done)}" if stopped else key, stopped=stopped)
+
+
+def _typical(done: list[list[dict[str, Any]]]) -> int:
+    """Return the prompt whose text hiding sinks changes nearest the median over prompts, the first of those as near;
+    by the first condition where sinks are not hidden.
+    """
+    sinks = ("attention", "sinks", "")
+    at = next((at for at, row in enumerate(done[0]) if tuple(row[name] for name in _CONDITION) == sinks), 0)
+    agreement = np.array([rows[at]["aligned"] for rows in done], float)
+    return int(np.argmin(np.abs(agreement - np.median(agreement)).round(6)))
+
+
+def _untrained(
+    spec: AblateSetSpec, model: "LoadedModel", prompts: list[list[int]], layers: range, context: Context
+) -> list[dict[str, Any]] | None:
+    """The effects in a model of the same shape with random weights, on the same prompts; none where memory does not
+    do, None where it was stopped.
+    """
+    from analysis.models.load import random_like
+
+    try:
+        drawn = random_like(model, spec.seed + 1)
+    except NotEnoughMemory as error:
+        context.log(str(error))
+        return []
+    done = []
+    for index, ids in enumerate(prompts):
+        try:
+            one = partial(_one_prompt, spec, drawn, ids, layers, context, len(prompts) + index)
+            done.append(kept_rows(f"untrained-{index}", context, one))
+        except Stopped:
+            return None
+    return effects(joined_rows(done, _CONDITION, spec.keys))
+
+
+def _tell(context: Context, done: list[list[dict[str, Any]]], spec: AblateSetSpec, layers: range) -> None:
+    """Report the results of the finished prompts."""
+    count, total = len(done), _in_all(spec)
+    if not told_now(count, len(spec.prompts)):
+        context.progress("ablating", count, total)
+        return
+    rows = joined_rows(done, _CONDITION, spec.keys)
+    means = [
+        {
+            name: [float(np.mean(value))] if isinstance(value, list) else value
+            for name, value in row.items()
+            if name != "keys"
+        }
+        for row in rows
+    ]
+    partial: AblateSetPartial = {
+        "rows": means,
+        "effects": untested(effects(rows)),
+        "prompts": count,
+        "layers": [layers.start, layers.stop - 1],
+    }
+    context.progress("ablating", count, total, **partial)
+
+
+def _in_all(spec: AblateSetSpec) -> int:
+    """Prompts to denoise, those of the random-weight model included."""
+    return len(spec.prompts) * (1 + spec.random_model)
+
+
+def _layers(spec: AblateSetSpec, model: "OpenedModel") -> range:
+    last = model.geometry.layers - 1
+    for name, layer in (("From layer", spec.first_layer), ("To layer", spec.last_layer)):
+        if layer is not None and layer > last:
+            raise UserError(f"{name} is {layer}; this model's layers are 0 to {last}.")
+    return range(spec.first_layer, (last if spec.last_layer is None else spec.last_layer) + 1)
+
+
+def _one_prompt(
+    spec: AblateSetSpec, model: "LoadedModel", ids: list[int], layers: range, context: Context, index: int
+) -> list[dict[str, Any]]:
+    """A row for every intervention and condition with the measures and the text of this prompt."""
+    import torch
+
+    from analysis.models.tokenizer import token_strings
+    from analysis.recording.ablation import Ablation, Condition, Drawn, compare
+    from analysis.recording.denoising import denoise
+
+    def told(steps: "Iterator[Step]") -> "list[Step]":
+        kept = []
+        for step in steps:
+            kept.append(step)
+            if context.stopping and index >= LEAST:
+                raise Stopped
+            context.progress("ablating", index, _in_all(spec))
+        return kept
+
+    def written(tokens: list[int]) -> list[str]:
+        names = token_strings(model.tokenizer, tokens)
+        return [names[token] for token in tokens]
+
+    prompt = torch.tensor([ids], dtype=torch.long)
+    untouched = told(denoise(model, prompt, spec.sampling, spec.seed, growing=True))
+    variance = _variance([step.mass[:1, layers.start : layers.stop].numpy() for step in untouched])
+    plain = untouched[-1].choice.output[0, len(ids) :].tolist()
+    masks = model.mask_token is not None
+    conditions = [Condition(name, control) for name in spec.targets for control in ("", *controls_drawn(name, masks))]
+    before = compare(untouched, untouched, len(ids))["confidence"]
+    at_once = rows_at_once(spec.sampling, model, len(untouched[-1].choice.output[0]))
+    rows = []
+    for intervention in spec.interventions:
+        shared: dict[str, list[Drawn]] = {}
+        for first in range(0, len(conditions), at_once):
+            batch = conditions[first : first + at_once]
+            ablation = Ablation(
+                *(model, len(ids), batch, spec.count, spec.sinks, spec.seed, intervention),
+                *(layers, spec.window, variance, shared),
+            )
+            rows_of_prompt = prompt.expand(len(batch), -1)
+            steps = told(denoise(model, rows_of_prompt, spec.sampling, spec.seed, ablation, growing=True))
+            for row, condition in enumerate(batch):
+                changed = compare(steps[: len(ablation.told[row].share)], untouched, len(ids), row)
+                measured = {name: changed[name] for name in ("aligned", "agreement", "confidence")} | ablation.told[
+                    row
+                ].means()
+                named = {"intervention": intervention, "target": condition.target, "control": condition.control}
+                text = {"words": written(changed["tokens"]), "untouched": written(plain)}
+                rows.append(named | measured | {"confidence_before": before} | text)
+    return rows
+
+
+def _variance(masses: list[np.ndarray]) -> np.ndarray:
+    """Var_t of each position's share in the untouched run, (S,), over the steps that hold it."""
+    length = max(mass.shape[-1] for mass in masses)
+    share = np.full((len(masses), length), np.nan, np.float32)
+    for step, mass in enumerate(masses):
+        share[step, : mass.shape[-1]] = attention_share(mean_mass(mass))[0]
+    return position_variance(share)

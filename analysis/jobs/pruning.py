@@ -7,7 +7,7 @@ from analysis.errors import NotEnoughMemory, UserError
 from analysis.job_context import Context
 from analysis.jobs.outcome import Outcome, result_key
 from analysis.jobs.summaries import DenseStatisticsSummary, EstimateSummary, FootprintSummary, PruneSummary
-from analysis.machine import garbage
+from analysis.machine import process
 from analysis.models.checkpoint import find
 from analysis.models.family import why_no_experts_are_cut
 from analysis.models.resident import resident_model
@@ -79,7 +79,7 @@ def footprint(spec: FootprintSpec, context: Context) -> Outcome[FootprintSummary
     from analysis.models.checkpoint import fingerprint
 
     context.progress("starting torch")
-    with garbage.importing("transformers"):
+    with process.importing("transformers"):
         from analysis.pruning.footprint import footprint as measure
 
     pruned = spec.model.model_copy(update={"source": spec.pruned})
@@ -117,7 +117,7 @@ def model_to_prune(spec: PruneSpec | CalibrateSpec, context: Context) -> "Loaded
             context.progress("the model does not fit: reading it block by block")
     else:
         context.progress("starting torch")
-    with garbage.importing("transformers"):
-        from analysis.models.streaming import skeleton
+    with process.importing("transformers"):
+        from analysis.models.blocks import skeleton
 
     return skeleton(spec.model, check)

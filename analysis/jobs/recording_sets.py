@@ -1,4 +1,7 @@
-"""Recording a set of prompts: each recording is reduced as soon as it is there, and so are its nulls."""
+"""Recording a set of prompts: each recording is reduced as soon as it is there, and so are its nulls.
+
+Measures of a set of recordings, prompt by prompt, until they become the arrays of a file. NumPy only.
+"""
 
 import contextlib
 import time
@@ -15,13 +18,12 @@ from analysis.errors import UserError, shorten
 from analysis.job_context import Context
 from analysis.jobs.outcome import Outcome, result_key
 from analysis.jobs.recordings import recorded_model, written
-from analysis.jobs.set_arrays import SetArrays
 from analysis.jobs.summaries import RecordSetSummary
 from analysis.models.resident import free_memory, resident_model
 from analysis.recording import set_file
 from analysis.recording.set_file import RecordingSet, RecordingSetInfo, SetPrompt
-from analysis.sinks import count_checks, layer_run, metrics, movement
-from analysis.sinks.movement import MOVEMENT_NULLS
+from analysis.sinks import layer_run, metrics, movement
+from analysis.sinks.movement import MOVEMENT_NULLS, WEIGHT_NULLS
 from analysis.specs import (
     BUNDLED_PROMPTS,
     OWN_PROMPTS,
@@ -31,11 +33,87 @@ from analysis.specs import (
     Sampling,
     SinkParams,
 )
-from cache.sizes import gigabytes
+from cache.environment import gigabytes
 
 if TYPE_CHECKING:
     from analysis.models.loaded import LoadedModel, OpenedModel
     from analysis.recording.batches import PromptRun
+
+
+class SetArrays:
+    """Measures of each prompt, by the model or null that gave them."""
+
+    def __init__(self, prompts: int) -> None:
+        self.prompts = prompts
+        self.taken: dict[str, dict[int, dict[str, np.ndarray]]] = {}
+
+    def take(self, which: str, index: int, measured: dict[str, np.ndarray]) -> None:
+        """Add the measures of one prompt. measured: arrays without the axis of the prompts."""
+        self.taken.setdefault(which, {})[index] = measured
+
+    def keep(self, indices: Sequence[int]) -> None:
+        """Keep only these prompts, renumbered in their order."""
+        self.prompts = len(indices)
+        for which, rows in self.taken.items():
+            self.taken[which] = {place: rows[index] for place, index in enumerate(indices)}
+
+    def merge(self, which: str, into: str) -> None:
+        """Move the measures of `which` into those of `into`, prompt by prompt."""
+        for index, row in self.taken.pop(which).items():
+            self.taken[into][index] |= row
+
+    def halve(self, tokens: int) -> None:
+        """Keep the kinds of the sinks in each recording's first `tokens` steps, one step per token."""
+        for row in self.taken["trained"].values():
+            counts = row["counts"][:, :tokens]
+            row["half_sinks"] = counts.sum(axis=1, dtype=np.float64)
+            row["half_steps"] = np.asarray(float(counts.shape[1]))
+
+    def stacked(self, info: RecordingSetInfo, steps: int, scopes: int) -> dict[str, np.ndarray]:
+        """The arrays of the file. steps: of the longest recording."""
+        arrays = {}
+        for name in set_file.stored(info):
+            which, measure = name.split(".")
+            if which in WEIGHT_NULLS:
+                models = len(info.seeds_of(which))
+                if measure == "curves":
+                    arrays[name] = self._mean_curves(models, steps, scopes)
+                    continue
+                parts = [self._of(f"{which}{number}", measure, name, steps, scopes) for number in range(models)]
+                shape = self._of("trained", measure, name, steps, scopes).shape
+                arrays[name] = np.stack(parts) if parts else np.empty((0, *shape))
+            else:
+                arrays[name] = self._of(which, measure, name, steps, scopes)
+        return arrays
+
+    def _of(self, which: str, measure: str, name: str, steps: int, scopes: int) -> np.ndarray:
+        """One array, NaN (or 0 in counts) at prompts that were not seen and after the end of a recording."""
+        rows = self.taken[which]
+        over_steps = set_file.SHAPES[name].find("T") - 1
+        example = next(iter(rows.values()))[measure]
+        shape = list(example.shape)
+        if over_steps >= 0:
+            shape[over_steps] = steps
+        counts = example.dtype.kind == "u"
+        whole = np.full((self.prompts, *shape), 0 if counts else np.nan, example.dtype)
+        for index, row in rows.items():
+            values = row[measure]
+            place: list[int | slice] = [index, *[slice(None)] * values.ndim]
+            if over_steps >= 0:
+                place[over_steps + 1] = slice(values.shape[over_steps])
+            whole[tuple(place)] = values
+        return whole
+
+    def _mean_curves(self, models: int, steps: int, scopes: int) -> np.ndarray:
+        """The curves of random weights, mean over the models that saw a prompt."""
+        parts = [self._of(f"random{number}", "curves", "random.curves", steps, scopes) for number in range(models)]
+        if not parts:
+            return np.full_like(self._of("trained", "curves", "trained.curves", steps, scopes), np.nan)
+        there = np.sum([np.isfinite(part) for part in parts], axis=0)
+        total = np.sum([np.nan_to_num(part) for part in parts], axis=0)
+        mean: np.ndarray = total / np.where(there > 0, there, np.nan)
+        return mean.astype(np.float32)
+
 
 LEAST = 2  # prompts of a set: its intervals are over prompts
 _PART_OF_MEMORY = 4  # a batch takes at most this fraction (1/n) of free memory
@@ -67,7 +145,7 @@ def record_set(spec: RecordSetSpec, context: Context) -> Outcome[RecordSetSummar
         own_sampling(opened, spec.sampling)
 
     model = resident_model(spec.model, context, check)
-    from analysis.machine.provenance import environment
+    from analysis.job_context import environment
     from analysis.recording import prompt_measures
     from analysis.recording.batches import recorded
     from analysis.recording.denoising import stop_tokens
@@ -90,8 +168,8 @@ def record_set(spec: RecordSetSpec, context: Context) -> Outcome[RecordSetSummar
             sinks = run.sinks(spec.sinks)
             measured = _measured(recording, sinks, spec.sinks) | {
                 "split_curves": layer_run.split_curves(run, sinks),
-                "variants": count_checks.by_variant(run),
-                **count_checks.count_checks(run, spec.sinks, rng),
+                "variants": layer_run.by_variant(run),
+                **layer_run.count_checks(run, spec.sinks, rng),
             }
             if spec.by_query:
                 apart = prompt_measures.queries_apart_of(model, recording, spec.seed, progress)
@@ -138,7 +216,7 @@ def record_set(spec: RecordSetSpec, context: Context) -> Outcome[RecordSetSummar
         parts=layer_run.PARTS,
         split_curves=layer_run.SPLIT_CURVES,
         head_metrics=metrics.of_mass(),
-        variants=tuple(count_checks.VARIANTS),
+        variants=tuple(layer_run.VARIANTS),
         half_tokens=half_tokens,
         by_query=spec.by_query,
         batch_bytes=plan.batch_bytes,

@@ -15,16 +15,16 @@ from analysis.errors import UserError
 from analysis.job_context import Context
 from analysis.jobs.outcome import Outcome, result_key
 from analysis.jobs.summaries import RecordSummary, ReplaySummary
+from analysis.models.before_loading import need_of
 from analysis.models.checkpoint import find
-from analysis.models.memory import need_of
 from analysis.models.resident import free_memory, resident_model
-from analysis.recording import collecting
+from analysis.recording import trajectory
 from analysis.recording import trajectory as trajectories
-from analysis.recording.parallel import tokens_written
+from analysis.recording.alternatives import tokens_written
 from analysis.recording.trajectory_file import save
-from analysis.sinks.token_states import mask_states
+from analysis.sinks.step_inputs import mask_states
 from analysis.specs import NoiseSpec, RecordSpec, ReferenceSpec, Replay, Sampling
-from cache.sizes import gigabytes
+from cache.environment import gigabytes
 
 if TYPE_CHECKING:
     import torch
@@ -81,7 +81,7 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
     context.progress("denoising", 0, planned)
     started = time.perf_counter()
     with _observed(spec, model, prompt, sampling) as steps:
-        arrays = collecting.record(steps, planned, positions, spec.mass_dtype, on_step, model.geometry.experts)
+        arrays = trajectory.record(steps, planned, positions, spec.mass_dtype, on_step, model.geometry.experts)
     seconds = time.perf_counter() - started
 
     unknown = getattr(model.tokenizer, "unk_token_id", None)
@@ -126,7 +126,7 @@ def _require_memory(spec: RecordSpec, model: "LoadedModel", sampling: Sampling, 
 
     prompt, masks: tokens of the prompt, and number of mask tokens among them.
     """
-    need = collecting.planned_bytes(
+    need = trajectory.planned_bytes(
         *(sampling, model.geometry, prompt, masks, spec.mass_dtype), spec.by_query, spec.drift
     )
     there = free_memory()
@@ -139,7 +139,7 @@ def _require_memory(spec: RecordSpec, model: "LoadedModel", sampling: Sampling, 
     beside = need_of(model.checkpoint, spec.model, positions).beside
     if not beside:
         return
-    from analysis.models.devices import free_bytes
+    from analysis.models.loaded import free_bytes
 
     room = free_bytes(model.device.type)
     if beside > room:
@@ -155,9 +155,8 @@ def _observed(
     spec: RecordSpec, model: "LoadedModel", prompt: "torch.Tensor", sampling: Sampling
 ) -> Iterator[Iterator["Step"]]:
     """Yield the steps of a denoised prompt (1, P), with everything the spec asks to observe."""
-    from analysis.recording.activations import LargestChannels
     from analysis.recording.denoising import denoise, read_steps
-    from analysis.recording.step_changes import DriftObserver
+    from analysis.recording.observers import DriftObserver, LargestChannels
 
     if spec.observe == "reader":
         steps = read_steps(model, prompt, sampling, spec.seed)
@@ -245,7 +244,7 @@ def _recording(
     **facts: Any,
 ) -> trajectories.Trajectory:
     """Return the arrays of `trajectory.record` with all facts on their model. reads: they are of its causal encoder."""
-    from analysis.machine.provenance import environment
+    from analysis.job_context import environment
     from analysis.models.experts import expert_layers
     from analysis.models.layout import layout_of
     from analysis.models.tokenizer import token_strings
@@ -437,7 +436,7 @@ def _replay(
             yield Step(choice, seen.mass, seen.value_norm)
 
     started = time.perf_counter()
-    arrays = collecting.record(steps(), len(inputs), max(len(row) for row in inputs))
+    arrays = trajectory.record(steps(), len(inputs), max(len(row) for row in inputs))
     recording = _recording(
         network,
         arrays,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from analysis.errors import UserError, shorten
-from analysis.specs.attention_kinds import AttentionKind
+from analysis.specs.observing import AttentionKind
 
 Anchor = Literal["start", "padded-prompt", "prompt-end"]
 """Start of the blocks. start: at multiples of the block size from position 0. padded-prompt: the prompt is left-padded

@@ -24,34 +24,34 @@ from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from analysis import attention, outputs
 from analysis.errors import ModelChanged, UserError
-from analysis.models import blockwise, canvas, converted, devices, dream, encoders, llada, mdlm, mixtures, sliced
+from analysis.models import canvas, encoders, experts, mdlm, native_code, sliced
 from analysis.models import checkpoint as checkpoints
-from analysis.models.canvas_blocks import attach_readers
+from analysis.models import loaded as devices
+from analysis.models.before_loading import need_of
+from analysis.models.canvas import attach_readers
 from analysis.models.checkpoint import Checkpoint, read_json
-from analysis.models.config_types import check_types, refused_field, shown
+from analysis.models.checks import check_finite, check_fits, check_types, refused_field, shown, state
 from analysis.models.families import ARCHITECTURES
 from analysis.models.files import names_in_files, require, tensors_of
 from analysis.models.loaded import LoadedModel, OpenedModel
-from analysis.models.memory import need_of
 from analysis.models.tokenizer import tokenizer_of
-from analysis.models.weight_checks import check_finite, check_fits, state
 from analysis.specs import ModelSpec
-from cache.sizes import gigabytes
+from cache.environment import gigabytes
 
 _NATIVE_CLASSES: tuple[tuple[Any, Any], ...] = (
-    (llada.LLaDAConfig, llada.LLaDAModelLM),
-    (llada.MMaDAConfig, llada.MMadaModelLM),
-    (dream.DreamConfig, dream.DreamModel),
-    (converted.A2DLlamaConfig, converted.A2DLlamaLMHeadModel),
-    (converted.A2DQwen2Config, converted.A2DQwen2LMHeadModel),
-    (converted.A2DQwen3Config, converted.A2DQwen3LMHeadModel),
-    (blockwise.SDARConfig, blockwise.SDARForCausalLM),
-    (blockwise.FastDLLMConfig, blockwise.Fast_dLLM_QwenForCausalLM),
-    (blockwise.NemotronConfig, blockwise.NemotronLabsDiffusionModel),
-    (mixtures.LLaDA2MoeConfig, mixtures.LLaDA2MoeModelLM),
-    (mixtures.LLaDA21MoeConfig, mixtures.LLaDA21MoeModelLM),
-    (mixtures.LLaDAMoEConfig, mixtures.LLaDAMoEModelLM),
-    (mixtures.SDARMoeConfig, mixtures.SDARMoeForCausalLM),
+    (native_code.LLaDAConfig, native_code.LLaDAModelLM),
+    (native_code.MMaDAConfig, native_code.MMadaModelLM),
+    (native_code.DreamConfig, native_code.DreamModel),
+    (native_code.A2DLlamaConfig, native_code.A2DLlamaLMHeadModel),
+    (native_code.A2DQwen2Config, native_code.A2DQwen2LMHeadModel),
+    (native_code.A2DQwen3Config, native_code.A2DQwen3LMHeadModel),
+    (native_code.SDARConfig, native_code.SDARForCausalLM),
+    (native_code.FastDLLMConfig, native_code.Fast_dLLM_QwenForCausalLM),
+    (native_code.NemotronConfig, native_code.NemotronLabsDiffusionModel),
+    (experts.LLaDA2MoeConfig, experts.LLaDA2MoeModelLM),
+    (experts.LLaDA21MoeConfig, experts.LLaDA21MoeModelLM),
+    (experts.LLaDAMoEConfig, experts.LLaDAMoEModelLM),
+    (experts.SDARMoeConfig, experts.SDARMoeForCausalLM),
     (DiffusionGemmaConfig, DiffusionGemmaForBlockDiffusion),
     (mdlm.MDLMConfig, mdlm.MDLM),
     (mdlm.BD3LMConfig, mdlm.BD3LM),
@@ -70,16 +70,16 @@ def register() -> None:
     disable_progress_bar()  # jobs report their own progress
     set_verbosity_error()  # and their own refusals
     # By class and not by model type, which a mixture of experts shares with a dense model.
-    for kind in (llada.LLaDAModelLM, llada.MMadaModelLM):
-        register_checkpoint_conversion_mapping(kind.__name__, llada.RENAMES, overwrite=True)
+    for kind in (native_code.LLaDAModelLM, native_code.MMadaModelLM):
+        register_checkpoint_conversion_mapping(kind.__name__, native_code.RENAMES, overwrite=True)
     register_checkpoint_conversion_mapping(
-        blockwise.NemotronLabsDiffusionModel.__name__, blockwise.NEMOTRON_RENAMES, overwrite=True
+        native_code.NemotronLabsDiffusionModel.__name__, native_code.NEMOTRON_RENAMES, overwrite=True
     )
-    for class_name, conversions in mixtures.CONVERSIONS.items():
+    for class_name, conversions in experts.CONVERSIONS.items():
         register_checkpoint_conversion_mapping(class_name, conversions, overwrite=True)
     for config, network in _NATIVE_CLASSES:
         # Their types stay the dense LLaDA's, and those of transformers' own classes.
-        shared = config is mixtures.LLaDAMoEConfig or (config, network) in encoders.CLASSES
+        shared = config is experts.LLaDAMoEConfig or (config, network) in encoders.CLASSES
         if not shared and any(config.model_type == row.model_type for row in ARCHITECTURES.values()):
             AutoConfig.register(config.model_type, config, exist_ok=True)
         AutoModelForCausalLM.register(config, network, exist_ok=True)
@@ -188,7 +188,7 @@ def config_of(checkpoint: Checkpoint, fits: bool = True) -> Any:
     fits False: for a folder that holds a config and no weights.
     """
     family = checkpoint.architecture
-    own = sliced.config_class(checkpoint.config) or mixtures.config_class(family) or encoders.config_class(family)
+    own = sliced.config_class(checkpoint.config) or experts.config_class(family) or encoders.config_class(family)
     model_type = checkpoint.config["model_type"]
     reader: Any = own
     if own is None and model_type in CONFIG_MAPPING:  # its `get` knows only entries that were accessed before
@@ -198,7 +198,7 @@ def config_of(checkpoint: Checkpoint, fits: bool = True) -> Any:
     try:
         config = (own or AutoConfig).from_pretrained(checkpoint.folder, trust_remote_code=False)
         if checkpoint.architecture.mixture:
-            mixtures.choose_implementation(config)
+            experts.choose_implementation(config)
         if fits:
             check_fits(checkpoint, config)
         return config

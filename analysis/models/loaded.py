@@ -1,15 +1,20 @@
 """A model in memory: its forwards, blocks and weight matrices.
 
 If only the last positions' logits are requested, the last block computes only those.
+
+Values that cost a computation, kept within a bound: those that were used last.
+
+Choice of a model's device, by free memory.
 """
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
 
+import psutil
 import torch
 from torch import nn
 from torch.nn.functional import pad
@@ -21,15 +26,45 @@ from transformers.models.starcoder2.modeling_starcoder2 import Starcoder2Decoder
 from transformers.pytorch_utils import Conv1D
 
 from analysis import attention
-from analysis.errors import UserError
+from analysis.errors import NotEnoughMemory, UserError
+from analysis.machine.process import allotted_memory
 from analysis.models.checkpoint import Checkpoint
+from analysis.models.checks import check_logits
 from analysis.models.experts import ExpertMatrix, expert_matrices
 from analysis.models.family import Architecture, Geometry
 from analysis.models.layout import Layout, layout_of, visible
-from analysis.models.remembered import Remembered
 from analysis.models.tokenizer import encode_prompt, uses_chat
-from analysis.models.weight_checks import check_logits
 from analysis.specs import ModelSpec
+from cache.environment import gigabytes
+
+BYTES = 64 * 2**20
+
+
+class Remembered:
+    """Cache of values by a key that holds all they depend on, up to a number of bytes; the least recently used goes
+    first.
+    """
+
+    def __init__(self, most: int = BYTES) -> None:
+        self.most, self.bytes = most, 0
+        self._held: dict[Hashable, tuple[Any, int]] = {}
+
+    def get(self, key: Hashable) -> Any | None:
+        """Return the value of a key, None where it is not held."""
+        if key not in self._held:
+            return None
+        self._held[key] = held = self._held.pop(key)  # to the end
+        return held[0]
+
+    def put(self, key: Hashable, value: Any, size: int) -> None:
+        """Keep a value of so many bytes, if it fits at all."""
+        if size > self.most:
+            return
+        self.bytes += size - self._held.pop(key, (None, 0))[1]
+        self._held[key] = value, size
+        while self.bytes > self.most:
+            self.bytes -= self._held.pop(next(iter(self._held)))[1]
+
 
 # Their queries, output projection and MLP act on each position separately.
 _BLOCKS = (LlamaDecoderLayer, Qwen2DecoderLayer, Qwen3DecoderLayer, Starcoder2DecoderLayer)
@@ -250,3 +285,60 @@ def without_masks(model: OpenedModel, logits: torch.Tensor) -> torch.Tensor:
     if model.architecture.subs:
         logits[..., model.mask_token] -= NEVER
     return logits
+
+
+def pick_device(device: str) -> str:
+    """cuda, mps or cpu. Raises UserError for a device this machine lacks."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if device == "auto":
+        return next(name for name, available in there.items() if available)
+    if not there[device]:
+        names = ", ".join(name for name, available in there.items() if available)
+        raise UserError(f"This machine has no {device} device that torch can use. Available: {names}.")
+    return device
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until a device has finished its work, as before reading the clock."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def free_bytes(device: str) -> int:
+    """Bytes free on a kind of device; for CUDA the most on any one GPU."""
+    if device == "cuda":
+        return max(torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count()))
+    if device == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    # A container's limit is not in the machine's figure.
+    limit = allotted_memory() - psutil.Process().memory_info().rss
+    return max(0, min(psutil.virtual_memory().available, limit))
+
+
+def placement(need: int, device: str, reclaimable: int, spec: ModelSpec) -> str | dict[str, Any]:
+    """A device map for `need` bytes: one device where it fits, else spread over all GPUs and the CPU's memory, and
+    where the spec says so the disk.
+
+    Raises UserError, with both figures, when there is not enough.
+    """
+    there = free_bytes(device) + reclaimable
+    if need <= there:
+        if device == "cuda":
+            frees = [torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count())]
+            return {"": frees.index(max(frees))}
+        return {"": device}
+    if device == "cuda":
+        gpus = sum(torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count()))
+        there = gpus + free_bytes("cpu") + reclaimable
+        if need <= there:
+            return "auto"
+    if spec.offload == "disk" and device != "mps":
+        return "auto"
+    halves = spec.dtype == "auto" and device == "cpu" and need / 2 <= there
+    hint = "Choose bfloat16, which needs half." if halves else "Choose a smaller model or a larger machine."
+    raise NotEnoughMemory(
+        f"Not enough memory for '{spec.source}': it needs {gigabytes(need)} on {device} and there are "
+        f"{gigabytes(there)}. {hint}"
+    )

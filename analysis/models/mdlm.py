@@ -10,7 +10,7 @@ from torch import nn
 from transformers.activations import ACT2FN
 from transformers.models.starcoder2.modeling_starcoder2 import Starcoder2ForCausalLM
 
-from analysis.models.rope import FlatRope
+from analysis.models.native_code import FlatRope
 
 
 class MDLMConfig(FlatRope):

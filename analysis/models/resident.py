@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from analysis.job_context import Context
-from analysis.machine import garbage, threads
+from analysis.machine import process
 from analysis.models.checkpoint import find, fingerprint
 from analysis.specs import ModelSpec
-from cache.sizes import gigabytes
+from cache.environment import gigabytes
 
 if TYPE_CHECKING:
     from analysis.models.loaded import LoadedModel, OpenedModel
@@ -66,10 +66,10 @@ def loaded(
     Raises UserError for every kind of bad input.
     """
     context.progress("starting torch")
-    with garbage.importing("transformers"):
+    with process.importing("transformers"):
         from analysis.models import load
 
-    threads.apply(context.workers)
+    process.apply(context.workers)
     size = sum(file.stat().st_size for file in load.fetched(spec, context.progress, held).weight_files)
     seconds = LOAD_SECONDS + size / LOAD_RATE
     reason = (
@@ -107,7 +107,7 @@ def release_resident() -> None:
 
 def free_memory() -> int:
     """Bytes free in the worker's main memory, a container's limit included."""
-    from analysis.models.devices import free_bytes
+    from analysis.models.loaded import free_bytes
 
     return free_bytes("cpu")
 

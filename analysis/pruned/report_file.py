@@ -1,4 +1,13 @@
-"""Report of a pruned folder, written and read, and folders that differ in their seed alone. Imports no torch."""
+"""Report of a pruned folder, written and read, and folders that differ in their seed alone. Imports no torch.
+
+Name of a pruned model: its method with what was chosen for it, the same wherever it is named.
+
+`Sink-Wanda k2 α5 λ1 seed 0 · 50 %`: the method, its discount, the calibration seed where it reads text, the sparsity,
+pattern and allocation where they are not the usual ones, and the bits where weights are quantized. What is finer stands
+there only where two would otherwise be called alike.
+
+Bytes of weights by arithmetic: pruned and quantized matrices as compact as they can be stored.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -7,9 +16,168 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
+from pydantic import ValidationError
+
 from analysis import outputs
-from analysis.pruned.naming import inner, run_name
-from analysis.specs import METHODS, PruneSpec, with_current_names
+from analysis.specs import (
+    METHODS,
+    CalibrationParams,
+    DiscountParams,
+    PruneSpec,
+    QuantizationParams,
+    told_apart,
+    with_current_names,
+)
+from analysis.specs.pruning_choices import Method, Reader
+from analysis.specs.what_is_read import only_read, readers
+
+_SYMBOLS = ("sink_std", "sink_alpha", "discount_strength")  # their labels begin with the letter of the formula
+_NO_DIFFERENCE = ("out", "overwrite", "byte_budget", "streaming")  # where and in how much memory
+
+
+def run_name(parameters: Mapping[str, Any]) -> str:
+    """The name of a pruning by its parameters, as `PruneSpec.model_dump(mode="json")` gives them.
+
+    What they lack is taken as the default. Of a method that this version does not know: its own name and sparsity.
+    """
+    method, rows = _method_and_rows(parameters)
+    quantized = quantization_title(parameters)
+    first = str(parameters.get("method")) if method is None else method.title.partition(" (")[0].replace(",", "")
+    if method is not None and not method.removes and quantized:
+        first, quantized = quantized, ""
+    parts = [first, *_discount(parameters, rows)]
+    seed = seed_of(parameters)
+    if seed is not None:
+        parts.append(f"seed {seed}")
+    if method is not None and not method.removes:
+        return " ".join(parts)
+    sparsity = _given(parameters, "sparsity")
+    share = f"{100 * sparsity:g} %" if _is_number(sparsity) else str(sparsity)
+    return " · ".join([" ".join(parts), share, *_unusual(parameters), *([quantized] if quantized else [])])
+
+
+def plain_title(method: str) -> str:
+    """Return what a method is to its readers: with the discount, without it, or as it was published; of another than
+    the preset with its own title.
+    """
+    row, preset = METHODS.get(method), METHODS[_default("method")]
+    if row is None:
+        return method
+    if any(other.published == method for other in METHODS.values()):
+        return f"{row.title} as published"
+    if method == preset.control:
+        return "Without discount (control)"
+    if row.discounted and row.tokens == "sinks":
+        return "With discount" if row is preset else f"With discount ({row.title})"
+    return row.title
+
+
+def both_titles(method: str) -> str:
+    """Return what a method is to its readers and its own title, as `With discount · Sink-Wanda`."""
+    title = METHODS[method].title.removesuffix(" (control)")
+    return plain_title(method) if title in plain_title(method) else f"{plain_title(method)} · {title}"
+
+
+def plain_name(parameters: Mapping[str, Any]) -> str:
+    """Return what a pruned model is to its readers, as `With discount, 50 % removed, seed 0`."""
+    method, seed = str(_given(parameters, "method")), seed_of(parameters)
+    row, quantized = METHODS.get(method), quantization_title(parameters)
+    sparsity = _given(parameters, "sparsity")
+    removed = f"{100 * sparsity:g} % removed" if (row is None or row.removes) and _is_number(sparsity) else ""
+    parts = [plain_title(method), removed, *_unusual(parameters), quantized, "" if seed is None else f"seed {seed}"]
+    return ", ".join(filter(None, parts))
+
+
+def is_control(method: str) -> bool:
+    """Return whether another method is compared with this one to tell what its discount does."""
+    return any(row.control == method for row in METHODS.values())
+
+
+def seed_of(parameters: Mapping[str, Any]) -> int | None:
+    """Return the calibration seed of a pruning; None where it reads no text."""
+    _, rows = _method_and_rows(parameters)
+    if not any(row.calibrated for row in rows):
+        return None
+    return int(inner(parameters, "calibration").get("seed", CalibrationParams().seed))
+
+
+def settings_title(parameters: Mapping[str, Any]) -> str:
+    """Return what a name holds beside method, seed, sparsity and bits: the discount, and what is not as usual."""
+    method, rows = _method_and_rows(parameters)
+    unusual = _unusual(parameters) if method is None or method.removes else []
+    return " · ".join(filter(None, [" ".join(_discount(parameters, rows)), *unusual]))
+
+
+def _method_and_rows(parameters: Mapping[str, Any]) -> tuple[Method | None, tuple[Reader, ...]]:
+    method = METHODS.get(str(_given(parameters, "method")))
+    return method, () if method is None else readers({**parameters, "method": method.name})
+
+
+def _discount(parameters: Mapping[str, Any], rows: Sequence[Reader]) -> list[str]:
+    if not any(row.discounted for row in rows):
+        return []
+    discount = DiscountParams().model_dump() | inner(parameters, "discount")
+    return [f"{_symbol(name)}{_short(discount[name])}" for name in _SYMBOLS]
+
+
+def _unusual(parameters: Mapping[str, Any]) -> list[str]:
+    chosen = {name: _given(parameters, name) for name in ("pattern", "allocation")}
+    return [str(value) for name, value in chosen.items() if value != _default(name)]
+
+
+def _given(parameters: Mapping[str, Any], name: str) -> Any:
+    """A parameter's value, its default where it is not named."""
+    return parameters.get(name, _default(name))
+
+
+def _default(name: str) -> Any:
+    return PruneSpec.model_fields[name].default
+
+
+def quantization_title(parameters: Mapping[str, Any]) -> str:
+    """Return the quantization of a pruning in a few words, as `4-bit GPTQ g64`; '' where nothing was quantized."""
+    try:
+        return QuantizationParams.model_validate(inner(parameters, "quantization")).title
+    except ValidationError:  # of a later version
+        return "quantized"
+
+
+def run_names(parameters: Sequence[Mapping[str, Any]], ids: Sequence[str]) -> list[str]:
+    """A name of its own for each pruning: `run_name`, and what tells it from others that it would share it with.
+
+    ids: tell apart what has the same parameters; their first four characters are shown.
+    """
+    names = [run_name(settings) for settings in parameters]
+    compared = [
+        {key: value for key, value in only_read(settings).items() if key not in _NO_DIFFERENCE}
+        for settings in parameters
+    ]
+    details = told_apart(names, compared, PruneSpec)
+    names = [
+        f"{name} · {detail.replace(',', '')}" if detail else name for name, detail in zip(names, details, strict=True)
+    ]
+    return [
+        f"{name} · {run_id[:4]}" if names.count(name) > 1 else name for name, run_id in zip(names, ids, strict=True)
+    ]
+
+
+def inner(values: Any, name: str) -> dict[str, Any]:
+    """Return the mapping that stands in another under a name; an empty one where there is none."""
+    nested = values.get(name) if isinstance(values, Mapping) else None
+    return dict(nested) if isinstance(nested, Mapping) else {}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if _is_number(value) else str(value)
+
+
+def _symbol(name: str) -> str:
+    return (DiscountParams.model_fields[name].title or name).partition(" (")[0]
+
 
 REPORT_FILE = "report.json"
 CARD_FILE = "README.md"
@@ -211,3 +379,26 @@ def _control(run: PrunedRun) -> str:
     """The name of the method that differs from a run's in the discount alone; "" where it has none."""
     row = METHODS.get(str(run.settings.get("method")))
     return (row.control if row is not None else None) or ""
+
+
+SCALE_BITS = 16  # GPTQ's checkpoints keep scales in float16, and zero points in as many bits as a code
+FAKE = (
+    "The files hold dequantized weights in the model's own precision (fake quantization), so they are as large and run "
+    "as fast as before. Bytes of codes, scales and zero points are arithmetic."
+)
+
+
+def packed_bytes(count: int, kept: int, bits: int, grids: int = 0, symmetric: bool = False) -> int:
+    """Return the bytes of a matrix of `count` weights, of which `kept` are not pruned, in so many bits each.
+
+    Either every weight is stored, or one bit a weight says which are and those alone follow, whichever takes less.
+    grids: how many scales go with them, each with a zero point unless the levels are symmetric.
+    """
+    codes = min(count * bits, count + kept * bits)
+    return -(-(codes + grids * (SCALE_BITS + (0 if symmetric else bits))) // 8)
+
+
+def reported_bytes(report: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Return the bytes of a dense model's weights and of the pruned one's by arithmetic; None of an older report."""
+    size = report.get("size")
+    return (int(size["dense_bytes"]), int(size["packed_bytes"])) if isinstance(size, Mapping) else None

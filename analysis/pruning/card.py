@@ -11,9 +11,7 @@ from typing import Any
 
 from analysis.calibration.text import SOURCES
 from analysis.models.registry import BUNDLED_PAIR, MODELS
-from analysis.pruned.naming import inner, quantization_title
-from analysis.pruned.packed import FAKE, reported_bytes
-from analysis.pruned.report_file import CARD_FILE, Report
+from analysis.pruned.report_file import CARD_FILE, FAKE, Report, inner, quantization_title, reported_bytes
 from analysis.specs import METHODS, PARTS, QUANTIZERS, CalibrationParams, PruneSpec, Reader, Spec
 from analysis.specs.what_is_read import only_read, readers
 from analysis.words import percent

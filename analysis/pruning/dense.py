@@ -1,8 +1,11 @@
 """Statistics taken from the dense model before a weight goes: scores or token weights, how the layers share the
 sparsity, and the threshold of a quota that spans layers.
+
+Statistics of the dense model, kept so that an interrupted pruning need not gather them again.
 """
 
 import itertools
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -11,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import nn
 
 from analysis.calibration.activations import ForwardCount, rows_of, step_token_weights
@@ -21,10 +26,37 @@ from analysis.pruning.allocation import layer_sparsities, outlier_ratio, tail_ex
 from analysis.pruning.expert_removal import reads_text, worths
 from analysis.pruning.removal import require_finite
 from analysis.pruning.run import DENSE, OUTLIERS, QUOTA, TAILS, TOKENS, PruningRun, budget
-from analysis.pruning.scratch import load_prepared, save_prepared
 from analysis.pruning.wanda import wanda_score
 from analysis.specs import ALLOCATIONS, PATTERNS, QUOTA_SCOPES, PruneSpec
 from cache.keys import content_key
+
+
+def save_prepared(prepared: Prepared, path: Path) -> None:
+    """Write it, under another name until it is whole."""
+    tensors = {
+        f"{layer}|{name}": score.clone()
+        for layer, scores in enumerate(prepared.scores or [])
+        for name, score in scores.items()
+    }
+    if prepared.token_weights is not None:
+        tensors["token weights"] = torch.from_numpy(prepared.token_weights)
+    partial = path.with_suffix(".partial")
+    save_file(tensors, partial, {"facts": json.dumps(prepared.facts)})
+    partial.replace(path)
+
+
+def load_prepared(path: Path) -> Prepared:
+    """Read it."""
+    with safe_open(path, "pt") as file:
+        facts = json.loads(file.metadata()["facts"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - a handle is no mapping
+    weights = tensors.pop("token weights", None)
+    layers = 1 + max((int(name.partition("|")[0]) for name in tensors), default=-1)
+    scores: list[dict[str, torch.Tensor]] = [{} for _ in range(layers)]
+    for name, score in tensors.items():
+        layer, _, projection = name.partition("|")
+        scores[int(layer)][projection] = score
+    return Prepared(scores or None, None if weights is None else weights.numpy(), facts)
 
 
 def prepare(run: PruningRun, text: Calibration | None) -> Prepared:

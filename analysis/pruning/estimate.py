@@ -14,8 +14,7 @@ from analysis.calibration.runners import noised_layout
 from analysis.job_context import Context
 from analysis.models.blocks import first_input, run_block
 from analysis.models.checkpoint import weight_bytes
-from analysis.models.devices import free_bytes
-from analysis.models.loaded import LoadedModel
+from analysis.models.loaded import LoadedModel, free_bytes
 from analysis.pruning import dense, layer_by_layer, pipeline
 from analysis.pruning.algorithm import Calibration, Prepared
 from analysis.pruning.run import DENSE, OUTLIERS, PRUNING, QUOTA, TAILS, TOKENS, PruningRun

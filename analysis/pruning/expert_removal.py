@@ -13,11 +13,10 @@ import torch
 from torch import nn
 
 from analysis.calibration.activations import ForwardCount, OnProgress, level_rows, row_weights
-from analysis.calibration.expert_worth import ExpertTally, expert_tallies
-from analysis.calibration.norms import unreached_facts
+from analysis.calibration.norms import ExpertTally, expert_tallies, unreached_facts
 from analysis.calibration.runners import Runner
 from analysis.errors import UserError
-from analysis.models.canvas_blocks import reader_of
+from analysis.models.canvas import reader_of
 from analysis.models.experts import expert_layers, packed_name
 from analysis.models.family import why_no_experts_are_cut
 from analysis.models.loaded import LoadedModel, Projection

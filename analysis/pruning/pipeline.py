@@ -18,28 +18,31 @@ from analysis.calibration.runners import Resident, Runner, Streamed
 from analysis.calibration.text import calibration_text
 from analysis.errors import UserError
 from analysis.job_context import Context
-from analysis.models.canvas_blocks import canvas_start
+from analysis.models.canvas import canvas_start
 from analysis.models.checkpoint import weight_bytes
 from analysis.models.files import block_prefix, joined, require, stored_tensors
 from analysis.models.load import require_opens
 from analysis.models.loaded import LoadedModel
 from analysis.models.projection_names import words_of
 from analysis.pruned.masks_file import MaskWriter
-from analysis.pruned.packed import FAKE
-from analysis.pruned.report_file import CARD_FILE, Report, write_report
+from analysis.pruned.report_file import CARD_FILE, FAKE, Report, write_report
 from analysis.pruning.algorithm import Calibration, Flags, Prepared
 from analysis.pruning.card import licence_in, model_card
-from analysis.pruning.dense import allocate, prepare, prepare_once, prepares, survey, with_quantizer_weights
+from analysis.pruning.dense import (
+    allocate,
+    prepare,
+    prepare_once,
+    prepares,
+    save_prepared,
+    survey,
+    with_quantizer_weights,
+)
 from analysis.pruning.expert_removal import reads_text, refuse
 from analysis.pruning.layer_by_layer import Gathered, blocks, gatherings
-from analysis.pruning.methods import ALGORITHMS
 from analysis.pruning.quantization import Quantization
 from analysis.pruning.removal import removal_for, require_finite
-from analysis.pruning.report import Tally, build
-from analysis.pruning.run import PRUNING, PruningRun, budget
-from analysis.pruning.saving import CheckpointWriter, check_target, copy_companions, finished_folder
-from analysis.pruning.scratch import save_prepared
-from analysis.pruning.sizes import Quantized, Sizes
+from analysis.pruning.run import ALGORITHMS, PRUNING, PruningRun, Tally, budget, build
+from analysis.pruning.saving import CheckpointWriter, Quantized, Sizes, check_target, copy_companions, finished_folder
 from analysis.specs import ALLOCATIONS, METHODS, NOISES, PATTERNS, PruneSpec
 
 _MASS_READ = "The dense model's attention mass on this text was read from the store, where an earlier job left it."

@@ -12,16 +12,16 @@ from torch import nn
 
 from analysis.calibration.activations import rows_of, turned
 from analysis.errors import UserError
+from analysis.models.checks import is_finite
 from analysis.models.files import block_prefix
 from analysis.models.loaded import LoadedModel, Projection
 from analysis.models.projection_names import words_of
 from analysis.models.shapes import parameter_shapes
-from analysis.models.weight_checks import is_finite
-from analysis.pruning import patterns, structured
+from analysis.pruning import selection, structured
 from analysis.pruning.algorithm import Algorithm, Blocks, Flags, Known, Removal, Shapes, require_opens_again
 from analysis.pruning.allocation import layer_sparsities, weight_counts
 from analysis.pruning.expert_removal import CutsExperts
-from analysis.pruning.patterns import require_numbers
+from analysis.pruning.selection import require_numbers
 from analysis.specs import ALLOCATIONS, PATTERNS, PUBLISHED, PruneSpec
 
 _BINS = 2**16
@@ -131,7 +131,7 @@ class ZeroesWeights(Removal):
         for layer in range(self.model.geometry.layers):
             for name, module in self.targets(layer).items():
                 try:
-                    patterns.check(self.spec.pattern, tuple(rows_of(module).shape), self.spec.sparsity)
+                    selection.check(self.spec.pattern, tuple(rows_of(module).shape), self.spec.sparsity)
                 except UserError as error:
                     raise UserError(f"Layer {layer}, {name}: {error}") from error
 
@@ -190,7 +190,7 @@ class ZeroesWeights(Removal):
     def _lowest(self, layer: int, name: str, score: torch.Tensor) -> torch.Tensor:
         over: Literal["row", "matrix"] = "matrix" if self.spec.scope == "projection" else "row"
         count = self.counts.get((layer, name))
-        return patterns.pruned_mask(score, self.sparsities[layer, name], self.spec.pattern, over, count)
+        return selection.pruned_mask(score, self.sparsities[layer, name], self.spec.pattern, over, count)
 
     def _solved(self, layer: int, modules: Mapping[str, Projection], scores: Known) -> Flags:
         flags = {}

@@ -2,6 +2,8 @@
 
 Everything goes to a folder with a temporary name that is renamed at the end: an interrupted run leaves nothing that
 looks finished.
+
+Bytes of a checkpoint's weights by arithmetic, counted while they are written.
 """
 
 import contextlib
@@ -12,7 +14,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -22,8 +24,9 @@ from analysis import outputs
 from analysis.errors import UserError, os_sentence, shorten, system_error
 from analysis.models.checkpoint import Checkpoint
 from analysis.pruned import report_file
-from analysis.pruned.report_file import COMPANION_SUFFIXES, REPORT_FILE
-from cache.sizes import gigabytes
+from analysis.pruned.report_file import COMPANION_SUFFIXES, REPORT_FILE, ReportedSize, packed_bytes
+from analysis.specs import QuantizationParams
+from cache.environment import gigabytes
 
 SHARD_BYTES = 2**30  # held in memory until it is full
 _NOT_KEPT = {"model.safetensors.index.json", REPORT_FILE, "training.json", "measurements.json"}
@@ -128,3 +131,42 @@ def copy_companions(source: Checkpoint, folder: Path, config_changes: Mapping[st
         merged = {**source.config, **config_changes}
         config = {name: value for name, value in merged.items() if value is not None or name not in config_changes}
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+class Quantized(NamedTuple):
+    """A matrix that was quantized: its shape (out, in), and how many of its weights are not pruned."""
+
+    shape: tuple[int, int]
+    kept: int
+
+
+class Sizes:
+    """Sums over the tensors of a checkpoint."""
+
+    def __init__(self, params: QuantizationParams) -> None:
+        self.params = params
+        self.weights = self.quantized = self.dense_bytes = self.packed_bytes = 0
+
+    def add(self, dense: "torch.Tensor", written: "torch.Tensor | None", quantized: Quantized | None = None) -> None:
+        """Take in a tensor as the dense model stores it and as it is written; None for one that is left out."""
+        self.dense_bytes += dense.numel() * dense.element_size()
+        if written is None:
+            return
+        count, bits = written.numel(), 8 * written.element_size()
+        self.weights += count
+        if quantized is None:
+            self.packed_bytes += packed_bytes(count, int(written.count_nonzero()), bits)
+            return
+        self.quantized += count
+        rows, columns = quantized.shape
+        grids = rows * (-(-columns // self.params.group) if self.params.group else 1)
+        self.packed_bytes += packed_bytes(count, quantized.kept, self.params.bits, grids, self.params.symmetric)
+
+    def reported(self) -> ReportedSize:
+        """The sums, for the report."""
+        return {
+            "weights": self.weights,
+            "quantized": self.quantized,
+            "dense_bytes": self.dense_bytes,
+            "packed_bytes": self.packed_bytes,
+        }

@@ -14,14 +14,20 @@ from analysis.calibration.activations import OnProgress, mean_token_weights
 from analysis.calibration.norms import Statistic
 from analysis.calibration.runners import Runner
 from analysis.errors import UserError
-from analysis.machine import threads
-from analysis.models.weight_checks import is_finite
+from analysis.machine import process
+from analysis.models.checks import is_finite
 from analysis.pruning.algorithm import Algorithm, Calibration, Prepared, PrunedProjection
-from analysis.pruning.magnitude import magnitude_score
-from analysis.pruning.patterns import check, pruned_mask
-from analysis.pruning.placebos import moved_of
-from analysis.pruning.selection import evenly_apart, lowest, lowest_of_each, pruned_a_row, up_to_threshold
-from analysis.sinks.sham import SURE
+from analysis.pruning.selection import (
+    check,
+    evenly_apart,
+    lowest,
+    lowest_of_each,
+    pruned_a_row,
+    pruned_mask,
+    up_to_threshold,
+)
+from analysis.pruning.wanda import magnitude_score, moved_of
+from analysis.sinks.discount import SURE
 from analysis.specs import PATTERNS, PruneSpec
 
 BLOCK = 128  # columns that share a threshold and are compensated together
@@ -140,7 +146,7 @@ def _inverse_factor(
     reversed_hessian = hessian.to(device, precision).flip((0, 1))
     diagonal = reversed_hessian.diagonal()
     diagonal.add_(dead.flip(0).to(device, precision)).add_(shift.to(device, precision))
-    with threads.one_thread():
+    with process.one_thread():
         lower, failed = torch.linalg.cholesky_ex(reversed_hessian)
         del reversed_hessian, diagonal
         if failed:

@@ -9,21 +9,47 @@ of each row. They differ in s:
 
 Noise, order and norm of the last two are switches: text that is not noised, layer by layer, one norm over all tokens.
 With all three off and ω = 1 they are Wanda. ω comes from the dense model in any order.
+
+Magnitude pruning: the smallest weights go, whatever passes through them.
+
+Discounts on other tokens than the sinks, for the methods that are controls of a discount.
 """
+
+from typing import Any
 
 import numpy as np
 import torch
 
 from analysis.calibration.activations import OnProgress, feature_scores, step_token_weights
 from analysis.calibration.noise import noise_levels, why_steps_count_alike
+from analysis.calibration.noised_text import calibration_states, clean_states
 from analysis.calibration.norms import InputNorms, NoisedNorms, PooledNorms
 from analysis.calibration.runners import Runner
 from analysis.errors import UserError
+from analysis.models.loaded import LoadedModel
 from analysis.pruning.algorithm import Algorithm, Calibration, Prepared
-from analysis.pruning.magnitude import magnitude_score
-from analysis.pruning.placebos import moved_of
-from analysis.sinks.discount import step_weights
+from analysis.sinks.discount import Moved, step_weights
 from analysis.specs import METHODS, PruneSpec, StepParams
+
+
+def moved_of(model: LoadedModel, spec: PruneSpec, clean: bool = False) -> Moved | None:
+    """Return the function that moves the discount from the sinks to other tokens; None where the method discounts
+    sinks. clean: whether the tokens that it is given are those of the clean text.
+    """
+    placebo = METHODS[spec.method].tokens
+    if placebo == "sinks":
+        return None
+    states = clean_states if clean else calibration_states
+    return Moved(placebo, lambda tokens: states(model, tokens), spec.calibration.seed)
+
+
+def magnitude_score(weight: torch.Tensor, statistic: Any = None) -> torch.Tensor:
+    """|W|, (out, in) float32, in memory of its own. statistic: not looked at."""
+    weight = weight.detach()
+    return weight.abs() if weight.dtype == torch.float32 else weight.float().abs_()
+
+
+MAGNITUDE = Algorithm(magnitude_score)
 
 
 def wanda_score(weight: torch.Tensor, feature_scores: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """Changing attention at chosen positions during denoising, to see what a model needs its sinks for.
 
-A way of choosing is one row of `TARGETS` (analysis/specs/targets.py), which names its function; what is done to
+A way of choosing is one row of `TARGETS` (analysis/specs/ablation.py), which names its function; what is done to
 the positions is one row of `INTERVENTIONS`. Positions are chosen from an untouched forward of the same input, in every
 step or in the first one. Rows of a batch are denoised under conditions of their own.
 """
@@ -22,9 +22,8 @@ from analysis.recording.interventions import EDITS, InLayers
 from analysis.registry import Implementations
 from analysis.sinks import definitions as sink_analysis
 from analysis.sinks.agreement import agreement
-from analysis.sinks.attention_pattern import seeing_queries
 from analysis.sinks.definitions import KINDS
-from analysis.sinks.token_states import TokenState
+from analysis.sinks.step_inputs import TokenState, seeing_queries
 from analysis.specs import CONTROLS, INTERVENTIONS, MASS_TOLERANCE, TARGETS, SinkParams
 
 # --- choosing ---------------------------------------------------------------------------------------------------

@@ -20,9 +20,8 @@ from analysis.recording.denoising import check_prompt, choices, denoise, end_ids
 from analysis.recording.steps import Choice
 from analysis.recording.trajectory import PADDING
 from analysis.sinks import metrics
-from analysis.sinks.attention_pattern import AttentionPattern
 from analysis.sinks.layer_run import LayerRun, names_of_kinds
-from analysis.sinks.token_states import TokenState
+from analysis.sinks.step_inputs import AttentionPattern, TokenState
 from analysis.specs import Sampling, SinkParams
 
 MOST_ROWS = 16  # sequences in a batch; on two CPU cores more of them gain nothing

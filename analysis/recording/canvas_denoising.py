@@ -22,7 +22,7 @@ from analysis.models.experts import RoutingObserver
 from analysis.models.layout import Layout, layout_of
 from analysis.models.loaded import LoadedModel
 from analysis.recording.steps import Choice, Predict, Step, probability
-from analysis.sinks.token_states import TokenState
+from analysis.sinks.step_inputs import TokenState
 from analysis.specs import DiffusionGemmaSampling
 
 

@@ -2,18 +2,33 @@
 
 Every look sees the same inputs, whatever the weights: some of the steps that the model itself wrote, in pairs of
 neighbours.
+
+A model that reads every text with its sinks hidden, for whatever only asks a model for logits, as scoring does.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 import torch
 
+from analysis.attention import Edit, MassObserver, Observer
+from analysis.models.layout import Layout
 from analysis.models.loaded import LoadedModel
 from analysis.recording import prompt_measures
-from analysis.recording.ablation import CHOOSERS, Ablation, Candidates, Condition, Drawn, compare, divergence, matched
+from analysis.recording.ablation import (
+    CHOOSERS,
+    Ablation,
+    Candidates,
+    Condition,
+    Drawn,
+    compare,
+    divergence,
+    matched,
+    queries_seeing,
+)
 from analysis.recording.batches import (
     MOST_ROWS,
     PromptRun,
@@ -27,11 +42,21 @@ from analysis.recording.denoising import denoise
 from analysis.recording.interventions import EDITS
 from analysis.recording.prompt_measures import Channels, PromptMeasures
 from analysis.registry import Implementations
-from analysis.sinks.by_position import LEAST, explained_by_position, shallow_against_deep
-from analysis.sinks.drift import DRIFTS, ages, drift_of_the_most_attended, most_attended
+from analysis.sinks import definitions
 from analysis.sinks.metrics import position_variance
-from analysis.sinks.pairing import Pair, lost_attention, value_norms_of_sinks
-from analysis.sinks.token_states import TokenState
+from analysis.sinks.pairing import (
+    DRIFTS,
+    LEAST,
+    Pair,
+    ages,
+    drift_of_the_most_attended,
+    explained_by_position,
+    lost_attention,
+    most_attended,
+    shallow_against_deep,
+    value_norms_of_sinks,
+)
+from analysis.sinks.step_inputs import TokenState
 from analysis.specs import CLAIM_MEASURES, Sampling, SinkParams
 
 
@@ -289,3 +314,77 @@ def by_position(masses: Sequence[np.ndarray]) -> list[Pair]:
     stacked = np.stack([mass[:steps, ..., :positions] for mass in masses]).astype(np.float32)
     shallow, deep = shallow_against_deep(explained_by_position(stacked))
     return [Pair(*pair) for pair in zip(shallow.tolist(), deep.tolist(), strict=True)]
+
+
+@dataclass(frozen=True)
+class HiddenSinks(LoadedModel):
+    """Model that runs each forward twice: untouched, which shows where the sinks are, and with them hidden from all
+    queries.
+
+    others: hides as many random tokens of the same states instead, drawn by the seed and the text. seen: total mass
+    and sinks of batches, (B, S) each, that the untouched forward of one reading leaves for the next, which takes them.
+    """
+
+    params: SinkParams = field(default_factory=SinkParams)
+    others: bool = False
+    seed: int = 0
+    seen: dict[bytes, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, model: LoadedModel, params: SinkParams, others: bool, seed: int) -> Self:
+        """Return a model in memory as one that reads so; the weights are shared."""
+        return cls(
+            **{known.name: getattr(model, known.name) for known in fields(model)},
+            params=params,
+            others=others,
+            seed=seed,
+        )
+
+    def with_others(self) -> Self:
+        """Return the same model hiding others. Batches read by both, this one first, take one untouched forward."""
+        return replace(self, others=True)
+
+    def predict(
+        self,
+        tokens: torch.Tensor,
+        observer: Observer | None = None,
+        edit: Edit | None = None,
+        keep: int | None = None,
+        layout: Layout | None = None,
+        aligned: bool = True,
+    ) -> torch.Tensor:
+        """Logits as those of `LoadedModel.predict`. Raises UserError as it does, and ValueError for a further edit."""
+        if edit is not None:
+            raise ValueError("A model whose sinks are hidden takes no further edit.")
+        texts = tokens.cpu().numpy()
+        key = repr((texts.shape, layout)).encode() + texts.tobytes()
+        shown = self.seen.pop(key, None)
+        if shown is None:
+            observer_of_mass = MassObserver()
+            super().predict(tokens, observer_of_mass, keep=1, layout=layout, aligned=aligned)
+            shown = self._shown(observer_of_mass.take().mass.numpy(), layout)
+            if not self.others:
+                self.seen[key] = shown
+        hidden = torch.from_numpy(self._hidden(texts, *shown))
+        return super().predict(tokens, observer, EDITS["attention"](hidden), keep, layout, aligned)
+
+    def _shown(self, mass: np.ndarray, layout: Layout | None) -> tuple[np.ndarray, np.ndarray]:
+        """Total mass and sinks of texts, (B, S) each. mass (B, L, H, S): of their untouched forwards."""
+        length = mass.shape[-1]
+        visible = queries_seeing(self.architecture, length, layout, (0, length))
+        sinks = definitions.find_sinks(definitions.mean_mass(mass), self.params, visible)
+        return definitions.total_mass(mass), sinks
+
+    def _hidden(self, tokens: np.ndarray, total: np.ndarray, sinks: np.ndarray) -> np.ndarray:
+        """Positions that are hidden in texts (B, S), bool."""
+        length, hidden = tokens.shape[1], np.zeros(tokens.shape, bool)
+        state = np.where(tokens == self.mask_token, TokenState.UNDECIDED, TokenState.GIVEN)
+        nothing, everywhere = np.zeros(length, np.int64), np.ones(length, bool)
+        for row, text in enumerate(tokens):
+            at = Candidates(
+                *(total[row], sinks[row], state[row], nothing, np.zeros(length), everywhere, int(sinks[row].sum())),
+                np.random.default_rng([self.seed, *text.tolist()]),
+            )
+            chosen = CHOOSERS["sinks"](at)
+            hidden[row, matched(at, chosen, len(chosen)) if self.others else chosen] = True
+        return hidden

@@ -16,13 +16,11 @@ from pydantic import ValidationError
 from analysis.attention import Edit, MassObserver, Observed, Observer, together
 from analysis.errors import UserError
 from analysis.models.experts import Routing, RoutingObserver
-from analysis.models.growing_text import GrowingText, can_grow
-from analysis.models.kept_keys import KeptKeys
+from analysis.models.kept_keys import GrowingText, KeptKeys, PrefixCache, can_grow
 from analysis.models.layout import Layout
 from analysis.models.loaded import LoadedModel, OpenedModel
-from analysis.models.prefix import PrefixCache
+from analysis.recording.alternatives import why_no_branch
 from analysis.recording.block_denoising import BLOCK_SAMPLERS, Frame
-from analysis.recording.branching import why_no_branch
 from analysis.recording.canvas_denoising import canvas_choices, canvas_steps, reading_steps
 from analysis.recording.dream_denoising import dream_steps
 from analysis.recording.first_hitting import first_hitting_steps
@@ -45,7 +43,7 @@ from analysis.recording.steps import (
     surest_by_factor,
     written_once,
 )
-from analysis.sinks.token_states import TokenState
+from analysis.sinks.step_inputs import TokenState
 from analysis.specs import (
     AutoregressiveSampling,
     BlockWriting,

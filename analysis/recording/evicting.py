@@ -15,15 +15,13 @@ import torch
 
 from analysis.attention import AttentionInputs, BlockedKeys, Observer
 from analysis.models.canvas import CanvasCache
-from analysis.models.devices import synchronize
-from analysis.models.kept_keys import KeptKeys
+from analysis.models.kept_keys import KeptKeys, PrefixCache
 from analysis.models.layout import Layout
-from analysis.models.loaded import LoadedModel
-from analysis.models.prefix import PrefixCache
+from analysis.models.loaded import LoadedModel, synchronize
 from analysis.recording.ablation import divergence, queries_seeing
 from analysis.recording.keeping import Counts, Held, Keeper, distances
 from analysis.sinks.definitions import find_sinks
-from analysis.sinks.token_states import TokenState
+from analysis.sinks.step_inputs import TokenState
 from analysis.specs import SinkParams
 
 KeptBefore = dict[tuple[str, float], list[list[Counts]]]

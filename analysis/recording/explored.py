@@ -3,13 +3,19 @@
 Shapes: T steps, L layers, H heads, S positions; M = 1 + L + L·H maps, ordered whole model, layers, heads. Masses travel
 in float32, or in float16 where that loses nothing, with the mean and the standard deviation of every step of every map
 as they are computed here: a coded mass would move sinks at the threshold.
+
+Attention of random weights as sharp as the trained ones on recordings of the bundled pair, which ships with them.
+
+`python -m training.nulls` makes it. A recording finds its own by the model's weights and the tokens that went in.
 """
 
 import json
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
+from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
@@ -17,13 +23,61 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
 from analysis.recording.playback import has_blocks
-from analysis.recording.shipped_nulls import as_wide, shipped_masses
 from analysis.recording.trajectory import Trajectory
-from analysis.sinks import definitions, token_states
-from analysis.sinks.token_states import SPLITS
+from analysis.sinks import definitions, step_inputs
+from analysis.sinks.step_inputs import SPLITS
 from analysis.specs import DEFINITIONS, SinkParams
 from analysis.specs.base import bounds, extra
 from analysis.words import model_short_title
+
+FILE = Path(__file__).parents[1] / "bundled" / "nulls.npz"
+_LEVELS = 512  # to one even split, of which such masses vary by a third; int16 holds changes up to 63
+
+
+def shipped_masses(trajectory: Trajectory) -> np.ndarray | None:
+    """Return the mean mass of each draw of random weights on a recording's inputs, (N, T, S) float32 with NaN where a
+    token is absent; None where none ships.
+    """
+    changes = _shipped().get(_name(trajectory))
+    if changes is None:
+        return None
+    mass = as_wide(changes.cumsum(axis=1, dtype=np.float32) / _LEVELS, trajectory.positions)
+    return np.where(trajectory.present, mass, np.float32(np.nan))
+
+
+def as_wide(mass: np.ndarray, positions: int) -> np.ndarray:
+    """Return masses (..., S) of inputs alone with all positions of the recording, which may end in tokens that no
+    forward read.
+    """
+    return np.pad(mass, [(0, 0)] * (mass.ndim - 1) + [(0, positions - mass.shape[-1])], constant_values=np.nan)
+
+
+def write(masses: list[tuple[Trajectory, np.ndarray]], file: Path = FILE) -> None:
+    """Write the masses (N, T, S) of each recording, rounded, as changes from one step to the next."""
+    arrays = {}
+    for trajectory, values in masses:
+        levels = np.round(_LEVELS * np.nan_to_num(values)).astype(np.int32)
+        arrays[_name(trajectory)] = np.diff(levels, axis=1, prepend=0).astype(np.int16)
+    np.savez_compressed(file, **arrays)
+    _shipped.cache_clear()
+
+
+def _name(trajectory: Trajectory) -> str:
+    model, there = trajectory.info.model, trajectory.present
+    content = (
+        np.where(there, trajectory.tokens, -1).astype("<i4"),
+        np.where(there, trajectory.state, -1).astype("<i1"),
+    )
+    return sha256(model.fingerprint.encode() + b"".join(each.tobytes() for each in content)).hexdigest()[:16]
+
+
+@cache
+def _shipped() -> dict[str, np.ndarray]:
+    if not FILE.is_file():
+        return {}
+    with np.load(FILE) as arrays:
+        return dict(arrays)
+
 
 MOST_CELLS = 4_000_000  # of all heads together, 16 MB; of longer recordings a head is sent when it is looked at
 MOST_NULL_CELLS = 1_000_000  # of all heads with random weights, 2 MB; of longer recordings only their mean is sent
@@ -186,7 +240,7 @@ def explorer_track(trajectory: Trajectory, name: str, random: Trajectory | None 
         "heads": trajectory.heads,
         "positions": trajectory.positions,
         "words": ["" if token < 0 else info.tokens[token] for token in occurring.tolist()],
-        "splitNames": [token_states.undecided_named(split, noise) for split in SPLITS],
+        "splitNames": [step_inputs.undecided_named(split, noise) for split in SPLITS],
         "even": trajectory.pattern.is_even,
         "noise": noise == "uniform",
         "autoregressive": noise is None and info.model.mask_token is None,

@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis.recording.trajectory import PADDING, Trajectory
 from analysis.sinks import definitions, metrics
-from analysis.sinks.token_states import ALL, TokenState
+from analysis.sinks.step_inputs import ALL, TokenState
 from analysis.specs import SinkParams
 
 

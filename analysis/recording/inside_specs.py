@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis.errors import UserError
 from analysis.recording.trajectory import Trajectory
-from analysis.sinks.token_states import TokenState
+from analysis.sinks.step_inputs import TokenState
 from analysis.specs import (
     AblateSpec,
     AttentionMapSpec,

@@ -1,5 +1,5 @@
 """Ablations of attention at chosen positions: one `Edit` of a layer's keys and values for each row of
-`INTERVENTIONS` (analysis/specs/targets.py).
+`INTERVENTIONS` (analysis/specs/ablation.py).
 """
 
 from collections.abc import Callable, Collection

@@ -14,7 +14,7 @@ import numpy as np
 
 from analysis.recording.trajectory import Trajectory
 from analysis.sinks import definitions, metrics
-from analysis.sinks.token_states import TokenState
+from analysis.sinks.step_inputs import TokenState
 from analysis.specs import SinkParams
 
 MOST_CELLS = 4_000_000  # frames times positions; longer recordings are sent with every n-th step

@@ -13,15 +13,20 @@ import torch
 from analysis.attention import AttentionInputs, Edit, MassObserver, Observed, Observer, together
 from analysis.errors import UserError
 from analysis.models.loaded import LoadedModel
-from analysis.recording.activations import BlockStates, ClampedChannels, LargestStates, logit_lens, other_channels
 from analysis.recording.batches import PromptRun, alike_steps, show_steps, show_texts, step_layout, steps_at_once
 from analysis.recording.interventions import AddedKey
-from analysis.recording.step_changes import DriftObserver, LikenessObserver
-from analysis.sinks.drift import DRIFTS
+from analysis.recording.observers import (
+    BlockStates,
+    ClampedChannels,
+    DriftObserver,
+    LargestStates,
+    LikenessObserver,
+    logit_lens,
+    other_channels,
+)
 from analysis.sinks.massive import chance_on_sinks, on_sinks
-from analysis.sinks.pairing import Paired, means_of_both, read_at_sinks
-from analysis.sinks.query_states import queries_apart
-from analysis.sinks.token_states import TokenState
+from analysis.sinks.pairing import DRIFTS, Paired, means_of_both, queries_apart, read_at_sinks
+from analysis.sinks.step_inputs import TokenState
 from analysis.specs import SinkParams
 
 OnLogits = Callable[[int, torch.Tensor], None]

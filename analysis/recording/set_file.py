@@ -20,11 +20,11 @@ from safetensors import SafetensorError, safe_open
 from analysis.errors import UserError, damage
 from analysis.recording.trajectory import RecordedModel
 from analysis.recording.trajectory_file import write
-from analysis.sinks.count_checks import CHECKS
 from analysis.sinks.definitions import KINDS
+from analysis.sinks.layer_run import CHECKS
 from analysis.sinks.metrics import CURVES
 from analysis.sinks.movement import COINCIDENCES, WEIGHT_NULLS
-from analysis.sinks.token_states import undecided_named
+from analysis.sinks.step_inputs import undecided_named
 from analysis.specs import Sampling, SinkParams, sentence
 
 FORMAT: Final = "sinkscope-recording-set-1"

@@ -8,9 +8,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.recording import set_measures
-from analysis.recording.set_counts import count_by_variant
 from analysis.recording.set_file import RecordingSet
-from analysis.recording.set_measures import KIND_MEASURES, MOVES
+from analysis.recording.set_measures import KIND_MEASURES, MOVES, count_by_variant
 from analysis.sinks.intervals import Estimates
 from analysis.sinks.movement import MOVEMENT_NULLS, WEIGHT_NULLS
 

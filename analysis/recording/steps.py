@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import pad
 
 from analysis.models.experts import Routing
-from analysis.sinks.token_states import TokenState
+from analysis.sinks.step_inputs import TokenState
 from analysis.specs.writing import Cache
 
 Predict = Callable[..., torch.Tensor]

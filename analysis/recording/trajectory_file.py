@@ -13,10 +13,9 @@ from safetensors.numpy import save_file
 from analysis import outputs
 from analysis.errors import UserError, damage
 from analysis.recording.trajectory import BY_QUERY, FORMAT, MOST_CHANNELS, PADDING, RecordingInfo, Trajectory
-from analysis.sinks.attention_pattern import query_counts
-from analysis.sinks.token_states import TokenState, mask_states
+from analysis.sinks.step_inputs import TokenState, mask_states, query_counts
 from analysis.specs import sentence
-from analysis.specs.attention_kinds import AttentionKind
+from analysis.specs.observing import AttentionKind
 
 HEADER_LIMIT = 16 * 2**20  # bytes of a recording's description; real ones take some thousands
 

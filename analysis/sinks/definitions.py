@@ -4,6 +4,8 @@ Shapes: T steps, L layers, H heads, S positions. Mass may be float16 and is NaN 
 in which uniform attention gives 1 on average: m where every token asks, else m·K/Q with K keys and Q queries. "Visible"
 is how many queries can see a key, in the same units (`AttentionPattern.largest_mass`). A sink definition is one row of
 `DEFINITIONS` (analysis/specs/sinks.py), its threshold one function.
+
+The sink definition in force, in the words that stand beside an answer.
 """
 
 from collections.abc import Callable, Collection, Mapping
@@ -264,3 +266,12 @@ def _kind_of_text(token: int, text: str, end_tokens: Collection[int]) -> int:
 def count_by_kind(sinks: np.ndarray, kinds: np.ndarray) -> np.ndarray:
     """Count the sinks of each kind in each step, (T, len(KINDS))."""
     return np.stack([(sinks & (kinds == kind)).sum(axis=-1) for kind in range(len(KINDS))], axis=-1)
+
+
+def criterion(params: SinkParams) -> str:
+    """Return what the attention of a sink exceeds, as after "above": 'mean + 2 std'. As `criterion` in sentence.js."""
+    if params.definition == "std":
+        return f"mean + {params.k:g} std"
+    if params.definition == "above-others":
+        return f"the mean of the others + {params.epsilon:g}"
+    return f"a mean attention of {params.attention_level:g}"

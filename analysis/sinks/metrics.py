@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from analysis.machine.allotment import allotted_cpus
+from analysis.machine.process import allotted_cpus
 from analysis.registry import Registry
 from analysis.sinks import definitions as sink_analysis
 from analysis.specs import SinkParams

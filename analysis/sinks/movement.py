@@ -11,7 +11,7 @@ from analysis.registry import Implemented, Registry
 from analysis.sinks import definitions
 from analysis.sinks.layer_run import LayerRun, Sums
 from analysis.sinks.metrics import temporal_variance
-from analysis.sinks.token_states import TokenState, is_decided
+from analysis.sinks.step_inputs import TokenState, is_decided
 from analysis.specs import SinkParams
 from analysis.words import UNTRAINED, UNTRAINED_LABEL
 

@@ -4,8 +4,18 @@ The pages draw widgets from these models, the command line draws flags from them
 from them, and a job carries one of them. Adding a parameter is one field here.
 """
 
-from analysis.specs.ablation import AblateSetSpec
-from analysis.specs.base import Spec, choices, either, help_text, parameter
+from analysis.specs.ablation import (
+    CONTROLS,
+    INTERVENTIONS,
+    MASS_TOLERANCE,
+    TARGETS,
+    AblateSetSpec,
+    Control,
+    Intervention,
+    Target,
+    controls_drawn,
+)
+from analysis.specs.base import Spec, choices, either, help_text, in_words, parameter, short_label, told_apart
 from analysis.specs.block_sampling import (
     BD3LMSampling,
     BlockWriting,
@@ -16,37 +26,48 @@ from analysis.specs.block_sampling import (
     NemotronSampling,
     SDARSampling,
 )
-from analysis.specs.claim_measures import CLAIM_MEASURES, ClaimMeasure
-from analysis.specs.claim_runs import CLAIM_SIZES, ClaimMeasuresSpec, ClaimsSpec
+from analysis.specs.claim_runs import CLAIM_MEASURES, CLAIM_SIZES, ClaimMeasure, ClaimMeasuresSpec, ClaimsSpec
 from analysis.specs.claims import CLAIM_DATA, CLAIMS, Claim
 from analysis.specs.evaluation import CANVAS_SCORES, NO_MASKED_ESTIMATE, EvaluateSpec, ImportSpec, PlanParams
-from analysis.specs.eviction import EVERYTHING, POLICIES, EvictSpec, Keeping, Kept, Policy, keepings, kept_of
-from analysis.specs.eviction_points import OTHER_POLICY, EvictionPoint
-from analysis.specs.inspecting import INSIGHTS, InspectParams
+from analysis.specs.eviction import (
+    EVERYTHING,
+    OTHER_POLICY,
+    POLICIES,
+    EvictionPoint,
+    EvictSpec,
+    Keeping,
+    Kept,
+    Policy,
+    keepings,
+    kept_of,
+)
 from analysis.specs.messages import sentence
-from analysis.specs.models import JobSpec, ModelSpec, named_fields
-from analysis.specs.naming import in_words, short_label, told_apart
 from analysis.specs.observing import (
     AblateSpec,
     AlternativesSpec,
     AttentionMapSpec,
     Branch,
     GeometrySpec,
+    JobSpec,
     KeptForward,
     LensSpec,
     LoadSpec,
+    ModelSpec,
     NoiseSpec,
     RecordSpec,
     ReferenceSpec,
     UnloadSpec,
+    named_fields,
 )
 from analysis.specs.pruning import (
     PARTS,
+    RECIPE,
     DenseStatisticsSpec,
     EstimateSpec,
     FootprintParams,
     FootprintSpec,
     PruneSpec,
+    part_alone,
     with_current_names,
 )
 from analysis.specs.pruning_choices import (
@@ -72,9 +93,14 @@ from analysis.specs.pruning_params import (
     QuantizationParams,
     StepParams,
 )
-from analysis.specs.recipe import RECIPE, part_alone
-from analysis.specs.recording_sets import BUNDLED_PROMPTS, OWN_PROMPTS, RecordSetSpec, SetParams
-from analysis.specs.registration import Registration
+from analysis.specs.recording_sets import (
+    BUNDLED_PROMPTS,
+    INSIGHTS,
+    OWN_PROMPTS,
+    InspectParams,
+    RecordSetSpec,
+    SetParams,
+)
 from analysis.specs.sampling import (
     SAMPLINGS,
     AutoregressiveSampling,
@@ -86,7 +112,7 @@ from analysis.specs.sampling import (
     Sampling,
 )
 from analysis.specs.sinks import DEFINITIONS, SinkDefinition, SinkParams
-from analysis.specs.study import QUESTION, SIZES, STUDY_PARTS, StudySpec
+from analysis.specs.study import QUESTION, SIZES, STUDY_PARTS, Registration, StudySpec
 from analysis.specs.sweep import (
     SweepSpec,
     against,
@@ -101,16 +127,6 @@ from analysis.specs.sweep import (
     titles_apart,
     where,
     without_seed,
-)
-from analysis.specs.targets import (
-    CONTROLS,
-    INTERVENTIONS,
-    MASS_TOLERANCE,
-    TARGETS,
-    Control,
-    Intervention,
-    Target,
-    controls_drawn,
 )
 from analysis.specs.tuning import (
     OBJECTIVES,

@@ -1,14 +1,222 @@
-"""Denoising a set of prompts one by one, and ablating sinks over it."""
+"""Denoising a set of prompts one by one, and ablating sinks over it.
 
+Interventions of an ablation and the positions they act on: the sinks, and controls.
+"""
+
+from dataclasses import dataclass
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from analysis.registry import Choice, Registry
 from analysis.specs.base import ChatTemplate, OneOf, parameter, random_seed, require_keys
-from analysis.specs.models import JobSpec
+from analysis.specs.observing import JobSpec
 from analysis.specs.sampling import LLaDASampling, Sampling
 from analysis.specs.sinks import SinkParams
-from analysis.specs.targets import INTERVENTIONS, TARGETS
+from analysis.words import percent
+
+
+@dataclass(frozen=True)
+class Target(Choice):
+    """A way of choosing positions of a step, a `Chooser` (analysis/recording/ablation.py).
+
+    title: as in 'blocking …'. help: describes these positions, as in 'beside …'. control: targets are compared with it.
+    for_sets: chosen only for an ablation over many prompts, as it looks at kinds or at the run as a whole.
+    """
+
+    control: bool = True
+    for_sets: bool = False
+
+
+MASS_TOLERANCE = 0.1  # largest relative difference in attention between equal-mass positions and the target
+
+
+TARGETS: Registry[Target] = Registry(
+    Target(
+        "sinks",
+        "sinks",
+        "the sinks of each step, by the definition in use",
+        control=False,
+        implementation="analysis.recording.ablation:choose_sinks",
+    ),
+    Target(
+        "random",
+        "random positions",
+        "as many random positions of the same state",
+        for_sets=True,
+        implementation="analysis.recording.ablation:choose_random",
+    ),
+    Target(
+        "others",
+        "heaviest non-sinks",
+        "as many of the heaviest non-sinks",
+        implementation="analysis.recording.ablation:choose_others",
+    ),
+    Target(
+        "first", "first token alone", "the first token alone", implementation="analysis.recording.ablation:choose_first"
+    ),
+    Target(
+        "moving",
+        "sinks that vary most",
+        "of the sinks of a step, the half whose share varies most over the steps of the untouched run",
+        control=False,
+        for_sets=True,
+        implementation="analysis.recording.ablation:choose_moving",
+    ),
+    Target(
+        "steady",
+        "sinks that vary least",
+        "of the sinks of a step, the half whose share varies least over the steps of the untouched run",
+        control=False,
+        for_sets=True,
+        implementation="analysis.recording.ablation:choose_steady",
+    ),
+    Target(
+        "most-variable",
+        "most variable sinks at equal attention",
+        "of the half of a step's sinks whose share varies most, those that draw together as much attention, within "
+        f"{percent(MASS_TOLERANCE, 0)}, as the least variable sinks at equal attention",
+        control=False,
+        for_sets=True,
+        implementation="analysis.recording.ablation:choose_most_variable",
+    ),
+    Target(
+        "least-variable",
+        "least variable sinks at equal attention",
+        "of the half of a step's sinks whose share varies least, those that draw together as much attention as the "
+        "most variable sinks at equal attention",
+        control=False,
+        for_sets=True,
+        implementation="analysis.recording.ablation:choose_least_variable",
+    ),
+    Target(
+        "undecided",
+        "heaviest [MASK] tokens",
+        "as many of the heaviest undecided positions",
+        control=False,
+        for_sets=True,
+        implementation="analysis.recording.ablation:choose_undecided",
+    ),
+    Target(
+        "punctuation",
+        "heaviest punctuation",
+        "as many of the heaviest punctuation marks",
+        control=False,
+        for_sets=True,
+        implementation="analysis.recording.ablation:choose_punctuation",
+    ),
+    Target(
+        "words",
+        "heaviest words",
+        "as many of the heaviest words",
+        control=False,
+        for_sets=True,
+        implementation="analysis.recording.ablation:choose_words",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Control(Choice):
+    """Random positions that a target is compared with.
+
+    title: ends 'against …'. help: describes these positions. masked: [MASK] tokens, drawn for sinks alone and in models
+    that have them. One without a `ControlChooser` (analysis/recording/ablation.py) is computed from another control's
+    positions.
+    """
+
+    masked: bool = False
+
+    @property
+    def drawn(self) -> bool:
+        """True if it acts on its own positions."""
+        return self.implementation is not None
+
+
+CONTROLS: Registry[Control] = Registry(
+    Control(
+        "matched",
+        "as many random tokens",
+        "as many random tokens of the same state, and no sinks where there are enough others",
+        implementation="analysis.recording.ablation:control_by_state",
+    ),
+    Control(
+        "masked",
+        "other masked positions",
+        "as many random masked positions that are no sinks, or all of them in a step that has fewer",
+        masked=True,
+        implementation="analysis.recording.ablation:control_masked",
+    ),
+    Control(
+        "mass",
+        "random tokens of equal attention",
+        f"random tokens that draw as much attention, within {percent(MASS_TOLERANCE, 0)}: no sinks, and of the same "
+        "states where there are enough",
+        implementation="analysis.recording.ablation:control_by_mass",
+    ),
+    Control(
+        "unit",
+        "per unit of attention",
+        "as many random tokens of the same state, with their effect scaled up linearly, an extrapolation, to the "
+        "attention that the target draws",
+    ),
+)
+
+
+def controls_drawn(target: str, masks: bool = True) -> list[str]:
+    """Return the controls that act on positions of their own beside a target. masks: the model has [MASK]."""
+    return [name for name, row in CONTROLS.items() if row.drawn and (not row.masked or (masks and target == "sinks"))]
+
+
+@dataclass(frozen=True)
+class Intervention(Choice):
+    """Action on the chosen positions; makes the `Edit` (analysis/recording/interventions.py).
+
+    title: for tables and legends. help: the action, as the end of a sentence. keeps: the chosen positions stay, and the
+    rest of the prefix is acted on. first_step: positions are chosen in the first step, for all of them.
+    """
+
+    keeps: bool = False
+    first_step: bool = False
+
+
+INTERVENTIONS: Registry[Intervention] = Registry(
+    Intervention(
+        "attention",
+        "key and value blocked",
+        "no token attends to them: what they had is shared among the others.",
+        implementation="analysis.recording.interventions:BlockedKeys",
+    ),
+    Intervention(
+        "key",
+        "key alone replaced",
+        "their keys become the mean key of the other positions: they draw no more than an average token, and what they "
+        "say is still read.",
+        implementation="analysis.recording.interventions:MeanKeys",
+    ),
+    Intervention(
+        "value",
+        "value alone set to zero",
+        "they draw as much attention as before, and nothing is read from them.",
+        implementation="analysis.recording.interventions:ZeroValues",
+    ),
+    Intervention(
+        "hold",
+        "key and value held from the first step",
+        "their keys and values stay those of the first step, as a cache that is not renewed would have them.",
+        first_step=True,
+        implementation="analysis.recording.interventions:HeldKeys",
+    ),
+    Intervention(
+        "keep",
+        "only they and the last tokens kept in the prefix",
+        "of the text before the first undecided token only they and the last tokens can be attended to, as caching "
+        "methods evict it (arXiv 2602.02159, 2602.14209).",
+        keeps=True,
+        implementation="analysis.recording.interventions:BlockedKeys",
+    ),
+)
+
 
 Text = Annotated[str, Field(max_length=50_000)]
 MOST_PROMPTS = 1000

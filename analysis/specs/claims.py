@@ -20,28 +20,28 @@ CLAIM_DATA: Registry[ClaimData] = Registry(
         "set",
         "recordings of many prompts",
         "No set of recordings is there.",
-        implementation="analysis.engine.claims:of_sets",
+        implementation="analysis.engine.studies:of_sets",
     ),
     ClaimData(
         "inside",
         "measurements inside the model",
         "The model was not looked into.",
-        implementation="analysis.engine.claims:of_inside",
+        implementation="analysis.engine.studies:of_inside",
     ),
     ClaimData(
         "twin",
         "measurements inside the left-to-right twin",
         "No left-to-right twin was named: name one as the reference.",
-        implementation="analysis.engine.claims:of_twin",
+        implementation="analysis.engine.studies:of_twin",
     ),
     ClaimData(
         "sweep",
         "prunings and their accuracy",
         "No pruned model was scored.",
-        implementation="analysis.engine.claims:of_sweep",
+        implementation="analysis.engine.studies:of_sweep",
     ),
 )
-"""Data that claims are tested on. A row's implementation (analysis/engine/claims.py) returns the jobs that produce
+"""Data that claims are tested on. A row's implementation (analysis/engine/studies.py) returns the jobs that produce
 them.
 """
 

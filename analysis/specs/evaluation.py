@@ -18,7 +18,7 @@ from analysis.specs.base import (
     require_folder,
 )
 from analysis.specs.eviction import EVERYTHING, Kept, kept_of
-from analysis.specs.models import JobSpec, ModelSpec
+from analysis.specs.observing import JobSpec, ModelSpec
 
 
 @dataclass(frozen=True)

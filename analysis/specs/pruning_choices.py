@@ -2,7 +2,7 @@
 properties.
 
 Page, command line and docs list them from here, and rules ask the row, never its name. A row names its implementation:
-an `Algorithm` or a `Quantization` (analysis/pruning/methods.py), a `Preference` (analysis/pruning/allocation.py), a
+an `Algorithm` or a `Quantization` (analysis/pruning/run.py), a `Preference` (analysis/pruning/allocation.py), a
 `Masking` (analysis/calibration/noise.py). A pattern has none.
 """
 
@@ -110,7 +110,7 @@ METHODS: Registry[Method] = Registry(
         structured=True,
         scope="projection",
         rounds=True,
-        implementation="analysis.pruning.methods:MAGNITUDE",
+        implementation="analysis.pruning.run:MAGNITUDE",
     ),
     Method(
         "wanda",
@@ -118,14 +118,14 @@ METHODS: Registry[Method] = Registry(
         "|W|·‖X‖ on clean text, layer by layer, each fed by the pruned ones before it.",
         structured=True,
         ranking="layerwise",
-        implementation="analysis.pruning.methods:WANDA",
+        implementation="analysis.pruning.run:WANDA",
     ),
     Method(
         "wanda-noised",
         "Wanda, noised (control)",
         "Sink-Wanda without its discount: the same noised text, order and norm. What differs is the sinks alone.",
         **_OF_NOISED,
-        implementation="analysis.pruning.methods:WANDA_NOISED",
+        implementation="analysis.pruning.run:WANDA_NOISED",
     ),
     Method(
         "sink-wanda",
@@ -137,7 +137,7 @@ METHODS: Registry[Method] = Registry(
         published="wanda",
         sham="sham-wanda",
         light="light-wanda",
-        implementation="analysis.pruning.methods:SINK_WANDA",
+        implementation="analysis.pruning.run:SINK_WANDA",
     ),
     Method(
         "sham-wanda",
@@ -147,7 +147,7 @@ METHODS: Registry[Method] = Registry(
         **_OF_NOISED,
         discounted=True,
         tokens="sham",
-        implementation="analysis.pruning.methods:SINK_WANDA",
+        implementation="analysis.pruning.run:SINK_WANDA",
     ),
     Method(
         "light-wanda",
@@ -157,14 +157,14 @@ METHODS: Registry[Method] = Registry(
         **_OF_NOISED,
         discounted=True,
         tokens="light",
-        implementation="analysis.pruning.methods:SINK_WANDA",
+        implementation="analysis.pruning.run:SINK_WANDA",
     ),
     Method(
         "sparsegpt",
         "SparseGPT",
         "Removes what the Hessian of clean inputs says costs least; the weights left make up for it.",
         **_BY_COLUMNS,
-        implementation="analysis.pruning.methods:SPARSEGPT",
+        implementation="analysis.pruning.run:SPARSEGPT",
     ),
     Method(
         "sink-sparsegpt",
@@ -176,7 +176,7 @@ METHODS: Registry[Method] = Registry(
         published="sparsegpt",
         sham="sham-sparsegpt",
         **_BY_COLUMNS,
-        implementation="analysis.pruning.methods:SINK_SPARSEGPT",
+        implementation="analysis.pruning.run:SINK_SPARSEGPT",
     ),
     Method(
         "sham-sparsegpt",
@@ -186,7 +186,7 @@ METHODS: Registry[Method] = Registry(
         discounted=True,
         tokens="sham",
         **_BY_COLUMNS,
-        implementation="analysis.pruning.methods:SINK_SPARSEGPT",
+        implementation="analysis.pruning.run:SINK_SPARSEGPT",
     ),
     Method(
         "none",
@@ -196,7 +196,7 @@ METHODS: Registry[Method] = Registry(
         removes=False,
         scope=None,
         scopes=(),
-        implementation="analysis.pruning.methods:MAGNITUDE",
+        implementation="analysis.pruning.run:MAGNITUDE",
     ),
 )
 
@@ -212,13 +212,13 @@ QUANTIZERS: Registry[Quantizer] = Registry(
         "RTN",
         "Each weight to the nearest level. Reads no text.",
         calibrated=False,
-        implementation="analysis.pruning.methods:RTN",
+        implementation="analysis.pruning.run:RTN",
     ),
     Quantizer(
         "gptq",
         "GPTQ",
         "Column by column; the weights not yet rounded make up for each error, by the Hessian of clean inputs.",
-        implementation="analysis.pruning.methods:GPTQ",
+        implementation="analysis.pruning.run:GPTQ",
     ),
     Quantizer(
         "gptq-noised",
@@ -226,7 +226,7 @@ QUANTIZERS: Registry[Quantizer] = Registry(
         "Sink-GPTQ without its discount: the same noised text. What differs is the sinks alone.",
         noised=True,
         weighs_steps=True,
-        implementation="analysis.pruning.methods:GPTQ",
+        implementation="analysis.pruning.run:GPTQ",
     ),
     Quantizer(
         "sink-gptq",
@@ -237,7 +237,7 @@ QUANTIZERS: Registry[Quantizer] = Registry(
         weighs_steps=True,
         control="gptq-noised",
         published="gptq",
-        implementation="analysis.pruning.methods:GPTQ",
+        implementation="analysis.pruning.run:GPTQ",
     ),
 )
 

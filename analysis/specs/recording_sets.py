@@ -1,11 +1,15 @@
-"""A set of recordings: many prompts through one model, beside models with random weights."""
+"""A set of recordings: many prompts through one model, beside models with random weights.
 
-from typing import Any
+Measurements inside a model over prompts, for the command line.
+"""
+
+from typing import Annotated, Any
 
 from pydantic import model_validator
 
-from analysis.specs.base import ChatTemplate, Spec, parameter, random_seed, require_keys
-from analysis.specs.models import JobSpec
+from analysis.registry import Choice, Registry
+from analysis.specs.base import ChatTemplate, OneOf, Spec, parameter, random_seed, require_keys
+from analysis.specs.observing import JobSpec
 from analysis.specs.sampling import LLaDASampling, Sampling
 from analysis.specs.sinks import SinkParams
 
@@ -115,3 +119,34 @@ class RecordSetSpec(SetParams, JobSpec):
         if any(len(text) > 50_000 for text in self.own_prompts):
             raise ValueError("A prompt has at most 50,000 characters.")
         return self
+
+
+INSIGHTS: Registry[Choice] = Registry(
+    Choice(
+        "channels", "Massive activations", "the largest channels of the residual stream, and whether sinks carry them."
+    ),
+    Choice("lens", "Logit lens", "what each layer already reads undecided tokens as, sinks beside the others."),
+    Choice("geometry", "Geometry", "dimensions of attention maps, outputs and token states, beside random weights."),
+    Choice("parting", "Dense against pruned", "where the second model's text diverges from this one's."),
+)
+
+
+class InspectParams(Spec):
+    """The prompts to look into, and the analyses of each."""
+
+    prompt_count: int = parameter(10, "Number of prompts", "Prompts to record and look into.", ge=1, le=1000)
+    insights: tuple[Annotated[str, OneOf(INSIGHTS)], ...] = parameter(
+        ("channels", "lens", "geometry", "parting"),
+        "What is looked at",
+        "For each prompt, and over all of them. `parting` needs a second model.",
+        min_length=1,
+    )
+    lens_at: float = parameter(
+        0.5, "Lens at", "Share of a recording's steps after which the logit lens reads.", ge=0, le=1, step=0.05
+    )
+    channels_kept: int = parameter(
+        4, "Residual channels kept", "Largest channels kept per layer and step.", ge=1, le=32
+    )
+    random_models: int = parameter(
+        3, "Random-weight models", "Number of random-weight models that geometry is compared with.", ge=0, le=10
+    )

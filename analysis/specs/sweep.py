@@ -16,11 +16,18 @@ from pydantic import ValidationError, field_validator, model_validator
 
 from analysis.specs.base import OneOf, Spec, either, parameter
 from analysis.specs.evaluation import EvaluateSpec
-from analysis.specs.eviction import EVERYTHING, POLICIES, EvictSpec, require_budgets
-from analysis.specs.eviction_points import EvictionPoint, eviction_points
+from analysis.specs.eviction import EVERYTHING, POLICIES, EvictionPoint, EvictSpec, eviction_points, require_budgets
 from analysis.specs.messages import sentence
-from analysis.specs.models import JobSpec, ModelSpec
-from analysis.specs.pruning import PruneSpec
+from analysis.specs.observing import JobSpec, ModelSpec
+from analysis.specs.pruning import (
+    RECIPE,
+    PruneSpec,
+    baseline_of,
+    changes_alone,
+    decomposable,
+    part_alone,
+    why_not_decomposed,
+)
 from analysis.specs.pruning_choices import ALLOCATIONS, METHODS, NOISES, PATTERNS, PUBLISHED, QUANTIZERS, Reader
 from analysis.specs.pruning_params import (
     AS_STORED,
@@ -30,7 +37,6 @@ from analysis.specs.pruning_params import (
     QuantizationParams,
     StepParams,
 )
-from analysis.specs.recipe import RECIPE, baseline_of, changes_alone, decomposable, part_alone, why_not_decomposed
 from analysis.specs.what_is_read import held_against, only_read, readers
 
 MOST_POINTS = 2000

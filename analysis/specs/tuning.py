@@ -20,7 +20,7 @@ from analysis.specs.base import (
     random_seed,
     require_folder,
 )
-from analysis.specs.models import JobSpec
+from analysis.specs.observing import JobSpec
 from analysis.specs.pruning import PruneSpec
 from analysis.specs.pruning_params import CalibrationParams, DiscountParams, StepParams
 

@@ -1,17 +1,20 @@
 """Time, memory and disk that a whole study will take, before it starts: by what earlier jobs of the store took,
 else by what the study that ships took, where it is of the same model. Nothing is run.
+
+Data that a study needs from the Hugging Face hub, looked for before it starts: scores come last.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import median, quantiles
 
+from analysis import hub
+from analysis.calibration.text import SOURCES
 from analysis.engine import Engine
-from analysis.engine.claims import claim_children
 from analysis.engine.cost_estimate import CostEstimate, duration, nothing_swept
-from analysis.engine.planned_parts import Child
-from analysis.engine.studies import children_of
-from analysis.evaluation.task_sizes import known_sizes
+from analysis.engine.planned import Child
+from analysis.engine.studies import children_of, claim_children
+from analysis.evaluation.presets import PRESETS, expand, known_sizes
 from analysis.jobs import known_key
 from analysis.jobs.claim_measures import NULLS, text_sampling
 from analysis.models.checkpoint import find
@@ -241,3 +244,21 @@ def lines(cost_estimate: StudyCostEstimate) -> list[str]:
     if cost_estimate.unknown:
         told.append(f"Not known: {'; '.join(cost_estimate.unknown)}.")
     return told
+
+
+def why_not(spec: StudySpec) -> str:
+    """Return why the benchmarks or the calibration text of a study cannot be had here, in two sentences, or ''.
+
+    Tasks and texts that SinkScope does not know by name are not looked for.
+    """
+    wanted = [(PRESETS[name].title, PRESETS[name].dataset) for name in expand(spec.tasks) if name in PRESETS]
+    if spec.data in SOURCES:
+        wanted.insert(0, (SOURCES[spec.data].title, SOURCES[spec.data].dataset))
+    missing = [title for title, dataset in wanted if dataset and not hub.stored(dataset)]
+    if not missing or hub.reachable():
+        return ""
+    are = "is" if len(missing) == 1 else "are"
+    return (
+        f"This study needs {', '.join(missing)}, which {are} not on this disk, and the Hugging Face hub cannot be "
+        "reached. Choose another size, or tasks and a calibration text that are here."
+    )

@@ -1,19 +1,25 @@
-"""Results of a study's sweep: accuracies, and the comparisons that tell the discount from the rest."""
+"""Results of a study's sweep: accuracies, and the comparisons that tell the discount from the rest.
 
-from collections.abc import Sequence
+Results of a study's ablations: the effects of hiding sinks beside their controls. Nothing is run.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from analysis.engine import JobRecord
+from analysis.engine.planned import Part
 from analysis.engine.sweeps import Point
-from analysis.evaluation import dose, plan_words, planning, sweep_scores
+from analysis.evaluation import planning, sweep_scores
+from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS, TESTED, UNIT, effect_of, effects, levels_of
 from analysis.evaluation.conditions import PLACEBOS
+from analysis.evaluation.presets import known_sizes
 from analysis.evaluation.sweep_scores import Setting as Scored
-from analysis.evaluation.task_sizes import known_sizes
 from analysis.findings import sweeps
 from analysis.specs import METHODS, PruneSpec, StudySpec, against, part_alone, setting_key
 from analysis.statistics.decisions import CANNOT_TELL, decide
 from analysis.statistics.differences import Difference
-from analysis.study.findings import Contrast, Dose, Pruning, Setting, Stage, Waterfall
+from analysis.study.findings import Cause, Contrast, Dose, Pruning, Setting, Stage, Waterfall
 
 DISCOUNT, NOISE, RECIPE = "discount", "noise", "recipe"
 
@@ -119,14 +125,14 @@ def pruning_of(
         ),
         contrasts=tuple(_contrast(spec, step) for step in steps),
         waterfalls=tuple(_waterfalls(settings, steps)),
-        doses=tuple(_dose(response) for response in dose.dose_responses(settings)),
+        doses=tuple(_dose(response) for response in sweep_scores.dose_responses(settings)),
         noise=sweeps.noise(differences) if differences else "",
         waiting=sum(point.state in ("waiting", "under way") for point in points),
         job=sweep.id,
     )
 
 
-def _dose(response: dose.DoseResponse) -> Dose:
+def _dose(response: sweep_scores.DoseResponse) -> Dose:
     point = response.settings[0].pruning
     return Dose(
         method=point.method,
@@ -177,7 +183,7 @@ def _needs(spec: StudySpec, step: Step) -> str:
     tests = step.difference.tests
     if not noise.disagreement:
         return ""  # no item differs, so there is no noise to plan by
-    return plan_words.needed_in_words(planning.needed(tasks, noise, target, tests), target, tasks, noise, tests)
+    return planning.needed_in_words(planning.needed(tasks, noise, target, tests), target, tasks, noise, tests)
 
 
 def _waterfalls(settings: Sequence[Scored], steps: Sequence[Step]) -> list[Waterfall]:
@@ -214,3 +220,63 @@ def _waterfalls(settings: Sequence[Scored], steps: Sequence[Step]) -> list[Water
 
 def _from_dense(setting: Scored) -> Difference:
     return replace(sweep_scores.from_dense(setting), p=None)
+
+
+_CONTROLS = (COUNT, MASS, UNIT)  # that the verdict is of, in models with and without [MASK] alike
+_SHOWN = (*_CONTROLS, MASKED)  # the last with its interval alone, in models with [MASK]
+
+
+def causes_of(ablations: Mapping[str, JobRecord], primary: str) -> tuple[Cause, ...]:
+    """Return the effect of hiding each model's sinks against each control, in every measure, not yet adjusted.
+
+    primary: the outcome tested against every control that all models have; the others are tested only against as many
+    tokens.
+    """
+    return tuple(
+        Cause(
+            model=model,
+            measure=row["measure"],
+            control=row["against"],
+            left_out=row.get("left_out", 0),
+            unmatched=row.get("unmatched", 0),
+            effect=_tested(row, primary) if _whole(job) else replace(effect_of(row), p=None, final=False),
+            shares=tuple(row["shares"]),
+            levels=None if row["against"] == UNIT else levels_of(job.summary["rows"], row)[:2],
+            untrained=next(
+                (effect_of(other) for other in _hidden(job.summary.get("untrained", ())) if _same(row, other)), None
+            ),
+        )
+        for model, job in ablations.items()
+        for row in _hidden(effects(job.summary["rows"]))
+    )
+
+
+def _tested(row: Mapping[str, Any], primary: str) -> Difference:
+    effect = effect_of(row)
+    tested = row["against"] == COUNT or (row["measure"] == primary and row["against"] in _CONTROLS)
+    return effect if tested else replace(effect, p=None)
+
+
+def _whole(job: JobRecord) -> bool:
+    """Return True if all planned prompts are done: else nothing is tested."""
+    return bool(job.summary.get("prompts", 0) == job.summary.get("planned", job.summary.get("prompts", 0)))
+
+
+def _hidden(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The effects of hiding sinks against each control."""
+    return [row for row in rows if row["target"] == "sinks" and row["against"] in _SHOWN and row["low"] is not None]
+
+
+def _same(row: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return all(row[name] == other[name] for name in ("measure", "against"))
+
+
+def planned_causes(spec: StudySpec, parts: Sequence[Part]) -> int:
+    """Return how many comparisons a study's ablations make once all of them are done: per model, every outcome against
+    as many tokens, and the primary one against the other controls.
+    """
+    part = next((part for part in parts if part.name == "causes"), None)
+    if part is None or part.state == "not asked":
+        return 0
+    models = len(part.jobs) if part.state == "done" else len(spec.models)
+    return models * (len(TESTED) + len(_CONTROLS) - 1)

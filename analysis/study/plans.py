@@ -12,22 +12,20 @@ from typing import Any
 
 from analysis.engine import Engine
 from analysis.engine.cost_estimate import duration
-from analysis.engine.planned_parts import Part
+from analysis.engine.planned import Part
 from analysis.engine.studies import new_study
 from analysis.errors import UserError
-from analysis.evaluation import plan_noise, plan_words, planning
+from analysis.evaluation import plan_noise, planning
 from analysis.evaluation.planning import Noise, Plan, TaskItems
-from analysis.evaluation.scoring_cost import Scoring, scorings
-from analysis.evaluation.task_sizes import known_sizes
-from analysis.machine.cards import CARDS, SUSTAINED, Card
+from analysis.evaluation.presets import Scoring, known_sizes, scorings
+from analysis.machine.speed import CARDS, SUSTAINED, Card
 from analysis.models.checkpoint import describe, find, weight_bytes
 from analysis.specs import METHODS, SIZES, ModelSpec, PlanParams, StudySpec, grid
 from analysis.statistics.decisions import POINTS
 from analysis.statistics.differences import POWER
 from analysis.study.cost_estimate import StudyCostEstimate, foresee_study
 from analysis.study.findings import Findings
-from analysis.study.gather_causes import planned_causes
-from analysis.study.gather_pruning import DISCOUNT, planned_steps
+from analysis.study.gather_pruning import DISCOUNT, planned_causes, planned_steps
 from analysis.words import percent
 
 WEIGHTS = 8e9  # of a model that is not on this disk
@@ -138,7 +136,7 @@ def how_planned(noise: Noise) -> str:
         f"Shows: the true difference of the discount that is significant with {percent(POWER, 0)} probability, at the "
         "level "
         "left by the study's family of tests. Rules out: the margin that contains the interval as often when there is "
-        f"no difference. {plan_words.noise_in_words(noise)} Computed times: scoring alone, on one {CARDS[0].name} at "
+        f"no difference. {planning.noise_in_words(noise)} Computed times: scoring alone, on one {CARDS[0].name} at "
         f"{percent(SUSTAINED, 0)} of its data sheet."
     )
 

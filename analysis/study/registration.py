@@ -8,11 +8,11 @@ from pydantic import ValidationError
 
 from analysis import __version__, outputs
 from analysis.errors import UserError, os_sentence, shorten
-from analysis.evaluation import plan_words
+from analysis.evaluation import planning
 from analysis.evaluation.ablation_effects import MEASURES
 from analysis.specs import METHODS, STUDY_PARTS, Registration, StudySpec, grid, part_alone
-from analysis.specs.recipe import called
-from analysis.specs.registration import MOST_BYTES
+from analysis.specs.pruning import called
+from analysis.specs.study import MOST_BYTES
 from analysis.statistics.decisions import POINTS
 from analysis.study import plans, rules
 from analysis.study.findings import Findings, Registered
@@ -35,7 +35,7 @@ def register(spec: StudySpec) -> Registration:
         contrasts=tuple(_contrasts(asked)),
         margins={"accuracy": POINTS.margin(asked.difference / 100), "primary outcome": shift},
         tests=plans.planned_tests(asked),
-        power="not known before the tasks are read" if plan is None else plan_words.in_words(plan),
+        power="not known before the tasks are read" if plan is None else planning.in_words(plan),
     ).frozen()
 
 

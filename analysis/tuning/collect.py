@@ -30,7 +30,7 @@ from analysis.specs import CalibrateSpec
 from analysis.tuning import statistics_file as stored
 from analysis.tuning.bin_error import BinError, Probes
 from analysis.tuning.effects import BINS, EDGES, bins_of, scores_by_step, standardised_mass
-from cache.sizes import gigabytes
+from cache.environment import gigabytes
 
 ALL_ROWS = 10_000_000  # weights of a layer up to which every row is stored
 SAMPLED_ROWS = 256  # of each projection, above that

@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from analysis.machine.threads import one_blas_thread
+from analysis.machine.process import one_blas_thread
 from analysis.sinks.definitions import moments
 from analysis.sinks.discount import discounted, scored_mass, sink_scores, standardised, token_weights
 from analysis.specs import DiscountParams

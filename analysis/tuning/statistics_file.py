@@ -9,6 +9,13 @@ squares are stored by token.
 
 What other texts give stands in files of their own, its parts, as they take as long again: `other.LAYER.INPUT` (T, F),
 `gram.LAYER.INPUT` (F, F). Files of earlier versions hold them as well.
+
+Effects of a setting of the discount on every layer, from a file of stored statistics. NumPy only.
+
+Change of a pruned model's masks by another calibration seed, from stored statistics, without a pruning.
+
+Statistics hold the undiscounted scores of their own text and of another seed's, and the weights: so both masks of the
+control without a discount, as prunings on noised text of the dense model write them. NumPy only.
 """
 
 import json
@@ -23,10 +30,14 @@ from pydantic import BaseModel, ConfigDict
 
 from analysis.errors import UserError
 from analysis.models.weight_files import Entry, header
-from analysis.specs import CalibrateSpec, DiscountParams
+from analysis.pruned.compare import Comparison, compare
+from analysis.pruned.report_file import PrunedRun
+from analysis.sinks.discount import step_weights
+from analysis.specs import METHODS, CalibrateSpec, DiscountParams, StepParams, TuneParams
+from analysis.tuning import effects
 from analysis.tuning.bin_error import BinError
-from analysis.tuning.effects import LayerStatistics, group_weights
-from cache.sizes import gigabytes
+from analysis.tuning.effects import LayerEffect, LayerStatistics, group_weights, seed_masks, why_needs_a_run
+from cache.environment import gigabytes
 
 FIRST_EDGES = tuple(step / 10 for step in range(63))
 """Edges of the bins in files that do not name theirs: all z below 0 share a bin."""
@@ -300,3 +311,89 @@ def _check(statistics: StoredStatistics) -> None:
                 expected[f"gram.{layer}.{given}"] = (features, features)
             if any(arrays[name].shape != shape for name, shape in expected.items()):
                 raise ValueError(f"the squares of layer {layer}, {given} do not fit its weights")
+
+
+def steps_of(statistics: StoredStatistics, setting: StepParams) -> np.ndarray:
+    """Return how much each stored noise step counts, (T,)."""
+    info = statistics.info
+    return step_weights(info.levels, info.spec.calibration.diffusion_steps, setting)
+
+
+def why_not(statistics: StoredStatistics, setting: TuneParams) -> str:
+    """Return why the statistics do not serve a setting, or nothing."""
+    info = statistics.info
+    if not steps_of(statistics, setting).any():
+        return "No stored noise step lies in that range. Widen it."
+    return why_needs_a_run(info.grouping, info.scopes, setting.discount)
+
+
+def plain_of(statistics: StoredStatistics, layer: int, setting: TuneParams) -> effects.Plain:
+    """Return what no discount gives in a layer with a setting's steps and sparsity. setting: its discount says which
+    squares are read.
+    """
+    return effects.plain_layer(
+        statistics.layer(layer, setting.discount), steps_of(statistics, setting), setting.sparsity
+    )
+
+
+def effect_of(
+    statistics: StoredStatistics, layer: int, setting: TuneParams, weights: np.ndarray, plain: effects.Plain
+) -> LayerEffect:
+    """Return what a setting does to a layer. weights: `group_weights` of its discount; plain: of `plain_of`."""
+    of_layer = weights[:, :, layer if weights.shape[2] > 1 else 0]
+    stored = statistics.layer(layer, setting.discount)
+    return effects.layer_effect(stored, plain, of_layer, steps_of(statistics, setting), setting.sparsity)
+
+
+def every_layer(statistics: StoredStatistics, setting: TuneParams) -> list[LayerEffect]:
+    """Return what a setting does to every layer."""
+    weights = statistics.group_weights(setting.discount)
+    undiscounted = setting.model_copy(update={"discount": DiscountParams()})
+    return [
+        effect_of(statistics, layer, setting, weights, plain_of(statistics, layer, undiscounted))
+        for layer in range(statistics.info.layers)
+    ]
+
+
+_AS_PUBLISHED = {
+    "pattern": "unstructured",
+    "allocation": "uniform",
+    "quota_scope": "published",
+    "ranking": "published",
+    "norm": "published",
+}
+_EMPTY = ("skip_layers", "skip_projections")
+
+
+def serves(info: StatisticsInfo, run: PrunedRun) -> bool:
+    """Return True if statistics hold both seeds of a run's own pruning but for its discount: of one model and
+    precision, one calibration but for its seed, and masks as the statistics' are made.
+    """
+    settings = run.settings
+    method = METHODS.get(str(settings.get("method")))
+    calibration = info.spec.calibration.model_dump(mode="json", exclude={"seed"})
+    return (
+        method is not None
+        and method.weighs_steps
+        and (run.model, run.precision) == (info.fingerprint, info.dtype)
+        and settings.get("calibration") == calibration
+        and all(settings.get(name, value) == value for name, value in _AS_PUBLISHED.items())
+        and not any(settings.get(name) for name in _EMPTY)
+    )
+
+
+def seed_floor(statistics: StoredStatistics, run: PrunedRun, heads: int, kv_heads: int) -> Comparison | None:
+    """Compare the masks of two calibration seeds without a discount, at the steps and sparsity of a run that the
+    statistics serve; None where only some rows of the weights are stored. heads, kv_heads: of a layer.
+    """
+    if statistics.sampled:
+        return None
+    info = statistics.info
+    steps = steps_of(statistics, StepParams.model_validate(run.settings.get("steps") or {}))
+    sparsity, short = float(run.settings["sparsity"]), {name: name.split(".")[-1] for name in info.inputs}
+    pairs = (
+        (layer, short[name], *masks)
+        for layer in range(info.layers)
+        for name, masks in seed_masks(statistics.layer(layer, DiscountParams()), steps, sparsity)
+    )
+    return compare(pairs, info.layers, list(short.values()), heads, kv_heads)

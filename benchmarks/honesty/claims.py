@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from analysis.claims.found import Found, clusters_of
+from analysis.claims.evidence import Found, clusters_of
 from analysis.claims.verdicts import HOLDS, HOLDS_WEAKLY, claim_verdicts
-from analysis.engine.claims import claim_children, new_claims
+from analysis.engine.studies import claim_children, new_claims
 from analysis.job_context import SilentContext
 from analysis.jobs.claim_measures import measure_claims
 from analysis.jobs.recording_sets import record_set

@@ -70,7 +70,7 @@ def _matters(change: Change) -> Callable[[int], Outcome]:
         from analysis.bundled.prompts import keyed_prompts
         from analysis.evaluation.ablation_effects import COUNT, effect_of, effects
         from analysis.job_context import SilentContext
-        from analysis.jobs.ablation import ablate_set
+        from analysis.jobs.prompt_by_prompt import ablate_set
         from analysis.models.checkpoint import find
         from analysis.specs import AblateSetSpec, LLaDASampling, ModelSpec
         from analysis.statistics.decisions import BETTER, WORSE, decide

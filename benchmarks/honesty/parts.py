@@ -13,7 +13,7 @@ from typing import Any
 from scipy import stats
 
 from analysis.words import percent
-from cache.code import code_version
+from cache.keys import code_version
 
 FALSE_POSITIVES, COVERAGE, POWER_GAP, POWER, REAL_NULLS = 0.07, 0.93, 0.05, 0.80, (20, 3)
 """Bars: the most false positives, the least coverage, the widest gap to the planned power, the least power; and of real
@@ -68,7 +68,8 @@ PARTS = {
         Part("halves", "Pruning: two halves of one method's seeds", "benchmarks.honesty.pruning:halves",
              _DIFFERENCES, 0.2),
         Part("nulls", "Real nulls: random and permuted weights, sham discounts", "benchmarks.honesty.nulls:nulls",
-             ("analysis.jobs.ablation", "analysis.jobs.pruning", "analysis.jobs.evaluation", *_DIFFERENCES), 16),
+             ("analysis.jobs.prompt_by_prompt", "analysis.jobs.pruning", "analysis.jobs.evaluation", *_DIFFERENCES),
+             16),
         Part("weights", "Pruning: a copy of the control with extra weights removed", "benchmarks.honesty.planted:found",
              _DIFFERENCES, 1),
         Part("movement", "Movement: sets of prompts without an effect", "benchmarks.honesty.movement:sentences",

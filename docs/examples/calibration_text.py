@@ -1,7 +1,6 @@
 """Add a source of calibration text: one row in `SOURCES`, a title and documents by the seed."""
 
-from analysis.calibration.text import SOURCES, Source, calibration_text
-from analysis.calibration.text_files import Piece
+from analysis.calibration.text import SOURCES, Piece, Source, calibration_text
 from analysis.models.load import load
 from analysis.specs import CalibrationParams, ModelSpec
 

@@ -1,6 +1,6 @@
 """Add a cost to the plane of a sweep: one row in `COSTS`.
 
-It names a column of the table of points (`point_row` of `analysis/engine/sweep_points.py`) and the title of its axis.
+It names a column of the table of points (`point_row` of `analysis/engine/sweeps.py`) and the title of its axis.
 """
 
 from analysis.evaluation.frontier import COSTS, Cost, on_frontier

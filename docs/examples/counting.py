@@ -5,9 +5,9 @@ A layer whose answer a variant changes says so. A check holds a number of a laye
 
 import numpy as np
 
-from analysis.recording.set_counts import CHECKS, Check
-from analysis.sinks.count_checks import VARIANTS, Variant
+from analysis.recording.set_measures import CHECKS, Check
 from analysis.sinks.intervals import quotient
+from analysis.sinks.layer_run import VARIANTS, Variant
 from analysis.specs import SinkParams
 
 VARIANTS.add(Variant("k4", "k = 4", SinkParams(k=4)))

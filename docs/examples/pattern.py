@@ -5,7 +5,7 @@ Any N:M with M up to 16 is there without a row.
 
 import torch
 
-from analysis.pruning.patterns import pruned_mask
+from analysis.pruning.selection import pruned_mask
 from analysis.specs import PATTERNS
 from analysis.specs.pruning_choices import Pattern
 

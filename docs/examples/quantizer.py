@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from analysis.pruning.methods import QUANTIZATIONS
 from analysis.pruning.quantization import Quantization, Rounded, grid_of
+from analysis.pruning.run import QUANTIZATIONS
 from analysis.specs import QUANTIZERS, PruneSpec, QuantizationParams
 from analysis.specs.pruning_choices import Quantizer
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from analysis.sinks.token_states import SPLITS, Split, TokenState
+from analysis.sinks.step_inputs import SPLITS, Split, TokenState
 
 
 def drafts(state: np.ndarray, open_block: np.ndarray, prompt_length: int) -> np.ndarray:

@@ -4,7 +4,7 @@
 kind of contrast, `FINDINGS` one for each verdict and each finding of the story.
 """
 
-from analysis.engine.planned_parts import Child
+from analysis.engine.planned import Child
 from analysis.engine.studies import children_of, new_study, sampling_of
 from analysis.specs import STUDY_PARTS, ModelSpec, RecordSpec, StudySpec
 from analysis.specs.study import StudyPart

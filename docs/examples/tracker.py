@@ -1,6 +1,6 @@
 """Add an experiment tracker: one row in `TRACKERS`, which writes a scored point with the tracker's package."""
 
-from analysis.command_line.trackers import TRACKERS, LoggedPoint, Tracker
+from analysis.command_line.sweep import TRACKERS, LoggedPoint, Tracker
 
 TRACKERS.add(Tracker("aim", "Aim", lambda aim, point: aim.Run(experiment=point.group).set("metrics", point.metrics)))
 

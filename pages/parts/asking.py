@@ -1,19 +1,270 @@
-"""Jobs that pages run on a model: submitting them, and following them until the answer is there."""
+"""Jobs that pages run on a model: submitting them, and following them until the answer is there.
+
+Buttons that start a job or change what is stored, and the models that this visitor has run by hand.
+
+Visitors without permission see a sentence instead of each button. They protect nothing: the engine refuses the same
+(`analysis.engine.permissions`). An address may show what is there, and never starts a job: some pages run jobs unasked
+as a visitor moves from one to the next, but only for a model whose button the visitor has pressed in this session;
+following a link begins a session of its own.
+
+Progress of a job, in words and as a bar; its log; the buttons that stop and restart it.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import streamlit as st
 
 from analysis.engine import JobRecord
-from analysis.jobs import known_key
+from analysis.jobs import JOBS, known_key
+from analysis.pruned.report_file import quantization_title
 from analysis.specs import JobSpec
+from analysis.words import percent
 from pages.parts import address
-from pages.parts.acting import acting_button, allow, is_allowed
-from pages.parts.plain import model_called, plain
-from pages.parts.progress import cancel_button, progress_bar, running, stop_button
-from pages.parts.session import engine, leave, model_name, submit
-from pages.parts.user_errors import EXPECTED, why
+from pages.parts.plain import model_called, plain, shortened
+from pages.parts.session import (
+    EXPECTED,
+    engine,
+    leave,
+    model_name,
+    others_wait,
+    refusal_kept,
+    restart,
+    say_refusal,
+    submit,
+    told,
+    why,
+)
+
+
+def job_title(record: JobRecord) -> str:
+    """Return a title of what a job does."""
+    spec = record.spec
+    if isinstance(spec.get("prompt"), str):
+        subject = f"“{shortened(spec['prompt'])}”"
+    elif "method" in spec and "sparsity" in spec:
+        subject = " ".join(
+            filter(None, (f"{spec['method']} {percent(spec.get('sparsity', 0), 0)}", quantization_title(spec)))
+        )
+    elif "folders" in spec:
+        subject = shortened(", ".join(spec["folders"]))
+    else:
+        subject = shortened(model_name(spec.get("model", {}).get("source", "")))
+    return f"{JOBS[record.kind].title} · {subject}" if subject else JOBS[record.kind].title
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as a person would say them."""
+    seconds = max(1, round(seconds))
+    if seconds < 120:
+        return f"{seconds} s"
+    if seconds < 7200:
+        return f"{round(seconds / 60)} min"
+    return f"{seconds // 3600} h {seconds % 3600 // 60} min"
+
+
+def progress_bar(record: JobRecord) -> None:
+    """Draw one bar: the phase, step of steps, rate and time left; or what it waits for."""
+    place = engine().place(record.id)
+    if place is not None:
+        if record.waits_for:
+            text = f"waits for {record.waits_for}"
+        elif place:
+            text = f"Queued ({place} ahead)"
+        else:
+            text = "next in the queue" if engine().has_worker() else "starting the worker"
+        again = f"; {len(record.losses)} tries ended with their worker" if record.losses else ""
+        st.progress(0.0, text=plain(text + again))
+        return
+    now = engine().progress(record.id)
+    text = now.phase or "starting"
+    share = now.details.get("share_decided")  # of a text whose steps are not known beforehand
+    most = "at most " if share is not None else ""
+    if now.total:
+        text += f" · step {now.done} of {most}{now.total}"
+    if now.rate:
+        text += f" · {now.rate:.1f} steps/s" if now.rate >= 1 else f" · {1 / now.rate:.1f} s per step"
+    if now.left is not None and now.done < now.total:
+        text += f" · {most}{duration(now.left)} left"
+    part = share if isinstance(share, float) else now.done / now.total if now.total else 0.0
+    st.progress(min(part, 1.0), text=plain(text))
+
+
+def parts_progress(job_id: str, title: Callable[[str], str]) -> None:
+    """Draw progress of a job with parts, those that failed, and its button. title: of a part by name."""
+    address.keep()
+    record = running(job_id)
+    progress_bar(record)
+    for part in engine().parts(record):
+        if part.state == "failed":
+            st.caption(f":material/error: {plain(title(part.name))}: {plain(part.reason)}")
+    cancel_button(record, f"cancel_{record.kind}_{job_id}", "Stop")
+
+
+def how_it_ended(record: JobRecord, what: str, kept: str = "", failed: str = "failed") -> str:
+    """Say how a job ended that was not done, for the page. what: as in 'This {what}'; kept: a sentence on what
+    stays.
+    """
+    ending = {"cancelled": "was cancelled", "interrupted": "was interrupted"}.get(record.state, failed)
+    return " ".join(filter(None, (f"This {what} {ending}.", plain(record.reason), kept)))
+
+
+def cut_short(record: JobRecord, what: str, parts: str) -> None:
+    """Say how a job with many parts ended early, and offer to resume it. parts: what these are called."""
+    st.warning(how_it_ended(record, what, "What was found is kept.", f"has failed {parts}"))
+    label = f"Try failed {parts} again" if record.state == "failed" else "Go on"
+    restart_button(record, f"restart_{what}_{record.id}", label)
+
+
+def log_drawer(record: JobRecord) -> None:
+    """Draw a job's last log lines, newest last, in a fold; nothing if it logged none."""
+    lines = engine().log(record.id)
+    if lines:
+        with st.expander(f"Log ({len(lines)} line{'s' if len(lines) > 1 else ''})", icon=":material/notes:"):
+            written = (f"{datetime.fromtimestamp(line.time):%H:%M:%S}  {line.text}" for line in lines)
+            st.code("\n".join(written), language=None, height=240)
+
+
+def cancel_button(record: JobRecord, key: str, label: str = "Cancel") -> None:
+    """Draw the button that cancels the job, after a warning if another visitor waits for it. Nothing without
+    permission.
+
+    On a shared server, a visitor can only leave a job that others asked for, too.
+    """
+    if not engine().authorizer.may_leave(record):
+        return
+    icon = ":material/stop_circle:"
+    if not engine().authorizer.is_theirs_alone(record):
+        if st.button("Leave", key=key, icon=icon, help="Another visitor asked for this job, too; it runs on for them."):
+            leave(record.id)
+            st.rerun()
+        return
+    if not others_wait(record.id):
+        pressed = st.button(label, key=key, icon=icon, help="Stops this job.")
+    else:
+        with st.popover(label, icon=icon, key=f"{key}_shared"):
+            st.caption("Another visitor waits for this job, too.")
+            pressed = st.button(f"{label} for everyone", key=key)
+    if pressed:
+        engine().cancel(record.id)
+        st.rerun()
+
+
+def stop_button(record: JobRecord, key: str) -> None:
+    """Draw the button that ends a job with what it has, if job and visitor allow it."""
+    if not JOBS[record.kind].stops_early or not engine().authorizer.may_leave(record):
+        return
+    if acting_button(
+        "Stop here",
+        key,
+        icon=":material/stop:",
+        disabled=not engine().authorizer.is_theirs_alone(record) or not engine().progress(record.id).done,
+        help="Ends it and keeps what is finished, once that is two prompts. It can be gone on with.",
+    ):
+        engine().finish_early(record.id)
+
+
+def restart_button(record: JobRecord, key: str, label: str = "Start again") -> None:
+    """Draw the button that reruns an interrupted job; what it had finished is reused."""
+    if acting_button(label, key, icon=":material/replay:", help="Finished phases are used again."):
+        with told():
+            restart(record.id)
+            st.rerun()
+
+
+def running(job_id: str) -> JobRecord:
+    """Return a job that has not ended; where it has, the whole page is drawn anew."""
+    record = engine().job(job_id)
+    if record is None or record.ended:
+        st.rerun()
+    return record
+
+
+INSTEAD = ":material/lock: Switched off in this demonstration."
+_PRESSED, _PAGE = "button_pressed", "page_drawn"
+LOOKS_ONLY = ":material/lock: You may look at this server, and start or change nothing."
+
+
+def acting_button(label: str, key: str, place: Any = st, **options: Any) -> bool:
+    """Draw a button that starts or changes something, and return whether it was pressed."""
+    return may_act(place) and refusable_button(label, key, place, **options)
+
+
+def refusable_button(
+    label: str, key: str, place: Any = st, on_click: Callable[..., Any] | None = None, args: Any = (), **options: Any
+) -> bool:
+    """Draw a button, and return whether it was pressed. on_click: its expected errors are said where this is
+    called, after the button."""
+
+    def click() -> None:
+        with refusal_kept(key):
+            if on_click is not None:
+                on_click(*args)
+
+    pressed = bool(place.button(label, key=key, on_click=click, **options))
+    say_refusal(key)
+    return pressed
+
+
+def kept_button(label: str, key: str, place: Any = st, **options: Any) -> bool:
+    """Draw a button, and return whether it holds a press that nothing has used yet.
+
+    Streamlit forgets a press if another rerun ends the script before it reaches the button. This one is kept until the
+    script gets here, or the visitor goes to another page.
+    """
+    place.button(label, key=key, on_click=_press, args=(key,), **options)
+    pressed = st.session_state.get(_PRESSED) == key and not options.get("disabled")
+    if pressed:
+        del st.session_state[_PRESSED]
+    return pressed
+
+
+def _press(key: str) -> None:
+    st.session_state[_PRESSED] = key
+
+
+def on_page(path: str) -> None:
+    """Forget a press on another page. path: of the page being drawn."""
+    if st.session_state.get(_PAGE) != path:
+        st.session_state[_PAGE] = path
+        st.session_state.pop(_PRESSED, None)
+
+
+def may_act(place: Any = st) -> bool:
+    """Return whether the visitor may start or change anything; say so in `place` if not."""
+    may = engine().authorizer.may("run")
+    if not may:
+        place.caption(INSTEAD if engine().authorizer.demo else LOOKS_ONLY)
+    return may
+
+
+def may_record() -> bool:
+    """Return whether the visitor may record the bundled pair; say so where not."""
+    may = engine().authorizer.may("record")
+    if not may:
+        st.caption(LOOKS_ONLY)
+    return may
+
+
+_ALLOWED = "models_run_by_hand"
+
+
+def allow(*sources: str) -> None:
+    """Record that this visitor runs these models. Only for functions called by a click."""
+    st.session_state.setdefault(_ALLOWED, set()).update(sources)
+
+
+def begin(kind: str, spec: Any) -> JobRecord:
+    """Submit a job that this visitor asks for by a click, which allows its models. Raises UserError for a bad one."""
+    allow(*(model.source for model in getattr(spec, "models", None) or [spec.model]))
+    return submit(kind, spec)
+
+
+def is_allowed(source: str) -> bool:
+    """Return whether this visitor has run the model by hand; False without the right to run every job."""
+    return engine().authorizer.may("run") and source in st.session_state.get(_ALLOWED, set())
+
 
 _ASKED, _REFUSED, _BY_HAND = "comparison_jobs", "questions_refused", "questions_by_hand"
 

@@ -22,10 +22,9 @@ import streamlit as st
 from plotly.io.json import to_json_plotly
 from streamlit.delta_generator import DeltaGenerator
 
-from analysis.csv_files import csv_of_table
 from analysis.figures.export import Card, Exhibit, figure_name, file_name, page_html
 from analysis.figures.tool_bar import with_tool_bar
-from analysis.parquet_files import parquet_of_table
+from analysis.table_files import csv_of_table, parquet_of_table
 from analysis.words import column_formats
 from pages.parts import plotly_script
 from pages.parts.plain import escaped, plain

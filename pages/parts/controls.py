@@ -1,16 +1,25 @@
-"""Widgets drawn from a spec: label, range, default and help text come from its fields, nowhere else."""
+"""Widgets drawn from a spec: label, range, default and help text come from its fields, nowhere else.
+
+Columns: keyed ones, for figures, and for controls beside plots or to the left of their outcome.
+On narrow windows they stack.
+
+Folds for controls that are rarely changed. The title gives their settings. If all are preset, they are only sent to
+the browser once the fold is opened, as it also draws the content of closed folds.
+"""
 
 import types
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import cycle
-from typing import Any, Union, get_args, get_origin
+from typing import Any, NamedTuple, Union, get_args, get_origin
 
 import streamlit as st
 from pydantic.fields import FieldInfo
+from streamlit.delta_generator import DeltaGenerator
 
 from analysis.specs import Spec, choices, help_text
-from analysis.specs.base import beyond_choices, bounds, extra
-from cache.sizes import size_text
+from analysis.specs.base import beyond_choices, bounds, extra, short_label
+from cache.environment import size_text
 from pages.parts.plain import plain
 
 _NONE: Mapping[str, Any] = {}
@@ -189,3 +198,217 @@ def _range(field: FieldInfo, kind: type) -> dict[str, Any]:
     low, high, _ = bounds(field, 1 if kind is int else 1e-6)
     ends = {"min_value": low, "max_value": high}
     return {name: kind(end) for name, end in ends.items() if end is not None}
+
+
+def keyed_columns(spec: int | Sequence[float], key: str, place: Any = st, **options: Any) -> Sequence[DeltaGenerator]:
+    """Return columns that the browser recognises whatever is drawn above them.
+
+    A block without a key is known by its place among its siblings. If one more or less precedes it, the browser makes
+    its controls anew before it removes the old ones, and with these goes their tie to the address. options: of
+    `st.columns`.
+    """
+    columns: Sequence[DeltaGenerator] = place.container(key=f"columns_{key}").columns(spec, **options)
+    return columns
+
+
+_BOTH, _BESIDE = "plots_and_controls", "beside_the_plots"
+_PHONE = 640  # pixels, below which Streamlit sets columns one beneath the other
+_STYLE = f"""<style>
+@media (min-width:{_PHONE + 1}px){{
+[data-testid='stColumn']:has(>[data-testid='stVerticalBlock']>*>.st-key-{_BESIDE}){{position:sticky;top:3.75rem;
+align-self:flex-start;max-height:calc(100vh - 4.5rem);overflow-y:auto;overflow-x:hidden;padding-bottom:.5rem}}}}
+.st-key-{_BESIDE}{{gap:.6rem}}
+</style>"""
+_STEPS, _OPEN = "settings_preview_outcome", "settings_in_view"
+_NARROW = 1180  # pixels of the window, below which the steps are stacked
+_LEFT_TO_RIGHT = f"""<style>
+@media (min-width:{_NARROW + 1}px){{
+[data-testid='stColumn']:has(>[data-testid='stVerticalBlock']>*>.st-key-{_OPEN}){{position:sticky;top:3.75rem;
+align-self:flex-start;max-height:calc(100vh - 4.5rem);overflow-y:auto;overflow-x:hidden;padding-bottom:.5rem}}}}
+@media (max-width:{_NARROW}px){{
+.st-key-columns_{_STEPS}>*>[data-testid='stHorizontalBlock']{{flex-wrap:wrap}}
+.st-key-columns_{_STEPS}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']{{min-width:100%}}}}
+.st-key-{_OPEN}{{gap:.6rem}}
+</style>"""
+
+_PAIRS = "figures_of"
+_PAIR = f"""<style>
+@media (max-width:{_NARROW}px){{
+[class*='st-key-columns_{_PAIRS}']>*>[data-testid='stHorizontalBlock']{{flex-wrap:wrap}}
+[class*='st-key-columns_{_PAIRS}']>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']{{min-width:100%}}}}
+</style>"""
+
+
+def figures_beside(count: int | Sequence[float], key: str, **options: Any) -> Sequence[DeltaGenerator]:
+    """Return containers for figures side by side, stacked on narrow windows. count: of them, or their widths. options:
+    of `st.columns`.
+    """
+    st.html(_PAIR)
+    return keyed_columns(count, f"{_PAIRS}_{key}", gap="medium", **options)
+
+
+def plots_and_controls() -> tuple[DeltaGenerator, DeltaGenerator]:
+    """Return the two containers below a page's title: for its plots, and for their controls, which stay in view as the
+    plots are scrolled. Draw the controls first, as the plots need their values.
+    """
+    st.html(_STYLE)
+    plots, side = keyed_columns([3, 1], _BOTH, gap="medium")
+    return plots, side.container(key=_BESIDE)
+
+
+def settings_preview_outcome() -> tuple[DeltaGenerator, DeltaGenerator, DeltaGenerator, DeltaGenerator]:
+    """Return the containers of a page read from left to right: settings, which stay in view, preview, outcome; and one
+    for rarer things beneath all three.
+    """
+    st.html(_LEFT_TO_RIGHT)
+    settings, preview, outcome = keyed_columns([1.1, 1.4, 1.6], _STEPS, gap="medium")
+    return settings.container(key=_OPEN), preview, outcome, st.container(key="beneath_the_steps")
+
+
+def titled_views(page: str, views: Sequence[str]) -> str:
+    """Draw a page's title and, in its row, the choice of a view; return it."""
+    name = page.lower()
+    with st.container(horizontal=True, vertical_alignment="center", key=f"{name}_title"):
+        st.title(page, width="content")
+        return segments("View", views, f"{name}_view", label_visibility="collapsed")
+
+
+def views_row(views: Sequence[str], key: str) -> tuple[str, DeltaGenerator]:
+    """Draw the choice of a view, the first unless the address names one; return it, and the room at its right."""
+    left, right = keyed_columns([5, 4], f"{key}_row", vertical_alignment="center")
+    view = segments("View", views, key, left, label_visibility="collapsed")
+    return view, right.container(horizontal=True, horizontal_alignment="right", key=f"{key}_beside")
+
+
+TITLES = "[class*='st-key-fold_'] details[open]>summary span[style^='font-size']{display:none}"
+"""Style: hides part of an open fold's title."""
+_MOST = 6  # settings in a title
+_KEPT = "kept_"
+_NO_WORDS: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting whose control lies in a fold.
+
+    key: of its widget. words: its wording in the title, with {} for its value. usual: its preset. always: the title
+    includes it even if preset. linked: the widget's value is in the address. empty: name for no value.
+    """
+
+    key: str
+    words: str
+    usual: Any
+    always: bool = False
+    linked: bool = True
+    empty: str = "unset"
+
+    def text(self, value: Any) -> str:
+        """Return a value as the title shows it."""
+        if value is None or value == "":
+            return self.empty
+        if isinstance(value, bool):
+            return "on" if value else "off"
+        if isinstance(value, list | tuple):
+            return ", ".join(map(str, value)) or "none"
+        return f"{value:.12g}" if isinstance(value, float) else str(value)
+
+    def differs(self, value: Any) -> bool:
+        """Return whether a value is not preset."""
+        return self.text(value) != self.text(self.usual)
+
+
+class Fold(NamedTuple):
+    """Container of the controls, and whether to draw them: undrawn ones keep their presets."""
+
+    place: DeltaGenerator
+    drawn: bool
+
+
+class _Kept(NamedTuple):
+    """Of the run before."""
+
+    drawn: bool
+    words: str
+
+
+def settings_of(
+    kind: type[Spec],
+    keys: Mapping[str, str],
+    always: Collection[str] = (),
+    words: Mapping[str, str] = _NO_WORDS,
+    linked: bool = True,
+    **presets: Any,
+) -> list[Setting]:
+    """Return fields of a spec as settings. keys: field -> the key of its widget. words: field -> its wording in the
+    title, else its label. presets: replace the fields' own defaults.
+    """
+    settings = []
+    for name, key in keys.items():
+        field = kind.model_fields[name]
+        usual, empty = presets.get(name, field.default), str(extra(field).get("empty") or "unset")
+        told_as = words.get(name, f"{short_label(name, field)} {{}}")
+        settings.append(Setting(key, told_as, usual, name in always, linked, empty))
+    return settings
+
+
+def keys_of(prefix: str, names: Iterable[str]) -> dict[str, str]:
+    """Return the keys of fields' widgets, by name: the name after a prefix."""
+    return {name: f"{prefix}_{name}" for name in names}
+
+
+def told(settings: Sequence[Setting], values: Mapping[str, Any]) -> str:
+    """Return settings in a few words: those always told, and those that are not preset; '' if there are none. values:
+    by key.
+    """
+    parts = []
+    for setting in settings:
+        value = values.get(setting.key, setting.usual)
+        if setting.always or setting.differs(value):
+            parts.append(setting.words.replace("{}", setting.text(value)))
+    more = f" and {len(parts) - _MOST} more" if len(parts) > _MOST else ""
+    return ", ".join(parts[:_MOST]) + more
+
+
+def fold(title: str, key: str, settings: Sequence[Setting]) -> Fold:
+    """Open a fold for these settings, whose controls are to be drawn into it if `drawn`.
+
+    While open it keeps its title, as Streamlit takes a fold with another title for a new, closed one; so all but its
+    name is hidden (`TITLES`), and the controls beneath show the settings.
+    """
+    kept: _Kept | None = st.session_state.get(_KEPT + key)
+    here = kept is not None and key in st.session_state  # not so after a visit to another page
+    values = {setting.key: _value(setting, drawn=here and kept is not None and kept.drawn) for setting in settings}
+    words = kept.words if kept is not None and here and st.session_state[key] else told(settings, values)
+    shown = f" :small[· {plain(words)}]" if words else ""
+    place = st.expander(f"{plain(title)}{shown}", key=key, on_change="rerun")
+    drawn = bool(place.open) or any(setting.differs(values[setting.key]) for setting in settings)
+    st.session_state[_KEPT + key] = _Kept(drawn, words)
+    return Fold(place, drawn)
+
+
+def titled(title: str, key: str, settings: Sequence[Setting]) -> DeltaGenerator:
+    """Open a fold whose controls are always drawn. Its title follows them at once."""
+    values = {setting.key: _value(setting, drawn=setting.key in st.session_state) for setting in settings}
+    return st.expander(plain(" · ".join(filter(None, (title, told(settings, values))))), key=key)
+
+
+def _value(setting: Setting, drawn: bool) -> Any:
+    """Return a control's present or future value. drawn: the last run drew it; if not, the address takes precedence."""
+    if setting.linked and not drawn and setting.key in st.query_params:
+        value = _read(", ".join(st.query_params.get_all(setting.key)), setting.usual)
+        if not setting.differs(value) and setting.key in st.session_state:
+            del st.session_state[setting.key]  # Streamlit would take it for the address's, which names the preset
+        return value
+    return st.session_state.get(setting.key, setting.usual)
+
+
+def _read(text: str, usual: Any) -> Any:
+    """Parse a value from the address into the preset's type."""
+    if isinstance(usual, bool):
+        return text.lower() == "true"
+    if isinstance(usual, int | float):
+        try:
+            return float(text)
+        except ValueError:
+            return text
+    return text

@@ -14,16 +14,14 @@ from analysis.engine import JobRecord
 from analysis.engine.permissions import NOBODY, ONLY_READ
 from analysis.figures import tool_bar
 from analysis.figures.style import PHONE_TICKS
-from pages.parts import address, door, uploads
-from pages.parts.acting import on_page
+from pages.parts import address, door, guards
+from pages.parts.asking import cancel_button, job_title, log_drawer, on_page, progress_bar, restart_button
 from pages.parts.charts import share_panel
-from pages.parts.expander import TITLES
+from pages.parts.controls import TITLES
 from pages.parts.model_panel import model_panel
 from pages.parts.plain import plain
-from pages.parts.progress import cancel_button, job_title, log_drawer, progress_bar, restart_button
-from pages.parts.session import engine, is_verified, who, why_no_engine
-from pages.parts.study.in_hand import study_in_hand, study_panel
-from pages.parts.user_errors import told
+from pages.parts.session import engine, is_verified, told, who, why_no_engine
+from pages.parts.study.choice import study_in_hand, study_panel
 
 _DISMISSED, _SHOWN_BUSY = "dismissed_troubles", "shown_busy"
 # Seconds. A job that this visitor begins is shown at once (`show_what_began`), others' at the next look.
@@ -195,7 +193,7 @@ def show() -> None:
     if door.wants_log_in():
         visitor, session = who(), get_script_run_ctx()
         if session is not None:
-            uploads.allow(session.session_id, visitor.role)
+            guards.allow(session.session_id, visitor.role)
         if visitor == NOBODY:
             _ask_log_in()
             return

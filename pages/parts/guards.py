@@ -1,26 +1,115 @@
 """Middleware before everything Streamlit serves, pages, uploads, media and the WebSocket: the door, the check of a
 WebSocket's origin, and the refusal of files. Wrong passwords are answered late.
+
+Headers of every answer of the server: they limit whose scripts run, and forbid framing a page.
+
+Permission to send files to the server, which Streamlit takes into its memory before any page sees them.
+
+A demonstration takes none. With a log-in, only sessions may whose page was drawn for the role run: Streamlit itself
+takes a file from every session, and a visitor who has not logged in has one.
 """
 
 import asyncio
+import base64
+import hashlib
 import html
 import ipaddress
 import logging
+import re
 import secrets
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import streamlit as st
-from starlette.datastructures import Headers, QueryParams
+from starlette.datastructures import Headers, MutableHeaders, QueryParams
 from starlette.middleware import Middleware
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cache import environment
-from pages.parts import door, page_headers, plotly_script, private_path, uploads
+from pages.parts import door, plotly_script
+
+PATH = "/_stcore/upload_file/"  # then the session and the file; before it the server's base path, if it has one
+_REMEMBERED = 10_000  # sessions
+_senders: OrderedDict[str, None] = OrderedDict()
+
+
+def are_in(path: str) -> bool:
+    """Return whether a path is that of an upload."""
+    return PATH in f"{path}/"
+
+
+def allow(session: str, role: str) -> None:
+    """Register the role that a session's page is drawn for."""
+    _senders.pop(session, None)
+    if role == "run":
+        _senders[session] = None
+        if len(_senders) > _REMEMBERED:
+            _senders.popitem(last=False)
+
+
+def may_send(path: str) -> bool:
+    """Return whether the session in a path may send files."""
+    return path.partition(PATH)[2].partition("/")[0] in _senders
+
+
+def _policy() -> str:
+    """Return the Content-Security-Policy of Streamlit's pages: scripts come from this server alone, and no page is
+    framed.
+
+    The one inline script of Streamlit's own page goes by its hash; components bring theirs as blobs; WebGL plots of
+    Plotly compile functions (`unsafe-eval`). Streamlit writes styles into its elements (`unsafe-inline`).
+    """
+    page = Path(st.__file__).with_name("static") / "index.html"
+    inline = re.findall(r"<script>(.*?)</script>", page.read_text(encoding="utf-8"), re.DOTALL)
+    hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in inline)
+    allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
+    return (
+        "default-src 'self'; "
+        f"script-src 'self' 'unsafe-eval' blob: {allowed}; "
+        "style-src 'self' 'unsafe-inline'; "
+        "img-src 'self' data: blob:; "
+        "font-src 'self' data:; "
+        "media-src 'self' data: blob:; "
+        "worker-src 'self' blob:; "
+        "connect-src 'self' ws: wss: data: blob:; "
+        "frame-src 'self' blob: data:; "
+        "object-src 'none'; "
+        "base-uri 'self'; "
+        "form-action 'self'; "
+        "frame-ancestors 'none'"
+    )
+
+
+class PageHeaders:
+    """Gives every page the headers that keep it out of frames and let it run this server's scripts alone."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._headers = {
+            "content-security-policy": _policy(),
+            "x-frame-options": "DENY",
+            "x-content-type-options": "nosniff",
+            "referrer-policy": "same-origin",
+        }
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer by ASGI's protocol."""
+
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(raw=list(message.get("headers", [])))
+                for name, value in self._headers.items():
+                    headers.setdefault(name, value)
+                message = {**message, "headers": headers.raw}
+            await send(message)
+
+        await self._app(scope, receive, with_headers if scope["type"] == "http" else send)
+
 
 FIRST_DELAY, LONGEST_DELAY = 0.5, 10.0  # seconds before a wrong password is answered: doubled by each in a row
 AT_ONCE = 4  # attempts of one address that are looked at or wait; the rest are sent away at once
@@ -117,7 +206,7 @@ def middleware() -> list[Middleware]:
         before = [Middleware(Uploads, log_in=how == "log-in")] if how in ("demonstration", "log-in") else []
     except environment.VariableError as error:
         raise SystemExit(str(error)) from error
-    before = [Middleware(page_headers.Headers), Middleware(Departures), Middleware(Origins), *before]
+    before = [Middleware(PageHeaders), Middleware(Departures), Middleware(Origins), *before]
     if how == "password":
         return [*before, Middleware(Door, passwords=door.passwords())]
     if not key or how != "local":  # a log-in of Streamlit's, which `frame` asks for; or a demonstration
@@ -140,7 +229,7 @@ class Door:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        segment, path = private_path.divide(scope.get("path", ""))
+        segment, path = door.divide(scope.get("path", ""))
         inside = {**scope, "path": path, "raw_path": quote(path, errors="replace").encode()}
         if scope["type"] == "websocket":
             if self._is_known(scope):
@@ -149,7 +238,7 @@ class Door:
                 await receive()
                 await send(_CLOSE)
             return
-        is_open = path in (HEALTH, private_path.base_path() + HEALTH, plotly_script.address())
+        is_open = path in (HEALTH, door.base_path() + HEALTH, plotly_script.address())
         answer = None if is_open else await self._instead(scope, path, segment, receive)
         await (answer or self._app)(inside, receive, send)
 
@@ -158,14 +247,14 @@ class Door:
         tokens = _query(scope).getlist(door.TOKEN) if self._key else []
         known = self._is_known(scope)
         posted = self._passwords and scope["method"] == "POST" and not known
-        if (posted or (tokens and door.same(tokens[0], self._key))) and private_path.is_below_base(scope["path"]):
+        if (posted or (tokens and door.same(tokens[0], self._key))) and door.is_below_base(scope["path"]):
             if not segment:  # the cookie is set by requests below one
-                return _redirect(private_path.relative(scope["path"], private_path.fresh_segment()), scope)
+                return _redirect(door.relative(scope["path"], door.fresh_segment()), scope)
             return await self._take_password(scope, receive, segment) if posted else _let_in(scope, segment, self._key)
         if known:
-            if segment and path == private_path.base_path():  # Streamlit's page names its parts from here
+            if segment and path == door.base_path():  # Streamlit's page names its parts from here
                 return _redirect(f"{segment}/", scope)
-            return _refusal(403, _NO_FILES) if uploads.are_in(path) and self._role(scope) == "look" else None
+            return _refusal(403, _NO_FILES) if are_in(path) and self._role(scope) == "look" else None
         if self._passwords:
             return _refusal(401, "Enter the password of this server.", _form(scope), seek=True)
         told = "is not the one of this server" if tokens else "is missing in this address"
@@ -283,10 +372,10 @@ class Uploads:
         """Answer as ASGI wants it."""
         path = str(scope.get("path", ""))
         answer = self._app
-        if scope["type"] == "http" and uploads.are_in(path):
+        if scope["type"] == "http" and are_in(path):
             if not self._log_in:
                 answer = _refusal(403, "This demonstration takes no files.")
-            elif not uploads.may_send(path):
+            elif not may_send(path):
                 answer = _refusal(403, _NO_FILES)
         await answer(scope, receive, send)
 
@@ -308,7 +397,7 @@ def _port(scope: Scope) -> int:
 def _cookies(scope: Scope) -> list[str]:
     """Return this server's cookie values in a request."""
     sent = Headers(raw=scope.get("headers", [])).getlist("cookie")
-    return private_path.cookie_values(sent, private_path.cookie_name(_port(scope)))
+    return door.cookie_values(sent, door.cookie_name(_port(scope)))
 
 
 def _query(scope: Scope) -> QueryParams:
@@ -323,7 +412,7 @@ def _without_token(scope: Scope) -> str:
 
 def _form(scope: Scope) -> str:
     """Return the form for a password, posted to a secret segment: whoever sends it is let in there."""
-    action = private_path.relative(scope["path"], private_path.fresh_segment()) + _without_token(scope)
+    action = door.relative(scope["path"], door.fresh_segment()) + _without_token(scope)
     return _FORM.format(action=html.escape(action))
 
 
@@ -342,10 +431,10 @@ def _let_in(scope: Scope, segment: str, value: str, seconds: int | None = None) 
     """
     secure = "; Secure" if scope.get("scheme") == "https" else ""
     kept = "" if seconds is None else f"; Max-Age={seconds}"
-    cookie = f"{private_path.cookie_name(_port(scope))}={value}; HttpOnly; SameSite=Lax{kept}{secure}"
-    address = private_path.relative(scope["path"], segment) + _without_token(scope)
+    cookie = f"{door.cookie_name(_port(scope))}={value}; HttpOnly; SameSite=Lax{kept}{secure}"
+    address = door.relative(scope["path"], segment) + _without_token(scope)
     link = f'<p><a href="{html.escape(address)}">Go on to SinkScope</a></p>'
-    page = _page(200, "You are logged in.", link, private_path.attributes(segment, address))
+    page = _page(200, "You are logged in.", link, door.attributes(segment, address))
     page.headers["set-cookie"] = cookie
     return page
 
@@ -362,14 +451,14 @@ async def _body(receive: Receive) -> bytes:
 
 def _refusal(status: int, sentence: str, form: str = "", seek: bool = False) -> Response:
     """Answer with a sentence. seek: lead the browser to where it was let in before."""
-    return _page(status, sentence, form, private_path.attributes(seek=seek))
+    return _page(status, sentence, form, door.attributes(seek=seek))
 
 
 def _page(status: int, sentence: str, more: str, attributes: str) -> Response:
-    page = _PAGE.format(attributes=attributes, script=private_path.SCRIPT, sentence=html.escape(sentence), more=more)
+    page = _PAGE.format(attributes=attributes, script=door.SCRIPT, sentence=html.escape(sentence), more=more)
     headers = {
         "cache-control": "no-store",
-        "content-security-policy": private_path.POLICY,
+        "content-security-policy": door.POLICY,
         "x-frame-options": "DENY",
         "referrer-policy": "no-referrer",
     }

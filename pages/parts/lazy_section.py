@@ -12,7 +12,7 @@ from typing import ParamSpec
 import streamlit as st
 
 from pages.parts import address
-from pages.parts.user_errors import told
+from pages.parts.session import told
 
 _GUARD = Path(__file__).with_name("leaving.js").read_text(encoding="utf-8")
 _EXPORTED = "export default function component("

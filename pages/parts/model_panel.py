@@ -6,21 +6,28 @@ from pathlib import Path
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from analysis.models.before_loading import need_of
 from analysis.models.checkpoint import find
-from analysis.models.memory import need_of
 from analysis.models.registry import MODELS
-from analysis.recording.fits import fit_of
-from analysis.recording.offers import offers
+from analysis.recording.fits import fit_of, offers
 from analysis.specs import LoadSpec, ModelSpec, UnloadSpec
 from analysis.words import MODEL_TITLES, in_sentence, model_title
-from cache.sizes import gigabytes
+from cache.environment import gigabytes
 from pages.parts import controls
-from pages.parts.acting import LOOKS_ONLY, begin
-from pages.parts.expander import keys_of
+from pages.parts.asking import LOOKS_ONLY, begin, cancel_button, progress_bar
+from pages.parts.controls import keys_of
 from pages.parts.plain import code, plain, shortened
-from pages.parts.progress import cancel_button, progress_bar
-from pages.parts.session import demo_models, engine, model_entry, model_in_use, model_name, submit, use_model
-from pages.parts.user_errors import EXPECTED, why
+from pages.parts.session import (
+    EXPECTED,
+    demo_models,
+    engine,
+    model_entry,
+    model_in_use,
+    model_name,
+    submit,
+    use_model,
+    why,
+)
 
 _LOADING, _MESSAGE = "loading_job", "model_message"
 

@@ -13,7 +13,7 @@ from starlette.routing import Match, Route
 from starlette.types import Scope
 
 from analysis.specs import DiscountParams
-from pages.parts.private_path import base_path
+from pages.parts.door import base_path
 
 ANY = "*"
 """Wildcard in a row: any value of the parameter."""

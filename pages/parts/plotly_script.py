@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from pages.parts.private_path import base_path
+from pages.parts.door import base_path
 
 
 def address() -> str:

@@ -1,21 +1,26 @@
-"""A run as a row of a table: the same columns on every page."""
+"""A run as a row of a table: the same columns on every page.
 
-from collections.abc import Collection, Mapping, Sequence
+The form in which a visitor names, tags, notes and stars something, and its display.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import streamlit as st
 from streamlit.column_config import DatetimeColumn, NumberColumn, TextColumn
 
-from analysis.engine.runs import Run, Score, latency, score, size
+from analysis.engine.runs import Label, Run, Score, latency, score, size
 from analysis.exhibits.scored_runs import EXPLAINED
-from analysis.pruned.naming import plain_title, quantization_title, seed_of, settings_title
+from analysis.pruned.report_file import plain_title, quantization_title, seed_of, settings_title
 from analysis.specs import METHODS, kept_of
 from analysis.statistics.differences import Difference
 from analysis.words import MODEL_TITLES
 from pages.parts.charts import table
-from pages.parts.session import engine
+from pages.parts.plain import plain
+from pages.parts.session import engine, told
 
 _DENSE = "Dense"
 MOST_RUNS = 8  # compared at once
@@ -211,3 +216,27 @@ def _in_common(frame: pd.DataFrame) -> str:
     shared = {name: frame[name].dropna().iloc[0] for name in words if name in frame and frame[name].nunique() == 1}
     said = ", ".join(words[name].format(value) for name, value in shared.items())
     return f"{said[0].upper()}{said[1:]}." if said else ""
+
+
+def label_form(subject: str, name: str, label: Label, save: Callable[[Label], None]) -> None:
+    """Draw the form. subject: id of the labelled thing. name: its current name. save: stores what was entered; the form
+    shows why it refuses.
+    """
+    with st.form(f"label_{subject}", border=False):
+        left, right = st.columns([3, 1], vertical_alignment="bottom")
+        entered = left.text_input("Name", name, key=f"name_{subject}", help="Empty: the automatic one.")
+        star = right.toggle("Starred", label.star, key=f"star_{subject}")
+        tags = st.text_input("Tags", ", ".join(label.tags), key=f"tags_{subject}", help="With commas between.")
+        note = st.text_area("Notes", label.note, key=f"note_{subject}")
+        if st.form_submit_button("Save", icon=":material/save:"):
+            with told():
+                save(Label(name=entered, tags=tuple(tags.split(",")), note=note, star=star))
+                st.rerun()
+
+
+def label_said(label: Label) -> None:
+    """Draw tags and notes, if any."""
+    tags = " · ".join(plain(tag) for tag in label.tags)
+    said = "  \n".join(part for part in (tags and f"Tags: {tags}", plain(label.note)) if part)
+    if said:
+        st.markdown(said)

@@ -6,7 +6,7 @@ from html import escape
 import streamlit as st
 
 from analysis.figures.style import TOKEN
-from analysis.sinks.token_states import TokenState
+from analysis.sinks.step_inputs import TokenState
 from analysis.words import percent
 
 _STYLE = """<style>

@@ -22,7 +22,7 @@ def _load() -> None:
         from analysis.engine.studies import new_study
         from analysis.exhibits import study as exhibits
         from analysis.exhibits import study_report as _report  # noqa: F401
-        from analysis.recording.offers import offers
+        from analysis.recording.fits import offers
         from analysis.specs import STUDY_PARTS, ModelSpec
         from analysis.study import findings, plans, rules
         from analysis.study.gather import gather as _gather  # noqa: F401

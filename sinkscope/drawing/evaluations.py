@@ -3,13 +3,13 @@
 import plotly.graph_objects as go
 
 from analysis.errors import UserError
-from analysis.evaluation import comparing, curves, decomposition, sweep_scores, tables
+from analysis.evaluation import comparing, curves, sweep_scores, tables
 from analysis.evaluation.frontier import COSTS, placed
 from analysis.evaluation.results import AVERAGE, Results
-from analysis.exhibits import sweep_axes
+from analysis.exhibits import sweeps
 from analysis.exhibits.discount_levels import levels_of_sweep, pairs_along
-from analysis.exhibits.frontier import plane
-from analysis.exhibits.over_seeds import accuracy_by_role, differences_over_seeds
+from analysis.exhibits.sweeps import plane
+from analysis.exhibits.with_discount import accuracy_by_role, differences_over_seeds
 from analysis.figures import accuracy as figures
 from analysis.figures import sweep as sweep_figures
 from analysis.figures.style import ends_of, series_color
@@ -45,11 +45,11 @@ def _running_differences(results: Results, task: str = AVERAGE) -> go.Figure:
 
 
 def _steps(results: Results, model: str = "", task: str = AVERAGE) -> go.Figure:
-    names = {results.names[place]: place for place in decomposition.decomposed(results)}
+    names = {results.names[place]: place for place in comparing.decomposed(results)}
     if not names or (model and model not in names):
         known = ", ".join(names) or "none"
         raise UserError(f"No way leads step by step from the dense model to '{model}' here. There are: {known}.")
-    stages = decomposition.stages(results, names[model or next(iter(names))], _task(results, task))
+    stages = comparing.stages(results, names[model or next(iter(names))], _task(results, task))
     points = ends_of((row.difference for row in stages), 100).T
     return figures.way([row.title for row in stages], points, "change of accuracy (points)")
 
@@ -76,7 +76,7 @@ ROWS = {
     "step by step": Drawn(
         "From the dense model to a sink-aware one, one change at a time. model, task",
         _steps,
-        lambda results: bool(decomposition.decomposed(results)),
+        lambda results: bool(comparing.decomposed(results)),
     ),
 }
 
@@ -94,7 +94,7 @@ def _discounts(swept: Sweep) -> dict[str, list[sweep_scores.Comparison]]:
 
 def _sweep_accuracy(swept: Sweep) -> go.Figure:
     first = swept.settings[0]
-    return sweep_figures.accuracy(sweep_axes.by_sparsity(swept.settings), "sparsity", first.dense.value, first.chance)
+    return sweep_figures.accuracy(sweeps.by_sparsity(swept.settings), "sparsity", first.dense.value, first.chance)
 
 
 def _sweep_sizes(swept: Sweep, size: str = "weights not 0") -> go.Figure:
@@ -112,13 +112,13 @@ def _sweep_tasks(swept: Sweep, sparsity: float | None = None) -> go.Figure:
     rows = [setting for setting in swept.settings if setting.pruning.sparsity == highest]
     if not rows:
         raise UserError(f"This sweep has no sparsity {sparsity}.")
-    cells = sweep_axes.by_task(rows)
+    cells = sweeps.by_task(rows)
     return sweep_figures.grid_map(cells.values, cells.rows, cells.columns, "", "", "accuracy")
 
 
 def _sweep_noise_steps(swept: Sweep, method: str = "") -> go.Figure:
-    methods = list(dict.fromkeys(setting.pruning.method for setting in sweep_axes.weighing_steps(swept.settings)))
-    cells = sweep_axes.by_steps(swept.settings, method or methods[0])
+    methods = list(dict.fromkeys(setting.pruning.method for setting in sweeps.weighing_steps(swept.settings)))
+    cells = sweeps.by_steps(swept.settings, method or methods[0])
     return sweep_figures.grid_map(cells.values, cells.rows, cells.columns, "sparsity", "noise steps", "accuracy")
 
 
@@ -131,13 +131,13 @@ SWEEP_ROWS = {
     ),
     "differences": Drawn(
         "Each method against its control and baseline, by sparsity",
-        lambda swept: sweep_figures.deltas(sweep_axes.differences_along(sweep_scores.comparisons(swept.settings))),
+        lambda swept: sweep_figures.deltas(sweeps.differences_along(sweep_scores.comparisons(swept.settings))),
     ),
     "tasks": Drawn("Accuracy by task and method. sparsity: the highest where left out", _sweep_tasks),
     "sizes": Drawn("Accuracy by size or time, each setting joined to its control. size, such as 'bytes'", _sweep_sizes),
     "noise steps": Drawn(
         "Accuracy by the noise steps that count and by sparsity. method",
         _sweep_noise_steps,
-        lambda swept: len(sweep_axes.step_ranges(swept.settings)) > 1,
+        lambda swept: len(sweeps.step_ranges(swept.settings)) > 1,
     ),
 }

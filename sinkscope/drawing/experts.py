@@ -11,7 +11,7 @@ from analysis.recording.frames import sinks_of, with_relative_mass
 from analysis.recording.trajectory import Trajectory
 from analysis.sinks import routing
 from analysis.sinks.definitions import mean_of_finite
-from analysis.sinks.token_states import ALL
+from analysis.sinks.step_inputs import ALL
 from analysis.specs import SinkParams
 from sinkscope.drawing.rows import Drawn
 

@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 
 from analysis.errors import UserError
 from analysis.exhibits.inside import geometry_over, lens_by_layer
-from analysis.figures.ablation import outcome_bars
+from analysis.figures.causes import outcome_bars
 from analysis.figures.sinks import attention_map
 from analysis.recording.frames import sinks_of, with_relative_mass
 from analysis.sinks.geometry import MEASURES

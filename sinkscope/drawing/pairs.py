@@ -10,13 +10,12 @@ from analysis.errors import UserError
 from analysis.exhibits.inside import agreement_over_steps, filled_in, flips_over_prompts, text_of
 from analysis.figures.dynamics import Series, curves
 from analysis.figures.masks import over_depth
-from analysis.recording.branching import Likeness, likeness
+from analysis.recording.alternatives import Likeness, is_pair, likeness, parallel_effect, tokens_written
 from analysis.recording.frames import sinks_of, with_relative_mass
-from analysis.recording.parallel import is_pair, parallel_effect, tokens_written
 from analysis.recording.trajectory import Trajectory
 from analysis.sinks import definitions
+from analysis.sinks.agreement import compare_texts
 from analysis.sinks.metrics import CURVES
-from analysis.sinks.text_divergence import compare_texts
 from analysis.specs import Branch, SinkParams
 from sinkscope.drawing.recordings import Beside, together
 from sinkscope.drawing.rows import Drawn

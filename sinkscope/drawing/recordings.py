@@ -14,7 +14,7 @@ from analysis.figures.style import DIFFERENCE_SCALE, MASS_SCALE
 from analysis.recording.frames import heads_of, sinks_of, with_relative_mass
 from analysis.recording.trajectory import Trajectory
 from analysis.sinks import definitions, metrics
-from analysis.sinks.token_states import ALL, REGIONS, undecided_named
+from analysis.sinks.step_inputs import ALL, REGIONS, undecided_named
 from analysis.specs import SinkParams
 from sinkscope.drawing.rows import Drawn, chosen
 

@@ -9,7 +9,7 @@ from analysis.exhibits import recording_sets
 from analysis.exhibits.inside_sets import queries_apart
 from analysis.recording.set_file import RecordingSet
 from analysis.sinks.metrics import CURVES, of_mass
-from analysis.sinks.token_states import ALL
+from analysis.sinks.step_inputs import ALL
 from sinkscope.drawing.rows import Drawn, chosen
 
 Beside = Mapping[str, RecordingSet] | None

@@ -8,13 +8,12 @@ import plotly.graph_objects as go
 
 from analysis.errors import UserError
 from analysis.figures import masks as grids
-from analysis.figures import suggestion, tuning
+from analysis.figures import tuning
 from analysis.specs import OBJECTIVES, TuneParams
-from analysis.specs.flat import spec_of
+from analysis.specs.messages import spec_of
 from analysis.tuning import effects
 from analysis.tuning.effects import Effects
-from analysis.tuning.statistics_file import StoredStatistics
-from analysis.tuning.stored_effects import every_layer, steps_of, why_not
+from analysis.tuning.statistics_file import StoredStatistics, every_layer, steps_of, why_not
 from sinkscope.drawing.rows import Drawn
 from sinkscope.results import Search
 
@@ -101,7 +100,7 @@ def _trials(search: Search) -> go.Figure:
     objective, trials = OBJECTIVES[search.summary["objective"]], search.summary["trials"]
     floor = search.summary.get("floor")
     references = {row["name"]: row["value"] for row in trials if row["name"]}
-    return suggestion.history(
+    return tuning.history(
         [row["value"] for row in trials],
         [", ".join(f"{name} {value}" for name, value in row["discount"].items()) for row in trials],
         references,
@@ -110,7 +109,7 @@ def _trials(search: Search) -> go.Figure:
         search.spec.trials,
         objective.decimals,
         objective.least_height,
-        suggestion.seed_band(references.get("no discount"), None if floor is None else floor["value"]),
+        tuning.seed_band(references.get("no discount"), None if floor is None else floor["value"]),
     )
 
 
@@ -118,7 +117,7 @@ SEARCH_ROWS = {
     "trials": Drawn("What each setting is worth, and the best so far", _trials),
     "importance": Drawn(
         "Which parameters tell good trials from the rest",
-        lambda search: suggestion.importances(search.summary["importance"]),
+        lambda search: tuning.importances(search.summary["importance"]),
         lambda search: bool(search.summary["importance"]),
     ),
 }

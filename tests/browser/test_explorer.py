@@ -19,7 +19,7 @@ from analysis.recording.explored import SharesAsked, explored, feed_bytes, head_
 from analysis.recording.explored_text import packed_text
 from analysis.recording.trajectory_file import open_trajectory
 from analysis.sinks import definitions
-from analysis.sinks.token_states import SPLITS
+from analysis.sinks.step_inputs import SPLITS
 from analysis.specs import (
     DEFINITIONS,
     DiffusionGemmaSampling,

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 import torch
 
-from analysis.bundled import patterns, world
+from analysis.bundled import grammar, world
 from analysis.bundled.grammar import document, problem, question, sentence
 from analysis.bundled.heldout import ONE_IN, held_out
 from analysis.bundled.prompts import keyed_prompts, prompts
@@ -114,7 +114,7 @@ def test_sentences_that_are_only_asked_are_of_words_the_models_know(tokenizer):
 
 def test_sentences_leave_no_slot_open():
     random = Random(3)
-    for kind, block in patterns.ALL.items():
+    for kind, block in grammar.ALL.items():
         for _ in range(20 * len(block)):
             text = sentence(Scene(random), kind, PEOPLE[0])
             assert "{" not in text

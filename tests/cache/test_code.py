@@ -21,8 +21,8 @@ from analysis.specs import (
     RecordSpec,
     UnloadSpec,
 )
-from cache import code as code_module
-from cache.code import NO_NUMBERS, Code, code_version, read_module
+from cache import keys as code_module
+from cache.keys import NO_NUMBERS, Code, code_version, read_module
 from cache.stores import Stores
 
 ROOT = Path(__file__).parents[2]
@@ -91,7 +91,7 @@ def test_a_result_is_found_again_after_a_comment_and_not_after_a_formula(copied,
     assert found("keep") == ["True", "False"], "and it is asked without torch"
     edit(copied, "analysis/recording/denoising.py", "\n\ndef ", "\n\n# A comment.\ndef ")
     assert found("look") == ["True", "False"]
-    edit(copied, "analysis/sinks/token_states.py", "GIVEN = ", "GIVEN = 1 + ")
+    edit(copied, "analysis/sinks/step_inputs.py", "GIVEN = ", "GIVEN = 1 + ")
     assert found("look") == ["False", "False"]
 
 
@@ -108,7 +108,7 @@ def test_no_words_rooms_or_permissions_change_a_version(copied):
     edit(copied, "analysis/specs/pruning.py", "parameter(", "parameter(\n        # A comment.\n        ")
     edit(copied, "analysis/models/architectures.py", "", "\nNOTE = 'Nobody computes with a sentence.'\n")
     sentence = versions()
-    assert all(sentence[name] != version for name, version in before.items() if name != "analysis.jobs.importing")
+    assert all(sentence[name] != version for name, version in before.items() if name != "analysis.jobs.evaluation")
     edit(copied, "analysis/models/architectures.py", "Nobody computes", "No one computes")
     assert versions() == sentence
     shutil.copy(ROOT / "analysis/models/architectures.py", copied / "analysis/models/architectures.py")
@@ -128,7 +128,7 @@ def test_a_change_of_what_is_computed_changes_the_versions_of_the_jobs_that_run_
         new = versions()
         return {name for name in old if old[name] != new[name]}
 
-    assert changed_by("pruning/patterns.py", "def pruned_mask(", "def pruned_mask_(") == {"pruning"}
+    assert changed_by("pruning/selection.py", "def pruned_mask(", "def pruned_mask_(") == {"pruning"}
     assert changed_by("evaluation/likelihood.py", "", "\nA = 1\n") == {"evaluation"}
     assert changed_by("bundled/units.py", "", "\nTEXT = 'Emma has a red dog.'\n") == {"pruning", "evaluation"}
     assert changed_by("bundled/units.py", "a red dog", "a blue dog") == {"pruning", "evaluation"}
@@ -224,7 +224,7 @@ def test_what_was_read_is_kept_by_the_time_of_its_file(copied, monkeypatch):
     assert Code(copied).version("analysis.jobs.pruning") != first and read == ["analysis.pruning.wanda"]
     for damaged in (copied / "compiled").rglob("*.json"):
         damaged.write_text("{")
-    assert Code(copied).version("analysis.jobs.importing") and len(read) > 100
+    assert Code(copied).version("analysis.jobs.evaluation") and len(read) > 100
 
 
 def test_a_version_is_asked_of_what_is_there():

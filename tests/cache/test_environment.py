@@ -7,13 +7,12 @@ import pytest
 
 from analysis.__main__ import main
 from analysis.engine import Engine
-from analysis.engine.transfer import wire_limit
+from analysis.engine.worker import wire_limit
 from analysis.errors import UserError
 from analysis.specs import PruneSpec, StatisticsParams
 from cache import environment
-from cache.environment import VARIABLES, VariableError, problems, value
+from cache.environment import VARIABLES, VariableError, parse_size, problems, size_text, value
 from cache.opening import StoreError
-from cache.sizes import parse_size, size_text
 from cache.store import Store
 from tests.test_walls import ROOT, SOURCES
 

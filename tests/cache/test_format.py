@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from analysis.engine import Engine, JobRecord
-from cache.format import FORMAT, STAMP, STEPS, brought_up
-from cache.opening import DATABASE, StoreError
+from cache.opening import DATABASE, FORMAT, STAMP, STEPS, StoreError, brought_up
 from cache.store import BACKUP, Store
 from cache.stores import Responses
 from tests.cache.test_store_opening import halve

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cache.format import STAMP
-from cache.opening import DATABASE, StoreError, open_cache
+from cache.opening import DATABASE, STAMP, StoreError, open_cache
 from cache.store import BACKUP, UNRESTORED, Store, default_root
 from cache.stores import Responses
 

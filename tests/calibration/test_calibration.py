@@ -13,7 +13,7 @@ from analysis.calibration.noise import noised_sequences, shared_levels
 from analysis.calibration.runners import Resident, Streamed
 from analysis.calibration.text import calibration_text
 from analysis.errors import UserError
-from analysis.models.streaming import skeleton
+from analysis.models.blocks import skeleton
 from analysis.specs import CalibrationParams, DiscountParams, ModelSpec
 from tests.conftest import over_golden
 

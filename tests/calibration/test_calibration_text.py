@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from analysis.calibration import text as text_files
 from analysis.calibration import text as texts
-from analysis.calibration import text_files
 from analysis.calibration.text import calibration_text
 from analysis.errors import UserError
 from analysis.jobs.calibration import _texts

@@ -9,8 +9,8 @@ from analysis.calibration.activations import feature_scores, mean_token_weights,
 from analysis.calibration.known_mass import KnownMass
 from analysis.calibration.runners import Resident, Streamed
 from analysis.jobs import JOBS
+from analysis.models.blocks import skeleton
 from analysis.models.load import load
-from analysis.models.streaming import skeleton
 from analysis.specs import CalibrateSpec, CalibrationParams, DiscountParams, EstimateSpec, ModelSpec, PruneSpec
 from cache import stores as shared
 from cache.stores import Stores

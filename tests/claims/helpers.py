@@ -6,7 +6,7 @@ from typing import cast
 
 import numpy as np
 
-from analysis.claims.found import Found
+from analysis.claims.evidence import Found
 from analysis.evaluation.sweep_scores import Setting
 from analysis.jobs.claim_measures import NULLS, TRAINED
 from analysis.jobs.summaries import ClaimMeasuresSummary, HiddenAccuracy

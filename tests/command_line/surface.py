@@ -155,7 +155,7 @@ def answer_to(line: str, folder: Path) -> Any:
     try:
         with (
             mock.patch.object(Runner, "run_all", _run_all),
-            mock.patch("analysis.exhibits.inspecting.inspect_prompts", _look),
+            mock.patch("analysis.exhibits.inside_sets.inspect_prompts", _look),
         ):
             if words and words[0] in ("claims", "sweep", "study"):
                 return _planned(words)

@@ -7,9 +7,9 @@ import pytest
 
 from analysis.__main__ import main
 from analysis.command_line import claims
+from analysis.command_line.flags import add_flags
 from analysis.command_line.running import devices_for
-from analysis.command_line.verb_flags import add_flags
-from analysis.engine.claims import new_claims
+from analysis.engine.studies import new_claims
 from analysis.specs import CLAIM_SIZES, ClaimsSpec, ModelSpec
 
 
@@ -65,8 +65,8 @@ def test_bad_input_is_one_line(words, told, capsys, tmp_path, monkeypatch):
 def test_small_models_get_a_worker_per_cpu_unless_the_user_names_devices(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     monkeypatch.delenv("SINKSCOPE_DEVICES", raising=False)
-    monkeypatch.setattr("analysis.machine.allotment.allotted_cpus", lambda: 3)
-    monkeypatch.setattr("analysis.machine.allotment.allotted_memory", lambda: 5e9)
+    monkeypatch.setattr("analysis.machine.process.allotted_cpus", lambda: 3)
+    monkeypatch.setattr("analysis.machine.process.allotted_memory", lambda: 5e9)
     pair = [ModelSpec(source="bundled"), ModelSpec(source="bundled-ar")]
     assert devices_for(pair) == ["cpu", "cpu"]
     monkeypatch.setattr("analysis.command_line.running._SMALL_BYTES", 1e6)

@@ -16,8 +16,7 @@ import pytest
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from analysis.__main__ import VERBS, main
-from analysis.command_line.flags import a_path, path_text
-from analysis.command_line.verb_flags import add_flags
+from analysis.command_line.flags import a_path, add_flags, path_text
 from analysis.recording.trajectory_file import open_trajectory, save
 from analysis.specs import CalibrationParams, EvaluateSpec, FootprintSpec, ImportSpec, PruneSpec
 from tests.command_line.surface import holds_fields

@@ -9,7 +9,7 @@ import pytest
 from analysis import hub
 from analysis.__main__ import main
 from analysis.command_line import study
-from analysis.command_line.verb_flags import add_flags
+from analysis.command_line.flags import add_flags
 from analysis.engine.studies import children_of, new_study
 from analysis.errors import UserError
 from analysis.exhibits.study_report import _prompt_lines

@@ -18,9 +18,9 @@ import pytest
 import sinkscope
 from analysis.__main__ import main
 from analysis.command_line import sweep, written_sweep
-from analysis.command_line.verb_flags import add_flags
-from analysis.evaluation.command import sweep_command
+from analysis.command_line.flags import add_flags
 from analysis.specs import CalibrationParams, DiscountParams, EvaluateSpec, ModelSpec, PruneSpec, SweepSpec, grid
+from analysis.specs.commands import sweep_command
 from cache.store import Store
 from tests.command_line.surface import holds_fields
 from tests.engine.helpers import until

@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from analysis.__main__ import main
-from analysis.command_line import trackers
-from analysis.command_line.trackers import TRACKERS, LoggedPoint, SweepLog
+from analysis.command_line import sweep as trackers
+from analysis.command_line.sweep import TRACKERS, LoggedPoint, SweepLog
 from analysis.specs import SweepSpec
 
 METRICS = {"accuracy": 0.5, "GSM8K (%)": 0.25}

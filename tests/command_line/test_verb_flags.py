@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from analysis.__main__ import VERBS
-from analysis.command_line.verb_flags import Fields, add_flags, flag
+from analysis.command_line.flags import Fields, add_flags, flag
 from analysis.specs import JobSpec, ModelSpec, Spec, parameter
 from sinkscope.face import _words
 

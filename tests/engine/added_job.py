@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from analysis.__main__ import Verb
-from analysis.command_line.flags import Terminal
-from analysis.command_line.verb_flags import Fields
+from analysis.command_line.flags import Fields, Terminal
 from analysis.job_context import Context
 from analysis.jobs import JOBS, Job, Outcome, result_key
 from analysis.models.resident import resident_model

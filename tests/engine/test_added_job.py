@@ -8,7 +8,7 @@ import pytest
 
 from analysis import __main__ as command_line
 from analysis.engine import Engine
-from analysis.engine.records import read_record
+from analysis.engine.job_store import read_record
 from analysis.jobs import JOBS
 from analysis.specs import ModelSpec, sentence
 from cache.store import Store

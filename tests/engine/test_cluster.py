@@ -16,8 +16,8 @@ from analysis.__main__ import VERBS, main
 from analysis.command_line import claims, demo, study
 from analysis.engine import Engine
 from analysis.engine.departure import WHY
+from analysis.engine.job_store import read_record
 from analysis.engine.placement import DIED, FORGOTTEN
-from analysis.engine.records import read_record
 from analysis.errors import UserError
 from analysis.evaluation import results
 from analysis.evaluation.items_file import DOCUMENTS

@@ -1,6 +1,7 @@
 """Which jobs that ended with their worker are tried again, and whose turn it is for a worker."""
 
 from analysis.engine.cluster import Place
+from analysis.engine.job_store import JobRecord, Loss
 from analysis.engine.placement import (
     DIED,
     HAND_BACKS,
@@ -15,7 +16,6 @@ from analysis.engine.placement import (
     untried,
     verdict,
 )
-from analysis.engine.records import JobRecord, Loss
 
 
 def job(number: int, *visitors: str, kind: str = "prune", **fields) -> JobRecord:

@@ -3,8 +3,8 @@
 import pytest
 
 from analysis.engine.cluster import Place
+from analysis.engine.job_store import JobRecord
 from analysis.engine.placement import Running, Work, free_place, long_job_for, obstacle
-from analysis.engine.records import JobRecord
 
 ONE, TWO = (Place(address, address.upper(), 2) for address in ("a", "b"))
 PLACES = {place.address: place for place in (ONE, TWO)}

@@ -5,10 +5,10 @@ import json
 import pytest
 
 from analysis.engine import Engine
-from analysis.engine.records import JobRecord
+from analysis.engine.job_store import JobRecord
 from analysis.engine.runs import Label, known_runs, remove_run, save_label, score, size, stored_results
 from analysis.errors import UserError
-from analysis.pruned.naming import run_name
+from analysis.pruned.report_file import run_name
 from analysis.specs import EvaluateSpec, ModelSpec, PruneSpec
 from tests.helpers import pruned_run, write_report
 

@@ -9,11 +9,11 @@ import pytest
 from analysis.__main__ import main
 from analysis.engine import Engine
 from analysis.engine.stored_tables import COLUMNS, dictionary, stored_tables
-from analysis.parquet_files import parquet_of_table
 from analysis.recording.frames import head_frame, step_frame, token_frame
 from analysis.recording.trajectory_file import save
 from analysis.sinks.definitions import find_sinks, mean_mass
 from analysis.specs import SinkParams
+from analysis.table_files import parquet_of_table
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from analysis.engine import Engine, JobRecord
 from analysis.engine.runs import Label, known_runs, save_label
 from analysis.engine.stored_tables import stored_tables
-from analysis.engine.sweep_points import point_row, scored
+from analysis.engine.sweeps import point_row, scored
 from analysis.errors import UserError
 from analysis.evaluation import results, sweep_scores
 from analysis.pruned.masks_file import open_masks, why_not_comparable

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.engine.transfer import PIECE, add_piece, piece_of
+from analysis.engine.worker import PIECE, add_piece, piece_of
 from analysis.errors import UserError
 
 LINES = st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\n\r"), max_size=20), min_size=1)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.evaluation import bounds, comparing, results
-from analysis.jobs import evaluation_summary
+from analysis.evaluation import comparing, results
+from analysis.jobs import evaluation
 from analysis.models.load import load
 from analysis.specs import EvaluateSpec, ModelSpec
 from analysis.statistics.clustered import clustered_mean, mean_of_means, p_value
@@ -19,7 +19,7 @@ from tests.evaluation.test_results import BENCHMARK, written
 def changed(folder, change) -> results.Results:
     """The results of `test_results.written` with answers of two and three tokens, every line changed."""
     whole = written(folder / "whole.jsonl", counts=(40, 40, 40))
-    assert not bounds.bounded(whole), "older files do not say their tokens"
+    assert not comparing.bounded(whole), "older files do not say their tokens"
     lines = []
     for text in (folder / "whole.jsonl").read_text().splitlines()[:-1]:
         line = json.loads(text)
@@ -44,13 +44,13 @@ def test_it_is_minus_the_right_answers_log_likelihood_by_its_tokens_with_cluster
         )
         assert np.array_equal(found.bounds[name], values)
         by_task[name] = values
-        rows = [row for row in bounds.bound_table(found) if row["task"] == name.upper()]
+        rows = [row for row in comparing.bound_table(found) if row["task"] == name.upper()]
         for model, row in enumerate(rows):
             mean = clustered_mean(values[model], np.arange(40) // 5)
             assert (row["nats a token"], row["clusters"], row["items"]) == (pytest.approx(mean.value), 8, 40)
             assert row["high"] - row["low"] == pytest.approx(2 * mean.half)
-    differences = bounds.bound_differences(found, [(2, 0)])
-    assert [row["task"] for row in differences] == ["A", "B", bounds.MEAN]
+    differences = comparing.bound_differences(found, [(2, 0)])
+    assert [row["task"] for row in differences] == ["A", "B", comparing.MEAN]
     means = [(by_task[name][2] - by_task[name][0]).mean() for name in "ab"]
     assert [row["nats a token"] for row in differences] == pytest.approx([*means, np.mean(means)])
     for row, name in zip(differences, "ab", strict=False):
@@ -62,13 +62,13 @@ def test_it_is_minus_the_right_answers_log_likelihood_by_its_tokens_with_cluster
     ps.append(p_value(whole.value, whole.variance, whole.freedom, whole.shares))
     assert [row["p (Holm)"] for row in differences] == pytest.approx(holm(ps))
     assert differences[-1]["verdict"] == "worse", "model 2 finds the right answers less likely"
-    assert bounds.bound_differences(found, [(0, 2)])[-1]["verdict"] == "better"
+    assert comparing.bound_differences(found, [(0, 2)])[-1]["verdict"] == "better"
 
 
 def test_bounds_are_averaged_with_no_accuracy_and_stand_in_the_summary(tmp_path):
     found = changed(tmp_path, cluster_by_five)
-    before = evaluation_summary.summary(written(tmp_path / "plain.jsonl", counts=(40, 40, 40)))
-    after = evaluation_summary.summary(found)
+    before = evaluation.summary(written(tmp_path / "plain.jsonl", counts=(40, 40, 40)))
+    after = evaluation.summary(found)
     assert [row["value"] for row in after["average"]] == [row["value"] for row in before["average"]]
     assert before["bounds"]["models"] == [] and len(after["bounds"]["models"]) == 9
     pairs = {(row["model"], row["than"]) for row in after["bounds"]["differences"]}
@@ -83,7 +83,7 @@ def test_interim_results_are_not_tested(tmp_path):
         if line["line"] == "header":
             line["benchmarks"] = [one | {"planned": 41} for one in line["benchmarks"]]
 
-    rows = bounds.bound_differences(changed(tmp_path, later), [(2, 0)])
+    rows = comparing.bound_differences(changed(tmp_path, later), [(2, 0)])
     assert [row["p (Holm)"] for row in rows] == [None] * 3 and {row["verdict"] for row in rows} == {"interim"}
     assert rows[0]["items"] == 39, "paired over items that both have"
 
@@ -99,7 +99,7 @@ def test_there_is_no_bound_where_likelihoods_are_no_bounds(tmp_path, what):
             line["right"], line["choices"] = "yes", []
 
     found = changed(tmp_path, change)
-    assert not bounds.bounded(found) and bounds.bound_table(found) == []
+    assert not comparing.bounded(found) and comparing.bound_table(found) == []
 
 
 def test_equal_models_have_no_difference_and_no_made_up_interval(tmp_path):
@@ -107,7 +107,7 @@ def test_equal_models_have_no_difference_and_no_made_up_interval(tmp_path):
         if line["line"] == "answer":
             line["responses"] = [[-1.0, False], [-2.0, False]]
 
-    row, *_ = bounds.bound_differences(changed(tmp_path, alike), [(1, 0)])
+    row, *_ = comparing.bound_differences(changed(tmp_path, alike), [(1, 0)])
     assert (row["nats a token"], row["low"], row["high"], row["p (Holm)"]) == (0, None, None, None)
     assert row["verdict"] == "no spread to go by"
 

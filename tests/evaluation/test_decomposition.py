@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analysis.evaluation import comparing, results
-from analysis.evaluation.decomposition import decomposed, stages
+from analysis.evaluation.comparing import decomposed, stages
 from analysis.figures import accuracy as figures
 from analysis.pruned.report_file import PrunedRun
 from tests.evaluation.test_results import written

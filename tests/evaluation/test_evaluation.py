@@ -20,23 +20,23 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from analysis import hub
 from analysis.__main__ import main
 from analysis.command_line import evaluate
-from analysis.command_line.verb_flags import add_flags
+from analysis.command_line.flags import add_flags
 from analysis.errors import UserError
 from analysis.evaluation import comparing, early_draws, language_model, live, results, tables, tasks
 from analysis.evaluation.bundled.data import FOLDER
-from analysis.evaluation.command import evaluate_command
 from analysis.evaluation.items_file import DOCUMENTS
 from analysis.evaluation.language_model import LanguageModel, Settings
 from analysis.evaluation.likelihood import Budget, Request, log_likelihoods
 from analysis.evaluation.presets import PRESETS, SUITES, expand
 from analysis.job_context import Cancelled
-from analysis.jobs import evaluation, evaluation_summary
+from analysis.jobs import evaluation
 from analysis.jobs.pruning import prune
 from analysis.models import resident
-from analysis.models.dream import DreamConfig, DreamModel
 from analysis.models.load import load, register
+from analysis.models.native_code import DreamConfig, DreamModel
 from analysis.recording.denoising import denoise
 from analysis.specs import EvaluateSpec, LLaDASampling, ModelSpec, PruneSpec
+from analysis.specs.commands import evaluate_command
 from tests.evaluation import hub_datasets
 from tests.evaluation.every_order import EveryOrder
 from tests.helpers import QuietContext, pruned_run, save_tiny, tiny_llada, write_report
@@ -336,7 +336,7 @@ def test_stopping_keeps_what_is_there(tmp_path, spec):
     assert found.end.stopped
     there = len(found.answers)
     assert 30 <= there <= 32
-    assert not evaluation_summary.summary(found)["complete"]
+    assert not evaluation.summary(found)["complete"]
     again = evaluated(tmp_path / "again", spec())
     assert len(again.answers) == 48
     assert sum(answer.restored for answer in again.answers.values()) == there
@@ -622,7 +622,7 @@ def test_a_task_of_ones_own_names_its_clusters(tmp_path, spec):
     assert clusters == {"kind": 2, "all": 6, "none": 6}
     assert found.benchmark("by_kind").cluster == "kind"
     assert {item.cluster for item in found.shuffled["by_kind"]} == {"0", "1"}
-    row = evaluation_summary.summary(found)["tasks"][0]["models"][0]
+    row = evaluation.summary(found)["tasks"][0]["models"][0]
     assert (row["n"], row["clusters"]) == (6, 2)
 
 

@@ -13,14 +13,12 @@ from analysis.evaluation.language_model import LanguageModel, Settings
 from analysis.evaluation.likelihood import Request, greedy_match, log_likelihoods
 from analysis.jobs.evaluation import evaluate
 from analysis.models.load import load
-from analysis.models.loaded import LoadedModel
-from analysis.models.remembered import Remembered
-from analysis.recording.evicted_forwards import EvictedForwards
+from analysis.models.loaded import LoadedModel, Remembered
 from analysis.recording.evicting import Call, token_states
-from analysis.recording.eviction import evicted, written
+from analysis.recording.eviction import EvictedForwards, evicted, written
 from analysis.recording.keeping import Held, Keeper, distances
 from analysis.sinks.definitions import find_sinks
-from analysis.sinks.token_states import TokenState
+from analysis.sinks.step_inputs import TokenState
 from analysis.specs import POLICIES, SAMPLINGS, EvaluateSpec, Keeping, Kept, ModelSpec, SinkParams, kept_of
 from tests.conftest import GOLDEN
 from tests.helpers import QuietContext

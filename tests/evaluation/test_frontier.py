@@ -12,10 +12,9 @@ from pydantic import ValidationError
 from analysis.command_line.written_sweep import headlines
 from analysis.errors import UserError
 from analysis.evaluation import sweep_scores, sweep_tables
-from analysis.evaluation.frontier import COSTS, controlled, on_frontier, placed
-from analysis.evaluation.qualities import QUALITIES, settings_of
+from analysis.evaluation.frontier import COSTS, QUALITIES, controlled, on_frontier, placed, settings_of
 from analysis.evaluation.sweep_scores import PointScores
-from analysis.exhibits.frontier import ShippedFrontier, plane, read_planes, write_planes, written_plane
+from analysis.exhibits.sweeps import ShippedFrontier, plane, read_planes, write_planes, written_plane
 from analysis.findings import sweeps
 from analysis.specs import EvictionPoint, SweepSpec, against, grid, scored_as, setting_name
 from tests.evaluation.test_sweep_scores import SPEC, scored, swept

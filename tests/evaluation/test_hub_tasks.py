@@ -14,8 +14,8 @@ from analysis.evaluation.importing import import_folders
 from analysis.evaluation.language_model import LanguageModel, Settings
 from analysis.evaluation.presets import PRESETS
 from analysis.jobs import evaluation
-from analysis.models.dream import DreamConfig, DreamModel
 from analysis.models.load import load
+from analysis.models.native_code import DreamConfig, DreamModel
 from analysis.specs import EvaluateSpec, ModelSpec
 from tests.evaluation import hub_datasets
 from tests.helpers import QuietContext, save_tiny, tiny_llada

@@ -11,10 +11,10 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from analysis.__main__ import main
 from analysis.errors import UserError
-from analysis.evaluation import comparing, lm_eval_samples, results
+from analysis.evaluation import comparing, lm_eval_results, results
 from analysis.evaluation.importing import Wanted, import_folders
 from analysis.evaluation.tables import disagreements
-from analysis.jobs.evaluation_summary import summary
+from analysis.jobs.evaluation import summary
 from tests.command_line.surface import holds_fields
 
 TASKS = ("bundled_knowledge", "bundled_problems", "bundled_text")
@@ -282,7 +282,7 @@ def older(folder: Path) -> Path:
 
 @pytest.mark.parametrize("piece", [7, 2**20])
 def test_files_of_older_versions_say_the_same_and_join(folder, monkeypatch, piece):
-    monkeypatch.setattr(lm_eval_samples, "_PIECE", piece)
+    monkeypatch.setattr(lm_eval_results, "_PIECE", piece)
     place = older(folder)
     now, then = (import_folders([one]) for one in (of_model(folder, 0), place))
     assert then.names == ("where",)

@@ -6,7 +6,7 @@ import pytest
 
 from analysis.errors import UserError
 from analysis.evaluation import comparing, results
-from analysis.evaluation.joining import Part, joined
+from analysis.evaluation.importing import Part, joined
 from tests.evaluation.test_results import written
 
 

@@ -10,7 +10,7 @@ import lm_eval.utils
 import pytest
 
 from analysis.evaluation.lm_eval_fixes import may_have, quiet, templates_kept
-from analysis.models.templates import TemplateTooBig
+from analysis.models.tokenizer import TemplateTooBig
 from tests.helpers import ROOT
 
 STATE = """

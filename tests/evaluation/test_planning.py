@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.evaluation import plan_noise, plan_words, planning
+from analysis.evaluation import plan_noise, planning
 from analysis.evaluation.bundled.data import FOLDER
 from analysis.evaluation.planning import Noise, TaskItems, needed, plan
-from analysis.evaluation.presets import PRESETS, SUITES
-from analysis.evaluation.task_sizes import known_sizes
+from analysis.evaluation.presets import PRESETS, SUITES, known_sizes
 from analysis.specs import PlanParams
 from analysis.statistics.crossed import crossed_difference
 
@@ -82,7 +81,7 @@ def test_few_items_that_differ_or_few_seeds_show_nothing():
     two, three, six = (plan(TASKS, NOISE, None, seeds, tests=12).detectable for seeds in (2, 3, 6))
     assert two > 2 * three > 4 * six, "the adjusted level costs few seeds more than the unadjusted one"
     assert plan(TASKS, NOISE, None, 2, tests=1).detectable < two / 4
-    assert "show no difference" in plan_words.in_words(replace(plan(few, NOISE, None, 2, 12), detectable=np.inf))
+    assert "show no difference" in planning.in_words(replace(plan(few, NOISE, None, 2, 12), detectable=np.inf))
 
 
 def test_items_of_a_subject_are_less_alike_than_items_of_a_key():
@@ -113,7 +112,7 @@ def test_what_is_needed_is_enough_and_one_item_less_is_not():
     found = needed(TASKS, NOISE, 0.03)
     dear = needed(TASKS, NOISE, 0.03, cost=lambda items, seeds: items + 1000 * seeds)
     assert dear.seeds < found.seeds or dear.items_a_task == found.items_a_task, "where seeds cost more, fewer are taken"
-    assert "are too few" in plan_words.needed_in_words(None, 0.0005, TASKS, NOISE, 1)
+    assert "are too few" in planning.needed_in_words(None, 0.0005, TASKS, NOISE, 1)
 
 
 def test_few_seeds_do_not_make_a_small_spread():
@@ -175,9 +174,9 @@ def test_sizes_are_known_before_anything_is_read():
 
 def test_the_preset_of_64_items_says_what_it_can_show():
     tasks, _ = known_sizes(("bundled",))
-    shown, wanted, source = plan_words.sentences(tasks, planning.assumed(PlanParams()), 0.005, 64, 1, tests=7)
+    shown, wanted, source = planning.sentences(tasks, planning.assumed(PlanParams()), 0.005, 64, 1, tests=7)
     assert shown.startswith("384 items in about ")
-    studied, *_ = plan_words.sentences(tasks, planning.assumed(PlanParams()), 0.005, None, 8, tests=12)
+    studied, *_ = planning.sentences(tasks, planning.assumed(PlanParams()), 0.005, None, 8, tests=12)
     assert "where there is none, they rule out one of" in studied
     assert "comes on top" in shown
     assert wanted.startswith("To show a difference of 0.5 points")

@@ -12,12 +12,12 @@ from scipy.special import ndtr
 
 from analysis.engine.runs import Run
 from analysis.evaluation import comparing, curves, plan_noise, planning, results, tables
-from analysis.exhibits.over_seeds import accuracy_by_role, differences_over_seeds
 from analysis.exhibits.scored_runs import Alike, accuracy_of_runs, costs_of_runs, runs_by_setting
+from analysis.exhibits.with_discount import accuracy_by_role, differences_over_seeds
 from analysis.figures import accuracy as figures
 from analysis.figures.style import SERIES_COLORS
 from analysis.findings import evaluations
-from analysis.jobs import evaluation_summary
+from analysis.jobs import evaluation
 from analysis.pruned.report_file import PrunedRun
 from analysis.specs import CalibrationParams, PlanParams, PruneSpec
 from analysis.statistics import clustered, crossed
@@ -205,7 +205,7 @@ def test_nothing_is_tested_before_all_models_are_through(found):
     assert comparing.family(found)[2, 0]["a"].n == 25
     assert comparing.is_final(found, "a", (0, 1))
     assert not comparing.all_final(found, results.AVERAGE)
-    assert not evaluation_summary.summary(found)["complete"]
+    assert not evaluation.summary(found)["complete"]
     assert tables.difference_table(found, [(2, 0)])[-1]["in words"].startswith("interim")
     assert evaluations.adjustment(found) == "Tests come when all items of all models are in."
 
@@ -225,7 +225,7 @@ def test_all_pairs_tasks_and_averages_are_one_family(whole):
     assert adjusted[smallest] == pytest.approx(min(1, 9 * ps[smallest]))
     assert adjusted[largest] == max(adjusted)
     assert all(one >= p for one, p in zip(adjusted, ps, strict=True))
-    told = evaluation_summary.summary(whole)
+    told = evaluation.summary(whole)
     assert told["tests"]["count"] == 9
     for row in told["average_differences"]:
         pair = whole.names.index(row["model"]), whole.names.index(row["than"])
@@ -373,7 +373,7 @@ def test_sink_aware_runs_stand_against_their_published_baselines(tmp_path):
     assert related["published"] == [(3, 1), (4, 2)]
     assert related["control"] == [(3, 1)]
     assert comparing.pairs(found) == [(1, 0), (2, 0), (3, 0), (4, 0), (3, 1), (4, 2)]
-    rows = {(row["model"], row["than"]): row["as"] for row in evaluation_summary.summary(found)["average_differences"]}
+    rows = {(row["model"], row["than"]): row["as"] for row in evaluation.summary(found)["average_differences"]}
     assert rows["c", "a"] == ["control", "published"]
     assert rows["d", "b"] == ["published"]
 
@@ -388,7 +388,7 @@ def test_items_that_share_a_cluster_are_counted_together(tmp_path):
             line["cluster"] = f"passage {line['place'] // 8}"
     path.write_text("\n".join(map(json.dumps, lines)) + "\n")
     clustered = results.read(path)
-    alone, together = (evaluation_summary.summary(each)["tasks"][0] for each in (found, clustered))
+    alone, together = (evaluation.summary(each)["tasks"][0] for each in (found, clustered))
     rows = zip(alone["models"] + alone["differences"], together["models"] + together["differences"], strict=True)
     for before, after in rows:
         assert (before["n"], before["clusters"]) == (after["n"], before["n"])
@@ -564,7 +564,7 @@ def test_a_verdict_names_the_noise_that_its_interval_lacks(seeded, found):
     assert evaluations.verdicts(found, [(1, 0)])[0].endswith(
         "The calibration seed's own noise is not in this interval."
     )
-    summary = evaluation_summary.summary(seeded)
+    summary = evaluation.summary(seeded)
     assert [row["in_words"] for row in summary["over_seeds"]][-1:] != []
     assert together in [row["in_words"] for row in summary["over_seeds"]]
     assert {tuple(row["models"]) for row in summary["seed_floors"]} == {
@@ -727,7 +727,7 @@ def test_draws_are_not_told_of_exact_answers(found):
 
     whole = exact(len(found.answers))
     assert tables.estimated_by(whole, "a") == "exact"
-    assert evaluation_summary.summary(whole)["tasks"][0]["estimated_by"] == "exact"
+    assert evaluation.summary(whole)["tasks"][0]["estimated_by"] == "exact"
     assert tables.estimated_by(exact(21), "a") == "32 draws, 20 % of the answers exact"
     unsaid = {place: answer.model_copy(update={"draws": ()}) for place, answer in found.answers.items()}
     assert tables.estimated_by(replace(found, answers=unsaid), "a") == ""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from analysis.evaluation.sweep_scores import Setting
-from analysis.exhibits import sweep_axes
+from analysis.exhibits import sweeps
 from analysis.specs import METHODS, CalibrationParams, PruneSpec, StepParams
 
 
@@ -26,7 +26,7 @@ def test_a_curve_along_the_sparsity_spans_its_seeds():
         setting("sink-wanda", 0.5, [0.9]),
         setting("wanda", 0.5, [0.7, 0.8, 0.9]),
     ]
-    sink, wanda = sweep_axes.by_sparsity(settings)
+    sink, wanda = sweeps.by_sparsity(settings)
     assert (sink.name, wanda.name) == (METHODS["sink-wanda"].title, METHODS["wanda"].title)
     np.testing.assert_allclose(
         [sink.x, sink.mean, sink.low, sink.high], [[0.5, 0.7], [0.9, 0.5], [0.9, 0.4], [0.9, 0.6]]
@@ -36,7 +36,7 @@ def test_a_curve_along_the_sparsity_spans_its_seeds():
 
 
 def test_the_map_of_tasks_begins_with_the_dense_model():
-    grid = sweep_axes.by_task([setting("wanda", 0.5, [0.4, 0.6])])
+    grid = sweeps.by_task([setting("wanda", 0.5, [0.4, 0.6])])
     assert (grid.rows, grid.columns) == (["dense", METHODS["wanda"].title], ["One", "Two"])
     np.testing.assert_allclose(grid.values, [[0.8, 0.8], [0.5, 0.5]])
 
@@ -48,8 +48,8 @@ def test_the_map_of_noise_steps_has_gaps_where_nothing_is_scored():
         setting("sink-wanda", 0.5, [0.8], last_step=25),
         setting("wanda", 0.7, [0.1]),
     ]
-    assert len(sweep_axes.step_ranges(settings)) == 2, "wanda weighs no steps"
-    grid = sweep_axes.by_steps(settings, "sink-wanda")
-    assert grid.columns == ["50 %", "70 %"] and grid.rows == sweep_axes.step_ranges(settings)
+    assert len(sweeps.step_ranges(settings)) == 2, "wanda weighs no steps"
+    grid = sweeps.by_steps(settings, "sink-wanda")
+    assert grid.columns == ["50 %", "70 %"] and grid.rows == sweeps.step_ranges(settings)
     assert grid.values[0] == pytest.approx([0.6, 0.4])
     assert grid.values[1][0] == pytest.approx(0.8) and np.isnan(grid.values[1][1])

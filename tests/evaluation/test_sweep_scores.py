@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.evaluation import dose, sweep_scores, sweep_tables
+from analysis.evaluation import sweep_scores, sweep_tables
 from analysis.evaluation.published_results import PublishedAccuracy, chance_of, published, published_pairs, remarks
 from analysis.evaluation.sweep_scores import PointScores, TaskScores
 from analysis.findings import sweeps
@@ -244,7 +244,7 @@ def test_a_sham_discount_stands_beside_the_discount():
     ]
 
 
-def dosed(slope: float, seeds: int = 6) -> list[dose.DoseResponse]:
+def dosed(slope: float, seeds: int = 6) -> list[sweep_scores.DoseResponse]:
     """Dose-responses of drawn scores whose accuracy grows so much from λ = 0 to 1."""
     spec = SweepSpec(
         methods=("sink-wanda",), sparsities=(0.7,), strengths=(0, 0.25, 0.5, 0.75, 1), seeds=tuple(range(seeds))
@@ -256,7 +256,7 @@ def dosed(slope: float, seeds: int = 6) -> list[dose.DoseResponse]:
         right = (level < 0.6 + slope * pruning.discount.discount_strength).astype(float)
         keys, clusters = (tuple(f"{name} {item}" for item in range(4000)) for name in ("one", "item"))
         points.append(PointScores(pruning, (TaskScores("one", "One", keys, clusters, np.ones(4000), right, 0.25),)))
-    return dose.dose_responses(swept(points, spec))
+    return sweep_scores.dose_responses(swept(points, spec))
 
 
 def test_a_dose_response_is_the_slope_in_the_strength_with_its_interval():
@@ -266,7 +266,7 @@ def test_a_dose_response_is_the_slope_in_the_strength_with_its_interval():
     assert rising.slope.value == pytest.approx(expected) and rising.slope.low < 0.1 < rising.slope.high
     assert rising.slope.shown and "accuracy rises with λ, +1" in sweeps.dose_response(rising)
     (flat,) = dosed(0.0)
-    assert "no significant trend in λ" in sweeps.dose_response(flat) and dose.dose_row(flat)["slope"] == 0
+    assert "no significant trend in λ" in sweeps.dose_response(flat) and sweep_scores.dose_row(flat)["slope"] == 0
     (one,) = dosed(0.1, seeds=1)
     assert one.slope.p is None and "no verdict from one calibration seed" in sweeps.dose_response(one)
 
@@ -274,6 +274,6 @@ def test_a_dose_response_is_the_slope_in_the_strength_with_its_interval():
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=3, max_size=8, unique_by=lambda value: round(value, 3)), st.floats(-2, 2))
 def test_slope_weights_are_those_of_least_squares(strengths, slope):
-    weights = dose.slope_weights(strengths)
+    weights = sweep_scores.slope_weights(strengths)
     assert weights.sum() == pytest.approx(0, abs=1e-6 * np.abs(weights).max())
     assert weights @ (0.3 + slope * np.array(strengths)) == pytest.approx(slope, abs=1e-6)

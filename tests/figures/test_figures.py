@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from analysis.figures import causes, dynamics, experts, tuning
 from analysis.figures import sinks as figures
-from analysis.figures.ablation import outcome_bars
+from analysis.figures.causes import outcome_bars
 from analysis.figures.style import PER_CENT, REFERENCE, as_text, block_reduce, shorten, token_axis
 from pages.parts.charts import Point
 
@@ -191,7 +191,7 @@ HOSTILE = "<a href='http://evil.test'>x</a> <b>%{x}</b> &lt;"
 def hostile_figures():
     """Every figure that shows names or tokens, given hostile ones."""
     from analysis.evaluation.curves import RunningMean
-    from analysis.figures import accuracy, masks, pruning, suggestion
+    from analysis.figures import accuracy, masks, pruning, tuning
 
     mass, grid = np.ones((2, 3), np.float32), np.full((2, 2), 0.5)
     labels, line = [HOSTILE] * 3, np.linspace(0, 1, 3)
@@ -216,7 +216,7 @@ def hostile_figures():
         pruning.sparsity_grid(grid, [HOSTILE] * 2),
         pruning.layer_profiles({HOSTILE: line}),
         pruning.phase_bar([(HOSTILE, 1.0)]),
-        suggestion.history([0.1], [HOSTILE], {"published": 0.1}, "error", False, 3, 4, 2e-4),
+        tuning.history([0.1], [HOSTILE], {"published": 0.1}, "error", False, 3, 4, 2e-4),
         tuning.discount_curves({HOSTILE: (line, line, line, line)}, np.ones(2), 2.0),
         tuning.score_shifts([{"a": np.arange(5.0)}], {"a": HOSTILE}),
     ]

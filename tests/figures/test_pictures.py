@@ -5,7 +5,7 @@ import sys
 import plotly.graph_objects as go
 import pytest
 
-from analysis.figures.pictures import MISSING_BROWSER, MISSING_KALEIDO, pictures
+from analysis.figures.export import MISSING_BROWSER, MISSING_KALEIDO, pictures
 
 
 def figure() -> go.Figure:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from analysis.figures.runs import Scores, accuracy_by_setting
+from analysis.figures.pruning import Scores, accuracy_by_setting
 from analysis.figures.style import METHOD_LOOKS, REFERENCE
 
 HEADS = {"50 %": ["50 % removed", "with − without: <9"], "70 %": ["70 % removed"], "": ["No weights removed"]}

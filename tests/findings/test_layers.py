@@ -22,9 +22,8 @@ from analysis.findings.layers import (
     movement_nulls,
     movement_table,
 )
-from analysis.recording.set_counts import IID
 from analysis.recording.set_file import RecordingSet
-from analysis.recording.set_measures import by_kind, counts_over_steps
+from analysis.recording.set_measures import IID, by_kind, counts_over_steps
 from analysis.recording.set_tables import prompt_table
 from analysis.sinks.definitions import KINDS
 from analysis.sinks.intervals import Estimates

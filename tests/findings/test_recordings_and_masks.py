@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from analysis.findings import FINDINGS, finding_of
-from analysis.sinks.token_names import position_name
+from analysis.sinks.step_inputs import position_name
 from analysis.words import UNTRAINED, number, percent, signed, times
 
 LABELS = ["the", "cat", ".", "sat"]

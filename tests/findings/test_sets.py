@@ -16,7 +16,7 @@ from analysis.recording import set_tables
 from analysis.recording.set_file import ALL_LAYERS, RecordingSet
 from analysis.recording.set_measures import KIND_MEASURES, MOVES, by_kind, compared, excesses
 from analysis.recording.set_words import layers_in_words
-from analysis.sinks.count_checks import VARIANTS
+from analysis.sinks.layer_run import VARIANTS
 from analysis.sinks.movement import MOVEMENT_NULLS, WEIGHT_NULLS
 from tests.helpers import there
 from tests.recording.made_sets import LAYERS, a_set

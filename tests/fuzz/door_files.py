@@ -12,8 +12,7 @@ from analysis.calibration.text import calibration_text
 from analysis.command_line.prompts import read_keyed
 from analysis.errors import UserError
 from analysis.evaluation import results, tasks
-from analysis.evaluation.lm_eval_results import models_in
-from analysis.evaluation.lm_eval_samples import read_samples
+from analysis.evaluation.lm_eval_results import models_in, read_samples
 from analysis.models.checkpoint import find
 from analysis.models.load import load
 from analysis.models.tokenizer import chat_text, encode_prompt, load_tokenizer

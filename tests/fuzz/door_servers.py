@@ -10,7 +10,7 @@ from typing import Any
 from unittest import mock
 from urllib.parse import urljoin, urlsplit
 
-from pages.parts import door, guards, private_path
+from pages.parts import door, guards
 from pages.parts import guards as attempts
 from tests.fuzz import hostile
 from tests.fuzz.doors import door as add
@@ -95,7 +95,7 @@ def _require_shut(sent: list[dict[str, Any]], told: str) -> None:
 
 def _open(path: str) -> bool:
     """Whether a path is one that everybody may ask for."""
-    return private_path.divide(path)[1] in (guards.HEALTH, guards.plotly_script.address())
+    return door.divide(path)[1] in (guards.HEALTH, guards.plotly_script.address())
 
 
 @add(260)
@@ -124,7 +124,7 @@ def places_of_the_cookie(place: Path) -> Callable[[random.Random], None]:
         if _open(scope["path"]):
             return
         sent = _asked(guard, scope)[0]
-        headers, own = dict(sent["headers"]), private_path.divide(scope["path"])[0]
+        headers, own = dict(sent["headers"]), door.divide(scope["path"])[0]
         if sent["status"] == 307:
             where = headers[b"location"].decode("ascii")
             require(where.lstrip("./").startswith("~") and not set(where) & set("\r\n\\"), where)

@@ -13,11 +13,11 @@ import pandas as pd
 from pydantic import ValidationError
 
 from analysis.__main__ import VERBS, _parser, main
-from analysis.csv_files import csv_of_rows, csv_of_table
 from analysis.engine.permissions import Places, check_named
 from analysis.errors import UserError
 from analysis.jobs import JOBS
 from analysis.specs import CalibrationParams, EvaluateSpec, ImportSpec, ModelSpec, PruneSpec, RecordSpec, SuggestSpec
+from analysis.table_files import csv_of_rows, csv_of_table
 from cache import environment
 from tests.fuzz import hostile
 from tests.fuzz.doors import door, require, require_readable, silent

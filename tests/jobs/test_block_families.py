@@ -13,7 +13,7 @@ from analysis.jobs.insights import ablate, attention_map
 from analysis.models.families import ARCHITECTURES
 from analysis.models.resident import release_resident
 from analysis.recording.trajectory_file import open_trajectory
-from analysis.sinks.token_states import TokenState
+from analysis.sinks.step_inputs import TokenState
 from analysis.specs import SAMPLINGS, AblateSpec, AttentionMapSpec, ModelSpec, NoiseSpec, RecordSpec, ReferenceSpec
 from tests.conftest import GOLDEN
 from tests.helpers import QuietContext, edit_config, save_tokenizer

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from analysis.engine.claims import claim_children, new_claims
+from analysis.engine.studies import claim_children, new_claims
 from analysis.job_context import SilentContext
 from analysis.jobs.claim_measures import NULLS, SCORED, TRAINED, measure_claims, text_sampling
 from analysis.recording.claim_looks import LOOKS, TOGETHER, steps_of

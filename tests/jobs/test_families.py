@@ -13,7 +13,7 @@ from transformers.models.distilbert.modeling_distilbert import DistilBertForMask
 
 from analysis import jobs
 from analysis.engine.runs import known_runs
-from analysis.models import converted, mixtures
+from analysis.models import experts, native_code
 from analysis.models.checkpoint import describe, open_folder
 from analysis.models.families import ARCHITECTURES, Architecture
 from analysis.models.load import register
@@ -51,7 +51,7 @@ def tiny(kind: str, **changes: Any) -> Callable[[Path], None]:
 
     def make(folder: Path) -> None:
         register()
-        module = converted if kind.startswith("A2D") else mixtures
+        module = native_code if kind.startswith("A2D") else experts
         config = getattr(module, kind.removesuffix("LMHeadModel").removesuffix("ForCausalLM") + "Config")
         save_tiny(folder, getattr(module, kind), config, **changes)
 

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from pydantic import ValidationError
 
-from analysis.engine.records import JobRecord, read_record
+from analysis.engine.job_store import JobRecord, read_record
 from analysis.jobs import JOBS, Job, PruneSummary, RecordSummary
 from analysis.registry import Registry
 from analysis.specs import JobSpec, LLaDASampling, ModelSpec, PruneSpec, RecordSpec, Spec

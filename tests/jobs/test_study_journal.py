@@ -8,7 +8,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from analysis.__main__ import main
-from analysis.jobs import JOBS, study_journal
+from analysis.jobs import JOBS, suggestion
 from analysis.specs import DiscountParams, ModelSpec, SuggestSpec, TuneParams
 from analysis.tuning.search_space import space
 from tests.helpers import QuietContext
@@ -72,6 +72,6 @@ def test_the_verb_writes_a_journal_and_replaces_only_its_own(tmp_path, capsys):
 def test_what_is_no_journal_of_a_search_here_stays(content, tmp_path, capsys):
     out = tmp_path / "search.journal"
     out.write_text(content)
-    assert study_journal.refusal(out)
+    assert suggestion.refusal(out)
     assert main([*FAR, "--journal", str(out), "--overwrite"]) == 2
     assert "was not written by SinkScope" in capsys.readouterr().err and out.read_text() == content

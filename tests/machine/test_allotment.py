@@ -7,7 +7,7 @@ import sys
 import psutil
 import pytest
 
-from analysis.machine.allotment import allotted_cpus, allotted_memory
+from analysis.machine.process import allotted_cpus, allotted_memory
 from tests.helpers import ROOT
 
 

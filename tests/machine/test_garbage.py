@@ -5,7 +5,7 @@ import weakref
 
 import pytest
 
-from analysis.machine import garbage
+from analysis.machine import process
 
 
 class Knot:
@@ -17,7 +17,7 @@ class Knot:
 
 def test_nobody_looks_for_garbage_meanwhile_nor_afterwards_through_what_came():
     before = gc.get_freeze_count()
-    with garbage.importing("a library that nobody has"):
+    with process.importing("a library that nobody has"):
         assert not gc.isenabled()
         came = [[number] for number in range(10_000)]
     assert gc.isenabled()
@@ -26,7 +26,7 @@ def test_nobody_looks_for_garbage_meanwhile_nor_afterwards_through_what_came():
 
 def test_what_was_garbage_before_does_not_stay_and_what_is_garbage_later_neither():
     earlier = weakref.ref(Knot())
-    with garbage.importing("a library that nobody has"):
+    with process.importing("a library that nobody has"):
         assert earlier() is None
     later = weakref.ref(Knot())
     gc.collect()
@@ -35,14 +35,14 @@ def test_what_was_garbage_before_does_not_stay_and_what_is_garbage_later_neither
 
 def test_nothing_is_done_where_the_library_is_there():
     before = gc.get_freeze_count()
-    with garbage.importing("gc"):
+    with process.importing("gc"):
         assert gc.isenabled()
         came = [[number] for number in range(10_000)]
     assert gc.get_freeze_count() < before + len(came)
 
 
 def test_garbage_is_looked_for_again_where_the_import_fails():
-    with pytest.raises(ImportError), garbage.importing("a library that nobody has"):
+    with pytest.raises(ImportError), process.importing("a library that nobody has"):
         raise ImportError
     assert gc.isenabled()
 
@@ -50,7 +50,7 @@ def test_garbage_is_looked_for_again_where_the_import_fails():
 def test_who_had_switched_it_off_finds_it_off():
     gc.disable()
     try:
-        with garbage.importing("a library that nobody has"):
+        with process.importing("a library that nobody has"):
             pass
         assert not gc.isenabled()
     finally:

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc
 WORK = """
 import resource, sys
 import numpy as np
-from analysis.machine.heap import keep_freed_memory
+from analysis.machine.process import keep_freed_memory
 kept = keep_freed_memory() if sys.argv[1] == "keep" else False
 def work():
     return sum(array[0] for array in [np.ones(2**20) for _ in range(4)])

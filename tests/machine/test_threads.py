@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from analysis.machine.threads import one_blas_thread
+from analysis.machine.process import one_blas_thread
 from tests.helpers import ROOT
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="GNU OpenMP and affinity")
@@ -61,11 +61,11 @@ def test_what_a_user_sets_wins(tmp_path):
 
 NANNY = """
 import multiprocessing, os, sys
-from analysis.machine import threads
-from analysis.machine.allotment import allotted_cpus
+from analysis.machine import process
+from analysis.machine.process import allotted_cpus
 
 def child():
-    print(threads.count(), threads.variables())
+    print(process.count(), process.variables())
 
 if __name__ == "__main__":
     print(allotted_cpus())

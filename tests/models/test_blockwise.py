@@ -234,9 +234,9 @@ def test_odd_variants_are_refused_with_the_fields_that_differ(tmp_path, name, ch
 
 @pytest.mark.parametrize("backbone", ["Llama", "Qwen2"])
 def test_the_other_converted_backbones_attend_by_blocks_too(tmp_path, backbone):
-    from analysis.models import converted
+    from analysis.models import native_code
 
-    kind, config = (getattr(converted, f"A2D{backbone}{ending}") for ending in ("LMHeadModel", "Config"))
+    kind, config = (getattr(native_code, f"A2D{backbone}{ending}") for ending in ("LMHeadModel", "Config"))
     folder = save_tiny(tmp_path / "tiny-bd3lm", kind, config)
     model = load(ModelSpec(source=str(folder), device="cpu"))
     assert (model.architecture.attention, model.architecture.block_size) == ("block-causal", 32)

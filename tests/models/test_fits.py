@@ -9,19 +9,18 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from analysis.__main__ import main
-from analysis.machine import room as rooms
+from analysis.machine import process as rooms
 from analysis.machine import speed as speeds
-from analysis.machine.room import Room
+from analysis.machine.process import Room
 from analysis.machine.speed import Speed, measured_speed
 from analysis.models.architectures import identify
+from analysis.models.before_loading import SIZES, size_of
 from analysis.models.checkpoint import Checkpoint, find
 from analysis.models.load import config_of, register
 from analysis.models.registry import MODELS
-from analysis.models.sizes import SIZES, size_of
 from analysis.recording import fits
-from analysis.recording import offers as offering
-from analysis.recording.fits import fit_of, memory_needed
-from analysis.recording.offers import offers, planned_seconds, recording_seconds
+from analysis.recording import fits as offering
+from analysis.recording.fits import fit_of, memory_needed, offers, planned_seconds, recording_seconds
 from analysis.specs import ModelSpec
 from tests.conftest import GOLDEN
 from tests.helpers import there

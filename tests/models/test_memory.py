@@ -8,16 +8,16 @@ from safetensors.torch import load_file
 from transformers import DiffusionGemmaForBlockDiffusion, DynamicCache
 
 from analysis import jobs
-from analysis.engine.sweep_points import _cache_bytes
+from analysis.engine.sweeps import _cache_bytes
 from analysis.errors import NotEnoughMemory, UserError
 from analysis.jobs.evaluation import _cache
-from analysis.models import devices
+from analysis.models import loaded
+from analysis.models.before_loading import need_of
 from analysis.models.checkpoint import open_folder
 from analysis.models.load import load
-from analysis.models.memory import need_of
 from analysis.models.resident import release_resident
 from analysis.specs import DiffusionGemmaSampling, EvaluateSpec, ModelSpec, RecordSpec
-from cache.sizes import gigabytes
+from cache.environment import gigabytes
 from tests.conftest import GOLDEN
 from tests.helpers import QuietContext, save_tokenizer
 
@@ -67,7 +67,7 @@ def test_a_text_whose_cache_and_logits_do_not_fit_is_refused_before_it_is_writte
     release_resident()
     try:
         jobs.record(spec, QuietContext(tmp_path))
-        monkeypatch.setattr(devices, "free_bytes", lambda device: 30_000)
+        monkeypatch.setattr(loaded, "free_bytes", lambda device: 30_000)
         monkeypatch.setattr("analysis.jobs.recordings.free_memory", lambda: 2**30)
         with pytest.raises(UserError, match="the cache of 18 tokens and the logits of a canvas take"):
             jobs.record(spec, QuietContext(tmp_path))
@@ -79,7 +79,7 @@ def test_a_text_whose_cache_and_logits_do_not_fit_is_refused_before_it_is_writte
 def test_what_does_not_fit_lies_on_the_disk_and_gives_the_same_numbers(name, monkeypatch):
     whole = load(ModelSpec(source=str(GOLDEN / name), device="cpu"))
     size = whole.bytes
-    monkeypatch.setattr(devices, "free_bytes", lambda device: size // 3)
+    monkeypatch.setattr(loaded, "free_bytes", lambda device: size // 3)
     with pytest.raises(NotEnoughMemory):
         load(ModelSpec(source=str(GOLDEN / name), device="cpu"))
     spread = load(ModelSpec(source=str(GOLDEN / name), device="cpu", offload="disk"))

@@ -11,10 +11,9 @@ from safetensors.torch import load_file
 from analysis.attention import MassObserver
 from analysis.errors import UserError
 from analysis.models.checkpoint import open_folder
-from analysis.models.experts import RoutingObserver, expert_layers
+from analysis.models.experts import RoutingObserver, SDARMoeConfig, SDARMoeForCausalLM, expert_layers
 from analysis.models.layout import Layout
 from analysis.models.load import load
-from analysis.models.mixtures import SDARMoeConfig, SDARMoeForCausalLM
 from analysis.specs import ModelSpec
 from tests.conftest import GOLDEN
 from tests.helpers import edit_config, save_tiny

@@ -20,12 +20,11 @@ from analysis.evaluation.likelihood import Request, log_likelihoods
 from analysis.jobs import recordings
 from analysis.models import checkpoint as checkpoints
 from analysis.models import load as loading
-from analysis.models.blocks import private_block
+from analysis.models.blocks import private_block, skeleton
+from analysis.models.checks import is_finite
 from analysis.models.files import stored_tensors
 from analysis.models.load import load, random_like
-from analysis.models.streaming import skeleton
 from analysis.models.tokenizer import chat_text, encode_prompt, load_tokenizer
-from analysis.models.weight_checks import is_finite
 from analysis.models.weight_files import HEADER_LIMIT, Entry, count_blocks, header
 from analysis.pruning.saving import copy_companions
 from analysis.recording.denoising import denoise
@@ -378,18 +377,18 @@ def test_a_class_name_the_model_type_does_not_run_as_is_refused(folder):
 
 
 def test_a_converted_model_is_run_as_it_was_trained(tmp_path):
-    from analysis.models import converted
+    from analysis.models import native_code
     from analysis.models.load import register
 
     register()
-    save_tiny(tmp_path / "Qwen3-bd3lm-v0.1", converted.A2DQwen3LMHeadModel, converted.A2DQwen3Config)
+    save_tiny(tmp_path / "Qwen3-bd3lm-v0.1", native_code.A2DQwen3LMHeadModel, native_code.A2DQwen3Config)
     assert load(cpu(tmp_path / "Qwen3-bd3lm-v0.1")).architecture.attention == "block-causal"
     hub = tmp_path / "models--dllm-hub--Qwen3-bd3lm" / "snapshots" / "abc"
-    save_tiny(hub, converted.A2DQwen3LMHeadModel, converted.A2DQwen3Config)
+    save_tiny(hub, native_code.A2DQwen3LMHeadModel, native_code.A2DQwen3Config)
     assert load(cpu(hub)).architecture.attention == "block-causal"
-    save_tiny(tmp_path / "Qwen3-mdlm", converted.A2DQwen3LMHeadModel, converted.A2DQwen3Config)
+    save_tiny(tmp_path / "Qwen3-mdlm", native_code.A2DQwen3LMHeadModel, native_code.A2DQwen3Config)
     assert load(cpu(tmp_path / "Qwen3-mdlm")).architecture.paradigm == "mdlm"
-    save_tiny(tmp_path / "plain", converted.A2DQwen3LMHeadModel, converted.A2DQwen3Config)
+    save_tiny(tmp_path / "plain", native_code.A2DQwen3LMHeadModel, native_code.A2DQwen3Config)
     assert "--paradigm" in refusal(lambda: load(cpu(tmp_path / "plain")))
     asked = load(ModelSpec(source=str(tmp_path / "plain"), device="cpu", paradigm="mdlm"))
     assert "MDLM" in asked.architecture.name

@@ -25,8 +25,8 @@ from transformers import (
 
 from analysis.errors import UserError
 from analysis.models import checkpoint as checkpoints
-from analysis.models import converted, devices
 from analysis.models import load as loading
+from analysis.models import loaded, native_code
 from analysis.models.architectures import identify
 from analysis.models.load import load
 from analysis.models.registry import MODELS, entry
@@ -73,9 +73,9 @@ def test_the_bundled_model_knows_itself(bundled):
 @pytest.mark.parametrize(
     ("config", "kind"),
     [
-        (converted.A2DLlamaConfig, converted.A2DLlamaLMHeadModel),
-        (converted.A2DQwen2Config, converted.A2DQwen2LMHeadModel),
-        (converted.A2DQwen3Config, converted.A2DQwen3LMHeadModel),
+        (native_code.A2DLlamaConfig, native_code.A2DLlamaLMHeadModel),
+        (native_code.A2DQwen2Config, native_code.A2DQwen2LMHeadModel),
+        (native_code.A2DQwen3Config, native_code.A2DQwen3LMHeadModel),
     ],
 )
 def test_converted_models_are_bidirectional_and_take_their_mask_from_the_tokenizer(tmp_path, config, kind):
@@ -344,7 +344,7 @@ def test_a_llada_that_is_not_llama_shaped_is_refused_with_the_reason(tmp_path, m
 
 def test_too_little_memory_is_said_before_loading_with_both_figures(tmp_path, monkeypatch):
     save_tiny(tmp_path, LlamaForCausalLM, LlamaConfig)
-    monkeypatch.setattr(devices, "free_bytes", lambda device: 1000)
+    monkeypatch.setattr(loaded, "free_bytes", lambda device: 1000)
     monkeypatch.setattr(loading, "_network", lambda *_: pytest.fail("weights were read"))
     message = refusal(tmp_path)
     assert "Not enough memory" in message
@@ -353,7 +353,7 @@ def test_too_little_memory_is_said_before_loading_with_both_figures(tmp_path, mo
 
 def test_half_precision_is_proposed_where_it_would_fit(tmp_path, monkeypatch):
     found = checkpoints.open_folder(save_tiny(tmp_path, LlamaForCausalLM, LlamaConfig))
-    monkeypatch.setattr(devices, "free_bytes", lambda device: int(checkpoints.weight_bytes(found, 4) * 0.8))
+    monkeypatch.setattr(loaded, "free_bytes", lambda device: int(checkpoints.weight_bytes(found, 4) * 0.8))
     assert "bfloat16" in refusal(tmp_path)
 
 

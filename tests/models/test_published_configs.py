@@ -10,12 +10,11 @@ import pytest
 import transformers
 
 from analysis.errors import UserError
-from analysis.models.architectures import identify
+from analysis.models.architectures import FOREIGN, identify
+from analysis.models.before_loading import SIZES
 from analysis.models.checkpoint import check_config
 from analysis.models.families import ARCHITECTURES, NATIVE_BIDIRECTIONAL
-from analysis.models.foreign import FOREIGN
 from analysis.models.registry import MODELS
-from analysis.models.sizes import SIZES
 from analysis.specs import SAMPLINGS
 
 ROWS = [

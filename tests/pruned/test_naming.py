@@ -2,7 +2,7 @@
 
 import pytest
 
-from analysis.pruned.naming import both_titles, plain_name, run_name, run_names
+from analysis.pruned.report_file import both_titles, plain_name, run_name, run_names
 from analysis.specs import PruneSpec
 
 

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from analysis.__main__ import main
-from analysis.pruning.methods import ALGORITHMS
+from analysis.pruning.run import ALGORITHMS
 from analysis.specs import ALLOCATIONS, METHODS, NOISES, PATTERNS, PruneSpec
 from docs.parameters import document
 from tests.command_line.surface import holds_fields

@@ -9,8 +9,8 @@ from safetensors.torch import load_file
 from transformers import DiffusionGemmaForBlockDiffusion
 
 from analysis.calibration.noise import noised_canvases
+from analysis.models.blocks import skeleton
 from analysis.models.load import load
-from analysis.models.streaming import skeleton
 from analysis.pruned import masks_file
 from analysis.pruning.algorithm import Calibration
 from analysis.pruning.pipeline import prune

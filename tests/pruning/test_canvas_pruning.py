@@ -11,12 +11,11 @@ from transformers import DiffusionGemmaForBlockDiffusion
 
 from analysis import jobs
 from analysis.__main__ import main
-from analysis.calibration.noise import noised_canvases, shared_levels
-from analysis.calibration.own_noise import with_own_noise
+from analysis.calibration.noise import noised_canvases, shared_levels, with_own_noise
 from analysis.errors import UserError
-from analysis.models.canvas_blocks import reader_of
+from analysis.models.blocks import skeleton
+from analysis.models.canvas import reader_of
 from analysis.models.load import load
-from analysis.models.streaming import skeleton
 from analysis.pruned import compare, masks_file
 from analysis.pruning.algorithm import Calibration
 from analysis.pruning.pipeline import prune

@@ -14,8 +14,7 @@ from analysis.models.load import load
 from analysis.pruning import algorithm, pipeline
 from analysis.pruning import estimate as estimating
 from analysis.pruning.estimate import estimate
-from analysis.pruning.methods import QUANTIZATIONS
-from analysis.pruning.run import DENSE, OUTLIERS, PRUNING, QUOTA, TAILS, TOKENS, PruningRun
+from analysis.pruning.run import DENSE, OUTLIERS, PRUNING, QUANTIZATIONS, QUOTA, TAILS, TOKENS, PruningRun
 from analysis.pruning.sparsegpt import factorize
 from analysis.specs import METHODS, CalibrationParams, ModelSpec, PruneSpec, QuantizationParams
 from tests.helpers import QuietContext, edit_config, there

@@ -11,10 +11,9 @@ from safetensors.torch import load_file
 
 from analysis.attention import LayerMassObserver
 from analysis.errors import UserError
-from analysis.models.experts import packed_experts
+from analysis.models.blocks import skeleton
+from analysis.models.experts import LLaDA2MoeConfig, LLaDA2MoeModelLM, packed_experts
 from analysis.models.load import load, register
-from analysis.models.mixtures import LLaDA2MoeConfig, LLaDA2MoeModelLM
-from analysis.models.streaming import skeleton
 from analysis.pruned import compare, masks_file
 from analysis.pruning.pipeline import prune
 from analysis.sinks.discount import token_weights

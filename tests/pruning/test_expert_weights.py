@@ -10,10 +10,9 @@ from safetensors.torch import load_file
 from analysis.attention import LayerMassObserver
 from analysis.calibration.noise import noised_sequences
 from analysis.errors import UserError
-from analysis.models.blocks import first_input, run_block
+from analysis.models.blocks import first_input, run_block, skeleton
 from analysis.models.experts import RoutingObserver, packed_experts
 from analysis.models.load import load
-from analysis.models.streaming import skeleton
 from analysis.pruned import compare, masks_file
 from analysis.pruning.algorithm import Calibration
 from analysis.pruning.pipeline import prune

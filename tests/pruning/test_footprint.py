@@ -11,13 +11,13 @@ from safetensors.torch import load_file
 
 from analysis.errors import UserError
 from analysis.models import checkpoint as checkpoints
-from analysis.models import devices
+from analysis.models import loaded
 from analysis.models.load import load
-from analysis.pruned.packed import packed_bytes
-from analysis.pruning import speed as speeds
+from analysis.pruned.report_file import packed_bytes
+from analysis.pruning import footprint as speeds
 from analysis.pruning import structured
 from analysis.pruning.footprint import Footprint, Size, footprint, size_of, statement
-from analysis.pruning.patterns import pruned_mask
+from analysis.pruning.selection import pruned_mask
 from analysis.specs import FootprintParams, ModelSpec
 from analysis.words import percent
 from tests.conftest import GOLDEN
@@ -115,7 +115,7 @@ def test_a_sliced_model_is_smaller_and_no_more_is_claimed_than_measured(pruned):
 
 
 def test_sizes_come_even_where_there_is_no_room_for_both(pruned, monkeypatch):
-    monkeypatch.setattr(devices, "free_bytes", lambda device: 1000)
+    monkeypatch.setattr(loaded, "free_bytes", lambda device: 1000)
     result = footprint(DENSE, ModelSpec(source=str(pruned["2:4"])), QUICK)
     assert result.speed is None
     assert "The speed was not measured: Not enough memory" in result.statement

@@ -12,8 +12,8 @@ from analysis.models.load import load
 from analysis.pruned import masks_file
 from analysis.pruning import selection
 from analysis.pruning.algorithm import Calibration
-from analysis.pruning.patterns import pruned_mask
 from analysis.pruning.pipeline import prune
+from analysis.pruning.selection import pruned_mask
 from analysis.specs import PATTERNS, ModelSpec, PruneSpec
 from tests.conftest import GOLDEN
 from tests.helpers import fresh_context

@@ -20,16 +20,15 @@ from safetensors.torch import load_file
 from analysis.errors import UserError
 from analysis.job_context import Cancelled
 from analysis.jobs.pruning import model_to_prune
+from analysis.models.blocks import skeleton
 from analysis.models.files import native_name, stored_tensors
 from analysis.models.load import load
-from analysis.models.streaming import skeleton
 from analysis.pruned.masks_file import MASK_FILE
 from analysis.pruned.report_file import REPORT_FILE, read_report
 from analysis.pruning import pipeline, saving
 from analysis.pruning.algorithm import Calibration
 from analysis.pruning.estimate import estimate
-from analysis.pruning.methods import ALGORITHMS
-from analysis.pruning.report import prune_command
+from analysis.pruning.run import ALGORITHMS, prune_command
 from analysis.specs import METHODS, CalibrationParams, DiscountParams, ModelSpec, PruneSpec, StepParams
 from tests.conftest import over_golden
 from tests.helpers import ROOT, QuietContext, fresh_context
@@ -551,7 +550,7 @@ def test_jobs_keep_the_folder_in_the_store(small, tmp_path):
 
 
 def test_a_model_that_does_not_fit_is_streamed(tmp_path, monkeypatch):
-    monkeypatch.setattr("analysis.models.devices.free_bytes", lambda device: 1000)
+    monkeypatch.setattr("analysis.models.loaded.free_bytes", lambda device: 1000)
     monkeypatch.setattr("analysis.models.resident._resident", None)
     context = QuietContext(tmp_path)
     model = model_to_prune(PruneSpec(out=str(tmp_path / "p")), context)

@@ -12,11 +12,9 @@ from safetensors.torch import load_file
 from analysis.__main__ import main
 from analysis.calibration.activations import level_rows
 from analysis.evaluation.conditions import conditions, counterpart, differing
+from analysis.models.blocks import skeleton
 from analysis.models.load import load
-from analysis.models.streaming import skeleton
-from analysis.pruned.naming import run_name
-from analysis.pruned.packed import packed_bytes
-from analysis.pruned.report_file import read_report
+from analysis.pruned.report_file import packed_bytes, read_report, run_name
 from analysis.pruning import layer_by_layer, pipeline
 from analysis.pruning.algorithm import Calibration, Prepared
 from analysis.pruning.quantization import gptq, grid_of, round_to_nearest

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from analysis.errors import UserError
+from analysis.models.blocks import skeleton
 from analysis.models.files import stored_tensors
 from analysis.models.load import load
-from analysis.models.streaming import skeleton
 from analysis.pruned.report_file import read_report
 from analysis.pruning import pipeline
 from analysis.pruning.removal import lowest_of_all

@@ -5,12 +5,12 @@ import torch
 from safetensors.torch import load_file
 
 from analysis.calibration.runners import Resident
+from analysis.models.blocks import skeleton
 from analysis.models.files import stored_tensors
 from analysis.models.load import load
-from analysis.models.streaming import skeleton
 from analysis.pruning import pipeline
 from analysis.pruning.algorithm import Calibration
-from analysis.pruning.patterns import pruned_mask
+from analysis.pruning.selection import pruned_mask
 from analysis.pruning.wanda import wanda_score
 from analysis.sinks.discount import token_weights
 from analysis.specs import METHODS, CalibrationParams, DiscountParams, ModelSpec, PruneSpec

@@ -10,13 +10,12 @@ from analysis.calibration.noised_text import calibration_states, noised_text
 from analysis.calibration.runners import Resident
 from analysis.errors import UserError
 from analysis.pruning.algorithm import Calibration
-from analysis.pruning.patterns import pruned_mask
+from analysis.pruning.selection import pruned_mask
 from analysis.pruning.sparsegpt import SINK_SPARSEGPT
 from analysis.pruning.wanda import step_weights_of, wanda_score
-from analysis.sinks.discount import discounted, scored_mass, sink_scores
-from analysis.sinks.sham import light, sham
+from analysis.sinks.discount import discounted, light, scored_mass, sham, sink_scores
 from analysis.specs import METHODS, RECIPE, CalibrationParams, DiscountParams, PruneSpec, StepParams, part_alone
-from analysis.specs.recipe import changes_alone
+from analysis.specs.pruning import changes_alone
 from tests.pruning.test_ranking import TEXT, pruned
 from tests.pruning.test_ranking import model as model
 from tests.pruning.test_ranking import text as text
@@ -139,7 +138,7 @@ def test_a_sham_of_sparsegpt_gives_the_weights_of_sinks_to_tokens_that_never_wer
 
 
 def moved_by(model, placebo: str, seed: int):
-    from analysis.pruning.placebos import moved_of
+    from analysis.pruning.wanda import moved_of
 
     calibration = TEXT.model_copy(update={"seed": seed})
     moved = moved_of(model, PruneSpec(method=f"{placebo}-wanda", calibration=calibration))

@@ -13,11 +13,10 @@ from hypothesis import strategies as st
 
 from analysis.attention import MassObserver
 from analysis.errors import UserError
-from analysis.models import converted
-from analysis.models.blocks import first_input, private_block, run_block
+from analysis.models import native_code
+from analysis.models.blocks import first_input, private_block, run_block, skeleton
 from analysis.models.files import stored_tensors
 from analysis.models.load import load, random_like, register
-from analysis.models.streaming import skeleton
 from analysis.pruning import structured
 from analysis.pruning.allocation import layer_sparsities
 from analysis.pruning.structured import BlockShape, Scope, UnitsKept
@@ -28,9 +27,9 @@ from tests.helpers import edit_config, save_tiny
 register()
 TOKENS = torch.arange(5, 29).view(2, 12)
 FAMILIES = {
-    "a2d-llama": (converted.A2DLlamaLMHeadModel, converted.A2DLlamaConfig, {}),
-    "a2d-qwen2": (converted.A2DQwen2LMHeadModel, converted.A2DQwen2Config, {}),
-    "a2d-qwen3": (converted.A2DQwen3LMHeadModel, converted.A2DQwen3Config, {"head_dim": 16}),
+    "a2d-llama": (native_code.A2DLlamaLMHeadModel, native_code.A2DLlamaConfig, {}),
+    "a2d-qwen2": (native_code.A2DQwen2LMHeadModel, native_code.A2DQwen2Config, {}),
+    "a2d-qwen3": (native_code.A2DQwen3LMHeadModel, native_code.A2DQwen3Config, {"head_dim": 16}),
     "llama": (transformers.LlamaForCausalLM, transformers.LlamaConfig, {"attention_bias": True, "mlp_bias": True}),
     "qwen2": (transformers.Qwen2ForCausalLM, transformers.Qwen2Config, {}),
     "qwen3": (transformers.Qwen3ForCausalLM, transformers.Qwen3Config, {"head_dim": 16}),

@@ -10,9 +10,9 @@ from safetensors.torch import load_file, save_file
 
 from analysis import jobs
 from analysis.errors import UserError
+from analysis.models.blocks import skeleton
 from analysis.models.files import stored_tensors
 from analysis.models.load import load
-from analysis.models.streaming import skeleton
 from analysis.pruned import compare, masks_file
 from analysis.pruning import pipeline, removal, saving, structured
 from analysis.pruning.estimate import estimate

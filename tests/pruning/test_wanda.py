@@ -6,9 +6,8 @@ import torch
 from analysis.calibration.norms import InputNorms
 from analysis.errors import UserError
 from analysis.models.load import load
-from analysis.pruning.magnitude import magnitude_score
-from analysis.pruning.patterns import pruned_mask
-from analysis.pruning.wanda import wanda_score
+from analysis.pruning.selection import pruned_mask
+from analysis.pruning.wanda import magnitude_score, wanda_score
 from analysis.specs import ModelSpec
 from tests.conftest import GOLDEN
 from training.measure import pruned_copy

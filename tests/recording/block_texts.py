@@ -8,10 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from analysis.recording.collecting import record
 from analysis.recording.denoising import Choice, Step
-from analysis.recording.trajectory import RecordedModel, RecordingInfo, Trajectory
-from analysis.sinks.token_states import TokenState
+from analysis.recording.trajectory import RecordedModel, RecordingInfo, Trajectory, record
+from analysis.sinks.step_inputs import TokenState
 from analysis.specs import LLaDASampling
 
 MASK, PROMPT, BLOCK, BLOCKS = 1, 5, 4, 3

@@ -6,9 +6,8 @@ import numpy as np
 
 from analysis.recording.set_file import SHAPES, RecordingSet, RecordingSetInfo, SetPrompt
 from analysis.recording.trajectory import RecordedModel
-from analysis.sinks.count_checks import VARIANTS
 from analysis.sinks.definitions import KINDS
-from analysis.sinks.layer_run import PARTS, SPLIT_CURVES
+from analysis.sinks.layer_run import PARTS, SPLIT_CURVES, VARIANTS
 from analysis.sinks.metrics import CURVES, of_mass
 from analysis.sinks.movement import COINCIDENCES, WEIGHT_NULLS
 from analysis.specs import LLaDASampling, SinkParams

@@ -26,7 +26,7 @@ from analysis.findings.ablations import (
     strongest,
     without_sinks,
 )
-from analysis.jobs.ablation import _typical
+from analysis.jobs.prompt_by_prompt import _typical
 from analysis.recording.ablation import (
     CHOOSERS,
     Ablation,
@@ -40,7 +40,7 @@ from analysis.recording.ablation import (
 from analysis.recording.denoising import Forward, denoise
 from analysis.recording.interventions import EDITS, HeldKeys, InLayers, MeanKeys, ZeroValues
 from analysis.sinks.definitions import KINDS
-from analysis.sinks.token_states import TokenState
+from analysis.sinks.step_inputs import TokenState
 from analysis.specs import (
     CONTROLS,
     INTERVENTIONS,
@@ -253,9 +253,9 @@ def test_rows_of_a_batch_come_out_as_they_do_alone(bundled):
     conditions = [Condition("sinks"), Condition("sinks", control="matched"), Condition("first")]
 
     def run(rows: list[Condition], drawn: dict) -> tuple[torch.Tensor, list[dict[str, float]]]:
-        ablation = Ablation(bundled, prompt.shape[1], rows, None, SinkParams(), 3, drawn=drawn)
-        *_, last = denoise(bundled, prompt.expand(len(rows), -1), SAMPLING, 0, ablation)
-        return last.choice.output, [told.means() for told in ablation.told]
+        prompt_by_prompt = Ablation(bundled, prompt.shape[1], rows, None, SinkParams(), 3, drawn=drawn)
+        *_, last = denoise(bundled, prompt.expand(len(rows), -1), SAMPLING, 0, prompt_by_prompt)
+        return last.choice.output, [told.means() for told in prompt_by_prompt.told]
 
     together, told = run(conditions, {})
     before: dict = {}
@@ -285,12 +285,12 @@ def test_guidance_is_acted_on_in_both_of_its_halves(bundled):
 
 
 def test_keeping_acts_on_the_prefix_without_what_is_kept_and_its_last_tokens(bundled):
-    ablation = Ablation(bundled, 5, [Condition("sinks")], 2, SinkParams(), 0, "keep", window=1)
-    acted = ablation._acted(at_step(), Condition("sinks"), 0)
+    prompt_by_prompt = Ablation(bundled, 5, [Condition("sinks")], 2, SinkParams(), 0, "keep", window=1)
+    acted = prompt_by_prompt._acted(at_step(), Condition("sinks"), 0)
     assert np.flatnonzero(acted).tolist() == [1, 2, 3], "0 is kept as the sink of the prefix, 4 as its last"
-    control = ablation._acted(at_step(), Condition("sinks", control="matched"), 0)
+    control = prompt_by_prompt._acted(at_step(), Condition("sinks", control="matched"), 0)
     assert np.flatnonzero(control)[0] == 0 and control.sum() == 3
-    nothing = ablation._acted(at_step(sinks=np.zeros(10, bool)), Condition("sinks"), 1)
+    nothing = prompt_by_prompt._acted(at_step(sinks=np.zeros(10, bool)), Condition("sinks"), 1)
     assert not nothing.any(), "without sinks a step is left alone"
 
 
@@ -391,17 +391,17 @@ def test_prompts_that_are_done_are_told_while_others_run_and_nothing_is_tested_o
 
 def test_a_set_that_was_cut_off_goes_on_where_it_was(study, monkeypatch):
     spec, context, outcome = study
-    from analysis.jobs import ablation
+    from analysis.jobs import prompt_by_prompt
 
-    monkeypatch.setattr(ablation, "_one_prompt", lambda *_: pytest.fail("what is done is not done again"))
-    again = ablation.ablate_set(spec, context)
+    monkeypatch.setattr(prompt_by_prompt, "_one_prompt", lambda *_: pytest.fail("what is done is not done again"))
+    again = prompt_by_prompt.ablate_set(spec, context)
     assert again.summary["rows"] == outcome.summary["rows"]
 
 
 def test_a_set_that_is_stopped_keeps_what_is_finished_and_the_rest_goes_on_from_there(
     small, tmp_path_factory, monkeypatch
 ):
-    from analysis.jobs import ablation
+    from analysis.jobs import prompt_by_prompt
 
     spec = AblateSetSpec(
         model=small.spec,
@@ -410,18 +410,18 @@ def test_a_set_that_is_stopped_keeps_what_is_finished_and_the_rest_goes_on_from_
         targets=("sinks",),
         random_model=True,
     )
-    whole = ablation.ablate_set(spec, QuietContext(tmp_path_factory.mktemp("whole")))
+    whole = prompt_by_prompt.ablate_set(spec, QuietContext(tmp_path_factory.mktemp("whole")))
     context = QuietContext(tmp_path_factory.mktemp("parts"))
     context.stop = True  # from the first step on
-    outcome = ablation.ablate_set(spec, context)
+    outcome = prompt_by_prompt.ablate_set(spec, context)
     assert outcome.stopped and (outcome.summary["prompts"], outcome.summary["planned"]) == (2, 3)
     assert outcome.key == f"{whole.key}-2", "it is not taken for the answer of all"
     assert all(row["divergence"] == all_[:2] for row, all_ in _divergences(outcome, whole))
     assert outcome.summary["effects"] and all(effect["p"] is None for effect in outcome.summary["effects"])
-    done, one = [], ablation._one_prompt
-    monkeypatch.setattr(ablation, "_one_prompt", lambda *given: (done.append(given[-1]), one(*given))[1])
+    done, one = [], prompt_by_prompt._one_prompt
+    monkeypatch.setattr(prompt_by_prompt, "_one_prompt", lambda *given: (done.append(given[-1]), one(*given))[1])
     context.stop = False
-    rest = ablation.ablate_set(spec, context)
+    rest = prompt_by_prompt.ablate_set(spec, context)
     assert done == [2, 3, 4, 5], "the third prompt, and all three with random weights"
     assert rest.summary["rows"] == whole.summary["rows"] and rest.key == whole.key
     assert rest.summary["environment"]["hardware"]["threads"] >= 1
@@ -747,7 +747,7 @@ def test_a_causal_text_that_grows_comes_out_as_one_that_is_run_anew_at_every_ste
     ar = ModelSpec(source="bundled-ar", device="cpu")
     spec = AblateSetSpec(model=ar, prompts=PROMPTS[:2], sampling=sampling, targets=("sinks",))
     grown = jobs.ablate_set(spec, QuietContext(tmp_path_factory.mktemp("grown"))).summary
-    for where in ("analysis.models.growing_text.can_grow", "analysis.recording.denoising.can_grow"):
+    for where in ("analysis.models.kept_keys.can_grow", "analysis.recording.denoising.can_grow"):
         monkeypatch.setattr(where, lambda model: False)
     whole = jobs.ablate_set(spec, QuietContext(tmp_path_factory.mktemp("whole"))).summary
     assert grown["texts"] == whole["texts"] and grown["untouched"] == whole["untouched"]

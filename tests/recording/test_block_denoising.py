@@ -16,7 +16,7 @@ from analysis.models.layout import Layout, visible
 from analysis.models.load import load
 from analysis.recording.block_denoising import sdar_choice, sdar_draw
 from analysis.recording.denoising import check_prompt, choices, denoise, own_sampling
-from analysis.sinks.token_states import TokenState
+from analysis.sinks.step_inputs import TokenState
 from analysis.specs import (
     BD3LMSampling,
     FastDLLMSampling,

@@ -12,10 +12,10 @@ from analysis.jobs.insights import alternatives
 from analysis.jobs.recordings import record
 from analysis.models.load import load
 from analysis.models.resident import release_resident
-from analysis.recording.branching import branch_of, deciding_step, likeness
+from analysis.recording.alternatives import branch_of, deciding_step, likeness
 from analysis.recording.denoising import denoise
 from analysis.recording.trajectory_file import open_trajectory
-from analysis.sinks.token_states import TokenState
+from analysis.sinks.step_inputs import TokenState
 from analysis.specs import (
     AlternativesSpec,
     AutoregressiveSampling,

@@ -18,7 +18,7 @@ from analysis.models.layout import Layout, layout_of
 from analysis.models.load import load
 from analysis.recording.denoising import choices, denoise, own_sampling
 from analysis.recording.trajectory_file import open_trajectory
-from analysis.sinks.attention_pattern import expected_share
+from analysis.sinks.step_inputs import expected_share
 from analysis.specs import SAMPLINGS, ModelSpec, RecordSpec, ReferenceSpec, SDARSampling
 from tests.conftest import GOLDEN
 from tests.helpers import QuietContext, edit_config, save_tokenizer

@@ -19,7 +19,7 @@ from analysis.models.tokenizer import uses_chat
 from analysis.recording.canvas_denoising import accepted_by_entropy, finished
 from analysis.recording.denoising import denoise, read_steps
 from analysis.recording.trajectory_file import open_trajectory
-from analysis.sinks.token_states import TokenState, changes
+from analysis.sinks.step_inputs import TokenState, changes
 from analysis.specs import DiffusionGemmaSampling, ModelSpec, RecordSpec, SDARSampling
 from tests.conftest import GOLDEN
 from tests.helpers import QuietContext, save_tokenizer

@@ -14,9 +14,8 @@ from analysis.models.canvas import CanvasCache, denoised, new_cache, read
 from analysis.models.load import load
 from analysis.recording.canvas_denoising import canvas_choices, text_length
 from analysis.recording.denoising import denoise
-from analysis.recording.evicted_forwards import EvictedForwards
 from analysis.recording.evicting import Call, Evicting
-from analysis.recording.eviction import caches, evicted
+from analysis.recording.eviction import EvictedForwards, caches, evicted
 from analysis.recording.keeping import Keeper, count_kept, states_of
 from analysis.specs import POLICIES, DiffusionGemmaSampling, Keeping, Kept, ModelSpec, SinkParams
 from tests.conftest import GOLDEN

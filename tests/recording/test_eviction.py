@@ -14,15 +14,14 @@ from analysis.attention import AttentionInputs
 from analysis.evaluation.eviction_effects import effects, mean_of
 from analysis.exhibits.eviction import conditions, effects_of, frontier_of, means, single_prompts
 from analysis.findings.evictions import policies
-from analysis.models.kept_keys import KeptKeys
+from analysis.models.kept_keys import KeptKeys, PrefixCache
 from analysis.models.layout import layout_of
 from analysis.models.load import load
-from analysis.models.prefix import PrefixCache
 from analysis.recording.evicting import Call, Evicting, HiddenKeys, KeyAttention
 from analysis.recording.eviction import caches, evicted
 from analysis.recording.keeping import RANKINGS, Held, Keeper, count_kept, distances, states_of
 from analysis.sinks.definitions import find_sinks
-from analysis.sinks.token_states import TokenState
+from analysis.sinks.step_inputs import TokenState
 from analysis.specs import POLICIES, EvictSpec, Keeping, LLaDASampling, ModelSpec, SinkParams, keepings
 from analysis.words import percent
 from tests.conftest import GOLDEN

@@ -10,7 +10,7 @@ import pytest
 from analysis import jobs
 from analysis.models.registry import MODELS
 from analysis.models.resident import release_resident
-from analysis.recording import shipped_nulls
+from analysis.recording import explored as shipped_nulls
 from analysis.recording.explored import explored
 from analysis.recording.explored_text import packed_text, unpacked_text
 from analysis.recording.inside_specs import reference_spec

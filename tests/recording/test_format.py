@@ -12,7 +12,7 @@ from safetensors.numpy import load_file, save_file
 from analysis.errors import UserError
 from analysis.recording.trajectory import FORMAT, PADDING
 from analysis.recording.trajectory_file import ARRAYS, open_trajectory, save
-from analysis.sinks.token_states import TokenState
+from analysis.sinks.step_inputs import TokenState
 from tests.recording.block_texts import BLOCK, MASK, PROMPT, block_trajectory
 from tests.recording.test_trajectory import refused, rewrite, with_one
 

@@ -6,7 +6,7 @@ import torch
 from analysis.attention import BlockedKeys, MassObserver
 from analysis.models.load import load
 from analysis.models.loaded import LoadedModel
-from analysis.recording.hidden_sinks import HiddenSinks
+from analysis.recording.claim_looks import HiddenSinks
 from analysis.sinks.definitions import find_sinks, mean_mass
 from analysis.specs import ModelSpec, SinkParams
 from tests.helpers import tiny_llada
@@ -42,7 +42,7 @@ def test_its_predictions_are_those_with_the_sinks_of_the_same_text_blocked(model
 def test_others_are_as_many_of_the_same_states_and_the_same_in_any_batch(model, texts, monkeypatch):
     blocked = []
     monkeypatch.setattr(
-        "analysis.recording.hidden_sinks.EDITS",
+        "analysis.recording.claim_looks.EDITS",
         {"attention": lambda positions: blocked.append(positions) or BlockedKeys(positions)},
     )
     HiddenSinks.of(model, PARAMS, others=False, seed=0).predict(texts)

@@ -7,8 +7,8 @@ import torch
 from analysis import jobs
 from analysis.errors import UserError
 from analysis.models.load import load
-from analysis.recording import activations
-from analysis.sinks.lens import sentence, settled_layer
+from analysis.recording import observers
+from analysis.sinks.step_inputs import sentence, settled_layer
 from analysis.specs import LensSpec, ModelSpec
 from tests.conftest import GOLDEN
 from tests.helpers import QuietContext
@@ -18,16 +18,16 @@ from tests.helpers import QuietContext
 def test_the_last_layer_is_what_the_model_predicts(source):
     model = load(ModelSpec(source=source, device="cpu"))
     tokens, positions = torch.arange(5, 17)[None], torch.tensor([0, 3, 11])
-    found = activations.logit_lens(model, tokens, positions, None)
+    found = observers.logit_lens(model, tokens, positions, None)
     assert found.shape[:2] == (model.geometry.layers, 3)
     torch.testing.assert_close(found.sum(dim=-1), torch.ones(found.shape[:2]))
     torch.testing.assert_close(found[-1], model.predict(tokens)[0, positions].softmax(dim=-1), atol=1e-4, rtol=1e-3)
 
 
 def test_a_model_whose_states_are_read_otherwise_has_no_lens(bundled, monkeypatch):
-    monkeypatch.setattr(activations, "_NORMS", ("embed_tokens_norm",))
+    monkeypatch.setattr(observers, "_NORMS", ("embed_tokens_norm",))
     with pytest.raises(UserError, match="no last norm"):
-        activations.logit_lens(bundled, torch.arange(5, 9)[None], torch.tensor([0]), None)
+        observers.logit_lens(bundled, torch.arange(5, 9)[None], torch.tensor([0]), None)
 
 
 def test_the_job_reads_positions_and_compares_with_what_they_become(bundled, tmp_path):

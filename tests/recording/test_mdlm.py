@@ -11,10 +11,9 @@ from safetensors.torch import load_file, save_file
 from analysis import jobs
 from analysis.attention import MassObserver
 from analysis.errors import UserError
-from analysis.models.blocks import private_block
+from analysis.models.blocks import private_block, skeleton
 from analysis.models.files import stored_tensors
 from analysis.models.load import load, random_like
-from analysis.models.streaming import skeleton
 from analysis.pruned.masks_file import open_masks
 from analysis.recording import mdlm_denoising
 from analysis.recording.denoising import denoise

@@ -9,10 +9,9 @@ import torch
 from analysis import jobs
 from analysis.attention import MapObserver
 from analysis.errors import UserError
-from analysis.recording.collecting import planned_bytes
-from analysis.recording.trajectory import BY_QUERY
+from analysis.recording.trajectory import BY_QUERY, planned_bytes
 from analysis.recording.trajectory_file import open_trajectory, save
-from analysis.sinks.token_states import TokenState
+from analysis.sinks.step_inputs import TokenState
 from analysis.specs import AutoregressiveSampling, LLaDASampling, ModelSpec, RecordSpec
 from tests.helpers import QuietContext
 

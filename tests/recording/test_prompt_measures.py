@@ -14,15 +14,13 @@ from analysis.attention import AttentionInputs, MapObserver, MassObserver
 from analysis.errors import UserError
 from analysis.models.load import load, random_like
 from analysis.recording import prompt_measures
-from analysis.recording.activations import BlockStates, ClampedChannels, other_channels
 from analysis.recording.batches import alike_steps, recorded, show_steps
 from analysis.recording.interventions import AddedKey
+from analysis.recording.observers import BlockStates, ClampedChannels, DriftObserver, LikenessObserver, other_channels
 from analysis.recording.prompt_measures import channels_of
-from analysis.recording.step_changes import DriftObserver, LikenessObserver
 from analysis.recording.weight_nulls import permuted_like
-from analysis.sinks.by_position import explained_by_position
-from analysis.sinks.pairing import lost_attention
-from analysis.sinks.token_states import TokenState
+from analysis.sinks.pairing import explained_by_position, lost_attention
+from analysis.sinks.step_inputs import TokenState
 from analysis.specs import AutoregressiveSampling, LLaDASampling, ModelSpec, SinkParams
 
 PROMPTS = ("mia has a dog .", "leo has a cat .")

@@ -17,15 +17,14 @@ from analysis.jobs import JOBS
 from analysis.models.load import load, random_like
 from analysis.recording import set_measures, set_tables
 from analysis.recording.batches import batches, recorded, replayed
-from analysis.recording.collecting import record
 from analysis.recording.denoising import denoise
 from analysis.recording.set_file import SHAPES, RecordingSet, open_set
-from analysis.recording.trajectory import PADDING
-from analysis.sinks import count_checks, definitions
+from analysis.recording.trajectory import PADDING, record
+from analysis.sinks import definitions, layer_run
 from analysis.sinks.definitions import mean_of_finite
 from analysis.sinks.metrics import HEAD_METRICS, Heads, of_mass
 from analysis.sinks.movement import MOVEMENT_NULLS
-from analysis.sinks.token_states import ALL
+from analysis.sinks.step_inputs import ALL
 from analysis.specs import AutoregressiveSampling, LLaDASampling, ModelSpec, RecordSetSpec, SinkParams
 from tests.helpers import QuietContext, there, tiny_llada
 from tests.recording.made_sets import a_set
@@ -198,7 +197,7 @@ def test_a_set_of_an_older_version_opens_without_what_it_lacks(recorded_set, tmp
     info = json.loads(recordings.info.model_dump_json(exclude=set(fields)))
     for prompt in info["prompts"]:
         del prompt["key"]
-    lacking = ("split_curves", "heads", "variants", "half_sinks", "half_steps", *count_checks.CHECKS)
+    lacking = ("split_curves", "heads", "variants", "half_sinks", "half_steps", *layer_run.CHECKS)
     arrays = {
         name: values
         for name, values in load_file(path).items()

@@ -14,10 +14,9 @@ from analysis import jobs
 from analysis.errors import UserError
 from analysis.models.checkpoint import find
 from analysis.models.load import load
-from analysis.recording import collecting
-from analysis.recording.collecting import planned_bytes, recording_bytes
+from analysis.recording import trajectory as collecting
 from analysis.recording.denoising import Choice, Step, written_once
-from analysis.recording.trajectory import PADDING
+from analysis.recording.trajectory import PADDING, planned_bytes, recording_bytes
 from analysis.recording.trajectory_file import ARRAYS, open_trajectory, save
 from analysis.sinks import definitions
 from analysis.specs import AutoregressiveSampling, LLaDASampling, ModelSpec, RecordSpec, SinkParams

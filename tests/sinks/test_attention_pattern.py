@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from analysis.attention import IMPLEMENTATION, MassObserver, register
-from analysis.sinks.attention_pattern import AttentionPattern, expected_share, seeing_queries
 from analysis.sinks.definitions import attention_share, corrected_share, find_sinks, mean_mass
 from analysis.sinks.metrics import variance_points
+from analysis.sinks.step_inputs import AttentionPattern, expected_share, seeing_queries
 from analysis.specs import SinkParams
 from tests.helpers import TINY
 from tests.recording.block_texts import block_trajectory

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.sinks import definitions
-from analysis.sinks.attention_pattern import AttentionPattern, expected_share
+from analysis.sinks.step_inputs import AttentionPattern, expected_share
 from analysis.specs import DEFINITIONS, SinkParams
 
 

@@ -6,12 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from analysis.sinks.attention_pattern import AttentionPattern
 from analysis.sinks.definitions import KINDS
 from analysis.sinks.layer_run import LayerRun, counts_over_steps, curves, sums_by_kind
 from analysis.sinks.metrics import CURVES
 from analysis.sinks.movement import COINCIDENCES, held_fixed, movement, shuffled
-from analysis.sinks.token_states import TokenState
+from analysis.sinks.step_inputs import AttentionPattern, TokenState
 from analysis.specs import SinkParams
 
 LAYERS = 2

@@ -8,10 +8,10 @@ import torch
 
 from analysis import jobs
 from analysis.errors import UserError
-from analysis.recording.activations import LargestChannels
+from analysis.recording.observers import LargestChannels
 from analysis.recording.trajectory_file import open_trajectory, save
 from analysis.sinks.massive import chance_on_sinks, channels, massive, on_sinks, ratios, sentence
-from analysis.sinks.token_states import TokenState
+from analysis.sinks.step_inputs import TokenState
 from analysis.specs import LLaDASampling, ModelSpec, RecordSpec
 from tests.helpers import QuietContext
 

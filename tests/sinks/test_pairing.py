@@ -5,18 +5,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.sinks.by_position import explained_by_position, shallow_against_deep
-from analysis.sinks.drift import ages, drift_of_the_most_attended, most_attended
 from analysis.sinks.pairing import (
     Paired,
     against_matched,
+    ages,
     attention_to,
+    distance,
+    drift_of_the_most_attended,
+    explained_by_position,
     lost_attention,
+    most_attended,
+    queries_apart,
     read_at_sinks,
+    shallow_against_deep,
     value_norms_of_sinks,
 )
-from analysis.sinks.query_states import distance, queries_apart
-from analysis.sinks.token_states import TokenState
+from analysis.sinks.step_inputs import TokenState
 
 SEEDS = st.integers(0, 2**32 - 1)
 GIVEN, UNDECIDED, ABSENT = TokenState.GIVEN, TokenState.UNDECIDED, TokenState.ABSENT

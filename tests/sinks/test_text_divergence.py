@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from analysis.sinks.text_divergence import (
+from analysis.sinks.agreement import (
     NEVER,
     compare_texts,
     filled_in_step,
@@ -15,7 +15,7 @@ from analysis.sinks.text_divergence import (
     shared_sinks,
     text_over_steps,
 )
-from analysis.sinks.token_states import TokenState
+from analysis.sinks.step_inputs import TokenState
 
 MASK = 1
 

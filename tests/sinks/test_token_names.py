@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from analysis.sinks.token_names import TokenNames, position_name
-from analysis.sinks.token_states import TokenState
+from analysis.sinks.step_inputs import TokenNames, TokenState, position_name
 
 ABSENT, GIVEN, WRITTEN, UNDECIDED = TokenState.ABSENT, TokenState.GIVEN, TokenState.COMMITTED, TokenState.UNDECIDED
 MASK = 9

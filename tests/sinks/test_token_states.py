@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.sinks.token_states import ALL, REGIONS, SPLITS, TokenState, changes, is_decided
+from analysis.sinks.step_inputs import ALL, REGIONS, SPLITS, TokenState, changes, is_decided
 from tests.recording.block_texts import BLOCK, EDITS, MASK, PROMPT, SCRIPT, TAKE_BACKS, block_trajectory
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from analysis.engine import JobRecord
-from analysis.engine.planned_parts import Part
+from analysis.engine.planned import Part
 from analysis.engine.sweeps import Point
 from analysis.evaluation.ablation_effects import effects
 from analysis.evaluation.sweep_scores import PointScores, TaskScores

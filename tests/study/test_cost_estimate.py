@@ -6,7 +6,7 @@ import pytest
 
 from analysis.engine import Engine, JobRecord
 from analysis.engine.studies import children_of, new_study
-from analysis.evaluation.task_sizes import known_sizes
+from analysis.evaluation.presets import known_sizes
 from analysis.models.checkpoint import find, weight_bytes
 from analysis.specs import ModelSpec
 from analysis.study.cost_estimate import _tokens, _usual, foresee_study, forwards, lines

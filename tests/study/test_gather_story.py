@@ -14,8 +14,8 @@ from analysis.engine.sweeps import Point
 from analysis.pruned.masks_file import MaskWriter
 from analysis.specs import CalibrationParams, PruneSpec
 from analysis.study.findings import MaskChange
-from analysis.study.gather_story import MasksAsked, compare_masks, continuations_of, masks_asked
-from pages.parts.study import found as compared_masks
+from analysis.study.gather import MasksAsked, compare_masks, continuations_of, masks_asked
+from pages.parts.study import choice as compared_masks
 from tests.engine.helpers import until
 from tests.helpers import tiny_llada
 

@@ -9,16 +9,15 @@ from analysis.engine import Engine
 from analysis.engine.studies import children_of, new_study
 from analysis.evaluation import plan_noise, planning
 from analysis.evaluation.ablation_effects import TESTED
-from analysis.evaluation.scoring_cost import SHAPES, scorings
-from analysis.evaluation.task_sizes import known_sizes
+from analysis.evaluation.presets import SHAPES, known_sizes, scorings
 from analysis.exhibits import study_report as report
-from analysis.machine.cards import CARDS
+from analysis.machine.speed import CARDS
 from analysis.specs import SIZES, ModelSpec, PlanParams
 from analysis.specs.sweep import written_out
 from analysis.statistics.differences import Difference
 from analysis.study import plans, registration, rules
 from analysis.study.findings import EXAMPLE, read
-from analysis.study.gather_causes import planned_causes
+from analysis.study.gather_pruning import planned_causes
 from analysis.words import percent
 from tests.helpers import ROOT
 from tests.study.test_cost_estimate import ALIKE

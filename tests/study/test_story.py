@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS
-from analysis.exhibits import story_meanings
+from analysis.exhibits import story_parts
 from analysis.exhibits.story import discount_at, playback_of, story_of
 from analysis.exhibits.story_parts import Measured, Price
 from analysis.exhibits.story_text import predictions_told, tokens_more
@@ -747,25 +747,25 @@ def test_the_last_slide_is_titled_by_the_answers_to_both_questions():
 
 
 def test_what_a_finding_means_follows_its_decision():
-    assert story_meanings.of_sinks(clear=False).startswith("Over all prompts this model has no clear sinks")
-    assert "keeps most sinks in 6 of 8 layers" in story_meanings.of_place("", {"first": 6}, 8)
-    assert "No rule" in story_meanings.of_place("", {}, 8)
-    assert "at every step" in story_meanings.of_movement(2.1, 48)
-    assert story_meanings.rate(2.1, 48) == "about 2 new sinks per step"
-    assert story_meanings.rate(0.07, 48) == "a new sink about every 14 steps"
-    assert story_meanings.rate(0.9, None) == "a new sink about every step"
-    assert story_meanings.rate(0.01, 48) == "less than one new sink per text"
-    assert story_meanings.of_hiding(WAITING, True, None, True) == ""
-    assert "safer to drop" in story_meanings.of_hiding(WORSE, False, WORSE, True)
-    assert "predictions and text disagree" in story_meanings.of_hiding(BETTER, True, WORSE, False)
-    assert "this study cannot tell" in story_meanings.of_hiding(BETTER, True, CANNOT_TELL, True)
-    limited = story_meanings.of_hiding(BETTER, True, None, True, "the diffusion model")
+    assert story_parts.of_sinks(clear=False).startswith("Over all prompts this model has no clear sinks")
+    assert "keeps most sinks in 6 of 8 layers" in story_parts.of_place("", {"first": 6}, 8)
+    assert "No rule" in story_parts.of_place("", {}, 8)
+    assert "at every step" in story_parts.of_movement(2.1, 48)
+    assert story_parts.rate(2.1, 48) == "about 2 new sinks per step"
+    assert story_parts.rate(0.07, 48) == "a new sink about every 14 steps"
+    assert story_parts.rate(0.9, None) == "a new sink about every step"
+    assert story_parts.rate(0.01, 48) == "less than one new sink per text"
+    assert story_parts.of_hiding(WAITING, True, None, True) == ""
+    assert "safer to drop" in story_parts.of_hiding(WORSE, False, WORSE, True)
+    assert "predictions and text disagree" in story_parts.of_hiding(BETTER, True, WORSE, False)
+    assert "this study cannot tell" in story_parts.of_hiding(BETTER, True, CANNOT_TELL, True)
+    limited = story_parts.of_hiding(BETTER, True, None, True, "the diffusion model")
     assert limited == "In the diffusion model, when tokens are dropped, spare the sinks: less text changes."
-    assert "second calibration seed" in story_meanings.of_masks(0.01, None)
-    assert "the same weights are removed" in story_meanings.of_masks(0.0, 0.01)
+    assert "second calibration seed" in story_parts.of_masks(0.01, None)
+    assert "the same weights are removed" in story_parts.of_masks(0.0, 0.01)
     mixed = {"50 %": BETTER, "60 %": EQUIVALENT, "70 %": WORSE, "80 %": CANNOT_TELL}
     told = "The discount: on at 50 %, off at 70 %, not worth it at 60 %, undecided at 80 %."
-    assert story_meanings.of_accuracy(mixed) == told
+    assert story_parts.of_accuracy(mixed) == told
 
 
 def test_what_it_would_take_to_tell_is_in_the_last_words():

@@ -8,7 +8,7 @@ import torch
 from analysis.calibration.activations import feature_scores
 from analysis.calibration.runners import Resident
 from analysis.jobs import JOBS
-from analysis.pruning.patterns import pruned_mask
+from analysis.pruning.selection import pruned_mask
 from analysis.pruning.wanda import wanda_score
 from analysis.sinks.discount import step_weights
 from analysis.specs import DiscountParams

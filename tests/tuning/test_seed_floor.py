@@ -7,7 +7,7 @@ from analysis.pruned import masks_file
 from analysis.pruned.compare import compare
 from analysis.pruned.report_file import read_report
 from analysis.specs import CalibrateSpec, CalibrationParams, ModelSpec, PruneSpec
-from analysis.tuning.seed_floor import seed_floor, serves
+from analysis.tuning.statistics_file import seed_floor, serves
 from tests.conftest import GOLDEN
 from tests.helpers import QuietContext
 from tests.tuning.exact import calibrated, token_file

@@ -2,7 +2,7 @@
 
 import pytest
 
-from analysis.pruned.naming import run_name
+from analysis.pruned.report_file import run_name
 from analysis.specs import CalibrationParams, ModelSpec, PruneSpec
 from pages.parts.session import engine
 from tests.ui.helpers import app, texts

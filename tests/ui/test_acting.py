@@ -6,7 +6,7 @@ from streamlit.testing.v1 import AppTest
 def script() -> None:
     import streamlit as st
 
-    from pages.parts.acting import kept_button, on_page
+    from pages.parts.asking import kept_button, on_page
 
     on_page(st.session_state["path"])
     if st.session_state.pop("cut_off", False):

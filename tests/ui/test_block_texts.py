@@ -6,7 +6,7 @@ import pytest
 from analysis.recording import playback as data
 from analysis.recording.playback import played
 from analysis.recording.trajectory_file import save
-from analysis.sinks.token_states import ALL, REGIONS, SPLITS
+from analysis.sinks.step_inputs import ALL, REGIONS, SPLITS
 from analysis.specs import SinkParams
 from pages.parts.explore.dynamics import VIEWS
 from pages.parts.recordings.recording import open_recording

@@ -6,7 +6,7 @@ from typing import Literal
 import pytest
 
 from analysis.engine import JobRecord
-from analysis.engine.claims import claim_children, new_claims
+from analysis.engine.studies import claim_children, new_claims
 from analysis.errors import UserError
 from analysis.jobs import known_key
 from analysis.specs import CLAIMS, ModelSpec
@@ -45,7 +45,7 @@ def test_a_run_is_asked_by_its_button_and_a_refusal_is_said(monkeypatch):
         asked.append((kind, spec))
         raise UserError("not today")
 
-    monkeypatch.setattr("pages.parts.acting.submit", submit)
+    monkeypatch.setattr("pages.parts.asking.submit", submit)
     test = page()
     test.segmented_control(key="claims_size").set_value("standard").run()
     test.button(key="claims_start").click().run()

@@ -74,7 +74,7 @@ def test_a_visitor_does_not_come_to_what_another_one_is_recording(demonstration)
 def test_results_of_models_that_are_gone_do_not_stand_below_a_claim_that_nothing_was_pruned(demonstration, monkeypatch):
     query = {"runs_view": "Accuracy"}
     assert "No accuracies yet" in texts(app("pages/runs.py", **query))
-    monkeypatch.setattr("pages.parts.runs.scores.evaluations", lambda: [object()])
+    monkeypatch.setattr("pages.parts.runs.overview.evaluations", lambda: [object()])
     assert "No accuracies yet" not in texts(app("pages/runs.py", **query))
 
 

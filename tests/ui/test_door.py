@@ -17,7 +17,7 @@ from urllib.parse import urljoin
 import pytest
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from pages.parts import door, guards, page_headers, private_path, uploads
+from pages.parts import door, guards
 from pages.parts import guards as attempts
 from tests.helpers import ROOT, free_port
 
@@ -141,7 +141,7 @@ def test_without_the_token_nothing_is_served(guard, path):
 
 def test_the_token_gives_a_cookie_for_a_path_of_its_own_and_leads_to_the_address_without_it(guard):
     at, cookie, page = let_in(guard, f"/sinks?recording=ab&token={KEY}&step=3")
-    segment, rest = private_path.divide(at.partition("?")[0])
+    segment, rest = door.divide(at.partition("?")[0])
     assert segment and rest == "/sinks"
     assert f'data-segment="{segment}" data-next="../{segment}/sinks?recording=ab&amp;step=3"'.encode() in page
     assert "HttpOnly" in cookie and "SameSite=Lax" in cookie and "Secure" not in cookie
@@ -169,7 +169,7 @@ def test_the_app_sees_no_private_segment():
 
 
 def test_below_a_base_path_the_private_segment_follows_it(guard, monkeypatch):
-    monkeypatch.setattr(private_path, "base_path", lambda: "/team")
+    monkeypatch.setattr(door, "base_path", lambda: "/team")
     at, cookie, _ = let_in(guard, f"/team/sinks?token={KEY}")
     assert re.fullmatch(r"/team/~[\w-]{16}/sinks\?token=.*", at)
     assert ask(guard, at, cookie=cookie.split(";")[0])[0] == 200
@@ -281,9 +281,9 @@ def test_a_password_is_sent_to_a_path_that_nobody_knows(waited):
     guard = guards.Door(inside, passwords=door.passwords())
     actions = {re.findall(rb'action="([^"]*)"', ask(guard, AT)[2])[0].decode() for _ in range(2)}
     assert len(actions) == 2 and AT.split("/")[1] not in "".join(actions)
-    assert all(private_path.divide(urljoin(AT, action))[1] == "/sinks" for action in actions)
+    assert all(door.divide(urljoin(AT, action))[1] == "/sinks" for action in actions)
     status, headers, _ = ask(guard, "/sinks", method="POST", body=b"password=correct+horse")
-    assert status == 307 and private_path.divide(urljoin("/sinks", headers[b"location"].decode()))[0]
+    assert status == 307 and door.divide(urljoin("/sinks", headers[b"location"].decode()))[0]
 
 
 def test_wrong_passwords_of_one_address_delay_nobody_elsewhere_and_wait_in_no_long_line(monkeypatch):
@@ -409,23 +409,23 @@ def test_a_log_in_whose_cookies_can_be_guessed_does_not_start(monkeypatch):
 
 def test_with_a_log_in_only_the_sessions_of_who_may_run_send_files():
     guard = guards.Uploads(inside, log_in=True)
-    uploads.allow("ada", "run")
-    uploads.allow("bob", "look")
+    guards.allow("ada", "run")
+    guards.allow("bob", "look")
     for base in ("", "/base"):
-        sent = {name: ask(guard, f"{base}{uploads.PATH}{name}/file", method="PUT")[0] for name in ("ada", "bob", "eve")}
+        sent = {name: ask(guard, f"{base}{guards.PATH}{name}/file", method="PUT")[0] for name in ("ada", "bob", "eve")}
         assert sent == {"ada": 200, "bob": 403, "eve": 403}
-        assert ask(guards.Uploads(inside, log_in=False), f"{base}{uploads.PATH}ada/file", method="PUT")[0] == 403
-    uploads.allow("ada", "")  # taken off the list
-    assert ask(guard, f"{uploads.PATH}ada/file", method="PUT")[0] == 403
+        assert ask(guards.Uploads(inside, log_in=False), f"{base}{guards.PATH}ada/file", method="PUT")[0] == 403
+    guards.allow("ada", "")  # taken off the list
+    assert ask(guard, f"{guards.PATH}ada/file", method="PUT")[0] == 403
     assert ask(guard, "/sinks")[2] == b"inside"
 
 
 def test_what_is_remembered_of_sessions_is_bounded(monkeypatch):
-    monkeypatch.setattr(uploads, "_REMEMBERED", 3)
-    monkeypatch.setattr(uploads, "_senders", uploads.OrderedDict())
+    monkeypatch.setattr(guards, "_REMEMBERED", 3)
+    monkeypatch.setattr(guards, "_senders", guards.OrderedDict())
     for number in range(5):
-        uploads.allow(f"s{number}", "run")
-    assert [uploads.may_send(f"{uploads.PATH}s{number}/f") for number in range(5)] == [False, False, True, True, True]
+        guards.allow(f"s{number}", "run")
+    assert [guards.may_send(f"{guards.PATH}s{number}/f") for number in range(5)] == [False, False, True, True, True]
 
 
 def test_roles_go_by_the_lists(monkeypatch):
@@ -451,8 +451,8 @@ def test_each_password_gives_its_role_and_each_visitor_a_name(monkeypatch, tmp_p
     assert (tmp_path / door.KEY_FILE).stat().st_mode & 0o777 == 0o600
     known = [door.recognised(cookie.split("=", 1)[1]) for cookie in cookies]
     assert [role for role, _ in known] == ["run", "look", "look"] and len({name for _, name in known}) == 3
-    assert ask(guard, uploads.PATH + "a", method="PUT", cookie=cookies[0])[2] == b"inside"
-    assert ask(guard, uploads.PATH + "a", method="PUT", cookie=cookies[1])[0] == 403
+    assert ask(guard, guards.PATH + "a", method="PUT", cookie=cookies[0])[2] == b"inside"
+    assert ask(guard, guards.PATH + "a", method="PUT", cookie=cookies[1])[0] == 403
     _, name, signature = cookies[1].split("=", 1)[1].split(".")
     whole = (tmp_path / door.KEY_FILE).read_bytes()
     for left in (b"", whole[:7]):  # by a kill, or a full disk
@@ -482,7 +482,7 @@ def test_each_password_gives_its_role_and_each_visitor_a_name(monkeypatch, tmp_p
 
 
 def test_every_answer_says_what_scripts_may_run_and_that_it_is_not_framed():
-    guard = page_headers.Headers(inside)
+    guard = guards.PageHeaders(inside)
     headers = ask(guard)[1]
     policy = headers[b"content-security-policy"].decode()
     assert "frame-ancestors 'none'" in policy and headers[b"x-frame-options"] == b"DENY"

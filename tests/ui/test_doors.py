@@ -11,8 +11,7 @@ from analysis.recording.trajectory_file import open_trajectory, save
 from analysis.specs import LLaDASampling, RecordSpec
 from pages.explore import TABS
 from pages.parts.explore.dynamics import VIEWS
-from pages.parts.session import engine
-from pages.parts.user_errors import why
+from pages.parts.session import engine, why
 from tests.helpers import ROOT
 from tests.ui.helpers import another_model, prompt_box, texts
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as some
 from streamlit.testing.v1 import AppTest
 
 from analysis.specs import CalibrationParams, EvaluateSpec, StepParams
-from pages.parts.expander import Setting, settings_of, told
+from pages.parts.controls import Setting, settings_of, told
 from tests.ui.helpers import folds, unfold
 
 KEYS = {"data": "data", "samples": "samples", "seed": "seed", "noise_eps": "eps"}
@@ -48,7 +48,7 @@ def folded() -> None:
 
     from analysis.specs import DiscountParams
     from pages.parts import controls
-    from pages.parts.expander import fold, settings_of
+    from pages.parts.controls import fold, settings_of
 
     keys = {name: name for name in ("sink_std", "sink_scope")}
     if st.checkbox("here", value=True, key="here"):

@@ -8,13 +8,13 @@ from streamlit.testing.v1 import AppTest
 
 from analysis.recording.trajectory_file import open_trajectory
 from analysis.sinks import definitions
-from analysis.sinks.token_states import ALL
+from analysis.sinks.step_inputs import ALL
 from analysis.specs import AutoregressiveSampling, LLaDASampling, ModelSpec, RecordSpec, SinkParams
+from analysis.study import findings
 from analysis.words import UNTRAINED_LABEL
 from pages.parts.explore import dynamics
 from pages.parts.explore.dynamics import EXPLORED
 from pages.parts.session import engine
-from pages.parts.study import found
 from tests.helpers import ROOT
 from tests.ui.helpers import another_model, app, charts, folds, prompt_box, sent_to_explorer, shown_box, texts, unglued
 
@@ -38,7 +38,7 @@ def recording():
 @pytest.mark.parametrize(("page", "shows"), PAGES.items())
 def test_pages_say_what_they_show_before_anything_is_recorded(page, shows, monkeypatch):
     monkeypatch.setattr(type(engine()), "jobs", lambda self, kind=None: [])
-    monkeypatch.setattr(found, "EXAMPLE", ROOT / "none")
+    monkeypatch.setattr(findings, "EXAMPLE", ROOT / "none")
     test = app(page)
     assert "**Model**" in texts(test)
     said = " ".join(element.value for element in test.info)
@@ -308,7 +308,7 @@ def test_maps_of_chosen_heads_are_handed_to_the_explorer(recording):
 
 
 def test_a_map_needs_the_model_that_was_recorded(recording, monkeypatch):
-    monkeypatch.setattr("pages.parts.recordings.references.fingerprint", lambda found: "another")
+    monkeypatch.setattr("pages.parts.recordings.measures.fingerprint", lambda found: "another")
     test = app("pages/explore.py", recording=recording.id, tab="Attention map")
     assert "has changed since" in test.info[0].value
 

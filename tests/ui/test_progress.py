@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from analysis.engine.records import Progress
-from pages.parts import progress
+from analysis.engine.job_store import Progress
+from pages.parts import asking
 
 
 @pytest.mark.parametrize(
@@ -18,7 +18,7 @@ from pages.parts import progress
 def test_steps_that_are_not_known_beforehand_are_at_most_so_many(monkeypatch, details, part, said):
     now = Progress(phase="denoising block 2 of 3", done=3, total=12, left=20.0, details=details)
     shown = []
-    monkeypatch.setattr(progress, "engine", lambda: SimpleNamespace(place=lambda job: None, progress=lambda job: now))
-    monkeypatch.setattr(progress.st, "progress", lambda value, text: shown.append((value, text)))
-    progress.progress_bar(SimpleNamespace(id="any", waits_for=""))
+    monkeypatch.setattr(asking, "engine", lambda: SimpleNamespace(place=lambda job: None, progress=lambda job: now))
+    monkeypatch.setattr(asking.st, "progress", lambda value, text: shown.append((value, text)))
+    asking.progress_bar(SimpleNamespace(id="any", waits_for=""))
     assert shown == [(part, said)]

@@ -5,7 +5,7 @@ import re
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from analysis.pruned.naming import plain_name, run_name
+from analysis.pruned.report_file import plain_name, run_name
 from analysis.specs import METHODS, CalibrationParams, FootprintSpec, ModelSpec, PruneSpec, StudySpec, SweepSpec
 from pages.parts.session import engine
 from tests.ui.helpers import app, folds, texts, unfold

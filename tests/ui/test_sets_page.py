@@ -9,7 +9,7 @@ from analysis.jobs import known_key
 from analysis.recording.set_file import save
 from analysis.specs import AutoregressiveSampling, ModelSpec, RecordSetSpec, SinkParams
 from pages.parts.session import engine
-from pages.parts.study.found import example
+from pages.parts.study.choice import example
 from tests.recording.made_sets import LAYERS, a_set
 from tests.ui.helpers import app, charts, folds, texts
 
@@ -58,7 +58,7 @@ def test_a_set_that_cannot_be_is_refused_where_it_was_asked_for():
 
 def test_the_form_has_what_a_set_is_made_of(monkeypatch):
     asked = []
-    monkeypatch.setattr("pages.parts.acting.submit", lambda kind, spec: asked.append(spec) or SimpleNamespace(id=""))
+    monkeypatch.setattr("pages.parts.asking.submit", lambda kind, spec: asked.append(spec) or SimpleNamespace(id=""))
     test = app("pages/evidence.py", "fold_set")
     assert "Settings · 50 prompts, 3 random-weight models, 64 new tokens" in folds(test)
     test.number_input(key="set_count").set_value(7)

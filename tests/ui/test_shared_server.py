@@ -9,7 +9,7 @@ from analysis.engine.permissions import NOBODY, Visitor
 from analysis.specs import LLaDASampling, ModelSpec, RecordSpec
 from pages.parts import door, frame, session
 from pages.parts import session as who
-from pages.parts.recordings import references
+from pages.parts.recordings import measures
 from pages.parts.session import engine
 from tests.helpers import ROOT
 from tests.ui.helpers import another_model, app, texts
@@ -122,5 +122,5 @@ def test_a_log_in_gives_the_role_of_its_list_and_a_name_that_hides_the_address(m
 
 def test_what_the_model_of_a_recording_from_elsewhere_names_is_not_looked_for(asked_by, recording, monkeypatch):
     asked_by["is"] = ADA
-    monkeypatch.setattr(references, "find", lambda *_: pytest.fail("it was looked for"))
-    assert "does not open the model" in references.why_no_model(SimpleNamespace(model=ModelSpec(source="/etc")))
+    monkeypatch.setattr(measures, "find", lambda *_: pytest.fail("it was looked for"))
+    assert "does not open the model" in measures.why_no_model(SimpleNamespace(model=ModelSpec(source="/etc")))

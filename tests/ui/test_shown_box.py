@@ -9,7 +9,7 @@ def _page():
     import streamlit as st
 
     from pages.parts import address
-    from pages.parts.shown_box import shown_box
+    from pages.parts.address import shown_box
 
     if st.button("go", key="go"):
         address.write("shown", "b")

@@ -5,8 +5,8 @@ import re
 import pytest
 
 from analysis.engine.sweeps import Sweeps
-from analysis.exhibits import frontier
-from analysis.exhibits.frontier import ShippedFrontier, WrittenPlane, write_planes
+from analysis.exhibits import sweeps
+from analysis.exhibits.sweeps import ShippedFrontier, WrittenPlane, write_planes
 from analysis.specs import CalibrationParams, EvaluateSpec, PruneSpec, SweepSpec, grid
 from pages.parts.session import engine
 from tests.ui.helpers import app, folds, texts, unfold
@@ -59,7 +59,7 @@ def test_without_a_sweep_the_page_shows_the_one_that_ships(tmp_path, monkeypatch
     write_planes(
         ShippedFrontier(command="python -m analysis sweep", planes=(kept,), verdicts=()), tmp_path / "shipped.json.gz"
     )
-    monkeypatch.setattr(frontier, "EXAMPLE", tmp_path / "shipped.json.gz")
+    monkeypatch.setattr(sweeps, "EXAMPLE", tmp_path / "shipped.json.gz")
     test = app(PAGE)
     told = texts(test).replace("\u00a0", " ")
     assert "Pruning 70 % of the weights costs 21 points of accuracy" in told

@@ -1,6 +1,6 @@
 """Token text: escaped, shaded, outlined."""
 
-from analysis.sinks.token_states import TokenState
+from analysis.sinks.step_inputs import TokenState
 from pages.parts.tokens import changed_text, confidence_color, legend, token_text
 
 GIVEN, COMMITTED, ACCEPTED, UNDECIDED = (

@@ -34,7 +34,7 @@ from analysis.tuning.statistics_file import joined, open_statistics
 from analysis.words import percent
 from pages.parts.plain import plain
 from pages.parts.session import engine
-from pages.parts.tuning import effects as tune_effects
+from pages.parts.tuning import preview as tune_effects
 from tests.conftest import GOLDEN
 from tests.ui.helpers import app, charts, texts
 

@@ -7,7 +7,7 @@ def page() -> None:
     import streamlit as st
 
     from analysis.errors import UserError
-    from pages.parts.user_errors import refusal_kept, say_refusal
+    from pages.parts.session import refusal_kept, say_refusal
 
     def clicked(place: str) -> None:
         with refusal_kept(place):

@@ -1,7 +1,7 @@
 // A recording's numbers: its maps of attention mass, which positions are sinks in them, and what share they take. The
 // formulas are those of analysis/sinks/definitions.py, in float32 where that decides what is a sink.
 
-const ACCEPTED = 2, UNDECIDED = 3, ABSENT = -1; // states of a token, as in analysis/sinks/token_states.py
+const ACCEPTED = 2, UNDECIDED = 3, ABSENT = -1; // states of a token, as in analysis/sinks/step_inputs.py
 const WRITTEN = 1, EDITED = 2, TAKEN_BACK = 4; // as in data.py
 const f32 = Math.fround;
 const TYPES = { f4: Float32Array, u4: Uint32Array, i4: Int32Array, i1: Int8Array, u1: Uint8Array, f2: Uint16Array };

@@ -13,13 +13,12 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
 from analysis.engine.runs import Run
-from analysis.evaluation import comparing, plan_words, planning
+from analysis.evaluation import comparing, planning
 from analysis.evaluation.comparing import DENSE
 from analysis.evaluation.conditions import RELATIONS
 from analysis.evaluation.plan_noise import Sample, measured
 from analysis.evaluation.planning import Noise
-from analysis.evaluation.presets import PRESETS
-from analysis.evaluation.task_sizes import known_sizes
+from analysis.evaluation.presets import PRESETS, known_sizes
 from analysis.models.checkpoint import find
 from analysis.specs import (
     CANVAS_SCORES,
@@ -33,16 +32,13 @@ from analysis.specs import (
     without_seed,
 )
 from pages.parts import address, controls
-from pages.parts.accuracy.opening import RunNames, names_of_models, run_names
-from pages.parts.accuracy.panel import results_of
-from pages.parts.acting import acting_button
-from pages.parts.columns import keyed_columns
-from pages.parts.expander import fold, keys_of, settings_of
+from pages.parts.accuracy.panel import RunNames, names_of_models, results_of, run_names
+from pages.parts.address import shown_box
+from pages.parts.asking import acting_button
+from pages.parts.controls import fold, keyed_columns, keys_of, settings_of
 from pages.parts.plain import plain
-from pages.parts.session import engine, submit
-from pages.parts.shown_box import shown_box
+from pages.parts.session import EXPECTED, engine, submit, why
 from pages.parts.sweeping import LIMIT
-from pages.parts.user_errors import EXPECTED, why
 
 _PRESELECTED = "accuracy_preselected"
 _RUNS = "accuracy_runs"
@@ -322,7 +318,7 @@ def _sentences(
     as of `plan_words.sentences`.
     """
     tasks, _ = known_sizes(names)
-    return list(plan_words.sentences(tasks, Noise(*noise), target, limit, seeds, tests))
+    return list(planning.sentences(tasks, Noise(*noise), target, limit, seeds, tests))
 
 
 def choose_score(model: ModelSpec) -> dict[str, str]:

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from analysis.evaluation import comparing, conditions, curves, decomposition, tables
+from analysis.evaluation import comparing, conditions, curves, tables
 from analysis.evaluation import results as evaluations
 from analysis.evaluation.comparing import Pair
 from analysis.evaluation.items_file import EvaluatedBenchmark
 from analysis.evaluation.results import AVERAGE, Results
-from analysis.exhibits.over_seeds import accuracy_by_role, differences_over_seeds
+from analysis.exhibits.with_discount import accuracy_by_role, differences_over_seeds
 from analysis.figures import accuracy as figures
 from analysis.figures.export import Exhibit
 from analysis.figures.style import colors_by_method
@@ -320,14 +320,14 @@ def _chosen_pairs(results: Results, related: dict[str, list[Pair]]) -> list[Pair
 
 def _step_by_step(results: Results, task: str, title: str) -> None:
     """Draw the way from the dense model to a sink-aware run, one change at a time."""
-    runs = decomposition.decomposed(results)
+    runs = comparing.decomposed(results)
     if not runs:
         return
     names = {results.names[model]: model for model in runs}
     chosen = next(iter(names))
     if len(names) > 1:
         chosen = pick("Step by step to", names, "accuracy_steps", width=480)
-    rows = decomposition.stages(results, names[chosen], task)
+    rows = comparing.stages(results, names[chosen], task)
     if not all(row.difference.n for row in rows):
         return
     final = all(row.difference.final for row in rows)

@@ -13,23 +13,22 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
 from analysis.exhibits.inside import agreement_over_steps, filled_in, flips_over_prompts, text_of
-from analysis.figures.ablation import outcome_bars
+from analysis.figures.causes import outcome_bars
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
 from analysis.recording.inside_specs import ablate_spec
 from analysis.recording.trajectory_file import open_trajectory
-from analysis.sinks.text_divergence import TextDivergence, compare_texts
+from analysis.sinks.agreement import TextDivergence, compare_texts
 from analysis.specs import CONTROLS, TARGETS, AblateSpec, SinkParams, controls_drawn
 from cache.keys import content_key
 from pages.parts import asking, controls, tokens
-from pages.parts.acting import acting_button
+from pages.parts.address import linked_box
+from pages.parts.asking import acting_button
 from pages.parts.charts import PER_CENT_CELLS, as_percent, chart, download_buttons, exhibit_table, heading
-from pages.parts.columns import keyed_columns
-from pages.parts.linked import linked_box
+from pages.parts.controls import keyed_columns
 from pages.parts.plain import model_called, plain
-from pages.parts.recordings import measures, references
-from pages.parts.recordings.beside import autoregressive_reference
-from pages.parts.recordings.choice import definition_formula, opened
+from pages.parts.recordings import measures
+from pages.parts.recordings.choice import autoregressive_reference, definition_formula, opened
 from pages.parts.recordings.recording import Recording, cached, finished_recordings, recording_titles, short_title
 from pages.parts.session import engine
 
@@ -70,7 +69,7 @@ def ablation(recording: Recording, params: SinkParams, side: DeltaGenerator) -> 
         "hidden as controls.",
         help=f"Hidden in turn:\n{blocked_in_turn}\n\nControls:\n{controls_beside}",
     )
-    if references.says_no_model(recording):
+    if measures.says_no_model(recording):
         return
     count, reference, button = keyed_columns([4, 6, 4], "ablate", vertical_alignment="bottom")
     with count:
@@ -79,7 +78,7 @@ def ablation(recording: Recording, params: SinkParams, side: DeltaGenerator) -> 
         beside = autoregressive_reference(recording)
     recordings = [recording]
     causal = opened(beside) if beside is not None else None
-    if causal is not None and not references.says_no_model(causal):
+    if causal is not None and not measures.says_no_model(causal):
         recordings.append(causal)
     specs = [ablate_spec(each.trajectory, each.model, params, blocked, each.request().sampling) for each in recordings]
     # Another setting is another question, to be asked by hand.
@@ -92,7 +91,7 @@ def ablation(recording: Recording, params: SinkParams, side: DeltaGenerator) -> 
     if not by_hand and not all(asking.at_hand("ablate", spec) for spec in specs):
         st.info("Press **Hide the sinks** to see what each model writes.")
         texts = 1 + len(single) + len(controls_drawn(single[0].name))
-        st.caption(f"Writes {texts} texts per model, {references.seconds_of(recording, texts)}.")
+        st.caption(f"Writes {texts} texts per model, {measures.seconds_of(recording, texts)}.")
         return
     answers = [
         asking.ask("ablate", spec, f"Denoising with positions blocked: {spec.model.source}", str(index), by_hand)

@@ -1,4 +1,7 @@
-"""An experiment over a set of prompts: submitting it by hand, following it, and showing it with its settings."""
+"""An experiment over a set of prompts: submitting it by hand, following it, and showing it with its settings.
+
+The experiments over a set of prompts, hiding sinks and evicting keys and values: their controls and results.
+"""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,25 +15,37 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.bundled.prompts import prompts
 from analysis.engine import JobRecord
+from analysis.evaluation.eviction_effects import TESTED
+from analysis.exhibits import ablation, eviction
 from analysis.figures.export import Exhibit
-from analysis.findings import findings_of
+from analysis.findings import finding_of, findings_of
 from analysis.findings.ablations import PER_UNIT
 from analysis.models.registry import BUNDLED_PAIR
-from analysis.sinks.rule_words import criterion
-from analysis.specs import JobSpec, SinkParams, Spec
+from analysis.sinks.definitions import criterion
+from analysis.specs import (
+    INTERVENTIONS,
+    POLICIES,
+    TARGETS,
+    AblateSetSpec,
+    EvictSpec,
+    JobSpec,
+    SinkParams,
+    Spec,
+    controls_drawn,
+    keepings,
+)
 from analysis.specs import sentence as problem_sentence
-from analysis.specs.naming import short_label
-from analysis.words import counted, listed
+from analysis.specs.base import short_label
+from analysis.words import counted, listed, percent
 from cache.keys import content_key
-from pages.parts import asking
-from pages.parts.acting import acting_button
-from pages.parts.charts import chart, exhibit_text, table
-from pages.parts.columns import figures_beside, keyed_columns
-from pages.parts.controls import draw_several
+from pages.parts import asking, controls
+from pages.parts.asking import acting_button, duration
+from pages.parts.charts import PER_CENT_CELLS, chart, exhibit_text, table
+from pages.parts.controls import draw_several, figures_beside, keyed_columns, keys_of
 from pages.parts.plain import plain
-from pages.parts.progress import duration
-from pages.parts.recordings import references
+from pages.parts.recordings import measures
 from pages.parts.recordings.choice import recording_box, sink_controls
+from pages.parts.recordings.measures import seconds_of
 from pages.parts.recordings.recording import Recording, finished_recordings
 from pages.parts.session import engine, not_in_address
 
@@ -163,7 +178,7 @@ class OverPrompts:
         """Draw the view. Model, sampler and seed are those of the recording shown. Return the job whose results are
         drawn.
         """
-        if references.says_no_model(recording):
+        if measures.says_no_model(recording):
             recording_box(recording.job, _LIKE)
             return None
         asked, answer = f"{self.kind}_asked", st.container(key=f"{self.kind}_answer")
@@ -343,3 +358,105 @@ def _telling(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a table without the columns of words that are the same in every row."""
     same = [name for name in frame.select_dtypes(exclude="number") if frame[name].nunique() == 1]
     return frame.drop(columns=same)
+
+
+FIELDS = ("count", "window", "first_layer", "last_layer")  # two per row
+_BUDGETS = tuple(round(0.1 * tenth, 1) for tenth in range(1, 10))  # offered on the page; the command takes any
+_FORWARDS = 3  # of each text: an untouched one, one on the full run's inputs, one for its own text
+
+
+def _listed(rows: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a choice of rows."""
+    told = "\n".join(f"- {plain(row.title)}: {plain(row.help)}" for row in rows.values())
+    return {"format_func": lambda name: rows[name].title, "help": told}
+
+
+def _ablation_controls(recording: Recording) -> dict[str, Any]:
+    values: dict[str, Any] = {"prompts": prompt_box(recording, "ablate_set")}
+    choices: dict[str, Mapping[str, Any]] = {"targets": TARGETS, "interventions": INTERVENTIONS}
+    for field, rows in choices.items():
+        source = recording.model.source
+        values[field] = choose("ablate_set", source, AblateSetSpec, field, rows, **_listed(rows))
+    columns = [*keyed_columns(2, "ablate_set"), *keyed_columns(2, "ablate_set_more")]
+    return values | controls.draw_each(AblateSetSpec, keys_of("ablate_set", FIELDS), columns)
+
+
+def _ablation_cost(spec: AblateSetSpec, recording: Recording) -> str:
+    conditions = sum(1 + len(controls_drawn(name)) for name in spec.targets)
+    written = len(spec.prompts) * (1 + conditions * len(spec.interventions))
+    return f"Writes {written:,} texts, in batches. Recording one took {seconds_of(recording)}."
+
+
+ABLATION = OverPrompts(
+    kind="ablate_set",
+    name="ablation",
+    button="Hide the sinks in {prompts}",
+    address=ABLATION_ASKED,
+    what="Ablating",
+    about="Each of {prompts} is written again while no token attends to its sinks, then to control tokens.",
+    lacks=lambda summary: ablation.LACKS_MASKED if ablation.lacks_masked(summary) else "",
+    floor=lambda spec: ablation.DETERMINISTIC if spec.sampling.same_alone else ablation.RANDOM,
+    spec=AblateSetSpec,
+    controls=_ablation_controls,
+    cost=_ablation_cost,
+    outcome=lambda summary: {"levels_aligned": ablation.levels_beside(summary, "aligned")},
+    predictions=lambda summary: {
+        "levels_divergence": ablation.levels_beside(summary, "divergence"),
+        **{f"effects_{name}": ablation.effects_of(summary, name) for name in ("aligned", "divergence")},
+    },
+    apart=lambda summary: finding_of("predictions apart", summary),
+    means=ablation.means,
+    single=ablation.single_prompts,
+    columns={
+        ablation.NUMBERS[name]: st.column_config.NumberColumn(label, format=form)
+        for name, label, form in (
+            ("share", "attention", PER_CENT_CELLS),
+            ("count", "positions", "%.1f"),
+            ("undecided", "undecided", "%.1f"),
+            ("divergence", "change (nats)", "%.3f"),
+            ("aligned", "text kept", PER_CENT_CELLS),
+            ("agreement", "in place", PER_CENT_CELLS),
+            ("confidence", "confidence", PER_CENT_CELLS),
+        )
+    },
+    note=lambda summary: (
+        "Attention and positions: the share that untouched forwards paid to the positions hidden, "
+        "and how many those were per step. Text kept: tokens in common with the untouched text, aligned; in place: at "
+        "their position."
+    ),
+)
+
+
+def _eviction_controls(recording: Recording) -> dict[str, Any]:
+    prompts, source = prompt_box(recording, "evict"), recording.model.source
+    offered = [name for name, row in POLICIES.items() if row.asked]
+    policies = choose("evict", source, EvictSpec, "policies", offered, **_listed(POLICIES))
+    budgets = choose("evict", source, EvictSpec, "budgets", _BUDGETS, format_func=lambda share: percent(share, 0))
+    return {"prompts": prompts, "policies": policies, "budgets": tuple(sorted(budgets))}
+
+
+def _eviction_cost(spec: EvictSpec, recording: Recording) -> str:
+    written = len(spec.prompts) * len(keepings(spec))
+    return f"Writes {written:,} texts: {seconds_of(recording, _FORWARDS * written)} one after another, less in batches."
+
+
+EVICTION = OverPrompts(
+    kind="evict",
+    name="eviction",
+    button="Run eviction",
+    address="eviction_job",
+    what="Evicting",
+    about="Each of {prompts} is written again with a share of its keys and values kept.",
+    spec=EvictSpec,
+    controls=_eviction_controls,
+    cost=_eviction_cost,
+    outcome=lambda summary: {
+        f"{kind}_{name}": drawn(summary, name)
+        for kind, drawn in (("frontier", eviction.frontier_of), ("effects", eviction.effects_of))
+        for name in TESTED
+    },
+    means=eviction.means,
+    single=eviction.single_prompts,
+    columns={"budget": st.column_config.NumberColumn(format=PER_CENT_CELLS)},
+    note=eviction.conditions,
+)

@@ -8,25 +8,23 @@ from typing import Any
 
 import streamlit as st
 
-from analysis.claims.found import found_by
+from analysis.claims.evidence import found_by
 from analysis.claims.verdicts import ClaimVerdict
 from analysis.engine import JobRecord
-from analysis.engine.claims import new_claims
+from analysis.engine.studies import new_claims
 from analysis.exhibits.claims import claim_figure, claims_figure, sources_of, summary_line
 from analysis.findings import said_of
 from analysis.specs import CLAIM_DATA, CLAIM_SIZES, ClaimsSpec
 from analysis.study.cost_estimate import foresee_claims, lines
 from analysis.words import in_sentence, model_title
 from pages.parts import address
-from pages.parts.acting import acting_button, begin
+from pages.parts.address import shown_box
+from pages.parts.asking import acting_button, begin, cut_short, parts_progress
 from pages.parts.charts import chart, exhibit_text
 from pages.parts.controls import segments
 from pages.parts.plain import as_written, model_called, plain
-from pages.parts.progress import cut_short, parts_progress
-from pages.parts.session import engine, model_in_use, model_name, not_in_address
-from pages.parts.shown_box import shown_box
-from pages.parts.study.found import example, read_point
-from pages.parts.user_errors import told
+from pages.parts.session import engine, model_in_use, model_name, not_in_address, told
+from pages.parts.study.choice import example, read_point
 
 
 def verdicts_of(record: JobRecord, model: str) -> list[ClaimVerdict]:

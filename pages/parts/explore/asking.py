@@ -11,12 +11,11 @@ from streamlit.delta_generator import DeltaGenerator
 from analysis.engine import JobRecord
 from analysis.engine.cost_estimate import duration
 from analysis.engine.runs import known_runs
+from analysis.models.before_loading import need_of, prompt_tokens, unknown_words
 from analysis.models.checkpoint import Checkpoint, describe, find
-from analysis.models.memory import need_of
-from analysis.models.prompts import prompt_tokens, unknown_words
 from analysis.models.registry import Model
-from analysis.recording.collecting import planned_bytes
-from analysis.recording.offers import planned_seconds
+from analysis.recording.fits import planned_seconds
+from analysis.recording.trajectory import planned_bytes
 from analysis.specs import (
     SAMPLINGS,
     AutoregressiveSampling,
@@ -29,18 +28,16 @@ from analysis.specs import (
     sentence,
 )
 from analysis.words import in_sentence, model_title
-from cache.sizes import gigabytes
+from cache.environment import gigabytes
 from pages.parts import address, controls
-from pages.parts.acting import begin, kept_button, may_record
-from pages.parts.columns import keyed_columns
-from pages.parts.expander import keys_of, settings_of, titled
+from pages.parts.asking import begin, kept_button, may_record
+from pages.parts.controls import keyed_columns, keys_of, settings_of, titled
 from pages.parts.plain import as_written, code, plain, shortened
 from pages.parts.recordings.choice import show_anew
 from pages.parts.recordings.explorer import play_once
+from pages.parts.recordings.measures import seconds_of
 from pages.parts.recordings.recording import Recording, finished_recordings, model_name
-from pages.parts.recordings.references import seconds_of
-from pages.parts.session import engine, model_entry, model_in_use
-from pages.parts.user_errors import EXPECTED, refusal_kept, say_refusal, told
+from pages.parts.session import EXPECTED, engine, model_entry, model_in_use, refusal_kept, say_refusal, told
 
 _FILLED_IN, _PROMPT_OF = "prompt_filled_in", "prompt_of"
 _SHOWN_WORDS = 6

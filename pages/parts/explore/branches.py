@@ -1,4 +1,10 @@
-"""Playback of a recording, alternatives to a token, and branches that write on from one, beside their original."""
+"""Playback of a recording, alternatives to a token, and branches that write on from one, beside their original.
+
+The token of a recording that was chosen. The address names it, as `picked=RECORDING.STEP.POSITION`, with `.end`
+where it was chosen in the finished text.
+"""
+
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -10,18 +16,16 @@ from analysis.figures.dynamics import Series, curves
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
 from analysis.jobs import AlternativesSummary
+from analysis.models.before_loading import single_token
 from analysis.models.checkpoint import find
-from analysis.models.prompts import single_token
-from analysis.recording.branching import Likeness, branch_of, branch_request, deciding_step, likeness, why_no_branch
+from analysis.recording.alternatives import Likeness, branch_of, branch_request, deciding_step, likeness, why_no_branch
 from analysis.specs import DEFINITIONS, AlternativesSpec, Branch, SinkParams
 from analysis.words import percent
 from pages.parts import address, asking, tokens
-from pages.parts.acting import allow, begin, kept_button
+from pages.parts.address import link_buttons
+from pages.parts.asking import allow, begin, kept_button
 from pages.parts.charts import PER_CENT_CELLS, chart, heading, put_into_export
-from pages.parts.explore import token_picked
-from pages.parts.explore.token_picked import Picked
 from pages.parts.plain import as_written, plain, shortened
-from pages.parts.primary_link import link_buttons
 from pages.parts.recordings import measures
 from pages.parts.recordings.choice import definition_formula, show_anew
 from pages.parts.recordings.explorer import (
@@ -34,10 +38,67 @@ from pages.parts.recordings.explorer import (
     sink_params,
     to_play,
 )
+from pages.parts.recordings.measures import is_small, says_no_model, stored_reference
 from pages.parts.recordings.recording import Recording, cached, open_recording
-from pages.parts.recordings.references import is_small, says_no_model, stored_reference
-from pages.parts.session import engine
-from pages.parts.user_errors import EXPECTED, told, why
+from pages.parts.session import EXPECTED, engine, told, why
+
+_ADDRESS, _CLICKED = "picked", "token_clicked"
+
+
+@dataclass(frozen=True)
+class Picked:
+    """A token. named: as the address has it; of: its recording; step: in which it was chosen, of the finished text the
+    last one."""
+
+    named: str
+    of: Recording
+    step: int
+    position: int
+    finished: bool
+
+
+def at_token(recording: str, step: int, position: int, finished: bool) -> dict[str, str]:
+    """Return the parameters of Explore's address for a recording with this token chosen. recording: its job's id."""
+    named = f"{recording}.{step}.{position}{'.end' if finished else ''}"
+    return {"recording": recording, "step": str(step), _ADDRESS: named}
+
+
+def pick(recording: Recording, step: int, position: int, finished: bool) -> None:
+    """Choose a token that this visitor clicked."""
+    named = at_token(recording.job.id, step, position, finished)[_ADDRESS]
+    address.write(_ADDRESS, named)
+    st.session_state[_CLICKED] = named
+
+
+def click(token: Picked) -> None:
+    """Remember that this visitor clicked a token rather than followed a link to it."""
+    st.session_state[_CLICKED] = token.named
+
+
+def was_clicked(token: Picked) -> bool:
+    """Return whether this visitor clicked this token last."""
+    return bool(st.session_state.get(_CLICKED) == token.named)
+
+
+def drop() -> None:
+    """Clear the choice."""
+    st.session_state.pop(_CLICKED, None)
+    address.drop(_ADDRESS, stays=True)
+
+
+def picked(recording: Recording, parent: Recording | None) -> Picked | None:
+    """Return the token in the address, else the last one clicked, if it is in one of these recordings."""
+    for named in filter(None, (address.named(_ADDRESS), st.session_state.get(_CLICKED))):
+        job, *numbers = named.split(".")
+        of = next((each for each in (recording, parent) if each is not None and each.job.id == job), None)
+        finished = numbers[2:] == ["end"]
+        if of is None or len(numbers) != 2 + finished or not all(number.isdecimal() for number in numbers[:2]):
+            continue
+        step, position = map(int, numbers[:2])
+        if step < of.trajectory.steps and position < of.trajectory.positions:
+            return Picked(named, of, step, position, finished)
+    return None
+
 
 _BOX, _WRITTEN = "denoise_token_box", "denoise_branch_word"
 _LISTED = 6  # branches that are linked to
@@ -45,7 +106,7 @@ _LISTED = 6  # branches that are linked to
 
 def choose(recording: Recording, step: int, position: int, finished: bool) -> None:
     """Keep a clicked token; a small model computes its alternatives at once."""
-    token_picked.pick(recording, step, position, finished)
+    pick(recording, step, position, finished)
     st.session_state.pop(_WRITTEN, None)
     if is_small(recording.model):
         allow(recording.model.source)
@@ -68,7 +129,7 @@ def alternatives(recording: Recording, beside: Recording | None) -> None:
     if problem:
         st.caption(plain(problem))
         return
-    token = token_picked.picked(recording, beside)
+    token = picked(recording, beside)
     _box(recording, token)
     if token is None:
         return
@@ -93,9 +154,9 @@ def alternatives(recording: Recording, beside: Recording | None) -> None:
         hint="Choose another token, or write one, and the text is written on from there.",
     )
     question = _asked(left, step, position)
-    by_hand = engine().authorizer.demo and token_picked.was_clicked(token)
+    by_hand = engine().authorizer.demo and was_clicked(token)
     if engine().authorizer.demo and not by_hand and not asking.at_hand("alternatives", question):
-        st.button("Read the alternatives", key="read_alternatives", on_click=token_picked.click, args=(token,))
+        st.button("Read the alternatives", key="read_alternatives", on_click=click, args=(token,))
         return
     job = asking.ask("alternatives", question, "Reading the alternatives", "denoise", by_hand)
     if job is not None:
@@ -233,7 +294,7 @@ def _branch(recording: Recording, step: int, position: int, token: int, word: st
     # At once: a rerun that was asked for meanwhile ends this one at its next message to the browser.
     play_once(job.id)
     show_anew(job.id)
-    token_picked.drop()
+    drop()
 
 
 # --- a branch and the text it left ------------------------------------------------------------------------------
@@ -367,7 +428,7 @@ def _opens(job: JobRecord, label: str, icon: str) -> None:
 
 def _open(job_id: str) -> None:
     show_anew(job_id)
-    token_picked.drop()
+    drop()
 
 
 NEXT = "explore_next"

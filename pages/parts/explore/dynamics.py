@@ -13,15 +13,14 @@ from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
 from analysis.sinks.definitions import KINDS, attention_share, count_by_kind, gaussian_reference
 from analysis.sinks.metrics import CURVES, lifetimes, position_variance
-from analysis.sinks.token_states import ALL, REGIONS, undecided_named
+from analysis.sinks.step_inputs import ALL, REGIONS, undecided_named
 from analysis.specs import SinkParams
 from analysis.words import UNTRAINED_LABEL, in_sentence, model_title
 from pages.parts.charts import Point, chart
 from pages.parts.controls import pick, segments
 from pages.parts.plain import plain
-from pages.parts.recordings import measures, references
-from pages.parts.recordings.beside import autoregressive_reference, compared_recordings
-from pages.parts.recordings.choice import definition_formula, opened
+from pages.parts.recordings import measures
+from pages.parts.recordings.choice import autoregressive_reference, compared_recordings, definition_formula, opened
 from pages.parts.recordings.explorer import go_to
 from pages.parts.recordings.measures import Scope
 from pages.parts.recordings.recording import Recording, model_name, recording_title, short_title
@@ -152,7 +151,7 @@ def over_steps(recording: Recording, params: SinkParams, split: str, side: Delta
     with side:
         scope = scope_boxes(recording)
         others = compared_recordings(recording)
-        drawn = references.reference_toggle(recording)
+        drawn = measures.reference_toggle(recording)
         beside = autoregressive_reference(recording)
     groups = _groups([recording.job, *others, *([beside] if beside is not None else [])], scope)
     if drawn is not None:
@@ -274,7 +273,7 @@ def stable_or_moving(recording: Recording, params: SinkParams, split: str, side:
     with side:
         by_head = segments("One point per", ["layer", "head"], "point") == "head"
         others = compared_recordings(recording)
-        drawn = references.reference_toggle(recording)
+        drawn = measures.reference_toggle(recording)
         beside = autoregressive_reference(recording)
         log = st.toggle("Log axes", value=True, key="log_axes", bind="query-params")
     jobs = {job.id: job for job in (recording.job, *([beside] if beside is not None else []), *others)}
@@ -350,7 +349,7 @@ def positions(recording: Recording, params: SinkParams, split: str, side: DeltaG
     """Draw the view. side: the column of its controls."""
     with side:
         scope = scope_boxes(recording)
-        drawn = references.reference_toggle(recording)
+        drawn = measures.reference_toggle(recording)
     trajectory = recording.trajectory
     flags = measures.counted_sinks(recording, params, scope, split)
     labels, over_steps = trajectory.labels(), trajectory.names.over_steps()
@@ -428,11 +427,11 @@ def noised_against_real(recording: Recording, params: SinkParams, split: str, si
     if recording.info.by_blocks:
         st.info("This model was trained on noise inside a block over clean text, which its recording shows already.")
         return
-    if references.says_no_model(recording, inside=True):
+    if measures.says_no_model(recording, inside=True):
         return
     with side:
         scope = scope_boxes(recording)
-    noised = references.noised(recording)
+    noised = measures.noised(recording)
     if noised is None:
         return
     pair = {"Real trajectory": recording, "Noised text": noised}

@@ -14,8 +14,7 @@ from analysis.sinks import routing
 from analysis.sinks.definitions import mean_of_finite
 from analysis.specs import SinkParams
 from pages.parts.charts import cells, chart
-from pages.parts.columns import keyed_columns
-from pages.parts.controls import pick
+from pages.parts.controls import keyed_columns, pick
 from pages.parts.recordings import measures
 from pages.parts.recordings.choice import definition_formula, within
 from pages.parts.recordings.recording import Recording, cached

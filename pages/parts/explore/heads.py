@@ -20,8 +20,8 @@ from pages.parts.controls import pick
 from pages.parts.recordings import measures
 from pages.parts.recordings.choice import among, definition_formula
 from pages.parts.recordings.explorer import go_to
+from pages.parts.recordings.measures import reference_toggle
 from pages.parts.recordings.recording import Recording
-from pages.parts.recordings.references import reference_toggle
 
 ALL_STEPS, CHOSEN = "All steps", "Chosen steps"
 _EXPLORER_DRAWS = "strength"

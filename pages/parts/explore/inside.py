@@ -21,17 +21,17 @@ from analysis.sinks.metrics import highest
 from analysis.specs import SinkParams, sentence
 from analysis.words import counted
 from pages.parts import asking
-from pages.parts.acting import acting_button, begin
+from pages.parts.address import linked_box
+from pages.parts.asking import acting_button, begin
 from pages.parts.charts import PER_CENT_CELLS, chart, table
 from pages.parts.controls import pick
-from pages.parts.linked import linked_box
 from pages.parts.masks.pruned_models import known_pruned, read_address, titled
 from pages.parts.plain import plain
-from pages.parts.recordings import measures, references
+from pages.parts.recordings import measures
 from pages.parts.recordings.choice import among, definition_formula
 from pages.parts.recordings.explorer import place_in, show_attention
+from pages.parts.recordings.measures import says_no_model, seconds_of
 from pages.parts.recordings.recording import Recording, show_recording
-from pages.parts.recordings.references import says_no_model, seconds_of
 from pages.parts.session import engine
 
 MOST_HEADS = 4
@@ -119,7 +119,7 @@ def _maps(
 
 def logit_lens(recording: Recording, params: SinkParams, split: str, side: DeltaGenerator) -> None:
     """Draw the tab, at the step of the explorer."""
-    if references.says_no_model(recording, inside=True):
+    if measures.says_no_model(recording, inside=True):
         return
     trajectory, step = recording.trajectory, place_in(recording).step
     at = undecided(trajectory, step)
@@ -133,7 +133,7 @@ def logit_lens(recording: Recording, params: SinkParams, split: str, side: Delta
         f"Read every layer at step {step:d}",
         "Reads the states behind every layer with the model's own last norm and head: which token each undecided "
         "position would become, sinks compared with the others. One forward of the model: "
-        f"{references.seconds_of(recording, 1 / trajectory.steps)}.",
+        f"{measures.seconds_of(recording, 1 / trajectory.steps)}.",
     )
     if jobs is None:
         return
@@ -169,7 +169,7 @@ def massive_activations(recording: Recording, params: SinkParams, split: str, si
 
 def _record_again(recording: Recording) -> None:
     """Draw a button that records the same with channels."""
-    if references.says_no_model(recording):
+    if measures.says_no_model(recording):
         return
     st.info(
         "This recording was made without its residual channels. With them, this tab shows which few channels grow far "
@@ -181,7 +181,7 @@ def _record_again(recording: Recording) -> None:
         show_recording(begin("record", spec).id)
 
     st.caption(
-        f"Recording again takes {references.seconds_of(recording)} and stores a few bytes more per layer and step."
+        f"Recording again takes {measures.seconds_of(recording)} and stores a few bytes more per layer and step."
     )
     acting_button("Record with channels", "record_channels", on_click=again, icon=":material/fiber_manual_record:")
 
@@ -191,7 +191,7 @@ _OWN = "this model"
 
 def geometry(recording: Recording, params: SinkParams, split: str, side: DeltaGenerator) -> None:
     """Draw the tab; its controls in `side`. Nothing here depends on the definition of a sink."""
-    if references.says_no_model(recording, inside=True):
+    if measures.says_no_model(recording, inside=True):
         return
     name = pick("Measure", MEASURES, "geometry", side, format_func=lambda name: MEASURES[name].title)
     pruned = {run_id: run for run_id, run in known_pruned().items() if run.runs}
@@ -217,7 +217,7 @@ def geometry(recording: Recording, params: SinkParams, split: str, side: DeltaGe
         "Measure the geometry",
         "Measures how many dimensions each head's attention map and outputs take up, and the token states behind each "
         "layer, compared with models of the same shape with random weights. Runs "
-        f"{counted(len(steps), 'step')} of this recording through each: {references.seconds_of(recording, forwards)}, "
+        f"{counted(len(steps), 'step')} of this recording through each: {measures.seconds_of(recording, forwards)}, "
         "or several times that on long texts.",
     )
     if jobs is not None:

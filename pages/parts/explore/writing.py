@@ -9,7 +9,7 @@ from analysis.errors import UserError
 from analysis.figures.dynamics import Series, curves
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
-from analysis.recording.parallel import (
+from analysis.recording.alternatives import (
     ONE_TEXT,
     ParallelEffect,
     is_pair,
@@ -17,17 +17,16 @@ from analysis.recording.parallel import (
     parallel_pair,
     tokens_written,
 )
-from analysis.sinks.token_names import position_name
+from analysis.sinks.step_inputs import position_name
 from analysis.specs import SinkParams
 from analysis.specs.writing import THRESHOLD
 from pages.parts import address
-from pages.parts.acting import begin, kept_button, may_record
+from pages.parts.asking import begin, kept_button, may_record
 from pages.parts.charts import chart, exhibit_text, heading
 from pages.parts.plain import plain
 from pages.parts.recordings.choice import definition_formula, show_anew
 from pages.parts.recordings.recording import Recording, cached, open_recording
-from pages.parts.session import engine
-from pages.parts.user_errors import EXPECTED, told
+from pages.parts.session import EXPECTED, engine, told
 
 
 def exhibit_written(recording: Recording) -> None:

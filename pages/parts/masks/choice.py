@@ -9,13 +9,12 @@ from analysis.pruned import compare, masks_file
 from analysis.pruned.compare import Comparison
 from analysis.pruned.report_file import PrunedRun, first_pair, seed_pair
 from analysis.specs import METHODS, PruneSpec
-from analysis.tuning.seed_floor import serves
+from analysis.tuning.statistics_file import serves
 from analysis.words import percent
 from pages.parts import asking
-from pages.parts.acting import acting_button, begin, may_act
-from pages.parts.columns import keyed_columns
-from pages.parts.controls import segments
-from pages.parts.linked import linked_box
+from pages.parts.address import linked_box, primary_link
+from pages.parts.asking import acting_button, begin, may_act
+from pages.parts.controls import keyed_columns, segments
 from pages.parts.masks.pruned_models import (
     Pruned,
     compared_masks,
@@ -28,10 +27,8 @@ from pages.parts.masks.pruned_models import (
     titled,
 )
 from pages.parts.plain import code, plain
-from pages.parts.primary_link import primary_link
-from pages.parts.session import engine
-from pages.parts.tuning.statistics import with_floor
-from pages.parts.user_errors import EXPECTED
+from pages.parts.session import EXPECTED, engine
+from pages.parts.tuning.preview import with_floor
 
 AUTOMATIC, CHOSEN = "automatic", "two runs of my choice"
 ALIKE = 0.01  # sparsities that differ by more are not compared unasked

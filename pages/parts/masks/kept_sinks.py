@@ -14,7 +14,7 @@ from analysis.sinks.definitions import kept_share, shared_inputs
 from analysis.specs import ModelSpec, RecordSpec
 from analysis.words import percent
 from pages.parts import asking
-from pages.parts.acting import allow
+from pages.parts.asking import allow
 from pages.parts.charts import card, chart
 from pages.parts.masks.pruned_models import Pruned, short_labels
 from pages.parts.plain import plain

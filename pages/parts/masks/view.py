@@ -14,13 +14,11 @@ from analysis.pruned import compare, masks_file
 from analysis.pruned.compare import MEASURES, Comparison
 from analysis.specs import PATTERNS
 from analysis.words import percent
+from pages.parts.address import meant
 from pages.parts.charts import card, chart, export_button
-from pages.parts.columns import keyed_columns, plots_and_controls
-from pages.parts.controls import pick, segments
-from pages.parts.linked import meant
+from pages.parts.controls import keyed_columns, pick, plots_and_controls, segments
 from pages.parts.masks.choice import ALIKE, compared_if_alike, how_to_prune, two_runs, two_seeds
 from pages.parts.masks.kept_sinks import attention_to_sinks
-from pages.parts.masks.projections import projections_view
 from pages.parts.masks.pruned_models import (
     OURS,
     Pruned,
@@ -30,6 +28,7 @@ from pages.parts.masks.pruned_models import (
     known_pruned,
     open_pruned,
     overlap,
+    projections_view,
     read_address,
     run_of,
     short_labels,

@@ -10,8 +10,14 @@ from analysis.engine.runs import Run, known_runs, score
 from analysis.evaluation import comparing, tables
 from analysis.evaluation.results import AVERAGE, Results
 from analysis.evaluation.tables import ROLES
-from analysis.exhibits.over_seeds import shifts_of_runs
-from analysis.exhibits.with_discount import Shift, accuracy_shifts, compared_in, shifts_of_study, shown_shifts
+from analysis.exhibits.with_discount import (
+    Shift,
+    accuracy_shifts,
+    compared_in,
+    shifts_of_runs,
+    shifts_of_study,
+    shown_shifts,
+)
 from analysis.findings import finding_of
 from analysis.findings.evaluations import MARGIN, tested, together
 from analysis.pruned.compare import Comparison
@@ -22,22 +28,17 @@ from analysis.words import counted
 from pages.parts import address
 from pages.parts.accuracy.choice import choose_evaluation, choose_runs, evaluations, say_scores, score_settings
 from pages.parts.accuracy.choice import score as ask_scores
-from pages.parts.accuracy.opening import joined_results
-from pages.parts.accuracy.panel import accuracy_in_brief, accuracy_panel, joined_panel
-from pages.parts.acting import acting_button, begin, may_act
+from pages.parts.accuracy.panel import accuracy_in_brief, accuracy_panel, joined_panel, joined_results
+from pages.parts.asking import acting_button, begin, cut_short, may_act
 from pages.parts.charts import chart
 from pages.parts.masks.choice import seeds_at_hand
 from pages.parts.masks.pruned_models import compared_masks, known_pruned, open_pruned
 from pages.parts.plain import plain
-from pages.parts.progress import cut_short
-from pages.parts.pruning.plan import plan
 from pages.parts.pruning.runs import matched_pairs, pairs_at_other_sparsities
-from pages.parts.pruning.settings import Asked
-from pages.parts.pruning.source import note_start
-from pages.parts.session import engine
+from pages.parts.pruning.settings import Asked, note_start
+from pages.parts.session import EXPECTED, engine, why
 from pages.parts.study.choice import OfStudy, link_study, margin_told
-from pages.parts.sweeping import SEEDS, cost_in_words, launch, sweeps_at_work
-from pages.parts.user_errors import EXPECTED, why
+from pages.parts.sweeping import SEEDS, cost_in_words, launch, plan, sweeps_at_work
 
 _SCORE, _SEEDS = "prune_then_score", "prune_seeds"
 _REDRAW = 5.0  # seconds between drawings of the accuracies that are there

@@ -18,24 +18,22 @@ from analysis.figures import pruning as figures
 from analysis.figures.export import Exhibit
 from analysis.figures.masks import Grid, grids
 from analysis.findings import finding_of
-from analysis.findings.pruned import SAME
+from analysis.findings.masks import SAME
 from analysis.jobs import known_key
 from analysis.jobs.summaries import PrunePartial
 from analysis.pruned import masks_file
-from analysis.pruned.naming import plain_name, seed_of
+from analysis.pruned.report_file import plain_name, seed_of
 from analysis.specs import FootprintSpec, PruneSpec
 from analysis.words import counted, percent
 from cache.keys import content_key
-from pages.parts.acting import acting_button
+from pages.parts.asking import acting_button, cancel_button, duration, log_drawer, progress_bar, restart_button, running
 from pages.parts.charts import cells, chart, copy_button, download, exhibit_text, export_button, kept, plot, reproduce
-from pages.parts.columns import keyed_columns
+from pages.parts.controls import keyed_columns
 from pages.parts.lazy_section import lazy_section
 from pages.parts.plain import code, plain
-from pages.parts.progress import cancel_button, duration, log_drawer, progress_bar, restart_button, running
 from pages.parts.run_rows import by_sparsity, in_pairs, table_of_runs
-from pages.parts.session import engine, model_in_use, submit
+from pages.parts.session import EXPECTED, engine, model_in_use, submit, told, why
 from pages.parts.sweeping import asked_by, follow, sweeps_at_work
-from pages.parts.user_errors import EXPECTED, told, why
 
 
 def footprint_of(record: JobRecord, folder: Path) -> None:

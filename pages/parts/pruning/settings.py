@@ -1,6 +1,9 @@
-"""Settings of preview and pruning, drawn from their specs: the specs to run, or one sentence on why none can."""
+"""Settings of preview and pruning, drawn from their specs: the specs to run, or one sentence on why none can.
 
-from collections.abc import Mapping
+Source of the numbers on Prune, headline and figures alike: the current study, or the runs here.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -8,6 +11,7 @@ import streamlit as st
 from pydantic import ValidationError
 from streamlit.delta_generator import DeltaGenerator
 
+from analysis.engine.run_pairs import RunPair, has_setting
 from analysis.models.checkpoint import Checkpoint, find
 from analysis.models.family import why_no_experts_are_cut
 from analysis.specs import (
@@ -28,15 +32,17 @@ from analysis.specs import (
     StepParams,
     TuneParams,
     sentence,
+    setting_key,
 )
 from analysis.specs.what_is_read import only_read
-from pages.parts import controls
-from pages.parts.expander import fold, keys_of, settings_of
+from pages.parts import address, controls
+from pages.parts.accuracy.choice import evaluations
+from pages.parts.controls import fold, keys_of, settings_of
 from pages.parts.plain import plain
-from pages.parts.session import not_in_address
-from pages.parts.tuning.settings import actions, key_of, remember, sliders
-from pages.parts.tuning.statistics import stored_settings
-from pages.parts.user_errors import EXPECTED, why
+from pages.parts.session import EXPECTED, not_in_address, why
+from pages.parts.study.choice import OfStudy, found_by_study
+from pages.parts.sweeping import sweeps_at_work
+from pages.parts.tuning.preview import actions, key_of, remember, sliders, stored_settings
 
 DEFAULT_CALIBRATION: CalibrationParams = CalibrateSpec.model_fields["calibration"].default
 """Initial calibration of the page, for the preview and the prunings alike: takes seconds on a laptop."""
@@ -425,3 +431,42 @@ def _discount(rows: list[Reader]) -> DiscountParams:
                 draw = controls.draw_slider if name in sliders() else controls.draw
                 values[name] = draw(DiscountParams, name, key)
     return DiscountParams(**values)
+
+
+_STUDY, _RUNS = "Study", "Runs here"  # as the address holds them
+_SOURCE, _PRESET, _STARTED = "prune_source", "prune_source_preset", "prune_started"
+
+
+def choose_source(specs: Sequence[PruneSpec], pairs: Sequence[RunPair]) -> OfStudy | None:
+    """Draw the choice between the current study and the runs here, where both have the settings; return the study where
+    it is shown, None where the runs are. Preset is the one with more calibration seeds, and the runs once they were
+    started here or the address says so. pairs: of `matched_pairs`.
+    """
+    discounted = next((spec for spec in specs if METHODS[spec.method].control is not None), None)
+    study = None if discounted is None else found_by_study(discounted)
+    here = sum(has_setting(pair, specs) for pair in pairs)  # calibration seeds
+    started = discounted is not None and setting_key(discounted) in st.session_state.get(_STARTED, ())
+    scored = address.named("evaluation") or any(not record.ended for record in evaluations())
+    first = started or scored or sweeps_at_work() or st.query_params.get(_SOURCE) == _RUNS
+    if study is None or not (here or first):
+        return study
+    preset = _RUNS if first or study.contrast.effect.seeds < here else _STUDY
+    chosen = st.session_state.get(_SOURCE, st.query_params.get(_SOURCE))
+    if chosen not in (_STUDY, _RUNS) or st.session_state.get(_PRESET, preset) != preset:
+        st.session_state[_SOURCE] = preset
+    st.session_state[_PRESET] = preset
+    shown = st.segmented_control(
+        "Source of the numbers",
+        [_STUDY, _RUNS],
+        required=True,
+        key=_SOURCE,
+        bind="query-params",
+        label_visibility="collapsed",
+    )
+    return study if shown == _STUDY else None
+
+
+def note_start(specs: Sequence[PruneSpec]) -> None:
+    """Remember that these prunings were started here, so that their runs are shown."""
+    st.session_state[_STARTED] = {setting_key(spec) for spec in specs}
+    st.session_state[_SOURCE] = _RUNS

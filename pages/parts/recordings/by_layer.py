@@ -26,21 +26,19 @@ from analysis.findings.layers import (
     movement_table,
 )
 from analysis.findings.sets import NOISE
-from analysis.recording import set_counts, set_measures, set_tables
+from analysis.recording import set_measures, set_tables
+from analysis.sinks.definitions import criterion
 from analysis.sinks.metrics import CURVES, HEAD_METRICS, of_mass
 from analysis.sinks.movement import MOVEMENT_NULLS, MovementNull
-from analysis.sinks.rule_words import criterion
-from analysis.sinks.token_states import ALL, SPLITS, undecided_named
+from analysis.sinks.step_inputs import ALL, SPLITS, undecided_named
 from analysis.specs import ModelSpec, RecordSpec
 from analysis.words import TWIN_TOLD, in_sentence, listed
 from pages.parts import asking
-from pages.parts.acting import acting_button, begin
+from pages.parts.asking import acting_button, begin
 from pages.parts.charts import as_read, chart, exhibit_table, exhibit_text, heading
-from pages.parts.columns import figures_beside, keyed_columns
-from pages.parts.controls import pick
+from pages.parts.controls import figures_beside, keyed_columns, pick
 from pages.parts.plain import plain
-from pages.parts.recordings.beside import TWIN
-from pages.parts.recordings.choice import read_split, why_apart, within
+from pages.parts.recordings.choice import TWIN, read_split, why_apart, within
 from pages.parts.recordings.recording import cached
 from pages.parts.recordings.sets import BY_SET, OpenSet, sets_to_look_at
 from pages.parts.session import engine
@@ -186,7 +184,7 @@ def _nulls() -> None:
             f"- **{plain(null.called)}**{_titled(null)}: {plain(null.sentence)}{_MOST if name == PLACES else ''}"
             for name, null in MOVEMENT_NULLS.items()
         ]
-        st.markdown("\n".join([*rows, f"- {plain(set_counts.IID_SENTENCE)}"]))
+        st.markdown("\n".join([*rows, f"- {plain(set_measures.IID_SENTENCE)}"]))
 
 
 def _titled(null: MovementNull) -> str:

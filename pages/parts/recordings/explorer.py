@@ -1,25 +1,29 @@
-"""The explorer on a page: a recording in the browser, which tells the page its place and what data it lacks."""
+"""The explorer on a page: a recording in the browser, which tells the page its place and what data it lacks.
+
+The player on a page: it plays recordings in the browser, and tells the page its step and the chosen token.
+"""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import streamlit as st
 from pydantic import ValidationError
 
 from analysis.figures.explorer import component_js, explorer_css, feed_js
+from analysis.figures.player import player_css, player_js
+from analysis.recording.alternatives import is_pair
 from analysis.recording.explored import SharesAsked, content_of, explored, feed_bytes, head_map, head_shares
 from analysis.recording.explored_text import unpacked_text
-from analysis.recording.parallel import is_pair
-from analysis.sinks.token_states import ALL, SPLITS, undecided_named
+from analysis.sinks.step_inputs import ALL, SPLITS, undecided_named
 from analysis.specs import DEFINITIONS, SinkParams
 from analysis.words import model_short_title
 from pages.parts import address
 from pages.parts.lazy_section import guarded
+from pages.parts.recordings.measures import stored_reference
 from pages.parts.recordings.recording import Recording, cached, model_name
-from pages.parts.recordings.references import stored_reference
 
 _PLAYED, _GOES, _FOLLOWED, _CONTENT = "explorer_plays", "explorer_goes", "explorer_followed", "explorer_content"
 _PLACES = ("step", "layer", "head", "position", "area", "show")
@@ -298,3 +302,37 @@ def _answer(needed: dict[str, Any], recording: Recording, beside: Recording | No
 @cached(64)
 def _shares(recording: Recording, asked: SharesAsked) -> np.ndarray:
     return head_shares(recording.trajectory, asked)
+
+
+_mount_player = st.components.v2.component("sinkscope_player", css=player_css(), js=player_js())
+
+
+class Chosen(TypedDict):
+    """A clicked token. track: 0 the first recording, 1 the one beside it. step: where the player rests. finished: the
+    finished text is shown. recording: the token's, if the player knows it.
+    """
+
+    track: int
+    step: int
+    finished: bool
+    position: int
+    recording: NotRequired[str]
+
+
+@st.fragment
+def stored_player(data: Mapping[str, Any], key: str, chosen_of: Callable[[Chosen], None] | None = None) -> None:
+    """Draw the player of recordings whose files are elsewhere, from the data it plays. chosen_of: draws what follows
+    from a clicked token, beneath the player.
+    """
+    kept = f"{key}_token"
+    content, chosen = st.session_state.get(kept, ("", None))
+    if content != data["content"]:
+        chosen = None  # of other recordings
+
+    def keep() -> None:
+        st.session_state[kept] = (data["content"], st.session_state[key]["token"])
+
+    picked = None if chosen is None else (chosen["track"], chosen["position"])
+    _mount_player(key=key, data={**data, "picked": picked}, on_token_change=keep)
+    if chosen is not None and chosen_of is not None:
+        chosen_of(chosen)

@@ -25,13 +25,12 @@ from analysis.specs import (
 )
 from analysis.words import model_title
 from pages.parts import address, asking, controls
-from pages.parts.acting import acting_button, begin
-from pages.parts.expander import Setting, fold, keys_of, settings_of
+from pages.parts.asking import acting_button, begin
+from pages.parts.controls import Setting, fold, keys_of, settings_of
 from pages.parts.plain import model_called, plain
 from pages.parts.recordings.choice import among, sink_controls
 from pages.parts.recordings.recording import numbered
-from pages.parts.session import engine, model_in_use, not_in_address
-from pages.parts.user_errors import EXPECTED, told
+from pages.parts.session import EXPECTED, engine, model_in_use, not_in_address, told
 
 _CHOSEN, _ASKED, _ADDRESS = "sets_chosen", "sets_asked", "set"
 _OF_OURS, _BENCHMARK = "prompts that come with SinkScope", "a benchmark's contexts"

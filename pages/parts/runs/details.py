@@ -12,17 +12,15 @@ from analysis.engine.runs import Run, remove_run, save_label, score_in, size
 from analysis.evaluation import conditions
 from analysis.pruned.report_file import read_report
 from analysis.specs import ImportSpec
-from cache.sizes import gigabytes
+from cache.environment import gigabytes
 from pages.parts import address
-from pages.parts.acting import acting_button, may_act
+from pages.parts.asking import acting_button, may_act
 from pages.parts.charts import table
-from pages.parts.labels import label_form, label_said
 from pages.parts.plain import code, plain
 from pages.parts.pruning.runs import pruned_numbers, pruned_report
 from pages.parts.recordings.recording import finished_recordings
-from pages.parts.run_rows import accuracy_cells
-from pages.parts.session import engine
-from pages.parts.user_errors import told
+from pages.parts.run_rows import accuracy_cells, label_form, label_said
+from pages.parts.session import engine, told
 
 VIEW = "runs_view"
 """In the address: the view of the ticked runs."""

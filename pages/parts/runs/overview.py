@@ -1,15 +1,25 @@
-"""The scored runs together: what they score, in a sentence and a figure; and the settings in which some differ."""
+"""The scored runs together: what they score, in a sentence and a figure; and the settings in which some differ.
+
+Accuracy of the ticked runs, in an evaluation that they share or joined item by item; and scoring them.
+
+Texts of the ticked runs beside the dense model's, for the same prompt.
+"""
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
+from analysis.engine import JobRecord
+from analysis.engine.run_pairs import RunPair, pairs_by_setting, title_of
 from analysis.engine.runs import Run
 from analysis.evaluation import conditions
 from analysis.evaluation.results import Results
 from analysis.evaluation.sweep_scores import Comparison
+from analysis.exhibits.inside import divergence_in_words, filled_in, text_of
 from analysis.exhibits.scored_runs import (
     Alike,
     accuracy_of_runs,
@@ -22,14 +32,24 @@ from analysis.exhibits.scored_runs import (
 from analysis.figures import pruning as figures
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
-from analysis.findings.pruned import SAME
+from analysis.findings.masks import SAME
 from analysis.pruned.report_file import read_report
-from analysis.specs import EVERYTHING
+from analysis.sinks.agreement import compare_texts
+from analysis.specs import EVERYTHING, ModelSpec, RecordSpec
 from analysis.statistics.decisions import family_words
 from analysis.words import counted, percent
-from pages.parts.accuracy.opening import joined_results
-from pages.parts.charts import chart, export_button, table
+from pages.parts import asking, tokens
+from pages.parts.accuracy.choice import choose_evaluation, evaluations, score_settings
+from pages.parts.accuracy.panel import accuracy_panel, joined_panel, joined_results
+from pages.parts.address import linked_box, primary_link
+from pages.parts.asking import acting_button, allow, duration, is_allowed, may_act
+from pages.parts.charts import chart, exhibit_text, export_button, heading, table
+from pages.parts.controls import pick
 from pages.parts.plain import plain
+from pages.parts.pruning.outcome import ALL_SEEDS, pair_results, scored_pairs
+from pages.parts.recordings.choice import opened
+from pages.parts.recordings.recording import Recording, finished_recordings, recording_titles
+from pages.parts.session import model_in_use
 from pages.parts.study.choice import can_tell, say_study
 
 _NOT_COMPARED: Mapping[str, Comparison] = {}
@@ -146,3 +166,175 @@ def _profiles(runs: list[Run]) -> None:
         ),
         "runs_profiles",
     )
+
+
+def scores_of_runs(chosen: list[Run], runs: list[Run], place: DeltaGenerator) -> None:
+    """Draw the accuracy of the ticked runs, or the evaluation that the address names; scoring is in an expander. Where
+    nothing is ticked: with against without the discount at the newest setting, over all its calibration seeds.
+
+    runs: all runs. place: of the box of evaluations.
+    """
+    compared = sorted(chosen, key=lambda run: run.kind != "dense")  # the others are held against the first
+    without = [run.name for run in compared if not run.evaluations]
+    settings = [] if compared else list(filter(None, map(scored_pairs, pairs_by_setting(runs))))
+    pairs = _one_setting(settings, place) if settings else []
+    together = len(compared) > 1 and not without
+    default = compared[0].evaluations[0].record if len(compared) == 1 and compared[0].evaluations else None
+    instead = ALL_SEEDS if pairs else "the ticked runs" if together or (compared and default is None) else ""
+    shown = choose_evaluation(default, instead, place=place)
+    if shown is not None:
+        accuracy_panel(shown)
+    elif pairs:
+        _joined(pair_results(pairs), [run for pair in pairs for run in (pair.run, pair.control)])
+    elif together:
+        _joined(joined_results(compared), compared)
+    elif without:
+        st.info(plain(f"Not scored yet: {', '.join(without)}."))
+    elif not compared and not evaluations():
+        st.info("No accuracies yet. Tick pruned models above and score them on the same items as the dense model.")
+    _ask(chosen, runs, open_first=bool(without) or (shown is None and not together))
+
+
+def _one_setting(settings: list[list[RunPair]], place: DeltaGenerator) -> list[RunPair]:
+    """Draw the box of settings, the newest first, and return the pairs of the chosen one."""
+    names = [title_of(pairs[0].spec, method=True) for pairs in settings]
+    if len(settings) < 2:
+        return settings[0]
+    chosen = pick("Setting", names, "accuracy_setting", place, label_visibility="collapsed", width=240)
+    return settings[names.index(chosen)]
+
+
+def _ask(chosen: list[Run], runs: list[Run], open_first: bool) -> None:
+    """Draw the expander that scores the ticked runs beside their dense model."""
+    pruned = [run for run in chosen if run.kind == "pruned" and run.runs]
+    models = {run.model for run in pruned} or {run.source for run in chosen if run.kind == "dense"}
+    if not chosen or not may_act():
+        return
+    with st.expander("Score the ticked runs", icon=":material/monitoring:", expanded=open_first, key="score_runs"):
+        if len(models) != 1:
+            st.caption(
+                "Tick pruned copies of one model. Runs whose weights a sweep has dropped cannot be scored again."
+            )
+            return
+        (source,) = models
+        used = model_in_use()
+        model = used if used.source == source else ModelSpec(source=source, device=used.device, dtype=used.dtype)
+        of_model = {run.id: run for run in runs if run.kind == "pruned" and run.model == source and run.runs}
+        score_settings(model, of_model, [run.id for run in pruned])
+
+
+def _joined(results: Results | None, runs: list[Run]) -> None:
+    if results is not None and results.accuracies:
+        joined_panel(results, [run.name for run in runs])
+
+
+_KEY = "texts_of"
+
+
+def texts_of(chosen: list[Run]) -> None:
+    """Draw the texts of the ticked runs of one model beside the dense model's. Texts not recorded yet are offered with
+    their cost."""
+    runs = [run for run in chosen if run.kind == "pruned" and run.runs]
+    if not runs:
+        st.info("Tick pruned models above to read what they write beside the dense model, prompt by prompt.")
+        return
+    source = runs[0].model
+    others = [run.name for run in runs if run.model != source]
+    if others:
+        st.caption(f"Left out, as they come from another dense model: {plain(', '.join(others))}.")
+        runs = [run for run in runs if run.model == source]
+    dense = _dense(source)
+    if dense is None:
+        return
+    found = _recorded(dense, runs)
+    if found:
+        _draw(dense, found)
+        export_button("SinkScope: texts", dense.settings(), dense.info.prompt)
+
+
+def _dense(source: str) -> Recording | None:
+    """Draw the box of the dense model's recordings; return the chosen one."""
+    jobs = {
+        job.id: job
+        for job in finished_recordings()
+        if job.spec["model"]["source"] == source and not job.spec.get("branch")
+    }
+    if not jobs:
+        st.info(f"No prompt is recorded with {plain(source)} yet. Record one, and these runs write the same prompt.")
+        primary_link(
+            "pages/explore.py", "**Record a prompt**", ":material/play_circle:", query_params={"source": source}
+        )
+        return None
+    titles = recording_titles(list(jobs.values()))
+    newest = next(iter(jobs))
+    chosen = linked_box("Recording of the dense model", list(jobs), _KEY, titles.__getitem__, newest, required=True)
+    return opened(jobs[chosen or newest])
+
+
+def _request(dense: Recording, run: Run) -> RecordSpec:
+    """Return the request for the same prompt, sampling and seed with a pruned copy."""
+    asked = dense.request()
+    # A folder's name does not say whether its model is tuned for a template; the recording knows.
+    template = "on" if dense.info.chat_template else "off"
+    model = asked.model.model_copy(update={"source": run.source})
+    return asked.model_copy(update={"model": model, "chat_template": template})
+
+
+def _recorded(dense: Recording, runs: list[Run]) -> list[tuple[Run, Recording]]:
+    """Return the runs that are recorded. Offer the others, or show their progress once requested."""
+    requests = [_request(dense, run) for run in runs]
+    new = [
+        run
+        for run, request in zip(runs, requests, strict=True)
+        if asking.begins("record", request, run.id) and not is_allowed(run.source)
+    ]
+    if new:
+        acting_button(
+            f"Record {len(new)} text{'s' if len(new) > 1 else ''}",
+            "record_texts",
+            type="primary",
+            icon=":material/play_circle:",
+            on_click=allow,
+            args=tuple(run.source for run in new),
+        )
+        st.caption(f"Not recorded yet: {plain(', '.join(run.name for run in new))}. {_cost(dense.job, len(new))}")
+    found = []
+    for run, request in zip(runs, requests, strict=True):
+        if run in new:
+            continue
+        job = asking.ask("record", request, f"Recording {run.name}", run.id)
+        recording = opened(job) if job is not None else None
+        if recording is not None:
+            found.append((run, recording))
+    return found
+
+
+def _cost(job: JobRecord, count: int) -> str:
+    """Estimate the time of recording `count` texts from the dense model's recording."""
+    if job.started is None or job.finished is None or job.cached:
+        return "Each takes about as long as recording the dense model."
+    return f"About {duration(count * (job.finished - job.started))}, by the dense model's recording."
+
+
+def _draw(dense: Recording, found: list[tuple[Run, Recording]]) -> None:
+    names = {run.name: recording for run, recording in found}
+    base, start = text_of(dense.trajectory), dense.info.prompt_length
+    divergences = {name: compare_texts(base, text_of(recording.trajectory)) for name, recording in names.items()}
+    labels = dense.trajectory.labels()
+    first = next(iter(names))
+    said = {
+        name: divergence_in_words(apart, labels, names[name].trajectory.labels()) for name, apart in divergences.items()
+    }
+    heading("Texts", "Shaded tokens are not in the dense text, aligned.", None, said[first] if len(names) == 1 else "")
+    st.caption(f"Dense · {plain(Path(dense.model.source).name)}")
+    tokens.show(tokens.changed_text(labels[start:], [True] * len(labels[start:])))
+    for name, recording in names.items():
+        st.caption(f"{plain(name)}{f' · {plain(said[name])}' if len(names) > 1 else ''}")
+        own = recording.trajectory.labels()
+        tokens.show(tokens.changed_text(own[start:], divergences[name].finished.kept[1][start:].tolist()))
+        exhibit_text(f"Text of {name}", said[name], " ".join(own[start:]), f"text_{names[name].job.id}")
+    if len(names) > 1:
+        first = pick("Step by step", names, "texts_step_by_step")
+    length = divergences[first].filled.shape[1]
+    differ = dense.trajectory.final[:length] != names[first].trajectory.final[:length]
+    chart(filled_in(divergences[first], (labels, names[first].trajectory.labels()), differ), "texts_filled")

@@ -6,18 +6,15 @@ import streamlit as st
 from analysis.engine.studies import new_study
 from analysis.specs import SIZES, ModelSpec, StudySpec
 from analysis.study import plans
-from analysis.study.cost_estimate import foresee_study, lines
-from analysis.study.needs import why_not
+from analysis.study.cost_estimate import foresee_study, lines, why_not
 from pages.parts import address, controls
-from pages.parts.acting import acting_button, begin
-from pages.parts.columns import keyed_columns
-from pages.parts.expander import keys_of, settings_of, titled
+from pages.parts.asking import acting_button, begin
+from pages.parts.controls import keyed_columns, keys_of, settings_of, titled
 from pages.parts.plain import model_called, plain
-from pages.parts.session import engine
+from pages.parts.session import EXPECTED, engine, told, why
 from pages.parts.study import choice
-from pages.parts.study.found import example
+from pages.parts.study.choice import example
 from pages.parts.study.story import ASKING
-from pages.parts.user_errors import EXPECTED, told, why
 
 _AGE = 60  # seconds for which times of earlier jobs are taken as they were
 

@@ -1,29 +1,191 @@
-"""Choice of the study on the page: the current one, with the others to choose from."""
+"""Choice of the study on the page: the current one, with the others to choose from.
+
+The current study: the one in the address, else the visitor's last, else the newest, else the example that ships. The
+sidebar of every page shows it and links to it.
+
+Findings of studies, in the store and of the example that ships, kept while they do not change.
+"""
 
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
+from pathlib import Path
 from typing import NamedTuple
 
 import streamlit as st
 
 from analysis.engine import JobRecord
+from analysis.engine.sweeps import Point
+from analysis.evaluation import sweep_scores
 from analysis.exhibits.story import discount_at
 from analysis.exhibits.with_discount import contrast_at
 from analysis.findings import finding_of
 from analysis.findings.evaluations import MARGIN
-from analysis.specs import PruneSpec
+from analysis.specs import PruneSpec, StudySpec
 from analysis.statistics.decisions import CANNOT_TELL, ONE_SEED, POINTS, decide, interval_words
 from analysis.statistics.differences import Difference
-from analysis.study.findings import Contrast, Findings
+from analysis.study import findings
+from analysis.study.findings import Contrast, Findings, MaskChange, read
+from analysis.study.gather import MasksAsked, compare_masks, gather, masks_asked
 from analysis.study.rules import margin_of
-from analysis.words import listed
+from analysis.words import listed, percent
 from pages.parts import address
+from pages.parts.address import shown_box
+from pages.parts.asking import cancel_button, progress_bar, running
 from pages.parts.plain import as_written, plain
-from pages.parts.session import not_in_address
-from pages.parts.shown_box import shown_box
-from pages.parts.study.found import example, of_record
-from pages.parts.study.in_hand import ADDRESS, EXAMPLE_TITLE, studies, study_in_hand, study_title
-from pages.parts.user_errors import EXPECTED
+from pages.parts.session import EXPECTED, engine, not_in_address
+
+AT_ONCE = 64 * 2**20  # bytes of weights and masks that are compared while a page is drawn
+
+
+def compared(asked: MasksAsked) -> MaskChange | None:
+    """Return the comparison, None while it is under way. Raises UserError for a damaged mask."""
+    future = _future(_key(asked), asked)
+    return future.result() if future.done() else None
+
+
+def is_there(asked: MasksAsked) -> bool:
+    """Return whether the comparison has ended; asks for it if nobody has."""
+    return _future(_key(asked), asked).done()
+
+
+def _key(asked: MasksAsked) -> str:
+    return "|".join(map(str, (*asked.folders, *asked.control_folders)))
+
+
+@st.cache_resource(max_entries=256, show_spinner=False)
+def _future(key: str, _asked: MasksAsked) -> Future[MaskChange]:
+    """Start the comparison of these masks. key: their folders, which never change once they are kept."""
+    folders = (*_asked.folders, *_asked.control_folders)
+    size = sum(file.stat().st_size for folder in folders for file in folder.glob("*.safetensors"))
+    if size > AT_ONCE:
+        return _background().submit(compare_masks, _asked)
+    future: Future[MaskChange] = Future()
+    try:
+        future.set_result(compare_masks(_asked))
+    except Exception as error:  # raised where the result is read
+        future.set_exception(error)
+    return future
+
+
+@st.cache_resource(show_spinner=False)
+def _background() -> ThreadPoolExecutor:
+    """Return an executor with one thread: NumPy compares bits without holding up the threads that serve pages."""
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="masks")
+
+
+def of_record(record: JobRecord) -> Findings:
+    """Return the findings so far of a study in the store. Raises UserError for a damaged file."""
+    states = [f"{job.id} {job.state}" for part in engine().parts(record) for job in part.jobs.values()]
+    points = _points(record)
+    states += [f"{point.evaluated.id} {point.evaluated.state}" for point in points if point.evaluated is not None]
+    states += [f"masks {is_there(asked)}" for asked in masks_asked(points, engine())]
+    return _gathered(record.id, record.state, tuple(states))
+
+
+def compares_masks(record: JobRecord) -> bool:
+    """Return whether masks of a study are still being compared."""
+    return not all(map(is_there, masks_asked(_points(record), engine())))
+
+
+def _points(record: JobRecord) -> list[Point]:
+    """Return the points of a study's sweeps."""
+    sweeps = [job for part in engine().parts(record) for job in part.jobs.values() if job.kind == "sweep"]
+    return [point for job in sweeps for point in engine().sweep_points(job)]
+
+
+def example() -> Findings | None:
+    """Return the study that ships; None if this checkout has none."""
+    return _example(str(findings.EXAMPLE), findings.EXAMPLE.stat().st_mtime_ns) if findings.EXAMPLE.is_file() else None
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _gathered(record_id: str, state: str, states: tuple[str, ...]) -> Findings:
+    record = engine().job(record_id)
+    assert record is not None
+    return gather(record, engine(), read_point, compared)
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _example(path: str, changed: int) -> Findings:
+    return read(Path(path))
+
+
+def read_point(path: Path, pruning: PruneSpec) -> sweep_scores.PointScores:
+    return _scores(str(path), path.stat().st_mtime_ns, pruning)
+
+
+@st.cache_resource(max_entries=2048, show_spinner=False)
+def _scores(path: str, changed: int, pruning: PruneSpec) -> sweep_scores.PointScores:
+    return sweep_scores.read_scores(Path(path), pruning)
+
+
+ADDRESS = "study"
+EXAMPLE = "example"
+EXAMPLE_TITLE, _EXAMPLE_SHORT = "Example that comes with SinkScope", "Shipped example"
+_OPENED = "study_opened"
+_REFRESH = 1.0  # seconds between looks at how far it is
+
+
+def studies() -> dict[str, JobRecord | None]:
+    """Return the studies that can be shown, newest first, by name in the address; the example has no record."""
+    records: dict[str, JobRecord | None] = {record.id: record for record in engine().jobs("study")}
+    return records | ({EXAMPLE: None} if findings.EXAMPLE.is_file() else {})
+
+
+def study_in_hand(among: dict[str, JobRecord | None] | None = None) -> str | None:
+    """Return the current study's name in the address; None if there is none. among: `studies`, if known already."""
+    there = studies() if among is None else among
+    named = address.named(ADDRESS)
+    if named in there:
+        st.session_state[_OPENED] = named
+    opened = st.session_state.get(_OPENED)
+    return opened if opened in there else next(iter(there), None)
+
+
+def study_title(record: JobRecord) -> str:
+    """Return what a study covers, in a few words."""
+    spec = record.parameters(StudySpec)
+    sparsities = ", ".join(percent(sparsity, 0) for sparsity in spec.sparsities)
+    return f"{spec.model.source} · {sparsities} · {len(spec.seeds)} seed{'s' if len(spec.seeds) > 1 else ''}"
+
+
+def study_panel() -> None:
+    """Draw the current study: its name, as a link to it, and its state."""
+    there = studies()
+    name = study_in_hand(there)
+    record = there.get(name or "")
+    st.markdown("**Current study**")
+    if name is None:
+        st.caption("No study yet.")
+        return
+    st.page_link(
+        "pages/start.py",
+        label=plain(_EXAMPLE_SHORT if record is None else study_title(record)),
+        icon=":material/auto_stories:",
+        query_params={ADDRESS: name},
+    )
+    if record is not None and not record.ended:
+        st.fragment(_running, run_every=_REFRESH)(record.id)
+    else:
+        icon = "check_circle" if record is None or record.state == "done" else "error"
+        st.caption(f":material/{icon}: {plain(_state(record))}")
+
+
+def _running(study_id: str) -> None:
+    address.keep()
+    record = running(study_id)
+    progress_bar(record)
+    cancel_button(record, f"stop_{study_id}", "Stop")
+
+
+def _state(record: JobRecord | None) -> str:
+    """Say how it ended, and when."""
+    if record is None:
+        return "Finished."
+    ended = {"done": "Finished", "failed": "Parts of it failed", "cancelled": "Stopped"}.get(record.state, "Cut off")
+    when = datetime.fromtimestamp(record.finished or record.created)
+    return f"{ended}, {when:%d %b %H:%M}."
 
 
 def shown_study(boxed: bool = True) -> JobRecord | Findings | None:

@@ -8,27 +8,40 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from analysis.engine.sweep_points import point_row
-from analysis.engine.sweeps import Point
+from analysis.engine.sweeps import Point, point_row
 from analysis.evaluation import sweep_scores
-from analysis.evaluation.command import evaluate_command
-from analysis.evaluation.frontier import COSTS, TIMES, Cost, Placed, placed
+from analysis.evaluation.frontier import (
+    ACCURACY,
+    COSTS,
+    DIVERGENCE,
+    QUALITIES,
+    TIMES,
+    Cost,
+    Placed,
+    placed,
+    settings_of,
+)
 from analysis.evaluation.published_results import chance_of, published, published_pairs, remarks
-from analysis.evaluation.qualities import ACCURACY, DIVERGENCE, QUALITIES, settings_of
 from analysis.evaluation.sweep_scores import Comparison, Setting
-from analysis.exhibits import sweep_axes
-from analysis.exhibits.frontier import plane
+from analysis.exhibits import sweeps
+from analysis.exhibits.sweeps import plane
 from analysis.figures import sweep as figures
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
 from analysis.specs import METHODS, EvaluateSpec, EvictionPoint, PruneSpec, setting_name
+from analysis.specs.commands import evaluate_command
 from analysis.words import percent
 from pages.parts.charts import chart, kept, table
-from pages.parts.columns import keyed_columns
-from pages.parts.controls import pick, segments
+from pages.parts.controls import keyed_columns, pick, segments
 from pages.parts.plain import plain
-from pages.parts.sweep.accuracies import THEORETICAL, draw_accuracies, shares_of, telling
-from pages.parts.sweep.differences import differences_in_numbers, draw_answer
+from pages.parts.sweep.differences import (
+    THEORETICAL,
+    differences_in_numbers,
+    draw_accuracies,
+    draw_answer,
+    shares_of,
+    telling,
+)
 
 _OPENED = "sweep_opened"
 _grid_map, _accuracy = kept(figures.grid_map), kept(figures.accuracy)
@@ -74,7 +87,7 @@ def sweep_results(
         **({} if on_plane else {_PLANE: planes}),
         "Differences": lambda: differences_in_numbers(held, of_model),
         _TASKS: lambda: _task_map(of_model),
-        **({_STEPS: lambda: _step_map(of_model)} if len(sweep_axes.step_ranges(of_model)) > 1 else {}),
+        **({_STEPS: lambda: _step_map(of_model)} if len(sweeps.step_ranges(of_model)) > 1 else {}),
         _PUBLISHED: _published,
         "Points": lambda: _points([point_row(point) for point in points]),
     }
@@ -211,7 +224,7 @@ def _task_map(settings: Sequence[Setting]) -> None:
     names = [f"{percent(sparsity, 0)}" for sparsity in sparsities]
     chosen = segments("Sparsity", names, "sweep_sparsity", default=names[-1])
     rows = [setting for setting in settings if percent(setting.pruning.sparsity, 0) == chosen]
-    grid = sweep_axes.by_task(rows)
+    grid = sweeps.by_task(rows)
     chart(
         Exhibit(
             f"Tasks by method at {chosen}",
@@ -225,10 +238,10 @@ def _task_map(settings: Sequence[Setting]) -> None:
 
 
 def _step_map(settings: Sequence[Setting]) -> None:
-    weighing = sweep_axes.weighing_steps(settings)
+    weighing = sweeps.weighing_steps(settings)
     methods = dict.fromkeys(setting.pruning.method for setting in weighing)
     chosen = segments("Method", methods, "sweep_step_method", format_func=lambda name: METHODS[name].title)
-    grid = sweep_axes.by_steps(settings, chosen)
+    grid = sweeps.by_steps(settings, chosen)
     chart(
         Exhibit(
             f"Noise steps that count, by sparsity: {METHODS[chosen].title}",

@@ -8,7 +8,7 @@ import streamlit as st
 
 from analysis.models.checkpoint import Checkpoint
 from analysis.models.registry import MODELS
-from analysis.pruned.naming import both_titles
+from analysis.pruned.report_file import both_titles
 from analysis.specs import (
     AS_STORED,
     METHODS,
@@ -29,8 +29,7 @@ from analysis.specs import (
 )
 from pages.parts import controls
 from pages.parts.accuracy.choice import draw_tasks
-from pages.parts.columns import keyed_columns
-from pages.parts.expander import fold, keys_of, settings_of
+from pages.parts.controls import fold, keyed_columns, keys_of, settings_of
 from pages.parts.plain import plain
 from pages.parts.pruning.settings import (
     CALIBRATION_IN_WORDS,
@@ -40,8 +39,8 @@ from pages.parts.pruning.settings import (
     patterns_not_offered,
     unfit_noises,
 )
+from pages.parts.session import EXPECTED, why
 from pages.parts.sweeping import SEEDS
-from pages.parts.user_errors import EXPECTED, why
 
 _FIRST = ("sparsities", "seeds", "strengths")
 _CHOSEN, _WRITTEN = ("patterns", "quantizers", "bits"), ("stds", "step_ranges")  # axes that are rarely changed

@@ -12,21 +12,19 @@ from analysis.figures import masks as grids
 from analysis.figures import tuning as figures
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
-from analysis.sinks.token_names import position_name
+from analysis.sinks.step_inputs import position_name
 from analysis.specs import TuneParams
 from analysis.tuning import bin_error
 from analysis.tuning import effects as tuning
 from analysis.tuning.effects import Effects, LayerEffect, Total
-from analysis.tuning.statistics_file import StoredStatistics
-from analysis.tuning.stored_effects import steps_of
+from analysis.tuning.statistics_file import StoredStatistics, steps_of
 from analysis.words import percent
 from pages.parts.charts import card, cells, chart, download_buttons, heading
-from pages.parts.columns import keyed_columns
-from pages.parts.controls import pick
+from pages.parts.controls import keyed_columns, pick
 from pages.parts.plain import plain
 from pages.parts.recordings.choice import within
-from pages.parts.tuning import effects as tune_effects
-from pages.parts.tuning.statistics import Opened
+from pages.parts.tuning import preview as tune_effects
+from pages.parts.tuning.preview import Opened
 
 _STYLE = """<style>
 .ss-discount{line-height:2.1;padding:.35rem 0}
