@@ -231,7 +231,7 @@ def _discount(findings: Findings) -> Answer | None:
         if any(one.shown and one.value > 0 for one in effects.values()):
             brief = f"Little: it gains less than {POINTS.margin(margin)}."  # significant, and too small to matter
         dearest = [one for one in prices[:1] if -one.cost.value > margin]
-        told = [f"; pruning {one.setting} {cost_words(one.cost, '').partition(' [')[0]}." for one in dearest]
+        told = [f"; pruning {one.setting} {cost_words(one.cost)}." for one in dearest]
         lead = brief.removesuffix(".") + "".join(told or ["."])
         sentence = _changed(by_setting, prices, dearest)
     elif only in (BETTER, WORSE):

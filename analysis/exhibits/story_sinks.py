@@ -259,7 +259,7 @@ def has_sinks(findings: Findings) -> str:
     has = "has sinks" if _clear(drawn) else "has no clear sinks"
     return (
         f"This model {has}: over {findings.parameters.prompts} prompts, {draws.own.told(_EVEN_SPLIT)}; "
-        f"{_MODELS.get(draws.weights, draws.called)}: {factor(draws.null.value)} ×."
+        f"{_MODELS.get(draws.weights, draws.called)}: {draws.null.told(_TIMES)}."
     )
 
 

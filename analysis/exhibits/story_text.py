@@ -168,7 +168,7 @@ def quality_told(causes: Sequence[Cause], margin: float, brief: bool = False) ->
     if cause is None or outcome not in _PREDICTIONS:
         return f"{told}."
     joint = {EQUIVALENT: "as", CANNOT_TELL: "from those"}.get(outcome, "than")
-    told += f"; predictions {_PREDICTIONS[outcome]} {joint} at equal attention"
+    told += f"; predictions {_PREDICTIONS[outcome]} {joint} with {CONTROLS[MASS].title}"
     return f"{told}." if brief else f"{told} (KL {interval_words(cause.effect, NATS)})."
 
 

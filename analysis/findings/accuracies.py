@@ -119,7 +119,9 @@ def _best(gaps: Mapping[tuple[str, str, str], Difference], methods: int, margin:
         return f"the {methods} methods differ by less than {POINTS.margin(margin)}"
     if ONE_SEED in decided.values():
         return "one calibration seed cannot tell the methods apart"
-    return f"no method is significantly better than another (largest difference {size})"
+    most, least = (first, second) if gap.value > 0 else (second, first)
+    pair = f": {size}, {most} − {least}{_removing(where)}"
+    return f"no method is significantly better than another (largest difference{pair})"
 
 
 def published_differences(

@@ -33,7 +33,7 @@ CLEARLY = 0.1
 """A kind leads in a layer where its share of the sinks is at least so far above its share of all tokens."""
 STANDS_OUT = (
     "A kind stands out in a layer where its share of the sinks is above its share of all tokens, significantly and by "
-    f"at least {100 * CLEARLY:g} points; nearly as many: within {100 * CLEARLY:g} points."
+    f"at least {100 * CLEARLY:g} points; nearly as common: within {100 * CLEARLY:g} points."
 )
 """The same in words."""
 LEGEND: Mapping[str, str] = {

@@ -84,18 +84,23 @@ def _elsewhere(leads: Sequence[Lead], with_sinks: Sequence[int], layers: int) ->
     """
     first, *others = leads
     rest = [layer for layer in with_sinks if layer not in first.layers]
-    told, led, kinds = [], set(), []
+    told, led, kinds, near = [], set(), [], []
     for lead in others:
         there = set(lead.layers) & set(rest)
-        if there:
-            led |= there
+        led |= there
+        if there and (nearly := _nearly(lead, there)):
+            verb = "is" if lead.kind in SINGULAR else "are"
+            near.append(f"{kind_title(lead.kind)} ({_numbers(there, layers)}) {verb} nearly as common {nearly}")
+        elif there:
             kinds.append(lead.kind)
-            told.append(f"{kind_title(lead.kind)} ({_numbers(there, layers)}{_nearly(lead, there)})")
+            told.append(f"{kind_title(lead.kind)} ({_numbers(there, layers)})")
     none = set(rest) - led
     stand = "stands" if len(kinds) == 1 and kinds[0] in SINGULAR else "stand"
     parts = [f"{listed(told)} {stand} out"] if told else []
     if none:
-        parts.append(f"no kind stands out{f' in {_numbers(none, layers)}' if told else ''}")
+        parts.append(f"no kind stands out{f' in {_numbers(none, layers)}' if told or near else ''}")
+    if near:
+        parts.append(listed(near))
     return f" In the other layers, {'; '.join(parts)}." if parts else ""
 
 
@@ -103,8 +108,8 @@ def _nearly(lead: Lead, layers: Collection[int]) -> str:
     """Tell the other weights with which a kind is nearly as common in these layers, if each has any."""
     close = {null: {lead.layers[at] for at in places} for null, places in lead.close.items()}
     if close.get(SHARP, set()) >= set(layers):
-        return "; untrained, nearly as many"
-    return f"; with {OTHERS}, nearly as many" if set().union(*close.values()) >= set(layers) else ""
+        return "untrained"
+    return f"with {OTHERS}" if set().union(*close.values()) >= set(layers) else ""
 
 
 def _numbers(numbers: Collection[int], layers: int) -> str:

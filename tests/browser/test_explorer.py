@@ -202,14 +202,14 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     whole, layer, head = page.evaluate(NULLS, view)
     shares = np.stack([sink_shares(mass.astype(np.float32), params) for mass in draws])
     assert np.allclose(whole, shares, atol=1e-5) and layer == head == []
-    above = int((own > shares.max(axis=0)).sum())
+    above, below = int((own > shares.max(axis=0)).sum()), int((own < shares.min(axis=0)).sum())
     sinks = [definitions.find_sinks(mass.astype(np.float32), params)[3] for mass in draws]
     uniform = np.nan_to_num(trajectory.pattern.uniform_mass.mean(axis=(1, 2))[3])
     evens = np.mean([uniform[found].sum() / uniform.sum() for found in sinks])
     expect(finding).to_contain_text(f"; 3 equally sharp untrained models, {shares[:, 3].mean() / evens:.1f}\u00a0×.")
     expect(beside).to_have_text(
         f"Over all steps, layers averaged: {told(own.mean())} of attention, untrained {told(shares.mean())}; above "
-        f"all 3 in {above or 'none'} of 9 steps."
+        f"all 3 in {above or 'none'} of 9 steps{f', below all in {below}' if below else ''}."
     )
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.strongest()")
     expect(finding).to_contain_text(f"At step {own.argmax()}, where their share peaks, ")

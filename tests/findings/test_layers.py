@@ -208,10 +208,10 @@ def test_every_layer_is_accounted_for() -> None:
     )
     weights = [neither, neither, neither, [0.02, 0.65]]
     assert rest([first, first, first, word], matched=weights) == (
-        "In the other layers, words (3; untrained, nearly as many) stand out."
+        "In the other layers, words (3) are nearly as common untrained."
     )
     assert rest([first, first, first, word], permuted=weights) == (
-        "In the other layers, words (3; with scrambled weights, nearly as many) stand out."
+        "In the other layers, words (3) are nearly as common with scrambled weights."
     )
     assert rest([[0.02, 1.0]] * 4 + [[0.3, 0.4]]) == "In the other layers, the first token (4) stands out."
 

@@ -230,7 +230,7 @@ def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
     assert re.search(
         r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks: "
         r"over 30 prompts, [\d.]+ × an even split \[[\d.]+, [\d.]+\]; an equally sharp untrained model: "
-        r"[\d.]+ ×\.$",
+        r"[\d.]+ × \[[\d.]+, [\d.]+\]\.$",
         story_told("supports").picture_told,
     )
     tables = rows_of(supports())
@@ -305,9 +305,12 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
         (answer, _) = story_of(study.model_copy(update={"causes": tuple(causes)})).answers
         assert "es: hiding them from attention changes 63 of 100 tokens; " in answer.lead
         assert answer.sentence.endswith(
-            "]. Change, not quality; predictions shift less than at equal attention (KL −0.041 nats [−0.062, −0.019])."
+            "]. Change, not quality; predictions shift less than with random tokens of equal attention "
+            "(KL −0.041 nats [−0.062, −0.019])."
         )
-        assert answer.short.endswith(" Change, not quality; predictions shift less than at equal attention.")
+        assert answer.short.endswith(
+            " Change, not quality; predictions shift less than with random tokens of equal attention."
+        )
         return answer
 
     others = "random tokens of equal attention:"
@@ -366,7 +369,7 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     assert hidden.title.endswith("; hiding other masked positions: 61 (not significant)")
     assert story.answers[0].lead.endswith("; other masked positions: 61 (not significant).")
     assert story.answers[0].sentence.startswith("2 more [−6, +10]. ")
-    assert "shift less than at equal attention (" in story.answers[0].sentence
+    assert "shift less than with random tokens of equal attention (" in story.answers[0].sentence
     without = study.model_copy(update={"causes": tuple(one for one in study.causes if one.control != MASKED)})
     (hidden,) = (finding for finding in story_of(without).findings if finding.name == "hidden")
     assert "Random tokens may be of any kind; Causes compares with other masked positions." in hidden.caveat
@@ -454,7 +457,9 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
     study = read(EXAMPLE)
     (_, answer) = story_told("example").answers
     assert answer.short == "Not measurably: it changes accuracy by less than 2 points."
-    assert answer.lead == ("Not measurably: it changes accuracy by less than 2 points; pruning 70 % costs 21.")
+    assert answer.lead == (
+        "Not measurably: it changes accuracy by less than 2 points; pruning 70 % costs 21 points [18, 24]."
+    )
     assert answer.sentence == (
         "+0.3 points [−0.3, +1.0] at 70 %; +0.1 [−0.7, +0.9] at 50 %, where pruning costs 1.3 [−0.4, 3.0]."
     )
@@ -626,7 +631,7 @@ def test_a_study_without_levels_tells_differences():
     )
     assert answer.sentence == (
         "Random tokens of equal attention: 20 fewer [10, 29]. Change, not quality; predictions shift less "
-        "than at equal attention (KL −0.041 nats [−0.062, −0.019])."
+        "than with random tokens of equal attention (KL −0.041 nats [−0.062, −0.019])."
     )
     (hidden,) = (
         told for told in story_of(study.model_copy(update={"causes": causes})).findings if told.name == "hidden"

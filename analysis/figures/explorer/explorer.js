@@ -64,7 +64,6 @@ function mount(root, packed, options = {}) {
     put("texttitle", finished(view, first) ? "Finished text" : over ? `Finished text, ${t0 === 0 && t1 === first.T - 1 ? "all steps" : `steps ${t0}–${t1}`}` : "Attention to each token");
     put("headtitle", headTitle(first, view));
     put("own", to || view.judged === "model" ? "" : `each cell: its ${view.judged}’s own sinks`);
-    put("outlined", to || view.judged === "model" ? "" : `outlined: ${place(view)}’s sinks`);
     put("pale", first.noise ? "prompt, undecided" : "prompt");
     put("rastertitle", `Attention to every token over the steps${view.layer == null ? "" : `, ${place(view)}`}`);
     put("lives", several.length > 1 ? "" : lived(first, view));

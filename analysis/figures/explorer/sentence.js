@@ -99,17 +99,19 @@ function untrained(recording, view, peak) {
   const who = view.head != null ? `${nulls.length} heads of this layer in an equally sharp untrained model` : several ? `${nulls.length} equally sharp untrained models` : "an equally sharp untrained model", share = mean("share");
   return `${who}${peak ? ` at ${several ? "their own peaks" : "its own peak"}` : ""}${share ? `, ${multiple(share / mean("even"))}` : ": no sinks"}`;
 }
-// What sinks take over all steps, and in how many of them more than the most of the untrained models’. Without untrained
+// What sinks take over all steps, and in how many of them more than the most of the untrained models’, or less than the
+// least. Without untrained
 // models only the mean.
 function throughoutAll(recording, view, share) {
   const nulls = recording.nulls(view, view.layer, view.head), all = [0, recording.T - 1], over = throughout(view, recording), { T } = recording;
   const own = percent(meanOver(share, all)), several = nulls.length > 1;
   if (!nulls.length) return over ? [] : [`Mean of all ${T} steps: ${own}.`];
   const above = share.reduce((sum, value, t) => sum + (value > Math.max(...nulls.map((each) => each.share[t]))), 0);
+  const below = share.reduce((sum, value, t) => sum + (value < Math.min(...nulls.map((each) => each.share[t]))), 0);
   const others = percent(meanOver(nulls.map((each) => meanOver(each.share, all)), [0, nulls.length - 1]));
   return [
     `${over ? "Above" : `Over all steps${view.layer == null ? ", layers averaged" : ""}: ${own} of attention, untrained ${others}; above`} ${several ? `all ${nulls.length}` : "it"} in `,
-    `${above || "none"} of ${T} steps`, ".",
+    `${above || "none"} of ${T} steps`, `${below ? `, below ${several ? "all" : "it"} in ${below}` : ""}.`,
   ];
 }
 // How many sinks are open positions and the other way round, over all steps; empty where no position is open or none is a

@@ -264,7 +264,7 @@ def aligned(prompt: str, lines: Sequence[Line]) -> Markup:
 
 
 _ALIGNED = """
-<div class="texts"><p class="prompt">{{ prompt }}</p>
+<div class="texts"><p class="prompt">Prompt: {{ prompt }}</p>
 {% for line in lines %}
 <div class="line" data-beat="{{ line.beat }}"><p class="of">{{ line.title }}</p><p>
 {% for token in line.tokens %}

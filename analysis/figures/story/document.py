@@ -77,7 +77,7 @@ _PAGE = """<!doctype html>
 <p class="fine made">{{ story.made }}. {{ story.about }}</p>
 <h1>{{ story.question }}</h1>
 {% if story.thin %}
-<p class="fine size">{{ story.thin | glued }}</p>
+<p class="fine size">{{ story.thin | glued }} {{ story.reading | glued }}</p>
 {% endif %}
 <p class="what">{{ story.what }}</p>
 {{ picture if story.picture }}
@@ -90,7 +90,9 @@ _PAGE = """<!doctype html>
 </div>
 <nav aria-label="This report"><a href="#slide-1">Present</a>
 {%- if explorer %}<a href="#explore">Explore</a>{% endif %}<a href="#appendix">Appendix</a></nav>
+{% if not story.thin %}
 <p class="fine">{{ story.reading | glued }}</p>
+{% endif %}
 </header>
 {% if player %}
 <div class="stage"><div>{{ player }}</div></div>
