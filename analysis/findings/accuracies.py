@@ -120,8 +120,8 @@ def _best(gaps: Mapping[tuple[str, str, str], Difference], methods: int, margin:
     if ONE_SEED in decided.values():
         return "one calibration seed cannot tell the methods apart"
     most, least = (first, second) if gap.value > 0 else (second, first)
-    pair = f": {size}, {most} − {least}{_removing(where)}"
-    return f"no method is significantly better than another (largest difference{pair})"
+    pair = " − ".join(f"{name[0].lower()}{name[1:]}" if name.startswith("With") else name for name in (most, least))
+    return f"no method is significantly better than another (largest difference: {pair}{_removing(where)}, {size})"
 
 
 def published_differences(

@@ -77,8 +77,8 @@ def test_runs_are_told_by_their_costs_and_by_whether_a_method_is_better():
     costs = "Pruning costs 1.3 to 2.1 points of accuracy [−0.7, 4.1] at 50 % sparsity and 21 to 22 [19, 24] at 70 %"
     assert told() == f"{costs}."
     assert told(difference(0.003, 0.09), difference(-0.008, 0.04)) == (
-        f"{costs}; no method is significantly better than another (largest difference: 0.8 points [−3.2, 4.8], B − A "
-        "at 70 %)."
+        f"{costs}; no method is significantly better than another (largest difference: B − A at 70 %, 0.8 "
+        "points [−3.2, 4.8])."
     )
     assert told(*[difference(0.001, 0.005, 6)] * 2) == f"{costs}; the 2 methods differ by less than 2 points."
     assert told(difference(0.001, 0.09, 1)) == f"{costs}; one calibration seed cannot tell the methods apart."

@@ -45,10 +45,11 @@ summary{cursor:pointer;min-height:24px}details details{margin:.5rem 0}
 .scroll{overflow-x:auto}table{border-collapse:collapse;font-size:.85rem}td,th{border:1px solid var(--page-line);
 padding:.2rem .5rem;text-align:left}pre{white-space:pre-wrap;overflow-wrap:anywhere;font-size:.85rem}
 @media (max-width:640px){main{padding:1rem 1rem 2rem}h1{font-size:1.45rem}
-.first{display:flex;flex-direction:column}.first>.made{order:1}.first .skyline{--tall:3.3em}
-.first h1{font-size:1.15rem;margin-bottom:.2rem}.first .what,.first .answers{margin:0 0 .4rem}
+.first{display:flex;flex-direction:column}.first>.made{order:1}.first .skyline{--tall:3em}
+.first h1{font-size:1.15rem;margin-bottom:.2rem}.first .what{margin:0 0 .4rem}.first .answers{margin:.4rem 0}
 .first .fine{margin:0 0 .2rem}
-.first .answers{padding:.5rem .8rem}.first .answers p{line-height:1.3}
+.first .answers{padding:.5rem .8rem;font-size:.92rem}.first .answers p{line-height:1.3}
+.first .answers b{text-wrap:pretty}
 main .finding .chart{font-size:.93em}main .finding .row:not(.stack,.ticks){padding:.28em 0 .5em}
 main .finding .track{height:1.6em}}
 .presents main,.tapped{display:none}
