@@ -60,6 +60,7 @@ _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription=
 <p>{{ reading }}</p>
 {% for told in opening %}
 <p>{{ told.title }}.</p>{% for line in told.beats + told.notes %}<p>{{ line }}</p>{% endfor %}
+<p>Not shown: {{ told.caveat }}</p>
 {% endfor %}
 </aside>
 </section>

@@ -51,7 +51,7 @@ def _drawn(text: Continuation, beside: str = "") -> Callable[[], None]:
     shaded = "Each text is aligned with the untouched one, token by token; shaded tokens are not in it."
 
     def draw() -> None:
-        st.markdown(f"**{title}**", help=shaded)
+        st.markdown(f"**{plain(title)}**", help=shaded)
         if beside:
             st.caption(plain(beside))
         control = controls[0]
