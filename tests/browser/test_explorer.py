@@ -187,8 +187,8 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     factors = [f"{shares[steps].mean() / evens[steps].mean():.1f}" for steps in ([3], slice(None))]
     assert factors[0] != factors[1]
     expect(finding).to_contain_text(f"; an equally sharp untrained model, {factors[0]}\u00a0×.")
-    above = int((own > shares).sum())
-    counted = f"bove it in {above or 'none'} of 9 steps."
+    above, below = int((own > shares).sum()), int((own < shares).sum())
+    counted = f"bove it in {above or 'none'} of 9 steps{f', below it in {below}' if below else ''}."
     expect(beside).to_have_text(
         f"Over all steps, layers averaged: {told(own.mean())} of attention, untrained {told(shares.mean())}; a{counted}"
     )
@@ -440,12 +440,10 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     expect(explorer.locator(".sx-finding")).to_contain_text("relative to an even split: they take")
     page.wait_for_function("drawn.has('sinks') && drawn.has('even split') && drawn.has('attention to sinks')")
     expect(explorer.locator(".sx-b .sx-key")).to_contain_text("each cell: its head’s own sinks")
-    expect(explorer.locator(".sx-b .sx-key")).to_contain_text("outlined: the whole model’s sinks")
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ measure: 'count' })")
     page.wait_for_function("drawn.has('number of sinks')")
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ judged: 'layer', layer: 1 })")
     expect(explorer.locator(".sx-b .sx-key")).to_contain_text("each cell: its layer’s own sinks")
-    expect(explorer.locator(".sx-b .sx-key")).to_contain_text("outlined: layer 1’s sinks")
     page.evaluate(
         "document.querySelector('.sinkscope-explorer').explorer.set({ judged: 'head', layer: null, measure: 'share' })"
     )
