@@ -34,7 +34,7 @@ from pages.parts.charts import as_read, chart, download, download_buttons, headi
 from pages.parts.controls import keyed_columns, keys_of
 from pages.parts.plain import plain
 from pages.parts.session import engine, not_in_address, restart, submit, told
-from pages.parts.tuning import preview as settings
+from pages.parts.tuning import preview
 
 _SAMPLER = "Settings are drawn by a tree-structured Parzen estimator (TPE), the first ten at random."
 _IMPORTANCE = (
@@ -112,7 +112,7 @@ def use_controls(spec: SuggestSpec, rows: list[Trial], best: Trial) -> None:
         key="suggest_use",
         icon=":material/tune:",
         width="stretch",
-        on_click=settings.apply,
+        on_click=preview.apply,
         args=(setting,),
         help="Sets the controls of this page to this trial, its sparsity and steps included. Undo takes it back.",
     )
@@ -128,7 +128,7 @@ def _named(spec: SuggestSpec, row: Trial, best: Trial) -> str:
 
 
 def _in_words(row: Trial) -> str:
-    return settings.discount_in_words(DiscountParams(**row["discount"]))
+    return preview.discount_in_words(DiscountParams(**row["discount"]))
 
 
 def charts(spec: SuggestSpec, rows: list[Trial], shares: dict[str, float], floor: SearchFloor | None) -> None:
@@ -164,7 +164,7 @@ def charts(spec: SuggestSpec, rows: list[Trial], shares: dict[str, float], floor
             heading("Importance of the parameters", "Which of them tell good trials from the rest.", _IMPORTANCE)
             st.caption("Told from eight trials on, where trials differ.")
             return
-        named = {settings.parameter_title(name): share for name, share in shares.items()}
+        named = {preview.parameter_title(name): share for name, share in shares.items()}
         chart(
             Exhibit(
                 "Importance of the parameters",
@@ -268,7 +268,7 @@ def search_controls(statistics_spec: CalibrateSpec, setting: TuneParams) -> tupl
             format_func=lambda name: OBJECTIVES[name].title,
         )
     values["searched"] = controls.draw_several(
-        SuggestSpec, "searched", "suggest_searched", searchable(), columns[1], format_func=settings.parameter_title
+        SuggestSpec, "searched", "suggest_searched", searchable(), columns[1], format_func=preview.parameter_title
     )
     values |= controls.draw_each(SuggestSpec, keys_of("suggest", ("trials", "seed")), columns[2:])
     reads = OBJECTIVES[values["objective"]].reads
@@ -307,7 +307,7 @@ def held_in_words(spec: SuggestSpec) -> str:
     held = [name for name in searchable() if name not in spec.searched]
     fields = DiscountParams.model_fields
     fixed = [f"{short_label(name, fields[name])} {getattr(spec.setting.discount, name)}" for name in held]
-    return ", ".join([settings.rest_in_words(spec.setting).replace(" · ", ", "), *fixed])
+    return ", ".join([preview.rest_in_words(spec.setting).replace(" · ", ", "), *fixed])
 
 
 REFRESH = 0.7  # seconds

@@ -23,7 +23,7 @@ from pages.parts.charts import card, cells, chart, download_buttons, heading
 from pages.parts.controls import keyed_columns, pick
 from pages.parts.plain import plain
 from pages.parts.recordings.choice import within
-from pages.parts.tuning import preview as tune_effects
+from pages.parts.tuning import preview
 from pages.parts.tuning.preview import Opened
 
 _STYLE = """<style>
@@ -108,7 +108,7 @@ def _effects(
     found: Opened, named: dict[str, TuneParams], growing: tuple[str, str] | None = None
 ) -> dict[str, list[LayerEffect]]:
     return {
-        name: tune_effects.every_layer(found.statistics, found.key, setting, name, growing)
+        name: preview.every_layer(found.statistics, found.key, setting, name, growing)
         for name, setting in named.items()
     }
 
