@@ -20,7 +20,7 @@ from analysis.specs.commands import sweep_command
 from analysis.words import DISCOUNT_TOLD, MODEL_TITLES, counted, percent
 from pages.parts import address
 from pages.parts.address import shown_box
-from pages.parts.asking import acting_button, allow, cut_short, duration, may_act
+from pages.parts.asking import allow, cut_short, duration, may_act, starting_button
 from pages.parts.charts import chart, download, export_button, reproduce, start_exhibits
 from pages.parts.frame import run
 from pages.parts.lazy_section import lazy_section
@@ -132,15 +132,15 @@ def _what_to_sweep(model: ModelSpec) -> None:
     else:
         cost_estimate = _plan(spec)
     buttons = st.container(horizontal=True)
-    acting_button(
+    starting_button(
         "Sweep",
         "sweep_start",
+        _start,
         buttons,
         type="primary",
         icon=":material/stacked_line_chart:",
         disabled=spec is None,
         help=plain(problem) or "Runs on all devices. Stop it at any time; it resumes where it was.",
-        on_click=_start,
         args=(spec,),
     )
     if spec is not None and cost_estimate is not None and cost_estimate.estimates:
@@ -162,12 +162,12 @@ def _plan(spec: SweepSpec) -> CostEstimate | None:
 
 
 def _offer_estimates(spec: SweepSpec, cost_estimate: CostEstimate, place: DeltaGenerator) -> None:
-    acting_button(
+    starting_button(
         "Estimate time and memory",
         "sweep_estimate",
+        _estimate,
         place,
         icon=":material/timer:",
-        on_click=_estimate,
         args=(spec, cost_estimate),
         help="Runs one step of each phase of every kind of pruning.",
     )

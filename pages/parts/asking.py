@@ -214,10 +214,24 @@ def kept_button(label: str, key: str, place: Any = st, **options: Any) -> bool:
     script gets here, or the visitor goes to another page.
     """
     place.button(label, key=key, on_click=_press, args=(key,), **options)
-    pressed = st.session_state.get(_PRESSED) == key and not options.get("disabled")
+    pressed = st.session_state.get(_PRESSED) == key
     if pressed:
         del st.session_state[_PRESSED]
-    return pressed
+    return pressed and not options.get("disabled")
+
+
+def starting_button(
+    label: str, key: str, start: Callable[..., Any], place: Any = st, args: Any = (), **options: Any
+) -> None:
+    """Draw a button that starts something with the settings on the page, those changed just before the press included,
+    and draws the page anew. Its expected errors are said after the button."""
+    if not may_act(place):
+        return
+    if kept_button(label, key, place, **options):
+        with refusal_kept(key):
+            start(*args)
+        st.rerun()
+    say_refusal(key)
 
 
 def _press(key: str) -> None:

@@ -34,7 +34,7 @@ from analysis.specs import (
 from pages.parts import address, controls
 from pages.parts.accuracy.panel import RunNames, names_of_models, results_of, run_names
 from pages.parts.address import shown_box
-from pages.parts.asking import acting_button
+from pages.parts.asking import starting_button
 from pages.parts.controls import fold, keyed_columns, keys_of, settings_of
 from pages.parts.plain import plain
 from pages.parts.session import EXPECTED, engine, submit, why
@@ -104,14 +104,14 @@ def draw_tasks(prefix: str, columns: Sequence[DeltaGenerator]) -> dict[str, Any]
 
 
 def _compare_button(narrow: bool, problem: str, spec: EvaluateSpec | None) -> None:
-    acting_button(
+    starting_button(
         "Compare accuracy",
         "compare_accuracy",
+        _evaluate,
         type="primary" if not narrow else "secondary",
         icon=":material/monitoring:",
         disabled=bool(problem),
         help=plain(problem) or None,
-        on_click=_evaluate,
         args=(spec,),
     )
 

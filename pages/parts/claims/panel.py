@@ -19,7 +19,7 @@ from analysis.study.cost_estimate import foresee_claims, lines
 from analysis.words import in_sentence, model_title
 from pages.parts import address
 from pages.parts.address import shown_box
-from pages.parts.asking import acting_button, begin, cut_short, parts_progress
+from pages.parts.asking import begin, cut_short, parts_progress, starting_button
 from pages.parts.charts import chart, exhibit_text
 from pages.parts.controls import segments
 from pages.parts.plain import as_written, model_called, plain
@@ -107,14 +107,14 @@ def _ask() -> None:
         assert spec is not None
         address.write(ADDRESS, begin("claims", spec).id)
 
-    acting_button(
+    starting_button(
         f"Test {len(spec.claims) if spec is not None else 0:d} claims",
         "claims_start",
+        start,
         type="primary",
         icon=":material/science:",
         disabled=spec is None,
         help="It can be stopped and goes on where it was. What was computed before is read.",
-        on_click=start,
     )
     st.caption(f"Model: {model_called(model.source)}. Choose another one in the sidebar.")
 

@@ -29,7 +29,7 @@ from pages.parts import address
 from pages.parts.accuracy.choice import choose_evaluation, choose_runs, evaluations, say_scores, score_settings
 from pages.parts.accuracy.choice import score as ask_scores
 from pages.parts.accuracy.panel import accuracy_in_brief, accuracy_panel, joined_panel, joined_results
-from pages.parts.asking import acting_button, begin, cut_short, may_act
+from pages.parts.asking import begin, cut_short, may_act, starting_button
 from pages.parts.charts import chart
 from pages.parts.masks.choice import seeds_at_hand
 from pages.parts.masks.pruned_models import compared_masks, known_pruned, open_pruned
@@ -134,15 +134,15 @@ def start(wants: Wanted, takes: Any) -> None:
 
 
 def _start_button(wants: Wanted, key: str, place: Any = st) -> None:
-    acting_button(
+    starting_button(
         plain(wants.label),
         key,
+        _launch,
         place,
         type="primary",
         icon=":material/content_cut:",
         disabled=bool(wants.problem),
         help=plain(wants.problem) or "Stop it at any time; what is finished stays.",
-        on_click=_launch,
         args=(wants,),
     )
 
@@ -155,7 +155,7 @@ def _cost(sweep: SweepSpec) -> str:
 
 
 def _launch(wants: Wanted) -> None:
-    """Start the prunings. A callback, so that no other rerun can lose the click."""
+    """Start the prunings."""
     note_start(wants.prunings)
     if wants.sweep is not None:
         launch(wants.sweep)
@@ -305,12 +305,8 @@ def _offer_scores(settings: Mapping[str, object] | None, runs: dict[str, Run], p
     both = [run.id for pair in pairs for run in (pair.control, pair.run)]
     ids = [run_id for run_id in both if run_id in runs]
     if settings is not None and len(ids) == len(both):
-        acting_button(
-            "Score both",
-            "prune_score_both",
-            icon=":material/monitoring:",
-            on_click=ask_scores,
-            args=(settings, runs, ids),
+        starting_button(
+            "Score both", "prune_score_both", ask_scores, icon=":material/monitoring:", args=(settings, runs, ids)
         )
 
 

@@ -25,7 +25,7 @@ from analysis.specs import (
 )
 from analysis.words import model_title
 from pages.parts import address, asking, controls
-from pages.parts.asking import acting_button, begin
+from pages.parts.asking import begin, starting_button
 from pages.parts.controls import Setting, fold, keys_of, settings_of
 from pages.parts.plain import model_called, plain
 from pages.parts.recordings.choice import among, sink_controls
@@ -140,12 +140,8 @@ def _ask() -> None:
         st.session_state[_ASKED] = [begin("record_set", spec).id for spec in specs]
 
     number = min(count, len(own)) if own else count
-    acting_button(
-        f"Record {number:d} prompts",
-        "record_set",
-        type="primary",
-        icon=":material/fiber_manual_record:",
-        on_click=record,
+    starting_button(
+        f"Record {number:d} prompts", "record_set", record, type="primary", icon=":material/fiber_manual_record:"
     )
     st.caption(
         f"With {' and '.join(model_called(source) for source in sources)}, and {random_models:d} random-weight models "

@@ -8,7 +8,7 @@ from analysis.specs import SIZES, ModelSpec, StudySpec
 from analysis.study import plans
 from analysis.study.cost_estimate import foresee_study, lines, why_not
 from pages.parts import address, controls
-from pages.parts.asking import acting_button, begin
+from pages.parts.asking import begin, starting_button
 from pages.parts.controls import keyed_columns, keys_of, settings_of, titled
 from pages.parts.plain import model_called, plain
 from pages.parts.session import EXPECTED, engine, told, why
@@ -50,14 +50,14 @@ def ask_study(model: ModelSpec) -> None:
         problem = _why_not(spec)
     if problem:
         st.error(plain(problem))
-    acting_button(
+    starting_button(
         "Start the study",
         "study_start",
+        _launch,
         type="primary",
         icon=":material/science:",
         disabled=bool(problem),
         help=plain(problem) or "It can be stopped and goes on where it was. What was computed before is read.",
-        on_click=_launch,
         args=(spec,),
     )
 

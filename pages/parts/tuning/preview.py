@@ -38,7 +38,7 @@ from analysis.tuning.effects import LayerEffect
 from analysis.tuning.statistics_file import Part, StoredStatistics, effect_of, plain_of
 from cache.keys import content_key
 from pages.parts import address, asking, controls
-from pages.parts.asking import acting_button, allow, duration, is_allowed
+from pages.parts.asking import allow, duration, is_allowed, starting_button
 from pages.parts.charts import plot, plots_will_come
 from pages.parts.controls import fold, keys_of, settings_of
 from pages.parts.plain import plain
@@ -127,14 +127,14 @@ def offer_preview(model: ModelSpec, calibration: CalibrationParams, stored: Mapp
 
 
 def _preview_button(spec: CalibrateSpec, key: str, place: Any = st) -> None:
-    acting_button(
+    starting_button(
         "Preview masks",
         key,
+        _want,
         place,
         icon=":material/grid_on:",
         help="Which weights any setting changes, before pruning. One pass of the dense model over "
         f"{spec.calibration.samples:d} noised sequences; after that no setting runs the model.",
-        on_click=_want,
         args=(spec,),
     )
 

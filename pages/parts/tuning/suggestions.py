@@ -29,7 +29,15 @@ from analysis.specs.tuning import searchable
 from analysis.tuning.cost_estimate import search_time
 from analysis.words import percent
 from pages.parts import controls
-from pages.parts.asking import acting_button, cancel_button, duration, how_it_ended, log_drawer, progress_bar
+from pages.parts.asking import (
+    acting_button,
+    cancel_button,
+    duration,
+    how_it_ended,
+    log_drawer,
+    progress_bar,
+    starting_button,
+)
 from pages.parts.charts import as_read, chart, download, download_buttons, heading
 from pages.parts.controls import keyed_columns, keys_of
 from pages.parts.plain import plain
@@ -320,15 +328,15 @@ def suggest_view(statistics_spec: CalibrateSpec, setting: TuneParams) -> None:
     if problem:
         st.error(plain(problem))
     left, right = st.columns([1, 5], vertical_alignment="center")
-    acting_button(
+    starting_button(
         "Suggest",
         "suggest",
+        _submit,
         left,
         type="primary",
         icon=":material/auto_awesome:",
         disabled=spec is None,
         width="stretch",
-        on_click=_submit,
         args=(spec,),
     )
     if spec is not None:
