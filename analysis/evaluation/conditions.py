@@ -22,7 +22,7 @@ from analysis.specs import (
     PruneSpec,
     kept_of,
 )
-from analysis.specs.what_is_read import held_against, is_read, readers
+from analysis.specs.what_is_read import held_against, read_by, readers
 
 Conditions = Mapping[str, Any]
 """By name, as `calibration.seed`. Two can be compared on the names that both have."""
@@ -91,7 +91,8 @@ def conditions(run: PrunedRun) -> dict[str, Any]:
     settings[CALIBRATION_SEED] = run.seed
     settings |= {name: value for name, value in ((PRUNED_IN, run.precision), (PRUNED_ON, run.device)) if value}
     settings |= {f"{_VERSIONS}{name}": version for name, version in run.versions.items()}
-    return {name: _plain(value) for name, value in settings.items() if is_read(name, settings)}
+    is_read = read_by(settings)
+    return {name: _plain(value) for name, value in settings.items() if is_read(name)}
 
 
 def _plain(value: Any) -> Any:
