@@ -145,10 +145,10 @@ def worker_of(address: str) -> int:
     ends = time.monotonic() + PATIENCE / 1000
     while time.monotonic() < ends:
         for child in psutil.Process(owner).children(recursive=True):
-            with suppress(psutil.NoSuchProcess):
-                if any("libtorch" in mapped.path for mapped in child.memory_maps()):
+            with suppress(psutil.NoSuchProcess, OSError):
+                if b"libtorch" in Path(f"/proc/{child.pid}/maps").read_bytes():
                     return child.pid
-        time.sleep(0.5)
+        time.sleep(0.2)
     raise AssertionError("no worker process has loaded torch")
 
 

@@ -160,7 +160,7 @@ def far_from_its_end(store: Store) -> bool:
 def test_the_queue_runs_before_anybody_visits_and_its_panel_survives_a_refresh_a_second_tab_and_a_restart(
     page, tmp_path
 ):
-    store = leave_queue(tmp_path, 12)
+    store = leave_queue(tmp_path, 4)
     denoising = re.compile("denoising · step")
     with server(tmp_path) as address:
         until(lambda: store.job("job0")["state"] == "done")
