@@ -370,9 +370,7 @@ def ask_by_hand(kind: str, specs: Sequence[JobSpec], what: str, label: str, cost
     asked = st.session_state.get(_BY_HAND, set())
     if not all(question in asked or at_hand(kind, spec) for question, spec in zip(questions, specs, strict=True)):
         st.caption(plain(cost))
-        acting_button(
-            label, f"ask_{kind}_", type="primary", icon=":material/play_arrow:", on_click=_ask, args=(questions,)
-        )
+        starting_button(label, f"ask_{kind}_", _ask, type="primary", icon=":material/play_arrow:", args=(questions,))
         return None
     answers = [
         ask(kind, spec, what, at, by_hand=question in asked)

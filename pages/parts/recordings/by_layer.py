@@ -34,7 +34,7 @@ from analysis.sinks.step_inputs import ALL, SPLITS, undecided_named
 from analysis.specs import ModelSpec, RecordSpec
 from analysis.words import TWIN_TOLD, in_sentence, listed
 from pages.parts import asking
-from pages.parts.asking import acting_button, begin
+from pages.parts.asking import begin, starting_button
 from pages.parts.charts import as_read, chart, exhibit_table, exhibit_text, heading
 from pages.parts.controls import figures_beside, keyed_columns, pick
 from pages.parts.plain import plain
@@ -328,7 +328,7 @@ def _prompts(sets: list[OpenSet], told: Answers, place: DeltaGenerator) -> None:
         )
         st.session_state[_RECORDED] = begin("record", spec).id
 
-    acting_button("Record it", "look_at_prompt", button, on_click=record, icon=_RECORD_ICON, width="stretch")
+    starting_button("Record it", "look_at_prompt", record, button, icon=_RECORD_ICON, width="stretch")
     job = engine().job(st.session_state.get(_RECORDED, ""))
     if job is not None and not job.ended:
         asking.follow(job.id, "Recording the prompt with every head")
