@@ -18,11 +18,14 @@ from analysis.exhibits.story_parts import (
     day,
     discounts,
     factor,
+    items_told,
     needs,
     outcomes_of,
     position,
     prices_of,
+    recipe,
     recordings,
+    size_told,
     step_words,
 )
 from analysis.exhibits.story_text import (
@@ -84,6 +87,7 @@ def story_of(findings: Findings) -> Story:
         about=about(findings),
         answers=answers,
         thin=thin(findings),
+        recipe=recipe(findings),
         reading=_reading(answers),
         picture=picture,
         picture_told=told,
@@ -313,7 +317,7 @@ def thin(findings: Findings) -> str:
     if not _is_small(spec):
         return ""
     size = f"{counted(spec.prompts, 'prompt')}, {counted(len(spec.seeds), 'seed')}"
-    items = "" if findings.pruning is None else f", {findings.pruning.items:,} items"
+    items = "" if findings.pruning is None else f", {items_told(findings.pruning)}"
     return f"Small study: {size}{items}."
 
 
@@ -324,7 +328,8 @@ def _is_small(spec: StudySpec) -> bool:
 
 def _closing(findings: Findings) -> tuple[str, ...]:
     spec, pruning = findings.parameters, findings.pruning
-    lines = ["One model of one size: it says nothing about others.", about(findings)]
+    size = size_told(spec.model) or "one size"
+    lines = [f"One model of {size}: it says nothing about others.", about(findings)]
     lines.append(f"Hidden sinks: {counted(spec.prompts, 'prompt')}, one seed of the sampler.")
     if pruning is not None:
         lines.append(pruning.noise)

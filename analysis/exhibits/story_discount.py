@@ -6,13 +6,22 @@ import numpy as np
 from markupsafe import Markup
 
 from analysis.exhibits import story_parts
-from analysis.exhibits.story_parts import accuracies, discounts, needs, outcomes_of, prices_of, share, spread
+from analysis.exhibits.story_parts import (
+    accuracies,
+    discounts,
+    items_told,
+    needs,
+    outcomes_of,
+    prices_of,
+    recipe,
+    share,
+    spread,
+)
 from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Mark
 from analysis.findings import said_of
 from analysis.findings.ablations import side_of
 from analysis.findings.evaluations import bare_words, cost_words, loss_words
-from analysis.findings.masks import SEED
 from analysis.specs import METHODS
 from analysis.statistics.decisions import (
     AT_CHANCE,
@@ -55,10 +64,11 @@ def masks(findings: Findings) -> Told | None:
                 )
             )
         groups.append(Group(f"{100 * change.sparsity:g} % of the weights removed{named}", tuple(marks)))
-    title = f"The discount changes the choice for {share(value)} of the weights"
+    at = f"{100 * told.sparsity:g} %"
+    title = f"At {at} sparsity the discount changes the choice for {share(value)} of weights"
     if floor:
-        title += f", {times(value, floor)} {SEED}" if value else "; another sample does"
-    removed = f"With {100 * told.sparsity:g} % removed"
+        title += f", {times(value, floor)} what another sample changes" if value else "; another sample does"
+    removed = f"With {at} removed"
     beat = f"{removed}, the discount changes the choice for {share(value)} of the weights."
     if floor:
         beat = (
@@ -71,7 +81,7 @@ def masks(findings: Findings) -> Told | None:
         charts.bars(groups, "weights that only one of two choices removes (% of all)", 100, _dots_told(changes)),
         beat,
         (beat,),
-        "A small change can still matter: the next finding measures accuracy.",
+        f"{recipe(findings)} A small change can still matter: the next finding measures accuracy.",
         tuple(
             f"{METHODS[one.method].title}, {100 * one.sparsity:g} %: {_runs(one.changed)}; seeds {_runs(one.floor)}; "
             f"chance {share(one.chance)}."
@@ -129,7 +139,8 @@ def accuracy(findings: Findings) -> Told | None:
         _changes(findings, by_setting, margin),
         " ".join(beats),
         tuple(beats),
-        f"{pruning.items:,} items; no other models, tasks or calibration texts.{_cost_unseen(findings, by_setting)}",
+        f"{recipe(findings)} {items_told(pruning)}; no other models, tasks or calibration texts."
+        f"{_cost_unseen(findings, by_setting)}",
         (
             *filter(None, (rest if of_noise else "", tests_in_words(of_discount), pruning.noise)),
             f"Margin: ±{POINTS.margin(margin)}, fixed in the study's specification before it ran.",
@@ -137,7 +148,7 @@ def accuracy(findings: Findings) -> Told | None:
         ),
         meaning=story_parts.of_accuracy(outcomes),
         takeaway=_levels_told(pruning, without) or beats[0],
-        summary=_summary(findings, by_setting, outcomes, margin),
+        summaries=(_summary(findings, by_setting, outcomes, margin),),
     )
 
 

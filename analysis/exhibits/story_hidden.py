@@ -12,6 +12,7 @@ from analysis.exhibits.story_text import (
     beside_sinks,
     by_attention,
     level_beside,
+    levels_apart,
     no_less_with_random,
     predictions_told,
     strictest,
@@ -28,7 +29,7 @@ from analysis.figures.story.charts import Group, Line, Mark
 from analysis.findings.ablations import side_of
 from analysis.sinks.agreement import agreement
 from analysis.specs import CONTROLS
-from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, WAITING, WORSE, decide, interval_words
+from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, NATS, WAITING, WORSE, decide, interval_words
 from analysis.study import rules
 from analysis.study.findings import Cause, Continuation, Findings
 from analysis.words import counted, listed
@@ -82,7 +83,7 @@ def hidden(findings: Findings) -> Told | None:
         meaning=_meaning(findings, own, at_equal, those, margin),
         takeaway=" ".join(filter(None, takeaways)) or beats[0],
         folded=effects if tokens else None,
-        summary=_summary(own, those),
+        summaries=_summaries(own, those),
         brief=_text_brief(own, those, margin),
         example=example,
     )
@@ -152,19 +153,26 @@ def _levels_told(prompts: int, causes: Sequence[Cause]) -> str:
     return f"Over {prompts} prompts {levels[COUNT][0]} of 100 tokens change with sinks hidden; {others}."
 
 
-def _summary(own: Cause, causes: Sequence[Cause]) -> Summary:
-    """Return the row of the last slide: tokens of the text that change where that was measured, beside the strictest
-    control, else the outcome.
+def _summaries(own: Cause, causes: Sequence[Cause]) -> tuple[Summary, ...]:
+    """Return the rows of the last slide: tokens of the text that change where that was measured, beside the strictest
+    control, and the shift of predictions at equal attention; else the outcome.
     """
     text, control = text_changed(causes), strictest(causes) or COUNT
     if not text:
         named = f"Hiding sinks: {MEASURES[own.measure].title.lower()}"
-        return Summary(named, interval_words(own.effect, rules.unit_of(own.measure)), rules.AS_MANY)
+        return (Summary(named, interval_words(own.effect, rules.unit_of(own.measure)), rules.AS_MANY),)
     quantity = "Tokens of 100 that hiding sinks changes (not quality)"
+    rows = [Summary(quantity, text[control], f"hiding {_title(control)}")]
     if levels := text_levels(causes):
         sinks, others = levels[control]
-        return Summary(quantity, f"{sinks}, {text[control]}", f"{others} with {_title(control)} hidden")
-    return Summary(quantity, text[control], f"hiding {_title(control)}")
+        rows = [Summary(quantity, f"{sinks}, {text[control]}", f"{others} with {_title(control)} hidden")]
+    shift = rules.cause_of(causes, "divergence", MASS)
+    if shift is not None and shift.levels is not None:
+        sinks, others = levels_apart(shift)
+        value = f"{sinks}, {interval_words(shift.effect, NATS).replace(f' {NATS.name}', '', 1)}"
+        quantity = "Shift of predictions it makes (KL, nats)"
+        rows.append(Summary(quantity, value, f"{others} with {_title(MASS)} hidden"))
+    return tuple(rows)
 
 
 def _title(control: str) -> str:
@@ -212,7 +220,7 @@ def _tested(causes: Sequence[Cause]) -> str:
 def _not_shown(held: Sequence[str], at_equal: Cause | None) -> str:
     """Tell what the comparisons leave open."""
     if at_equal is not None:
-        return "Change, not quality; one sampler seed."
+        return "Quality was not measured; one sampler seed."
     if len(held) < 2:
         return "Part of the difference can come from hiding more attention."
     return f"Sinks hold {held[0]} of the attention, the others {held[1]}: part of a difference can come from that."
@@ -336,14 +344,15 @@ def _effects(findings: Findings, causes: Sequence[Cause]) -> Markup:
 
 
 def _tokens(findings: Findings) -> Markup:
-    """Draw how many more tokens of the text change than with each control, per model; empty where that was not
-    measured.
+    """Draw how many more tokens of the text change than with each control, per model, with how many change where that
+    is known; empty where that was not measured.
     """
     names, groups = called(findings), []
     for beat, (model, causes) in enumerate(findings.causes_by_model.items()):
+        levels = text_levels(causes)
         marks = tuple(
             Mark(
-                _title(control) + _FEWER.get(control, "") + _prompts_told(cause),
+                _title(control) + _FEWER.get(control, "") + _level_told(cause, levels.get(control)),
                 -cause.effect.value,
                 " ".join(tokens_more(cause.effect)),
                 low=-cause.effect.high,
@@ -353,19 +362,25 @@ def _tokens(findings: Findings) -> Markup:
             )
             for control, cause in text_causes(causes).items()
         )
-        groups += [Group(names.get(model, model), marks)] if marks else []
+        hidden = f": {levels[COUNT][0]} of 100 tokens change with its sinks hidden" if levels else ""
+        groups += [Group(names.get(model, model) + hidden, marks)] if marks else []
     if not groups:
         return Markup()
-    return charts.intervals(groups, "extra changed tokens of 100, sinks minus control", 100)
+    return charts.intervals(groups, "extra changed tokens of 100, sinks minus control, rounded on their own", 100)
 
 
 _FEWER = {MASKED: " (fewer if scarce)"}
 """Controls that can have fewer tokens than there are sinks, as the end of a label."""
 
 
-def _prompts_told(cause: Cause) -> str:
-    """Return over how many prompts a comparison is, as the end of its label, where that is not over all."""
-    return f" ({counted(cause.effect.n, 'prompt')})" if cause.unmatched else ""
+def _level_told(cause: Cause, levels: tuple[str, str] | None) -> str:
+    """Return how many tokens of 100 change with a control's tokens hidden, as the end of its label; over how many
+    prompts, and how many sinks change there, where that is not over all.
+    """
+    prompts = f"{counted(cause.effect.n, 'prompt')}" if cause.unmatched else ""
+    if levels is None:
+        return prompts and f" ({prompts})"
+    return f": {levels[1]}{f' (sinks {levels[0]}, {prompts})' if prompts else ''}"
 
 
 def _text_title(own: Cause, causes: Sequence[Cause], margin: float) -> str:

@@ -10,7 +10,8 @@ nothing follows yet.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from math import floor, log10
+from math import floor, log10, prod
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -19,8 +20,9 @@ import numpy as np
 from analysis.figures.story import charts
 from analysis.findings.evaluations import cost_words
 from analysis.models.registry import entry
+from analysis.models.weight_files import header
 from analysis.recording.playback import UNDECIDED, Played, unpacked
-from analysis.specs import METHODS, StudySpec
+from analysis.specs import METHODS, ModelSpec, StudySpec
 from analysis.statistics.decisions import (
     AT_CHANCE,
     BETTER,
@@ -35,7 +37,7 @@ from analysis.statistics.decisions import (
 )
 from analysis.statistics.differences import Difference
 from analysis.study import rules
-from analysis.study.findings import Contrast, Findings
+from analysis.study.findings import Contrast, Findings, Pruning
 from analysis.words import counted, listed, runs
 
 # --- names and numbers ------------------------------------------------------------------------------------------
@@ -49,11 +51,19 @@ def about(findings: Findings) -> str:
     source, known = spec.model.source, entry(spec.model.source)
     told = source
     if known is not None:
-        summary = known.summary.partition(". ")[0].removesuffix(".")
-        told = summary
+        size = size_told(spec.model)
+        told = known.summary.partition(". ")[0].removesuffix(".") + (f" ({size})" if size else "")
     if spec.reference is None:
         return f"{told}."
     return f"{told} and {_other(spec)}{'' if _is_twin(spec) else f' ({spec.reference.source})'}."
+
+
+def size_told(model: ModelSpec) -> str:
+    """Return the number of a shipped model's weights, as `4.7 million parameters`; empty for any other model."""
+    known = entry(model.source)
+    files = [] if known is None or not known.ships else Path(known.source).glob("*.safetensors")
+    count = sum(prod(tensor.shape) for file in files for tensor in header(file)[0].values())
+    return f"{count / 1e6:.2g} million parameters" if count else ""
 
 
 def _other(spec: StudySpec) -> str:
@@ -273,6 +283,21 @@ def prices_of(findings: Findings, by_setting: Mapping[str, Contrast]) -> list[Pr
         Price(name, cost, by_setting[name].effect, outcomes[name]) for name, cost in costs.items() if cost is not None
     ]
     return sorted(prices, key=lambda price: price.cost.value) if len(prices) == len(costs) else []
+
+
+def recipe(findings: Findings) -> str:
+    """Tell by which rule the discount chose weights, and how strong it was; empty where a study has no discount."""
+    of = [METHODS[name].title for name in dict.fromkeys(one.method for one in discounts(findings).values())]
+    full = max(findings.parameters.strengths, default=0.0)
+    means = " (sinks count for nothing)" if full == 1 else ""
+    return f"Scoring rule: {listed(of)}, discount strength λ = {full:g}{means}." if of else ""
+
+
+def items_told(pruning: Pruning) -> str:
+    """Return on what accuracy was measured, as `768 items of 6 tasks`."""
+    tasks = {name for setting in pruning.settings for name in setting.by_task}
+    of = f" of {counted(len(tasks), 'task')}" if tasks else ""
+    return f"{pruning.items:,} items{of}"
 
 
 def needs(findings: Findings) -> tuple[str, ...]:

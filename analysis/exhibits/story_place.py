@@ -32,7 +32,7 @@ from analysis.sinks.definitions import KINDS
 from analysis.sinks.movement import MOVEMENT_NULLS, WEIGHT_NULLS
 from analysis.statistics.decisions import POINTS
 from analysis.study.findings import Findings
-from analysis.words import UNTRAINED, counted, listed
+from analysis.words import counted, listed
 
 _LEGEND = {"[MASK]": "masked position", "undecided": "undecided position", "first": "first token", "last": "last token"}
 _COLORS = {
@@ -60,11 +60,11 @@ def place(findings: Findings) -> Told | None:
     }
     masked = layer_names(_mostly_masked(portions[source]))
     written = _written(findings, source)
-    title, summary = _commonest(portions[source]), None
+    title, summaries = _commonest(portions[source]), ()
     if masked:
         among, of_all = _masked_shares(findings, portions[source])
         title = f"In {masked}, {among} of the sinks are masked positions{f', which are {of_all}' if of_all else ''}"
-        summary = _summary(findings, source, of_all)
+        summaries = _summaries(findings, source, of_all)
     tokens = {model: _of_tokens(findings, model).get(ALL_TOKENS, {}) for model in portions}
     beats, notes = (
         [
@@ -96,7 +96,7 @@ def place(findings: Findings) -> Told | None:
         (*notes, *_masked_told(portions[source])),
         meaning=story_parts.of_place(masked, Counter(_most(portions[source])), len(portions[source])),
         takeaway=f"{untrained} {ends}".strip() or beats[0],
-        summary=summary,
+        summaries=summaries,
     )
 
 
@@ -120,14 +120,14 @@ def _of_tokens(findings: Findings, source: str) -> dict[str, dict[str, float]]:
     return {ALL_TOKENS: rows} if rows else {}
 
 
-def _summary(findings: Findings, source: str, of_all: str) -> Summary | None:
-    """Return the row of the last slide, with all layers averaged; None where that was not measured. of_all: the share
+def _summaries(findings: Findings, source: str, of_all: str) -> tuple[Summary, ...]:
+    """Return the row of the last slide, with all layers averaged; none where that was not measured. of_all: the share
     of all tokens that is masked.
     """
     masked = [row for row in _of_all_layers(findings, source, "portion") if row["kind"] in MASKED]
     if not masked or masked[0]["value"] is None:
-        return None
-    return Summary("Sinks that are masked positions, layers averaged", _share_told(masked[0]), of_all)
+        return ()
+    return (Summary("Sinks that are masked positions, layers averaged", _share_told(masked[0]), of_all),)
 
 
 def _masked_shares(findings: Findings, layers: "Layers") -> tuple[str, str]:
@@ -342,14 +342,14 @@ def movement(findings: Findings) -> Told | None:
         charts.bars(groups, f"new sinks per layer and step, mean over {findings.parameters.prompts} prompts"),
         "; ".join(f"{group.title}, {mark.label}: {mark.told}" for group in groups for mark in group.marks),
         tuple(beats),
-        f"It counts positions that become sinks, not moved attention.{_WRITING if 'fixed' in nulls else ''}",
+        f"{_WRITING if 'fixed' in nulls else ''}A new sink is a position that becomes one, not attention that moves.",
         tuple(notes),
         meaning=story_parts.of_movement(value, steps),
         takeaway=beats[0],
     )
 
 
-_WRITING = " Writing alone: shares change only as tokens are written."
+_WRITING = "Writing alone: each position has one share before its token is written and one after. "
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -371,25 +371,17 @@ def _strictest(nulls: Mapping[str, Rows]) -> str:
 
 
 def _title(observed: Rows, nulls: Mapping[str, Rows], value: float, steps: int | None) -> str:
-    """Tell how many new sinks there are beside what writing alone explains and beside the strictest null, by means over
-    layers.
-    """
+    """Tell how many new sinks there are beside what writing alone explains, by means over layers."""
     if "fixed" not in nulls:
         return f"A layer gains {story_parts.rate(value, steps)}"
-    side, hardest = _side(observed, nulls["fixed"]), _strictest(nulls)
-    beside = f"{_SIDES[side]} than writing explains ({_beside(nulls['fixed'], value)})"
-    if hardest != "fixed":
-        other = _side(observed, nulls[hardest])
-        joined = " and than" if other == side else f", {_SIDES[other]} than"
-        beside += f"{joined} {_BRIEF[hardest]} ({_beside(nulls[hardest], value)})"
+    side = _side(observed, nulls["fixed"])
+    beside = f"{_SIDES[side]} than writing tokens explains ({_beside(nulls['fixed'], value)})"
     moving = side > 0 and not story_parts.rare(value, steps)
     born = f"Sinks move: {number(value)} new ones" if moving else f"{number(value)} new sinks"
     return f"{born} per layer and step, {beside}"
 
 
 _SIDES = {1: "more", -1: "fewer", 0: "not clearly more"}
-_BRIEF = {"random": "random weights make", "permuted": "permuted weights make", "matched": UNTRAINED}
-"""The nulls in a title, after `than`."""
 
 
 def _side(observed: Rows, null: Rows) -> int:

@@ -70,8 +70,10 @@ def sink(findings: Findings) -> Told | None:
         plays=True,
         meaning=story_parts.of_sinks(_clear(_drawn(findings))),
         takeaway=(text or beats)[0],
-        summary=Summary(
-            "Attention of a sink", own.own.told(_EVEN_SPLIT), f"{null} × in {_MODELS.get(own.weights, own.called)}"
+        summaries=(
+            Summary(
+                "Attention of a sink", own.own.told(_EVEN_SPLIT), f"{null} × in {_MODELS.get(own.weights, own.called)}"
+            ),
         ),
     )
 
@@ -179,7 +181,7 @@ def _sink_of_one_text(findings: Findings, played: tuple[Played, ...], frame: int
         plays=True,
         meaning=story_parts.of_sinks(_clear(_drawn(findings))),
         takeaway=beats[0],
-        summary=Summary("Attention to the sinks, one text", f"{first.told} an even split", ""),
+        summaries=(Summary("Attention to the sinks, one text", f"{first.told} an even split", ""),),
     )
 
 

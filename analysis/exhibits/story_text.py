@@ -141,14 +141,14 @@ def strictest(causes: Sequence[Cause]) -> str:
 
 def control_told(causes: Sequence[Cause]) -> str:
     """Tell by how much more of the text changes with the sinks hidden than with the tokens of the strictest control:
-    `20 more [10, 29].` Where a study holds no levels, or not over the same prompts, the control is named. causes: of
-    one model.
+    `That is 20 more [10, 29].` Where a study holds no levels, or not over the same prompts, the control is named.
+    causes: of one model.
     """
     control = strictest(causes)
     cause = text_causes(causes)[control or COUNT]
     effect, levels = cause.effect, text_levels(causes)
     if not control or (levels and not cause.unmatched):
-        return f"{' '.join(tokens_more(effect))}."
+        return f"That is {' '.join(tokens_more(effect))}."
     told = " ".join(tokens_more(replace(effect, value=-effect.value, low=-effect.high, high=-effect.low)))
     told += "" if side_of(effect) else ", not significant"
     title = f"{CONTROLS[control].title[0].upper()}{CONTROLS[control].title[1:]}"
@@ -163,7 +163,7 @@ def quality_told(causes: Sequence[Cause], margin: float, brief: bool = False) ->
     """Say that a change of text is not a loss of quality, and how far predictions shift beside random tokens of equal
     attention where that was measured. causes, margin: as of `predictions_told`. brief: without numbers.
     """
-    told, cause = "Change, not quality", cause_of(causes, "divergence", MASS)
+    told, cause = "Quality was not measured", cause_of(causes, "divergence", MASS)
     outcome = WAITING if cause is None else decide(cause.effect, margin)
     if cause is None or outcome not in _PREDICTIONS:
         return f"{told}."
@@ -188,10 +188,10 @@ def _nats_told(cause: Cause) -> str:
     difference = interval_words(cause.effect, NATS)
     if cause.levels is None:
         return f"KL {difference}"
-    return f"KL {' against '.join(_levels_apart(cause))}, difference {difference}"
+    return f"KL {' against '.join(levels_apart(cause))}, difference {difference}"
 
 
-def _levels_apart(cause: Cause) -> list[str]:
+def levels_apart(cause: Cause) -> list[str]:
     """Return the levels with the sinks and with the control hidden, in as many decimals as tell them apart."""
     decimals = min(max(2, -floor(log10(abs(cause.effect.value) or 1))), 4)
     return [f"{abs(level):.{decimals}f}" for level in cause.levels or ()]

@@ -107,25 +107,22 @@ def story_told(name: str) -> Story:
 TITLES = {
     "supports": {
         "place": "^In layers 0–7, 90 % of the sinks are masked positions, which are 33 % of all tokens$",
-        "movement": r"^Sinks move: 0\.29 new ones per layer and step, more than writing explains \(0\.08\), "
-        r"fewer than an equally sharp untrained model \(1\.7\)$",
+        "movement": r"^Sinks move: 0\.29 new ones per layer and step, more than writing tokens explains \(0\.08\)$",
         "hidden": r"changes the predictions more than hiding as many random tokens, and than random tokens of equal",
-        "masks": "2 times what another random calibration sample changes",
+        "masks": "^At 50 % sparsity the discount changes .*, 2 times what another sample changes$",
         "accuracy": r"The discount raises accuracy at 50 % and 70 %$",
     },
     "refutes": {
         "place": r"^In \d of 8 layers most sinks are (words|punctuation)",
-        "movement": r"^0\.0029 new sinks per layer and step, fewer than writing explains \(0\.082\) and than an "
-        r"equally sharp untrained model \(1\.7\)$",
+        "movement": r"^0\.0029 new sinks per layer and step, fewer than writing tokens explains \(0\.082\)$",
         "hidden": "changes about as much as hiding as many random tokens",
-        "masks": "1/100 of what another random calibration sample changes",
+        "masks": "1/100 of what another sample changes$",
         "accuracy": r"The discount lowers accuracy at 50 % and 70 %$",
     },
     "cannot tell": {
-        "movement": r"^0\.073 new sinks per layer and step, not clearly more than writing explains \(0\.081\), fewer "
-        r"than an equally sharp untrained model \(1\.7\)$",
+        "movement": r"^0\.073 new sinks per layer and step, not clearly more than writing tokens explains \(0\.081\)$",
         "hidden": "This study cannot tell whether hiding the sinks changes more",
-        "masks": "about what another random calibration sample changes",
+        "masks": "about what another sample changes$",
         "accuracy": "This study cannot tell whether the discount changes accuracy",
     },
 }
@@ -246,10 +243,12 @@ def test_every_slide_of_a_finding_has_a_takeaway_and_the_last_one_has_few_rows()
         story = story_told(name)
         assert all(re.search(r"\d", told.takeaway) for told in story.findings)
         last = slides_html(story).split('<section class="slide')[-1]
-        assert last.count("<tr>") == 1 + sum(told.summary is not None for told in story.findings) <= 5
+        assert last.count("<tr>") == 1 + sum(len(told.summaries) for told in story.findings) <= 6
         first = slides_html(story).split('<section class="slide')[1]
         plain = re.sub("</?b>", "", first)
         assert all(glued(answer.short) in plain for answer in story.answers) and story.made in first
+        assert story.recipe == "Scoring rule: Sink-Wanda, discount strength λ = 1 (sinks count for nothing)."
+        assert all(glued(story.recipe) in slide and "4.7 million parameters" in slide for slide in (first, last))
         leads = [answer.short.partition(". ")[0] for answer in story.answers]
         assert re.findall("<b>(.+?)</b>", first.partition('class="caveat"')[0])[-2:] == [
             glued(lead.removesuffix(".") + ".") for lead in leads
@@ -271,7 +270,7 @@ def test_the_answer_counts_tokens_and_points_and_each_model_has_one_name(name):
     assert re.search("[Oo]f 100 (generated )?tokens", told)
     assert ("Nats: KL divergence." in story.reading) == ("nats" in told and "KL" not in told)
     assert story.reading.startswith("Brackets: 95 % intervals.")
-    assert story.about.endswith("ships with SinkScope and its left-to-right twin.")
+    assert story.about.endswith("ships with SinkScope (4.7 million parameters) and its left-to-right twin.")
     others = [*(line for finding in story.findings for line in (finding.title, *finding.beats, finding.takeaway))]
     assert not re.search("bundled|[Aa]utoregressive|nats", " ".join(others))
     assert "Left-to-right twin" in findings_html(story.findings)
@@ -305,25 +304,25 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
         (answer, _) = story_of(study.model_copy(update={"causes": tuple(causes)})).answers
         assert "es: hiding them from attention changes 63 of 100 tokens; " in answer.lead
         assert answer.sentence.endswith(
-            "]. Change, not quality; predictions shift less than with random tokens of equal attention "
+            "]. Quality was not measured; predictions shift less than with random tokens of equal attention "
             "(KL −0.041 nats [−0.062, −0.019])."
         )
         assert answer.short.endswith(
-            " Change, not quality; predictions shift less than with random tokens of equal attention."
+            " Quality was not measured; predictions shift less than with random tokens of equal attention."
         )
         return answer
 
     others = "random tokens of equal attention:"
     told = answered(-0.2)
     assert told.lead.startswith("For the text, yes: ") and told.lead.endswith(f"; {others} 43.")
-    assert told.sentence.startswith("20 more [10, 30]. ") and f"; {others} 43. " in told.short
+    assert told.sentence.startswith("That is 20 more [10, 30]. ") and f"; {others} 43. " in told.short
     told = answered(0.2)
     assert told.lead.startswith("Per token, yes: ") and told.lead.endswith(f"; {others} 83.")
-    assert told.sentence.startswith("20 fewer [10, 30]. ")
+    assert told.sentence.startswith("That is 20 fewer [10, 30]. ")
     told = answered(0.05)
     assert told.lead.startswith("Per token, yes: ")
     assert told.lead.endswith("68 (not significant).") and "68 (not significant). " in told.short
-    assert told.sentence.startswith("5 fewer [−15, +5]. ")
+    assert told.sentence.startswith("That is 5 fewer [−15, +5]. ")
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert hidden.title == (
         "Hiding sinks changes 63 of 100 generated tokens; hiding random tokens of equal attention: 43"
@@ -333,7 +332,9 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
     assert hidden.beats[1].startswith(
         "Left-to-right twin: 45 more [35, 56]; at equal attention, over 15 of 30 prompts, 7 fewer [−25, +11]. Random"
     )
-    assert "random tokens of equal attention (15 prompts)" in hidden.figure
+    assert "Diffusion model: 63 of 100 tokens change with its sinks hidden" in hidden.figure
+    assert "random tokens of equal attention: 43<" in hidden.figure
+    assert "random tokens of equal attention: 52 (sinks 45, 15 prompts)<" in hidden.figure
     assert "per unit" not in hidden.figure, "that is no number of tokens"
     assert hidden.meaning == "In the diffusion model, when tokens are dropped, spare the sinks: less text changes."
     random = "andom weights depend on their sinks, too (54 more [46, 62]): the effect there needs no training."
@@ -368,7 +369,7 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     assert story.answers[0].lead.startswith("It depends: ")
     assert hidden.title.endswith("; hiding other masked positions: 61 (not significant)")
     assert story.answers[0].lead.endswith("; other masked positions: 61 (not significant).")
-    assert story.answers[0].sentence.startswith("2 more [−6, +10]. ")
+    assert story.answers[0].sentence.startswith("That is 2 more [−6, +10]. ")
     assert "shift less than with random tokens of equal attention (" in story.answers[0].sentence
     without = study.model_copy(update={"causes": tuple(one for one in study.causes if one.control != MASKED)})
     (hidden,) = (finding for finding in story_of(without).findings if finding.name == "hidden")
@@ -562,7 +563,7 @@ def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_e
         for finding in story_of(read(EXAMPLE).model_copy(update={"tables": tables})).findings
         if finding.name == "movement"
     )
-    assert told.title == "Sinks move: 0.29 new ones per layer and step, more than writing explains (0.08)"
+    assert told.title == "Sinks move: 0.29 new ones per layer and step, more than writing tokens explains (0.08)"
     assert told.notes[0].endswith("Does attention move by itself (writing alone: 0.08)?")
     assert told.takeaway == "Beside writing alone (0.08): more in layers 0–7."
 
@@ -630,12 +631,13 @@ def test_a_study_without_levels_tells_differences():
         "hiding as many random tokens."
     )
     assert answer.sentence == (
-        "Random tokens of equal attention: 20 fewer [10, 29]. Change, not quality; predictions shift less "
+        "Random tokens of equal attention: 20 fewer [10, 29]. Quality was not measured; predictions shift less "
         "than with random tokens of equal attention (KL −0.041 nats [−0.062, −0.019])."
     )
     (hidden,) = (
         told for told in story_of(study.model_copy(update={"causes": causes})).findings if told.name == "hidden"
     )
+    assert "with its sinks hidden" not in hidden.figure and "equal attention (15 prompts)<" in hidden.figure
     assert hidden.title == ("Hiding sinks changes 20 more tokens of 100 than hiding random tokens of equal attention")
     assert hidden.caveat.endswith(
         "At equal attention the text changes more, but predictions shift less (KL −0.041 nats [−0.062, −0.019])."
@@ -675,7 +677,7 @@ def test_a_mean_has_as_many_digits_as_its_interval_supports():
 
 
 def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_one_baseline():
-    rows = [told.summary for told in story_told("example").findings if told.summary]
+    rows = [row for told in story_told("example").findings for row in told.summaries]
     assert [(row.quantity, row.value, row.baseline) for row in rows] == [
         ("Attention of a sink", "2.47 × an even split [2.42, 2.52]", rows[0].baseline),
         ("Sinks that are masked positions, layers averaged", "96 % [95, 97]", "33 % of all tokens"),
@@ -683,6 +685,11 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
             "Tokens of 100 that hiding sinks changes (not quality)",
             "63, 20 more [10, 29]",
             "43 with random tokens of equal attention hidden",
+        ),
+        (
+            "Shift of predictions it makes (KL, nats)",
+            "0.09, −0.041 [−0.062, −0.019]",
+            "0.13 with random tokens of equal attention hidden",
         ),
         (
             "Accuracy points the discount adds, 70 % removed",
@@ -804,7 +811,9 @@ def test_a_study_of_one_model_that_pruned_nothing_names_it_and_claims_nothing_of
     assert [finding.name for finding in story.findings] == ["sink", "place", "movement", "hidden"]
     beats = " ".join(beat for finding in story.findings for beat in finding.beats)
     assert "One text, step 40 (0–47): 8 of 70 tokens" in beats and "The model: masked positions in layers 0–2" in beats
-    assert not re.search("bundled|twin|discount|pruning mask", beats) and story.about.endswith("ships with SinkScope.")
+    assert not re.search("bundled|twin|discount|pruning mask", beats) and story.about.endswith(
+        "ships with SinkScope (4.7 million parameters)."
+    )
     assert [track["name"] for track in playback_of(alone)["tracks"]] == ["The model"]
 
 

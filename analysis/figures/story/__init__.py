@@ -23,7 +23,7 @@ _FINDINGS = """{% for told in findings %}
 <p class="count">{{ loop.index }} of {{ loop.length }}</p>
 <h2 id="title-{{ told.name }}">{{ told.title }}</h2>
 </header>
-<figure aria-label="{{ told.alt }}">{{ told.example.figure if told.example }}{{ told.figure }}</figure>
+<figure aria-label="{{ told.alt }}">{{ told.figure }}</figure>
 <div class="words">
 <div class="steps">
 {% for beat in told.beats %}
@@ -38,6 +38,9 @@ _FINDINGS = """{% for told in findings %}
 </details>
 {% endif %}
 </div>
+{% if told.example %}
+<figure class="example" aria-label="{{ told.example.alt }}">{{ told.example.figure }}</figure>
+{% endif %}
 </section>
 {% endfor %}
 """
@@ -54,7 +57,7 @@ _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription=
 <p class="answer">{{ answer.question }} <b>{{ lead }}{{ stop.strip() }}</b> {{ rest }}</p>
 {% endfor %}
 </div>
-<p class="caveat">{{ made }}. {{ about }} {{ thin }}</p>
+<p class="caveat">{{ made }}. {{ about }} {{ thin }} {{ recipe }}</p>
 <aside class="speaker">
 {% for answer in answers %}<p>{{ answer.question }} {{ answer.words }}</p>{% endfor %}
 <p>{{ reading }}</p>
@@ -92,14 +95,14 @@ _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription=
 <div class="body">
 <table class="sums">
 <tr><th>Measured</th><th>Result [95 % interval]</th><th>Compared with</th></tr>
-{% for told in findings if told.summary %}
-<tr><td>{{ told.summary.quantity }}</td><td>{{ told.summary.value }}</td><td>{{ told.summary.baseline }}</td></tr>
-{% endfor %}
+{% for told in findings %}{% for row in told.summaries %}
+<tr><td>{{ row.quantity }}</td><td>{{ row.value }}</td><td>{{ row.baseline }}</td></tr>
+{% endfor %}{% endfor %}
 </table>
 </div>
 <div class="foot">
 {% if decision %}<p class="meaning"><b>Decision:</b> {{ decision }}</p>{% endif %}
-<p class="caveat"><b>Limits:</b> {{ closing[0] }} {{ thin }}</p>
+<p class="caveat"><b>Limits:</b> {{ closing[0] }} {{ thin }} {{ recipe }}</p>
 </div>
 <aside class="speaker">
 {% for line in closing[1:] %}<p>{{ line }}</p>{% endfor %}
@@ -144,9 +147,9 @@ class Told:
     """A finding as it is told. title: the finding itself. beats: sentences that lead through the figure, one after the
     other. alt: the figure in words. caveat: what it does not show. notes: numbers for whoever speaks. plays: whether
     the player steps along with it. meaning: what it means for whoever runs or prunes such a model, empty where nothing
-    follows. takeaway: the sentence beneath the figure on a slide, with a number and its baseline. summary: its row on
-    the last slide. folded: a second figure, among the numbers. brief: the title in a few words, for the last slide;
-    empty where its first clause will do. example: above the figure, and on a slide of its own.
+    follows. takeaway: the sentence beneath the figure on a slide, with a number and its baseline. summaries: its rows
+    on the last slide. folded: a second figure, among the numbers. brief: the title in a few words, for the last slide;
+    empty where its first clause will do. example: beneath it, and on a slide of its own.
     """
 
     name: str
@@ -159,7 +162,7 @@ class Told:
     plays: bool = False
     meaning: str = ""
     takeaway: str = ""
-    summary: Summary | None = None
+    summaries: tuple[Summary, ...] = ()
     folded: Markup | None = None
     brief: str = ""
     example: Example | None = None
@@ -193,9 +196,10 @@ class Answer:
 class Story:
     """All of it. made: whose study of which day this is. question: its heading; what: what this is about, for a
     stranger, and the term in it that is explained; about: the model, as what it is. thin: that the study is a small
-    one; empty where it is not. reading: how to read the numbers of the answers. picture: of one sink, and what it
-    shows. in_short: title of the last slide. decision: what to do, by the findings that answer the question; empty
-    where nothing follows. closing: what the study as a whole does not say. command: that repeats it.
+    one; empty where it is not. recipe: how the discount chose weights. reading: how to read the numbers of the answers.
+    picture: of one sink, and what it shows. in_short: title of the last slide. decision: what to do, by the findings
+    that answer the question; empty where nothing follows. closing: what the study as a whole does not say. command:
+    that repeats it.
     """
 
     made: str
@@ -205,6 +209,7 @@ class Story:
     about: str
     answers: tuple[Answer, ...]
     thin: str
+    recipe: str
     reading: str
     picture: Markup
     picture_told: str
