@@ -8,7 +8,7 @@ from analysis.engine.run_pairs import RunPair, has_setting
 from analysis.exhibits.with_discount import changed_at
 from analysis.specs import CalibrateSpec, ModelSpec, TuneParams
 from analysis.tuning.statistics_file import why_not
-from analysis.words import DISCOUNT_TOLD
+from analysis.words import DISCOUNT_TOLD, percent
 from pages.parts.charts import export_button, start_exhibits
 from pages.parts.controls import keyed_columns, segments, settings_preview_outcome, views_row
 from pages.parts.frame import run
@@ -120,12 +120,17 @@ def _changed(study: OfStudy | None, pairs: list[RunPair]) -> bool:
     if study is not None:
         change = changed_at(study.findings, study.contrast)
         if change is not None:
-            draw_changed(change.changed, change.floor, change.chance, study.contrast.effect.seeds, study.within)
+            place, seeds = _place(change.sparsity), study.contrast.effect.seeds
+            draw_changed(change.changed, change.floor, change.chance, place, seeds, study.within)
         return change is not None
     masks = pair_masks(pairs)
     if masks is not None:
-        changed_weights(masks.comparisons, masks.floor)
+        changed_weights(masks.comparisons, masks.floor, _place(pairs[0].spec.sparsity))
     return masks is not None
+
+
+def _place(sparsity: float) -> str:
+    return f"At {percent(sparsity)} sparsity"
 
 
 def _preview(model: ModelSpec, asked: Asked) -> Opened | None:

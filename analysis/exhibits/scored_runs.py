@@ -222,7 +222,6 @@ def accuracy_of_runs(
     others: dict[str, list[str]] = {}
     rows: list[Scores] = []
     losses: list[Difference] = []
-    cleans: list[bool] = []
     counts = []
     for spec, runs in groups:
         values = [value for _, value in runs]
@@ -239,19 +238,16 @@ def accuracy_of_runs(
         looks = "" if is_control(spec.method) else spec.method
         rows.append(Scores(where(spec), _named(spec), looks, _mean(runs), low, high, seeds, words))
         counts.append(len(runs))
-        cleans.append(_reads_clean(spec))
     if not rows:
         return None
-    bars = f"; bars: cost in points, with 95 % intervals {_over(losses)}" if losses else ""
+    bars = "; after them and as whiskers: change from dense in points, with its 95 % interval " if losses else ""
+    bars += _over(losses) if losses else ""
     dots = "; dots: single runs" if max(counts) > 1 else ""
-    chance = "" if alike.chance is None else f" Chance: {percent(alike.chance, 1)}."
-    clean = list(dict.fromkeys(row.name for row, on_clean in zip(rows, cleans, strict=True) if on_clean))
-    text = f"; on clean text: {listed(clean)}" if clean and not all(cleans) else ""
     left_out = [f"{name} ({listed(accuracies)})" for name, accuracies in others.items()]
     undrawn = f"; not drawn: {listed(left_out)}" if left_out else ""
     return Exhibit(
         "Accuracy by sparsity and method",
-        f"Diamonds: means{bars}{dots}{text}{undrawn}.{chance}",
+        f"Diamonds: means{bars}{dots}{undrawn}.",
         accuracy_by_setting(rows, alike.dense, alike.chance, _heads(rows, compared)),
         pd.DataFrame(
             {
@@ -274,7 +270,7 @@ def _heads(rows: Sequence[Scores], compared: Mapping[str, Comparison]) -> dict[s
     for group in dict.fromkeys(row.group for row in rows):
         heads[group] = [f"{group} of the weights removed" if group else "No weights removed"]
         if group in compared:
-            heads[group].append(f"with − without discount: {interval_words(compared[group].difference)}")
+            heads[group].append(f"discount on top: {interval_words(compared[group].difference)}")
     return heads
 
 
@@ -293,11 +289,6 @@ def _with_baselines(groups: Sequence[tuple[PruneSpec, Sequence[tuple[Run, float]
     others = [against(spec, relation) for spec in own for relation in RELATIONS]
     baselines = {setting_key(other) for other in others if other is not None} & keys
     return baselines | {setting_key(spec) for spec in own} if baselines else keys
-
-
-def _reads_clean(spec: PruneSpec) -> bool:
-    """Return whether a method is calibrated on text without noise."""
-    return METHODS[spec.method].calibrated and not METHODS[spec.method].noised
 
 
 def _named(spec: PruneSpec) -> str:

@@ -92,11 +92,12 @@ def changed_at(findings: Findings, contrast: Contrast) -> MaskChange | None:
 
 
 def weights_changed(
-    changed: Sequence[float], floor: Sequence[float], chance: float, seeds: int = 0, source: str = ""
+    changed: Sequence[float], floor: Sequence[float], chance: float, place: str = "", seeds: int = 0, source: str = ""
 ) -> Exhibit:
     """Return what share of the weights the discount changes, one per calibration seed, beside what another random
     calibration sample changes, one per pair of seeds; none where that is not known. chance: of independent masks.
-    seeds: that were scored, where that is told. source: whose numbers these are, where the page does not say it.
+    place: the sparsity, as `At 50 % sparsity`. seeds: that were scored, where that is told. source: whose numbers these
+    are, where the page does not say it.
     """
     kinds = [("Sink discount", "seed", changed, colors_by_method([PruneSpec().method])[0])]
     kinds += [("Another calibration sample", "pair", floor, REFERENCE)] if floor else []
@@ -125,7 +126,7 @@ def weights_changed(
             rows, f"weights changed{'; small dots: seeds, pairs' if several else ''}", _SEED_DECIMALS, from_zero=True
         ),
         table,
-        finding=finding_of("discounted mask", whole, other, chance),
+        finding=finding_of("discounted mask", whole, other, chance, place),
     )
 
 

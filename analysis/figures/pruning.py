@@ -133,7 +133,7 @@ def accuracy_by_setting(
 ) -> go.Figure:
     """Draw a row for each setting beneath its name, group by group on one axis of accuracies: a bar from the dense
     model's to the mean with its interval, and its runs as dots; dense as a line, and chance where an accuracy comes
-    near it.
+    near it, else its name at the edge.
 
     heads: lines that are written above each group, the first bold.
     """
@@ -154,14 +154,15 @@ def accuracy_by_setting(
     y += _FOOT
     layout(figure, "accuracy, %", "", y + _LINE + _AXIS, legend=False)
     figure.layout.margin.t, figure.layout.margin.l = _LINE, 14
-    near = chance if chance is not None and 100 * chance >= low else None
-    for name, level, dash in (("dense", dense, "dash"), ("chance", near, "dot")):
+    note = {"y": 1, "yref": "paper", "yanchor": "bottom", "showarrow": False}
+    if chance is not None and 100 * chance < low:
+        figure.add_annotation(text=f"← chance {percent(chance, 1)}", x=low, xanchor="left", **note)
+        chance = None
+    for name, level, dash in (("dense", dense, "dash"), ("chance", chance, "dot")):
         if level is not None:
             at = {"x": 100 * level, "xanchor": "right" if 100 * level > (low + high) / 2 else "left"}
             figure.add_vline(x=100 * level, line=grey_line(dash), layer="below")
-            figure.add_annotation(
-                text=f"{name} {percent(level, 1)}", y=1, yref="paper", yanchor="bottom", showarrow=False, **at
-            )
+            figure.add_annotation(text=f"{name} {percent(level, 1)}", **note, **at)
     figure.update_xaxes(zeroline=False, range=[low, high], nticks=6)
     figure.update_yaxes(visible=False, range=[y, 0], automargin=False)
     return figure

@@ -40,7 +40,7 @@ _AROUND = 0.05  # of sparsity that is shown on both sides of a single one
 _CLOSE = 0.1  # two levels whose names would lie upon each other
 _BOTH_HEIGHT = 440  # of accuracies with their differences beneath
 _UPPER = 0.52  # of it that the accuracies take
-_BESIDE = 122  # pixels at the right, for the names of lines
+_BESIDE = 150  # pixels at the right, for the names of lines
 _LINE = 17  # pixels of a name
 _APART = 0.012  # of the span of the sparsities between two series
 _FAINT = 0.18  # opacity of a band
@@ -246,7 +246,7 @@ def _add_line(figure: go.Figure, line: Line, look: Look, shift: float) -> None:
     means = go.Scatter(
         x=line.x + shift,
         y=100 * np.asarray(line.value, float),
-        mode="lines+markers",
+        mode="lines+markers" if len(line.x) > 2 else "markers",  # two points are no trend
         name=as_text(line.name),
         line={"color": look.color, "width": 1.5, "dash": "dot"},  # nothing is measured between the sparsities
         marker={"color": look.color, "size": 10, "symbol": look.symbol},

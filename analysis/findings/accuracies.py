@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from analysis.findings.evaluations import MARGIN, NOTHING_TO_LOSE, cost_span, gap_words
+from analysis.findings.evaluations import MARGIN, NOTHING_TO_LOSE, change_span, gap_words
 from analysis.statistics.decisions import EQUIVALENT, ONE_SEED, POINTS, WAITING, decide
 from analysis.statistics.differences import SHOWN, Difference
 from analysis.words import counted, listed, percent
@@ -65,8 +65,8 @@ def scored_alike(
     gaps: Mapping[tuple[str, str, str], Difference],
     margin: float = MARGIN,
 ) -> str:
-    """Tell what pruning costs in runs that were scored alike, at each sparsity over all methods, of many at the least
-    and the largest, and whether one of the methods is better.
+    """Tell how pruning changes accuracy in runs that were scored alike, at each sparsity over all methods, of many at
+    the least and the largest, and whether one of the methods is better.
 
     accuracies: shares by what is removed, as `50 %`, and method. losses: likewise, each minus the dense model with its
     interval, where it is known. gaps: of two methods on the same items and calibration seeds, by what is removed and
@@ -80,15 +80,17 @@ def scored_alike(
     if not all(one.above_chance for at in losses.values() for one in at.values()):
         return NOTHING_TO_LOSE
     if losses:
-        costs = [cost_span([*losses[at].values()], "points of accuracy " if at == told[0] else "") for at in told]
+        costs = [change_span([*losses[at].values()], f"{POINTS.name} " if at == told[0] else "") for at in told]
     elif dense is not None:
-        costs = [_spread([dense - one for one in accuracies[at].values()]) for at in told]
-        costs[0] += f" {POINTS.name} of accuracy"
+        costs = [_spread([one - dense for one in accuracies[at].values()], "+") for at in told]
+        costs[0] += f" {POINTS.name}"
     else:
         right = [f"{_spread([*accuracies[at].values()])} % right{_removing(at, at == told[0])}" for at in told]
         return f"{who.partition(':')[0]}: pruned models answer {listed(right)}."
     said = [f"{cost}{_removing(at, at == told[0])}" for cost, at in zip(costs, told, strict=True)]
-    return f"{'; '.join(filter(None, (f'{who} costs {listed(said)}', _best(gaps, len(methods), margin))))}."
+    return (
+        f"{'; '.join(filter(None, (f'{who} changes accuracy by {listed(said)}', _best(gaps, len(methods), margin))))}."
+    )
 
 
 def _removing(at: str, first: bool = False) -> str:
@@ -96,9 +98,9 @@ def _removing(at: str, first: bool = False) -> str:
     return f" at {at}{' sparsity' if first else ''}" if at else " without removing weights"
 
 
-def _spread(shares: Sequence[float]) -> str:
-    """Return shares in per cent without the sign, from the least to the most."""
-    low, high = (f"{100 * end:.1f}".replace("-", "−") for end in (min(shares), max(shares)))
+def _spread(shares: Sequence[float], sign: str = "") -> str:
+    """Return shares without the per cent sign, from the least to the most. sign: `+` for changes."""
+    low, high = (f"{100 * end:{sign}.1f}".replace("-", "−") for end in (min(shares), max(shares)))
     return low if low == high else f"{low} to {high}"
 
 
@@ -119,9 +121,7 @@ def _best(gaps: Mapping[tuple[str, str, str], Difference], methods: int, margin:
         return f"the {methods} methods differ by less than {POINTS.margin(margin)}"
     if ONE_SEED in decided.values():
         return "one calibration seed cannot tell the methods apart"
-    most, least = (first, second) if gap.value > 0 else (second, first)
-    pair = " − ".join(f"{name[0].lower()}{name[1:]}" if name.startswith("With") else name for name in (most, least))
-    return f"no method is significantly better than another (largest difference: {pair}{_removing(where)}, {size})"
+    return f"no method is significantly better than another (largest difference: {size}{_removing(where)})"
 
 
 def published_differences(

@@ -266,8 +266,13 @@ def cost_of_pruning(
         said.append(f"{who} {_shares(rest)} of the weights costs {cost}, {_not_shown(lost)}")
     elif even:
         said.append(f"{who} {_shares(even)} of the weights costs less than {POINTS.margin(margin)} of accuracy")
-    asked = "whether the sink discount changes that"
-    return f"{'; '.join(filter(None, (*said, discount_in_brief(discount, margin, asked=asked))))}."
+    brief = discount_in_brief(discount, margin, asked="whether the sink discount changes that")
+    if {decide(one, margin, one.above_chance) for one in discount} == {EQUIVALENT} and len(discount) == len(
+        decided
+    ) <= _NAMED:
+        at = zip(discount, decided, strict=True)
+        brief += f": {listed([f'{bare_words(one)} at {percent(sparsity, 0)}' for one, sparsity in at])}"
+    return f"{'; '.join(filter(None, (*said, brief)))}."
 
 
 def discount_at_levels(levels: Mapping[str, Difference], margin: float = MARGIN) -> tuple[str, str, str]:
@@ -324,14 +329,16 @@ def cost_words(cost: Difference, unit: str = "points ") -> str:
     return f"costs {_size(cost, unit)}" if cost.value <= 0 else f"changes accuracy by {interval_words(cost)}"
 
 
-def cost_span(losses: Sequence[Difference], unit: str = "") -> str:
-    """Return the losses of several methods with the reach of their intervals, as `20 to 21 points [17, 25]`. losses:
-    pruned minus dense. unit: with a space behind it.
+def change_span(losses: Sequence[Difference], unit: str = "") -> str:
+    """Return the losses of several methods with the reach of their intervals, as `−20 to −21 points [−25, −17]`.
+    losses: pruned minus dense. unit: with a space behind it.
     """
     decimals = min(map(_decimals, losses))
-    least, most = (_number(-end(one.value for one in losses), decimals) for end in (max, min))
-    reach = (_number(-max(one.high for one in losses), decimals), _number(-min(one.low for one in losses), decimals))
-    return f"{least if least == most else f'{least} to {most}'} {unit}[{', '.join(reach)}]"
+    ends = [
+        function(getattr(one, name) for one in losses) for name in ("value", "low", "high") for function in (max, min)
+    ]
+    least, most, _, low, high, _ = (_number(end, decimals, "+") for end in ends)
+    return f"{least if least == most else f'{least} to {most}'} {unit}[{low}, {high}]"
 
 
 def gap_words(gap: Difference) -> str:

@@ -5,7 +5,7 @@ import numpy as np
 from analysis.figures.pruning import Scores, accuracy_by_setting
 from analysis.figures.style import METHOD_LOOKS, REFERENCE
 
-HEADS = {"50 %": ["50 % removed", "with − without: <9"], "70 %": ["70 % removed"], "": ["No weights removed"]}
+HEADS = {"50 %": ["50 % removed", "discount on top: <9"], "70 %": ["70 % removed"], "": ["No weights removed"]}
 
 
 def test_a_setting_has_its_cost_its_interval_its_runs_and_the_colour_of_its_method():
@@ -23,11 +23,12 @@ def test_a_setting_has_its_cost_its_interval_its_runs_and_the_colour_of_its_meth
     assert list(runs.x) == [89, 91]
     assert first.y[0] < runs.y[0] < second.y[0] < third.y[0] < figure.layout.yaxis.range[0]
     assert [note.text for note in figure.layout.annotations] == [
-        "<b>50 % removed</b><br>with − without: &lt;9",
+        "<b>50 % removed</b><br>discount on top: &lt;9",
         "Without discount <b>90.0 % · −3.0 [−8, +2]</b>",
         "With &lt;b&gt; <b>91.0 %</b>",
         "<b>70 % removed</b>",
         "With discount <b>72.0 %</b>",
+        "← chance 37.5 %",
         "dense 93.0 %",
     ]
     low, high = figure.layout.xaxis.range

@@ -74,11 +74,13 @@ def test_runs_are_told_by_their_costs_and_by_whether_a_method_is_better():
         named = {(at, "A", "B"): gap for at, gap in zip(accuracies, gaps, strict=False)}
         return finding_of("scored alike", 0.931, accuracies, losses, named)
 
-    costs = "Pruning costs 1.3 to 2.1 points of accuracy [−0.7, 4.1] at 50 % sparsity and 21 to 22 [19, 24] at 70 %"
+    costs = (
+        "Pruning changes accuracy by −1.3 to −2.1 points [−4.1, +0.7] at 50 % sparsity and −21 to −22 [−24, −19] at "
+        "70 %"
+    )
     assert told() == f"{costs}."
     assert told(difference(0.003, 0.09), difference(-0.008, 0.04)) == (
-        f"{costs}; no method is significantly better than another (largest difference: B − A at 70 %, 0.8 "
-        "points [−3.2, 4.8])."
+        f"{costs}; no method is significantly better than another (largest difference: 0.8 points [−3.2, 4.8] at 70 %)."
     )
     assert told(*[difference(0.001, 0.005, 6)] * 2) == f"{costs}; the 2 methods differ by less than 2 points."
     assert told(difference(0.001, 0.09, 1)) == f"{costs}; one calibration seed cannot tell the methods apart."
@@ -95,11 +97,11 @@ def test_runs_are_told_by_their_costs_and_by_whether_a_method_is_better():
 def test_costs_of_runs_without_intervals_are_told_of_few_sparsities():
     many = {f"{at} %": {"Magnitude": 0.9 - at / 1000} for at in range(10, 60, 10)}
     assert finding_of("scored alike", 0.931, many, {}, {}) == (
-        "Magnitude: pruning costs 4.1 points of accuracy at 10 % sparsity and 8.1 at 50 %."
+        "Magnitude: pruning changes accuracy by −4.1 points at 10 % sparsity and −8.1 at 50 %."
     )
     both = {"": {"A": 0.9, "B": 0.8}}
     assert finding_of("scored alike", 0.931, both, {}, {}) == (
-        "Pruning costs 3.1 to 13.1 points of accuracy without removing weights."
+        "Pruning changes accuracy by −13.1 to −3.1 points without removing weights."
     )
     alone = finding_of("scored alike", None, {"50 %": {"Magnitude": 0.9}}, {}, {})
     assert alone == "Magnitude: pruned models answer 90.0 % right at 50 % sparsity."

@@ -388,20 +388,22 @@ def _picture(
     )
 
 
-def changed_weights(comparisons: Sequence[Comparison], floor: Comparison | None) -> None:
+def changed_weights(comparisons: Sequence[Comparison], floor: Comparison | None, place: str) -> None:
     """Draw what share of the weights the discount changes, seed by seed, beside two calibration seeds; and the same
-    layer by layer in a fold. comparisons: of masks with and without the discount, one per calibration seed."""
+    layer by layer in a fold. comparisons: of masks with and without the discount, one per calibration seed. place: as
+    of `weights_changed`.
+    """
     measure, whole = next(iter(MEASURES.values())), compare.pooled(comparisons)
     changed = [float(measure.compute(one.total())) for one in comparisons]
     seeds = [] if floor is None else [float(measure.compute(floor.total()))]
-    draw_changed(changed, seeds, float(measure.independent(whole.total())))
+    draw_changed(changed, seeds, float(measure.independent(whole.total())), place)
     with st.expander("Layer by layer", key="fold_prune_runs_map"):
         projections_map(whole, floor)
 
 
 def draw_changed(
-    changed: Sequence[float], floor: Sequence[float], chance: float, seeds: int = 0, source: str = ""
+    changed: Sequence[float], floor: Sequence[float], chance: float, place: str, seeds: int = 0, source: str = ""
 ) -> None:
     """Draw `weights_changed` with its formula."""
-    exhibit = weights_changed(changed, floor, chance, seeds, source)
+    exhibit = weights_changed(changed, floor, chance, place, seeds, source)
     chart(replace(exhibit, formula=formula(next(iter(MEASURES.values())))), "prune_changed")

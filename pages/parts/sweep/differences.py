@@ -160,7 +160,7 @@ def _with_and_without(
     offer(pair)
     drawn = {one.pruning.method for comparison in pair for one in (comparison.setting, comparison.other)}
     others = dict.fromkeys(plain_title(one.pruning.method) for one in settings if one.pruning.method not in drawn)
-    chart(told.shown, "sweep_levels", f"Not drawn: {listed(list(others))}." if others else "")
+    chart(told.shown, "sweep_levels", f"{listed(list(others))}: under More about this sweep." if others else "")
 
 
 def say_cost(told: DiscountLevels, explained: str = "") -> None:
