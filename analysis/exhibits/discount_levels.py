@@ -19,7 +19,7 @@ from analysis.study.rules import above_chance
 from analysis.words import counted
 
 TITLE = "Accuracy without and with the sink discount"
-_WITHOUT, _WITH = "without discount", "with discount"
+_WITHOUT, _WITH = "without", "with discount"
 _LOST, _GAINED = "pruning alone", "discount on top"
 _FORMULA = (
     "Right answers, the mean over tasks and calibration seeds. The difference is taken on the same items, seed by seed."

@@ -60,7 +60,8 @@ def place(findings: Findings) -> Told | None:
     }
     masked = layer_names(_mostly_masked(portions[source]))
     written = _written(findings, source)
-    title, summaries = _commonest(portions[source]), ()
+    title = _commonest(portions[source])
+    summaries: tuple[Summary, ...] = ()
     if masked:
         among, of_all = _masked_shares(findings, portions[source])
         title = f"In {masked}, {among} of the sinks are masked positions{f', which are {of_all}' if of_all else ''}"

@@ -169,7 +169,7 @@ def quality_told(causes: Sequence[Cause], margin: float, brief: bool = False) ->
         return f"{told}."
     joint = {EQUIVALENT: "as", CANNOT_TELL: "from those"}.get(outcome, "than")
     told += f"; predictions {_PREDICTIONS[outcome]} {joint} with {CONTROLS[MASS].title}"
-    return f"{told}." if brief else f"{told} (KL {interval_words(cause.effect, NATS)})."
+    return f"{told}." if brief else f"{told} (KL divergence {interval_words(cause.effect, NATS)})."
 
 
 def predictions_follow(causes: Sequence[Cause], margin: float) -> bool:

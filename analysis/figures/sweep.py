@@ -40,7 +40,7 @@ _AROUND = 0.05  # of sparsity that is shown on both sides of a single one
 _CLOSE = 0.1  # two levels whose names would lie upon each other
 _BOTH_HEIGHT = 440  # of accuracies with their differences beneath
 _UPPER = 0.52  # of it that the accuracies take
-_BESIDE = 150  # pixels at the right, for the names of lines
+_BESIDE = 122  # pixels at the right, for the names of lines
 _LINE = 17  # pixels of a name
 _APART = 0.012  # of the span of the sparsities between two series
 _FAINT = 0.18  # opacity of a band
@@ -270,6 +270,7 @@ def _add_changes(figure: go.Figure, changes: tuple[Change, Change], margin: floa
             mode="markers+text" if len(value) <= _WRITTEN else "markers",
             text=[POINTS.number(one.value, 1) for one in change.differences],
             textposition="top left" if side < 0 else "top right",
+            cliponaxis=False,
             name=as_text(change.name),
             marker={"color": look.color, "size": 9, "symbol": look.symbol},
             error_y=interval_bar(value, low, high, width=4),

@@ -60,7 +60,7 @@ def test_differences_stand_around_zero_with_their_intervals():
 
 def test_both_lines_stand_above_their_differences_with_names_that_do_not_touch():
     x = np.array([0.5, 0.7])
-    without = figures.Line("without discount", x, np.array([0.9, 0.72]), [(), ()])
+    without = figures.Line("without", x, np.array([0.9, 0.72]), [(), ()])
     other = figures.Line("with discount", x, np.array([0.91, 0.721]), [(0.9, 0.92), (0.72, 0.722)])
     lost = [Difference(-0.03, -0.06, 0.0, 100, 100), Difference(-0.21, -0.32, -0.09, 100, 100)]
     gained = [Difference(0.01, -0.02, 0.04, 100, 100), Difference(0.001, -0.05, 0.06, 100, 100)]
@@ -83,14 +83,14 @@ def test_both_lines_stand_above_their_differences_with_names_that_do_not_touch()
     assert set(names) == {
         "dense model 93.0 %",
         "↓ chance 37.5 %",
-        "without discount 72.0 %",
+        "without 72.0 %",
         "with discount 72.1 %",
         "pruning alone",
         "discount on top",
     }
     low, high = figure.layout.yaxis.range
     assert 37.5 < low < 70 and high > 95 and names["↓ chance 37.5 %"] >= low
-    assert names["with discount 72.1 %"] - names["without discount 72.0 %"] > 0.05 * (high - low)
+    assert names["with discount 72.1 %"] - names["without 72.0 %"] > 0.05 * (high - low)
     low, high = figure.layout.yaxis2.range
     assert low < -32 and high > 6
     near = figures.with_and_without(without, other, changes, 0.93, 0.7, 0.02, "#ef7010")

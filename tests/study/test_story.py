@@ -305,7 +305,7 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
         assert "es: hiding them from attention changes 63 of 100 tokens; " in answer.lead
         assert answer.sentence.endswith(
             "]. Quality was not measured; predictions shift less than with random tokens of equal attention "
-            "(KL −0.041 nats [−0.062, −0.019])."
+            "(KL divergence −0.041 nats [−0.062, −0.019])."
         )
         assert answer.short.endswith(
             " Quality was not measured; predictions shift less than with random tokens of equal attention."
@@ -632,7 +632,7 @@ def test_a_study_without_levels_tells_differences():
     )
     assert answer.sentence == (
         "Random tokens of equal attention: 20 fewer [10, 29]. Quality was not measured; predictions shift less "
-        "than with random tokens of equal attention (KL −0.041 nats [−0.062, −0.019])."
+        "than with random tokens of equal attention (KL divergence −0.041 nats [−0.062, −0.019])."
     )
     (hidden,) = (
         told for told in story_of(study.model_copy(update={"causes": causes})).findings if told.name == "hidden"
