@@ -93,6 +93,7 @@ def glued(text: str) -> str:
     """
     text = re.sub(r"(?<=\d) (?=[%×[]|nats\b|seeds?\b)", "\u00a0", text)
     text = re.sub(r"\bKL (?=[−+\d])", "KL\u00a0", text)
+    text = text.replace("λ = ", "λ\u00a0=\u00a0")
     text = re.sub(r"(?<=\d)[ \u00a0]([\w×%]+) (?=\[)", "\u00a0\\1\u00a0", text)
     return re.sub(r"\[[^\]]{1,30}\]", lambda found: found[0].replace(" ", "\u00a0"), text)
 

@@ -139,7 +139,7 @@ def accuracy(findings: Findings) -> Told | None:
         _changes(findings, by_setting, margin),
         " ".join(beats),
         tuple(beats),
-        f"{recipe(findings)} {items_told(pruning)}; no other models, tasks or calibration texts."
+        f"{recipe(findings, brief=True)}; {items_told(pruning)}; no other models, tasks or calibration texts."
         f"{_cost_unseen(findings, by_setting)}",
         (
             *filter(None, (rest if of_noise else "", tests_in_words(of_discount), pruning.noise)),

@@ -362,11 +362,11 @@ def _tokens(findings: Findings) -> Markup:
             )
             for control, cause in text_causes(causes).items()
         )
-        hidden = f": {levels[COUNT][0]} of 100 tokens change with its sinks hidden" if levels else ""
+        hidden = f", sinks hidden: {levels[COUNT][0]} of 100 tokens change" if levels else ""
         groups += [Group(names.get(model, model) + hidden, marks)] if marks else []
     if not groups:
         return Markup()
-    return charts.intervals(groups, "extra changed tokens of 100, sinks minus control, rounded on their own", 100)
+    return charts.intervals(groups, "extra changed tokens of 100, sinks minus control, each rounded", 100)
 
 
 _FEWER = {MASKED: " (fewer if scarce)"}

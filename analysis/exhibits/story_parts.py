@@ -285,11 +285,15 @@ def prices_of(findings: Findings, by_setting: Mapping[str, Contrast]) -> list[Pr
     return sorted(prices, key=lambda price: price.cost.value) if len(prices) == len(costs) else []
 
 
-def recipe(findings: Findings) -> str:
-    """Tell by which rule the discount chose weights, and how strong it was; empty where a study has no discount."""
+def recipe(findings: Findings, brief: bool = False) -> str:
+    """Tell by which rule the discount chose weights, and how strong it was; empty where a study has no discount. brief:
+    as the beginning of a sentence.
+    """
     of = [METHODS[name].title for name in dict.fromkeys(one.method for one in discounts(findings).values())]
     full = max(findings.parameters.strengths, default=0.0)
     means = " (sinks count for nothing)" if full == 1 else ""
+    if brief:
+        return f"{listed(of)}, λ = {full:g}"
     return f"Scoring rule: {listed(of)}, discount strength λ = {full:g}{means}." if of else ""
 
 

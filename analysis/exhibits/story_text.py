@@ -167,8 +167,7 @@ def quality_told(causes: Sequence[Cause], margin: float, brief: bool = False) ->
     outcome = WAITING if cause is None else decide(cause.effect, margin)
     if cause is None or outcome not in _PREDICTIONS:
         return f"{told}."
-    joint = {EQUIVALENT: "as", CANNOT_TELL: "from those"}.get(outcome, "than")
-    told += f"; predictions {_PREDICTIONS[outcome]} {joint} with {CONTROLS[MASS].title}"
+    told += f"; predictions {_PREDICTIONS[outcome]} at equal attention"
     return f"{told}." if brief else f"{told} (KL divergence {interval_words(cause.effect, NATS)})."
 
 

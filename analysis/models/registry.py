@@ -67,7 +67,7 @@ MODELS: dict[str, Model] = {
         Model(
             "bundled",
             str(BUNDLED / "diffusion"),
-            "A small diffusion model of stories that ships with SinkScope. Runs on any CPU.",
+            "A small diffusion model of stories. Ships with SinkScope and runs on any CPU.",
             prompt=_RIVER,
             sampling=(("gen_length", 48), ("steps", 48)),
             reference="bundled-ar",

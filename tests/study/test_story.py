@@ -270,7 +270,7 @@ def test_the_answer_counts_tokens_and_points_and_each_model_has_one_name(name):
     assert re.search("[Oo]f 100 (generated )?tokens", told)
     assert ("Nats: KL divergence." in story.reading) == ("nats" in told and "KL" not in told)
     assert story.reading.startswith("Brackets: 95 % intervals.")
-    assert story.about.endswith("ships with SinkScope (4.7 million parameters) and its left-to-right twin.")
+    assert story.about.endswith("of stories (4.7 million parameters) and its left-to-right twin.")
     others = [*(line for finding in story.findings for line in (finding.title, *finding.beats, finding.takeaway))]
     assert not re.search("bundled|[Aa]utoregressive|nats", " ".join(others))
     assert "Left-to-right twin" in findings_html(story.findings)
@@ -304,12 +304,10 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
         (answer, _) = story_of(study.model_copy(update={"causes": tuple(causes)})).answers
         assert "es: hiding them from attention changes 63 of 100 tokens; " in answer.lead
         assert answer.sentence.endswith(
-            "]. Quality was not measured; predictions shift less than with random tokens of equal attention "
+            "]. Quality was not measured; predictions shift less at equal attention "
             "(KL divergence −0.041 nats [−0.062, −0.019])."
         )
-        assert answer.short.endswith(
-            " Quality was not measured; predictions shift less than with random tokens of equal attention."
-        )
+        assert answer.short.endswith(" Quality was not measured; predictions shift less at equal attention.")
         return answer
 
     others = "random tokens of equal attention:"
@@ -332,7 +330,7 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
     assert hidden.beats[1].startswith(
         "Left-to-right twin: 45 more [35, 56]; at equal attention, over 15 of 30 prompts, 7 fewer [−25, +11]. Random"
     )
-    assert "Diffusion model: 63 of 100 tokens change with its sinks hidden" in hidden.figure
+    assert "Diffusion model, sinks hidden: 63 of 100 tokens change" in hidden.figure
     assert "random tokens of equal attention: 43<" in hidden.figure
     assert "random tokens of equal attention: 52 (sinks 45, 15 prompts)<" in hidden.figure
     assert "per unit" not in hidden.figure, "that is no number of tokens"
@@ -370,7 +368,7 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     assert hidden.title.endswith("; hiding other masked positions: 61 (not significant)")
     assert story.answers[0].lead.endswith("; other masked positions: 61 (not significant).")
     assert story.answers[0].sentence.startswith("That is 2 more [−6, +10]. ")
-    assert "shift less than with random tokens of equal attention (" in story.answers[0].sentence
+    assert "shift less at equal attention (" in story.answers[0].sentence
     without = study.model_copy(update={"causes": tuple(one for one in study.causes if one.control != MASKED)})
     (hidden,) = (finding for finding in story_of(without).findings if finding.name == "hidden")
     assert "Random tokens may be of any kind; Causes compares with other masked positions." in hidden.caveat
@@ -632,12 +630,12 @@ def test_a_study_without_levels_tells_differences():
     )
     assert answer.sentence == (
         "Random tokens of equal attention: 20 fewer [10, 29]. Quality was not measured; predictions shift less "
-        "than with random tokens of equal attention (KL divergence −0.041 nats [−0.062, −0.019])."
+        "at equal attention (KL divergence −0.041 nats [−0.062, −0.019])."
     )
     (hidden,) = (
         told for told in story_of(study.model_copy(update={"causes": causes})).findings if told.name == "hidden"
     )
-    assert "with its sinks hidden" not in hidden.figure and "equal attention (15 prompts)<" in hidden.figure
+    assert "sinks hidden: " not in hidden.figure and "equal attention (15 prompts)<" in hidden.figure
     assert hidden.title == ("Hiding sinks changes 20 more tokens of 100 than hiding random tokens of equal attention")
     assert hidden.caveat.endswith(
         "At equal attention the text changes more, but predictions shift less (KL −0.041 nats [−0.062, −0.019])."
@@ -812,7 +810,7 @@ def test_a_study_of_one_model_that_pruned_nothing_names_it_and_claims_nothing_of
     beats = " ".join(beat for finding in story.findings for beat in finding.beats)
     assert "One text, step 40 (0–47): 8 of 70 tokens" in beats and "The model: masked positions in layers 0–2" in beats
     assert not re.search("bundled|twin|discount|pruning mask", beats) and story.about.endswith(
-        "ships with SinkScope (4.7 million parameters)."
+        "of stories (4.7 million parameters)."
     )
     assert [track["name"] for track in playback_of(alone)["tracks"]] == ["The model"]
 
