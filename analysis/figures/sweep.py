@@ -144,7 +144,8 @@ def with_and_without(
         _name_beside(figure, f"{as_text(name)} {percent(level, 1)}", place, of)
     _add_changes(figure, changes, margin, color, reach)
     figure.layout.margin.r, figure.layout.margin.t = _BESIDE, 10
-    figure.update_xaxes(range=[every[0] - 0.06 * reach, every[-1] + 0.06 * reach])
+    room = 0.4 * reach / len(every)
+    figure.update_xaxes(range=[every[0] - room, every[-1] + room])
     _sparsity_ticks(figure, [every])
     figure.update_xaxes(title_text="weights removed (sparsity)", row=2, col=1)
     return figure
