@@ -37,8 +37,9 @@ def jobs(tmp_path_factory):
 def test_without_a_set_the_page_shows_the_shipped_study_offers_to_record_one_and_runs_nothing():
     test = app("pages/evidence.py")
     said = texts(test).replace("\\", "")
-    assert "In layers 0–2 of the diffusion model, 85–100 % of sinks are masked " in said
-    assert "of the left-to-right twin, " in said and "twin: same size, writes word by word." in said
+    assert "In layers 0–2 of the diffusion model, at least 85 % of sinks [82, 87] are masked " in said
+    assert "of the left-to-right twin, " in said and "over itself and those before it." in said
+    assert "In layer 0, the first token stands out too (34 %, against 2 % of all tokens)." in said
     assert "This is the shipped study" in said and len(charts(test)) == 2
     [beneath] = [each for each in test.caption if "This is the shipped study" in each.value]
     assert "untrained attention does not favour masked positions" in beneath.proto.help
