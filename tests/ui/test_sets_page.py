@@ -99,7 +99,7 @@ def test_the_page_opens_on_both_models_by_layer_with_what_exceeds_its_nulls(jobs
     first, second = (table.value for table in test.table if "layer" in table.value)
     assert len(first) == LAYERS == len(second) and "vs writing alone" not in first
     plain_said = said.replace("\\", "")
-    assert "exceeds mean + 2 std in its layer at that step" in plain_said
+    assert "above mean + 2 std of its layer and step" in plain_said
     assert f"All {LAYERS} layers: more sinks are born than with other weights" in said.replace("\\", "")
     test.segmented_control(key="evidence_view").set_value("Do they move?").run()
     said = texts(test)

@@ -24,7 +24,7 @@ from analysis.study import rules
 from analysis.study.findings import Continuation, Findings
 from analysis.study.gather import continuations_of
 from analysis.words import in_sentence, model_title
-from pages.parts.causes.over_prompts import beside_example
+from pages.parts.causes import over_prompts
 from pages.parts.charts import chart, exhibit_text, table
 from pages.parts.controls import pick
 from pages.parts.plain import plain
@@ -80,10 +80,11 @@ def study_answer(source: str) -> None:
     st.markdown(f"##### {plain(told)}")
     if apart:
         st.markdown(plain(apart))
-    st.caption(plain(f"This is the {current[0]} study; your own runs take its place."))
+    sink = over_prompts.SINK.format(criterion(SinkParams()))
+    st.caption(plain(f"{sink} This is the {current[0]} study; your own runs take its place."))
     text = next((text for text in current[1].continuations if text.model == source), None)
     example = None if text is None else _drawn(text)
-    beside_example({"levels": figure}, example, "study")
+    over_prompts.beside_example({"levels": figure}, example, "study")
 
 
 def other_models(source: str) -> None:
