@@ -185,7 +185,7 @@ class OverPrompts:
             return None
         asked, answer = f"{self.kind}_asked", st.container(key=f"{self.kind}_answer")
         aside, settings, place = keyed_columns([5, 3, 4], f"{self.kind}_asking", vertical_alignment="center")
-        with settings.popover("Prompts and settings", icon=":material/tune:", width="stretch"):
+        with settings.popover("Settings", icon=":material/tune:", width="stretch"):
             recording_box(recording.job, _LIKE)
             given = self.controls(recording)
             params = sink_controls(stacked=True)
