@@ -56,14 +56,10 @@ def shipped_head_shares(trajectory: Trajectory) -> np.ndarray | None:
 
 def head_shares_by_step(trajectory: Trajectory) -> np.ndarray:
     """Return the mean over heads of the share of attention to each one's own sinks by the preset definition, (T,)."""
-    return np.array([head_shares(trajectory, asked).mean() for asked in map(_preset_at, range(trajectory.steps))])
-
-
-def _preset_at(step: int) -> "SharesAsked":
     preset = SinkParams()
-    return SharesAsked(
-        range=(step, step), to=None, definition=preset.definition, threshold=preset.k, split=0, judged="head"
-    )
+    by = {"definition": preset.definition, "threshold": preset.k, "split": 0, "judged": "head", "to": None}
+    asked = [SharesAsked.model_validate({**by, "range": (step, step)}) for step in range(trajectory.steps)]
+    return np.array([head_shares(trajectory, each).mean() for each in asked])
 
 
 def as_wide(mass: np.ndarray, positions: int) -> np.ndarray:
@@ -77,7 +73,7 @@ def write(masses: list[tuple[Trajectory, np.ndarray, np.ndarray]], file: Path = 
     """Write the masses (N, T, S) of each recording, rounded, as changes from one step to the next, and the shares
     (N, T) of `shipped_head_shares`.
     """
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for trajectory, values, shares in masses:
         arrays[_name(trajectory) + _HEADS] = shares.astype(np.float16)
         levels = np.round(_LEVELS * np.nan_to_num(values)).astype(np.int32)
