@@ -31,10 +31,10 @@ SHARP = "matched"
 """The null of untrained models with equally sharp attention."""
 CLEARLY = 0.1
 """A kind leads in a layer where its share of the sinks is at least so far above its share of all tokens."""
-SINK = "Sink: a token with attention (× even split) above {} of its layer and step. Masked: not written yet."
+SINK = "Sink: attention (× even split) above {} of its layer and step. Masked: not written yet."
 """The definition of a sink, of a criterion, and of a masked position."""
-SHARP_TOLD = "Untrained: random weights, attention as sharp. Permuted: each matrix shuffled. Brackets: 95 % intervals."
-"""The nulls of other weights and the intervals of the answer, in a few words."""
+SHARP_TOLD = "Untrained: random weights, attention as sharp. Brackets: 95 % intervals."
+"""The first null and the intervals of the answer, in a few words."""
 STANDS_OUT = (
     "A kind stands out in a layer where its share of the sinks is above its share of all tokens, significantly and by "
     f"at least {100 * CLEARLY:g} points; nearly as common: within {100 * CLEARLY:g} points."

@@ -70,8 +70,8 @@ def _kinds(leads: Sequence[Lead], with_sinks: Sequence[int], layers: int, model:
     for null, places in first.close.items():
         numbers = [first.layers[at] for at in places]
         own, others = ([shares[at] for at in places] for shares in (first.shares, first.others[null]))
-        where = f"in {in_layers(numbers, layers)} ({share_range(own)})"
-        beside += f"; not clearly more {where} than {_with(null)} ({share_range(others)})"
+        where = f"{in_layers(numbers, layers)} ({share_range(own)})"
+        beside += f"; {where}: not clearly more than {_with(null)} ({share_range(others)})"
     return (
         f"In {in_layers(first.layers, layers)} of {name}, {_least(first)} are {kind_title(first.kind)}, against "
         f"{beside}.{_beside_first(leads, layers)}{_elsewhere(leads, with_sinks, layers)}"
@@ -93,10 +93,9 @@ def _beside_first(leads: Sequence[Lead], layers: int) -> str:
     for lead in others:
         for layer, share in zip(lead.layers, lead.shares, strict=True):
             if layer in first.layers:
-                verb = "stands" if lead.kind in SINGULAR else "stand"
                 told.append(
-                    f" In {in_layers([layer], layers)}, {kind_title(lead.kind)} {verb} out too ({number(share, True)}, "
-                    f"against {number(lead.tokens, True)} of all tokens)."
+                    f" In {in_layers([layer], layers)}, also {kind_title(lead.kind)} ({number(share, True)}; "
+                    f"{number(lead.tokens, True)} of all tokens)."
                 )
     return "".join(told)
 
@@ -124,7 +123,7 @@ def _elsewhere(leads: Sequence[Lead], with_sinks: Sequence[int], layers: int) ->
         parts.append(f"no kind stands out{f' in {_numbers(none, layers)}' if told or near else ''}")
     if near:
         parts.append(listed(near))
-    return f" In the other layers, {'; '.join(parts)}." if parts else ""
+    return f" In other layers, {'; '.join(parts)}." if parts else ""
 
 
 def _nearly(lead: Lead, layers: Collection[int]) -> str:

@@ -52,7 +52,7 @@ _ICONS = {
     BELOW: ":material/arrow_downward:",
     OPEN: ":gray[:material/remove:]",
 }
-CAUSAL = "Left to right: an even split spreads each token's attention over itself and those before it."
+CAUSAL = "Even split: over a token and those before."
 """What the panel of a left-to-right model says of it."""
 _MOST = " (the most that sinks could move, which none is to exceed)"
 _MOVEMENT = "how sinks move"  # the row of `FINDINGS`
@@ -163,7 +163,7 @@ def beside_each_other(keys: Sequence[str], shown: list[Exhibit], name: str, told
             with column:
                 _chart(figure, f"{name}_{key}")
                 if said:
-                    st.markdown(plain(said))
+                    st.markdown(plain(said.replace(f" of {in_sentence(figure.title)}", "", 1)))
 
 
 def next_steps() -> None:
