@@ -29,8 +29,6 @@ MODEL_TITLES = {"bundled": "Diffusion model", "bundled-ar": "Left-to-right twin"
 """Names of the models that ship, on pages; commands and addresses keep theirs."""
 UNTRAINED, UNTRAINED_LABEL = "an equally sharp untrained model", "untrained, equally sharp"
 """The model of the same shape with random weights whose attention is as sharp, in sentences and in legends."""
-TWIN_TOLD = f"{MODEL_TITLES['bundled-ar']}: same size, writes word by word."
-"""The second of them in a few words."""
 DISCOUNT_TOLD = "The sink discount counts attention sinks less when choosing which weights to remove."
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 

@@ -50,11 +50,14 @@ def main() -> int:
     return 0 if size <= MOST_BYTES else 1
 
 
-def _observed(engine: Engine, spec: RecordSpec) -> tuple[Trajectory, np.ndarray]:
-    """Return a recording, and the mean mass of each draw of random weights on its inputs, (N, T, S)."""
+def _observed(engine: Engine, spec: RecordSpec) -> tuple[Trajectory, np.ndarray, np.ndarray]:
+    """Return a recording, and of each draw of random weights on its inputs the mean mass, (N, T, S), and what its heads
+    give their own sinks, (N, T).
+    """
     recording = _run(engine, "record", spec)
     draws = [_run(engine, "reference", reference_spec(recording, spec.model, seed)) for seed in range(SEEDS)]
-    return recording, np.stack([mean_mass(drawn.mass) for drawn in draws])
+    shares = np.stack([explored.head_shares_by_step(drawn) for drawn in draws])
+    return recording, np.stack([mean_mass(drawn.mass) for drawn in draws]), shares
 
 
 def _run(engine: Engine, kind: str, spec: Spec) -> Trajectory:

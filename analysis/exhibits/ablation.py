@@ -24,7 +24,7 @@ from analysis.figures.causes import DifferenceRow, LevelRow, control_differences
 from analysis.figures.export import Exhibit
 from analysis.figures.style import ends
 from analysis.findings import finding_of
-from analysis.findings.ablations import Summary, named, side_of, too_few, without_sinks
+from analysis.findings.ablations import TOKENS, Summary, named, side_of, too_few, without_sinks
 from analysis.models.families import ARCHITECTURES
 from analysis.specs import CONTROLS, INTERVENTIONS, MASS_TOLERANCE, TARGETS
 from analysis.statistics.decisions import NATS, POINTS, Unit, interval_words
@@ -43,7 +43,6 @@ NAT = (
     "Nats measure how far predictions move: by 0.04 nats, a token that the untouched model predicts is 4 % less likely "
     "(geometric mean)."
 )
-_TOKENS = Unit("tokens", 100.0, 0)
 CONTROLS_TOLD = (
     "As many random tokens: a masked one for a masked sink, a written one for a written sink, no other sinks; where a "
     "step has no such token left, any token. Of equal attention: random tokens that draw as much as the sinks, within "
@@ -65,8 +64,8 @@ METHOD = (
 
 
 _MINUS_CONTROL = "sinks minus control"
-_MASKED, _FEWER = CONTROLS[MASKED].title, " (no more left)"
-_HIDDEN = "Change, not quality; no token may attend to hidden ones; means"
+_MASKED, _FEWER = CONTROLS[MASKED].title, " (in some steps no more are left)"
+_HIDDEN = "Change, not quality; no token attends to what is hidden; means"
 
 
 def levels_beside(summary: Summary, name: str) -> Exhibit | None:
@@ -74,7 +73,7 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
     measure, drawn = MEASURES[name], answer_rows(summary["effects"], name, (COUNT, MASKED, MASS))
     if not drawn or not measure.level_axis:
         return None
-    unit, (first, last), prompts = _TOKENS if measure.percent else NATS, summary["layers"], summary["prompts"]
+    unit, (first, last), prompts = TOKENS if measure.percent else NATS, summary["layers"], summary["prompts"]
     sides = [changes_of(summary["rows"], effect) for effect in drawn]
     hidden = {"sinks": sides[0][0]}
     for effect, (_, control) in zip(drawn, sides, strict=True):
@@ -83,14 +82,14 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
     fewer = f" They were fewer, {few}: part of that difference may be due to their number." if few else ""
     told = [f"{_MINUS_CONTROL}, {unit.name}", *(_difference(effect_of(as_change(effect)), unit) for effect in drawn)]
     tests = max(effect.get("tests", len(drawn)) for effect in drawn)
-    aligned = ", after aligning the texts" if name == "aligned" else ""
+    aligned = ", texts aligned" if name == "aligned" else ""
     hollow = "" if all(map(shown, drawn)) else "; hollow: not significantly different from the sinks"
     hiding = drawn[0]["intervention"] == "attention"
     begins = _HIDDEN if hiding else "Means"
     return Exhibit(
         measure.change,
-        f"{begins} over {prompts} prompts with 95 % intervals{aligned}; differences are computed before rounding"
-        f"{hollow}. Layers {first} to {last}; significant after Holm correction over {counted(tests, 'test')}. "
+        f"{begins} over {prompts} prompts{aligned}, with 95 % intervals{hollow}. Differences are computed before "
+        f"rounding. Layers {first} to {last}; significant after Holm correction over {counted(tests, 'test')}. "
         f"{CONTROLS_TOLD}{fewer}{_masked_shares(summary)}{without_sinks(drawn[0])}"
         + ("" if measure.percent else f" {NAT}")
         + (f" {LACKS_MASKED}" if lacks_masked(summary) else ""),
@@ -137,9 +136,9 @@ def answer_of_study(causes: Sequence[Cause]) -> tuple[str, str, Exhibit] | None:
     measure, prompts = MEASURES["aligned"], drawn[0].effect.n
     changes = [_turned(cause.effect) for cause in drawn]
     levels = [tuple(1 - level for level in cause.levels or ()) for cause in drawn]
-    rows = [(SINKS, drawn[0].shares[0], levels[0][0], True, f"{_MINUS_CONTROL}, {_TOKENS.name}")]
+    rows = [(SINKS, drawn[0].shares[0], levels[0][0], True, f"{_MINUS_CONTROL}, {TOKENS.name}")]
     rows += [
-        (CONTROLS[cause.control].title, cause.shares[1], level, side_of(change) != 0, _difference(change, _TOKENS))
+        (CONTROLS[cause.control].title, cause.shares[1], level, side_of(change) != 0, _difference(change, TOKENS))
         for cause, (_, level), change in zip(drawn, levels, changes, strict=True)
     ]
     figure = levels_with_differences(
@@ -158,10 +157,10 @@ def answer_of_study(causes: Sequence[Cause]) -> tuple[str, str, Exhibit] | None:
         measure.level_axis,
     )
     text = {cause.control: side_of(change) for cause, change in zip(drawn, changes, strict=True)}
-    others = {cause.control: (level, text[cause.control]) for cause, (_, level) in zip(drawn, levels, strict=True)}
+    others = {cause.control: (level, change) for cause, (_, level), change in zip(drawn, levels, changes, strict=True)}
     shifts = {cause.control: cause for cause in causes if cause.measure == "divergence" and cause.levels is not None}
     sinks = next((cause.levels[0] for cause in shifts.values() if cause.levels), 0.0)
-    predictions = {of: (cause.levels[1], side_of(cause.effect)) for of, cause in shifts.items() if cause.levels}
+    predictions = {of: (cause.levels[1], cause.effect) for of, cause in shifts.items() if cause.levels}
     table = [
         {"hidden": name, "attention": share, "value": level, _MINUS_CONTROL: told}
         for name, share, level, _, told in rows
@@ -171,8 +170,7 @@ def answer_of_study(causes: Sequence[Cause]) -> tuple[str, str, Exhibit] | None:
         finding_of("predictions otherwise", text, sinks, predictions),
         Exhibit(
             measure.change,
-            f"{_HIDDEN} over {prompts} prompts, after aligning the texts; differences with 95 % intervals. "
-            f"{CONTROLS_TOLD}",
+            f"{_HIDDEN} over {prompts} prompts, texts aligned; differences with 95 % intervals. {CONTROLS_TOLD}",
             figure,
             pd.DataFrame(table),
             formula=METHOD,

@@ -84,8 +84,8 @@ def layers_shown(kinds: pd.DataFrame, prompts: Mapping[str, int]) -> Exhibit:
     return Exhibit(
         "The sinks of each layer",
         f"{of} prompts; 95 % intervals: at most {_widest(rows)} points. Of which kind a layer's sinks are, beneath all "
-        f"tokens and the sinks of {UNTRAINED}, layers averaged; at the right its sinks per step. The table has the "
-        "intervals over prompts.",
+        f"tokens and, layers averaged, the sinks of {UNTRAINED} and of permuted weights (each matrix shuffled); at the "
+        "right its sinks per step. The table has the intervals over prompts.",
         layer_kinds.layer_kinds(rows),
         kinds,
         formula=f"{row.title}: $${row.formula}$$",
@@ -304,6 +304,8 @@ def heads(name: str, recordings: RecordingSet, measure: str, top: float = 0.0) -
     )
 
 
+_DRAWN = {SHARP: "untrained", "permuted": "permuted"}
+"""The nulls of other weights that have a row above the layers, and its name."""
 _PORTION, _TOKENS, _COUNT = (KIND_MEASURES[name].title for name in ("portion", "tokens", "count"))
 
 
@@ -325,16 +327,18 @@ def layer_rows(kinds: pd.DataFrame) -> list[layer_kinds.LayerKinds]:
     rows = []
     for name, table in kinds.groupby("model", sort=False):
         bands = _Bands(table)
-        tokens, untrained = bands.tokens, bands.of(SHARP, _PORTION, *bands.kinds).value
-        untrained = untrained[np.isfinite(untrained).all(axis=1)]  # layers with sinks
+        baselines = {layer_kinds.ALL_TOKENS: bands.tokens} if np.isfinite(bands.tokens).all() else {}
+        for null, called in _DRAWN.items():
+            portions = bands.of(null, _PORTION, *bands.kinds).value
+            portions = portions[np.isfinite(portions).all(axis=1)]  # layers with sinks
+            baselines |= {called: portions.mean(axis=0)} if len(portions) else {}
         rows.append(
             layer_kinds.LayerKinds(
                 str(name),
                 [KIND_LABELS.get(kind, kind) for kind in bands.kinds],
                 bands.of("trained", _PORTION, *bands.kinds),
                 np.nansum(bands.of("trained", _COUNT, *bands.kinds).value, axis=1),
-                tokens if np.isfinite(tokens).all() else None,
-                untrained.mean(axis=0) if len(untrained) else None,
+                baselines,
             )
         )
     return rows

@@ -190,8 +190,16 @@ def levels_with_differences(rows: Sequence[LevelRow], x_title: str) -> go.Figure
         )
     figure.update_layout(margin_l=14, margin_r=134, margin_t=24)
     most = np.nanmax(ends_of(rows))
-    figure.update_xaxes(zeroline=False, tickformat="~g", nticks=6, range=[0, 1.06 * most or 1.0])
+    step = _tick_distance(most)
+    last = step * max(np.ceil(most / step), 1)
+    figure.update_xaxes(zeroline=False, tickformat="~g", dtick=step, range=[0, 1.01 * last])
     return figure
+
+
+def _tick_distance(most: float) -> float:
+    """Return the least of 1, 2, 5, 10 … times a power of ten of which at most five reach a value."""
+    power = 10.0 ** np.floor(np.log10(most / 5)) if most > 0 else 1.0
+    return next(power * digit for digit in (1, 2, 5, 10) if most <= 5 * power * digit)
 
 
 def _told(difference: str) -> str:

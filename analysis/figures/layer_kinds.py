@@ -22,7 +22,7 @@ from analysis.figures.style import (
     wrapped,
 )
 from analysis.sinks.intervals import Estimates
-from analysis.words import UNTRAINED, percent
+from analysis.words import percent
 
 LEAST_PORTION = 0.05  # of a layer's sinks; a kind that is rarer has no dot in the figure of strengths
 _TALL, _LEAST_ROW, _MOST_ROW = 400, 12, 20  # pixels of all layers of a model, and of one
@@ -54,27 +54,20 @@ _MARKS = (
 @dataclass(frozen=True)
 class LayerKinds:
     """One model. kinds: names. portions (L, K): the part of a layer's sinks that is of a kind, NaN without sinks.
-    counts (L,): sinks per step. tokens (K,): the part of all tokens that is of a kind. untrained (K,): that of the
-    sinks of an equally sharp untrained model, the mean over layers. Both None where that is not known.
+    counts (L,): sinks per step. baselines: by name, (K,) parts each: of all tokens (`ALL_TOKENS`), and of the sinks of
+    models with other weights, the mean over layers.
     """
 
     name: str
     kinds: Sequence[str]
     portions: Estimates
     counts: np.ndarray
-    tokens: np.ndarray | None = None
-    untrained: np.ndarray | None = None
+    baselines: Mapping[str, np.ndarray]
 
     @property
     def drawn(self) -> list[int]:
         """The kinds that have a bar."""
         return np.flatnonzero((self.rows(self.portions.value) > 0).any(axis=0)).tolist()
-
-    @property
-    def baselines(self) -> dict[str, np.ndarray]:
-        """The rows above the layers that are known, by name."""
-        named = {ALL_TOKENS: self.tokens, "untrained": self.untrained}
-        return {name: shares for name, shares in named.items() if shares is not None}
 
     @property
     def above(self) -> list[float]:
@@ -93,7 +86,6 @@ class LayerKinds:
 
 ALL_TOKENS = "all tokens"
 """Name of the row of all tokens."""
-_OF_UNTRAINED = f"of the sinks of {UNTRAINED}, layers averaged"
 
 
 def layer_kinds(models: Sequence[LayerKinds], beside: Sequence[LayerKinds] = ()) -> go.Figure:
@@ -187,7 +179,10 @@ def _row_axis(model: LayerKinds) -> dict[str, object]:
 def _kind_bars(figure: go.Figure, model: LayerKinds, row: int) -> None:
     """Draw the shares of the kinds, of the baselines and of the sinks of each layer, written where they have room."""
     places = [*model.above, *range(len(model.counts))]
-    above = ["of all tokens" if name == ALL_TOKENS else _OF_UNTRAINED for name in model.baselines]
+    above = [
+        "of all tokens" if name == ALL_TOKENS else f"of the sinks with {name} weights, layers averaged"
+        for name in model.baselines
+    ]
     for kind in model.drawn:
         value = model.rows(model.portions.value)[:, kind]
         ends = zip(*(np.nan_to_num(end[:, kind]) for end in (model.portions.low, model.portions.high)), strict=True)

@@ -1,6 +1,7 @@
 """Sentences on an ablation over many prompts beside its controls."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -23,7 +24,7 @@ from analysis.evaluation.ablation_effects import (
 )
 from analysis.findings.accuracies import differences
 from analysis.specs import CONTROLS, INTERVENTIONS, TARGETS
-from analysis.statistics.decisions import NATS, POINTS, interval_words
+from analysis.statistics.decisions import NATS, POINTS, Unit, interval_words
 from analysis.statistics.differences import Difference
 from analysis.words import counted, listed, percent
 
@@ -37,6 +38,10 @@ _FEW = 4  # effects of which each is named
 THAN: Final[Mapping[str, str]] = {name: CONTROLS[name].title for name in (COUNT, MASKED, MASS)}
 """The controls of the answer, as after "than hiding"."""
 _TEXT: Final = "aligned"
+TOKENS: Final = Unit("tokens", 100.0, 0)
+"""Changes of the text: of 100 tokens."""
+Levels = Mapping[str, tuple[float, Difference]]
+"""The change with the tokens of each control hidden, and by how much that with the sinks hidden is more."""
 PER_UNIT: Final = "Per unit of attention"
 """The beginning of the answer's last sentence."""
 _BESIDE: Final = {1: "", -1: "significantly more", 0: "not significantly fewer"}
@@ -60,24 +65,27 @@ def answer(summary: Summary) -> list[str]:
     return [f"{said}{_detectable(compared)}"]
 
 
-def text_with_each(sinks: float, others: Mapping[str, tuple[float, int]], done: str = "attention") -> str:
-    """Say how much of the text changes with the sinks hidden and with each control, and which of these do not change
-    significantly less. sinks: a share of the tokens. others: the same of each control, with the side of it on which the
-    sinks lie. done: to the positions, of `INTERVENTIONS`.
+def text_with_each(sinks: float, others: Levels, done: str = "attention") -> str:
+    """Say how much of the text changes with the sinks hidden and with each control, and by how much at least that is
+    less, or which of these do not change significantly less. sinks: a share of the tokens. done: to the positions, of
+    `INTERVENTIONS`.
     """
     values = sorted(value for value, _ in others.values())
     span = " to ".join(dict.fromkeys((_tokens(values[0]), _tokens(values[-1]))))
     instead = "other tokens" if len(others) > 1 else THAN[next(iter(others))]
     by_side: dict[int, list[str]] = {}
-    for of, (_, side) in others.items():
-        by_side.setdefault(side, []).append(THAN[of])
+    for of, (_, difference) in others.items():
+        by_side.setdefault(side_of(difference), []).append(THAN[of])
     beside = [f"{_BESIDE[side]}: {listed(those)}" for side, those in by_side.items() if side != 1]
     if list(by_side) in ([0], [-1]):
         beside = [_BESIDE[next(iter(by_side))]]
     exceptions = f" ({'; '.join(beside)})" if beside else ""
+    if list(by_side) == [1]:
+        least = min((difference for _, difference in others.values()), key=lambda each: each.value)
+        exceptions = f", {'at least ' if len(others) > 1 else ''}{_apart(least, TOKENS, 'fewer')}"
     changed = f"{_tokens(sinks)} of 100 tokens"
     if done == "attention":
-        return f"Hiding the sinks changes {changed}; hiding {instead} instead changes {span}{exceptions}."
+        return f"Hiding the sinks changes {changed}; hiding {instead} changes {span}{exceptions}."
     return f"Sinks, {INTERVENTIONS[done].title}: {changed} change; {instead} instead: {span}{exceptions}."
 
 
@@ -94,21 +102,31 @@ def predictions_apart(summary: Summary) -> str:
     return otherwise(text, *_levels(summary, _compared(summary, _PREDICTIONS)))
 
 
-def otherwise(text: Mapping[str, int], sinks: float, others: Mapping[str, tuple[float, int]]) -> str:
+def otherwise(text: Mapping[str, int], sinks: float, others: Levels) -> str:
     """Say the same of the sides of each control on which the changes of the text with the sinks hidden lie, of the
-    shift of predictions with the sinks hidden in nats, and of that with each control and its side.
+    shift of predictions with the sinks hidden in nats, and of that with each control.
     """
-    told = [
-        f"{value:.2g} with {THAN[of]}{'' if side else f' ({_LESS_OR_MORE[0]})'}"
-        for of, (value, side) in others.items()
-        if side != text.get(of, side)
-    ]
+    told = []
+    for of, (_, difference) in others.items():
+        side, than = side_of(difference), f"than with {THAN[of]}"
+        if side and side != text.get(of, side):
+            told.append(f"{_apart(difference, NATS, 'more' if side > 0 else 'less')} {than}")
+        elif side != text.get(of, side):
+            told.append(f"{_MORE_OR_LESS[0]} {than} ({interval_words(difference, NATS)})")
+    if not told:
+        return ""
     return (
-        f"Predicted probabilities say otherwise: they shift by {sinks:.2g} nats with the sinks hidden, by "
-        f"{listed(told)}."
-        if told
-        else ""
+        f"Predicted probabilities say otherwise: they shift by {sinks:.2g} nats (a predicted token becomes "
+        f"{percent(-np.expm1(-sinks), 0)} less likely), {listed(told)}."
     )
+
+
+def _apart(difference: Difference, unit: Unit, word: str) -> str:
+    """Return the size of a significant difference, the word for its side and the interval: `20 fewer [10, 29]`."""
+    value, low, high = difference.value, difference.low, difference.high
+    size = replace(difference, value=-value, low=-high, high=-low) if value < 0 else difference
+    number, _, ends = interval_words(size, unit).replace("+", "").partition(f" {unit.name}")
+    return f"{number} {word}{ends}"
 
 
 def _compared(summary: Summary, measure: str) -> dict[str, dict[str, Any]]:
@@ -116,13 +134,11 @@ def _compared(summary: Summary, measure: str) -> dict[str, dict[str, Any]]:
     return {row["against"]: as_change(row) for row in answer_rows(summary["effects"], measure, tuple(THAN))}
 
 
-def _levels(summary: Summary, compared: Mapping[str, Row]) -> tuple[float, dict[str, tuple[float, int]]]:
-    """Return the change with the sinks hidden, and that with each control with the side of it on which the sinks lie.
-    compared: of `_compared`.
-    """
+def _levels(summary: Summary, compared: Mapping[str, Row]) -> tuple[float, Levels]:
+    """Return the change with the sinks hidden, and that with each control. compared: of `_compared`."""
     changes = {of: changes_of(summary["rows"], row) for of, row in compared.items()}
     sinks = next((both[0].value for both in changes.values()), 0.0)
-    return sinks, {of: (changes[of][1].value, side_of(effect_of(row))) for of, row in compared.items()}
+    return sinks, {of: (changes[of][1].value, effect_of(row)) for of, row in compared.items()}
 
 
 def _predictions(summary: Summary) -> str:
@@ -132,8 +148,8 @@ def _predictions(summary: Summary) -> str:
         return ""
     sinks, others = _levels(summary, compared)
     by_side: dict[int, list[str]] = {}
-    for of, (value, side) in others.items():
-        by_side.setdefault(side, []).append(f"{value:.2g} with {THAN[of]}")
+    for of, (value, difference) in others.items():
+        by_side.setdefault(side_of(difference), []).append(f"{value:.2g} with {THAN[of]}")
     beside = [
         f"{listed(those)} ({_OF_SO_MANY.get(len(those), 'all ')}{_LESS_OR_MORE[side]})"
         for side, those in by_side.items()

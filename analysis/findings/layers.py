@@ -31,6 +31,10 @@ SHARP = "matched"
 """The null of untrained models with equally sharp attention."""
 CLEARLY = 0.1
 """A kind leads in a layer where its share of the sinks is at least so far above its share of all tokens."""
+SINK = "Sink: attention (× even split) above {} of its layer and step. Masked: not written yet."
+"""The definition of a sink, of a criterion, and of a masked position."""
+SHARP_TOLD = "Untrained: random weights, as sharp. Brackets: 95 % intervals."
+"""The first null and the intervals of the answer, in a few words."""
 STANDS_OUT = (
     "A kind stands out in a layer where its share of the sinks is above its share of all tokens, significantly and by "
     f"at least {100 * CLEARLY:g} points; nearly as common: within {100 * CLEARLY:g} points."
@@ -53,7 +57,7 @@ LEGEND: Mapping[str, str] = {
 class Lead:
     """A kind of token that leads in some layers, as of `KindShares`. shares: of the sinks of each of them that are of
     the kind. tokens: its share of all tokens. others: its shares of the sinks of other weights in the same layers, NaN
-    without sinks, by their name in `MOVEMENT_NULLS`.
+    without sinks, by their name in `MOVEMENT_NULLS`. ends: of the shares' intervals, empty where they are not known.
     """
 
     kind: str
@@ -61,6 +65,7 @@ class Lead:
     shares: tuple[float, ...]
     tokens: float
     others: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    ends: tuple[tuple[float, float], ...] = ()
 
     @property
     def untrained(self) -> tuple[str, float] | None:
@@ -110,7 +115,9 @@ class KindShares:
             if len(there):
                 value = self.portions.value[there, place]
                 others = {null: tuple(portions[there, place].tolist()) for null, portions in self.others.items()}
-                leads.append(Lead(kind, tuple(there.tolist()), tuple(value.tolist()), share, others))
+                low, high = (end[there, place].tolist() for end in (self.portions.low, self.portions.high))
+                ends = tuple(zip(low, high, strict=True))
+                leads.append(Lead(kind, tuple(there.tolist()), tuple(value.tolist()), share, others, ends))
         return tuple(sorted(leads, key=lambda lead: -sum(share - lead.tokens for share in lead.shares)))
 
 

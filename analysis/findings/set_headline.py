@@ -27,7 +27,7 @@ from analysis.recording.set_tables import Sets, prompt_table
 from analysis.recording.set_words import SINGULAR, layers_in_words, number
 from analysis.sinks.intervals import LEAST_PROMPTS
 from analysis.sinks.movement import MOVEMENT_NULLS
-from analysis.words import UNTRAINED, counted, in_sentence, listed
+from analysis.words import counted, in_sentence, listed, percent
 
 
 def kinds_of_sets(sets: Sets, told: Mapping[str, SetAnswer]) -> tuple[str, ...]:
@@ -37,7 +37,7 @@ def kinds_of_sets(sets: Sets, told: Mapping[str, SetAnswer]) -> tuple[str, ...]:
     return tuple(
         _kinds(told[name].leads, [one.layer for one in _with_sinks(told[name])], len(told[name].layers), name)
         if _with_sinks(told[name])
-        else f"No layer of {in_sentence(name)} has a sink by this definition."
+        else _no_sinks(name)
         for name in sets
     )
 
@@ -70,12 +70,34 @@ def _kinds(leads: Sequence[Lead], with_sinks: Sequence[int], layers: int, model:
     for null, places in first.close.items():
         numbers = [first.layers[at] for at in places]
         own, others = ([shares[at] for at in places] for shares in (first.shares, first.others[null]))
-        where = f"in {in_layers(numbers, layers)} ({share_range(own)})"
-        beside += f"; not clearly more {where} than {_with(null)} ({share_range(others)})"
+        where = f"{in_layers(numbers, layers)} ({share_range(own)})"
+        beside += f"; {where}: not clearly more than {_with(null)} ({share_range(others)})"
     return (
-        f"In {in_layers(first.layers, layers)} of {name}, {share_range(first.shares)} of sinks are "
-        f"{kind_title(first.kind)}, against {beside}.{_elsewhere(leads, with_sinks, layers)}"
+        f"In {in_layers(first.layers, layers)} of {name}, {_least(first)} are {kind_title(first.kind)}, against "
+        f"{beside}.{_beside_first(leads, layers)}{_elsewhere(leads, with_sinks, layers)}"
     )
+
+
+def _least(lead: Lead) -> str:
+    """Tell the least share of a lead's layers, with its interval."""
+    least = int(np.argmin(lead.shares))
+    low, high = (percent(end, 0) for end in lead.ends[least])
+    share = f"{percent(lead.shares[least], 0)} of sinks [{low.removesuffix(' %')}, {high.removesuffix(' %')}]"
+    return f"at least {share}" if len(lead.shares) > 1 else share
+
+
+def _beside_first(leads: Sequence[Lead], layers: int) -> str:
+    """Tell the kinds that lead in some of the first one's layers as well, a sentence each with a space before it."""
+    first, *others = leads
+    told = []
+    for lead in others:
+        for layer, share in zip(lead.layers, lead.shares, strict=True):
+            if layer in first.layers:
+                told.append(
+                    f" In {in_layers([layer], layers)}, also {kind_title(lead.kind)} ({number(share, True)}; "
+                    f"{number(lead.tokens, True)} of all tokens)."
+                )
+    return "".join(told)
 
 
 def _elsewhere(leads: Sequence[Lead], with_sinks: Sequence[int], layers: int) -> str:
@@ -101,7 +123,7 @@ def _elsewhere(leads: Sequence[Lead], with_sinks: Sequence[int], layers: int) ->
         parts.append(f"no kind stands out{f' in {_numbers(none, layers)}' if told or near else ''}")
     if near:
         parts.append(listed(near))
-    return f" In the other layers, {'; '.join(parts)}." if parts else ""
+    return f" In other layers, {'; '.join(parts)}." if parts else ""
 
 
 def _nearly(lead: Lead, layers: Collection[int]) -> str:
@@ -117,8 +139,7 @@ def _numbers(numbers: Collection[int], layers: int) -> str:
 
 
 def _with(null: str) -> str:
-    called = MOVEMENT_NULLS[null].called
-    return f"in {UNTRAINED}" if null == SHARP else f"with {called}"
+    return "untrained" if null == SHARP else f"with {MOVEMENT_NULLS[null].called}"
 
 
 def rarer_untrained(leads: Sequence[Lead]) -> str:
@@ -129,6 +150,10 @@ def rarer_untrained(leads: Sequence[Lead]) -> str:
         "The untrained share can lie below that of all tokens: untrained attention does not favour "
         f"{kind_title(leads[0].kind)}; in these layers its sinks are more often other tokens."
     )
+
+
+def _no_sinks(name: str) -> str:
+    return f"No layer of {in_sentence(name)} has a sink by this definition."
 
 
 def _with_sinks(answer: SetAnswer) -> list[LayerAnswer]:
@@ -180,12 +205,12 @@ def moves_of_sets(sets: Sets, told: Mapping[str, SetAnswer]) -> tuple[str, ...]:
     """Tell, a sentence per set, in which layers sinks gain more new sinks per step than under every null and in which
     fewer than under one; or why that cannot be told. told: of `answers`.
     """
-    return tuple(filter(None, (_moves(name, one, told[name]) for name, one in sets.items())))
+    return tuple(_moves(name, one, told[name]) for name, one in sets.items())
 
 
 def _moves(name: str, recordings: RecordingSet, answer: SetAnswer) -> str:
     if not _with_sinks(answer):
-        return ""
+        return _no_sinks(name)
     of, nulls = f" of {in_sentence(name)}", movement_nulls(answer.layers)
     if not nulls:
         count = recordings.prompts_apart

@@ -31,6 +31,7 @@ from analysis.specs.base import bounds, extra
 from analysis.words import model_short_title
 
 FILE = Path(__file__).parents[1] / "bundled" / "nulls.npz"
+_HEADS = "-heads"  # ends the name of the shares of heads
 _LEVELS = 512  # to one even split, of which such masses vary by a third; int16 holds changes up to 63
 
 
@@ -45,6 +46,22 @@ def shipped_masses(trajectory: Trajectory) -> np.ndarray | None:
     return np.where(trajectory.present, mass, np.float32(np.nan))
 
 
+def shipped_head_shares(trajectory: Trajectory) -> np.ndarray | None:
+    """Return, of each of these draws, the mean share of attention that a head gives its own sinks by the preset
+    definition, (N, T) float32; None where none ships.
+    """
+    shares = _shipped().get(_name(trajectory) + _HEADS)
+    return None if shares is None else shares.astype(np.float32)
+
+
+def head_shares_by_step(trajectory: Trajectory) -> np.ndarray:
+    """Return the mean over heads of the share of attention to each one's own sinks by the preset definition, (T,)."""
+    preset = SinkParams()
+    by = {"definition": preset.definition, "threshold": preset.k, "split": 0, "judged": "head", "to": None}
+    asked = [SharesAsked.model_validate({**by, "range": (step, step)}) for step in range(trajectory.steps)]
+    return np.array([head_shares(trajectory, each).mean() for each in asked])
+
+
 def as_wide(mass: np.ndarray, positions: int) -> np.ndarray:
     """Return masses (..., S) of inputs alone with all positions of the recording, which may end in tokens that no
     forward read.
@@ -52,10 +69,13 @@ def as_wide(mass: np.ndarray, positions: int) -> np.ndarray:
     return np.pad(mass, [(0, 0)] * (mass.ndim - 1) + [(0, positions - mass.shape[-1])], constant_values=np.nan)
 
 
-def write(masses: list[tuple[Trajectory, np.ndarray]], file: Path = FILE) -> None:
-    """Write the masses (N, T, S) of each recording, rounded, as changes from one step to the next."""
-    arrays = {}
-    for trajectory, values in masses:
+def write(masses: list[tuple[Trajectory, np.ndarray, np.ndarray]], file: Path = FILE) -> None:
+    """Write the masses (N, T, S) of each recording, rounded, as changes from one step to the next, and the shares
+    (N, T) of `shipped_head_shares`.
+    """
+    arrays: dict[str, Any] = {}
+    for trajectory, values, shares in masses:
+        arrays[_name(trajectory) + _HEADS] = shares.astype(np.float16)
         levels = np.round(_LEVELS * np.nan_to_num(values)).astype(np.int32)
         arrays[_name(trajectory)] = np.diff(levels, axis=1, prepend=0).astype(np.int16)
     np.savez_compressed(file, **arrays)
@@ -112,7 +132,8 @@ class ExplorerTrack:
     `TokenState` each. done (T, S): bits of what each step does to a token. confidence (T, S), NaN where no token was
     chosen. splits (T, S): a bit for each part of the tokens among which sinks can be counted, in `splitNames`.
     openBlock (T, 2): positions that each step writes in, left out where there is one block. nullModel (N, T, S): the
-    mean mass of each draw of random weights with equally sharp attention on the same inputs; nullHeads (L·H, T, S):
+    mean mass of each draw of random weights with equally sharp attention on the same inputs; nullOwn (N, T): the mean
+    share that its heads give their own sinks by the preset definition, where draws ship; nullHeads (L·H, T, S):
     that of the heads of the first, which travels in float16, as it is a baseline and not exact itself. experts (M, T,
     K, S): the experts of each token in the layers `expertLayers`, −1 where it was not routed; left out without experts.
     """
@@ -225,6 +246,9 @@ def explorer_track(trajectory: Trajectory, name: str, random: Trajectory | None 
     null = _by_draw(trajectory, random)
     if null is not None:
         arrays["nullModel"] = null
+    own = shipped_head_shares(trajectory)
+    if own is not None:
+        arrays["nullOwn"] = own
     if random is not None and random.mass.size <= MOST_NULL_CELLS:
         rounded = np.round(512 * _by_head(random)) / 512  # a baseline, and it packs well
         arrays["nullHeads"] = as_wide(rounded, trajectory.positions)

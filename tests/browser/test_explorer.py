@@ -187,6 +187,10 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     factors = [f"{shares[steps].mean() / evens[steps].mean():.1f}" for steps in ([3], slice(None))]
     assert factors[0] != factors[1]
     expect(finding).to_contain_text(f"; an equally sharp untrained model, {factors[0]}\u00a0×.")
+    asked = SharesAsked(range=(3, 3), to=None, definition="std", threshold=1.25, split=0, judged="head", basis="raw")
+    own_heads, null_heads = (head_shares(each, asked).mean() for each in (trajectory, random))
+    heads_told = page.locator(".sx-b .sx-key")
+    expect(heads_told).to_contain_text(f"mean: {told(own_heads)}, untrained: {told(null_heads)}")
     above, below = int((own > shares).sum()), int((own < shares).sum())
     counted = f"bove it in {above or 'none'} of 9 steps{f', below it in {below}' if below else ''}."
     expect(beside).to_have_text(
@@ -205,8 +209,11 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     above, below = int((own > shares.max(axis=0)).sum()), int((own < shares.min(axis=0)).sum())
     sinks = [definitions.find_sinks(mass.astype(np.float32), params)[3] for mass in draws]
     uniform = np.nan_to_num(trajectory.pattern.uniform_mass.mean(axis=(1, 2))[3])
-    evens = np.mean([uniform[found].sum() / uniform.sum() for found in sinks])
-    expect(finding).to_contain_text(f"; 3 equally sharp untrained models, {shares[:, 3].mean() / evens:.1f}\u00a0×.")
+    evens = np.array([uniform[found].sum() / uniform.sum() for found in sinks])
+    average, most = shares[:, 3].mean() / evens.mean(), (shares[:, 3] / evens).max()
+    expect(finding).to_contain_text(
+        f"; 3 equally sharp untrained models, {average:.1f}\u00a0× on average, at most {most:.1f}\u00a0×."
+    )
     expect(beside).to_have_text(
         f"Over all steps, layers averaged: {told(own.mean())} of attention, untrained {told(shares.mean())}; above "
         f"all 3 in {above or 'none'} of 9 steps{f', below all in {below}' if below else ''}."
@@ -219,9 +226,20 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     evens = [uniform[at][sinks[at]].sum() / uniform[at].sum() for at, sinks in zip(peaks, found, strict=True)]
     factor = shares.max(axis=1).mean() / np.mean(evens)
     assert (peaks != own.argmax()).any(), "no draw is told at the step that the model's own sinks chose"
-    expect(finding).to_contain_text(f"; 3 equally sharp untrained models at their own peaks, {factor:.1f}\u00a0×.")
+    expect(finding).to_contain_text(
+        f"; 3 equally sharp untrained models at their own peaks, {factor:.1f}\u00a0× on average, at most "
+        f"{(shares.max(axis=1) / evens).max():.1f}\u00a0×."
+    )
+
+    of_draws = rng.uniform(0.1, 0.3, (3, 9)).astype(np.float32)
+    monkeypatch.setattr(exploring, "shipped_head_shares", lambda asked: of_draws)
+    opened(page, tmp_path, explored([trajectory], ["model"]), "#step=3")
+    expect(heads_told).to_contain_text(f", untrained: {told(of_draws[:, 3].mean())}")
+    page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ values: { k: 1.25 } })")
+    expect(heads_told).not_to_contain_text("untrained")  # these are of the preset
 
     monkeypatch.setattr(exploring, "shipped_masses", lambda asked: None)
+    monkeypatch.setattr(exploring, "shipped_head_shares", lambda asked: None)
     opened(page, tmp_path, explored([trajectory], ["model"]))
     assert page.evaluate(NULLS, view) == [[], [], []]
     expect(finding).not_to_contain_text("untrained")
@@ -321,7 +339,8 @@ def test_its_views_answer_each_other_by_mouse_and_keyboard_and_the_address_follo
     box = heads.bounding_box()
     heads.click(position={"x": box["width"] - 12, "y": box["height"] - 12})
     expect(finding).to_contain_text("layer 1 head 3")
-    expect(explorer.get_by_text("Attention to every token over the steps, layer 1 head 3", exact=True)).to_be_visible()
+    title = "Attention to every token over the steps, × even split, layer 1 head 3"
+    expect(explorer.get_by_text(title, exact=True)).to_be_visible()
     slider.press("ArrowDown")
     expect(finding).to_contain_text("Position 0")
     slider.press("ArrowRight")
@@ -438,12 +457,12 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     expect(explorer.locator(".sx-beside")).to_contain_text(re.compile(r"^Mean of all 9 steps: [\d.]+\s%\.$"))
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ basis: 'even', values: { k: 0.5 } })")
     expect(explorer.locator(".sx-finding")).to_contain_text("relative to an even split: they take")
-    page.wait_for_function("drawn.has('sinks') && drawn.has('even split') && drawn.has('attention to sinks')")
-    expect(explorer.locator(".sx-b .sx-key")).to_contain_text("each cell: its head’s own sinks")
+    page.wait_for_function("drawn.has('sinks') && drawn.has('1 ×') && drawn.has('attention to sinks')")
+    expect(explorer.locator(".sx-b")).to_contain_text("How much attention each head gives its own sinks")
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ measure: 'count' })")
     page.wait_for_function("drawn.has('number of sinks')")
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ judged: 'layer', layer: 1 })")
-    expect(explorer.locator(".sx-b .sx-key")).to_contain_text("each cell: its layer’s own sinks")
+    expect(explorer.locator(".sx-b")).to_contain_text("How much attention each head gives its layer’s sinks")
     page.evaluate(
         "document.querySelector('.sinkscope-explorer').explorer.set({ judged: 'head', layer: null, measure: 'share' })"
     )

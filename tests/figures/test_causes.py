@@ -1,6 +1,7 @@
 """Figures of what sinks do."""
 
 import numpy as np
+import pytest
 
 from analysis.figures.causes import (
     DifferenceRow,
@@ -74,7 +75,11 @@ def test_levels_stand_with_their_intervals_and_the_difference_from_the_first_in_
     assert first.text == ("60",) and others.text == ("30", "55", "55"), "the value at a dot is its own"
     beside = [note for note in figure.layout.annotations if note.x == 1]
     assert {(note.xref, note.xanchor) for note in beside} == {("paper", "left")} and figure.layout.margin.r > 100
-    assert figure.layout.xaxis.range[0] == 0 and figure.layout.xaxis.range[1] > 70, "every interval is in view"
+    low, high = figure.layout.xaxis.range
+    assert low == 0 and 80 < high < 82 and figure.layout.xaxis.dtick == 20, "the axis ends at a tick beyond 70"
+    nats = levels_with_differences([LevelRow("sinks", "", 0.13, 0.12, 0.15, True, "")], "nats").layout.xaxis
+    assert nats.dtick == pytest.approx(0.05) and nats.range[1] == pytest.approx(0.15, rel=0.02)
+    assert levels_with_differences([LevelRow("sinks", "", 0.0, 0.0, 0.0, True, "")], "nats").layout.xaxis.range[1] > 0
 
 
 def test_positions_are_joined_where_both_filled_them():

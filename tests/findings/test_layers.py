@@ -133,10 +133,15 @@ def masked_first(seed: int, **arrays: np.ndarray) -> RecordingSet:
 
 def test_the_headline_names_where_sinks_are_of_one_kind_and_the_share_of_tokens_that_are() -> None:
     told, _, rest = headline(one=masked_first(0)).partition(". ")
-    assert told.startswith("In layers 0 and 1 of one, ") and " of sinks are masked positions, against " in told
-    assert "±" not in told, "no interval reaches beyond 100 %; their ends are in the table"
+    assert re.search(
+        r"^In layers 0 and 1 of one, at least \d+ % of sinks \[\d+, \d+\] are masked positions, against ", told
+    )
+    portion, least = by_kind(masked_first(0), "portion"), answers({"one": masked_first(0)})["one"].leads[0]
+    place = int(np.argmin(least.shares))
+    ends = [percent(end[place, 0], 0).removesuffix(" %") for end in (portion.low, portion.high)]
+    assert f"at least {percent(least.shares[place], 0)} of sinks [{', '.join(ends)}] are " in told
     assert len(told.replace(" %", "").split()) <= 30 and told.count("%") >= 2 and "." not in told
-    assert rest == "In the other layers, no kind stands out."
+    assert rest == "In other layers, no kind stands out."
     none = "any kind of token clearly more common among sinks than among all tokens."
     assert headline(one=a_set(0)).startswith(f"In no layer of one is {none}")
     shipped = {"Diffusion model": masked_first(0)}
@@ -154,12 +159,12 @@ def test_the_headline_names_one_kind_and_how_common_it_is_with_other_weights() -
     told, _, rest = headline(one=shown).partition(". ")
     lead, other = answers({"one": shown})["one"].leads
     assert other.kind == "punctuation" and "punctuation" not in told, "one finding first"
-    assert rest == "In the other layers, punctuation (3) stands out; no kind stands out in 2."
+    assert rest == "In other layers, punctuation (3) stands out; no kind stands out in 2."
     assert lead.untrained is not None
     null, most = lead.untrained
     shares = {name: by_kind(shown, "portion", name).value[list(lead.layers), 0].max() for name in shown.weight_nulls}
     assert null == "matched" and most == pytest.approx(shares[null]) and not lead.close
-    assert told.endswith(f" of all tokens and at most {percent(most, 0)} in an equally sharp untrained model")
+    assert told.endswith(f" of all tokens and at most {percent(most, 0)} untrained")
     assert told.startswith("In layers 0 and 1 of one, ") and len(told.replace(" %", "").split()) <= 30
 
 
@@ -174,19 +179,19 @@ def test_the_headline_holds_a_layer_against_other_weights_of_the_same_layer_that
     def told(**others: tuple[float, ...]) -> str:
         [whole] = finding_of("kinds of layers", {"one": of_punctuation(**others)})
         said, _, rest = whole.partition(". ")
-        assert rest == "In the other layers, no kind stands out."
-        assert said.startswith("In layers 0 and 2 of one, 44–52 % of sinks are punctuation, against 14 % of all tokens")
+        assert rest == "In other layers, no kind stands out."
+        assert said.startswith("In layers 0 and 2 of one, at least 44 % of sinks [43, 45] are punctuation, ")
         return str(said)
 
     assert told(permuted=(0.02, 0, 0.42, 0), matched=(0.13, 0, math.nan, 0)).endswith(
-        " and at most 13 % in an equally sharp untrained model; not clearly more in layer 2 (44 %) than with permuted "
-        "weights (42 %)"
+        ", against 14 % of all tokens and at most 13 % untrained; layer 2 (44 %): not clearly more than with "
+        "permuted weights (42 %)"
     )
     assert told(permuted=(0.41, 0, 0.02, 0)).endswith(" of all tokens and at most 41 % with permuted weights"), (
         "no layer of its own comes close"
     )
     assert told(matched=(0.6, 0, 0.5, 0)).endswith(
-        "; not clearly more in layers 0 and 2 (44–52 %) than in an equally sharp untrained model (50–60 %)"
+        "; layers 0 and 2 (44–52 %): not clearly more than untrained (50–60 %)"
     )
     assert told(permuted=(math.nan,) * 4).endswith(" against 14 % of all tokens")
 
@@ -201,19 +206,21 @@ def test_every_layer_is_accounted_for() -> None:
 
     first, word, neither = [0.9, 0.1], [0.1, 0.7], [0.02, 0.5]
     assert rest([first, first]) == ""
-    assert rest([first, first, neither]) == "In the other layers, no kind stands out."
-    assert rest([first, first, first, word, [math.nan] * 2]) == "In the other layers, words (3) stand out."
+    assert rest([first, first, neither]) == "In other layers, no kind stands out."
+    assert rest([first, first, first, word, [math.nan] * 2]) == "In other layers, words (3) stand out."
     assert rest([first, first, first, word, word, neither, neither, neither]) == (
-        "In the other layers, words (3 and 4) stand out; no kind stands out in 5–7."
+        "In other layers, words (3 and 4) stand out; no kind stands out in 5–7."
     )
     weights = [neither, neither, neither, [0.02, 0.65]]
     assert rest([first, first, first, word], matched=weights) == (
-        "In the other layers, words (3) are nearly as common untrained."
+        "In other layers, words (3) are nearly as common untrained."
     )
     assert rest([first, first, first, word], permuted=weights) == (
-        "In the other layers, words (3) are nearly as common with scrambled weights."
+        "In other layers, words (3) are nearly as common with scrambled weights."
     )
-    assert rest([[0.02, 1.0]] * 4 + [[0.3, 0.4]]) == "In the other layers, the first token (4) stands out."
+    assert rest([[0.02, 1.0]] * 4 + [[0.3, 0.4]]) == "In other layers, the first token (4) stands out."
+    both = "In layer 1, also words (66 %; 50 % of all tokens). In other layers, no kind stands out."
+    assert rest([first, [0.34, 0.66], first, neither]) == both, "a second kind of a layer is told as well"
 
 
 def test_a_null_below_the_share_of_all_tokens_is_explained_and_no_other_is() -> None:
@@ -276,7 +283,7 @@ def test_the_headline_of_few_prompts_or_of_no_sinks_claims_nothing() -> None:
     recordings = a_set(2)
     sinks, share = (recordings.arrays[f"trained.{name}"] * 0 for name in ("sinks", "share"))
     nothing = changed(recordings, trained__sinks=sinks, trained__share=share)
-    assert headline(one=nothing) == "No layer of one has a sink by this definition." and not moving(one=nothing)
+    assert headline(one=nothing) == "No layer of one has a sink by this definition." == moving(one=nothing)
     assert finding_of("strengths of sets", {"one": nothing}, answers({"one": nothing})) == ""
     sets = {"one": a_set(0), "two": a_set(1)}
     assert "in two" in finding_of("strengths of sets", sets, answers(sets))

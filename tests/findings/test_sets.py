@@ -195,13 +195,14 @@ def test_figures_and_tables_hold_every_model_with_its_intervals() -> None:
     assert {"masked", "word"} <= {trace.name for trace in shown.figure.data}
     assert any("one" in note.text for note in shown.figure.layout.annotations)
     bars = [trace for trace in shown.figure.data if trace.name == "masked"]
-    assert [len(trace.x) for trace in bars] == [LAYERS + 2, LAYERS + 1], "all tokens, and the sinks of untrained models"
+    assert [len(trace.x) for trace in bars] == [LAYERS + 3, LAYERS + 1], "all tokens, and the sinks of other weights"
     for name, trace in zip(sets, bars, strict=True):
         assert trace.x[0] == pytest.approx(token_shares(sets[name])[0], rel=1e-6)
-    untrained = by_kind(sets["one"], "portion", "matched").value[:LAYERS, 0]
-    assert bars[0].x[1] == pytest.approx(untrained.mean(), rel=1e-6) and "untrained" in bars[0].customdata[1]
+    for place, (null, called) in enumerate({"matched": "untrained", "permuted": "permuted"}.items(), start=1):
+        of_null = by_kind(sets["one"], "portion", null).value[:LAYERS, 0]
+        assert bars[0].x[place] == pytest.approx(of_null.mean(), rel=1e-6) and called in bars[0].customdata[place]
     named = shown.figure.layout.yaxis.ticktext
-    assert named[:3] == ("all tokens<br>(baseline)", "untrained<br>(baseline)", "layer 0")
+    assert named[:4] == (*(f"{name}<br>(baseline)" for name in ("all tokens", "untrained", "permuted")), "layer 0")
     places = shown.figure.layout.yaxis.tickvals
     assert list(places) == sorted(places) and list(bars[0].y) == list(places), "each row stands at its name"
     strong = recording_sets.strengths(sets)
@@ -282,7 +283,7 @@ def test_the_bars_of_a_layer_add_up_to_all_of_its_sinks_and_have_their_number_at
     shares = table[of_layers & (table["measure"] == KIND_MEASURES["portion"].title)]
     widest = max((shares["high"] - shares["value"]).max(), (shares["value"] - shares["low"]).max())
     assert f"at most ±{np.ceil(100 * widest):.0f} points" in told
-    assert all(re.search(r"\[\d+, \d+ %\] of the sinks of layer", text) for text in shown.data[0].customdata[2:])
+    assert all(re.search(r"\[\d+, \d+ %\] of the sinks of layer", text) for text in shown.data[0].customdata[3:])
 
 
 def test_new_sinks_stand_beside_the_nulls_that_they_are_held_against_on_one_axis() -> None:

@@ -609,8 +609,9 @@ def test_the_answer_names_both_controls_and_what_the_effect_is_a_share_of():
     summary = {"effects": effects(rows), "rows": rows, "layers": [0, 3], "prompts": 30}
     text, told, unit, *_, corrected = said_of("ablate_set", summary)
     assert re.fullmatch(
-        r"Predicted probabilities say otherwise: they shift by 0\.5 nats with the sinks hidden, by 0\.2\d with as many "
-        r"random tokens and 0\.9 with random tokens of equal attention\.",
+        r"Predicted probabilities say otherwise: they shift by 0\.5 nats \(a predicted token becomes 39 % less "
+        r"likely\), 0\.2\d+ more \[0\.2\d+, 0\.2\d+\] than with as many random tokens and "
+        r"0\.39\d less \[0\.3\d+, 0\.4\d+\] than with random tokens of equal attention\.",
         finding_of("predictions apart", summary),
     )
     assert "Holm correction over 3 tests per measure" in corrected and "not the seed" in corrected
@@ -620,7 +621,7 @@ def test_the_answer_names_both_controls_and_what_the_effect_is_a_share_of():
         told,
     )
     assert re.match(
-        r"Hiding the sinks changes 50 of 100 tokens; hiding other tokens instead changes 50 \(not "
+        r"Hiding the sinks changes 50 of 100 tokens; hiding other tokens changes 50 \(not "
         r"significantly fewer\)\.",
         text,
     )
@@ -668,9 +669,14 @@ def test_the_answer_says_that_the_text_changes_more_where_the_predictions_change
         row["aligned"] = rng.normal(kept[row["control"]], 0.02, 30).tolist()
     [text] = answer(summary_of(rows))
     told, unit = finding_of("answer in numbers", summary_of(rows))
-    assert text == "Hiding the sinks changes 70 of 100 tokens; hiding other tokens instead changes 40 to 51."
+    least = re.match(
+        r"Hiding the sinks changes 70 of 100 tokens; hiding other tokens changes 40 to 51, at least ([\d.]+) fewer \[",
+        text,
+    )
+    closest = np.mean(rows[2]["aligned"]) - np.mean(rows[0]["aligned"])
+    assert float(least[1]) == pytest.approx(100 * closest, abs=0.06), "beside the control that changes most"
     assert re.search(
-        r"otherwise: they shift by 0\.\d+ nats with the sinks hidden, by 0\.9 with random tokens of equal attention\.$",
+        r" 0\.\d+ nats \(.*\), 0\.4\d+ less \[.*\] than with random tokens of equal attention\.$",
         finding_of("predictions apart", summary_of(rows)),
     ), "as many random tokens agree"
     assert "(significantly less); 0.9 with random tokens of equal attention (significantly more)" in told
@@ -683,7 +689,7 @@ def test_the_answer_says_that_the_text_changes_more_where_the_predictions_change
     assert finding_of("first text", summary_of(rows) | {"shown": 2}).startswith(f"Here {third} of 100")
     rows[2]["aligned"] = rng.normal(0.1, 0.02, 30).tolist()
     mixed = answer(summary_of(rows))[0]
-    assert mixed.endswith(" instead changes 40 to 90 (significantly more: random tokens of equal attention).")
+    assert mixed.endswith(" changes 40 to 90 (significantly more: random tokens of equal attention).")
     rows[2]["aligned"] = rows[0]["aligned"]
     alike = answer(summary_of(rows))[0]
     assert alike.endswith(" changes 40 to 70 (not significantly fewer: random tokens of equal attention).")
@@ -707,7 +713,7 @@ def test_an_answer_without_significance_says_what_would_have_been_detected():
     [text], (told, unit) = (rule(summary_of(rows_of(values))) for rule in (answer, answer_in_numbers))
     assert finding_of("predictions apart", summary_of(rows_of(values))) == ""
     assert re.search(r"hidden; 0\.\d+ with as many random tokens \(not significantly different\)\. A diff", told)
-    assert re.search(r"; hiding as many random tokens instead changes \d+ \(not significantly fewer\)\. A diff", text)
+    assert re.search(r"; hiding as many random tokens changes \d+ \(not significantly fewer\)\. A diff", text)
     assert unit == "Per unit of attention, sinks and as many random tokens do not differ significantly."
     assert "nats from as many random tokens would have been detected." in told
     assert "of 100 tokens from as many random tokens would have been detected." in text

@@ -41,12 +41,15 @@ def test_random_weights_that_ship_come_back_rounded_and_only_for_the_same_inputs
     masses = np.random.default_rng(0).uniform(0.9, 1.1, (3, *trajectory.state.shape)).astype(np.float32)
     masses[:, ~trajectory.present] = np.nan
     monkeypatch.setattr(shipped_nulls, "FILE", tmp_path / "nulls.npz")
-    shipped_nulls.write([(trajectory, masses[..., :-1])], shipped_nulls.FILE)  # no forward reads an end that is written
+    shares = masses[:, :, 0] / 4
+    # no forward reads an end that is written
+    shipped_nulls.write([(trajectory, masses[..., :-1], shares)], shipped_nulls.FILE)
+    assert np.allclose(shipped_nulls.shipped_head_shares(trajectory), shares, atol=1e-3, equal_nan=True)
     found = shipped_nulls.shipped_masses(trajectory)
     assert found is not None and np.isnan(found[..., -1]).all()
     assert np.allclose(found[..., :-1], masses[..., :-1], atol=1 / 1024, equal_nan=True)
     other = replace(trajectory, tokens=np.roll(trajectory.tokens, 1, axis=1))
-    assert shipped_nulls.shipped_masses(other) is None
+    assert shipped_nulls.shipped_masses(other) is None and shipped_nulls.shipped_head_shares(other) is None
     shipped_nulls._shipped.cache_clear()
 
 
@@ -56,6 +59,7 @@ def test_the_shipped_recording_stands_beside_eight_draws_of_random_weights():
     header = json.loads(packed[4 : 4 + length])
     diffusion, _ = header["tracks"]
     assert header["arrays"]["0.nullModel"][2] == 8 * diffusion["steps"] * diffusion["positions"]
+    assert header["arrays"]["0.nullOwn"][2] == 8 * diffusion["steps"]
 
 
 @pytest.mark.slow
@@ -70,6 +74,8 @@ def test_random_weights_that_ship_are_what_a_reference_observes(tmp_path):
     release_resident()
     shipped = shipped_nulls.shipped_masses(recording)
     assert shipped is not None and np.allclose(shipped[1], mean_mass(drawn.mass), atol=1 / 512, equal_nan=True)
+    shares = shipped_nulls.shipped_head_shares(recording)
+    assert shares is not None and np.allclose(shares[1], shipped_nulls.head_shares_by_step(drawn), atol=5e-3)
 
 
 def _opened(outcome):

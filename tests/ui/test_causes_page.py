@@ -62,9 +62,7 @@ def test_an_ablation_over_prompts_shows_effects_with_intervals(recording):
     }
     test.text_area(key="ablate_set_prompts").set_value("ben has a cat .\nmia is in the house .\nleo has a hat .").run()
     said = texts(test).replace("\\", "")
-    latest = re.search(
-        r"Shown: the latest run here; it took \d+ (s|min)\. Other prompts than set\. Writes \d+ texts", said
-    )
+    latest = re.search(r"Other prompts than set\. Writes \d+ texts", said)
     assert latest is not None and "Each of 3 prompts" in said, "the latest one is shown"
     assert not [box for box in test.selectbox if box.label == "Recording"], "no one-prompt box above many prompts"
     test.button(key="run_ablate_set").click().run()

@@ -37,10 +37,12 @@ def jobs(tmp_path_factory):
 def test_without_a_set_the_page_shows_the_shipped_study_offers_to_record_one_and_runs_nothing():
     test = app("pages/evidence.py")
     said = texts(test).replace("\\", "")
-    assert "In layers 0–2 of the diffusion model, 85–100 % of sinks are masked " in said
-    assert "of the left-to-right twin, " in said and "twin: same size, writes word by word." in said
-    assert "This is the shipped study" in said and len(charts(test)) == 2
-    [beneath] = [each for each in test.caption if "This is the shipped study" in each.value]
+    assert "In layers 0–2 of the diffusion model, at least 85 % of sinks [82, 87] are masked " in said
+    assert "Even split here: a token and those before it. In layers 0–3, at least 42 % of sinks [39, 45] are " in said
+    assert "In layer 0, also the first token (34 %; 2 % of all tokens)." in said
+    assert len(charts(test)) == 2
+    [beneath] = [each for each in test.caption if each.value.startswith("Sink: ")]
+    assert beneath.proto.help.startswith("This is the shipped study")
     assert "untrained attention does not favour masked positions" in beneath.proto.help
     drawn = sinks_of_each(example())[0].figure
     assert [note.text for note in drawn.layout.annotations][:3] == ["3.6", "3.9", "3.3"], "sinks per step, no nan"
@@ -98,11 +100,11 @@ def test_the_page_opens_on_both_models_by_layer_with_what_exceeds_its_nulls(jobs
     first, second = (table.value for table in test.table if "layer" in table.value)
     assert len(first) == LAYERS == len(second) and "vs writing alone" not in first
     plain_said = said.replace("\\", "")
-    assert "exceeds mean + 2 std in its layer at that step" in plain_said
+    assert "above mean + 2 std of its layer and step" in plain_said
     assert f"All {LAYERS} layers: more sinks are born than with other weights" in said.replace("\\", "")
     test.segmented_control(key="evidence_view").set_value("Do they move?").run()
     said = texts(test)
-    assert "All 4 layers of the diffusion model gain " in said and "All 4 layers of the left-to-right twin gain" in said
+    assert "All 4 layers of the diffusion model gain " in said and "All 4 layers gain" in said
     each = "writing alone, random weights, permuted weights and an equally sharp untrained model"
     assert f"Nulls: {each}." in said, "nulls are named where they are read"
     assert "Sinks move more than expected from writing alone, random weights" in said

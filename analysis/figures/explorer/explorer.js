@@ -61,11 +61,13 @@ function mount(root, packed, options = {}) {
     const peak = strongestStep();
     put("strongest", peak === null ? "Peak" : `Peak: step ${peak}`);
     put("open", first.noise ? "undecided" : "masked");
-    put("texttitle", finished(view, first) ? "Finished text" : over ? `Finished text, ${t0 === 0 && t1 === first.T - 1 ? "all steps" : `steps ${t0}–${t1}`}` : "Attention to each token");
+    put("texttitle", finished(view, first) ? "Finished text" : over ? `Finished text, ${t0 === 0 && t1 === first.T - 1 ? "all steps" : `steps ${t0}–${t1}`}` : "Attention to each token, × even split");
+    put("sink", `sink${several.length > 1 ? "" : sinkLevel(first, view)}`);
     put("headtitle", headTitle(first, view));
-    put("own", to || view.judged === "model" ? "" : `each cell: its ${view.judged}’s own sinks`);
+    put("size", `${first.L} layers × ${first.H} heads`);
+    put("headmeans", several.length > 1 ? "" : headMeans(first, view));
     put("pale", first.noise ? "prompt, undecided" : "prompt");
-    put("rastertitle", `Attention to every token over the steps${view.layer == null ? "" : `, ${place(view)}`}`);
+    put("rastertitle", `Attention to every token over the steps, × even split${view.layer == null ? "" : `, ${place(view)}`}`);
     put("lives", several.length > 1 ? "" : lived(first, view));
     put("curvetitle", to ? `Attention to ${aim(view, to)}` : "");
     const [before, after] = CRITERIA[view.definition];

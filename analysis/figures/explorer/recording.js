@@ -33,7 +33,7 @@ class Recording {
   constructor(told, arrays, prefix) {
     const of = (name) => arrays[prefix + name];
     Object.assign(this, told, { T: told.steps, L: told.layers, H: told.heads, S: told.positions });
-    for (const name of ["model", "mean", "std", "meanEven", "stdEven", "uniform", "uniformModel", "visible", "visibleModel", "tokens", "state", "done", "confidence", "splits", "nullModel", "nullHeads", "openBlock", "experts"]) this[name] = of(name);
+    for (const name of ["model", "mean", "std", "meanEven", "stdEven", "uniform", "uniformModel", "visible", "visibleModel", "tokens", "state", "done", "confidence", "splits", "nullModel", "nullOwn", "nullHeads", "openBlock", "experts"]) this[name] = of(name);
     const { T, L, S } = this, cells = T * S, layers = of("layers"), heads = of("heads");
     this.layerMaps = Array.from({ length: L }, (_, layer) => layers.subarray(layer * cells, (layer + 1) * cells));
     this.headMaps = new Map([...of("held")].map((index, n) => [index, heads.subarray(n * cells, (n + 1) * cells)]));

@@ -15,6 +15,7 @@ function shown(state, hover, definitions) {
     ...state, step: pick("step"), position: pick("position"), layer: pick("layer"),
     head: hover.layer !== undefined ? hover.head ?? null : state.head,
     threshold: state.values[row.parameter] ?? row.preset,
+    preset: ["definition", "split", "judged", "basis"].every((name) => state[name] === START[name]) && (state.values[row.parameter] ?? row.preset) === row.preset,
   };
 }
 // A step of the first recording shown, as a step of this one at equal progress: the same share of its steps is done.

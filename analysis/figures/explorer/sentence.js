@@ -74,6 +74,13 @@ function finding(recording, view) {
   const others = view.several ? "" : untrained(recording, view, peak);
   return [lead, `${few(count)} of ${recording.keys[t1]} tokens ${be}`, `${still}${raw}: ${take} `, `${multiple(share / even)} an even split`, `${under} (${percent(share)} ${of})${others && `; ${others}`}.`];
 }
+// What a sink of the step exceeds, as the end of "sink"; empty where that is not one multiple of an even split.
+function sinkLevel(recording, view) {
+  const [t0, t1] = stepRange(view, recording), [layer, head] = recording.judged(view, view.layer, view.head);
+  if (t0 !== t1 || finished(view, recording) || !recording.has(layer, head) || !(recording.even || recording.evened(view))) return "";
+  const level = recording.level(view, t0, layer, head);
+  return typeof level === "number" ? `: > ${multiple(level)}` : "";
+}
 const multiple = (times) => `${times >= 9.95 ? Math.round(times) : times.toFixed(1)}\u00a0×`;
 // What the finding stands beside, and more of one token, as [text, news, text, …].
 function beside(recording, view) {
@@ -95,9 +102,10 @@ function livedOne(recording, view, position) {
 function untrained(recording, view, peak) {
   const nulls = recording.nulls(view, view.layer, view.head), range = stepRange(view, recording), several = nulls.length > 1;
   if (!nulls.length) return "";
-  const mean = (name) => meanOver(nulls.map((each) => (peak ? each[name][peakOf(each.share)] : meanOver(each[name], range))), [0, nulls.length - 1]);
-  const who = view.head != null ? `${nulls.length} heads of this layer in an equally sharp untrained model` : several ? `${nulls.length} equally sharp untrained models` : "an equally sharp untrained model", share = mean("share");
-  return `${who}${peak ? ` at ${several ? "their own peaks" : "its own peak"}` : ""}${share ? `, ${multiple(share / mean("even"))}` : ": no sinks"}`;
+  const each = (name) => nulls.map((one) => (peak ? one[name][peakOf(one.share)] : meanOver(one[name], range)));
+  const shares = each("share"), evens = each("even"), mean = (values) => meanOver(values, [0, values.length - 1]), most = Math.max(...shares.map((share, n) => share / evens[n]).filter(Number.isFinite));
+  const who = view.head != null ? `${nulls.length} heads of this layer in an equally sharp untrained model` : several ? `${nulls.length} equally sharp untrained models` : "an equally sharp untrained model", share = mean(shares);
+  return `${who}${peak ? ` at ${several ? "their own peaks" : "its own peak"}` : ""}${share ? `, ${multiple(share / mean(evens))}${several ? ` on average, at most ${multiple(most)}` : ""}` : ": no sinks"}`;
 }
 // What sinks take over all steps, and in how many of them more than the most of the untrained models’, or less than the
 // least. Without untrained

@@ -33,8 +33,8 @@ const TEMPLATE = `<div class="sx-body">
     </div></details>
   </div>
   <div class="sx-grid">
-    <section class="sx-a"><h2 data-out="texttitle"></h2><div class="sx-scale"><canvas class="sx-bar" data-bar="mass" width="150" height="26"></canvas>${legend(["now", "hatch", `<span data-out="open"></span>`], ["now", "", `<b class="sx-pale" data-out="pale"></b>`], ["", "sinkbox", "sink"], ["now", "", "<b>just written</b>"], ["edits", "edit", "edited or taken back"], ["accepted", "dashed", "can be taken back"], ["blocks", "stroke", "open block"])}</div>${canvas("text", "application")}</section>
-    <section class="sx-b"><h2 data-out="headtitle"></h2><div class="sx-scale"><canvas class="sx-bar" data-bar="heads" width="120" height="26"></canvas><p class="sx-key"><span data-out="own"></span><span>first column: all heads averaged</span></p></div>${canvas("heads", "application")}</section>
+    <section class="sx-a"><h2 data-out="texttitle"></h2><div class="sx-scale"><canvas class="sx-bar" data-bar="mass" width="120" height="26"></canvas>${legend(["now", "hatch", `<span data-out="open"></span>`], ["now", "", `<b class="sx-pale" data-out="pale"></b>`], ["", "sinkbox", `<span data-out="sink"></span>`], ["now", "", "<b>just written</b>"], ["edits", "edit", "edited or taken back"], ["accepted", "dashed", "can be taken back"], ["blocks", "stroke", "open block"])}</div>${canvas("text", "application")}</section>
+    <section class="sx-b"><h2 data-out="headtitle"></h2><div class="sx-scale"><canvas class="sx-bar" data-bar="heads" width="120" height="26"></canvas><p class="sx-key"><span data-out="size"></span><span data-out="headmeans"></span></p></div>${canvas("heads", "application")}</section>
     <section class="sx-c"><h2><div class="sx-transport">
       <button type="button" class="sx-icon" data-do="back" aria-label="Previous step" title="Previous step (←)">${icon("back")}</button>
       <button type="button" class="sx-icon sx-play" data-do="play" aria-label="Play" title="Play (space)">${icon("play")}</button>
@@ -64,7 +64,7 @@ const DEFINITIONS_TOLD = [
   "Sentence, text, curve and map judge sinks on what is shown: the mean of all heads, until a layer or head is pinned. Each cell of the grid judges its own head, whose sinks may be other tokens. “Judged on” judges all on layers or the whole model.",
   "Text: which tokens are sinks. Grid: which heads attend to them. Curve: in which steps. Map: how long each lasts. Point at anything and the rest follows.",
   "Blue is attention to a token. Orange is about sinks: an outline is a sink, a cell of the grid the share of attention that goes to its own.",
-  "Untrained models have the same shape and random weights. Equally sharp: in each layer their attention logits spread over the tokens as this model’s do, on the same inputs. Their own sinks are judged by the same definition. At the step in which this model’s share peaks, each stands at its own peak.",
+  "Untrained models have the same shape and random weights. Equally sharp: in each layer their attention logits spread over the tokens as this model’s do, on the same inputs. Their own sinks are judged by the same definition. At the step in which this model’s share peaks, each stands at its own peak; the means beside the grid are of the same step.",
   "In the text, hatched tokens are still masked; on the map, a dot is the step that writes a token. Random positions: at each step, as many sinks drawn among the prompt’s tokens, the masked and the written ones as there are.",
 ];
 
@@ -106,6 +106,14 @@ function table(recording, view) {
     make("h2", `${recording.name}: ${place(view)}, step ${t}`), make("p", lasting(recording, view)), make("table", "", make("thead", "", head), make("tbody", "", ...rows)),
     make("h2", headTitle(recording, view)), make("table", "", make("thead", "", heads), make("tbody", "", ...byLayer)),
   ];
+}
+// The mean of all cells beside that of equally sharp untrained models in the same steps; empty where these are not held.
+function headMeans(recording, view) {
+  const shares = target(view, recording) || finished(view, recording) ? null : headShares(recording, view), [first] = recording.draws, range = stepRange(view, recording), { T } = recording;
+  if (!shares) return "";
+  const mean = (values) => meanOver(values, [0, values.length - 1]), own = view.preset && recording.nullOwn;
+  const others = own ? mean(Array.from({ length: own.length / T }, (_, n) => meanOver(own.subarray(n * T, (n + 1) * T), range))) : first?.whole ? mean(first.strengths(view, range)) : null;
+  return `mean: ${percent(mean(shares))}${others === null ? "" : `, untrained: ${percent(others)}`}`;
 }
 // What the grid of layers and heads is coloured by.
 function headTitle(recording, view) {

@@ -84,7 +84,7 @@ function colorBar(g, theme, css, x, y, w, h, flat) {
   g.strokeRect(x, y, w, h);
 }
 // What stands where on the blue scale, from 0 to 1.
-const massMarks = (ceiling) => [[placed(1, ceiling), "even split"], ...[4, 8, 16].filter((n) => n < ceiling * 0.6).map((n) => [placed(n, ceiling), `${n}×`]), [1, `≥ ${+ceiling.toFixed(1)}×`]];
+const massMarks = (ceiling) => [...[1, 2, 4, 8, 16].filter((n) => n < ceiling * 0.6).map((n) => [placed(n, ceiling), `${n} ×`]), [1, `≥ ${+ceiling.toFixed(1)} ×`]];
 
 // The step axis that curve and raster share, so that one line through both is the step. The finished text is its end.
 class Axis {

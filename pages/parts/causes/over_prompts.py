@@ -39,7 +39,7 @@ from analysis.specs.base import short_label
 from analysis.words import counted, listed, percent
 from cache.keys import content_key
 from pages.parts import asking, controls
-from pages.parts.asking import acting_button, duration
+from pages.parts.asking import acting_button
 from pages.parts.charts import PER_CENT_CELLS, chart, exhibit_text, table
 from pages.parts.controls import draw_several, figures_beside, keyed_columns, keys_of
 from pages.parts.plain import plain
@@ -128,6 +128,8 @@ def beside_example(shown: Figures, example: Callable[[], None] | None, key: str)
         example()
 
 
+SINK = "Sink: attention, all heads averaged, above {} of a step."
+"""The definition of a sink, of a criterion."""
 _PER_UNIT = (
     "Per unit of attention: the change by the control is scaled up to the attention that the sinks draw, as if it grew "
     "linearly. That extrapolates."
@@ -182,8 +184,8 @@ class OverPrompts:
             recording_box(recording.job, _LIKE)
             return None
         asked, answer = f"{self.kind}_asked", st.container(key=f"{self.kind}_answer")
-        told, settings, place = keyed_columns([3, 3, 4], f"{self.kind}_asking", vertical_alignment="center")
-        with settings.popover("Prompts and settings", icon=":material/tune:", width="stretch"):
+        aside, settings, place = keyed_columns([5, 3, 4], f"{self.kind}_asking", vertical_alignment="center")
+        with settings.popover("Settings", icon=":material/tune:", width="stretch"):
             recording_box(recording.job, _LIKE)
             given = self.controls(recording)
             params = sink_controls(stacked=True)
@@ -205,11 +207,11 @@ class OverPrompts:
             st.session_state[asked] = question
         by_hand = st.session_state.get(asked) == question
         if not by_hand and not asking.at_hand(self.kind, spec):
-            return self._earlier(recording, spec, answer, told)
+            return self._earlier(recording, spec, answer, aside)
         what = f"{self.what} over {len(spec.prompts)} prompts"
         job = asking.ask(self.kind, spec, what, by_hand=by_hand, meanwhile=self._so_far)
         if job is not None:
-            self._finished(job, spec, answer)
+            self._finished(job, spec, answer, aside)
         return job
 
     def _asked(self, recording: Recording, params: SinkParams, given: Mapping[str, Any]) -> Any:
@@ -228,23 +230,23 @@ class OverPrompts:
             return None
 
     def _earlier(
-        self, recording: Recording, asked: Any, answer: DeltaGenerator, place: DeltaGenerator
+        self, recording: Recording, asked: Any, answer: DeltaGenerator, aside: DeltaGenerator
     ) -> JobRecord | None:
-        """Draw the newest finished run with this model, where there is one, its answer in `answer`, and say in `place`
-        in what it differs from `asked` and what that takes.
+        """Draw the newest finished run with this model, where there is one, its answer in `answer`, and say `aside` in
+        what it differs from `asked` and what that takes.
         """
         job, cost = latest(self.kind, recording.model.source), self.cost(asked, recording)
         if job is None:
-            place.caption(plain(cost))
+            aside.caption(plain(cost))
             st.caption(self.about.format(prompts="the prompts"))
             button = self.button.format(prompts=counted(len(asked.prompts), "prompt"))
             st.info(f"Press **{button}**: results show as prompts finish.")
             return None
         shown = job.parameters(self.spec)
         differing = _differing(shown, asked)
-        notes = (_latest_told(job), differing, self.lacks(job.summary), cost if differing else "")
-        place.caption(plain(" ".join(filter(None, notes))))
-        self._finished(job, shown, answer, earlier=True)
+        self._finished(job, shown, answer, aside, earlier=True)
+        if notes := " ".join(filter(None, (differing, self.lacks(job.summary), cost if differing else ""))):
+            aside.caption(plain(notes))
         return job
 
     def stated(self) -> JobRecord | None:
@@ -263,7 +265,8 @@ class OverPrompts:
     def shown(self, job: JobRecord) -> None:
         """Draw a finished job with what it was asked with, and the way to asking another."""
         st.subheader(f"{self.name.capitalize()} over prompts", anchor=False)
-        self._finished(job, job.parameters(self.spec), st.container(), earlier=True)
+        answer = st.container()
+        self._finished(job, job.parameters(self.spec), answer, answer, earlier=True)
         st.page_link("pages/causes.py", label=f"**Run another {self.name}**", icon=":material/science:")
 
     def settings(self, job: JobRecord) -> dict[str, Any]:
@@ -271,8 +274,12 @@ class OverPrompts:
         spec: JobSpec = job.parameters(self.spec)
         return spec.model_dump(mode="json")
 
-    def _finished(self, job: JobRecord, spec: Any, place: DeltaGenerator, earlier: bool = False) -> None:
-        """Draw what a job found, the answer in `place`. earlier: it is not the one that the controls ask for."""
+    def _finished(
+        self, job: JobRecord, spec: Any, place: DeltaGenerator, aside: DeltaGenerator, earlier: bool = False
+    ) -> None:
+        """Draw what a job found, the answer in `place` and what a sink is `aside`. earlier: it is not the one that the
+        controls ask for.
+        """
         done, planned = job.summary["prompts"], job.summary.get("planned", job.summary["prompts"])
         found = findings_of(self.kind, job.summary) if done == planned else {}
         tested = chain(*(found.pop(name, ()) for name in _TESTS))
@@ -289,6 +296,7 @@ class OverPrompts:
             place.markdown(f"##### {plain(answer[0])}")
             if beneath:
                 place.markdown(plain(beneath))
+        aside.caption(plain(f"{SINK.format(criterion(spec.sinks))} {self.floor(spec)}".strip()))
         beside_example(self.outcome(job.summary), self.example(job), self.kind)
         self.next_step()
         predictions = self.predictions(job.summary)
@@ -303,11 +311,9 @@ class OverPrompts:
                 for said in chain(*others):
                     st.markdown(plain(said))
         with st.expander("Method, every number and settings", icon=":material/list:", key=f"{self.kind}_numbers"):
-            said = (*tested, self.floor(spec))
             st.markdown(
-                f"{plain(self.about.format(prompts=counted(done, 'prompt')))} Sink: attention above "
-                f"{plain(criterion(spec.sinks))}. {spec.sampling.gen_length:d} new tokens, seed "
-                f"{spec.seed:d}. {plain(' '.join(said))}".strip()
+                f"{plain(self.about.format(prompts=counted(done, 'prompt')))} {spec.sampling.gen_length:d} new tokens, "
+                f"seed {spec.seed:d}. {plain(' '.join(tested))}".strip()
             )
             self._numbers(spec, job.summary)
             st.json(self.settings(job), expanded=False)
@@ -335,12 +341,6 @@ class OverPrompts:
             export=False,
             column_config=dict(self.columns),
         )
-
-
-def _latest_told(job: JobRecord) -> str:
-    if job.started is None or job.finished is None:
-        return "Shown: the latest run here."
-    return f"Shown: the latest run here; it took {duration(job.finished - job.started)}."
 
 
 def _differing(shown: Any, asked: Any) -> str:

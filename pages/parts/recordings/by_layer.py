@@ -18,6 +18,8 @@ from analysis.findings.layers import (
     BELOW,
     OPEN,
     PLACES,
+    SHARP_TOLD,
+    SINK,
     STANDS_OUT,
     SetAnswer,
     layer_table,
@@ -32,13 +34,13 @@ from analysis.sinks.metrics import CURVES, HEAD_METRICS, of_mass
 from analysis.sinks.movement import MOVEMENT_NULLS, MovementNull
 from analysis.sinks.step_inputs import ALL, SPLITS, undecided_named
 from analysis.specs import ModelSpec, RecordSpec
-from analysis.words import TWIN_TOLD, in_sentence, listed
+from analysis.words import in_sentence, listed
 from pages.parts import asking
 from pages.parts.asking import begin, starting_button
 from pages.parts.charts import as_read, chart, exhibit_table, exhibit_text, heading
 from pages.parts.controls import figures_beside, keyed_columns, pick
 from pages.parts.plain import plain
-from pages.parts.recordings.choice import TWIN, read_split, why_apart, within
+from pages.parts.recordings.choice import read_split, why_apart, within
 from pages.parts.recordings.recording import cached
 from pages.parts.recordings.sets import BY_SET, OpenSet, sets_to_look_at
 from pages.parts.session import engine
@@ -50,7 +52,8 @@ _ICONS = {
     BELOW: ":material/arrow_downward:",
     OPEN: ":gray[:material/remove:]",
 }
-_CAUSAL = "A causal mask alone sends raw attention to the first token, [BOS]; dividing takes that out."
+CAUSAL = "Even split here: a token and those before it."
+"""What the panel of a left-to-right model says of it."""
 _MOST = " (the most that sinks could move, which none is to exceed)"
 _MOVEMENT = "how sinks move"  # the row of `FINDINGS`
 _MOVING = "Do they move?"
@@ -100,12 +103,18 @@ def _named(opened: list[OpenSet]) -> list[OpenSet]:
 
 def _answer(place: DeltaGenerator, title: str, sentences: Sequence[str]) -> None:
     """Draw the answer of a view. title: of it, in exported pages."""
-    if not sentences:
-        return
+    if sentences:
+        for paragraph in filter(None, headline(place, title, sentences)):
+            place.markdown(plain(paragraph))
+
+
+def headline(place: DeltaGenerator, title: str, sentences: Sequence[str]) -> list[str]:
+    """Draw the first sentence of an answer, large. Return what is left to say of each model. title: as in `_answer`."""
     first, *others = sentences
-    with place:
-        say(first, others)
+    large, end, rest = first.partition(". ")
+    place.markdown(f"##### {plain(large + end.strip())}")
     exhibit_text(title, first, " ".join(others), "answer")
+    return [rest, *others]
 
 
 def _counting(sets: list[OpenSet], told: Answers, view: str) -> None:
@@ -116,32 +125,16 @@ def _counting(sets: list[OpenSet], told: Answers, view: str) -> None:
         st.caption(plain(f"New sink: a token that was no sink one step before.{against}"), help=plain(NOISE))
     else:
         rules = _alike({one_set.name: criterion(one_set.recordings.info.sinks) for one_set in sets})
-        causal = any(one_set.recordings.info.model.attention == "causal" for one_set in sets)
         rarer = finding_of("rarer untrained", next(iter(told.values())).leads)
-        twin = f" {TWIN_TOLD}" if any(one_set.job.spec["model"]["source"] == TWIN for one_set in sets) else ""
-        st.caption(
-            plain(
-                f"Sink: a token whose attention, relative to an even split, exceeds {rules} in its layer at that step."
-                f"{twin}"
-            ),
-            help=plain(" ".join(filter(None, [STANDS_OUT, NOISE, _CAUSAL if causal else "", rarer]))),
-        )
+        st.caption(plain(f"{SINK.format(rules)} {SHARP_TOLD}"), help=plain(f"{STANDS_OUT} {NOISE} {rarer}".strip()))
     for note in {note: None for answered in told.values() for note in answered.said.get("missing claims", ())}:
         st.caption(plain(note))
 
 
-def say(first: str, others: Sequence[str]) -> None:
-    """Draw the answer: its first sentence large."""
-    large, end, rest = first.partition(". ")
-    st.markdown(f"##### {plain(large + end.strip())}")
-    for paragraph in filter(None, (rest, *others)):
-        st.markdown(plain(paragraph))
-
-
 def _of_layers(sets: list[OpenSet], told: Answers, place: DeltaGenerator) -> None:
     """Draw the figure of every model, and the ways to go on; all else is folded. place: where the answer goes."""
-    _answer(place, "Where sinks are", finding_of("kinds of sets", _by_name(sets), told))
-    beside_each_other([one_set.key for one_set in sets], _layers(sets), "layers")
+    rest = headline(place, "Where sinks are", finding_of("kinds of sets", _by_name(sets), told))
+    beside_each_other([one_set.key for one_set in sets], _layers(sets), "layers", _beneath(sets, rest))
     next_steps()
     for one_set in sets:
         answer = told[one_set.name]
@@ -153,14 +146,24 @@ def _of_layers(sets: list[OpenSet], told: Answers, place: DeltaGenerator) -> Non
             _chart(others)
 
 
-def beside_each_other(keys: Sequence[str], shown: list[Exhibit], name: str) -> None:
-    """Draw a figure per model, two beside each other. keys: of them."""
-    figures = list(zip(keys, shown, strict=True))
+def _beneath(sets: list[OpenSet], told: Sequence[str]) -> list[str]:
+    """Return what stands beneath the figure of each set: what is told of it, and how a left-to-right one reads."""
+    return [
+        f"{CAUSAL} {said}".strip() if one_set.recordings.info.model.attention == "causal" else said
+        for one_set, said in zip(sets, told, strict=True)
+    ]
+
+
+def beside_each_other(keys: Sequence[str], shown: list[Exhibit], name: str, told: Sequence[str]) -> None:
+    """Draw a figure per model, two beside each other. keys: of them. told: what stands beneath each."""
+    figures = list(zip(keys, shown, told, strict=True))
     for start in range(0, len(figures), 2):
         row = figures[start : start + 2]
-        for column, (key, figure) in zip(figures_beside(len(row), f"{name}_{start}"), row, strict=True):
+        for column, (key, figure, said) in zip(figures_beside(len(row), f"{name}_{start}"), row, strict=True):
             with column:
                 _chart(figure, f"{name}_{key}")
+                if said:
+                    st.markdown(plain(said.replace(f" of {in_sentence(figure.title)}", "", 1)))
 
 
 def next_steps() -> None:
@@ -209,8 +212,8 @@ def _cell(text: str) -> str:
 
 def _moves(sets: list[OpenSet], told: Answers, place: DeltaGenerator) -> None:
     """Draw how many sinks are new in each layer beside every null; other measures and numbers are folded."""
-    _answer(place, _MOVING, finding_of("moves of sets", _by_name(sets), told))
-    beside_each_other([one_set.key for one_set in sets], _births(sets), "movement")
+    rest = headline(place, _MOVING, finding_of("moves of sets", _by_name(sets), told))
+    beside_each_other([one_set.key for one_set in sets], _births(sets), "movement", rest)
     for one_set in sets:
         answer = told[one_set.name]
         said = [sentence for sentence in (answer.movement, answer.exceptions) if sentence]

@@ -17,21 +17,23 @@ from analysis.exhibits.story_hidden import OTHERS_HIDDEN, text_shown, which_prom
 from analysis.exhibits.study import part_exhibits, shares_of_each, sinks_of_each
 from analysis.figures.story import figure_html
 from analysis.findings import finding_of
-from analysis.findings.layers import STANDS_OUT
-from analysis.specs import CONTROLS
+from analysis.findings.layers import SHARP_TOLD, SINK, STANDS_OUT
+from analysis.sinks.definitions import criterion
+from analysis.specs import CONTROLS, SinkParams
 from analysis.study import rules
 from analysis.study.findings import Continuation, Findings
 from analysis.study.gather import continuations_of
-from analysis.words import TWIN_TOLD, in_sentence, model_title
-from pages.parts.causes.over_prompts import beside_example
+from analysis.words import in_sentence, model_title
+from pages.parts.causes import over_prompts
 from pages.parts.charts import chart, exhibit_text, table
 from pages.parts.controls import pick
 from pages.parts.plain import plain
-from pages.parts.recordings.by_layer import beside_each_other, next_steps, say
+from pages.parts.recordings.by_layer import CAUSAL, beside_each_other, headline, next_steps
 from pages.parts.session import engine, told
 from pages.parts.study.choice import ADDRESS, current_study, example, of_record, studies, study_in_hand
 from pages.parts.study.presentation import mount
 
+_SHIPPED = "This is the shipped study; your own recordings take its place."
 _SHOWN = ("causes_aligned", "causes_divergence")  # as on Causes
 
 
@@ -78,10 +80,11 @@ def study_answer(source: str) -> None:
     st.markdown(f"##### {plain(told)}")
     if apart:
         st.markdown(plain(apart))
-    st.caption(plain(f"This is the {current[0]} study; your own runs take its place."))
+    sink = over_prompts.SINK.format(criterion(SinkParams()))
+    st.caption(plain(f"{sink} This is the {current[0]} study; your own runs take its place."))
     text = next((text for text in current[1].continuations if text.model == source), None)
     example = None if text is None else _drawn(text)
-    beside_example({"levels": figure}, example, "study")
+    over_prompts.beside_example({"levels": figure}, example, "study")
 
 
 def other_models(source: str) -> None:
@@ -116,14 +119,14 @@ def layers_of_study(answer: DeltaGenerator, beneath: DeltaGenerator) -> bool:
     if study is None or not shown:
         return False
     shares = shares_of_each(study)
-    first, *others = finding_of("kinds of layers", shares)
-    with answer:
-        say(first, others)
+    first, *others = headline(answer, "Where sinks are", finding_of("kinds of layers", shares))
+    rarer = finding_of("rarer untrained", next(iter(shares.values())).leads())
     beneath.caption(
-        f"This is the shipped study; your own recordings take its place. {TWIN_TOLD}",
-        help=plain(f"{STANDS_OUT} {finding_of('rarer untrained', next(iter(shares.values())).leads())}".strip()),
+        plain(f"{SINK.format(criterion(SinkParams()))} {SHARP_TOLD}"),
+        help=plain(f"{_SHIPPED} {STANDS_OUT} {rarer}".strip()),
     )
-    beside_each_other([figure.title for figure in shown], shown, "study_layers")
+    told = [first, *(f"{CAUSAL} {said}" for said in others)]  # the left-to-right twin
+    beside_each_other([figure.title for figure in shown], shown, "study_layers", told)
     next_steps()
     return True
 
