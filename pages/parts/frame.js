@@ -2,7 +2,7 @@
 
 const NARROW = 1100; // pixels: as the pages' own styles
 const SIDEBAR = "[data-testid=stSidebar]";
-const DRAWN = "[data-testid=stMain] [data-testid=stElementContainer]";
+const PAGE = "[data-testid=stMain]";
 const AT_REST = "[data-testid=stApp][data-test-script-state=notRunning]";
 const LOOK = 1000, LOOKS = 5; // ms between two looks, and how many of them find nothing before the page is asked for
 const ASKED = "sinkscope-asked-again", PAUSE = 60000; // ms before it is asked for once more
@@ -18,7 +18,7 @@ function fold() {
 function watch() {
   let empty = 0;
   setInterval(() => {
-    empty = document.querySelector(AT_REST) && !document.querySelector(DRAWN) ? empty + 1 : 0;
+    empty = document.querySelector(AT_REST) && !document.querySelector(PAGE)?.innerText.trim() ? empty + 1 : 0;
     if (empty < LOOKS || Date.now() - Number(sessionStorage.getItem(ASKED)) < PAUSE) return;
     sessionStorage.setItem(ASKED, String(Date.now()));
     location.reload();

@@ -25,7 +25,7 @@ from pages.parts.study.choice import study_in_hand, study_panel
 
 _DISMISSED, _SHOWN_BUSY = "dismissed_troubles", "shown_busy"
 # Seconds. A job that this visitor begins is shown at once (`show_what_began`), others' at the next look.
-BUSY_REFRESH, IDLE_REFRESH = 1.0, 0.8
+BUSY_REFRESH, IDLE_REFRESH = 1.0, 2.0
 RECENT = 86400  # seconds for which a job that was cut off is shown
 SHOWN_TROUBLES = 5
 

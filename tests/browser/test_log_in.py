@@ -10,6 +10,7 @@ import pytest
 from oidc_provider_mock import User, run_server_in_thread
 from playwright.sync_api import Page, expect
 
+from tests.browser.helpers import all_drawn
 from tests.helpers import free_port, server
 
 pytestmark = pytest.mark.slow
@@ -82,6 +83,7 @@ def test_a_log_in_gives_each_account_its_role(page, address):
         expect(record).to_be_enabled()
         page.get_by_role("link", name="Causes").click()
         expect(page.get_by_role("heading", name="Causes", level=1)).to_be_visible()
+        all_drawn(page)
         page.locator("input[type=file]").set_input_files(
             {"name": "a.safetensors", "mimeType": "application/octet-stream", "buffer": b"no recording"}
         )

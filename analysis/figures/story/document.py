@@ -49,7 +49,10 @@ padding:.2rem .5rem;text-align:left}pre{white-space:pre-wrap;overflow-wrap:anywh
 .first h1{font-size:1.15rem;margin-bottom:.2rem}.first .what{margin:0 0 .4rem}.first .answers{margin:.4rem 0}
 .first .fine{margin:0 0 .2rem}
 .first .answers{padding:.5rem .8rem;font-size:.92rem}.first .answers p{line-height:1.3}
-.first .answers b{text-wrap:pretty}}
+.first .answers b{text-wrap:pretty}
+main .finding{padding:1.6rem 0;gap:.7rem}main .finding p{margin-bottom:.7rem;line-height:1.5}
+main .finding .chart{font-size:.93em}main .finding .row:not(.stack,.ticks){padding:.28em 0 .5em}
+main .finding .track{height:1.6em}}
 .presents main,.tapped{display:none}
 @media (hover:none),(max-width:640px){.pointed{display:none}.tapped{display:block}}
 @page{size:A4;margin:14mm}
