@@ -4,8 +4,7 @@ const NARROW = 1100; // pixels: as the pages' own styles
 const SIDEBAR = "[data-testid=stSidebar]";
 const PAGE = "[data-testid=stMain]";
 const AT_REST = "[data-testid=stApp][data-test-script-state=notRunning]";
-const LOOK = 1000, LOOKS = 5; // ms between two looks, and how many of them find nothing before the page is asked for
-const ASKED = "sinkscope-asked-again", PAUSE = 60000; // ms before it is asked for once more
+const LOOK = 500; // ms between two looks, of which two must find nothing
 
 function fold() {
   const sidebar = document.querySelector(SIDEBAR);
@@ -14,22 +13,23 @@ function fold() {
   }
 }
 
-// A slow browser can be left with an empty page while a click crosses a refresh of the sidebar. Its address is kept.
+// Streamlit drops a page whenever it hears of another one. A part of the page just left may speak so late that it is
+// answered after the new page, and one of the new page next: then nothing draws the page again.
 function watch() {
-  let empty = 0;
+  let empty = false;
   setInterval(() => {
-    empty = document.querySelector(AT_REST) && !document.querySelector(PAGE)?.innerText.trim() ? empty + 1 : 0;
-    if (empty < LOOKS || Date.now() - Number(sessionStorage.getItem(ASKED)) < PAUSE) return;
-    sessionStorage.setItem(ASKED, String(Date.now()));
-    location.reload();
+    const lost = document.querySelector(AT_REST) && !document.querySelector(PAGE)?.innerText.trim();
+    if (lost && empty) ask("lost", true);
+    empty = lost && !empty;
   }, LOOK);
 }
 
-let begun = false;
+let ask; // of the last drawing
 
-export default function frame() {
+export default function frame({ setTriggerValue }) {
+  const begun = ask;
+  ask = setTriggerValue;
   if (begun) return;
-  begun = true;
   fold();
   watch();
 }

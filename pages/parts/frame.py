@@ -189,7 +189,7 @@ def show() -> None:
     page = st.navigation(_pages())
     st.logo(str(ICON), size="large")
     st.html(STYLE)
-    _mount(key="frame")
+    _mount(key="frame", on_lost_change=lambda: None)  # the page is drawn again
     if door.wants_log_in():
         visitor, session = who(), get_script_run_ctx()
         if session is not None:

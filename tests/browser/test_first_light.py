@@ -287,6 +287,35 @@ def test_the_first_action_is_a_few_stops_away_and_the_page_is_short_and_the_side
     assert page.get_by_test_id("stMain").evaluate("main => main.scrollHeight") <= 6000
 
 
+def test_a_page_that_the_browser_drops_is_drawn_again(page, address, errors):
+    """As when a part of the page just left, and then one of this page, are answered after it."""
+    lines, said = [], []
+
+    def relay(line) -> None:
+        server = line.connect_to_server()
+        line.on_message(server.send)
+        server.on_message(lambda message: (said.append(message), line.send(message)))
+        lines.append(line)
+
+    page.route_web_socket(re.compile("/_stcore/stream"), relay)
+    page.goto(f"{address}/runs")
+    title = page.get_by_role("heading", name="Runs", level=1)
+    expect(title).to_be_visible()
+    all_drawn(page)
+    begun = next(each for each in map(ForwardMsg.FromString, said) if each.HasField("new_session"))
+    done = ForwardMsg(script_finished=ForwardMsg.FINISHED_FRAGMENT_RUN_SUCCESSFULLY)
+    page.evaluate("document.querySelector('[data-testid=stMain] h1').dataset.before = true")
+    for name in ("a page just left", begun.new_session.page_script_hash):
+        begun.new_session.page_script_hash = name
+        begun.metadata.run.fragment_ids[:] = done.metadata.run.fragment_ids[:] = ["a part of it"]
+        begun.metadata.run.script_run_id = done.metadata.run.script_run_id = f"run of {name}"
+        lines[-1].send(begun.SerializeToString())
+        lines[-1].send(done.SerializeToString())
+    expect(page.locator("h1[data-before]")).to_have_count(0)
+    expect(title).to_be_visible()
+    has_the_app_around_it_and_no_error(page, errors)
+
+
 def test_play_runs_in_the_browser_and_pause_puts_the_step_into_the_address(page, address, errors):
     moving(page).goto(f"{address}/explore?step=0")
     explorer = page.get_by_role("group", name="Explorer")
