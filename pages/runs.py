@@ -5,6 +5,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine.runs import Run, known_runs
 from analysis.exhibits.scored_runs import from_dense_of_runs, scored_alike
+from analysis.words import DISCOUNT_TOLD
 from pages.parts.address import primary_link
 from pages.parts.charts import start_exhibits
 from pages.parts.controls import keyed_columns, views_row
@@ -28,7 +29,9 @@ VIEWS = ("Overview", "Accuracy", "Masks", "Texts")
 
 def main() -> None:
     """Draw the page."""
-    st.title("Runs")
+    with st.container(horizontal=True, vertical_alignment="center", key="runs_title"):
+        st.title("Runs", width="content")
+        st.caption(DISCOUNT_TOLD, width="stretch")
     start_exhibits()
     runs = known_runs(engine())
     answer = st.container(key="runs_answer")

@@ -83,7 +83,7 @@ def layers_shown(kinds: pd.DataFrame, prompts: Mapping[str, int]) -> Exhibit:
     row, rows = KIND_MEASURES["portion"], layer_rows(kinds)
     return Exhibit(
         "The sinks of each layer",
-        f"{of} prompts; 95 % intervals: at most {_widest(rows)} points. Of which kind a layer's sinks are, beneath all "
+        f"{of} prompts; 95 % intervals: at most {_widest(rows)}. Of which kind a layer's sinks are, beneath all "
         f"tokens and, layers averaged, the sinks of {UNTRAINED} and of permuted weights (each matrix shuffled); at the "
         "right its sinks per step. The table has the intervals over prompts.",
         layer_kinds.layer_kinds(rows),
@@ -94,10 +94,14 @@ def layers_shown(kinds: pd.DataFrame, prompts: Mapping[str, int]) -> Exhibit:
 
 
 def _widest(rows: Sequence[layer_kinds.LayerKinds]) -> str:
-    """Return the largest distance of an end of an interval from its share, in points: `±13`."""
+    """Return the largest distance of an end of an interval from its share, and of one model its layer: `±13 points
+    (layer 4)`.
+    """
     ends = [np.abs(end - row.portions.value) for row in rows for end in (row.portions.low, row.portions.high)]
-    far = max((float(np.nanmax(end, initial=0.0)) for end in ends), default=0.0)
-    return f"±{int(np.ceil(100 * far)):d}"
+    far = [np.nan_to_num(np.fmax.reduce(end, axis=1)) for end in ends]  # by layer
+    widest = max(far, key=np.max)
+    of = f" (layer {int(np.argmax(widest)):d})" if len(rows) == 1 and len(widest) > 1 else ""
+    return f"±{int(np.ceil(100 * np.max(widest))):d} points{of}"
 
 
 def strengths(sets: Sets) -> Exhibit:

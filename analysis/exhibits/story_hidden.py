@@ -283,7 +283,7 @@ def _random_weights(findings: Findings) -> str:
         if own is not None and own.untrained is not None:
             so = ", so the effect there needs no training" if no_less_with_random(causes) else ""
             told.append(f"{name[0].lower()}{name[1:]} {' '.join(tokens_more(own.untrained))}{so}")
-    return f"With random weights: {'; '.join(told)}."
+    return f"With random weights, beside as many random tokens: {'; '.join(told)}."
 
 
 def _over_prompts(own: Cause, at_equal: Cause | None, causes: Sequence[Cause]) -> str:

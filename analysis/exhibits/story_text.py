@@ -168,7 +168,7 @@ def quality_told(causes: Sequence[Cause], margin: float, brief: bool = False) ->
     if cause is None or outcome not in _PREDICTIONS:
         return f"{told}."
     told += f"; predictions {_PREDICTIONS[outcome]} at equal attention"
-    return f"{told}." if brief else f"{told} (KL divergence {interval_words(cause.effect, NATS)})."
+    return f"{told}." if brief else f"{told} ({_nats_told(cause)})."
 
 
 def predictions_follow(causes: Sequence[Cause], margin: float) -> bool:

@@ -44,7 +44,7 @@ Levels = Mapping[str, tuple[float, Difference]]
 """The change with the tokens of each control hidden, and by how much that with the sinks hidden is more."""
 PER_UNIT: Final = "Per unit of attention"
 """The beginning of the answer's last sentence."""
-_BESIDE: Final = {1: "", -1: "significantly more", 0: "not significantly fewer"}
+_BESIDE: Final = {1: "significantly fewer", -1: "significantly more", 0: "not significantly fewer"}
 """Number of tokens that a control changes beside the sinks, by the side on which these lie."""
 _LESS_OR_MORE: Final = {1: "significantly less", -1: "significantly more", 0: "not significantly different"}
 _OF_SO_MANY: Final = {1: "", 2: "both "}
@@ -66,23 +66,28 @@ def answer(summary: Summary) -> list[str]:
 
 
 def text_with_each(sinks: float, others: Levels, done: str = "attention") -> str:
-    """Say how much of the text changes with the sinks hidden and with each control, and by how much at least that is
-    less, or which of these do not change significantly less. sinks: a share of the tokens. done: to the positions, of
-    `INTERVENTIONS`.
+    """Say how much of the text changes with the sinks hidden and with random tokens of equal attention, else with each
+    control: by how much that is less, and which controls lie on another side. sinks: a share of the tokens. done: to
+    the positions, of `INTERVENTIONS`.
     """
-    values = sorted(value for value, _ in others.values())
+    shown = {MASS: others[MASS]} if MASS in others else others  # the control that draws as much attention
+    values = sorted(value for value, _ in shown.values())
     span = " to ".join(dict.fromkeys((_tokens(values[0]), _tokens(values[-1]))))
-    instead = "other tokens" if len(others) > 1 else THAN[next(iter(others))]
+    instead = "other tokens" if len(shown) > 1 else THAN[next(iter(shown))]
+    sides = {of: side_of(difference) for of, (_, difference) in others.items()}
+    common = sides[next(iter(shown))] if len({sides[of] for of in shown}) == 1 else 1
     by_side: dict[int, list[str]] = {}
-    for of, (_, difference) in others.items():
-        by_side.setdefault(side_of(difference), []).append(THAN[of])
-    beside = [f"{_BESIDE[side]}: {listed(those)}" for side, those in by_side.items() if side != 1]
-    if list(by_side) in ([0], [-1]):
-        beside = [_BESIDE[next(iter(by_side))]]
+    for of, side in sides.items():
+        if side != common:
+            by_side.setdefault(side, []).append(THAN[of])
+    beside = [f"{_BESIDE[side]}: {listed(those)}" for side, those in by_side.items()]
+    if common != 1:
+        beside.insert(0, _BESIDE[common])
     exceptions = f" ({'; '.join(beside)})" if beside else ""
-    if list(by_side) == [1]:
-        least = min((difference for _, difference in others.values()), key=lambda each: each.value)
-        exceptions = f", {'at least ' if len(others) > 1 else ''}{_apart(least, TOKENS, 'fewer')}"
+    if all(sides[of] == 1 for of in shown):
+        least = min((difference for _, difference in shown.values()), key=lambda each: each.value)
+        apart = f", {'at least ' if len(shown) > 1 else ''}{_apart(least, TOKENS, 'fewer')}"
+        exceptions = f"{apart}{exceptions}"
     changed = f"{_tokens(sinks)} of 100 tokens"
     if done == "attention":
         return f"Hiding the sinks changes {changed}; hiding {instead} changes {span}{exceptions}."
@@ -117,7 +122,7 @@ def otherwise(text: Mapping[str, int], sinks: float, others: Levels) -> str:
         return ""
     return (
         f"Predicted probabilities say otherwise: they shift by {sinks:.2g} nats (a predicted token becomes "
-        f"{percent(-np.expm1(-sinks), 0)} less likely), {listed(told)}."
+        f"{percent(-np.expm1(-sinks), 0)} less likely), {listed(told)}. Why the two disagree was not measured."
     )
 
 

@@ -71,7 +71,7 @@ def _kinds(leads: Sequence[Lead], with_sinks: Sequence[int], layers: int, model:
         numbers = [first.layers[at] for at in places]
         own, others = ([shares[at] for at in places] for shares in (first.shares, first.others[null]))
         where = f"{in_layers(numbers, layers)} ({share_range(own)})"
-        beside += f"; {where}: not clearly more than {_with(null)} ({share_range(others)})"
+        beside += f"; {where}: not clearly more than {_with(null)} there ({share_range(others)})"
     return (
         f"In {in_layers(first.layers, layers)} of {name}, {_least(first)} are {kind_title(first.kind)}, against "
         f"{beside}.{_beside_first(leads, layers)}{_elsewhere(leads, with_sinks, layers)}"

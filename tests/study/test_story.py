@@ -305,7 +305,7 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
         assert "es: hiding them from attention changes 63 of 100 tokens; " in answer.lead
         assert answer.sentence.endswith(
             "]. Quality was not measured; predictions shift less at equal attention "
-            "(KL divergence −0.041 nats [−0.062, −0.019])."
+            "(KL 0.09 against 0.13, difference −0.041 nats [−0.062, −0.019])."
         )
         assert answer.short.endswith(" Quality was not measured; predictions shift less at equal attention.")
         return answer
@@ -338,7 +338,8 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
     random = "andom weights depend on their sinks, too (54 more [46, 62]): the effect there needs no training."
     assert hidden.beats[1].endswith(random), "so there is no advice for the twin"
     assert hidden.takeaway == (
-        "With random weights: diffusion model 1 more [−9, +11]; left-to-right twin 54 more [46, 62], so the effect "
+        "With random weights, beside as many random tokens: "
+        "diffusion model 1 more [−9, +11]; left-to-right twin 54 more [46, 62], so the effect "
         "there needs no training."
     )
 
@@ -630,7 +631,7 @@ def test_a_study_without_levels_tells_differences():
     )
     assert answer.sentence == (
         "Random tokens of equal attention: 20 fewer [10, 29]. Quality was not measured; predictions shift less "
-        "at equal attention (KL divergence −0.041 nats [−0.062, −0.019])."
+        "at equal attention (KL −0.041 nats [−0.062, −0.019])."
     )
     (hidden,) = (
         told for told in story_of(study.model_copy(update={"causes": causes})).findings if told.name == "hidden"

@@ -329,5 +329,11 @@ function drawBar(element, app, mass) {
   g.fillStyle = theme.soft;
   const marks = mass ? massMarks(ceiling) : [[0, "0"], [0.5, "50"], [1, "100 %"]], half = (text) => g.measureText(text).width / 2;
   g.textAlign = "center";
-  for (const [part, text] of marks) g.fillText(text, Math.max(half(text), Math.min(w - half(text), part * w)), 19);
+  let end = w; // of the room that is left
+  for (const [part, text] of marks.reverse()) {
+    const x = Math.max(half(text), Math.min(w - half(text), part * w));
+    if (x + half(text) > end) continue;
+    g.fillText(text, x, 19);
+    end = x - half(text) - 3;
+  }
 }

@@ -68,8 +68,9 @@ function finding(recording, view) {
   const peak = count > 0 && one && !view.several && t0 === recording.strongest(view, view.layer, view.head), lead = `${view.several ? when : capital(when)}, ${peak ? `where ${count === 1 ? "the sinks’" : "their"} share peaks, ` : ""}`;
   if (count === 0) return [`${lead}there are no sinks in ${place(view)}: no token exceeds ${criterion(view)}.`];
   const [be, take] = count === 1 ? ["is a sink", "it takes"] : ["are sinks", "they take"];
-  const flags = one ? recording.sinks(view, view.layer, view.head) : null, { sinks, both } = flags ? overlap(recording, flags, t0, t0) : { both: 0 };
-  const still = both ? `, ${both < sinks ? `${both} ` : sinks > 1 ? "all " : ""}still ${recording.noise ? "undecided" : "masked"}` : "";
+  const flags = one ? recording.sinks(view, view.layer, view.head) : null, { sinks, open, both } = flags ? overlap(recording, flags, t0, t0) : { both: 0 };
+  const which = both < sinks ? `${both} ` : both === open ? "exactly those " : sinks > 1 ? "all " : "";
+  const still = both ? `, ${which}still ${recording.noise ? "undecided" : "masked"}` : "";
   const raw = recording.even ? "" : recording.evened(view) ? " relative to an even split" : " by raw attention", under = recording.even ? "" : " under its mask";
   const others = view.several ? "" : untrained(recording, view, peak);
   return [lead, `${few(count)} of ${recording.keys[t1]} tokens ${be}`, `${still}${raw}: ${take} `, `${multiple(share / even)} an even split`, `${under} (${percent(share)} ${of})${others && `; ${others}`}.`];
@@ -144,7 +145,7 @@ function lived(recording, view) {
   if (recording.sinks(view, view.layer, view.head) === null) return "";
   const { ever, total, chance } = livesOf(recording, view);
   if (!ever) return "No token is a sink at any step.";
-  return `${ever} of ${recording.S} tokens ${ever === 1 ? "is" : "are"} a sink at some step, for ${perToken(total, ever)} of ${recording.T} steps on average; random positions would give ${Math.round(chance)}.`;
+  return `${ever} of ${recording.S} tokens ${ever === 1 ? "is" : "are"} a sink at some step, for ${perToken(total, ever)} of ${recording.T} steps on average; with random positions ${Math.round(chance)} tokens would be.`;
 }
 // For how long sinks last, beside chance, and how many of them are open positions.
 function lasting(recording, view) {

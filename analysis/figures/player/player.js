@@ -216,7 +216,7 @@ class TrackView {
       sinks += 1;
       if (track.flags[cell] & UNDECIDED) open += 1;
     }
-    const opened = open ? `, ${open === sinks ? (sinks > 1 ? "all " : "") : `${open} `}${track.mask < 0 ? "undecided" : "masked"}` : "";
+    const opened = open ? `; ${open < sinks ? `${open} of them ` : sinks > 1 ? `all ${sinks} ` : ""}${track.mask < 0 ? "undecided" : "masked"}` : "";
     return sinks ? `${sinks} sink${sinks === 1 ? "" : "s"} of ${tokens} tokens${opened}` : "no sink";
   }
 
