@@ -65,7 +65,9 @@ def place(findings: Findings) -> Told | None:
     if masked:
         among, of_all = _masked_shares(findings, portions[source])
         title = f"In {masked}, {among} of the sinks are masked positions{f', which are {of_all}' if of_all else ''}"
-        summaries = _summaries(findings, source, of_all)
+        of_layers = _masked_rows(portions[source])
+        least = min((of_layers[layer] for layer in _mostly_masked(portions[source])), key=lambda row: row["value"])
+        summaries = (Summary(f"Sinks of {masked} that are masked positions", f"at least {_share_told(least)}", of_all),)
     tokens = {model: _of_tokens(findings, model).get(ALL_TOKENS, {}) for model in portions}
     beats, notes = (
         [
@@ -119,16 +121,6 @@ def _of_tokens(findings: Findings, source: str) -> dict[str, dict[str, float]]:
     """
     rows = {row["kind"]: row["value"] for row in _of_all_layers(findings, source, "tokens")}
     return {ALL_TOKENS: rows} if rows else {}
-
-
-def _summaries(findings: Findings, source: str, of_all: str) -> tuple[Summary, ...]:
-    """Return the row of the last slide, with all layers averaged; none where that was not measured. of_all: the share
-    of all tokens that is masked.
-    """
-    masked = [row for row in _of_all_layers(findings, source, "portion") if row["kind"] in MASKED]
-    if not masked or masked[0]["value"] is None:
-        return ()
-    return (Summary("Sinks that are masked positions, layers averaged", _share_told(masked[0]), of_all),)
 
 
 def _masked_shares(findings: Findings, layers: "Layers") -> tuple[str, str]:

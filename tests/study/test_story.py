@@ -679,7 +679,7 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
     rows = [row for told in story_told("example").findings for row in told.summaries]
     assert [(row.quantity, row.value, row.baseline) for row in rows] == [
         ("Attention of a sink", "2.47 × an even split [2.42, 2.52]", rows[0].baseline),
-        ("Sinks that are masked positions, layers averaged", "96 % [95, 97]", "33 % of all tokens"),
+        ("Sinks of layers 0–2 that are masked positions", "at least 85 % [82, 87]", "33 % of all tokens"),
         (
             "Tokens of 100 that hiding sinks changes (not quality)",
             "63, 20 more [10, 29]",
