@@ -83,7 +83,7 @@ def layers_shown(kinds: pd.DataFrame, prompts: Mapping[str, int]) -> Exhibit:
     row, rows = KIND_MEASURES["portion"], layer_rows(kinds)
     return Exhibit(
         "The sinks of each layer",
-        f"{of} prompts; 95 % intervals: at most {_widest(rows)}. Of which kind a layer's sinks are, beneath all "
+        f"{of} prompts; 95 % intervals within {_widest(rows)}. Of which kind a layer's sinks are, beneath all "
         f"tokens and, layers averaged, the sinks of {UNTRAINED} and of permuted weights (each matrix shuffled); at the "
         "right its sinks per step. The table has the intervals over prompts.",
         layer_kinds.layer_kinds(rows),

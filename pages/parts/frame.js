@@ -4,7 +4,9 @@ const NARROW = 1100; // pixels: as the pages' own styles
 const SIDEBAR = "[data-testid=stSidebar]";
 const PAGE = "[data-testid=stMain]";
 const AT_REST = "[data-testid=stApp][data-test-script-state=notRunning]";
-const LOOK = 500; // ms between two looks, of which two must find nothing
+const LOOK = 500, LOOKS = 2; // ms between two looks, and how many find nothing before the page is asked for
+const ASKS = 2; // before the address is loaded anew, which nothing typed survives
+const LOADED = "sinkscope-loaded-anew", PAUSE = 60000; // ms before it is loaded once more
 
 function fold() {
   const sidebar = document.querySelector(SIDEBAR);
@@ -16,11 +18,16 @@ function fold() {
 // Streamlit drops a page whenever it hears of another one. A part of the page just left may speak so late that it is
 // answered after the new page, and one of the new page next: then nothing draws the page again.
 function watch() {
-  let empty = false;
+  let empty = 0, asked = 0;
   setInterval(() => {
-    const lost = document.querySelector(AT_REST) && !document.querySelector(PAGE)?.innerText.trim();
-    if (lost && empty) ask("lost", true);
-    empty = lost && !empty;
+    if (document.querySelector(PAGE)?.innerText.trim()) empty = asked = 0;
+    else if (document.querySelector(AT_REST)) empty += 1;
+    if (empty < LOOKS) return;
+    empty = 0;
+    if (asked++ < ASKS) return ask("lost", true);
+    if (Date.now() - Number(sessionStorage.getItem(LOADED)) < PAUSE) return;
+    sessionStorage.setItem(LOADED, String(Date.now()));
+    location.reload();
   }, LOOK);
 }
 

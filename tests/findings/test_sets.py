@@ -282,7 +282,7 @@ def test_the_bars_of_a_layer_add_up_to_all_of_its_sinks_and_have_their_number_at
     of_layers = (table["weights"] == "trained") & (table["layer"] != ALL_LAYERS)
     shares = table[of_layers & (table["measure"] == KIND_MEASURES["portion"].title)]
     widest = max((shares["high"] - shares["value"]).max(), (shares["value"] - shares["low"]).max())
-    assert f"at most ±{np.ceil(100 * widest):.0f} points" in told
+    assert f"within ±{np.ceil(100 * widest):.0f} points" in told
     assert all(re.search(r"\[\d+, \d+ %\] of the sinks of layer", text) for text in shown.data[0].customdata[3:])
 
 

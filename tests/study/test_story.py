@@ -359,7 +359,7 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     story = masked(-0.31)
     (hidden,) = (finding for finding in story.findings if finding.name == "hidden")
     assert "31 more [23, 39] than other masked positions (32)" in hidden.beats[0]
-    assert "other masked positions (fewer if scarce)" in hidden.figure and "any kind" not in hidden.caveat
+    assert "other masked positions (fewer where few are left)" in hidden.figure and "any kind" not in hidden.caveat
     assert "masked" not in story.answers[0].sentence, "the strictest control alone"
     assert story.answers[0].lead.startswith("For the text, yes: ") and "other masked positions" not in hidden.title
     assert words(story) <= MOST_WORDS

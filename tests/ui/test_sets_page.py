@@ -39,8 +39,7 @@ def test_without_a_set_the_page_shows_the_shipped_study_offers_to_record_one_and
     said = texts(test).replace("\\", "")
     assert "In layers 0–2 of the diffusion model, at least 85 % of sinks [82, 87] are masked " in said
     assert (
-        "Each token sees itself and those before it; an even split is over these. In layers 0–3, "
-        "at least 42 % of sinks [39, 45] are " in said
+        "Even split here: over a token and those before it. In layers 0–3, at least 42 % of sinks [39, 45] are " in said
     )
     assert "In layer 0, also the first token (34 %; 2 % of all tokens)." in said
     assert len(charts(test)) == 2
