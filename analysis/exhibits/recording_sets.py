@@ -95,12 +95,12 @@ def layers_shown(kinds: pd.DataFrame, prompts: Mapping[str, int]) -> Exhibit:
 
 def _widest(rows: Sequence[layer_kinds.LayerKinds]) -> str:
     """Return the largest distance of an end of an interval from its share, and of one model its layer: `±13 points
-    (layer 4)`.
+    (widest: layer 4)`.
     """
     ends = [np.abs(end - row.portions.value) for row in rows for end in (row.portions.low, row.portions.high)]
     far = [np.nan_to_num(np.fmax.reduce(end, axis=1)) for end in ends]  # by layer
     widest = max(far, key=np.max)
-    of = f" (layer {int(np.argmax(widest)):d})" if len(rows) == 1 and len(widest) > 1 else ""
+    of = f" (widest: layer {int(np.argmax(widest)):d})" if len(rows) == 1 and len(widest) > 1 else ""
     return f"±{int(np.ceil(100 * np.max(widest))):d} points{of}"
 
 

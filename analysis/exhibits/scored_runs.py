@@ -241,7 +241,7 @@ def accuracy_of_runs(
     if not rows:
         return None
     bars = f"; whiskers: 95 % intervals of the change from dense {_over(losses)}" if losses else ""
-    bars += "; pale bars: the change, in points after the accuracy" if losses else ""
+    bars += "; pale bars: the change, written in points after the accuracy" if losses else ""
     dots = "; dots: single runs" if max(counts) > 1 else ""
     left_out = [f"{name} ({listed(accuracies)})" for name, accuracies in others.items()]
     undrawn = f"; not drawn: {listed(left_out)}" if left_out else ""

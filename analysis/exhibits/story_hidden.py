@@ -377,7 +377,7 @@ def _level_told(cause: Cause, levels: tuple[str, str] | None) -> str:
     """Return how many tokens of 100 change with a control's tokens hidden, as the end of its label; over how many
     prompts, and how many sinks change there, where that is not over all.
     """
-    prompts = f"{counted(cause.effect.n, 'prompt')}" if cause.unmatched else ""
+    prompts = counted(cause.effect.n, "prompt") if cause.unmatched else ""
     if levels is None:
         return prompts and f" ({prompts})"
     return f": {levels[1]}{f' (sinks {levels[0]}, {prompts})' if prompts else ''}"

@@ -290,11 +290,13 @@ def recipe(findings: Findings, brief: bool = False) -> str:
     as the beginning of a sentence.
     """
     of = [METHODS[name].title for name in dict.fromkeys(one.method for one in discounts(findings).values())]
+    if not of:
+        return ""
     full = max(findings.parameters.strengths, default=0.0)
     means = " (sinks count for nothing)" if full == 1 else ""
     if brief:
         return f"{listed(of)}, λ = {full:g}"
-    return f"Scoring rule: {listed(of)}, discount strength λ = {full:g}{means}." if of else ""
+    return f"Scoring rule: {listed(of)}, discount strength λ = {full:g}{means}."
 
 
 def items_told(pruning: Pruning) -> str:

@@ -66,11 +66,13 @@ def answer(summary: Summary) -> list[str]:
 
 
 def text_with_each(sinks: float, others: Levels, done: str = "attention") -> str:
-    """Say how much of the text changes with the sinks hidden and with random tokens of equal attention, else with each
-    control: by how much that is less, and which controls lie on another side. sinks: a share of the tokens. done: to
-    the positions, of `INTERVENTIONS`.
+    """Say how much of the text changes with the sinks hidden and with random tokens of equal attention, or with each
+    control where these are not on every prompt: by how much that is less, and which controls lie on another side.
+    sinks: a share of the tokens. done: to the positions, of `INTERVENTIONS`.
     """
-    shown = {MASS: others[MASS]} if MASS in others else others  # the control that draws as much attention
+    whole = max(difference.n for _, difference in others.values())
+    leads = MASS in others and others[MASS][1].n == whole  # on some prompts no tokens draw as much
+    shown = {MASS: others[MASS]} if leads else others
     values = sorted(value for value, _ in shown.values())
     span = " to ".join(dict.fromkeys((_tokens(values[0]), _tokens(values[-1]))))
     instead = "other tokens" if len(shown) > 1 else THAN[next(iter(shown))]

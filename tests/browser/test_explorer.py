@@ -261,7 +261,7 @@ def test_as_many_sinks_at_random_positions_of_the_same_state_give_the_number_tha
                 places = np.flatnonzero(states == each)
                 drawn[rng.choice(places, int(flags[places].sum()), replace=False)] = True
         ever.append(drawn.sum())
-    said = re.compile(r"(\d+) of \d+ tokens are a sink at some step, .* with random positions (\d+) tokens would be\.")
+    said = re.compile(r"(\d+) of \d+ tokens are a sink at some step, .* at random positions (\d+) would be\.")
     expect(page.locator(".sx-lives")).to_have_text(said)
     found = said.search(page.locator(".sx-lives").inner_text())
     assert found is not None
@@ -429,8 +429,8 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     expect(
         explorer.get_by_text(
             re.compile(
-                r"tokens are a sink at some step, for [\d.]+ of \d+ steps on average; with random positions "
-                r"\d+ tokens would be\."
+                r"tokens are a sink at some step, for [\d.]+ of \d+ steps on average; at random positions "
+                r"\d+ would be\."
             )
         )
     ).to_be_visible()

@@ -710,6 +710,17 @@ def test_the_answer_says_that_the_text_changes_more_where_the_predictions_change
     assert answer({"rows": [], "effects": []}) == [] and finding_of("first text", {"rows": [], "effects": []}) == ""
 
 
+def test_a_control_that_only_some_prompts_have_does_not_lead_the_answer():
+    every, some = Difference(0.45, 0.35, 0.56, 30, 30), Difference(-0.07, -0.25, 0.11, 15, 15)
+    told = finding_of("text with each", 0.53, {"matched": (0.07, every), "mass": (0.52, some)})
+    assert told.startswith("Hiding the sinks changes 53 of 100 tokens; hiding other tokens changes 7 to 52 (")
+    assert told.endswith("random tokens of equal attention).")
+    told = finding_of("text with each", 0.53, {"matched": (0.07, every), "mass": (0.43, replace(every, value=0.1))})
+    assert told.startswith(
+        "Hiding the sinks changes 53 of 100 tokens; hiding random tokens of equal attention changes 43"
+    )
+
+
 def test_an_answer_without_significance_says_what_would_have_been_detected():
     rng = np.random.default_rng(6)
     values = {("sinks", control): rng.normal(0.5, 0.1, 20).tolist() for control in ("", "matched")}

@@ -52,7 +52,7 @@ _ICONS = {
     BELOW: ":material/arrow_downward:",
     OPEN: ":gray[:material/remove:]",
 }
-CAUSAL = "Even split here: over a token and those before it."
+CAUSAL = "Even split: over each token and earlier ones."
 """What the panel of a left-to-right model says of it."""
 _MOST = " (the most that sinks could move, which none is to exceed)"
 _MOVEMENT = "how sinks move"  # the row of `FINDINGS`

@@ -122,7 +122,7 @@ def layers_of_study(answer: DeltaGenerator, beneath: DeltaGenerator) -> bool:
     first, *others = headline(answer, "Where sinks are", finding_of("kinds of layers", shares))
     rarer = finding_of("rarer untrained", next(iter(shares.values())).leads())
     beneath.caption(
-        plain(f"{SINK.format(criterion(SinkParams()))} {SHARP_TOLD}"),
+        plain(f"Shipped study. {SINK.format(criterion(SinkParams()))} {SHARP_TOLD}"),
         help=plain(f"{_SHIPPED} {STANDS_OUT} {rarer}".strip()),
     )
     told = [first, *(f"{CAUSAL} {said}" for said in others)]  # the left-to-right twin
