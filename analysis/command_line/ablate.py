@@ -23,6 +23,8 @@ def write_study(folder: Path, spec: AblateSetSpec, summary: Any, notes: list[str
     prompts = [str(prompt) for prompt in spec.prompts]
     levels = [shown for name in MEASURES if (shown := exhibits.levels_beside(summary, name)) is not None]
     effects = [shown for name in MEASURES if (shown := exhibits.effects_of(summary, name)) is not None]
+    timing = exhibits.timing(summary)
+    effects += [] if timing is None else [timing]
     means = exhibits.means(summary["rows"])
     tables = {shown.name: shown.table for shown in (*levels, *effects)}
     tables |= {"means": means, "prompts": exhibits.single_prompts(summary["rows"], prompts)}

@@ -6,12 +6,13 @@ family of tests (`differences.in_family`).
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from analysis.specs import CONTROLS, MASS_TOLERANCE
-from analysis.statistics.clustered import as_json, difference, estimate
+from analysis.specs import CONTROLS, MASS_TOLERANCE, QUARTERS
+from analysis.statistics.clustered import Estimate, as_json, difference, estimate
 from analysis.statistics.differences import Difference, in_family
 
 
@@ -92,7 +93,8 @@ def effects(rows: Sequence[Row]) -> list[dict[str, Any]]:
     against: a row of `CONTROLS`, or a target: the first of each of `CONTRASTS` is also compared with the second. Of
     equal attention only prompts count whose control drew as much, within `MASS_TOLERANCE`. shares: of attention acted
     on. left_out: prompts in which the target acted on nothing, as there were no sinks. unmatched: further ones that
-    lack this control. by_position: beside the aligned agreement, the same difference by position.
+    lack this control. by_position: beside the aligned agreement, the same difference by position. timing: beside the
+    divergence, a `Timing`; its tests are a family of their own.
     """
     by_name = _by_name(rows)
     asked = [(key, control) for key in by_name for control in CONTROLS if not key[2]]
@@ -102,6 +104,7 @@ def effects(rows: Sequence[Row]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for measure in (name for name in TESTED if all(name in row for row in rows)):
         family = []
+        timings: dict[int, Timing] = {}
         for first_key, second_key, against in pairs:
             if second_key not in by_name:
                 continue
@@ -118,8 +121,12 @@ def effects(rows: Sequence[Row]) -> list[dict[str, Any]]:
             beside |= {"left_out": int((~chosen).sum()), "unmatched": int((chosen & ~acted).sum())}
             if measure == "aligned" and acted.any() and against != UNIT:
                 beside["by_position"] = float(np.subtract(first["agreement"], second["agreement"])[acted].mean())
+            if measure == "divergence" and acted.sum() > 1 and against != UNIT and QUARTERS[0] in first:
+                timings[len(family)] = _timing(first, second, acted)
             family.append((named, compared, beside))
         adjusted = in_family([compared for _, compared, _ in family])
+        for place, timing in zip(timings, _in_one_family(list(timings.values())), strict=True):
+            family[place][2]["timing"] = asdict(timing)
         found += [
             named | as_json(compared) | beside for (named, _, beside), compared in zip(family, adjusted, strict=True)
         ]
@@ -196,6 +203,56 @@ def shown(effect: Row) -> bool:
     return effect["p_holm"] is not None and effect_of(effect).shown
 
 
+# --- when predictions change --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Timing:
+    """When the predictions change. target, control: mean divergence over each quarter of the steps, with the target's
+    and with the control's positions acted on. early, late: target minus control over the first and the last half.
+    """
+
+    target: list[float]
+    control: list[float]
+    early: Difference
+    late: Difference
+
+    @property
+    def halves(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Target and control over the first half of the steps, and over the last."""
+        half = len(self.target) // 2
+        first, last = (
+            tuple(float(np.mean(side[part])) for side in (self.target, self.control))
+            for part in (slice(half), slice(half, None))
+        )
+        return (first[0], first[1]), (last[0], last[1])
+
+
+def _timing(first: Row, second: Row, acted: np.ndarray) -> Timing:
+    """The timing of a target and its control over the prompts compared, not adjusted."""
+    target, control = (np.array([row[name] for name in QUARTERS], float)[:, acted] for row in (first, second))
+    clusters, half = clusters_of(first, len(acted))[acted], len(QUARTERS) // 2
+    early, late = (
+        difference(target[part].mean(axis=0), control[part].mean(axis=0), clusters, test=True)
+        for part in (slice(half), slice(half, None))
+    )
+    return Timing(target.mean(axis=1).tolist(), control.mean(axis=1).tolist(), early, late)
+
+
+def _in_one_family(timings: Sequence[Timing]) -> list[Timing]:
+    halves = in_family([half for timing in timings for half in (timing.early, timing.late)])
+    pairs = zip(timings, halves[::2], halves[1::2], strict=True)
+    return [replace(timing, early=early, late=late) for timing, early, late in pairs]
+
+
+def timing_of(row: Row) -> Timing | None:
+    """Return the timing in a row of `effects`; None where it has none, as in those of earlier versions."""
+    if (found := row.get("timing")) is None:
+        return None
+    halves = {name: Difference(**found[name]) for name in ("early", "late")}
+    return Timing(found["target"], found["control"], **halves)
+
+
 # --- levels behind the effects -----------------------------------------------------------------------------------
 
 
@@ -242,6 +299,16 @@ def changes_of(rows: Sequence[Row], effect: Row) -> tuple[Change, Change]:
         share, tokens = (float(np.mean(np.array(row[name])[compared])) for name in ("share", "count"))
         found.append(Change(float(values.mean()), *ends, len(values), share, tokens))
     return found[0], found[1]
+
+
+def quarters_of(rows: Sequence[Row], effect: Row) -> tuple[list[Estimate], list[Estimate]]:
+    """Return the divergence of the target and of its control over each quarter of the steps, over the prompts of which
+    an effect is the difference. rows: that hold `QUARTERS`, of two prompts or more.
+    """
+    *sides, compared = _sides(rows, effect)
+    clusters = clusters_of(sides[0], len(compared))[compared]
+    target, control = ([estimate(np.array(row[name], float)[compared], clusters) for name in QUARTERS] for row in sides)
+    return target, control
 
 
 def _sides(rows: Sequence[Row], effect: Row) -> tuple[Row, Row, np.ndarray]:

@@ -18,15 +18,18 @@ from analysis.evaluation.ablation_effects import (
     control_of,
     effect_of,
     levels_of,
+    quarters_of,
     shown,
+    timing_of,
 )
 from analysis.figures.causes import DifferenceRow, LevelRow, control_differences, levels_with_differences
+from analysis.figures.dynamics import Series, curves
 from analysis.figures.export import Exhibit
-from analysis.figures.style import ends
+from analysis.figures.style import SINK, ends
 from analysis.findings import finding_of
 from analysis.findings.ablations import TOKENS, Summary, named, side_of, too_few, without_sinks
 from analysis.models.families import ARCHITECTURES
-from analysis.specs import CONTROLS, INTERVENTIONS, MASS_TOLERANCE, TARGETS
+from analysis.specs import CONTROLS, INTERVENTIONS, MASS_TOLERANCE, QUARTERS, TARGETS
 from analysis.statistics.decisions import NATS, POINTS, Unit, interval_words
 from analysis.statistics.differences import Difference
 from analysis.study.findings import Cause
@@ -161,13 +164,14 @@ def answer_of_study(causes: Sequence[Cause]) -> tuple[str, str, Exhibit] | None:
     shifts = {cause.control: cause for cause in causes if cause.measure == "divergence" and cause.levels is not None}
     sinks = next((cause.levels[0] for cause in shifts.values() if cause.levels), 0.0)
     predictions = {of: (cause.levels[1], cause.effect) for of, cause in shifts.items() if cause.levels}
+    timings = {of: cause.timing for of, cause in shifts.items() if cause.timing is not None}
     table = [
         {"hidden": name, "attention": share, "value": level, _MINUS_CONTROL: told}
         for name, share, level, _, told in rows
     ]
     return (
         finding_of("text with each", levels[0][0], others),
-        finding_of("predictions otherwise", text, sinks, predictions),
+        finding_of("predictions otherwise", text, sinks, predictions, timings),
         Exhibit(
             measure.change,
             f"{_HIDDEN} over {prompts} prompts, texts aligned; differences with 95 % intervals. {CONTROLS_TOLD}",
@@ -182,6 +186,49 @@ def answer_of_study(causes: Sequence[Cause]) -> tuple[str, str, Exhibit] | None:
 def _turned(effect: Difference) -> Difference:
     """Return a difference of agreement as one of changes."""
     return replace(effect, value=-effect.value, low=-effect.high, high=-effect.low)
+
+
+def timing(summary: Summary) -> Exhibit | None:
+    """Draw how far predictions shift in each quarter of the steps with the sinks and with each control hidden; None
+    where that was not measured.
+    """
+    compared = answer_rows(summary["effects"], "divergence", (COUNT, MASKED, MASS))
+    drawn = [effect for effect in compared if timing_of(effect) is not None]
+    if not drawn:
+        return None
+    curves_of = {SINKS: quarters_of(summary["rows"], drawn[0])[0]}
+    curves_of |= {CONTROLS[row["against"]].title: quarters_of(summary["rows"], row)[1] for row in drawn}
+    quarters = np.arange(1, len(QUARTERS) + 1)
+    spans = {name: np.array([[at.value, at.low, at.high] for at in found]) for name, found in curves_of.items()}
+    return Exhibit(
+        "When predictions shift",
+        f"Means over {summary['prompts']} prompts with 95 % intervals, in each quarter of the steps. {NAT}",
+        curves(
+            [
+                Series(
+                    name,
+                    quarters,
+                    of[None, :, 0],
+                    name != SINKS,
+                    of[:, 1],
+                    of[:, 2],
+                    color="" if name != SINKS else SINK,
+                )
+                for name, of in spans.items()
+            ],
+            "quarter of the steps",
+            MEASURES["divergence"].level_axis,
+        ),
+        pd.DataFrame(
+            [
+                {"hidden": name, "quarter": quarter, "value": value, "low": low, "high": high}
+                for name, of in spans.items()
+                for quarter, (value, low, high) in zip(quarters.tolist(), of.tolist(), strict=True)
+            ]
+        ),
+        formula=METHOD,
+        name="timing",
+    )
 
 
 def lacks_masked(summary: Summary) -> bool:

@@ -94,14 +94,9 @@ def layers_shown(kinds: pd.DataFrame, prompts: Mapping[str, int]) -> Exhibit:
 
 
 def _widest(rows: Sequence[layer_kinds.LayerKinds]) -> str:
-    """Return the largest distance of an end of an interval from its share, and of one model its layer: `±13 points
-    (widest: layer 4)`.
-    """
+    """Return the largest distance of an end of an interval from its share: `±13 points`."""
     ends = [np.abs(end - row.portions.value) for row in rows for end in (row.portions.low, row.portions.high)]
-    far = [np.nan_to_num(np.fmax.reduce(end, axis=1)) for end in ends]  # by layer
-    widest = max(far, key=np.max)
-    of = f" (widest: layer {int(np.argmax(widest)):d})" if len(rows) == 1 and len(widest) > 1 else ""
-    return f"±{int(np.ceil(100 * np.max(widest))):d} points{of}"
+    return f"±{int(np.ceil(100 * max(np.nan_to_num(end).max() for end in ends))):d} points"
 
 
 def strengths(sets: Sets) -> Exhibit:

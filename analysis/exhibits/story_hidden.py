@@ -26,7 +26,7 @@ from analysis.exhibits.story_text import (
 )
 from analysis.figures.story import Example, Summary, Told, charts
 from analysis.figures.story.charts import Group, Line, Mark
-from analysis.findings.ablations import side_of
+from analysis.findings.ablations import side_of, size_told
 from analysis.sinks.agreement import agreement
 from analysis.specs import CONTROLS
 from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, NATS, WAITING, WORSE, decide, interval_words
@@ -169,7 +169,7 @@ def _summaries(own: Cause, causes: Sequence[Cause]) -> tuple[Summary, ...]:
     shift = rules.cause_of(causes, "divergence", MASS)
     if shift is not None and shift.levels is not None:
         sinks, others = levels_apart(shift)
-        value = f"{sinks}, {interval_words(shift.effect, NATS).replace(f' {NATS.name}', '', 1)}"
+        value = f"{sinks}, {size_told(shift.effect, NATS, 'more' if shift.effect.value > 0 else 'less')}"
         quantity = "Shift of predictions it makes (KL, nats)"
         rows.append(Summary(quantity, value, f"{others} with {_title(MASS)} hidden"))
     return tuple(rows)

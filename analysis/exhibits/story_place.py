@@ -25,7 +25,7 @@ from analysis.figures.layer_kinds import ALL_TOKENS
 from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Mark
 from analysis.figures.style import KIND_COLORS
-from analysis.findings.layers import CLEARLY, PLACES
+from analysis.findings.layers import CLEARLY, PLACES, SHARP
 from analysis.recording.set_file import ALL_LAYERS
 from analysis.recording.set_measures import KIND_MEASURES, MOVES
 from analysis.sinks.definitions import KINDS
@@ -364,11 +364,15 @@ def _strictest(nulls: Mapping[str, Rows]) -> str:
 
 
 def _title(observed: Rows, nulls: Mapping[str, Rows], value: float, steps: int | None) -> str:
-    """Tell how many new sinks there are beside what writing alone explains, by means over layers."""
+    """Tell how many new sinks there are beside what writing alone explains and beside an equally sharp untrained model,
+    by means over layers.
+    """
     if "fixed" not in nulls:
         return f"A layer gains {story_parts.rate(value, steps)}"
     side = _side(observed, nulls["fixed"])
     beside = f"{_SIDES[side]} than writing tokens explains ({_beside(nulls['fixed'], value)})"
+    if SHARP in nulls:
+        beside += f", {_SIDES[_side(observed, nulls[SHARP])]} than untrained ({_beside(nulls[SHARP], value)})"
     moving = side > 0 and not story_parts.rare(value, steps)
     born = f"Sinks move: {number(value)} new ones" if moving else f"{number(value)} new sinks"
     return f"{born} per layer and step, {beside}"

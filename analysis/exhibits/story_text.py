@@ -5,7 +5,7 @@ from dataclasses import replace
 from math import floor, log10
 
 from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS, UNIT
-from analysis.findings.ablations import side_of
+from analysis.findings.ablations import side_of, when_shifted
 from analysis.specs import CONTROLS
 from analysis.statistics.decisions import (
     BETTER,
@@ -168,7 +168,10 @@ def quality_told(causes: Sequence[Cause], margin: float, brief: bool = False) ->
     if cause is None or outcome not in _PREDICTIONS:
         return f"{told}."
     told += f"; predictions {_PREDICTIONS[outcome]} at equal attention"
-    return f"{told}." if brief else f"{told} ({_nats_told(cause)})."
+    half = ""
+    if cause.timing is not None and when_shifted(cause.timing):
+        half = f", {'more' if cause.timing.early.value > 0 else 'less'} in the first half of the steps"
+    return f"{told}." if brief else f"{told} ({_nats_told(cause)}){half}."
 
 
 def predictions_follow(causes: Sequence[Cause], margin: float) -> bool:
@@ -209,7 +212,8 @@ def predictions_told(causes: Sequence[Cause], margin: float) -> str:
     verdict = f"{_TEXT[side]}, {but} predictions {_PREDICTIONS[outcome]}"
     if (side, outcome) == (0, CANNOT_TELL):
         verdict = "neither text nor predictions differ significantly"
-    return f"At equal attention {verdict} ({_nats_told(cause)})."
+    when = "" if cause.timing is None else when_shifted(cause.timing)
+    return f"At equal attention {verdict} ({_nats_told(cause)}){f'; {when}' if when else ''}."
 
 
 _TEXT = {-1: "the text changes more", 0: "the text does not differ significantly", 1: "the text changes less"}

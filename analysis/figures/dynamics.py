@@ -35,7 +35,7 @@ class Series:
     """Curves of one group of recordings, (N, T) on a common grid x (T,). N > 1 is drawn as mean and range.
 
     low, high (T,): the ends of an interval around a single curve, drawn as its band; its name says of what. singles (M,
-    T): the curves behind a mean, drawn as thin lines.
+    T): the curves behind a mean, drawn as thin lines. color: of its line; the next of the series' colours where empty.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Series:
     low: np.ndarray | None = None
     high: np.ndarray | None = None
     singles: np.ndarray | None = None
+    color: str = ""
 
 
 def curves(
@@ -59,7 +60,7 @@ def curves(
     for place, unsorted in enumerate(series):
         order = np.argsort(unsorted.x, kind="stable")
         curve = replace(unsorted, x=unsorted.x[order], values=unsorted.values[:, order])
-        color = REFERENCE if curve.reference else next(colors)  # the same with and without references
+        color = curve.color or (REFERENCE if curve.reference else next(colors))  # the same with and without references
         count = np.isfinite(curve.values).sum(axis=0)
         mean = np.nansum(curve.values, axis=0) / np.where(count > 0, count, np.nan)
         several = len(curve.values) > 1

@@ -167,7 +167,7 @@ def _row_axis(model: LayerKinds) -> dict[str, object]:
         "range": [len(model.counts) - 0.5, min(above, default=0) - 0.5],
         "tickvals": [*above, *model.named],
         "ticktext": [
-            *(f"{name}<br>(baseline)" for name in model.baselines),
+            *(f"{name}<br>{'(baseline)' if name == ALL_TOKENS else '(all layers)'}" for name in model.baselines),
             *(f"layer {layer}" for layer in model.named),
         ],
         "showgrid": False,

@@ -108,6 +108,9 @@ _ROW = 44
 _GROUP = 12  # above a group but the first
 _FOOT = 12  # beneath the last row
 _AXIS = 46  # of the axis with its title
+_INDENT = 8  # of the names of rows
+_LETTER = 6.1  # of a name and the space behind it, on average
+_COLUMN = 24  # letters of a name up to which numbers stand in a column, on a phone as well
 _AROUND = 3.0  # points of the axis on both sides of what is drawn
 
 
@@ -139,13 +142,18 @@ def accuracy_by_setting(
     """
     figure = go.Figure()
     y, above = 0, {"x": 0, "xref": "paper", "xanchor": "left", "yanchor": "top", "align": "left", "showarrow": False}
+    longest = max((len(row.name) for row in rows), default=0)
+    column = _INDENT + _LETTER * longest if longest <= _COLUMN else 0.0
     for group in dict.fromkeys(row.group for row in rows):
         first, *more = map(as_text, heads[group])
         y += _GROUP if y else 0
         figure.add_annotation(y=y, text="<br>".join([f"<b>{first}</b>", *more]), **above)
         y += _LINE * (1 + len(more)) + _GROUP // 2
         for row in (one for one in rows if one.group == group):
-            figure.add_annotation(y=y, text=f"{as_text(row.name)} <b>{as_text(row.words)}</b>", xshift=8, **above)
+            name, words = as_text(row.name), f"<b>{as_text(row.words)}</b>"
+            if column:
+                figure.add_annotation(y=y, text=words, xshift=column, **above)
+            figure.add_annotation(y=y, text=name if column else f"{name} {words}", xshift=_INDENT, **above)
             figure.add_traces(_marks(row, y + _NAMED, dense))
             y += _ROW
     ends = [100 * end for row in rows for end in (row.value, row.low, row.high, *row.runs)]

@@ -15,12 +15,14 @@ from analysis.evaluation.ablation_effects import (
     UNIT,
     Change,
     Row,
+    Timing,
     answer_rows,
     as_change,
     changes_of,
     control_of,
     effect_of,
     shown,
+    timing_of,
 )
 from analysis.findings.accuracies import differences
 from analysis.specs import CONTROLS, INTERVENTIONS, TARGETS
@@ -88,7 +90,7 @@ def text_with_each(sinks: float, others: Levels, done: str = "attention") -> str
     exceptions = f" ({'; '.join(beside)})" if beside else ""
     if all(sides[of] == 1 for of in shown):
         least = min((difference for _, difference in shown.values()), key=lambda each: each.value)
-        apart = f", {'at least ' if len(shown) > 1 else ''}{_apart(least, TOKENS, 'fewer')}"
+        apart = f", {'at least ' if len(shown) > 1 else ''}{size_told(least, TOKENS, 'fewer')}"
         exceptions = f"{apart}{exceptions}"
     changed = f"{_tokens(sinks)} of 100 tokens"
     if done == "attention":
@@ -106,30 +108,54 @@ def predictions_apart(summary: Summary) -> str:
     agree.
     """
     text = {of: side_of(effect_of(row)) for of, row in _compared(summary, _TEXT).items()}
-    return otherwise(text, *_levels(summary, _compared(summary, _PREDICTIONS)))
+    compared = _compared(summary, _PREDICTIONS)
+    timings = {of: timing for of, row in compared.items() if (timing := timing_of(row)) is not None}
+    return otherwise(text, *_levels(summary, compared), timings)
 
 
-def otherwise(text: Mapping[str, int], sinks: float, others: Levels) -> str:
+def otherwise(text: Mapping[str, int], sinks: float, others: Levels, timings: Mapping[str, Timing]) -> str:
     """Say the same of the sides of each control on which the changes of the text with the sinks hidden lie, of the
-    shift of predictions with the sinks hidden in nats, and of that with each control.
+    shift of predictions with the sinks hidden in nats, of that with each control, and of when they shift.
     """
-    told = []
+    told = {}
     for of, (_, difference) in others.items():
         side, than = side_of(difference), f"than with {THAN[of]}"
         if side and side != text.get(of, side):
-            told.append(f"{_apart(difference, NATS, 'more' if side > 0 else 'less')} {than}")
+            told[of] = f"{size_told(difference, NATS, 'more' if side > 0 else 'less')} {than}"
         elif side != text.get(of, side):
-            told.append(f"{_MORE_OR_LESS[0]} {than} ({interval_words(difference, NATS)})")
+            told[of] = f"{_MORE_OR_LESS[0]} {than} ({interval_words(difference, NATS)})"
     if not told:
         return ""
+    when = {of: said for of in told if of in timings and (said := when_shifted(timings[of]))}
+    why = "Why the two disagree was not measured."
+    if when:
+        of, said = next(reversed(when.items()))  # the strictest control
+        why = f"The timing differs{'' if len(told) == 1 else f' from that with {THAN[of]}'}: {said}."
+    elif timings:
+        why = "No half of the steps tells why the two disagree."
     return (
-        f"Predicted probabilities say otherwise: they shift by {sinks:.2g} nats (a predicted token becomes "
-        f"{percent(-np.expm1(-sinks), 0)} less likely), {listed(told)}. Why the two disagree was not measured."
+        f"Predicted probabilities say otherwise: over all steps they shift by {sinks:.2g} nats (a predicted token "
+        f"becomes {percent(-np.expm1(-sinks), 0)} less likely), {listed(list(told.values()))}. {why}"
     )
 
 
-def _apart(difference: Difference, unit: Unit, word: str) -> str:
-    """Return the size of a significant difference, the word for its side and the interval: `20 fewer [10, 29]`."""
+def when_shifted(timing: Timing) -> str:
+    """Say that predictions shift more than with the control in one half of the steps and less in the other; empty where
+    that is not significant in both.
+    """
+    sides = side_of(timing.early), side_of(timing.late)
+    if not sides[0] or sides[0] != -sides[1]:
+        return ""
+    (early, late), word = timing.halves, {1: "more", -1: "less"}
+    first, second = (" against ".join(f"{level:.2g}" for level in half) for half in (early, late))
+    return (
+        f"hiding the sinks shifts them {word[sides[0]]} in the first half of the steps ({first}), {word[sides[1]]} in "
+        f"the second ({second})"
+    )
+
+
+def size_told(difference: Difference, unit: Unit, word: str) -> str:
+    """Return the size of a difference, the word for its side and the interval: `20 fewer [10, 29]`."""
     value, low, high = difference.value, difference.low, difference.high
     size = replace(difference, value=-value, low=-high, high=-low) if value < 0 else difference
     number, _, ends = interval_words(size, unit).replace("+", "").partition(f" {unit.name}")

@@ -80,17 +80,28 @@ def scored_alike(
     if not all(one.above_chance for at in losses.values() for one in at.values()):
         return NOTHING_TO_LOSE
     if losses:
-        costs = [change_span([*losses[at].values()], f"{POINTS.name} " if at == told[0] else "") for at in told]
+        costs = [change_span([*losses[at].values()], f" {POINTS.name}" if at == told[0] else "") for at in told]
     elif dense is not None:
         costs = [_spread([one - dense for one in accuracies[at].values()], "+") for at in told]
         costs[0] += f" {POINTS.name}"
     else:
         right = [f"{_spread([*accuracies[at].values()])} % right{_removing(at, at == told[0])}" for at in told]
         return f"{who.partition(':')[0]}: pruned models answer {listed(right)}."
-    said = [f"{cost}{_removing(at, at == told[0])}" for cost, at in zip(costs, told, strict=True)]
+    said = [
+        f"{cost}{_removing(at, at == told[0])}{_not_significant([*losses.get(at, {}).values()])}"
+        for cost, at in zip(costs, told, strict=True)
+    ]
     return (
         f"{'; '.join(filter(None, (f'{who} changes accuracy by {listed(said)}', _best(gaps, len(methods), margin))))}."
     )
+
+
+def _not_significant(losses: Sequence[Difference]) -> str:
+    """Say of several changes how many are not significant; empty of one, which stands with its interval."""
+    there = sum(one.low <= 0 <= one.high for one in losses)
+    if len(losses) < 2 or not there:
+        return ""
+    return " (not significant)" if there == len(losses) else f" ({there} of {len(losses)} not significant)"
 
 
 def _removing(at: str, first: bool = False) -> str:

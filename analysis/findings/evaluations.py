@@ -330,15 +330,16 @@ def cost_words(cost: Difference, unit: str = "points ") -> str:
 
 
 def change_span(losses: Sequence[Difference], unit: str = "") -> str:
-    """Return the losses of several methods with the reach of their intervals, as `−20 to −21 points [−25, −17]`.
-    losses: pruned minus dense. unit: with a space behind it.
+    """Return the losses of several methods, as `−20 to −21 points`, and of one with its interval. losses: pruned minus
+    dense. unit: with a space before it.
     """
     decimals = min(map(_decimals, losses))
     ends = [
         function(getattr(one, name) for one in losses) for name in ("value", "low", "high") for function in (max, min)
     ]
     least, most, _, low, high, _ = (_number(end, decimals, "+") for end in ends)
-    return f"{least if least == most else f'{least} to {most}'} {unit}[{low}, {high}]"
+    interval = f" [{low}, {high}]" if len(losses) == 1 else ""
+    return f"{least if least == most else f'{least} to {most}'}{unit}{interval}"
 
 
 def gap_words(gap: Difference) -> str:

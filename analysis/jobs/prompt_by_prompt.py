@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis.errors import NotEnoughMemory, UserError
-from analysis.evaluation.ablation_effects import effects
+from analysis.evaluation.ablation_effects import MASS, effects
 from analysis.job_context import Context
 from analysis.jobs.outcome import Outcome, result_key
 from analysis.jobs.summaries import AblateSetPartial, AblateSetSummary
@@ -82,7 +82,8 @@ def untested(effects: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the effects on the finished prompts. Tests need the planned number: stopping by interim results would
     produce chance effects.
     """
-    return [effect | {"p": None, "p_holm": None} for effect in effects]
+    whole = [{name: value for name, value in effect.items() if name != "timing"} for effect in effects]
+    return [effect | {"p": None, "p_holm": None} for effect in whole]
 
 
 def joined_rows(done: list[list[dict[str, Any]]], named: Sequence[str], keys: Sequence[str]) -> list[dict[str, Any]]:
@@ -152,13 +153,13 @@ def ablate_set(spec: AblateSetSpec, context: Context) -> Outcome[AblateSetSummar
 
 
 def _typical(done: list[list[dict[str, Any]]]) -> int:
-    """Return the prompt whose text hiding sinks changes nearest the median over prompts, the first of those as near;
-    by the first condition where sinks are not hidden.
+    """Return the prompt whose text changes nearest the medians over prompts with the sinks hidden and with random
+    tokens of equal attention hidden, the first of those as near; by the first condition where sinks are not hidden.
     """
-    sinks = ("attention", "sinks", "")
-    at = next((at for at, row in enumerate(done[0]) if tuple(row[name] for name in _CONDITION) == sinks), 0)
-    agreement = np.array([rows[at]["aligned"] for rows in done], float)
-    return int(np.argmin(np.abs(agreement - np.median(agreement)).round(6)))
+    named = [tuple(row[name] for name in _CONDITION) for row in done[0]]
+    both = [named.index(wanted) for control in ("", MASS) if (wanted := ("attention", "sinks", control)) in named]
+    agreement = np.array([[rows[at]["aligned"] for at in both or [0]] for rows in done], float)
+    return int(np.argmin(np.abs(agreement - np.median(agreement, axis=0)).sum(axis=1).round(6)))
 
 
 def _untrained(

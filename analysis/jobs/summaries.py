@@ -159,9 +159,9 @@ class AblateSetSummary(TypedDict):
     flag), with a list of one number per prompt for each measure. effects: paired differences
     (`evaluation/ablation_effects.py`). untrained: the same in a model with random weights, if requested. prompts:
     number done of those planned, fewer if stopped: then nothing is tested. layers: first and last. environment: see
-    `machine/provenance.py`. shown: index of the prompt whose text hiding sinks changes nearest the median; earlier
-    versions showed the first. untouched: the tokens written after it; texts: those written under each condition
-    (`words`), with its intervention, target and control.
+    `machine/provenance.py`. shown: index of the prompt whose text changes nearest the medians with the sinks hidden and
+    with tokens of equal attention hidden; earlier versions showed the first. untouched: the tokens written after it;
+    texts: those written under each condition (`words`), with its intervention, target and control.
     """
 
     rows: list[dict[str, Any]]

@@ -7,6 +7,7 @@ step or in the first one. Rows of a batch are denoised under conditions of their
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from analysis.sinks import definitions as sink_analysis
 from analysis.sinks.agreement import agreement
 from analysis.sinks.definitions import KINDS
 from analysis.sinks.step_inputs import TokenState, seeing_queries
-from analysis.specs import CONTROLS, INTERVENTIONS, MASS_TOLERANCE, TARGETS, SinkParams
+from analysis.specs import CONTROLS, INTERVENTIONS, MASS_TOLERANCE, QUARTERS, TARGETS, SinkParams
 
 # --- choosing ---------------------------------------------------------------------------------------------------
 
@@ -253,8 +254,12 @@ class Told:
     divergence: list[float] = field(default_factory=list)
 
     def means(self) -> dict[str, float]:
-        """Return the mean of each over the steps."""
-        return {name: float(np.mean(values)) for name, values in vars(self).items()}
+        """Return the mean of each over the steps, and of the divergence over each quarter of the steps as well."""
+        steps = len(self.divergence)
+        begins = [quarter * steps // len(QUARTERS) for quarter in range(len(QUARTERS) + 1)]
+        parts = [slice(begin, max(begin + 1, end)) for begin, end in pairwise(begins)]  # of few steps, some twice
+        quarters = {name: float(np.mean(self.divergence[part])) for name, part in zip(QUARTERS, parts, strict=True)}
+        return {name: float(np.mean(values)) for name, values in vars(self).items()} | quarters
 
 
 @dataclass

@@ -8,6 +8,7 @@ from analysis.specs.ablation import (
     CONTROLS,
     INTERVENTIONS,
     MASS_TOLERANCE,
+    QUARTERS,
     TARGETS,
     AblateSetSpec,
     Control,

@@ -29,6 +29,8 @@ class Target(Choice):
 
 
 MASS_TOLERANCE = 0.1  # largest relative difference in attention between equal-mass positions and the target
+QUARTERS = tuple(f"divergence_{quarter}" for quarter in range(1, 5))
+"""Names of the divergence over each quarter of the steps in the rows of an ablation."""
 
 
 TARGETS: Registry[Target] = Registry(

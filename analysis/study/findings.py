@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from analysis.errors import UserError
+from analysis.evaluation.ablation_effects import Timing
 from analysis.specs import StudySpec
 from analysis.statistics.differences import Difference
 
@@ -120,7 +121,7 @@ class Cause(Found):
     `CONTROLS`. effect: over prompts, in the measure's unit. shares: of attention hidden, at the sinks and at the
     control. left_out: prompts without sinks. unmatched: further prompts that lack this control. untrained: the same in
     a model with random weights, None where none was asked for. levels: the measure's means with the sinks and with the
-    control hidden; None per unit of attention, and in studies of earlier versions.
+    control hidden; None per unit of attention, and in studies of earlier versions. timing: of the divergence alone.
     """
 
     model: str
@@ -132,13 +133,14 @@ class Cause(Found):
     shares: tuple[float | None, float | None]
     untrained: Difference | None = None
     levels: tuple[float, float] | None = None
+    timing: Timing | None = None
 
 
 class Continuation(Found):
     """A model's continuations of one prompt: untouched, with its sinks hidden, and with as many matched tokens hidden.
     Each is a tuple of tokens. others: with the positions of further controls hidden, by the control. number: of the
-    prompt, from 1. median_of: number of prompts over which its change by hiding sinks is the one nearest the median; 0
-    in studies of earlier versions, which show the first prompt.
+    prompt, from 1. median_of: number of prompts over whose medians its changes by hiding the sinks and by hiding
+    tokens of equal attention are nearest; 0 in studies of earlier versions, which show the first prompt.
     """
 
     model: str

@@ -51,8 +51,8 @@ MOST_BYTES = 1 << 20  # of an explorer in a study, packed: what a report of thre
 
 
 def continuations_of(ablations: Mapping[str, JobRecord]) -> tuple[Continuation, ...]:
-    """Return the texts of one prompt of each model, the one whose text hiding sinks changes nearest the median:
-    untouched, with its sinks and with matched tokens hidden.
+    """Return the texts of one prompt of each model, the one whose changes are nearest the median: untouched, with its
+    sinks and with matched tokens hidden.
 
     Ablations of earlier versions kept no text or that of the first prompt, or named its control as `matched`.
     """

@@ -11,7 +11,17 @@ from analysis.engine import JobRecord
 from analysis.engine.planned import Part
 from analysis.engine.sweeps import Point
 from analysis.evaluation import planning, sweep_scores
-from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS, TESTED, UNIT, effect_of, effects, levels_of
+from analysis.evaluation.ablation_effects import (
+    COUNT,
+    MASKED,
+    MASS,
+    TESTED,
+    UNIT,
+    effect_of,
+    effects,
+    levels_of,
+    timing_of,
+)
 from analysis.evaluation.conditions import PLACEBOS
 from analysis.evaluation.presets import known_sizes
 from analysis.evaluation.sweep_scores import Setting as Scored
@@ -242,6 +252,7 @@ def causes_of(ablations: Mapping[str, JobRecord], primary: str) -> tuple[Cause, 
             effect=_tested(row, primary) if _whole(job) else replace(effect_of(row), p=None, final=False),
             shares=tuple(row["shares"]),
             levels=None if row["against"] == UNIT else levels_of(job.summary["rows"], row)[:2],
+            timing=timing_of(row) if _whole(job) else None,
             untrained=next(
                 (effect_of(other) for other in _hidden(job.summary.get("untrained", ())) if _same(row, other)), None
             ),

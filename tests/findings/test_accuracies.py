@@ -1,5 +1,6 @@
 """What plots of accuracies and searches show: shown differences alone, seeds that do not overlap, and no noise."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -75,7 +76,7 @@ def test_runs_are_told_by_their_costs_and_by_whether_a_method_is_better():
         return finding_of("scored alike", 0.931, accuracies, losses, named)
 
     costs = (
-        "Pruning changes accuracy by −1.3 to −2.1 points [−4.1, +0.7] at 50 % sparsity and −21 to −22 [−24, −19] at "
+        "Pruning changes accuracy by −1.3 to −2.1 points at 50 % sparsity (1 of 2 not significant) and −21 to −22 at "
         "70 %"
     )
     assert told() == f"{costs}."
@@ -84,6 +85,12 @@ def test_runs_are_told_by_their_costs_and_by_whether_a_method_is_better():
     )
     assert told(*[difference(0.001, 0.005, 6)] * 2) == f"{costs}; the 2 methods differ by less than 2 points."
     assert told(difference(0.001, 0.09, 1)) == f"{costs}; one calibration seed cannot tell the methods apart."
+    for at, name in ((at, name) for at in losses for name in ("A", "B")):
+        one = {at: {name: losses[at][name]}}
+        said = finding_of("scored alike", 0.931, {at: {name: accuracies[at][name]}}, one, {})
+        assert re.fullmatch(
+            rf"{name}: pruning changes accuracy by −\d+(.\d)? points \[.+, .+\] at {at} sparsity\.", said
+        )
     gained, lost = difference(0.03, 0.01, 6, 0.001), difference(-0.04, 0.01, 6, 0.001)
     assert told(gained) == f"{costs}; A beats B by 3.0 points [2.0, 4.0] at 50 %."
     assert told(gained, lost) == (

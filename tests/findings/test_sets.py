@@ -202,7 +202,8 @@ def test_figures_and_tables_hold_every_model_with_its_intervals() -> None:
         of_null = by_kind(sets["one"], "portion", null).value[:LAYERS, 0]
         assert bars[0].x[place] == pytest.approx(of_null.mean(), rel=1e-6) and called in bars[0].customdata[place]
     named = shown.figure.layout.yaxis.ticktext
-    assert named[:4] == (*(f"{name}<br>(baseline)" for name in ("all tokens", "untrained", "permuted")), "layer 0")
+    above = ("all tokens<br>(baseline)", "untrained<br>(all layers)", "permuted<br>(all layers)")
+    assert named[:4] == (*above, "layer 0")
     places = shown.figure.layout.yaxis.tickvals
     assert list(places) == sorted(places) and list(bars[0].y) == list(places), "each row stands at its name"
     strong = recording_sets.strengths(sets)

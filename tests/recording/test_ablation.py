@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from analysis import jobs
 from analysis.attention import AttentionInputs, BlockedKeys
 from analysis.errors import UserError
-from analysis.evaluation.ablation_effects import MEASURES, changes_of, effects, levels_of, shown
-from analysis.exhibits.ablation import effects_of, levels_beside
+from analysis.evaluation.ablation_effects import MEASURES, changes_of, effects, levels_of, shown, timing_of
+from analysis.exhibits.ablation import effects_of, levels_beside, timing
 from analysis.findings import finding_of, said_of
 from analysis.findings.ablations import (
     answer,
@@ -26,13 +26,14 @@ from analysis.findings.ablations import (
     strongest,
     without_sinks,
 )
-from analysis.jobs.prompt_by_prompt import _typical
+from analysis.jobs.prompt_by_prompt import _typical, untested
 from analysis.recording.ablation import (
     CHOOSERS,
     Ablation,
     Candidates,
     Condition,
     Drawn,
+    Told,
     control_masked,
     equal_mass,
     matched,
@@ -45,6 +46,7 @@ from analysis.specs import (
     CONTROLS,
     INTERVENTIONS,
     MASS_TOLERANCE,
+    QUARTERS,
     TARGETS,
     AblateSetSpec,
     AutoregressiveSampling,
@@ -361,7 +363,12 @@ def test_the_prompt_shown_is_the_one_nearest_the_median_never_the_strongest():
             for one in agreement
         ]
 
+    def beside(*mass: float) -> list[dict]:
+        return [{"intervention": "attention", "target": "sinks", "control": "mass", "aligned": one} for one in mass]
+
     assert _typical(done(0.1, 0.6, 0.4)) == 2
+    both = [[*rows, other] for rows, other in zip(done(0.4, 0.5, 0.6), beside(0.8, 0.9, 0.2), strict=True)]
+    assert _typical(both) == 0, "the median of one alone is further from that of the other: medians 0.5 and 0.8"
     assert _typical(done(0.9, 0.2, 0.5, 0.4)) == 2, "the first of two as near"
     assert _typical([rows[:1] for rows in done(0.9, 0.2)]) == 0, "sinks are not hidden"
 
@@ -609,8 +616,8 @@ def test_the_answer_names_both_controls_and_what_the_effect_is_a_share_of():
     summary = {"effects": effects(rows), "rows": rows, "layers": [0, 3], "prompts": 30}
     text, told, unit, *_, corrected = said_of("ablate_set", summary)
     assert re.fullmatch(
-        r"Predicted probabilities say otherwise: they shift by 0\.5 nats \(a predicted token becomes 39 % less "
-        r"likely\), 0\.2\d+ more \[0\.2\d+, 0\.2\d+\] than with as many random tokens and "
+        r"Predicted probabilities say otherwise: over all steps they shift by 0\.5 nats \(a predicted token becomes 39 "
+        r"% less likely\), 0\.2\d+ more \[0\.2\d+, 0\.2\d+\] than with as many random tokens and "
         r"0\.39\d less \[0\.3\d+, 0\.4\d+\] than with random tokens of equal attention\. Why the two disagree was not "
         r"measured\.",
         finding_of("predictions apart", summary),
@@ -708,6 +715,66 @@ def test_the_answer_says_that_the_text_changes_more_where_the_predictions_change
     rarer = summary_of(with_masks)
     assert fewer in levels_beside(rarer | of_set, "aligned").sentence
     assert answer({"rows": [], "effects": []}) == [] and finding_of("first text", {"rows": [], "effects": []}) == ""
+
+
+@given(st.lists(st.floats(0, 10), min_size=1, max_size=30))
+def test_every_step_counts_in_the_quarter_of_the_steps_that_it_is_in(divergence):
+    told = Told([0.1], [2], [1], divergence)
+    found, steps = [told.means()[name] for name in QUARTERS], len(divergence)
+    assert all(min(divergence) - 1e-9 <= each <= max(divergence) + 1e-9 for each in found)
+    if steps % 4 == 0:
+        assert found == pytest.approx([np.mean(part) for part in np.split(np.array(divergence), 4)])
+        assert np.mean(found) == pytest.approx(told.means()["divergence"])
+    elif steps < 4:
+        assert found[0] == divergence[0] and found[-1] == divergence[-1]
+
+
+def timed(sinks: tuple[float, ...], equal: tuple[float, ...], noise: float = 0.01) -> dict:
+    """The summary of an ablation with these divergences in each quarter of the steps."""
+    rng, kept = np.random.default_rng(8), {"": 0.3, "mass": 0.5}
+    rows = rows_of({("sinks", control): [0.0] * 30 for control in kept})
+    for row, means in zip(rows, (sinks, equal), strict=True):
+        row["aligned"] = rng.normal(kept[row["control"]], 0.02, 30).tolist()
+        row |= {name: rng.normal(mean, noise, 30).tolist() for name, mean in zip(QUARTERS, means, strict=True)}
+        row["divergence"] = np.mean([row[name] for name in QUARTERS], axis=0).tolist()
+    return summary_of(rows) | {"layers": [0, 3], "prompts": 30}
+
+
+def test_when_predictions_shift_is_told_where_each_half_of_the_steps_says_the_opposite():
+    early = timed((0.4, 0.2, 0.1, 0.1), (0.05, 0.05, 0.2, 0.9))
+    (mass,) = (row for row in early["effects"] if row["against"] == "mass" and row["measure"] == "divergence")
+    found = timing_of(json.loads(json.dumps(mass)))
+    quarters = {row["control"]: np.array([row[name] for name in QUARTERS]) for row in early["rows"]}
+    assert found.target == pytest.approx(quarters[""].mean(axis=1))
+    assert found.halves == (pytest.approx((0.3, 0.05), abs=0.01), pytest.approx((0.1, 0.55), abs=0.01))
+    halves = quarters[""].reshape(2, 2, 30).mean(axis=1) - quarters["mass"].reshape(2, 2, 30).mean(axis=1)
+    assert (found.early.value, found.late.value) == pytest.approx(tuple(halves.mean(axis=1)))
+    assert found.early.tests == found.late.tests == 2 and found.early.shown and found.late.shown
+    said = finding_of("predictions apart", early)
+    assert re.search(
+        r" The timing differs: hiding the sinks shifts them more in the first half of the steps \(0\.3 against 0\.05\d?"
+        r"\), less in the second \(0\.\d+ against 0\.5\d\)\.$",
+        said,
+    ), said
+    assert finding_of("predictions apart", timed((0.1, 0.1, 0.1, 0.1), (0.2, 0.2, 0.2, 0.2))).endswith(
+        " No half of the steps tells why the two disagree."
+    )
+    noisy = timed((0.12, 0.12, 0.1, 0.1), (0.1, 0.1, 0.9, 0.9), noise=0.2)
+    assert finding_of("predictions apart", noisy).endswith(" tells why the two disagree."), (
+        "the first half is not shown"
+    )
+    assert "timing" not in untested(early["effects"])[0] and timing_of({}) is None
+
+
+def test_the_shift_of_predictions_is_drawn_by_quarter_of_the_steps():
+    early = timed((0.4, 0.2, 0.1, 0.1), (0.05, 0.05, 0.2, 0.9))
+    drawn = timing(early)
+    lines = [trace for trace in drawn.figure.data if trace.name]
+    assert [line.name for line in lines] == ["sinks", "random tokens of equal attention"]
+    for line, row in zip(lines, early["rows"], strict=True):
+        assert line.y == pytest.approx([np.mean(row[name]) for name in QUARTERS])
+    assert (drawn.table["low"] < drawn.table["value"]).all() and len(drawn.table) == 8
+    assert timing(summary_of(rows_of({("sinks", ""): [0.1] * 5, ("sinks", "mass"): [0.2] * 5}))) is None
 
 
 def test_a_control_that_only_some_prompts_have_does_not_lead_the_answer():

@@ -237,7 +237,8 @@ _SKYLINE = """
 <span class="column {{ (["sink"] * token.sink + ["masked"] * token.masked) | join(" ") }}">
 <span class="space"><i style="height:{{ "%.1f" % (100 * token.share / most) }}%">
 {% if told and token is sameas top %}<b>{{ told }}</b>{% endif %}
-</i></span><span class="word">{{ token.text | shown if not token.masked }}</span></span>
+</i></span><span class="word">
+{%- if token.masked %}<small>[MASK]</small>{% else %}{{ token.text | shown }}{% endif %}</span></span>
 {% endfor %}
 </div><div class="axis">{{ where }}</div>"""
 

@@ -402,6 +402,7 @@ ABLATION = OverPrompts(
     outcome=lambda summary: {"levels_aligned": ablation.levels_beside(summary, "aligned")},
     predictions=lambda summary: {
         "levels_divergence": ablation.levels_beside(summary, "divergence"),
+        "timing": ablation.timing(summary),
         **{f"effects_{name}": ablation.effects_of(summary, name) for name in ("aligned", "divergence")},
     },
     apart=lambda summary: finding_of("predictions apart", summary),
