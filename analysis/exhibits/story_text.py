@@ -170,7 +170,7 @@ def quality_told(causes: Sequence[Cause], margin: float, brief: bool = False) ->
     told += f"; predictions {_PREDICTIONS[outcome]} at equal attention"
     half = ""
     if cause.timing is not None and when_shifted(cause.timing):
-        half = f", {'more' if cause.timing.early.value > 0 else 'less'} in the first half of the steps"
+        half = f", but {'more' if cause.timing.early.value > 0 else 'less'} in the first half of the steps"
     return f"{told}." if brief else f"{told} ({_nats_told(cause)}){half}."
 
 

@@ -308,7 +308,7 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
         assert "es: hiding them from attention changes 63 of 100 tokens; " in answer.lead
         assert answer.sentence.endswith(
             "]. Quality was not measured; predictions shift less at equal attention "
-            "(KL 0.09 against 0.13, difference −0.041 nats [−0.062, −0.019])."
+            "(KL 0.09 against 0.13, difference −0.041 nats [−0.062, −0.019]), but more in the first half of the steps."
         )
         assert answer.short.endswith(" Quality was not measured; predictions shift less at equal attention.")
         return answer
@@ -383,8 +383,11 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
     own = [one for one in study.causes if one.model == "bundled"]
     assert predictions_told(own, 0.01) == (
         "At equal attention the text changes more, but predictions shift less (KL 0.09 against 0.13, difference −0.041 "
-        "nats [−0.062, −0.019])."
+        "nats [−0.062, −0.019]); hiding the sinks shifts them more in the first half of the steps (0.13 against "
+        "0.026), less in the second (0.051 against 0.24)."
     )
+    earlier = [one.model_copy(update={"timing": None}) for one in own]
+    assert predictions_told(earlier, 0.01).endswith(" nats [−0.062, −0.019]).")
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert hidden.caveat.endswith(predictions_told(own, 0.01))
     told = " ".join(
@@ -626,7 +629,7 @@ def test_a_change_too_small_to_matter_is_measurable_where_it_is_significant(valu
 
 def test_a_study_without_levels_tells_differences():
     study = read(EXAMPLE)
-    causes = tuple(one.model_copy(update={"levels": None}) for one in study.causes)
+    causes = tuple(one.model_copy(update={"levels": None, "timing": None}) for one in study.causes)
     (answer, _) = story_of(study.model_copy(update={"causes": causes})).answers
     assert answer.lead == (
         "For the text, yes: hiding them from attention changes 31 more of 100 generated tokens than "
@@ -745,9 +748,9 @@ def test_a_text_has_a_slide_of_its_own_where_a_rule_chose_it():
 def test_the_text_of_the_example_is_the_one_nearest_the_median():
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert hidden.example.title == (
-        "In one text hiding sinks changes 29 of 48 tokens; hiding random tokens of equal attention: 16"
+        "In one text hiding sinks changes 29 of 48 tokens; hiding random tokens of equal attention: 19"
     )
-    assert "prompt 6 of 30, nearest the median change" in hidden.example.figure
+    assert "prompt 8 of 30, nearest the median change" in hidden.example.figure
 
 
 def test_the_last_slide_is_titled_by_the_answers_to_both_questions():
