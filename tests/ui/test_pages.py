@@ -70,8 +70,8 @@ def test_causes_opens_on_the_shipped_study_before_anything_is_recorded(monkeypat
     assert (
         "Predicted probabilities say otherwise: over all steps they shift by 0.09 nats (a predicted token becomes 9 % "
         "less likely), 0.041 less [0.019, 0.062] than with random tokens of equal attention. The timing differs: "
-        "hiding the sinks shifts them more in the first half of the steps (0.13 against 0.026), less in the second (0.051 "
-        "against 0.24)." in said
+        "hiding the sinks shifts them more in the first half of the steps (0.13 against 0.026), less in the second "
+        "(0.051 against 0.24)." in said
     )
     [drawn] = charts(test)
     written = str(drawn)
