@@ -67,7 +67,7 @@ METHOD = (
 
 
 _MINUS_CONTROL = "sinks minus control"
-_MASKED, _FEWER = CONTROLS[MASKED].title, " (in some steps no more are left)"
+_MASKED, _FEWER = CONTROLS[MASKED].title, " (fewer where few are left)"
 _HIDDEN = "Change, not quality; no token attends to what is hidden; means"
 
 

@@ -14,8 +14,8 @@ from analysis.evaluation import sweep_scores, sweep_tables
 from analysis.evaluation.conditions import HELD_AGAINST
 from analysis.evaluation.frontier import CACHE, COSTS
 from analysis.evaluation.sweep_scores import Comparison, Setting
-from analysis.exhibits import sweeps as frontier
 from analysis.exhibits.discount_levels import DiscountLevels, levels_of_sweep, pairs_along
+from analysis.exhibits.sweeps import by_sparsity, differences_along
 from analysis.figures import sweep as figures
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of, sweeps
@@ -44,7 +44,7 @@ def draw_accuracies(settings: Sequence[Setting]) -> None:
     first = settings[0]
     waiting = sum(setting.planned - len(setting.seeds) for setting in settings)
     interim = f"Interim: {waiting} more runs of these settings are to come." if waiting else ""
-    along = frontier.by_sparsity(settings)
+    along = by_sparsity(settings)
     frame = pd.DataFrame([sweep_tables.setting_row(setting) for setting in settings])
     if not along:
         table(
@@ -230,7 +230,7 @@ def _figure(compared: Sequence[Comparison]) -> None:
             f"Filled: significant after Holm correction over the {family} comparison{'s' if family > 1 else ''} of "
             "this sweep; hollow: not significant, which is not to say equal. "
             f"{sweeps.noise([comparison.difference for comparison in compared])} {' '.join(filter(None, floors))}",
-            _deltas(frontier.differences_along(compared)),
+            _deltas(differences_along(compared)),
             formula=_DELTA,
             finding=_in_words(compared),
         ),
