@@ -22,6 +22,7 @@ SAVED_BY_VERBS = {
     "analysis.exhibits.ablation.answer_of_study": "the means of what `ablate` draws, from the file of a study",
     "analysis.exhibits.ablation.effects_of": "`ablate` saves its figures, which `read` opens",
     "analysis.exhibits.ablation.levels_beside": "`ablate` saves its figures, which `read` opens",
+    "analysis.exhibits.ablation.timing": "`ablate` saves its figures, which `read` opens",
     "analysis.exhibits.eviction.effects_of": "`evict` saves its figures, which `read` opens",
     "analysis.exhibits.eviction.frontier_of": "`evict` saves its figures, which `read` opens",
     "analysis.exhibits.recording_sets.each_by_layer": "the figure `layers` of sets, a figure per set",

@@ -241,13 +241,16 @@ def accuracy_of_runs(
     if not rows:
         return None
     bars = f"; whiskers: 95 % intervals of the change from dense {_over(losses)}" if losses else ""
-    bars += "; pale bars: the change, written in points after the accuracy" if losses else ""
+    bars += "; behind each accuracy its change in points, computed before rounding" if losses else ""
     dots = "; dots: single runs" if max(counts) > 1 else ""
+    drawn_methods = {spec.method for spec, _ in groups if setting_key(spec) in drawn}
+    noised = [name for name in drawn_methods if METHODS[name].noised and is_control(name)]
+    reads = "; without discount: on the noised text that the discount reads" if noised else ""
     left_out = [f"{name} ({listed(accuracies)})" for name, accuracies in others.items()]
     undrawn = f"; not drawn: {listed(left_out)}" if left_out else ""
     return Exhibit(
         "Accuracy by sparsity and method",
-        f"Diamonds: means{bars}{dots}{undrawn}.",
+        f"Diamonds: means{bars}{dots}{reads}{undrawn}.",
         accuracy_by_setting(rows, alike.dense, alike.chance, _heads(rows, compared)),
         pd.DataFrame(
             {

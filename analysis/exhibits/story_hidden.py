@@ -14,6 +14,7 @@ from analysis.exhibits.story_text import (
     level_beside,
     levels_apart,
     no_less_with_random,
+    predictions_follow,
     predictions_told,
     strictest,
     text_causes,
@@ -188,6 +189,8 @@ def _meaning(findings: Findings, own: Cause, at_equal: Cause | None, causes: Seq
         equal = None
         if MASS in text_causes(causes):
             equal = {-1: BETTER, 0: CANNOT_TELL, 1: WORSE}[side_of(text_effect(causes, MASS))]
+        if equal == BETTER and not predictions_follow(causes, margin):
+            return story_parts.of_changed_text(model)
         return story_parts.of_hiding(BETTER, True, equal, True, model)
     of = {cause.measure: cause.effect for cause in causes if cause.control == MASS}
     both = {"divergence", "aligned"} <= of.keys()
@@ -266,7 +269,7 @@ def _with_random(causes: Sequence[Cause]) -> str:
         return ""
     told = " ".join(tokens_more(own.untrained))
     if not no_less_with_random(causes):
-        return f" With random weights, {told}."
+        return f" With random weights, {told} than as many random tokens."
     return f" Random weights depend on their sinks, too ({told}): the effect there needs no training."
 
 
@@ -287,15 +290,14 @@ def _random_weights(findings: Findings) -> str:
 
 
 def _over_prompts(own: Cause, at_equal: Cause | None, causes: Sequence[Cause]) -> str:
-    """Tell how much of the text changes over all prompts, where that was measured, else the primary outcome. causes: of
-    the same model.
+    """Tell how much of the text changes over all prompts, where that was measured and the figure does not hold it; else
+    the primary outcome. causes: of the same model.
     """
     over = f"Over {own.effect.n} prompts"
+    if text_levels(causes):
+        return f"Means over {own.effect.n} prompts.{_with_random(causes)}"
     if text_causes(causes):
-        levels = text_levels(causes)
-        change = f"{levels[COUNT][0]} of 100 tokens: " if levels else ""
-        of = "" if levels else " (of 100 tokens)"
-        return f"{over}, hiding sinks changes {change}{', '.join(than_controls(causes))}{of}.{_with_random(causes)}"
+        return f"{over}, hiding sinks changes {', '.join(than_controls(causes))} (of 100 tokens).{_with_random(causes)}"
     unit = rules.unit_of(own.measure)
     named = MEASURES[own.measure].title.lower()
     told = f"{over}, sinks minus {_title(COUNT)}: {named} {interval_words(own.effect, unit)}"

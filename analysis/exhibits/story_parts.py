@@ -401,6 +401,14 @@ def of_hiding(outcome: str, more: bool, at_equal: str | None, agree: bool, model
     return told + ("this study cannot tell." if at_equal in (CANNOT_TELL, WAITING) else "they need no special care.")
 
 
+def of_changed_text(model: str = "") -> str:
+    """Return what it means that hiding sinks changes more of the text, while predictions shift no more on average.
+    model: whose sinks were hidden, where there are several.
+    """
+    where = f"In {model}, d" if model else "D"
+    return f"{where}ropping sinks changes more text; whether for worse was not measured."
+
+
 def of_masks(changed: float, by_seed: float | None) -> str:
     """Return what the change of the choice means, beside that by another calibration seed; None where there is none."""
     if not changed:

@@ -170,8 +170,9 @@ def quality_told(causes: Sequence[Cause], margin: float, brief: bool = False) ->
     told += f"; predictions {_PREDICTIONS[outcome]} at equal attention"
     half = ""
     if cause.timing is not None and when_shifted(cause.timing):
-        half = f", but {'more' if cause.timing.early.value > 0 else 'less'} in the first half of the steps"
-    return f"{told}." if brief else f"{told} ({_nats_told(cause)}){half}."
+        half = f", {'more' if cause.timing.early.value > 0 else 'less'} in the first half of the steps"
+    nats = "" if brief else f" (KL {interval_words(cause.effect, NATS)})" if half else f" ({_nats_told(cause)})"
+    return f"{told}{nats}{half}."
 
 
 def predictions_follow(causes: Sequence[Cause], margin: float) -> bool:
@@ -213,7 +214,9 @@ def predictions_told(causes: Sequence[Cause], margin: float) -> str:
     if (side, outcome) == (0, CANNOT_TELL):
         verdict = "neither text nor predictions differ significantly"
     when = "" if cause.timing is None else when_shifted(cause.timing)
-    return f"At equal attention {verdict} ({_nats_told(cause)}){f'; {when}' if when else ''}."
+    if when:
+        return f"At equal attention predictions shift {when}."
+    return f"At equal attention {verdict} ({_nats_told(cause)})."
 
 
 _TEXT = {-1: "the text changes more", 0: "the text does not differ significantly", 1: "the text changes less"}

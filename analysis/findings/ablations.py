@@ -87,15 +87,15 @@ def text_with_each(sinks: float, others: Levels, done: str = "attention") -> str
     beside = [f"{_BESIDE[side]}: {listed(those)}" for side, those in by_side.items()]
     if common != 1:
         beside.insert(0, _BESIDE[common])
-    exceptions = f" ({'; '.join(beside)})" if beside else ""
+    changed = f"{_tokens(sinks)} of 100 tokens"
+    hidden = done == "attention"
+    said = f"Hiding the sinks changes {changed}" if hidden else f"Sinks, {INTERVENTIONS[done].title}: {changed} change"
     if all(sides[of] == 1 for of in shown):
         least = min((difference for _, difference in shown.values()), key=lambda each: each.value)
-        apart = f", {'at least ' if len(shown) > 1 else ''}{size_told(least, TOKENS, 'fewer')}"
-        exceptions = f"{apart}{exceptions}"
-    changed = f"{_tokens(sinks)} of 100 tokens"
-    if done == "attention":
-        return f"Hiding the sinks changes {changed}; hiding {instead} changes {span}{exceptions}."
-    return f"Sinks, {INTERVENTIONS[done].title}: {changed} change; {instead} instead: {span}{exceptions}."
+        more = f"{'at least ' if len(shown) > 1 else ''}{size_told(least, TOKENS, 'more')}"
+        return f"{said}, {more} than {'hiding' if hidden else 'with'} {instead} ({'; '.join((span, *beside))})."
+    exceptions = f" ({'; '.join(beside)})" if beside else ""
+    return f"{said}; {f'hiding {instead} changes' if hidden else f'{instead} instead:'} {span}{exceptions}."
 
 
 def answer_in_numbers(summary: Summary) -> list[str]:
@@ -126,32 +126,26 @@ def otherwise(text: Mapping[str, int], sinks: float, others: Levels, timings: Ma
             told[of] = f"{_MORE_OR_LESS[0]} {than} ({interval_words(difference, NATS)})"
     if not told:
         return ""
+    over = f"over all steps {{}}by {sinks:.2g} nats, {listed(list(told.values()))}."
     when = {of: said for of in told if of in timings and (said := when_shifted(timings[of]))}
-    why = "Why the two disagree was not measured."
     if when:
         of, said = next(reversed(when.items()))  # the strictest control
-        why = f"The timing differs{'' if len(told) == 1 else f' from that with {THAN[of]}'}: {said}."
-    elif timings:
-        why = "No half of the steps tells why the two disagree."
-    return (
-        f"Predicted probabilities say otherwise: over all steps they shift by {sinks:.2g} nats (a predicted token "
-        f"becomes {percent(-np.expm1(-sinks), 0)} less likely), {listed(list(told.values()))}. {why}"
-    )
+        beside = "" if len(told) == 1 else f" beside {THAN[of]}"
+        return f"Predicted probabilities shift {said}{beside}; {over.format('')}"
+    why = "No half of the steps tells why." if timings else "Why was not measured."
+    return f"Predicted probabilities say otherwise: {over.format('they shift ')} {why}"
 
 
 def when_shifted(timing: Timing) -> str:
-    """Say that predictions shift more than with the control in one half of the steps and less in the other; empty where
-    that is not significant in both.
+    """Say in which half of the steps predictions shift more than with the control and in which less, as after "shift";
+    empty where that is not significant in both.
     """
     sides = side_of(timing.early), side_of(timing.late)
     if not sides[0] or sides[0] != -sides[1]:
         return ""
     (early, late), word = timing.halves, {1: "more", -1: "less"}
     first, second = (" against ".join(f"{level:.2g}" for level in half) for half in (early, late))
-    return (
-        f"hiding the sinks shifts them {word[sides[0]]} in the first half of the steps ({first}), {word[sides[1]]} in "
-        f"the second ({second})"
-    )
+    return f"{word[sides[0]]} in the first half of the steps ({first} nats), {word[sides[1]]} in the second ({second})"
 
 
 def size_told(difference: Difference, unit: Unit, word: str) -> str:

@@ -184,9 +184,12 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     found = definitions.find_sinks(maps[0][0], params)
     uniform = np.nan_to_num(trajectory.pattern.uniform_mass.mean(axis=(1, 2)))
     evens = (uniform * found).sum(axis=1) / uniform.sum(axis=1)
-    factors = [f"{shares[steps].mean() / evens[steps].mean():.1f}" for steps in ([3], slice(None))]
+    factors = [
+        f"reaches {shares[at].mean() / evens[at].mean():.1f}\u00a0× ({told(shares[at].mean())})"
+        for at in ([3], slice(None))
+    ]
     assert factors[0] != factors[1]
-    expect(finding).to_contain_text(f"; an equally sharp untrained model, {factors[0]}\u00a0×.")
+    expect(finding).to_contain_text(f"; an equally sharp untrained model {factors[0]}.")
     asked = SharesAsked(range=(3, 3), to=None, definition="std", threshold=1.25, split=0, judged="head", basis="raw")
     own_heads, null_heads = (head_shares(each, asked).mean() for each in (trajectory, random))
     heads_told = page.locator(".sx-b .sx-key")
@@ -194,10 +197,12 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     above, below = int((own > shares).sum()), int((own < shares).sum())
     counted = f"bove it in {above or 'none'} of 9 steps{f', below it in {below}' if below else ''}."
     expect(beside).to_have_text(
-        f"Over all steps, layers averaged: {told(own.mean())} of attention, untrained {told(shares.mean())}; a{counted}"
+        f"Over all steps, layers averaged, sinks take {told(own.mean())} of attention, untrained "
+        f"{told(shares.mean())}; "
+        f"a{counted}"
     )
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ over: 'all' })")
-    expect(finding).to_contain_text(f"; an equally sharp untrained model, {factors[1]}\u00a0×.")
+    expect(finding).to_contain_text(f"; an equally sharp untrained model {factors[1]}.")
     expect(beside).to_have_text(f"A{counted}")
 
     draws = definitions.mean_mass(trajectory.mass) * rng.uniform(0.5, 1.5, (3, *trajectory.state.shape))
@@ -212,11 +217,13 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     evens = np.array([uniform[found].sum() / uniform.sum() for found in sinks])
     average, most = shares[:, 3].mean() / evens.mean(), (shares[:, 3] / evens).max()
     expect(finding).to_contain_text(
-        f"; 3 equally sharp untrained models, {average:.1f}\u00a0× on average, at most {most:.1f}\u00a0×."
+        f"; 3 equally sharp untrained models reach {average:.1f}\u00a0× on average ({told(shares[:, 3].mean())}), "
+        f"at most {most:.1f}\u00a0×."
     )
     expect(beside).to_have_text(
-        f"Over all steps, layers averaged: {told(own.mean())} of attention, untrained {told(shares.mean())}; above "
-        f"all 3 in {above or 'none'} of 9 steps{f', below all in {below}' if below else ''}."
+        f"Over all steps, layers averaged, sinks take {told(own.mean())} of attention, untrained "
+        f"{told(shares.mean())}; "
+        f"above all 3 in {above or 'none'} of 9 steps{f', below all in {below}' if below else ''}."
     )
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.strongest()")
     expect(finding).to_contain_text(f"At step {own.argmax()}, where their share peaks, ")
@@ -227,7 +234,8 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     factor = shares.max(axis=1).mean() / np.mean(evens)
     assert (peaks != own.argmax()).any(), "no draw is told at the step that the model's own sinks chose"
     expect(finding).to_contain_text(
-        f"; 3 equally sharp untrained models at their own peaks, {factor:.1f}\u00a0× on average, at most "
+        f"; 3 equally sharp untrained models reach {factor:.1f}\u00a0× on average ({told(shares.max(axis=1).mean())}) "
+        "at their own peaks, at most "
         f"{(shares.max(axis=1) / evens).max():.1f}\u00a0×."
     )
 
@@ -416,7 +424,7 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     explorer.get_by_text("Definition, table, help", exact=True).press("Space")
     for name in ("Definition", "Judged on", "Count sinks among"):
         expect(explorer.locator("label", has_text=name).locator("select")).to_be_visible()
-    expect(explorer.locator(".sx-a").get_by_text("prompt", exact=True)).to_be_visible()
+    expect(explorer.locator(".sx-a").get_by_text("grey: prompt", exact=True)).to_be_visible()
     legend = explorer.locator(".sx-d .sx-key")
     for mark in (
         "sink, as long as it lasts (named where there is room)",

@@ -616,9 +616,9 @@ def test_the_answer_names_both_controls_and_what_the_effect_is_a_share_of():
     summary = {"effects": effects(rows), "rows": rows, "layers": [0, 3], "prompts": 30}
     text, told, unit, *_, corrected = said_of("ablate_set", summary)
     assert re.fullmatch(
-        r"Predicted probabilities say otherwise: over all steps they shift by 0\.5 nats \(a predicted token becomes 39 "
-        r"% less likely\), 0\.2\d+ more \[0\.2\d+, 0\.2\d+\] than with as many random tokens and "
-        r"0\.39\d less \[0\.3\d+, 0\.4\d+\] than with random tokens of equal attention\. Why the two disagree was not "
+        r"Predicted probabilities say otherwise: over all steps they shift by 0\.5 nats, 0\.2\d+ more "
+        r"\[0\.2\d+, 0\.2\d+\] than with as many random tokens and "
+        r"0\.39\d less \[0\.3\d+, 0\.4\d+\] than with random tokens of equal attention\. Why was not "
         r"measured\.",
         finding_of("predictions apart", summary),
     )
@@ -678,14 +678,14 @@ def test_the_answer_says_that_the_text_changes_more_where_the_predictions_change
     [text] = answer(summary_of(rows))
     told, unit = finding_of("answer in numbers", summary_of(rows))
     least = re.match(
-        r"Hiding the sinks changes 70 of 100 tokens; hiding random tokens of equal attention changes 5\d, "
-        r"([\d.]+) fewer \[",
+        r"Hiding the sinks changes 70 of 100 tokens, ([\d.]+) more \[.+\] than hiding random tokens of "
+        r"equal attention \(5\d\)",
         text,
     )
     closest = np.mean(rows[2]["aligned"]) - np.mean(rows[0]["aligned"])
     assert float(least[1]) == pytest.approx(100 * closest, abs=0.06), "beside the control that changes most"
     assert re.search(
-        r" 0\.\d+ nats \(.*\), 0\.4\d+ less \[.*\] than with random tokens of equal attention\. Why the two",
+        r" 0\.\d+ nats, 0\.4\d+ less \[.*\] than with random tokens of equal attention\. Why was not",
         finding_of("predictions apart", summary_of(rows)),
     ), "as many random tokens agree"
     assert "(significantly less); 0.9 with random tokens of equal attention (significantly more)" in told
@@ -706,7 +706,7 @@ def test_the_answer_says_that_the_text_changes_more_where_the_predictions_change
     masked = rows_of({("sinks", "masked"): rows[0]["divergence"]})
     masked[0]["aligned"] = rng.normal(0.3, 0.02, 30).tolist()
     with_masks = [rows[0], rows[1], masked[0], rows[2]]
-    assert answer(summary_of(with_masks))[0].endswith("] (not significantly fewer: other masked positions)."), (
+    assert answer(summary_of(with_masks))[0].endswith("; not significantly fewer: other masked positions)."), (
         "masked positions that change as much as the sinks do stand in the headline"
     )
     of_set, fewer = {"layers": [0, 3], "prompts": 30}, "They were fewer, 1.8 for 2.0 sinks: part of that difference"
@@ -752,17 +752,16 @@ def test_when_predictions_shift_is_told_where_each_half_of_the_steps_says_the_op
     assert found.early.tests == found.late.tests == 2 and found.early.shown and found.late.shown
     said = finding_of("predictions apart", early)
     assert re.search(
-        r" The timing differs: hiding the sinks shifts them more in the first half of the steps \(0\.3 against 0\.05\d?"
-        r"\), less in the second \(0\.\d+ against 0\.5\d\)\.$",
+        r"^Predicted probabilities shift more in the first half of the steps \(0\.3 against 0\.05\d? nats\), less in "
+        r"the second \(0\.\d+ against 0\.5\d\); over all steps by 0\.\d+ nats, 0\.1\d+ less \[.+\] than with random "
+        r"tokens of equal attention\.$",
         said,
     ), said
     assert finding_of("predictions apart", timed((0.1, 0.1, 0.1, 0.1), (0.2, 0.2, 0.2, 0.2))).endswith(
-        " No half of the steps tells why the two disagree."
+        " No half of the steps tells why."
     )
     noisy = timed((0.12, 0.12, 0.1, 0.1), (0.1, 0.1, 0.9, 0.9), noise=0.2)
-    assert finding_of("predictions apart", noisy).endswith(" tells why the two disagree."), (
-        "the first half is not shown"
-    )
+    assert finding_of("predictions apart", noisy).endswith(" tells why."), "the first half is not shown"
     assert "timing" not in untested(early["effects"])[0] and timing_of({}) is None
 
 
@@ -784,7 +783,7 @@ def test_a_control_that_only_some_prompts_have_does_not_lead_the_answer():
     assert told.endswith("random tokens of equal attention).")
     told = finding_of("text with each", 0.53, {"matched": (0.07, every), "mass": (0.43, replace(every, value=0.1))})
     assert told.startswith(
-        "Hiding the sinks changes 53 of 100 tokens; hiding random tokens of equal attention changes 43"
+        "Hiding the sinks changes 53 of 100 tokens, 10 more [35, 56] than hiding random tokens of equal attention (43"
     )
 
 

@@ -282,7 +282,7 @@ def test_headline_and_figures_have_one_source_at_a_time():
         "+0.3 [−0.3, +1.0] at 70 %." in told
     )
     assert "The margin of 2 points is fixed in the study's specification. ±1.7 points would" in told
-    assert "Shipped study: on 768 items and 6 calibration seeds; brackets: 95 % intervals." in told
+    assert "Shipped study (Sink-Wanda, λ = 1): on 768 items and 6 calibration seeds; brackets: 95 % intervals." in told
     assert "Method, sparsity and λ are those chosen here, all else is as in the shipped study." in told
     assert "brackets: 95 % intervals." in told
     assert "±1.7 points would have been detected with 80 % power." in told

@@ -66,7 +66,7 @@ function mount(root, packed, options = {}) {
     put("headtitle", headTitle(first, view));
     put("size", `${first.L} layers × ${first.H} heads`);
     put("headmeans", several.length > 1 ? "" : headMeans(first, view));
-    put("pale", first.noise ? "prompt, undecided" : "prompt");
+    put("pale", first.noise ? "grey: prompt, undecided" : "grey: prompt");
     put("rastertitle", `Attention to every token over the steps, × even split${view.layer == null ? "" : `, ${place(view)}`}`);
     put("lives", several.length > 1 ? "" : lived(first, view));
     put("curvetitle", to ? `Attention to ${aim(view, to)}` : "");

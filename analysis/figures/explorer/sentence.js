@@ -106,7 +106,8 @@ function untrained(recording, view, peak) {
   const each = (name) => nulls.map((one) => (peak ? one[name][peakOf(one.share)] : meanOver(one[name], range)));
   const shares = each("share"), evens = each("even"), mean = (values) => meanOver(values, [0, values.length - 1]), most = Math.max(...shares.map((share, n) => share / evens[n]).filter(Number.isFinite));
   const who = view.head != null ? `${nulls.length} heads of this layer in an equally sharp untrained model` : several ? `${nulls.length} equally sharp untrained models` : "an equally sharp untrained model", share = mean(shares);
-  return `${who}${peak ? ` at ${several ? "their own peaks" : "its own peak"}` : ""}${share ? `, ${multiple(share / mean(evens))}${several ? ` on average, at most ${multiple(most)}` : ""}` : ": no sinks"}`;
+  const at = peak ? ` at ${several ? "their own peaks" : "its own peak"}` : "", [have, reach] = several ? ["have", "reach"] : ["has", "reaches"];
+  return share ? `${who} ${reach} ${multiple(share / mean(evens))}${several ? " on average" : ""} (${percent(share)})${at}${several ? `, at most ${multiple(most)}` : ""}` : `${who} ${have} no sinks${at}`;
 }
 // What sinks take over all steps, and in how many of them more than the most of the untrained models’, or less than the
 // least. Without untrained
@@ -119,7 +120,7 @@ function throughoutAll(recording, view, share) {
   const below = share.reduce((sum, value, t) => sum + (value < Math.min(...nulls.map((each) => each.share[t]))), 0);
   const others = percent(meanOver(nulls.map((each) => meanOver(each.share, all)), [0, nulls.length - 1]));
   return [
-    `${over ? "Above" : `Over all steps${view.layer == null ? ", layers averaged" : ""}: ${own} of attention, untrained ${others}; above`} ${several ? `all ${nulls.length}` : "it"} in `,
+    `${over ? "Above" : `Over all steps${view.layer == null ? ", layers averaged," : ""} sinks take ${own} of attention, untrained ${others}; above`} ${several ? `all ${nulls.length}` : "it"} in `,
     `${above || "none"} of ${T} steps`, `${below ? `, below ${several ? "all" : "it"} in ${below}` : ""}.`,
   ];
 }

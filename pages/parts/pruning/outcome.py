@@ -415,7 +415,8 @@ def answer(study: OfStudy | None, pairs: list[RunPair], found: Found | None) -> 
         explained += f" Method, sparsity and λ are those chosen here, all else is as in the {study.within}."
     st.markdown(f"##### {plain(said)}", help=plain(" ".join(explained.split())) or None)
     if study is not None:
-        told = f"{study.title}: {stands[0].lower()}{stands[1:]} {margin_told(margin_of(study.findings))}"
+        rule = f"{METHODS[study.contrast.method].title}, λ = {max(study.findings.parameters.strengths):g}"
+        told = f"{study.title} ({rule}): {stands[0].lower()}{stands[1:]} {margin_told(margin_of(study.findings))}"
         link_study(told, study.name, study.within)
     else:
         st.caption(plain(f"{_seeds_in_words(pairs, found)} {stands}".strip()))

@@ -366,8 +366,7 @@ def without_study() -> None:
 def first_screen(findings: Findings, told: Story, name: str) -> None:
     """Draw what this is, one sink, the answer, and the ways on. name: of the study in the address."""
     st.title(QUESTION, anchor=False)
-    if told.thin:
-        st.caption(plain(f"{told.thin} {told.reading}"))
+    st.caption(plain(" ".join(filter(None, (told.about, told.thin, told.reading)))))
     before, term, after = told.what.partition(told.term)
     st.markdown(f"{plain(before)} **{plain(term)}**{plain(after)}")  # plain drops the space at the end
     if told.picture:
@@ -384,7 +383,6 @@ def first_screen(findings: Findings, told: Story, name: str) -> None:
         for answer in told.answers:
             st.markdown(f"{plain(answer.question)} **{plain(answer.lead)}** {plain(answer.sentence)}")
     _ways(name)
-    st.caption(plain(told.about if told.thin else f"{told.about} {told.reading}"))
 
 
 def _ways(name: str) -> None:
