@@ -258,8 +258,7 @@ def has_sinks(findings: Findings) -> str:
     drawn, draws = _drawn(findings), _Draws.of(findings, findings.parameters.model.source)
     if drawn is None or draws is None:
         return ""
-    over = f"over {findings.parameters.prompts} prompts"
-    has = f"has sinks: {over} they" if _clear(drawn) else f"has no clear sinks: {over}, tokens above the threshold"
+    has = "has sinks: they" if _clear(drawn) else "has no clear sinks: tokens above the threshold"
     return (
         f"This model {has} draw {draws.own.told(_EVEN_SPLIT)}; in {_MODELS.get(draws.weights, draws.called)} "
         f"{draws.null.told(_TIMES)}."

@@ -170,7 +170,7 @@ def quality_told(causes: Sequence[Cause], margin: float, brief: bool = False) ->
     told += f"; predictions {_PREDICTIONS[outcome]} at equal attention"
     half = ""
     if cause.timing is not None and when_shifted(cause.timing):
-        half = f", {'more' if cause.timing.early.value > 0 else 'less'} in the first half of the steps"
+        half = f", {'more' if cause.timing.early.value > 0 else 'less'} in the first half"
     nats = "" if brief else f" (KL {interval_words(cause.effect, NATS)})" if half else f" ({_nats_told(cause)})"
     return f"{told}{nats}{half}."
 

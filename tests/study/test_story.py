@@ -229,7 +229,7 @@ def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
     assert "Orange bar or outline: sink (above mean + 2 std of a step)." in story_told("supports").picture
     assert re.search(
         r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks: "
-        r"over 30 prompts they draw [\d.]+ × an even split \[[\d.]+, [\d.]+\]; in an equally sharp untrained model "
+        r"they draw [\d.]+ × an even split \[[\d.]+, [\d.]+\]; in an equally sharp untrained model "
         r"[\d.]+ × \[[\d.]+, [\d.]+\]\.$",
         story_told("supports").picture_told,
     )
@@ -238,7 +238,7 @@ def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
         if row["measure"] == "Corrected share of the sinks" and row["weights"] == "trained":
             row |= {"value": 1.1, "low": 1.0, "high": 1.2}
     weak = supports().model_copy(update={"tables": tables})
-    assert "This model has no clear sinks: over 30 prompts" in story_of(weak).picture_told
+    assert "This model has no clear sinks: tokens above" in story_of(weak).picture_told
 
 
 def test_every_slide_of_a_finding_has_a_takeaway_and_the_last_one_has_few_rows():
@@ -308,9 +308,9 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
         assert "es: hiding them from attention changes 63 of 100 tokens; " in answer.lead
         assert answer.sentence.endswith(
             "]. Quality was not measured; predictions shift less at equal attention (KL −0.041 nats [−0.062, "
-            "−0.019]), more in the first half of the steps."
+            "−0.019]), more in the first half."
         )
-        assert answer.short.endswith(" shift less at equal attention, more in the first half of the steps.")
+        assert answer.short.endswith(" shift less at equal attention, more in the first half.")
         return answer
 
     others = "random tokens of equal attention:"
