@@ -164,7 +164,7 @@ def _picture(findings: Findings) -> tuple[Markup, str]:
 def _marked(tokens: Sequence[charts.Token]) -> str:
     """Tell what the marks of the picture of a sink are."""
     masked = any(token.masked and not token.sink for token in tokens)
-    return f"Orange bar or outline: sink ({story_sinks.threshold()}).{' Hatched: [MASK].' if masked else ''}"
+    return f"Orange: sink ({story_sinks.threshold()}).{' Hatched: [MASK].' if masked else ''}"
 
 
 # --- the answer -------------------------------------------------------------------------------------------------
@@ -196,10 +196,10 @@ def _token_for_token(causes: Sequence[Cause], margin: float) -> tuple[str, str, 
     """
     levels = text_levels(causes)
     if levels:
-        told = f"hiding them from attention changes {levels[COUNT][0]} of 100 tokens; {beside_sinks(causes)}"
+        told = f"hiding them changes {levels[COUNT][0]} of 100 tokens; {beside_sinks(causes)}"
     else:
         more, _ = tokens_more(text_effect(causes, COUNT))
-        told = f"hiding them from attention changes {more} of 100 generated tokens than {rules.AS_MANY}"
+        told = f"hiding them changes {more} of 100 generated tokens than {rules.AS_MANY}"
     open_ones = [name for name, cause in text_causes(causes).items() if side_of(cause.effect) >= 0]
     yes = "Yes" if not open_ones else "Per token, yes" if open_ones == [MASS] else "It depends"
     if yes == "Yes" and not predictions_follow(causes, margin):
@@ -267,7 +267,7 @@ def _changed(by_setting: Mapping[str, Contrast], prices: Sequence[Price], told: 
     clauses = list[str]()
     for price in prices:
         change = interval_words(price.effect)
-        change = change.replace(f" {POINTS.name}", "", 1) if clauses else change
+        change = change.replace(f" {POINTS.name}", "", 1) if clauses or told else change
         cost = "" if price in told else f", where pruning {cost_words(price.cost, '')}"
         clauses.append(f"{change} at {price.setting}{cost}")
     return f"{'; '.join(clauses)}."

@@ -226,7 +226,7 @@ def test_a_small_study_says_so_first_and_a_large_one_does_not():
 
 
 def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
-    assert "Orange bar or outline: sink (above mean + 2 std of a step)." in story_told("supports").picture
+    assert "Orange: sink (above mean + 2 std of a step)." in story_told("supports").picture
     assert re.search(
         r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks: "
         r"they draw [\d.]+ × an even split \[[\d.]+, [\d.]+\]; in an equally sharp untrained model "
@@ -305,7 +305,7 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
             for one in study.causes
         ]
         (answer, _) = story_of(study.model_copy(update={"causes": tuple(causes)})).answers
-        assert "es: hiding them from attention changes 63 of 100 tokens; " in answer.lead
+        assert "es: hiding them changes 63 of 100 tokens; " in answer.lead
         assert answer.sentence.endswith(
             "]. Quality was not measured; predictions shift less at equal attention (KL −0.041 nats [−0.062, "
             "−0.019]), more in the first half."
@@ -469,7 +469,7 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
         "Not measurably: it changes accuracy by less than 2 points; pruning 70 % costs 21 points [18, 24]."
     )
     assert answer.sentence == (
-        "+0.3 points [−0.3, +1.0] at 70 %; +0.1 [−0.7, +0.9] at 50 %, where pruning costs 1.3 [−0.4, 3.0]."
+        "+0.3 [−0.3, +1.0] at 70 %; +0.1 [−0.7, +0.9] at 50 %, where pruning costs 1.3 [−0.4, 3.0]."
     )
     (_, at_70), (_, refuting) = (story_of(each).findings[-2:] for each in (study, refutes()))
     drawn = at_70.figure.replace("\u00a0", " ")
@@ -634,7 +634,7 @@ def test_a_study_without_levels_tells_differences():
     causes = tuple(one.model_copy(update={"levels": None, "timing": None}) for one in study.causes)
     (answer, _) = story_of(study.model_copy(update={"causes": causes})).answers
     assert answer.lead == (
-        "For the text, yes: hiding them from attention changes 31 more of 100 generated tokens than "
+        "For the text, yes: hiding them changes 31 more of 100 generated tokens than "
         "hiding as many random tokens."
     )
     assert answer.sentence == (
