@@ -341,6 +341,10 @@ def start_local(
             # Pages of logs, jobs and call stacks, which every user of the machine could read.
             "distributed.scheduler.http.routes": [],
             "distributed.worker.http.routes": [],
+            # What feeds those pages: a fiftieth of a CPU in each process that waits, and 100 stacks read per second.
+            "distributed.worker.profile.enabled": False,
+            "distributed.admin.tick.interval": "1s",
+            "distributed.admin.system-monitor.interval": "5s",
             # The user's settings are in this process's environment, which workers inherit.
             "distributed.nanny.pre-spawn-environ": process.variables(len(devices)),
         }
