@@ -12,9 +12,10 @@ from tests.helpers import ROOT
 
 @pytest.fixture(autouse=True)
 def thawed():
-    """As a server starts: nothing is left out when garbage is looked for."""
+    """As a server starts: nothing is left out when garbage is looked for; for other tests it is again."""
     gc.unfreeze()
     yield
+    gc.freeze()
 
 
 def test_it_draws_the_example_and_a_failure_is_only_logged(monkeypatch, caplog):
