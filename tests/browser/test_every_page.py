@@ -2,7 +2,6 @@
 machine for anything, and names, roles, labels and contrast hold in both themes.
 """
 
-import re
 import time
 from dataclasses import replace
 from typing import Any, Literal
@@ -146,26 +145,7 @@ def test_nothing_runs_nothing_leaves_the_machine_and_nothing_serious_is_found(
     assert asked == []
 
 
-def test_every_choice_of_a_broken_row_has_its_whole_border(page: Page, address: str) -> None:
-    page.set_viewport_size({"width": 390, "height": 900})
-    page.goto(f"{address}/explore?tab=Geometry")
-    expect(page.get_by_role("radio", name="Geometry")).to_be_visible()
-    all_drawn(page)
-    borders = page.evaluate(BORDERS)
-    assert len(borders) >= 4 and set(borders) == {1}
-
-
-def test_an_open_fold_shows_its_name_alone_as_its_title_tells_how_it_was_set(page: Page, address: str) -> None:
-    page.goto(f"{address}/pruning?prune_samples=5")
-    all_drawn(page)
-    title = page.locator(".st-key-fold_prune_calibration summary")
-    expect(title).to_have_text(re.compile("5 sequences"), use_inner_text=True)
-    title.click()
-    expect(title).not_to_have_text(re.compile("5 sequences"), use_inner_text=True)
-    expect(title).to_have_text(re.compile("Calibration"), use_inner_text=True)
-
-
-def test_links_that_have_the_focus_are_outlined_and_boxes_of_several_have_large_enough_buttons(
+def test_focused_links_are_outlined_buttons_of_boxes_large_enough_and_choices_of_a_broken_row_have_whole_borders(
     page: Page, address: str
 ) -> None:
     page.goto(f"{address}/explore?tab=Heads&heads_view=Chosen+steps")
@@ -179,3 +159,7 @@ def test_links_that_have_the_focus_are_outlined_and_boxes_of_several_have_large_
     for name in ("Clear all", "Open"):
         button = page.locator("[data-testid=stMultiSelect]").first.get_by_role("button", name=name)
         assert min(button.evaluate("button => [button.offsetWidth, button.offsetHeight]")) >= 24, name
+    page.set_viewport_size({"width": 390, "height": 900})
+    all_drawn(page)
+    borders = page.evaluate(BORDERS)
+    assert len(borders) >= 4 and set(borders) == {1}

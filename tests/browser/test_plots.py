@@ -38,7 +38,7 @@ def open_plots(page: Page, address: str, titles: tuple[str, ...] = BEHIND[:1]) -
     all_drawn(page)
 
 
-def test_a_plot_far_below_is_drawn_as_it_comes_near_and_when_the_page_is_printed(page, address):
+def test_a_plot_far_below_is_drawn_as_it_comes_near_and_when_printed_and_its_tools_stay_on_this_machine(page, address):
     page.set_viewport_size({"width": 1280, "height": 600})
     open_plots(page, address, BEHIND)
     places = page.locator(".sinkscope-plot")
@@ -55,20 +55,14 @@ def test_a_plot_far_below_is_drawn_as_it_comes_near_and_when_the_page_is_printed
     expect(last).to_have_class(drawn)
     assert last.evaluate("plot => plot.offsetHeight") == height
 
-
-def test_the_tool_bar_has_only_tools_that_stay_on_this_machine(page, address):
-    open_plots(page, address)
-    place = page.locator(".sinkscope-plot").first
-    place.scroll_into_view_if_needed()
-    expect(place).to_have_class(re.compile("js-plotly-plot"))
-    assert tools(place) == [*NAVIGATING, "Save this plot", "Fullscreen"]
+    assert tools(first) == [*NAVIGATING, "Save this plot", "Fullscreen"]
     page.mouse.move(0, 0)
-    place.locator(".modebar-btn").first.focus()
-    expect(place.locator(".modebar")).to_have_css("opacity", "1")
+    first.locator(".modebar-btn").first.focus()
+    expect(first.locator(".modebar")).to_have_css("opacity", "1")
     page.keyboard.press("ArrowRight")
-    expect(place.locator(".modebar-btn").nth(1)).to_be_focused()
+    expect(first.locator(".modebar-btn").nth(1)).to_be_focused()
     page.keyboard.press("End")
-    expect(place.get_by_role("button", name="Fullscreen")).to_be_focused()
+    expect(first.get_by_role("button", name="Fullscreen")).to_be_focused()
 
 
 def test_a_plot_that_is_touched_has_no_tool_bar(chromium, address):
@@ -113,17 +107,14 @@ def test_a_plot_that_cannot_be_drawn_says_so(page, address):
     expect(place).to_have_text(re.compile("could not be drawn"))
 
 
-def test_what_draws_plots_is_loaded_before_there_is_one_where_statistics_are_to_be_stored(page, address):
-    page.goto(f"{address}/tuning?prune_sparsity=0.4")  # at which the study that ships has pruned nothing
+def test_what_draws_plots_is_loaded_before_statistics_are_stored_and_controls_reach_the_address_once_they_are(
+    page, address
+):
+    # at that sparsity the study that ships has pruned nothing
+    page.goto(f"{address}/tuning?prune_sparsity=0.4&calibrate_samples=2&calibrate_seq_len=32&calibrate_heldout=1")
     expect(page.get_by_role("button", name="Preview masks")).to_be_visible()
     page.wait_for_function("window.Plotly")
     expect(page.locator(".sinkscope-plot")).to_have_count(0)
-
-
-def test_controls_reach_the_address_on_the_tab_where_statistics_were_just_stored(page, address):
-    page.goto(f"{address}/tuning?calibrate_samples=2&calibrate_seq_len=32&calibrate_heldout=1")
-    all_drawn(page)
-    page.locator(".st-key-fold_prune_preview summary").first.click()
     all_drawn(page)
     page.get_by_role("button", name="Preview masks").click()
     page.locator(".st-key-fold_prune_discount summary").click()
