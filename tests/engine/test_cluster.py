@@ -122,6 +122,32 @@ def test_results_and_progress_arrive_from_both_workers(address, tls, tmp_path):
         until(lambda: engine._dispatcher.cluster.client.list_datasets() == ())  # nothing stays published
 
 
+# These two end workers, before others have loaded a model, which takes each worker seconds.
+
+
+def test_what_dies_with_its_worker_is_tried_again_on_another(address, tls, tmp_path):
+    with engine_at(tmp_path / "store", address, tls) as engine:
+        job = engine.submit("paced", PacedSpec(tag="dies", steps=30, seconds=0.1))
+        running(engine, job, 2)
+        first = engine.job(job.id).device
+        os.kill(engine.progress(job.id).details["pid"], signal.SIGKILL)
+        done = engine.wait(job.id, PATIENCE)
+        assert (done.state, done.summary["reused"] > 0, done.device != first) == ("done", True, True), done.reason
+        assert [(loss.worker, loss.why) for loss in done.losses] == [(first, DIED)]
+
+
+def test_a_deaf_job_on_the_cluster_loses_its_worker_which_comes_back(address, tls, tmp_path, monkeypatch):
+    monkeypatch.setattr("analysis.engine.dispatcher.CANCEL_GRACE", 1)
+    with engine_at(tmp_path / "store", address, tls) as engine:
+        deaf = [engine.submit("deaf", OneSpec(seconds=3 * PATIENCE, tag=str(n))) for n in range(2)]
+        for job in deaf:
+            until(lambda job=job: engine.progress(job.id).phase == "not listening")
+            engine.cancel(job.id)
+        after = engine.submit("paced", PacedSpec(tag="after the deaf", steps=1))
+        assert engine.wait(after.id, PATIENCE).state == "done"
+        monkeypatch.undo()  # closing takes the time it needs
+
+
 def test_a_real_recording_and_a_short_job_between_its_steps(address, tls, tmp_path):
     with engine_at(tmp_path / "store", address, tls) as engine:
         hold = engine.submit("paced", PacedSpec(tag="the other worker", steps=3000, seconds=0.1))
@@ -253,17 +279,6 @@ def test_a_shared_folder_takes_what_workers_leave(address, tls, tmp_path):
         assert engine.result(done).folder.is_relative_to(tmp_path / "shared" / "kept")
 
 
-def test_what_dies_with_its_worker_is_tried_again_on_another(address, tls, tmp_path):
-    with engine_at(tmp_path / "store", address, tls) as engine:
-        job = engine.submit("paced", PacedSpec(tag="dies", steps=30, seconds=0.1))
-        running(engine, job, 2)
-        first = engine.job(job.id).device
-        os.kill(engine.progress(job.id).details["pid"], signal.SIGKILL)
-        done = engine.wait(job.id, PATIENCE)
-        assert (done.state, done.summary["reused"] > 0, done.device != first) == ("done", True, True), done.reason
-        assert [(loss.worker, loss.why) for loss in done.losses] == [(first, DIED)]
-
-
 def test_workers_that_are_about_to_end_hand_their_jobs_back(address, tls, tmp_path):
     """One by SIGTERM, one by its lifetime, both started as docs/cluster.md says."""
     port = int(address.rsplit(":", 1)[1])
@@ -313,18 +328,6 @@ def test_a_worker_without_sinkscope_is_named_with_the_remedy_and_its_job_runs_el
             assert (done.state, done.losses) == ("done", ()), done.reason
             assert done.device.startswith("gpu1 GPU")
         engine.cancel(held[1].id)
-
-
-def test_a_deaf_job_on_the_cluster_loses_its_worker_which_comes_back(address, tls, tmp_path, monkeypatch):
-    monkeypatch.setattr("analysis.engine.dispatcher.CANCEL_GRACE", 1)
-    with engine_at(tmp_path / "store", address, tls) as engine:
-        deaf = [engine.submit("deaf", OneSpec(seconds=3 * PATIENCE, tag=str(n))) for n in range(2)]
-        for job in deaf:
-            until(lambda job=job: engine.progress(job.id).phase == "not listening")
-            engine.cancel(job.id)
-        after = engine.submit("paced", PacedSpec(tag="after the deaf", steps=1))
-        assert engine.wait(after.id, PATIENCE).state == "done"
-        monkeypatch.undo()  # closing takes the time it needs
 
 
 # --- the command line -------------------------------------------------------------------------------------------
