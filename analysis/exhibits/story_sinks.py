@@ -260,7 +260,7 @@ def has_sinks(findings: Findings) -> str:
         return ""
     has = "has sinks: they" if _clear(drawn) else "has no clear sinks: tokens above the threshold"
     return (
-        f"This model {has} draw {draws.own.told(_EVEN_SPLIT)}; in {_MODELS.get(draws.weights, draws.called)} "
+        f"This model {has} draw {draws.own.told(_EVEN_SPLIT)}; in {_MODELS.get(draws.weights, draws.called)}, "
         f"{draws.null.told(_TIMES)}."
     )
 

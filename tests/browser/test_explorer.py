@@ -197,9 +197,7 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     above, below = int((own > shares).sum()), int((own < shares).sum())
     counted = f"bove it in {above or 'none'} of 9 steps{f', below it in {below}' if below else ''}."
     expect(beside).to_have_text(
-        f"Over all steps, layers averaged, sinks take {told(own.mean())} of attention, untrained "
-        f"{told(shares.mean())}; "
-        f"a{counted}"
+        f"Over all steps, layers averaged, sinks take {told(own.mean())}, untrained {told(shares.mean())}; a{counted}"
     )
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ over: 'all' })")
     expect(finding).to_contain_text(f"; an equally sharp untrained model {factors[1]}.")
@@ -221,7 +219,7 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
         f"at most {most:.1f}\u00a0×."
     )
     expect(beside).to_have_text(
-        f"Over all steps, layers averaged, sinks take {told(own.mean())} of attention, untrained "
+        f"Over all steps, layers averaged, sinks take {told(own.mean())}, untrained "
         f"{told(shares.mean())}; "
         f"above all 3 in {above or 'none'} of 9 steps{f', below all in {below}' if below else ''}."
     )

@@ -229,7 +229,7 @@ def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
     assert "Orange: sink (above mean + 2 std of a step)." in story_told("supports").picture
     assert re.search(
         r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks: "
-        r"they draw [\d.]+ × an even split \[[\d.]+, [\d.]+\]; in an equally sharp untrained model "
+        r"they draw [\d.]+ × an even split \[[\d.]+, [\d.]+\]; in an equally sharp untrained model, "
         r"[\d.]+ × \[[\d.]+, [\d.]+\]\.$",
         story_told("supports").picture_told,
     )
@@ -634,8 +634,7 @@ def test_a_study_without_levels_tells_differences():
     causes = tuple(one.model_copy(update={"levels": None, "timing": None}) for one in study.causes)
     (answer, _) = story_of(study.model_copy(update={"causes": causes})).answers
     assert answer.lead == (
-        "For the text, yes: hiding them changes 31 more of 100 generated tokens than "
-        "hiding as many random tokens."
+        "For the text, yes: hiding them changes 31 more of 100 generated tokens than hiding as many random tokens."
     )
     assert answer.sentence == (
         "Random tokens of equal attention: 20 fewer [10, 29]. Quality was not measured; predictions shift less "

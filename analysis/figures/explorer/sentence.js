@@ -120,7 +120,7 @@ function throughoutAll(recording, view, share) {
   const below = share.reduce((sum, value, t) => sum + (value < Math.min(...nulls.map((each) => each.share[t]))), 0);
   const others = percent(meanOver(nulls.map((each) => meanOver(each.share, all)), [0, nulls.length - 1]));
   return [
-    `${over ? "Above" : `Over all steps${view.layer == null ? ", layers averaged," : ""} sinks take ${own} of attention, untrained ${others}; above`} ${several ? `all ${nulls.length}` : "it"} in `,
+    `${over ? "Above" : `Over all steps${view.layer == null ? ", layers averaged," : ""} sinks take ${own}, untrained ${others}; above`} ${several ? `all ${nulls.length}` : "it"} in `,
     `${above || "none"} of ${T} steps`, `${below ? `, below ${several ? "all" : "it"} in ${below}` : ""}.`,
   ];
 }
