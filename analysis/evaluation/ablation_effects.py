@@ -103,7 +103,7 @@ def effects(rows: Sequence[Row]) -> list[dict[str, Any]]:
     pairs = [(key, _control_key(key, against), against) for key, against in asked if key in by_name]
     found: list[dict[str, Any]] = []
     for measure in (name for name in TESTED if all(name in row for row in rows)):
-        family = []
+        family: list[tuple[dict[str, Any], Difference, dict[str, Any]]] = []
         timings: dict[int, Timing] = {}
         for first_key, second_key, against in pairs:
             if second_key not in by_name:

@@ -732,7 +732,7 @@ def test_every_step_counts_in_the_quarter_of_the_steps_that_it_is_in(divergence)
 def timed(sinks: tuple[float, ...], equal: tuple[float, ...], noise: float = 0.01) -> dict:
     """The summary of an ablation with these divergences in each quarter of the steps."""
     rng, kept = np.random.default_rng(8), {"": 0.3, "mass": 0.5}
-    rows = rows_of({("sinks", control): [0.0] * 30 for control in kept})
+    rows = rows_of({("sinks", control): np.zeros(30) for control in kept})
     for row, means in zip(rows, (sinks, equal), strict=True):
         row["aligned"] = rng.normal(kept[row["control"]], 0.02, 30).tolist()
         row |= {name: rng.normal(mean, noise, 30).tolist() for name, mean in zip(QUARTERS, means, strict=True)}
