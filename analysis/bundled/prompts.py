@@ -6,6 +6,7 @@ whoever draws prompts at random draws whole templates (`sinks.intervals`).
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import cycle, islice
 from random import Random
 
@@ -61,6 +62,11 @@ def _templates() -> Iterator[tuple[_Kind, str, str]]:
 
 def keyed_prompts(count: int, seed: int = 0) -> list[Prompt]:
     """Return `count` different prompts with their templates, which take turns; more begin with the same ones."""
+    return list(_made(count, seed))
+
+
+@lru_cache(maxsize=16)  # pages ask for the same ones at every run
+def _made(count: int, seed: int) -> tuple[Prompt, ...]:
     random = Random(f"sink prompts {seed}")
     made: dict[str, Prompt] = {}
     for number, (kind, template, lead) in enumerate(islice(cycle(_templates()), count)):
@@ -70,7 +76,7 @@ def keyed_prompts(count: int, seed: int = 0) -> list[Prompt]:
             if unit.template == template:
                 text = f"{sentence(units.Scene(random), lead, who)} {unit.context}"
                 made.setdefault(text, Prompt(text, template))
-    return list(made.values())
+    return tuple(made.values())
 
 
 def prompts(count: int, seed: int = 0) -> list[str]:

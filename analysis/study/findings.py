@@ -7,6 +7,7 @@ differences are shares.
 import gzip
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -213,6 +214,11 @@ class Registered(Found):
         return f"Planned on {self.made[:10]}, before it ran (SHA-256 {self.digest}). {told}"
 
 
+@lru_cache(maxsize=16)  # each sentence on a study asks for them, and checking them takes milliseconds
+def _parameters(spec: str) -> StudySpec:
+    return StudySpec.model_validate(json.loads(spec))
+
+
 class Findings(Found):
     """A study. spec: its parameters. created: when it began, ISO 8601. seconds: of all its jobs. environment: versions
     and hardware, None until something was scored. command: that repeats it. tables: `layers`, `counts` and `movement`
@@ -247,7 +253,7 @@ class Findings(Found):
     @property
     def parameters(self) -> StudySpec:
         """Its parameters."""
-        return StudySpec.model_validate(self.spec)
+        return _parameters(json.dumps(self.spec))
 
     @property
     def causes_by_model(self) -> dict[str, list[Cause]]:
