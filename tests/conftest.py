@@ -186,6 +186,35 @@ def _components_found_once():
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _pages_are_compiled_once():
+    """Streamlit's harness compiles a page anew for each test that opens it; a server does for its first visitor."""
+    from streamlit.runtime.scriptrunner.script_cache import ScriptCache
+
+    compiled = ScriptCache.get_bytecode
+    shared: dict[tuple[str, int], Any] = {}
+
+    def get_bytecode(cache: ScriptCache, script_path: str) -> Any:
+        known = script_path, os.stat(script_path).st_mtime_ns
+        if known not in shared:
+            shared[known] = compiled(cache, script_path)
+        return shared[known]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ScriptCache, "get_bytecode", get_bytecode)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _names_of_properties_are_split_once():
+    """Plotly splits the name of each property that it sets anew: a tenth of what drawing a page takes."""
+    from plotly import basedatatypes
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(basedatatypes, "_str_to_dict_path_full", cache(basedatatypes._str_to_dict_path_full))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _pages_are_waited_for_asleep():
     """Streamlit's harness asks every millisecond whether a page's script has ended, and takes the processor from it."""
     from streamlit.testing.v1 import local_script_runner
