@@ -226,18 +226,19 @@ def test_a_late_refresh_in_the_name_of_the_page_that_was_left_does_not_lead_back
 def test_a_recording_survives_a_refresh_and_a_page_switch_while_it_runs(page, address):
     page.goto(f"{address}/explore")
     page.get_by_text(re.compile("^Settings")).click()
-    enter_number(page, "Denoising steps", 24)
-    expect(page.get_by_text(re.compile("new tokens in 24 forwards"))).to_be_visible()
+    enter_number(page, "New tokens", 100)
+    enter_number(page, "Denoising steps", 100)
+    expect(page.get_by_text("100 new tokens in 100 forwards")).to_be_visible()
     all_drawn(page)
     with held(worker_of(address)):
         record(page)
         expect(page.get_by_text("Recording now")).to_be_visible()
-        page.reload()
-        page.get_by_role("link", name="Start", exact=True).click()
-        expect(page.get_by_role("heading", name=QUESTION)).to_be_visible()
+    page.reload()
+    page.get_by_role("link", name="Start", exact=True).click()
+    expect(page.get_by_role("heading", name=QUESTION)).to_be_visible()
     page.get_by_role("link", name="Explore").click()
     expect(page.get_by_role("group", name="Explorer")).to_contain_text("× an even split")
-    expect(page.get_by_role("combobox", name="Recording")).to_have_value(re.compile("24 steps"))
+    expect(page.get_by_role("combobox", name="Recording")).to_have_value(re.compile("100 steps"))
 
 
 def test_the_first_action_is_a_few_stops_away_and_the_page_is_short_and_the_sidebar_folded_on_small_screens(
