@@ -151,9 +151,9 @@ def accuracy_by_setting(
         y += _LINE * (1 + len(more)) + _GROUP // 2
         for row in (one for one in rows if one.group == group):
             name, words = as_text(row.name), f"<b>{as_text(row.words)}</b>"
-            if column:
-                figure.add_annotation(y=y, text=words, xshift=column, **above)
-            figure.add_annotation(y=y, text=name if column else f"{name} {words}", xshift=_INDENT, **above)
+            written = ((name, _INDENT), (words, column)) if column else ((f"{name} {words}", _INDENT),)
+            for text, shift in written:
+                figure.add_annotation(y=y, text=text, xshift=shift, **above)
             figure.add_traces(_marks(row, y + _NAMED, dense))
             y += _ROW
     ends = [100 * end for row in rows for end in (row.value, row.low, row.high, *row.runs)]

@@ -1,5 +1,7 @@
 """The figure of runs: a row per setting with its cost and interval, runs as dots, and levels with their names."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from analysis.figures.pruning import Scores, accuracy_by_setting
@@ -24,13 +26,21 @@ def test_a_setting_has_its_cost_its_interval_its_runs_and_the_colour_of_its_meth
     assert first.y[0] < runs.y[0] < second.y[0] < third.y[0] < figure.layout.yaxis.range[0]
     assert [note.text for note in figure.layout.annotations] == [
         "<b>50 % removed</b><br>discount on top: &lt;9",
-        "Without discount <b>90.0 % · −3.0 [−8, +2]</b>",
-        "With &lt;b&gt; <b>91.0 %</b>",
+        "Without discount",
+        "<b>90.0 % · −3.0 [−8, +2]</b>",
+        "With &lt;b&gt;",
+        "<b>91.0 %</b>",
         "<b>70 % removed</b>",
-        "With discount <b>72.0 %</b>",
+        "With discount",
+        "<b>72.0 %</b>",
         "← chance 37.5 %",
         "dense 93.0 %",
     ]
+    columns = {note.xshift for note in figure.layout.annotations if note.text.endswith(" %</b>") or "·" in note.text}
+    assert len(columns) == 1 and min(columns) > 100, "numbers stand in a column"
+    long = [replace(rows[1], name="A method with a name that is long")]
+    last = accuracy_by_setting(long, None, None, HEADS).layout.annotations[-1]
+    assert last.text == "A method with a name that is long <b>91.0 %</b>", "it would reach beyond a phone"
     low, high = figure.layout.xaxis.range
     assert 60 < low < 70 and 95 <= high <= 101
 
@@ -41,7 +51,7 @@ def test_every_row_stands_beneath_its_name_and_above_the_next_one():
     ]
     figure = accuracy_by_setting(rows, None, None, HEADS)
     means, dots = figure.data[::2], figure.data[1::2]
-    named = [note.y for note in figure.layout.annotations if "removed" not in note.text]
+    named = [note.y for note in figure.layout.annotations if note.text in "ab"]
     heads = [note.y for note in figure.layout.annotations if "removed" in note.text]
     for name, mean, dot, after in zip(named, means, dots, [*named[1:], np.inf], strict=True):
         assert name < mean.y[0] < dot.y[0] < after
@@ -54,5 +64,6 @@ def test_chance_is_drawn_where_an_accuracy_comes_near():
     assert {"dense 42.0 %", "chance 37.5 %"} <= set(names)
     assert [note.text for note in accuracy_by_setting(rows, None, None, HEADS).layout.annotations] == [
         "<b>No weights removed</b>",
-        "No pruning <b>40.0 %</b>",
+        "No pruning",
+        "<b>40.0 %</b>",
     ]
