@@ -275,7 +275,8 @@ def levels_of(rows: Sequence[Row], effect: Row) -> Levels:
 
 class Change(NamedTuple):
     """The change that acting on some positions makes to what a model does: the mean over n prompts with its interval,
-    NaN where there is none. share: of all attention, that the positions drew. tokens: positions per step.
+    NaN where there is none. share: of all attention, that the positions drew. tokens: positions per step. masked: the
+    share of these that were undecided, NaN in results of earlier versions.
     """
 
     value: float
@@ -284,6 +285,7 @@ class Change(NamedTuple):
     n: int
     share: float
     tokens: float
+    masked: float
 
 
 def changes_of(rows: Sequence[Row], effect: Row) -> tuple[Change, Change]:
@@ -297,8 +299,24 @@ def changes_of(rows: Sequence[Row], effect: Row) -> tuple[Change, Change]:
         mean = estimate(values, clusters) if len(clusters) else None
         ends = (np.nan, np.nan) if mean is None else (mean.low, mean.high)
         share, tokens = (float(np.mean(np.array(row[name])[compared])) for name in ("share", "count"))
-        found.append(Change(float(values.mean()), *ends, len(values), share, tokens))
+        found.append(Change(float(values.mean()), *ends, len(values), share, tokens, _masked_share(row, compared)))
     return found[0], found[1]
+
+
+def masked_shares(rows: Sequence[Row], effect: Row) -> tuple[float, float] | None:
+    """Return which share of the positions of the target and of its control was undecided; None where none was, or rows
+    do not tell.
+    """
+    target, control = changes_of(rows, effect)
+    return (target.masked, control.masked) if target.masked > 0 else None
+
+
+def _masked_share(row: Row, compared: np.ndarray) -> float:
+    """Return the share of the positions acted on that was undecided, over the prompts compared, (prompts,) bool."""
+    count = float(np.sum(np.array(row["count"], float)[compared]))
+    return (
+        float(np.sum(np.array(row["undecided"], float)[compared])) / count if "undecided" in row and count else np.nan
+    )
 
 
 def quarters_of(rows: Sequence[Row], effect: Row) -> tuple[list[Estimate], list[Estimate]]:

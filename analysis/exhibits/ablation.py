@@ -67,7 +67,6 @@ METHOD = (
 
 
 _MINUS_CONTROL = "sinks minus control"
-_MASKED, _FEWER = CONTROLS[MASKED].title, " (fewer where few are left)"
 _HIDDEN = "Change, not quality; no token attends to what is hidden; means"
 
 
@@ -93,15 +92,14 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
         measure.change,
         f"{begins} over {prompts} prompts{aligned}, with 95 % intervals{hollow}. Differences are computed before "
         f"rounding. Layers {first} to {last}; significant after Holm correction over {counted(tests, 'test')}. "
-        f"{CONTROLS_TOLD}{fewer}{_masked_shares(summary)}{without_sinks(drawn[0])}"
+        f"{CONTROLS_TOLD}{fewer}{without_sinks(drawn[0])}"
         + ("" if measure.percent else f" {NAT}")
         + (f" {LACKS_MASKED}" if lacks_masked(summary) else ""),
         levels_with_differences(
             [
                 LevelRow(
                     called,
-                    f"{level.tokens:.1f} tokens{_FEWER if few and called == _MASKED else ''}, "
-                    f"{percent(level.share, 0)} of attention"
+                    f"{level.tokens:.1f} tokens, {_masked(level.masked)}{percent(level.share, 0)} of attention"
                     f"{'' if level.n in (prompts, 1) else f', {level.n} prompts'}",
                     *ends(level, unit.scale),
                     place == 0 or shown(drawn[place - 1]),
@@ -124,6 +122,11 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
     )
 
 
+def _masked(share: float) -> str:
+    """Return which share of the positions acted on is masked; empty where none is, or that is not known."""
+    return f"{percent(share, 0)} masked, " if share > 0 else ""
+
+
 def _difference(change: Difference, unit: Unit) -> str:
     return interval_words(change, unit).replace(f" {unit.name}", "")
 
@@ -140,6 +143,7 @@ def answer_of_study(causes: Sequence[Cause]) -> tuple[str, str, Exhibit] | None:
     changes = [_turned(cause.effect) for cause in drawn]
     levels = [tuple(1 - level for level in cause.levels or ()) for cause in drawn]
     rows = [(SINKS, drawn[0].shares[0], levels[0][0], True, f"{_MINUS_CONTROL}, {TOKENS.name}")]
+    masked = [drawn[0].masked and drawn[0].masked[0], *(cause.masked and cause.masked[1] for cause in drawn)]
     rows += [
         (CONTROLS[cause.control].title, cause.shares[1], level, side_of(change) != 0, _difference(change, TOKENS))
         for cause, (_, level), change in zip(drawn, levels, changes, strict=True)
@@ -148,14 +152,14 @@ def answer_of_study(causes: Sequence[Cause]) -> tuple[str, str, Exhibit] | None:
         [
             LevelRow(
                 name,
-                "" if share is None else f"{percent(share, 0)} of attention",
+                "" if share is None else f"{_masked(hidden or 0.0)}{percent(share, 0)} of attention",
                 100 * level,
                 np.nan,
                 np.nan,
                 filled,
                 told,
             )
-            for name, share, level, filled, told in rows
+            for (name, share, level, filled, told), hidden in zip(rows, masked, strict=True)
         ],
         measure.level_axis,
     )
@@ -242,15 +246,6 @@ def _row_of(summary: Summary, control: str) -> Mapping[str, Any]:
     """Return the row of the sinks' control, or of the sinks ('') themselves; empty where there is none."""
     rows = (row for row in summary["rows"] if row["target"] == SINKS and control_of(row) == control)
     return next(rows, {})
-
-
-def _masked_shares(summary: Summary) -> str:
-    """Tell which share of the sinks and of as many random tokens were masked positions; empty where none were."""
-    rows = [_row_of(summary, control) for control in ("", COUNT)]
-    shares = [sum(row["undecided"]) / sum(row["count"]) for row in rows if any(row.get("undecided", ()))]
-    if len(shares) < len(rows):
-        return ""
-    return f" Masked positions: {percent(shares[0], 0)} of the sinks, {percent(shares[1], 0)} of the random tokens."
 
 
 def effects_of(summary: Summary, name: str) -> Exhibit | None:

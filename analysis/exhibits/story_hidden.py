@@ -33,7 +33,7 @@ from analysis.specs import CONTROLS
 from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, NATS, WAITING, WORSE, decide, interval_words
 from analysis.study import rules
 from analysis.study.findings import Cause, Continuation, Findings
-from analysis.words import counted, listed
+from analysis.words import counted, listed, percent
 
 
 def hidden(findings: Findings) -> Told | None:
@@ -223,7 +223,11 @@ def _tested(causes: Sequence[Cause]) -> str:
 def _not_shown(held: Sequence[str], at_equal: Cause | None) -> str:
     """Tell what the comparisons leave open."""
     if at_equal is not None:
-        return "Quality was not measured; one sampler seed."
+        told = "Quality was not measured; one sampler seed."
+        if at_equal.masked is None:
+            return told
+        sinks, others = (percent(share, 0) for share in at_equal.masked)
+        return f"{told} Masked: {sinks} of the sinks, {others} of the random tokens."
     if len(held) < 2:
         return "Part of the difference can come from hiding more attention."
     return f"Sinks hold {held[0]} of the attention, the others {held[1]}: part of a difference can come from that."

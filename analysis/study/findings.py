@@ -123,6 +123,7 @@ class Cause(Found):
     control. left_out: prompts without sinks. unmatched: further prompts that lack this control. untrained: the same in
     a model with random weights, None where none was asked for. levels: the measure's means with the sinks and with the
     control hidden; None per unit of attention, and in studies of earlier versions. timing: of the divergence alone.
+    masked: the shares of the sinks and of the control's tokens that are masked positions, likewise.
     """
 
     model: str
@@ -135,6 +136,7 @@ class Cause(Found):
     untrained: Difference | None = None
     levels: tuple[float, float] | None = None
     timing: Timing | None = None
+    masked: tuple[float, float] | None = None
 
 
 class Continuation(Found):

@@ -20,6 +20,7 @@ from analysis.evaluation.ablation_effects import (
     effect_of,
     effects,
     levels_of,
+    masked_shares,
     timing_of,
 )
 from analysis.evaluation.conditions import PLACEBOS
@@ -253,6 +254,7 @@ def causes_of(ablations: Mapping[str, JobRecord], primary: str) -> tuple[Cause, 
             shares=tuple(row["shares"]),
             levels=None if row["against"] == UNIT else levels_of(job.summary["rows"], row)[:2],
             timing=timing_of(row) if _whole(job) else None,
+            masked=masked_shares(job.summary["rows"], row),
             untrained=next(
                 (effect_of(other) for other in _hidden(job.summary.get("untrained", ())) if _same(row, other)), None
             ),

@@ -14,7 +14,15 @@ from hypothesis import strategies as st
 from analysis import jobs
 from analysis.attention import AttentionInputs, BlockedKeys
 from analysis.errors import UserError
-from analysis.evaluation.ablation_effects import MEASURES, changes_of, effects, levels_of, shown, timing_of
+from analysis.evaluation.ablation_effects import (
+    MEASURES,
+    changes_of,
+    effects,
+    levels_of,
+    masked_shares,
+    shown,
+    timing_of,
+)
 from analysis.exhibits.ablation import effects_of, levels_beside, timing
 from analysis.findings import finding_of, said_of
 from analysis.findings.ablations import (
@@ -714,6 +722,15 @@ def test_the_answer_says_that_the_text_changes_more_where_the_predictions_change
     masked[0]["count"] = [1.5] * 15 + [2.0] * 15
     rarer = summary_of(with_masks)
     assert fewer in levels_beside(rarer | of_set, "aligned").sentence
+    for row, undecided in zip(with_masks, (2.0, 1.0, 0.0, 0.5), strict=True):
+        row["undecided"] = [undecided if row["control"] != "masked" else count for count in row["count"]]
+    drawn = levels_beside(summary_of(with_masks) | of_set, "aligned").figure
+    written = " ".join(str(note.text) for note in drawn.layout.annotations)
+    held = re.findall(r"(\d) tokens, (\d+) % masked, 10 % of attention", written)
+    assert held == [("0", "100"), ("0", "50"), ("8", "100"), ("0", "25")]
+    (mass,) = (row for row in rarer["effects"] if (row["against"], row["measure"]) == ("mass", "aligned"))
+    assert masked_shares(with_masks, mass) == (1.0, 0.25)
+    assert masked_shares(rows_of({("sinks", ""): [0.1] * 3, ("sinks", "mass"): [0.1] * 3}), mass) is None
     assert answer({"rows": [], "effects": []}) == [] and finding_of("first text", {"rows": [], "effects": []}) == ""
 
 

@@ -392,6 +392,7 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
     assert predictions_told(earlier, 0.01).endswith(" nats [−0.062, −0.019]).")
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert hidden.caveat.endswith(predictions_told(own, 0.01))
+    assert " Masked: 95 % of the sinks, 35 % of the random tokens." in hidden.caveat
     told = " ".join(
         (*hidden.beats, hidden.title, hidden.meaning, hidden.takeaway, story_told("example").answers[0].words)
     )
