@@ -247,7 +247,11 @@ def _add_line(figure: go.Figure, line: Line, look: Look, shift: float) -> None:
     means = go.Scatter(
         x=line.x + shift,
         y=100 * np.asarray(line.value, float),
-        mode="lines+markers" if len(line.x) > 2 else "markers",  # two points are no trend
+        mode=("lines+markers" if len(line.x) > 2 else "markers")  # two points are no trend
+        + ("+text" if len(line.x) <= _WRITTEN else ""),
+        text=[*(f"{100 * value:.1f}" for value in line.value[:-1]), ""],  # the last is written with the line's name
+        textposition="bottom left" if shift < 0 else "bottom right",
+        cliponaxis=False,
         name=as_text(line.name),
         line={"color": look.color, "width": 1.5, "dash": "dot"},  # nothing is measured between the sparsities
         marker={"color": look.color, "size": 10, "symbol": look.symbol},

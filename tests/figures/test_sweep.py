@@ -69,7 +69,8 @@ def test_both_lines_stand_above_their_differences_with_names_that_do_not_touch()
     first, seeds, second, cost, gain = figure.data
     assert first.error_y.array is None and list(seeds.y) == [90, 92, 72, 72.2], "differences alone have intervals"
     assert (np.array(seeds.x) > np.repeat(second.x, 2)).all(), "beside the mean"
-    assert first.mode == second.mode == "markers", "two points are no trend"
+    assert first.mode == second.mode == "markers+text", "two points are no trend"
+    assert (list(first.text), list(second.text)) == (["90.0", ""], ["91.0", ""]), "the last are written with the names"
     assert first.line.color != second.line.color and cost.yaxis == gain.yaxis == "y2"
     assert (cost.marker.color, gain.marker.color) == (first.marker.color, second.marker.color)
     np.testing.assert_allclose(cost.y, [-3, -21])
