@@ -245,7 +245,11 @@ def accuracy_of_runs(
     dots = "; dots: single runs" if max(counts) > 1 else ""
     drawn_methods = {spec.method for spec, _ in groups if setting_key(spec) in drawn}
     noised = [name for name in drawn_methods if METHODS[name].noised and is_control(name)]
-    reads = "; without discount: on the noised text that the discount reads" if noised else ""
+    reads = (
+        "; without discount: calibrated on the noised text that the discount reads, as published on clean text"
+        if noised
+        else ""
+    )
     left_out = [f"{name} ({listed(accuracies)})" for name, accuracies in others.items()]
     undrawn = f"; not drawn: {listed(left_out)}" if left_out else ""
     return Exhibit(

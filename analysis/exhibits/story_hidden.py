@@ -375,7 +375,7 @@ def _tokens(findings: Findings) -> Markup:
     return charts.intervals(groups, "extra changed tokens of 100, sinks minus control, each rounded", 100)
 
 
-_FEWER = {MASKED: " (fewer where few are left)"}
+_FEWER = {MASKED: " (fewer)"}
 """Controls that can have fewer tokens than there are sinks, as the end of a label."""
 
 

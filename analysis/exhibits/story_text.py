@@ -23,6 +23,7 @@ from analysis.statistics.decisions import (
 from analysis.statistics.differences import Difference
 from analysis.study.findings import Cause
 from analysis.study.rules import cause_of
+from analysis.words import percent
 
 
 def tokens_more(agreement: Difference) -> tuple[str, str]:
@@ -141,14 +142,18 @@ def strictest(causes: Sequence[Cause]) -> str:
 
 def control_told(causes: Sequence[Cause]) -> str:
     """Tell by how much more of the text changes with the sinks hidden than with the tokens of the strictest control:
-    `That is 20 more [10, 29].` Where a study holds no levels, or not over the same prompts, the control is named.
-    causes: of one model.
+    `That is 20 more [10, 29].`, and how many of both are masked where that control is of equal attention. Where a study
+    holds no levels, or not over the same prompts, the control is named. causes: of one model.
     """
     control = strictest(causes)
     cause = text_causes(causes)[control or COUNT]
     effect, levels = cause.effect, text_levels(causes)
     if not control or (levels and not cause.unmatched):
-        return f"That is {' '.join(tokens_more(effect))}."
+        held = ""
+        if control == MASS and cause.masked is not None:
+            sinks, others = (percent(share, 0) for share in cause.masked)
+            held = f"; masked: {sinks} of sinks, {others} of these"
+        return f"That is {' '.join(tokens_more(effect))}{held}."
     told = " ".join(tokens_more(replace(effect, value=-effect.value, low=-effect.high, high=-effect.low)))
     told += "" if side_of(effect) else ", not significant"
     title = f"{CONTROLS[control].title[0].upper()}{CONTROLS[control].title[1:]}"
@@ -167,12 +172,13 @@ def quality_told(causes: Sequence[Cause], margin: float, brief: bool = False) ->
     outcome = WAITING if cause is None else decide(cause.effect, margin)
     if cause is None or outcome not in _PREDICTIONS:
         return f"{told}."
-    told += f"; predictions {_PREDICTIONS[outcome]} at equal attention"
-    half = ""
     if cause.timing is not None and when_shifted(cause.timing):
-        half = f", {'more' if cause.timing.early.value > 0 else 'less'} in the first half"
-    nats = "" if brief else f" (KL {interval_words(cause.effect, NATS)})" if half else f" ({_nats_told(cause)})"
-    return f"{told}{nats}{half}."
+        early = "more" if cause.timing.early.value > 0 else "less"
+        nats = "" if brief else f" (KL {interval_words(cause.effect, NATS)})"
+        shift = _PREDICTIONS[outcome].removeprefix("shift ")
+        return f"{told}; predictions shift {early} early, {shift} overall{nats}."
+    told += f"; predictions {_PREDICTIONS[outcome]} at equal attention"
+    return f"{told}." if brief else f"{told} ({_nats_told(cause)})."
 
 
 def predictions_follow(causes: Sequence[Cause], margin: float) -> bool:

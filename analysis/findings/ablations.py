@@ -50,6 +50,7 @@ _BESIDE: Final = {1: "significantly fewer", -1: "significantly more", 0: "not si
 """Number of tokens that a control changes beside the sinks, by the side on which these lie."""
 _LESS_OR_MORE: Final = {1: "significantly less", -1: "significantly more", 0: "not significantly different"}
 _OF_SO_MANY: Final = {1: "", 2: "both "}
+_OVER_ALL: Final = {1: "more", -1: "less", 0: "not significantly otherwise"}
 _MORE_OR_LESS: Final = {1: "significantly more", -1: "significantly less", 0: "not significantly more or less"}
 
 
@@ -126,14 +127,15 @@ def otherwise(text: Mapping[str, int], sinks: float, others: Levels, timings: Ma
             told[of] = f"{_MORE_OR_LESS[0]} {than} ({interval_words(difference, NATS)})"
     if not told:
         return ""
-    over = f"over all steps {{}}by {sinks:.2g} nats, {listed(list(told.values()))}."
     when = {of: said for of in told if of in timings and (said := when_shifted(timings[of]))}
     if when:
         of, said = next(reversed(when.items()))  # the strictest control
-        beside = "" if len(told) == 1 else f" beside {THAN[of]}"
-        return f"Predicted probabilities shift {said}{beside}; {over.format('')}"
+        over, word = others[of][1], _OVER_ALL[side_of(others[of][1])]
+        size = size_told(over, NATS, "") if side_of(over) else interval_words(over, NATS)
+        return f"Against {THAN[of]}, predicted probabilities shift {said} and {word} overall ({size})."
     why = "No half of the steps tells why." if timings else "Why was not measured."
-    return f"Predicted probabilities say otherwise: {over.format('they shift ')} {why}"
+    over_all = f"over all steps they shift by {sinks:.2g} nats, {listed(list(told.values()))}"
+    return f"Predicted probabilities say otherwise: {over_all}. {why}"
 
 
 def when_shifted(timing: Timing) -> str:
@@ -145,7 +147,9 @@ def when_shifted(timing: Timing) -> str:
         return ""
     (early, late), word = timing.halves, {1: "more", -1: "less"}
     first, second = (" against ".join(f"{level:.2g}" for level in half) for half in (early, late))
-    return f"{word[sides[0]]} in the first half of the steps ({first} nats), {word[sides[1]]} in the second ({second})"
+    return (
+        f"{word[sides[0]]} in the first half of the steps (KL {first} nats), {word[sides[1]]} in the second ({second})"
+    )
 
 
 def size_told(difference: Difference, unit: Unit, word: str) -> str:
@@ -153,7 +157,7 @@ def size_told(difference: Difference, unit: Unit, word: str) -> str:
     value, low, high = difference.value, difference.low, difference.high
     size = replace(difference, value=-value, low=-high, high=-low) if value < 0 else difference
     number, _, ends = interval_words(size, unit).replace("+", "").partition(f" {unit.name}")
-    return f"{number} {word}{ends}"
+    return f"{number}{f' {word}' if word else ''}{ends}"
 
 
 def _compared(summary: Summary, measure: str) -> dict[str, dict[str, Any]]:
