@@ -154,17 +154,11 @@ def _picture(findings: Findings) -> tuple[Markup, str]:
     who = "a masked position" if tokens[strongest - first].masked else name
     step = step_words(track, at)
     peak = ", the peak" if at == track.strength.argmax() else ""
-    where = f"{step[0].upper()}{step[1:]}{peak}. {_marked(tokens)}"
+    where = f"{step[0].upper()}{step[1:]}{peak}. Orange: sink ({story_sinks.threshold()})."
     has = story_sinks.has_sinks(findings)
     told = f"One step of one text: {who} draws {times} an even split. {has}".strip()
     label = f"this token: {times}" if 2 <= strongest - first < len(tokens) - 2 else times  # within the picture
     return charts.skyline(tokens, label, where) + charts.caption(has), told
-
-
-def _marked(tokens: Sequence[charts.Token]) -> str:
-    """Tell what the marks of the picture of a sink are."""
-    masked = any(token.masked and not token.sink for token in tokens)
-    return f"Orange: sink ({story_sinks.threshold()}).{' Hatched: [MASK].' if masked else ''}"
 
 
 # --- the answer -------------------------------------------------------------------------------------------------

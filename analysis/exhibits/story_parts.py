@@ -189,9 +189,8 @@ def step_words(track: Played, frame: int) -> str:
 def position(track: Played, frame: int, place: int) -> charts.Token:
     """Return a position of a recording at a frame."""
     masked = bool(track.flags[frame, place] & UNDECIDED)
-    return charts.Token(
-        str(track.words[frame, place]), float(track.mass[frame, place]), bool(track.sinks[frame, place]), masked
-    )
+    text = "[MASK]" if masked and track.masks else str(track.words[frame, place])  # as every model's mask is called
+    return charts.Token(text, float(track.mass[frame, place]), bool(track.sinks[frame, place]), masked)
 
 
 # --- comparisons of prunings

@@ -175,8 +175,8 @@ def quality_told(causes: Sequence[Cause], margin: float, brief: bool = False) ->
     if cause.timing is not None and when_shifted(cause.timing):
         early = "more" if cause.timing.early.value > 0 else "less"
         nats = "" if brief else f" (KL {interval_words(cause.effect, NATS)})"
-        shift = _PREDICTIONS[outcome].removeprefix("shift ")
-        return f"{told}; predictions shift {early} early, {shift} overall{nats}."
+        overall = "with no significant difference" if outcome == CANNOT_TELL else _PREDICTIONS[outcome][len("shift ") :]
+        return f"{told}; predictions shift {early} early, {overall} overall{nats}."
     told += f"; predictions {_PREDICTIONS[outcome]} at equal attention"
     return f"{told}." if brief else f"{told} ({_nats_told(cause)})."
 

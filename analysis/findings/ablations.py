@@ -50,7 +50,7 @@ _BESIDE: Final = {1: "significantly fewer", -1: "significantly more", 0: "not si
 """Number of tokens that a control changes beside the sinks, by the side on which these lie."""
 _LESS_OR_MORE: Final = {1: "significantly less", -1: "significantly more", 0: "not significantly different"}
 _OF_SO_MANY: Final = {1: "", 2: "both "}
-_OVER_ALL: Final = {1: "more", -1: "less", 0: "not significantly otherwise"}
+_OVERALL: Final = {1: " and more overall", -1: " and less overall", 0: ", with no significant difference overall"}
 _MORE_OR_LESS: Final = {1: "significantly more", -1: "significantly less", 0: "not significantly more or less"}
 
 
@@ -130,9 +130,9 @@ def otherwise(text: Mapping[str, int], sinks: float, others: Levels, timings: Ma
     when = {of: said for of in told if of in timings and (said := when_shifted(timings[of]))}
     if when:
         of, said = next(reversed(when.items()))  # the strictest control
-        over, word = others[of][1], _OVER_ALL[side_of(others[of][1])]
+        over = others[of][1]
         size = size_told(over, NATS, "") if side_of(over) else interval_words(over, NATS)
-        return f"Against {THAN[of]}, predicted probabilities shift {said} and {word} overall ({size})."
+        return f"Against {THAN[of]}, predicted probabilities shift {said}{_OVERALL[side_of(over)]} ({size})."
     why = "No half of the steps tells why." if timings else "Why was not measured."
     over_all = f"over all steps they shift by {sinks:.2g} nats, {listed(list(told.values()))}"
     return f"Predicted probabilities say otherwise: {over_all}. {why}"

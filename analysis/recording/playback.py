@@ -74,7 +74,7 @@ def playback(tracks: list[Track], step: int = 0, telling: int | None = None, pla
 class Played:
     """A track as the player receives it. frames (n,): the step of each frame; mass (n, S): 1 is uniform attention;
     flags (n, S): the bits above; words (n, S) of str: empty where there is no token. uniform (n, S): the mass that
-    uniform attention gives. The last frame is the finished text.
+    uniform attention gives. masks: what is undecided is a mask token, not noise. The last frame is the finished text.
     """
 
     title: str
@@ -83,6 +83,7 @@ class Played:
     flags: np.ndarray
     words: np.ndarray
     uniform: np.ndarray
+    masks: bool
 
     @property
     def sinks(self) -> np.ndarray:
@@ -115,7 +116,7 @@ def unpacked(track: Mapping[str, Any]) -> Played:
     words = np.array(track["names"], dtype=object)[token]
     uniform = np.frombuffer(data, "<f4", offset=11 * cells) if track.get("uneven") else np.ones(cells, np.float32)
     arrays = (each.reshape(shape) for each in (mass, flags, words, uniform))
-    return Played(track["title"], frames, *arrays)
+    return Played(track["title"], frames, *arrays, masks=track["mask"] >= 0)
 
 
 def frame_beside(frame: int, last: int, own_last: int) -> int:

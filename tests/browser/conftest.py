@@ -15,7 +15,7 @@ from tests.helpers import server
 PATIENCE = int(os.environ.get("BROWSER_PATIENCE", "180000"))  # ms
 expect.set_options(timeout=PATIENCE)
 POLICY = "Content Security Policy"  # in what the browser says of something that one refused
-# The one that never draws a window takes a fifth less of the CPU.
+# The headless shell takes a fifth less of the CPU.
 NAMES = ("chromium-headless-shell", "chromium", "chromium-browser")
 CHROMIUM = next(filter(None, map(shutil.which, NAMES)), "/usr/bin/chromium")
 

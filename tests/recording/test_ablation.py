@@ -777,6 +777,11 @@ def test_when_predictions_shift_is_told_where_each_half_of_the_steps_says_the_op
     assert finding_of("predictions apart", timed((0.1, 0.1, 0.1, 0.1), (0.2, 0.2, 0.2, 0.2))).endswith(
         " No half of the steps tells why."
     )
+    level = timed((0.4, 0.2, 0.1, 0.1), (0.1, 0.1, 0.3, 0.3), noise=0.02)
+    assert re.search(
+        r"less in the second \(0\.\d+ against 0\.\d+\), with no significant difference overall \(",
+        finding_of("predictions apart", level),
+    )
     noisy = timed((0.12, 0.12, 0.1, 0.1), (0.1, 0.1, 0.9, 0.9), noise=0.2)
     assert finding_of("predictions apart", noisy).endswith(" tells why."), "the first half is not shown"
     assert "timing" not in untested(early["effects"])[0] and timing_of({}) is None

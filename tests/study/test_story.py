@@ -12,7 +12,7 @@ from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS
 from analysis.exhibits import story_parts
 from analysis.exhibits.story import discount_at, playback_of, story_of
 from analysis.exhibits.story_parts import Measured, Price
-from analysis.exhibits.story_text import predictions_told, tokens_more
+from analysis.exhibits.story_text import predictions_told, quality_told, tokens_more
 from analysis.exhibits.study_report import report_html
 from analysis.figures.story import Answer, Story, findings_html, slides_html
 from analysis.recording.playback import UNDECIDED, frame_beside, opening_frame, playback, unpacked
@@ -381,12 +381,31 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     assert "Random tokens may be of any kind; Causes compares with other masked positions." in hidden.caveat
 
 
+def test_a_masked_position_is_called_so_and_noise_by_its_token_in_the_picture_of_a_sink():
+    study = read(EXAMPLE)
+    first, *others = study.playback["tracks"]
+
+    def picture(mask: int) -> str:
+        names = ["<|mask|>" if place == first["mask"] else name for place, name in enumerate(first["names"])]
+        playback = {**study.playback, "tracks": [{**first, "names": names, "mask": mask}, *others]}
+        return story_of(study.model_copy(update={"playback": playback})).picture
+
+    assert picture(first["mask"]).count("<small>[MASK]</small>") == 2 and "&lt;|mask|&gt;" not in picture(first["mask"])
+    assert picture(-1).count("<small>&lt;|mask|&gt;</small>") == 2 and "[MASK]" not in picture(-1)
+
+
 def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
     study = read(EXAMPLE)
     own = [one for one in study.causes if one.model == "bundled"]
     assert predictions_told(own, 0.01) == (
         "At equal attention predictions shift more in the first half of the steps (KL 0.13 against 0.026 nats), "
         "less in the second (0.051 against 0.24)."
+    )
+    (shift,) = (one for one in own if (one.measure, one.control) == ("divergence", MASS))
+    alike = replace(shift.effect, value=0.008, low=-0.004, high=0.02, p=0.5, p_holm=0.5, cluster_variance=0.004**2)
+    told = quality_told([shift.model_copy(update={"effect": alike})], 0.01)
+    assert told.startswith(
+        "Quality was not measured; predictions shift more early, with no significant difference overall ("
     )
     earlier = [one.model_copy(update={"timing": None}) for one in own]
     assert predictions_told(earlier, 0.01).endswith(" nats [−0.062, −0.019]).")

@@ -238,7 +238,7 @@ _SKYLINE = """
 <span class="space"><i style="height:{{ "%.1f" % (100 * token.share / most) }}%">
 {% if told and token is sameas top %}<b>{{ told }}</b>{% endif %}
 </i></span><span class="word">
-{%- if token.masked %}<small>[MASK]</small>{% else %}{{ token.text | shown }}{% endif %}</span></span>
+{%- if token.masked %}<small>{{ token.text | shown }}</small>{% else %}{{ token.text | shown }}{% endif %}</span></span>
 {% endfor %}
 </div><div class="axis">{{ where }}</div>"""
 
