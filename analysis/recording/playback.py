@@ -115,8 +115,8 @@ def unpacked(track: Mapping[str, Any]) -> Played:
     shape = len(frames), positions
     words = np.array(track["names"], dtype=object)[token]
     uniform = np.frombuffer(data, "<f4", offset=11 * cells) if track.get("uneven") else np.ones(cells, np.float32)
-    arrays = (each.reshape(shape) for each in (mass, flags, words, uniform))
-    return Played(track["title"], frames, *arrays, masks=track["mask"] >= 0)
+    mass, flags, words, uniform = (each.reshape(shape) for each in (mass, flags, words, uniform))
+    return Played(track["title"], frames, mass, flags, words, uniform, masks=track["mask"] >= 0)
 
 
 def frame_beside(frame: int, last: int, own_last: int) -> int:
