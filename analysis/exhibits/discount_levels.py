@@ -11,7 +11,7 @@ from analysis.exhibits.story_parts import accuracies, cost_of, discounts
 from analysis.figures.export import Exhibit
 from analysis.figures.style import colors_by_method, ends_of
 from analysis.figures.sweep import Change, Line, Seeds, with_and_without
-from analysis.findings.evaluations import MARGIN
+from analysis.findings.evaluations import MARGIN, bare_words
 from analysis.statistics.decisions import POINTS, over_seeds
 from analysis.statistics.differences import Difference, in_family
 from analysis.study.findings import Findings
@@ -81,8 +81,8 @@ def levels_of_sweep(pair: Sequence[Comparison]) -> DiscountLevels:
         first.pruning.method,
         _line(_WITHOUT, x, [one.other.by_seed for one in pair]),
         _line(_WITH, x, [one.setting.by_seed for one in pair]),
-        Change(_LOST, x, lost),
-        Change(_GAINED, x, [one.difference for one in pair]),
+        _change(_LOST, x, lost),
+        _change(_GAINED, x, [one.difference for one in pair]),
         first.dense.value,
         first.chance,
         _marks(pair[0].difference.n, max(len(one.seeds) for one in pair)),
@@ -104,8 +104,8 @@ def levels_of_study(findings: Findings) -> DiscountLevels | None:
         contrasts[0].method,
         _line(_WITHOUT, x, without),
         _line(_WITH, x, discounted),
-        Change(_LOST, x, costs),
-        Change(_GAINED, x, [replace(one.effect, above_chance=above) for one in contrasts]),
+        _change(_LOST, x, costs),
+        _change(_GAINED, x, [replace(one.effect, above_chance=above) for one in contrasts]),
         pruning.dense,
         pruning.chance,
         _marks(pruning.items, max(map(len, without))),
@@ -119,8 +119,12 @@ def _marks(items: int, seeds: int) -> str:
         over = over_seeds(seeds)
         dots = "; small dots: seeds"
         free = f". Intervals are Student's, with {counted(seeds - 1, 'degree')} of freedom between seeds."
-    bars = f"lower bars: 95 % intervals over {items:,} items and {over}; differences are computed before rounding"
-    return f"Large marks: means{dots}; {bars}; grey band: ±{POINTS.margin(MARGIN)}{free}"
+    bars = f"bars: 95 % intervals over {items:,} items and {over}, above of the change from dense, below of that from"
+    return f"Large marks: means{dots}; {bars} without to with the discount; grey band: ±{POINTS.margin(MARGIN)}{free}"
+
+
+def _change(name: str, x: np.ndarray, differences: Sequence[Difference]) -> Change:
+    return Change(name, x, differences, [bare_words(one) for one in differences])
 
 
 def _line(name: str, x: np.ndarray, seeds: Seeds) -> Line:

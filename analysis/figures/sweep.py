@@ -26,7 +26,6 @@ from analysis.figures.style import (
     wrapped,
     write_cells,
 )
-from analysis.statistics.decisions import POINTS
 from analysis.statistics.differences import Difference
 from analysis.words import percent
 
@@ -39,11 +38,12 @@ _NAMED_SPARSITIES = 12  # up to this many each has a tick
 _AROUND = 0.05  # of sparsity that is shown on both sides of a single one
 _CLOSE = 0.1  # two levels whose names would lie upon each other
 _BOTH_HEIGHT = 440  # of accuracies with their differences beneath
-_UPPER = 0.52  # of it that the accuracies take
+_UPPER = 0.58  # of it that the accuracies take
 _BESIDE = 122  # pixels at the right, for the names of lines
 _LINE = 17  # pixels of a name
 _APART = 0.012  # of the span of the sparsities between two series
 _FAINT = 0.18  # opacity of a band
+_GAP = "\N{NO-BREAK SPACE}" * 2  # between a mark and its number
 _WRITTEN = 6  # differences of a line whose values are written beside their marks, at most
 
 
@@ -94,11 +94,12 @@ class Line:
 
 @dataclass(frozen=True)
 class Change:
-    """Differences of accuracy along sparsities, as shares, with the name of what they are of."""
+    """Differences of accuracy along sparsities, as shares, with the name of what they are of and each in words."""
 
     name: str
     x: np.ndarray
     differences: Sequence[Difference]
+    words: Sequence[str]
 
 
 def with_and_without(
@@ -110,22 +111,27 @@ def with_and_without(
     margin: float,
     color: str,
 ) -> go.Figure:
-    """Draw accuracy along sparsity without and with the discount, and differences with their intervals beneath, on one
-    axis of sparsities.
+    """Draw accuracy along sparsity without and with the discount, and what the discount changes beneath, each on a
+    scale of its own over one axis of sparsities.
 
-    changes: without the discount minus dense, and with minus without it. margin: half of the band of differences that
-    do not matter, a share. color: of what has the discount.
+    changes: without the discount minus dense, whose intervals stand at the accuracies without it, and with minus
+    without it. margin: half of the band of differences that do not matter, a share. color: of what has the discount.
     """
-    figure = make_subplots(2, 1, shared_xaxes=True, row_heights=[_UPPER, 1 - _UPPER], vertical_spacing=0.06)
+    figure = make_subplots(2, 1, shared_xaxes=True, row_heights=[_UPPER, 1 - _UPPER], vertical_spacing=0.1)
     layout(figure, "", "accuracy", _BOTH_HEIGHT, legend=False)
     every = np.unique(np.concatenate([without.x, discounted.x]))
     reach = float(np.ptp(every)) or 2 * _AROUND
     names = [("dense model", dense, REFERENCE)]
-    for line, look, side in ((without, Look(REFERENCE, "square"), -1), (discounted, Look(color, "diamond"), 1)):
-        _add_line(figure, line, look, side * _APART * reach)
+    lost, gained = changes
+    for line, change, look, side in (
+        (without, lost, Look(REFERENCE, "square"), -1),
+        (discounted, None, Look(color, "diamond"), 1),
+    ):
+        _add_line(figure, line, look, side * _APART * reach, change)
         names.append((line.name, float(line.value[-1]), look.color))
     shown = [line.value for line in (without, discounted)]
     shown += [np.asarray(seeds, float) for line in (without, discounted) for seeds in line.seeds]
+    shown += [dense + ends for ends in ends_of(lost.differences)[1:]]
     ends = np.concatenate([*shown, [level for _, level, _ in names]])
     ends = 100 * ends[np.isfinite(ends)]
     low, high = float(ends.min()) - 3, float(ends.max()) + 3
@@ -142,7 +148,7 @@ def with_and_without(
     places = _spread([max(100 * level, low) for _, level, _ in names], _LINE * pixel)
     for (name, level, of), place in zip(names, places, strict=True):
         _name_beside(figure, f"{as_text(name)} {percent(level, 1)}", place, of)
-    _add_changes(figure, changes, margin, color, reach)
+    _add_change(figure, gained, margin, color)
     figure.layout.margin.r, figure.layout.margin.t = _BESIDE, 10
     room = 0.4 * reach / len(every)
     figure.update_xaxes(range=[every[0] - room, every[-1] + room])
@@ -234,8 +240,9 @@ def grid_map(
     return write_cells(figure)
 
 
-def _add_line(figure: go.Figure, line: Line, look: Look, shift: float) -> None:
-    """Add the means of a line, and beside them a faint dot for each calibration seed."""
+def _add_line(figure: go.Figure, line: Line, look: Look, shift: float, change: Change | None) -> None:
+    """Add the means of a line with the intervals of their change, and beside them a faint dot for each calibration
+    seed."""
     seeds = go.Scatter(
         x=np.repeat(line.x + 2 * shift, [len(each) for each in line.seeds]),
         y=100 * np.concatenate([np.zeros(0), *(np.asarray(each, float) for each in line.seeds)]),
@@ -244,57 +251,53 @@ def _add_line(figure: go.Figure, line: Line, look: Look, shift: float) -> None:
         marker={"color": look.color, "size": 7, "opacity": 0.5},
         hovertemplate=f"one seed: %{{y:.1f}}{PER_CENT}<extra></extra>",
     )
+    told = "" if change is None else f"<br>{as_text(change.name)}: %{{customdata}}"
     means = go.Scatter(
         x=line.x + shift,
         y=100 * np.asarray(line.value, float),
         mode=("lines+markers" if len(line.x) > 2 else "markers")  # two points are no trend
         + ("+text" if len(line.x) <= _WRITTEN else ""),
-        text=[*(f"{100 * value:.1f}" for value in line.value[:-1]), ""],  # the last is written with the line's name
+        text=[*(_GAP.join(("", f"{100 * value:.1f}", "")) for value in line.value[:-1]), ""],  # the last has a name
         textposition="bottom left" if shift < 0 else "bottom right",
         cliponaxis=False,
         name=as_text(line.name),
         line={"color": look.color, "width": 1.5, "dash": "dot"},  # nothing is measured between the sparsities
         marker={"color": look.color, "size": 10, "symbol": look.symbol},
-        hovertemplate=f"{as_text(line.name)}: %{{y:.1f}}{PER_CENT}<extra></extra>",
+        error_y=None if change is None else interval_bar(*ends_of(change.differences, 100), width=4),
+        customdata=None if change is None else change.words,
+        hovertemplate=f"{as_text(line.name)}: %{{y:.1f}}{PER_CENT}{told}<extra></extra>",
     )
     for trace in (seeds, means) if any(len(each) > 1 for each in line.seeds) else (means,):
         figure.add_trace(trace, 1, 1)
 
 
-def _add_changes(figure: go.Figure, changes: tuple[Change, Change], margin: float, color: str, span: float) -> None:
-    """Add the lower plot: differences in points with their intervals around a band. span: of the sparsities."""
+def _add_change(figure: go.Figure, change: Change, margin: float, color: str) -> None:
+    """Add the lower plot: differences in points with their intervals around a band."""
     even = {"fillcolor": REFERENCE, "opacity": _FAINT, "line_width": 0, "layer": "below"}
     _across(figure, -100 * margin, 100 * margin, "y2", type="rect", **even)
     _across(figure, 0, 0, "y2", line=grey_line(width=1))
-    ends, last = [-150 * margin, 150 * margin], []
-    for change, look, side in zip(changes, (Look(REFERENCE, "square"), Look(color, "diamond")), (-1, 1), strict=True):
-        value, low, high = ends_of(change.differences, 100)
-        figure.add_scatter(
-            x=change.x + side * _APART * span,
-            y=value,
-            mode="markers+text" if len(value) <= _WRITTEN else "markers",
-            text=[POINTS.number(one.value, 1) for one in change.differences],
-            textposition="top left" if side < 0 else "top right",
-            cliponaxis=False,
-            name=as_text(change.name),
-            marker={"color": look.color, "size": 9, "symbol": look.symbol},
-            error_y=interval_bar(value, low, high, width=4),
-            customdata=np.stack([low, high], axis=1),
-            hovertemplate=f"{as_text(change.name)}: "
-            "%{y:+.1f} points [%{customdata[0]:+.1f}, %{customdata[1]:+.1f}]<extra></extra>",
-            row=2,
-            col=1,
-        )
-        ends += [*low, *high]
-        last.append((change.name, float(value[-1]), look.color))
-    low, high = min(ends), max(ends)
-    room = 0.05 * (high - low)
-    pixel = (high - low + 2 * room) / ((1 - _UPPER) * (_BOTH_HEIGHT - 60))
-    for (name, _, of), place in zip(last, _spread([value for _, value, _ in last], _LINE * pixel), strict=True):
-        _name_beside(figure, as_text(name), place, of, "y2")
+    value, low, high = ends_of(change.differences, 100)
+    figure.add_scatter(
+        x=change.x,
+        y=value,
+        mode="markers+text" if len(value) <= _WRITTEN else "markers",
+        text=[f"{_GAP}{words}" for words in change.words],
+        textposition="top right",
+        cliponaxis=False,
+        name=as_text(change.name),
+        marker={"color": color, "size": 10, "symbol": "diamond"},
+        error_y=interval_bar(value, low, high, width=4),
+        customdata=change.words,
+        hovertemplate=f"{as_text(change.name)}: %{{customdata}} points<extra></extra>",
+        row=2,
+        col=1,
+    )
+    ends = [-150 * margin, 150 * margin, *low, *high]
+    room = 0.05 * (max(ends) - min(ends))
+    _name_beside(figure, as_text(change.name), 0, color, "y2")
     figure.update_yaxes(
         title={"text": "change, points", "font": {"size": 12}},
-        range=[low - room, high + room],
+        range=[min(ends) - room, max(ends) + room],
         nticks=5,
         zeroline=False,
         row=2,
