@@ -6,12 +6,12 @@ family of tests (`differences.in_family`).
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from analysis.specs import CONTROLS, MASS_TOLERANCE, QUARTERS
+from analysis.specs import CONTROLS, EARLY_SHARE, MASS_TOLERANCE, QUARTERS
 from analysis.statistics.clustered import Estimate, as_json, difference, estimate
 from analysis.statistics.differences import Difference, in_family
 
@@ -210,12 +210,14 @@ def shown(effect: Row) -> bool:
 class Timing:
     """When the predictions change. target, control: mean divergence over each quarter of the steps, with the target's
     and with the control's positions acted on. early, late: target minus control over the first and the last half.
+    shares: of attention that target and control drew over the first half; empty in results of earlier versions.
     """
 
     target: list[float]
     control: list[float]
     early: Difference
     late: Difference
+    shares: list[float] = field(default_factory=list)
 
     @property
     def halves(self) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -236,7 +238,8 @@ def _timing(first: Row, second: Row, acted: np.ndarray) -> Timing:
         difference(target[part].mean(axis=0), control[part].mean(axis=0), clusters, test=True)
         for part in (slice(half), slice(half, None))
     )
-    return Timing(target.mean(axis=1).tolist(), control.mean(axis=1).tolist(), early, late)
+    shares = [float(np.mean(np.array(row[EARLY_SHARE])[acted])) for row in (first, second) if EARLY_SHARE in row]
+    return Timing(target.mean(axis=1).tolist(), control.mean(axis=1).tolist(), early, late, shares)
 
 
 def _in_one_family(timings: Sequence[Timing]) -> list[Timing]:
@@ -250,7 +253,7 @@ def timing_of(row: Row) -> Timing | None:
     if (found := row.get("timing")) is None:
         return None
     halves = {name: Difference(**found[name]) for name in ("early", "late")}
-    return Timing(found["target"], found["control"], **halves)
+    return Timing(found["target"], found["control"], **halves, shares=list(found.get("shares", ())))
 
 
 # --- levels behind the effects -----------------------------------------------------------------------------------
@@ -301,6 +304,14 @@ def changes_of(rows: Sequence[Row], effect: Row) -> tuple[Change, Change]:
         share, tokens = (float(np.mean(np.array(row[name])[compared])) for name in ("share", "count"))
         found.append(Change(float(values.mean()), *ends, len(values), share, tokens, _masked_share(row, compared)))
     return found[0], found[1]
+
+
+def by_position_of(rows: Sequence[Row], effect: Row) -> tuple[float, float]:
+    """Return the agreement by position with the untouched text, of the target and of its control, over the prompts of
+    which an effect is the difference."""
+    *sides, compared = _sides(rows, effect)
+    target, control = (float(np.mean(np.array(row["agreement"])[compared])) for row in sides)
+    return target, control
 
 
 def masked_shares(rows: Sequence[Row], effect: Row) -> tuple[float, float] | None:

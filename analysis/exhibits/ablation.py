@@ -14,6 +14,7 @@ from analysis.evaluation.ablation_effects import (
     MEASURES,
     answer_rows,
     as_change,
+    by_position_of,
     changes_of,
     control_of,
     effect_of,
@@ -27,13 +28,13 @@ from analysis.figures.dynamics import Series, curves
 from analysis.figures.export import Exhibit
 from analysis.figures.style import SINK, ends
 from analysis.findings import finding_of
-from analysis.findings.ablations import TOKENS, Summary, named, side_of, too_few, without_sinks
+from analysis.findings.ablations import THAN, TOKENS, Summary, named, side_of, too_light, without_sinks
 from analysis.models.families import ARCHITECTURES
 from analysis.specs import CONTROLS, INTERVENTIONS, MASS_TOLERANCE, QUARTERS, TARGETS
 from analysis.statistics.decisions import NATS, POINTS, Unit, interval_words
 from analysis.statistics.differences import Difference
 from analysis.study.findings import Cause
-from analysis.words import counted, percent
+from analysis.words import counted, listed, percent
 
 SINKS = "sinks"
 NUMBERS: Mapping[str, str] = {
@@ -49,7 +50,7 @@ NAT = (
 CONTROLS_TOLD = (
     "As many random tokens: a masked one for a masked sink, a written one for a written sink, no other sinks; where a "
     "step has no such token left, any token. Of equal attention: random tokens that draw as much as the sinks, within "
-    f"{percent(MASS_TOLERANCE, 0)}. Other masked positions: as many that are no sinks, or all there are."
+    f"{percent(MASS_TOLERANCE, 0)}. Other masked positions: no sinks, and as much attention, or all there are."
 )
 LACKS_MASKED = "Without the control of other masked positions, which earlier versions did not have: run it again."
 DETERMINISTIC = "Decoding is deterministic: hiding nothing changes 0 tokens."
@@ -80,11 +81,15 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
     hidden = {"sinks": sides[0][0]}
     for effect, (_, control) in zip(drawn, sides, strict=True):
         hidden[CONTROLS[effect["against"]].title] = control
-    few = next((too_few(*both) for effect, both in zip(drawn, sides, strict=True) if effect["against"] == MASKED), "")
-    fewer = f" They were fewer, {few}: part of that difference may be due to their number." if few else ""
+    light = next(
+        (too_light(*both) for effect, both in zip(drawn, sides, strict=True) if effect["against"] == MASKED), ""
+    )
+    lighter = f" They draw less attention, {light}: part of that difference may be due to it." if light else ""
     told = [f"{_MINUS_CONTROL}, {unit.name}", *(_difference(effect_of(as_change(effect)), unit) for effect in drawn)]
     tests = max(effect.get("tests", len(drawn)) for effect in drawn)
-    aligned = ", texts aligned" if name == "aligned" else ""
+    of_text = name == "aligned"
+    aligned = ", texts aligned" if of_text else ""
+    in_place = of_text and [by_position_of(summary["rows"], effect) for effect in drawn]
     hollow = "" if all(map(shown, drawn)) else "; hollow: not significantly different from the sinks"
     hiding = drawn[0]["intervention"] == "attention"
     begins = _HIDDEN if hiding else "Means"
@@ -92,7 +97,8 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
         measure.change,
         f"{begins} over {prompts} prompts{aligned}, with 95 % intervals{hollow}. Differences are computed before "
         f"rounding. Layers {first} to {last}; significant after Holm correction over {counted(tests, 'test')}. "
-        f"{CONTROLS_TOLD}{fewer}{without_sinks(drawn[0])}"
+        f"{CONTROLS_TOLD}{lighter}{without_sinks(drawn[0])}"
+        + (f" {_by_position(drawn, in_place)}" if in_place else "")
         + ("" if measure.percent else f" {NAT}")
         + (f" {LACKS_MASKED}" if lacks_masked(summary) else ""),
         levels_with_differences(
@@ -108,6 +114,7 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
                 for place, (called, level) in enumerate(hidden.items())
             ],
             measure.level_axis,
+            _unrelated(summary.get("unrelated")) if of_text else None,
         ),
         pd.DataFrame(
             [
@@ -119,6 +126,20 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
         ),
         formula=METHOD,
         name=f"levels-{name}",
+    )
+
+
+def _unrelated(agreement: float | None) -> tuple[str, float] | None:
+    """Return the level of changed tokens, of 100, that two texts of different prompts differ in, with its name."""
+    return None if agreement is None else ("two unrelated texts", 100 * (1 - agreement))
+
+
+def _by_position(drawn: Sequence[Mapping[str, Any]], levels: Sequence[tuple[float, float]]) -> str:
+    """Say how many tokens differ at their position, where texts are not aligned."""
+    others = [f"{THAN[row['against']]} {100 * (1 - other):.0f}" for row, (_, other) in zip(drawn, levels, strict=True)]
+    return (
+        "Aligned: the longest common subsequence. By position, where one token more shifts all that follow: sinks "
+        f"{100 * (1 - levels[0][0]):.0f} of 100, {listed(others)}."
     )
 
 
@@ -162,6 +183,7 @@ def answer_of_study(causes: Sequence[Cause]) -> tuple[str, str, Exhibit] | None:
             for (name, share, level, filled, told), hidden in zip(rows, masked, strict=True)
         ],
         measure.level_axis,
+        _unrelated(drawn[0].unrelated),
     )
     text = {cause.control: side_of(change) for cause, change in zip(drawn, changes, strict=True)}
     others = {cause.control: (level, change) for cause, (_, level), change in zip(drawn, levels, changes, strict=True)}

@@ -12,7 +12,6 @@ from markupsafe import Markup
 from analysis.evaluation.ablation_effects import COUNT, MASS, MEASURES
 from analysis.exhibits import story_sinks
 from analysis.exhibits.story_parts import (
-    Price,
     about,
     called,
     day,
@@ -62,14 +61,14 @@ from analysis.statistics.decisions import (
 )
 from analysis.statistics.differences import Difference
 from analysis.study import rules
-from analysis.study.findings import Cause, Contrast, Findings
+from analysis.study.findings import Cause, Findings
 from analysis.words import counted, listed, percent
 
 _SHOWN = 9  # tokens in the picture of a sink
 TERM = "attention sinks"
 WHAT = (
-    f"Diffusion language models fill blanks ([MASK]) step by step. A few tokens, {TERM}, draw several times their "
-    "share of attention."
+    f"Diffusion language models fill blanks ([MASK]) step by step. A few tokens, {TERM}, draw far more than an even "
+    "split."
 )
 
 
@@ -198,8 +197,8 @@ def _token_for_token(causes: Sequence[Cause], margin: float) -> tuple[str, str, 
     yes = "Yes" if not open_ones else "Per token, yes" if open_ones == [MASS] else "It depends"
     if yes == "Yes" and not predictions_follow(causes, margin):
         yes = "For the text, yes"
-    lead, sentence = f"{yes}: {told}.", f"{control_told(causes)} {quality_told(causes, margin)}"
-    return lead, sentence, f"{yes}: {told}. {quality_told(causes, margin, brief=True)}"
+    lead, quality = f"{yes}: {told}.", quality_told(causes, margin)
+    return lead, f"{control_told(causes)} {quality}", f"{lead} {quality}"
 
 
 _LEADS = {
@@ -222,7 +221,7 @@ def _discount(findings: Findings) -> Answer | None:
     only = next(iter(outcomes.values())) if len(set(outcomes.values())) == 1 else ""
     lead, brief = lead_of(set(outcomes.values())), ""
     prices, margin = prices_of(findings, by_setting), rules.margin_of(findings)
-    sentence = _changed(by_setting, prices)
+    sentence = _changed({price.setting: price.effect for price in prices} or effects)
     if only == EQUIVALENT:
         clear = any(one.shown for one in effects.values())
         brief = f"{'No' if clear else 'Not measurably'}: it changes accuracy by less than {POINTS.margin(margin)}."
@@ -231,10 +230,12 @@ def _discount(findings: Findings) -> Answer | None:
         dearest = [one for one in prices[:1] if -one.cost.value > margin]
         told = [f"; pruning {one.setting} {cost_words(one.cost)}." for one in dearest]
         lead = brief.removesuffix(".") + "".join(told or ["."])
-        sentence = _changed(by_setting, prices, dearest)
     elif only in (BETTER, WORSE):
         changes = [f"{POINTS.number(one.value)} {POINTS.name} at {name}" for name, one in effects.items()]
         brief = f"{lead.removesuffix('.')}: {listed(changes)}."
+    elif only == CANNOT_TELL:
+        name, effect = next(iter(effects.items()))
+        brief = f"{lead.removesuffix('.')}: {interval_words(effect)} at {name}."
     if only in (BETTER, WORSE, CANNOT_TELL) and prices and prices[0].cost.value < 0:
         lead = f"{lead.removesuffix('.')}: {prices[0].words}."
         sentence = " ".join([*(price.after_another for price in prices[1:]), _unpruned(findings)])
@@ -249,22 +250,11 @@ def _discount(findings: Findings) -> Answer | None:
     return Answer("Does counting them less when pruning (sink discount) help?", lead, sentence, brief)
 
 
-def _changed(by_setting: Mapping[str, Contrast], prices: Sequence[Price], told: Sequence[Price] = ()) -> str:
-    """Tell by how much the discount changes accuracy at each setting, beside what pruning itself costs; without that
-    where the study does not hold it. prices: of `prices_of`. told: those whose cost was told already.
-    """
-    if not prices:
-        words = [interval_words(contrast.effect) for contrast in by_setting.values()]
-        later = [each.replace(f" {POINTS.name}", "", 1) for each in words[1:]]
-        changes = [f"{each} at {name}" for each, name in zip([*words[:1], *later], by_setting, strict=True)]
-        return f"Counting sinks less while pruning changes accuracy by {listed(changes)} sparsity."
-    clauses = list[str]()
-    for price in prices:
-        change = interval_words(price.effect)
-        change = change.replace(f" {POINTS.name}", "", 1) if clauses or told else change
-        cost = "" if price in told else f", where pruning {cost_words(price.cost, '')}"
-        clauses.append(f"{change} at {price.setting}{cost}")
-    return f"{'; '.join(clauses)}."
+def _changed(effects: Mapping[str, Difference]) -> str:
+    """Tell by how much the discount changes accuracy at each setting, and beside what."""
+    told = [f"{interval_words(effect)} at {name}" for name, effect in effects.items()]
+    later = [each.replace(f" {POINTS.name}", "", 1) for each in told[1:]]
+    return f"Against the same pruning: {'; '.join([*told[:1], *later])}."
 
 
 def _unpruned(findings: Findings) -> str:

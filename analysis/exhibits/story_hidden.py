@@ -11,6 +11,7 @@ from analysis.exhibits.story_parts import called, rows_of, within
 from analysis.exhibits.story_text import (
     beside_sinks,
     by_attention,
+    early_told,
     level_beside,
     levels_apart,
     no_less_with_random,
@@ -29,11 +30,11 @@ from analysis.figures.story import Example, Summary, Told, charts
 from analysis.figures.story.charts import Group, Line, Mark
 from analysis.findings.ablations import side_of, size_told
 from analysis.sinks.agreement import agreement
-from analysis.specs import CONTROLS
+from analysis.specs import CONTROLS, MASS_TOLERANCE
 from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, NATS, WAITING, WORSE, decide, interval_words
 from analysis.study import rules
 from analysis.study.findings import Cause, Continuation, Findings
-from analysis.words import counted, listed, percent
+from analysis.words import counted, listed
 
 
 def hidden(findings: Findings) -> Told | None:
@@ -60,7 +61,9 @@ def hidden(findings: Findings) -> Told | None:
         takeaways.append(_levels_told(own.effect.n, those) or beats[0])
     for model in dict.fromkeys(cause.model for cause in primary if cause is not own):
         beats += _other_model(called(findings).get(model, model), by_model[model])
-    takeaways.append(_random_weights(findings))
+    early = early_told(those)
+    beats[0] = f"{beats[0]} {early}".strip()
+    takeaways.append(early or _random_weights(findings))
     held = [f"{100 * one:.1f} %" for one in own.shares if one is not None]
     return Told(
         "hidden",
@@ -74,7 +77,7 @@ def hidden(findings: Findings) -> Told | None:
             filter(
                 None,
                 (
-                    _not_shown(held, at_equal),
+                    _not_shown(held, at_equal, those),
                     _any_kind(findings, those),
                     predictions_told(those, rules.shift_of(spec, "divergence")),
                 ),
@@ -220,17 +223,23 @@ def _tested(causes: Sequence[Cause]) -> str:
     )
 
 
-def _not_shown(held: Sequence[str], at_equal: Cause | None) -> str:
+def _not_shown(held: Sequence[str], at_equal: Cause | None, causes: Sequence[Cause]) -> str:
     """Tell what the comparisons leave open."""
     if at_equal is not None:
-        told = "Quality was not measured; one sampler seed."
-        if at_equal.masked is None:
-            return told
-        sinks, others = (percent(share, 0) for share in at_equal.masked)
-        return f"{told} Masked: {sinks} of the sinks, {others} of the random tokens."
+        return f"One sampler seed.{_by_position(causes)}"
     if len(held) < 2:
         return "Part of the difference can come from hiding more attention."
     return f"Sinks hold {held[0]} of the attention, the others {held[1]}: part of a difference can come from that."
+
+
+def _by_position(causes: Sequence[Cause]) -> str:
+    """Tell, as a further sentence, how many tokens differ at their position where texts are not aligned, with the sinks
+    and with the strictest control's tokens hidden; empty where the study does not hold that."""
+    cause = text_causes(causes).get(strictest(causes) or COUNT)
+    if cause is None or cause.by_position is None:
+        return ""
+    sinks, others = (f"{100 * (1 - agreement):.0f}" for agreement in cause.by_position)
+    return f" Texts aligned; by position {sinks} against {others}."
 
 
 def _any_kind(findings: Findings, causes: Sequence[Cause]) -> str:
@@ -274,7 +283,7 @@ def _with_random(causes: Sequence[Cause]) -> str:
     told = " ".join(tokens_more(own.untrained))
     if not no_less_with_random(causes):
         return f" With random weights, {told} than as many random tokens."
-    return f" Random weights depend on their sinks, too ({told}): the effect there needs no training."
+    return f" Random weights do so, too ({told}): it needs no training."
 
 
 def _random_weights(findings: Findings) -> str:
@@ -299,7 +308,7 @@ def _over_prompts(own: Cause, at_equal: Cause | None, causes: Sequence[Cause]) -
     """
     over = f"Over {own.effect.n} prompts"
     if text_levels(causes):
-        return f"Means over {own.effect.n} prompts.{_with_random(causes)}"
+        return _with_random(causes).strip() or f"Means {over.lower()}."
     if text_causes(causes):
         return f"{over}, hiding sinks changes {', '.join(than_controls(causes))} (of 100 tokens).{_with_random(causes)}"
     unit = rules.unit_of(own.measure)
@@ -353,12 +362,13 @@ def _tokens(findings: Findings) -> Markup:
     """Draw how many more tokens of the text change than with each control, per model, with how many change where that
     is known; empty where that was not measured.
     """
-    names, groups = called(findings), []
+    names, groups, prompts = called(findings), [], 0
     for beat, (model, causes) in enumerate(findings.causes_by_model.items()):
-        levels = text_levels(causes)
+        levels, there = text_levels(causes), text_causes(causes)
+        prompts = max(prompts, *(cause.effect.n for cause in there.values()), 0)
         marks = tuple(
             Mark(
-                _title(control) + _FEWER.get(control, "") + _level_told(cause, levels.get(control)),
+                _title(control) + _lighter(cause) + _level_told(cause, levels.get(control)),
                 -cause.effect.value,
                 " ".join(tokens_more(cause.effect)),
                 low=-cause.effect.high,
@@ -366,17 +376,21 @@ def _tokens(findings: Findings) -> Markup:
                 filled=side_of(cause.effect) != 0,
                 beat=beat,
             )
-            for control, cause in text_causes(causes).items()
+            for control, cause in there.items()
         )
         hidden = f", sinks hidden: {levels[COUNT][0]} of 100 tokens change" if levels else ""
+        unrelated = there[COUNT].unrelated if there else None
+        hidden += f" (unrelated texts: {100 * (1 - unrelated):.0f})" if hidden and unrelated is not None else ""
         groups += [Group(names.get(model, model) + hidden, marks)] if marks else []
     if not groups:
         return Markup()
-    return charts.intervals(groups, "extra changed tokens of 100, sinks minus control, each rounded", 100)
+    return charts.intervals(groups, f"extra changed tokens of 100, mean over {prompts} prompts", 100)
 
 
-_FEWER = {MASKED: " (fewer)"}
-"""Controls that can have fewer tokens than there are sinks, as the end of a label."""
+def _lighter(cause: Cause) -> str:
+    """Return that masked positions draw less attention than the sinks where they do, as the end of a label."""
+    sinks, others = (share or 0.0 for share in cause.shares)
+    return " (less attention)" if cause.control == MASKED and others < (1 - MASS_TOLERANCE) * sinks else ""
 
 
 def _level_told(cause: Cause, levels: tuple[str, str] | None) -> str:

@@ -351,13 +351,16 @@ def of_place(masked: str, kinds: Mapping[str, int], layers: int) -> str:
     return "No rule by the kind of token finds them: measure the attention."
 
 
-def of_movement(births: float, steps: int | None) -> str:
-    """Return what it means how often a layer gains a sink. births, steps: as of `rate`."""
+def of_movement(births: float, steps: int | None, life: float | None) -> str:
+    """Return what it means how often a layer gains a sink. births, steps: as of `rate`. life: steps that a sink lasts,
+    None where not known."""
     if births >= 1:
         return "Look for sinks at every step."
     if rare(births, steps):
         return "Looking for sinks once per text is enough."
-    return "A list of sinks made once goes stale."
+    if life is None or steps is None:
+        return "A list of sinks made once goes stale."
+    return f"A sink lasts {life:.0f} of {steps} steps: a list made once goes stale."
 
 
 def rate(births: float, steps: int | None) -> str:
@@ -405,7 +408,7 @@ def of_changed_text(model: str = "") -> str:
     model: whose sinks were hidden, where there are several.
     """
     where = f"In {model}, d" if model else "D"
-    return f"{where}ropping sinks changes more text; whether for worse was not measured."
+    return f"{where}ropping sinks changes more text than dropping others; whether for worse was not measured."
 
 
 def of_masks(changed: float, by_seed: float | None) -> str:

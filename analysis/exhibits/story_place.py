@@ -25,7 +25,7 @@ from analysis.figures.layer_kinds import ALL_TOKENS
 from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Mark
 from analysis.figures.style import KIND_COLORS
-from analysis.findings.layers import CLEARLY, PLACES, SHARP
+from analysis.findings.layers import CLEARLY, PLACES
 from analysis.recording.set_file import ALL_LAYERS
 from analysis.recording.set_measures import KIND_MEASURES, MOVES
 from analysis.sinks.definitions import KINDS
@@ -337,9 +337,16 @@ def movement(findings: Findings) -> Told | None:
         tuple(beats),
         f"{_WRITING if 'fixed' in nulls else ''}A new sink is a position that becomes one, not attention that moves.",
         tuple(notes),
-        meaning=story_parts.of_movement(value, steps),
+        meaning=story_parts.of_movement(value, steps, _life(findings, source)),
         takeaway=beats[0],
     )
+
+
+def _life(findings: Findings, source: str) -> float | None:
+    """Return for how many steps in a row a position stays a sink, the mean over layers; None where not known."""
+    rows = rows_of(findings, "movement", model=source, of="observed", measure=KIND_MEASURES["life"].title)
+    lived = [row["value"] for row in rows if row["layer"] != ALL_LAYERS and row["value"] is not None]
+    return sum(lived) / len(lived) if lived else None
 
 
 _WRITING = "Writing alone: each position has one share before its token is written and one after. "
@@ -364,17 +371,13 @@ def _strictest(nulls: Mapping[str, Rows]) -> str:
 
 
 def _title(observed: Rows, nulls: Mapping[str, Rows], value: float, steps: int | None) -> str:
-    """Tell how many new sinks there are beside what writing alone explains and beside an equally sharp untrained model,
-    by means over layers.
-    """
+    """Tell how many new sinks there are beside what writing alone explains, by means over layers."""
     if "fixed" not in nulls:
         return f"A layer gains {story_parts.rate(value, steps)}"
     side = _side(observed, nulls["fixed"])
     beside = f"{_SIDES[side]} than writing tokens explains ({_beside(nulls['fixed'], value)})"
-    if SHARP in nulls:
-        beside += f", {_SIDES[_side(observed, nulls[SHARP])]} than untrained ({_beside(nulls[SHARP], value)})"
     moving = side > 0 and not story_parts.rare(value, steps)
-    born = f"Sinks move: {number(value)} new ones" if moving else f"{number(value)} new sinks"
+    born = f"New sinks keep appearing: {number(value)}" if moving else f"{number(value)} new sinks"
     return f"{born} per layer and step, {beside}"
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from math import floor, log10
 
 from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS, UNIT
-from analysis.findings.ablations import side_of, when_shifted
+from analysis.findings.ablations import side_of, when_alike, when_shifted
 from analysis.specs import CONTROLS
 from analysis.statistics.decisions import (
     BETTER,
@@ -142,18 +142,19 @@ def strictest(causes: Sequence[Cause]) -> str:
 
 def control_told(causes: Sequence[Cause]) -> str:
     """Tell by how much more of the text changes with the sinks hidden than with the tokens of the strictest control:
-    `That is 20 more [10, 29].`, and how many of both are masked where that control is of equal attention. Where a study
-    holds no levels, or not over the same prompts, the control is named. causes: of one model.
+    `That is 20 more [10, 29]; 28 more [18, 37] than other masked positions.` Where a study holds no levels, or not over
+    the same prompts, the control is named. causes: of one model.
     """
-    control = strictest(causes)
-    cause = text_causes(causes)[control or COUNT]
+    control, there = strictest(causes), text_causes(causes)
+    cause = there[control or COUNT]
     effect, levels = cause.effect, text_levels(causes)
     if not control or (levels and not cause.unmatched):
-        held = ""
-        if control == MASS and cause.masked is not None:
-            sinks, others = (percent(share, 0) for share in cause.masked)
-            held = f"; masked: {sinks} of sinks, {others} of these"
-        return f"That is {' '.join(tokens_more(effect))}{held}."
+        beside = "".join(
+            f"; {' '.join(tokens_more(other.effect))} than {CONTROLS[name].title}"
+            for name, other in there.items()
+            if name not in (control, COUNT) and side_of(other.effect) < 0
+        )
+        return f"That is {' '.join(tokens_more(effect))}{beside}."
     told = " ".join(tokens_more(replace(effect, value=-effect.value, low=-effect.high, high=-effect.low)))
     told += "" if side_of(effect) else ", not significant"
     title = f"{CONTROLS[control].title[0].upper()}{CONTROLS[control].title[1:]}"
@@ -164,9 +165,9 @@ def control_told(causes: Sequence[Cause]) -> str:
     return f"{title}: {told}."
 
 
-def quality_told(causes: Sequence[Cause], margin: float, brief: bool = False) -> str:
-    """Say that a change of text is not a loss of quality, and how far predictions shift beside random tokens of equal
-    attention where that was measured. causes, margin: as of `predictions_told`. brief: without numbers.
+def quality_told(causes: Sequence[Cause], margin: float) -> str:
+    """Say that a change of text is not a loss of quality, and whether predictions shift more than with random tokens of
+    equal attention where that was measured. causes, margin: as of `predictions_told`.
     """
     told, cause = "Quality was not measured", cause_of(causes, "divergence", MASS)
     outcome = WAITING if cause is None else decide(cause.effect, margin)
@@ -174,11 +175,9 @@ def quality_told(causes: Sequence[Cause], margin: float, brief: bool = False) ->
         return f"{told}."
     if cause.timing is not None and when_shifted(cause.timing):
         early = "more" if cause.timing.early.value > 0 else "less"
-        nats = "" if brief else f" (KL {interval_words(cause.effect, NATS)})"
         overall = "with no significant difference" if outcome == CANNOT_TELL else _PREDICTIONS[outcome][len("shift ") :]
-        return f"{told}; predictions shift {early} early, {overall} overall{nats}."
-    told += f"; predictions {_PREDICTIONS[outcome]} at equal attention"
-    return f"{told}." if brief else f"{told} ({_nats_told(cause)})."
+        return f"{told}; predictions shift {early} early, {overall} overall."
+    return f"{told}; predictions {_PREDICTIONS[outcome]} at equal attention."
 
 
 def predictions_follow(causes: Sequence[Cause], margin: float) -> bool:
@@ -206,6 +205,14 @@ def levels_apart(cause: Cause) -> list[str]:
     return [f"{abs(level):.{decimals}f}" for level in cause.levels or ()]
 
 
+def early_told(causes: Sequence[Cause]) -> str:
+    """Tell how far predictions shift beside other masked positions while these draw as much attention as the sinks;
+    empty where they never do, or that was not measured. causes: of one model.
+    """
+    alike = cause_of(causes, "divergence", MASKED)
+    return "" if alike is None or alike.timing is None else when_alike(alike.timing).replace(f" {NATS.name}", "")
+
+
 def predictions_told(causes: Sequence[Cause], margin: float) -> str:
     """Tell how far predictions shift with the sinks and with random tokens of equal attention hidden, and whether the
     text does the same; empty where either was not measured. causes: of one model. margin: of the predictions, in nats.
@@ -219,12 +226,24 @@ def predictions_told(causes: Sequence[Cause], margin: float) -> str:
     verdict = f"{_TEXT[side]}, {but} predictions {_PREDICTIONS[outcome]}"
     if (side, outcome) == (0, CANNOT_TELL):
         verdict = "neither text nor predictions differ significantly"
+    if early_told(causes):
+        levels = f" (KL {' against '.join(reversed(levels_apart(cause)))})" if cause.levels else ""
+        of = "" if cause.masked is None else f" ({percent(cause.masked[1], 0)} masked)"
+        overall = f"Overall {CONTROLS[MASS].title}{of} {_OVERALL[outcome]}"
+        return f"{overall}{levels}."
     when = "" if cause.timing is None else when_shifted(cause.timing)
     if when:
         return f"At equal attention predictions shift {when}."
     return f"At equal attention {verdict} ({_nats_told(cause)})."
 
 
+_OVERALL = {
+    BETTER: "shift predictions less",
+    WORSE: "shift predictions more",
+    EQUIVALENT: "shift predictions about as much",
+    CANNOT_TELL: "shift predictions by an amount that does not differ significantly",
+}
+"""What a control does to predictions over all steps, by the outcome for the sinks beside it."""
 _TEXT = {-1: "the text changes more", 0: "the text does not differ significantly", 1: "the text changes less"}
 _PREDICTIONS = {
     BETTER: "shift more",

@@ -152,9 +152,11 @@ class LevelRow:
     told: str
 
 
-def levels_with_differences(rows: Sequence[LevelRow], x_title: str) -> go.Figure:
+def levels_with_differences(
+    rows: Sequence[LevelRow], x_title: str, reference: tuple[str, float] | None = None
+) -> go.Figure:
     """Draw a row per hidden target, the sinks first: its level with the interval, and outside the axis the
-    difference.
+    difference. reference: a level to read all by, with its name.
     """
     figure = go.Figure()
     for first, some, color in ((0, rows[:1], SINK), (1, rows[1:], REFERENCE)):
@@ -174,7 +176,21 @@ def levels_with_differences(rows: Sequence[LevelRow], x_title: str) -> go.Figure
             hovertemplate="%{hovertext}<br>%{x:.3g}%{customdata}<extra></extra>",
         )
     layout(figure, wrapped(x_title, 24), "", 100 + 64 * len(rows))
-    name_rows_above(figure, [f"{wrapped(row.name, 34)}<br>{as_text(row.held)}" for row in rows], 0.7, 0.5)
+    beneath = 0.5 if reference is None else 0.8  # room for its name
+    name_rows_above(figure, [f"{wrapped(row.name, 34)}<br>{as_text(row.held)}" for row in rows], 0.7, beneath)
+    if reference is not None:
+        name, level = reference
+        ends = {"y0": 0, "y1": len(rows) - 0.45}
+        figure.add_shape(type="line", x0=level, x1=level, **ends, line=grey_line("dot", 1), layer="below")
+        figure.add_annotation(
+            x=level,
+            y=ends["y1"],
+            xanchor="right",
+            yanchor="top",
+            showarrow=False,
+            text=f"{as_text(name)}: {level:.0f}",
+            xshift=30,
+        )
     for place, row in enumerate(rows):
         figure.add_annotation(
             x=1,
@@ -189,7 +205,7 @@ def levels_with_differences(rows: Sequence[LevelRow], x_title: str) -> go.Figure
             text=_told(row.told) if place else f"<b>{wrapped(row.told, _TOLD)}</b>",
         )
     figure.update_layout(margin_l=14, margin_r=134, margin_t=24)
-    most = np.nanmax(ends_of(rows))
+    most = max(np.nanmax(ends_of(rows)), 0 if reference is None else reference[1])
     step = _tick_distance(most)
     last = step * max(np.ceil(most / step), 1)
     figure.update_xaxes(zeroline=False, tickformat="~g", dtick=step, range=[0, 1.01 * last])

@@ -25,7 +25,7 @@ from analysis.evaluation.ablation_effects import (
     timing_of,
 )
 from analysis.findings.accuracies import differences
-from analysis.specs import CONTROLS, INTERVENTIONS, TARGETS
+from analysis.specs import CONTROLS, INTERVENTIONS, MASS_TOLERANCE, TARGETS
 from analysis.statistics.decisions import NATS, POINTS, Unit, interval_words
 from analysis.statistics.differences import Difference
 from analysis.words import counted, listed, percent
@@ -125,17 +125,36 @@ def otherwise(text: Mapping[str, int], sinks: float, others: Levels, timings: Ma
             told[of] = f"{size_told(difference, NATS, 'more' if side > 0 else 'less')} {than}"
         elif side != text.get(of, side):
             told[of] = f"{_MORE_OR_LESS[0]} {than} ({interval_words(difference, NATS)})"
+    early = "" if MASKED not in timings else when_alike(timings[MASKED])
     if not told:
-        return ""
+        return early
     when = {of: said for of in told if of in timings and (said := when_shifted(timings[of]))}
     if when:
-        of, said = next(reversed(when.items()))  # the strictest control
+        of = next(reversed(when))  # the strictest control
         over = others[of][1]
         size = size_told(over, NATS, "") if side_of(over) else interval_words(over, NATS)
-        return f"Against {THAN[of]}, predicted probabilities shift {said}{_OVERALL[side_of(over)]} ({size})."
+        if early and side_of(timings[of].late) < 0 and side_of(over) < 0:
+            second = " against ".join(f"{level:.2g}" for level in reversed(timings[of].halves[1]))
+            return f"{early} {THAN[of].capitalize()} shift them more in the second ({second}) and overall (by {size})."
+        later = f"predicted probabilities shift {when_shifted(timings[of])}{_OVERALL[side_of(over)]} ({size})"
+        return f"{early} Against {THAN[of]}, {later}.".strip()
     why = "No half of the steps tells why." if timings else "Why was not measured."
     over_all = f"over all steps they shift by {sinks:.2g} nats, {listed(list(told.values()))}"
     return f"Predicted probabilities say otherwise: {over_all}. {why}"
+
+
+def when_alike(timing: Timing) -> str:
+    """Say how far predictions shift in the first half of the steps beside other masked positions, in a sentence; empty
+    where these draw less attention than the sinks there, or that was not measured.
+    """
+    if not timing.shares or abs(timing.shares[1] - timing.shares[0]) > MASS_TOLERANCE * timing.shares[0]:
+        return ""
+    first, second = (f"{level:.2g}" for level in timing.halves[0])
+    side = _MORE_OR_LESS[side_of(timing.early)].removeprefix("significantly ")
+    return (
+        f"In the first half of the steps {THAN[MASKED]} draw as much attention "
+        f"({percent(timing.shares[0], 0)}), and sinks shift predictions {side} (KL {first} against {second} nats)."
+    )
 
 
 def when_shifted(timing: Timing) -> str:
@@ -191,10 +210,10 @@ def _predictions(summary: Summary) -> str:
     )
 
 
-def too_few(sinks: Change, control: Change) -> str:
-    """Say how many tokens a control acts on where these are fewer than the sinks; else nothing."""
-    few, many = (f"{change.tokens:.1f}" for change in (control, sinks))
-    return f"{few} for {many} sinks" if float(few) < float(many) else ""
+def too_light(sinks: Change, control: Change) -> str:
+    """Say how much attention a control's tokens draw where that is less than the sinks draw; else nothing."""
+    light = control.share < (1 - MASS_TOLERANCE) * sinks.share
+    return f"{percent(control.share, 0)} beside {percent(sinks.share, 0)}" if light else ""
 
 
 def _tokens(share: float) -> str:

@@ -17,6 +17,7 @@ from analysis.job_context import Context
 from analysis.jobs.outcome import Outcome, result_key
 from analysis.jobs.summaries import AblateSetPartial, AblateSetSummary
 from analysis.models.resident import resident_model
+from analysis.sinks.agreement import unrelated_agreement
 from analysis.sinks.definitions import attention_share, mean_mass
 from analysis.sinks.metrics import position_variance
 from analysis.specs import AblateSetSpec, Sampling, controls_drawn
@@ -135,6 +136,7 @@ def ablate_set(spec: AblateSetSpec, context: Context) -> Outcome[AblateSetSummar
     summary: AblateSetSummary = {
         "rows": rows,
         "effects": untested(effects(rows)) if cut else effects(rows),
+        "unrelated": unrelated_agreement([prompt[0]["untouched"] for prompt in done], spec.keys or range(len(done))),
         "shown": (shown := _typical(done)),
         "untouched": done[shown][0]["untouched"],
         "texts": [{name: row[name] for name in (*_CONDITION, "words")} for row in done[shown]],

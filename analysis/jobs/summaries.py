@@ -161,11 +161,13 @@ class AblateSetSummary(TypedDict):
     number done of those planned, fewer if stopped: then nothing is tested. layers: first and last. environment: see
     `machine/provenance.py`. shown: index of the prompt whose text changes nearest the medians with the sinks hidden and
     with tokens of equal attention hidden; earlier versions showed the first. untouched: the tokens written after it;
-    texts: those written under each condition (`words`), with its intervention, target and control.
+    texts: those written under each condition (`words`), with its intervention, target and control. unrelated:
+    mean aligned agreement of two untouched texts of prompts that share no key, None without such a pair.
     """
 
     rows: list[dict[str, Any]]
     effects: list[dict[str, Any]]
+    unrelated: NotRequired[float | None]
     shown: NotRequired[int]
     untouched: NotRequired[list[str]]
     texts: NotRequired[list[dict[str, Any]]]

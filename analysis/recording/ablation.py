@@ -25,7 +25,7 @@ from analysis.sinks import definitions as sink_analysis
 from analysis.sinks.agreement import agreement
 from analysis.sinks.definitions import KINDS
 from analysis.sinks.step_inputs import TokenState, seeing_queries
-from analysis.specs import CONTROLS, INTERVENTIONS, MASS_TOLERANCE, QUARTERS, TARGETS, SinkParams
+from analysis.specs import CONTROLS, EARLY_SHARE, INTERVENTIONS, MASS_TOLERANCE, QUARTERS, TARGETS, SinkParams
 
 # --- choosing ---------------------------------------------------------------------------------------------------
 
@@ -170,17 +170,17 @@ def matched(at: Candidates, chosen: np.ndarray, count: int) -> np.ndarray:
 _TRIES = 64  # orders in which positions are drawn; of those that miss the tolerance the nearest is taken
 
 
-def equal_mass(at: Candidates, chosen: np.ndarray, wanted: float) -> np.ndarray:
+def equal_mass(at: Candidates, chosen: np.ndarray, wanted: float, states: Sequence[np.ndarray]) -> np.ndarray:
     """Draw random positions that hold the wanted mass within `MASS_TOLERANCE`, and are neither chosen nor sinks: in the
-    states of the chosen ones if those hold enough, else in any. Returns the nearest found if none fits, as when sinks
-    draw more than all others together.
+    first of the states (P,) bool that hold enough. Returns the nearest found if none fits, as when sinks draw more than
+    all others together.
     """
     if not wanted:
         return np.empty(0, np.int64)
     others = at.allowed & ~at.sinks
     others[chosen] = False
     best, miss = np.empty(0, np.int64), np.inf
-    for pool in (others & np.isin(at.state, at.state[chosen]), others):
+    for pool in (others & state for state in states):
         for _ in range(_TRIES):
             order = at.rng.permutation(np.flatnonzero(pool))
             masses = np.cumsum(at.total[order])
@@ -215,16 +215,15 @@ def control_by_state(at: Candidates, chosen: np.ndarray, like: Drawn) -> np.ndar
 
 
 def control_by_mass(at: Candidates, chosen: np.ndarray, like: Drawn) -> np.ndarray:
-    """Random positions that draw as much attention."""
-    return equal_mass(at, chosen, like.share * float(at.total.sum()))
+    """Random positions that draw as much attention: of the states of the chosen ones if those hold enough."""
+    states = np.isin(at.state, at.state[chosen]), np.ones_like(at.allowed)
+    return equal_mass(at, chosen, like.share * float(at.total.sum()), states)
 
 
 def control_masked(at: Candidates, chosen: np.ndarray, like: Drawn) -> np.ndarray:
-    """Random undecided positions that are no sinks: as many, or all of a step that has fewer."""
-    free = at.allowed & ~at.sinks & (at.state == TokenState.UNDECIDED)
-    free[chosen] = False
-    pool = np.flatnonzero(free)
-    return at.rng.choice(pool, size=min(like.count, len(pool)), replace=False)
+    """Random undecided positions that are no sinks: those that draw as much attention, or all of a step that has
+    less."""
+    return equal_mass(at, chosen, like.share * float(at.total.sum()), [at.state == TokenState.UNDECIDED])
 
 
 # --- ablating ---------------------------------------------------------------------------------------------------
@@ -254,12 +253,14 @@ class Told:
     divergence: list[float] = field(default_factory=list)
 
     def means(self) -> dict[str, float]:
-        """Return the mean of each over the steps, and of the divergence over each quarter of the steps as well."""
+        """Return the mean of each over the steps, of the divergence over each quarter of the steps as well, and of the
+        share over the first half."""
         steps = len(self.divergence)
         begins = [quarter * steps // len(QUARTERS) for quarter in range(len(QUARTERS) + 1)]
         parts = [slice(begin, max(begin + 1, end)) for begin, end in pairwise(begins)]  # of few steps, some twice
         quarters = {name: float(np.mean(self.divergence[part])) for name, part in zip(QUARTERS, parts, strict=True)}
-        return {name: float(np.mean(values)) for name, values in vars(self).items()} | quarters
+        early = {EARLY_SHARE: float(np.mean(self.share[: max(1, steps // 2)]))}
+        return {name: float(np.mean(values)) for name, values in vars(self).items()} | quarters | early
 
 
 @dataclass

@@ -10,8 +10,9 @@ their sinks are the same. NumPy only.
 Shapes: T steps, S positions. A text after a step is the input of the next step, or the finished text.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from itertools import chain, combinations
 
 import numpy as np
 
@@ -69,6 +70,15 @@ def agreement_by_chance(first: np.ndarray, second: np.ndarray, seed: int = 0) ->
     """Return the mean aligned agreement of a text (N,) with `SHUFFLES` random orders of the tokens of another (M,)."""
     rng = np.random.default_rng(seed)
     return float(np.mean([aligned_agreement(first, rng.permutation(second)) for _ in range(SHUFFLES)]))
+
+
+def unrelated_agreement(texts: Sequence[Sequence[str]], keys: Sequence[Hashable]) -> float | None:
+    """Return the mean aligned agreement of two texts, tokens each, over all pairs whose keys differ; None without such
+    a pair."""
+    ids = {word: number for number, word in enumerate(dict.fromkeys(chain(*texts)))}
+    tokens = [np.array([ids[word] for word in text], np.int64) for text in texts]
+    pairs = [(i, j) for i, j in combinations(range(len(tokens)), 2) if keys[i] != keys[j]]
+    return float(np.mean([aligned_agreement(tokens[i], tokens[j]) for i, j in pairs])) if pairs else None
 
 
 def agreement_by_step(tokens: tuple[np.ndarray, np.ndarray], decided: tuple[np.ndarray, np.ndarray]) -> np.ndarray:

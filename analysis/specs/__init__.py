@@ -6,6 +6,7 @@ from them, and a job carries one of them. Adding a parameter is one field here.
 
 from analysis.specs.ablation import (
     CONTROLS,
+    EARLY_SHARE,
     INTERVENTIONS,
     MASS_TOLERANCE,
     QUARTERS,

@@ -31,6 +31,8 @@ class Target(Choice):
 MASS_TOLERANCE = 0.1  # largest relative difference in attention between equal-mass positions and the target
 QUARTERS = tuple(f"divergence_{quarter}" for quarter in range(1, 5))
 """Names of the divergence over each quarter of the steps in the rows of an ablation."""
+EARLY_SHARE = "share_early"
+"""Name of the share of attention over the first half of the steps in these rows."""
 
 
 TARGETS: Registry[Target] = Registry(
@@ -145,7 +147,7 @@ CONTROLS: Registry[Control] = Registry(
     Control(
         "masked",
         "other masked positions",
-        "as many random masked positions that are no sinks, or all of them in a step that has fewer",
+        "random masked positions that are no sinks and draw as much attention, or all of them in a step that has less",
         masked=True,
         implementation="analysis.recording.ablation:control_masked",
     ),

@@ -123,7 +123,9 @@ class Cause(Found):
     control. left_out: prompts without sinks. unmatched: further prompts that lack this control. untrained: the same in
     a model with random weights, None where none was asked for. levels: the measure's means with the sinks and with the
     control hidden; None per unit of attention, and in studies of earlier versions. timing: of the divergence alone.
-    masked: the shares of the sinks and of the control's tokens that are masked positions, likewise.
+    masked: the shares of the sinks and of the control's tokens that are masked positions, likewise. by_position:
+    beside the aligned agreement, that by position at both, likewise; unrelated: that of two untouched texts of prompts
+    that are not alike.
     """
 
     model: str
@@ -137,6 +139,8 @@ class Cause(Found):
     levels: tuple[float, float] | None = None
     timing: Timing | None = None
     masked: tuple[float, float] | None = None
+    by_position: tuple[float, float] | None = None
+    unrelated: float | None = None
 
 
 class Continuation(Found):

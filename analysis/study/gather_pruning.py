@@ -17,6 +17,7 @@ from analysis.evaluation.ablation_effects import (
     MASS,
     TESTED,
     UNIT,
+    by_position_of,
     effect_of,
     effects,
     levels_of,
@@ -255,6 +256,8 @@ def causes_of(ablations: Mapping[str, JobRecord], primary: str) -> tuple[Cause, 
             levels=None if row["against"] == UNIT else levels_of(job.summary["rows"], row)[:2],
             timing=timing_of(row) if _whole(job) else None,
             masked=masked_shares(job.summary["rows"], row),
+            by_position=by_position_of(job.summary["rows"], row) if _of_text(row) else None,
+            unrelated=job.summary.get("unrelated") if _of_text(row) else None,
             untrained=next(
                 (effect_of(other) for other in _hidden(job.summary.get("untrained", ())) if _same(row, other)), None
             ),
@@ -262,6 +265,10 @@ def causes_of(ablations: Mapping[str, JobRecord], primary: str) -> tuple[Cause, 
         for model, job in ablations.items()
         for row in _hidden(effects(job.summary["rows"]))
     )
+
+
+def _of_text(row: Mapping[str, Any]) -> bool:
+    return row["measure"] == "aligned" and row["against"] != UNIT
 
 
 def _tested(row: Mapping[str, Any], primary: str) -> Difference:

@@ -68,8 +68,9 @@ def click_cell(page: Page, key: str, row: int, column: int, shape: tuple[int, in
 
 # By how many pixels a slide's parts leave it or lie upon each other.
 OVERFLOWS = """slide => {
-  const [head, body, foot] = [...slide.children].map((part) => part.getBoundingClientRect());
-  const over = [slide.scrollHeight - slide.clientHeight, head.bottom - body.top, body.bottom - foot.top];
+  const drawn = [...slide.children].filter((part) => part.clientHeight);
+  const [head, body, foot] = drawn.map((part) => part.getBoundingClientRect());
+  const over = [slide.scrollHeight - slide.clientHeight, head.bottom - body.top, foot ? body.bottom - foot.top : 0];
   return Math.max(0, ...over.map(Math.floor));
 }"""
 HOSTILE = (

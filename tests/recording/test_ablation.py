@@ -52,6 +52,7 @@ from analysis.sinks.definitions import KINDS
 from analysis.sinks.step_inputs import TokenState
 from analysis.specs import (
     CONTROLS,
+    EARLY_SHARE,
     INTERVENTIONS,
     MASS_TOLERANCE,
     QUARTERS,
@@ -158,9 +159,12 @@ def test_the_masked_control_is_of_masked_positions_alone_that_are_no_sinks():
     at = at_step()
     undecided = set(np.flatnonzero((at.state == TokenState.UNDECIDED) & ~at.sinks))
     sinks = np.flatnonzero(at.sinks)
-    for count in (1, len(undecided), len(undecided) + 3):
-        drawn = control_masked(at, sinks, Drawn(count, 0.5))
-        assert len(set(drawn)) == min(count, len(undecided)) and set(drawn) <= undecided, "fewer, never others"
+    held = at.total[sorted(undecided)].sum() / at.total.sum()
+    for share in (0.5 * held, held, min(1.0, 2 * held)):
+        drawn = control_masked(at, sinks, Drawn(1, share))
+        assert len(set(drawn)) == len(drawn) and set(drawn) <= undecided, "less, never others"
+        assert at.total[drawn].sum() / at.total.sum() <= share * (1 + MASS_TOLERANCE) or len(drawn) == 1
+        assert share < held or set(drawn) == undecided, "all, where they draw no more"
     assert controls_drawn("sinks") == ["matched", "masked", "mass"]
     assert controls_drawn("moving") == controls_drawn("sinks", masks=False) == ["matched", "mass"]
 
@@ -175,7 +179,8 @@ def test_positions_of_equal_mass_are_no_sinks_and_draw_as_much_where_that_can_be
     state = rng.choice([TokenState.GIVEN, TokenState.UNDECIDED], length)
     at = Candidates(total, is_sink, state, state, total, np.ones(length, bool), sinks, rng)
     chosen = np.flatnonzero(is_sink)
-    drawn = equal_mass(at, chosen, float(total[chosen].sum()))
+    states = np.isin(state, state[chosen]), np.ones(length, bool)
+    drawn = equal_mass(at, chosen, float(total[chosen].sum()), states)
     assert len(set(drawn)) == len(drawn) and not is_sink[drawn].any()
     wanted, others = total[chosen].sum(), total[~is_sink]
     if others.sum() < (1 - MASS_TOLERANCE) * wanted:
@@ -339,7 +344,10 @@ def test_a_set_is_ablated_under_every_condition_beside_its_control(study):
     named = {(effect["target"], effect["against"]) for effect in summary["effects"]}
     masked = by_name["attention", "sinks", "masked"]
     assert masked["undecided"] == masked["count"] and max(masked["count"]) > 0
-    assert all(first <= second for first, second in zip(masked["count"], sinks["count"], strict=True))
+    assert np.mean(masked["share"]) == pytest.approx(np.mean(sinks["share"]), rel=0.1) and np.mean(
+        control["share"]
+    ) < 0.8 * np.mean(masked["share"]), "nearer than as many random tokens"
+    assert 0 < summary["unrelated"] < 1
     beside = {(name, row) for name in spec.targets for row in CONTROLS if row != "masked" or name == "sinks"}
     assert named == beside | {("moving", "steady")}
     effect = next(e for e in summary["effects"] if e["measure"] == "divergence" and e["target"] == "sinks")
@@ -717,18 +725,24 @@ def test_the_answer_says_that_the_text_changes_more_where_the_predictions_change
     assert answer(summary_of(with_masks))[0].endswith("; not significantly fewer: other masked positions)."), (
         "masked positions that change as much as the sinks do stand in the headline"
     )
-    of_set, fewer = {"layers": [0, 3], "prompts": 30}, "They were fewer, 1.8 for 2.0 sinks: part of that difference"
-    assert fewer not in levels_beside(summary_of(with_masks) | of_set, "aligned").sentence
-    masked[0]["count"] = [1.5] * 15 + [2.0] * 15
-    rarer = summary_of(with_masks)
-    assert fewer in levels_beside(rarer | of_set, "aligned").sentence
+    of_set, less = {"layers": [0, 3], "prompts": 30}, "They draw less attention, 6 % beside 10 %: part of that"
+    assert less not in levels_beside(summary_of(with_masks) | of_set, "aligned").sentence
+    masked[0]["share"] = [0.05] * 15 + [0.07] * 15
+    lighter = summary_of(with_masks)
+    drawn = levels_beside(lighter | of_set | {"unrelated": 0.25}, "aligned")
+    assert (
+        less in drawn.sentence and "By position, where one token more shifts all that follow: sinks " in drawn.sentence
+    )
+    assert "two unrelated texts: 75" in [note.text for note in drawn.figure.layout.annotations]
+    assert [line.x0 for line in drawn.figure.layout.shapes] == [75] and drawn.figure.layout.xaxis.range[1] > 75
+    masked[0]["share"] = [0.1] * 30
     for row, undecided in zip(with_masks, (2.0, 1.0, 0.0, 0.5), strict=True):
         row["undecided"] = [undecided if row["control"] != "masked" else count for count in row["count"]]
     drawn = levels_beside(summary_of(with_masks) | of_set, "aligned").figure
     written = " ".join(str(note.text) for note in drawn.layout.annotations)
     held = re.findall(r"(\d) tokens, (\d+) % masked, 10 % of attention", written)
-    assert held == [("0", "100"), ("0", "50"), ("8", "100"), ("0", "25")]
-    (mass,) = (row for row in rarer["effects"] if (row["against"], row["measure"]) == ("mass", "aligned"))
+    assert held == [("0", "100"), ("0", "50"), ("0", "100"), ("0", "25")]
+    (mass,) = (row for row in lighter["effects"] if (row["against"], row["measure"]) == ("mass", "aligned"))
     assert masked_shares(with_masks, mass) == (1.0, 0.25)
     assert masked_shares(rows_of({("sinks", ""): [0.1] * 3, ("sinks", "mass"): [0.1] * 3}), mass) is None
     assert answer({"rows": [], "effects": []}) == [] and finding_of("first text", {"rows": [], "effects": []}) == ""
@@ -744,13 +758,17 @@ def test_every_step_counts_in_the_quarter_of_the_steps_that_it_is_in(divergence)
         assert np.mean(found) == pytest.approx(told.means()["divergence"])
     elif steps < 4:
         assert found[0] == divergence[0] and found[-1] == divergence[-1]
+    told = Told(divergence, [2] * steps, [1] * steps, divergence)
+    assert told.means()[EARLY_SHARE] == pytest.approx(np.mean(divergence[: max(1, steps // 2)]))
 
 
-def timed(sinks: tuple[float, ...], equal: tuple[float, ...], noise: float = 0.01) -> dict:
+def timed(
+    sinks: tuple[float, ...], equal: tuple[float, ...], noise: float = 0.01, masked: tuple[float, ...] = ()
+) -> dict:
     """The summary of an ablation with these divergences in each quarter of the steps."""
-    rng, kept = np.random.default_rng(8), {"": 0.3, "mass": 0.5}
-    rows = rows_of({("sinks", control): np.zeros(30) for control in kept})
-    for row, means in zip(rows, (sinks, equal), strict=True):
+    rng, kept = np.random.default_rng(8), {"": 0.3, "mass": 0.5, "masked": 0.5}
+    rows = rows_of({("sinks", control): np.zeros(30) for control in kept if control != "masked" or masked})
+    for row, means in zip(rows, filter(None, (sinks, equal, masked)), strict=True):
         row["aligned"] = rng.normal(kept[row["control"]], 0.02, 30).tolist()
         row |= {name: rng.normal(mean, noise, 30).tolist() for name, mean in zip(QUARTERS, means, strict=True)}
         row["divergence"] = np.mean([row[name] for name in QUARTERS], axis=0).tolist()
@@ -785,6 +803,24 @@ def test_when_predictions_shift_is_told_where_each_half_of_the_steps_says_the_op
     noisy = timed((0.12, 0.12, 0.1, 0.1), (0.1, 0.1, 0.9, 0.9), noise=0.2)
     assert finding_of("predictions apart", noisy).endswith(" tells why."), "the first half is not shown"
     assert "timing" not in untested(early["effects"])[0] and timing_of({}) is None
+
+
+def test_masked_positions_are_told_in_the_half_of_the_steps_in_which_they_draw_as_much_attention():
+    early = timed((0.4, 0.2, 0.1, 0.1), (0.05, 0.05, 0.2, 0.9), masked=(0.05, 0.05, 0.1, 0.1))
+    said = finding_of("predictions apart", early)
+    assert not said.startswith("In the first half"), "not measured"
+    for row, share in zip(early["rows"], (0.04, 0.08, 0.041), strict=True):
+        row[EARLY_SHARE] = [share] * 30
+    said = finding_of("predictions apart", early | {"effects": effects(early["rows"])})
+    assert re.search(
+        r"^In the first half of the steps other masked positions draw as much attention \(4(\.0)? %\), and "
+        r"sinks shift predictions more \(KL 0\.3 against 0\.05\d? nats\)\. Random tokens of equal attention shift them "
+        r"more in the second \(0\.5\d against 0\.\d+\) and overall \(by 0\.1\d* \[",
+        said,
+    ), said
+    early["rows"][2][EARLY_SHARE] = [0.03] * 30
+    said = finding_of("predictions apart", early | {"effects": effects(early["rows"])})
+    assert said.startswith("Against random tokens"), "they draw less"
 
 
 def test_the_shift_of_predictions_is_drawn_by_quarter_of_the_steps():

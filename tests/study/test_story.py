@@ -12,7 +12,7 @@ from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS
 from analysis.exhibits import story_parts
 from analysis.exhibits.story import discount_at, playback_of, story_of
 from analysis.exhibits.story_parts import Measured, Price
-from analysis.exhibits.story_text import predictions_told, quality_told, tokens_more
+from analysis.exhibits.story_text import early_told, predictions_told, quality_told, tokens_more
 from analysis.exhibits.study_report import report_html
 from analysis.figures.story import Answer, Story, findings_html, slides_html
 from analysis.recording.playback import UNDECIDED, frame_beside, opening_frame, playback, unpacked
@@ -107,23 +107,21 @@ def story_told(name: str) -> Story:
 TITLES = {
     "supports": {
         "place": "^In layers 0–7, 90 % of the sinks are masked positions, which are 33 % of all tokens$",
-        "movement": r"^Sinks move: 0\.29 new ones per layer and step, more than writing tokens explains \(0\.08\), "
-        r"fewer than untrained \(1\.7\)$",
+        "movement": r"^New sinks keep appearing: 0\.29 per layer and step, more than writing tokens explains "
+        r"\(0\.08\)$",
         "hidden": r"changes the predictions more than hiding as many random tokens, and than random tokens of equal",
         "masks": "^At 50 % sparsity the discount changes .*, 2 times what another sample changes$",
         "accuracy": r"The discount raises accuracy at 50 % and 70 %$",
     },
     "refutes": {
         "place": r"^In \d of 8 layers most sinks are (words|punctuation)",
-        "movement": r"^0\.0029 new sinks per layer and step, fewer than writing tokens explains \(0\.082\), fewer "
-        r"than untrained \(1\.7\)$",
+        "movement": r"^0\.0029 new sinks per layer and step, fewer than writing tokens explains \(0\.082\)$",
         "hidden": "changes about as much as hiding as many random tokens",
         "masks": "1/100 of what another sample changes$",
         "accuracy": r"The discount lowers accuracy at 50 % and 70 %$",
     },
     "cannot tell": {
-        "movement": r"^0\.073 new sinks per layer and step, not clearly more than writing tokens explains \(0\.081\), "
-        r"fewer than untrained \(1\.7\)$",
+        "movement": r"^0\.073 new sinks per layer and step, not clearly more than writing tokens explains \(0\.081\)$",
         "hidden": "This study cannot tell whether hiding the sinks changes more",
         "masks": "about what another sample changes$",
         "accuracy": "This study cannot tell whether the discount changes accuracy",
@@ -151,7 +149,7 @@ MEANINGS = {
     "supports": {
         "sink": "^A cache that ranks tokens by attention keeps sinks, needed or not",
         "place": "misses most sinks of layers 0–7",
-        "movement": "^A list of sinks made once goes stale",
+        "movement": "^A sink lasts 10 of 48 steps: a list made once goes stale",
         "hidden": "^In the diffusion model, when tokens are dropped, spare the sinks: the predictions say so, the text "
         "alone does not",
         "masks": "depends less on the calibration sample than on the discount",
@@ -168,7 +166,7 @@ MEANINGS = {
     "cannot tell": {
         "sink": "^A cache that ranks tokens by attention keeps sinks, needed or not",
         "place": r"misses most sinks in 4 of 8 layers",
-        "movement": "^A list of sinks made once goes stale",
+        "movement": "^A sink lasts 10 of 48 steps: a list made once goes stale",
         "hidden": "no ground to spare the sinks, nor to drop them",
         "masks": "about as much on the calibration sample as on the discount",
         "accuracy": "no reason to switch the discount on, nor off",
@@ -253,7 +251,7 @@ def test_every_slide_of_a_finding_has_a_takeaway_and_the_last_one_has_few_rows()
         assert story.recipe == "Scoring rule: Sink-Wanda, discount strength λ = 1 (sinks count for nothing)."
         assert all(glued(story.recipe) in slide and "4.7 million parameters" in slide for slide in (first, last))
         leads = [answer.short.partition(". ")[0] for answer in story.answers]
-        assert re.findall("<b>(.+?)</b>", first.partition('class="caveat"')[0])[-2:] == [
+        assert re.findall("<b>(.+?)</b>", first.partition("<aside")[0])[-2:] == [
             glued(lead.removesuffix(".") + ".") for lead in leads
         ], "what qualifies an answer is told, not shouted"
 
@@ -307,8 +305,8 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
         (answer, _) = story_of(study.model_copy(update={"causes": tuple(causes)})).answers
         assert "es: hiding them changes 63 of 100 tokens; " in answer.lead
         assert answer.sentence.endswith(
-            "]; masked: 95 % of sinks, 35 % of these. Quality was not measured; predictions shift more early, less "
-            "overall (KL −0.041 nats [−0.062, −0.019])."
+            "]; 25 more [15, 35] than other masked positions. Quality was not measured; predictions shift more early, "
+            "less overall."
         )
         assert answer.short.endswith(" predictions shift more early, less overall.")
         return answer
@@ -330,7 +328,8 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
     )
     assert "Per unit of attention, 1 fewer [−14, +12]; ±27 tokens would have been detected." in hidden.notes
     assert hidden.beats[0] == (
-        "Means over 30 prompts. With random weights, 1 more [−9, +11] than as many random tokens."
+        "With random weights, 1 more [−9, +11] than as many random tokens. "
+        + early_told([one for one in read(EXAMPLE).causes if one.model == "bundled"])
     ), "the figure holds the rest"
     assert hidden.beats[1].startswith(
         "Left-to-right twin: 45 more [35, 56]; at equal attention, over 15 of 30 prompts, 7 fewer [−25, +11]. Random"
@@ -340,10 +339,14 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
     assert "random tokens of equal attention: 52 (sinks 45, 15 prompts)<" in hidden.figure
     assert "per unit" not in hidden.figure, "that is no number of tokens"
     assert hidden.meaning == (
-        "In the diffusion model, dropping sinks changes more text; whether for worse was not measured."
+        "In the diffusion model, dropping sinks changes more text than dropping others; whether for worse was not "
+        "measured."
     )
-    random = "andom weights depend on their sinks, too (54 more [46, 62]): the effect there needs no training."
+    random = "andom weights do so, too (54 more [46, 62]): it needs no training."
     assert hidden.beats[1].endswith(random), "so there is no advice for the twin"
+    study = read(EXAMPLE)
+    without = study.model_copy(update={"causes": tuple(one for one in study.causes if one.control != MASKED)})
+    (hidden,) = (finding for finding in story_of(without).findings if finding.name == "hidden")
     assert hidden.takeaway == (
         "With random weights, beside as many random tokens: "
         "diffusion model 1 more [−9, +11]; left-to-right twin 54 more [46, 62], so the effect "
@@ -360,13 +363,14 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
         like = next(one for one in causes if (one.model, one.measure, one.control) == ("bundled", "aligned", COUNT))
         effect = Difference(value=value, low=value - 0.08, high=value + 0.08, n=30, clusters=30)
         levels = (like.levels[0], like.levels[0] - value)
-        causes.append(like.model_copy(update={"control": MASKED, "effect": effect, "levels": levels}))
+        shares = like.shares[0], 0.5 * like.shares[0]
+        causes.append(like.model_copy(update={"control": MASKED, "effect": effect, "levels": levels, "shares": shares}))
         return story_of(study.model_copy(update={"causes": tuple(causes)}))
 
     story = masked(-0.31)
     (hidden,) = (finding for finding in story.findings if finding.name == "hidden")
-    assert "other masked positions (fewer): 32" in hidden.figure and "any kind" not in hidden.caveat
-    assert "other masked" not in story.answers[0].sentence, "the strictest control alone"
+    assert "other masked positions (less attention): 32" in hidden.figure and "any kind" not in hidden.caveat
+    assert "; 31 more [23, 39] than other masked positions. " in story.answers[0].sentence
     assert story.answers[0].lead.startswith("For the text, yes: ") and "other masked positions" not in hidden.title
     assert words(story) <= MOST_WORDS
     story = masked(-0.02)
@@ -374,8 +378,8 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     assert story.answers[0].lead.startswith("It depends: ")
     assert hidden.title.endswith("; hiding other masked positions: 61 (not significant)")
     assert story.answers[0].lead.endswith("; other masked positions: 61 (not significant).")
-    assert story.answers[0].sentence.startswith("That is 2 more [−6, +10]. ")
-    assert "shift more early, less overall (KL −0.041" in story.answers[0].sentence
+    assert story.answers[0].sentence.startswith("That is 2 more [−6, +10]; 20 more [10, 29] than random tokens ")
+    assert story.answers[0].sentence.endswith("predictions shift more early, less overall.")
     without = study.model_copy(update={"causes": tuple(one for one in study.causes if one.control != MASKED)})
     (hidden,) = (finding for finding in story_of(without).findings if finding.name == "hidden")
     assert "Random tokens may be of any kind; Causes compares with other masked positions." in hidden.caveat
@@ -397,25 +401,33 @@ def test_a_masked_position_is_called_so_and_noise_by_its_token_in_the_picture_of
 def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
     study = read(EXAMPLE)
     own = [one for one in study.causes if one.model == "bundled"]
-    assert predictions_told(own, 0.01) == (
+    overall = "Overall random tokens of equal attention (35 % masked) shift predictions more (KL 0.13 against 0.09)."
+    early = (
+        "In the first half of the steps other masked positions draw as much attention (5 %), and sinks shift "
+        "predictions more (KL 0.13 against 0.025)."
+    )
+    assert (predictions_told(own, 0.01), early_told(own)) == (overall, early)
+    random = [one for one in own if one.control != MASKED]
+    assert predictions_told(random, 0.01) == (
         "At equal attention predictions shift more in the first half of the steps (KL 0.13 against 0.026 nats), "
         "less in the second (0.051 against 0.24)."
     )
+    assert early_told(random) == ""
     (shift,) = (one for one in own if (one.measure, one.control) == ("divergence", MASS))
     alike = replace(shift.effect, value=0.008, low=-0.004, high=0.02, p=0.5, p_holm=0.5, cluster_variance=0.004**2)
     told = quality_told([shift.model_copy(update={"effect": alike})], 0.01)
-    assert told.startswith(
-        "Quality was not measured; predictions shift more early, with no significant difference overall ("
-    )
+    assert told == "Quality was not measured; predictions shift more early, with no significant difference overall."
     earlier = [one.model_copy(update={"timing": None}) for one in own]
     assert predictions_told(earlier, 0.01).endswith(" nats [−0.062, −0.019]).")
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert hidden.caveat.endswith(predictions_told(own, 0.01))
-    assert " Masked: 95 % of the sinks, 35 % of the random tokens." in hidden.caveat
+    assert hidden.takeaway == early and hidden.beats[0].endswith(early)
+    assert " Texts aligned; by position 89 against 64. " in hidden.caveat
+    assert "sinks hidden: 63 of 100 tokens change (unrelated texts: 65)" in hidden.figure
     told = " ".join(
         (*hidden.beats, hidden.title, hidden.meaning, hidden.takeaway, story_told("example").answers[0].words)
     )
-    assert told.count("redictions") == 1, "in the answer"
+    assert told.count("redictions") == 3, "in the answer, in the beats and beneath the figure of a slide"
 
     def other(text: float, predictions: float, wide: float = 0.004) -> str:
         """Return it where text and predictions differ by so much."""
@@ -488,9 +500,7 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
     assert answer.lead == (
         "Not measurably: it changes accuracy by less than 2 points; pruning 70 % costs 21 points [18, 24]."
     )
-    assert answer.sentence == (
-        "+0.3 [−0.3, +1.0] at 70 %; +0.1 [−0.7, +0.9] at 50 %, where pruning costs 1.3 [−0.4, 3.0]."
-    )
+    assert answer.sentence == ("Against the same pruning: +0.3 points [−0.3, +1.0] at 70 %; +0.1 [−0.7, +0.9] at 50 %.")
     (_, at_70), (_, refuting) = (story_of(each).findings[-2:] for each in (study, refutes()))
     drawn = at_70.figure.replace("\u00a0", " ")
     assert "−21 points" in drawn and "+0.3 points" in drawn and "71.8" not in drawn
@@ -500,10 +510,7 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
     assert answer.lead == "Not measurably: it changes accuracy by less than 2 points.", (
         "what pruning costs is not known"
     )
-    assert answer.sentence == (
-        "Counting sinks less while pruning changes accuracy by +0.1 points [−0.7, +0.9] at 50 % and "
-        "+0.3 [−0.3, +1.0] at 70 % sparsity."
-    )
+    assert answer.sentence == ("Against the same pruning: +0.1 points [−0.7, +0.9] at 50 %; +0.3 [−0.3, +1.0] at 70 %.")
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -590,7 +597,7 @@ def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_e
         for finding in story_of(read(EXAMPLE).model_copy(update={"tables": tables})).findings
         if finding.name == "movement"
     )
-    assert told.title == "Sinks move: 0.29 new ones per layer and step, more than writing tokens explains (0.08)"
+    assert told.title == "New sinks keep appearing: 0.29 per layer and step, more than writing tokens explains (0.08)"
     assert told.notes[0].endswith("Does attention move by itself (writing alone: 0.08)?")
     assert told.takeaway == "Beside writing alone (0.08): more in layers 0–7."
 
@@ -658,7 +665,7 @@ def test_a_study_without_levels_tells_differences():
     )
     assert answer.sentence == (
         "Random tokens of equal attention: 20 fewer [10, 29]. Quality was not measured; predictions shift less "
-        "at equal attention (KL −0.041 nats [−0.062, −0.019])."
+        "at equal attention."
     )
     (hidden,) = (
         told for told in story_of(study.model_copy(update={"causes": causes})).findings if told.name == "hidden"
@@ -725,8 +732,8 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
     ]
     assert rows[0].baseline == "1.8 × in an equally sharp untrained model"
     assert story_told("example").decision == (
-        "Leave the discount out: it changes too little. In the diffusion model, dropping sinks changes more text; "
-        "whether for worse was not measured."
+        "Leave the discount out: it changes too little. In the diffusion model, dropping sinks changes more text than "
+        "dropping others; whether for worse was not measured."
     )
     undecided = slides_html(story_told("cannot tell"))
     assert "<b>Decision:</b> This is no reason to switch the discount on, nor off" in undecided
@@ -788,7 +795,8 @@ def test_what_a_finding_means_follows_its_decision():
     assert story_parts.of_sinks(clear=False).startswith("Over all prompts this model has no clear sinks")
     assert "keeps most sinks in 6 of 8 layers" in story_parts.of_place("", {"first": 6}, 8)
     assert "No rule" in story_parts.of_place("", {}, 8)
-    assert "at every step" in story_parts.of_movement(2.1, 48)
+    assert "at every step" in story_parts.of_movement(2.1, 48, 10.0)
+    assert story_parts.of_movement(0.3, None, None) == "A list of sinks made once goes stale."
     assert story_parts.rate(2.1, 48) == "about 2 new sinks per step"
     assert story_parts.rate(0.07, 48) == "a new sink about every 14 steps"
     assert story_parts.rate(0.9, None) == "a new sink about every step"

@@ -48,17 +48,19 @@ _FINDINGS = """{% for told in findings %}
 _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription="slides" aria-label="Slides"
  {% if hidden %}hidden{% endif %}>
 <section class="slide">
-<h1>{{ question }}</h1>
+<div class="opening"><h1>{{ question }}</h1><p class="caveat">{{ about }} {{ thin }}</p></div>
 <div class="body">
-{% if picture %}<figure aria-label="{{ picture_told }}">{{ picture }}</figure>{% endif %}
 <p class="what">{{ what }}</p>
+{% if picture %}<figure aria-label="{{ picture_told }}">{{ picture }}</figure>{% endif %}
+<div class="answers">
 {% for answer in answers %}
 {% set lead, stop, rest = answer.short.partition(". ") %}
-<p class="answer">{{ answer.question }} <b>{{ lead }}{{ stop.strip() }}</b> {{ rest }}</p>
+<p class="answer">{{ answer.question }}<b>{{ lead }}{{ stop.strip() }}</b>{{ rest }}</p>
 {% endfor %}
 </div>
-<p class="caveat">{{ made }}. {{ about }} {{ thin }} {{ recipe }}</p>
+</div>
 <aside class="speaker">
+<p>{{ made }}. {{ recipe }}</p>
 {% for answer in answers %}<p>{{ answer.question }} {{ answer.words }}</p>{% endfor %}
 <p>{{ reading }}</p>
 {% for told in opening %}

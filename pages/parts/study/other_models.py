@@ -13,7 +13,7 @@ from streamlit.delta_generator import DeltaGenerator
 from analysis.engine import JobRecord
 from analysis.evaluation.ablation_effects import COUNT, MASS
 from analysis.exhibits.ablation import answer_of_study
-from analysis.exhibits.story_hidden import OTHERS_HIDDEN, text_shown, which_prompt
+from analysis.exhibits.story_hidden import OTHERS_HIDDEN, text_shown
 from analysis.exhibits.study import part_exhibits, shares_of_each, sinks_of_each
 from analysis.figures.story import figure_html
 from analysis.findings import finding_of
@@ -47,7 +47,7 @@ def one_text(job: JobRecord) -> Callable[[], None] | None:
 
 def _drawn(text: Continuation, beside: str = "") -> Callable[[], None]:
     """beside: how much this text changes beside all."""
-    title = f"One text ({which_prompt(text)})"
+    title = "One text"
     there = [name for name in OTHERS_HIDDEN if name == COUNT or name in text.others]
     controls = sorted(there, key=lambda name: name != MASS)  # the one that decides first
     shaded = "Each text is aligned with the untouched one, token by token; shaded tokens are not in it."
