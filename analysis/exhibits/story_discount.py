@@ -65,11 +65,14 @@ def masks(findings: Findings) -> Told | None:
             )
         groups.append(Group(f"{100 * change.sparsity:g} % of the weights removed{named}", tuple(marks)))
     at = f"{100 * told.sparsity:g} %"
-    title = f"At {at} sparsity the discount changes the choice for {share(value)} of weights"
+    title = f"With {at} removed, the discount changes the choice for {share(value)} of weights"
     if floor:
-        title += f", {times(value, floor)} what another sample changes" if value else "; another sample does"
+        title += (
+            f", {times(value, floor)} what another calibration sample changes" if value else "; another sample does"
+        )
     removed = f"With {at} removed"
     beat = f"{removed}, the discount changes the choice for {share(value)} of the weights."
+    takeaway = f"A random choice would change {share(told.chance)} of the weights."
     if floor:
         beat = (
             f"{removed}, the discount changes {share(value)}, another sample {share(floor)}, a random choice "
@@ -81,14 +84,14 @@ def masks(findings: Findings) -> Told | None:
         charts.bars(groups, "weights that only one of two choices removes (% of all)", 100, _dots_told(changes)),
         beat,
         (beat,),
-        f"{recipe(findings)} A small change can still matter: the next finding measures accuracy.",
+        f"{recipe(findings)} A small change can still matter: accuracy follows.",
         tuple(
             f"{METHODS[one.method].title}, {100 * one.sparsity:g} %: {_runs(one.changed)}; seeds {_runs(one.floor)}; "
             f"chance {share(one.chance)}."
             for one in changes
         ),
         meaning=story_parts.of_masks(value, floor or None),
-        takeaway=beat,
+        takeaway=takeaway,
     )
 
 
@@ -97,7 +100,7 @@ def _dots_told(changes: Sequence[MaskChange]) -> str:
     seeds = max(len(change.changed) for change in changes)
     pairs = max(len(change.floor) for change in changes)
     of_seeds = f"one of {counted(seeds, 'seed')}"
-    return f"{of_seeds}, or of {counted(pairs, 'pair')}" if pairs else of_seeds
+    return f"{of_seeds}, or of their {counted(pairs, 'pair')}" if pairs else of_seeds
 
 
 def _beside_seeds(change: MaskChange) -> float:
@@ -130,6 +133,8 @@ def accuracy(findings: Findings) -> Told | None:
     rest = f"The rest of the recipe (noise, order and norm): {conclusions(of_noise, margin, above)}."
     came_with = said_of("gain", pruning, margin, above)
     beats += [f"{said[0].upper()}{said[1:]}" for said in came_with]
+    unseen = _cost_unseen(findings, by_setting)
+    beats[-1] += unseen
     without = {
         name: percent(np.mean(both[0]), 1) for name, one in by_setting.items() if (both := accuracies(findings, one))[0]
     }
@@ -139,15 +144,14 @@ def accuracy(findings: Findings) -> Told | None:
         _changes(findings, by_setting, margin),
         " ".join(beats),
         tuple(beats),
-        f"{recipe(findings, brief=True)}; {items_told(pruning)}; no other models, tasks or calibration texts."
-        f"{_cost_unseen(findings, by_setting)}",
+        f"{recipe(findings, brief=True)}; {items_told(pruning)}; no other models, tasks or calibration texts.",
         (
             *filter(None, (rest if of_noise else "", tests_in_words(of_discount), pruning.noise)),
             f"Margin: ±{POINTS.margin(margin)}, fixed in the study's specification before it ran.",
             *needs(findings),
         ),
         meaning=story_parts.of_accuracy(outcomes),
-        takeaway=_levels_told(pruning, without) or beats[0],
+        takeaway=f"{_levels_told(pruning, without)}{unseen}" if without else beats[0],
         summaries=(_summary(findings, by_setting, outcomes, margin),),
     )
 

@@ -29,7 +29,7 @@ from analysis.exhibits.story_text import (
 from analysis.figures.story import Example, Summary, Told, charts
 from analysis.figures.story.charts import Group, Line, Mark
 from analysis.findings.ablations import side_of, size_told
-from analysis.sinks.agreement import agreement
+from analysis.sinks.agreement import Agreement, agreement
 from analysis.specs import CONTROLS, MASS_TOLERANCE
 from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, NATS, WAITING, WORSE, decide, interval_words
 from analysis.study import rules
@@ -100,9 +100,23 @@ def texts(findings: Findings, model: str) -> Example | None:
     if text is None:
         return None
     control = MASS if MASS in text.others else COUNT
-    sinks, others = (sum(not kept for kept in _kept(text.untouched, words)) for words in _variants(text, control))
+    alike = [_agreement(text.untouched, words) for words in _variants(text, control)]
+    sinks, others = (int((~each.kept[1]).sum()) for each in alike)
     title = f"In one text hiding sinks changes {sinks} of {len(text.hidden)} tokens; hiding {_title(control)}: {others}"
-    return Example(title if text.median_of else "", *text_shown(text, control))
+    return Example(title if text.median_of else "", *text_shown(text, control), _reading(text, control, alike))
+
+
+def _reading(text: Continuation, control: str, alike: Sequence[Agreement]) -> str:
+    """Return what is shaded, and how many tokens differ where texts are not aligned."""
+    longest = max(len(text.untouched), *map(len, _variants(text, control)))
+    sinks, others = (round((1 - each.by_position) * longest) for each in alike)
+    begins = (
+        " [BOS]: the token that begins a text." if any("[BOS]" in words for words in _variants(text, control)) else ""
+    )
+    return (
+        "Shaded: not in the longest sequence of tokens in common with the first text; position by position, "
+        f"{sinks} and {others} differ.{begins}"
+    )
 
 
 def _variants(text: Continuation, control: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -319,9 +333,13 @@ def _over_prompts(own: Cause, at_equal: Cause | None, causes: Sequence[Cause]) -
 
 def _kept(first: Sequence[str], second: Sequence[str]) -> tuple[bool, ...]:
     """Return whether each token of the second text is part of its alignment with the first."""
+    return tuple(_agreement(first, second).kept[1].tolist())
+
+
+def _agreement(first: Sequence[str], second: Sequence[str]) -> Agreement:
     ids = {word: number for number, word in enumerate(dict.fromkeys((*first, *second)))}
     before, after = (np.array([ids[word] for word in words], np.int64) for words in (first, second))
-    return tuple(agreement(before, after).kept[1].tolist())
+    return agreement(before, after)
 
 
 _AGAINST = {name: f"against {_title(name)}" for name in (COUNT, MASKED, MASS)}

@@ -325,7 +325,7 @@ def rows_of(findings: Findings, table: str, **values: object) -> list[Mapping[st
 
 _ALIKE = 0.8  # a ratio from here to its inverse reads as "about as much"
 # Xiao et al., arXiv 2309.17453.
-_FIRST = "Keeping the first token, the usual rule,"
+_FIRST = "A cache that keeps the first token"
 
 
 def of_sinks(clear: bool | None) -> str:
@@ -408,7 +408,7 @@ def of_changed_text(model: str = "") -> str:
     model: whose sinks were hidden, where there are several.
     """
     where = f"In {model}, d" if model else "D"
-    return f"{where}ropping sinks changes more text than dropping others; whether for worse was not measured."
+    return f"{where}ropping sinks changes more text than dropping others: score its quality before sparing them."
 
 
 def of_masks(changed: float, by_seed: float | None) -> str:
@@ -439,7 +439,7 @@ def of_accuracy(outcomes: Mapping[str, str]) -> str:
 _CHOICES = {
     BETTER: "When pruning this model, switch the discount on.",
     WORSE: "When pruning this model, leave the discount off.",
-    EQUIVALENT: "Leave the discount out: it changes too little.",
+    EQUIVALENT: "Leave this discount out: it changes too little.",
     CANNOT_TELL: "This is no reason to switch the discount on, nor off: a larger study is needed.",
     ONE_SEED: "Prune with more calibration seeds before choosing.",
     AT_CHANCE: "Choose tasks that the dense model can do.",

@@ -63,11 +63,12 @@ def place(findings: Findings) -> Told | None:
     title = _commonest(portions[source])
     summaries: tuple[Summary, ...] = ()
     if masked:
-        among, of_all = _masked_shares(findings, portions[source])
-        title = f"In {masked}, {among} of the sinks are masked positions{f', which are {of_all}' if of_all else ''}"
+        of_all = _masked_tokens(findings)
         of_layers = _masked_rows(portions[source])
-        least = min((of_layers[layer] for layer in _mostly_masked(portions[source])), key=lambda row: row["value"])
-        summaries = (Summary(f"Sinks of {masked} that are masked positions", f"at least {_share_told(least)}", of_all),)
+        rows = [of_layers[layer] for layer in _mostly_masked(portions[source])]
+        among = f"{'at least ' if len(rows) > 1 else ''}{_share_told(min(rows, key=lambda row: row['value']))}"
+        title = f"In {masked}, {among} of sinks are masked positions{f', which are {of_all}' if of_all else ''}"
+        summaries = (Summary(f"Sinks of {masked} that are masked positions", among, of_all),)
     tokens = {model: _of_tokens(findings, model).get(ALL_TOKENS, {}) for model in portions}
     beats, notes = (
         [
@@ -78,17 +79,15 @@ def place(findings: Findings) -> Told | None:
     )
     if tokens[source]:
         beats[0], notes[0] = (f"{_STAND_OUT} {told}" for told in (beats[0], notes[0]))
-    untrained = _untrained(findings, source, portions[source])
+    untrained, twins = _untrained(findings, source, portions[source]), beats[1:]
     prompts = findings.parameters.prompts
     beats += [untrained] if untrained else []
     notes += filter(None, (_together(findings, source, portions[source]),))
-    ends = ""
     if written:
-        ends = (
+        beats.append(
             f"Of sinks that end, {share(written[0]['value'])} do so as their own token is written; at random positions "
             f"{share(written[1]['value'])}."
         )
-        beats.append(ends)
     return Told(
         "place",
         title,
@@ -98,7 +97,7 @@ def place(findings: Findings) -> Told | None:
         f"It does not say why{'' if tokens[source] else _BY_NUMBER}.{_averaged(findings, source)}",
         (*notes, *_masked_told(portions[source])),
         meaning=story_parts.of_place(masked, Counter(_most(portions[source])), len(portions[source])),
-        takeaway=f"{untrained} {ends}".strip() or beats[0],
+        takeaway=" ".join(filter(None, (untrained, *twins))) or beats[0],
         summaries=summaries,
     )
 
@@ -123,19 +122,15 @@ def _of_tokens(findings: Findings, source: str) -> dict[str, dict[str, float]]:
     return {ALL_TOKENS: rows} if rows else {}
 
 
-def _masked_shares(findings: Findings, layers: "Layers") -> tuple[str, str]:
-    """Return the share of masked positions among the sinks of the layers where they are most, and among all tokens;
-    the latter empty where unknown.
-    """
-    of_layers = _masked_rows(layers)
-    shares = [of_layers[layer]["value"] for layer in _mostly_masked(layers)]
+def _masked_tokens(findings: Findings) -> str:
+    """Return the share of masked positions among all tokens; empty where unknown."""
     tokens = sum(
         value
         for row in _of_tokens(findings, findings.parameters.model.source).values()
         for kind, value in row.items()
         if kind in MASKED
     )
-    return spread(min(shares), max(shares), share), f"{share(tokens)} of all tokens" if tokens else ""
+    return f"{share(tokens)} of all tokens" if tokens else ""
 
 
 def _averaged(findings: Findings, source: str) -> str:

@@ -201,7 +201,7 @@ def _nats_told(cause: Cause) -> str:
 
 def levels_apart(cause: Cause) -> list[str]:
     """Return the levels with the sinks and with the control hidden, in as many decimals as tell them apart."""
-    decimals = min(max(2, -floor(log10(abs(cause.effect.value) or 1))), 4)
+    decimals = min(max(2, 1 - floor(log10(abs(cause.effect.value) or 1))), 4)
     return [f"{abs(level):.{decimals}f}" for level in cause.levels or ()]
 
 

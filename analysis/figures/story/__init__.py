@@ -86,7 +86,9 @@ _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription=
 {% if told.example and told.example.title %}
 <section class="slide">
 <h2>{{ told.example.title }}</h2>
-<div class="body"><figure aria-label="{{ told.example.alt }}">{{ told.example.figure }}</figure></div>
+<div class="body"><figure aria-label="{{ told.example.alt }}">{{ told.example.figure }}</figure>
+{% if told.example.reading %}<p class="takeaway">{{ told.example.reading }}</p>{% endif %}
+</div>
 <p class="caveat"><b>Limits:</b> One text, the one whose change is nearest the median: an example, not evidence.</p>
 <aside class="speaker"><p>{{ told.example.alt }}</p><p>{{ about }}</p></aside>
 </section>
@@ -136,12 +138,13 @@ class Summary:
 @dataclass(frozen=True)
 class Example:
     """One case of a finding. title: of its slide, empty where it was not chosen by a rule and gets none. alt: the
-    figure in words.
+    figure in words. reading: how to read it, on its slide.
     """
 
     title: str
     figure: Markup
     alt: str
+    reading: str = ""
 
 
 @dataclass(frozen=True)
