@@ -758,9 +758,10 @@ def test_of_masks_every_seed_and_every_pair_of_seeds_is_a_dot_and_counted():
         seeds, pairs = len(changes[0].changed), len(changes[0].floor)
         assert f"one of {seeds} seeds, or of their {pairs} pairs" in told.figure
         assert told.figure.count('<i class="run"') == len(changes) * (seeds + pairs)
-        assert told.takeaway == (
-            "With 50 % removed, the discount changes 0.21 %, another sample 1.7 %, a random choice 50 %."
+        assert told.beats == (
+            "With 50 % removed, the discount changes 0.21 %, another sample 1.7 %, a random choice 50 %.",
         )
+        assert told.takeaway == "A random choice would change 50 % of the weights."
 
 
 def test_a_text_has_a_slide_of_its_own_where_a_rule_chose_it():
