@@ -1,7 +1,7 @@
 """The accuracies of scored runs together: those of pruned models that answered the same tasks, setting by setting."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from typing import NamedTuple
@@ -32,7 +32,8 @@ EXPLAINED = (
 _FORMULA = (
     "Right answers, the mean over tasks. A diamond is the mean over the runs of a setting, which differ in their "
     "calibration seed; the dots are these. What pruning costs is their difference to the dense model on the same "
-    "items; its interval is over clusters of items that share a key or passage, crossed with the seeds."
+    "items, computed before rounding; its interval is over clusters of items that share a key or passage, crossed with "
+    "the seeds."
     f"\n\n{EXPLAINED}"
 )
 _NOT_COMPARED: Mapping[str, Comparison] = {}
@@ -228,33 +229,27 @@ def accuracy_of_runs(
         if setting_key(spec) not in drawn:
             others.setdefault(_called(spec.method, detail(spec)), []).append(percent(_mean(runs), 1))
             continue
-        words, low, high = percent(_mean(runs), 1), np.nan, np.nan
+        change, low, high = "", np.nan, np.nan
         if setting_key(spec) in settings:
             losses.append(_from_dense(settings[setting_key(spec)]))
-            words = f"{words} · {bare_words(losses[-1])}"
+            change = bare_words(losses[-1])
             level = settings[setting_key(spec)].dense.value
             low, high = level + losses[-1].low, level + losses[-1].high
         seeds = values if len(values) > 1 else []
         looks = "" if is_control(spec.method) else spec.method
-        rows.append(Scores(where(spec), _named(spec), looks, _mean(runs), low, high, seeds, words))
+        mean = _mean(runs)
+        rows.append(Scores(where(spec), _named(spec), looks, mean, low, high, seeds, percent(mean, 1), change))
         counts.append(len(runs))
     if not rows:
         return None
     bars = f"; whiskers: 95 % intervals of the change from dense {_over(losses)}" if losses else ""
-    bars += "; behind each accuracy its change in points, computed before rounding" if losses else ""
     dots = "; dots: single runs" if max(counts) > 1 else ""
-    drawn_methods = {spec.method for spec, _ in groups if setting_key(spec) in drawn}
-    noised = [name for name in drawn_methods if METHODS[name].noised and is_control(name)]
-    reads = (
-        "; without discount: calibrated on the noised text that the discount reads, as published on clean text"
-        if noised
-        else ""
-    )
+    arms = "".join(f"{one}; " for one in _arms({spec.method for spec, _ in groups if setting_key(spec) in drawn}))
     left_out = [f"{name} ({listed(accuracies)})" for name, accuracies in others.items()]
     undrawn = f"; not drawn: {listed(left_out)}" if left_out else ""
     return Exhibit(
         "Accuracy by sparsity and method",
-        f"Diamonds: means{bars}{dots}{reads}{undrawn}.",
+        f"{arms}{'diamonds' if arms else 'Diamonds'}: means{bars}{dots}{undrawn}.",
         accuracy_by_setting(rows, alike.dense, alike.chance, _heads(rows, compared)),
         pd.DataFrame(
             {
@@ -277,8 +272,23 @@ def _heads(rows: Sequence[Scores], compared: Mapping[str, Comparison]) -> dict[s
     for group in dict.fromkeys(row.group for row in rows):
         heads[group] = [f"{group} of the weights removed" if group else "No weights removed"]
         if group in compared:
-            heads[group].append(f"discount on top: {interval_words(compared[group].difference)}")
+            heads[group].append(f"discount on top: {bare_words(compared[group].difference)}")
     return heads
+
+
+def _arms(methods: Collection[str]) -> list[str]:
+    """Return what a method with the discount and its baselines read; empty where there are several, or its control is
+    missing. methods: that are drawn.
+    """
+    own = [METHODS[name] for name in methods if METHODS[name].discounted and METHODS[name].tokens == "sinks"]
+    control, published = (own[0].control, own[0].published) if len(own) == 1 else (None, None)
+    if control is None or published is None or control not in methods:
+        return []
+    told = [f"{plain_title(published)}: calibrated on clean text"] if published in methods else []
+    if control != published:
+        noised = f"{METHODS[published].title} calibrated on the noised text that the discount reads"
+        told.append(f"{_bare_title(control)}: {noised}")
+    return [*told, f"{_bare_title(own[0].name)}: the same, sinks counted less"]
 
 
 def _over(differences: Sequence[Difference]) -> str:
@@ -299,8 +309,11 @@ def _with_baselines(groups: Sequence[tuple[PruneSpec, Sequence[tuple[Run, float]
 
 
 def _named(spec: PruneSpec) -> str:
-    name = plain_title(spec.method).partition(" (control)")[0]
-    return " · ".join(filter(None, (name, detail(spec))))
+    return " · ".join(filter(None, (_bare_title(spec.method), detail(spec))))
+
+
+def _bare_title(method: str) -> str:
+    return plain_title(method).partition(" (control)")[0]
 
 
 def _setting(spec: PruneSpec, results: Results, models: Sequence[int], seeds: Sequence[int]) -> Setting:

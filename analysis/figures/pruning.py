@@ -102,23 +102,23 @@ def phase_bar(phases: Sequence[tuple[str, float]]) -> go.Figure:
 
 # In pixels, as the axis of rows counts them.
 _LINE = 18  # of a line of text
-_NAMED = 24  # from a row's name to its mean
+_NAMED = 27  # from a row's name to its mean
 _RUNS = 10  # from a mean to its runs
-_ROW = 44
-_GROUP = 12  # above a group but the first
-_FOOT = 12  # beneath the last row
+_ROW = 46
+_GROUP = 10  # above a group but the first
+_FOOT = 8  # beneath the last row
 _AXIS = 46  # of the axis with its title
 _INDENT = 8  # of the names of rows
-_LETTER = 6.1  # of a name and the space behind it, on average
-_COLUMN = 24  # letters of a name up to which numbers stand in a column, on a phone as well
+_NUMBERS, _CHANGES = 64, 134  # at the right, for accuracies, and with the change beneath each
 _AROUND = 3.0  # points of the axis on both sides of what is drawn
+_GUIDE = 0.35  # opacity of the line from a name to its numbers
 
 
 @dataclass(frozen=True)
 class Scores:
     """The accuracy of a setting with its 95 % interval, NaN where that is not known, and of each run, as shares. group:
-    of rows that it stands in. method: whose colour it has, '' for the grey of references. words: the numbers as they
-    are written after the name.
+    of rows that it stands in. method: whose colour it has, '' for the grey of references. words: the accuracy as it is
+    written. change: the difference to the dense model likewise; '' where that is not known.
     """
 
     group: str
@@ -129,39 +129,45 @@ class Scores:
     high: float
     runs: Sequence[float]
     words: str
+    change: str = ""
 
 
 def accuracy_by_setting(
     rows: Sequence[Scores], dense: float | None, chance: float | None, heads: Mapping[str, Sequence[str]]
 ) -> go.Figure:
     """Draw a row for each setting beneath its name, group by group on one axis of accuracies: a bar from the dense
-    model's to the mean with its interval, and its runs as dots; dense as a line, and chance where an accuracy comes
-    near it, else its name at the edge.
+    model's to the mean with its interval, its runs as dots, and outside the axis the numbers; dense as a line, and
+    chance where an accuracy comes near it, else its name at the edge.
 
     heads: lines that are written above each group, the first bold.
     """
     figure = go.Figure()
-    y, above = 0, {"x": 0, "xref": "paper", "xanchor": "left", "yanchor": "top", "align": "left", "showarrow": False}
-    longest = max((len(row.name) for row in rows), default=0)
-    column = _INDENT + _LETTER * longest if longest <= _COLUMN else 0.0
+    beside = {"xref": "paper", "xanchor": "left", "align": "left", "showarrow": False}
+    above, right = {"x": 0, "yanchor": "top", **beside}, {"x": 1, "xshift": 12, **beside}
+    changes = any(row.change for row in rows)
+    y = 0
     for group in dict.fromkeys(row.group for row in rows):
         first, *more = map(as_text, heads[group])
         y += _GROUP if y else 0
         figure.add_annotation(y=y, text="<br>".join([f"<b>{first}</b>", *more]), **above)
         y += _LINE * (1 + len(more)) + _GROUP // 2
         for row in (one for one in rows if one.group == group):
-            name, words = as_text(row.name), f"<b>{as_text(row.words)}</b>"
-            written = ((name, _INDENT), (words, column)) if column else ((f"{name} {words}", _INDENT),)
-            for text, shift in written:
-                figure.add_annotation(y=y, text=text, xshift=shift, **above)
-            figure.add_traces(_marks(row, y + _NAMED, dense))
+            figure.add_annotation(y=y, text=as_text(row.name), xshift=_INDENT, **above)
+            mean = y + _NAMED
+            guide = {"x0": 0, "x1": 1, "xref": "paper", "y0": mean, "y1": mean, "layer": "below", "opacity": _GUIDE}
+            figure.add_shape(type="line", line=grey_line(width=1), **guide)
+            numbers = [f"<b>{as_text(row.words)}</b>", *([as_text(row.change)] if row.change else [])]
+            figure.add_annotation(y=mean, text="<br>".join(numbers), yanchor="middle", **right)
+            figure.add_traces(_marks(row, mean, dense))
             y += _ROW
+    title = "<b>accuracy</b><br>change, points" if changes else "<b>accuracy</b>"
+    figure.add_annotation(y=0, text=title, yanchor="top", **right)
     ends = [100 * end for row in rows for end in (row.value, row.low, row.high, *row.runs)]
     drawn = np.array([*ends, *([] if dense is None else [100 * dense])])
     low, high = max(np.nanmin(drawn) - _AROUND, 0.0), min(np.nanmax(drawn) + _AROUND, 101.0)
     y += _FOOT
     layout(figure, "accuracy, %", "", y + _LINE + _AXIS, legend=False)
-    figure.layout.margin.t, figure.layout.margin.l = _LINE, 14
+    figure.update_layout(margin={"t": _LINE, "l": 14, "r": _CHANGES if changes else _NUMBERS})
     note = {"y": 1, "yref": "paper", "yanchor": "bottom", "showarrow": False}
     if chance is not None and 100 * chance < low:
         figure.add_annotation(text=f"← chance {percent(chance, 1)}", x=low, xanchor="left", **note)
@@ -187,7 +193,7 @@ def _marks(row: Scores, y: float, dense: float | None) -> list[go.Scatter]:
         mode="markers",
         marker={"symbol": "diamond-tall", "size": 11, "color": color},
         error_x=interval_bar(value, low, high, width=4, color=color) if known else None,
-        hovertemplate=f"{as_text(row.name)}: {as_text(row.words)}<extra></extra>",
+        hovertemplate=" · ".join(map(as_text, filter(None, (row.name, row.words, row.change)))) + "<extra></extra>",
     )
     bar = go.Scatter(
         x=[100 * (dense or 0.0), *value],

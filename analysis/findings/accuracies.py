@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from analysis.findings.evaluations import MARGIN, NOTHING_TO_LOSE, change_span, gap_words
+from analysis.findings.evaluations import MARGIN, NOTHING_TO_LOSE, bare_words, change_span, gain_of, gap_words
 from analysis.statistics.decisions import EQUIVALENT, ONE_SEED, POINTS, WAITING, decide
 from analysis.statistics.differences import SHOWN, Difference
 from analysis.words import counted, listed, percent
@@ -65,8 +65,8 @@ def scored_alike(
     gaps: Mapping[tuple[str, str, str], Difference],
     margin: float = MARGIN,
 ) -> str:
-    """Tell how pruning changes accuracy in runs that were scored alike, at each sparsity over all methods, of many at
-    the least and the largest, and whether one of the methods is better.
+    """Tell what pruning costs in runs that were scored alike, at each sparsity over all methods, of many at the least
+    and the largest, and whether one of the methods is better.
 
     accuracies: shares by what is removed, as `50 %`, and method. losses: likewise, each minus the dense model with its
     interval, where it is known. gaps: of two methods on the same items and calibration seeds, by what is removed and
@@ -79,11 +79,16 @@ def scored_alike(
     who = f"{methods[0]}: pruning" if len(methods) == 1 else "Pruning"
     if not all(one.above_chance for at in losses.values() for one in at.values()):
         return NOTHING_TO_LOSE
+    changes = {at: [one.value for one in losses[at].values()] for at in told} if losses else {}
+    if not losses and dense is not None:
+        changes = {at: [one - dense for one in accuracies[at].values()] for at in told}
+    costly = all(change <= 0 for at in changes.values() for change in at)
+    unit = f" {POINTS.name}{' of accuracy' if costly else ''}"
     if losses:
-        costs = [change_span([*losses[at].values()], f" {POINTS.name}" if at == told[0] else "") for at in told]
-    elif dense is not None:
-        costs = [_spread([one - dense for one in accuracies[at].values()], "+") for at in told]
-        costs[0] += f" {POINTS.name}"
+        costs = [change_span([*losses[at].values()], unit if at == told[0] else "", costly) for at in told]
+    elif changes:
+        costs = [_spread([-one if costly else one for one in changes[at]], "" if costly else "+") for at in told]
+        costs[0] += unit
     else:
         right = [f"{_spread([*accuracies[at].values()])} % right{_removing(at, at == told[0])}" for at in told]
         return f"{who.partition(':')[0]}: pruned models answer {listed(right)}."
@@ -91,9 +96,8 @@ def scored_alike(
         f"{cost}{_removing(at, at == told[0])}{_not_significant([*losses.get(at, {}).values()])}"
         for cost, at in zip(costs, told, strict=True)
     ]
-    return (
-        f"{'; '.join(filter(None, (f'{who} changes accuracy by {listed(said)}', _best(gaps, len(methods), margin))))}."
-    )
+    does = "costs" if costly else "changes accuracy by"
+    return f"{'; '.join(filter(None, (f'{who} {does} {listed(said)}', _best(gaps, len(methods), margin))))}."
 
 
 def _not_significant(losses: Sequence[Difference]) -> str:
@@ -123,16 +127,16 @@ def _best(gaps: Mapping[tuple[str, str, str], Difference], methods: int, margin:
     shown = [pair for pair in gaps if decided[pair] in SHOWN]
     where, first, second = max(shown or gaps, key=lambda pair: abs(gaps[pair].value))
     gap = gaps[where, first, second]
-    size = gap_words(gap)
+    better, worse = (first, second) if gap.value > 0 else (second, first)
     if shown:
-        better, worse = (first, second) if gap.value > 0 else (second, first)
         most = f", the largest of {len(shown)} significant differences" if len(shown) > 1 else ""
-        return f"{better} beats {worse} by {size}{_removing(where)}{most}"
+        return f"{better} beats {worse} by {gap_words(gap)}{_removing(where)}{most}"
     if set(decided.values()) == {EQUIVALENT}:
         return f"the {methods} methods differ by less than {POINTS.margin(margin)}"
     if ONE_SEED in decided.values():
         return "one calibration seed cannot tell the methods apart"
-    return f"no method is significantly better than another (largest difference: {size}{_removing(where)})"
+    largest = f"{better} minus {worse}{_removing(where)}, {bare_words(gain_of(gap))}"
+    return f"methods do not differ significantly ({'largest: ' if len(gaps) > 1 else ''}{largest})"
 
 
 def published_differences(

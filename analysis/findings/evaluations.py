@@ -329,23 +329,29 @@ def cost_words(cost: Difference, unit: str = "points ") -> str:
     return f"costs {_size(cost, unit)}" if cost.value <= 0 else f"changes accuracy by {interval_words(cost)}"
 
 
-def change_span(losses: Sequence[Difference], unit: str = "") -> str:
+def change_span(losses: Sequence[Difference], unit: str = "", costs: bool = False) -> str:
     """Return the losses of several methods, as `−20 to −21 points`, and of one with its interval. losses: pruned minus
-    dense. unit: with a space before it.
+    dense. unit: with a space before it. costs: tell what they cost, as `20 to 21 points`.
     """
-    decimals = min(map(_decimals, losses))
-    ends = [
-        function(getattr(one, name) for one in losses) for name in ("value", "low", "high") for function in (max, min)
-    ]
-    least, most, _, low, high, _ = (_number(end, decimals, "+") for end in ends)
-    interval = f" [{low}, {high}]" if len(losses) == 1 else ""
+    decimals, sign, way = min(map(_decimals, losses)), "" if costs else "+", -1 if costs else 1
+    least, most = (_number(way * end(one.value for one in losses), decimals, sign) for end in (max, min))
+    ends = sorted(way * end for one in losses for end in (one.low, one.high))
+    interval = f" [{_number(ends[0], decimals, sign)}, {_number(ends[-1], decimals, sign)}]" if len(losses) == 1 else ""
     return f"{least if least == most else f'{least} to {most}'}{unit}{interval}"
 
 
 def gap_words(gap: Difference) -> str:
     """Return the size of a difference with its interval, whichever way it goes: `0.8 points [−1.2, 2.8]`."""
-    flipped = replace(gap, value=-gap.value, low=-gap.high, high=-gap.low)
-    return _size(min(gap, flipped, key=lambda one: one.value), f"{POINTS.name} ")
+    return _size(_flipped(gain_of(gap)), f"{POINTS.name} ")
+
+
+def gain_of(gap: Difference) -> Difference:
+    """Return a difference the way round in which it is not negative."""
+    return _flipped(gap) if gap.value < 0 else gap
+
+
+def _flipped(gap: Difference) -> Difference:
+    return replace(gap, value=-gap.value, low=-gap.high, high=-gap.low)
 
 
 def loss_words(loss: Difference, interval: bool = True) -> str:

@@ -12,7 +12,7 @@ HEADS = {"50 %": ["50 % removed", "discount on top: <9"], "70 %": ["70 % removed
 
 def test_a_setting_has_its_cost_its_interval_its_runs_and_the_colour_of_its_method():
     rows = [
-        Scores("50 %", "Without discount", "", 0.9, 0.85, 0.95, (0.89, 0.91), "90.0 % · −3.0 [−8, +2]"),
+        Scores("50 %", "Without discount", "", 0.9, 0.85, 0.95, (0.89, 0.91), "90.0 %", "−3.0 [−8, +2]"),
         Scores("50 %", "With <b>", "sink-wanda", 0.91, np.nan, np.nan, (), "91.0 %"),
         Scores("70 %", "With discount", "sink-wanda", 0.72, 0.7, 0.74, (), "72.0 %"),
     ]
@@ -27,20 +27,23 @@ def test_a_setting_has_its_cost_its_interval_its_runs_and_the_colour_of_its_meth
     assert [note.text for note in figure.layout.annotations] == [
         "<b>50 % removed</b><br>discount on top: &lt;9",
         "Without discount",
-        "<b>90.0 % · −3.0 [−8, +2]</b>",
+        "<b>90.0 %</b><br>−3.0 [−8, +2]",
         "With &lt;b&gt;",
         "<b>91.0 %</b>",
         "<b>70 % removed</b>",
         "With discount",
         "<b>72.0 %</b>",
+        "<b>accuracy</b><br>change, points",
         "← chance 37.5 %",
         "dense 93.0 %",
     ]
-    columns = {note.xshift for note in figure.layout.annotations if note.text.endswith(" %</b>") or "·" in note.text}
-    assert len(columns) == 1 and min(columns) > 100, "numbers stand in a column"
-    long = [replace(rows[1], name="A method with a name that is long")]
-    last = accuracy_by_setting(long, None, None, HEADS).layout.annotations[-1]
-    assert last.text == "A method with a name that is long <b>91.0 %</b>", "it would reach beyond a phone"
+    numbers = [note.y for note in figure.layout.annotations if note.x == 1 and "0 %</b>" in note.text]
+    assert numbers == [first.y[0], second.y[0], third.y[0]], "beside their marks"
+    guides = [shape.y0 for shape in figure.layout.shapes if shape.y0 == shape.y1]
+    assert guides == [first.y[0], second.y[0], third.y[0]], "lead from a name to its numbers"
+    alone = accuracy_by_setting([replace(rows[1], name="A method with a name that is long")], None, None, HEADS)
+    assert [note.text for note in alone.layout.annotations if note.x == 1] == ["<b>91.0 %</b>", "<b>accuracy</b>"]
+    assert alone.layout.margin.r < figure.layout.margin.r
     low, high = figure.layout.xaxis.range
     assert 60 < low < 70 and 95 <= high <= 101
 
@@ -66,4 +69,5 @@ def test_chance_is_drawn_where_an_accuracy_comes_near():
         "<b>No weights removed</b>",
         "No pruning",
         "<b>40.0 %</b>",
+        "<b>accuracy</b>",
     ]
