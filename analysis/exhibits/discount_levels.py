@@ -1,17 +1,19 @@
 """Accuracy without and with the sink discount along sparsities as one figure: of a sweep, or of a study's findings."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from analysis.evaluation.sweep_scores import Comparison, from_dense
+from analysis.evaluation.sweep_scores import Comparison, Setting, from_dense
+from analysis.exhibits.scored_runs import EXPLAINED
 from analysis.exhibits.story_parts import accuracies, cost_of, discounts
 from analysis.figures.export import Exhibit
-from analysis.figures.style import colors_by_method, ends_of
-from analysis.figures.sweep import Change, Line, Seeds, with_and_without
+from analysis.figures.style import METHOD_LOOKS, REFERENCE, Look, colors_by_method, ends_of
+from analysis.figures.sweep import Change, Line, accuracies_and_change
 from analysis.findings.evaluations import MARGIN, bare_words
+from analysis.specs import METHODS, PruneSpec, against, setting_key
 from analysis.statistics.decisions import POINTS, over_seeds
 from analysis.statistics.differences import Difference, in_family
 from analysis.study.findings import Findings
@@ -19,22 +21,24 @@ from analysis.study.rules import above_chance
 from analysis.words import counted
 
 TITLE = "Accuracy without and with the sink discount"
-_WITHOUT, _WITH = "without", "with discount"
+_PUBLISHED, _WITHOUT, _WITH = "as published", "without", "with discount"
 _LOST, _GAINED = "pruning alone", "discount on top"
 _FORMULA = (
-    "Right answers, the mean over tasks and calibration seeds. The difference is taken on the same items, seed by seed."
+    "Right answers, the mean over tasks and calibration seeds. The difference is taken on the same items, seed by "
+    "seed, before rounding."
+    f"\n\n{EXPLAINED}"
 )
 
 
 @dataclass(frozen=True)
 class DiscountLevels:
-    """Scores of a method with the discount and of its control along sparsities. lost: the control minus the dense
-    model. gained: with the discount minus without it. noise: what the intervals are over.
+    """Scores of a method with the discount, of its control and, where there are any, of its published baseline along
+    sparsities. methods: of the lines, that with the discount last. lost: the control minus the dense model. gained:
+    with the discount minus without it. noise: what the intervals are over.
     """
 
-    method: str
-    without: Line
-    discounted: Line
+    methods: tuple[str, ...]
+    lines: tuple[Line, ...]
     lost: Change
     gained: Change
     dense: float
@@ -47,20 +51,35 @@ class DiscountLevels:
         return dict(zip(self.lost.x.tolist(), self.lost.differences, strict=True))
 
     @property
+    def size(self) -> str:
+        """What was pruned, as `2 sparsities × 3 variants × 6 seeds`."""
+        return size_words(len(self.gained.x), len(self.lines), _most_seeds(self.lines))
+
+    @property
     def shown(self) -> Exhibit:
-        """Both lines, and their differences beneath."""
-        (color,) = colors_by_method([self.method])
-        changes = self.lost, self.gained
-        drawn = with_and_without(self.without, self.discounted, changes, self.dense, self.chance, MARGIN, color)
+        """The lines, and what the discount changes beneath."""
+        (color,) = colors_by_method(self.methods[-1:])
+        drawn = accuracies_and_change(self.lines, self.gained, self.dense, self.chance, MARGIN, color)
         return Exhibit(TITLE, self.noise, drawn, self._table(), formula=_FORMULA)
 
     def _table(self) -> pd.DataFrame:
-        columns = {"sparsity": self.gained.x}
-        columns |= {f"{line.name}, %": 100 * line.value for line in (self.without, self.discounted)}
+        frame = pd.DataFrame({"sparsity": self.gained.x})
+        for line in self.lines:
+            frame[f"{line.name}, %"] = 100 * line.value
         for change in (self.lost, self.gained):
             titles = (f"{change.name}{end}, points" for end in ("", ", low", ", high"))
-            columns |= dict(zip(titles, ends_of(change.differences, 100), strict=True))
-        return pd.DataFrame(columns)
+            frame = frame.assign(**dict(zip(titles, ends_of(change.differences, 100), strict=True)))
+        return frame
+
+
+def size_words(sparsities: int, variants: int, seeds: int) -> str:
+    """Return how much is pruned."""
+    sizes = counted(sparsities, "sparsity", "sparsities"), counted(variants, "variant"), counted(seeds, "seed")
+    return " × ".join(sizes)
+
+
+def _most_seeds(lines: Sequence[Line]) -> int:
+    return max(len(each) for line in lines for each in line.seeds)
 
 
 def pairs_along(compared: Sequence[Comparison]) -> dict[str, list[Comparison]]:
@@ -72,20 +91,25 @@ def pairs_along(compared: Sequence[Comparison]) -> dict[str, list[Comparison]]:
     return pairs
 
 
-def levels_of_sweep(pair: Sequence[Comparison]) -> DiscountLevels:
-    """Return the accuracies behind comparisons with a control along sparsities."""
+def levels_of_sweep(pair: Sequence[Comparison], settings: Sequence[Setting] = ()) -> DiscountLevels:
+    """Return the accuracies behind comparisons with a control along sparsities. settings: of the sweep, among which the
+    published baseline may be.
+    """
     first = pair[0].setting
-    x = np.array([one.setting.pruning.sparsity for one in pair])
+    by_key = {setting_key(one.pruning): one.by_seed for one in settings if isinstance(one.pruning, PruneSpec)}
+    scores = {}
+    for one in pair:
+        baseline = against(one.setting.pruning, "published")
+        published = () if baseline is None else by_key.get(setting_key(baseline), ())
+        scores[one.setting.pruning.sparsity] = published, one.other.by_seed, one.setting.by_seed
     lost = in_family([replace(from_dense(one.other), above_chance=one.other.above_chance) for one in pair])
-    return DiscountLevels(
+    return _levels(
         first.pruning.method,
-        _line(_WITHOUT, x, [one.other.by_seed for one in pair]),
-        _line(_WITH, x, [one.setting.by_seed for one in pair]),
-        _change(_LOST, x, lost),
-        _change(_GAINED, x, [one.difference for one in pair]),
-        first.dense.value,
-        first.chance,
-        _marks(pair[0].difference.n, max(len(one.seeds) for one in pair)),
+        scores,
+        lost,
+        [one.difference for one in pair],
+        (first.dense.value, first.chance),
+        pair[0].difference.n,
     )
 
 
@@ -98,18 +122,52 @@ def levels_of_study(findings: Findings) -> DiscountLevels | None:
     if pruning is None or not priced:
         return None
     contrasts, costs = zip(*priced, strict=True)
-    without, discounted = zip(*(accuracies(findings, one) for one in contrasts), strict=True)
-    x, above = np.array([one.sparsity for one in contrasts]), above_chance(pruning)
-    return DiscountLevels(
-        contrasts[0].method,
-        _line(_WITHOUT, x, without),
-        _line(_WITH, x, discounted),
-        _change(_LOST, x, costs),
-        _change(_GAINED, x, [replace(one.effect, above_chance=above) for one in contrasts]),
-        pruning.dense,
-        pruning.chance,
-        _marks(pruning.items, max(map(len, without))),
+    method, above = contrasts[0].method, above_chance(pruning)
+    published = {
+        one.sparsity: one.by_seed
+        for one in pruning.settings
+        if one.method == METHODS[method].published and not one.part
+    }
+    return _levels(
+        method,
+        {one.sparsity: [published.get(one.sparsity, ()), *accuracies(findings, one)] for one in contrasts},
+        costs,
+        [replace(one.effect, above_chance=above) for one in contrasts],
+        (pruning.dense, pruning.chance),
+        pruning.items,
     )
+
+
+def _levels(
+    method: str,
+    scores: Mapping[float, Sequence[Sequence[float] | np.ndarray]],
+    lost: Sequence[Difference],
+    gained: Sequence[Difference],
+    levels: tuple[float, float | None],
+    items: int,
+) -> DiscountLevels:
+    """Return what is drawn. scores: by sparsity, those of each calibration seed of the published baseline, of the
+    control and with the discount. levels: of the dense model and of chance.
+    """
+    x, row = np.array(list(scores)), METHODS[method]
+    losses = _change(_LOST, x, lost)
+    (color,) = colors_by_method([method])
+    published, control = row.published or "", row.control or method
+    variants = (
+        (published, _PUBLISHED, METHOD_LOOKS.get(published, Look(REFERENCE, "circle"))),
+        (control, _WITHOUT, Look(REFERENCE, "square")),
+        (method, _WITH, Look(color, "diamond")),
+    )
+    lines = {}
+    for (of, name, look), seeds in zip(variants, zip(*scores.values(), strict=True), strict=True):
+        if all(map(len, seeds)) and not (name == _PUBLISHED and published == control):
+            means = np.array([np.mean(each) for each in seeds])
+            lines[of, name] = Line(name, x, means, seeds, look, losses if name == _WITHOUT else None)
+    marks = _marks(items, _most_seeds([*lines.values()]))
+    drawn = (published, _PUBLISHED) in lines
+    noise = f"As published: {METHODS[published].title} on clean text; {marks}" if drawn else marks
+    methods, gains = tuple(of for of, _ in lines), _change(_GAINED, x, gained)
+    return DiscountLevels(methods, (*lines.values(),), losses, gains, *levels, f"{noise[0].upper()}{noise[1:]}")
 
 
 def _marks(items: int, seeds: int) -> str:
@@ -119,13 +177,9 @@ def _marks(items: int, seeds: int) -> str:
         over = over_seeds(seeds)
         dots = "; small dots: seeds"
         free = f". Intervals are Student's, with {counted(seeds - 1, 'degree')} of freedom between seeds."
-    bars = f"bars: 95 % intervals over {items:,} items and {over}, above of the change from dense, below of that from"
-    return f"Large marks: means{dots}; {bars} without to with the discount; grey band: ±{POINTS.margin(MARGIN)}{free}"
+    bars = f"bars: 95 % intervals over {items:,} items and {over} (upper plot: change from dense, without the discount)"
+    return f"large marks: means{dots}; {bars}; grey band: ±{POINTS.margin(MARGIN)}{free}"
 
 
 def _change(name: str, x: np.ndarray, differences: Sequence[Difference]) -> Change:
     return Change(name, x, differences, [bare_words(one) for one in differences])
-
-
-def _line(name: str, x: np.ndarray, seeds: Seeds) -> Line:
-    return Line(name, x, np.array([np.mean(each) for each in seeds]), seeds)

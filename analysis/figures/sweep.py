@@ -39,9 +39,13 @@ _AROUND = 0.05  # of sparsity that is shown on both sides of a single one
 _CLOSE = 0.1  # two levels whose names would lie upon each other
 _BOTH_HEIGHT = 440  # of accuracies with their differences beneath
 _UPPER = 0.58  # of it that the accuracies take
+_BETWEEN = 0.13  # of it between both
 _BESIDE = 122  # pixels at the right, for the names of lines
 _LINE = 17  # pixels of a name
-_APART = 0.012  # of the span of the sparsities between two series
+# Of the distance of two sparsities:
+_APART = 0.17  # between two series
+_SEEDS = 0.07  # from a mean to its seeds
+_ROOM = 0.28  # on both sides of the axis
 _FAINT = 0.18  # opacity of a band
 _GAP = "\N{NO-BREAK SPACE}" * 2  # between a mark and its number
 _WRITTEN = 6  # differences of a line whose values are written beside their marks, at most
@@ -83,16 +87,6 @@ Seeds = Sequence[Sequence[float] | np.ndarray]
 
 
 @dataclass(frozen=True)
-class Line:
-    """Mean accuracies of a method along sparsities, (N,) each, as shares. seeds: of each calibration seed."""
-
-    name: str
-    x: np.ndarray
-    value: np.ndarray
-    seeds: Seeds
-
-
-@dataclass(frozen=True)
 class Change:
     """Differences of accuracy along sparsities, as shares, with the name of what they are of and each in words."""
 
@@ -102,36 +96,44 @@ class Change:
     words: Sequence[str]
 
 
-def with_and_without(
-    without: Line,
-    discounted: Line,
-    changes: tuple[Change, Change],
-    dense: float,
-    chance: float | None,
-    margin: float,
-    color: str,
-) -> go.Figure:
-    """Draw accuracy along sparsity without and with the discount, and what the discount changes beneath, each on a
-    scale of its own over one axis of sparsities.
-
-    changes: without the discount minus dense, whose intervals stand at the accuracies without it, and with minus
-    without it. margin: half of the band of differences that do not matter, a share. color: of what has the discount.
+@dataclass(frozen=True)
+class Line:
+    """Mean accuracies of a method along sparsities, (N,) each, as shares. seeds: of each calibration seed. lost: minus
+    dense, whose intervals stand at the means.
     """
-    figure = make_subplots(2, 1, shared_xaxes=True, row_heights=[_UPPER, 1 - _UPPER], vertical_spacing=0.1)
-    layout(figure, "", "accuracy", _BOTH_HEIGHT, legend=False)
-    every = np.unique(np.concatenate([without.x, discounted.x]))
-    reach = float(np.ptp(every)) or 2 * _AROUND
+
+    name: str
+    x: np.ndarray
+    value: np.ndarray
+    seeds: Seeds
+    look: Look
+    lost: Change | None = None
+
+
+def accuracies_and_change(
+    lines: Sequence[Line], gained: Change, dense: float, chance: float | None, margin: float, color: str
+) -> go.Figure:
+    """Draw accuracy along sparsity, the lines side by side, and what the discount changes beneath, each on a scale of
+    its own over one axis of sparsities, the same for all lines.
+
+    gained: with minus without the discount. margin: half of the band of differences that do not matter, a share. color:
+    of the change.
+    """
+    figure = make_subplots(2, 1, shared_xaxes=True, row_heights=[_UPPER, 1 - _UPPER], vertical_spacing=_BETWEEN)
+    layout(figure, "", "", _BOTH_HEIGHT, legend=False)
+    every, shift = gained.x, 0.0
+    distance = float(np.diff(every).min()) if len(every) > 1 else 2 * _AROUND
     names = [("dense model", dense, REFERENCE)]
-    lost, gained = changes
-    for line, change, look, side in (
-        (without, lost, Look(REFERENCE, "square"), -1),
-        (discounted, None, Look(color, "diamond"), 1),
-    ):
-        _add_line(figure, line, look, side * _APART * reach, change)
-        names.append((line.name, float(line.value[-1]), look.color))
-    shown = [line.value for line in (without, discounted)]
-    shown += [np.asarray(seeds, float) for line in (without, discounted) for seeds in line.seeds]
-    shown += [dense + ends for ends in ends_of(lost.differences)[1:]]
+    for index, line in enumerate(lines):
+        shift = (index + 0.5 - len(lines) / 2) * _APART + _SEEDS / 2
+        _add_line(figure, line, shift * distance, (shift - _SEEDS) * distance)
+        names.append((line.name, float(line.value[-1]), line.look.color))
+    written = len(every) <= _WRITTEN
+    for at in range(len(every) - 1) if written else ():  # the last are written with the names
+        _add_numbers(figure, lines, at, every[at] + shift * distance)
+    shown = [line.value for line in lines]
+    shown += [np.asarray(seeds, float) for line in lines for seeds in line.seeds]
+    shown += [dense + ends for line in lines if line.lost for ends in ends_of(line.lost.differences)[1:]]
     ends = np.concatenate([*shown, [level for _, level, _ in names]])
     ends = 100 * ends[np.isfinite(ends)]
     low, high = float(ends.min()) - 3, float(ends.max()) + 3
@@ -143,15 +145,19 @@ def with_and_without(
     for level, dash in ((dense, DENSE_DASH), (None if beneath else chance, CHANCE_DASH)):
         if level is not None:
             _across(figure, 100 * level, 100 * level, "y", line=grey_line(dash))
-    figure.update_yaxes(range=[low, high], ticksuffix=PER_CENT, zeroline=False, row=1, col=1)
+    figure.update_yaxes(
+        range=[low, high], ticksuffix=PER_CENT, zeroline=False, showgrid=not written, nticks=5, row=1, col=1
+    )
     pixel = (high - low) / (_UPPER * (_BOTH_HEIGHT - 60))
     places = _spread([max(100 * level, low) for _, level, _ in names], _LINE * pixel)
     for (name, level, of), place in zip(names, places, strict=True):
         _name_beside(figure, f"{as_text(name)} {percent(level, 1)}", place, of)
     _add_change(figure, gained, margin, color)
-    figure.layout.margin.r, figure.layout.margin.t = _BESIDE, 10
-    room = 0.4 * reach / len(every)
-    figure.update_xaxes(range=[every[0] - room, every[-1] + room])
+    for axis, title in (("y", "Accuracy"), ("y2", "Change by the discount, points")):
+        above = {"x": 0, "xref": "x domain", "xanchor": "left", "y": 1, "yref": f"{axis} domain", "yanchor": "bottom"}
+        figure.add_annotation(text=f"<b>{title}</b>", showarrow=False, **above)
+    figure.layout.margin.r, figure.layout.margin.t = _BESIDE, 24
+    figure.update_xaxes(range=[every[0] - _ROOM * distance, every[-1] + _ROOM * distance])
     _sparsity_ticks(figure, [every])
     figure.update_xaxes(title_text="weights removed (sparsity)", row=2, col=1)
     return figure
@@ -240,35 +246,46 @@ def grid_map(
     return write_cells(figure)
 
 
-def _add_line(figure: go.Figure, line: Line, look: Look, shift: float, change: Change | None) -> None:
-    """Add the means of a line with the intervals of their change, and beside them a faint dot for each calibration
-    seed."""
+def _add_line(figure: go.Figure, line: Line, shift: float, seeds_shift: float) -> None:
+    """Add the means of a line with the intervals of what is lost, and beside them a faint dot for each calibration
+    seed. shift, seeds_shift: from the sparsities.
+    """
+    look, lost = line.look, line.lost
     seeds = go.Scatter(
-        x=np.repeat(line.x + 2 * shift, [len(each) for each in line.seeds]),
+        x=np.repeat(line.x + seeds_shift, [len(each) for each in line.seeds]),
         y=100 * np.concatenate([np.zeros(0), *(np.asarray(each, float) for each in line.seeds)]),
         mode="markers",
         name="one seed",
-        marker={"color": look.color, "size": 7, "opacity": 0.5},
+        marker={"color": look.color, "size": 6, "opacity": 0.5},
         hovertemplate=f"one seed: %{{y:.1f}}{PER_CENT}<extra></extra>",
     )
-    told = "" if change is None else f"<br>{as_text(change.name)}: %{{customdata}}"
+    told = "" if lost is None else f"<br>{as_text(lost.name)}: %{{customdata}}"
     means = go.Scatter(
         x=line.x + shift,
         y=100 * np.asarray(line.value, float),
-        mode=("lines+markers" if len(line.x) > 2 else "markers")  # two points are no trend
-        + ("+text" if len(line.x) <= _WRITTEN else ""),
-        text=[*(_GAP.join(("", f"{100 * value:.1f}", "")) for value in line.value[:-1]), ""],  # the last has a name
-        textposition="bottom left" if shift < 0 else "bottom right",
-        cliponaxis=False,
+        mode="lines+markers" if len(line.x) > 2 else "markers",  # two points are no trend
         name=as_text(line.name),
         line={"color": look.color, "width": 1.5, "dash": "dot"},  # nothing is measured between the sparsities
-        marker={"color": look.color, "size": 10, "symbol": look.symbol},
-        error_y=None if change is None else interval_bar(*ends_of(change.differences, 100), width=4),
-        customdata=None if change is None else change.words,
+        marker={"color": look.color, "size": 9, "symbol": look.symbol},
+        error_y=None if lost is None else interval_bar(*ends_of(lost.differences, 100), width=4),
+        customdata=None if lost is None else lost.words,
         hovertemplate=f"{as_text(line.name)}: %{{y:.1f}}{PER_CENT}{told}<extra></extra>",
     )
     for trace in (seeds, means) if any(len(each) > 1 for each in line.seeds) else (means,):
         figure.add_trace(trace, 1, 1)
+
+
+def _add_numbers(figure: go.Figure, lines: Sequence[Line], at: int, x: float) -> None:
+    """Write the means at a sparsity one below the other, at the right of their marks, in their colours. at: its place.
+    x: of the last mark.
+    """
+    means = [(100 * float(line.value[at]), line.look.color) for line in lines]
+    written = [
+        f"{mean:.1f}" if color == REFERENCE else f'<span style="color:{color}">{mean:.1f}</span>'
+        for mean, color in sorted(means, reverse=True)
+    ]
+    place = {"xref": "x", "x": x, "xanchor": "left", "xshift": 8, "yref": "y", "y": max(means)[0], "yanchor": "top"}
+    figure.add_annotation(text="<br>".join(written), showarrow=False, align="left", yshift=8, **place)
 
 
 def _add_change(figure: go.Figure, change: Change, margin: float, color: str) -> None:
@@ -294,15 +311,7 @@ def _add_change(figure: go.Figure, change: Change, margin: float, color: str) ->
     )
     ends = [-150 * margin, 150 * margin, *low, *high]
     room = 0.05 * (max(ends) - min(ends))
-    _name_beside(figure, as_text(change.name), 0, color, "y2")
-    figure.update_yaxes(
-        title={"text": "change, points", "font": {"size": 12}},
-        range=[min(ends) - room, max(ends) + room],
-        nticks=5,
-        zeroline=False,
-        row=2,
-        col=1,
-    )
+    figure.update_yaxes(range=[min(ends) - room, max(ends) + room], nticks=5, zeroline=False, row=2, col=1)
 
 
 def _across(figure: go.Figure, low: float, high: float, axis: str, **look: Any) -> None:
@@ -314,10 +323,12 @@ def _across(figure: go.Figure, low: float, high: float, axis: str, **look: Any) 
 _BESIDE_PLOT = {"showarrow": False, "align": "left", "xref": "x domain", "x": 1, "xanchor": "left", "xshift": 5}
 
 
-def _name_beside(figure: go.Figure, text: str, y: float, color: str, axis: str = "y") -> None:
-    """Add a name at the right of a plot, in its colour; in that of all text where that is the grey of references."""
+def _name_beside(figure: go.Figure, text: str, y: float, color: str) -> None:
+    """Add a name at the right of the upper plot, in its colour; in that of all text where that is the grey of
+    references.
+    """
     font = None if color == REFERENCE else {"color": color}
-    figure.add_annotation(text=text, font=font, **_BESIDE_PLOT, yref=axis, y=y, yanchor="middle")
+    figure.add_annotation(text=text, font=font, **_BESIDE_PLOT, yref="y", y=y, yanchor="middle")
 
 
 def _spread(values: Sequence[float], least: float) -> list[float]:

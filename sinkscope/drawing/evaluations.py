@@ -85,7 +85,8 @@ ROWS = {
 
 def _sweep_discount(swept: Sweep, method: str = "") -> go.Figure:
     pairs = _discounts(swept)
-    return levels_of_sweep(chosen(pairs, method or next(iter(pairs)), "method with a discount")).shown.figure
+    pair = chosen(pairs, method or next(iter(pairs)), "method with a discount")
+    return levels_of_sweep(pair, swept.settings).shown.figure
 
 
 def _discounts(swept: Sweep) -> dict[str, list[sweep_scores.Comparison]]:

@@ -2,10 +2,12 @@
 
 import numpy as np
 
+from analysis.exhibits.discount_levels import levels_of_study
 from analysis.figures import sweep as figures
 from analysis.figures.frontier import Points, Saving, frontier
-from analysis.figures.style import METHOD_LOOKS
+from analysis.figures.style import METHOD_LOOKS, REFERENCE, Look
 from analysis.statistics.differences import Difference
+from analysis.study.findings import EXAMPLE, read
 
 
 def curve(name: str = "Wanda", spread: float = 0.02, reference: bool = False) -> figures.Curve:
@@ -58,49 +60,67 @@ def test_differences_stand_around_zero_with_their_intervals():
     assert [line.y0 for line in figure.layout.shapes] == [0]
 
 
-def test_both_lines_stand_above_their_differences_with_names_that_do_not_touch():
+def test_lines_stand_side_by_side_above_their_difference_with_names_that_do_not_touch():
     x = np.array([0.5, 0.7])
-    without = figures.Line("without", x, np.array([0.9, 0.72]), [(), ()])
-    other = figures.Line("with discount", x, np.array([0.91, 0.721]), [(0.9, 0.92), (0.72, 0.722)])
     lost = [Difference(-0.03, -0.06, 0.0, 100, 100), Difference(-0.21, -0.32, -0.09, 100, 100)]
     gained = [Difference(0.01, -0.02, 0.04, 100, 100), Difference(0.001, -0.05, 0.06, 100, 100)]
     losses, gains = ["−3.0 [−6.0, 0.0]", "−21 [−32, −9]"], ["+1.0 [−2.0, +4.0]", "+0.1 [−5.0, +6.0]"]
-    changes = (figures.Change("pruning alone", x, lost, losses), figures.Change("discount on top", x, gained, gains))
-    figure = figures.with_and_without(without, other, changes, 0.93, 0.375, 0.02, "#ef7010")
-    first, seeds, second, gain = figure.data
-    assert list(seeds.y) == [90, 92, 72, 72.2] and (np.array(seeds.x) > np.repeat(second.x, 2)).all(), "beside the mean"
-    np.testing.assert_allclose(first.error_y.array, [3, 12], rtol=1e-5)
-    assert second.error_y.array is None, "its interval stands beneath"
-    assert first.mode == second.mode == "markers+text", "two points are no trend"
-    assert ([each.strip() for each in first.text], [each.strip() for each in second.text]) == (
-        ["90.0", ""],
-        ["91.0", ""],
-    ), "the last are written with the names"
-    assert first.line.color != second.line.color and gain.yaxis == "y2"
-    assert gain.marker.color == second.marker.color
-    np.testing.assert_allclose(gain.y, [1, 0.1])
-    assert [text.strip() for text in gain.text] == gains and list(first.customdata) == losses
-    np.testing.assert_allclose(gain.error_y.arrayminus, [3, 5.1], rtol=1e-5)
-    assert all(left < right for left, right in zip(first.x, second.x, strict=True)), "side by side"
+    loss, gain = figures.Change("pruning alone", x, lost, losses), figures.Change("discount on top", x, gained, gains)
+    published = figures.Line("as published", x, np.array([0.895, 0.71]), [(), ()], Look("#3097ff", "circle"))
+    without = figures.Line("without", x, np.array([0.9, 0.72]), [(), ()], Look(REFERENCE, "square"), loss)
+    seeds = [(0.9, 0.92), (0.72, 0.722)]
+    other = figures.Line("with discount", x, np.array([0.91, 0.721]), seeds, Look("#ef7010", "diamond"))
+    lines = published, without, other
+    figure = figures.accuracies_and_change(lines, gain, 0.93, 0.375, 0.02, "#ef7010")
+    first, second, dots, third, changed = figure.data
+    assert list(dots.y) == [90, 92, 72, 72.2]
+    np.testing.assert_allclose(second.error_y.array, [3, 12], rtol=1e-5)
+    assert first.error_y.array is third.error_y.array is None, "its interval stands beneath"
+    assert first.mode == second.mode == third.mode == "markers", "two points are no trend"
+    assert len({first.marker.color, second.marker.color, third.marker.color}) == 3 and changed.yaxis == "y2"
+    assert changed.marker.color == third.marker.color
+    np.testing.assert_allclose(changed.y, [1, 0.1])
+    assert [text.strip() for text in changed.text] == gains and list(second.customdata) == losses
+    np.testing.assert_allclose(changed.error_y.arrayminus, [3, 5.1], rtol=1e-5)
+    at = [first.x[1], second.x[1], dots.x[2], third.x[1]]  # of 70 %, in the order in which they stand
+    across = np.diff(figure.layout.xaxis.range)[0]
+    assert (np.diff(at) * 160 / across > 7).all(), "marks of 9 pixels and dots of 6 stand apart on a phone"
     shapes = [(shape.yref, shape.y0, shape.y1) for shape in figure.layout.shapes]
     assert shapes == [("y", 93, 93), ("y2", -2, 2), ("y2", 0, 0)]
     names = {note.text: note.y for note in figure.layout.annotations}
+    numbers = '<span style="color:#ef7010">91.0</span><br>90.0<br><span style="color:#3097ff">89.5</span>'
     assert set(names) == {
         "dense model 93.0 %",
         "↓ chance 37.5 %",
+        "as published 71.0 %",
         "without 72.0 %",
         "with discount 72.1 %",
-        "discount on top",
+        numbers,  # the last are written with the names
+        "<b>Accuracy</b>",
+        "<b>Change by the discount, points</b>",
     }
     low, high = figure.layout.yaxis.range
     assert 37.5 < low < 61 and high > 95 and names["↓ chance 37.5 %"] >= low
     assert names["with discount 72.1 %"] - names["without 72.0 %"] > 0.05 * (high - low)
     low, high = figure.layout.yaxis2.range
     assert -10 < low < -5 and high > 6
-    near = figures.with_and_without(without, other, changes, 0.93, 0.7, 0.02, "#ef7010")
+    near = figures.accuracies_and_change(lines[1:], gain, 0.93, 0.7, 0.02, "#ef7010")
     assert ("y", 70, 70) in [(shape.yref, shape.y0, shape.y1) for shape in near.layout.shapes]
     assert "chance 70.0 %" in [note.text for note in near.layout.annotations]
     assert figure.layout.yaxis.ticksuffix == " %" and list(figure.layout.xaxis2.ticktext) == ["50 %", "70 %"]
+
+
+def test_the_published_baseline_stands_beside_both_where_it_was_pruned_at_every_sparsity():
+    study = read(EXAMPLE)
+    told = levels_of_study(study)
+    assert told.methods == ("wanda", "wanda-noised", "sink-wanda")
+    assert told.size == "2 sparsities × 3 variants × 6 seeds"
+    first = {one.sparsity: np.mean(one.by_seed) for one in study.pruning.settings if one.method == "wanda"}
+    np.testing.assert_allclose(told.shown.table["as published, %"], [100 * first[at] for at in (0.5, 0.7)])
+    assert told.noise.startswith("As published: Wanda on clean text; large marks: means; small dots: seeds; bars: 95 %")
+    some = [one for one in study.pruning.settings if (one.method, one.sparsity) != ("wanda", 0.5)]
+    without = levels_of_study(study.model_copy(update={"pruning": study.pruning.model_copy(update={"settings": some})}))
+    assert without.methods == ("wanda-noised", "sink-wanda") and without.noise.startswith("Large marks: means; ")
 
 
 def test_a_map_says_its_numbers_and_leaves_gaps_empty():

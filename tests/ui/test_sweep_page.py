@@ -63,7 +63,7 @@ def test_without_a_sweep_the_page_shows_the_one_that_ships(tmp_path, monkeypatch
     test = app(PAGE)
     told = texts(test).replace("\u00a0", " ")
     assert "Pruning 70 % of the weights costs 21 points of accuracy" in told
-    assert "This is the shipped study of the diffusion model" in told
+    assert "Shipped study of the diffusion model: 2 sparsities × 3 variants × 6 seeds; your own sweep takes" in told
     assert "At 60 %, it gains." in told and not test.exception
 
 
@@ -108,9 +108,9 @@ def test_a_finished_sweep_says_what_pruning_costs_and_draws_it(swept):
     )
     assert (
         "Accuracy without and with the sink discount" in told
-        and " items and 2 seeds, wide as so few barely show their spread; differences are computed before rounding"
-        in told
+        and " items and 2 seeds, wide as so few barely show their spread (upper plot: change from dense" in told
     )
+    assert re.search(r"This sweep: 1 sparsity × \d variants × 2 seeds\.", told)
     assert "8 models took " in told
     assert "python -m analysis sweep" in test.code[0].value
     pair = test.segmented_control(key="sweep_pair")

@@ -14,7 +14,7 @@ from analysis.evaluation import sweep_scores, sweep_tables
 from analysis.evaluation.conditions import HELD_AGAINST
 from analysis.evaluation.frontier import CACHE, COSTS
 from analysis.evaluation.sweep_scores import Comparison, Setting
-from analysis.exhibits.discount_levels import DiscountLevels, levels_of_sweep, pairs_along
+from analysis.exhibits.discount_levels import DiscountLevels, levels_of_sweep, pairs_along, size_words
 from analysis.exhibits.sweeps import by_sparsity, differences_along
 from analysis.figures import sweep as figures
 from analysis.figures.export import Exhibit
@@ -149,18 +149,26 @@ def _with_and_without(
 ) -> None:
     """Draw accuracies without and with the discount of one method, and say what they show. settings: of all methods."""
     pair = pairs[segments("Discount", pairs, "sweep_pair")]
-    told = levels_of_sweep(pair)
+    told = levels_of_sweep(pair, settings)
     explained = finding_of("largest difference", pair)[0].tested
     with place:
         say_cost(told, explained)
+        st.caption(f"This sweep: {_size(settings)}.")
         found = {where(one.setting.pruning): one.difference for one in pair}
         if not can_tell(found):
             prunings = {where(one.setting.pruning): one.setting.pruning for one in pair}
             say_study(prunings, max(len(one.seeds) for one in pair))
     offer(pair)
-    drawn = {one.pruning.method for comparison in pair for one in (comparison.setting, comparison.other)}
-    others = dict.fromkeys(plain_title(one.pruning.method) for one in settings if one.pruning.method not in drawn)
+    others = dict.fromkeys(
+        plain_title(one.pruning.method) for one in settings if one.pruning.method not in told.methods
+    )
     chart(told.shown, "sweep_levels", f"{listed(list(others))}: under More about this sweep." if others else "")
+
+
+def _size(settings: Sequence[Setting]) -> str:
+    """Return what a sweep has pruned."""
+    sparsities, variants = {one.pruning.sparsity for one in settings}, {one.label for one in settings}
+    return size_words(len(sparsities), len(variants), max(len(one.seeds) for one in settings))
 
 
 def say_cost(told: DiscountLevels, explained: str = "") -> None:
