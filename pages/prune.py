@@ -3,19 +3,22 @@
 from pathlib import Path
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
-from analysis.engine.run_pairs import RunPair, has_setting
-from analysis.exhibits.with_discount import changed_at
+from analysis.engine.run_pairs import has_setting
+from analysis.exhibits.with_discount import Changed, changes_of_study
+from analysis.pruned.compare import pooled
 from analysis.specs import CalibrateSpec, ModelSpec, TuneParams
 from analysis.tuning.statistics_file import why_not
 from analysis.words import DISCOUNT_TOLD, percent
 from pages.parts.charts import export_button, start_exhibits
-from pages.parts.controls import keyed_columns, segments, settings_preview_outcome, views_row
+from pages.parts.controls import figures_beside, keyed_columns, left_to_right, segments, views_row
 from pages.parts.frame import run
-from pages.parts.masks.pruned_models import changed_weights, draw_changed
+from pages.parts.masks.pruned_models import changed_by_discount, draw_changed, projections_map
 from pages.parts.masks.view import masks_of
 from pages.parts.plain import plain
 from pages.parts.pruning.outcome import (
+    PairMasks,
     accuracies_in_brief,
     accuracies_in_full,
     answer,
@@ -26,6 +29,7 @@ from pages.parts.pruning.outcome import (
     found_in_study,
     pair_masks,
     pair_results,
+    results_box,
     scored_pairs,
     start,
     wanted,
@@ -66,47 +70,52 @@ def main() -> None:
         st.caption(DISCOUNT_TOLD, width="stretch")
     start_exhibits()
     model = model_in_use()
-    first_line = st.container(key="prune_answer", gap="small")
-    settings, preview, outcome, beneath = settings_preview_outcome()
-    with settings:
+    first_line = st.container(key="prune_answer", gap="xsmall")
+    steps = left_to_right()
+    with steps.settings:
         st.markdown("**1 · Settings**", help="One set for the preview, the pruning and the search.")
         asked = prune_settings(model)
     pairs = matched_pairs(asked.specs)
     with source:
         study = choose_source(asked.specs, pairs)
+    masks = pair_masks(pairs) if study is None else None
+    changes = _changes(study, masks, percent(pairs[0].spec.sparsity) if pairs else "")
     with first_line:
         found = found_in_runs(pairs) if study is None else found_in_study(study)
         if study is None and sweeps_at_work():
-            answer_so_far(asked.specs)
+            answer_so_far(asked.specs, changes)
         else:
-            answer(study, pairs, found)
+            answer(study, pairs, found, changes)
         if study is None and pairs and not has_setting(pairs[0], asked.specs):
             st.caption(
                 "Nothing is pruned with and without the discount at these settings yet. Shown is the newest pair."
             )
-    with beneath:
+    with steps.beneath:
         view, beside = views_row(VIEWS, "prune_view")
-    with preview:
-        st.markdown("**2 · What the discount changes**")
-        if view != MASKS and _changed(study, pairs):
-            with st.expander("By matrix, in a preview of these settings", key="fold_prune_preview"):
-                preview_of = _preview(model, asked)
-        else:
-            preview_of = _preview(model, asked)
-    with outcome:
+    with steps.preview:
+        st.markdown("**2 · Preview**", help="Weights that the discount would change, before anything is pruned.")
+        preview_of = _preview(model, asked, steps.results)
+    with steps.outcome:
         st.markdown("**3 · Prune and score**", help="Writes pruned checkpoints to folders. The model stays as it is.")
         with st.container(key="prune_seeds_place"):
-            number, takes = keyed_columns([5, 6], "prune_seeds", vertical_alignment="bottom", gap="small")
+            number, first = keyed_columns([3.4, 7.6], "prune_seeds", vertical_alignment="bottom", gap="small")
             with number:
                 seeds = choose_seeds(asked)
-        first = st.container(key="prune_start_place")
+        takes = st.container(key="prune_takes_place")
         evaluation, scoring = choose_scores(model, seeds, asked)
         wants = wanted(asked, seeds, evaluation)
         with first:
             start(wants, takes)
+        with takes:
             active_runs()
-        accuracies_in_brief(model, asked, scoring, pairs, found, study, drawn=view != ACCURACY)
-    with beneath:
+    with steps.results, results_box(study):
+        weights, accuracy = figures_beside([1.4, 1.6], "prune_results") if changes else (None, st.container())
+        if weights is not None and view != MASKS:  # which draws them in full
+            with weights:
+                _draw_changes(study, masks, changes)
+        with accuracy:
+            accuracies_in_brief(model, asked, scoring, pairs, found, study, drawn=view != ACCURACY)
+    with steps.beneath:
         if view == ACCURACY:
             accuracies_in_full(wants, model, pairs, pair_results(scored_pairs(pairs)), beside)
         else:
@@ -115,26 +124,25 @@ def main() -> None:
         ask_rest(preview_of, preview_of.job)
 
 
-def _changed(study: OfStudy | None, pairs: list[RunPair]) -> bool:
-    """Draw which weights the discount changes, in the study, else in the runs here; return whether that is known."""
+def _changes(study: OfStudy | None, masks: PairMasks | None, sparsity: str) -> list[Changed]:
+    """Return which share of the weights the discount changes, in the study, else in the runs here; empty where that is
+    not known."""
     if study is not None:
-        change = changed_at(study.findings, study.contrast)
-        if change is not None:
-            place, seeds = _place(change.sparsity), study.contrast.effect.seeds
-            draw_changed(change.changed, change.floor, change.chance, place, seeds, study.within)
-        return change is not None
-    masks = pair_masks(pairs)
+        return changes_of_study(study.findings, study.contrast)
+    return [] if masks is None else [changed_by_discount(masks.comparisons, masks.floor, sparsity)]
+
+
+def _draw_changes(study: OfStudy | None, masks: PairMasks | None, changes: list[Changed]) -> None:
+    """Draw the same; of runs layer by layer in a fold."""
+    draw_changed(changes, study.contrast.effect.seeds if study is not None else 0)
     if masks is not None:
-        changed_weights(masks.comparisons, masks.floor, _place(pairs[0].spec.sparsity))
-    return masks is not None
+        with st.expander("Layer by layer", key="fold_prune_runs_map"):
+            projections_map(pooled(masks.comparisons), masks.floor)
 
 
-def _place(sparsity: float) -> str:
-    return f"At {percent(sparsity)} sparsity"
-
-
-def _preview(model: ModelSpec, asked: Asked) -> Opened | None:
-    """Draw which mask bits the discount changes; return the statistics behind it, if they are stored."""
+def _preview(model: ModelSpec, asked: Asked, place: DeltaGenerator) -> Opened | None:
+    """Draw which mask bits the discount changes at these settings; return the statistics behind it, if they are stored.
+    place: of the figure."""
     try:
         refused = why_no_noise(model)
     except EXPECTED:  # shown beside the button
@@ -145,18 +153,20 @@ def _preview(model: ModelSpec, asked: Asked) -> Opened | None:
     if not asked.discounts and not asked.problem:
         st.info("None of these methods discounts sinks. Add Sink-Wanda to see what a discount changes.")
         return None
-    job, drawn = statistics_job(model, asked.calibration, asked.stored), st.container()
+    job = statistics_job(model, asked.calibration, asked.stored)
     found = None if job is None else opened(job)
     if job is None or found is None:
         if job is not None:
             st.error("The stored statistics are gone. Preview the masks again.")
         return None
-    named = _named(found, asked.setting)
-    if named:
-        with drawn:
+    st.caption("Drawn beneath; follows every setting.")
+    with place.container(border=True, key="prune_preview", gap="small"):
+        st.markdown("**Preview at these settings**")
+        named = _named(found, asked.setting)
+        if named:
             views.masks_preview(found, named)
-    with st.expander("What this is computed from", key="fold_prune_stored"):
-        views.what_is_stored(found.statistics, found.job)
+        with st.expander("What this is computed from", key="fold_prune_stored"):
+            views.what_is_stored(found.statistics, found.job)
     return found
 
 

@@ -67,7 +67,7 @@ def _example(answer: DeltaGenerator) -> None:
     if told is not None:
         with answer:
             say_cost(told)
-            st.caption(f"Shipped study of the diffusion model: {told.size}; your own sweep takes its place.")
+            st.caption(f"Shipped study of the diffusion model: {plain(told.size)}; your own sweep takes its place.")
         chart(told.shown, "sweep_levels")
     found = _shipped(str(EXAMPLE), EXAMPLE.stat().st_mtime_ns) if EXAMPLE.is_file() else None
     if found is None:

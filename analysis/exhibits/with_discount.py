@@ -20,12 +20,12 @@ from analysis.figures.export import Exhibit
 from analysis.figures.style import PER_CENT, REFERENCE, colors_by_method, ends
 from analysis.findings import finding_of
 from analysis.findings.evaluations import MARGIN, bare_words
-from analysis.pruned.report_file import is_control
+from analysis.pruned.report_file import is_control, plain_title
 from analysis.specs import METHODS, PruneSpec, detail
 from analysis.statistics.decisions import POINTS, interval_words
 from analysis.statistics.differences import Difference
-from analysis.study.findings import Contrast, Findings, MaskChange
-from analysis.words import counted, percent
+from analysis.study.findings import Contrast, Findings
+from analysis.words import counted, listed, percent
 
 _CHANGED = "A weight counts where it is kept without the discount and pruned with it, or the reverse."
 _SHIFTS, _COST, _DISCOUNT = "Change of accuracy", "pruning alone", "discount on top"
@@ -85,63 +85,104 @@ def compared_in(findings: Findings, contrast: Contrast) -> str:
     )
 
 
-def changed_at(findings: Findings, contrast: Contrast) -> MaskChange | None:
-    """Return how far a study's masks with and without the discount differ; None if they were not compared."""
-    at = (contrast.method, contrast.sparsity)
-    return next((one for one in findings.mask_changes if (one.method, one.sparsity) == at and one.changed), None)
-
-
-def weights_changed(
-    changed: Sequence[float], floor: Sequence[float], chance: float, place: str = "", seeds: int = 0, source: str = ""
-) -> Exhibit:
-    """Return what share of the weights the discount changes, one per calibration seed, beside what another random
-    calibration sample changes, one per pair of seeds; none where that is not known. chance: of independent masks.
-    place: the sparsity, as `At 50 % sparsity`. seeds: that were scored, where that is told. source: whose numbers these
-    are, where the page does not say it.
+def against_published(findings: Findings, contrast: Contrast, sparsities: Sequence[str]) -> str:
+    """Return the largest difference of a study's method to its published baseline, as `Wanda as published +0.8
+    [−1.2, +2.8] at 70 %`; '' where it has not compared both. sparsities: that are told.
     """
-    kinds = [("Sink discount", "seed", changed, colors_by_method([PruneSpec().method])[0])]
-    kinds += [("Another calibration sample", "pair", floor, REFERENCE)] if floor else []
-    rows = [
-        _share(name if len(all) == 1 else f"{name}, {counted(len(all), each)}", all, color)
-        for name, each, all, color in kinds
+    alike = [one for one in discounts(findings, "recipe").values() if one.method == contrast.method]
+    there = [one for one in alike if percent(one.sparsity, 0) in sparsities]
+    if not there:
+        return ""
+    most = max(there, key=lambda one: abs(one.effect.value))
+    return f"{plain_title(most.against)} {bare_words(most.effect)} at {percent(most.sparsity, 0)}"
+
+
+def baseline_told(method: str, published: str = "") -> str:
+    """Say what a method with the discount is compared with. published: of `against_published`."""
+    noised = ", on the same noised text" if METHODS[METHODS[method].control or method].noised else ""
+    other = f"; against {published}" if published else ""
+    return f"Compared with the same pruning without the discount{noised}{other}."
+
+
+class Changed(NamedTuple):
+    """Shares of the weights that the discount changes at a sparsity, as `50 %`, one per calibration seed; those that
+    another random calibration sample changes, one per pair of seeds, none where that is not known; and the share by
+    which independent masks differ.
+    """
+
+    sparsity: str
+    changed: Sequence[float]
+    floor: Sequence[float]
+    chance: float
+
+    @property
+    def words(self) -> str:
+        """How much the discount changes, in a sentence."""
+        floor = float(np.mean(self.floor)) if self.floor else None
+        told: str = finding_of(
+            "discounted mask", float(np.mean(self.changed)), floor, self.chance, f"At {self.sparsity} sparsity"
+        )
+        return told
+
+
+def changes_of_study(findings: Findings, contrast: Contrast) -> list[Changed]:
+    """Return how far a study's masks with and without the discount differ at each sparsity of a method, that of a
+    contrast first; empty if it has not compared them there."""
+    alike = [one for one in findings.mask_changes if one.method == contrast.method and one.changed]
+    alike.sort(key=lambda one: one.sparsity != contrast.sparsity)
+    if not alike or alike[0].sparsity != contrast.sparsity:
+        return []
+    return [Changed(percent(one.sparsity, 0), one.changed, one.floor, one.chance) for one in alike]
+
+
+def weights_changed(changes: Sequence[Changed], seeds: int = 0) -> Exhibit:
+    """Return what share of the weights the discount changes at each sparsity, beside what another random calibration
+    sample changes. seeds: that were scored, where that is told.
+    """
+    first = changes[0]
+    color = colors_by_method([PruneSpec().method])[0]
+    kinds = [
+        (one.sparsity, *kind)
+        for one in changes
+        for kind in (("sink discount", "seed", one.changed, color), ("another sample", "pair", one.floor, REFERENCE))
+        if kind[2]
     ]
-    whole, other = float(np.mean(changed)), float(np.mean(floor)) if floor else None
+    rows = [
+        _share(_of_many(f"{at}: {name}" if at else name, len(all), each), all, color)
+        for at, name, each, all, color in kinds
+    ]
     part = (
-        f" Accuracy is of all {seeds} seeds, masks of {len(changed)}, as reading those of many takes long; the "
+        f" Accuracy is of all {seeds} seeds, masks of {len(first.changed)}, as reading those of many takes long; the "
         "floor is of every pair of these."
-        if len(changed) < seeds
+        if len(first.changed) < seeds
         else ""
     )
+    chance = [f"{percent(one.chance)}{f' at {one.sparsity}' if one.sparsity else ''}" for one in changes]
     table = pd.DataFrame(
         [
-            {"what changes": name, "dots": len(all), "weights changed, %": 100 * np.mean(all)}
-            for name, _, all, _ in kinds
+            {"sparsity": at, "what changes": name, "dots": len(all), "weights changed, %": 100 * np.mean(all)}
+            for at, name, _, all, _ in kinds
         ]
     )
-    several = any(len(all) > 1 for _, _, all, _ in kinds)
+    dots = dict.fromkeys(f"{each}s" for _, _, each, all, _ in kinds if len(all) > 1)
+    small = f"Small dots: {', '.join(dots)}. " if dots else ""
     return Exhibit(
-        _titled("Weights changed", source),
-        f"{_CHANGED} Independent masks would differ in {percent(chance)}.{part}",
-        accuracy_levels(
-            rows, f"weights changed{'; small dots: seeds, pairs' if several else ''}", _SEED_DECIMALS, from_zero=True
-        ),
+        "Weights changed",
+        f"{small}{_CHANGED} Independent masks would differ in {listed(chance)}.{part}",
+        accuracy_levels(rows, "weights changed", _SEED_DECIMALS, from_zero=True),
         table,
-        finding=finding_of("discounted mask", whole, other, chance, place),
     )
+
+
+def _of_many(name: str, count: int, noun: str) -> str:
+    return name if count == 1 else f"{name}, {counted(count, noun)}"
 
 
 def accuracy_shifts(
-    shifts: Sequence[Shift],
-    dense: float,
-    chance: float | None,
-    method: str,
-    margin: float,
-    compared: str,
-    source: str = "",
+    shifts: Sequence[Shift], dense: float, chance: float | None, method: str, margin: float, compared: str
 ) -> Exhibit:
     """Return what pruning does to accuracy and what the discount changes on top, with their intervals. shifts: at least
     one, of which `shown_shifts` are drawn. method: with the discount. compared: what is compared, in sentences.
-    source: as of `weights_changed`.
     """
     color, drawn = colors_by_method([method])[0], shown_shifts(shifts)
     rows = [row for one in drawn for row in (_shift(one, 0, REFERENCE), _shift(one, 1, color))]
@@ -149,18 +190,12 @@ def accuracy_shifts(
     without, discounted = (percent(level, 1) for level in first.accuracies)
     beside = "" if chance is None else f"; chance {percent(chance, 1)}"
     return Exhibit(
-        _titled(_SHIFTS, source),
-        f"Right answers at {first.sparsity} sparsity: {percent(dense, 1)} dense, {without} without the discount, "
-        f"{discounted} with it{beside}. {compared}",
-        accuracy_levels(
-            rows, f"points; bars: 95 % interval; grey: ±{POINTS.margin(margin)}", margin=POINTS.scale * margin
-        ),
+        _SHIFTS,
+        f"Bars: 95 % intervals; grey: margin, ±{POINTS.margin(margin)}. Right answers at {first.sparsity} sparsity: "
+        f"{percent(dense, 1)} dense, {without} without the discount, {discounted} with it{beside}. {compared}",
+        accuracy_levels(rows, "change of accuracy, points", margin=POINTS.scale * margin),
         pd.DataFrame([told for one in shifts for told in _told(one, dense)]),
     )
-
-
-def _titled(title: str, source: str) -> str:
-    return f"{title}, {source}" if source else title
 
 
 def _shift(shift: Shift, which: int, color: str) -> Accuracy:

@@ -35,7 +35,7 @@ _WIDER = 8  # times what is near, from which on an interval is cut off at the ed
 _BENEATH = 0.24  # of the distance of two rows: offset of the seeds beneath their row
 _FAINT = 0.18  # opacity of a band
 _ROW = 56  # pixels
-_LEVEL = 48  # the same, of an accuracy
+_LEVEL = 44  # the same, of an accuracy
 _UNDER = 0.19  # offset of an accuracy's seeds
 _DOT, _LANE, _LANES = 0.02, 0.08, 3  # of a seed: its width as part of the axis, and lanes, as part of a row
 

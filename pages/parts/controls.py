@@ -256,13 +256,26 @@ def plots_and_controls() -> tuple[DeltaGenerator, DeltaGenerator]:
     return plots, side.container(key=_BESIDE)
 
 
-def settings_preview_outcome() -> tuple[DeltaGenerator, DeltaGenerator, DeltaGenerator, DeltaGenerator]:
-    """Return the containers of a page read from left to right: settings, which stay in view, preview, outcome; and one
-    for rarer things beneath all three.
+class Steps(NamedTuple):
+    """The containers of a page read from left to right: settings, which stay in view, what is done with them, the
+    results beneath that, and rarer things beneath all.
     """
+
+    settings: DeltaGenerator
+    preview: DeltaGenerator
+    outcome: DeltaGenerator
+    results: DeltaGenerator
+    beneath: DeltaGenerator
+
+
+def left_to_right() -> Steps:
+    """Return the containers of a page read from left to right."""
     st.html(_LEFT_TO_RIGHT)
-    settings, preview, outcome = keyed_columns([1.1, 1.4, 1.6], _STEPS, gap="medium")
-    return settings.container(key=_OPEN), preview, outcome, st.container(key="beneath_the_steps")
+    settings, right = keyed_columns([1.1, 3.1], _STEPS, gap="medium")
+    with right:
+        preview, outcome = figures_beside([1.1, 2], _STEPS)
+        results = st.container(key="results_of_the_steps")
+    return Steps(settings.container(key=_OPEN), preview, outcome, results, st.container(key="beneath_the_steps"))
 
 
 def titled_views(page: str, views: Sequence[str]) -> str:

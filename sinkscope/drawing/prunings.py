@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 
 from analysis.errors import UserError
 from analysis.exhibits.mask_grids import grid_of, mask_blocks
-from analysis.exhibits.with_discount import weights_changed
+from analysis.exhibits.with_discount import Changed, weights_changed
 from analysis.figures import masks as figures
 from analysis.figures import pruning
 from analysis.pruned import compare, masks_file
@@ -73,7 +73,7 @@ def _changed_in_all(pruned: PrunedFolder, other: Folder, floor: Floor = None) ->
     told = _compared(pruned.folder, other).total()
     seeds = [] if floor is None else [float(compare.disagreement(_compared(*floor).total()))]
     chance = float(MEASURES["disagreement"].independent(told))
-    return weights_changed([float(compare.disagreement(told))], seeds, chance).figure
+    return weights_changed([Changed("", [float(compare.disagreement(told))], seeds, chance)]).figure
 
 
 def _by_part(

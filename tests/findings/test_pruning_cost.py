@@ -2,8 +2,11 @@
 
 from typing import Any
 
+from analysis.exhibits.with_discount import Changed, against_published, baseline_told, changes_of_study, weights_changed
 from analysis.findings import finding_of
+from analysis.findings.evaluations import bare_words
 from analysis.statistics.differences import Difference
+from analysis.study.findings import EXAMPLE, read
 
 
 def lost(value: float, low: float, high: float, seeds: int = 2, **more: Any) -> Difference:
@@ -120,3 +123,30 @@ def test_one_seed_says_what_its_brackets_leave_out_and_a_model_at_chance_has_not
     assert stands == "So far on 12 items and 1 calibration seed; brackets: 95 % intervals over items alone."
     at_chance = lost(0.001, -0.007, 0.009, above_chance=False)
     assert "nothing to lose" in finding_of("discount at levels", {"50 % sparsity": at_chance})[0]
+
+
+def test_a_study_says_how_many_weights_the_discount_changes_at_every_sparsity_and_what_it_is_held_against():
+    study = read(EXAMPLE)
+    first, second = (one for one in study.pruning.contrasts if one.kind == "discount")
+    for contrast, order in ((first, ["50 %", "70 %"]), (second, ["70 %", "50 %"])):
+        changes = changes_of_study(study, contrast)
+        assert [one.sparsity for one in changes] == order
+        assert changes[0].words.startswith(f"At {order[0]} sparsity: the discount changes the choice for 0.2")
+        shown = weights_changed(changes)
+        assert [note.text.partition(" <b>")[0] for note in shown.figure.layout.annotations] == [
+            f"{at}: {what}" for at in order for what in ("sink discount, 6 seeds", "another sample, 15 pairs")
+        ]
+        assert list(shown.table["sparsity"]) == [at for at in order for _ in "ab"]
+        assert shown.sentence.startswith("Small dots: seeds, pairs. ")
+    one_seed = Changed("", [0.01], [], 0.5)
+    assert [note.text for note in weights_changed([one_seed]).figure.layout.annotations] == [
+        "sink discount <b>1.0 %</b>"
+    ]
+    largest = next(one.effect for one in study.pruning.contrasts if (one.kind, one.sparsity) == ("recipe", 0.7))
+    told = against_published(study, first, ["50 %", "70 %"])
+    assert told == f"Wanda as published {bare_words(largest)} at 70 %"
+    assert against_published(study, first, ["50 %"]).endswith(" at 50 %") and not against_published(study, first, [])
+    assert baseline_told("sink-wanda", told).endswith(f"without the discount, on the same noised text; against {told}.")
+    assert baseline_told("sink-sparsegpt") == "Compared with the same pruning without the discount.", (
+        "it reads clean text"
+    )

@@ -282,7 +282,11 @@ def test_headline_and_figures_have_one_source_at_a_time():
         "+0.3 [−0.3, +1.0] at 70 %." in told
     )
     assert "The margin of 2 points is fixed in the study's specification. ±1.7 points would" in told
-    assert "Shipped study (Sink-Wanda, λ = 1): on 768 items and 6 calibration seeds; brackets: 95 % intervals." in told
+    assert (
+        "without the discount, on the same noised text; against Wanda as published +0.8 [−1.2, +2.8] at 70 %." in told
+    )
+    assert "Shipped study: on 768 items and 6 calibration seeds; brackets: 95 % intervals." in told
+    assert "**Shipped study**" in told and "Sink-Wanda, λ = 1; your runs replace it." in told
     assert "Method, sparsity and λ are those chosen here, all else is as in the shipped study." in told
     assert "brackets: 95 % intervals." in told
     assert "±1.7 points would have been detected with 80 % power." in told
@@ -300,13 +304,13 @@ def test_headline_and_figures_have_one_source_at_a_time():
     told = texts(test).replace("\u00a0", " ").replace("\\", "")
     assert "On 12 items and 2 calibration seeds" in told and "768 items" not in told and "Shipped study" not in told
     assert re.search(r"4 (of \d+ )?pruned models", told)
-    assert not any(fold.startswith("Runs here: ") for fold in folds(test)) and ", shipped study" not in told
+    assert not any(fold.startswith("Runs here: ") for fold in folds(test)) and "**Runs here**" in told
     assert ", 12 items each. Click" in told and accuracies not in told
     source.set_value("Study").run()
     told = texts(test).replace("\u00a0", " ").replace("\\", "")
     assert "on 768 items" in told and accuracies in told and "On 12 items" not in told
     assert any(re.match(r"Runs here: 4 (of \d+ )?pruned models", fold) for fold in folds(test))
-    assert "Weights changed, shipped study" in told and "Change of accuracy, shipped study" in told
+    assert "**Shipped study**" in told and "**Runs here**" not in told
     again = app(PAGE, **TINY, prune_seeds="2", prune_source="Runs here")
     assert again.segmented_control(key="prune_source").value == "Runs here", "a reload keeps it"
     assert "On 12 items" in texts(again).replace("\u00a0", " ")

@@ -16,7 +16,7 @@ from streamlit.delta_generator import DeltaGenerator
 from analysis.engine.runs import Run, known_runs
 from analysis.exhibits import mask_grids
 from analysis.exhibits.mask_grids import Window, grid_of, part_shape
-from analysis.exhibits.with_discount import weights_changed
+from analysis.exhibits.with_discount import Changed, weights_changed
 from analysis.figures import masks as figures
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
@@ -388,22 +388,17 @@ def _picture(
     )
 
 
-def changed_weights(comparisons: Sequence[Comparison], floor: Comparison | None, place: str) -> None:
-    """Draw what share of the weights the discount changes, seed by seed, beside two calibration seeds; and the same
-    layer by layer in a fold. comparisons: of masks with and without the discount, one per calibration seed. place: as
-    of `weights_changed`.
+def changed_by_discount(comparisons: Sequence[Comparison], floor: Comparison | None, sparsity: str) -> Changed:
+    """Return what share of the weights the discount changes. comparisons: of masks with and without it, one per
+    calibration seed. floor: of two calibration seeds.
     """
     measure, whole = next(iter(MEASURES.values())), compare.pooled(comparisons)
     changed = [float(measure.compute(one.total())) for one in comparisons]
     seeds = [] if floor is None else [float(measure.compute(floor.total()))]
-    draw_changed(changed, seeds, float(measure.independent(whole.total())), place)
-    with st.expander("Layer by layer", key="fold_prune_runs_map"):
-        projections_map(whole, floor)
+    return Changed(sparsity, changed, seeds, float(measure.independent(whole.total())))
 
 
-def draw_changed(
-    changed: Sequence[float], floor: Sequence[float], chance: float, place: str, seeds: int = 0, source: str = ""
-) -> None:
+def draw_changed(changes: Sequence[Changed], seeds: int = 0) -> None:
     """Draw `weights_changed` with its formula."""
-    exhibit = weights_changed(changed, floor, chance, place, seeds, source)
+    exhibit = weights_changed(changes, seeds)
     chart(replace(exhibit, formula=formula(next(iter(MEASURES.values())))), "prune_changed")

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine.run_pairs import RunPair, has_setting, sweep_of, title_of
 from analysis.engine.runs import Run, known_runs, score
@@ -11,8 +12,11 @@ from analysis.evaluation import comparing, tables
 from analysis.evaluation.results import AVERAGE, Results
 from analysis.evaluation.tables import ROLES
 from analysis.exhibits.with_discount import (
+    Changed,
     Shift,
     accuracy_shifts,
+    against_published,
+    baseline_told,
     compared_in,
     shifts_of_runs,
     shifts_of_study,
@@ -37,7 +41,7 @@ from pages.parts.plain import plain
 from pages.parts.pruning.runs import matched_pairs, pairs_at_other_sparsities
 from pages.parts.pruning.settings import Asked, note_start
 from pages.parts.session import EXPECTED, engine, why
-from pages.parts.study.choice import OfStudy, link_study, margin_told
+from pages.parts.study.choice import OfStudy, open_study
 from pages.parts.sweeping import SEEDS, cost_in_words, launch, plan, sweeps_at_work
 
 _SCORE, _SEEDS = "prune_then_score", "prune_seeds"
@@ -68,8 +72,9 @@ class Wanted(NamedTuple):
 class Found(NamedTuple):
     """Effect of pruning and the discount on accuracy in a study or in the runs here: source of headline and figure.
 
-    setting: of the first shift, in words. dense, chance: accuracies. method: with the discount. compared, explained:
-    what is compared, and further what a researcher asks, in sentences.
+    setting: of the first shift, in words. dense, chance: accuracies. method: with the discount. baseline: what the
+    discount is compared with, in a sentence. compared, explained: all that is compared, and further what a researcher
+    asks, in sentences.
     """
 
     setting: str
@@ -78,6 +83,7 @@ class Found(NamedTuple):
     chance: float | None
     method: str
     margin: float
+    baseline: str
     compared: str
     explained: str = ""
 
@@ -211,7 +217,7 @@ def accuracies_in_brief(
     _say_cut_short(asked)
     if study is not None:
         if found is not None:
-            _draw(found, study.within)
+            _draw(found)
         return
     if not runs and not pairs:
         st.caption("No pruned copy of this model yet. Prune one to see its accuracy here, task by task.")
@@ -243,12 +249,12 @@ def _scores_so_far(specs: list[PruneSpec]) -> None:
     _draw(found)
 
 
-def answer_so_far(specs: list[PruneSpec]) -> None:
-    """Say the same in the first line, again and again."""
+def answer_so_far(specs: list[PruneSpec], changes: Sequence[Changed]) -> None:
+    """Say the same in the first line, again and again. changes: as of `answer`."""
 
     def say() -> None:
         pairs = _asked_pairs(specs)
-        answer(None, pairs, found_in_runs(pairs))
+        answer(None, pairs, found_in_runs(pairs), changes)
 
     st.fragment(say, run_every=_REDRAW)()
 
@@ -257,9 +263,9 @@ def _asked_pairs(specs: list[PruneSpec]) -> list[RunPair]:
     return [pair for pair in matched_pairs(specs) if has_setting(pair, specs)]
 
 
-def _draw(found: Found, source: str = "") -> None:
+def _draw(found: Found) -> None:
     compared = f"{found.compared} {found.explained}"
-    exhibit = accuracy_shifts(found.shifts, found.dense, found.chance, found.method, found.margin, compared, source)
+    exhibit = accuracy_shifts(found.shifts, found.dense, found.chance, found.method, found.margin, compared)
     chart(exhibit, "prune_accuracy")
 
 
@@ -368,7 +374,9 @@ def found_in_study(study: OfStudy) -> Found | None:
         return None
     setting, margin = f"{shifts[0].sparsity} sparsity", margin_of(findings)
     levels = findings.pruning.dense, findings.pruning.chance
-    return Found(setting, shifts, *levels, contrast.method, margin, compared_in(findings, contrast))
+    published = against_published(findings, contrast, [one.sparsity for one in shown_shifts(shifts)])
+    baseline = baseline_told(contrast.method, published)
+    return Found(setting, shifts, *levels, contrast.method, margin, baseline, compared_in(findings, contrast))
 
 
 def found_in_runs(pairs: list[RunPair]) -> Found | None:
@@ -390,18 +398,21 @@ def found_in_runs(pairs: list[RunPair]) -> Found | None:
         tables.chance_level(results, AVERAGE),
         pairs[0].spec.method,
         MARGIN,
+        baseline_told(pairs[0].spec.method),
         "Without the discount: the control, which reads the same noised text, against the dense model. The discount: "
         "against that.",
         " ".join(explained),
     )
 
 
-def answer(study: OfStudy | None, pairs: list[RunPair], found: Found | None) -> None:
-    """Say in the first line what the discount changes of accuracy. study: whose findings these are, None for runs.
-    pairs: of `matched_pairs`. found: of `found_in_study` or `found_in_runs`.
+def answer(study: OfStudy | None, pairs: list[RunPair], found: Found | None, changes: Sequence[Changed] = ()) -> None:
+    """Say in the first line what the discount changes of accuracy, and how many weights that takes. study: whose
+    findings these are, None for runs. pairs: of `matched_pairs`. found: of `found_in_study` or `found_in_runs`.
+    changes: of the masks, the first at the settings.
     """
     if found is None and study is None:
         st.markdown("What the sink discount does to accuracy at these settings is not measured yet.")
+        _say_changes(changes)
         return
     said, stands, detected = "This study does not hold what pruning costs.", "", ""
     if found is not None:
@@ -414,12 +425,30 @@ def answer(study: OfStudy | None, pairs: list[RunPair], found: Found | None) -> 
     if study is not None:
         explained += f" Method, sparsity and λ are those chosen here, all else is as in the {study.within}."
     st.markdown(f"##### {plain(said)}", help=plain(" ".join(explained.split())) or None)
-    if study is not None:
-        rule = f"{METHODS[study.contrast.method].title}, λ = {max(study.findings.parameters.strengths):g}"
-        told = f"{study.title} ({rule}): {stands[0].lower()}{stands[1:]} {margin_told(margin_of(study.findings))}"
-        link_study(told, study.name, study.within)
-    else:
-        st.caption(plain(f"{_seeds_in_words(pairs, found)} {stands}".strip()))
+    _say_changes(changes)
+    if study is not None and stands:
+        stands = f"{study.title}: {stands[0].lower()}{stands[1:]}"
+    elif study is None:
+        stands = f"{_seeds_in_words(pairs, found)} {stands}"
+    baseline = "" if found is None else found.baseline
+    st.caption(plain(f"{baseline} {stands}".strip()))
+
+
+def _say_changes(changes: Sequence[Changed]) -> None:
+    if changes:
+        st.markdown(plain(changes[0].words))
+
+
+def results_box(study: OfStudy | None) -> DeltaGenerator:
+    """Return a box for results, headed by whose they are: of the study, None of the runs here."""
+    box = st.container(border=True, key="prune_results", gap="xsmall")
+    with box.container(horizontal=True, vertical_alignment="center", gap="small", key="prune_results_head"):
+        st.markdown("**Runs here**" if study is None else f"**{plain(study.title)}**", width="content")
+        if study is not None:
+            rule = f"{METHODS[study.contrast.method].title}, λ = {max(study.findings.parameters.strengths):g}"
+            st.caption(plain(f"{rule}; your runs replace it."), width="content")
+            open_study(study.name, study.within)
+    return box
 
 
 def _seeds_in_words(pairs: Sequence[RunPair], found: Found | None) -> str:

@@ -300,12 +300,14 @@ def link_study(told: str, name: str, title: str) -> None:
     """Draw a line with a link to a study. name: in the address. title: within a sentence."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="said_by_study"):
         st.caption(plain(told), width="content")
-        st.page_link(
-            "pages/start.py",
-            label=f"Open the {plain(title)}",
-            icon=":material/auto_stories:",
-            query_params={ADDRESS: name},
-        )
+        open_study(name, title)
+
+
+def open_study(name: str, title: str) -> None:
+    """Draw a link to a study. name, title: as of `link_study`."""
+    st.page_link(
+        "pages/start.py", label=f"Open the {plain(title)}", icon=":material/auto_stories:", query_params={ADDRESS: name}
+    )
 
 
 def can_tell(found: Mapping[str, Difference]) -> bool:

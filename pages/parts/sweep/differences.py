@@ -153,7 +153,7 @@ def _with_and_without(
     explained = finding_of("largest difference", pair)[0].tested
     with place:
         say_cost(told, explained)
-        st.caption(f"This sweep: {_size(settings)}.")
+        st.caption(plain(f"This sweep: {_size(settings)}."))
         found = {where(one.setting.pruning): one.difference for one in pair}
         if not can_tell(found):
             prunings = {where(one.setting.pruning): one.setting.pruning for one in pair}

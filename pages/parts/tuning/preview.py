@@ -262,7 +262,7 @@ def _cost(spec: CalibrateSpec) -> str:
             continue
         share = text.samples * text.seq_len / (alike["samples"] * alike["seq_len"])
         return f"about {duration(share * (job.finished - job.started))}"
-    return "how long that takes is known after the first time"
+    return "time not known yet"
 
 
 _HISTORY, _A = "tuning_history", "tuning_a"
