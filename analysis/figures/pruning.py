@@ -102,7 +102,7 @@ def phase_bar(phases: Sequence[tuple[str, float]]) -> go.Figure:
 
 # In pixels, as the axis of rows counts them.
 _LINE = 18  # of a line of text
-_NAMED = 27  # from a row's name to its mean
+_NAMED = 29  # from a row's name to its mean
 _RUNS = 10  # from a mean to its runs
 _ROW = 46
 _GROUP = 10  # above a group but the first
