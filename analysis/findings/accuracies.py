@@ -127,7 +127,7 @@ def _best(gaps: Mapping[tuple[str, str, str], Difference], methods: int, margin:
     shown = [pair for pair in gaps if decided[pair] in SHOWN]
     where, first, second = max(shown or gaps, key=lambda pair: abs(gaps[pair].value))
     gap = gaps[where, first, second]
-    better, worse = (first, second) if gap.value > 0 else (second, first)
+    better, worse = map(_within, (first, second) if gap.value > 0 else (second, first))
     if shown:
         most = f", the largest of {len(shown)} significant differences" if len(shown) > 1 else ""
         return f"{better} beats {worse} by {gap_words(gap)}{_removing(where)}{most}"
@@ -137,6 +137,11 @@ def _best(gaps: Mapping[tuple[str, str, str], Difference], methods: int, margin:
         return "one calibration seed cannot tell the methods apart"
     largest = f"{better} minus {worse}{_removing(where)}, {bare_words(gain_of(gap))}"
     return f"methods do not differ significantly ({'largest: ' if len(gaps) > 1 else ''}{largest})"
+
+
+def _within(method: str) -> str:
+    """Return the name of a method within a sentence: `with discount`, but `Wanda as published`."""
+    return f"{method[0].lower()}{method[1:]}" if method.startswith("With") else method
 
 
 def published_differences(
