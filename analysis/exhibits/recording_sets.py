@@ -94,8 +94,8 @@ def layers_shown(kinds: pd.DataFrame, prompts: Mapping[str, int]) -> Exhibit:
 
 
 def _widths(shares: Mapping[str, KindShares]) -> str:
-    """Return how far the ends of the intervals are from their shares at most: of one model apart where the kind that
-    leads is: `within ±3 points for masked in layers 0–2, ±13 elsewhere`.
+    """Return how far the ends of the intervals are from their shares at most. One model's headline has its own where
+    the others are twice as far: `within ±3 points (masked, layers 0–2), else ±13`.
     """
     apart = [
         np.fmax(*(np.nan_to_num(np.abs(end - each.portions.value)) for end in (each.portions.low, each.portions.high)))
@@ -109,10 +109,10 @@ def _widths(shares: Mapping[str, KindShares]) -> str:
     led = np.zeros(all_apart.shape, bool)
     led[list(first.layers), list(portions.kinds).index(first.kind)] = True
     there, elsewhere = _points(all_apart[led].max()), _points(all_apart[~led].max(initial=0))
-    if there >= elsewhere:
+    if 2 * there > elsewhere:
         return f"within ±{widest} points"
     kind = KIND_LABELS.get(first.kind, first.kind)
-    return f"within ±{there} points for {kind} in {in_layers(first.layers, len(led))}, ±{elsewhere} elsewhere"
+    return f"within ±{there} points ({kind}, {in_layers(first.layers, len(led))}), else ±{elsewhere}"
 
 
 def _points(share: float) -> int:

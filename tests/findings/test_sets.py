@@ -295,7 +295,7 @@ def test_the_intervals_of_the_kind_that_leads_are_told_apart_and_a_kind_too_rare
     for array in ("trained.tokens", *(f"{null}.sinks" for null in recordings.weight_nulls)):
         recordings.arrays[array][..., rare] *= 0
     shown = recording_sets.layers_by_kind({"one": recordings})
-    bounds = re.search(r"within ±(\d+) points for masked in layers 0 and 1, ±(\d+) elsewhere\. ", shown.sentence)
+    bounds = re.search(r"within ±(\d+) points \(masked, layers 0 and 1\), else ±(\d+)\. ", shown.sentence)
     assert bounds is not None, shown.sentence
     portion = by_kind(recordings, "portion")
     apart = np.maximum(portion.high - portion.value, portion.value - portion.low)[:LAYERS]
