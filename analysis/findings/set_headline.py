@@ -79,7 +79,7 @@ def _kinds(leads: Sequence[Lead], with_sinks: Sequence[int], layers: int, model:
     )
 
 
-_TOKENS = {"[MASK]": "still-masked tokens"}
+_TOKENS = {"[MASK]": "tokens still masked"}
 """A kind where its title alone would leave open what sinks are."""
 
 

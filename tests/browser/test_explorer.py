@@ -444,6 +444,7 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     final = trajectory.info.tokens[int(trajectory.final[written])]
     page.wait_for_function("name => drawn.has(name)", arg=f"{written}, later ‘{final}’")
     assert page.evaluate("word => ![...drawn].some(text => text.startsWith(word + ' '))", final)
+    expect(explorer.get_by_role("button", name="Copy link")).to_have_count(0)  # a file on this disk has no address
     hint = explorer.get_by_text("Tap to pin, tap again to unpin, drag sideways to select steps")
     expect(hint).to_be_hidden()
     explorer.locator(".sx-finding").dispatch_event("pointerdown", {"pointerType": "touch"})

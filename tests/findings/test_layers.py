@@ -134,7 +134,7 @@ def masked_first(seed: int, **arrays: np.ndarray) -> RecordingSet:
 def test_the_headline_names_where_sinks_are_of_one_kind_and_the_share_of_tokens_that_are() -> None:
     told, _, rest = headline(one=masked_first(0)).partition(". ")
     assert re.search(
-        r"^In layers 0 and 1 of one, at least \d+ % of sinks \[\d+, \d+\] are still-masked tokens, against ", told
+        r"^In layers 0 and 1 of one, at least \d+ % of sinks \[\d+, \d+\] are tokens still masked, against ", told
     )
     portion, least = by_kind(masked_first(0), "portion"), answers({"one": masked_first(0)})["one"].leads[0]
     place = int(np.argmin(least.shares))
