@@ -10,7 +10,7 @@ from analysis.figures import dynamics, layer_kinds, masks
 from analysis.figures.export import Exhibit
 from analysis.figures.style import cell_texts
 from analysis.findings import finding_of
-from analysis.findings.layers import MOVES_BY, PLACES, SHARP, KindShares
+from analysis.findings.layers import MOVES_BY, PLACES, SHARP, KindShares, in_layers
 from analysis.recording import set_measures
 from analysis.recording.set_file import ALL_LAYERS, RecordingSet
 from analysis.recording.set_measures import KIND_MEASURES, MOVES
@@ -83,7 +83,7 @@ def layers_shown(kinds: pd.DataFrame, prompts: Mapping[str, int]) -> Exhibit:
     row, rows = KIND_MEASURES["portion"], layer_rows(kinds)
     return Exhibit(
         "The sinks of each layer",
-        f"{of} prompts; 95 % intervals within {_widest(rows)}. Of which kind a layer's sinks are, beneath all "
+        f"{of} prompts; 95 % intervals {_widths(kind_shares(kinds))}. Of which kind a layer's sinks are, beneath all "
         f"tokens and, layers averaged, the sinks of {UNTRAINED} and of permuted weights (each matrix shuffled); at the "
         "right its sinks per step. The table has the intervals over prompts.",
         layer_kinds.layer_kinds(rows),
@@ -93,10 +93,30 @@ def layers_shown(kinds: pd.DataFrame, prompts: Mapping[str, int]) -> Exhibit:
     )
 
 
-def _widest(rows: Sequence[layer_kinds.LayerKinds]) -> str:
-    """Return the largest distance of an end of an interval from its share: `±13 points`."""
-    ends = [np.abs(end - row.portions.value) for row in rows for end in (row.portions.low, row.portions.high)]
-    return f"±{int(np.ceil(100 * max(np.nan_to_num(end).max() for end in ends))):d} points"
+def _widths(shares: Mapping[str, KindShares]) -> str:
+    """Return how far the ends of the intervals are from their shares at most. One model's headline has its own where
+    the others are twice as far: `within ±3 points (masked, layers 0–2), else ±13`.
+    """
+    apart = [
+        np.fmax(*(np.nan_to_num(np.abs(end - each.portions.value)) for end in (each.portions.low, each.portions.high)))
+        for each in shares.values()
+    ]
+    widest = _points(max(each.max() for each in apart))
+    leads = [lead for each in shares.values() for lead in each.leads()[:1]]
+    if len(shares) > 1 or not leads:
+        return f"within ±{widest} points"
+    [first], [portions], [all_apart] = leads, shares.values(), apart
+    led = np.zeros(all_apart.shape, bool)
+    led[list(first.layers), list(portions.kinds).index(first.kind)] = True
+    there, elsewhere = _points(all_apart[led].max()), _points(all_apart[~led].max(initial=0))
+    if 2 * there > elsewhere:
+        return f"within ±{widest} points"
+    kind = KIND_LABELS.get(first.kind, first.kind)
+    return f"within ±{there} points ({kind}, {in_layers(first.layers, len(led))}), else ±{elsewhere}"
+
+
+def _points(share: float) -> int:
+    return int(np.ceil(100 * share))
 
 
 def strengths(sets: Sets) -> Exhibit:

@@ -24,6 +24,7 @@ from analysis.figures.style import (
 from analysis.sinks.intervals import Estimates
 from analysis.words import percent
 
+_LEAST_KEYED = 0.01  # of some row; a kind that is rarer in all of them cannot be seen
 LEAST_PORTION = 0.05  # of a layer's sinks; a kind that is rarer has no dot in the figure of strengths
 _TALL, _LEAST_ROW, _MOST_ROW = 400, 12, 20  # pixels of all layers of a model, and of one
 _MOST_NAMED = 16  # layers up to which each is named
@@ -31,7 +32,7 @@ _APART = 1.6  # rows between a baseline, whose name has two lines, and what is b
 _LABEL, _LABELLED = 11, 0.08  # pixels of the letters in a bar, and the least portion that is written there
 _BENEATH, _BETWEEN = 66, 34  # pixels beneath the panels, and between those of two models
 _KEY_LINE, _KEY_ROOM = 20, 14  # pixels of a line that names marks, and between these and the panels
-_BESIDE, _KEY_LEFT = 4, -64  # kinds that a line names, and pixels from the panels to its begin
+_BESIDE, _KEY_LEFT = 5, -64  # kinds that a line names, and pixels from the panels to its begin
 _NAME, _HEAD = 22, 6  # pixels of a model's name above its panels, and of what the numbers at the right are
 _SHARES = (0, 0.25, 0.5, 0.75, 1)  # that the axis names
 _COUNTS, _COUNTED = 52, "sinks<br>per step"  # pixels at the right of the bars, and what their numbers are
@@ -67,7 +68,15 @@ class LayerKinds:
     @property
     def drawn(self) -> list[int]:
         """The kinds that have a bar."""
-        return np.flatnonzero((self.rows(self.portions.value) > 0).any(axis=0)).tolist()
+        return self._most_above(0)
+
+    @property
+    def keyed(self) -> list[int]:
+        """The kinds that the key names."""
+        return self._most_above(_LEAST_KEYED)
+
+    def _most_above(self, portion: float) -> list[int]:
+        return np.flatnonzero((self.rows(self.portions.value) > portion).any(axis=0)).tolist()
 
     @property
     def above(self) -> list[float]:
@@ -147,7 +156,7 @@ def _keys(models: Sequence[LayerKinds]) -> list[str]:
     """Return the lines that name the kinds of models."""
     named: dict[int, dict[str, None]] = {}
     for model in models:
-        for kind in model.drawn:
+        for kind in model.keyed:
             named.setdefault(kind, {})[as_text(model.kinds[kind])] = None
     marks = [
         f"<span style='color:{_color(kind)};font-size:14px'>■</span> {' or '.join(named[kind])}"
@@ -167,7 +176,7 @@ def _row_axis(model: LayerKinds) -> dict[str, object]:
         "range": [len(model.counts) - 0.5, min(above, default=0) - 0.5],
         "tickvals": [*above, *model.named],
         "ticktext": [
-            *(f"{name}<br>{'(baseline)' if name == ALL_TOKENS else '(all layers)'}" for name in model.baselines),
+            *(f"{name}<br>{'(baseline)' if name == ALL_TOKENS else '(layer mean)'}" for name in model.baselines),
             *(f"layer {layer}" for layer in model.named),
         ],
         "showgrid": False,

@@ -31,9 +31,9 @@ SHARP = "matched"
 """The null of untrained models with equally sharp attention."""
 CLEARLY = 0.1
 """A kind leads in a layer where its share of the sinks is at least so far above its share of all tokens."""
-SINK = "Sink: attention (× even split) above {} of its layer and step. Masked: unwritten."
-"""The definition of a sink, of a criterion, and of a masked position."""
-SHARP_TOLD = "Untrained: random weights, as sharp; permuted: shuffled weights. Brackets: 95 % intervals."
+SINK = "Sink: attention (× even split) above {} per layer and step."
+"""The definition of a sink, of a criterion."""
+SHARP_TOLD = "Untrained: random weights, as sharp; permuted: shuffled. Brackets: 95 % intervals."
 """The first null and the intervals of the answer, in a few words."""
 STANDS_OUT = (
     "A kind stands out in a layer where its share of the sinks is above its share of all tokens, significantly and by "

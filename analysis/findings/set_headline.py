@@ -66,16 +66,21 @@ def _kinds(leads: Sequence[Lead], with_sinks: Sequence[int], layers: int, model:
     beside = f"{number(first.tokens, True)} of all tokens"
     if first.untrained is not None:
         null, most = first.untrained
-        beside += f" and at most {number(most, True)} {_with(null)}"
+        beside += f" and at most {number(most, True)} {'in' if null == SHARP else 'with'} {_named(null)}"
     for null, places in first.close.items():
         numbers = [first.layers[at] for at in places]
         own, others = ([shares[at] for at in places] for shares in (first.shares, first.others[null]))
         where = f"{in_layers(numbers, layers)} ({share_range(own)})"
-        beside += f"; {where}: not clearly more than {_with(null)} there ({share_range(others)})"
+        beside += f"; {where}: not clearly above {_named(null)} ({share_range(others)})"
+    kind = _TOKENS.get(first.kind) or kind_title(first.kind)
     return (
-        f"In {in_layers(first.layers, layers)} of {name}, {_least(first)} are {kind_title(first.kind)}, against "
+        f"In {in_layers(first.layers, layers)} of {name}, {_least(first)} are {kind}, against "
         f"{beside}.{_beside_first(leads, layers)}{_elsewhere(leads, with_sinks, layers)}"
     )
+
+
+_TOKENS = {"[MASK]": "tokens still masked"}
+"""A kind where its title alone would leave open what sinks are."""
 
 
 def _least(lead: Lead) -> str:
@@ -138,8 +143,8 @@ def _numbers(numbers: Collection[int], layers: int) -> str:
     return in_layers(sorted(numbers), layers).partition(" ")[2]
 
 
-def _with(null: str) -> str:
-    return "untrained" if null == SHARP else f"with {MOVEMENT_NULLS[null].called}"
+def _named(null: str) -> str:
+    return "untrained layers" if null == SHARP else MOVEMENT_NULLS[null].called
 
 
 def rarer_untrained(leads: Sequence[Lead]) -> str:

@@ -184,24 +184,26 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     found = definitions.find_sinks(maps[0][0], params)
     uniform = np.nan_to_num(trajectory.pattern.uniform_mass.mean(axis=(1, 2)))
     evens = (uniform * found).sum(axis=1) / uniform.sum(axis=1)
-    factors = [
-        f"reaches {shares[at].mean() / evens[at].mean():.1f}\u00a0× ({told(shares[at].mean())})"
+    factors = [f"{shares[at].mean() / evens[at].mean():.1f}\u00a0×" for at in ([3], slice(None))]
+    takes = [
+        f"That is {told(own[at].mean())} of all attention (the equally sharp untrained model: "
+        f"{told(shares[at].mean())}). "
         for at in ([3], slice(None))
     ]
-    assert factors[0] != factors[1]
-    expect(finding).to_contain_text(f"; an equally sharp untrained model {factors[0]}.")
+    assert factors[0] != factors[1] and takes[0] != takes[1]
+    expect(finding).to_contain_text(f"; an untrained model {factors[0]}.")
     asked = SharesAsked(range=(3, 3), to=None, definition="std", threshold=1.25, split=0, judged="head", basis="raw")
     own_heads, null_heads = (head_shares(each, asked).mean() for each in (trajectory, random))
     heads_told = page.locator(".sx-b .sx-key")
-    expect(heads_told).to_contain_text(f"mean: {told(own_heads)}, untrained: {told(null_heads)}")
+    expect(heads_told).to_contain_text(f"mean {told(own_heads)}, untrained {told(null_heads)}")
     above, below = int((own > shares).sum()), int((own < shares).sum())
     counted = f"bove it in {above or 'none'} of 9 steps{f', below it in {below}' if below else ''}."
     expect(beside).to_have_text(
-        f"Over all steps, layers averaged, sinks take {told(own.mean())}, untrained {told(shares.mean())}; a{counted}"
+        f"{takes[0]}Over all steps, layers averaged, {told(own.mean())} (untrained {told(shares.mean())}); a{counted}"
     )
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ over: 'all' })")
-    expect(finding).to_contain_text(f"; an equally sharp untrained model {factors[1]}.")
-    expect(beside).to_have_text(f"A{counted}")
+    expect(finding).to_contain_text(f"; an untrained model {factors[1]}.")
+    expect(beside).to_have_text(f"{takes[1]}A{counted}")
 
     draws = definitions.mean_mass(trajectory.mass) * rng.uniform(0.5, 1.5, (3, *trajectory.state.shape))
     monkeypatch.setattr(exploring, "shipped_masses", lambda asked: draws.astype(np.float32))
@@ -214,17 +216,15 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     uniform = np.nan_to_num(trajectory.pattern.uniform_mass.mean(axis=(1, 2))[3])
     evens = np.array([uniform[found].sum() / uniform.sum() for found in sinks])
     average, most = shares[:, 3].mean() / evens.mean(), (shares[:, 3] / evens).max()
-    expect(finding).to_contain_text(
-        f"; 3 equally sharp untrained models reach {average:.1f}\u00a0× on average ({told(shares[:, 3].mean())}), "
-        f"at most {most:.1f}\u00a0×."
-    )
+    expect(finding).to_contain_text(f"; untrained models {average:.1f}\u00a0× on average (at most {most:.1f}\u00a0×).")
     expect(beside).to_have_text(
-        f"Over all steps, layers averaged, sinks take {told(own.mean())}, untrained "
-        f"{told(shares.mean())}; "
+        f"That is {told(own[3])} of all attention (the 3 equally sharp untrained models: "
+        f"{told(shares[:, 3].mean())}). Over all steps, layers averaged, {told(own.mean())} (untrained "
+        f"{told(shares.mean())}); "
         f"above all 3 in {above or 'none'} of 9 steps{f', below all in {below}' if below else ''}."
     )
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.strongest()")
-    expect(finding).to_contain_text(f"At step {own.argmax()}, where their share peaks, ")
+    expect(finding).to_contain_text(f"At step {own.argmax()}, the peak, ")
     uniform = np.nan_to_num(trajectory.pattern.uniform_mass.mean(axis=(1, 2)))
     found = [definitions.find_sinks(mass.astype(np.float32), params) for mass in draws]
     peaks = shares.argmax(axis=1)
@@ -232,15 +232,16 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     factor = shares.max(axis=1).mean() / np.mean(evens)
     assert (peaks != own.argmax()).any(), "no draw is told at the step that the model's own sinks chose"
     expect(finding).to_contain_text(
-        f"; 3 equally sharp untrained models reach {factor:.1f}\u00a0× on average ({told(shares.max(axis=1).mean())}) "
-        "at their own peaks, at most "
-        f"{(shares.max(axis=1) / evens).max():.1f}\u00a0×."
+        f"; untrained models {factor:.1f}\u00a0× on average at their own peaks (at most "
+        f"{(shares.max(axis=1) / evens).max():.1f}\u00a0×)."
     )
+    expect(beside).to_contain_text(f"untrained models: {told(shares.max(axis=1).mean())}). ")
 
     of_draws = rng.uniform(0.1, 0.3, (3, 9)).astype(np.float32)
     monkeypatch.setattr(exploring, "shipped_head_shares", lambda asked: of_draws)
     opened(page, tmp_path, explored([trajectory], ["model"]), "#step=3")
-    expect(heads_told).to_contain_text(f", untrained: {told(of_draws[:, 3].mean())}")
+    low, high = told(of_draws[:, 3].min()).removesuffix("\u00a0%"), told(of_draws[:, 3].max())
+    expect(heads_told).to_contain_text(f", untrained {low}–{high}")
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ values: { k: 1.25 } })")
     expect(heads_told).not_to_contain_text("untrained")  # these are of the preset
 
@@ -267,7 +268,7 @@ def test_as_many_sinks_at_random_positions_of_the_same_state_give_the_number_tha
                 places = np.flatnonzero(states == each)
                 drawn[rng.choice(places, int(flags[places].sum()), replace=False)] = True
         ever.append(drawn.sum())
-    said = re.compile(r"(\d+) of \d+ tokens are a sink at some step, .* at random positions (\d+) would be\.")
+    said = re.compile(r"(\d+) of \d+ tokens are a sink at some step, .* at random positions, (\d+) of \d+ would be\.")
     expect(page.locator(".sx-lives")).to_have_text(said)
     found = said.search(page.locator(".sx-lives").inner_text())
     assert found is not None
@@ -435,15 +436,16 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     expect(
         explorer.get_by_text(
             re.compile(
-                r"tokens are a sink at some step, for [\d.]+ of \d+ steps on average; at random positions "
-                r"\d+ would be\."
+                r"tokens are a sink at some step, for [\d.]+ of \d+ steps on average; with as many sinks at random "
+                r"positions, \d+ of \d+ would be\."
             )
         )
     ).to_be_visible()
     final = trajectory.info.tokens[int(trajectory.final[written])]
     page.wait_for_function("name => drawn.has(name)", arg=f"{written}, later ‘{final}’")
     assert page.evaluate("word => ![...drawn].some(text => text.startsWith(word + ' '))", final)
-    hint = explorer.get_by_text("Tap to pin, tap again to unpin, drag sideways to select")
+    expect(explorer.get_by_role("button", name="Copy link")).to_have_count(0)  # a file on this disk has no address
+    hint = explorer.get_by_text("Tap to pin, tap again to unpin, drag sideways to select steps")
     expect(hint).to_be_hidden()
     explorer.locator(".sx-finding").dispatch_event("pointerdown", {"pointerType": "touch"})
     expect(hint).to_be_visible()
@@ -456,19 +458,22 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     expect(explorer.get_by_role("button", name="Undo")).to_be_hidden()
     explorer.get_by_role("button", name=re.compile(r"Peak: step \d")).click()
     found = re.compile(
-        r"At step \d+, where (their|the sinks’) share peaks, \d of \d+ tokens (is a sink|are sinks) by raw "
-        r"attention: (it takes|they take) \d\.\d\s× an even split under its mask \(\d"
+        r"At step \d+, the peak, \d of \d+ tokens (is a sink|are sinks) by raw "
+        r"attention\. (It takes|They take) \d\.\d\s× an even split under its mask\."
     )
     expect(explorer.locator(".sx-finding")).to_contain_text(found)
-    expect(explorer.locator(".sx-beside")).to_contain_text(re.compile(r"^Mean of all 9 steps: [\d.]+\s%\.$"))
+    expect(explorer.locator(".sx-beside")).to_contain_text(
+        re.compile(r"^That is [\d.]+\s% of all attention\. Mean of all 9 steps: [\d.]+\s%\.$")
+    )
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ basis: 'even', values: { k: 0.5 } })")
-    expect(explorer.locator(".sx-finding")).to_contain_text("relative to an even split: they take")
+    expect(explorer.locator(".sx-finding")).to_contain_text("relative to an even split. They take")
     page.wait_for_function("drawn.has('sinks') && drawn.has('1 ×') && drawn.has('attention to sinks')")
-    expect(explorer.locator(".sx-b")).to_contain_text("How much attention each head gives its own sinks")
+    expect(explorer.locator(".sx-b")).to_contain_text("Attention each head gives its own sinks")
+    expect(explorer.locator(".sx-b")).to_contain_text("own: of each head, not those framed")
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ measure: 'count' })")
     page.wait_for_function("drawn.has('number of sinks')")
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ judged: 'layer', layer: 1 })")
-    expect(explorer.locator(".sx-b")).to_contain_text("How much attention each head gives its layer’s sinks")
+    expect(explorer.locator(".sx-b")).to_contain_text("Attention each head gives its layer’s sinks")
     page.evaluate(
         "document.querySelector('.sinkscope-explorer').explorer.set({ judged: 'head', layer: null, measure: 'share' })"
     )

@@ -137,3 +137,25 @@ def test_what_plays_by_itself_rests_on_its_step_and_not_where_motion_is_unwanted
     page.reload()
     expect(page.get_by_role("status")).to_contain_text("Step 3 (0–11)")
     expect(page.get_by_role("button", name="Play")).to_be_visible()
+
+
+def test_of_texts_with_other_numbers_of_steps_the_second_goes_along_and_is_folded_on_a_phone(page, tmp_path):
+    path = tmp_path / "two.html"
+    shown = player_html(playback([track(12, 9), track(6, 5)], 6, telling=6))
+    path.write_text(f"<!doctype html><meta charset=utf-8>{shown}")
+    page.set_viewport_size({"width": 1280, "height": 800})
+    page.goto(path.as_uri())
+    first, second = page.locator(".track").all()
+    expect(first.locator(".title")).to_contain_text("a model, peak: step 6 (0–11)")
+    expect(second.locator(".title")).to_contain_text("a model, equally far: 3 (0–5)")
+    expect(second.locator(".text")).to_be_visible()
+    expect(page.get_by_role("button", name="Show text")).to_be_hidden()
+    page.get_by_role("group", name="Player.").press("ArrowRight")
+    expect(first.locator(".title")).to_contain_text("a model, step 7 (0–11)")
+    page.set_viewport_size({"width": 390, "height": 800})
+    expect(first.locator(".text")).to_be_visible()
+    expect(second.locator(".text")).to_be_hidden()
+    page.get_by_role("button", name="Show text").click()
+    expect(second.locator(".text")).to_be_visible()
+    page.get_by_role("button", name="Hide text").click()
+    expect(second.locator(".text")).to_be_hidden()

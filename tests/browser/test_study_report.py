@@ -30,6 +30,11 @@ LINES = """slide => {
   const title = slide.querySelector("h1, h2");
   return Math.round(title.getBoundingClientRect().height / parseFloat(getComputedStyle(title).lineHeight));
 }"""
+# How many rows of a chart the zero line, the first mark of each, does not join to the row beneath.
+GAPS = """panel => {
+  const lines = [...panel.querySelectorAll(".zero")].map((line) => line.getBoundingClientRect());
+  return lines.slice(1).filter((line, at) => line.top > lines[at].bottom + 0.5).length;
+}"""
 LEVELS = """() => [...document.querySelectorAll("main h1, main h2, main h3")].map((head) => Number(head.tagName[1]))"""
 
 
@@ -65,6 +70,15 @@ def test_the_report_of_the_example_opens_from_the_disk_without_a_single_request(
     assert json.loads(numbers.value.path().read_text(encoding="utf-8"))["format"] == read(EXAMPLE).format
     page.set_viewport_size({"width": 390, "height": 800})
     expect(page.locator("html")).to_have_js_property("scrollWidth", 390)
+    for width in (390, 820, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.locator("#hidden .panel").first.evaluate(GAPS) == 0, width
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert (
+        main.locator(".whole").evaluate_all("all => all.filter((one) => one.getClientRects().length > 1).length") == 0
+    )
+    cut = main.locator(".word").evaluate_all("all => all.filter((one) => one.scrollWidth > one.clientWidth).length")
+    assert cut == 0, "tokens of the picture of a sink are whole"
     order = ("h1", ".size", ".skyline", ".beneath", ".answers b", "nav a")
     places = [main.locator(one).last.bounding_box() for one in order]
     assert [place["y"] for place in places] == sorted(place["y"] for place in places)

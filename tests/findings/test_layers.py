@@ -134,7 +134,7 @@ def masked_first(seed: int, **arrays: np.ndarray) -> RecordingSet:
 def test_the_headline_names_where_sinks_are_of_one_kind_and_the_share_of_tokens_that_are() -> None:
     told, _, rest = headline(one=masked_first(0)).partition(". ")
     assert re.search(
-        r"^In layers 0 and 1 of one, at least \d+ % of sinks \[\d+, \d+\] are masked positions, against ", told
+        r"^In layers 0 and 1 of one, at least \d+ % of sinks \[\d+, \d+\] are tokens still masked, against ", told
     )
     portion, least = by_kind(masked_first(0), "portion"), answers({"one": masked_first(0)})["one"].leads[0]
     place = int(np.argmin(least.shares))
@@ -164,7 +164,7 @@ def test_the_headline_names_one_kind_and_how_common_it_is_with_other_weights() -
     null, most = lead.untrained
     shares = {name: by_kind(shown, "portion", name).value[list(lead.layers), 0].max() for name in shown.weight_nulls}
     assert null == "matched" and most == pytest.approx(shares[null]) and not lead.close
-    assert told.endswith(f" of all tokens and at most {percent(most, 0)} untrained")
+    assert told.endswith(f" of all tokens and at most {percent(most, 0)} in untrained layers")
     assert told.startswith("In layers 0 and 1 of one, ") and len(told.replace(" %", "").split()) <= 30
 
 
@@ -184,14 +184,14 @@ def test_the_headline_holds_a_layer_against_other_weights_of_the_same_layer_that
         return str(said)
 
     assert told(permuted=(0.02, 0, 0.42, 0), matched=(0.13, 0, math.nan, 0)).endswith(
-        ", against 14 % of all tokens and at most 13 % untrained; layer 2 (44 %): not clearly more than with "
-        "permuted weights there (42 %)"
+        ", against 14 % of all tokens and at most 13 % in untrained layers; layer 2 (44 %): not clearly above "
+        "permuted weights (42 %)"
     )
     assert told(permuted=(0.41, 0, 0.02, 0)).endswith(" of all tokens and at most 41 % with permuted weights"), (
         "no layer of its own comes close"
     )
     assert told(matched=(0.6, 0, 0.5, 0)).endswith(
-        "; layers 0 and 2 (44–52 %): not clearly more than untrained there (50–60 %)"
+        "; layers 0 and 2 (44–52 %): not clearly above untrained layers (50–60 %)"
     )
     assert told(permuted=(math.nan,) * 4).endswith(" against 14 % of all tokens")
 

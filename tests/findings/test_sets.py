@@ -202,7 +202,7 @@ def test_figures_and_tables_hold_every_model_with_its_intervals() -> None:
         of_null = by_kind(sets["one"], "portion", null).value[:LAYERS, 0]
         assert bars[0].x[place] == pytest.approx(of_null.mean(), rel=1e-6) and called in bars[0].customdata[place]
     named = shown.figure.layout.yaxis.ticktext
-    above = ("all tokens<br>(baseline)", "untrained<br>(all layers)", "permuted<br>(all layers)")
+    above = ("all tokens<br>(baseline)", "untrained<br>(layer mean)", "permuted<br>(layer mean)")
     assert named[:4] == (*above, "layer 0")
     places = shown.figure.layout.yaxis.tickvals
     assert list(places) == sorted(places) and list(bars[0].y) == list(places), "each row stands at its name"
@@ -283,8 +283,28 @@ def test_the_bars_of_a_layer_add_up_to_all_of_its_sinks_and_have_their_number_at
     of_layers = (table["weights"] == "trained") & (table["layer"] != ALL_LAYERS)
     shares = table[of_layers & (table["measure"] == KIND_MEASURES["portion"].title)]
     widest = max((shares["high"] - shares["value"]).max(), (shares["value"] - shares["low"]).max())
-    assert f"within ±{np.ceil(100 * widest):.0f} points" in told
+    assert f"within ±{np.ceil(100 * widest):.0f} points. " in told, "no kind leads"
     assert all(re.search(r"\[\d+, \d+ %\] of the sinks of layer", text) for text in shown.data[0].customdata[3:])
+
+
+def test_the_intervals_of_the_kind_that_leads_are_told_apart_and_a_kind_too_rare_to_be_seen_is_not_in_the_key() -> None:
+    recordings = a_set(0)
+    rare = list(recordings.kinds).index("last")
+    recordings.arrays["trained.sinks"][:, :2, 0] *= 500
+    recordings.arrays["trained.sinks"][:, :, rare] *= 0.001
+    for array in ("trained.tokens", *(f"{null}.sinks" for null in recordings.weight_nulls)):
+        recordings.arrays[array][..., rare] *= 0
+    shown = recording_sets.layers_by_kind({"one": recordings})
+    bounds = re.search(r"within ±(\d+) points \(masked, layers 0 and 1\), else ±(\d+)\. ", shown.sentence)
+    assert bounds is not None, shown.sentence
+    portion = by_kind(recordings, "portion")
+    apart = np.maximum(portion.high - portion.value, portion.value - portion.low)[:LAYERS]
+    led = np.zeros(apart.shape, bool)
+    led[:2, 0] = True
+    assert [float(each) for each in bounds.groups()] == [np.ceil(100 * apart[part].max()) for part in (led, ~led)]
+    [key] = [note.text for note in shown.figure.layout.annotations if "■" in note.text]
+    assert "last token" in {trace.name for trace in shown.figure.data} and "last token" not in key
+    assert "first token" in key
 
 
 def test_new_sinks_stand_beside_the_nulls_that_they_are_held_against_on_one_axis() -> None:

@@ -37,7 +37,7 @@ def jobs(tmp_path_factory):
 def test_without_a_set_the_page_shows_the_shipped_study_offers_to_record_one_and_runs_nothing():
     test = app("pages/evidence.py")
     said = texts(test).replace("\\", "")
-    assert "In layers 0–2 of the diffusion model, at least 85 % of sinks [82, 87] are masked " in said
+    assert "In layers 0–2 of the diffusion model, at least 85 % of sinks [82, 87] are tokens still masked" in said
     assert "Even split: over each token and earlier ones. In layers 0–3, at least 42 % of sinks [39, 45] are " in said
     assert "In layer 0, also the first token (34 %; 2 % of all tokens)." in said
     assert len(charts(test)) == 2
@@ -100,7 +100,7 @@ def test_the_page_opens_on_both_models_by_layer_with_what_exceeds_its_nulls(jobs
     first, second = (table.value for table in test.table if "layer" in table.value)
     assert len(first) == LAYERS == len(second) and "vs writing alone" not in first
     plain_said = said.replace("\\", "")
-    assert "above mean + 2 std of its layer and step" in plain_said
+    assert "above mean + 2 std per layer and step" in plain_said
     assert f"All {LAYERS} layers: more sinks are born than with other weights" in said.replace("\\", "")
     test.segmented_control(key="evidence_view").set_value("Do they move?").run()
     said = texts(test)

@@ -68,6 +68,6 @@ const named = () => (isFirst && location.hash.includes("=") ? Object.fromEntries
 box.explorer = mount(host, bytes, {
   address: named(),
   onState: (address) => isFirst && !/^#(slide-\d+|present)$/.test(location.hash) && history.replaceState(null, "", href(address)),
-  href,
+  href: location.protocol === "file:" ? undefined : href, // an address of this machine alone is no link to copy
 });
 addEventListener("hashchange", () => named() && box.explorer.follow(named()));

@@ -65,15 +65,15 @@ function finding(recording, view) {
     return [`${capital(name)}, takes `, percent(share), ` ${of} ${when}; an even split gives ${percent(even)}.`];
   }
   if (to) return [`Positions ${to[0]}–${to[1]} take `, percent(share), ` ${of} ${when}; an even split gives ${percent(even)}.`];
-  const peak = count > 0 && one && !view.several && t0 === recording.strongest(view, view.layer, view.head), lead = `${view.several ? when : capital(when)}, ${peak ? `where ${count === 1 ? "the sinks’" : "their"} share peaks, ` : ""}`;
+  const peak = count > 0 && atPeak(recording, view), lead = `${view.several ? when : capital(when)}, ${peak ? "the peak, " : ""}`;
   if (count === 0) return [`${lead}there are no sinks in ${place(view)}: no token exceeds ${criterion(view)}.`];
-  const [be, take] = count === 1 ? ["is a sink", "it takes"] : ["are sinks", "they take"];
+  const [be, take] = count === 1 ? ["is a sink", "It takes"] : ["are sinks", "They take"];
   const flags = one ? recording.sinks(view, view.layer, view.head) : null, { sinks, open, both } = flags ? overlap(recording, flags, t0, t0) : { both: 0 };
   const which = both < sinks ? `${both} ` : both === open ? "exactly those " : sinks > 1 ? "all " : "";
   const still = both ? `, ${which}still ${recording.noise ? "undecided" : "masked"}` : "";
   const raw = recording.even ? "" : recording.evened(view) ? " relative to an even split" : " by raw attention", under = recording.even ? "" : " under its mask";
-  const others = view.several ? "" : untrained(recording, view, peak);
-  return [lead, `${few(count)} of ${recording.keys[t1]} tokens ${be}`, `${still}${raw}: ${take} `, `${multiple(share / even)} an even split`, `${under} (${percent(share)} ${of})${others && `; ${others}`}.`];
+  const rest = view.several ? ` (${percent(share)} ${of})` : untrained(recording, view, peak);
+  return [lead, `${few(count)} of ${recording.keys[t1]} tokens ${be}`, `${still}${raw}. ${take} `, `${multiple(share / even)} an even split`, `${under}${view.several || view.layer == null ? "" : ` ${of}`}${rest}.`];
 }
 // What a sink of the step exceeds, as the end of "sink"; empty where that is not one multiple of an even split.
 function sinkLevel(recording, view) {
@@ -83,13 +83,21 @@ function sinkLevel(recording, view) {
   return typeof level === "number" ? `: > ${multiple(level)}` : "";
 }
 const multiple = (times) => `${times >= 9.95 ? Math.round(times) : times.toFixed(1)}\u00a0×`;
-// What the finding stands beside, and more of one token, as [text, news, text, …].
+// The share that the finding tells as a multiple and what it stands beside, and more of one token, as [text, news, text, …].
 function beside(recording, view) {
   const to = target(view, recording);
   if (finished(view, recording) || !recording.has(view.layer, view.head)) return [];
   if (to) return to.length && to[0] === to[1] ? [livedOne(recording, view, to[0])] : [];
   const share = recording.series(view, view.layer, view.head)?.share;
-  return share ? throughoutAll(recording, view, share) : [];
+  const [first, ...rest] = share ? throughoutAll(recording, view, share) : [""];
+  return [`${shareTold(recording, view)}${first}`, ...rest];
+}
+// The share that the sinks of the finding take, and those of untrained models; empty without sinks.
+function shareTold(recording, view) {
+  const { share, count } = shareOf(recording, view), { shares, several } = untrainedOf(recording, view);
+  if (!count) return "";
+  const others = several ? `the ${shares.length} equally sharp untrained ${view.head == null ? "models" : "heads"}` : "the equally sharp untrained model";
+  return `That is ${percent(share)} of ${view.layer == null ? "all" : "its"} attention${shares.length ? ` (${others}: ${percent(meanOf(shares))})` : ""}. `;
 }
 // When the model chose a token, and in how many steps it is a sink.
 function livedOne(recording, view, position) {
@@ -98,17 +106,28 @@ function livedOne(recording, view, position) {
   for (let t = 0; t < T; t++) { life += flags[t * S + position]; there += recording.stateAt(t, position) !== ABSENT; }
   return `${t0 === t1 ? chosenWhen(recording, t0, position) : ""}${life ? `It is a sink in ${life} of ${there} steps.` : "It is never a sink here."}`;
 }
-// What sinks of untrained models take, as the finding has it; empty where there are none. peak: in the step where each
-// one's own share peaks, as the trained model's step is chosen by its own.
-function untrained(recording, view, peak) {
-  const nulls = recording.nulls(view, view.layer, view.head), range = stepRange(view, recording), several = nulls.length > 1;
-  if (!nulls.length) return "";
+// Of each untrained model the share that its sinks take and what an even split gives them. Where the step is the one in which
+// the share peaks, each stands at its own peak, as the trained model's step is chosen by its own.
+function untrainedOf(recording, view) {
+  const nulls = recording.nulls(view, view.layer, view.head), range = stepRange(view, recording), peak = atPeak(recording, view);
   const each = (name) => nulls.map((one) => (peak ? one[name][peakOf(one.share)] : meanOver(one[name], range)));
-  const shares = each("share"), evens = each("even"), mean = (values) => meanOver(values, [0, values.length - 1]), most = Math.max(...shares.map((share, n) => share / evens[n]).filter(Number.isFinite));
-  const who = view.head != null ? `${nulls.length} heads of this layer in an equally sharp untrained model` : several ? `${nulls.length} equally sharp untrained models` : "an equally sharp untrained model", share = mean(shares);
-  const at = peak ? ` at ${several ? "their own peaks" : "its own peak"}` : "", [have, reach] = several ? ["have", "reach"] : ["has", "reaches"];
-  return share ? `${who} ${reach} ${multiple(share / mean(evens))}${several ? " on average" : ""} (${percent(share)})${at}${several ? `, at most ${multiple(most)}` : ""}` : `${who} ${have} no sinks${at}`;
+  return { shares: each("share"), evens: each("even"), several: nulls.length > 1 };
 }
+// Whether one step is shown and it is the one in which the share of sinks peaks.
+function atPeak(recording, view) {
+  const [t0, t1] = stepRange(view, recording);
+  return t0 === t1 && !view.several && t0 === recording.strongest(view, view.layer, view.head);
+}
+// What sinks of untrained models take, as the end of the finding; empty where there are none.
+function untrained(recording, view, peak) {
+  const { shares, evens, several } = untrainedOf(recording, view);
+  if (!shares.length) return "";
+  const who = view.head != null ? "heads of this layer in an untrained model" : several ? "untrained models" : "an untrained model";
+  const at = peak ? ` at ${several ? "their own peaks" : "its own peak"}` : "", share = meanOf(shares), most = Math.max(...shares.map((share, n) => share / evens[n]).filter(Number.isFinite));
+  if (!share) return `; ${who} ${several ? "have" : "has"} no sinks${at}`;
+  return `; ${who} ${multiple(share / meanOf(evens))}${several ? " on average" : ""}${at}${several ? ` (at most ${multiple(most)})` : ""}`;
+}
+const meanOf = (values) => meanOver(values, [0, values.length - 1]);
 // What sinks take over all steps, and in how many of them more than the most of the untrained models’, or less than the
 // least. Without untrained
 // models only the mean.
@@ -118,9 +137,9 @@ function throughoutAll(recording, view, share) {
   if (!nulls.length) return over ? [] : [`Mean of all ${T} steps: ${own}.`];
   const above = share.reduce((sum, value, t) => sum + (value > Math.max(...nulls.map((each) => each.share[t]))), 0);
   const below = share.reduce((sum, value, t) => sum + (value < Math.min(...nulls.map((each) => each.share[t]))), 0);
-  const others = percent(meanOver(nulls.map((each) => meanOver(each.share, all)), [0, nulls.length - 1]));
+  const others = percent(meanOf(nulls.map((each) => meanOver(each.share, all))));
   return [
-    `${over ? "Above" : `Over all steps${view.layer == null ? ", layers averaged," : ""} sinks take ${own}, untrained ${others}; above`} ${several ? `all ${nulls.length}` : "it"} in `,
+    `${over ? "Above" : `Over all steps${view.layer == null ? ", layers averaged," : ""} ${own} (untrained ${others}); above`} ${several ? `all ${nulls.length}` : "it"} in `,
     `${above || "none"} of ${T} steps`, `${below ? `, below ${several ? "all" : "it"} in ${below}` : ""}.`,
   ];
 }
@@ -146,7 +165,7 @@ function lived(recording, view) {
   if (recording.sinks(view, view.layer, view.head) === null) return "";
   const { ever, total, chance } = livesOf(recording, view);
   if (!ever) return "No token is a sink at any step.";
-  return `${ever} of ${recording.S} tokens ${ever === 1 ? "is" : "are"} a sink at some step, for ${perToken(total, ever)} of ${recording.T} steps on average; at random positions ${Math.round(chance)} would be.`;
+  return `${ever} of ${recording.S} tokens ${ever === 1 ? "is" : "are"} a sink at some step, for ${perToken(total, ever)} of ${recording.T} steps on average; with as many sinks at random positions, ${Math.round(chance)} of ${recording.S} would be.`;
 }
 // For how long sinks last, beside chance, and how many of them are open positions.
 function lasting(recording, view) {

@@ -33,8 +33,8 @@ const TEMPLATE = `<div class="sx-body">
     </div></details>
   </div>
   <div class="sx-grid">
-    <section class="sx-a"><h2 data-out="texttitle"></h2><div class="sx-scale"><canvas class="sx-bar" data-bar="mass" width="120" height="26"></canvas>${legend(["now", "hatch", `<span data-out="open"></span>`], ["now", "", `<b class="sx-pale" data-out="pale"></b>`], ["", "sinkbox", `<span data-out="sink"></span>`], ["now", "", "bold: just written"], ["edits", "edit", "edited or taken back"], ["accepted", "dashed", "can be taken back"], ["blocks", "stroke", "open block"])}</div>${canvas("text", "application")}</section>
-    <section class="sx-b"><h2 data-out="headtitle"></h2><div class="sx-scale"><canvas class="sx-bar" data-bar="heads" width="120" height="26"></canvas><p class="sx-key"><span data-out="size"></span><span data-out="headmeans"></span></p></div>${canvas("heads", "application")}</section>
+    <section class="sx-a"><h2 data-out="texttitle"></h2><div class="sx-scale"><canvas class="sx-bar" data-bar="mass" width="120" height="26"></canvas>${legend(["now", "hatch", `<span data-out="open"></span>`], ["now", "", `<b class="sx-pale" data-out="pale"></b>`], ["", "sinkbox", `<span data-out="sink"></span>`], ["now", "", "bold: new"], ["edits", "edit", "edited or taken back"], ["accepted", "dashed", "can be taken back"], ["blocks", "stroke", "open block"])}</div>${canvas("text", "application")}</section>
+    <section class="sx-b"><h2 data-out="headtitle"></h2><div class="sx-scale"><canvas class="sx-bar" data-bar="heads" width="120" height="26"></canvas><p class="sx-key"><span data-out="whose"></span><span data-out="headmeans"></span></p></div>${canvas("heads", "application")}</section>
     <section class="sx-c"><h2><div class="sx-transport">
       <button type="button" class="sx-icon" data-do="back" aria-label="Previous step" title="Previous step (←)">${icon("back")}</button>
       <button type="button" class="sx-icon sx-play" data-do="play" aria-label="Play" title="Play (space)">${icon("play")}</button>
@@ -42,7 +42,7 @@ const TEMPLATE = `<div class="sx-body">
       <span class="sx-step" data-out="step"></span>
       <button type="button" class="sx-quiet" data-do="strongest" data-out="strongest" title="Go to the step in which the sinks take the largest share (S)"></button>
     </div><span class="sx-spring"></span><label class="sx-measure"><span data-out="curvetitle"></span><select data-set="measure" aria-label="Measure"><option value="share">Attention to sinks</option><option value="count">Number of sinks</option><option value="entropy">Entropy</option></select></label></h2>${canvas("curve", "slider")}
-    <p class="sx-about"><span><span class="sx-mouse">Point to look, click to pin, drag to select</span><span class="sx-touch">Tap to pin, tap again to unpin, drag sideways to select</span></span><span class="sx-spring"></span><button type="button" data-do="ask" hidden>What else could stand here?</button><button type="button" data-do="undo" title="Undo the last pin, selection or zoom (Esc)" hidden>Undo</button></p></section>
+    <p class="sx-about"><span><span class="sx-mouse">Point to look, click to pin, drag here to select steps (on the map below, also tokens)</span><span class="sx-touch">Tap to pin, tap again to unpin, drag sideways to select steps (on the map, also tokens)</span></span><span class="sx-spring"></span><button type="button" data-do="ask" hidden>What else could stand here?</button><button type="button" data-do="undo" title="Undo the last pin, selection or zoom (Esc)" hidden>Undo</button></p></section>
     <section class="sx-d"><h2><span data-out="rastertitle"></span><span class="sx-spring"></span><button type="button" class="sx-quiet" data-do="zoom" hidden>Zoom to selection</button></h2><p class="sx-lives" data-out="lives"></p>${legend(["", "sinkbox", "sink, as long as it lasts (named where there is room)"], ["dots", "dot", "written after the step"], ["edits", "dot sx-edited", "edited or taken back"], ["blocks", "dashed", "open block"], ["", "mark", "step shown"])}${canvas("raster", "application")}</section>
   </div>
   </div>
@@ -107,18 +107,28 @@ function table(recording, view) {
     make("h2", headTitle(recording, view)), make("table", "", make("thead", "", heads), make("tbody", "", ...byLayer)),
   ];
 }
-// The mean of all cells beside that of equally sharp untrained models in the same steps; empty where these are not held.
+// The mean of all cells beside those of equally sharp untrained models in the same steps; empty where these are not held.
 function headMeans(recording, view) {
   const shares = target(view, recording) || finished(view, recording) ? null : headShares(recording, view), [first] = recording.draws, range = stepRange(view, recording), { T } = recording;
   if (!shares) return "";
-  const mean = (values) => meanOver(values, [0, values.length - 1]), own = view.preset && recording.nullOwn;
-  const others = own ? mean(Array.from({ length: own.length / T }, (_, n) => meanOver(own.subarray(n * T, (n + 1) * T), range))) : first?.whole ? mean(first.strengths(view, range)) : null;
-  return `mean: ${percent(mean(shares))}${others === null ? "" : `, untrained: ${percent(others)}`}`;
+  const own = view.preset && recording.nullOwn, one = first?.whole ? [meanOf(first.strengths(view, range))] : [];
+  const others = own ? Array.from({ length: own.length / T }, (_, n) => meanOver(own.subarray(n * T, (n + 1) * T), range)) : one;
+  return `mean ${percent(meanOf(shares))}${others.length ? `, untrained ${spanOf(others)}` : ""}`;
+}
+// The least and the most of shares.
+function spanOf(shares) {
+  const [low, high] = [Math.min, Math.max].map((end) => percent(end(...shares)));
+  return low === high ? low : `${low.replace(/\s%$/, "")}–${high}`;
+}
+// Whose sinks the cells are about, where the text frames others.
+function whoseSinks(recording, view) {
+  if (view.judged !== "head" || target(view, recording) || finished(view, recording)) return "";
+  return view.head == null ? "own: of each head, not those framed" : `framed: those of ${place(view)}`;
 }
 // What the grid of layers and heads is coloured by.
 function headTitle(recording, view) {
   const to = target(view, recording);
   if (to) return `Attention each head gives ${aim(view, to)}`;
-  return `How much attention each head gives ${{ head: "its own sinks", layer: "its layer’s sinks", model: "the model’s sinks" }[view.judged]}`;
+  return `Attention each head gives ${{ head: "its own sinks", layer: "its layer’s sinks", model: "the model’s sinks" }[view.judged]}`;
 }
 const aim = (view, to) => (!to ? "sinks" : !to.length || to[0] === to[1] ? `position ${view.position ?? to[0]}` : `positions ${to[0]}–${to[1]}`);

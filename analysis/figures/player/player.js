@@ -77,6 +77,7 @@ class TrackView {
       const title = make("div", "title");
       title.append(this.heading, this.told);
       this.root.append(title);
+      if (place.children.length && !player.branches) this.folds(title);
     }
     this.text = make("div", "text");
     this.text.setAttribute("role", "group");
@@ -86,6 +87,20 @@ class TrackView {
     this.root.append(this.text);
     place.append(this.root);
     this.slots[0].tabIndex = 0;
+  }
+
+  // Where there is little room, a second text shows once it is asked for.
+  folds(title) {
+    const fold = make("button", "fold");
+    const open = (on) => {
+      this.root.classList.toggle("folded", !on);
+      fold.setAttribute("aria-expanded", on);
+      fold.textContent = on ? "Hide text" : "Show text";
+    };
+    fold.type = "button";
+    fold.addEventListener("click", () => open(this.root.classList.contains("folded")));
+    title.prepend(fold);
+    open(false);
   }
 
   slot(position) {
@@ -131,10 +146,18 @@ class TrackView {
       this.slots[position].state = state;
     }
     this.shown = at;
-    const beside = this.player.views.length > 1 && !this.player.branches && at < track.last; // each has its own number of steps
-    this.heading.textContent = `${track.name ?? track.title}${beside ? `, ${stepOf(track, track.frames[at])}` : ""}`;
+    this.heading.textContent = `${track.name ?? track.title}${this.where(at)}`;
     this.told.textContent = this.summary();
     if (first >= 0) this.follow(this.slots[first]);
+  }
+
+  // Its own step, where texts beside each other may have their own number of them. at: its frame.
+  where(at) {
+    const { track, player } = this, step = track.frames[at], [first] = player.views;
+    if (player.views.length < 2 || player.branches || at === track.last) return "";
+    if (this === first) return `${step === player.telling ? ", peak: " : ", "}${stepOf(track, step)}`;
+    const told = stepOf(track, step);
+    return track.last === first.track.last ? `, ${told}` : `, equally far: ${told.replace("step ", "")}`;
   }
 
   // The frame of this recording beside one of the player's: as far in its own writing; of a branch, the same step.
@@ -216,8 +239,8 @@ class TrackView {
       sinks += 1;
       if (track.flags[cell] & UNDECIDED) open += 1;
     }
-    const opened = open ? `; ${open < sinks ? `${open} of them ` : sinks > 1 ? `all ${sinks} ` : ""}${track.mask < 0 ? "undecided" : "masked"}` : "";
-    return sinks ? `${sinks} sink${sinks === 1 ? "" : "s"} of ${tokens} tokens${opened}` : "no sink";
+    const opened = open ? `; ${open} ${track.mask < 0 ? "undecided" : "masked"}` : "";
+    return sinks ? `${sinks} sink${sinks === 1 ? "" : "s"} of ${tokens}${this === this.player.views[0] ? " tokens" : ""}${opened}` : "no sink";
   }
 
   describe(position) {

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, Template
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from analysis.figures.explorer import colors_js
 from analysis.figures.style import REFERENCE
@@ -21,17 +21,17 @@ _FINDINGS = """{% for told in findings %}
  aria-labelledby="title-{{ told.name }}">
 <header class="head">
 <p class="count">{{ loop.index }} of {{ loop.length }}</p>
-<h2 id="title-{{ told.name }}">{{ told.title }}</h2>
+<h2 id="title-{{ told.name }}">{{ told.title | whole }}</h2>
 </header>
 <figure aria-label="{{ told.alt }}">{{ told.figure }}</figure>
 <div class="words">
 <div class="steps">
 {% for beat in told.beats %}
-<p class="beat" data-beat="{{ loop.index0 }}">{{ beat }}</p>
+<p class="beat" data-beat="{{ loop.index0 }}">{{ beat | whole }}</p>
 {% endfor %}
 </div>
-{% if told.meaning %}<p class="meaning"><b>In practice:</b> {{ told.meaning }}</p>{% endif %}
-<p class="caveat"><b>Limits:</b> {{ told.caveat }}</p>
+{% if told.meaning %}<p class="meaning"><b>In practice:</b> {{ told.meaning | whole }}</p>{% endif %}
+<p class="caveat"><b>Limits:</b> {{ told.caveat | whole }}</p>
 {% if told.notes %}
 <details><summary>Numbers</summary>{% for note in told.notes %}<p>{{ note }}</p>{% endfor %}
 {% if told.folded %}<figure>{{ told.folded }}</figure>{% endif %}
@@ -282,8 +282,14 @@ def figure_html(figure: Markup, told: str) -> Markup:
 @cache
 def _template(text: str) -> Template:
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_glued)
+    environment.filters["whole"] = _whole
     return environment.from_string(text)
 
 
 def _glued(value: object) -> object:
     return glued(value) if type(value) is str else value
+
+
+def _whole(text: str) -> Markup:
+    """Return a text whose lines do not break within a range of numbers either."""
+    return Markup(re.sub(r"\d+–\d+", r'<span class="whole">\g<0></span>', str(escape(glued(text)))))

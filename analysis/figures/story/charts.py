@@ -58,7 +58,7 @@ def bars(
     if any(mark.low is not None for mark in _marks(groups)):
         keys["line"] = "95 % interval"
     if line is not None:
-        keys["dash"] = line[1]
+        keys["rule"] = line[1]
     return _chart(groups, axis, scale, 0.0, 1.04 * most, keys, line=None if line is None else line[0], bar=True)
 
 
@@ -177,7 +177,7 @@ def _ticks(low: float, high: float) -> list[float]:
 # --- kinds of tokens ----------------------------------------------------------------------------------------------
 
 
-_LEAST_PART = 0.005  # of a row; a smaller part is not drawn
+_LEAST_PART = 0.01  # of a row; a smaller part is not drawn
 
 
 def stacks(groups: Mapping[str, Mapping[str, Mapping[str, float]]], colors: Mapping[str, str], axis: str) -> Markup:
@@ -234,7 +234,8 @@ _SKYLINE = """
 <div class="skyline" style="--even:{{ "%.3f" % (1 / most) }}"><span class="drawn">attention</span>
 <span class="even"><span>even split, 1 ×</span></span>
 {% for token in tokens %}
-<span class="column {{ (["sink"] * token.sink + ["masked"] * token.masked) | join(" ") }}">
+{% set edge = (loop.first or loop.last) and tokens | length > 7 %}
+<span class="column {{ (["sink"] * token.sink + ["masked"] * token.masked + ["edge"] * edge) | join(" ") }}">
 <span class="space"><i style="height:{{ "%.1f" % (100 * token.share / most) }}%">
 {% if told and token is sameas top %}<b>{{ told }}</b>{% endif %}
 </i></span><span class="word">

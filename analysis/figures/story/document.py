@@ -36,7 +36,7 @@ margin:0 .4rem .4rem 0;color:inherit;text-decoration:none;font-weight:600}
 nav a:first-child{background:#1f5fbf;border-color:#1f5fbf;color:#fff}
 :focus-visible{outline:2px solid currentColor;outline-offset:2px}
 .scene{display:grid;gap:0 2rem;grid-template-columns:minmax(0,1fr);--player-size:.84rem}
-.first .answers{margin:.4rem 0 .6rem}.first p{line-height:1.4}.stage{margin:1rem 0}
+.first .answers{margin:.4rem 0 .6rem}.first p{line-height:1.4}.stage{margin:1rem 0}.stage h2{font-size:1.1rem}
 @media (min-width:1000px){.scene{grid-template-columns:repeat(2,minmax(0,1fr));}
 .stage{margin:0}h1{font-size:1.5rem}.stage>div{position:sticky;top:1.5rem}}
 #explore,#appendix{border-top:1px solid var(--page-line);padding-top:2rem;margin-top:1rem}
@@ -51,10 +51,9 @@ padding:.2rem .5rem;text-align:left}pre{white-space:pre-wrap;overflow-wrap:anywh
 .first .answers{padding:.5rem .8rem;font-size:.92rem}.first .answers p{line-height:1.3}
 .first .answers b{text-wrap:pretty}
 main .finding{padding:1.6rem 0;gap:.7rem}main .finding p{margin-bottom:.7rem;line-height:1.5}
-main .finding .chart{font-size:.93em}main .finding .row:not(.stack,.ticks){padding:.28em 0 .5em}
-main .finding .track{height:1.6em}}
-.presents main,.tapped{display:none}
-@media (hover:none),(max-width:640px){.pointed{display:none}.tapped{display:block}}
+main .finding .chart{font-size:.93em}main .finding .row:not(.stack,.ticks){--pad:.35em}
+main .finding .row.stack .track{height:1.6em}}
+.presents main{display:none}
 @page{size:A4;margin:14mm}
 @media print{:root{--page-ink:#1c2433;--page-paper:#fff;--page-line:#ccc;--page-dim:#555;color-scheme:light}
 main{max-width:none;padding:0}body{font-size:10.5pt}.scene{display:block}.stage{margin:.3rem 0 0}
@@ -97,16 +96,13 @@ _PAGE = """<!doctype html>
 {% endif %}
 </header>
 {% if player %}
-<div class="stage"><div>{{ player }}</div></div>
+<div class="stage"><div><h2>A text being written: press play</h2>{{ player }}</div></div>
 {% endif %}
 </div>
 {{ findings }}
 {% if explorer %}
 <section id="explore">
 <h2>Explore the recording</h2>
-<p class="pointed">Point at a token, a head or a step: every part answers. Click keeps it, Esc lets go, ? lists
-the keys.</p>
-<p class="tapped">Tap a token, a head or a step: every part answers.</p>
 {{ explorer }}
 </section>
 {% endif %}
