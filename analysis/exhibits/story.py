@@ -254,7 +254,7 @@ def _changed(effects: Mapping[str, Difference]) -> str:
     """Tell by how much the discount changes accuracy at each setting, and beside what."""
     told = [f"{interval_words(effect)} at {name}" for name, effect in effects.items()]
     later = [each.replace(f" {POINTS.name}", "", 1) for each in told[1:]]
-    return f"Against the same pruning: {'; '.join([*told[:1], *later])}."
+    return f"Against pruning alone: {'; '.join([*told[:1], *later])}."
 
 
 def _unpruned(findings: Findings) -> str:

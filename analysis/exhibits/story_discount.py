@@ -144,7 +144,8 @@ def accuracy(findings: Findings) -> Told | None:
         _changes(findings, by_setting, margin),
         " ".join(beats),
         tuple(beats),
-        f"{recipe(findings, brief=True)}; {items_told(pruning)}; no other models, tasks or calibration texts.",
+        f"{recipe(findings, brief=True)}; intervals over {items_told(pruning)}{_seeds_told(by_setting)}; no other "
+        "models, tasks or texts.",
         (
             *filter(None, (rest if of_noise else "", tests_in_words(of_discount), pruning.noise)),
             f"Margin: ±{POINTS.margin(margin)}, fixed in the study's specification before it ran.",
@@ -154,6 +155,12 @@ def accuracy(findings: Findings) -> Told | None:
         takeaway=f"{_levels_told(pruning, without)}{unseen}" if without else beats[0],
         summaries=(_summary(findings, by_setting, outcomes, margin),),
     )
+
+
+def _seeds_told(by_setting: Mapping[str, Contrast]) -> str:
+    """Return over how many calibration seeds the intervals are as well, as the end of a list."""
+    seeds = max(one.effect.seeds for one in by_setting.values())
+    return f" and {counted(seeds, 'seed')}" if any(one.effect.holds_seeds for one in by_setting.values()) else ""
 
 
 def _summary(

@@ -330,7 +330,7 @@ def movement(findings: Findings) -> Told | None:
         charts.bars(groups, f"new sinks per layer and step, mean over {findings.parameters.prompts} prompts"),
         "; ".join(f"{group.title}, {mark.label}: {mark.told}" for group in groups for mark in group.marks),
         tuple(beats),
-        f"{_WRITING if 'fixed' in nulls else ''}A new sink is a position that becomes one, not attention that moves.",
+        f"{_WRITING if 'fixed' in nulls else ''}A new sink is a position, not attention that moves.",
         tuple(notes),
         meaning=story_parts.of_movement(value, steps, _life(findings, source)),
         takeaway=beats[0],

@@ -153,7 +153,8 @@ def when_alike(timing: Timing) -> str:
     side = _MORE_OR_LESS[side_of(timing.early)].removeprefix("significantly ")
     return (
         f"In the first half of the steps {THAN[MASKED]} draw as much attention "
-        f"({percent(timing.shares[0], 0)}), and sinks shift predictions {side} (KL {first} against {second} nats)."
+        f"({percent(timing.shares[0], 0)}), and hiding sinks shifts predictions {side} "
+        f"(KL {first} against {second} nats)."
     )
 
 

@@ -404,8 +404,8 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
     own = [one for one in study.causes if one.model == "bundled"]
     overall = "Overall random tokens of equal attention (35 % masked) shift predictions more (KL 0.131 against 0.090)."
     early = (
-        "In the first half of the steps other masked positions draw as much attention (5 %), and sinks shift "
-        "predictions more (KL 0.13 against 0.025)."
+        "In the first half of the steps other masked positions draw as much attention (5 %), and hiding sinks "
+        "shifts predictions more (KL 0.13 against 0.025)."
     )
     assert (predictions_told(own, 0.01), early_told(own)) == (overall, early)
     random = [one for one in own if one.control != MASKED]
@@ -501,7 +501,7 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
     assert answer.lead == (
         "Not measurably: it changes accuracy by less than 2 points; pruning 70 % costs 21 points [18, 24]."
     )
-    assert answer.sentence == ("Against the same pruning: +0.3 points [−0.3, +1.0] at 70 %; +0.1 [−0.7, +0.9] at 50 %.")
+    assert answer.sentence == ("Against pruning alone: +0.3 points [−0.3, +1.0] at 70 %; +0.1 [−0.7, +0.9] at 50 %.")
     (_, at_70), (_, refuting) = (story_of(each).findings[-2:] for each in (study, refutes()))
     drawn = at_70.figure.replace("\u00a0", " ")
     assert "−21 points" in drawn and "+0.3 points" in drawn and "71.8" not in drawn
@@ -511,7 +511,7 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
     assert answer.lead == "Not measurably: it changes accuracy by less than 2 points.", (
         "what pruning costs is not known"
     )
-    assert answer.sentence == ("Against the same pruning: +0.1 points [−0.7, +0.9] at 50 %; +0.3 [−0.3, +1.0] at 70 %.")
+    assert answer.sentence == ("Against pruning alone: +0.1 points [−0.7, +0.9] at 50 %; +0.3 [−0.3, +1.0] at 70 %.")
 
 
 @pytest.mark.parametrize("name", STUDIES)
