@@ -180,11 +180,13 @@ def levels_with_differences(
     name_rows_above(figure, [f"{wrapped(row.name, 34)}<br>{as_text(row.held)}" for row in rows], 0.7, beneath)
     if reference is not None:
         name, level = reference
-        ends = {"y0": 0, "y1": len(rows) - 0.45}
-        figure.add_shape(type="line", x0=level, x1=level, **ends, line=grey_line("dot", 1), layer="below")
+        for place in range(len(rows)):  # beneath the names, which it would cross
+            until = place + (_BELOW_ROW if place < len(rows) - 1 else 0.55)
+            ends = {"x0": level, "x1": level, "y0": place - _ABOVE_ROW, "y1": until}
+            figure.add_shape(type="line", **ends, line=grey_line(), layer="below")
         figure.add_annotation(
             x=level,
-            y=ends["y1"],
+            y=len(rows) - 0.45,
             xanchor="right",
             yanchor="top",
             showarrow=False,

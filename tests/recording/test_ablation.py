@@ -734,7 +734,8 @@ def test_the_answer_says_that_the_text_changes_more_where_the_predictions_change
         less in drawn.sentence and "By position, where one token more shifts all that follow: sinks " in drawn.sentence
     )
     assert "two unrelated texts: 75" in [note.text for note in drawn.figure.layout.annotations]
-    assert [line.x0 for line in drawn.figure.layout.shapes] == [75] and drawn.figure.layout.xaxis.range[1] > 75
+    assert [line.x0 for line in drawn.figure.layout.shapes] == [75] * 4, "beside each row"
+    assert drawn.figure.layout.xaxis.range[1] > 75
     masked[0]["share"] = [0.1] * 30
     for row, undecided in zip(with_masks, (2.0, 1.0, 0.0, 0.5), strict=True):
         row["undecided"] = [undecided if row["control"] != "masked" else count for count in row["count"]]
