@@ -185,6 +185,7 @@ def answer_of_study(causes: Sequence[Cause]) -> tuple[str, str, Exhibit] | None:
         measure.level_axis,
         _unrelated(drawn[0].unrelated),
     )
+    unrelated = None if drawn[0].unrelated is None else 1 - drawn[0].unrelated
     text = {cause.control: side_of(change) for cause, change in zip(drawn, changes, strict=True)}
     others = {cause.control: (level, change) for cause, (_, level), change in zip(drawn, levels, changes, strict=True)}
     shifts = {cause.control: cause for cause in causes if cause.measure == "divergence" and cause.levels is not None}
@@ -196,7 +197,7 @@ def answer_of_study(causes: Sequence[Cause]) -> tuple[str, str, Exhibit] | None:
         for name, share, level, _, told in rows
     ]
     return (
-        finding_of("text with each", levels[0][0], others),
+        finding_of("text with each", levels[0][0], others, unrelated=unrelated),
         finding_of("predictions otherwise", text, sinks, predictions, timings),
         Exhibit(
             measure.change,

@@ -92,7 +92,7 @@ def story_of(findings: Findings) -> Story:
         picture_told=told,
         findings=shown,
         in_short=_in_short(shown),
-        decision=" ".join(told.meaning for told in reversed(shown) if told.name in _ANSWERING and told.meaning),
+        decision=tuple(told.meaning for told in reversed(shown) if told.name in _ANSWERING and told.meaning),
         closing=_closing(findings),
     )
 
@@ -153,7 +153,7 @@ def _picture(findings: Findings) -> tuple[Markup, str]:
     who = "a masked position" if tokens[strongest - first].masked else name
     step = step_words(track, at)
     peak = ", the peak" if at == track.strength.argmax() else ""
-    where = f"{step[0].upper()}{step[1:]}{peak}. Orange: sink ({story_sinks.threshold()})."
+    where = f"{step[0].upper()}{step[1:]}{peak}. Orange: sink ({story_sinks.threshold().removesuffix(' of a step')})."
     has = story_sinks.has_sinks(findings)
     told = f"One step of one text: {who} draws {times} an even split. {has}".strip()
     label = f"this token: {times}" if 2 <= strongest - first < len(tokens) - 2 else times  # within the picture
@@ -224,12 +224,17 @@ def _discount(findings: Findings) -> Answer | None:
     sentence = _changed({price.setting: price.effect for price in prices} or effects)
     if only == EQUIVALENT:
         clear = any(one.shown for one in effects.values())
-        brief = f"{'No' if clear else 'Not measurably'}: it changes accuracy by less than {POINTS.margin(margin)}."
+        lead = f"{'No' if clear else 'Not measurably'}: it changes accuracy by less than {POINTS.margin(margin)}."
         if any(one.shown and one.value > 0 for one in effects.values()):
-            brief = f"Little: it gains less than {POINTS.margin(margin)}."  # significant, and too small to matter
+            lead = f"Little: it gains less than {POINTS.margin(margin)}."  # significant, and too small to matter
         dearest = [one for one in prices[:1] if -one.cost.value > margin]
         told = [f"; pruning {one.setting} {cost_words(one.cost)}." for one in dearest]
-        lead = brief.removesuffix(".") + "".join(told or ["."])
+        brief = lead
+        if dearest:
+            price = dearest[0]
+            change, cost = interval_words(price.effect), cost_words(price.cost, "").partition(" [")[0]
+            brief = f"{lead.partition(':')[0]}: {change} at {price.setting}, where pruning {cost}."
+        lead = lead.removesuffix(".") + "".join(told or ["."])
     elif only in (BETTER, WORSE):
         changes = [f"{POINTS.number(one.value)} {POINTS.name} at {name}" for name, one in effects.items()]
         brief = f"{lead.removesuffix('.')}: {listed(changes)}."

@@ -38,7 +38,9 @@ from analysis.statistics.decisions import (
 )
 from analysis.study import rules
 from analysis.study.findings import Contrast, Findings, MaskChange, Pruning
-from analysis.words import counted, listed, percent, times
+from analysis.words import counted, listed, percent
+
+_HARDLY = 0.25  # of what another calibration sample changes
 
 
 def masks(findings: Findings) -> Told | None:
@@ -65,14 +67,15 @@ def masks(findings: Findings) -> Told | None:
             )
         groups.append(Group(f"{100 * change.sparsity:g} % of the weights removed{named}", tuple(marks)))
     at = f"{100 * told.sparsity:g} %"
-    title = f"With {at} removed, the discount changes the choice for {share(value)} of weights"
+    hardly = "hardly " if value < _HARDLY * floor else ""
+    title = f"The discount {hardly}changes which weights go: {share(value)} with {at} removed"
     if floor:
-        title += (
-            f", {times(value, floor)} what another calibration sample changes" if value else "; another sample does"
-        )
+        title += f"; another calibration sample {share(floor)}"
     removed = f"With {at} removed"
     beat = f"{removed}, the discount changes the choice for {share(value)} of the weights."
-    takeaway = f"A random choice would change {share(told.chance)} of the weights."
+    chances = {f"{100 * one.sparsity:g} %": share(one.chance) for one in changes}
+    drawn = listed([f"{one} with {each} removed" for each, one in chances.items()])
+    takeaway = f"Random choices would differ in {drawn}."
     if floor:
         beat = (
             f"{removed}, the discount changes {share(value)}, another sample {share(floor)}, a random choice "
@@ -81,7 +84,7 @@ def masks(findings: Findings) -> Told | None:
     return Told(
         "masks",
         title,
-        charts.bars(groups, "weights that only one of two choices removes (% of all)", 100, _dots_told(changes)),
+        charts.bars(groups, "weights removed with one of two choices alone (% of all)", 100, _dots_told(changes)),
         beat,
         (beat,),
         f"{recipe(findings)} A small change can still matter: accuracy follows.",

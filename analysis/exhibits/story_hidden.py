@@ -34,7 +34,7 @@ from analysis.specs import CONTROLS, MASS_TOLERANCE
 from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, NATS, WAITING, WORSE, decide, interval_words
 from analysis.study import rules
 from analysis.study.findings import Cause, Continuation, Findings
-from analysis.words import counted, listed
+from analysis.words import counted, listed, percent
 
 
 def hidden(findings: Findings) -> Told | None:
@@ -61,9 +61,9 @@ def hidden(findings: Findings) -> Told | None:
         takeaways.append(_levels_told(own.effect.n, those) or beats[0])
     for model in dict.fromkeys(cause.model for cause in primary if cause is not own):
         beats += _other_model(called(findings).get(model, model), by_model[model])
-    early = early_told(those)
-    beats[0] = f"{beats[0]} {early}".strip()
-    takeaways.append(early or _random_weights(findings))
+    shift = predictions_told(those, rules.shift_of(spec, "divergence"))
+    beats[0] = " ".join(filter(None, (beats[0], early_told(those), shift)))
+    takeaways.append(shift or _random_weights(findings))
     held = [f"{100 * one:.1f} %" for one in own.shares if one is not None]
     return Told(
         "hidden",
@@ -73,16 +73,7 @@ def hidden(findings: Findings) -> Told | None:
         tokens or effects,
         verdict.numbers if example is None else f"{example.alt} {verdict.numbers}",
         tuple(beats),
-        " ".join(
-            filter(
-                None,
-                (
-                    _not_shown(held, at_equal, those),
-                    _any_kind(findings, those),
-                    predictions_told(those, rules.shift_of(spec, "divergence")),
-                ),
-            )
-        ),
+        " ".join(filter(None, (_not_shown(held, at_equal, those), _any_kind(findings, those)))),
         tuple(filter(None, notes)),
         meaning=_meaning(findings, own, at_equal, those, margin),
         takeaway=" ".join(filter(None, takeaways)) or beats[0],
@@ -114,7 +105,7 @@ def _reading(text: Continuation, control: str, alike: Sequence[Agreement]) -> st
         " [BOS]: the token that begins a text." if any("[BOS]" in words for words in _variants(text, control)) else ""
     )
     return (
-        "Shaded: not in the longest sequence of tokens in common with the first text; position by position, "
+        "Shaded: left over after aligning with the first text; position by position, where shifts count, "
         f"{sinks} and {others} differ.{begins}"
     )
 
@@ -240,7 +231,11 @@ def _tested(causes: Sequence[Cause]) -> str:
 def _not_shown(held: Sequence[str], at_equal: Cause | None, causes: Sequence[Cause]) -> str:
     """Tell what the comparisons leave open."""
     if at_equal is not None:
-        return f"One sampler seed.{_by_position(causes)}"
+        told = f"One sampler seed.{_by_position(causes)}"
+        if at_equal.masked is None:
+            return told
+        sinks, others = (percent(share, 0) for share in at_equal.masked)
+        return f"{told} Masked: {sinks} of the sinks, {others} of the random tokens."
     if len(held) < 2:
         return "Part of the difference can come from hiding more attention."
     return f"Sinks hold {held[0]} of the attention, the others {held[1]}: part of a difference can come from that."
@@ -296,7 +291,7 @@ def _with_random(causes: Sequence[Cause]) -> str:
         return ""
     told = " ".join(tokens_more(own.untrained))
     if not no_less_with_random(causes):
-        return f" With random weights, {told} than as many random tokens."
+        return f" With random weights: {told}."
     return f" Random weights do so, too ({told}): it needs no training."
 
 

@@ -351,16 +351,21 @@ def of_place(masked: str, kinds: Mapping[str, int], layers: int) -> str:
     return "No rule by the kind of token finds them: measure the attention."
 
 
-def of_movement(births: float, steps: int | None, life: float | None) -> str:
-    """Return what it means how often a layer gains a sink. births, steps: as of `rate`. life: steps that a sink lasts,
-    None where not known."""
+def of_movement(
+    births: float, steps: int | None, life: Measured | None = None, untrained: Measured | None = None
+) -> str:
+    """Return what it means how often a layer gains a sink. births, steps: as of `rate`. life: steps that a sink of a
+    layer lasts, and in an untrained model; None where not known.
+    """
     if births >= 1:
         return "Look for sinks at every step."
     if rare(births, steps):
         return "Looking for sinks once per text is enough."
     if life is None or steps is None:
         return "A list of sinks made once goes stale."
-    return f"A sink lasts {life:.0f} of {steps} steps: a list made once goes stale."
+    ends = "" if life.low is None or life.high is None else f" [{life.low:.0f}, {life.high:.0f}]"
+    beside = "" if untrained is None else f" (untrained {untrained.value:.0f})"
+    return f"In a layer a sink lasts {life.value:.0f} of {steps} steps{ends}{beside}: a list made once goes stale."
 
 
 def rate(births: float, steps: int | None) -> str:

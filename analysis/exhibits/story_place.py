@@ -19,13 +19,14 @@ from analysis.exhibits.story_parts import (
     rows_of,
     share,
     spread,
+    within,
 )
 from analysis.exhibits.story_sinks import KINDS_TOLD, MASKED, draws_by_layer
 from analysis.figures.layer_kinds import ALL_TOKENS
 from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Mark
 from analysis.figures.style import KIND_COLORS
-from analysis.findings.layers import CLEARLY, PLACES
+from analysis.findings.layers import CLEARLY, PLACES, SHARP
 from analysis.recording.set_file import ALL_LAYERS
 from analysis.recording.set_measures import KIND_MEASURES, MOVES
 from analysis.sinks.definitions import KINDS
@@ -60,6 +61,7 @@ def place(findings: Findings) -> Told | None:
     }
     masked = layer_names(_mostly_masked(portions[source]))
     written = _written(findings, source)
+    null, most = _untrained(findings, portions[source])
     title = _commonest(portions[source])
     summaries: tuple[Summary, ...] = ()
     if masked:
@@ -67,8 +69,10 @@ def place(findings: Findings) -> Told | None:
         of_layers = _masked_rows(portions[source])
         rows = [of_layers[layer] for layer in _mostly_masked(portions[source])]
         among = f"{'at least ' if len(rows) > 1 else ''}{_share_told(min(rows, key=lambda row: row['value']))}"
-        title = f"In {masked}, {among} of sinks are masked positions{f', which are {of_all}' if of_all else ''}"
-        summaries = (Summary(f"Sinks of {masked} that are masked positions", among, of_all),)
+        title = f"In {masked}, {among} of sinks are masked positions"
+        title += f"; of all tokens, {of_all.partition(' of')[0]}" if of_all else ""
+        beside = "; ".join(filter(None, (of_all, most and f"untrained at most {most}")))
+        summaries = (Summary(f"Sinks of {masked} that are masked positions", among, beside),)
     tokens = {model: _of_tokens(findings, model).get(ALL_TOKENS, {}) for model in portions}
     beats, notes = (
         [
@@ -79,7 +83,12 @@ def place(findings: Findings) -> Told | None:
     )
     if tokens[source]:
         beats[0], notes[0] = (f"{_STAND_OUT} {told}" for told in (beats[0], notes[0]))
-    untrained, twins = _untrained(findings, source, portions[source]), beats[1:]
+    untrained = f"In {null}, at most {most} of the sinks of {masked} are masked." if most else ""
+    twins = [
+        f"Over-represented in {within(findings, model)}: {_layers_told(layers, tokens[model])}."
+        for model, layers in portions.items()
+        if model != source
+    ]
     prompts = findings.parameters.prompts
     beats += [untrained] if untrained else []
     notes += filter(None, (_together(findings, source, portions[source]),))
@@ -204,11 +213,11 @@ Layers = Mapping[str, Mapping[str, Mapping[str, Any]]]
 Portions = Mapping[str, Layers]
 
 
-def _untrained(findings: Findings, source: str, layers: Layers) -> str:
-    """Tell how many sinks of other weights are masked positions, in the layers most of whose sinks are, by those that
-    have most; empty where there are no such layers, or no other weights.
+def _untrained(findings: Findings, layers: Layers) -> tuple[str, str]:
+    """Return the other weights that have most masked positions among their sinks, in the layers most of whose sinks are
+    in the model itself, and their highest share in a layer; empty where there are no such layers, or no other weights.
     """
-    there = _mostly_masked(layers)
+    source, there = findings.parameters.model.source, _mostly_masked(layers)
     shares = {
         null: max((rows[layer]["value"] for layer in there if layer in rows), default=None)
         for null in WEIGHT_NULLS
@@ -216,10 +225,9 @@ def _untrained(findings: Findings, source: str, layers: Layers) -> str:
     }
     known = {null: share for null, share in shares.items() if share is not None}
     if not known:
-        return ""
+        return "", ""
     most = max(known, key=known.__getitem__)
-    told = f"at most {share(known[most])} of the sinks of {layer_names(there)} are masked"
-    return f"In {MOVEMENT_NULLS[most].called}, {told}."
+    return MOVEMENT_NULLS[most].called, share(known[most])
 
 
 def _portions(findings: Findings, weights: str = "trained") -> Portions:
@@ -330,21 +338,26 @@ def movement(findings: Findings) -> Told | None:
         charts.bars(groups, f"new sinks per layer and step, mean over {findings.parameters.prompts} prompts"),
         "; ".join(f"{group.title}, {mark.label}: {mark.told}" for group in groups for mark in group.marks),
         tuple(beats),
-        f"{_WRITING if 'fixed' in nulls else ''}A new sink is a position, not attention that moves.",
+        f"{_WRITING if 'fixed' in nulls else ''}A new sink is a position that crosses the threshold.",
         tuple(notes),
-        meaning=story_parts.of_movement(value, steps, _life(findings, source)),
+        meaning=story_parts.of_movement(value, steps, *_lives(findings, source)),
         takeaway=beats[0],
     )
 
 
-def _life(findings: Findings, source: str) -> float | None:
-    """Return for how many steps in a row a position stays a sink, the mean over layers; None where not known."""
-    rows = rows_of(findings, "movement", model=source, of="observed", measure=KIND_MEASURES["life"].title)
-    lived = [row["value"] for row in rows if row["layer"] != ALL_LAYERS and row["value"] is not None]
-    return sum(lived) / len(lived) if lived else None
+def _lives(findings: Findings, source: str) -> tuple[Measured | None, Measured | None]:
+    """Return for how many steps in a row a position stays a sink of a layer, the means over layers of the model and of
+    an equally sharp untrained one; None where not known.
+    """
+    of: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows_of(findings, "movement", model=source, measure=KIND_MEASURES["life"].title):
+        if row["layer"] != ALL_LAYERS and row["value"] is not None:
+            of.setdefault(row["of"], []).append(row)
+    own, untrained = (of.get(name, []) for name in ("observed", MOVEMENT_NULLS[SHARP].title))
+    return Measured.mean(own) if own else None, Measured.mean(untrained) if untrained else None
 
 
-_WRITING = "Writing alone: each position has one share before its token is written and one after. "
+_WRITING = "Writing alone: a position's attention changes only as its token is written. "
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -366,12 +379,19 @@ def _strictest(nulls: Mapping[str, Rows]) -> str:
 
 
 def _title(observed: Rows, nulls: Mapping[str, Rows], value: float, steps: int | None) -> str:
-    """Tell how many new sinks there are beside what writing alone explains, by means over layers."""
+    """Tell how many new sinks there are beside what writing alone explains, and beside an equally sharp untrained model
+    where that gains more, by means over layers.
+    """
     if "fixed" not in nulls:
         return f"A layer gains {story_parts.rate(value, steps)}"
     side = _side(observed, nulls["fixed"])
-    beside = f"{_SIDES[side]} than writing tokens explains ({_beside(nulls['fixed'], value)})"
     moving = side > 0 and not story_parts.rare(value, steps)
+    if moving and SHARP in nulls and _side(observed, nulls[SHARP]) < 0:
+        return (
+            f"Training makes sinks steadier: {number(value)} new per layer and step, {_beside(nulls[SHARP], value)} "
+            f"untrained; writing alone explains {_beside(nulls['fixed'], value)}"
+        )
+    beside = f"{_SIDES[side]} than writing tokens explains ({_beside(nulls['fixed'], value)})"
     born = f"New sinks keep appearing: {number(value)}" if moving else f"{number(value)} new sinks"
     return f"{born} per layer and step, {beside}"
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from math import floor, log10
 
 from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS, UNIT
-from analysis.findings.ablations import side_of, when_alike, when_shifted
+from analysis.findings.ablations import side_of, when_alike
 from analysis.specs import CONTROLS
 from analysis.statistics.decisions import (
     BETTER,
@@ -23,7 +23,6 @@ from analysis.statistics.decisions import (
 from analysis.statistics.differences import Difference
 from analysis.study.findings import Cause
 from analysis.study.rules import cause_of
-from analysis.words import percent
 
 
 def tokens_more(agreement: Difference) -> tuple[str, str]:
@@ -142,7 +141,7 @@ def strictest(causes: Sequence[Cause]) -> str:
 
 def control_told(causes: Sequence[Cause]) -> str:
     """Tell by how much more of the text changes with the sinks hidden than with the tokens of the strictest control:
-    `That is 20 more [10, 29]; 28 more [18, 37] than other masked positions.` Where a study holds no levels, or not over
+    `20 more [10, 29]; 28 more [18, 37] than other masked positions.` Where a study holds no levels, or not over
     the same prompts, the control is named. causes: of one model.
     """
     control, there = strictest(causes), text_causes(causes)
@@ -154,7 +153,7 @@ def control_told(causes: Sequence[Cause]) -> str:
             for name, other in there.items()
             if name not in (control, COUNT) and side_of(other.effect) < 0
         )
-        return f"That is {' '.join(tokens_more(effect))}{beside}."
+        return f"{' '.join(tokens_more(effect))}{beside}."
     told = " ".join(tokens_more(replace(effect, value=-effect.value, low=-effect.high, high=-effect.low)))
     told += "" if side_of(effect) else ", not significant"
     title = f"{CONTROLS[control].title[0].upper()}{CONTROLS[control].title[1:]}"
@@ -166,18 +165,15 @@ def control_told(causes: Sequence[Cause]) -> str:
 
 
 def quality_told(causes: Sequence[Cause], margin: float) -> str:
-    """Say that a change of text is not a loss of quality, and whether predictions shift more than with random tokens of
-    equal attention where that was measured. causes, margin: as of `predictions_told`.
+    """Say that a change of text is not a loss of quality, and how far predictions shift beside random tokens of equal
+    attention where that was measured. causes, margin: as of `predictions_told`.
     """
     told, cause = "Quality was not measured", cause_of(causes, "divergence", MASS)
     outcome = WAITING if cause is None else decide(cause.effect, margin)
     if cause is None or outcome not in _PREDICTIONS:
         return f"{told}."
-    if cause.timing is not None and when_shifted(cause.timing):
-        early = "more" if cause.timing.early.value > 0 else "less"
-        overall = "with no significant difference" if outcome == CANNOT_TELL else _PREDICTIONS[outcome][len("shift ") :]
-        return f"{told}; predictions shift {early} early, {overall} overall."
-    return f"{told}; predictions {_PREDICTIONS[outcome]} at equal attention."
+    levels = f" (KL {' against '.join(levels_apart(cause))})" if cause.levels else ""
+    return f"{told}; at equal attention predictions {_PREDICTIONS[outcome]}{levels}."
 
 
 def predictions_follow(causes: Sequence[Cause], margin: float) -> bool:
@@ -191,9 +187,9 @@ def predictions_follow(causes: Sequence[Cause], margin: float) -> bool:
 
 def _nats_told(cause: Cause) -> str:
     """Return how far predictions shift with the sinks and with a control's tokens hidden, and the difference with its
-    interval: `KL 0.09 against 0.13, difference −0.041 nats [−0.062, −0.019]`; it alone where the study holds no levels.
+    interval: `KL 0.09 against 0.13, difference −0.041 [−0.062, −0.019]`; it alone where the study holds no levels.
     """
-    difference = interval_words(cause.effect, NATS)
+    difference = interval_words(cause.effect, NATS).replace(f" {NATS.name}", "")
     if cause.levels is None:
         return f"KL {difference}"
     return f"KL {' against '.join(levels_apart(cause))}, difference {difference}"
@@ -226,24 +222,9 @@ def predictions_told(causes: Sequence[Cause], margin: float) -> str:
     verdict = f"{_TEXT[side]}, {but} predictions {_PREDICTIONS[outcome]}"
     if (side, outcome) == (0, CANNOT_TELL):
         verdict = "neither text nor predictions differ significantly"
-    if early_told(causes):
-        levels = f" (KL {' against '.join(reversed(levels_apart(cause)))})" if cause.levels else ""
-        of = "" if cause.masked is None else f" ({percent(cause.masked[1], 0)} masked)"
-        overall = f"Overall {CONTROLS[MASS].title}{of} {_OVERALL[outcome]}"
-        return f"{overall}{levels}."
-    when = "" if cause.timing is None else when_shifted(cause.timing)
-    if when:
-        return f"At equal attention predictions shift {when}."
     return f"At equal attention {verdict} ({_nats_told(cause)})."
 
 
-_OVERALL = {
-    BETTER: "shift predictions less",
-    WORSE: "shift predictions more",
-    EQUIVALENT: "shift predictions about as much",
-    CANNOT_TELL: "shift predictions by an amount that does not differ significantly",
-}
-"""What a control does to predictions over all steps, by the outcome for the sinks beside it."""
 _TEXT = {-1: "the text changes more", 0: "the text does not differ significantly", 1: "the text changes less"}
 _PREDICTIONS = {
     BETTER: "shift more",

@@ -64,14 +64,17 @@ def answer(summary: Summary) -> list[str]:
     if not compared:
         return []
     sinks, others = _levels(summary, compared)
-    said = text_with_each(sinks, others, next(iter(compared.values()))["intervention"])
+    kept = summary.get("unrelated")
+    unrelated = None if kept is None else 1 - kept
+    said = text_with_each(sinks, others, next(iter(compared.values()))["intervention"], unrelated)
     return [f"{said}{_detectable(compared)}"]
 
 
-def text_with_each(sinks: float, others: Levels, done: str = "attention") -> str:
+def text_with_each(sinks: float, others: Levels, done: str = "attention", unrelated: float | None = None) -> str:
     """Say how much of the text changes with the sinks hidden and with random tokens of equal attention, or with each
     control where these are not on every prompt: by how much that is less, and which controls lie on another side.
-    sinks: a share of the tokens. done: to the positions, of `INTERVENTIONS`.
+    sinks: a share of the tokens. done: to the positions, of `INTERVENTIONS`. unrelated: the share that two unrelated
+    texts do not have in common, where known.
     """
     whole = max(difference.n for _, difference in others.values())
     leads = MASS in others and others[MASS][1].n == whole  # on some prompts no tokens draw as much
@@ -88,7 +91,8 @@ def text_with_each(sinks: float, others: Levels, done: str = "attention") -> str
     beside = [f"{_BESIDE[side]}: {listed(those)}" for side, those in by_side.items()]
     if common != 1:
         beside.insert(0, _BESIDE[common])
-    changed = f"{_tokens(sinks)} of 100 tokens"
+    beside_all = "" if unrelated is None else f" (two unrelated texts: {_tokens(unrelated)})"
+    changed = f"{_tokens(sinks)} of 100 tokens{beside_all}"
     hidden = done == "attention"
     said = f"Hiding the sinks changes {changed}" if hidden else f"Sinks, {INTERVENTIONS[done].title}: {changed} change"
     if all(sides[of] == 1 for of in shown):
@@ -134,8 +138,11 @@ def otherwise(text: Mapping[str, int], sinks: float, others: Levels, timings: Ma
         over = others[of][1]
         size = size_told(over, NATS, "") if side_of(over) else interval_words(over, NATS)
         if early and side_of(timings[of].late) < 0 and side_of(over) < 0:
-            second = " against ".join(f"{level:.2g}" for level in reversed(timings[of].halves[1]))
-            return f"{early} {THAN[of].capitalize()} shift them more in the second ({second}) and overall (by {size})."
+            late, whole = (interval_words(each, NATS).replace(f" {NATS.name}", "") for each in (timings[of].late, over))
+            return (
+                f"Predictions are mixed. {early} In the second half it shifts them less than hiding {THAN[of]} "
+                f"({late}), as over all steps ({whole})."
+            )
         later = f"predicted probabilities shift {when_shifted(timings[of])}{_OVERALL[side_of(over)]} ({size})"
         return f"{early} Against {THAN[of]}, {later}.".strip()
     why = "No half of the steps tells why." if timings else "Why was not measured."
@@ -144,17 +151,15 @@ def otherwise(text: Mapping[str, int], sinks: float, others: Levels, timings: Ma
 
 
 def when_alike(timing: Timing) -> str:
-    """Say how far predictions shift in the first half of the steps beside other masked positions, in a sentence; empty
-    where these draw less attention than the sinks there, or that was not measured.
+    """Say whether predictions shift more in the first half of the steps than with other masked positions hidden, in a
+    sentence; empty where these draw less attention than the sinks there, or that was not measured.
     """
     if not timing.shares or abs(timing.shares[1] - timing.shares[0]) > MASS_TOLERANCE * timing.shares[0]:
         return ""
-    first, second = (f"{level:.2g}" for level in timing.halves[0])
     side = _MORE_OR_LESS[side_of(timing.early)].removeprefix("significantly ")
     return (
-        f"In the first half of the steps {THAN[MASKED]} draw as much attention "
-        f"({percent(timing.shares[0], 0)}), and hiding sinks shifts predictions {side} "
-        f"(KL {first} against {second} nats)."
+        f"In the first half of the steps hiding sinks shifts predictions {side} than hiding {THAN[MASKED]} of equal "
+        f"attention (KL {interval_words(timing.early, NATS)})."
     )
 
 

@@ -105,7 +105,8 @@ _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription=
 </table>
 </div>
 <div class="foot">
-{% if decision %}<p class="meaning"><b>Decision:</b> {{ decision }}</p>{% endif %}
+{% if decision %}<p class="meaning"><b>Decision:</b> {% for line in decision %}{{ line }}
+{% if not loop.last %}<br>{% endif %}{% endfor %}</p>{% endif %}
 <p class="caveat"><b>Limits:</b> {{ closing[0] }} {{ thin }} {{ recipe }}</p>
 </div>
 <aside class="speaker">
@@ -203,8 +204,8 @@ class Story:
     stranger, and the term in it that is explained; about: the model, as what it is. thin: that the study is a small
     one; empty where it is not. recipe: how the discount chose weights. reading: how to read the numbers of the answers.
     picture: of one sink, and what it shows. in_short: title of the last slide. decision: what to do, by the findings
-    that answer the question; empty where nothing follows. closing: what the study as a whole does not say. command:
-    that repeats it.
+    that answer the question, a line each; empty where nothing follows. closing: what the study as a whole does not say.
+    command: that repeats it.
     """
 
     made: str
@@ -220,7 +221,7 @@ class Story:
     picture_told: str
     findings: tuple[Told, ...]
     in_short: str
-    decision: str
+    decision: tuple[str, ...]
     closing: tuple[str, ...]
     command: str
 
