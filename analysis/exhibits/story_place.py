@@ -84,6 +84,7 @@ def place(findings: Findings) -> Told | None:
     if tokens[source]:
         beats[0], notes[0] = (f"{_STAND_OUT} {told}" for told in (beats[0], notes[0]))
     untrained = f"In {null}, at most {most} of the sinks of {masked} are masked." if most else ""
+    in_short = f"In {null}: at most {most}." if most else ""
     twins = [
         f"Over-represented in {within(findings, model)}: {_layers_told(layers, tokens[model])}."
         for model, layers in portions.items()
@@ -106,7 +107,7 @@ def place(findings: Findings) -> Told | None:
         f"It does not say why{'' if tokens[source] else _BY_NUMBER}.{_averaged(findings, source)}",
         (*notes, *_masked_told(portions[source])),
         meaning=story_parts.of_place(masked, Counter(_most(portions[source])), len(portions[source])),
-        takeaway=" ".join(filter(None, (untrained, *twins))) or beats[0],
+        takeaway=" ".join(filter(None, (in_short, *twins))) or beats[0],
         summaries=summaries,
     )
 

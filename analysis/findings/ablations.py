@@ -138,16 +138,22 @@ def otherwise(text: Mapping[str, int], sinks: float, others: Levels, timings: Ma
         over = others[of][1]
         size = size_told(over, NATS, "") if side_of(over) else interval_words(over, NATS)
         if early and side_of(timings[of].late) < 0 and side_of(over) < 0:
-            late, whole = (interval_words(each, NATS).replace(f" {NATS.name}", "") for each in (timings[of].late, over))
+            more = _MORE_OR_LESS[side_of(timings[MASKED].early)].removeprefix("significantly ")
+            first, late, whole = map(_in_nats, (timings[MASKED].early, timings[of].late, over))
             return (
-                f"Predictions are mixed. {early} In the second half it shifts them less than hiding {THAN[of]} "
-                f"({late}), as over all steps ({whole})."
+                f"Predictions are mixed: in the first half of the steps sinks shift them {more} than {THAN[MASKED]} of "
+                f"equal attention (KL in nats, {first}), in the second less than {THAN[of]} ({late}), as over all steps "
+                f"({whole})."
             )
         later = f"predicted probabilities shift {when_shifted(timings[of])}{_OVERALL[side_of(over)]} ({size})"
         return f"{early} Against {THAN[of]}, {later}.".strip()
     why = "No half of the steps tells why." if timings else "Why was not measured."
     over_all = f"over all steps they shift by {sinks:.2g} nats, {listed(list(told.values()))}"
     return f"Predicted probabilities say otherwise: {over_all}. {why}"
+
+
+def _in_nats(difference: Difference) -> str:
+    return interval_words(difference, NATS).replace(f" {NATS.name}", "")
 
 
 def when_alike(timing: Timing) -> str:
