@@ -142,8 +142,8 @@ def otherwise(text: Mapping[str, int], sinks: float, others: Levels, timings: Ma
             first, late, whole = map(_in_nats, (timings[MASKED].early, timings[of].late, over))
             return (
                 f"Predictions are mixed: in the first half of the steps sinks shift them {more} than {THAN[MASKED]} of "
-                f"equal attention (KL in nats, {first}), in the second less than {THAN[of]} ({late}), as over all steps "
-                f"({whole})."
+                f"equal attention (KL in nats, {first}), in the second less than {THAN[of]} ({late}), as over all "
+                f"steps ({whole})."
             )
         later = f"predicted probabilities shift {when_shifted(timings[of])}{_OVERALL[side_of(over)]} ({size})"
         return f"{early} Against {THAN[of]}, {later}.".strip()
