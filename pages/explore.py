@@ -59,9 +59,11 @@ TABS = {
     "Geometry": Tab(geometry, ()),
 }
 _TAB, _KEPT, _TOP, _TITLE = "tab", "tab_kept", "explore_top", "explore_title"
+_ASK, _TO_ASK = "explore_ask", "explore_to_ask"  # the heading of the prompt, and the link to it
 _LEFT = 236  # pixels of the prompt's column
-# What is asked stands to the left of what is shown, above it where the page is narrow. On a wide page the title takes
-# no row of its own, and the buttons of the next step stand to the right of the explorer's own.
+# What is asked stands to the left of what is shown, above it where the page is narrow, and beneath it on a phone, where
+# a link leads to it. On a wide page the title takes no row of its own, and the buttons of the next step stand to the
+# right of the explorer's own.
 _STYLE = f"""<style>
 @media (min-width:1100px){{
 .st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']:first-child{{flex:0 0 {_LEFT}px;
@@ -88,7 +90,10 @@ position:relative;z-index:1}}
 [data-testid='stElementContainer']:has([data-testid='stAlert']){{grid-column:1/-1}}}}
 @media (max-width:640px){{
 .st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']:first-child>
-[data-testid='stVerticalBlock']>:nth-child(-n+3){{grid-column:1/-1}}}}
+[data-testid='stVerticalBlock']>:nth-child(-n+4){{grid-column:1/-1}}
+.st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']:first-child{{order:1}}}}
+@media (min-width:640.1px){{
+[data-testid='stLayoutWrapper']:is(:has(>.st-key-{_ASK}),:has(>.st-key-{_TO_ASK})){{display:none}}}}
 @media (max-width:1099.9px){{
 .st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']{{flex-wrap:wrap}}
 .st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']{{min-width:100%}}}}
@@ -119,8 +124,7 @@ def main() -> None:
 
 def _look_at_example(packed: str) -> None:
     """Draw the recordings of the shipped study in the explorer, beside the prompt: nothing has been recorded yet."""
-    st.html(_STYLE)
-    asked, shown = keyed_columns([1, 3], _TOP, gap="medium")
+    asked, shown = _columns()
     with asked:
         ask(None, narrow=True)
         choose_recording(None)
@@ -130,10 +134,18 @@ def _look_at_example(packed: str) -> None:
         stored_explorer(packed, "shipped_explorer")
 
 
+def _columns() -> tuple[DeltaGenerator, DeltaGenerator]:
+    """Return the containers of what is asked and of what is shown."""
+    st.html(_STYLE)
+    st.container(key=_TO_ASK).markdown("[New recording](#new-recording)")
+    asked, shown = keyed_columns([1, 3], _TOP, gap="medium")
+    asked.container(key=_ASK).markdown("##### New recording")
+    return asked, shown
+
+
 def _look_at(record: JobRecord) -> None:
     """Draw a finished recording in the explorer, with the tabs under it."""
-    st.html(_STYLE)
-    asked, shown = keyed_columns([1, 3], _TOP, gap="medium")
+    asked, shown = _columns()
     with asked:
         ask(record, narrow=True)
         chosen = st.container()

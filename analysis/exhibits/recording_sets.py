@@ -84,8 +84,8 @@ def layers_shown(kinds: pd.DataFrame, prompts: Mapping[str, int]) -> Exhibit:
     return Exhibit(
         "The sinks of each layer",
         f"{of} prompts; 95 % intervals {_widths(kind_shares(kinds))}. Of which kind a layer's sinks are, beneath all "
-        f"tokens and, layers averaged, the sinks of {UNTRAINED} and of permuted weights (each matrix shuffled); at the "
-        "right its sinks per step. The table has the intervals over prompts.",
+        f"tokens; thin: those of the same layer of {UNTRAINED}; at the right its sinks per step. The table also has "
+        "the layers with permuted weights (each matrix shuffled).",
         layer_kinds.layer_kinds(rows),
         kinds,
         formula=f"{row.title}: $${row.formula}$$",
@@ -323,8 +323,6 @@ def heads(name: str, recordings: RecordingSet, measure: str, top: float = 0.0) -
     )
 
 
-_DRAWN = {SHARP: "untrained", "permuted": "permuted"}
-"""The nulls of other weights that have a row above the layers, and its name."""
 _PORTION, _TOKENS, _COUNT = (KIND_MEASURES[name].title for name in ("portion", "tokens", "count"))
 
 
@@ -346,18 +344,14 @@ def layer_rows(kinds: pd.DataFrame) -> list[layer_kinds.LayerKinds]:
     rows = []
     for name, table in kinds.groupby("model", sort=False):
         bands = _Bands(table)
-        baselines = {layer_kinds.ALL_TOKENS: bands.tokens} if np.isfinite(bands.tokens).all() else {}
-        for null, called in _DRAWN.items():
-            portions = bands.of(null, _PORTION, *bands.kinds).value
-            portions = portions[np.isfinite(portions).all(axis=1)]  # layers with sinks
-            baselines |= {called: portions.mean(axis=0)} if len(portions) else {}
         rows.append(
             layer_kinds.LayerKinds(
                 str(name),
                 [KIND_LABELS.get(kind, kind) for kind in bands.kinds],
                 bands.of("trained", _PORTION, *bands.kinds),
                 np.nansum(bands.of("trained", _COUNT, *bands.kinds).value, axis=1),
-                baselines,
+                bands.tokens if np.isfinite(bands.tokens).all() else None,
+                bands.of(SHARP, _PORTION, *bands.kinds).value,
             )
         )
     return rows

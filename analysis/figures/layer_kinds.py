@@ -22,13 +22,15 @@ from analysis.figures.style import (
     wrapped,
 )
 from analysis.sinks.intervals import Estimates
-from analysis.words import percent
+from analysis.words import UNTRAINED_LABEL, percent
 
 _LEAST_KEYED = 0.01  # of some row; a kind that is rarer in all of them cannot be seen
 LEAST_PORTION = 0.05  # of a layer's sinks; a kind that is rarer has no dot in the figure of strengths
-_TALL, _LEAST_ROW, _MOST_ROW = 400, 12, 20  # pixels of all layers of a model, and of one
+_TALL, _LEAST_ROW, _MOST_ROW = 400, 16, 27  # pixels of all layers of a model, and of one
 _MOST_NAMED = 16  # layers up to which each is named
-_APART = 1.6  # rows between a baseline, whose name has two lines, and what is beneath it
+_APART = 1.3  # rows between the baseline, whose name has two lines, and what is beneath it
+_BAR, _THIN, _THIN_AT, _PALE = 0.6, 0.2, 0.44, 0.55  # rows: of bars, and from one to the thin one beneath; its opacity
+_ENDS = 0.6  # rows from the last layer to the end of its panel
 _LABEL, _LABELLED = 11, 0.08  # pixels of the letters in a bar, and the least portion that is written there
 _BENEATH, _BETWEEN = 66, 34  # pixels beneath the panels, and between those of two models
 _KEY_LINE, _KEY_ROOM = 20, 14  # pixels of a line that names marks, and between these and the panels
@@ -55,15 +57,16 @@ _MARKS = (
 @dataclass(frozen=True)
 class LayerKinds:
     """One model. kinds: names. portions (L, K): the part of a layer's sinks that is of a kind, NaN without sinks.
-    counts (L,): sinks per step. baselines: by name, (K,) parts each: of all tokens (`ALL_TOKENS`), and of the sinks of
-    models with other weights, the mean over layers.
+    counts (L,): sinks per step. tokens (K,): the same parts of all tokens, None where they are not known. untrained:
+    the portions in untrained, equally sharp models, NaN without sinks.
     """
 
     name: str
     kinds: Sequence[str]
     portions: Estimates
     counts: np.ndarray
-    baselines: Mapping[str, np.ndarray]
+    tokens: np.ndarray | None
+    untrained: np.ndarray
 
     @property
     def drawn(self) -> list[int]:
@@ -76,16 +79,23 @@ class LayerKinds:
         return self._most_above(_LEAST_KEYED)
 
     def _most_above(self, portion: float) -> list[int]:
-        return np.flatnonzero((self.rows(self.portions.value) > portion).any(axis=0)).tolist()
+        return np.flatnonzero((self.rows > portion).any(axis=0)).tolist()
 
     @property
     def above(self) -> list[float]:
-        """The places of the baselines."""
-        return [-_APART * place for place in range(len(self.baselines), 0, -1)]
+        """The place of the baseline, if it is known."""
+        return [] if self.tokens is None else [-_APART]
 
-    def rows(self, portions: np.ndarray) -> np.ndarray:
-        """Return the rows that are drawn, (rows, K): the baselines above the portions (L, K)."""
-        return np.nan_to_num(np.vstack([*self.baselines.values(), portions]))
+    @property
+    def held(self) -> list[int]:
+        """The layers that have sinks in untrained models."""
+        return np.flatnonzero(np.isfinite(self.untrained).all(axis=1)).tolist()
+
+    @property
+    def rows(self) -> np.ndarray:
+        """The rows that are drawn, (rows, K): the baseline, the layers, and those of untrained models."""
+        tokens = [] if self.tokens is None else [self.tokens]
+        return np.nan_to_num(np.vstack([*tokens, self.portions.value, self.untrained[self.held]]))
 
     @property
     def named(self) -> range:
@@ -98,7 +108,8 @@ ALL_TOKENS = "all tokens"
 
 
 def layer_kinds(models: Sequence[LayerKinds], beside: Sequence[LayerKinds] = ()) -> go.Figure:
-    """Draw a panel per model: kinds of each layer's sinks, beneath the baselines, and the number of sinks per step.
+    """Draw a panel per model: kinds of each layer's sinks, above those in untrained models and beneath all tokens, and
+    the number of sinks per step.
     beside: models whose figures stand beside this one, with as much room above.
     """
     rows = max(len(model.counts) - min(model.above, default=0) for model in models)
@@ -124,7 +135,7 @@ def layer_kinds(models: Sequence[LayerKinds], beside: Sequence[LayerKinds] = ())
     above = _KEY_LINE * max(len(keys), *(len(_keys([model])) for model in beside), 0) + _KEY_ROOM + head
     height = above + tall * len(models) + _BETWEEN * (len(models) - 1) + _BENEATH
     layout(figure, "", "", height, legend=False)
-    figure.update_layout(barmode="stack", bargap=0.12, margin_t=above, margin_r=_COUNTS)
+    figure.update_layout(barmode="stack", margin_t=above, margin_r=_COUNTS)
     figure.update_xaxes(
         zeroline=False, range=[0, 1], tickvals=_SHARES, ticktext=[_unitless(value) for value in _SHARES]
     )
@@ -153,7 +164,7 @@ def _count_rows(figure: go.Figure, model: LayerKinds, row: int) -> None:
 
 
 def _keys(models: Sequence[LayerKinds]) -> list[str]:
-    """Return the lines that name the kinds of models."""
+    """Return the lines that name the kinds of models and the thin bars."""
     named: dict[int, dict[str, None]] = {}
     for model in models:
         for kind in model.keyed:
@@ -162,7 +173,8 @@ def _keys(models: Sequence[LayerKinds]) -> list[str]:
         f"<span style='color:{_color(kind)};font-size:14px'>■</span> {' or '.join(named[kind])}"
         for kind in sorted(named)
     ]
-    return ["  ".join(marks[start : start + _BESIDE]) for start in range(0, len(marks), _BESIDE)]
+    thin = [f"thin: {UNTRAINED_LABEL}"] if any(model.held for model in models) else []
+    return ["  ".join(marks[start : start + _BESIDE]) for start in range(0, len(marks), _BESIDE)] + thin
 
 
 def _color(kind: int) -> str:
@@ -170,15 +182,12 @@ def _color(kind: int) -> str:
 
 
 def _row_axis(model: LayerKinds) -> dict[str, object]:
-    """Return an axis that names the baselines and the layers."""
+    """Return an axis that names the baseline and the layers."""
     above = model.above
     return {
-        "range": [len(model.counts) - 0.5, min(above, default=0) - 0.5],
+        "range": [len(model.counts) - 1 + _ENDS, min(above, default=0) - 0.5],
         "tickvals": [*above, *model.named],
-        "ticktext": [
-            *(f"{name}<br>{'(baseline)' if name == ALL_TOKENS else '(layer mean)'}" for name in model.baselines),
-            *(f"layer {layer}" for layer in model.named),
-        ],
+        "ticktext": [*(f"{ALL_TOKENS}<br>(baseline)" for _ in above), *(f"layer {layer}" for layer in model.named)],
         "showgrid": False,
         "zeroline": False,
         "ticks": "",
@@ -186,14 +195,14 @@ def _row_axis(model: LayerKinds) -> dict[str, object]:
 
 
 def _kind_bars(figure: go.Figure, model: LayerKinds, row: int) -> None:
-    """Draw the shares of the kinds, of the baselines and of the sinks of each layer, written where they have room."""
-    places = [*model.above, *range(len(model.counts))]
-    above = [
-        "of all tokens" if name == ALL_TOKENS else f"of the sinks with {name} weights, layers averaged"
-        for name in model.baselines
-    ]
+    """Draw the shares of the kinds, of all tokens and of the sinks of each layer, written where they have room, and
+    beneath each layer those of untrained models.
+    """
+    bars, thin = [*model.above, *range(len(model.counts))], model.held
+    above = ["of all tokens" for _ in model.above]
+    untrained = [f"of the sinks of layer {layer}, {UNTRAINED_LABEL}" for layer in thin]
     for kind in model.drawn:
-        value = model.rows(model.portions.value)[:, kind]
+        value = model.rows[:, kind]
         ends = zip(*(np.nan_to_num(end[:, kind]) for end in (model.portions.low, model.portions.high)), strict=True)
         told = [
             f"[{percent(least, 0).removesuffix(' %')}, {percent(most, 0)}] of the sinks of layer {layer}"
@@ -202,18 +211,19 @@ def _kind_bars(figure: go.Figure, model: LayerKinds, row: int) -> None:
         color, name = _color(kind), as_text(model.kinds[kind])
         figure.add_bar(
             x=_float(value),
-            y=places,
+            y=[*bars, *(layer + _THIN_AT for layer in thin)],
+            width=[_BAR] * len(bars) + [_THIN] * len(thin),
             orientation="h",
             name=name,
             legendrank=kind,
-            marker={"color": color, "line": {"width": 0}},
-            text=[_unitless(each) if each >= _LABELLED else "" for each in value],
+            marker={"color": color, "line": {"width": 0}, "opacity": [1.0] * len(bars) + [_PALE] * len(thin)},
+            text=[_unitless(each) if each >= _LABELLED else "" for each in value[: len(bars)]] + [""] * len(thin),
             textposition="inside",
             insidetextanchor="middle",
             constraintext="none",
             textangle=0,
             textfont={"size": _LABEL, "color": ink_on(color)},
-            customdata=[*above, *told],
+            customdata=[*above, *told, *untrained],
             hovertext=[percent(each, 1) for each in value],
             hovertemplate=f"{name}<br>%{{hovertext}} %{{customdata}}<extra></extra>",
             row=row,

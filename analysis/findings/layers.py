@@ -2,7 +2,7 @@
 beside uniform attention, and whether they move more than each null. NumPy only.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,11 +33,9 @@ CLEARLY = 0.1
 """A kind leads in a layer where its share of the sinks is at least so far above its share of all tokens."""
 SINK = "Sink: attention (× even split) above {} per layer and step."
 """The definition of a sink, of a criterion."""
-SHARP_TOLD = "Untrained: random weights, as sharp; permuted: shuffled. Brackets: 95 % intervals."
-"""The first null and the intervals of the answer, in a few words."""
 STANDS_OUT = (
     "A kind stands out in a layer where its share of the sinks is above its share of all tokens, significantly and by "
-    f"at least {100 * CLEARLY:g} points; nearly as common: within {100 * CLEARLY:g} points."
+    f"at least {100 * CLEARLY:g} points; about as common: within {100 * CLEARLY:g} points."
 )
 """The same in words."""
 LEGEND: Mapping[str, str] = {
@@ -119,6 +117,15 @@ class KindShares:
                 ends = tuple(zip(low, high, strict=True))
                 leads.append(Lead(kind, tuple(there.tolist()), tuple(value.tolist()), share, others, ends))
         return tuple(sorted(leads, key=lambda lead: -sum(share - lead.tokens for share in lead.shares)))
+
+
+def nulls_told(leads: Iterable[Lead], prompts: str) -> str:
+    """Explain in a few words the other weights that sentences on these leads name, and their brackets. prompts: how
+    many the intervals are over.
+    """
+    named = {null for lead in leads for null in (*lead.close, *(lead.untrained or ())[:1])}
+    permuted = " Permuted: trained weights, shuffled." if "permuted" in named else ""
+    return f"Untrained: random weights, equally sharp attention.{permuted} Brackets: 95 % intervals, {prompts}."
 
 
 def _finite(shares: Sequence[float]) -> list[float]:

@@ -66,29 +66,44 @@ def _kinds(leads: Sequence[Lead], with_sinks: Sequence[int], layers: int, model:
     beside = f"{number(first.tokens, True)} of all tokens"
     if first.untrained is not None:
         null, most = first.untrained
-        beside += f" and at most {number(most, True)} {'in' if null == SHARP else 'with'} {_named(null)}"
-    for null, places in first.close.items():
-        numbers = [first.layers[at] for at in places]
-        own, others = ([shares[at] for at in places] for shares in (first.shares, first.others[null]))
-        where = f"{in_layers(numbers, layers)} ({share_range(own)})"
-        beside += f"; {where}: not clearly above {_named(null)} ({share_range(others)})"
+        weights = "in untrained models" if null == SHARP else f"with {_named(null)}"
+        beside += f" and at most {number(most, True)} {weights}"
     kind = _TOKENS.get(first.kind) or kind_title(first.kind)
     return (
-        f"In {in_layers(first.layers, layers)} of {name}, {_least(first)} are {kind}, against "
-        f"{beside}.{_beside_first(leads, layers)}{_elsewhere(leads, with_sinks, layers)}"
+        f"In {in_layers(first.layers, layers)} of {name}, {_least(first, first.layers, ' of sinks')} are {kind}, "
+        f"against {beside}.{_close(first, layers)}{_beside_first(leads, layers)}"
+        f"{_elsewhere(leads, with_sinks, layers)}"
     )
+
+
+def _close(lead: Lead, layers: int) -> str:
+    """Tell in which of its layers a lead is not clearly above the same layers with other weights, a sentence per null
+    with a space before it.
+    """
+    told = []
+    for null, places in lead.close.items():
+        numbers = [lead.layers[at] for at in places]
+        own, others = ([shares[at] for at in places] for shares in (lead.shares, lead.others[null]))
+        where = in_layers(numbers, layers)
+        be, of = ("is", "its own") if len(numbers) == 1 else ("are", "their own")
+        weights = "untrained share" if null == SHARP else _named(null)
+        told.append(
+            f" {where[0].upper()}{where[1:]} ({share_range(own)}) {be} not clearly above {of} {weights} "
+            f"({share_range(others)})."
+        )
+    return "".join(told)
 
 
 _TOKENS = {"[MASK]": "tokens still masked"}
 """A kind where its title alone would leave open what sinks are."""
 
 
-def _least(lead: Lead) -> str:
-    """Tell the least share of a lead's layers, with its interval."""
-    least = int(np.argmin(lead.shares))
-    low, high = (percent(end, 0) for end in lead.ends[least])
-    share = f"{percent(lead.shares[least], 0)} of sinks [{low.removesuffix(' %')}, {high.removesuffix(' %')}]"
-    return f"at least {share}" if len(lead.shares) > 1 else share
+def _least(lead: Lead, numbers: Collection[int], of: str = "") -> str:
+    """Tell the least share in some of a lead's layers, with its interval. of: what it is a share of."""
+    at = min((lead.layers.index(layer) for layer in numbers), key=lead.shares.__getitem__)
+    low, high = (percent(end, 0).removesuffix(" %") for end in lead.ends[at])
+    share = f"{percent(lead.shares[at], 0)}{of} [{low}, {high}]"
+    return f"at least {share}" if len(numbers) > 1 else share
 
 
 def _beside_first(leads: Sequence[Lead], layers: int) -> str:
@@ -96,10 +111,10 @@ def _beside_first(leads: Sequence[Lead], layers: int) -> str:
     first, *others = leads
     told = []
     for lead in others:
-        for layer, share in zip(lead.layers, lead.shares, strict=True):
+        for layer in lead.layers:
             if layer in first.layers:
                 told.append(
-                    f" In {in_layers([layer], layers)}, also {kind_title(lead.kind)} ({number(share, True)}; "
+                    f" In {in_layers([layer], layers)}, also {kind_title(lead.kind)} ({_least(lead, [layer])}; "
                     f"{number(lead.tokens, True)} of all tokens)."
                 )
     return "".join(told)
@@ -117,34 +132,42 @@ def _elsewhere(leads: Sequence[Lead], with_sinks: Sequence[int], layers: int) ->
         led |= there
         if there and (nearly := _nearly(lead, there)):
             verb = "is" if lead.kind in SINGULAR else "are"
-            near.append(f"{kind_title(lead.kind)} ({_numbers(there, layers)}) {verb} nearly as common {nearly}")
+            where = in_layers(sorted(there), layers)
+            near.append(f"{kind_title(lead.kind)} in {where} {verb} about as common {nearly}")
         elif there:
             kinds.append(lead.kind)
-            told.append(f"{kind_title(lead.kind)} ({_numbers(there, layers)})")
+            told.append(f"{kind_title(lead.kind)} ({_each_share(lead, sorted(there), layers)})")
     none = set(rest) - led
     stand = "stands" if len(kinds) == 1 and kinds[0] in SINGULAR else "stand"
     parts = [f"{listed(told)} {stand} out"] if told else []
     if none:
-        parts.append(f"no kind stands out{f' in {_numbers(none, layers)}' if told or near else ''}")
+        parts.append(f"no kind stands out{f' in {in_layers(sorted(none), layers)}' if told or near else ''}")
     if near:
         parts.append(listed(near))
     return f" In other layers, {'; '.join(parts)}." if parts else ""
 
 
 def _nearly(lead: Lead, layers: Collection[int]) -> str:
-    """Tell the other weights with which a kind is nearly as common in these layers, if each has any."""
+    """Tell the other weights with which a kind is about as common in these layers, if each has any."""
     close = {null: {lead.layers[at] for at in places} for null, places in lead.close.items()}
     if close.get(SHARP, set()) >= set(layers):
         return "untrained"
     return f"with {OTHERS}" if set().union(*close.values()) >= set(layers) else ""
 
 
-def _numbers(numbers: Collection[int], layers: int) -> str:
-    return in_layers(sorted(numbers), layers).partition(" ")[2]
+def _each_share(lead: Lead, numbers: Sequence[int], layers: int) -> str:
+    """Tell the shares of a few layers, each with its interval, and of more their least."""
+    if len(numbers) > _FEW:
+        return f"{in_layers(numbers, layers)}: {_least(lead, numbers)}"
+    return f"layer {', '.join(f'{layer}: {_least(lead, [layer])}' for layer in numbers)}"
+
+
+_FEW = 2
+"""Layers up to which each has its share."""
 
 
 def _named(null: str) -> str:
-    return "untrained layers" if null == SHARP else MOVEMENT_NULLS[null].called
+    return MOVEMENT_NULLS[null].called
 
 
 def rarer_untrained(leads: Sequence[Lead]) -> str:

@@ -220,12 +220,12 @@ align-self:flex-start;max-height:calc(100vh - 4.5rem);overflow-y:auto;overflow-x
 .st-key-{_BESIDE}{{gap:.6rem}}
 </style>"""
 _STEPS, _OPEN = "settings_preview_outcome", "settings_in_view"
-_NARROW = 1180  # pixels of the window, below which the steps are stacked
+STACKED = 1180  # pixels of the window, up to which steps and figures are stacked
 _LEFT_TO_RIGHT = f"""<style>
-@media (min-width:{_NARROW + 1}px){{
+@media (min-width:{STACKED + 1}px){{
 [data-testid='stColumn']:has(>[data-testid='stVerticalBlock']>*>.st-key-{_OPEN}){{position:sticky;top:3.75rem;
 align-self:flex-start;max-height:calc(100vh - 4.5rem);overflow-y:auto;overflow-x:hidden;padding-bottom:.5rem}}}}
-@media (max-width:{_NARROW}px){{
+@media (max-width:{STACKED}px){{
 .st-key-columns_{_STEPS}>*>[data-testid='stHorizontalBlock']{{flex-wrap:wrap}}
 .st-key-columns_{_STEPS}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']{{min-width:100%}}}}
 .st-key-{_OPEN}{{gap:.6rem}}
@@ -233,7 +233,7 @@ align-self:flex-start;max-height:calc(100vh - 4.5rem);overflow-y:auto;overflow-x
 
 _PAIRS = "figures_of"
 _PAIR = f"""<style>
-@media (max-width:{_NARROW}px){{
+@media (max-width:{STACKED}px){{
 [class*='st-key-columns_{_PAIRS}']>*>[data-testid='stHorizontalBlock']{{flex-wrap:wrap}}
 [class*='st-key-columns_{_PAIRS}']>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']{{min-width:100%}}}}
 </style>"""

@@ -2,6 +2,7 @@
 machine for anything, and names, roles, labels and contrast hold in both themes.
 """
 
+import re
 import time
 from dataclasses import replace
 from typing import Any, Literal
@@ -163,3 +164,32 @@ def test_focused_links_are_outlined_buttons_of_boxes_large_enough_and_choices_of
     all_drawn(page)
     borders = page.evaluate(BORDERS)
     assert len(borders) >= 4 and set(borders) == {1}
+
+
+def test_on_a_phone_the_finding_comes_before_the_prompt_and_a_link_leads_to_it(page: Page, address: str) -> None:
+    page.goto(f"{address}/explore")
+    finding, prompt = page.locator(".sx-finding"), page.get_by_role("textbox", name="Prompt")
+    link = page.get_by_role("link", name="New recording")
+    expect(finding).to_contain_text("In this text")
+    expect(link).to_be_hidden()
+    page.set_viewport_size({"width": 390, "height": 844})
+    all_drawn(page)
+    expect(finding).to_be_in_viewport()
+    expect(prompt).not_to_be_in_viewport()
+    link.click()
+    expect(prompt).to_be_in_viewport()
+    expect(page.get_by_role("button", name="Record", exact=True)).to_be_in_viewport()
+
+
+def test_figures_beside_each_other_stand_on_one_level_whatever_is_said_above_them(page: Page, address: str) -> None:
+    page.goto(f"{address}/evidence")
+    page.set_viewport_size({"width": 1280, "height": 800})
+    expect(page.get_by_text("Left-to-right twin", exact=True)).to_be_visible()
+    plots = page.locator(".sinkscope-plot")
+    expect(plots).to_have_count(2)
+    all_drawn(page)
+    findings = page.locator("strong", has_text=re.compile("^In (other )?layers"))
+    first, second = (findings.nth(n).bounding_box() for n in range(2))
+    left, right = (plots.nth(n).bounding_box() for n in range(2))
+    assert first and second and left and right
+    assert first["height"] != second["height"] and left["y"] == right["y"] and left["height"] == right["height"]

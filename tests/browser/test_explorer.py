@@ -185,25 +185,21 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     uniform = np.nan_to_num(trajectory.pattern.uniform_mass.mean(axis=(1, 2)))
     evens = (uniform * found).sum(axis=1) / uniform.sum(axis=1)
     factors = [f"{shares[at].mean() / evens[at].mean():.1f}\u00a0×" for at in ([3], slice(None))]
-    takes = [
-        f"That is {told(own[at].mean())} of all attention (the equally sharp untrained model: "
-        f"{told(shares[at].mean())}). "
-        for at in ([3], slice(None))
-    ]
-    assert factors[0] != factors[1] and takes[0] != takes[1]
+    assert factors[0] != factors[1]
     expect(finding).to_contain_text(f"; an untrained model {factors[0]}.")
     asked = SharesAsked(range=(3, 3), to=None, definition="std", threshold=1.25, split=0, judged="head", basis="raw")
     own_heads, null_heads = (head_shares(each, asked).mean() for each in (trajectory, random))
     heads_told = page.locator(".sx-b .sx-key")
     expect(heads_told).to_contain_text(f"mean {told(own_heads)}, untrained {told(null_heads)}")
     above, below = int((own > shares).sum()), int((own < shares).sum())
-    counted = f"bove it in {above or 'none'} of 9 steps{f', below it in {below}' if below else ''}."
-    expect(beside).to_have_text(
-        f"{takes[0]}Over all steps, layers averaged, {told(own.mean())} (untrained {told(shares.mean())}); a{counted}"
+    over_all = (
+        f"Over all steps: {told(own.mean())} of attention, untrained {told(shares.mean())}; above the untrained model "
+        f"in {above or 'none'} of 9 steps{f', below it in {below}' if below else ''}."
     )
+    expect(beside).to_have_text(over_all)
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ over: 'all' })")
     expect(finding).to_contain_text(f"; an untrained model {factors[1]}.")
-    expect(beside).to_have_text(f"{takes[1]}A{counted}")
+    expect(beside).to_have_text(over_all)
 
     draws = definitions.mean_mass(trajectory.mass) * rng.uniform(0.5, 1.5, (3, *trajectory.state.shape))
     monkeypatch.setattr(exploring, "shipped_masses", lambda asked: draws.astype(np.float32))
@@ -218,13 +214,11 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     average, most = shares[:, 3].mean() / evens.mean(), (shares[:, 3] / evens).max()
     expect(finding).to_contain_text(f"; untrained models {average:.1f}\u00a0× on average (at most {most:.1f}\u00a0×).")
     expect(beside).to_have_text(
-        f"That is {told(own[3])} of all attention (the 3 equally sharp untrained models: "
-        f"{told(shares[:, 3].mean())}). Over all steps, layers averaged, {told(own.mean())} (untrained "
-        f"{told(shares.mean())}); "
-        f"above all 3 in {above or 'none'} of 9 steps{f', below all in {below}' if below else ''}."
+        f"Over all steps: {told(own.mean())} of attention, untrained {told(shares.mean())}; above all 3 untrained "
+        f"models in {above or 'none'} of 9 steps{f', below all in {below}' if below else ''}."
     )
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.strongest()")
-    expect(finding).to_contain_text(f"At step {own.argmax()}, the peak, ")
+    expect(finding).to_contain_text(f"In this text at step {own.argmax()}, the peak, ")
     uniform = np.nan_to_num(trajectory.pattern.uniform_mass.mean(axis=(1, 2)))
     found = [definitions.find_sinks(mass.astype(np.float32), params) for mass in draws]
     peaks = shares.argmax(axis=1)
@@ -235,7 +229,6 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
         f"; untrained models {factor:.1f}\u00a0× on average at their own peaks (at most "
         f"{(shares.max(axis=1) / evens).max():.1f}\u00a0×)."
     )
-    expect(beside).to_contain_text(f"untrained models: {told(shares.max(axis=1).mean())}). ")
 
     of_draws = rng.uniform(0.1, 0.3, (3, 9)).astype(np.float32)
     monkeypatch.setattr(exploring, "shipped_head_shares", lambda asked: of_draws)
@@ -250,7 +243,7 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     opened(page, tmp_path, explored([trajectory], ["model"]))
     assert page.evaluate(NULLS, view) == [[], [], []]
     expect(finding).not_to_contain_text("untrained")
-    expect(beside).to_contain_text("Mean of all 9 steps: ")
+    expect(beside).to_have_text(re.compile(r"^Over all steps: [\d.]+\s% of attention\.$"))
 
 
 def test_as_many_sinks_at_random_positions_of_the_same_state_give_the_number_that_is_told(page, tmp_path):
@@ -426,7 +419,7 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     expect(explorer.locator(".sx-a").get_by_text("grey: prompt", exact=True)).to_be_visible()
     legend = explorer.locator(".sx-d .sx-key")
     for mark in (
-        "sink, as long as it lasts (named where there is room)",
+        "sink, as long as it lasts; left: its position",
         "written after the step",
         "edited or taken back",
         "open block",
@@ -445,7 +438,7 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     page.wait_for_function("name => drawn.has(name)", arg=f"{written}, later ‘{final}’")
     assert page.evaluate("word => ![...drawn].some(text => text.startsWith(word + ' '))", final)
     expect(explorer.get_by_role("button", name="Copy link")).to_have_count(0)  # a file on this disk has no address
-    hint = explorer.get_by_text("Tap to pin, tap again to unpin, drag sideways to select steps")
+    hint = explorer.get_by_text("Tap to pin, drag to select steps")
     expect(hint).to_be_hidden()
     explorer.locator(".sx-finding").dispatch_event("pointerdown", {"pointerType": "touch"})
     expect(hint).to_be_visible()
@@ -458,18 +451,21 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     expect(explorer.get_by_role("button", name="Undo")).to_be_hidden()
     explorer.get_by_role("button", name=re.compile(r"Peak: step \d")).click()
     found = re.compile(
-        r"At step \d+, the peak, \d of \d+ tokens (is a sink|are sinks) by raw "
+        r"In this text at step \d+, the peak, \d of \d+ tokens (is a sink|are sinks) by raw "
         r"attention\. (It takes|They take) \d\.\d\s× an even split under its mask\."
     )
     expect(explorer.locator(".sx-finding")).to_contain_text(found)
-    expect(explorer.locator(".sx-beside")).to_contain_text(
-        re.compile(r"^That is [\d.]+\s% of all attention\. Mean of all 9 steps: [\d.]+\s%\.$")
-    )
+    expect(explorer.locator(".sx-beside")).to_contain_text(re.compile(r"^Over all steps: [\d.]+\s% of attention\.$"))
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ basis: 'even', values: { k: 0.5 } })")
     expect(explorer.locator(".sx-finding")).to_contain_text("relative to an even split. They take")
     page.wait_for_function("drawn.has('sinks') && drawn.has('1 ×') && drawn.has('attention to sinks')")
+    peak = page.evaluate("""() => {
+      const { recordings: [recording], view } = document.querySelector(".sinkscope-explorer").explorer;
+      return recording.shareAt(view(), view().step, null, null).share;
+    }""")
+    page.wait_for_function("share => drawn.has(share)", arg=told(peak))  # beside the step on the curve
     expect(explorer.locator(".sx-b")).to_contain_text("Attention each head gives its own sinks")
-    expect(explorer.locator(".sx-b")).to_contain_text("own: of each head, not those framed")
+    expect(explorer.locator(".sx-b")).to_contain_text("own sinks, not the framed ones")
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ measure: 'count' })")
     page.wait_for_function("drawn.has('number of sinks')")
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ judged: 'layer', layer: 1 })")

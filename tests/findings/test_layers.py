@@ -21,6 +21,7 @@ from analysis.findings.layers import (
     legend,
     movement_nulls,
     movement_table,
+    nulls_told,
 )
 from analysis.recording.set_file import RecordingSet
 from analysis.recording.set_measures import IID, by_kind, counts_over_steps
@@ -159,12 +160,17 @@ def test_the_headline_names_one_kind_and_how_common_it_is_with_other_weights() -
     told, _, rest = headline(one=shown).partition(". ")
     lead, other = answers({"one": shown})["one"].leads
     assert other.kind == "punctuation" and "punctuation" not in told, "one finding first"
-    assert rest == "In other layers, punctuation (3) stands out; no kind stands out in 2."
+    [share] = other.shares
+    [low, high] = (percent(end, 0).removesuffix(" %") for end in other.ends[0])
+    assert rest == (
+        f"In other layers, punctuation (layer 3: {percent(share, 0)} [{low}, {high}]) stands out; no kind stands out "
+        "in layer 2."
+    )
     assert lead.untrained is not None
     null, most = lead.untrained
     shares = {name: by_kind(shown, "portion", name).value[list(lead.layers), 0].max() for name in shown.weight_nulls}
     assert null == "matched" and most == pytest.approx(shares[null]) and not lead.close
-    assert told.endswith(f" of all tokens and at most {percent(most, 0)} in untrained layers")
+    assert told.endswith(f" of all tokens and at most {percent(most, 0)} in untrained models")
     assert told.startswith("In layers 0 and 1 of one, ") and len(told.replace(" %", "").split()) <= 30
 
 
@@ -178,22 +184,34 @@ def of_punctuation(**others: tuple[float, ...]) -> KindShares:
 def test_the_headline_holds_a_layer_against_other_weights_of_the_same_layer_that_come_close() -> None:
     def told(**others: tuple[float, ...]) -> str:
         [whole] = finding_of("kinds of layers", {"one": of_punctuation(**others)})
-        said, _, rest = whole.partition(". ")
-        assert rest == "In other layers, no kind stands out."
-        assert said.startswith("In layers 0 and 2 of one, at least 44 % of sinks [43, 45] are punctuation, ")
-        return str(said)
+        begin = "In layers 0 and 2 of one, at least 44 % of sinks [43, 45] are punctuation, "
+        end = " In other layers, no kind stands out."
+        assert whole.startswith(begin) and whole.endswith(end)
+        return str(whole.removeprefix(begin).removesuffix(end))
 
-    assert told(permuted=(0.02, 0, 0.42, 0), matched=(0.13, 0, math.nan, 0)).endswith(
-        ", against 14 % of all tokens and at most 13 % in untrained layers; layer 2 (44 %): not clearly above "
-        "permuted weights (42 %)"
+    assert told(permuted=(0.02, 0, 0.42, 0), matched=(0.13, 0, math.nan, 0)) == (
+        "against 14 % of all tokens and at most 13 % in untrained models. Layer 2 (44 %) is not clearly above its own "
+        "permuted weights (42 %)."
     )
-    assert told(permuted=(0.41, 0, 0.02, 0)).endswith(" of all tokens and at most 41 % with permuted weights"), (
+    assert told(permuted=(0.41, 0, 0.02, 0)) == "against 14 % of all tokens and at most 41 % with permuted weights.", (
         "no layer of its own comes close"
     )
     assert told(matched=(0.6, 0, 0.5, 0)).endswith(
-        "; layers 0 and 2 (44–52 %): not clearly above untrained layers (50–60 %)"
+        ". Layers 0 and 2 (44–52 %) are not clearly above their own untrained share (50–60 %)."
     )
-    assert told(permuted=(math.nan,) * 4).endswith(" against 14 % of all tokens")
+    assert told(permuted=(math.nan,) * 4) == "against 14 % of all tokens."
+
+
+def test_permuted_weights_are_explained_where_a_sentence_names_them() -> None:
+    def told(**others: tuple[float, ...]) -> str:
+        return nulls_told(of_punctuation(**others).leads(), "30 prompts")
+
+    assert told(matched=(0.13, 0, 0.1, 0), permuted=(0.02, 0, 0.1, 0)) == (
+        "Untrained: random weights, equally sharp attention. Brackets: 95 % intervals, 30 prompts."
+    )
+    explained = " Permuted: trained weights, shuffled. "
+    assert explained in told(matched=(0.13, 0, 0.1, 0), permuted=(0.02, 0, 0.42, 0))
+    assert explained in told(permuted=(0.02, 0, 0.1, 0))
 
 
 def test_every_layer_is_accounted_for() -> None:
@@ -207,19 +225,26 @@ def test_every_layer_is_accounted_for() -> None:
     first, word, neither = [0.9, 0.1], [0.1, 0.7], [0.02, 0.5]
     assert rest([first, first]) == ""
     assert rest([first, first, neither]) == "In other layers, no kind stands out."
-    assert rest([first, first, first, word, [math.nan] * 2]) == "In other layers, words (3) stand out."
+    assert rest([first, first, first, word, [math.nan] * 2]) == (
+        "In other layers, words (layer 3: 70 % [69, 71]) stand out."
+    )
     assert rest([first, first, first, word, word, neither, neither, neither]) == (
-        "In other layers, words (3 and 4) stand out; no kind stands out in 5–7."
+        "In other layers, words (layer 3: 70 % [69, 71], 4: 70 % [69, 71]) stand out; no kind stands out in layers 5–7."
+    )
+    assert rest([first, word, [0.1, 0.65], word]) == (
+        "In other layers, words (layers 1–3: at least 65 % [64, 66]) stand out."
     )
     weights = [neither, neither, neither, [0.02, 0.65]]
     assert rest([first, first, first, word], matched=weights) == (
-        "In other layers, words (3) are nearly as common untrained."
+        "In other layers, words in layer 3 are about as common untrained."
     )
     assert rest([first, first, first, word], permuted=weights) == (
-        "In other layers, words (3) are nearly as common with scrambled weights."
+        "In other layers, words in layer 3 are about as common with scrambled weights."
     )
-    assert rest([[0.02, 1.0]] * 4 + [[0.3, 0.4]]) == "In other layers, the first token (4) stands out."
-    both = "In layer 1, also words (66 %; 50 % of all tokens). In other layers, no kind stands out."
+    assert rest([[0.02, 1.0]] * 4 + [[0.3, 0.4]]) == (
+        "In other layers, the first token (layer 4: 30 % [29, 31]) stands out."
+    )
+    both = "In layer 1, also words (66 % [65, 67]; 50 % of all tokens). In other layers, no kind stands out."
     assert rest([first, [0.34, 0.66], first, neither]) == both, "a second kind of a layer is told as well"
 
 

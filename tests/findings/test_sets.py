@@ -195,17 +195,20 @@ def test_figures_and_tables_hold_every_model_with_its_intervals() -> None:
     assert {"masked", "word"} <= {trace.name for trace in shown.figure.data}
     assert any("one" in note.text for note in shown.figure.layout.annotations)
     bars = [trace for trace in shown.figure.data if trace.name == "masked"]
-    assert [len(trace.x) for trace in bars] == [LAYERS + 3, LAYERS + 1], "all tokens, and the sinks of other weights"
+    assert [len(trace.x) for trace in bars] == [2 * LAYERS + 1, LAYERS + 1], "all tokens, and the sinks untrained"
     for name, trace in zip(sets, bars, strict=True):
         assert trace.x[0] == pytest.approx(token_shares(sets[name])[0], rel=1e-6)
-    for place, (null, called) in enumerate({"matched": "untrained", "permuted": "permuted"}.items(), start=1):
-        of_null = by_kind(sets["one"], "portion", null).value[:LAYERS, 0]
-        assert bars[0].x[place] == pytest.approx(of_null.mean(), rel=1e-6) and called in bars[0].customdata[place]
-    named = shown.figure.layout.yaxis.ticktext
-    above = ("all tokens<br>(baseline)", "untrained<br>(layer mean)", "permuted<br>(layer mean)")
-    assert named[:4] == (*above, "layer 0")
+    untrained = by_kind(sets["one"], "portion", "matched").value[:LAYERS, 0]
+    np.testing.assert_allclose(bars[0].x[LAYERS + 1 :], untrained, rtol=1e-6)
+    assert bars[0].customdata[-1] == f"of the sinks of layer {LAYERS - 1}, untrained, equally sharp"
+    assert shown.figure.layout.yaxis.ticktext[:2] == ("all tokens<br>(baseline)", "layer 0")
     places = shown.figure.layout.yaxis.tickvals
-    assert list(places) == sorted(places) and list(bars[0].y) == list(places), "each row stands at its name"
+    assert list(places) == sorted(places) and list(bars[0].y[: LAYERS + 1]) == list(places), "a row stands at its name"
+    own, thin = (np.array(bars[0][what])[1:].reshape(2, LAYERS) for what in ("y", "width"))
+    assert (own[1] - thin[1] / 2 > own[0] + thin[0] / 2).all() and (thin[1] < thin[0] / 2).all(), (
+        "thin, beneath its own"
+    )
+    assert (own[1, :-1] + thin[1, :-1] / 2 < own[0, 1:] - thin[0, 1:] / 2).all(), "above the next layer"
     strong = recording_sets.strengths(sets)
     assert {"masked", "random weights", "untrained, equally sharp"} <= {t.name for t in strong.figure.data}
     values = shown.table[(shown.table["model"] == "one") & (shown.table["weights"] == "trained")]
@@ -275,6 +278,10 @@ def test_the_bars_of_a_layer_add_up_to_all_of_its_sinks_and_have_their_number_at
     recordings.arrays["trained.sinks"][:, :, 2] *= 0.01  # a kind that is rare
     shown = recording_sets.layers_by_kind({"one": recordings}).figure
     np.testing.assert_allclose(sum(np.array(trace.x) for trace in shown.data), 1, atol=1e-5)
+    [key] = [note.text for note in shown.layout.annotations if "■" in note.text]
+    assert key.endswith("<br>thin: untrained, equally sharp")
+    alone = recording_sets.layers_by_kind({"one": a_set(0, models=0)}).figure
+    assert not any("thin" in (note.text or "") for note in alone.layout.annotations)
     written = [note.text for note in shown.layout.annotations]
     for one in layers.answer_of(recordings).layers:
         assert f"{one.count:.1f}" in written
@@ -284,7 +291,7 @@ def test_the_bars_of_a_layer_add_up_to_all_of_its_sinks_and_have_their_number_at
     shares = table[of_layers & (table["measure"] == KIND_MEASURES["portion"].title)]
     widest = max((shares["high"] - shares["value"]).max(), (shares["value"] - shares["low"]).max())
     assert f"within ±{np.ceil(100 * widest):.0f} points. " in told, "no kind leads"
-    assert all(re.search(r"\[\d+, \d+ %\] of the sinks of layer", text) for text in shown.data[0].customdata[3:])
+    assert all(re.search(r"\[\d+, \d+ %\] of the sinks of layer", text) for text in shown.data[0].customdata[1:LAYERS])
 
 
 def test_the_intervals_of_the_kind_that_leads_are_told_apart_and_a_kind_too_rare_to_be_seen_is_not_in_the_key() -> None:

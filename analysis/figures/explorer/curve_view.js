@@ -7,6 +7,8 @@ const MEASURES = { share: "attention to sinks", count: "number of sinks", entrop
 
 const CURVE = 2.2, ROW = 16; // pixels: of a curve, and of a row of names beneath
 
+const valueTold = (unit, value) => (unit === "percent" ? percent(value) : String(+value.toFixed(2)));
+
 class CurveView extends View {
   axis() { return new Axis(this.w, this.app.steps); }
   // Values and baseline of one map, (T) each; null while it is on its way.
@@ -30,7 +32,7 @@ class CurveView extends View {
     const axis = this.axis(), { position, layer, head, judged, measure, area, over, show } = view;
     this.begin();
     this.still(`${show} ${over} ${area ? Object.values(area) : ""} ${position} ${layer} ${head} ${judged} ${measure} ${rule(view)}`, () => { this.curves = this.paint(view, axis); });
-    for (const { own, y, recording, values, color } of this.curves) this.dot(own, y, recording, view, values, color);
+    for (const [n, curve] of this.curves.entries()) this.dot(view, curve, n === 0);
     this.scrubber(axis, view, this.bottom);
   }
   // Everything that is the same in every step; returns the curves, on which the step is marked.
@@ -84,7 +86,7 @@ class CurveView extends View {
       g.lineWidth = CURVE;
       path(main.values, own);
       g.stroke();
-      curves.push({ own, y, recording, values: main.values, color });
+      curves.push({ own, y, recording, values: main.values, color, unit });
       if (to && to[0] === to[1] && recordings.length === 1) this.written(axis, recording, to[0], top, bottom);
     });
     if (axis.narrow) this.legend(rows, bottom + 18);
@@ -106,7 +108,7 @@ class CurveView extends View {
     for (const part of [0, 0.5, 1]) {
       const at = Math.round(y(part * most)) + 0.5;
       line(g, axis.left, at, axis.left + axis.width, at);
-      g.fillText(unit === "percent" ? percent(part * most) : String(+(part * most).toFixed(2)), axis.left - 8, at);
+      g.fillText(valueTold(unit, part * most), axis.left - 8, at);
     }
     this.ticks(axis, bottom + 11);
   }
@@ -122,16 +124,25 @@ class CurveView extends View {
     g.fillText(text, 0, 0, bottom - top + 20);
     g.restore();
   }
-  dot(axis, y, recording, view, values, color) {
-    const { g } = this, t = clamp(ownStep(view, recording), recording.T - 1);
+  // The step looked at on a curve; named: with its value beside it.
+  dot(view, { own, y, recording, values, color, unit }, named) {
+    const { g } = this, t = clamp(ownStep(view, recording), recording.T - 1), x = own.x(t), at = y(values[t]);
     if (values[t] !== values[t]) return;
     g.fillStyle = color;
     g.beginPath();
-    g.arc(axis.x(t), y(values[t]), 4, 0, 7);
+    g.arc(x, at, 4, 0, 7);
     g.fill();
     g.strokeStyle = this.app.theme.panel;
     g.lineWidth = 1.5;
     g.stroke();
+    if (!named) return;
+    const left = x > own.left + 48;
+    this.font(11, 600);
+    g.textAlign = left ? "right" : "left";
+    g.lineWidth = 4; // a curve beneath it would not let it be read
+    const told = [valueTold(unit, values[t]), x + (left ? -9 : 9), Math.max(at - 9, 34)];
+    g.strokeText(...told);
+    g.fillText(...told);
   }
   written(axis, recording, position, top, bottom) {
     const last = recording.lastOpen[position], { g } = this, { theme } = this.app;

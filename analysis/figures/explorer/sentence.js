@@ -65,7 +65,7 @@ function finding(recording, view) {
     return [`${capital(name)}, takes `, percent(share), ` ${of} ${when}; an even split gives ${percent(even)}.`];
   }
   if (to) return [`Positions ${to[0]}–${to[1]} take `, percent(share), ` ${of} ${when}; an even split gives ${percent(even)}.`];
-  const peak = count > 0 && atPeak(recording, view), lead = `${view.several ? when : capital(when)}, ${peak ? "the peak, " : ""}`;
+  const peak = count > 0 && atPeak(recording, view), lead = `${view.several ? when : `In this text${one ? "" : ","} ${when}`}, ${peak ? "the peak, " : ""}`;
   if (count === 0) return [`${lead}there are no sinks in ${place(view)}: no token exceeds ${criterion(view)}.`];
   const [be, take] = count === 1 ? ["is a sink", "It takes"] : ["are sinks", "They take"];
   const flags = one ? recording.sinks(view, view.layer, view.head) : null, { sinks, open, both } = flags ? overlap(recording, flags, t0, t0) : { both: 0 };
@@ -83,21 +83,13 @@ function sinkLevel(recording, view) {
   return typeof level === "number" ? `: > ${multiple(level)}` : "";
 }
 const multiple = (times) => `${times >= 9.95 ? Math.round(times) : times.toFixed(1)}\u00a0×`;
-// The share that the finding tells as a multiple and what it stands beside, and more of one token, as [text, news, text, …].
+// What sinks take over all steps, or more of one token, as [text, news, text, …].
 function beside(recording, view) {
   const to = target(view, recording);
   if (finished(view, recording) || !recording.has(view.layer, view.head)) return [];
   if (to) return to.length && to[0] === to[1] ? [livedOne(recording, view, to[0])] : [];
   const share = recording.series(view, view.layer, view.head)?.share;
-  const [first, ...rest] = share ? throughoutAll(recording, view, share) : [""];
-  return [`${shareTold(recording, view)}${first}`, ...rest];
-}
-// The share that the sinks of the finding take, and those of untrained models; empty without sinks.
-function shareTold(recording, view) {
-  const { share, count } = shareOf(recording, view), { shares, several } = untrainedOf(recording, view);
-  if (!count) return "";
-  const others = several ? `the ${shares.length} equally sharp untrained ${view.head == null ? "models" : "heads"}` : "the equally sharp untrained model";
-  return `That is ${percent(share)} of ${view.layer == null ? "all" : "its"} attention${shares.length ? ` (${others}: ${percent(meanOf(shares))})` : ""}. `;
+  return share ? throughoutAll(recording, view, share) : [];
 }
 // When the model chose a token, and in how many steps it is a sink.
 function livedOne(recording, view, position) {
@@ -129,17 +121,16 @@ function untrained(recording, view, peak) {
 }
 const meanOf = (values) => meanOver(values, [0, values.length - 1]);
 // What sinks take over all steps, and in how many of them more than the most of the untrained models’, or less than the
-// least. Without untrained
-// models only the mean.
+// least. Without untrained models only the mean.
 function throughoutAll(recording, view, share) {
-  const nulls = recording.nulls(view, view.layer, view.head), all = [0, recording.T - 1], over = throughout(view, recording), { T } = recording;
-  const own = percent(meanOver(share, all)), several = nulls.length > 1;
-  if (!nulls.length) return over ? [] : [`Mean of all ${T} steps: ${own}.`];
+  const nulls = recording.nulls(view, view.layer, view.head), all = [0, recording.T - 1], { T } = recording, several = nulls.length > 1;
+  const own = `Over all steps: ${percent(meanOver(share, all))} of ${view.layer == null ? "" : "its "}attention`, kind = view.head == null ? "model" : "head";
+  if (!nulls.length) return [`${own}.`];
   const above = share.reduce((sum, value, t) => sum + (value > Math.max(...nulls.map((each) => each.share[t]))), 0);
   const below = share.reduce((sum, value, t) => sum + (value < Math.min(...nulls.map((each) => each.share[t]))), 0);
   const others = percent(meanOf(nulls.map((each) => meanOver(each.share, all))));
   return [
-    `${over ? "Above" : `Over all steps${view.layer == null ? ", layers averaged," : ""} ${own} (untrained ${others}); above`} ${several ? `all ${nulls.length}` : "it"} in `,
+    `${own}, untrained ${others}; above ${several ? `all ${nulls.length} untrained ${kind}s` : `the untrained ${kind}`} in `,
     `${above || "none"} of ${T} steps`, `${below ? `, below ${several ? "all" : "it"} in ${below}` : ""}.`,
   ];
 }

@@ -42,8 +42,8 @@ const TEMPLATE = `<div class="sx-body">
       <span class="sx-step" data-out="step"></span>
       <button type="button" class="sx-quiet" data-do="strongest" data-out="strongest" title="Go to the step in which the sinks take the largest share (S)"></button>
     </div><span class="sx-spring"></span><label class="sx-measure"><span data-out="curvetitle"></span><select data-set="measure" aria-label="Measure"><option value="share">Attention to sinks</option><option value="count">Number of sinks</option><option value="entropy">Entropy</option></select></label></h2>${canvas("curve", "slider")}
-    <p class="sx-about"><span><span class="sx-mouse">Point to look, click to pin, drag here to select steps (on the map below, also tokens)</span><span class="sx-touch">Tap to pin, tap again to unpin, drag sideways to select steps (on the map, also tokens)</span></span><span class="sx-spring"></span><button type="button" data-do="ask" hidden>What else could stand here?</button><button type="button" data-do="undo" title="Undo the last pin, selection or zoom (Esc)" hidden>Undo</button></p></section>
-    <section class="sx-d"><h2><span data-out="rastertitle"></span><span class="sx-spring"></span><button type="button" class="sx-quiet" data-do="zoom" hidden>Zoom to selection</button></h2><p class="sx-lives" data-out="lives"></p>${legend(["", "sinkbox", "sink, as long as it lasts (named where there is room)"], ["dots", "dot", "written after the step"], ["edits", "dot sx-edited", "edited or taken back"], ["blocks", "dashed", "open block"], ["", "mark", "step shown"])}${canvas("raster", "application")}</section>
+    <p class="sx-about"><span><span class="sx-mouse">Point to look, click to pin, drag to select steps</span><span class="sx-touch">Tap to pin, drag to select steps</span></span><span class="sx-spring"></span><button type="button" data-do="ask" hidden>What else could stand here?</button><button type="button" data-do="undo" title="Undo the last pin, selection or zoom (Esc)" hidden>Undo</button></p></section>
+    <section class="sx-d"><h2><span data-out="rastertitle"></span><span class="sx-spring"></span><button type="button" class="sx-quiet" data-do="zoom" hidden>Zoom to selection</button></h2><p class="sx-lives" data-out="lives"></p>${legend(["", "sinkbox", "sink, as long as it lasts; left: its position"], ["dots", "dot", "written after the step"], ["edits", "dot sx-edited", "edited or taken back"], ["blocks", "dashed", "open block"], ["", "mark", "step shown"])}${canvas("raster", "application")}</section>
   </div>
   </div>
   <p class="sx-hidden" role="status" aria-live="polite" data-out="live"></p>
@@ -61,7 +61,7 @@ const KEYS = [
 ];
 const DEFINITIONS_TOLD = [
   "Attention is in multiples of an even split: 1× is what a token gets when every query spreads its attention evenly over the tokens it can see.",
-  "Sentence, text, curve and map judge sinks on what is shown: the mean of all heads, until a layer or head is pinned. Each cell of the grid judges its own head, whose sinks may be other tokens. “Judged on” judges all on layers or the whole model.",
+  "Sentence, text, curve and map judge sinks on what is shown: the mean of all heads, until a layer or head is pinned. Each cell of the grid judges its own head, whose sinks may be other tokens, and its column “mean map” the mean of the layer’s heads. “Judged on” judges all on layers or the whole model.",
   "Text: which tokens are sinks. Grid: which heads attend to them. Curve: in which steps. Map: how long each lasts. Point at anything and the rest follows.",
   "Blue is attention to a token. Orange is about sinks: an outline is a sink, a cell of the grid the share of attention that goes to its own.",
   "Untrained models have the same shape and random weights. Equally sharp: in each layer their attention logits spread over the tokens as this model’s do, on the same inputs. Their own sinks are judged by the same definition. At the step in which this model’s share peaks, each stands at its own peak; the means beside the grid are of the same step.",
@@ -101,7 +101,7 @@ function table(recording, view) {
   }
   const head = rowOf("th", ["position", "token", "state", "× even split", "share", "sink"]), shares = headShares(recording, view);
   const byLayer = shares ? Array.from({ length: recording.L }, (_, l) => rowOf("td", [l, shareOf(recording, view, l, null).share, ...shares.subarray(l * recording.H, (l + 1) * recording.H)].map((each, n) => (n ? percent(each) : each)))) : [];
-  const heads = rowOf("th", ["layer", "all heads", ...Array.from({ length: recording.H }, (_, h) => `head ${h}`)]);
+  const heads = rowOf("th", ["layer", "mean map", ...Array.from({ length: recording.H }, (_, h) => `head ${h}`)]);
   return [
     make("h2", `${recording.name}: ${place(view)}, step ${t}`), make("p", lasting(recording, view)), make("table", "", make("thead", "", head), make("tbody", "", ...rows)),
     make("h2", headTitle(recording, view)), make("table", "", make("thead", "", heads), make("tbody", "", ...byLayer)),
@@ -123,7 +123,7 @@ function spanOf(shares) {
 // Whose sinks the cells are about, where the text frames others.
 function whoseSinks(recording, view) {
   if (view.judged !== "head" || target(view, recording) || finished(view, recording)) return "";
-  return view.head == null ? "own: of each head, not those framed" : `framed: those of ${place(view)}`;
+  return view.head == null ? "own sinks, not the framed ones" : `framed: those of ${place(view)}`;
 }
 // What the grid of layers and heads is coloured by.
 function headTitle(recording, view) {

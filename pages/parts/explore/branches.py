@@ -182,7 +182,7 @@ def _box(recording: Recording, token: Picked | None) -> None:
         index=None,
         on_change=take,
         format_func=lambda position: as_written(f"{position} · ‘{words[position].strip() or '␣'}’"),
-        placeholder="Pin a token above, or choose one here, to see what else could stand there",
+        placeholder="Pin a token, or choose one here",
     )
 
 

@@ -18,7 +18,6 @@ from analysis.findings.layers import (
     BELOW,
     OPEN,
     PLACES,
-    SHARP_TOLD,
     SINK,
     STANDS_OUT,
     SetAnswer,
@@ -26,6 +25,7 @@ from analysis.findings.layers import (
     legend,
     movement_nulls,
     movement_table,
+    nulls_told,
 )
 from analysis.findings.sets import NOISE
 from analysis.recording import set_measures, set_tables
@@ -38,7 +38,7 @@ from analysis.words import in_sentence, listed
 from pages.parts import asking
 from pages.parts.asking import begin, starting_button
 from pages.parts.charts import as_read, chart, exhibit_table, exhibit_text, heading
-from pages.parts.controls import figures_beside, keyed_columns, pick
+from pages.parts.controls import STACKED, figures_beside, keyed_columns, pick
 from pages.parts.plain import plain
 from pages.parts.recordings.choice import read_split, why_apart, within
 from pages.parts.recordings.recording import cached
@@ -52,11 +52,22 @@ _ICONS = {
     BELOW: ":material/arrow_downward:",
     OPEN: ":gray[:material/remove:]",
 }
+_ROW = "row_of_figures"
+# What is drawn of figures beside each other stands in common rows, as their findings differ in length.
+_LEVEL = f"""<style>
+@media (min-width:{STACKED + 1}px){{
+[class*='st-key-{_ROW}']>*>*>*>[data-testid='stHorizontalBlock']{{display:grid;grid-auto-flow:column;
+grid-auto-columns:minmax(0,1fr);grid-template-rows:repeat(8,auto);row-gap:0}}
+[class*='st-key-{_ROW}']>*>*>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn'],
+[class*='st-key-{_ROW}']>*>*>*>*>[data-testid='stColumn']>[data-testid='stVerticalBlock']{{display:grid;width:auto;
+grid-row:span 8;grid-template-rows:subgrid;grid-template-columns:minmax(0,1fr);row-gap:0}}
+[class*='st-key-{_ROW}']>*>*>*>*>[data-testid='stColumn']>[data-testid='stVerticalBlock']>*{{margin-bottom:1rem}}}}
+</style>"""
 CAUSAL = "Even split: over each token and earlier ones."
 """What the panel of a left-to-right model says of it."""
 _MOST = " (the most that sinks could move, which none is to exceed)"
 _MOVEMENT = "how sinks move"  # the row of `FINDINGS`
-_MOVING = "Do they move?"
+_WHERE, _MOVING = "Where sinks are", "Do they move?"
 Answers = dict[str, SetAnswer]
 """The answer of each set, by its name."""
 _RECORD_ICON = ":material/fiber_manual_record:"
@@ -111,10 +122,16 @@ def _answer(place: DeltaGenerator, title: str, sentences: Sequence[str]) -> None
 def headline(place: DeltaGenerator, title: str, sentences: Sequence[str]) -> list[str]:
     """Draw the first sentence of an answer, large. Return what is left to say of each model. title: as in `_answer`."""
     first, *others = sentences
-    large, end, rest = first.partition(". ")
-    place.markdown(f"##### {plain(large + end.strip())}")
+    large, rest = _first(first)
+    place.markdown(f"##### {plain(large)}")
     exhibit_text(title, first, " ".join(others), "answer")
     return [rest, *others]
+
+
+def _first(told: str) -> tuple[str, str]:
+    """Return the first sentence, and the others."""
+    first, end, rest = told.partition(". ")
+    return first + end.strip(), rest
 
 
 def _counting(sets: list[OpenSet], told: Answers, view: str) -> None:
@@ -126,15 +143,20 @@ def _counting(sets: list[OpenSet], told: Answers, view: str) -> None:
     else:
         rules = _alike({one_set.name: criterion(one_set.recordings.info.sinks) for one_set in sets})
         rarer = finding_of("rarer untrained", next(iter(told.values())).leads)
-        st.caption(plain(f"{SINK.format(rules)} {SHARP_TOLD}"), help=plain(f"{STANDS_OUT} {NOISE} {rarer}".strip()))
+        leads = [lead for answered in told.values() for lead in answered.leads[:1]] if view == _WHERE else ()
+        prompts = _alike({one_set.name: f"{one_set.recordings.prompts} prompts" for one_set in sets})
+        st.caption(
+            plain(f"{SINK.format(rules)} {nulls_told(leads, prompts)}"),
+            help=plain(f"{STANDS_OUT} {NOISE} {rarer}".strip()),
+        )
     for note in {note: None for answered in told.values() for note in answered.said.get("missing claims", ())}:
         st.caption(plain(note))
 
 
 def _of_layers(sets: list[OpenSet], told: Answers, place: DeltaGenerator) -> None:
     """Draw the figure of every model, and the ways to go on; all else is folded. place: where the answer goes."""
-    rest = headline(place, "Where sinks are", finding_of("kinds of sets", _by_name(sets), told))
-    beside_each_other([one_set.key for one_set in sets], _layers(sets), "layers", _beneath(sets, rest))
+    rest = headline(place, _WHERE, finding_of("kinds of sets", _by_name(sets), told))
+    beside_each_other([one_set.key for one_set in sets], _layers(sets), "layers", _with_even_split(sets, rest))
     next_steps()
     for one_set in sets:
         answer = told[one_set.name]
@@ -146,24 +168,33 @@ def _of_layers(sets: list[OpenSet], told: Answers, place: DeltaGenerator) -> Non
             _chart(others)
 
 
-def _beneath(sets: list[OpenSet], told: Sequence[str]) -> list[str]:
-    """Return what stands beneath the figure of each set: what is told of it, and how a left-to-right one reads."""
+def _with_even_split(sets: list[OpenSet], told: Sequence[str]) -> list[str]:
+    """Return what is told of each set, and how a left-to-right one reads."""
     return [
-        f"{CAUSAL} {said}".strip() if one_set.recordings.info.model.attention == "causal" else said
+        f"{said} {CAUSAL}".strip() if one_set.recordings.info.model.attention == "causal" else said
         for one_set, said in zip(sets, told, strict=True)
     ]
 
 
 def beside_each_other(keys: Sequence[str], shown: list[Exhibit], name: str, told: Sequence[str]) -> None:
-    """Draw a figure per model, two beside each other. keys: of them. told: what stands beneath each."""
+    """Draw a figure per model, two beside each other. keys: of them. told: of each; where all have a sentence, the
+    first stands above the figure, else all of it beneath.
+    """
+    st.html(_LEVEL)
     figures = list(zip(keys, shown, told, strict=True))
     for start in range(0, len(figures), 2):
         row = figures[start : start + 2]
-        for column, (key, figure, said) in zip(figures_beside(len(row), f"{name}_{start}"), row, strict=True):
+        with st.container(key=f"{_ROW}_{name}_{start}"):
+            columns = figures_beside(len(row), f"{name}_{start}")
+        for column, (key, figure, said) in zip(columns, row, strict=True):
+            beneath = said.replace(f" of {in_sentence(figure.title)}", "", 1)
+            if all(each for _, _, each in row):
+                finding, beneath = _first(beneath)
+                figure = replace(figure, finding=finding)
             with column:
                 _chart(figure, f"{name}_{key}")
-                if said:
-                    st.markdown(plain(said.replace(f" of {in_sentence(figure.title)}", "", 1)))
+                if beneath:
+                    st.markdown(plain(beneath))
 
 
 def next_steps() -> None:
@@ -343,7 +374,7 @@ def _prompts(sets: list[OpenSet], told: Answers, place: DeltaGenerator) -> None:
 
 
 VIEWS: dict[str, Callable[[list[OpenSet], Answers, DeltaGenerator], None]] = {
-    "Where sinks are": _of_layers,
+    _WHERE: _of_layers,
     _MOVING: _moves,
     "Over the steps": _over_steps,
     "Head by head": _by_head,

@@ -17,7 +17,7 @@ from analysis.exhibits.story_hidden import OTHERS_HIDDEN, text_shown
 from analysis.exhibits.study import part_exhibits, shares_of_each, sinks_of_each
 from analysis.figures.story import figure_html
 from analysis.findings import finding_of
-from analysis.findings.layers import SHARP_TOLD, SINK, STANDS_OUT
+from analysis.findings.layers import SINK, STANDS_OUT, nulls_told
 from analysis.sinks.definitions import criterion
 from analysis.specs import CONTROLS, SinkParams
 from analysis.study import rules
@@ -120,13 +120,15 @@ def layers_of_study(answer: DeltaGenerator, beneath: DeltaGenerator) -> bool:
         return False
     shares = shares_of_each(study)
     first, *others = headline(answer, "Where sinks are", finding_of("kinds of layers", shares))
-    rarer = finding_of("rarer untrained", next(iter(shares.values())).leads())
+    leads = [each.leads() for each in shares.values()]
+    rarer = finding_of("rarer untrained", leads[0])
+    nulls = nulls_told([lead for each in leads for lead in each[:1]], f"{study.parameters.prompts} prompts")
     beneath.caption(
-        plain(f"Shipped study. {SINK.format(criterion(SinkParams()))} {SHARP_TOLD}"),
+        plain(f"Shipped study. {SINK.format(criterion(SinkParams()))} {nulls}"),
         help=plain(f"{_SHIPPED} {STANDS_OUT} {rarer}".strip()),
     )
-    told = [first, *(f"{CAUSAL} {said}" for said in others)]  # the left-to-right twin
-    beside_each_other([figure.title for figure in shown], shown, "study_layers", told)
+    said = [first, *(f"{each} {CAUSAL}" for each in others)]  # the left-to-right twin
+    beside_each_other([figure.title for figure in shown], shown, "study_layers", said)
     next_steps()
     return True
 
