@@ -1,6 +1,7 @@
 """Opening pages in Streamlit's own test runner, and reading what they say."""
 
 import json
+import re
 import struct
 from collections.abc import Iterator
 from typing import Any
@@ -81,10 +82,10 @@ def shown_box(test: AppTest, label: str = "Recording") -> Any:
 
 
 def story_pieces(test: AppTest) -> str:
-    """Return the HTML of all pieces of the story that a page shows, numbers not glued to their units."""
+    """Return the HTML of all pieces of the story that a page shows, numbers not glued to their units nor to others."""
     told = [json.loads(data) for element in test.get("bidi_component") if (data := element.proto.json)]
     pieces = "".join(each["html"] for each in told if isinstance(each, dict) and "html" in each)
-    return pieces.replace("\u00a0", " ")
+    return re.sub(r'<span class="whole">(.+?)</span>', r"\1", pieces.replace("\u00a0", " "))
 
 
 def charts(test: AppTest) -> list[dict[str, Any]]:
