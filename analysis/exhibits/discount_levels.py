@@ -2,27 +2,28 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from analysis.evaluation.sweep_scores import Comparison, Setting, from_dense
-from analysis.exhibits.scored_runs import EXPLAINED
+from analysis.exhibits.scored_runs import EXPLAINED, text_read
 from analysis.exhibits.story_parts import accuracies, cost_of, discounts
 from analysis.figures.export import Exhibit
 from analysis.figures.style import METHOD_LOOKS, REFERENCE, Look, colors_by_method, ends_of
 from analysis.figures.sweep import Change, Line, accuracies_and_change
-from analysis.findings.evaluations import MARGIN, bare_words
+from analysis.findings.evaluations import MARGIN, apart_by_rounding, bare_words
 from analysis.specs import METHODS, PruneSpec, against, setting_key
 from analysis.statistics.decisions import POINTS, over_seeds
 from analysis.statistics.differences import Difference, in_family
 from analysis.study.findings import Findings
-from analysis.study.rules import above_chance
+from analysis.study.rules import above_chance, margin_of
 from analysis.words import counted
 
 TITLE = "Accuracy without and with the sink discount"
 _PUBLISHED, _WITHOUT, _WITH = "as published", "without", "with discount"
-_LOST, _GAINED = "pruning alone", "discount on top"
+_LOST, _GAINED = "from dense", "discount on top"
 _FORMULA = (
     "Right answers, the mean over tasks and calibration seeds. The difference is taken on the same items, seed by "
     "seed, before rounding."
@@ -33,53 +34,37 @@ _FORMULA = (
 @dataclass(frozen=True)
 class DiscountLevels:
     """Scores of a method with the discount, of its control and, where there are any, of its published baseline along
-    sparsities. methods: of the lines, that with the discount last. lost: the control minus the dense model. gained:
-    with the discount minus without it. noise: what the intervals are over.
+    sparsities. methods: of the lines, that with the discount last. losses: the control minus the dense model, by
+    sparsity. gained: with the discount minus without it. margin: the least difference that matters. setup: what was
+    pruned, as `Sink-Wanda, λ = 1: 2 sparsities × 3 variants × 6 seeds`. noise: what the intervals are over.
     """
 
     methods: tuple[str, ...]
     lines: tuple[Line, ...]
-    lost: Change
+    losses: Mapping[float, Difference]
     gained: Change
     dense: float
     chance: float | None
+    margin: float
+    setup: str
     noise: str
-
-    @property
-    def losses(self) -> dict[float, Difference]:
-        """Change of accuracy from pruning without the discount, by sparsity."""
-        return dict(zip(self.lost.x.tolist(), self.lost.differences, strict=True))
-
-    @property
-    def size(self) -> str:
-        """What was pruned, as `2 sparsities × 3 variants × 6 seeds`."""
-        return size_words(len(self.gained.x), len(self.lines), _most_seeds(self.lines))
 
     @property
     def shown(self) -> Exhibit:
         """The lines, and what the discount changes beneath."""
         (color,) = colors_by_method(self.methods[-1:])
-        drawn = accuracies_and_change(self.lines, self.gained, self.dense, self.chance, MARGIN, color)
+        drawn = accuracies_and_change(self.lines, self.gained, self.dense, self.chance, self.margin, color)
         return Exhibit(TITLE, self.noise, drawn, self._table(), formula=_FORMULA)
 
     def _table(self) -> pd.DataFrame:
         frame = pd.DataFrame({"sparsity": self.gained.x})
         for line in self.lines:
             frame[f"{line.name}, %"] = 100 * line.value
-        for change in (self.lost, self.gained):
-            titles = (f"{change.name}{end}, points" for end in ("", ", low", ", high"))
+        changes = {f"{line.name}, {line.lost.name}": line.lost for line in self.lines if line.lost is not None}
+        for name, change in (changes | {self.gained.name: self.gained}).items():
+            titles = (f"{name}{end}, points" for end in ("", ", low", ", high"))
             frame = frame.assign(**dict(zip(titles, ends_of(change.differences, 100), strict=True)))
         return frame
-
-
-def size_words(sparsities: int, variants: int, seeds: int) -> str:
-    """Return how much is pruned."""
-    sizes = counted(sparsities, "sparsity", "sparsities"), counted(variants, "variant"), counted(seeds, "seed")
-    return " × ".join(sizes)
-
-
-def _most_seeds(lines: Sequence[Line]) -> int:
-    return max(len(each) for line in lines for each in line.seeds)
 
 
 def pairs_along(compared: Sequence[Comparison]) -> dict[str, list[Comparison]]:
@@ -96,15 +81,20 @@ def levels_of_sweep(pair: Sequence[Comparison], settings: Sequence[Setting] = ()
     published baseline may be.
     """
     first = pair[0].setting
-    by_key = {setting_key(one.pruning): one.by_seed for one in settings if isinstance(one.pruning, PruneSpec)}
+    by_key = {setting_key(one.pruning): one for one in settings if isinstance(one.pruning, PruneSpec)}
     scores = {}
     for one in pair:
         baseline = against(one.setting.pruning, "published")
-        published = () if baseline is None else by_key.get(setting_key(baseline), ())
-        scores[one.setting.pruning.sparsity] = published, one.other.by_seed, one.setting.by_seed
+        published = None if baseline is None else by_key.get(setting_key(baseline))
+        scores[one.setting.pruning.sparsity] = [
+            _Scored((), None) if each is None else _Scored(each.by_seed, from_dense(each))
+            for each in (published, one.other, one.setting)
+        ]
     lost = in_family([replace(from_dense(one.other), above_chance=one.other.above_chance) for one in pair])
+    point = first.pruning
     return _levels(
-        first.pruning.method,
+        point.method,
+        f"λ = {point.discount.discount_strength:g}",
         scores,
         lost,
         [one.difference for one in pair],
@@ -123,34 +113,53 @@ def levels_of_study(findings: Findings) -> DiscountLevels | None:
         return None
     contrasts, costs = zip(*priced, strict=True)
     method, above = contrasts[0].method, above_chance(pruning)
-    published = {
-        one.sparsity: one.by_seed
-        for one in pruning.settings
-        if one.method == METHODS[method].published and not one.part
-    }
+    baseline = METHODS[method].published
+    published = {one.sparsity: one.by_seed for one in pruning.settings if one.method == baseline and not one.part}
+    ways = {way.sparsity: way for way in pruning.waterfalls if way.method == method}
+    scores = {}
+    for one, cost in priced:
+        without, discounted = accuracies(findings, one)
+        start, *_, whole = ways[one.sparsity].stages
+        begins_there = baseline is not None and start.title == METHODS[baseline].title
+        scores[one.sparsity] = [
+            _Scored(published.get(one.sparsity, ()), start.effect if begins_there else None),
+            _Scored(without, cost),
+            _Scored(discounted, whole.effect),
+        ]
     return _levels(
         method,
-        {one.sparsity: [published.get(one.sparsity, ()), *accuracies(findings, one)] for one in contrasts},
+        f"λ = {max(findings.parameters.strengths):g}",
+        scores,
         costs,
         [replace(one.effect, above_chance=above) for one in contrasts],
         (pruning.dense, pruning.chance),
         pruning.items,
+        margin_of(findings),
     )
+
+
+class _Scored(NamedTuple):
+    """Accuracies of each calibration seed of a variant at one sparsity, and their mean minus the dense model's, None
+    where that is not known."""
+
+    by_seed: Sequence[float] | np.ndarray
+    lost: Difference | None
 
 
 def _levels(
     method: str,
-    scores: Mapping[float, Sequence[Sequence[float] | np.ndarray]],
+    strength: str,
+    scores: Mapping[float, Sequence[_Scored]],
     lost: Sequence[Difference],
     gained: Sequence[Difference],
     levels: tuple[float, float | None],
     items: int,
+    margin: float = MARGIN,
 ) -> DiscountLevels:
-    """Return what is drawn. scores: by sparsity, those of each calibration seed of the published baseline, of the
-    control and with the discount. levels: of the dense model and of chance.
+    """Return what is drawn. scores: by sparsity, of the published baseline, of the control and with the discount.
+    levels: of the dense model and of chance.
     """
     x, row = np.array(list(scores)), METHODS[method]
-    losses = _change(_LOST, x, lost)
     (color,) = colors_by_method([method])
     published, control = row.published or "", row.control or method
     variants = (
@@ -158,27 +167,44 @@ def _levels(
         (control, _WITHOUT, Look(REFERENCE, "square")),
         (method, _WITH, Look(color, "diamond")),
     )
-    lines = {}
-    for (of, name, look), seeds in zip(variants, zip(*scores.values(), strict=True), strict=True):
-        if all(map(len, seeds)) and not (name == _PUBLISHED and published == control):
-            means = np.array([np.mean(each) for each in seeds])
-            lines[of, name] = Line(name, x, means, seeds, look, losses if name == _WITHOUT else None)
-    marks = _marks(items, _most_seeds([*lines.values()]))
-    drawn = (published, _PUBLISHED) in lines
-    noise = f"As published: {METHODS[published].title} on clean text; {marks}" if drawn else marks
-    methods, gains = tuple(of for of, _ in lines), _change(_GAINED, x, gained)
-    return DiscountLevels(methods, (*lines.values(),), losses, gains, *levels, f"{noise[0].upper()}{noise[1:]}")
-
-
-def _marks(items: int, seeds: int) -> str:
-    """Say what is drawn."""
-    over, dots, free = "one seed", "", "."
-    if seeds > 1:
-        over = over_seeds(seeds)
-        dots = "; small dots: seeds"
-        free = f". Intervals are Student's, with {counted(seeds - 1, 'degree')} of freedom between seeds."
-    bars = f"bars: 95 % intervals over {items:,} items and {over} (upper plot: change from dense, without the discount)"
-    return f"large marks: means{dots}; {bars}; grey band: ±{POINTS.margin(MARGIN)}{free}"
+    drawn = [
+        (of, name, look, each)
+        for (of, name, look), each in zip(variants, zip(*scores.values(), strict=True), strict=True)
+        if all(len(one.by_seed) for one in each) and not (name == _PUBLISHED and published == control)
+    ]
+    known = all(one.lost is not None for *_, each in drawn for one in each)
+    lines = tuple(
+        Line(
+            name,
+            x,
+            np.array([np.mean(one.by_seed) for one in each]),
+            look,
+            _change(_LOST, x, [one.lost for one in each if one.lost is not None]) if known else None,
+        )
+        for _, name, look, each in drawn
+    )
+    methods, gains = tuple(of for of, *_ in drawn), _change(_GAINED, x, gained)
+    seeds = max(len(one.by_seed) for *_, each in drawn for one in each)
+    told = (
+        [f"as published: {METHODS[published].title}, {text_read(published)} text"] if published in methods[:-2] else []
+    )
+    over = over_seeds(seeds) if seeds > 1 else "one seed"
+    told.append(f"bars: 95 % intervals over {items:,} items and {over}{' (upper: change from dense)' * known}")
+    told.append(f"grey: ±{POINTS.margin(margin)}")
+    pairs = zip(lines[-2].value, lines[-1].value, gained, strict=True)
+    noise = "; ".join(filter(None, (*told, apart_by_rounding(pairs))))
+    free = f" Intervals are Student's, with {counted(seeds - 1, 'degree')} of freedom between seeds." * (seeds > 1)
+    sizes = counted(len(x), "sparsity", "sparsities"), counted(len(lines), "variant"), counted(seeds, "seed")
+    return DiscountLevels(
+        methods,
+        lines,
+        dict(zip(x.tolist(), lost, strict=True)),
+        gains,
+        *levels,
+        margin,
+        f"{row.title}, {strength}: {' × '.join(sizes)}",
+        f"{noise[0].upper()}{noise[1:]}.{free}",
+    )
 
 
 def _change(name: str, x: np.ndarray, differences: Sequence[Difference]) -> Change:

@@ -1,7 +1,7 @@
 """The accuracies of scored runs together: those of pruned models that answered the same tasks, setting by setting."""
 
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
 from typing import NamedTuple
@@ -16,9 +16,9 @@ from analysis.evaluation.results import Results, begun, clusters, scores
 from analysis.evaluation.sweep_scores import Comparison, Setting, between, comparisons, from_dense
 from analysis.figures.export import Exhibit
 from analysis.figures.pruning import Scores, accuracy_by_setting
-from analysis.findings.evaluations import bare_words
+from analysis.findings.evaluations import apart_by_rounding, bare_words
 from analysis.pruned.report_file import is_control, plain_title, seed_of
-from analysis.specs import METHODS, PruneSpec, against, detail, setting_key, where
+from analysis.specs import METHODS, NOISES, PruneSpec, against, detail, setting_key, where
 from analysis.statistics.decisions import interval_words, over_seeds
 from analysis.statistics.differences import Difference, in_family
 from analysis.words import listed, percent
@@ -238,18 +238,20 @@ def accuracy_of_runs(
         seeds = values if len(values) > 1 else []
         looks = "" if is_control(spec.method) else spec.method
         mean = _mean(runs)
-        rows.append(Scores(where(spec), _named(spec), looks, mean, low, high, seeds, percent(mean, 1), change))
+        numbers = percent(mean, 1), change
+        rows.append(Scores(where(spec), _named(spec), _text(spec), looks, mean, low, high, seeds, *numbers))
         counts.append(len(runs))
     if not rows:
         return None
     bars = f"; whiskers: 95 % intervals of the change from dense {_over(losses)}" if losses else ""
     dots = "; dots: single runs" if max(counts) > 1 else ""
-    arms = "".join(f"{one}; " for one in _arms({spec.method for spec, _ in groups if setting_key(spec) in drawn}))
+    note = apart_by_rounding((one.other.accuracy, one.setting.accuracy, one.difference) for one in compared.values())
+    rounded = f"; {note}" if note else ""
     left_out = [f"{name} ({listed(accuracies)})" for name, accuracies in others.items()]
     undrawn = f"; not drawn: {listed(left_out)}" if left_out else ""
     return Exhibit(
         "Accuracy by sparsity and method",
-        f"{arms}{'diamonds' if arms else 'Diamonds'}: means{bars}{dots}{undrawn}.",
+        f"Diamonds: means{bars}{dots}{rounded}{undrawn}.",
         accuracy_by_setting(rows, alike.dense, alike.chance, _heads(rows, compared)),
         pd.DataFrame(
             {
@@ -276,21 +278,6 @@ def _heads(rows: Sequence[Scores], compared: Mapping[str, Comparison]) -> dict[s
     return heads
 
 
-def _arms(methods: Collection[str]) -> list[str]:
-    """Return what a method with the discount and its baselines read; empty where there are several, or its control is
-    missing. methods: that are drawn.
-    """
-    own = [METHODS[name] for name in methods if METHODS[name].discounted and METHODS[name].tokens == "sinks"]
-    control, published = (own[0].control, own[0].published) if len(own) == 1 else (None, None)
-    if control is None or published is None or control not in methods:
-        return []
-    told = [f"{plain_title(published)}: calibrated on clean text"] if published in methods else []
-    if control != published:
-        noised = f"{METHODS[published].title} calibrated on the noised text that the discount reads"
-        told.append(f"{_bare_title(control)}: {noised}")
-    return [*told, f"{_bare_title(own[0].name)}: the same, sinks counted less"]
-
-
 def _over(differences: Sequence[Difference]) -> str:
     """Return what the intervals of differences are over."""
     items, seeds = (max(getattr(one, name) for one in differences) for name in ("n", "seeds"))
@@ -306,6 +293,19 @@ def _with_baselines(groups: Sequence[tuple[PruneSpec, Sequence[tuple[Run, float]
     others = [against(spec, relation) for spec in own for relation in RELATIONS]
     baselines = {setting_key(other) for other in others if other is not None} & keys
     return baselines | {setting_key(spec) for spec in own} if baselines else keys
+
+
+def text_read(method: str) -> str:
+    """Return whether a method reads `clean` or `noised` text as published; '' where it reads none. Its control tells,
+    as a method may read clean text and take its discount from noised text."""
+    row = METHODS[METHODS[method].control or method]
+    return ("noised" if row.noised else "clean") if row.calibrated else ""
+
+
+def _text(spec: PruneSpec) -> str:
+    """Return what text a pruning was calibrated on, as `clean text`; '' where none was read."""
+    read = text_read(spec.method)
+    return f"{'clean' if NOISES[spec.calibration.noise].clean else read} text" if read else ""
 
 
 def _named(spec: PruneSpec) -> str:

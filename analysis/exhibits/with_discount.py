@@ -14,6 +14,7 @@ import pandas as pd
 from analysis.evaluation import comparing, tables
 from analysis.evaluation.comparing import Pair
 from analysis.evaluation.results import AVERAGE, Results
+from analysis.exhibits.scored_runs import text_read
 from analysis.exhibits.story_parts import accuracies, cost_of, discounts
 from analysis.figures.accuracy import Accuracy, OverSeeds, accuracy_levels, over_seeds
 from analysis.figures.export import Exhibit
@@ -29,6 +30,7 @@ from analysis.words import counted, listed, percent
 
 _CHANGED = "A weight counts where it is kept without the discount and pruned with it, or the reverse."
 _SHIFTS, _COST, _DISCOUNT = "Change of accuracy", "pruning alone", "discount on top"
+_DOTS = {"seed": "one seed (orange)", "pair": "one pair (grey)"}
 _SEED_DECIMALS = 2  # of a per cent, for shares of weights
 
 
@@ -85,23 +87,30 @@ def compared_in(findings: Findings, contrast: Contrast) -> str:
     )
 
 
-def against_published(findings: Findings, contrast: Contrast, sparsities: Sequence[str]) -> str:
-    """Return the largest difference of a study's method to its published baseline, as `Wanda as published +0.8
-    [−1.2, +2.8] at 70 %`; '' where it has not compared both. sparsities: that are told.
+def against_published(findings: Findings, contrast: Contrast, sparsities: Sequence[str], margin: float = 0.0) -> str:
+    """Return the largest difference of a study's method to its published baseline, as `Wanda as published (clean
+    text) +0.8 [−1.2, +2.8] at 70 %`; '' where it has not compared both. sparsities: that are told. margin:
+    say whether the interval lies inside it, where there is one.
     """
     alike = [one for one in discounts(findings, "recipe").values() if one.method == contrast.method]
     there = [one for one in alike if percent(one.sparsity, 0) in sparsities]
     if not there:
         return ""
     most = max(there, key=lambda one: abs(one.effect.value))
-    return f"{plain_title(most.against)} {bare_words(most.effect)} at {percent(most.sparsity, 0)}"
+    read = text_read(most.against)
+    text = f" ({read} text)" if read else ""
+    inside = f": {'' if -margin < most.effect.low and most.effect.high < margin else 'not '}inside" if margin else ""
+    return f"{plain_title(most.against)}{text} {bare_words(most.effect)} at {percent(most.sparsity, 0)}{inside}"
 
 
-def baseline_told(method: str, published: str = "") -> str:
-    """Say what a method with the discount is compared with. published: of `against_published`."""
-    noised = ", on the same noised text" if METHODS[METHODS[method].control or method].noised else ""
+def baseline_told(method: str, inside: str = "", published: str = "") -> str:
+    """Say what a method with the discount is compared with, after a sentence on the discount. inside: of
+    `inside_margin`. published: of `against_published`."""
+    read = text_read(method)
+    text = f" ({read} text)" if read else ""
+    margin = f": {inside}" if inside else ""
     other = f"; against {published}" if published else ""
-    return f"Compared with the same pruning without the discount{noised}{other}."
+    return f"Against the same pruning without it{text}{margin}{other}."
 
 
 class Changed(NamedTuple):
@@ -115,13 +124,10 @@ class Changed(NamedTuple):
     floor: Sequence[float]
     chance: float
 
-    @property
-    def words(self) -> str:
-        """How much the discount changes, in a sentence."""
-        floor = float(np.mean(self.floor)) if self.floor else None
-        told: str = finding_of(
-            "discounted mask", float(np.mean(self.changed)), floor, self.chance, f"At {self.sparsity} sparsity"
-        )
+    def words(self, who: str = "the discount") -> str:
+        """Say how much the discount changes. who: what it is called, as `it` after a sentence on it."""
+        at = f"At {self.sparsity} sparsity {who}"
+        told: str = finding_of("discounted mask", self.changed, self.floor, self.chance, at)
         return told
 
 
@@ -164,8 +170,8 @@ def weights_changed(changes: Sequence[Changed], seeds: int = 0) -> Exhibit:
             for at, name, _, all, _ in kinds
         ]
     )
-    dots = dict.fromkeys(f"{each}s" for _, _, each, all, _ in kinds if len(all) > 1)
-    small = f"Small dots: {', '.join(dots)}. " if dots else ""
+    dots = dict.fromkeys(_DOTS[each] for _, _, each, all, _ in kinds if len(all) > 1)
+    small = f"Dots: {', '.join(dots)}. " if dots else ""
     return Exhibit(
         "Weights changed",
         f"{small}{_CHANGED} Independent masks would differ in {listed(chance)}.{part}",
@@ -191,7 +197,8 @@ def accuracy_shifts(
     beside = "" if chance is None else f"; chance {percent(chance, 1)}"
     return Exhibit(
         _SHIFTS,
-        f"Bars: 95 % intervals; grey: margin, ±{POINTS.margin(margin)}. Right answers at {first.sparsity} sparsity: "
+        f"Bars: 95 % intervals; grey: ±{POINTS.margin(margin)}. "
+        f"Right answers at {first.sparsity} sparsity: "
         f"{percent(dense, 1)} dense, {without} without the discount, {discounted} with it{beside}. {compared}",
         accuracy_levels(rows, "change of accuracy, points", margin=POINTS.scale * margin),
         pd.DataFrame([told for one in shifts for told in _told(one, dense)]),

@@ -117,12 +117,14 @@ _GUIDE = 0.35  # opacity of the line from a name to its numbers
 @dataclass(frozen=True)
 class Scores:
     """The accuracy of a setting with its 95 % interval, NaN where that is not known, and of each run, as shares. group:
-    of rows that it stands in. method: whose colour it has, '' for the grey of references. words: the accuracy as it is
-    written. change: the difference to the dense model likewise; '' where that is not known.
+    of rows that it stands in. text: what it was calibrated on, '' for none. method: whose colour it has, '' for the
+    grey of references. words: the accuracy as it is written. change: the difference to the dense model likewise; ''
+    where that is not known.
     """
 
     group: str
     name: str
+    text: str
     method: str
     value: float
     low: float
@@ -152,7 +154,8 @@ def accuracy_by_setting(
         figure.add_annotation(y=y, text="<br>".join([f"<b>{first}</b>", *more]), **above)
         y += _LINE * (1 + len(more)) + _GROUP // 2
         for row in (one for one in rows if one.group == group):
-            figure.add_annotation(y=y, text=as_text(row.name), xshift=_INDENT, **above)
+            name = " · ".join(filter(None, (row.name, row.text)))
+            figure.add_annotation(y=y, text=as_text(name), xshift=_INDENT, **above)
             mean = y + _NAMED
             guide = {"x0": 0, "x1": 1, "xref": "paper", "y0": mean, "y1": mean, "layer": "below", "opacity": _GUIDE}
             figure.add_shape(type="line", line=grey_line(width=1), **guide)

@@ -40,12 +40,14 @@ _CLOSE = 0.1  # two levels whose names would lie upon each other
 _BOTH_HEIGHT = 440  # of accuracies with their differences beneath
 _UPPER = 0.58  # of it that the accuracies take
 _BETWEEN = 0.13  # of it between both
-_BESIDE = 122  # pixels at the right, for the names of lines
+_TOP, _FOOT = 24, 66  # pixels above both, and beneath
 _LINE = 17  # pixels of a name
-# Of the distance of two sparsities:
-_APART = 0.17  # between two series
-_SEEDS = 0.07  # from a mean to its seeds
-_ROOM = 0.28  # on both sides of the axis
+_NAMES = 0.42  # of the width that the names at the right take, as on a phone
+_APART = 0.08  # of the distance of two sparsities, between two marks
+_ROOM = 0.22  # of it at the left
+_NEAR = 3  # points beneath what is drawn, from which on chance is told at the edge
+_ALL_NAMED = 2  # sparsities at which each mark has its name; of more the last
+_FIXED = 1e6  # weight of a name that keeps its place
 _FAINT = 0.18  # opacity of a band
 _GAP = "\N{NO-BREAK SPACE}" * 2  # between a mark and its number
 _WRITTEN = 6  # differences of a line whose values are written beside their marks, at most
@@ -82,10 +84,6 @@ class Delta:
     method: str = ""
 
 
-Seeds = Sequence[Sequence[float] | np.ndarray]
-"""Values of each calibration seed, at each sparsity."""
-
-
 @dataclass(frozen=True)
 class Change:
     """Differences of accuracy along sparsities, as shares, with the name of what they are of and each in words."""
@@ -98,14 +96,13 @@ class Change:
 
 @dataclass(frozen=True)
 class Line:
-    """Mean accuracies of a method along sparsities, (N,) each, as shares. seeds: of each calibration seed. lost: minus
-    dense, whose intervals stand at the means.
+    """Mean accuracies of a method along sparsities, (N,) each, as shares. lost: minus dense, whose intervals stand at
+    the means; None where they are not known.
     """
 
     name: str
     x: np.ndarray
     value: np.ndarray
-    seeds: Seeds
     look: Look
     lost: Change | None = None
 
@@ -121,46 +118,63 @@ def accuracies_and_change(
     """
     figure = make_subplots(2, 1, shared_xaxes=True, row_heights=[_UPPER, 1 - _UPPER], vertical_spacing=_BETWEEN)
     layout(figure, "", "", _BOTH_HEIGHT, legend=False)
-    every, shift = gained.x, 0.0
-    distance = float(np.diff(every).min()) if len(every) > 1 else 2 * _AROUND
-    names = [("dense model", dense, REFERENCE)]
-    for index, line in enumerate(lines):
-        shift = (index + 0.5 - len(lines) / 2) * _APART + _SEEDS / 2
-        _add_line(figure, line, shift * distance, (shift - _SEEDS) * distance)
-        names.append((line.name, float(line.value[-1]), line.look.color))
-    written = len(every) <= _WRITTEN
-    for at in range(len(every) - 1) if written else ():  # the last are written with the names
-        _add_numbers(figure, lines, at, every[at] + shift * distance)
-    shown = [line.value for line in lines]
-    shown += [np.asarray(seeds, float) for line in lines for seeds in line.seeds]
-    shown += [dense + ends for line in lines if line.lost for ends in ends_of(line.lost.differences)[1:]]
-    ends = np.concatenate([*shown, [level for _, level, _ in names]])
-    ends = 100 * ends[np.isfinite(ends)]
-    low, high = float(ends.min()) - 3, float(ends.max()) + 3
-    beneath = chance is not None and 100 * chance < low
-    if chance is not None:
-        names.append(("↓ chance" if beneath else "chance", chance, REFERENCE))
-    if beneath:  # room for its name
-        low -= _LINE * (high - low) / (_UPPER * _BOTH_HEIGHT - 2 * _LINE)
-    for level, dash in ((dense, DENSE_DASH), (None if beneath else chance, CHANCE_DASH)):
-        if level is not None:
-            _across(figure, 100 * level, 100 * level, "y", line=grey_line(dash))
+    every, last = gained.x, len(gained.x) - 1
+    distance = float(np.diff(every).min()) if last else 2 * _AROUND
+    shifts = [(index - (len(lines) - 1) / 2) * _APART * distance for index in range(len(lines))]
+    for line, shift in zip(lines, shifts, strict=True):
+        _add_line(figure, line, shift)
+    ends = 100 * np.concatenate([[dense], *(end for line in lines for end in (line.value, *_reach(line, dense)))])
+    ends = ends[np.isfinite(ends)]
+    levels = [("dense model", 100 * dense, DENSE_DASH)]
+    if chance is not None and 100 * chance > ends.min() - _NEAR:
+        levels.append(("chance", 100 * chance, CHANCE_DASH))
+    values = 100 * np.array([line.value for line in lines], float)  # (lines, sparsities)
+    fixed = [level for _, level, _ in levels]
+    written = range(last + 1) if last < _WRITTEN else [last]
+    pixels = (1 - _BETWEEN) * _UPPER * (_BOTH_HEIGHT - _TOP - _FOOT)
+    below = chance is not None and len(levels) == 1
+    pixels -= _LINE * (1 + below)  # at the ends
+    low, high = float(ends.min()), float(ends.max())
+    for _ in range(3):  # as names widen the axis, which parts them again
+        line_height = _LINE * (high - low) / pixels
+        places = {at: _spread(values[:, at], line_height, fixed) for at in written}
+        every_end = [*ends, *(place for at in written for place in places[at])]
+        low, high = min(every_end), max(every_end)
+    line_height = _LINE * (high - low) / pixels
     figure.update_yaxes(
-        range=[low, high], ticksuffix=PER_CENT, zeroline=False, showgrid=not written, nticks=5, row=1, col=1
+        range=[low - line_height * (0.5 + below), high + line_height / 2],
+        zeroline=False,
+        showgrid=last >= _WRITTEN,
+        nticks=5,
+        row=1,
+        col=1,
     )
-    pixel = (high - low) / (_UPPER * (_BOTH_HEIGHT - 60))
-    places = _spread([max(100 * level, low) for _, level, _ in names], _LINE * pixel)
-    for (name, level, of), place in zip(names, places, strict=True):
-        _name_beside(figure, f"{as_text(name)} {percent(level, 1)}", place, of)
+    for _, level, dash in levels:
+        _across(figure, level, level, "y", line=grey_line(dash))
+    for at, marks in places.items():
+        names = [(line.name, value, line.look.color) for line, value in zip(lines, values[:, at], strict=True)]
+        names += [(name, level, REFERENCE) for name, level, _ in levels] if at == last else []
+        for (name, value, shade), y in zip(names, marks, strict=False):
+            named = f"{as_text(name)} " if last < _ALL_NAMED or at == last else ""
+            _name_mark(figure, f"{named}{value:.1f}", every[at] + shifts[-1], y, shade)
+    if below and chance is not None:
+        _name_mark(figure, f"↓ chance {100 * chance:.1f}", every[last] + shifts[-1], low - line_height, REFERENCE)
     _add_change(figure, gained, margin, color)
-    for axis, title in (("y", "Accuracy"), ("y2", "Change by the discount, points")):
+    for axis, title in (("y", "Accuracy, %"), ("y2", "Change by the discount, points")):
         above = {"x": 0, "xref": "x domain", "xanchor": "left", "y": 1, "yref": f"{axis} domain", "yanchor": "bottom"}
         figure.add_annotation(text=f"<b>{title}</b>", showarrow=False, **above)
-    figure.layout.margin.r, figure.layout.margin.t = _BESIDE, 24
-    figure.update_xaxes(range=[every[0] - _ROOM * distance, every[-1] + _ROOM * distance])
+    figure.layout.margin.r, figure.layout.margin.t = 4, _TOP
+    left = _ROOM + (not last)  # one alone stands where the second of two does
+    right = _NAMES / (1 - _NAMES) * (last + left)
     _sparsity_ticks(figure, [every])
+    figure.update_xaxes(range=[every[0] - left * distance, every[-1] + right * distance])
     figure.update_xaxes(title_text="weights removed (sparsity)", row=2, col=1)
     return figure
+
+
+def _reach(line: Line, dense: float) -> list[np.ndarray]:
+    """Return the ends of the intervals that stand at the means."""
+    return [dense + end for end in ends_of(line.lost.differences)[1:]] if line.lost is not None else []
 
 
 def accuracy(curves: Sequence[Curve], x_title: str, dense: float | None, chance: float | None) -> go.Figure:
@@ -246,19 +260,9 @@ def grid_map(
     return write_cells(figure)
 
 
-def _add_line(figure: go.Figure, line: Line, shift: float, seeds_shift: float) -> None:
-    """Add the means of a line with the intervals of what is lost, and beside them a faint dot for each calibration
-    seed. shift, seeds_shift: from the sparsities.
-    """
+def _add_line(figure: go.Figure, line: Line, shift: float) -> None:
+    """Add the means of a line with the intervals of what is lost. shift: from the sparsities."""
     look, lost = line.look, line.lost
-    seeds = go.Scatter(
-        x=np.repeat(line.x + seeds_shift, [len(each) for each in line.seeds]),
-        y=100 * np.concatenate([np.zeros(0), *(np.asarray(each, float) for each in line.seeds)]),
-        mode="markers",
-        name="one seed",
-        marker={"color": look.color, "size": 6, "opacity": 0.5},
-        hovertemplate=f"one seed: %{{y:.1f}}{PER_CENT}<extra></extra>",
-    )
     told = "" if lost is None else f"<br>{as_text(lost.name)}: %{{customdata}}"
     means = go.Scatter(
         x=line.x + shift,
@@ -271,21 +275,14 @@ def _add_line(figure: go.Figure, line: Line, shift: float, seeds_shift: float) -
         customdata=None if lost is None else lost.words,
         hovertemplate=f"{as_text(line.name)}: %{{y:.1f}}{PER_CENT}{told}<extra></extra>",
     )
-    for trace in (seeds, means) if any(len(each) > 1 for each in line.seeds) else (means,):
-        figure.add_trace(trace, 1, 1)
+    figure.add_trace(means, 1, 1)
 
 
-def _add_numbers(figure: go.Figure, lines: Sequence[Line], at: int, x: float) -> None:
-    """Write the means at a sparsity one below the other, at the right of their marks, in their colours. at: its place.
-    x: of the last mark.
-    """
-    means = [(100 * float(line.value[at]), line.look.color) for line in lines]
-    written = [
-        f"{mean:.1f}" if color == REFERENCE else f'<span style="color:{color}">{mean:.1f}</span>'
-        for mean, color in sorted(means, reverse=True)
-    ]
-    place = {"xref": "x", "x": x, "xanchor": "left", "xshift": 8, "yref": "y", "y": max(means)[0], "yanchor": "top"}
-    figure.add_annotation(text="<br>".join(written), showarrow=False, align="left", yshift=8, **place)
+def _name_mark(figure: go.Figure, text: str, x: float, y: float, color: str) -> None:
+    """Add a name at the right of a mark, in its colour; in that of all text where that is the grey of references."""
+    font = None if color == REFERENCE else {"color": color}
+    place = {"xref": "x", "x": x, "xanchor": "left", "xshift": 9, "yref": "y", "y": y, "yanchor": "middle"}
+    figure.add_annotation(text=text, font=font, showarrow=False, align="left", **place)
 
 
 def _add_change(figure: go.Figure, change: Change, margin: float, color: str) -> None:
@@ -323,21 +320,16 @@ def _across(figure: go.Figure, low: float, high: float, axis: str, **look: Any) 
 _BESIDE_PLOT = {"showarrow": False, "align": "left", "xref": "x domain", "x": 1, "xanchor": "left", "xshift": 5}
 
 
-def _name_beside(figure: go.Figure, text: str, y: float, color: str) -> None:
-    """Add a name at the right of the upper plot, in its colour; in that of all text where that is the grey of
-    references.
-    """
-    font = None if color == REFERENCE else {"color": color}
-    figure.add_annotation(text=text, font=font, **_BESIDE_PLOT, yref="y", y=y, yanchor="middle")
-
-
-def _spread(values: Sequence[float], least: float) -> list[float]:
-    """Return values moved apart, in their order, so that no two are closer than `least`; about where they were."""
+def _spread(values: Sequence[float] | np.ndarray, least: float, levels: Sequence[float] = ()) -> list[float]:
+    """Return values moved apart, in their order, so that no two are closer than `least`; about where they were. levels:
+    further ones, which stand half of that higher and stay there."""
     from scipy.optimize import isotonic_regression
 
-    order, apart = np.argsort(values, kind="stable"), least * np.arange(len(values))
-    moved = np.empty(len(values))
-    moved[order] = isotonic_regression(np.asarray(values, float)[order] - apart).x + apart
+    all = np.array([*values, *(level + least / 2 for level in levels)], float)
+    order, apart = np.argsort(all, kind="stable"), least * np.arange(len(all))
+    weights = np.array([1.0] * len(values) + [_FIXED] * len(levels))
+    moved = np.empty(len(all))
+    moved[order] = isotonic_regression(all[order] - apart, weights=weights[order]).x + apart
     return moved.tolist()
 
 

@@ -76,14 +76,14 @@ def scored_alike(
         return "No pruned model is scored yet."
     told = list(accuracies) if len(accuracies) <= _NAMED else [*accuracies][:: len(accuracies) - 1]
     methods = list(dict.fromkeys(name for at in accuracies.values() for name in at))
-    who = f"{methods[0]}: pruning" if len(methods) == 1 else "Pruning"
+    who = f"{methods[0]}: " if len(methods) == 1 else ""
     if not all(one.above_chance for at in losses.values() for one in at.values()):
         return NOTHING_TO_LOSE
     changes = {at: [one.value for one in losses[at].values()] for at in told} if losses else {}
     if not losses and dense is not None:
         changes = {at: [one - dense for one in accuracies[at].values()] for at in told}
     costly = all(change <= 0 for at in changes.values() for change in at)
-    unit = f" {POINTS.name}{' of accuracy' if costly else ''}"
+    unit = f" {POINTS.name}"
     if losses:
         costs = [change_span([*losses[at].values()], unit if at == told[0] else "", costly) for at in told]
     elif changes:
@@ -91,13 +91,19 @@ def scored_alike(
         costs[0] += unit
     else:
         right = [f"{_spread([*accuracies[at].values()])} % right{_removing(at, at == told[0])}" for at in told]
-        return f"{who.partition(':')[0]}: pruned models answer {listed(right)}."
-    said = [
-        f"{cost}{_removing(at, at == told[0])}{_not_significant([*losses.get(at, {}).values()])}"
-        for cost, at in zip(costs, told, strict=True)
-    ]
-    does = "costs" if costly else "changes accuracy by"
-    return f"{'; '.join(filter(None, (f'{who} {does} {listed(said)}', _best(gaps, len(methods), margin))))}."
+        return _upper(f"{who}pruned models answer {listed(right)}.")
+    said = []
+    for cost, at in zip(costs, told, strict=True):
+        first = at == told[0]
+        does = f" pruning {'costs' if costly else 'changes accuracy by'} " if first else ", "
+        noise = _not_significant([*losses.get(at, {}).values()])
+        said.append(f"{_removing(at, first).strip()}{does}{cost}{noise}")
+    pruned = f"{who}{'; '.join(said)}"
+    return " ".join(f"{_upper(each)}." for each in (pruned, _best(gaps, len(methods), margin)) if each)
+
+
+def _upper(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}"
 
 
 def _not_significant(losses: Sequence[Difference]) -> str:
@@ -105,7 +111,7 @@ def _not_significant(losses: Sequence[Difference]) -> str:
     there = sum(one.low <= 0 <= one.high for one in losses)
     if len(losses) < 2 or not there:
         return ""
-    return " (not significant)" if there == len(losses) else f" ({there} of {len(losses)} not significant)"
+    return ", within the noise" if there == len(losses) else f" ({there} of {len(losses)} not significant)"
 
 
 def _removing(at: str, first: bool = False) -> str:
@@ -120,7 +126,7 @@ def _spread(shares: Sequence[float], sign: str = "") -> str:
 
 
 def _best(gaps: Mapping[tuple[str, str, str], Difference], methods: int, margin: float) -> str:
-    """Tell which method is better than which other, or that none is, as the end of a sentence."""
+    """Tell which method is better than which other, or that none is."""
     decided = {pair: decide(gap, margin, gap.above_chance) for pair, gap in gaps.items()}
     if not decided or WAITING in decided.values():
         return ""
@@ -136,7 +142,7 @@ def _best(gaps: Mapping[tuple[str, str, str], Difference], methods: int, margin:
     if ONE_SEED in decided.values():
         return "one calibration seed cannot tell the methods apart"
     largest = f"{better} minus {worse}{_removing(where)}, {bare_words(gain_of(gap))}"
-    return f"methods do not differ significantly ({'largest: ' if len(gaps) > 1 else ''}{largest})"
+    return f"no method is significantly better ({'largest: ' if len(gaps) > 1 else ''}{largest})"
 
 
 def _within(method: str) -> str:

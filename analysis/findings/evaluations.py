@@ -4,7 +4,7 @@ Sentences on what pruning costs: accuracies beside the dense model's along spars
 Imports no torch.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from analysis.evaluation import comparing, conditions
@@ -233,13 +233,15 @@ _NAMED = 3  # significant losses that are written out, and sparsities that are l
 _WIDE_COST = 0.1  # half an interval, from which on tenths of a point mean nothing
 _VERDICTS = (BETTER, WORSE, EQUIVALENT, CANNOT_TELL)
 NOTHING_TO_LOSE = "The dense model is not above chance on these tasks, so pruning has nothing to lose."
+_NO_HELP = "does not measurably help"
 _TENTHS = 0.02  # a share of accuracy; if no loss is larger, losses get a decimal
 
 
 def cost_of_pruning(
     losses: Mapping[float, Difference], discount: Sequence[Difference], who: str = "Pruning", margin: float = MARGIN
 ) -> str:
-    """Tell in one sentence how much accuracy pruning costs along sparsities, and whether the discount changes that.
+    """Tell in one sentence how much accuracy pruning costs along sparsities, and whether the discount changes that; the
+    latter first where it does not help.
 
     losses: pruned minus dense, by sparsity; where the interval of one lies below 0, the others are left to the figure,
     else those that no interval tells from 0 are said not to be resolved.
@@ -255,24 +257,53 @@ def cost_of_pruning(
     even = [at for at in decided if decided[at] == EQUIVALENT]
     costly = [at for at in decided if decided[at] not in (EQUIVALENT, ONE_SEED, NO_VERDICT) and losses[at].high < 0]
     rest = [at for at in decided if at not in (*costly, *even)]
-    said = []
+    cost = ""
     if costly:
-        said.append(_costly(who, {at: losses[at] for at in costly}))
+        cost = _costly(who, {at: losses[at] for at in costly})
     elif rest:
         lost = [losses[at] for at in rest]
-        cost = f"{_cost_span([-one.value for one in lost])} points of accuracy"
+        size = f"{_cost_span([-one.value for one in lost])} points of accuracy"
         if len(rest) == 1 and lost[0].value < 0:
-            cost = _size(lost[0], "points of accuracy ")
-        said.append(f"{who} {_shares(rest)} of the weights costs {cost}, {_not_shown(lost)}")
+            size = _size(lost[0], "points of accuracy ")
+        cost = f"{who} {_shares(rest)} of the weights costs {size}, {_not_shown(lost)}"
     elif even:
-        said.append(f"{who} {_shares(even)} of the weights costs less than {POINTS.margin(margin)} of accuracy")
+        cost = f"{who} {_shares(even)} of the weights costs less than {POINTS.margin(margin)} of accuracy"
+    if no_help(discount, margin) and len(discount) == len(decided):
+        said = _no_help_at(dict(zip(decided, discount, strict=True)))
+        if costly == [list(decided)[-1]]:
+            return f"{said}, where pruning itself costs {_size(losses[costly[0]], '')}."
+        return f"{said}; {cost[0].lower()}{cost[1:]}."
     brief = discount_in_brief(discount, margin, asked="whether the sink discount changes that")
     if {decide(one, margin, one.above_chance) for one in discount} == {EQUIVALENT} and len(discount) == len(
         decided
     ) <= _NAMED:
         at = zip(discount, decided, strict=True)
         brief += f": {listed([f'{bare_words(one)} at {percent(sparsity, 0)}' for one, sparsity in at])}"
-    return f"{'; '.join(filter(None, (*said, brief)))}."
+    return f"{'; '.join(filter(None, (cost, brief)))}."
+
+
+def no_help(discount: Sequence[Difference], margin: float = MARGIN) -> bool:
+    """Return whether differences are all smaller than the margin, and no interval leaves out 0."""
+    return bool(discount) and all(
+        decide(one, margin, one.above_chance) == EQUIVALENT and one.low <= 0 <= one.high for one in discount
+    )
+
+
+def inside_margin(discount: Sequence[Difference], margin: float = MARGIN) -> str:
+    """Return that differences lie inside the margin, where the sentence on them leaves it out; else ''."""
+    return f"inside the margin of ±{POINTS.margin(margin)}, set beforehand" if no_help(discount, margin) else ""
+
+
+def _no_help_at(discount: Mapping[float, Difference]) -> str:
+    """Return that the discount does not help at some sparsities, of many with the largest difference."""
+    told = {percent(at, 0): bare_words(one) for at, one in discount.items()}
+    if len(told) <= _NAMED:
+        first, *others = told
+        each = [f"{told[first]} {POINTS.name} at {first}", *(f"{told[at]} at {at}" for at in others)]
+        return f"The sink discount {_NO_HELP}: {', '.join(each)}"
+    at = max(discount, key=lambda one: abs(discount[one].value))
+    most = f"{told[percent(at, 0)]} {POINTS.name} at {percent(at, 0)}"
+    return f"The sink discount {_NO_HELP} at any of {len(told)} sparsities (largest: {most})"
 
 
 def discount_at_levels(levels: Mapping[str, Difference], margin: float = MARGIN) -> tuple[str, str, str]:
@@ -289,15 +320,15 @@ def discount_at_levels(levels: Mapping[str, Difference], margin: float = MARGIN)
     said = f"{_discount_told(first, margin, 'the sink discount')} at {setting}"
     for at, other in others if decided in _VERDICTS else ():
         again = decide(other, margin, other.above_chance)
-        if again == decided:
+        if again == decided and no_help([first], margin) == no_help([other], margin):
             said += f", {_size(other, '') if decided == WORSE else bare_words(other)} at {at}"
         elif again in _VERDICTS:
             said += f"; at {at} {_discount_told(other, margin, 'it')}"
     detected = detectable(first).removeprefix("; ")
-    seeds = counted(first.seeds, "calibration seed") if first.seeds else ""
+    seeds = counted(first.seeds, "seed") if first.seeds else ""
     over = "" if first.holds_seeds or not seeds else " over items alone"
-    so_far = "So far on" if not first.final else "On"
-    stands = f"{so_far} {listed([each for each in (f'{first.n:,} items', seeds) if each])}; brackets: 95 % intervals"
+    so_far = "" if first.final else "So far "
+    stands = f"{so_far}{', '.join(filter(None, (f'{first.n:,} items', seeds)))}; brackets: 95 % intervals"
     power = f"{_upper(detected)} with 80 % power." if detected else ""
     return f"{_upper(said)}.", f"{stands}{over}.", power
 
@@ -308,6 +339,8 @@ def _upper(text: str) -> str:
 
 def _discount_told(discount: Difference, margin: float, who: str) -> str:
     """Return `discount_in_brief` of one difference with its interval."""
+    if no_help([discount], margin):
+        return f"{who} {_NO_HELP}: {bare_words(discount)} {POINTS.name} of accuracy"
     brief = discount_in_brief([discount], margin, who)
     if not brief:
         return f"{who} has changed accuracy by {interval_words(discount)} so far"
@@ -320,6 +353,16 @@ def _discount_told(discount: Difference, margin: float, who: str) -> str:
 def bare_words(difference: Difference) -> str:
     """Return a difference with its interval, where its unit is told before."""
     return interval_words(difference).replace(f" {POINTS.name}", "")
+
+
+def apart_by_rounding(pairs: Iterable[tuple[float, float, Difference]]) -> str:
+    """Return that differences were computed before rounding, where two accuracies, as they are written, differ by
+    another amount; else ''. pairs: accuracies, shares, and the second minus the first."""
+    tenths = [
+        (round(POINTS.scale * end, 1) for end in (before, after, change.value)) for before, after, change in pairs
+    ]
+    apart = any(abs(after - before - change) > 0.01 for before, after, change in tenths)
+    return "differences computed before rounding" if apart else ""
 
 
 def cost_words(cost: Difference, unit: str = "points ") -> str:

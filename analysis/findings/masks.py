@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from analysis.statistics.differences import LEVEL
 from analysis.words import counted, largest, percent, signed, times
 
 _SPREADS = 3.0  # standard deviations of chance beyond which something is spoken of
@@ -33,19 +34,23 @@ def change_against_seeds(changed: Mapping[str, float], seeds: float | None, chan
     return f"{said[0].upper()}{said[1:]}."
 
 
-def discounted_mask(value: float, seeds: float | None, chance: float, place: str = "") -> str:
-    """Say what share of the weights the sink discount changes, beside what two calibration seeds change, or independent
-    masks where there are none. place: where that was found.
+def discounted_mask(changed: Sequence[float], seeds: Sequence[float], chance: float, who: str = "The discount") -> str:
+    """Say for what share of the weights the sink discount changes the choice, beside what another calibration sample
+    changes, or independent masks where that is not known. changed: one per calibration seed. seeds: one per pair of
+    them. who: what changes it, as the sentence begins.
+
+    It is called small where at every seed it is below what each pair changes, with seeds enough for a sign test.
     """
-    who = f"{place}: the discount" if place else "The discount"
+    value = float(np.mean(changed))
     if not value > 0:
         return f"{who} changes the choice for none of the weights."
     beside = f"; independent masks differ in {percent(chance)}" if chance > 0 else ""
-    if seeds:
-        more = "more than" if value > seeds else "less than"
-        than = "about as much as" if times(value, seeds) == "about" else more
-        beside = f", {than} another calibration sample ({percent(seeds)})"
-    return f"{who} changes the choice for {percent(value)} of the weights{beside}."
+    only = ""
+    if len(seeds) and np.mean(seeds) > 0:
+        enough = len(seeds) >= len(changed) and 2 * 0.5 ** len(changed) < 1 - LEVEL  # both ends of a sign test
+        only = "only " if enough and max(changed) < min(seeds) else ""
+        beside = f"; another calibration sample changes {percent(float(np.mean(seeds)))}"
+    return f"{who} changes which weights go for {only}{percent(value)} of them{beside}."
 
 
 def whole_against_seeds(title: str, value: float, seeds: float | None, chance: float, whole: str) -> str:

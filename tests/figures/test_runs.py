@@ -12,9 +12,9 @@ HEADS = {"50 %": ["50 % removed", "discount on top: <9"], "70 %": ["70 % removed
 
 def test_a_setting_has_its_cost_its_interval_its_runs_and_the_colour_of_its_method():
     rows = [
-        Scores("50 %", "Without discount", "", 0.9, 0.85, 0.95, (0.89, 0.91), "90.0 %", "−3.0 [−8, +2]"),
-        Scores("50 %", "With <b>", "sink-wanda", 0.91, np.nan, np.nan, (), "91.0 %"),
-        Scores("70 %", "With discount", "sink-wanda", 0.72, 0.7, 0.74, (), "72.0 %"),
+        Scores("50 %", "Without discount", "noised text", "", 0.9, 0.85, 0.95, (0.89, 0.91), "90.0 %", "−3.0 [−8, +2]"),
+        Scores("50 %", "With <b>", "", "sink-wanda", 0.91, np.nan, np.nan, (), "91.0 %"),
+        Scores("70 %", "With discount", "", "sink-wanda", 0.72, 0.7, 0.74, (), "72.0 %"),
     ]
     figure = accuracy_by_setting(rows, 0.93, 0.375, HEADS)
     bar, first, runs, _, second, _, third = figure.data
@@ -26,7 +26,7 @@ def test_a_setting_has_its_cost_its_interval_its_runs_and_the_colour_of_its_meth
     assert first.y[0] < runs.y[0] < second.y[0] < third.y[0] < figure.layout.yaxis.range[0]
     assert [note.text for note in figure.layout.annotations] == [
         "<b>50 % removed</b><br>discount on top: &lt;9",
-        "Without discount",
+        "Without discount · noised text",
         "<b>90.0 %</b><br>−3.0 [−8, +2]",
         "With &lt;b&gt;",
         "<b>91.0 %</b>",
@@ -50,7 +50,9 @@ def test_a_setting_has_its_cost_its_interval_its_runs_and_the_colour_of_its_meth
 
 def test_every_row_stands_beneath_its_name_and_above_the_next_one():
     rows = [
-        Scores(f"{group} %", name, "magnitude", 0.8, np.nan, np.nan, (0.8,), "") for group in (50, 70) for name in "ab"
+        Scores(f"{group} %", name, "", "magnitude", 0.8, np.nan, np.nan, (0.8,), "")
+        for group in (50, 70)
+        for name in "ab"
     ]
     figure = accuracy_by_setting(rows, None, None, HEADS)
     means, dots = figure.data[::2], figure.data[1::2]
@@ -62,7 +64,7 @@ def test_every_row_stands_beneath_its_name_and_above_the_next_one():
 
 
 def test_chance_is_drawn_where_an_accuracy_comes_near():
-    rows = [Scores("", "No pruning", "none", 0.4, 0.3, 0.5, (), "40.0 %")]
+    rows = [Scores("", "No pruning", "", "none", 0.4, 0.3, 0.5, (), "40.0 %")]
     names = [note.text for note in accuracy_by_setting(rows, 0.42, 0.375, HEADS).layout.annotations]
     assert {"dense 42.0 %", "chance 37.5 %"} <= set(names)
     assert [note.text for note in accuracy_by_setting(rows, None, None, HEADS).layout.annotations] == [

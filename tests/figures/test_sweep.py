@@ -1,5 +1,7 @@
 """Figures of sweeps: bands over seeds, intervals of differences, levels marked, and another's numbers told apart."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from analysis.exhibits.discount_levels import levels_of_study
@@ -60,67 +62,103 @@ def test_differences_stand_around_zero_with_their_intervals():
     assert [line.y0 for line in figure.layout.shapes] == [0]
 
 
-def test_lines_stand_side_by_side_above_their_difference_with_names_that_do_not_touch():
+def test_marks_stand_close_together_with_their_intervals_and_their_names_beside_them():
     x = np.array([0.5, 0.7])
     lost = [Difference(-0.03, -0.06, 0.0, 100, 100), Difference(-0.21, -0.32, -0.09, 100, 100)]
     gained = [Difference(0.01, -0.02, 0.04, 100, 100), Difference(0.001, -0.05, 0.06, 100, 100)]
     losses, gains = ["−3.0 [−6.0, 0.0]", "−21 [−32, −9]"], ["+1.0 [−2.0, +4.0]", "+0.1 [−5.0, +6.0]"]
-    loss, gain = figures.Change("pruning alone", x, lost, losses), figures.Change("discount on top", x, gained, gains)
-    published = figures.Line("as published", x, np.array([0.895, 0.71]), [(), ()], Look("#3097ff", "circle"))
-    without = figures.Line("without", x, np.array([0.9, 0.72]), [(), ()], Look(REFERENCE, "square"), loss)
-    seeds = [(0.9, 0.92), (0.72, 0.722)]
-    other = figures.Line("with discount", x, np.array([0.91, 0.721]), seeds, Look("#ef7010", "diamond"))
+    loss, gain = figures.Change("from dense", x, lost, losses), figures.Change("discount on top", x, gained, gains)
+    published = figures.Line("as published", x, np.array([0.895, 0.71]), Look("#3097ff", "circle"))
+    without = figures.Line("without", x, np.array([0.9, 0.72]), Look(REFERENCE, "square"), loss)
+    other = figures.Line("with <", x, np.array([0.91, 0.721]), Look("#ef7010", "diamond"))
     lines = published, without, other
     figure = figures.accuracies_and_change(lines, gain, 0.93, 0.375, 0.02, "#ef7010")
-    first, second, dots, third, changed = figure.data
-    assert list(dots.y) == [90, 92, 72, 72.2]
+    first, second, third, changed = figure.data
     np.testing.assert_allclose(second.error_y.array, [3, 12], rtol=1e-5)
-    assert first.error_y.array is third.error_y.array is None, "its interval stands beneath"
+    assert first.error_y.array is third.error_y.array is None
     assert first.mode == second.mode == third.mode == "markers", "two points are no trend"
     assert len({first.marker.color, second.marker.color, third.marker.color}) == 3 and changed.yaxis == "y2"
     assert changed.marker.color == third.marker.color
     np.testing.assert_allclose(changed.y, [1, 0.1])
     assert [text.strip() for text in changed.text] == gains and list(second.customdata) == losses
     np.testing.assert_allclose(changed.error_y.arrayminus, [3, 5.1], rtol=1e-5)
-    at = [first.x[1], second.x[1], dots.x[2], third.x[1]]  # of 70 %, in the order in which they stand
-    across = np.diff(figure.layout.xaxis.range)[0]
-    assert (np.diff(at) * 160 / across > 7).all(), "marks of 9 pixels and dots of 6 stand apart on a phone"
-    shapes = [(shape.yref, shape.y0, shape.y1) for shape in figure.layout.shapes]
-    assert shapes == [("y", 93, 93), ("y2", -2, 2), ("y2", 0, 0)]
-    names = {note.text: note.y for note in figure.layout.annotations}
-    numbers = '<span style="color:#ef7010">91.0</span><br>90.0<br><span style="color:#3097ff">89.5</span>'
+    start, end = figure.layout.xaxis.range
+    pixel = (end - start) / 318  # of a plot on a phone
+    marks = np.array([one.x for one in (first, second, third)]).T
+    assert (np.diff(marks) > 9 * pixel).all(), "marks of 9 pixels do not touch"
+    names = {note.text: note for note in figure.layout.annotations}
     assert set(names) == {
-        "dense model 93.0 %",
-        "↓ chance 37.5 %",
-        "as published 71.0 %",
-        "without 72.0 %",
-        "with discount 72.1 %",
-        numbers,  # the last are written with the names
-        "<b>Accuracy</b>",
+        "as published 89.5",
+        "without 90.0",
+        "with &lt; 91.0",
+        "as published 71.0",
+        "without 72.0",
+        "with &lt; 72.1",
+        "dense model 93.0",
+        "↓ chance 37.5",
+        "<b>Accuracy, %</b>",
         "<b>Change by the discount, points</b>",
     }
+    width = 105 * pixel  # of the longest name
+    assert marks[0, -1] + width < marks[1, 0] and marks[1, -1] + width < end, "names end before what comes next"
+    assert 0.7 + 100 * pixel < end, "as does the value of the last change"
     low, high = figure.layout.yaxis.range
-    assert 37.5 < low < 61 and high > 95 and names["↓ chance 37.5 %"] >= low
-    assert names["with discount 72.1 %"] - names["without 72.0 %"] > 0.05 * (high - low)
+    line = 17 * (high - low) / 160  # pixels of a name, of the upper plot
+    for at in ("89.5 90.0 91.0", "71.0 72.0 72.1"):
+        of = [names[f"{line.name.replace('<', '&lt;')} {mean}"] for line, mean in zip(lines, at.split(), strict=True)]
+        assert all(above.y - below.y > 0.9 * line for below, above in pairwise(of)), "no two touch"
+        assert all(note.y < 93 - 0.45 * line for note in of), "none lies on the dense line"
+        colors = [note.font.color for note in of]
+        assert colors == [first.marker.color, None, third.marker.color], "the reference's in that of all text"
+    assert names["dense model 93.0"].y > 93 and 37.5 < low < names["↓ chance 37.5"].y < 61 < 93 < high
+    shapes = [(shape.yref, shape.y0, shape.y1) for shape in figure.layout.shapes]
+    assert shapes == [("y", 93, 93), ("y2", -2, 2), ("y2", 0, 0)]
     low, high = figure.layout.yaxis2.range
     assert -10 < low < -5 and high > 6
     near = figures.accuracies_and_change(lines[1:], gain, 0.93, 0.7, 0.02, "#ef7010")
     assert ("y", 70, 70) in [(shape.yref, shape.y0, shape.y1) for shape in near.layout.shapes]
-    assert "chance 70.0 %" in [note.text for note in near.layout.annotations]
-    assert figure.layout.yaxis.ticksuffix == " %" and list(figure.layout.xaxis2.ticktext) == ["50 %", "70 %"]
+    assert "chance 70.0" in [note.text for note in near.layout.annotations]
+    assert list(figure.layout.xaxis2.ticktext) == ["50 %", "70 %"]
+
+
+def test_of_many_sparsities_the_last_has_names_and_one_alone_is_not_at_the_edge():
+    def drawn(*x: float):
+        at, none = np.array(x), [Difference(0.0, -0.01, 0.01, 100, 100)] * len(x)
+        line = figures.Line("with", at, 0.9 - at / 10, Look("#ef7010", "diamond"))
+        change = figures.Change("discount on top", at, none, ["0.0 [−1.0, +1.0]"] * len(x))
+        return figures.accuracies_and_change([line], change, 0.93, None, 0.02, "#ef7010")
+
+    many = drawn(0.2, 0.5, 0.7)
+    assert [note.text for note in many.layout.annotations][:4] == ["88.0", "85.0", "with 83.0", "dense model 93.0"]
+    assert many.data[0].mode == "lines+markers"
+    low, high = drawn(0.7).layout.xaxis.range
+    assert low < 0.7 - 0.3 * (high - low) < 0.7 + 0.4 * (high - low) < high
 
 
 def test_the_published_baseline_stands_beside_both_where_it_was_pruned_at_every_sparsity():
     study = read(EXAMPLE)
     told = levels_of_study(study)
     assert told.methods == ("wanda", "wanda-noised", "sink-wanda")
-    assert told.size == "2 sparsities × 3 variants × 6 seeds"
+    assert told.setup == "Sink-Wanda, λ = 1: 2 sparsities × 3 variants × 6 seeds" and told.margin == 0.02
     first = {one.sparsity: np.mean(one.by_seed) for one in study.pruning.settings if one.method == "wanda"}
     np.testing.assert_allclose(told.shown.table["as published, %"], [100 * first[at] for at in (0.5, 0.7)])
-    assert told.noise.startswith("As published: Wanda on clean text; large marks: means; small dots: seeds; bars: 95 %")
+    assert told.noise.startswith(
+        "As published: Wanda, clean text; bars: 95 % intervals over 768 items and 6 seeds (upper: change from "
+        "dense); grey: ±2 points; differences computed before rounding. Intervals are Student's"
+    )
     some = [one for one in study.pruning.settings if (one.method, one.sparsity) != ("wanda", 0.5)]
     without = levels_of_study(study.model_copy(update={"pruning": study.pruning.model_copy(update={"settings": some})}))
-    assert without.methods == ("wanda-noised", "sink-wanda") and without.noise.startswith("Large marks: means; ")
+    assert without.methods == ("wanda-noised", "sink-wanda") and without.noise.startswith("Bars: 95 % intervals over ")
+
+
+def test_all_marks_have_the_interval_of_their_change_from_dense_or_none_has():
+    study = read(EXAMPLE)
+    for line in levels_of_study(study).lines:
+        np.testing.assert_allclose([one.value for one in line.lost.differences], line.value - study.pruning.dense)
+    ways = [way.model_copy(update={"stages": way.stages[1:]}) for way in study.pruning.waterfalls]
+    none = levels_of_study(study.model_copy(update={"pruning": study.pruning.model_copy(update={"waterfalls": ways})}))
+    assert len(none.lines) == 3 and all(line.lost is None for line in none.lines)
+    assert "upper" not in none.noise and "from dense" not in " ".join(none.shown.table)
 
 
 def test_a_map_says_its_numbers_and_leaves_gaps_empty():

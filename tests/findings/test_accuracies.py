@@ -75,28 +75,28 @@ def test_runs_are_told_by_their_costs_and_by_whether_a_method_is_better():
         named = {(at, "A", "B"): gap for at, gap in zip(accuracies, gaps, strict=False)}
         return finding_of("scored alike", 0.931, accuracies, losses, named)
 
-    costs = "Pruning costs 1.3 to 2.1 points of accuracy at 50 % sparsity (1 of 2 not significant) and 21 to 22 at 70 %"
+    costs = "At 50 % sparsity pruning costs 1.3 to 2.1 points (1 of 2 not significant); at 70 %, 21 to 22"
     assert told() == f"{costs}."
     assert told(difference(0.003, 0.09), difference(-0.008, 0.04)) == (
-        f"{costs}; methods do not differ significantly (largest: B minus A at 70 %, +0.8 [−3.2, +4.8])."
+        f"{costs}. No method is significantly better (largest: B minus A at 70 %, +0.8 [−3.2, +4.8])."
     )
     assert told(difference(0.003, 0.09)).endswith(" (A minus B at 50 %, +0.3 [−8.7, +9.3]).")
-    assert told(*[difference(0.001, 0.005, 6)] * 2) == f"{costs}; the 2 methods differ by less than 2 points."
-    assert told(difference(0.001, 0.09, 1)) == f"{costs}; one calibration seed cannot tell the methods apart."
+    assert told(*[difference(0.001, 0.005, 6)] * 2) == f"{costs}. The 2 methods differ by less than 2 points."
+    assert told(difference(0.001, 0.09, 1)) == f"{costs}. One calibration seed cannot tell the methods apart."
     for at, name in ((at, name) for at in losses for name in ("A", "B")):
         one = {at: {name: losses[at][name]}}
         said = finding_of("scored alike", 0.931, {at: {name: accuracies[at][name]}}, one, {})
-        assert re.fullmatch(rf"{name}: pruning costs \d+(.\d)? points of accuracy \[.+, .+\] at {at} sparsity\.", said)
+        assert re.fullmatch(rf"{name}: at {at} sparsity pruning costs \d+(.\d)? points \[.+, .+\]\.", said)
     one = finding_of("scored alike", 0.931, {"50 %": {"A": 0.918}}, {"50 %": {"A": losses["50 %"]["A"]}}, {})
-    assert one == "A: pruning costs 1.3 points of accuracy [−0.7, 3.3] at 50 % sparsity."
+    assert one == "A: at 50 % sparsity pruning costs 1.3 points [−0.7, 3.3]."
     better = {"50 %": {"A": difference(0.004, 0.02), "B": difference(-0.013, 0.02)}}
     assert finding_of("scored alike", 0.931, {"50 %": {"A": 0.935, "B": 0.918}}, better, {}) == (
-        "Pruning changes accuracy by +0.4 to −1.3 points at 50 % sparsity (not significant)."
+        "At 50 % sparsity pruning changes accuracy by +0.4 to −1.3 points, within the noise."
     ), "a gain is no cost"
     gained, lost = difference(0.03, 0.01, 6, 0.001), difference(-0.04, 0.01, 6, 0.001)
-    assert told(gained) == f"{costs}; A beats B by 3.0 points [2.0, 4.0] at 50 %."
+    assert told(gained) == f"{costs}. A beats B by 3.0 points [2.0, 4.0] at 50 %."
     assert told(gained, lost) == (
-        f"{costs}; B beats A by 4.0 points [3.0, 5.0] at 70 %, the largest of 2 significant differences."
+        f"{costs}. B beats A by 4.0 points [3.0, 5.0] at 70 %, the largest of 2 significant differences."
     )
     assert told(replace(gained, final=False)) == f"{costs}.", "no verdict before all answers are in"
     nothing = {"50 %": {"A": replace(losses["50 %"]["A"], above_chance=False)}}
@@ -106,11 +106,11 @@ def test_runs_are_told_by_their_costs_and_by_whether_a_method_is_better():
 def test_costs_of_runs_without_intervals_are_told_of_few_sparsities():
     many = {f"{at} %": {"Magnitude": 0.9 - at / 1000} for at in range(10, 60, 10)}
     assert finding_of("scored alike", 0.931, many, {}, {}) == (
-        "Magnitude: pruning costs 4.1 points of accuracy at 10 % sparsity and 8.1 at 50 %."
+        "Magnitude: at 10 % sparsity pruning costs 4.1 points; at 50 %, 8.1."
     )
     both = {"": {"A": 0.9, "B": 0.8}}
     assert finding_of("scored alike", 0.931, both, {}, {}) == (
-        "Pruning costs 3.1 to 13.1 points of accuracy without removing weights."
+        "Without removing weights pruning costs 3.1 to 13.1 points."
     )
     alone = finding_of("scored alike", None, {"50 %": {"Magnitude": 0.9}}, {}, {})
     assert alone == "Magnitude: pruned models answer 90.0 % right at 50 % sparsity."
@@ -137,17 +137,14 @@ def test_a_method_is_drawn_with_what_it_is_compared_with():
     alike = Alike(0.95, 0.4, 12, "", [(run(method, 0.5, 0), 0.8) for method in methods])
     shown = accuracy_of_runs(alike, None, "With discount")
     assert list(shown.table["method"]) == ["Wanda as published", "Without discount", "With discount"]
-    assert shown.sentence == (
-        "Wanda as published: calibrated on clean text; Without discount: Wanda calibrated on the noised text that the "
-        "discount reads; With discount: the same, sinks counted less; diamonds: means; not drawn: Magnitude (80.0 %)."
+    assert shown.sentence == "Diamonds: means; not drawn: Magnitude (80.0 %)."
+    names = {note.text for note in shown.figure.layout.annotations}
+    assert names > {"Wanda as published · clean text", "Without discount · noised text", "With discount · noised text"}
+    sparse = Alike(
+        0.95, 0.4, 12, "", [(run(method, 0.5, 0), 0.8) for method in ("magnitude", "sparsegpt", "sink-sparsegpt")]
     )
-    bare = Alike(0.95, 0.4, 12, "", [(run(method, 0.5, 0), 0.8) for method in ("wanda", "sink-wanda", "magnitude")])
-    assert accuracy_of_runs(bare, None).sentence == "Diamonds: means.", "no control, nothing to tell apart"
-    sparse = Alike(0.95, 0.4, 12, "", [(run(method, 0.5, 0), 0.8) for method in ("sparsegpt", "sink-sparsegpt")])
-    assert accuracy_of_runs(sparse, None).sentence == (
-        "SparseGPT as published: calibrated on clean text; With discount (Sink-SparseGPT): the same, sinks counted "
-        "less; diamonds: means."
-    )
+    names = {note.text for note in accuracy_of_runs(sparse, None).figure.layout.annotations}
+    assert names > {"Magnitude", "SparseGPT as published · clean text", "With discount (Sink-SparseGPT) · clean text"}
     costs = costs_of_runs(alike, None, "With discount")
     assert list(costs.accuracies["50 %"]) == list(shown.table["method"]) and not costs.losses and not costs.gaps
     every = costs_of_runs(alike, None)

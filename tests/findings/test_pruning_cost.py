@@ -4,7 +4,7 @@ from typing import Any
 
 from analysis.exhibits.with_discount import Changed, against_published, baseline_told, changes_of_study, weights_changed
 from analysis.findings import finding_of
-from analysis.findings.evaluations import bare_words
+from analysis.findings.evaluations import apart_by_rounding, bare_words, inside_margin
 from analysis.statistics.differences import Difference
 from analysis.study.findings import EXAMPLE, read
 
@@ -47,9 +47,25 @@ def test_a_loss_that_its_interval_does_not_tell_from_0_is_not_resolved():
 def test_several_losses_are_told_each_and_of_many_the_ends():
     clear = lost(-0.031, -0.042, -0.02)
     assert said({0.5: clear, 0.7: LOSSES[0.7]}, NONE) == (
-        "Pruning costs 3.1 points of accuracy [2.0, 4.2] at 50 % and 21 [9, 32] at 70 % of the weights; "
-        "the sink discount changes accuracy by less than 2 points: +0.1 [−0.7, +0.9] at 50 % and +0.1 "
-        "[−0.7, +0.9] at 70 %."
+        "The sink discount does not measurably help: +0.1 [−0.7, +0.9] points at 50 %, +0.1 [−0.7, +0.9] at 70 %; "
+        "pruning costs 3.1 points of accuracy [2.0, 4.2] at 50 % and 21 [9, 32] at 70 % of the weights."
+    )
+    one = said({0.5: LOSSES[0.5], 0.7: LOSSES[0.7]}, NONE)
+    assert one == (
+        "The sink discount does not measurably help: +0.1 [−0.7, +0.9] points at 50 %, +0.1 [−0.7, +0.9] at 70 %, "
+        "where pruning itself costs 21 [9, 32]."
+    )
+    assert "which 2 seeds do not resolve" in said({0.5: LOSSES[0.5]}, NONE[:1]), "and that is no cost"
+    small = lost(0.006, 0.002, 0.010, 6)
+    other = said({0.5: clear, 0.7: LOSSES[0.7]}, [NONE[0], small])
+    assert other.endswith(
+        "; the sink discount changes accuracy by less than 2 points: +0.1 [−0.7, +0.9] at 50 % and +0.6 [+0.2, +1.0] "
+        "at 70 %."
+    ), "an interval without 0"
+    four = dict.fromkeys((0.2, 0.3, 0.4), clear) | {0.7: LOSSES[0.7]}
+    assert said(four, NONE * 2).startswith(
+        "The sink discount does not measurably help at any of 4 sparsities (largest: +0.1 [−0.7, +0.9] points at 20 %)"
+        "; pruning costs accuracy at 4 sparsities, "
     )
     many = said(dict.fromkeys((0.2, 0.3, 0.4), clear) | {0.7: LOSSES[0.7]})
     assert "costs accuracy at 4 sparsities, from 3.1 points [2.0, 4.2] at 20 % to 21 points [9, 32] at 70 %" in many
@@ -94,12 +110,24 @@ def test_a_discount_that_helps_or_hurts_is_told_with_its_interval():
 def test_the_discount_is_told_with_its_interval_and_on_what_that_stands():
     first = {"50 % sparsity": NONE[0]}
     told, stands, seen = finding_of("discount at levels", first)
-    assert told == "The sink discount changes accuracy by less than 2 points: +0.1 [−0.7, +0.9] at 50 % sparsity."
-    assert stands == "On 360 items and 6 calibration seeds; brackets: 95 % intervals."
+    assert told == "The sink discount does not measurably help: +0.1 [−0.7, +0.9] points of accuracy at 50 % sparsity."
+    assert stands == "360 items, 6 seeds; brackets: 95 % intervals."
     assert seen.startswith("±") and seen.endswith(" points would have been detected with 80 % power.")
     both = finding_of("discount at levels", first | {"70 %": lost(0.003, -0.003, 0.01, 6)})[0]
     assert both == f"{told.removesuffix('.')}, +0.3 [−0.3, +1.0] at 70 %."
     assert len(both.replace(" %", "%").split()) <= 25
+    assert inside_margin([NONE[0]]) == "inside the margin of ±2 points, set beforehand"
+    above = lost(0.006, 0.002, 0.010, 6)
+    apart = finding_of("discount at levels", first | {"70 %": above})[0]
+    assert apart == f"{told.removesuffix('.')}; at 70 % it changes accuracy by less than 2 points: +0.6 [+0.2, +1.0]."
+    assert not inside_margin([NONE[0], above]), "the first line says it"
+    assert not inside_margin([]) and not inside_margin(OPEN)
+
+
+def test_differences_are_said_to_be_computed_before_rounding_where_the_written_ones_differ():
+    gain = lost(0.0034, -0.003, 0.01)
+    assert apart_by_rounding([(0.7182, 0.7216, gain)]) == "differences computed before rounding", "71.8, 72.2 and +0.3"
+    assert apart_by_rounding([(0.7181, 0.7211, gain)]) == "", "71.8, 72.1 and +0.3"
 
 
 def test_no_verdict_on_the_discount_is_carried_to_another_level():
@@ -120,7 +148,7 @@ def test_one_seed_says_what_its_brackets_leave_out_and_a_model_at_chance_has_not
     alone = Difference(0.0, -0.05, 0.05, 12, 12, final=False, seeds=1)
     said, stands, _ = finding_of("discount at levels", {"50 % sparsity": alone})
     assert said.startswith("The sink discount has changed accuracy by 0.0 points [−5.0, +5.0] so far at 50 %")
-    assert stands == "So far on 12 items and 1 calibration seed; brackets: 95 % intervals over items alone."
+    assert stands == "So far 12 items, 1 seed; brackets: 95 % intervals over items alone."
     at_chance = lost(0.001, -0.007, 0.009, above_chance=False)
     assert "nothing to lose" in finding_of("discount at levels", {"50 % sparsity": at_chance})[0]
 
@@ -131,22 +159,24 @@ def test_a_study_says_how_many_weights_the_discount_changes_at_every_sparsity_an
     for contrast, order in ((first, ["50 %", "70 %"]), (second, ["70 %", "50 %"])):
         changes = changes_of_study(study, contrast)
         assert [one.sparsity for one in changes] == order
-        assert changes[0].words.startswith(f"At {order[0]} sparsity: the discount changes the choice for 0.2")
+        assert changes[0].words("it").startswith(f"At {order[0]} sparsity it changes which weights go for only 0.2")
         shown = weights_changed(changes)
         assert [note.text.partition(" <b>")[0] for note in shown.figure.layout.annotations] == [
             f"{at}: {what}" for at in order for what in ("sink discount, 6 seeds", "another sample, 15 pairs")
         ]
         assert list(shown.table["sparsity"]) == [at for at in order for _ in "ab"]
-        assert shown.sentence.startswith("Small dots: seeds, pairs. ")
+        assert shown.sentence.startswith("Dots: one seed (orange), one pair (grey). ")
     one_seed = Changed("", [0.01], [], 0.5)
     assert [note.text for note in weights_changed([one_seed]).figure.layout.annotations] == [
         "sink discount <b>1.0 %</b>"
     ]
     largest = next(one.effect for one in study.pruning.contrasts if (one.kind, one.sparsity) == ("recipe", 0.7))
     told = against_published(study, first, ["50 %", "70 %"])
-    assert told == f"Wanda as published {bare_words(largest)} at 70 %"
+    assert told == f"Wanda as published (clean text) {bare_words(largest)} at 70 %"
+    assert against_published(study, first, ["50 %", "70 %"], 0.02) == f"{told}: not inside"
+    assert against_published(study, first, ["50 %", "70 %"], 0.03) == f"{told}: inside"
     assert against_published(study, first, ["50 %"]).endswith(" at 50 %") and not against_published(study, first, [])
-    assert baseline_told("sink-wanda", told).endswith(f"without the discount, on the same noised text; against {told}.")
-    assert baseline_told("sink-sparsegpt") == "Compared with the same pruning without the discount.", (
-        "it reads clean text"
+    assert baseline_told("sink-wanda", "inside", told).endswith(
+        f"Against the same pruning without it (noised text): inside; against {told}."
     )
+    assert baseline_told("sink-sparsegpt") == "Against the same pruning without it (clean text).", "it reads clean text"

@@ -247,11 +247,18 @@ def test_weights_that_differ_are_told_beside_seeds_and_where_few_features_hold_m
     assert finding_of("differing weights", np.zeros(40, int), 100, 40, 0.2) == ""
 
 
-def test_a_discounted_mask_is_compared_with_another_seed_or_with_chance():
-    told = "he discount changes the choice for 0.21 % of the weights, less than another calibration sample (1.4 %)."
-    assert finding_of("discounted mask", 0.0021, 0.014, 0.5) == f"T{told}"
-    assert finding_of("discounted mask", 0.0021, 0.014, 0.5, "This preview") == f"This preview: t{told}"
-    assert ", about as much as another calibration sample (1.4 %)." in finding_of("discounted mask", 0.0141, 0.014, 0.5)
-    assert finding_of("discounted mask", 0.03, 0.014, 0.5).endswith(", more than another calibration sample (1.4 %).")
-    assert finding_of("discounted mask", 0.0021, None, 0.5).endswith("; independent masks differ in 50 %.")
-    assert finding_of("discounted mask", 0.0, 0.014, 0.5) == "The discount changes the choice for none of the weights."
+def test_a_discounted_mask_is_compared_with_other_seeds_or_with_chance():
+    def told(changed: list[float], seeds: list[float], *who: str) -> str:
+        return finding_of("discounted mask", changed, seeds, 0.5, *who)
+
+    few, pairs = [0.0021] * 6, [0.013, 0.015] * 8
+    assert told(few, pairs) == (
+        "The discount changes which weights go for only 0.21 % of them; another calibration sample changes 1.4 %."
+    )
+    assert told(few, pairs, "At 50 % sparsity it").startswith(
+        "At 50 % sparsity it changes which weights go for only 0."
+    )
+    for changed, seeds in ((few[:5], pairs), (few, [0.014]), ([*few[:5], 0.014], pairs), ([0.03] * 6, pairs)):
+        assert "only" not in told(changed, seeds), "that is not significant"
+    assert told([0.0021], []).endswith(" for 0.21 % of them; independent masks differ in 50 %.")
+    assert told([0.0], [0.014]) == "The discount changes the choice for none of the weights."

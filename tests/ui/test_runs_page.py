@@ -81,8 +81,8 @@ def test_every_run_stands_in_the_table_and_can_be_filtered(pruned):
     assert table.loc[names[0], "accuracy, %"] == pytest.approx(100 * summary["tasks"][0]["models"][1]["value"])
     told = texts(test).replace("\u00a0", " ")
     assert re.search(
-        r"##### Magnitude: pruning (costs \d+ points of accuracy|changes accuracy by [−+]\d+ points) \\\[.+\] at 30 % "
-        r"sparsity and [−+]?\d+ \\\[.+\] at 60 %",
+        r"##### Magnitude: at 30 % sparsity pruning (costs \d+ points|changes accuracy by [−+]\d+ points) \\\[.+\]; "
+        r"at 60 %, [−+]?\d+ \\\[.+\]\.",
         told,
     )
     assert "All 4 runs" in told and "Without discount (control): the same text" in told

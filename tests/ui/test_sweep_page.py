@@ -61,9 +61,13 @@ def test_without_a_sweep_the_page_shows_the_one_that_ships(tmp_path, monkeypatch
     )
     monkeypatch.setattr(sweeps, "EXAMPLE", tmp_path / "shipped.json.gz")
     test = app(PAGE)
-    told = texts(test).replace("\u00a0", " ")
-    assert "Pruning 70 % of the weights costs 21 points of accuracy" in told
-    assert "Shipped study of the diffusion model: 2 sparsities × 3 variants × 6 seeds; your own sweep takes" in told
+    told = texts(test).replace("\u00a0", " ").replace("\\", "")
+    assert "The sink discount does not measurably help: +0.1 [−0.7, +0.9] points at 50 %, +0.3 [−0.3, +1.0]" in told
+    assert "at 70 %, where pruning itself costs 21 [18, 24]." in told
+    assert (
+        "Shipped study of the diffusion model. Sink-Wanda, λ = 1: 2 sparsities × 3 variants × 6 seeds; inside the "
+        "margin of ±2 points, set beforehand. Your own sweep takes its place." in told
+    )
     assert "At 60 %, it gains." in told and not test.exception
 
 
@@ -108,9 +112,9 @@ def test_a_finished_sweep_says_what_pruning_costs_and_draws_it(swept):
     )
     assert (
         "Accuracy without and with the sink discount" in told
-        and " items and 2 seeds, wide as so few barely show their spread (upper plot: change from dense" in told
+        and " items and 2 seeds, wide as so few barely show their spread (upper: change from dense" in told
     )
-    assert re.search(r"This sweep: 1 sparsity × \d variants × 2 seeds\.", told)
+    assert re.search(r"Sink-Wanda, λ = 1: 1 sparsity × \d variants × 2 seeds", told)
     assert "8 models took " in told
     assert "python -m analysis sweep" in test.code[0].value
     pair = test.segmented_control(key="sweep_pair")

@@ -23,7 +23,7 @@ from analysis.exhibits.with_discount import (
     shown_shifts,
 )
 from analysis.findings import finding_of
-from analysis.findings.evaluations import MARGIN, tested, together
+from analysis.findings.evaluations import MARGIN, inside_margin, tested, together
 from analysis.pruned.compare import Comparison
 from analysis.specs import METHODS, EvaluateSpec, ModelSpec, PruneSpec, SweepSpec, grid, setting_key, where
 from analysis.statistics.decisions import POINTS
@@ -374,8 +374,10 @@ def found_in_study(study: OfStudy) -> Found | None:
         return None
     setting, margin = f"{shifts[0].sparsity} sparsity", margin_of(findings)
     levels = findings.pruning.dense, findings.pruning.chance
-    published = against_published(findings, contrast, [one.sparsity for one in shown_shifts(shifts)])
-    baseline = baseline_told(contrast.method, published)
+    inside = inside_margin([one.discount for one in shown_shifts(shifts)], margin)
+    told = [one.sparsity for one in shown_shifts(shifts)]
+    published = against_published(findings, contrast, told, margin if inside else 0.0)
+    baseline = baseline_told(contrast.method, inside, published)
     return Found(setting, shifts, *levels, contrast.method, margin, baseline, compared_in(findings, contrast))
 
 
@@ -391,14 +393,15 @@ def found_in_runs(pairs: list[RunPair]) -> Found | None:
         tested(together(results, related)),
         " · ".join(f"{pair.run.name} against {pair.control.name}" for pair in scored) + ".",
     ]
+    shifts = shifts_of_runs(results, related)
     return Found(
         title_of(pairs[0].spec, method=False),
-        shifts_of_runs(results, related),
+        shifts,
         tables.average(results, 0).value,
         tables.chance_level(results, AVERAGE),
         pairs[0].spec.method,
         MARGIN,
-        baseline_told(pairs[0].spec.method),
+        baseline_told(pairs[0].spec.method, inside_margin([one.discount for one in shown_shifts(shifts)])),
         "Without the discount: the control, which reads the same noised text, against the dense model. The discount: "
         "against that.",
         " ".join(explained),
@@ -412,7 +415,7 @@ def answer(study: OfStudy | None, pairs: list[RunPair], found: Found | None, cha
     """
     if found is None and study is None:
         st.markdown("What the sink discount does to accuracy at these settings is not measured yet.")
-        _say_changes(changes)
+        _say_changes(changes, "the discount")
         return
     said, stands, detected = "This study does not hold what pruning costs.", "", ""
     if found is not None:
@@ -425,7 +428,7 @@ def answer(study: OfStudy | None, pairs: list[RunPair], found: Found | None, cha
     if study is not None:
         explained += f" Method, sparsity and λ are those chosen here, all else is as in the {study.within}."
     st.markdown(f"##### {plain(said)}", help=plain(" ".join(explained.split())) or None)
-    _say_changes(changes)
+    _say_changes(changes, "the discount" if found is None else "it")
     if study is not None and stands:
         stands = f"{study.title}: {stands[0].lower()}{stands[1:]}"
     elif study is None:
@@ -434,9 +437,9 @@ def answer(study: OfStudy | None, pairs: list[RunPair], found: Found | None, cha
     st.caption(plain(f"{baseline} {stands}".strip()))
 
 
-def _say_changes(changes: Sequence[Changed]) -> None:
+def _say_changes(changes: Sequence[Changed], who: str) -> None:
     if changes:
-        st.markdown(plain(changes[0].words))
+        st.markdown(plain(changes[0].words(who)))
 
 
 def results_box(study: OfStudy | None) -> DeltaGenerator:
@@ -446,7 +449,7 @@ def results_box(study: OfStudy | None) -> DeltaGenerator:
         st.markdown("**Runs here**" if study is None else f"**{plain(study.title)}**", width="content")
         if study is not None:
             rule = f"{METHODS[study.contrast.method].title}, λ = {max(study.findings.parameters.strengths):g}"
-            st.caption(plain(f"{rule}; your runs replace it."), width="content")
+            st.caption(plain(rule), width="content")
             open_study(study.name, study.within)
     return box
 

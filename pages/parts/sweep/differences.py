@@ -14,11 +14,12 @@ from analysis.evaluation import sweep_scores, sweep_tables
 from analysis.evaluation.conditions import HELD_AGAINST
 from analysis.evaluation.frontier import CACHE, COSTS
 from analysis.evaluation.sweep_scores import Comparison, Setting
-from analysis.exhibits.discount_levels import DiscountLevels, levels_of_sweep, pairs_along, size_words
+from analysis.exhibits.discount_levels import DiscountLevels, levels_of_sweep, pairs_along
 from analysis.exhibits.sweeps import by_sparsity, differences_along
 from analysis.figures import sweep as figures
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of, sweeps
+from analysis.findings.evaluations import inside_margin
 from analysis.pruned.report_file import plain_title
 from analysis.specs import EvictionPoint, where
 from analysis.statistics.decisions import TOO_COARSE
@@ -153,7 +154,6 @@ def _with_and_without(
     explained = finding_of("largest difference", pair)[0].tested
     with place:
         say_cost(told, explained)
-        st.caption(plain(f"This sweep: {_size(settings)}."))
         found = {where(one.setting.pruning): one.difference for one in pair}
         if not can_tell(found):
             prunings = {where(one.setting.pruning): one.setting.pruning for one in pair}
@@ -165,17 +165,14 @@ def _with_and_without(
     chart(told.shown, "sweep_levels", f"{listed(list(others))}: under More about this sweep." if others else "")
 
 
-def _size(settings: Sequence[Setting]) -> str:
-    """Return what a sweep has pruned."""
-    sparsities, variants = {one.pruning.sparsity for one in settings}, {one.label for one in settings}
-    return size_words(len(sparsities), len(variants), max(len(one.seeds) for one in settings))
-
-
-def say_cost(told: DiscountLevels, explained: str = "") -> None:
-    """Say in the first line of the page what pruning costs, and on what that stands."""
-    said = finding_of("cost of pruning", told.losses, told.gained.differences)
+def say_cost(told: DiscountLevels, explained: str = "", before: str = "", after: str = "") -> None:
+    """Say in the first line of the page whether the discount helps and what pruning costs, and beneath what was pruned
+    and, where the first line leaves it out, the margin. before, after: what else is said there."""
+    said = finding_of("cost of pruning", told.losses, told.gained.differences, margin=told.margin)
     cost = "The cost is the dense model's accuracy minus that of pruning without the discount, on the same items."
     st.markdown(f"##### {plain(said)}", help=plain(f"{cost} {explained}"))
+    setup = "; ".join(filter(None, (told.setup, inside_margin(told.gained.differences, told.margin))))
+    st.caption(plain(" ".join(filter(None, (before, f"{setup}.", after)))))
 
 
 def _say(first: Sequence[Comparison], settings: Sequence[Setting]) -> None:

@@ -260,7 +260,8 @@ def _changed_in_words(statistics: StoredStatistics, effects: dict[str, Effects])
     totals = {name: tuning.total(effect, statistics.sizes) for name, effect in effects.items()}
     if len(effects) == 1:
         (total,) = totals.values()
-        return finding_of("discounted mask", total.changed, total.floor, 0.0, "This preview")
+        floor = [] if total.floor is None else [total.floor]
+        return finding_of("discounted mask", [total.changed], floor, 0.0, "This preview: the discount")
     changed = {name: total.changed for name, total in totals.items()}
     return finding_of("change against seeds", changed, next(iter(totals.values())).floor)
 
