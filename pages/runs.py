@@ -5,12 +5,13 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine.runs import Run, known_runs
 from analysis.exhibits.scored_runs import from_dense_of_runs, scored_alike
-from analysis.words import DISCOUNT_TOLD
+from analysis.words import DISCOUNT_TOLD, counted
 from pages.parts.address import primary_link
 from pages.parts.charts import start_exhibits
 from pages.parts.controls import keyed_columns, views_row
 from pages.parts.frame import run
 from pages.parts.masks.view import masks_of
+from pages.parts.run_rows import RUNS_ASKED
 from pages.parts.runs.details import VIEW, open_run
 from pages.parts.runs.overview import (
     answers,
@@ -25,6 +26,8 @@ from pages.parts.runs.table import clear_button, disk, filter_runs, import_runs,
 from pages.parts.session import engine
 
 VIEWS = ("Overview", "Accuracy", "Masks", "Texts")
+_LONG = 12  # rows of a table, beyond which it stands in a fold
+_ASKED = "runs_asked_by_address"
 
 
 def main() -> None:
@@ -63,7 +66,8 @@ def _all_runs(runs: list[Run], answer: DeltaGenerator, beside: DeltaGenerator) -
         compared = compared_runs(alike, results)
         overview(alike, results, compared, every=methods_chosen())
         differences = from_dense_of_runs(alike, results)
-    chosen = runs_table(runs, filtered, st.container(), differences)
+    with _table_place(len(filtered)):
+        chosen = runs_table(runs, filtered, st.container(), differences)
     with answer:  # the other views have answers of their own
         say_scores(alike, results, compared, every=methods_chosen())
     if len(chosen) == 1:
@@ -72,6 +76,14 @@ def _all_runs(runs: list[Run], answer: DeltaGenerator, beside: DeltaGenerator) -
         compare_settings(chosen)
     if chosen:
         clear_button(beside, runs)
+
+
+def _table_place(rows: int) -> DeltaGenerator:
+    """Return where the table stands: where it is long in a fold, open at first if the address asks for runs."""
+    if rows <= _LONG:
+        return st.container()
+    asked = st.session_state.setdefault(_ASKED, RUNS_ASKED in st.query_params)
+    return st.expander(f"{counted(rows, 'run')}, one by one", expanded=asked, key="fold_runs_all")
 
 
 def _ticked_in_fold(runs: list[Run]) -> list[Run]:

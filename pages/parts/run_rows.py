@@ -107,6 +107,7 @@ def row(run: Run, differences: Mapping[str, Difference] | None = None) -> dict[s
         "★": "★" if run.label.star else "",
         "run": run.name,
         "method": method_title(run),
+        "accuracy, %": None if accuracy is None else 100 * accuracy.value,  # seen on a phone
         "sparsity, %": None if sparsity is None else 100 * sparsity,
         "seed": seed_of(run.parameters) if run.parameters else None,
         **accuracy_cells(accuracy),

@@ -8,7 +8,7 @@ import pytest
 from analysis.engine.runs import Run, Score
 from analysis.specs import CalibrationParams, PruneSpec
 from analysis.statistics.differences import Difference
-from pages.parts.run_rows import _in_common, _shown, _to_dense, by_sparsity, in_pairs, method_title
+from pages.parts.run_rows import _in_common, _shown, _to_dense, by_sparsity, in_pairs, method_title, row
 
 
 def run(method: str, sparsity: float, seed: int) -> Run:
@@ -55,6 +55,11 @@ def test_all_runs_stand_by_sparsity_method_and_seed_the_dense_model_first():
     ]
     others = [method_title(run(name, 0.5, 0)) for name in ("magnitude", "sparsegpt", "sink-sparsegpt", "sham-wanda")]
     assert others == ["Magnitude", "SparseGPT as published", "With discount (Sink-SparseGPT)", "Sham-Wanda (control)"]
+
+
+def test_the_accuracy_stands_beside_the_method_where_a_phone_shows_it():
+    columns = list(row(run("magnitude", 0.5, 0)))
+    assert columns[columns.index("method") + 1] == "accuracy, %"
 
 
 def frame(**columns: list[object]) -> pd.DataFrame:
