@@ -66,7 +66,7 @@ def _example(answer: DeltaGenerator) -> None:
     told = None if study is None else levels_of_study(study)
     if told is not None:
         with answer:
-            say_cost(told, before="Shipped study of the diffusion model.", after="Your own sweep takes its place.")
+            say_cost(told, before="Shipped study of the diffusion model.", after="Yours takes its place.")
         chart(told.shown, "sweep_levels")
     found = _shipped(str(EXAMPLE), EXAMPLE.stat().st_mtime_ns) if EXAMPLE.is_file() else None
     if found is None:

@@ -46,11 +46,11 @@ _NAMES = 0.42  # of the width that the names at the right take, as on a phone
 _APART = 0.08  # of the distance of two sparsities, between two marks
 _ROOM = 0.22  # of it at the left
 _NEAR = 3  # points beneath what is drawn, from which on chance is told at the edge
-_ALL_NAMED = 2  # sparsities at which each mark has its name; of more the last
+_ALL_NAMED = 2  # sparsities at which each mark has its name and each difference its interval; of more the last
 _FIXED = 1e6  # weight of a name that keeps its place
 _FAINT = 0.18  # opacity of a band
 _GAP = "\N{NO-BREAK SPACE}" * 2  # between a mark and its number
-_WRITTEN = 6  # differences of a line whose values are written beside their marks, at most
+_WRITTEN = 6  # differences whose estimates are written beside their marks, at most
 
 
 @dataclass(frozen=True)
@@ -130,21 +130,21 @@ def accuracies_and_change(
         levels.append(("chance", 100 * chance, CHANCE_DASH))
     values = 100 * np.array([line.value for line in lines], float)  # (lines, sparsities)
     fixed = [level for _, level, _ in levels]
-    written = range(last + 1) if last < _WRITTEN else [last]
+    named = range(last + 1) if last < _ALL_NAMED else [last]
     pixels = (1 - _BETWEEN) * _UPPER * (_BOTH_HEIGHT - _TOP - _FOOT)
     below = chance is not None and len(levels) == 1
     pixels -= _LINE * (1 + below)  # at the ends
     low, high = float(ends.min()), float(ends.max())
     for _ in range(3):  # as names widen the axis, which parts them again
         line_height = _LINE * (high - low) / pixels
-        places = {at: _spread(values[:, at], line_height, fixed) for at in written}
-        every_end = [*ends, *(place for at in written for place in places[at])]
+        places = {at: _spread(values[:, at], line_height, fixed) for at in named}
+        every_end = [*ends, *(place for at in named for place in places[at])]
         low, high = min(every_end), max(every_end)
     line_height = _LINE * (high - low) / pixels
     figure.update_yaxes(
         range=[low - line_height * (0.5 + below), high + line_height / 2],
         zeroline=False,
-        showgrid=last >= _WRITTEN,
+        showgrid=last >= _ALL_NAMED,
         nticks=5,
         row=1,
         col=1,
@@ -155,8 +155,7 @@ def accuracies_and_change(
         names = [(line.name, value, line.look.color) for line, value in zip(lines, values[:, at], strict=True)]
         names += [(name, level, REFERENCE) for name, level, _ in levels] if at == last else []
         for (name, value, shade), y in zip(names, marks, strict=False):
-            named = f"{as_text(name)} " if last < _ALL_NAMED or at == last else ""
-            _name_mark(figure, f"{named}{value:.1f}", every[at] + shifts[-1], y, shade)
+            _name_mark(figure, f"{as_text(name)} {value:.1f}", every[at] + shifts[-1], y, shade)
     if below and chance is not None:
         _name_mark(figure, f"↓ chance {100 * chance:.1f}", every[last] + shifts[-1], low - line_height, REFERENCE)
     _add_change(figure, gained, margin, color)
@@ -291,11 +290,12 @@ def _add_change(figure: go.Figure, change: Change, margin: float, color: str) ->
     _across(figure, -100 * margin, 100 * margin, "y2", type="rect", **even)
     _across(figure, 0, 0, "y2", line=grey_line(width=1))
     value, low, high = ends_of(change.differences, 100)
+    words = change.words if len(value) <= _ALL_NAMED else [each.partition(" ")[0] for each in change.words]
     figure.add_scatter(
         x=change.x,
         y=value,
         mode="markers+text" if len(value) <= _WRITTEN else "markers",
-        text=[f"{_GAP}{words}" for words in change.words],
+        text=[f"{_GAP}{each}" for each in words],
         textposition="top right",
         cliponaxis=False,
         name=as_text(change.name),
