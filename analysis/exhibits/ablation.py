@@ -152,9 +152,10 @@ def _difference(change: Difference, unit: Unit) -> str:
     return interval_words(change, unit).replace(f" {unit.name}", "")
 
 
-def answer_of_study(causes: Sequence[Cause]) -> tuple[str, str, Exhibit] | None:
+def answer_of_study(causes: Sequence[Cause]) -> tuple[str, str, list[tuple[str, ...]], Exhibit] | None:
     """Say how much of the text changes with the sinks of one model and with each control hidden, as a study found;
-    where predictions say otherwise; and draw the former. None where the study does not hold the levels.
+    where predictions say otherwise, with the rows of `findings.ablations.shifts`; and draw the former. None where the
+    study does not hold the levels.
     """
     held = {cause.control: cause for cause in causes if cause.measure == "aligned" and cause.levels is not None}
     drawn = [held[control] for control in (COUNT, MASKED, MASS) if control in held]
@@ -199,6 +200,7 @@ def answer_of_study(causes: Sequence[Cause]) -> tuple[str, str, Exhibit] | None:
     return (
         finding_of("text with each", levels[0][0], others, unrelated=unrelated),
         finding_of("predictions otherwise", text, sinks, predictions, timings),
+        finding_of("shifts with each", predictions, timings),
         Exhibit(
             measure.change,
             f"{_HIDDEN} over {prompts} prompts, texts aligned; differences with 95 % intervals. {CONTROLS_TOLD}",

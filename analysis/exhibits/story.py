@@ -197,7 +197,9 @@ def _token_for_token(causes: Sequence[Cause], margin: float) -> tuple[str, str, 
     if yes == "Yes" and not predictions_follow(causes, margin):
         yes = "For the text, yes"
     lead, quality = f"{yes}: {told}.", quality_told(causes, margin)
-    return lead, f"{control_told(causes)} {quality}", f"{lead} {quality}"
+    told = control_told(causes)
+    short = f"{told.partition(';')[0].removesuffix('.')}. {quality.partition(' (')[0].removesuffix('.')}."
+    return lead, f"{told} {quality}", f"{lead} {short}"
 
 
 _LEADS = {
@@ -232,6 +234,7 @@ def _discount(findings: Findings) -> Answer | None:
         if dearest:
             price = dearest[0]
             change, cost = interval_words(price.effect), cost_words(price.cost, "").partition(" [")[0]
+            change = change.replace(POINTS.name, f"{POINTS.name} of accuracy", 1)
             brief = f"{lead.partition(':')[0]}: {change} at {price.setting}, where pruning {cost}."
         lead = lead.removesuffix(".") + "".join(told or ["."])
     elif only in (BETTER, WORSE):

@@ -84,7 +84,7 @@ def masks(findings: Findings) -> Told | None:
     return Told(
         "masks",
         title,
-        charts.bars(groups, "weights removed with one of two choices alone (% of all)", 100, _dots_told(changes)),
+        charts.bars(groups, "weights removed in only one of two runs (% of all)", 100, _dots_told(changes)),
         beat,
         (beat,),
         f"{recipe(findings)} A small change can still matter: accuracy follows.",

@@ -174,12 +174,12 @@ def _summaries(own: Cause, causes: Sequence[Cause]) -> tuple[Summary, ...]:
     rows = [Summary(quantity, text[control], f"hiding {_title(control)}")]
     if levels := text_levels(causes):
         sinks, others = levels[control]
-        rows = [Summary(quantity, f"{sinks}, {text[control]}", f"{others} with {_title(control)} hidden")]
+        rows = [Summary(quantity, f"{sinks} ({text[control]})", f"{others} with {_title(control)} hidden")]
     shift = rules.cause_of(causes, "divergence", MASS)
     if shift is not None and shift.levels is not None:
         sinks, others = levels_apart(shift)
-        value = f"{sinks}, {size_told(shift.effect, NATS, 'more' if shift.effect.value > 0 else 'less')}"
-        quantity = "Shift of predictions it makes (KL, nats)"
+        value = f"{sinks} ({size_told(shift.effect, NATS, 'more' if shift.effect.value > 0 else 'less')})"
+        quantity = "Shift of predictions from hiding sinks (KL, nats)"
         rows.append(Summary(quantity, value, f"{others} with {_title(MASS)} hidden"))
     return tuple(rows)
 
@@ -413,7 +413,7 @@ def _level_told(cause: Cause, levels: tuple[str, str] | None) -> str:
     prompts = counted(cause.effect.n, "prompt") if cause.unmatched else ""
     if levels is None:
         return prompts and f" ({prompts})"
-    return f": {levels[1]}{f' (sinks {levels[0]}, {prompts})' if prompts else ''}"
+    return f" ({prompts}): {levels[1]}; sinks there: {levels[0]}" if prompts else f": {levels[1]}"
 
 
 def _text_title(own: Cause, causes: Sequence[Cause], margin: float) -> str:

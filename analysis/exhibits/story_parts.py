@@ -412,8 +412,8 @@ def of_changed_text(model: str = "") -> str:
     """Return what it means that hiding sinks changes more of the text, while predictions shift no more on average.
     model: whose sinks were hidden, where there are several.
     """
-    where = f"In {model}, d" if model else "D"
-    return f"{where}ropping sinks changes more text than dropping others: score its quality before sparing them."
+    change = f"{f'In {model}, d' if model else 'D'}ropping sinks changes more text than dropping others"
+    return f"{change}: test whether quality drops before protecting them."
 
 
 def of_masks(changed: float, by_seed: float | None) -> str:

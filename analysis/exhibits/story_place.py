@@ -86,7 +86,8 @@ def place(findings: Findings) -> Told | None:
     untrained = f"In {null}, at most {most} of the sinks of {masked} are masked." if most else ""
     in_short = f"In {null}: at most {most}." if most else ""
     twins = [
-        f"Over-represented in {within(findings, model)}: {_layers_told(layers, tokens[model])}."
+        f"In {within(findings, model)}, over-represented by at least {POINTS.margin(CLEARLY)}: "
+        f"{_layers_told(layers, tokens[model])}."
         for model, layers in portions.items()
         if model != source
     ]
@@ -335,14 +336,14 @@ def movement(findings: Findings) -> Told | None:
     notes += [f"{MOVEMENT_NULLS[null].called.capitalize()}: {MOVEMENT_NULLS[null].sentence}." for null in nulls]
     return Told(
         "movement",
-        _title(observed, nulls, value, steps),
+        _title(observed, nulls, value, steps, within(findings, source) if len(by_model) > 1 else ""),
         charts.bars(groups, f"new sinks per layer and step, mean over {findings.parameters.prompts} prompts"),
         "; ".join(f"{group.title}, {mark.label}: {mark.told}" for group in groups for mark in group.marks),
         tuple(beats),
         f"{_WRITING if 'fixed' in nulls else ''}A new sink is a position that crosses the threshold.",
         tuple(notes),
         meaning=story_parts.of_movement(value, steps, *_lives(findings, source)),
-        takeaway=beats[0],
+        takeaway=" ".join(beats),
     )
 
 
@@ -379,19 +380,18 @@ def _strictest(nulls: Mapping[str, Rows]) -> str:
     return max(nulls, key=lambda null: Measured.mean(nulls[null]).value, default="")
 
 
-def _title(observed: Rows, nulls: Mapping[str, Rows], value: float, steps: int | None) -> str:
+def _title(observed: Rows, nulls: Mapping[str, Rows], value: float, steps: int | None, model: str) -> str:
     """Tell how many new sinks there are beside what writing alone explains, and beside an equally sharp untrained model
-    where that gains more, by means over layers.
+    where that gains more, by means over layers. model: where there are several.
     """
     if "fixed" not in nulls:
         return f"A layer gains {story_parts.rate(value, steps)}"
     side = _side(observed, nulls["fixed"])
     moving = side > 0 and not story_parts.rare(value, steps)
     if moving and SHARP in nulls and _side(observed, nulls[SHARP]) < 0:
-        return (
-            f"Training makes sinks steadier: {number(value)} new per layer and step, {_beside(nulls[SHARP], value)} "
-            f"untrained; writing alone explains {_beside(nulls['fixed'], value)}"
-        )
+        where = f"In {model}, t" if model else "T"
+        beside = f"{number(value)} new per layer and step, {_beside(nulls[SHARP], value)} untrained"
+        return f"{where}raining makes sinks steadier: {beside}"
     beside = f"{_SIDES[side]} than writing tokens explains ({_beside(nulls['fixed'], value)})"
     born = f"New sinks keep appearing: {number(value)}" if moving else f"{number(value)} new sinks"
     return f"{born} per layer and step, {beside}"
@@ -418,7 +418,8 @@ def _ends(rows: Rows) -> tuple[float, float]:
 def _other(name: str, births: Mapping[str, Rows]) -> str:
     """Tell how many sinks a layer of another model gains, beside the null that gains most."""
     nulls, gained = _nulls(births), Measured.mean(births["observed"]).value
-    most = f", baselines at most {_beside(nulls[_strictest(nulls)], gained)}" if nulls else ""
+    hardest = _strictest(nulls)
+    most = f" ({MOVEMENT_NULLS[hardest].labelled}: {_beside(nulls[hardest], gained)})" if nulls else ""
     return f"{name}: {number(gained)}{most}."
 
 

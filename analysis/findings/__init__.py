@@ -73,10 +73,12 @@ _RULES_OF: dict[str, dict[str, str]] = {
     "texts": {
         "predictions apart": "analysis.findings.ablations:predictions_apart",
         "first text": "analysis.findings.ablations:first_beside_mean",
+        "shifts of predictions": "analysis.findings.ablations:shifts",
     },
     "levels": {
         "predictions otherwise": "analysis.findings.ablations:otherwise",
         "text with each": "analysis.findings.ablations:text_with_each",
+        "shifts with each": "analysis.findings.ablations:shifts_beside",
     },
     "evict": {
         "first policy": "analysis.findings.evictions:headline",

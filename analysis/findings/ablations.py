@@ -129,27 +129,47 @@ def otherwise(text: Mapping[str, int], sinks: float, others: Levels, timings: Ma
             told[of] = f"{size_told(difference, NATS, 'more' if side > 0 else 'less')} {than}"
         elif side != text.get(of, side):
             told[of] = f"{_MORE_OR_LESS[0]} {than} ({interval_words(difference, NATS)})"
-    early = "" if MASKED not in timings else when_alike(timings[MASKED])
     if not told:
-        return early
-    when = {of: said for of in told if of in timings and (said := when_shifted(timings[of]))}
+        return ""
+    when = {of: said for of in told if of in timings and (said := _when_shifted(timings[of]))}
     if when:
-        of = next(reversed(when))  # the strictest control
-        over = others[of][1]
-        size = size_told(over, NATS, "") if side_of(over) else interval_words(over, NATS)
-        if early and side_of(timings[of].late) < 0 and side_of(over) < 0:
-            more = _MORE_OR_LESS[side_of(timings[MASKED].early)].removeprefix("significantly ")
-            first, late, whole = map(_in_nats, (timings[MASKED].early, timings[of].late, over))
-            return (
-                f"Predictions are mixed: in the first half of the steps sinks shift them {more} than {THAN[MASKED]} of "
-                f"equal attention (KL in nats, {first}), in the second less than {THAN[of]} ({late}), as over all "
-                f"steps ({whole})."
-            )
-        later = f"predicted probabilities shift {when_shifted(timings[of])}{_OVERALL[side_of(over)]} ({size})"
-        return f"{early} Against {THAN[of]}, {later}.".strip()
+        of, said = next(reversed(when.items()))  # the strictest control
+        overall = _OVERALL[side_of(others[of][1])]
+        return f"Against {THAN[of]}, predicted probabilities shift {said}{overall}."
     why = "No half of the steps tells why." if timings else "Why was not measured."
     over_all = f"over all steps they shift by {sinks:.2g} nats, {listed(list(told.values()))}"
     return f"Predicted probabilities say otherwise: {over_all}. {why}"
+
+
+SHIFTS: Final = ("KL in nats, sinks minus", "first half of the steps", "second half", "all steps")
+"""Titles of the columns of `shifts`."""
+
+
+def shifts(summary: Summary) -> list[tuple[str, ...]]:
+    """Return by how much more predictions shift with the sinks hidden than with each control, over each half of the
+    steps and over all, with intervals; empty where that was not measured. Columns: `SHIFTS`.
+    """
+    compared = _compared(summary, _PREDICTIONS)
+    timings = {of: timing for of, row in compared.items() if (timing := timing_of(row)) is not None}
+    return shifts_beside(_levels(summary, compared)[1], timings)
+
+
+def shifts_beside(others: Levels, timings: Mapping[str, Timing]) -> list[tuple[str, ...]]:
+    """Return the same of the shift of predictions with each control, and of when they shift."""
+    return [
+        (f"{THAN[of]}{_masked_first(of, timing)}", *map(_in_nats, (timing.early, timing.late, others[of][1])))
+        for of, timing in timings.items()
+    ]
+
+
+def _masked_first(of: str, timing: Timing) -> str:
+    """Return in which steps other masked positions draw as much attention as the sinks, where that is in the first."""
+    return " (equal attention in the first half)" if of == MASKED and _alike_early(timing) else ""
+
+
+def _alike_early(timing: Timing) -> bool:
+    """Return whether target and control draw as much attention in the first half of the steps."""
+    return bool(timing.shares) and abs(timing.shares[1] - timing.shares[0]) <= MASS_TOLERANCE * timing.shares[0]
 
 
 def _in_nats(difference: Difference) -> str:
@@ -160,7 +180,7 @@ def when_alike(timing: Timing) -> str:
     """Say whether predictions shift more in the first half of the steps than with other masked positions hidden, in a
     sentence; empty where these draw less attention than the sinks there, or that was not measured.
     """
-    if not timing.shares or abs(timing.shares[1] - timing.shares[0]) > MASS_TOLERANCE * timing.shares[0]:
+    if not _alike_early(timing):
         return ""
     side = _MORE_OR_LESS[side_of(timing.early)].removeprefix("significantly ")
     return (
@@ -169,18 +189,14 @@ def when_alike(timing: Timing) -> str:
     )
 
 
-def when_shifted(timing: Timing) -> str:
+def _when_shifted(timing: Timing) -> str:
     """Say in which half of the steps predictions shift more than with the control and in which less, as after "shift";
     empty where that is not significant in both.
     """
-    sides = side_of(timing.early), side_of(timing.late)
+    sides, word = (side_of(timing.early), side_of(timing.late)), {1: "more", -1: "less"}
     if not sides[0] or sides[0] != -sides[1]:
         return ""
-    (early, late), word = timing.halves, {1: "more", -1: "less"}
-    first, second = (" against ".join(f"{level:.2g}" for level in half) for half in (early, late))
-    return (
-        f"{word[sides[0]]} in the first half of the steps (KL {first} nats), {word[sides[1]]} in the second ({second})"
-    )
+    return f"{word[sides[0]]} in the first half of the steps, {word[sides[1]]} in the second"
 
 
 def size_told(difference: Difference, unit: Unit, word: str) -> str:

@@ -108,8 +108,8 @@ TITLES = {
     "supports": {
         "place": r"^In layers 0–7, at least 90 % \[81, 99\] of sinks are masked positions; of all tokens, "
         "33 %$",
-        "movement": r"^Training makes sinks steadier: 0\.29 new per layer and step, 1\.7 untrained; writing "
-        r"alone explains 0\.08$",
+        "movement": r"^In the diffusion model, training makes sinks steadier: 0\.29 new per layer and step, "
+        r"1\.7 untrained$",
         "hidden": r"changes the predictions more than hiding as many random tokens, and than random tokens of equal",
         "masks": "^The discount changes which weights go: 2 % with 50 % removed; another calibration sample 1 %$",
         "accuracy": r"The discount raises accuracy at 50 % and 70 %$",
@@ -309,7 +309,7 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
             "]; 25 more [15, 35] than other masked positions. Quality was not measured; at equal attention predictions "
             "shift less (KL 0.090 against 0.131)."
         )
-        assert answer.short.endswith(" at equal attention predictions shift less (KL 0.090 against 0.131).")
+        assert answer.short.endswith("Quality was not measured; at equal attention predictions shift less.")
         return answer
 
     others = "random tokens of equal attention:"
@@ -337,11 +337,11 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
     )
     assert "Diffusion model, sinks hidden: 63 of 100 tokens change" in hidden.figure
     assert "random tokens of equal attention: 43<" in hidden.figure
-    assert "random tokens of equal attention: 52 (sinks 45, 15 prompts)<" in hidden.figure
+    assert "random tokens of equal attention (15 prompts): 52; sinks there: 45<" in hidden.figure
     assert "per unit" not in hidden.figure, "that is no number of tokens"
     assert hidden.meaning == (
-        "In the diffusion model, dropping sinks changes more text than dropping others: score its quality before "
-        "sparing them."
+        "In the diffusion model, dropping sinks changes more text than dropping others: test whether quality drops "
+        "before protecting them."
     )
     random = "andom weights do so, too (54 more [46, 62]): it needs no training."
     assert hidden.beats[1].endswith(random), "so there is no advice for the twin"
@@ -494,7 +494,7 @@ def test_no_kind_is_named_or_left_out_against_the_rule_that_the_sentence_states(
 def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a_study_has_none():
     study = read(EXAMPLE)
     (_, answer) = story_told("example").answers
-    assert answer.short == "Not measurably: +0.3 points [−0.3, +1.0] at 70 %, where pruning costs 21."
+    assert answer.short == "Not measurably: +0.3 points of accuracy [−0.3, +1.0] at 70 %, where pruning costs 21."
     assert answer.lead == (
         "Not measurably: it changes accuracy by less than 2 points; pruning 70 % costs 21 points [18, 24]."
     )
@@ -570,10 +570,11 @@ def test_the_first_finding_tells_both_models_by_multiples_of_an_even_split_besid
 
 def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_exceeded():
     (told,) = (finding for finding in story_told("example").findings if finding.name == "movement")
-    assert told.beats == (told.takeaway, "Left-to-right twin: 0.52, baselines at most 0.42.")
-    assert told.takeaway == (
-        "Beside an equally sharp untrained model (1.7): more only in layer 0, fewer in layers 1–7."
+    assert told.beats == (
+        "Beside an equally sharp untrained model (1.7): more only in layer 0, fewer in layers 1–7.",
+        "Left-to-right twin: 0.52 (untrained, equally sharp: 0.42).",
     )
+    assert told.takeaway == " ".join(told.beats)
     drawn = re.findall(
         r'data-beat="0"><span class="label">([^<]+)</span>.*?<span class="told">([\d.]+)\s\[[^<]+\]</span>', told.figure
     )
@@ -597,7 +598,7 @@ def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_e
     )
     assert told.title == "New sinks keep appearing: 0.29 per layer and step, more than writing tokens explains (0.08)"
     assert told.notes[0].endswith("Does attention move by itself (writing alone: 0.08)?")
-    assert told.takeaway == "Beside writing alone (0.08): more in layers 0–7."
+    assert told.beats[0] == "Beside writing alone (0.08): more in layers 0–7."
 
 
 def test_kinds_of_sinks_stand_beneath_those_of_all_tokens():
@@ -639,8 +640,8 @@ def test_what_pruning_costs_is_told_with_what_is_won_back():
 @pytest.mark.parametrize(
     ("value", "lead", "short"),
     [
-        (0.004, "Little: it gains less than 2 points", "Little: +0.4 points [+0.2, +0.6]"),
-        (-0.004, "No: it changes accuracy by less than 2 points", "No: −0.4 points [−0.6, −0.2]"),
+        (0.004, "Little: it gains less than 2 points", "Little: +0.4 points of accuracy [+0.2, +0.6]"),
+        (-0.004, "No: it changes accuracy by less than 2 points", "No: −0.4 points of accuracy [−0.6, −0.2]"),
     ],
 )
 def test_a_change_too_small_to_matter_is_measurable_where_it_is_significant(value, lead, short):
@@ -721,12 +722,12 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
         ),
         (
             "Tokens of 100 that hiding sinks changes (not quality)",
-            "63, 20 more [10, 29]",
+            "63 (20 more [10, 29])",
             "43 with random tokens of equal attention hidden",
         ),
         (
-            "Shift of predictions it makes (KL, nats)",
-            "0.090, 0.041 less [0.019, 0.062]",
+            "Shift of predictions from hiding sinks (KL, nats)",
+            "0.090 (0.041 less [0.019, 0.062])",
             "0.131 with random tokens of equal attention hidden",
         ),
         (
@@ -738,7 +739,7 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
     assert rows[0].baseline == "1.8 × in an equally sharp untrained model"
     assert " ".join(story_told("example").decision) == (
         "Leave this discount out: it changes too little. In the diffusion model, dropping sinks changes more text than "
-        "dropping others: score its quality before sparing them."
+        "dropping others: test whether quality drops before protecting them."
     )
     undecided = slides_html(story_told("cannot tell"))
     assert "<b>Decision:</b> This is no reason to switch the discount on, nor off" in undecided

@@ -19,7 +19,7 @@ from analysis.evaluation.eviction_effects import TESTED
 from analysis.exhibits import ablation, eviction
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of, findings_of
-from analysis.findings.ablations import PER_UNIT
+from analysis.findings.ablations import PER_UNIT, SHIFTS
 from analysis.models.registry import BUNDLED_PAIR
 from analysis.sinks.definitions import criterion
 from analysis.specs import (
@@ -169,6 +169,7 @@ class OverPrompts:
     columns: Mapping[str, Any]
     predictions: Callable[[Summary], Figures] = lambda summary: {}
     apart: Callable[[Summary], str] = lambda summary: ""
+    shifts: Callable[[Summary], Sequence[tuple[str, ...]]] = lambda summary: ()
     note: Callable[[Summary], str] = lambda summary: ""
     next_step: Callable[[], None] = lambda: None
     others: Callable[[str], None] = lambda source: None
@@ -298,6 +299,7 @@ class OverPrompts:
                 place.markdown(plain(beneath))
         aside.caption(plain(f"{SINK.format(criterion(spec.sinks))} {self.floor(spec)}".strip()))
         beside_example(self.outcome(job.summary), self.example(job), self.kind)
+        draw_shifts(self.shifts(job.summary) if apart else ())
         self.next_step()
         predictions = self.predictions(job.summary)
         if next(iter(predictions.values()), None) is not None:
@@ -341,6 +343,14 @@ class OverPrompts:
             export=False,
             column_config=dict(self.columns),
         )
+
+
+def draw_shifts(rows: Sequence[tuple[str, ...]]) -> None:
+    """Draw rows of `findings.ablations.shifts` as a small table."""
+    if rows:
+        st.markdown("**Shift of predicted probabilities**")
+        lines = [SHIFTS, ("---",) * len(SHIFTS), *rows]
+        st.markdown("\n".join(f"| {' | '.join(line)} |" for line in lines))
 
 
 def _differing(shown: Any, asked: Any) -> str:
@@ -406,6 +416,7 @@ ABLATION = OverPrompts(
         **{f"effects_{name}": ablation.effects_of(summary, name) for name in ("aligned", "divergence")},
     },
     apart=lambda summary: finding_of("predictions apart", summary),
+    shifts=lambda summary: finding_of("shifts of predictions", summary),
     means=ablation.means,
     single=ablation.single_prompts,
     columns={

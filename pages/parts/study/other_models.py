@@ -76,7 +76,7 @@ def study_answer(source: str) -> None:
     answered = None if current is None else answer_of_study([one for one in current[1].causes if one.model == source])
     if current is None or answered is None:
         return
-    told, apart, figure = answered
+    told, apart, shifts, figure = answered
     st.markdown(f"##### {plain(told)}")
     if apart:
         st.markdown(plain(apart))
@@ -85,6 +85,7 @@ def study_answer(source: str) -> None:
     text = next((text for text in current[1].continuations if text.model == source), None)
     example = None if text is None else _drawn(text)
     over_prompts.beside_example({"levels": figure}, example, "study")
+    over_prompts.draw_shifts(shifts if apart else ())
 
 
 def other_models(source: str) -> None:
