@@ -63,14 +63,17 @@ def test_causes_opens_on_the_shipped_study_before_anything_is_recorded(monkeypat
     test = app("pages/causes.py")
     said = unglued(texts(test)).replace("\\", "")
     assert re.search(
-        r"##### Hiding the sinks changes \d+ of 100 tokens, 20 more \[10, 29\] than hiding random tokens of equal "
-        r"attention \(\d+\)\.",
+        r"##### Hiding the sinks changes \d+ of 100 tokens \(two unrelated texts: \d+\), 20 more \[10, 29\] than hiding "
+        r"random tokens of equal attention \(\d+\)\.",
         said,
     )
     assert (
-        "Against random tokens of equal attention, predicted probabilities shift more in the first half of the steps "
-        "(KL 0.13 against 0.026 nats), less in the second (0.051 against 0.24) and less overall (0.041 "
-        "[0.019, 0.062])." in said
+        "Against random tokens of equal attention, predicted probabilities shift more in the first half of the steps, "
+        "less in the second and less overall." in said
+    )
+    assert (
+        "| other masked positions (equal attention in the first half) | +0.104 [+0.080, +0.128] | −0.011 "
+        "[−0.037, +0.016] | +0.047 [+0.029, +0.064] |" in said
     )
     [drawn] = charts(test)
     written = str(drawn)
