@@ -63,8 +63,8 @@ def test_causes_opens_on_the_shipped_study_before_anything_is_recorded(monkeypat
     test = app("pages/causes.py")
     said = unglued(texts(test)).replace("\\", "")
     assert re.search(
-        r"##### Hiding the sinks changes \d+ of 100 tokens \(two unrelated texts: \d+\), 20 more \[10, 29\] than hiding "
-        r"random tokens of equal attention \(\d+\)\.",
+        r"##### Hiding the sinks changes \d+ of 100 tokens \(two unrelated texts: \d+\), 20 more \[10, 29\] than "
+        r"hiding random tokens of equal attention \(\d+\)\.",
         said,
     )
     assert (
