@@ -12,6 +12,7 @@ from analysis.evaluation.ablation_effects import (
     MASKED,
     MASS,
     MEASURES,
+    Change,
     answer_rows,
     as_change,
     by_position_of,
@@ -91,12 +92,14 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
     aligned = ", texts aligned" if of_text else ""
     in_place = of_text and [by_position_of(summary["rows"], effect) for effect in drawn]
     hollow = "" if all(map(shown, drawn)) else "; hollow: not significantly different from the sinks"
+    of = {effect["against"]: both for effect, both in zip(drawn, sides, strict=True)}
+    no_match = "; no control matches both masking and attention" if light and _fewer_masked(of.get(MASS)) else ""
     hiding = drawn[0]["intervention"] == "attention"
     begins = _HIDDEN if hiding else "Means"
     return Exhibit(
         measure.change,
-        f"{begins} over {prompts} prompts{aligned}, with 95 % intervals{hollow}. Differences are computed before "
-        f"rounding. Layers {first} to {last}; significant after Holm correction over {counted(tests, 'test')}. "
+        f"{begins} over {prompts} prompts{aligned}, with 95 % intervals{hollow}{no_match}. Differences are computed "
+        f"before rounding. Layers {first} to {last}; significant after Holm correction over {counted(tests, 'test')}. "
         f"{CONTROLS_TOLD}{lighter}{without_sinks(drawn[0])}"
         + (f" {_by_position(drawn, in_place)}" if in_place else "")
         + ("" if measure.percent else f" {NAT}")
@@ -127,6 +130,11 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
         formula=METHOD,
         name=f"levels-{name}",
     )
+
+
+def _fewer_masked(sides: tuple[Change, Change] | None) -> bool:
+    """Return whether fewer of a control's tokens are masked than of the sinks."""
+    return sides is not None and sides[1].masked < (1 - MASS_TOLERANCE) * sides[0].masked
 
 
 def _unrelated(agreement: float | None) -> tuple[str, float] | None:

@@ -235,7 +235,7 @@ def _discount(findings: Findings) -> Answer | None:
             price = dearest[0]
             change, cost = interval_words(price.effect), cost_words(price.cost, "").partition(" [")[0]
             change = change.replace(POINTS.name, f"{POINTS.name} of accuracy", 1)
-            brief = f"{lead.partition(':')[0]}: {change} at {price.setting}, where pruning {cost}."
+            brief = f"{lead.partition(':')[0]}: {change} at {price.setting} sparsity, where pruning {cost}."
         lead = lead.removesuffix(".") + "".join(told or ["."])
     elif only in (BETTER, WORSE):
         changes = [f"{POINTS.number(one.value)} {POINTS.name} at {name}" for name, one in effects.items()]

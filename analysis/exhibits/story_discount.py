@@ -87,7 +87,7 @@ def masks(findings: Findings) -> Told | None:
         charts.bars(groups, "weights removed in only one of two runs (% of all)", 100, _dots_told(changes)),
         beat,
         (beat,),
-        f"{recipe(findings)} A small change can still matter: accuracy follows.",
+        f"{recipe(findings)} A small change can still matter: accuracy is next.",
         tuple(
             f"{METHODS[one.method].title}, {100 * one.sparsity:g} %: {_runs(one.changed)}; seeds {_runs(one.floor)}; "
             f"chance {share(one.chance)}."

@@ -234,6 +234,9 @@ def _not_shown(held: Sequence[str], at_equal: Cause | None, causes: Sequence[Cau
         told = f"One sampler seed.{_by_position(causes)}"
         if at_equal.masked is None:
             return told
+        light = text_causes(causes).get(MASKED)
+        if light is not None and _lighter(light) and at_equal.masked[1] < (1 - MASS_TOLERANCE) * at_equal.masked[0]:
+            return f"{told} No control matches both masking and attention."
         sinks, others = (percent(share, 0) for share in at_equal.masked)
         return f"{told} Masked: {sinks} of the sinks, {others} of the random tokens."
     if len(held) < 2:

@@ -84,7 +84,7 @@ def place(findings: Findings) -> Told | None:
     if tokens[source]:
         beats[0], notes[0] = (f"{_STAND_OUT} {told}" for told in (beats[0], notes[0]))
     untrained = f"In {null}, at most {most} of the sinks of {masked} are masked." if most else ""
-    in_short = f"In {null}: at most {most}." if most else ""
+    in_short = f"In {null}: at most {most} masked." if most else ""
     twins = [
         f"In {within(findings, model)}, over-represented by at least {POINTS.margin(CLEARLY)}: "
         f"{_layers_told(layers, tokens[model])}."
@@ -312,7 +312,7 @@ def movement(findings: Findings) -> Told | None:
     groups = []
     for beat, (model, births) in enumerate(by_model.items()):
         own, of = births["observed"], _nulls(births)
-        marks = [_births_mark("observed", own, own, charts.MODEL, beat)]
+        marks = [_births_mark("trained", own, own, charts.MODEL, beat)]
         marks += [
             _births_mark(MOVEMENT_NULLS[null].labelled, of[null], own, charts.NULL, beat)
             for null in drawn

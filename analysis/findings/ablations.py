@@ -51,6 +51,7 @@ _BESIDE: Final = {1: "significantly fewer", -1: "significantly more", 0: "not si
 _LESS_OR_MORE: Final = {1: "significantly less", -1: "significantly more", 0: "not significantly different"}
 _OF_SO_MANY: Final = {1: "", 2: "both "}
 _OVERALL: Final = {1: " and more overall", -1: " and less overall", 0: ", with no significant difference overall"}
+_MORE: Final = {1: "more", -1: "less"}
 _MORE_OR_LESS: Final = {1: "significantly more", -1: "significantly less", 0: "not significantly more or less"}
 
 
@@ -134,8 +135,10 @@ def otherwise(text: Mapping[str, int], sinks: float, others: Levels, timings: Ma
     when = {of: said for of in told if of in timings and (said := _when_shifted(timings[of]))}
     if when:
         of, said = next(reversed(when.items()))  # the strictest control
-        overall = _OVERALL[side_of(others[of][1])]
-        return f"Against {THAN[of]}, predicted probabilities shift {said}{overall}."
+        side = side_of(others[of][1])
+        opposed = [THAN[other] for other in others if other != UNIT and side and side_of(others[other][1]) == -side]
+        beside = f"; {_MORE[-side]} overall than with {listed(opposed)}" if opposed else ""
+        return f"Against {THAN[of]}, predicted probabilities shift {said}{_OVERALL[side]}{beside}."
     why = "No half of the steps tells why." if timings else "Why was not measured."
     over_all = f"over all steps they shift by {sinks:.2g} nats, {listed(list(told.values()))}"
     return f"Predicted probabilities say otherwise: {over_all}. {why}"
@@ -193,10 +196,10 @@ def _when_shifted(timing: Timing) -> str:
     """Say in which half of the steps predictions shift more than with the control and in which less, as after "shift";
     empty where that is not significant in both.
     """
-    sides, word = (side_of(timing.early), side_of(timing.late)), {1: "more", -1: "less"}
-    if not sides[0] or sides[0] != -sides[1]:
+    early, late = side_of(timing.early), side_of(timing.late)
+    if not early or early != -late:
         return ""
-    return f"{word[sides[0]]} in the first half of the steps, {word[sides[1]]} in the second"
+    return f"{_MORE[early]} in the first half of the steps, {_MORE[late]} in the second"
 
 
 def size_told(difference: Difference, unit: Unit, word: str) -> str:

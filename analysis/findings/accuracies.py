@@ -111,7 +111,7 @@ def _not_significant(losses: Sequence[Difference]) -> str:
     there = sum(one.low <= 0 <= one.high for one in losses)
     if len(losses) < 2 or not there:
         return ""
-    return ", within the noise" if there == len(losses) else f" ({there} of {len(losses)} not significant)"
+    return " (not significant)" if there == len(losses) else f" ({there} of {len(losses)} not significant)"
 
 
 def _removing(at: str, first: bool = False) -> str:

@@ -299,8 +299,8 @@ def _no_help_at(discount: Mapping[float, Difference]) -> str:
     told = {percent(at, 0): bare_words(one) for at, one in discount.items()}
     if len(told) <= _NAMED:
         first, *others = told
-        each = [f"{told[first]} {POINTS.name} at {first}", *(f"{told[at]} at {at}" for at in others)]
-        return f"The sink discount {_NO_HELP}: {', '.join(each)}"
+        each = [f"{told[first]} {POINTS.name} of accuracy at {first} sparsity"]
+        return f"The sink discount {_NO_HELP}: {', '.join([*each, *(f'{told[at]} at {at}' for at in others)])}"
     at = max(discount, key=lambda one: abs(discount[one].value))
     most = f"{told[percent(at, 0)]} {POINTS.name} at {percent(at, 0)}"
     return f"The sink discount {_NO_HELP} at any of {len(told)} sparsities (largest: {most})"

@@ -91,7 +91,7 @@ def test_runs_are_told_by_their_costs_and_by_whether_a_method_is_better():
     assert one == "A: at 50 % sparsity pruning costs 1.3 points [−0.7, 3.3]."
     better = {"50 %": {"A": difference(0.004, 0.02), "B": difference(-0.013, 0.02)}}
     assert finding_of("scored alike", 0.931, {"50 %": {"A": 0.935, "B": 0.918}}, better, {}) == (
-        "At 50 % sparsity pruning changes accuracy by +0.4 to −1.3 points, within the noise."
+        "At 50 % sparsity pruning changes accuracy by +0.4 to −1.3 points (not significant)."
     ), "a gain is no cost"
     gained, lost = difference(0.03, 0.01, 6, 0.001), difference(-0.04, 0.01, 6, 0.001)
     assert told(gained) == f"{costs}. A beats B by 3.0 points [2.0, 4.0] at 50 %."

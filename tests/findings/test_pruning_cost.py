@@ -47,12 +47,14 @@ def test_a_loss_that_its_interval_does_not_tell_from_0_is_not_resolved():
 def test_several_losses_are_told_each_and_of_many_the_ends():
     clear = lost(-0.031, -0.042, -0.02)
     assert said({0.5: clear, 0.7: LOSSES[0.7]}, NONE) == (
-        "The sink discount does not measurably help: +0.1 [−0.7, +0.9] points at 50 %, +0.1 [−0.7, +0.9] at 70 %; "
+        "The sink discount does not measurably help: +0.1 [−0.7, +0.9] points of accuracy at 50 % sparsity, +0.1 "
+        "[−0.7, +0.9] at 70 %; "
         "pruning costs 3.1 points of accuracy [2.0, 4.2] at 50 % and 21 [9, 32] at 70 % of the weights."
     )
     one = said({0.5: LOSSES[0.5], 0.7: LOSSES[0.7]}, NONE)
     assert one == (
-        "The sink discount does not measurably help: +0.1 [−0.7, +0.9] points at 50 %, +0.1 [−0.7, +0.9] at 70 %, "
+        "The sink discount does not measurably help: +0.1 [−0.7, +0.9] points of accuracy at 50 % sparsity, +0.1 "
+        "[−0.7, +0.9] at 70 %, "
         "where pruning itself costs 21 [9, 32]."
     )
     assert "which 2 seeds do not resolve" in said({0.5: LOSSES[0.5]}, NONE[:1]), "and that is no cost"

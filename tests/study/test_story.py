@@ -420,8 +420,7 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert hidden.takeaway == overall and hidden.beats[0].endswith(f"{early} {overall}")
     assert hidden.caveat == (
-        "One sampler seed. Texts aligned; by position 89 against 64. Masked: 95 % of the sinks, 35 % of the random "
-        "tokens."
+        "One sampler seed. Texts aligned; by position 89 against 64. No control matches both masking and attention."
     )
     assert "sinks hidden: 63 of 100 tokens change (unrelated texts: 65)" in hidden.figure
 
@@ -465,7 +464,7 @@ def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
     )
     untrained = "In an equally sharp untrained model, at most 14 % of the sinks of layers 0–2 are masked."
     assert place.beats[2] == untrained and place.takeaway.startswith(
-        "In an equally sharp untrained model: at most 14 %. "
+        "In an equally sharp untrained model: at most 14 % masked. "
     )
     rows = [row for row in study.tables["layers"] if row["measure"] != KIND_MEASURES["tokens"].title]
     (place,) = (
@@ -494,7 +493,9 @@ def test_no_kind_is_named_or_left_out_against_the_rule_that_the_sentence_states(
 def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a_study_has_none():
     study = read(EXAMPLE)
     (_, answer) = story_told("example").answers
-    assert answer.short == "Not measurably: +0.3 points of accuracy [−0.3, +1.0] at 70 %, where pruning costs 21."
+    assert (
+        answer.short == "Not measurably: +0.3 points of accuracy [−0.3, +1.0] at 70 % sparsity, where pruning costs 21."
+    )
     assert answer.lead == (
         "Not measurably: it changes accuracy by less than 2 points; pruning 70 % costs 21 points [18, 24]."
     )
@@ -579,7 +580,7 @@ def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_e
         r'data-beat="0"><span class="label">([^<]+)</span>.*?<span class="told">([\d.]+)\s\[[^<]+\]</span>', told.figure
     )
     names = [MOVEMENT_NULLS[null].labelled for null in ("fixed", "matched")]
-    assert drawn == list(zip(["observed", *names], ("0.29", "0.08", "1.67"), strict=True))
+    assert drawn == list(zip(["trained", *names], ("0.29", "0.08", "1.67"), strict=True))
     widths = [float(end) for end in re.findall(r'class="bar" style="left:0.00%;width:calc\(([\d.]+)%', told.figure)]
     assert widths[2] / widths[0] == pytest.approx(1.673 / 0.293, rel=0.02), "every bar is whole, on one scale"
     assert max(widths) < 100
@@ -655,7 +656,7 @@ def test_a_change_too_small_to_matter_is_measurable_where_it_is_significant(valu
     ]
     pruning = study.pruning.model_copy(update={"contrasts": tuple(contrasts)})
     (_, answer) = story_of(study.model_copy(update={"pruning": pruning})).answers
-    assert answer.short == f"{short} at 70 %, where pruning costs 21." and answer.lead.startswith(lead)
+    assert answer.short == f"{short} at 70 % sparsity, where pruning costs 21." and answer.lead.startswith(lead)
 
 
 def test_a_study_without_levels_tells_differences():

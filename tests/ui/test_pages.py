@@ -69,7 +69,8 @@ def test_causes_opens_on_the_shipped_study_before_anything_is_recorded(monkeypat
     )
     assert (
         "Against random tokens of equal attention, predicted probabilities shift more in the first half of the steps, "
-        "less in the second and less overall." in said
+        "less in the second and less overall; more overall than with as many random tokens and other masked positions."
+        in said
     )
     assert (
         "| other masked positions (equal attention in the first half) | +0.104 [+0.080, +0.128] | −0.011 "

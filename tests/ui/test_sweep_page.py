@@ -62,7 +62,10 @@ def test_without_a_sweep_the_page_shows_the_one_that_ships(tmp_path, monkeypatch
     monkeypatch.setattr(sweeps, "EXAMPLE", tmp_path / "shipped.json.gz")
     test = app(PAGE)
     told = texts(test).replace("\u00a0", " ").replace("\\", "")
-    assert "The sink discount does not measurably help: +0.1 [−0.7, +0.9] points at 50 %, +0.3 [−0.3, +1.0]" in told
+    assert (
+        "The sink discount does not measurably help: +0.1 [−0.7, +0.9] points of accuracy at 50 % sparsity, +0.3 "
+        in told
+    )
     assert "at 70 %, where pruning itself costs 21 [18, 24]." in told
     assert (
         "Shipped study of the diffusion model. Sink-Wanda, λ = 1: 2 sparsities × 3 variants × 6 seeds; inside the "
