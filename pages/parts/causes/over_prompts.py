@@ -349,8 +349,8 @@ def draw_shifts(rows: Sequence[tuple[str, ...]]) -> None:
     """Draw rows of `findings.ablations.shifts` as a small table."""
     if rows:
         st.markdown("**Shift of predicted probabilities**")
-        lines = [SHIFTS, ("---",) * len(SHIFTS), *rows]
-        st.markdown("\n".join(f"| {' | '.join(line)} |" for line in lines))
+        first, *others = (f"| {' | '.join(plain(cell) for cell in line)} |" for line in (SHIFTS, *rows))
+        st.markdown("\n".join([first, "| --- " * len(SHIFTS) + "|", *others]))
 
 
 def _differing(shown: Any, asked: Any) -> str:
