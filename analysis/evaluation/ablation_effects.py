@@ -219,16 +219,6 @@ class Timing:
     late: Difference
     shares: list[float] = field(default_factory=list)
 
-    @property
-    def halves(self) -> tuple[tuple[float, float], tuple[float, float]]:
-        """Target and control over the first half of the steps, and over the last."""
-        half = len(self.target) // 2
-        first, last = (
-            tuple(float(np.mean(side[part])) for side in (self.target, self.control))
-            for part in (slice(half), slice(half, None))
-        )
-        return (first[0], first[1]), (last[0], last[1])
-
 
 def _timing(first: Row, second: Row, acted: np.ndarray) -> Timing:
     """The timing of a target and its control over the prompts compared, not adjusted."""

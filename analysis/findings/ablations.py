@@ -136,7 +136,7 @@ def otherwise(text: Mapping[str, int], sinks: float, others: Levels, timings: Ma
     if when:
         of, said = next(reversed(when.items()))  # the strictest control
         side = side_of(others[of][1])
-        opposed = [THAN[other] for other in others if other != UNIT and side and side_of(others[other][1]) == -side]
+        opposed = [THAN[other] for other in others if side and side_of(others[other][1]) == -side]
         beside = f"; {_MORE[-side]} overall than with {listed(opposed)}" if opposed else ""
         return f"Against {THAN[of]}, predicted probabilities shift {said}{_OVERALL[side]}{beside}."
     why = "No half of the steps tells why." if timings else "Why was not measured."
@@ -207,7 +207,7 @@ def size_told(difference: Difference, unit: Unit, word: str) -> str:
     value, low, high = difference.value, difference.low, difference.high
     size = replace(difference, value=-value, low=-high, high=-low) if value < 0 else difference
     number, _, ends = interval_words(size, unit).replace("+", "").partition(f" {unit.name}")
-    return f"{number}{f' {word}' if word else ''}{ends}"
+    return f"{number} {word}{ends}"
 
 
 def _compared(summary: Summary, measure: str) -> dict[str, dict[str, Any]]:
