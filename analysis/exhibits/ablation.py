@@ -208,7 +208,7 @@ def answer_of_study(causes: Sequence[Cause]) -> tuple[str, str, list[tuple[str, 
     return (
         finding_of("text with each", levels[0][0], others, unrelated=unrelated),
         finding_of("predictions otherwise", text, sinks, predictions, timings),
-        finding_of("shifts with each", predictions, timings),
+        finding_of("shifts with each", sinks, predictions, timings),
         Exhibit(
             measure.change,
             f"{_HIDDEN} over {prompts} prompts, texts aligned; differences with 95 % intervals. {CONTROLS_TOLD}",

@@ -10,16 +10,17 @@ import pandas as pd
 from analysis.evaluation.sweep_scores import Comparison, Setting, from_dense
 from analysis.exhibits.scored_runs import EXPLAINED, text_read
 from analysis.exhibits.story_parts import accuracies, cost_of, discounts
+from analysis.exhibits.with_discount import against_published
 from analysis.figures.export import Exhibit
 from analysis.figures.style import METHOD_LOOKS, REFERENCE, Look, colors_by_method, ends_of
 from analysis.figures.sweep import Change, Line, accuracies_and_change
-from analysis.findings.evaluations import MARGIN, apart_by_rounding, bare_words
+from analysis.findings.evaluations import MARGIN, apart_by_rounding, bare_words, inside_margin
 from analysis.specs import METHODS, PruneSpec, against, setting_key
 from analysis.statistics.decisions import POINTS, over_seeds
 from analysis.statistics.differences import Difference, in_family
 from analysis.study.findings import Findings
 from analysis.study.rules import above_chance, margin_of
-from analysis.words import counted
+from analysis.words import counted, percent
 
 TITLE = "Accuracy without and with the sink discount"
 _PUBLISHED, _WITHOUT, _WITH = "as published", "without", "with discount"
@@ -36,7 +37,8 @@ class DiscountLevels:
     """Scores of a method with the discount, of its control and, where there are any, of its published baseline along
     sparsities. methods: of the lines, that with the discount last. losses: the control minus the dense model, by
     sparsity. gained: with the discount minus without it. margin: the least difference that matters. setup: what was
-    pruned, as `Sink-Wanda, λ = 1: 2 sparsities × 3 variants × 6 seeds`. noise: what the intervals are over.
+    pruned, as `Sink-Wanda, λ = 1: 2 sparsities × 3 variants × 6 seeds`. noise: what the intervals are over. published:
+    of `against_published`, where a study tells it.
     """
 
     methods: tuple[str, ...]
@@ -48,6 +50,7 @@ class DiscountLevels:
     margin: float
     setup: str
     noise: str
+    published: str = ""
 
     @property
     def shown(self) -> Exhibit:
@@ -126,7 +129,7 @@ def levels_of_study(findings: Findings) -> DiscountLevels | None:
             _Scored(without, cost),
             _Scored(discounted, whole.effect),
         ]
-    return _levels(
+    levels = _levels(
         method,
         f"λ = {max(findings.parameters.strengths):g}",
         scores,
@@ -136,6 +139,10 @@ def levels_of_study(findings: Findings) -> DiscountLevels | None:
         pruning.items,
         margin_of(findings),
     )
+    sparsities = [percent(one.sparsity, 0) for one in contrasts]
+    inside = inside_margin(levels.gained.differences, levels.margin)
+    other = against_published(findings, contrasts[0], sparsities, levels.margin if inside else 0.0)
+    return replace(levels, published=other)
 
 
 class _Scored(NamedTuple):

@@ -243,7 +243,7 @@ def accuracy_of_runs(
         counts.append(len(runs))
     if not rows:
         return None
-    bars = f"; whiskers: 95 % intervals of the change from dense {_over(losses)}" if losses else ""
+    bars = f"; pale bands: change from dense; whiskers: its 95 % intervals {_over(losses)}" if losses else ""
     dots = "; dots: single runs" if max(counts) > 1 else ""
     note = apart_by_rounding((one.other.accuracy, one.setting.accuracy, one.difference) for one in compared.values())
     rounded = f"; {note}" if note else ""

@@ -251,7 +251,7 @@ def _by_position(causes: Sequence[Cause]) -> str:
     if cause is None or cause.by_position is None:
         return ""
     sinks, others = (f"{100 * (1 - agreement):.0f}" for agreement in cause.by_position)
-    return f" Texts aligned; by position {sinks} against {others}."
+    return f" Texts aligned; position by position, {sinks} against {others}."
 
 
 def _any_kind(findings: Findings, causes: Sequence[Cause]) -> str:

@@ -365,7 +365,9 @@ def of_movement(
         return "A list of sinks made once goes stale."
     ends = "" if life.low is None or life.high is None else f" [{life.low:.0f}, {life.high:.0f}]"
     beside = "" if untrained is None else f" (untrained {untrained.value:.0f})"
-    return f"In a layer a sink lasts {life.value:.0f} of {steps} steps{ends}{beside}: a list made once goes stale."
+    steadier = untrained is not None and life.value > untrained.value
+    lasts = "Still, in its layer a sink lasts only" if steadier else "In its layer a sink lasts"
+    return f"{lasts} {life.value:.0f} of {steps} steps{ends}{beside}: a list made once goes stale."
 
 
 def rate(births: float, steps: int | None) -> str:

@@ -5,6 +5,7 @@ The story's finding on how sinks move: new sinks per step, beside the nulls and 
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from analysis.exhibits import story_parts
@@ -29,6 +30,7 @@ from analysis.figures.style import KIND_COLORS
 from analysis.findings.layers import CLEARLY, PLACES, SHARP
 from analysis.recording.set_file import ALL_LAYERS
 from analysis.recording.set_measures import KIND_MEASURES, MOVES
+from analysis.recording.set_tables import ALL_KINDS
 from analysis.sinks.definitions import KINDS
 from analysis.sinks.movement import MOVEMENT_NULLS, WEIGHT_NULLS
 from analysis.statistics.decisions import POINTS
@@ -325,7 +327,7 @@ def movement(findings: Findings) -> Told | None:
         beside = f"Beside {MOVEMENT_NULLS[hardest].called} ({_beside(nulls[hardest], value)})"
         beats = [f"{beside}: {_by_layer(observed, nulls[hardest])}."]
     beats += [_other(names[model], births) for model, births in by_model.items() if model != source]
-    notes = [chance] if (chance := _chance(nulls, value)) else []
+    notes = [_NEW, *([chance] if (chance := _chance(nulls, value)) else [])]
     if steps is not None and not story_parts.rare(value, steps):
         notes.append(f"Over {steps} steps a layer gains {counted(round(value * steps), 'sink')}.")
     notes += [
@@ -340,7 +342,7 @@ def movement(findings: Findings) -> Told | None:
         charts.bars(groups, f"new sinks per layer and step, mean over {findings.parameters.prompts} prompts"),
         "; ".join(f"{group.title}, {mark.label}: {mark.told}" for group in groups for mark in group.marks),
         tuple(beats),
-        f"{_WRITING if 'fixed' in nulls else ''}A new sink is a position that crosses the threshold.",
+        f"{_WRITING if 'fixed' in nulls else ''}{_at_a_time(findings, source)}",
         tuple(notes),
         meaning=story_parts.of_movement(value, steps, *_lives(findings, source)),
         takeaway=" ".join(beats),
@@ -357,6 +359,21 @@ def _lives(findings: Findings, source: str) -> tuple[Measured | None, Measured |
             of.setdefault(row["of"], []).append(row)
     own, untrained = (of.get(name, []) for name in ("observed", MOVEMENT_NULLS[SHARP].title))
     return Measured.mean(own) if own else None, Measured.mean(untrained) if untrained else None
+
+
+_NEW = "A new sink is a position that crosses the threshold."
+
+
+def _at_a_time(findings: Findings, source: str) -> str:
+    """Tell how many sinks a layer has at a time, the mean over layers; what makes a new one where that is not known."""
+    title = KIND_MEASURES["count"].title
+    counts: dict[str, float] = {}
+    for row in rows_of(findings, "layers", model=source, weights="trained", measure=title):
+        if row["layer"] != ALL_LAYERS and row["kind"] != ALL_KINDS and row["value"] is not None:
+            counts[row["layer"]] = counts.get(row["layer"], 0.0) + row["value"]
+    if not counts:
+        return _NEW
+    return f"A layer has {fmean(counts.values()):.1f} sinks at a time."
 
 
 _WRITING = "Writing alone: a position's attention changes only as its token is written. "

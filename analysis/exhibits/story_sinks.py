@@ -8,6 +8,7 @@ from analysis.exhibits import story_parts
 from analysis.exhibits.story_parts import Measured, called, factor, recordings, rows_of, share, step_words, within
 from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Mark
+from analysis.findings.layers import SHARP
 from analysis.recording.playback import UNDECIDED, Played, frame_beside, opening_frame
 from analysis.recording.set_file import ALL_LAYERS
 from analysis.recording.set_measures import KIND_MEASURES
@@ -71,9 +72,7 @@ def sink(findings: Findings) -> Told | None:
         meaning=story_parts.of_sinks(_clear(_drawn(findings))),
         takeaway=(text or beats)[0],
         summaries=(
-            Summary(
-                "Attention of a sink", own.own.told(_EVEN_SPLIT), f"{null} × in {_MODELS.get(own.weights, own.called)}"
-            ),
+            Summary("Attention of a sink", own.own.told(_EVEN_SPLIT), f"{own.labelled}: {own.null.told(_TIMES)}"),
         ),
     )
 
@@ -265,7 +264,11 @@ def has_sinks(findings: Findings) -> str:
     )
 
 
-_MODELS = {"random": "an untrained model of the same shape", "permuted": "the model with its weights shuffled"}
+_MODELS = {
+    "random": "an untrained model of the same shape",
+    "permuted": "the model with its weights shuffled",
+    SHARP: "an untrained model with equally sharp attention",
+}
 """Other weights, for a reader who knows no null."""
 _MEANT = {"random": f" Random weights: {_MODELS['random']}.", "permuted": f" Permuted weights: {_MODELS['permuted']}."}
 

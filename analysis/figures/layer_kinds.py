@@ -29,7 +29,7 @@ LEAST_PORTION = 0.05  # of a layer's sinks; a kind that is rarer has no dot in t
 _TALL, _LEAST_ROW, _MOST_ROW = 400, 16, 27  # pixels of all layers of a model, and of one
 _MOST_NAMED = 16  # layers up to which each is named
 _APART = 1.3  # rows between the baseline, whose name has two lines, and what is beneath it
-_BAR, _THIN, _THIN_AT, _PALE = 0.6, 0.2, 0.44, 0.55  # rows: of bars, and from one to the thin one beneath; its opacity
+_BAR, _THIN, _THIN_AT = 0.6, 0.2, 0.44  # rows: of bars, and from one to the thin one beneath
 _ENDS = 0.6  # rows from the last layer to the end of its panel
 _LABEL, _LABELLED = 11, 0.08  # pixels of the letters in a bar, and the least portion that is written there
 _BENEATH, _BETWEEN = 66, 34  # pixels beneath the panels, and between those of two models
@@ -216,7 +216,7 @@ def _kind_bars(figure: go.Figure, model: LayerKinds, row: int) -> None:
             orientation="h",
             name=name,
             legendrank=kind,
-            marker={"color": color, "line": {"width": 0}, "opacity": [1.0] * len(bars) + [_PALE] * len(thin)},
+            marker={"color": color, "line": {"width": 0}},
             text=[_unitless(each) if each >= _LABELLED else "" for each in value[: len(bars)]] + [""] * len(thin),
             textposition="inside",
             insidetextanchor="middle",

@@ -141,7 +141,7 @@ def accuracy_by_setting(
     model's to the mean with its interval, its runs as dots, and outside the axis the numbers; dense as a line, and
     chance where an accuracy comes near it, else its name at the edge.
 
-    heads: lines that are written above each group, the first bold.
+    heads: lines that are written above each group, in bold.
     """
     figure = go.Figure()
     beside = {"xref": "paper", "xanchor": "left", "align": "left", "showarrow": False}
@@ -149,10 +149,9 @@ def accuracy_by_setting(
     changes = any(row.change for row in rows)
     y = 0
     for group in dict.fromkeys(row.group for row in rows):
-        first, *more = map(as_text, heads[group])
         y += _GROUP if y else 0
-        figure.add_annotation(y=y, text="<br>".join([f"<b>{first}</b>", *more]), **above)
-        y += _LINE * (1 + len(more)) + _GROUP // 2
+        figure.add_annotation(y=y, text="<br>".join(f"<b>{as_text(line)}</b>" for line in heads[group]), **above)
+        y += _LINE * len(heads[group]) + _GROUP // 2
         for row in (one for one in rows if one.group == group):
             name = " · ".join(filter(None, (row.name, row.text)))
             figure.add_annotation(y=y, text=as_text(name), xshift=_INDENT, **above)

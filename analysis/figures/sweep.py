@@ -157,7 +157,8 @@ def accuracies_and_change(
         for (name, value, shade), y in zip(names, marks, strict=False):
             _name_mark(figure, f"{as_text(name)} {value:.1f}", every[at] + shifts[-1], y, shade)
     if below and chance is not None:
-        _name_mark(figure, f"↓ chance {100 * chance:.1f}", every[last] + shifts[-1], low - line_height, REFERENCE)
+        at_left = {"xref": "x domain", "x": 0, "xanchor": "left", "y": low - line_height, "yanchor": "middle"}
+        figure.add_annotation(text=f"↓ chance {100 * chance:.1f}", showarrow=False, **at_left)
     _add_change(figure, gained, margin, color)
     for axis, title in (("y", "Accuracy, %"), ("y2", "Change by the discount, points")):
         above = {"x": 0, "xref": "x domain", "xanchor": "left", "y": 1, "yref": f"{axis} domain", "yanchor": "bottom"}

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from statistics import fmean
 from typing import Any, Final
 
 import numpy as np
@@ -144,25 +145,33 @@ def otherwise(text: Mapping[str, int], sinks: float, others: Levels, timings: Ma
     return f"Predicted probabilities say otherwise: {over_all}. {why}"
 
 
-SHIFTS: Final = ("KL in nats, sinks minus", "first half of the steps", "second half", "all steps")
+SHIFTS: Final = ("KL in nats", "first half of the steps", "second half", "all steps")
 """Titles of the columns of `shifts`."""
 
 
 def shifts(summary: Summary) -> list[tuple[str, ...]]:
-    """Return by how much more predictions shift with the sinks hidden than with each control, over each half of the
-    steps and over all, with intervals; empty where that was not measured. Columns: `SHIFTS`.
+    """Return how far predictions shift with the sinks hidden, and by how much more than with each control, over each
+    half of the steps and over all, with intervals; empty where that was not measured. Columns: `SHIFTS`.
     """
     compared = _compared(summary, _PREDICTIONS)
     timings = {of: timing for of, row in compared.items() if (timing := timing_of(row)) is not None}
-    return shifts_beside(_levels(summary, compared)[1], timings)
+    return shifts_beside(*_levels(summary, compared), timings)
 
 
-def shifts_beside(others: Levels, timings: Mapping[str, Timing]) -> list[tuple[str, ...]]:
-    """Return the same of the shift of predictions with each control, and of when they shift."""
-    return [
-        (f"{THAN[of]}{_masked_first(of, timing)}", *map(_in_nats, (timing.early, timing.late, others[of][1])))
+def shifts_beside(sinks: float, others: Levels, timings: Mapping[str, Timing]) -> list[tuple[str, ...]]:
+    """Return the same of the shift of predictions with the sinks and with each control, and of when they shift. The
+    first row has no intervals; it is left out where controls were compared over different prompts.
+    """
+    rows = [
+        (f"minus {THAN[of]}{_masked_first(of, timing)}", *map(_in_nats, (timing.early, timing.late, others[of][1])))
         for of, timing in timings.items()
     ]
+    if not rows or len({others[of][1].n for of in timings}) > 1:
+        return rows
+    quarters = next(iter(timings.values())).target
+    half = len(quarters) // 2
+    levels = fmean(quarters[:half]), fmean(quarters[half:]), sinks
+    return [("sinks hidden", *(f"{level:.3f}" for level in levels)), *rows]
 
 
 def _masked_first(of: str, timing: Timing) -> str:

@@ -189,12 +189,15 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     expect(finding).to_contain_text(f"; an untrained model {factors[0]}.")
     asked = SharesAsked(range=(3, 3), to=None, definition="std", threshold=1.25, split=0, judged="head", basis="raw")
     own_heads, null_heads = (head_shares(each, asked).mean() for each in (trajectory, random))
-    heads_told = page.locator(".sx-b .sx-key")
-    expect(heads_told).to_contain_text(f"mean {told(own_heads)}, untrained {told(null_heads)}")
+    heads_told = page.locator(".sx-b h2")
+    expect(heads_told).to_have_text(
+        f"A head gives its own sinks {told(own_heads)} of its attention on average; untrained, {told(null_heads)}"
+    )
     above, below = int((own > shares).sum()), int((own < shares).sum())
     over_all = (
-        f"Over all steps: {told(own.mean())} of attention, untrained {told(shares.mean())}; above the untrained model "
-        f"in {above or 'none'} of 9 steps{f', below it in {below}' if below else ''}."
+        f"Over all steps: {told(own.mean())} of attention; in an untrained model, equally sharp on this text, "
+        f"{told(shares.mean())}. More than in that in {above or 'none'} of 9 steps"
+        f"{f', less in {below}' if below else ''}."
     )
     expect(beside).to_have_text(over_all)
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ over: 'all' })")
@@ -214,8 +217,9 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     average, most = shares[:, 3].mean() / evens.mean(), (shares[:, 3] / evens).max()
     expect(finding).to_contain_text(f"; untrained models {average:.1f}\u00a0× on average (at most {most:.1f}\u00a0×).")
     expect(beside).to_have_text(
-        f"Over all steps: {told(own.mean())} of attention, untrained {told(shares.mean())}; above all 3 untrained "
-        f"models in {above or 'none'} of 9 steps{f', below all in {below}' if below else ''}."
+        f"Over all steps: {told(own.mean())} of attention; in 3 untrained models, equally sharp on this text, "
+        f"{told(shares.mean())}. More than in all of these in {above or 'none'} of 9 steps"
+        f"{f', less in {below}' if below else ''}."
     )
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.strongest()")
     expect(finding).to_contain_text(f"In this text at step {own.argmax()}, the peak, ")
@@ -234,7 +238,7 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     monkeypatch.setattr(exploring, "shipped_head_shares", lambda asked: of_draws)
     opened(page, tmp_path, explored([trajectory], ["model"]), "#step=3")
     low, high = told(of_draws[:, 3].min()).removesuffix("\u00a0%"), told(of_draws[:, 3].max())
-    expect(heads_told).to_contain_text(f", untrained {low}–{high}")
+    expect(heads_told).to_contain_text(f"; untrained, {low}–{high}")
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ values: { k: 1.25 } })")
     expect(heads_told).not_to_contain_text("untrained")  # these are of the preset
 
@@ -464,12 +468,14 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
       return recording.shareAt(view(), view().step, null, null).share;
     }""")
     page.wait_for_function("share => drawn.has(share)", arg=told(peak))  # beside the step on the curve
-    expect(explorer.locator(".sx-b")).to_contain_text("Attention each head gives its own sinks")
-    expect(explorer.locator(".sx-b")).to_contain_text("own sinks, not the framed ones")
+    expect(explorer.locator(".sx-b")).to_contain_text(
+        re.compile(r"A head gives its own sinks [\d.]+\s% of its attention")
+    )
+    expect(explorer.locator(".sx-b")).to_contain_text("its own sinks, not the framed ones")
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ measure: 'count' })")
     page.wait_for_function("drawn.has('number of sinks')")
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ judged: 'layer', layer: 1 })")
-    expect(explorer.locator(".sx-b")).to_contain_text("Attention each head gives its layer’s sinks")
+    expect(explorer.locator(".sx-b")).to_contain_text(re.compile(r"A head gives its layer’s sinks [\d.]+\s%"))
     page.evaluate(
         "document.querySelector('.sinkscope-explorer').explorer.set({ judged: 'head', layer: null, measure: 'share' })"
     )

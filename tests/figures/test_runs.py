@@ -25,7 +25,7 @@ def test_a_setting_has_its_cost_its_interval_its_runs_and_the_colour_of_its_meth
     assert list(runs.x) == [89, 91]
     assert first.y[0] < runs.y[0] < second.y[0] < third.y[0] < figure.layout.yaxis.range[0]
     assert [note.text for note in figure.layout.annotations] == [
-        "<b>50 % removed</b><br>discount on top: &lt;9",
+        "<b>50 % removed</b><br><b>discount on top: &lt;9</b>",
         "Without discount · noised text",
         "<b>90.0 %</b><br>−3.0 [−8, +2]",
         "With &lt;b&gt;",

@@ -190,14 +190,14 @@ def test_the_headline_holds_a_layer_against_other_weights_of_the_same_layer_that
         return str(whole.removeprefix(begin).removesuffix(end))
 
     assert told(permuted=(0.02, 0, 0.42, 0), matched=(0.13, 0, math.nan, 0)) == (
-        "against 14 % of all tokens and at most 13 % in untrained models. Layer 2 (44 %) is not clearly above its own "
+        "against 14 % of all tokens and at most 13 % in untrained models; layer 2 (44 %) is not clearly above its own "
         "permuted weights (42 %)."
     )
     assert told(permuted=(0.41, 0, 0.02, 0)) == "against 14 % of all tokens and at most 41 % with permuted weights.", (
         "no layer of its own comes close"
     )
     assert told(matched=(0.6, 0, 0.5, 0)).endswith(
-        ". Layers 0 and 2 (44–52 %) are not clearly above their own untrained share (50–60 %)."
+        "; layers 0 and 2 (44–52 %) are not clearly above their own untrained share (50–60 %)."
     )
     assert told(permuted=(math.nan,) * 4) == "against 14 % of all tokens."
 

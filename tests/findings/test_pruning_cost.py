@@ -161,7 +161,7 @@ def test_a_study_says_how_many_weights_the_discount_changes_at_every_sparsity_an
     for contrast, order in ((first, ["50 %", "70 %"]), (second, ["70 %", "50 %"])):
         changes = changes_of_study(study, contrast)
         assert [one.sparsity for one in changes] == order
-        assert changes[0].words("it").startswith(f"At {order[0]} sparsity it changes which weights go for only 0.2")
+        assert changes[0].words("it").startswith(f"At {order[0]} sparsity it changes the choice for only 0.2")
         shown = weights_changed(changes)
         assert [note.text.partition(" <b>")[0] for note in shown.figure.layout.annotations] == [
             f"{at}: {what}" for at in order for what in ("sink discount, 6 seeds", "another sample, 15 pairs")

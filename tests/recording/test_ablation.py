@@ -794,9 +794,9 @@ def test_when_predictions_shift_is_told_where_each_half_of_the_steps_says_the_op
         "Against random tokens of equal attention, predicted probabilities shift more in the first half of the steps, "
         "less in the second and less overall."
     )
-    (row,) = finding_of("shifts of predictions", early)
+    _, row = finding_of("shifts of predictions", early)
     ends = [interval_words(each, NATS).replace(" nats", "") for each in (found.early, found.late, effect_of(mass))]
-    assert row == ("random tokens of equal attention", *ends)
+    assert row == ("minus random tokens of equal attention", *ends)
     assert finding_of("predictions apart", timed((0.1, 0.1, 0.1, 0.1), (0.2, 0.2, 0.2, 0.2))).endswith(
         " No half of the steps tells why."
     )
@@ -811,22 +811,27 @@ def test_when_predictions_shift_is_told_where_each_half_of_the_steps_says_the_op
 
 def test_masked_positions_are_told_in_the_half_of_the_steps_in_which_they_draw_as_much_attention():
     early = timed((0.4, 0.2, 0.1, 0.1), (0.05, 0.05, 0.2, 0.9), masked=(0.05, 0.05, 0.1, 0.1))
-    assert [row[0] for row in finding_of("shifts of predictions", early)] == [
-        "other masked positions",
-        "random tokens of equal attention",
-    ], "not measured"
+    hidden, *others = finding_of("shifts of predictions", early)
+    quarters = np.mean([early["rows"][0][name] for name in QUARTERS], axis=1)
+    levels = quarters[:2].mean(), quarters[2:].mean(), quarters.mean()
+    assert hidden == ("sinks hidden", *(f"{level:.3f}" for level in levels))
+    assert [row[0] for row in others] == ["minus other masked positions", "minus random tokens of equal attention"], (
+        "not measured"
+    )
     for row, share in zip(early["rows"], (0.04, 0.08, 0.041), strict=True):
         row[EARLY_SHARE] = [share] * 30
-    masked, _ = finding_of("shifts of predictions", early | {"effects": effects(early["rows"])})
-    assert masked[0] == "other masked positions (equal attention in the first half)" and masked[1].startswith("+0.2")
+    _, masked, _ = finding_of("shifts of predictions", early | {"effects": effects(early["rows"])})
+    assert masked[0] == "minus other masked positions (equal attention in the first half)" and masked[1].startswith(
+        "+0.2"
+    )
     (alike,) = (row for row in effects(early["rows"]) if (row["against"], row["measure"]) == ("masked", "divergence"))
     said = when_alike(timing_of(alike))
     assert said.startswith(
         "In the first half of the steps hiding sinks shifts predictions more than hiding other masked "
     )
     early["rows"][2][EARLY_SHARE] = [0.03] * 30
-    masked, _ = finding_of("shifts of predictions", early | {"effects": effects(early["rows"])})
-    assert masked[0] == "other masked positions", "they draw less"
+    _, masked, _ = finding_of("shifts of predictions", early | {"effects": effects(early["rows"])})
+    assert masked[0] == "minus other masked positions", "they draw less"
     assert finding_of("shifts of predictions", {"rows": [], "effects": []}) == []
 
 

@@ -150,7 +150,7 @@ MEANINGS = {
     "supports": {
         "sink": "^A cache that ranks tokens by attention keeps sinks, needed or not",
         "place": "misses most sinks of layers 0–7",
-        "movement": r"^In a layer a sink lasts 10 of 48 steps \[9, 12\] \(untrained 4\): a list made once goes stale",
+        "movement": r"^Still, in its layer a sink lasts only 10 of 48 steps \[9, 12\] \(untrained 4\): a list ",
         "hidden": "^In the diffusion model, when tokens are dropped, spare the sinks: the predictions say so, the text "
         "alone does not",
         "masks": "depends less on the calibration sample than on the discount",
@@ -167,7 +167,7 @@ MEANINGS = {
     "cannot tell": {
         "sink": "^A cache that ranks tokens by attention keeps sinks, needed or not",
         "place": r"misses most sinks in 4 of 8 layers",
-        "movement": r"^In a layer a sink lasts 10 of 48 steps \[9, 12\] \(untrained 4\): a list made once goes stale",
+        "movement": r"^Still, in its layer a sink lasts only 10 of 48 steps \[9, 12\] \(untrained 4\): a list ",
         "hidden": "no ground to spare the sinks, nor to drop them",
         "masks": "about as much on the calibration sample as on the discount",
         "accuracy": "no reason to switch the discount on, nor off",
@@ -228,7 +228,7 @@ def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
     assert "Orange: sink (above mean + 2 std)." in story_told("supports").picture
     assert re.search(
         r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks: "
-        r"they draw [\d.]+ × an even split \[[\d.]+, [\d.]+\]; in an equally sharp untrained model, "
+        r"they draw [\d.]+ × an even split \[[\d.]+, [\d.]+\]; in an untrained model with equally sharp attention, "
         r"[\d.]+ × \[[\d.]+, [\d.]+\]\.$",
         story_told("supports").picture_told,
     )
@@ -305,9 +305,10 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
         ]
         (answer, _) = story_of(study.model_copy(update={"causes": tuple(causes)})).answers
         assert "es: hiding them changes 63 of 100 tokens; " in answer.lead
+        beside = "unrelated texts differ in 65" if value < 0 else "25 more [15, 35] than other masked positions"
         assert answer.sentence.endswith(
-            "]; 25 more [15, 35] than other masked positions. Quality was not measured; at equal attention predictions "
-            "shift less (KL 0.090 against 0.131)."
+            f"]; {beside}. Quality was not measured; at equal attention predictions "
+            "shift less (KL −0.041 [−0.062, −0.019])."
         )
         assert answer.short.endswith("Quality was not measured; at equal attention predictions shift less.")
         return answer
@@ -372,7 +373,7 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     story = masked(-0.31)
     (hidden,) = (finding for finding in story.findings if finding.name == "hidden")
     assert "other masked positions (less attention): 32" in hidden.figure and "any kind" not in hidden.caveat
-    assert "; 31 more [23, 39] than other masked positions. " in story.answers[0].sentence
+    assert "; unrelated texts differ in 65. " in story.answers[0].sentence
     assert story.answers[0].lead.startswith("For the text, yes: ") and "other masked positions" not in hidden.title
     assert words(story) <= MOST_WORDS
     story = masked(-0.02)
@@ -381,7 +382,9 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     assert hidden.title.endswith("; hiding other masked positions: 61 (not significant)")
     assert story.answers[0].lead.endswith("; other masked positions: 61 (not significant).")
     assert story.answers[0].sentence.startswith("2 more [−6, +10]; 20 more [10, 29] than random tokens ")
-    assert story.answers[0].sentence.endswith("; at equal attention predictions shift less (KL 0.090 against 0.131).")
+    assert story.answers[0].sentence.endswith(
+        "; at equal attention predictions shift less (KL −0.041 [−0.062, −0.019])."
+    )
     without = study.model_copy(update={"causes": tuple(one for one in study.causes if one.control != MASKED)})
     (hidden,) = (finding for finding in story_of(without).findings if finding.name == "hidden")
     assert "Random tokens may be of any kind; Causes compares with other masked positions." in hidden.caveat
@@ -416,11 +419,15 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
     (shift,) = (one for one in own if (one.measure, one.control) == ("divergence", MASS))
     alike = replace(shift.effect, value=0.008, low=-0.004, high=0.02, p=0.5, p_holm=0.5, cluster_variance=0.004**2)
     told = quality_told([shift.model_copy(update={"effect": alike, "levels": None})], 0.01)
-    assert told == "Quality was not measured; at equal attention predictions do not differ significantly."
+    assert told == (
+        "Quality was not measured; at equal attention predictions do not differ significantly (KL +0.008 "
+        "[−0.004, +0.020])."
+    )
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert hidden.takeaway == overall and hidden.beats[0].endswith(f"{early} {overall}")
     assert hidden.caveat == (
-        "One sampler seed. Texts aligned; by position 89 against 64. No control matches both masking and attention."
+        "One sampler seed. Texts aligned; position by position, 89 against 64. No control "
+        "matches both masking and attention."
     )
     assert "sinks hidden: 63 of 100 tokens change (unrelated texts: 65)" in hidden.figure
 
@@ -585,7 +592,7 @@ def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_e
     assert widths[2] / widths[0] == pytest.approx(1.673 / 0.293, rel=0.02), "every bar is whole, on one scale"
     assert max(widths) < 100
     assert "Over 48 steps a layer gains 14 sinks." in told.notes
-    assert told.notes[0] == (
+    assert told.notes[1] == (
         "Each baseline asks another question. Does attention move by itself (writing alone: 0.08)? Does training move "
         "sinks (random weights: 0.12, permuted weights: 0.16)? Does training steady them (an equally "
         "sharp untrained model: 1.7)?"
@@ -598,7 +605,7 @@ def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_e
         if finding.name == "movement"
     )
     assert told.title == "New sinks keep appearing: 0.29 per layer and step, more than writing tokens explains (0.08)"
-    assert told.notes[0].endswith("Does attention move by itself (writing alone: 0.08)?")
+    assert told.notes[1].endswith("Does attention move by itself (writing alone: 0.08)?")
     assert told.beats[0] == "Beside writing alone (0.08): more in layers 0–7."
 
 
@@ -668,7 +675,7 @@ def test_a_study_without_levels_tells_differences():
     )
     assert answer.sentence == (
         "Random tokens of equal attention: 20 fewer [10, 29]. Quality was not measured; at equal attention "
-        "predictions shift less."
+        "predictions shift less (KL −0.041 [−0.062, −0.019])."
     )
     (hidden,) = (
         told for told in story_of(study.model_copy(update={"causes": causes})).findings if told.name == "hidden"
@@ -737,7 +744,7 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
             "margin ±2 points; pruning alone costs 21",
         ),
     ]
-    assert rows[0].baseline == "1.8 × in an equally sharp untrained model"
+    assert rows[0].baseline == "untrained, equally sharp: 1.81 × [1.78, 1.84]"
     assert " ".join(story_told("example").decision) == (
         "Leave this discount out: it changes too little. In the diffusion model, dropping sinks changes more text than "
         "dropping others: test whether quality drops before protecting them."

@@ -63,9 +63,8 @@ function mount(root, packed, options = {}) {
     put("open", first.noise ? "undecided" : "masked");
     put("texttitle", finished(view, first) ? "Finished text" : over ? `Finished text, ${t0 === 0 && t1 === first.T - 1 ? "all steps" : `steps ${t0}–${t1}`}` : "Attention to each token, × even split");
     put("sink", `sink${several.length > 1 ? "" : sinkLevel(first, view)}`);
-    put("headtitle", headTitle(first, view));
+    put("headtitle", several.length > 1 ? headTitle(first, view) : headFinding(first, view));
     put("whose", whoseSinks(first, view));
-    put("headmeans", several.length > 1 ? "" : headMeans(first, view));
     put("pale", first.noise ? "grey: prompt, undecided" : "grey: prompt");
     put("rastertitle", `Attention to every token over the steps, × even split${view.layer == null ? "" : `, ${place(view)}`}`);
     put("lives", several.length > 1 ? "" : lived(first, view));

@@ -37,8 +37,8 @@ class HeadsView extends View {
     if (this.app.shown().length > 1) { this.font(11, 600); g.textAlign = "left"; g.fillText(recording.name, x0, 8); }
     this.font(11);
     g.textAlign = "center";
-    g.fillText("mean", x0 + cw / 2, y0 - 20);
-    g.fillText("map", x0 + cw / 2, y0 - 8);
+    g.fillText("mean of", x0 + cw / 2, y0 - 20);
+    g.fillText("heads", x0 + cw / 2, y0 - 8);
     for (let h = 0, every = Math.ceil(16 / cw); h < recording.H; h += every) g.fillText(h || cw < 40 ? h : "head 0", heads + (h + 0.5) * cw, y0 - 8);
     g.textAlign = "right";
     g.fillText("layer", x0 - 6, y0 - 8);

@@ -130,8 +130,8 @@ function throughoutAll(recording, view, share) {
   const below = share.reduce((sum, value, t) => sum + (value < Math.min(...nulls.map((each) => each.share[t]))), 0);
   const others = percent(meanOf(nulls.map((each) => meanOver(each.share, all))));
   return [
-    `${own}, untrained ${others}; above ${several ? `all ${nulls.length} untrained ${kind}s` : `the untrained ${kind}`} in `,
-    `${above || "none"} of ${T} steps`, `${below ? `, below ${several ? "all" : "it"} in ${below}` : ""}.`,
+    `${own}; in ${several ? `${nulls.length} untrained ${kind}s` : `an untrained ${kind}`}, equally sharp on this text, ${others}. More than in ${several ? "all of these" : "that"} in `,
+    `${above || "none"} of ${T} steps`, `${below ? `, less in ${below}` : ""}.`,
   ];
 }
 // How many sinks are open positions and the other way round, over all steps; empty where no position is open or none is a

@@ -34,7 +34,7 @@ const TEMPLATE = `<div class="sx-body">
   </div>
   <div class="sx-grid">
     <section class="sx-a"><h2 data-out="texttitle"></h2><div class="sx-scale"><canvas class="sx-bar" data-bar="mass" width="120" height="26"></canvas>${legend(["now", "hatch", `<span data-out="open"></span>`], ["now", "", `<b class="sx-pale" data-out="pale"></b>`], ["", "sinkbox", `<span data-out="sink"></span>`], ["now", "", "bold: new"], ["edits", "edit", "edited or taken back"], ["accepted", "dashed", "can be taken back"], ["blocks", "stroke", "open block"])}</div>${canvas("text", "application")}</section>
-    <section class="sx-b"><h2 data-out="headtitle"></h2><div class="sx-scale"><canvas class="sx-bar" data-bar="heads" width="120" height="26"></canvas><p class="sx-key"><span data-out="whose"></span><span data-out="headmeans"></span></p></div>${canvas("heads", "application")}</section>
+    <section class="sx-b"><h2 data-out="headtitle"></h2><div class="sx-scale"><canvas class="sx-bar" data-bar="heads" width="120" height="26"></canvas><p class="sx-key"><span data-out="whose"></span></p></div>${canvas("heads", "application")}</section>
     <section class="sx-c"><h2><div class="sx-transport">
       <button type="button" class="sx-icon" data-do="back" aria-label="Previous step" title="Previous step (←)">${icon("back")}</button>
       <button type="button" class="sx-icon sx-play" data-do="play" aria-label="Play" title="Play (space)">${icon("play")}</button>
@@ -61,10 +61,10 @@ const KEYS = [
 ];
 const DEFINITIONS_TOLD = [
   "Attention is in multiples of an even split: 1× is what a token gets when every query spreads its attention evenly over the tokens it can see.",
-  "Sentence, text, curve and map judge sinks on what is shown: the mean of all heads, until a layer or head is pinned. Each cell of the grid judges its own head, whose sinks may be other tokens, and its column “mean map” the mean of the layer’s heads. “Judged on” judges all on layers or the whole model.",
+  "Sentence, text, curve and map judge sinks on what is shown: the mean of all heads, until a layer or head is pinned. Each cell of the grid judges its own head, whose sinks may be other tokens, and its column “mean of heads” the mean of the layer’s heads. “Judged on” judges all on layers or the whole model.",
   "Text: which tokens are sinks. Grid: which heads attend to them. Curve: in which steps. Map: how long each lasts. Point at anything and the rest follows.",
   "Blue is attention to a token. Orange is about sinks: an outline is a sink, a cell of the grid the share of attention that goes to its own.",
-  "Untrained models have the same shape and random weights. Equally sharp: in each layer their attention logits spread over the tokens as this model’s do, on the same inputs. Their own sinks are judged by the same definition. At the step in which this model’s share peaks, each stands at its own peak; the means beside the grid are of the same step.",
+  "Untrained models have the same shape and random weights. Equally sharp: in each layer their attention logits spread over the tokens as this model’s do, on the same inputs. Their own sinks are judged by the same definition. At the step in which this model’s share peaks, each stands at its own peak; the means above the grid are of the same step.",
   "In the text, hatched tokens are still masked; on the map, a dot is the step that writes a token. Random positions: at each step, as many sinks drawn among the prompt’s tokens, the masked and the written ones as there are.",
 ];
 
@@ -101,19 +101,20 @@ function table(recording, view) {
   }
   const head = rowOf("th", ["position", "token", "state", "× even split", "share", "sink"]), shares = headShares(recording, view);
   const byLayer = shares ? Array.from({ length: recording.L }, (_, l) => rowOf("td", [l, shareOf(recording, view, l, null).share, ...shares.subarray(l * recording.H, (l + 1) * recording.H)].map((each, n) => (n ? percent(each) : each)))) : [];
-  const heads = rowOf("th", ["layer", "mean map", ...Array.from({ length: recording.H }, (_, h) => `head ${h}`)]);
+  const heads = rowOf("th", ["layer", "mean of heads", ...Array.from({ length: recording.H }, (_, h) => `head ${h}`)]);
   return [
     make("h2", `${recording.name}: ${place(view)}, step ${t}`), make("p", lasting(recording, view)), make("table", "", make("thead", "", head), make("tbody", "", ...rows)),
     make("h2", headTitle(recording, view)), make("table", "", make("thead", "", heads), make("tbody", "", ...byLayer)),
   ];
 }
-// The mean of all cells beside those of equally sharp untrained models in the same steps; empty where these are not held.
-function headMeans(recording, view) {
+// What the grid of layers and heads shows: the mean of all cells, beside those of equally sharp untrained models in the same steps
+// where these are held. What it is coloured by where a position is looked at.
+function headFinding(recording, view) {
   const shares = target(view, recording) || finished(view, recording) ? null : headShares(recording, view), [first] = recording.draws, range = stepRange(view, recording), { T } = recording;
-  if (!shares) return "";
+  if (!shares) return headTitle(recording, view);
   const own = view.preset && recording.nullOwn, one = first?.whole ? [meanOf(first.strengths(view, range))] : [];
   const others = own ? Array.from({ length: own.length / T }, (_, n) => meanOver(own.subarray(n * T, (n + 1) * T), range)) : one;
-  return `mean ${percent(meanOf(shares))}${others.length ? `, untrained ${spanOf(others)}` : ""}`;
+  return `A head gives ${WHOSE[view.judged]} ${percent(meanOf(shares))} of its attention on average${others.length ? `; untrained, ${spanOf(others)}` : ""}`;
 }
 // The least and the most of shares.
 function spanOf(shares) {
@@ -123,12 +124,13 @@ function spanOf(shares) {
 // Whose sinks the cells are about, where the text frames others.
 function whoseSinks(recording, view) {
   if (view.judged !== "head" || target(view, recording) || finished(view, recording)) return "";
-  return view.head == null ? "own sinks, not the framed ones" : `framed: those of ${place(view)}`;
+  return view.head == null ? "share of each head’s attention; its own sinks, not the framed ones" : `framed: those of ${place(view)}`;
 }
 // What the grid of layers and heads is coloured by.
 function headTitle(recording, view) {
   const to = target(view, recording);
   if (to) return `Attention each head gives ${aim(view, to)}`;
-  return `Attention each head gives ${{ head: "its own sinks", layer: "its layer’s sinks", model: "the model’s sinks" }[view.judged]}`;
+  return `Attention each head gives ${WHOSE[view.judged]}`;
 }
+const WHOSE = { head: "its own sinks", layer: "its layer’s sinks", model: "the model’s sinks" };
 const aim = (view, to) => (!to ? "sinks" : !to.length || to[0] === to[1] ? `position ${view.position ?? to[0]}` : `positions ${to[0]}–${to[1]}`);

@@ -157,7 +157,7 @@ class TrackView {
     if (player.views.length < 2 || player.branches || at === track.last) return "";
     if (this === first) return `${step === player.telling ? ", peak: " : ", "}${stepOf(track, step)}`;
     const told = stepOf(track, step);
-    return track.last === first.track.last ? `, ${told}` : `, equally far: ${told.replace("step ", "")}`;
+    return track.last === first.track.last ? `, ${told}` : `, as far along: ${told}`;
   }
 
   // The frame of this recording beside one of the player's: as far in its own writing; of a branch, the same step.

@@ -171,7 +171,8 @@ def say_cost(told: DiscountLevels, explained: str = "", before: str = "", after:
     said = finding_of("cost of pruning", told.losses, told.gained.differences, margin=told.margin)
     cost = "The cost is the dense model's accuracy minus that of pruning without the discount, on the same items."
     st.markdown(f"##### {plain(said)}", help=plain(f"{cost} {explained}"))
-    setup = "; ".join(filter(None, (told.setup, inside_margin(told.gained.differences, told.margin))))
+    beside = told.published and f"against {told.published}"
+    setup = "; ".join(filter(None, (told.setup, inside_margin(told.gained.differences, told.margin), beside)))
     st.caption(plain(" ".join(filter(None, (before, f"{setup}.", after)))))
 
 
