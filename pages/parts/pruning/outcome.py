@@ -450,7 +450,7 @@ def results_box(study: OfStudy | None) -> DeltaGenerator:
         if study is not None:
             rule = f"{METHODS[study.contrast.method].title}, λ = {max(study.findings.parameters.strengths):g}"
             st.caption(plain(rule), width="content")
-            open_study(study.name, study.within)
+            open_study(study.name, "study")
     return box
 
 
