@@ -1,26 +1,20 @@
 """Finding what lm-eval wrote: folders with its results files and, beside them, the samples of `--log_samples`.
 
-From 0.4.3 on they are called `results_TIME.json` (or `NAME_TIME.json`, for an `--output_path` that names a file) and
-`samples_TASK_TIME.jsonl`; before, `results.json` and `ARGUMENTS_TASK.jsonl`. A model is what the results files of one
-folder call by one name and one set of arguments. Where a task was run more than once, the newest counts. Imports no
-lm-eval.
-
-The samples that lm-eval has logged of a task, one after another, whatever the version that wrote them.
-
-From 0.4.3 on a file holds one JSON object a line; before, one JSON array over many lines, whose samples lack their
-filter, their metrics' names and the hash of their prompt. Files are read as a stream, since those of long prompts take
-gigabytes, and of a prompt only its hash and its end are kept. Imports no lm-eval.
+They are called `results_TIME.json` (or `NAME_TIME.json`, for an `--output_path` that names a file) and
+`samples_TASK_TIME.jsonl`, as lm-eval writes them from 0.4.3 on. A model is what the results files of one folder call by
+one name and one set of arguments. Where a task was run more than once, the newest counts. Samples are read as a stream,
+since files of long prompts take gigabytes, and of a prompt only its hash and its end are kept. Those of older versions
+lack their filter and their metrics' names. Imports no lm-eval.
 """
 
 import contextlib
-import hashlib
 import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from analysis.errors import UserError, shorten
 from analysis.evaluation.items_file import Answer, EvaluatedItem, cluster, column_of
@@ -31,7 +25,6 @@ Json = Mapping[str, Any]
 WITHOUT_SAMPLES = "Run lm-eval again with --log_samples, which writes every answer."
 _DEPTH = 3  # folders below the one named that are looked into
 _DATED = re.compile(r".*_(\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d(?:\.\d+)?)")  # results files, without their suffix
-_UNDATED = "results"
 
 
 @dataclass
@@ -82,12 +75,12 @@ def models_in(folder: Path) -> list[ImportedModel]:
         raise UserError(
             f"There is no folder '{shorten(str(folder))}'. Give the folder that lm-eval wrote its results to."
         )
-    groups: dict[tuple[Path, str], list[tuple[Path, Json]]] = {}
-    for file in sorted(_results_files(folder), key=lambda file: (file.parent, _date(file))):
+    groups: dict[tuple[Path, str], list[tuple[str, Json]]] = {}
+    for date, file in sorted(_dated_files(folder), key=lambda dated: (dated[1].parent, dated[0])):
         said = _results(file)
         arguments = mapping(said.get("config")).get("model_args")
         told = json.dumps([said.get("model_name"), arguments], sort_keys=True, default=str)
-        groups.setdefault((file.parent, told), []).append((file, said))
+        groups.setdefault((file.parent, told), []).append((date, said))
     if not groups:
         raise UserError(
             f"'{shorten(str(folder))}' holds no results of lm-eval: no file results_*.json was found in it. Give the "
@@ -96,41 +89,28 @@ def models_in(folder: Path) -> list[ImportedModel]:
     return [_model(place, files) for (place, _), files in groups.items()]
 
 
-def _results_files(folder: Path) -> Iterator[Path]:
+def _dated_files(folder: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the results files, each after the time with which its name ends."""
     for depth in range(_DEPTH):
         for file in folder.glob("*/" * depth + "*.json"):
-            if file.stem == _UNDATED or _DATED.fullmatch(file.stem):
-                yield file
+            if (dated := _DATED.fullmatch(file.stem)) is not None:
+                yield dated[1], file
 
 
-def _date(file: Path) -> str:
-    """The time with which a results file's name ends; '' for one of before lm-eval 0.4.3."""
-    dated = _DATED.fullmatch(file.stem)
-    return dated[1] if dated else ""
-
-
-def _samples_file(file: Path, results: Json, task: str) -> Path:
-    """Find the samples of a task beside its results file."""
-    date = _date(file)
-    arguments = re.sub("/|=", "__", str(mapping(results.get("config")).get("model_args") or ""))
-    name = f"samples_{task}_{date}.jsonl" if date else f"{arguments}_{task}.jsonl"
-    # By its last part: a task's name is text from outside, and a path in it would lead elsewhere.
-    return file.parent / Path(name).name
-
-
-def _model(folder: Path, files: Sequence[tuple[Path, Json]]) -> ImportedModel:
-    """A model by its results files, oldest first, with the newest samples of each of its tasks."""
+def _model(folder: Path, files: Sequence[tuple[str, Json]]) -> ImportedModel:
+    """A model by its results, oldest first, with the newest samples of each of its tasks."""
     model = ImportedModel(folder, files[-1][1])
     missing: list[str] = []
-    for file, results in files:
+    for date, results in files:
         for task, config in results["configs"].items():
-            samples = _samples_file(file, results, task)
+            # By its last part: a task's name is text from outside, and a path in it would lead elsewhere.
+            samples = folder / Path(f"samples_{task}_{date}.jsonl").name
             if not samples.is_file():
                 missing.append(task)
                 continue
             model.tasks[task] = TaskSamples(
                 name=task,
-                benchmark=_benchmark_of(task, mapping(config), mapping(results.get("group_subtasks"))),
+                benchmark=_benchmark_of(task, mapping(results.get("group_subtasks"))),
                 config=mapping(config),
                 shots=mapping(results.get("n-shot")).get(task),
                 version=mapping(results.get("versions")).get(task),
@@ -155,24 +135,16 @@ def _results(file: Path) -> Json:
     return results
 
 
-def _benchmark_of(task: str, config: Json, groups: Json) -> str:
-    """The benchmark that a task belongs to: a group that is one here, as MMLU, else the task itself.
-
-    Before lm-eval 0.4.3 a task names its own group, such as mmlu_stem, and nothing says what holds that.
-    """
+def _benchmark_of(task: str, groups: Json) -> str:
+    """The benchmark that a task belongs to: a group that is one here, as MMLU, else the task itself."""
     known = {row.task: name for name, row in PRESETS.items()}
-    stated = config.get("group")
-    holding = [task, *([stated] if isinstance(stated, str) else stated if isinstance(stated, list) else [])]
-    at = 0
-    while at < len(holding):
+    holding = [task]
+    for member in holding:
         holding += [
             group
             for group, members in groups.items()
-            if isinstance(members, list) and holding[at] in members and group not in holding
+            if isinstance(members, list) and member in members and group not in holding
         ]
-        at += 1
-    if not groups:
-        holding += [name for name in known if any(str(group).startswith(f"{name}_") for group in holding[1:])]
     return next((known[name] for name in holding if name in known), task)
 
 
@@ -190,7 +162,6 @@ def _arguments(arguments: Any) -> Json:
 
 UNFILTERED = "none"
 _LONGEST_QUESTION = 1200  # characters of a question's end that are kept
-_PIECE = 2**20  # characters of an array that are read at once
 _NO_METRICS = {"doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics"} | {
     f"{part}_hash" for part in ("doc", "prompt", "target")
 }
@@ -214,66 +185,26 @@ def read_samples(task: TaskSamples) -> Iterator[Sample]:
     empty = True
     try:
         with task.samples.open(encoding="utf-8") as file:
-            for place, sample in _objects(file, task.samples.name):
-                empty = False
-                yield _read(task, sample, place, seen)
+            for number, line in enumerate(file, start=1):
+                if line.strip():
+                    empty = False
+                    yield _read(task, line, number, seen)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"'{task.samples.name}' cannot be read: {error}.") from error
     if empty:
         raise UserError(f"'{task.samples.name}' holds no sample. {WITHOUT_SAMPLES}")
 
 
-def _objects(file: IO[str], name: str) -> Iterator[tuple[str, Any]]:
-    """Yield the objects of a file, each after its place for messages."""
-    first = file.read(1)
-    while first.isspace():
-        first = file.read(1)
-    if first == "[":
-        for number, element in enumerate(_elements(file, name), start=1):
-            yield f"sample {number}", element
-        return
-    file.seek(0)
-    for number, line in enumerate(file, start=1):
-        if line.strip():
-            place = f"line {number}"
-            try:
-                yield place, json.loads(line)
-            except (json.JSONDecodeError, RecursionError) as error:
-                raise UserError(_damaged(name, place)) from error
-
-
-def _elements(file: IO[str], name: str) -> Iterator[Any]:
-    """The elements of a JSON array whose opening bracket has been read."""
-    decoder, text, number, more = json.JSONDecoder(), "", 0, _PIECE
-    while True:
-        text = text.lstrip().removeprefix(",").lstrip()
-        if text.startswith("]"):
-            return
-        try:
-            element, end = decoder.raw_decode(text)
-        except (json.JSONDecodeError, RecursionError) as error:
-            piece = file.read(more)
-            if not piece or isinstance(error, RecursionError):
-                raise UserError(_damaged(name, f"sample {number + 1}")) from error
-            text, more = text + piece, 2 * more  # an element that is longer than all read so far is read few times
-            continue
-        number, more = number + 1, _PIECE
-        yield element
-        text = text[end:]
-
-
-def _damaged(name: str, place: str) -> str:
-    return f"'{name}', {place} is not JSON: the file is damaged or cut off. Copy it again."
-
-
-def _read(task: TaskSamples, sample: Any, place: str, seen: Counter[int]) -> Sample:
+def _read(task: TaskSamples, line: str, number: int, seen: Counter[int]) -> Sample:
+    name = f"'{task.samples.name}', line {number}"
     try:
-        return _described(task, sample, seen)
+        return _described(task, json.loads(line), seen)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise UserError(f"{name} is not JSON: the file is damaged or cut off. Copy it again.") from error
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         why = f"it lacks {error}" if isinstance(error, KeyError) else "a field holds what lm-eval does not write there"
         raise UserError(
-            f"'{task.samples.name}', {place} is no sample of lm-eval: {why}. Expected what --log_samples of lm-eval "
-            "0.4 writes."
+            f"{name} is no sample of lm-eval: {why}. Expected what --log_samples of lm-eval 0.4.3 or newer writes."
         ) from error
 
 
@@ -307,7 +238,7 @@ def _described(task: TaskSamples, sample: Json, seen: Counter[int]) -> Sample:
         choices=choices,
         right=right,
         cluster=cluster(mapping(sample.get("doc")), column_of(task.config)),
-        prompt=str(sample.get("prompt_hash") or hashlib.sha256(context.encode("utf-8", "replace")).hexdigest()),
+        prompt=str(sample["prompt_hash"]),
     )
     answer = Answer(key=key, model=0, metrics=metrics, restored=False, responses=responses, filtered=filtered)
     return Sample(number, str(sample["filter"]) if "filter" in sample else _filter(task, number, seen), item, answer)

@@ -11,7 +11,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from analysis.__main__ import main
 from analysis.errors import UserError
-from analysis.evaluation import comparing, lm_eval_results, results
+from analysis.evaluation import comparing, results
 from analysis.evaluation.importing import Wanted, import_folders
 from analysis.evaluation.tables import disagreements
 from analysis.jobs.evaluation import summary
@@ -257,64 +257,32 @@ def test_of_several_filters_and_metrics_the_wanted_one_counts(folder):
     assert mean(Wanted(metrics=("acc_norm",))) == 1
 
 
-def older(folder: Path) -> Path:
-    """The first model's files as lm-eval 0.4.0 to 0.4.2 wrote them."""
-    place = folder / "older"
-    place.mkdir()
-    results = json.loads(file_of(folder, 0, "results_").read_text())
-    arguments = "pretrained=some/where,dtype=float"
-    results["config"] = {"model": "hf", "model_args": arguments}
-    kept = ("results", "configs", "versions", "n-shot", "config")
-    (place / "results.json").write_text(json.dumps({name: results[name] for name in kept}, indent=2))
-    for task in TASKS:
-        _, rows = samples_of(folder, task)
-        for row in rows:
-            for name in ("filter", "metrics", "doc_hash", "prompt_hash", "target_hash"):
-                row.pop(name)
-            row["arguments"] = [list(one.values()) for one in row["arguments"].values()]
-            if results["configs"][task]["output_type"] == "multiple_choice":
-                row["target"] = int(row["target"])
-                row["filtered_resps"] = [[float(value), greedy == "True"] for value, greedy in row["filtered_resps"]]
-        text = json.dumps(rows, indent=2)
-        (place / f"pretrained__some__where,dtype__float_{task}.jsonl").write_text(text)
-    return place
+def without(folder: Path, *names: str) -> tuple[Path, list[dict]]:
+    """The first model's samples of a task as lm-eval before 0.4.7 wrote them, and their rows."""
+    file, rows = samples_of(folder)
+    return file, [{name: value for name, value in row.items() if name not in names} for row in rows]
 
 
-@pytest.mark.parametrize("piece", [7, 2**20])
-def test_files_of_older_versions_say_the_same_and_join(folder, monkeypatch, piece):
-    monkeypatch.setattr(lm_eval_results, "_PIECE", piece)
-    place = older(folder)
-    now, then = (import_folders([one]) for one in (of_model(folder, 0), place))
-    assert then.names == ("where",)
-    assert [(row["task"], row.get("models"), row.get("perplexity")) for row in summary(then)["tasks"]] == [
-        (row["task"], _renamed(row.get("models")), _renamed(row.get("perplexity"))) for row in summary(now)["tasks"]
-    ]
-    both = import_folders([of_model(folder, 0), place])
-    assert {name: len(items) for name, items in both.shuffled.items()} == dict.fromkeys(TASKS, 8)
-    assert not disagreements(both, 0, 1)
-
-
-def _renamed(rows: list[dict] | None) -> list[dict] | None:
-    return None if rows is None else [row | {"model": "where"} for row in rows]
+def test_samples_that_lack_filter_and_metrics_say_the_same(folder):
+    now = summary(import_folders([of_model(folder, 0)]))
+    rewrite(*without(folder, "filter", "metrics"))
+    assert summary(import_folders([of_model(folder, 0)])) == now
 
 
 def test_filters_of_older_files_are_told_by_their_order(folder):
-    place = older(folder)
-    results = json.loads((place / "results.json").read_text())
-    results["configs"]["bundled_knowledge"]["filter_list"] = [{"name": "strict"}, {"name": "loose"}]
-    (place / "results.json").write_text(json.dumps(results))
-    file = next(place.glob("*_bundled_knowledge.jsonl"))
-    rows = json.loads(file.read_text())
-    file.write_text(json.dumps([row | {"acc": 0.0} for row in rows] + [row | {"acc": 1.0} for row in rows]))
+    place, results = of_model(folder, 0), file_of(folder, 0, "results_")
+    said = json.loads(results.read_text())
+    said["configs"]["bundled_knowledge"]["filter_list"] = [{"name": "strict"}, {"name": "loose"}]
+    results.write_text(json.dumps(said))
+    file, rows = without(folder, "filter", "metrics")
+    rewrite(file, [row | {"acc": score} for score in (0.0, 1.0) for row in rows])
     found = [import_folders([place], wanted=Wanted(filters=names)) for names in ((), ("loose",))]
     assert [float(one.scored["bundled_knowledge"].mean()) for one in found] == [0.0, 1.0]
 
 
-def test_a_cut_array_is_told_in_a_sentence(folder):
-    place = older(folder)
-    _cut(next(place.glob("*_bundled_knowledge.jsonl")))
-    with pytest.raises(UserError, match="sample 8 is not JSON"):
-        import_folders([place])
+def test_arguments_given_as_text_name_the_model(folder):
+    changed(file_of(folder, 0, "results_"), config={"model_args": "pretrained=some/where,dtype=float"})
+    assert import_folders([of_model(folder, 0)]).names == ("where",)
 
 
 def test_results_of_a_path_that_names_a_file_are_found(folder):
@@ -323,21 +291,14 @@ def test_results_of_a_path_that_names_a_file_are_found(folder):
     assert import_folders([of_model(folder, 0)]).names == ("tiny-0",)
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"group_subtasks": {"mmlu": ["mmlu_stem"], "mmlu_stem": ["mmlu_virology", "mmlu_anatomy"]}},
-        {"group_subtasks": {}, "group": "mmlu_stem"},
-    ],
-)
-def test_the_subjects_of_mmlu_are_one_benchmark(folder, changes):
+def test_the_subjects_of_mmlu_are_one_benchmark(folder):
     file = file_of(folder, 0, "results_")
     results = json.loads(file.read_text())
-    group = changes.pop("group", None)
-    results["configs"] = {"mmlu_anatomy": results["configs"]["bundled_knowledge"] | {"group": group}}
+    results["configs"] = {"mmlu_anatomy": results["configs"]["bundled_knowledge"]}
+    results["group_subtasks"] = {"mmlu": ["mmlu_stem"], "mmlu_stem": ["mmlu_virology", "mmlu_anatomy"]}
     samples, _ = samples_of(folder)
     samples.rename(samples.with_name(samples.name.replace("bundled_knowledge", "mmlu_anatomy")))
-    file.write_text(json.dumps(results | changes))
+    file.write_text(json.dumps(results))
     found = import_folders([of_model(folder, 0)])
     assert [(one.name, one.title) for one in found.benchmarks] == [("mmlu", "MMLU")]
 
