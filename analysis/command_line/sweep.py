@@ -6,7 +6,6 @@ No tracker is among the requirements: its package is imported only where `sweep 
 """
 
 import argparse
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -65,13 +64,6 @@ class Tracker:
     log: Callable[[Any, LoggedPoint], None]
 
 
-def _to_trackio(trackio: Any, point: LoggedPoint) -> None:
-    name, config = f"{point.name} {point.id}", dict(point.settings)
-    trackio.init(project=point.project, name=name, group=point.group, config=config, resume="allow")
-    trackio.log(dict(point.metrics), step=0)
-    trackio.finish()
-
-
 def _to_wandb(wandb: Any, point: LoggedPoint) -> None:
     run = wandb.init(
         project=point.project,
@@ -85,25 +77,7 @@ def _to_wandb(wandb: Any, point: LoggedPoint) -> None:
     run.finish()
 
 
-def _to_mlflow(mlflow: Any, point: LoggedPoint) -> None:
-    def named(values: Mapping[str, Any]) -> dict[str, Any]:
-        return {re.sub(r"[^\w./ -]", "_", name): value for name, value in values.items()}
-
-    experiment = mlflow.set_experiment(point.project)
-    tags = {"sinkscope.point": point.id, "sinkscope.sweep": point.group}
-    known = f"tags.`sinkscope.point` = '{point.id}'"
-    if mlflow.search_runs([experiment.experiment_id], filter_string=known, output_format="list"):
-        return
-    with mlflow.start_run(run_name=point.name, tags=tags):
-        mlflow.log_params(named(point.settings))
-        mlflow.log_metrics(named(point.metrics))
-
-
-TRACKERS: Registry[Tracker] = Registry(
-    Tracker("trackio", "Trackio", _to_trackio),
-    Tracker("wandb", "Weights & Biases", _to_wandb),
-    Tracker("mlflow", "MLflow", _to_mlflow),
-)
+TRACKERS: Registry[Tracker] = Registry(Tracker("wandb", "Weights & Biases", _to_wandb))
 
 
 def tracker_module(name: str) -> Any:

@@ -1,7 +1,6 @@
 """Sweeps logged to experiment trackers, with stand-ins for the trackers' packages."""
 
 import sys
-from types import SimpleNamespace
 
 import pytest
 
@@ -31,22 +30,6 @@ class Package:
     def options_of(self, name):
         return next(options for called, _, options in self.told if called == name)
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.told.append(("end", (), {}))
-
-
-def test_trackio_continues_the_run_of_a_point_that_it_has():
-    package = Package()
-    TRACKERS["trackio"].log(package, POINT)
-    assert [name for name, _, _ in package.told] == ["init", "log", "finish"]
-    begun = package.options_of("init")
-    assert (begun["project"], begun["group"], begun["resume"]) == ("mine", "group-1", "allow")
-    assert "id-1" in begun["name"] and begun["config"]["calibration.seed"] == 0
-    assert package.told[1][1] == (METRICS,)
-
 
 def test_wandb_gets_the_point_under_its_own_id():
     package = Package()
@@ -54,24 +37,6 @@ def test_wandb_gets_the_point_under_its_own_id():
     begun = package.options_of("init")
     assert (begun["project"], begun["id"], begun["resume"]) == ("mine", "id-1", "allow")
     assert package.summary == POINT.metrics and package.told[-1][0] == "finish"
-
-
-@pytest.mark.parametrize("known", [True, False])
-def test_mlflow_logs_a_point_once_with_names_that_it_takes(known, monkeypatch):
-    package = Package()
-    monkeypatch.setattr(
-        Package, "search_runs", lambda self, ids, filter_string, output_format: ["run"] * known, raising=False
-    )
-    monkeypatch.setattr(
-        Package, "set_experiment", lambda self, name: SimpleNamespace(experiment_id=name), raising=False
-    )
-    TRACKERS["mlflow"].log(package, POINT)
-    if known:
-        assert package.told == []
-        return
-    assert [name for name, _, _ in package.told] == ["start_run", "log_params", "log_metrics", "end"]
-    assert package.options_of("start_run")["tags"] == {"sinkscope.point": "id-1", "sinkscope.sweep": "group-1"}
-    assert package.told[2][1] == ({"accuracy": 0.5, "GSM8K ___": 0.25},)
 
 
 def test_a_tracker_that_fails_is_left_alone_and_the_sweep_goes_on(monkeypatch, capsys):
