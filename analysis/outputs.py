@@ -139,15 +139,13 @@ def told(out: Path) -> Iterator[None]:
         raise UserError(f"'{shorten(str(out))}' cannot be written: {os_sentence(error, str(out))}") from error
 
 
-def check(out: Path, overwrite: bool, refusal_of: Refusal, flag: str = "--out") -> None:
-    """Raise UserError if `place` would refuse. Called before any work is done, and again by `place`. flag: of the
-    command line, which names `out`.
-    """
+def check(out: Path, overwrite: bool, refusal_of: Refusal) -> None:
+    """Raise UserError if `place` would refuse. Called before any work is done, and again by `place`."""
     name = shorten(str(out))
     if not out.name:
-        raise UserError(f"'{name}' is no name of something to write. Give {flag} a file or folder.")
+        raise UserError(f"'{name}' is no name of something to write. Give --out a file or folder.")
     if "\0" in str(out):
-        raise UserError(f"The name given with {flag} holds a NUL character. Choose another.")
+        raise UserError("The name given with --out holds a NUL character. Choose another.")
     with told(out):
         try:
             out.lstat()
@@ -156,11 +154,11 @@ def check(out: Path, overwrite: bool, refusal_of: Refusal, flag: str = "--out") 
             return
         _require_writable(out.absolute().parent)
     if not overwrite:
-        raise UserError(f"'{name}' exists. Choose another {flag}, or replace it with --overwrite.")
+        raise UserError(f"'{name}' exists. Choose another --out, or replace it with --overwrite.")
     with told(out):
         reason = refusal_of(out)
     if reason:
-        raise UserError(f"'{name}' {reason}, so it is not replaced. Choose another {flag}, or remove it yourself.")
+        raise UserError(f"'{name}' {reason}, so it is not replaced. Choose another --out, or remove it yourself.")
 
 
 def _require_writable(folder: Path) -> None:
@@ -171,13 +169,13 @@ def _require_writable(folder: Path) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
 
 
-def place(finished: Path, out: Path, overwrite: bool, refusal_of: Refusal, flag: str = "--out") -> str:
+def place(finished: Path, out: Path, overwrite: bool, refusal_of: Refusal) -> str:
     """Move `finished`, a file or folder on the same disk, to `out`, and remove what it replaces.
 
     Returns a note for the user on how, or "". Raises UserError if anything there may not be replaced, however late it
     appeared; it stays, and so does `finished`.
     """
-    check(out, overwrite, refusal_of, flag)
+    check(out, overwrite, refusal_of)
     with told(out):
         if not os.path.lexists(out):
             if not _renameat2(finished, out, _NOREPLACE):
@@ -188,7 +186,7 @@ def place(finished: Path, out: Path, overwrite: bool, refusal_of: Refusal, flag:
         reason = refusal_of(finished)
         if reason:
             _renameat2(finished, out, _EXCHANGE)
-            raise UserError(f"'{shorten(str(out))}' {reason}, so it was not replaced. Choose another {flag}.")
+            raise UserError(f"'{shorten(str(out))}' {reason}, so it was not replaced. Choose another --out.")
         _remove(finished)
     return ""
 

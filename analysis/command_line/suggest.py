@@ -3,12 +3,11 @@
 import argparse
 import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis import outputs
-from analysis.command_line.flags import Fields, a_path, as_json, flag, folder_beside, overwrite, show
+from analysis.command_line.flags import Fields, as_json, flag, show
 from analysis.command_line.running import runner
 from analysis.findings import finding_of
 from analysis.specs import OBJECTIVES, SuggestSpec
@@ -18,18 +17,8 @@ from analysis.words import percent
 if TYPE_CHECKING:
     from analysis.jobs.summaries import SuggestSummary
 
-_JOURNAL = "--journal"
-
-
 ASKED = Fields(SuggestSpec, named={"calibration.seed": "calibration_seed"})
 FLAGS = (
-    flag(
-        _JOURNAL,
-        type=a_path,
-        metavar="FILE",
-        help="write the trials as an Optuna journal, which optuna-dashboard opens",
-    ),
-    overwrite("a journal"),
     as_json(),
     ASKED,
     # The name of `--objective` in earlier versions.
@@ -39,26 +28,10 @@ FLAGS = (
 
 def run(options: argparse.Namespace) -> int:
     """Search."""
-    journal: Path | None = options.journal
-    if journal is not None:
-        outputs.check(journal, options.overwrite, _refusal, _JOURNAL)
     spec = ASKED.build(options)
-    with _folder(journal) as folder, runner(Path(folder), options) as jobs:
-        outcome = jobs.run("suggest", spec)
-        if journal is not None and outcome.file is not None:
-            outputs.place(outcome.file, journal, options.overwrite, _refusal, _JOURNAL)
-    return show(options, outcome.summary, _lines(outcome.summary))
-
-
-def _refusal(path: Path) -> str:
-    from analysis.jobs import suggestion
-
-    return suggestion.refusal(path)
-
-
-def _folder(journal: Path | None) -> AbstractContextManager[Path]:
-    place = Path(tempfile.gettempdir())
-    return outputs.workplace(place, "sinkscope") if journal is None else folder_beside(journal, "search")
+    with outputs.workplace(Path(tempfile.gettempdir()), "sinkscope") as folder, runner(folder, options) as jobs:
+        summary = jobs.run("suggest", spec).summary
+    return show(options, summary, _lines(summary))
 
 
 def _lines(summary: "SuggestSummary") -> Iterator[str]:

@@ -3,20 +3,15 @@
 Every finished trial goes into the answer store under a name without the number of trials, so that a later search, also
 a longer one, resumes.
 
-A finished or stopped search as an Optuna journal, which optuna-dashboard and Optuna's own functions open.
-
-Optuna is imported only for writing: the check whether a file may be replaced does without.
+A finished or stopped search is left as an Optuna journal, which optuna-dashboard and Optuna's own functions open.
 """
 
-import json
-import tempfile
 import time
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
-from analysis import outputs
 from analysis.errors import UserError
 from analysis.job_context import Context
 from analysis.jobs.evaluation import checkpoint_of
@@ -27,10 +22,6 @@ from analysis.models.checkpoint import fingerprint
 from analysis.specs import OBJECTIVES, DiscountParams, SuggestSpec
 from cache.keys import code_version, content_key
 from cache.stores import Responses
-
-_WROTE = "SinkScope: discount by "
-_CREATE_STUDY = 0  # the operation on a journal's first line (optuna.storages.journal.JournalOperation)
-_LINE_BYTES = 2**16  # more than the first line of such a file can take
 
 
 def write(path: Path, summary: SuggestSummary, base: DiscountParams, parameters: Mapping[str, Any]) -> None:
@@ -50,7 +41,7 @@ def write(path: Path, summary: SuggestSummary, base: DiscountParams, parameters:
     ranges = space(summary["searched"])
     study = optuna.create_study(
         storage=JournalStorage(JournalFileBackend(str(path))),
-        study_name=f"{_WROTE}{OBJECTIVES[summary['objective']].title}, seed {summary['seed']}",
+        study_name=f"SinkScope: discount by {OBJECTIVES[summary['objective']].title}, seed {summary['seed']}",
         direction="maximize" if summary["maximise"] else "minimize",
     )
     for name in ("objective", "seed", "calibration_seed", "fingerprint", "planned", "stopped", "notes"):
@@ -74,22 +65,6 @@ def write(path: Path, summary: SuggestSummary, base: DiscountParams, parameters:
         began += timedelta(seconds=row["seconds"])
         trial.datetime_complete = began
         study.add_trial(trial)
-
-
-def refusal(path: Path) -> str:
-    """Return why a journal may not replace `path`, as the end of a sentence; "" if it may."""
-
-    def wrote(path: Path) -> bool:
-        try:
-            with path.open("rb") as file:
-                first = json.loads(file.readline(_LINE_BYTES))
-        except (OSError, ValueError, RecursionError):
-            return False
-        if not isinstance(first, dict) or first.get("op_code") != _CREATE_STUDY:
-            return False
-        return str(first.get("study_name", "")).startswith(_WROTE)
-
-    return outputs.file_refusal(wrote)(path)
 
 
 class _Stopped(Exception):
@@ -153,17 +128,11 @@ def suggest(spec: SuggestSpec, context: Context) -> Outcome[SuggestSummary]:
         "seconds": round(time.perf_counter() - began, 3),
     }
     key = content_key(study=study, trials=len(rows), reported=spec.reported_limit, stopped=stopped)
-    return Outcome(summary, file=_journal(summary, spec, context.folder) if rows else None, key=key)
-
-
-def _journal(summary: SuggestSummary, spec: SuggestSpec, folder: Path) -> Path:
-    """The search as an Optuna journal in a folder, under its name when it is whole."""
-    path = folder / "search.journal"
-    with tempfile.TemporaryDirectory(dir=folder) as unfinished:
-        whole = Path(unfinished) / path.name
-        write(whole, summary, spec.base, spec.model_dump(mode="json"))
-        whole.replace(path)
-    return path
+    journal = context.folder / "search.journal" if rows else None
+    if journal is not None:
+        journal.unlink(missing_ok=True)  # of an earlier run of the same job
+        write(journal, summary, spec.base, spec.model_dump(mode="json"))
+    return Outcome(summary, journal, key)
 
 
 def _try_all(

@@ -365,7 +365,7 @@ def test_every_verb_that_runs_jobs_runs_them_on_the_cluster(address, tls, tmp_pa
         "inspect": [*over_prompts, "--random-models", "1", "--out", "inspected"],
         "prune": [*of_tiny, "--method", "magnitude", "--out", "pruned"],
         "evaluate": [*of_tiny, "--compare", "pruned", *little, "--out", "scored.json"],
-        "suggest": ["--device", "cpu", *text[:4], "--step-interval", "25", "--trials", "3", "--journal", "trials.log"],
+        "suggest": ["--device", "cpu", *text[:4], "--step-interval", "25", "--trials", "3"],
         "sweep": [*of_tiny, "--methods", "magnitude", "--sparsities", "0.5", *little, *text, "--out", "swept"],
     }
     by_engine = {"study": study, "claims": claims, "demo": demo}  # these take minutes
@@ -392,7 +392,7 @@ def test_every_verb_that_runs_jobs_runs_them_on_the_cluster(address, tls, tmp_pa
     }
     assert {kind for kind, _ in done} == kinds and {device[:8] for _, device in done} == {"gpu1 GPU"}
     written = {path.name for path in tmp_path.iterdir()}
-    assert {"recorded-1.safetensors", "recorded-2.safetensors", "sinks", "scored.items.jsonl", "trials.log"} <= written
+    assert {"recorded-1.safetensors", "recorded-2.safetensors", "sinks", "scored.items.jsonl"} <= written
     assert {"config.json", "model.safetensors", "report.json"} <= {
         path.name for path in (tmp_path / "pruned").iterdir()
     }

@@ -1,20 +1,15 @@
 """A search as an Optuna journal: Optuna itself finds in it what the summary says."""
 
-import json
-
 import optuna
 import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from analysis.__main__ import main
-from analysis.jobs import JOBS, suggestion
+from analysis.jobs import JOBS
 from analysis.specs import DiscountParams, ModelSpec, SuggestSpec, TuneParams
 from analysis.tuning.search_space import space
 from tests.helpers import QuietContext
 from tests.jobs import added_objective
-
-FAR = ["suggest", "--device", "cpu", "--objective", "far", "--limit", "2", "--trials", "6"]
 
 
 @pytest.fixture(autouse=True)
@@ -55,23 +50,3 @@ def test_optuna_finds_every_trial_with_its_setting_value_and_facts(tmp_path):
     assert [trial.user_attrs["varies_only_searched"] for trial in study.trials] == [False, False, *[True] * 4]
     assert SuggestSpec(**study.user_attrs["parameters"]) == spec
     assert study.user_attrs["fingerprint"] == summary["fingerprint"] and study.user_attrs["notes"] == summary["notes"]
-
-
-def test_the_verb_writes_a_journal_and_replaces_only_its_own(tmp_path, capsys):
-    out = tmp_path / "search.journal"
-    assert main([*FAR, "--journal", str(out), "--json"]) == 0
-    values = [row["value"] for row in json.loads(capsys.readouterr().out)["trials"]]
-    assert [trial.value for trial in opened(out).trials] == values and list(tmp_path.iterdir()) == [out]
-    assert main([*FAR, "--journal", str(out)]) == 2
-    assert "exists. Choose another --journal, or replace it with --overwrite" in capsys.readouterr().err
-    assert main([*FAR, "--seed", "5", "--journal", str(out), "--overwrite"]) == 0
-    assert opened(out).user_attrs["seed"] == 5 and len(opened(out).trials) == 6
-
-
-@pytest.mark.parametrize("content", ["mine\n", "[" * 100_000, '{"op_code":0,"study_name":"mine"}\n', "[1]\n", "\x00"])
-def test_what_is_no_journal_of_a_search_here_stays(content, tmp_path, capsys):
-    out = tmp_path / "search.journal"
-    out.write_text(content)
-    assert suggestion.refusal(out)
-    assert main([*FAR, "--journal", str(out), "--overwrite"]) == 2
-    assert "was not written by SinkScope" in capsys.readouterr().err and out.read_text() == content
