@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
 
+import numpy as np
 import torch
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import TemplateLM
@@ -34,9 +35,9 @@ from analysis.evaluation.likelihood import (
 from analysis.evaluation.tasks import DEFAULT_NEW_TOKENS
 from analysis.models.loaded import LoadedModel
 from analysis.models.tokenizer import chat_text
-from analysis.recording.denoising import check_prompt, choices, own_sampling, stop_tokens
+from analysis.recording.denoising import stop_tokens
 from analysis.recording.evicting import Call, new_cache, over_cache
-from analysis.recording.eviction import EvictedForwards
+from analysis.recording.eviction import EvictedForwards, written
 from analysis.specs import CANVAS_SCORES, SAMPLINGS, DiffusionGemmaSampling, Kept, Sampling
 
 
@@ -291,14 +292,11 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
     ) -> list[str]:
         model, ends = self.model, stop_tokens(self.model)
         prompt = torch.tensor(prompts, device=model.device)
-        generator = torch.Generator(device=model.device).manual_seed(seed)
-        autoregressive = model.architecture.noise is None
 
-        def texts(output: torch.Tensor) -> tuple[list[str], bool]:
-            rows = output[:, prompt.shape[1] :].tolist()
+        def texts(tokens: np.ndarray | torch.Tensor) -> tuple[list[str], bool]:
             answers: list[str] = []
             over = True
-            for row, stop in zip(rows, stops, strict=True):
+            for row, stop in zip(tokens.tolist(), stops, strict=True):
                 end = next((i for i, token in enumerate(row) if token in ends), None)
                 text = str(self.tokenizer.decode(row[:end], skip_special_tokens=True))
                 cut = min((text.find(mark) for mark in stop if mark and mark in text), default=None)
@@ -306,29 +304,15 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
                 answers.append(text if cut is None else text[:cut])
             return answers, over
 
-        sampling = own_sampling(model, sampling)
-        check_prompt(model, prompt, sampling)
-        writes: Callable[[Call], torch.Tensor] = self._whole
+        forward: Callable[[Call], torch.Tensor] = self._whole
         if self.kept is not None:
-            writes = self.kept.writer(prompt, sampling)
+            forward = self.kept.writer(prompt, sampling)
         elif sampling.keeps_keys:
-            writes = partial(over_cache, new_cache(model))
-
-        def predict(*asked: Any, **named: Any) -> torch.Tensor:
-            self.on_forward()
-            return writes(Call(*asked, **named))
-
-        output = prompt
-        last = torch.tensor(sorted(ends), dtype=torch.long, device=model.device)
-        for choice in choices(model, predict, prompt, sampling, generator, last):
-            output = choice.output
-            if autoregressive and texts(output)[1]:
-                break
-        if isinstance(
-            sampling, DiffusionGemmaSampling
-        ):  # whole canvases are written; as many tokens count as were asked
-            output = output[:, : prompt.shape[1] + length]
-        return texts(output)[0]
+            forward = partial(over_cache, new_cache(model))
+        tokens = written(model, prompt, sampling, seed, forward, self.on_forward, lambda tokens: texts(tokens)[1])
+        if isinstance(sampling, DiffusionGemmaSampling):  # of whole canvases as many tokens count as were asked for
+            tokens = tokens[:, :length]
+        return texts(tokens)[0]
 
     def _whole(self, call: Call) -> torch.Tensor:
         return self.model.predict(call.tokens, layout=call.layout, aligned=call.aligned)

@@ -409,8 +409,6 @@ def greedy_match(model: LoadedModel, request: Request, kept: EvictedForwards | N
     A diffusion model uncovers one token per step, the surest first (LLaDA's low-confidence remasking), block after
     block where it writes so. It ends at the first token that differs, so that most answers take few forwards.
     """
-    if model.mask_token is None:
-        return bool(log_likelihoods(model, [request], kept=kept)[0].greedy)
     return all(_greedy_part(model, part, kept) for part in answer_parts(model, 0, request))
 
 

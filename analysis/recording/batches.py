@@ -284,7 +284,6 @@ def _write_by_prefix(
     """
     check_prompt(model, prompt, sampling)
     prompt = prompt.to(model.device)
-    generator = torch.Generator(device=model.device).manual_seed(seed)
     ends = end_ids(model)
     counts = torch.zeros(len(prompt), dtype=torch.long)
     ended = torch.zeros(len(prompt), dtype=torch.bool)
@@ -292,7 +291,7 @@ def _write_by_prefix(
     def predict(tokens: torch.Tensor, observed: int) -> torch.Tensor:
         return model.predict(tokens, keep=1)
 
-    for choice in choices(model, predict, prompt, sampling, generator, ends):
+    for choice in choices(model, predict, prompt, sampling, seed, ends):
         counts += ~ended
         ended |= torch.isin(choice.output[:, -1], ends).cpu()
         on_step(len(prompt))

@@ -56,11 +56,9 @@ class Canvas:
     before the next step.
     """
 
-    def __init__(
-        self, predict: Predict, prompt: torch.Tensor, sampling: BlockWriting, frame: Frame, blocks: int
-    ) -> None:
+    def __init__(self, predict: Predict, prompt: torch.Tensor, sampling: BlockWriting, frame: Frame) -> None:
         self._predict, self._frame, self._cached = predict, frame, sampling.keeps_keys
-        self.tokens, self.given, self.blocks, self.number = prompt, prompt.shape[1], blocks, 1
+        self.tokens, self.given, self.blocks, self.number = prompt, prompt.shape[1], sampling.block_count, 1
         self.layout = layout_of(frame.architecture, self.given, sampling.block)
         self.start = self.end = self.given
         self.first = 0
@@ -69,6 +67,13 @@ class Canvas:
         """Open a block that ends at `end`, with [MASK] where no token is yet."""
         self.tokens = append_masks(self.tokens, end - self.tokens.shape[1], self._frame.mask_token)
         self.start, self.end, self.first = start, end, start if self._cached else 0
+
+    def through(self, starts: range) -> Iterator[int]:
+        """Open the blocks that begin at `starts`, one after another; the last one ends where they stop."""
+        self.blocks = len(starts)
+        for self.number, start in enumerate(starts, start=1):
+            self.begin(start, min(start + starts.step, starts.stop))
+            yield start
 
     @property
     def open(self) -> torch.Tensor:
@@ -132,11 +137,9 @@ def sdar_steps(predict: Predict, prompt: torch.Tensor, sampling: SDARSampling, f
 
     The published code's budget, where fewer tokens are left than it, also overwrites decided ones; here it does not.
     """
-    starts, block = block_starts(prompt, sampling), sampling.block
+    block, canvas = sampling.block, Canvas(predict, prompt, sampling, frame)
     budget = _shares(block, min(sampling.steps_per_block or block, block))
-    canvas = Canvas(predict, prompt, sampling, frame, len(starts))
-    for canvas.number, start in enumerate(starts, start=1):
-        canvas.begin(start, start + block)
+    for _ in canvas.through(block_starts(prompt, sampling)):
         for count in budget:
             if not canvas.open.any():
                 break
@@ -178,12 +181,10 @@ def llada2_steps(predict: Predict, prompt: torch.Tensor, sampling: LLaDA2Samplin
     Tokens of the prompt are not edited, and earlier blocks are final. A step that neither writes nor edits ends the
     block; so do `editing_steps` steps that began with a full block, since edits can cycle.
     """
-    starts, block, device = block_starts(prompt, sampling), sampling.block, prompt.device
+    block, device, canvas = sampling.block, prompt.device, Canvas(predict, prompt, sampling, frame)
     budget = _shares(block, min(sampling.steps_per_block or block, block))
     edits, editing_steps = sampling.editing_threshold, sampling.editing_steps
-    canvas = Canvas(predict, prompt, sampling, frame, len(starts))
-    for canvas.number, start in enumerate(starts, start=1):
-        canvas.begin(start, start + block)
+    for start in canvas.through(block_starts(prompt, sampling)):
         editable = torch.arange(start, start + block, device=device) >= canvas.given
         finished = torch.zeros(len(prompt), dtype=torch.bool, device=device)
         full_steps = torch.zeros(len(prompt), dtype=torch.long, device=device)
@@ -214,13 +215,9 @@ def bd3lm_steps(predict: Predict, prompt: torch.Tensor, sampling: BD3LMSampling,
     There the prompt is padded on its left to whole blocks with tokens that neither see nor are seen; here its first
     block is short, which is the same.
     """
-    block, given = sampling.block, prompt.shape[1]
-    total = sampling.length(given)
-    canvas = Canvas(predict, prompt, sampling, frame, math.ceil(sampling.gen_length / block))
-    for canvas.number, start in enumerate(range(given, total, block), start=1):
-        end = min(start + block, total)
-        canvas.begin(start, end)
-        for count in linear_shares(end - start, sampling.steps_per_block or block):
+    block, canvas = sampling.block, Canvas(predict, prompt, sampling, frame)
+    for start in canvas.through(range(canvas.given, sampling.length(canvas.given), block)):
+        for count in linear_shares(canvas.end - start, sampling.steps_per_block or block):
             if not canvas.open.any():  # as where more was written than was shared out
                 break
             logits = canvas.logits(sampling.cfg)
@@ -239,11 +236,10 @@ def fast_dllm_steps(
     Blocks count from position 0. The likeliest token after a finished block opens the next one. The published code
     never shows the model a prompt of exactly one block; here it does.
     """
-    block, small, blocks = sampling.block, sampling.small_block_length, math.ceil(sampling.gen_length / sampling.block)
-    canvas = Canvas(predict, prompt, sampling, frame, blocks)
+    block, small, canvas = sampling.block, sampling.small_block_length, Canvas(predict, prompt, sampling, frame)
     if canvas.given % block == 0:
         yield canvas.append()
-    for canvas.number in range(1, blocks + 1):
+    for canvas.number in range(1, sampling.block_count + 1):
         if canvas.has_ended(canvas.given):
             return
         begun = canvas.tokens.shape[1]
@@ -270,7 +266,7 @@ def nemotron_steps(
 ) -> Iterator[Choice]:
     """Nemotron-Labs-Diffusion: blocks from the prompt's end over a causal context, each opened by its likeliest."""
     block, given = sampling.block, prompt.shape[1]
-    canvas = Canvas(predict, prompt, sampling, frame, math.ceil(sampling.gen_length / block))
+    canvas = Canvas(predict, prompt, sampling, frame)
     for canvas.number, start in enumerate(range(given, sampling.length(given), block), start=1):
         yield canvas.append()
         canvas.begin(start, start + block)

@@ -152,11 +152,10 @@ def denoise(
         return rerun(forward, lambda edit: again(edit=edit))
 
     prompt = prompt.to(model.device)
-    generator = torch.Generator(device=model.device).manual_seed(seed)
     ends = end_ids(model)
     count, ended = 0, torch.zeros(len(prompt), dtype=torch.bool, device=model.device)
     with RoutingObserver(model.blocks) as routes:
-        for count, choice in enumerate(choices(model, predict, prompt, sampling, generator, ends), start=1):
+        for count, choice in enumerate(choices(model, predict, prompt, sampling, seed, ends), start=1):
             if branch is not None and branch.step == count - 1:
                 write_branch(branch, choice, model)
             seen, routing = shown[0]
@@ -244,17 +243,13 @@ def check_prompt(model: OpenedModel, prompt: torch.Tensor, sampling: Sampling) -
 
 
 def choices(
-    model: LoadedModel,
-    predict: Predict,
-    prompt: torch.Tensor,
-    sampling: Sampling,
-    generator: torch.Generator,
-    ends: torch.Tensor,
+    model: LoadedModel, predict: Predict, prompt: torch.Tensor, sampling: Sampling, seed: int, ends: torch.Tensor
 ) -> Iterator[Choice]:
     """The steps of the model's own sampler after `prompt` (B, P), with parameters of `own_sampling`.
 
     Families that write by blocks stop after the block in which every text has one of `ends` (n,).
     """
+    generator = torch.Generator(device=model.device).manual_seed(seed)
     if isinstance(sampling, DiffusionGemmaSampling):
         return canvas_choices(model, predict, prompt, sampling, generator)
     sampler = SAMPLERS[model.architecture.sampler]

@@ -44,27 +44,27 @@ def written(
     seed: int,
     forward: Callable[[Call], torch.Tensor],
     on_forward: OnForward,
+    over: Callable[[torch.Tensor], bool] | None = None,
 ) -> np.ndarray:
-    """Write a text after prompt (B, P) with these forwards. Returns the new tokens, (B, N).
+    """Write a text after prompt (B, P) with these forwards. Returns the new tokens, (B, N). over: says of those so far
+    whether an autoregressive model may stop; by default where all rows end.
 
     Raises UserError as `denoise` does for a sampler or prompt that does not fit.
     """
     sampling = own_sampling(model, sampling)
     check_prompt(model, prompt, sampling)
     prompt = prompt.to(model.device)
-    generator = torch.Generator(device=model.device).manual_seed(seed)
-    ends = end_ids(model)
+    ends, text = end_ids(model), prompt[:, :0]
 
     def predict(*asked: Any, **named: Any) -> torch.Tensor:
         on_forward()
         return forward(Call(*asked, **named))
 
-    output = prompt
-    for choice in choices(model, predict, prompt, sampling, generator, ends):
-        output = choice.output
-        if model.architecture.noise is None and torch.isin(output[:, -1], ends).all():
+    over = over or (lambda text: bool(torch.isin(text[:, -1], ends).all()))
+    for choice in choices(model, predict, prompt, sampling, seed, ends):
+        text = choice.output[:, prompt.shape[1] :]
+        if model.architecture.noise is None and over(text):
             break
-    text = output[:, prompt.shape[1] :]
     if isinstance(sampling, DiffusionGemmaSampling):
         text = text[:, : text_length(text[0], end_tokens(model))]
     return text.cpu().numpy()

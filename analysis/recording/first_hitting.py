@@ -21,12 +21,10 @@ def first_hitting_steps(
     predict: Predict, prompt: torch.Tensor, sampling: FirstHittingSampling, frame: Frame
 ) -> Iterator[Choice]:
     """Write whole blocks from position 0 on, so that the prompt's last block is filled to its end."""
-    starts, block = block_starts(prompt, sampling), sampling.block
-    canvas = Canvas(predict, prompt, sampling, frame, len(starts))
+    block, canvas = sampling.block, Canvas(predict, prompt, sampling, frame)
     steps = sampling.steps_per_block or block
     times = [1.0] * block if sampling.first_hitting else torch.linspace(1, 0, steps).tolist()
-    for canvas.number, start in enumerate(starts, start=1):
-        canvas.begin(start, start + block)
+    for _ in canvas.through(block_starts(prompt, sampling)):
         probabilities: torch.Tensor | None = None
         for time in [*times, 0.0]:
             if not canvas.open.any():
@@ -35,7 +33,7 @@ def first_hitting_steps(
                 whole = canvas.logits().double().softmax(dim=-1)
                 probabilities = nucleus(whole, sampling.top_p)
             if sampling.first_hitting:
-                drawn = race(probabilities, draws(probabilities.shape, frame.generator))
+                drawn = race(probabilities, frame.generator)
                 chosen = picked(canvas.open, frame.generator)
             elif time <= 1 / steps:
                 drawn, chosen = probabilities.argmax(dim=-1), canvas.open
@@ -43,7 +41,7 @@ def first_hitting_steps(
                 stay = (time - 1 / steps) / time
                 reaching = probabilities * (1 - stay)
                 reaching[..., frame.mask_token] = stay
-                drawn = race(reaching, draws(probabilities.shape, frame.generator))
+                drawn = race(reaching, frame.generator)
                 chosen = canvas.open & (drawn != frame.mask_token)
             if not chosen.any():
                 continue  # the text is the same, and so is what the model predicts
@@ -79,8 +77,3 @@ def picked(open_: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 def place(count: int, generator: torch.Generator) -> int:
     """One of so many places."""
     return int(torch.randint(count, (1,), generator=generator, device=generator.device))
-
-
-def draws(shape: torch.Size, generator: torch.Generator) -> torch.Tensor:
-    """Uniform numbers of this shape, float64 as the authors draw."""
-    return torch.rand(shape, generator=generator, device=generator.device, dtype=torch.float64)

@@ -40,16 +40,15 @@ def mdlm_steps(
             return
         if probabilities is None:
             probabilities = confidence = predict(tokens, len(tokens)).float().softmax(dim=-1)
-        uniform = draws(tokens.shape + probabilities.shape[-1:], generator)
         if sampling.updates == "analytic":
-            drawn = race(_denoising(probabilities, tokens, mask_token, _sigma(time), _sigma(time - step)), uniform)
+            drawn = race(_denoising(probabilities, tokens, mask_token, _sigma(time), _sigma(time - step)), generator)
         else:
             masked, left = time, time - step  # how likely a token is masked, now and after the step
             if sampling.updates == "ddpm":
                 masked, left = 1 - torch.exp(-_sigma(masked)), 1 - torch.exp(-_sigma(left))
             reaching = probabilities * (masked - left)
             reaching[..., mask_token] = left
-            drawn = race(reaching, uniform)
+            drawn = race(reaching, generator)
         output = torch.where(open_, drawn, tokens)
         if torch.equal(output, tokens):
             continue
@@ -63,17 +62,18 @@ def mdlm_steps(
         if sampling.updates == "analytic":
             last = _denoising(probabilities, tokens, mask_token, _sigma(times[-1]), torch.tensor(0.0))
             last[..., mask_token] = 0
-            likeliest = race(last, draws(last.shape, generator))
+            likeliest = race(last, generator)
         yield choice(torch.where(open_, likeliest, tokens))
 
 
-def draws(shape: torch.Size, generator: torch.Generator) -> torch.Tensor:
-    """Uniform numbers of this shape, float32 as the authors draw."""
-    return torch.rand(shape, generator=generator, device=generator.device)
+def draws(shape: torch.Size, generator: torch.Generator, dtype: torch.dtype) -> torch.Tensor:
+    """Uniform numbers of this shape."""
+    return torch.rand(shape, generator=generator, device=generator.device, dtype=dtype)
 
 
-def race(weights: torch.Tensor, uniform: torch.Tensor) -> torch.Tensor:
+def race(weights: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Tokens (B, S) drawn in proportion to weights (B, S, V): the largest of weight over an exponential variate."""
+    uniform = draws(weights.shape, generator, weights.dtype)
     return (weights / (1e-10 - (uniform + 1e-10).log())).argmax(dim=-1)
 
 

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from analysis.attention import MassObserver
 from analysis.models.layout import Layout, visible
 from analysis.models.load import load
-from analysis.recording import first_hitting
+from analysis.recording import first_hitting, mdlm_denoising
 from analysis.recording.denoising import denoise
 from analysis.specs import FirstHittingSampling, ModelSpec
 from tests.conftest import GOLDEN
@@ -46,7 +46,7 @@ def test_every_run_that_fits_equals_the_authors_step_by_step_cache_included(mode
     asked, golden = settings()[run], load_file(FOLDER / "generate.safetensors")
     told = {name.split("|")[1]: values for name, values in golden.items() if name.startswith(f"{run}|")}
     uniform = iter(told["uniform"])
-    monkeypatch.setattr(first_hitting, "draws", lambda shape, generator: next(uniform)[None])
+    monkeypatch.setattr(mdlm_denoising, "draws", lambda shape, generator, dtype: next(uniform)[None])
     if asked["first_hitting"]:
         picks = iter(told["pick"].tolist())
         monkeypatch.setattr(first_hitting, "place", lambda count, generator: next(picks))

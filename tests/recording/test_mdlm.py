@@ -61,7 +61,7 @@ def test_every_run_equals_the_authors_with_their_draws_and_takes_as_few_forwards
 ):
     asked, golden = settings()[run], load_file(FOLDER / "generate.safetensors")
     uniform = iter(golden[f"{run}|uniform"])
-    monkeypatch.setattr(mdlm_denoising, "draws", lambda shape, generator: next(uniform)[None])
+    monkeypatch.setattr(mdlm_denoising, "draws", lambda shape, generator, dtype: next(uniform)[None])
     sampling = MDLMSampling(
         gen_length=asked["length"], steps=asked["steps"], eps=asked["eps"], updates=asked["sampler"].replace("_", "-")
     )
