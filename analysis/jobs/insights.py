@@ -25,7 +25,6 @@ from analysis.specs import (
     AlternativesSpec,
     AttentionMapSpec,
     GeometrySpec,
-    KeptForward,
     LensSpec,
     controls_drawn,
 )
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
 def attention_map(spec: AttentionMapSpec, context: Context) -> Outcome[AttentionMapSummary]:
     """One forward over given tokens, keeping the attention map of one head: NaN in the rows of tokens not run."""
     model = resident_model(spec.model, context)
-    import torch
     from safetensors.numpy import save_file
 
     from analysis.attention import MapObserver
@@ -53,15 +51,8 @@ def attention_map(spec: AttentionMapSpec, context: Context) -> Outcome[Attention
             f"There is no layer {spec.layer}, head {spec.head}: this model has {geometry.layers} layers of "
             f"{geometry.heads} heads, counted from 0."
         )
-    _check_tokens(spec.tokens, geometry.vocabulary)
-    context.progress("one forward", 0, 1)
     observer = MapObserver(spec.layer, spec.head)
-    tokens = torch.tensor([spec.tokens], dtype=torch.long)
-    if spec.kept is None:
-        layout = layout_at(model, spec.prompt_length, spec.block_length, spec.open_from)
-        model.predict(tokens, observer, layout=layout)
-    else:
-        _over_kept_keys(model, tokens, spec.kept, observer)
+    _forward(spec, model, context, observer)
     assert observer.map is not None
     values = np.full((len(spec.tokens), len(spec.tokens)), np.nan, np.float32)
     values[slice(*spec.kept.queries) if spec.kept else slice(None)] = observer.map.numpy()
@@ -77,12 +68,9 @@ def alternatives(spec: AlternativesSpec, context: Context) -> Outcome[Alternativ
     A token after the input is predicted by its last one, as is any in an autoregressive model by the one before it.
     """
     model = resident_model(spec.model, context)
-    import torch
-
     from analysis.models.tokenizer import token_strings
 
     family = model.architecture
-    _check_tokens(spec.tokens, model.geometry.vocabulary)
     if family.noise == "uniform":
         raise UserError(
             f"{family.name} also predicts from its last predictions, which no recording holds: the alternatives of a "
@@ -93,13 +81,8 @@ def alternatives(spec: AlternativesSpec, context: Context) -> Outcome[Alternativ
         raise UserError("Nothing predicts the first token. Choose a later position.")
     if from_left and not (family.noise is None or family.opens_causally):
         raise UserError(f"{family.name} predicts the tokens of its input; position {spec.position} lies after them.")
-    context.progress("one forward", 0, 1)
-    tokens = torch.tensor([spec.tokens], dtype=torch.long)
-    if spec.kept is None:
-        layout = layout_at(model, spec.prompt_length, spec.block_length, spec.open_from)
-        logits = model.predict(tokens, layout=layout, aligned=not from_left)[0, spec.position - from_left]
-    else:
-        logits = _over_kept_keys(model, tokens, spec.kept)[0, spec.position - spec.kept.queries[0]]
+    first = from_left if spec.kept is None else spec.kept.queries[0]
+    logits = _forward(spec, model, context, aligned=not from_left)[0, spec.position - first]
     probabilities = logits.float().softmax(-1)
     likeliest = probabilities.topk(min(spec.count, len(probabilities)))
     names = token_strings(model.tokenizer, set(likeliest.indices.tolist()))
@@ -113,22 +96,34 @@ def alternatives(spec: AlternativesSpec, context: Context) -> Outcome[Alternativ
     return Outcome(summary, None, result_key(alternatives, spec, model.fingerprint))
 
 
-def _over_kept_keys(
-    model: "LoadedModel", tokens: "torch.Tensor", forward: KeptForward, observer: "Observer | None" = None
+def _forward(
+    spec: AttentionMapSpec | AlternativesSpec,
+    model: "LoadedModel",
+    context: Context,
+    observer: "Observer | None" = None,
+    aligned: bool = True,
 ) -> "torch.Tensor":
-    """Logits (1, Q, V) of a forward over a part of tokens (1, S), after the whole forward whose keys it reads."""
+    """Logits (1, Q, V) of one forward over the tokens: all of them, or a part after the whole forward whose keys it
+    reads.
+    """
     import torch
 
     from analysis.models.kept_keys import KeptKeys
 
-    _check_tokens(forward.tokens, model.geometry.vocabulary)
+    _check_tokens(spec.tokens, model.geometry.vocabulary)
+    context.progress("one forward", 0, 1)
+    tokens = torch.tensor([spec.tokens], dtype=torch.long)
+    if spec.kept is None:
+        layout = layout_at(model, spec.prompt_length, spec.block_length, spec.open_from)
+        return model.predict(tokens, observer, layout=layout, aligned=aligned)
+    _check_tokens(spec.kept.tokens, model.geometry.vocabulary)
     if not model.architecture.bidirectional:
         raise UserError(f"{model.architecture.name} does not see all of its text, so no such keys of it are kept.")
     if problem := model.architecture.why_no_cache:
         raise UserError(problem)
     kept = KeptKeys(model)
-    kept.predict(torch.tensor([forward.tokens], dtype=torch.long), (0, len(forward.tokens)))
-    return kept.predict(tokens, forward.queries, observer)
+    kept.predict(torch.tensor([spec.kept.tokens], dtype=torch.long), (0, len(spec.kept.tokens)))
+    return kept.predict(tokens, spec.kept.queries, observer)
 
 
 def _check_tokens(tokens: Sequence[int], vocabulary: int) -> None:

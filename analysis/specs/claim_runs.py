@@ -248,22 +248,12 @@ class ClaimsSpec(JobSpec):
 
     def study(self) -> StudySpec:
         """The study of the same size, whose recordings and prunings these are. Raises ValidationError as it does."""
+        shared = StudySpec.model_fields.keys() & type(self).model_fields.keys() - {"reference"}
         return StudySpec(
-            model=self.model,
-            gen_length=self.gen_length,
             prompts=self.count,
-            own_prompts=self.own_prompts,
-            own_keys=self.own_keys,
-            random_models=self.random_models,
             methods=("wanda-noised", "sink-wanda"),
             sparsities=(self.sparsity,),
-            seeds=self.seeds,
-            data=self.data,
-            samples=self.samples,
-            seq_len=self.seq_len,
-            tasks=self.tasks,
-            limit=self.limit,
-            seed=self.seed,
+            **{name: getattr(self, name) for name in shared},
         )
 
     def measures(self, twin: bool = False) -> tuple[str, ...]:

@@ -10,7 +10,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, model_validator
 
-from analysis.specs.base import SINK_AWARE_SOURCE, ChatTemplate, Spec, interval_fits, parameter, random_seed
+from analysis.specs.base import SINK_AWARE_SOURCE, ChatTemplate, Spec, interval_fits, like, parameter, random_seed
+from analysis.specs.pruning_params import CalibrationParams
 from analysis.specs.sampling import LLaDASampling, Sampling
 from analysis.specs.sinks import SinkParams
 
@@ -308,12 +309,8 @@ class NoiseSpec(JobSpec):
 
     tokens: tuple[int, ...] = parameter(..., "Tokens", "Token ids of the finished text.", min_length=1)
     prompt_length: int = parameter(..., "Prompt length", "Tokens of the prompt.", unit="tokens", ge=0)
-    diffusion_steps: int = parameter(
-        50, "Diffusion steps", "T of the noise schedule.", ge=1, le=1000, source=SINK_AWARE_SOURCE
-    )
-    step_interval: int = parameter(
-        5, "Step interval", "Text is noised at every n-th of the T steps.", ge=1, source=SINK_AWARE_SOURCE
-    )
+    diffusion_steps: int = like(CalibrationParams, "diffusion_steps")
+    step_interval: int = like(CalibrationParams, "step_interval")
     noise_eps: float = parameter(
         1e-3, "Noise ε", "Tokens are masked with p = (1 − ε)·t/T + ε.", ge=0, lt=1, step=1e-3, source=SINK_AWARE_SOURCE
     )
