@@ -93,7 +93,11 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
     in_place = of_text and [by_position_of(summary["rows"], effect) for effect in drawn]
     hollow = "" if all(map(shown, drawn)) else "; hollow: not significantly different from the sinks"
     of = {effect["against"]: both for effect, both in zip(drawn, sides, strict=True)}
-    no_match = "; no control matches both masking and attention" if light and _fewer_masked(of.get(MASS)) else ""
+    no_match = (
+        "; over all steps no control matches both masking and attention"
+        if light and _fewer_masked(of.get(MASS))
+        else ""
+    )
     hiding = drawn[0]["intervention"] == "attention"
     begins = _HIDDEN if hiding else "Means"
     return Exhibit(

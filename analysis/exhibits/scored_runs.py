@@ -245,13 +245,14 @@ def accuracy_of_runs(
         return None
     bars = f"; pale bands: change from dense; whiskers: its 95 % intervals {_over(losses)}" if losses else ""
     dots = "; dots: single runs" if max(counts) > 1 else ""
+    noised = "; noised text: as seen while denoising" if any("noised" in row.text for row in rows) else ""
     note = apart_by_rounding((one.other.accuracy, one.setting.accuracy, one.difference) for one in compared.values())
     rounded = f"; {note}" if note else ""
     left_out = [f"{name} ({listed(accuracies)})" for name, accuracies in others.items()]
     undrawn = f"; not drawn: {listed(left_out)}" if left_out else ""
     return Exhibit(
         "Accuracy by sparsity and method",
-        f"Diamonds: means{bars}{dots}{rounded}{undrawn}.",
+        f"Diamonds: means{bars}{dots}{noised}{rounded}{undrawn}.",
         accuracy_by_setting(rows, alike.dense, alike.chance, _heads(rows, compared)),
         pd.DataFrame(
             {

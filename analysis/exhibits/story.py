@@ -198,7 +198,7 @@ def _token_for_token(causes: Sequence[Cause], margin: float) -> tuple[str, str, 
         yes = "For the text, yes"
     lead, quality = f"{yes}: {told}.", quality_told(causes, margin)
     told = control_told(causes)
-    short = f"{told.partition(';')[0].removesuffix('.')}. {quality.partition(' (')[0].removesuffix('.')}."
+    short = f"{told.partition(';')[0].removesuffix('.')}. {quality.rpartition('. ')[2]}"
     return lead, f"{told} {quality}", f"{lead} {short}"
 
 

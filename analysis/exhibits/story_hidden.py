@@ -28,7 +28,7 @@ from analysis.exhibits.story_text import (
 )
 from analysis.figures.story import Example, Summary, Told, charts
 from analysis.figures.story.charts import Group, Line, Mark
-from analysis.findings.ablations import side_of, size_told
+from analysis.findings.ablations import side_of, size_told, when_shifted
 from analysis.sinks.agreement import Agreement, agreement
 from analysis.specs import CONTROLS, MASS_TOLERANCE
 from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, NATS, WAITING, WORSE, decide, interval_words
@@ -55,15 +55,15 @@ def hidden(findings: Findings) -> Told | None:
     at_equal = rules.cause_of(those, spec.primary, MASS)
     beats.append(_over_prompts(own, at_equal, those))
     measure = MEASURES[own.measure]
-    notes += [by_attention(those), _tested(those), f"{measure.title}: {measure.axis}."]
+    notes += [early_told(those), by_attention(those), _tested(those), f"{measure.title}: {measure.axis}."]
     takeaways, title = [], _text_title(own, those, margin)
     if not title or not text_levels(those):  # else the title has the numbers
         takeaways.append(_levels_told(own.effect.n, those) or beats[0])
     for model in dict.fromkeys(cause.model for cause in primary if cause is not own):
         beats += _other_model(called(findings).get(model, model), by_model[model])
     shift = predictions_told(those, rules.shift_of(spec, "divergence"))
-    beats[0] = " ".join(filter(None, (beats[0], early_told(those), shift)))
-    takeaways.append(shift or _random_weights(findings))
+    beats[0] = " ".join(filter(None, (beats[0], shift)))
+    takeaways += [shift, _random_weights(findings)]
     held = [f"{100 * one:.1f} %" for one in own.shares if one is not None]
     return Told(
         "hidden",
@@ -94,11 +94,14 @@ def texts(findings: Findings, model: str) -> Example | None:
     alike = [_agreement(text.untouched, words) for words in _variants(text, control)]
     sinks, others = (int((~each.kept[1]).sum()) for each in alike)
     title = f"In one text hiding sinks changes {sinks} of {len(text.hidden)} tokens; hiding {_title(control)}: {others}"
-    return Example(title if text.median_of else "", *text_shown(text, control), _reading(text, control, alike))
+    in_place = _by_position(findings.causes_by_model.get(model, ()), control)
+    return Example(
+        title if text.median_of else "", *text_shown(text, control), _reading(text, control, alike, in_place)
+    )
 
 
-def _reading(text: Continuation, control: str, alike: Sequence[Agreement]) -> str:
-    """Return what is shaded, and how many tokens differ where texts are not aligned."""
+def _reading(text: Continuation, control: str, alike: Sequence[Agreement], in_place: str) -> str:
+    """Return what is shaded, and how many tokens differ where texts are not aligned. in_place: of `_by_position`."""
     longest = max(len(text.untouched), *map(len, _variants(text, control)))
     sinks, others = (round((1 - each.by_position) * longest) for each in alike)
     begins = (
@@ -106,7 +109,7 @@ def _reading(text: Continuation, control: str, alike: Sequence[Agreement]) -> st
     )
     return (
         "Shaded: left over after aligning with the first text; position by position, where shifts count, "
-        f"{sinks} and {others} differ.{begins}"
+        f"{sinks} and {others} differ{in_place}.{begins}"
     )
 
 
@@ -180,7 +183,14 @@ def _summaries(own: Cause, causes: Sequence[Cause]) -> tuple[Summary, ...]:
         sinks, others = levels_apart(shift)
         value = f"{sinks} ({size_told(shift.effect, NATS, 'more' if shift.effect.value > 0 else 'less')})"
         quantity = "Shift of predictions from hiding sinks (KL, nats)"
-        rows.append(Summary(quantity, value, f"{others} with {_title(MASS)} hidden"))
+        when = "" if shift.timing is None else when_shifted(shift.timing).partition(",")[0]
+        rows.append(
+            Summary(
+                quantity,
+                value,
+                f"{others} at equal attention; {when}" if when else f"{others} with {_title(MASS)} hidden",
+            )
+        )
     return tuple(rows)
 
 
@@ -231,12 +241,12 @@ def _tested(causes: Sequence[Cause]) -> str:
 def _not_shown(held: Sequence[str], at_equal: Cause | None, causes: Sequence[Cause]) -> str:
     """Tell what the comparisons leave open."""
     if at_equal is not None:
-        told = f"One sampler seed.{_by_position(causes)}"
+        told = "One sampler seed."
         if at_equal.masked is None:
             return told
         light = text_causes(causes).get(MASKED)
         if light is not None and _lighter(light) and at_equal.masked[1] < (1 - MASS_TOLERANCE) * at_equal.masked[0]:
-            return f"{told} No control matches both masking and attention."
+            return f"{told} Over all steps no control matches both masking and attention."
         sinks, others = (percent(share, 0) for share in at_equal.masked)
         return f"{told} Masked: {sinks} of the sinks, {others} of the random tokens."
     if len(held) < 2:
@@ -244,14 +254,14 @@ def _not_shown(held: Sequence[str], at_equal: Cause | None, causes: Sequence[Cau
     return f"Sinks hold {held[0]} of the attention, the others {held[1]}: part of a difference can come from that."
 
 
-def _by_position(causes: Sequence[Cause]) -> str:
-    """Tell, as a further sentence, how many tokens differ at their position where texts are not aligned, with the sinks
-    and with the strictest control's tokens hidden; empty where the study does not hold that."""
-    cause = text_causes(causes).get(strictest(causes) or COUNT)
+def _by_position(causes: Sequence[Cause], control: str) -> str:
+    """Tell, in brackets after a space, how many tokens of 100 differ at their position over all prompts, with the sinks
+    and with a control's tokens hidden; empty where the study does not hold that."""
+    cause = text_causes(causes).get(control)
     if cause is None or cause.by_position is None:
         return ""
     sinks, others = (f"{100 * (1 - agreement):.0f}" for agreement in cause.by_position)
-    return f" Texts aligned; position by position, {sinks} against {others}."
+    return f" (over {cause.effect.n} prompts, {sinks} and {others} of 100)"
 
 
 def _any_kind(findings: Findings, causes: Sequence[Cause]) -> str:
@@ -294,7 +304,7 @@ def _with_random(causes: Sequence[Cause]) -> str:
         return ""
     told = " ".join(tokens_more(own.untrained))
     if not no_less_with_random(causes):
-        return f" With random weights: {told}."
+        return f" With random weights, beside as many random tokens: {told}."
     return f" Random weights do so, too ({told}): it needs no training."
 
 
@@ -309,7 +319,7 @@ def _random_weights(findings: Findings) -> str:
     for name, causes in of.items():
         own = rules.cause_of(causes, "aligned", COUNT)
         if own is not None and own.untrained is not None:
-            so = ", so the effect there needs no training" if no_less_with_random(causes) else ""
+            so = ": it needs no training" if no_less_with_random(causes) else ""
             told.append(f"{name[0].lower()}{name[1:]} {' '.join(tokens_more(own.untrained))}{so}")
     return f"With random weights, beside as many random tokens: {'; '.join(told)}."
 

@@ -76,20 +76,22 @@ def place(findings: Findings) -> Told | None:
         beside = "; ".join(filter(None, (of_all, most and f"untrained at most {most}")))
         summaries = (Summary(f"Sinks of {masked} that are masked positions", among, beside),)
     tokens = {model: _of_tokens(findings, model).get(ALL_TOKENS, {}) for model in portions}
+    sharp = _portions(findings, SHARP)
     beats, notes = (
         [
-            f"{names.get(model, model)}: {_layers_told(layers, tokens[model], told)}."
+            f"{names.get(model, model)}: {_layers_told(layers, tokens[model], sharp.get(model, {}), told)}."
             for model, layers in portions.items()
         ]
         for told in (False, True)
     )
     if tokens[source]:
-        beats[0], notes[0] = (f"{_STAND_OUT} {told}" for told in (beats[0], notes[0]))
+        stands_out = f"{_MORE_COMMON}{_THAN_UNTRAINED if source in sharp else ''}."
+        beats[0], notes[0] = (f"{stands_out} {told}" for told in (beats[0], notes[0]))
     untrained = f"In {null}, at most {most} of the sinks of {masked} are masked." if most else ""
     in_short = f"In {null}: at most {most} masked." if most else ""
     twins = [
         f"In {within(findings, model)}, over-represented by at least {POINTS.margin(CLEARLY)}: "
-        f"{_layers_told(layers, tokens[model])}."
+        f"{_layers_told(layers, tokens[model], sharp.get(model, {}))}."
         for model, layers in portions.items()
         if model != source
     ]
@@ -107,7 +109,7 @@ def place(findings: Findings) -> Told | None:
         charts.stacks(groups, _COLORS, f"share of each layer's sinks by kind, {prompts} prompts"),
         " ".join(beats),
         tuple(beats),
-        f"It does not say why{'' if tokens[source] else _BY_NUMBER}.{_averaged(findings, source)}",
+        f"This does not say why{'' if tokens[source] else _BY_NUMBER}.{_averaged(findings, source, portions[source])}",
         (*notes, *_masked_told(portions[source])),
         meaning=story_parts.of_place(masked, Counter(_most(portions[source])), len(portions[source])),
         takeaway=" ".join(filter(None, (in_short, *twins))) or beats[0],
@@ -115,7 +117,8 @@ def place(findings: Findings) -> Told | None:
     )
 
 
-_STAND_OUT = f"Over-represented by at least {POINTS.margin(CLEARLY)}."
+_MORE_COMMON = f"At least {POINTS.margin(CLEARLY)} more common than among all tokens"
+_THAN_UNTRAINED = " and untrained sinks"
 
 
 def _share_told(row: Mapping[str, Any]) -> str:
@@ -146,14 +149,16 @@ def _masked_tokens(findings: Findings) -> str:
     return f"{share(tokens)} of all tokens" if tokens else ""
 
 
-def _averaged(findings: Findings, source: str) -> str:
-    """Tell, as a further sentence, how many sinks are masked positions once all layers are averaged; empty where that
-    was not measured.
+def _averaged(findings: Findings, source: str, layers: "Layers") -> str:
+    """Tell, as a further sentence, how many sinks are masked positions once all layers are averaged, and in which
+    layers sinks draw most where that explains it; empty where that was not measured.
     """
     shares = [row["value"] for row in _of_all_layers(findings, source, "portion") if row["kind"] in MASKED]
     if not shares or shares[0] is None:
         return ""
-    return f" Each layer has its own sinks; with layers averaged, {share(shares[0])} are masked."
+    where = _mostly_masked(layers)
+    strongest = f": those of {layer_names(where)} draw most" if _strongest(findings, source, layers, where) else ""
+    return f" With layers averaged, {share(shares[0])} of sinks are masked{strongest}."
 
 
 def _masked_told(layers: "Layers") -> list[str]:
@@ -181,26 +186,41 @@ def _together(findings: Findings, source: str, layers: "Layers") -> str:
     told = (
         f"Over {findings.parameters.prompts} prompts, all layers averaged, {share(most['value'])} of sinks are {kind}"
     )
+    if not where or len(where) == len(layers):
+        return ""
+    if strongest := _strongest(findings, source, layers, where):
+        inside, outside = (f"{spread(*ends, factor)} ×" for ends in strongest)
+        told += (
+            f": {layer_names(where)} concentrate{'' if len(where) > 1 else 's'} attention most "
+            f"({inside} against {outside})"
+        )
+    return f"{told}."
+
+
+def _strongest(
+    findings: Findings, source: str, layers: "Layers", where: Sequence[str]
+) -> tuple[tuple[float, float], tuple[float, float]] | None:
+    """Return the least and the most that the sinks of these layers draw, and of all others, × an even split; None
+    unless each of these draws more than all others.
+    """
     draws = draws_by_layer(findings, source, "trained")
     inside, outside = (
         [draws[layer].value for layer in layers if (layer in where) is held and layer in draws]
         for held in (True, False)
     )
-    if not where or not outside:
-        return ""
-    if inside and min(inside) > max(outside):
-        told += (
-            f": {layer_names(where)} concentrate{'' if len(where) > 1 else 's'} attention most "
-            f"({spread(min(inside), max(inside), factor)} × against {spread(min(outside), max(outside), factor)} ×)"
-        )
-    return f"{told}."
+    if not inside or not outside or min(inside) <= max(outside):
+        return None
+    return (min(inside), max(inside)), (min(outside), max(outside))
 
 
 def _commonest_kind(kinds: Mapping[str, Mapping[str, Any]]) -> str:
     return max(kinds, key=lambda kind: kinds[kind]["value"] or 0.0)
 
 
-def _leading(kinds: Mapping[str, Mapping[str, Any]], tokens: Mapping[str, float]) -> list[str]:
+Kinds = Mapping[str, Mapping[str, Any]]
+
+
+def _leading(kinds: Kinds, tokens: Mapping[str, float], untrained: Kinds) -> list[str]:
     """Return the kinds that lead a layer (see `_layers_told`), the one furthest above its share of all tokens first."""
     if not tokens:
         most = _commonest_kind(kinds)
@@ -208,12 +228,14 @@ def _leading(kinds: Mapping[str, Mapping[str, Any]], tokens: Mapping[str, float]
     above = {
         kind: row["value"] - tokens[kind]
         for kind, row in kinds.items()
-        if kind in tokens and (row["low"] or 0.0) > tokens[kind] and row["value"] >= tokens[kind] + CLEARLY
+        if kind in tokens
+        and (row["low"] or 0.0) > tokens[kind]
+        and row["value"] >= CLEARLY + max(tokens[kind], (untrained.get(kind, {}).get("value") or 0.0))
     }
     return sorted(above, key=above.__getitem__, reverse=True)
 
 
-Layers = Mapping[str, Mapping[str, Mapping[str, Any]]]
+Layers = Mapping[str, Kinds]
 Portions = Mapping[str, Layers]
 
 
@@ -269,16 +291,17 @@ def _commonest(layers: Layers) -> str:
     return f"In {most.count(kind)} of {len(layers)} layers most sinks are {KINDS_TOLD.get(kind, kind)}"
 
 
-def _layers_told(layers: Layers, tokens: Mapping[str, float], shares: bool = False) -> str:
+def _layers_told(layers: Layers, tokens: Mapping[str, float], untrained: Layers, shares: bool = False) -> str:
     """Return the kinds that lead each group of layers: `masked positions in layers 0–2 (88 to 100 %), …`.
 
     tokens: the share of all tokens that is of each kind. Where it is known, every kind leads that lies clearly above
-    its share; else the one that most sinks are. shares: give its share of the sinks.
+    it, and above its share in an equally sharp untrained model, where that was recorded; else the one that most sinks
+    are. shares: give its share of the sinks.
     """
     leading: dict[str, list[str]] = {}
     apart = []
     for layer, kinds in layers.items():
-        leads = _leading(kinds, tokens)
+        leads = _leading(kinds, tokens, untrained.get(layer, {}))
         apart += [] if leads else [layer]
         for kind in leads:
             leading.setdefault(kind, []).append(layer)
@@ -361,19 +384,25 @@ def _lives(findings: Findings, source: str) -> tuple[Measured | None, Measured |
     return Measured.mean(own) if own else None, Measured.mean(untrained) if untrained else None
 
 
+def _counts(findings: Findings, source: str, weights: str) -> dict[str, float]:
+    """Return the number of sinks per step in each layer; empty where that was not measured."""
+    counts: dict[str, float] = {}
+    for row in rows_of(findings, "layers", model=source, weights=weights, measure=KIND_MEASURES["count"].title):
+        if row["layer"] != ALL_LAYERS and row["kind"] != ALL_KINDS and row["value"] is not None:
+            counts[row["layer"]] = counts.get(row["layer"], 0.0) + row["value"]
+    return counts
+
+
 _NEW = "A new sink is a position that crosses the threshold."
 
 
 def _at_a_time(findings: Findings, source: str) -> str:
     """Tell how many sinks a layer has at a time, the mean over layers; what makes a new one where that is not known."""
-    title = KIND_MEASURES["count"].title
-    counts: dict[str, float] = {}
-    for row in rows_of(findings, "layers", model=source, weights="trained", measure=title):
-        if row["layer"] != ALL_LAYERS and row["kind"] != ALL_KINDS and row["value"] is not None:
-            counts[row["layer"]] = counts.get(row["layer"], 0.0) + row["value"]
-    if not counts:
+    own, untrained = (_counts(findings, source, weights) for weights in ("trained", SHARP))
+    if not own:
         return _NEW
-    return f"A layer has {fmean(counts.values()):.1f} sinks at a time."
+    beside = f" (untrained {fmean(untrained.values()):.1f})" if untrained else ""
+    return f"A layer has {fmean(own.values()):.1f} sinks at a time{beside}."
 
 
 _WRITING = "Writing alone: a position's attention changes only as its token is written. "
@@ -435,6 +464,9 @@ def _ends(rows: Rows) -> tuple[float, float]:
 def _other(name: str, births: Mapping[str, Rows]) -> str:
     """Tell how many sinks a layer of another model gains, beside the null that gains most."""
     nulls, gained = _nulls(births), Measured.mean(births["observed"]).value
+    if SHARP in nulls and (side := _side(births["observed"], nulls[SHARP])):
+        steady = "less steady" if side > 0 else "steadier"
+        return f"{name}, {steady}: {number(gained)}, untrained {_beside(nulls[SHARP], gained)}."
     hardest = _strictest(nulls)
     most = f" ({MOVEMENT_NULLS[hardest].labelled}: {_beside(nulls[hardest], gained)})" if nulls else ""
     return f"{name}: {number(gained)}{most}."

@@ -259,18 +259,22 @@ def has_sinks(findings: Findings) -> str:
         return ""
     has = "has sinks: they" if _clear(drawn) else "has no clear sinks: tokens above the threshold"
     return (
-        f"This model {has} draw {draws.own.told(_EVEN_SPLIT)}; in {_MODELS.get(draws.weights, draws.called)}, "
+        f"This model {has} draw {draws.own.told(_EVEN_SPLIT)}; {_MODELS.get(draws.weights, f'in {draws.called}')}, "
         f"{draws.null.told(_TIMES)}."
     )
 
 
 _MODELS = {
-    "random": "an untrained model of the same shape",
-    "permuted": "the model with its weights shuffled",
-    SHARP: "an untrained model with equally sharp attention",
+    "random": "in an untrained model of the same shape",
+    "permuted": "in the model with its weights shuffled",
+    SHARP: "untrained with equally sharp attention",
 }
 """Other weights, for a reader who knows no null."""
-_MEANT = {"random": f" Random weights: {_MODELS['random']}.", "permuted": f" Permuted weights: {_MODELS['permuted']}."}
+_MEANT = {
+    null: f" {null[0].upper()}{null[1:]} weights: {told.removeprefix('in ')}."
+    for null, told in _MODELS.items()
+    if null != SHARP
+}
 
 
 def _weights(findings: Findings) -> list[str]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from math import floor, log10
 
 from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS, UNIT
-from analysis.findings.ablations import side_of, when_alike
+from analysis.findings.ablations import side_of, when_alike, when_shifted
 from analysis.specs import CONTROLS
 from analysis.statistics.decisions import (
     BETTER,
@@ -141,7 +141,7 @@ def strictest(causes: Sequence[Cause]) -> str:
 
 def control_told(causes: Sequence[Cause]) -> str:
     """Tell by how much more of the text changes with the sinks hidden than with the tokens of the strictest control,
-    beside two unrelated texts where that is known: `20 more [10, 29]; unrelated texts differ in 65.` Where that is
+    beside two unrelated texts where that is known: `20 more [10, 29]; unrelated texts: 65.` Where that is
     not significant, beside the controls that sinks do exceed. Where a study holds no levels, or not over the same
     prompts, the control is named. causes: of one model.
     """
@@ -150,7 +150,7 @@ def control_told(causes: Sequence[Cause]) -> str:
     effect, levels = cause.effect, text_levels(causes)
     if not control or (levels and not cause.unmatched):
         unrelated = there[COUNT].unrelated
-        beside = "" if unrelated is None else f"; unrelated texts differ in {100 * (1 - unrelated):.0f}"
+        beside = "" if unrelated is None else f"; unrelated texts: {100 * (1 - unrelated):.0f}"
         if side_of(effect) >= 0:
             beside = "".join(
                 f"; {' '.join(tokens_more(other.effect))} than {CONTROLS[name].title}"
@@ -169,15 +169,19 @@ def control_told(causes: Sequence[Cause]) -> str:
 
 
 def quality_told(causes: Sequence[Cause], margin: float) -> str:
-    """Say that a change of text is not a loss of quality, and how far predictions shift beside random tokens of equal
-    attention where that was measured. causes, margin: as of `predictions_told`.
+    """Say how far predictions shift beside random tokens of equal attention where that was measured, and that a change
+    of text is not a loss of quality. causes, margin: as of `predictions_told`.
     """
-    told, cause = "Quality was not measured", cause_of(causes, "divergence", MASS)
+    told, cause = "Quality was not measured.", cause_of(causes, "divergence", MASS)
     outcome = WAITING if cause is None else decide(cause.effect, margin)
     if cause is None or outcome not in _PREDICTIONS:
-        return f"{told}."
-    change = interval_words(cause.effect, NATS).replace(f" {NATS.name}", "")
-    return f"{told}; at equal attention predictions {_PREDICTIONS[outcome]} (KL {change})."
+        return told
+    change = f" (KL {_bare(cause.effect)})"
+    if cause.timing is not None and when_shifted(cause.timing):
+        first = "more" if side_of(cause.timing.early) > 0 else "less"
+        over_all = _PREDICTIONS[outcome].removeprefix("shift ").replace("do not", "they do not")
+        return f"Predictions shift {first} in the first half of steps, {over_all} overall{change}. {told}"
+    return f"At equal attention predictions {_PREDICTIONS[outcome]}{change}. {told}"
 
 
 def predictions_follow(causes: Sequence[Cause], margin: float) -> bool:
@@ -189,11 +193,16 @@ def predictions_follow(causes: Sequence[Cause], margin: float) -> bool:
     return outcome == BETTER or outcome not in _PREDICTIONS
 
 
+def _bare(difference: Difference) -> str:
+    """Return a difference of predictions with its interval, without its unit."""
+    return interval_words(difference, NATS).replace(f" {NATS.name}", "")
+
+
 def _nats_told(cause: Cause) -> str:
     """Return how far predictions shift with the sinks and with a control's tokens hidden, and the difference with its
     interval: `KL 0.09 against 0.13, difference −0.041 [−0.062, −0.019]`; it alone where the study holds no levels.
     """
-    difference = interval_words(cause.effect, NATS).replace(f" {NATS.name}", "")
+    difference = _bare(cause.effect)
     if cause.levels is None:
         return f"KL {difference}"
     return f"KL {' against '.join(levels_apart(cause))}, difference {difference}"
@@ -221,6 +230,13 @@ def predictions_told(causes: Sequence[Cause], margin: float) -> str:
     outcome = WAITING if cause is None else decide(cause.effect, margin)
     if cause is None or outcome not in _PREDICTIONS or MASS not in text_causes(causes):
         return ""
+    if cause.timing is not None and when_shifted(cause.timing) and cause.levels is not None:
+        early, late = (_bare(half) for half in (cause.timing.early, cause.timing.late))
+        first, second = ("more", "less") if side_of(cause.timing.early) > 0 else ("less", "more")
+        return (
+            f"At equal attention predictions shift {first} in the first half of the steps (KL {early}), {second} in "
+            f"the second ({late}); over all {' against '.join(levels_apart(cause))} ({_bare(cause.effect)})."
+        )
     side = side_of(text_effect(causes, MASS))  # agreement falls as the text changes
     but = "and" if (side, outcome) in ((-1, BETTER), (1, WORSE), (0, EQUIVALENT)) else "but"
     verdict = f"{_TEXT[side]}, {but} predictions {_PREDICTIONS[outcome]}"

@@ -49,9 +49,7 @@ PER_UNIT: Final = "Per unit of attention"
 """The beginning of the answer's last sentence."""
 _BESIDE: Final = {1: "significantly fewer", -1: "significantly more", 0: "not significantly fewer"}
 """Number of tokens that a control changes beside the sinks, by the side on which these lie."""
-_LESS_OR_MORE: Final = {1: "significantly less", -1: "significantly more", 0: "not significantly different"}
-_OF_SO_MANY: Final = {1: "", 2: "both "}
-_OVERALL: Final = {1: " and more overall", -1: " and less overall", 0: ", with no significant difference overall"}
+_THAN: Final = {1: "more than with", -1: "less than with", 0: "not significantly more or less than with"}
 _MORE: Final = {1: "more", -1: "less"}
 _MORE_OR_LESS: Final = {1: "significantly more", -1: "significantly less", 0: "not significantly more or less"}
 
@@ -133,13 +131,11 @@ def otherwise(text: Mapping[str, int], sinks: float, others: Levels, timings: Ma
             told[of] = f"{_MORE_OR_LESS[0]} {than} ({interval_words(difference, NATS)})"
     if not told:
         return ""
-    when = {of: said for of in told if of in timings and (said := _when_shifted(timings[of]))}
+    when = {of: said for of in told if of in timings and (said := when_shifted(timings[of]))}
     if when:
         of, said = next(reversed(when.items()))  # the strictest control
-        side = side_of(others[of][1])
-        opposed = [THAN[other] for other in others if side and side_of(others[other][1]) == -side]
-        beside = f"; {_MORE[-side]} overall than with {listed(opposed)}" if opposed else ""
-        return f"Against {THAN[of]}, predicted probabilities shift {said}{_OVERALL[side]}{beside}."
+        against = "these" if _beside(sinks, others).endswith(f"with {THAN[of]} ({others[of][0]:.2g})") else THAN[of]
+        return f"Predictions shift {_beside(sinks, others)}; against {against}, {said}."
     why = "No half of the steps tells why." if timings else "Why was not measured."
     over_all = f"over all steps they shift by {sinks:.2g} nats, {listed(list(told.values()))}"
     return f"Predicted probabilities say otherwise: {over_all}. {why}"
@@ -201,7 +197,7 @@ def when_alike(timing: Timing) -> str:
     )
 
 
-def _when_shifted(timing: Timing) -> str:
+def when_shifted(timing: Timing) -> str:
     """Say in which half of the steps predictions shift more than with the control and in which less, as after "shift";
     empty where that is not significant in both.
     """
@@ -237,17 +233,18 @@ def _predictions(summary: Summary) -> str:
     if not compared:
         return ""
     sinks, others = _levels(summary, compared)
+    return f"With the sinks hidden, predictions shift {_beside(sinks, others)}.{_detectable(compared)}"
+
+
+def _beside(sinks: float, others: Levels) -> str:
+    """Say by how much predictions shift with the sinks hidden, and whether that is more than with each control, as
+    after "shift": `by 0.09 nats (KL), more than with as many random tokens (0.046), less than with …`.
+    """
     by_side: dict[int, list[str]] = {}
-    for of, (value, difference) in others.items():
-        by_side.setdefault(side_of(difference), []).append(f"{value:.2g} with {THAN[of]}")
-    beside = [
-        f"{listed(those)} ({_OF_SO_MANY.get(len(those), 'all ')}{_LESS_OR_MORE[side]})"
-        for side, those in by_side.items()
-    ]
-    return (
-        f"Predicted probabilities shift by {sinks:.2g} nats with the sinks hidden; {'; '.join(beside)}."
-        f"{_detectable(compared)}"
-    )
+    for of, (value, difference) in sorted(others.items(), key=lambda each: -side_of(each[1][1])):
+        by_side.setdefault(side_of(difference), []).append(f"{THAN[of]} ({value:.2g})")
+    told = [f"{_THAN[side]} {listed(those)}" for side, those in by_side.items()]
+    return f"by {sinks:.2g} nats (KL), {', '.join(told)}"
 
 
 def too_light(sinks: Change, control: Change) -> str:

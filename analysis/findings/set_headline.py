@@ -71,7 +71,7 @@ def _kinds(leads: Sequence[Lead], with_sinks: Sequence[int], layers: int, model:
     kind = _TOKENS.get(first.kind) or kind_title(first.kind)
     return (
         f"In {in_layers(first.layers, layers)} of {name}, {_least(first, first.layers, ' of sinks')} are {kind}, "
-        f"against {beside}{_close(first, layers)}.{_beside_first(leads, layers)}"
+        f"against {beside}{_beside_first(leads, layers)}{_close(first, layers)}."
         f"{_elsewhere(leads, with_sinks, layers)}"
     )
 
@@ -104,15 +104,15 @@ def _least(lead: Lead, numbers: Collection[int], of: str = "") -> str:
 
 
 def _beside_first(leads: Sequence[Lead], layers: int) -> str:
-    """Tell the kinds that lead in some of the first one's layers as well, a sentence each with a space before it."""
+    """Tell the kinds that lead in some of the first one's layers as well, a clause each with a semicolon before it."""
     first, *others = leads
     told = []
     for lead in others:
         for layer in lead.layers:
             if layer in first.layers:
                 told.append(
-                    f" In {in_layers([layer], layers)}, also {kind_title(lead.kind)} ({_least(lead, [layer])}; "
-                    f"{number(lead.tokens, True)} of all tokens)."
+                    f"; in {in_layers([layer], layers)}, also {kind_title(lead.kind)} ({_least(lead, [layer])}, "
+                    f"against {number(lead.tokens, True)} of all tokens)"
                 )
     return "".join(told)
 

@@ -184,20 +184,21 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     found = definitions.find_sinks(maps[0][0], params)
     uniform = np.nan_to_num(trajectory.pattern.uniform_mass.mean(axis=(1, 2)))
     evens = (uniform * found).sum(axis=1) / uniform.sum(axis=1)
-    factors = [f"{shares[at].mean() / evens[at].mean():.1f}\u00a0×" for at in ([3], slice(None))]
+    factors = [
+        f"{told(shares[at].mean())} ({shares[at].mean() / evens[at].mean():.1f}\u00a0×)" for at in ([3], slice(None))
+    ]
     assert factors[0] != factors[1]
     expect(finding).to_contain_text(f"; an untrained model {factors[0]}.")
     asked = SharesAsked(range=(3, 3), to=None, definition="std", threshold=1.25, split=0, judged="head", basis="raw")
     own_heads, null_heads = (head_shares(each, asked).mean() for each in (trajectory, random))
     heads_told = page.locator(".sx-b h2")
     expect(heads_told).to_have_text(
-        f"A head gives its own sinks {told(own_heads)} of its attention on average; untrained, {told(null_heads)}"
+        f"Head by head: {told(own_heads)} of attention goes to its own sinks; untrained, {told(null_heads)}"
     )
     above, below = int((own > shares).sum()), int((own < shares).sum())
     over_all = (
-        f"Over all steps: {told(own.mean())} of attention; in an untrained model, equally sharp on this text, "
-        f"{told(shares.mean())}. More than in that in {above or 'none'} of 9 steps"
-        f"{f', less in {below}' if below else ''}."
+        f"Over all steps sinks take {told(own.mean())} of attention; in an untrained model, equally sharp on this "
+        f"text, {told(shares.mean())}. Above that in {above or 'none'} of 9 steps{f', below in {below}' if below else ''}."
     )
     expect(beside).to_have_text(over_all)
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ over: 'all' })")
@@ -215,11 +216,14 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     uniform = np.nan_to_num(trajectory.pattern.uniform_mass.mean(axis=(1, 2))[3])
     evens = np.array([uniform[found].sum() / uniform.sum() for found in sinks])
     average, most = shares[:, 3].mean() / evens.mean(), (shares[:, 3] / evens).max()
-    expect(finding).to_contain_text(f"; untrained models {average:.1f}\u00a0× on average (at most {most:.1f}\u00a0×).")
+    expect(finding).to_contain_text(
+        f"; untrained models {told(shares[:, 3].mean())} on average, at most {told(shares[:, 3].max())} "
+        f"({average:.1f}\u00a0×, at most {most:.1f}\u00a0×)."
+    )
     expect(beside).to_have_text(
-        f"Over all steps: {told(own.mean())} of attention; in 3 untrained models, equally sharp on this text, "
-        f"{told(shares.mean())}. More than in all of these in {above or 'none'} of 9 steps"
-        f"{f', less in {below}' if below else ''}."
+        f"Over all steps sinks take {told(own.mean())} of attention; in 3 untrained models, equally sharp on this "
+        f"text, {told(shares.mean())}. Above all of these in {above or 'none'} of 9 steps"
+        f"{f', below all in {below}' if below else ''}."
     )
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.strongest()")
     expect(finding).to_contain_text(f"In this text at step {own.argmax()}, the peak, ")
@@ -230,8 +234,8 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     factor = shares.max(axis=1).mean() / np.mean(evens)
     assert (peaks != own.argmax()).any(), "no draw is told at the step that the model's own sinks chose"
     expect(finding).to_contain_text(
-        f"; untrained models {factor:.1f}\u00a0× on average at their own peaks (at most "
-        f"{(shares.max(axis=1) / evens).max():.1f}\u00a0×)."
+        f"; untrained models {told(shares.max(axis=1).mean())} on average at their own peaks, at most "
+        f"{told(shares.max())} ({factor:.1f}\u00a0×, at most {(shares.max(axis=1) / evens).max():.1f}\u00a0×)."
     )
 
     of_draws = rng.uniform(0.1, 0.3, (3, 9)).astype(np.float32)
@@ -247,7 +251,7 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     opened(page, tmp_path, explored([trajectory], ["model"]))
     assert page.evaluate(NULLS, view) == [[], [], []]
     expect(finding).not_to_contain_text("untrained")
-    expect(beside).to_have_text(re.compile(r"^Over all steps: [\d.]+\s% of attention\.$"))
+    expect(beside).to_have_text(re.compile(r"^Over all steps sinks take [\d.]+\s% of attention\.$"))
 
 
 def test_as_many_sinks_at_random_positions_of_the_same_state_give_the_number_that_is_told(page, tmp_path):
@@ -456,10 +460,12 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     explorer.get_by_role("button", name=re.compile(r"Peak: step \d")).click()
     found = re.compile(
         r"In this text at step \d+, the peak, \d of \d+ tokens (is a sink|are sinks) by raw "
-        r"attention\. (It takes|They take) \d\.\d\s× an even split under its mask\."
+        r"attention\. (It takes|They take) [\d.]+\s% of all attention, \d\.\d\s× an even split under its mask\."
     )
     expect(explorer.locator(".sx-finding")).to_contain_text(found)
-    expect(explorer.locator(".sx-beside")).to_contain_text(re.compile(r"^Over all steps: [\d.]+\s% of attention\.$"))
+    expect(explorer.locator(".sx-beside")).to_contain_text(
+        re.compile(r"^Over all steps sinks take [\d.]+\s% of attention\.$")
+    )
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ basis: 'even', values: { k: 0.5 } })")
     expect(explorer.locator(".sx-finding")).to_contain_text("relative to an even split. They take")
     page.wait_for_function("drawn.has('sinks') && drawn.has('1 ×') && drawn.has('attention to sinks')")
@@ -469,13 +475,13 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     }""")
     page.wait_for_function("share => drawn.has(share)", arg=told(peak))  # beside the step on the curve
     expect(explorer.locator(".sx-b")).to_contain_text(
-        re.compile(r"A head gives its own sinks [\d.]+\s% of its attention")
+        re.compile(r"Head by head: [\d.]+\s% of attention goes to its own sinks")
     )
-    expect(explorer.locator(".sx-b")).to_contain_text("its own sinks, not the framed ones")
+    expect(explorer.locator(".sx-b")).to_contain_text("judged per head here: not the framed tokens")
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ measure: 'count' })")
     page.wait_for_function("drawn.has('number of sinks')")
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ judged: 'layer', layer: 1 })")
-    expect(explorer.locator(".sx-b")).to_contain_text(re.compile(r"A head gives its layer’s sinks [\d.]+\s%"))
+    expect(explorer.locator(".sx-b")).to_contain_text(re.compile(r"[\d.]+\s% of attention goes to its layer’s sinks"))
     page.evaluate(
         "document.querySelector('.sinkscope-explorer').explorer.set({ judged: 'head', layer: null, measure: 'share' })"
     )

@@ -228,7 +228,7 @@ def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
     assert "Orange: sink (above mean + 2 std)." in story_told("supports").picture
     assert re.search(
         r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks: "
-        r"they draw [\d.]+ × an even split \[[\d.]+, [\d.]+\]; in an untrained model with equally sharp attention, "
+        r"they draw [\d.]+ × an even split \[[\d.]+, [\d.]+\]; untrained with equally sharp attention, "
         r"[\d.]+ × \[[\d.]+, [\d.]+\]\.$",
         story_told("supports").picture_told,
     )
@@ -305,12 +305,12 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
         ]
         (answer, _) = story_of(study.model_copy(update={"causes": tuple(causes)})).answers
         assert "es: hiding them changes 63 of 100 tokens; " in answer.lead
-        beside = "unrelated texts differ in 65" if value < 0 else "25 more [15, 35] than other masked positions"
+        beside = "unrelated texts: 65" if value < 0 else "25 more [15, 35] than other masked positions"
         assert answer.sentence.endswith(
-            f"]; {beside}. Quality was not measured; at equal attention predictions "
-            "shift less (KL −0.041 [−0.062, −0.019])."
+            f"]; {beside}. Predictions shift more in the first half of steps, less overall (KL −0.041 "
+            "[−0.062, −0.019]). Quality was not measured."
         )
-        assert answer.short.endswith("Quality was not measured; at equal attention predictions shift less.")
+        assert answer.short.endswith("]. Quality was not measured.")
         return answer
 
     others = "random tokens of equal attention:"
@@ -331,7 +331,7 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
     own = [one for one in study.causes if one.model == "bundled"]
     assert "Per unit of attention, 1 fewer [−14, +12]; ±27 tokens would have been detected." in hidden.notes
     assert hidden.beats[0] == (
-        f"With random weights: 1 more [−9, +11]. {early_told(own)} {predictions_told(own, 0.01)}"
+        f"With random weights, beside as many random tokens: 1 more [−9, +11]. {predictions_told(own, 0.01)}"
     ), "the figure holds the rest"
     assert hidden.beats[1].startswith(
         "Left-to-right twin: 45 more [35, 56]; at equal attention, over 15 of 30 prompts, 7 fewer [−25, +11]. Random"
@@ -373,7 +373,7 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     story = masked(-0.31)
     (hidden,) = (finding for finding in story.findings if finding.name == "hidden")
     assert "other masked positions (less attention): 32" in hidden.figure and "any kind" not in hidden.caveat
-    assert "; unrelated texts differ in 65. " in story.answers[0].sentence
+    assert "; unrelated texts: 65. " in story.answers[0].sentence
     assert story.answers[0].lead.startswith("For the text, yes: ") and "other masked positions" not in hidden.title
     assert words(story) <= MOST_WORDS
     story = masked(-0.02)
@@ -382,9 +382,7 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     assert hidden.title.endswith("; hiding other masked positions: 61 (not significant)")
     assert story.answers[0].lead.endswith("; other masked positions: 61 (not significant).")
     assert story.answers[0].sentence.startswith("2 more [−6, +10]; 20 more [10, 29] than random tokens ")
-    assert story.answers[0].sentence.endswith(
-        "; at equal attention predictions shift less (KL −0.041 [−0.062, −0.019])."
-    )
+    assert story.answers[0].sentence.endswith(" less overall (KL −0.041 [−0.062, −0.019]). Quality was not measured.")
     without = study.model_copy(update={"causes": tuple(one for one in study.causes if one.control != MASKED)})
     (hidden,) = (finding for finding in story_of(without).findings if finding.name == "hidden")
     assert "Random tokens may be of any kind; Causes compares with other masked positions." in hidden.caveat
@@ -407,8 +405,8 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
     study = read(EXAMPLE)
     own = [one for one in study.causes if one.model == "bundled"]
     overall = (
-        "At equal attention the text changes more, but predictions shift less (KL 0.090 against 0.131, difference "
-        "−0.041 [−0.062, −0.019])."
+        "At equal attention predictions shift more in the first half of the steps (KL +0.103 [+0.079, +0.127]), less "
+        "in the second (−0.184 [−0.219, −0.150]); over all 0.090 against 0.131 (−0.041 [−0.062, −0.019])."
     )
     early = (
         "In the first half of the steps hiding sinks shifts predictions more than hiding other masked positions of "
@@ -420,15 +418,12 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
     alike = replace(shift.effect, value=0.008, low=-0.004, high=0.02, p=0.5, p_holm=0.5, cluster_variance=0.004**2)
     told = quality_told([shift.model_copy(update={"effect": alike, "levels": None})], 0.01)
     assert told == (
-        "Quality was not measured; at equal attention predictions do not differ significantly (KL +0.008 "
-        "[−0.004, +0.020])."
+        "Predictions shift more in the first half of steps, they do not differ significantly overall (KL +0.008 "
+        "[−0.004, +0.020]). Quality was not measured."
     )
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
-    assert hidden.takeaway == overall and hidden.beats[0].endswith(f"{early} {overall}")
-    assert hidden.caveat == (
-        "One sampler seed. Texts aligned; position by position, 89 against 64. No control "
-        "matches both masking and attention."
-    )
+    assert hidden.takeaway.startswith(overall) and hidden.beats[0].endswith(overall) and early in hidden.notes
+    assert hidden.caveat == ("One sampler seed. Over all steps no control matches both masking and attention.")
     assert "sinks hidden: 63 of 100 tokens change (unrelated texts: 65)" in hidden.figure
 
     def other(text: float, predictions: float, wide: float = 0.004) -> str:
@@ -440,7 +435,7 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
             p = 0.001 if abs(value) > half else 0.5
             effect = replace(one.effect, value=value, low=value - half, high=value + half, p=p, p_holm=p)
             effect = replace(effect, cluster_variance=(half / 3) ** 2, seed_variance=None)
-            changed.append(one.model_copy(update={"effect": effect}) if half else one)
+            changed.append(one.model_copy(update={"effect": effect, "timing": None}) if half else one)
         return predictions_told(changed, 0.01).removeprefix("At equal attention ").partition(" (KL ")[0]
 
     assert other(-0.2, 0.02) == "the text changes more, and predictions shift more"
@@ -462,10 +457,14 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
 def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
     study = read(EXAMPLE)
     (place,) = (finding for finding in story_told("example").findings if finding.name == "place")
-    assert "the first token in layer 4 and words in layers 6–7" in place.beats[0]
-    assert place.beats[0].startswith("Over-represented by at least 10 points. Diffusion model: masked ")
+    assert place.beats[0].endswith("and the first token in layer 4; none in layers 6–7."), (
+        "words are as common untrained"
+    )
+    assert place.beats[0].startswith(
+        "At least 10 points more common than among all tokens and untrained sinks. Diffusion model: masked "
+    )
     assert place.beats[1].endswith("punctuation in layers 0–3 and the first token in layer 0; none in layers 4–7.")
-    assert place.caveat.endswith("with layers averaged, 96 % are masked.")
+    assert place.caveat.endswith("With layers averaged, 96 % of sinks are masked: those of layers 0–2 draw most.")
     assert place.notes[-1] == (
         "Sinks that are masked positions: layer 0 99 % [99, 100], layer 1 100 % [100, 100] and layer 2 85 % [82, 87]."
     )
@@ -580,7 +579,7 @@ def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_e
     (told,) = (finding for finding in story_told("example").findings if finding.name == "movement")
     assert told.beats == (
         "Beside an equally sharp untrained model (1.7): more only in layer 0, fewer in layers 1–7.",
-        "Left-to-right twin: 0.52 (untrained, equally sharp: 0.42).",
+        "Left-to-right twin, less steady: 0.52, untrained 0.42.",
     )
     assert told.takeaway == " ".join(told.beats)
     drawn = re.findall(
@@ -674,16 +673,17 @@ def test_a_study_without_levels_tells_differences():
         "For the text, yes: hiding them changes 31 more of 100 generated tokens than hiding as many random tokens."
     )
     assert answer.sentence == (
-        "Random tokens of equal attention: 20 fewer [10, 29]. Quality was not measured; at equal attention "
-        "predictions shift less (KL −0.041 [−0.062, −0.019])."
+        "Random tokens of equal attention: 20 fewer [10, 29]. At equal attention predictions shift less (KL −0.041 "
+        "[−0.062, −0.019]). Quality was not measured."
     )
     (hidden,) = (
         told for told in story_of(study.model_copy(update={"causes": causes})).findings if told.name == "hidden"
     )
     assert "sinks hidden: " not in hidden.figure and "equal attention (15 prompts)<" in hidden.figure
     assert hidden.title == ("Hiding sinks changes 20 more tokens of 100 than hiding random tokens of equal attention")
-    assert hidden.takeaway.endswith(
+    assert (
         "At equal attention the text changes more, but predictions shift less (KL −0.041 [−0.062, −0.019])."
+        in hidden.takeaway
     )
 
 
@@ -736,7 +736,7 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
         (
             "Shift of predictions from hiding sinks (KL, nats)",
             "0.090 (0.041 less [0.019, 0.062])",
-            "0.131 with random tokens of equal attention hidden",
+            "0.131 at equal attention; more in the first half of the steps",
         ),
         (
             "Accuracy points the discount adds, 70 % removed",

@@ -68,9 +68,9 @@ def test_causes_opens_on_the_shipped_study_before_anything_is_recorded(monkeypat
         said,
     )
     assert (
-        "Against random tokens of equal attention, predicted probabilities shift more in the first half of the steps, "
-        "less in the second and less overall; more overall than with as many random tokens and other masked positions."
-        in said
+        "Predictions shift by 0.09 nats (KL), more than with as many random tokens (0.046) and other masked positions "
+        "(0.043), less than with random tokens of equal attention (0.13); against these, more in the first half of the "
+        "steps, less in the second." in said
     )
     assert (
         "| minus other masked positions (equal attention in the first half) | +0.104 [+0.080, +0.128] | −0.011 "

@@ -39,7 +39,8 @@ class HeadsView extends View {
     g.textAlign = "center";
     g.fillText("mean of", x0 + cw / 2, y0 - 20);
     g.fillText("heads", x0 + cw / 2, y0 - 8);
-    for (let h = 0, every = Math.ceil(16 / cw); h < recording.H; h += every) g.fillText(h || cw < 40 ? h : "head 0", heads + (h + 0.5) * cw, y0 - 8);
+    for (let h = 0, every = Math.ceil(16 / cw); h < recording.H; h += every) g.fillText(h, heads + (h + 0.5) * cw, y0 - 8);
+    g.fillText("head", heads + (recording.H * cw) / 2, y0 - 20);
     g.textAlign = "right";
     g.fillText("layer", x0 - 6, y0 - 8);
     for (let l = 0, every = Math.ceil(13 / ch); l < recording.L; l += every) g.fillText(l, x0 - 6, y0 + (l + 0.5) * ch);

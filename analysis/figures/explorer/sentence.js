@@ -72,8 +72,8 @@ function finding(recording, view) {
   const which = both < sinks ? `${both} ` : both === open ? "exactly those " : sinks > 1 ? "all " : "";
   const still = both ? `, ${which}still ${recording.noise ? "undecided" : "masked"}` : "";
   const raw = recording.even ? "" : recording.evened(view) ? " relative to an even split" : " by raw attention", under = recording.even ? "" : " under its mask";
-  const rest = view.several ? ` (${percent(share)} ${of})` : untrained(recording, view, peak);
-  return [lead, `${few(count)} of ${recording.keys[t1]} tokens ${be}`, `${still}${raw}. ${take} `, `${multiple(share / even)} an even split`, `${under}${view.several || view.layer == null ? "" : ` ${of}`}${rest}.`];
+  const rest = view.several ? "" : untrained(recording, view, peak);
+  return [lead, `${few(count)} of ${recording.keys[t1]} tokens ${be}`, `${still}${raw}. ${take} `, `${percent(share)} ${of}`, `, ${multiple(share / even)} an even split${under}${rest}.`];
 }
 // What a sink of the step exceeds, as the end of "sink"; empty where that is not one multiple of an even split.
 function sinkLevel(recording, view) {
@@ -117,21 +117,22 @@ function untrained(recording, view, peak) {
   const who = view.head != null ? "heads of this layer in an untrained model" : several ? "untrained models" : "an untrained model";
   const at = peak ? ` at ${several ? "their own peaks" : "its own peak"}` : "", share = meanOf(shares), most = Math.max(...shares.map((share, n) => share / evens[n]).filter(Number.isFinite));
   if (!share) return `; ${who} ${several ? "have" : "has"} no sinks${at}`;
-  return `; ${who} ${multiple(share / meanOf(evens))}${several ? " on average" : ""}${at}${several ? ` (at most ${multiple(most)})` : ""}`;
+  const mean = `${percent(share)}${several ? " on average" : ""}${at}`, times = multiple(share / meanOf(evens));
+  return several ? `; ${who} ${mean}, at most ${percent(Math.max(...shares))} (${times}, at most ${multiple(most)})` : `; ${who} ${mean} (${times})`;
 }
 const meanOf = (values) => meanOver(values, [0, values.length - 1]);
 // What sinks take over all steps, and in how many of them more than the most of the untrained models’, or less than the
 // least. Without untrained models only the mean.
 function throughoutAll(recording, view, share) {
   const nulls = recording.nulls(view, view.layer, view.head), all = [0, recording.T - 1], { T } = recording, several = nulls.length > 1;
-  const own = `Over all steps: ${percent(meanOver(share, all))} of ${view.layer == null ? "" : "its "}attention`, kind = view.head == null ? "model" : "head";
+  const own = `Over all steps sinks take ${percent(meanOver(share, all))} of ${view.layer == null ? "" : "its "}attention`, kind = view.head == null ? "model" : "head";
   if (!nulls.length) return [`${own}.`];
   const above = share.reduce((sum, value, t) => sum + (value > Math.max(...nulls.map((each) => each.share[t]))), 0);
   const below = share.reduce((sum, value, t) => sum + (value < Math.min(...nulls.map((each) => each.share[t]))), 0);
   const others = percent(meanOf(nulls.map((each) => meanOver(each.share, all))));
   return [
-    `${own}; in ${several ? `${nulls.length} untrained ${kind}s` : `an untrained ${kind}`}, equally sharp on this text, ${others}. More than in ${several ? "all of these" : "that"} in `,
-    `${above || "none"} of ${T} steps`, `${below ? `, less in ${below}` : ""}.`,
+    `${own}; in ${several ? `${nulls.length} untrained ${kind}s` : `an untrained ${kind}`}, equally sharp on this text, ${others}. Above ${several ? "all of these" : "that"} in `,
+    `${above || "none"} of ${T} steps`, `${below ? `, below${several ? " all" : ""} in ${below}` : ""}.`,
   ];
 }
 // How many sinks are open positions and the other way round, over all steps; empty where no position is open or none is a

@@ -39,7 +39,8 @@ _FINDINGS = """{% for told in findings %}
 {% endif %}
 </div>
 {% if told.example %}
-<figure class="example" aria-label="{{ told.example.alt }}">{{ told.example.figure }}</figure>
+<figure class="example" aria-label="{{ told.example.alt }}">{{ told.example.figure }}
+{% if told.example.reading %}<figcaption>{{ told.example.reading | whole }}</figcaption>{% endif %}</figure>
 {% endif %}
 </section>
 {% endfor %}
