@@ -69,7 +69,7 @@ METHOD = (
 
 
 _MINUS_CONTROL = "sinks minus control"
-_HIDDEN = "Change, not quality; no token attends to what is hidden; means"
+_HIDDEN = "Hidden: no token attends to it; counted: changes, better or worse; means"
 
 
 def levels_beside(summary: Summary, name: str) -> Exhibit | None:

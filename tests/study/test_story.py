@@ -346,7 +346,7 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
     )
     random = "andom weights do so, too (54 more [46, 62]): it needs no training."
     assert hidden.beats[1].endswith(random), "so there is no advice for the twin"
-    assert hidden.takeaway == predictions_told(own, 0.01)
+    assert hidden.takeaway.startswith(f"{predictions_told(own, 0.01)} With random weights, ")
     of_count = [one for one in study.causes if one.control not in (MASKED, MASS)]
     without = study.model_copy(update={"causes": tuple(of_count)})
     (hidden,) = (finding for finding in story_of(without).findings if finding.name == "hidden")

@@ -115,10 +115,9 @@ function untrained(recording, view, peak) {
   const { shares, evens, several } = untrainedOf(recording, view);
   if (!shares.length) return "";
   const who = view.head != null ? "heads of this layer in an untrained model" : several ? "untrained models" : "an untrained model";
-  const at = peak ? ` at ${several ? "their own peaks" : "its own peak"}` : "", share = meanOf(shares), most = Math.max(...shares.map((share, n) => share / evens[n]).filter(Number.isFinite));
-  if (!share) return `; ${who} ${several ? "have" : "has"} no sinks${at}`;
-  const mean = `${percent(share)}${several ? " on average" : ""}${at}`, times = multiple(share / meanOf(evens));
-  return several ? `; ${who} ${mean}, at most ${percent(Math.max(...shares))} (${times}, at most ${multiple(most)})` : `; ${who} ${mean} (${times})`;
+  const at = peak ? ` at ${several ? "their own peaks" : "its own peak"}` : "", most = Math.max(...shares.map((share, n) => share / evens[n]).filter(Number.isFinite));
+  if (!Math.max(...shares)) return `; ${who} ${several ? "have" : "has"} no sinks${at}`;
+  return `; ${who} ${several ? "at most " : ""}${percent(Math.max(...shares))} and ${multiple(most)}${at}`;
 }
 const meanOf = (values) => meanOver(values, [0, values.length - 1]);
 // What sinks take over all steps, and in how many of them more than the most of the untrained models’, or less than the
