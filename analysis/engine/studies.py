@@ -188,14 +188,8 @@ class Studies(PartPlanner[StudySpec]):
     """Planner of studies, with a thread that runs while there are any."""
 
     kind, spec = "study", StudySpec
-
-    def parts_of(self, spec: StudySpec) -> dict[str, list[Child]]:
-        """Return the children of a study, by part of the story."""
-        return children_of(spec)
-
-    def departures(self, spec: StudySpec, part: str) -> str:
-        """Return how a part departs from the study's request."""
-        return departures(spec, part)
+    parts_of = staticmethod(children_of)
+    departures = staticmethod(departures)
 
 
 SWEEP = "sweep"  # the sweep among the children
@@ -275,7 +269,4 @@ class ClaimRuns(PartPlanner[ClaimsSpec]):
     """Planner of claims runs, with a thread that runs while there are any."""
 
     kind, spec = "claims", ClaimsSpec
-
-    def parts_of(self, spec: ClaimsSpec) -> dict[str, list[Child]]:
-        """Return the children of a run of the claims, by the data that claims need."""
-        return claim_children(spec)
+    parts_of = staticmethod(claim_children)

@@ -28,7 +28,7 @@ from analysis.evaluation.plan_noise import Sample
 from analysis.evaluation.results import AVERAGE, Results, Table, clusters, names_of, scores
 from analysis.specs import METHODS
 from analysis.statistics import clustered, crossed
-from analysis.statistics.clustered import ClusteredMean, as_json, clustered_mean, mean_of_means, p_value
+from analysis.statistics.clustered import as_json, clustered_mean, mean_of_means, p_value
 from analysis.statistics.crossed import SeedFloor
 from analysis.statistics.differences import Difference, in_family
 
@@ -398,24 +398,11 @@ def bounded(results: Results) -> list[EvaluatedBenchmark]:
 
 def bound_table(results: Results) -> Table:
     """Return the mean bound with its clustered 95 % interval, one row per task and model, and the task average."""
-    tasks, models = bounded(results), range(len(results.names))
-    means = {
-        (task.name, model): _mean(results, task.name, results.bounds[task.name][model])
-        for task in tasks
-        for model in models
-    }
-    rows = [
-        {"task": task.title, "model": results.names[model], **_numbers(_over([means[task.name, model]]))}
-        for task in tasks
-        for model in models
+    return [
+        {"task": title, "model": name, **_numbers(_over(results, tasks, [model]))}
+        for title, tasks in _titled(results)
+        for model, name in enumerate(results.names)
     ]
-    if len(tasks) > 1:
-        averages = [_over([means[task.name, model] for task in tasks]) for model in models]
-        rows += [
-            {"task": MEAN, "model": name, **_numbers(whole)}
-            for name, whole in zip(results.names, averages, strict=True)
-        ]
-    return rows
 
 
 def bound_differences(results: Results, some: Pairs) -> Table:
@@ -425,21 +412,19 @@ def bound_differences(results: Results, some: Pairs) -> Table:
     Tested when all planned items are in; p is Student's, or the sign flip's where it is larger and few clusters differ,
     adjusted by Holm over all rows.
     """
-    tasks = bounded(results)
-    final = all(is_final(results, task.name, range(len(results.names))) for task in tasks)
-    named, differences = [], []
-    for first, second in some:
-        tables = [results.bounds[task.name] for task in tasks]
-        means = [
-            _mean(results, task.name, table[first] - table[second]) for task, table in zip(tasks, tables, strict=True)
-        ]
-        groups = [[mean] for mean in means] + ([means] if len(means) > 1 else [])
-        titles = [*(task.title for task in tasks), MEAN][: len(groups)]
-        named += [{"task": title, "model": results.names[first], "than": results.names[second]} for title in titles]
-        differences += [_over(group, final) for group in groups]
+    final = all(is_final(results, task.name, range(len(results.names))) for task in bounded(results))
+    rows = [(pair, title, tasks) for pair in some for title, tasks in _titled(results)]
+    differences = [_over(results, tasks, pair, final) for pair, _, tasks in rows]
     return [
-        {**who, **_numbers(difference), "p (Holm)": difference.p_holm, "verdict": _verdict(difference)}
-        for who, difference in zip(named, in_family(differences), strict=True)
+        {
+            "task": title,
+            "model": results.names[one],
+            "than": results.names[other],
+            **_numbers(difference),
+            "p (Holm)": difference.p_holm,
+            "verdict": _verdict(difference),
+        }
+        for ((one, other), title, _), difference in zip(rows, in_family(differences), strict=True)
     ]
 
 
@@ -452,15 +437,23 @@ def summary(results: Results) -> dict[str, Any]:
     }
 
 
-def _mean(results: Results, benchmark: str, values: np.ndarray) -> ClusteredMean:
-    there = np.isfinite(values)
-    return clustered_mean(values[there], results.clusters[benchmark][there])
+def _titled(results: Results) -> list[tuple[str, list[EvaluatedBenchmark]]]:
+    """The tasks with a bound one by one, and all of them where there are several."""
+    tasks = bounded(results)
+    return [(task.title, [task]) for task in tasks] + ([(MEAN, tasks)] if len(tasks) > 1 else [])
 
 
-def _over(means: Sequence[ClusteredMean], test: bool = False) -> Difference:
-    """The tasks' means with the same weight each. Without interval and p where a task has no spread to go by, as a
-    bound has no range that would say how far it could lie.
+def _over(
+    results: Results, tasks: Sequence[EvaluatedBenchmark], models: Sequence[int], test: bool = False
+) -> Difference:
+    """The tasks' means, of a model or of its differences to another, with the same weight each. Without interval and p
+    where a task has no spread to go by, as a bound has no range that would say how far it could lie.
     """
+    means = []
+    for task in tasks:
+        values = np.subtract.reduce(results.bounds[task.name][list(models)])
+        there = np.isfinite(values)
+        means.append(clustered_mean(values[there], results.clusters[task.name][there]))
     value, half, p = float(np.mean([mean.value for mean in means])), np.nan, None
     if all(np.isfinite(mean.variance) for mean in means):
         whole = mean_of_means(means)

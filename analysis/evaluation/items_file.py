@@ -264,16 +264,7 @@ def columns(tasks: Mapping[str, "Task"]) -> dict[str, str]:
     A column that says the same of all items of the benchmark, as the subject where one subject alone is asked, parts
     nothing and is none.
     """
-    named = {
-        name: column_of(
-            {
-                "metadata": task.config.metadata,
-                "dataset_path": task.config.dataset_path,
-                "dataset_name": task.config.dataset_name,
-            }
-        )
-        for name, task in tasks.items()
-    }
+    named = {name: column_of(vars(task.config)) for name, task in tasks.items()}
     parts: set[Any] = set()
     for name, task in tasks.items():
         for doc in task.eval_docs:

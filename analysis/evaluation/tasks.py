@@ -123,7 +123,7 @@ def load_benchmarks(
     progress("reading the tasks")
     if spec.include_path is None and chat is None and all(name.startswith(BUNDLED_PREFIX) for name in names):
         whoever = {"model": ModelSpec(), "compare": (), "names": (), "kept": ()}
-        benchmarks, problems = _shipped(spec.model_copy(update=whoever), _stamps(FOLDER))
+        benchmarks, problems = _shipped(spec.model_copy(update=whoever), _stamps())
     else:
         benchmarks, problems = _loaded(names, spec, chat, progress)
     if not benchmarks:
@@ -139,8 +139,8 @@ def _shipped(asked: EvaluateSpec, stamps: tuple[Stamp, ...]) -> tuple[list[Bench
     return _loaded(expand(asked.tasks), asked, None, lambda phase: None)
 
 
-def _stamps(folder: Path) -> tuple[Stamp, ...]:
-    files = [(path, path.stat()) for path in sorted(folder.iterdir()) if path.is_file()]
+def _stamps() -> tuple[Stamp, ...]:
+    files = [(path, path.stat()) for path in sorted(FOLDER.iterdir()) if path.is_file()]
     return tuple((path.name, told.st_mtime_ns, told.st_size) for path, told in files)
 
 

@@ -398,13 +398,14 @@ class _Models:
         gc.collect()
 
     def _all_fit(self, opened: list[Checkpoint]) -> bool:
+        from analysis.models.load import width_in_memory
         from analysis.models.loaded import free_bytes, pick_device
 
         need: dict[str, float] = {}
         for model, checkpoint in dict(zip(self._specs, opened, strict=True)).items():
             device = pick_device(model.device)
-            width = {"bfloat16": 2, "float32": 4, "auto": 4 if device == "cpu" else None}[model.dtype]
-            need[device] = need.get(device, 0) + checkpoints.weight_bytes(checkpoint, width) * _HEADROOM
+            size = checkpoints.weight_bytes(checkpoint, width_in_memory(model, device)) * _HEADROOM
+            need[device] = need.get(device, 0) + size
         return all(size < (free_memory() if device == "cpu" else free_bytes(device)) for device, size in need.items())
 
 
