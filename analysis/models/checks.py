@@ -28,9 +28,7 @@ from analysis.models.weight_files import same_tensor
 
 # Conversions of the authors' parameter names to native ones, by class. Other families use the native names.
 _NAMES = {
-    native_code.LLaDAModelLM.__name__: native_code.NAMES,
-    native_code.MMadaModelLM.__name__: native_code.NAMES,
-    native_code.NemotronLabsDiffusionModel.__name__: native_code.NEMOTRON_NAMES,
+    **native_code.RENAMED,
     experts.LLaDA2MoeModelLM.__name__: experts.LLADA2_NAMES,
     mdlm.MDLM.__name__: mdlm.NAMES,
     mdlm.BD3LM.__name__: mdlm.NAMES,

@@ -242,11 +242,11 @@ def _distilbert_block(number: int, native: Any, config: DistilBertConfig) -> Pos
     return PostNormBlock(attention, native.sa_layer_norm, mlp, native.output_layer_norm)
 
 
-CLASSES: tuple[tuple[type[PreTrainedConfig], type[PreTrainedModel]], ...] = (
-    (BertConfig, BertForMaskedLM),
-    (RobertaConfig, RobertaForMaskedLM),
-    (DistilBertConfig, DistilBertForMaskedLM),
-    (ModernBertConfig, ModernBertForMaskedLM),
+CLASSES: tuple[type[PreTrainedModel], ...] = (
+    BertForMaskedLM,
+    RobertaForMaskedLM,
+    DistilBertForMaskedLM,
+    ModernBertForMaskedLM,
 )
 
 
@@ -254,7 +254,7 @@ def config_class(architecture: Architecture) -> type[PreTrainedConfig] | None:
     """Return the config class of a masked language model, whose type transformers knows as well; None for others."""
     if not architecture.encoder:
         return None
-    return next(config for config, network in CLASSES if network.__name__ in architecture.classes)
+    return next(network.config_class for network in CLASSES if network.__name__ in architecture.classes)
 
 
 # The published parameter names as patterns, and those of the blocks above.

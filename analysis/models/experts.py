@@ -24,7 +24,7 @@ from transformers.core_model_loading import Concatenate, MergeModulelist, Split,
 from analysis.attention import stack_layers
 from analysis.errors import UserError
 from analysis.models.family import Architecture
-from analysis.models.native_code import FlatRope, PlainRope
+from analysis.models.native_code import RENAMED, FlatRope, PlainRope
 
 
 @dataclass(eq=False)
@@ -342,15 +342,14 @@ EXPERTS: list[WeightConverter | WeightRenaming] = [
     ),
     WeightConverter("mlp.experts.*.down_proj.weight", "mlp.experts.down_proj", operations=[MergeModulelist(dim=0)]),
 ]
-_FUSED = WeightConverter("query_key_value", ["q_proj", "k_proj", "v_proj"], operations=[Split(dim=0)])
-LLADA2_CONVERSIONS: list[WeightConverter | WeightRenaming] = [
-    *EXPERTS,
-    *(WeightRenaming(theirs, native) for theirs, native in LLADA2_NAMES[:2]),
-    _FUSED,
-    *(WeightRenaming(theirs, native) for theirs, native in LLADA2_NAMES[2:]),
-]
 CONVERSIONS: dict[str, list[WeightConverter | WeightRenaming]] = {
-    LLaDA2MoeModelLM.__name__: LLADA2_CONVERSIONS,
+    **{name: [WeightRenaming(*pair) for pair in pairs] for name, pairs in RENAMED.items()},
+    LLaDA2MoeModelLM.__name__: [
+        *EXPERTS,
+        *(WeightRenaming(*pair) for pair in LLADA2_NAMES[:2]),
+        WeightConverter("query_key_value", ["q_proj", "k_proj", "v_proj"], operations=[Split(dim=0)]),
+        *(WeightRenaming(*pair) for pair in LLADA2_NAMES[2:]),
+    ],
     LLaDAMoEModelLM.__name__: EXPERTS,
     SDARMoeForCausalLM.__name__: EXPERTS,
 }

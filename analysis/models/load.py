@@ -14,7 +14,6 @@ from transformers import (
     CONFIG_MAPPING,
     AutoConfig,
     AutoModelForCausalLM,
-    DiffusionGemmaConfig,
     DiffusionGemmaForBlockDiffusion,
     PreTrainedModel,
     PreTrainedTokenizerBase,
@@ -38,27 +37,27 @@ from analysis.models.tokenizer import tokenizer_of
 from analysis.specs import ModelSpec
 from cache.environment import gigabytes
 
-_NATIVE_CLASSES: tuple[tuple[Any, Any], ...] = (
-    (native_code.LLaDAConfig, native_code.LLaDAModelLM),
-    (native_code.MMaDAConfig, native_code.MMadaModelLM),
-    (native_code.DreamConfig, native_code.DreamModel),
-    (native_code.A2DLlamaConfig, native_code.A2DLlamaLMHeadModel),
-    (native_code.A2DQwen2Config, native_code.A2DQwen2LMHeadModel),
-    (native_code.A2DQwen3Config, native_code.A2DQwen3LMHeadModel),
-    (native_code.SDARConfig, native_code.SDARForCausalLM),
-    (native_code.FastDLLMConfig, native_code.Fast_dLLM_QwenForCausalLM),
-    (native_code.NemotronConfig, native_code.NemotronLabsDiffusionModel),
-    (experts.LLaDA2MoeConfig, experts.LLaDA2MoeModelLM),
-    (experts.LLaDA21MoeConfig, experts.LLaDA21MoeModelLM),
-    (experts.LLaDAMoEConfig, experts.LLaDAMoEModelLM),
-    (experts.SDARMoeConfig, experts.SDARMoeForCausalLM),
-    (DiffusionGemmaConfig, DiffusionGemmaForBlockDiffusion),
-    (mdlm.MDLMConfig, mdlm.MDLM),
-    (mdlm.BD3LMConfig, mdlm.BD3LM),
+_NATIVE_CLASSES: tuple[Any, ...] = (
+    native_code.LLaDAModelLM,
+    native_code.MMadaModelLM,
+    native_code.DreamModel,
+    native_code.A2DLlamaLMHeadModel,
+    native_code.A2DQwen2LMHeadModel,
+    native_code.A2DQwen3LMHeadModel,
+    native_code.SDARForCausalLM,
+    native_code.Fast_dLLM_QwenForCausalLM,
+    native_code.NemotronLabsDiffusionModel,
+    experts.LLaDA2MoeModelLM,
+    experts.LLaDA21MoeModelLM,
+    experts.LLaDAMoEModelLM,
+    experts.SDARMoeForCausalLM,
+    DiffusionGemmaForBlockDiffusion,
+    mdlm.MDLM,
+    mdlm.BD3LM,
     *encoders.CLASSES,
-    (sliced.LlamaConfig, sliced.LlamaForCausalLM),
-    (sliced.Qwen2Config, sliced.Qwen2ForCausalLM),
-    (sliced.Qwen3Config, sliced.Qwen3ForCausalLM),
+    sliced.LlamaForCausalLM,
+    sliced.Qwen2ForCausalLM,
+    sliced.Qwen3ForCausalLM,
 )
 # Besides the weights a forward needs activations and logits; a twentieth covers them at the sizes used here.
 _HEADROOM = 1.05
@@ -70,16 +69,12 @@ def register() -> None:
     disable_progress_bar()  # jobs report their own progress
     set_verbosity_error()  # and their own refusals
     # By class and not by model type, which a mixture of experts shares with a dense model.
-    for kind in (native_code.LLaDAModelLM, native_code.MMadaModelLM):
-        register_checkpoint_conversion_mapping(kind.__name__, native_code.RENAMES, overwrite=True)
-    register_checkpoint_conversion_mapping(
-        native_code.NemotronLabsDiffusionModel.__name__, native_code.NEMOTRON_RENAMES, overwrite=True
-    )
     for class_name, conversions in experts.CONVERSIONS.items():
         register_checkpoint_conversion_mapping(class_name, conversions, overwrite=True)
-    for config, network in _NATIVE_CLASSES:
+    for network in _NATIVE_CLASSES:
+        config = network.config_class
         # Their types stay the dense LLaDA's, and those of transformers' own classes.
-        shared = config is experts.LLaDAMoEConfig or (config, network) in encoders.CLASSES
+        shared = network is experts.LLaDAMoEModelLM or network in encoders.CLASSES
         if not shared and any(config.model_type == row.model_type for row in ARCHITECTURES.values()):
             AutoConfig.register(config.model_type, config, exist_ok=True)
         AutoModelForCausalLM.register(config, network, exist_ok=True)

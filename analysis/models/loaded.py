@@ -306,10 +306,14 @@ def synchronize(device: torch.device) -> None:
         torch.mps.synchronize()
 
 
+def _free_by_gpu() -> list[int]:
+    return [torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count())]
+
+
 def free_bytes(device: str) -> int:
     """Bytes free on a kind of device; for CUDA the most on any one GPU."""
     if device == "cuda":
-        return max(torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count()))
+        return max(_free_by_gpu())
     if device == "mps":
         return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
     # A container's limit is not in the machine's figure.
@@ -326,12 +330,11 @@ def placement(need: int, device: str, reclaimable: int, spec: ModelSpec) -> str 
     there = free_bytes(device) + reclaimable
     if need <= there:
         if device == "cuda":
-            frees = [torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count())]
+            frees = _free_by_gpu()
             return {"": frees.index(max(frees))}
         return {"": device}
     if device == "cuda":
-        gpus = sum(torch.cuda.mem_get_info(index)[0] for index in range(torch.cuda.device_count()))
-        there = gpus + free_bytes("cpu") + reclaimable
+        there = sum(_free_by_gpu()) + free_bytes("cpu") + reclaimable
         if need <= there:
             return "auto"
     if spec.offload == "disk" and device != "mps":

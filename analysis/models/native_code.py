@@ -32,7 +32,6 @@ from transformers import (
     Qwen3Config,
     Qwen3ForCausalLM,
 )
-from transformers.core_model_loading import WeightConverter, WeightRenaming
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from analysis.errors import UserError
@@ -218,7 +217,6 @@ NAMES = (
     (r"\.attn_norm\.", ".input_layernorm."),
     (r"\.ff_norm\.", ".post_attention_layernorm."),
 )
-RENAMES: list[WeightConverter | WeightRenaming] = [WeightRenaming(theirs, native) for theirs, native in NAMES]
 
 
 class SDARConfig(PlainRope, Qwen3Config):
@@ -264,11 +262,12 @@ class NemotronLabsDiffusionModel(SlicedMLPs, Ministral3ForCausalLM):
     config: NemotronConfig
 
 
-# Nemotron's published parameter names as patterns, and the native ones.
-NEMOTRON_NAMES = ((r"^encoder\.", "model."), (r"^diffusion_head\.", "lm_head."))
-NEMOTRON_RENAMES: list[WeightConverter | WeightRenaming] = [
-    WeightRenaming(theirs, native) for theirs, native in NEMOTRON_NAMES
-]
+RENAMED = {
+    LLaDAModelLM.__name__: NAMES,
+    MMadaModelLM.__name__: NAMES,
+    NemotronLabsDiffusionModel.__name__: ((r"^encoder\.", "model."), (r"^diffusion_head\.", "lm_head.")),
+}
+"""The published parameter names as patterns, and the native ones, by class."""
 
 
 class A2DLlamaConfig(PlainRope, AnyHeads, LlamaConfig):
