@@ -26,6 +26,11 @@ class Sample:
     pairs: tuple[tuple[str, str], ...]
     runs: tuple[tuple[str, str], ...] = ()
 
+    @property
+    def squares(self) -> list[np.floating]:
+        """The mean squared difference of each task."""
+        return [np.mean((left - other) ** 2) for left, other in zip(self.first, self.second, strict=True)]
+
 
 def measured(samples: Sequence[Sample], cautious: bool = True) -> Noise:
     """Return the noise of the difference of two methods, pooled over samples of matched runs; no pair is in two.
@@ -39,10 +44,7 @@ def measured(samples: Sequence[Sample], cautious: bool = True) -> Noise:
     if not samples:
         raise ValueError("Nothing was measured")
     crossed = [crossed_difference(one.first, one.second, one.clusters, test=False) for one in samples]
-    seen = [
-        float(np.mean([np.mean((left - other) ** 2) for left, other in zip(one.first, one.second, strict=True)]))
-        for one in samples
-    ]
+    seen = [np.mean(one.squares) for one in samples]
     disagreement = float(np.average(seen, weights=[each.n for each in crossed]))
     freedoms = [each.cluster_freedom for each in crossed if each.cluster_freedom is not None]
     if freedoms and cautious:
@@ -152,10 +154,7 @@ def _shares(samples: Sequence[Sample]) -> tuple[float, ...]:
     """Return each task's disagreement as a multiple of the mean one; nothing where samples are of other tasks."""
     if len({len(one.first) for one in samples}) > 1:
         return ()
-    by_task = np.mean(
-        [[np.mean((left - other) ** 2) for left, other in zip(one.first, one.second, strict=True)] for one in samples],
-        axis=0,
-    )
+    by_task = np.mean([one.squares for one in samples], axis=0)
     return tuple((by_task / by_task.mean()).tolist()) if by_task.any() else ()
 
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import ValidationError
 
 from analysis.errors import UserError
 from analysis.evaluation.items_file import Answer, Line, LineWriter
 from analysis.job_context import Context
+from analysis.jobs.evaluation import chat_of
 from analysis.jobs.outcome import Outcome, result_key
 from analysis.jobs.prompt_by_prompt import rows_at_once
 from analysis.jobs.summaries import ClaimMeasuresSummary, HiddenAccuracy, MeasuredPrompts
@@ -170,14 +170,8 @@ def text_sampling(sampling: Sampling) -> Sampling:
     """Return the sampling with a quarter of the new tokens and, where steps are chosen, two tokens written per step; as
     it is where it does not accept that.
     """
-    values = sampling.model_dump()
-    values["gen_length"] = max(2, values["gen_length"] // 4)
-    if "steps" in values:
-        values["steps"] = values["gen_length"] // 2
-    try:
-        return type(sampling).model_validate(values)
-    except ValidationError:
-        return sampling
+    length = max(2, sampling.gen_length // 4)
+    return sampling.of_length(length, length // 2) or sampling
 
 
 def _looked(measure: "Callable[[Look], Pair]", look: "Look", context: Context) -> list[float] | None:
@@ -240,14 +234,11 @@ def hidden_accuracy(
     """
     with process.importing("lm_eval"):
         from analysis.evaluation import live
-        from analysis.evaluation.tasks import ChatTemplate, fitting, load_benchmarks
-    from analysis.models.tokenizer import chat_text, uses_chat
+        from analysis.evaluation.tasks import fitting, load_benchmarks
     from analysis.recording.claim_looks import HiddenSinks
 
     tokenizer = model.require_tokenizer()
-    chat = None
-    if uses_chat(model.spec.source, tokenizer, spec.chat_template):
-        chat = ChatTemplate(lambda *turns, **options: chat_text(tokenizer, *turns, **options), model.fingerprint)
+    chat = chat_of(model.spec.source, tokenizer, spec.chat_template, model.fingerprint)
     asked = EvaluateSpec(model=model.spec, tasks=spec.tasks, limit=spec.limit, seed=spec.seed)
     benchmarks, _ = load_benchmarks(asked, chat, context.progress)
     benchmarks, _ = fitting(benchmarks, model.geometry.max_length, lambda text: len(tokenizer.tokenize(text)))

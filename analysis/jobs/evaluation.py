@@ -169,7 +169,7 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
         from analysis.job_context import environment
 
     tokenizer = _tokenizers(spec, opened)[0]
-    chat = _chat(spec, opened[0], tokenizer)
+    chat = chat_of(spec.model.source, tokenizer, spec.chat_template, fingerprint(opened[0]))
     first = opened[0].architecture
     # The tasks' own guidance is on LLaDA's scale; Dream's scripts use none, and texts in blocks are scored without.
     if spec.guidance is None and (first.sampler == "dream" or first.by_blocks):
@@ -351,15 +351,20 @@ def _tokenizers(spec: EvaluateSpec, opened: list[Checkpoint]) -> list["PreTraine
     ]
 
 
-def _chat(spec: EvaluateSpec, checkpoint: Checkpoint, tokenizer: "PreTrainedTokenizerBase") -> "ChatTemplate | None":
-    """Return the chat template of the first model, for all: a pruned copy must get its dense model's prompts."""
+def chat_of(
+    source: str, tokenizer: "PreTrainedTokenizerBase", chat_template: str, content: str
+) -> "ChatTemplate | None":
+    """Return the chat template of a model, for all that are compared: a pruned copy must get its dense model's prompts.
+
+    content: the model's fingerprint.
+    """
     from analysis.evaluation.tasks import ChatTemplate
     from analysis.models.tokenizer import chat_text, uses_chat
 
-    if not uses_chat(spec.model.source, tokenizer, spec.chat_template):
+    if not uses_chat(source, tokenizer, chat_template):
         return None
     chat_text(tokenizer, [{"role": "user", "content": "?"}])
-    return ChatTemplate(partial(chat_text, tokenizer), fingerprint(checkpoint))
+    return ChatTemplate(partial(chat_text, tokenizer), content)
 
 
 class _Models:

@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pydantic import ValidationError
 
 from analysis.bundled import prompts as bundled
 from analysis.errors import UserError, shorten
@@ -155,7 +154,8 @@ def record_set(spec: RecordSetSpec, context: Context) -> Outcome[RecordSetSummar
     count, models = len(plan.prompts), spec.random_models
     seen_by = _turns(count, min(spec.null_prompts, count), models, spec.seed)
     shown = sum(len(rows) for rows in seen_by) * len(movement.weight_nulls(spec.skip_matched))
-    shorter = half_sampling(plan.sampling)
+    # Whether a layer's kinds depend on the length is tested at half of it, in half the steps.
+    shorter = plan.sampling.of_length(plan.sampling.gen_length // 2, max(1, getattr(plan.sampling, "steps", 0) // 2))
     halves = 0 if shorter is None or isinstance(shorter, AutoregressiveSampling) else shorter.forwards(0) * count
     asked = plan.forwards * count if spec.by_query else 0
     progress = _Progress(context, plan.forwards * (count + shown) + halves + asked)
@@ -424,20 +424,6 @@ def _weight_nulls(
             seeds[null].append(spec.seed + number + 1)
             del network
     return seeds
-
-
-def half_sampling(sampling: Any) -> Any | None:
-    """Return the same sampler with half the new tokens and half the steps, to test whether a layer's kinds depend on
-    the length; None if it does not accept that length.
-    """
-    values = sampling.model_dump()
-    values["gen_length"] //= 2
-    if "steps" in values:
-        values["steps"] = max(1, values["steps"] // 2)
-    try:
-        return type(sampling).model_validate(values)
-    except ValidationError:
-        return None
 
 
 def _record_halves(

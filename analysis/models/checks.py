@@ -140,15 +140,20 @@ def _times(shape: tuple[int, ...]) -> str:
     return " × ".join(f"{size:,}" for size in shape) or "a single number"
 
 
+def names_of_parameters(network: nn.Module) -> list[list[str]]:
+    """The names of each parameter: several where modules share it."""
+    groups: dict[int, list[str]] = {}
+    for name, weight in network.named_parameters(remove_duplicate=False):
+        groups.setdefault(id(weight), []).append(name)
+    return list(groups.values())
+
+
 def _check_ties(checkpoint: Checkpoint, network: nn.Module, shapes: _Shapes) -> None:
     """Raise UserError if tensors that the config ties, such as an embedding and its head, differ in the files: the
     class they were written for reads one of them, and nothing says which was meant.
     """
-    groups: dict[int, set[str]] = {}
-    for name, weight in network.named_parameters(remove_duplicate=False):
-        groups.setdefault(id(weight), set()).add(name)
     stored = {native_name(checkpoint.architecture, name): name for name in shapes}
-    for group in groups.values():
+    for group in names_of_parameters(network):
         kept, *others = [stored[name] for name in sorted(group, key=_is_head) if name in stored] or [""]
         for other in others:
             if not same_tensor(checkpoint.weight_files, kept, other):

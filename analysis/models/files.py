@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 
 from analysis.errors import UserError
 from analysis.models.checkpoint import Checkpoint
-from analysis.models.checks import native_name
+from analysis.models.checks import names_of_parameters, native_name
 from analysis.models.loaded import LoadedModel
 from analysis.models.projection_names import PACKED, fused_of, part_of_fused, parts_of_packed
 
@@ -145,10 +145,7 @@ def tensors_of(checkpoint: Checkpoint, network: PreTrainedModel) -> dict[str, St
 def names_in_files(checkpoint: Checkpoint, network: PreTrainedModel) -> list[str]:
     """The native names under which the files hold the parameters of a network: of those that modules share, one."""
     stored = tensors_of(checkpoint, network)
-    groups: dict[int, list[str]] = {}
-    for name, weight in network.named_parameters(remove_duplicate=False):
-        groups.setdefault(id(weight), []).append(name)
-    return [next((name for name in names if name in stored), names[0]) for names in groups.values()]
+    return [next((name for name in names if name in stored), names[0]) for names in names_of_parameters(network)]
 
 
 def _split(file: Path, name: str, native: str, rows: dict[str, int]) -> dict[str, StoredTensor]:

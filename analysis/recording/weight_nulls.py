@@ -30,10 +30,11 @@ def draw(null: str, model: LoadedModel, seed: int, show: Show) -> LoadedModel:
     return DRAWS[null](model, seed, show)
 
 
-def permuted_like(model: LoadedModel, seed: int) -> LoadedModel:
+def permuted_like(model: LoadedModel, seed: int, show: Show | None = None) -> LoadedModel:
     """Return the model with the entries of each weight matrix in random order; vectors, as the gains of norms, stay.
 
-    The matrices of experts that share a tensor are permuted one by one. Raises UserError as `random_like` does.
+    The matrices of experts that share a tensor are permuted one by one; the recorded inputs are not looked at. Raises
+    UserError as `random_like` does.
     """
     drawn = random_like(model, seed)
     own = dict(model.network.named_parameters())
@@ -69,11 +70,6 @@ def matched_like(model: LoadedModel, seed: int, show: Show) -> LoadedModel:
 def draw_random(model: LoadedModel, seed: int, show: Show) -> LoadedModel:
     """Random weights; the recorded inputs are not looked at."""
     return random_like(model, seed)
-
-
-def draw_permuted(model: LoadedModel, seed: int, show: Show) -> LoadedModel:
-    """The model's weights in random order; the recorded inputs are not looked at."""
-    return permuted_like(model, seed)
 
 
 DRAWS: Implementations[Callable[[LoadedModel, int, Show], LoadedModel]] = Implementations(MOVEMENT_NULLS)

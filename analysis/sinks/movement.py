@@ -175,7 +175,7 @@ MOVEMENT_NULLS: Registry[MovementNull] = Registry(
         "permuted",
         "permuted weights",
         "the model with the entries of each weight matrix in random order, on the same inputs",
-        implementation="analysis.recording.weight_nulls:draw_permuted",
+        implementation="analysis.recording.weight_nulls:permuted_like",
     ),
     MovementNull(
         "matched",

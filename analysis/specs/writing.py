@@ -2,6 +2,8 @@
 
 from typing import Any, Literal, Self
 
+from pydantic import ValidationError
+
 from analysis.specs.base import FAST_DLLM_SOURCE, Spec, parameter
 
 Remasking = Literal["low-confidence", "random"]
@@ -143,6 +145,16 @@ class Writing(Spec):
     def in_blocks_of(self, trained: int | None) -> Self:
         """Return the same with the block length that the model was trained on, if it has one and none is chosen."""
         return self
+
+    def of_length(self, length: int, steps: int) -> Self | None:
+        """Return the same with so many new tokens, and so many steps if it has a number of them; None if it does not
+        accept that.
+        """
+        changes = {"gen_length": length, "steps": steps} if "steps" in dict(self) else {"gen_length": length}
+        try:
+            return type(self).model_validate({**dict(self), **changes})
+        except ValidationError:
+            return None
 
     def length(self, prompt_length: int) -> int:
         """Return the maximum number of tokens of the whole text after a prompt of this length."""
