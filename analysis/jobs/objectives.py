@@ -26,7 +26,6 @@ from analysis.jobs.summaries import EvaluateSummary, SearchFloor
 from analysis.machine import process
 from analysis.models.checkpoint import find, fingerprint
 from analysis.registry import Implementations
-from analysis.sinks.discount import step_weights
 from analysis.specs import (
     OBJECTIVES,
     CalibrateSpec,
@@ -42,7 +41,7 @@ from analysis.specs import (
 from analysis.statistics import clustered
 from analysis.tuning import bin_error
 from analysis.tuning import effects as tuning
-from analysis.tuning.statistics_file import StoredStatistics, joined, open_statistics
+from analysis.tuning.statistics_file import StoredStatistics, effect_of, joined, open_statistics, plain_of, steps_of
 
 Tell = Callable[[str], None]
 Facts = dict[str, Any]
@@ -110,8 +109,7 @@ class OutputError(ObjectiveFunction):
         problem = problem or why_steps_count_alike(info.spec.calibration, spec.setting)
         if problem:
             raise UserError(problem)
-        self._steps = step_weights(info.levels, info.spec.calibration.diffusion_steps, spec.setting)
-        if not self._steps.any():
+        if not steps_of(self._statistics, spec.setting).any():
             raise UserError("No stored noise step lies in the range of steps that count. Widen it.")
         if info.grouping == "bins":
             self.notes.append(bin_error.in_words(info.bin_errors))
@@ -141,13 +139,12 @@ class OutputError(ObjectiveFunction):
     def _effects(self, discount: DiscountParams, tell: Tell) -> list[tuning.LayerEffect]:
         """Compute every layer, one per CPU at a time: each layer's products are too small to be shared."""
         weights = self._statistics.group_weights(discount)
+        setting = self._setting.model_copy(update={"discount": discount})
 
         def effect(index: int) -> tuning.LayerEffect:
-            layer = self._statistics.layer(index, discount)
             if index not in self._plain:
-                self._plain[index] = tuning.plain_layer(layer, self._steps, self._setting.sparsity)
-            layer_weights = weights[:, :, index if weights.shape[2] > 1 else 0]
-            return tuning.layer_effect(layer, self._plain[index], layer_weights, self._steps, self._setting.sparsity)
+                self._plain[index] = plain_of(self._statistics, index, setting)
+            return effect_of(self._statistics, index, setting, weights, self._plain[index])
 
         effects = []
         with ThreadPoolExecutor(self._threads) as pool:
@@ -168,8 +165,7 @@ class OutputError(ObjectiveFunction):
             statistics = joined(statistics, _left_by(seed_floor, asked, self._content, self._context, tell))
         layers = []
         for index in range(statistics.info.layers):
-            layer = statistics.layer(index, DiscountParams())
-            layers.append(tuning.plain_layer(layer, self._steps, self._setting.sparsity))
+            layers.append(plain_of(statistics, index, self._setting))
             tell("")
         errors, floors = (
             np.array([list(getattr(layer, name).values()) for layer in layers]) for name in ("other_error", "floor")

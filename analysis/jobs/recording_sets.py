@@ -22,6 +22,7 @@ from analysis.models.resident import free_memory, resident_model
 from analysis.recording import set_file
 from analysis.recording.set_file import RecordingSet, RecordingSetInfo, SetPrompt
 from analysis.sinks import layer_run, metrics, movement
+from analysis.sinks.definitions import mean_of_finite
 from analysis.sinks.movement import MOVEMENT_NULLS, WEIGHT_NULLS
 from analysis.specs import (
     BUNDLED_PROMPTS,
@@ -68,7 +69,7 @@ class SetArrays:
             row["half_sinks"] = counts.sum(axis=1, dtype=np.float64)
             row["half_steps"] = np.asarray(float(counts.shape[1]))
 
-    def stacked(self, info: RecordingSetInfo, steps: int, scopes: int) -> dict[str, np.ndarray]:
+    def stacked(self, info: RecordingSetInfo, steps: int) -> dict[str, np.ndarray]:
         """The arrays of the file. steps: of the longest recording."""
         arrays = {}
         for name in set_file.stored(info):
@@ -76,16 +77,16 @@ class SetArrays:
             if which in WEIGHT_NULLS:
                 models = len(info.seeds_of(which))
                 if measure == "curves":
-                    arrays[name] = self._mean_curves(models, steps, scopes)
+                    arrays[name] = self._mean_curves(models, steps)
                     continue
-                parts = [self._of(f"{which}{number}", measure, name, steps, scopes) for number in range(models)]
-                shape = self._of("trained", measure, name, steps, scopes).shape
+                parts = [self._of(f"{which}{number}", measure, name, steps) for number in range(models)]
+                shape = self._of("trained", measure, name, steps).shape
                 arrays[name] = np.stack(parts) if parts else np.empty((0, *shape))
             else:
-                arrays[name] = self._of(which, measure, name, steps, scopes)
+                arrays[name] = self._of(which, measure, name, steps)
         return arrays
 
-    def _of(self, which: str, measure: str, name: str, steps: int, scopes: int) -> np.ndarray:
+    def _of(self, which: str, measure: str, name: str, steps: int) -> np.ndarray:
         """One array, NaN (or 0 in counts) at prompts that were not seen and after the end of a recording."""
         rows = self.taken[which]
         over_steps = set_file.SHAPES[name].find("T") - 1
@@ -103,15 +104,12 @@ class SetArrays:
             whole[tuple(place)] = values
         return whole
 
-    def _mean_curves(self, models: int, steps: int, scopes: int) -> np.ndarray:
+    def _mean_curves(self, models: int, steps: int) -> np.ndarray:
         """The curves of random weights, mean over the models that saw a prompt."""
-        parts = [self._of(f"random{number}", "curves", "random.curves", steps, scopes) for number in range(models)]
+        parts = [self._of(f"random{number}", "curves", "random.curves", steps) for number in range(models)]
         if not parts:
-            return np.full_like(self._of("trained", "curves", "trained.curves", steps, scopes), np.nan)
-        there = np.sum([np.isfinite(part) for part in parts], axis=0)
-        total = np.sum([np.nan_to_num(part) for part in parts], axis=0)
-        mean: np.ndarray = total / np.where(there > 0, there, np.nan)
-        return mean.astype(np.float32)
+            return np.full_like(self._of("trained", "curves", "trained.curves", steps), np.nan)
+        return mean_of_finite(np.stack(parts)).astype(np.float32)
 
 
 LEAST = 2  # prompts of a set: its intervals are over prompts
@@ -224,7 +222,7 @@ def record_set(spec: RecordSetSpec, context: Context) -> Outcome[RecordSetSummar
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         environment=environment(),
     )
-    recording_set = RecordingSet(info, arrays.stacked(info, max(steps), model.geometry.layers + 1))
+    recording_set = RecordingSet(info, arrays.stacked(info, max(steps)))
     key = result_key(record_set, spec, model.fingerprint)
     path = context.folder / f"{key}-{time.time_ns()}.safetensors"
     set_file.save(recording_set, path)
