@@ -223,13 +223,7 @@ class _Studies:
     @property
     def excluded(self) -> float:
         """The margin that `POWER` of them lie within, where the true difference is 0."""
-        return _reached(np.abs(self.error) + self.half)
-
-
-def _reached(needed: np.ndarray) -> float:
-    """The value that is enough for a share of `POWER`."""
-    at = ceil(POWER * len(needed)) - 1
-    return float(np.partition(needed, at)[at])
+        return float(np.quantile(np.abs(self.error) + self.half, POWER, method="inverted_cdf"))
 
 
 @cache

@@ -243,7 +243,7 @@ def hidden_accuracy(
     benchmarks, _ = load_benchmarks(asked, chat, context.progress)
     benchmarks, _ = fitting(benchmarks, model.geometry.max_length, lambda text: len(tokenizer.tokenize(text)))
     benchmarks = [benchmark for benchmark in benchmarks if benchmark.chance is not None]
-    hidden = HiddenSinks.of(model, spec.sinks, False, spec.seed)
+    hidden = HiddenSinks.of(model, spec.sinks, spec.seed)
     networks = (model, hidden, hidden.with_others())
     sinks, whole = spec.sinks.model_dump_json(), kept_of(EVERYTHING)
     slots = [

@@ -331,14 +331,9 @@ class HiddenSinks(LoadedModel):
     seen: dict[bytes, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, model: LoadedModel, params: SinkParams, others: bool, seed: int) -> Self:
+    def of(cls, model: LoadedModel, params: SinkParams, seed: int) -> Self:
         """Return a model in memory as one that reads so; the weights are shared."""
-        return cls(
-            **{known.name: getattr(model, known.name) for known in fields(model)},
-            params=params,
-            others=others,
-            seed=seed,
-        )
+        return cls(**{known.name: getattr(model, known.name) for known in fields(model)}, params=params, seed=seed)
 
     def with_others(self) -> Self:
         """Return the same model hiding others. Batches read by both, this one first, take one untouched forward."""

@@ -53,10 +53,6 @@ class PromptMeasures:
     other_heads: Paired
     other_prompt: Paired
 
-    def sinks(self, recording: PromptRun, params: SinkParams) -> np.ndarray:
-        """Return the sinks of each layer and, last, of all together, (T, L + 1, S), in the text of the recording."""
-        return recording.run.with_mass(self.by_layer).sinks(params)
-
     @property
     def by_layer(self) -> np.ndarray:
         """Mass averaged over heads, (T, L, S) float32."""

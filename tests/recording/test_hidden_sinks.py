@@ -33,7 +33,7 @@ def test_its_predictions_are_those_with_the_sinks_of_the_same_text_blocked(model
     sinks = find_sinks(mean_mass(observer.take().mass.numpy()), PARAMS)
     assert sinks.any(axis=1).all()
     expected = model.predict(texts, edit=BlockedKeys(torch.from_numpy(sinks)))
-    hidden = HiddenSinks.of(model, PARAMS, others=False, seed=0)
+    hidden = HiddenSinks.of(model, PARAMS, seed=0)
     torch.testing.assert_close(hidden.predict(texts), expected)
     torch.testing.assert_close(hidden.predict(texts, keep=4), expected[:, -4:])
     assert not torch.allclose(expected, model.predict(texts))
@@ -45,8 +45,8 @@ def test_others_are_as_many_of_the_same_states_and_the_same_in_any_batch(model, 
         "analysis.recording.claim_looks.EDITS",
         {"attention": lambda positions: blocked.append(positions) or BlockedKeys(positions)},
     )
-    HiddenSinks.of(model, PARAMS, others=False, seed=0).predict(texts)
-    others = HiddenSinks.of(model, PARAMS, others=True, seed=0)
+    HiddenSinks.of(model, PARAMS, seed=0).predict(texts)
+    others = HiddenSinks.of(model, PARAMS, seed=0).with_others()
     together, alone = others.predict(texts), others.predict(texts[1:])
     torch.testing.assert_close(together[1:], alone)
     sinks, chosen, again = blocked
@@ -57,15 +57,15 @@ def test_others_are_as_many_of_the_same_states_and_the_same_in_any_batch(model, 
 
 
 def test_a_text_without_sinks_is_read_as_it_is_and_a_further_edit_is_refused(model, texts):
-    none = HiddenSinks.of(model, SinkParams(k=6.0), others=False, seed=0)
+    none = HiddenSinks.of(model, SinkParams(k=6.0), seed=0)
     torch.testing.assert_close(none.predict(texts), model.predict(texts))
     with pytest.raises(ValueError, match="no further edit"):
         none.predict(texts, edit=BlockedKeys(torch.zeros(12, dtype=torch.bool)))
 
 
 def test_two_readings_of_a_batch_share_the_untouched_forward(model, texts, monkeypatch):
-    sinks = HiddenSinks.of(model, PARAMS, others=False, seed=0)
-    alone = HiddenSinks.of(model, PARAMS, others=True, seed=0).predict(texts)
+    sinks = HiddenSinks.of(model, PARAMS, seed=0)
+    alone = HiddenSinks.of(model, PARAMS, seed=0).with_others().predict(texts)
     forwards, predict = [], LoadedModel.predict
     monkeypatch.setattr(LoadedModel, "predict", lambda *given, **named: forwards.append(1) or predict(*given, **named))
     sinks.predict(texts)

@@ -147,7 +147,9 @@ def measured(bundled, runs):
 def test_what_is_measured_again_is_what_was_recorded(measured, runs, bundled):
     recording = runs[0]
     np.testing.assert_allclose(measured.mass, recording.heads, atol=2e-3)
-    assert np.array_equal(measured.sinks(recording, SinkParams()), recording.run.sinks(SinkParams()))
+    assert np.array_equal(
+        recording.run.with_mass(measured.by_layer).sinks(SinkParams()), recording.run.sinks(SinkParams())
+    )
     assert measured.value_norm.shape == measured.mass.shape
     assert ((measured.apart.value[1:] > 0) & (measured.apart.value[1:] < 1)).all()
     for name, drift in measured.drift.items():
@@ -239,9 +241,9 @@ def test_every_measure_is_told_of_other_weights_too(bundled, runs, draw):
     channels = channels_of(network, runs[:1], 0)
     assert not set(channels.massive.tolist()) & set(channels.others.tolist())
     masses = [prompt_measures.clamped(network, recording, which) for which in (channels.massive, channels.others)]
-    sinks = measured.sinks(recording, SinkParams())[:, :-1]
+    sinks = recording.run.with_mass(measured.by_layer).sinks(SinkParams())[:, :-1]
     assert np.isfinite(lost_attention(measured.by_layer, *masses, sinks).means()).all()
-    together = measured.sinks(recording, SinkParams())[:, -1]
+    together = recording.run.with_mass(measured.by_layer).sinks(SinkParams())[:, -1]
     assert prompt_measures.lens_at_sinks(network, recording, together).value.shape == (network.geometry.layers,)
     three = np.stack([measured.mass, measured.mass, recording.heads])
     assert explained_by_position(three).shape == (3, network.geometry.layers)
