@@ -26,14 +26,6 @@ ONLY_READ = (
     "This is a demonstration: it only records short prompts with the bundled pair. Install SinkScope for the rest."
 )
 YES, NO = "yes", "no"
-ROLES = {
-    "owner": "local",
-    "run": "shared, role *run*",
-    "look": "shared, role *look*",
-    "guest": "demonstration",
-    "nobody": "",
-}
-"""Column of the table by role; the last is admitted nowhere."""
 LOOKS_ONLY = "You may look at this server, and start or change nothing. Ask whoever runs it for the role 'run'."
 NOT_IN = "You are not logged in to this server. Log in first."
 NOT_YOURS = "Another visitor asked for this. Only what you alone asked for can be stopped or removed by you."
@@ -107,14 +99,6 @@ PERMISSIONS: dict[str, Permission] = {
     "remove": Permission("remove what is stored", YES, _OWN, NO, NO),
 }
 """Permissions, by action."""
-
-
-def table() -> str:
-    """Return the table for docs/security.md."""
-    shown = [role for role in ROLES if role != "nobody"]
-    rows = [f"| who may | {' | '.join(ROLES[role] for role in shown)} |", "| --- " * (len(shown) + 1) + "|"]
-    rows += [f"| {row.what} | {' | '.join(row.of(role) for role in shown)} |" for row in PERMISSIONS.values()]
-    return "\n".join(rows)
 
 
 def may(visitor: Visitor, action: str) -> bool:
