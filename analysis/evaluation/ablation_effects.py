@@ -251,19 +251,18 @@ def timing_of(row: Row) -> Timing | None:
 
 class Levels(NamedTuple):
     """Means over the prompts compared, in the unit of the measure. control: of the effect's control; per unit of
-    attention, scaled up to the target's. share: of all attention, that the target drew.
+    attention, scaled up to the target's.
     """
 
     target: float
     control: float
-    share: float
 
 
 def levels_of(rows: Sequence[Row], effect: Row) -> Levels:
     """Return the levels of which an effect is the difference. rows: of the same summary. effect: one with a value."""
     first, _, compared = _sides(rows, effect)
     level = float(np.mean(np.array(first[effect["measure"]])[compared]))
-    return Levels(level, level - effect["value"], float(np.mean(np.array(first["share"])[compared])))
+    return Levels(level, level - effect["value"])
 
 
 class Change(NamedTuple):

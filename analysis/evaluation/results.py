@@ -59,10 +59,6 @@ class Results:
     def problems(self) -> tuple[str, ...]:
         return self.header.problems
 
-    @property
-    def ended(self) -> bool:
-        return self.end is not None
-
     @cached_property
     def shuffled(self) -> Mapping[str, tuple[EvaluatedItem, ...]]:
         """The items of each benchmark that some model has answered, in the order of the shuffle."""

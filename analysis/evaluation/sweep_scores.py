@@ -53,7 +53,6 @@ class PointScores:
 
     pruning: PruneSpec
     tasks: tuple[TaskScores, ...]
-    problems: tuple[str, ...] = ()
 
 
 def read_scores(path: Path, pruning: PruneSpec) -> PointScores:
@@ -68,7 +67,7 @@ def read_scores(path: Path, pruning: PruneSpec) -> PointScores:
         chance = scores.chance[benchmark.name]
         moved = _divergence(scores, keys)
         tasks.append(TaskScores(benchmark.name, benchmark.title, tuple(keys), clusters, dense, pruned, chance, moved))
-    return PointScores(pruning, tuple(tasks), scores.problems)
+    return PointScores(pruning, tuple(tasks))
 
 
 def _divergence(scores: results.Results, keys: Sequence[str]) -> np.ndarray | None:

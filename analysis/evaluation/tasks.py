@@ -44,7 +44,6 @@ class TaskItem:
     cluster: what it shares with other items, '' where it has its own. choices: how many there are, 0 for none.
     """
 
-    benchmark: str
     task: str
     id: int
     place: int
@@ -288,7 +287,7 @@ def _benchmark(
         raise UserError(f"{row.title} was left out: none of its items is in the part '{spec.part}'.")
     clustered_by = items_file.columns(tasks)
     documents, unanswerable = [], 0
-    for document in _documents(name, tasks, chosen, chat, clustered_by):
+    for document in _documents(tasks, chosen, chat, clustered_by):
         if _has_answer(tasks[document.task], document.requests[0].doc):
             documents.append(document)
         else:
@@ -340,11 +339,7 @@ def part_of(item: Mapping[str, Any]) -> str:
 
 
 def _documents(
-    name: str,
-    tasks: dict[str, Task],
-    chosen: list[tuple[str, int]],
-    chat: ChatTemplate | None,
-    clustered_by: Mapping[str, str],
+    tasks: dict[str, Task], chosen: list[tuple[str, int]], chat: ChatTemplate | None, clustered_by: Mapping[str, str]
 ) -> tuple[TaskItem, ...]:
     places = {item: place for place, item in enumerate(chosen)}
     documents: list[TaskItem] = []
@@ -365,7 +360,6 @@ def _documents(
             requests[ids[request.doc_id]].append(request)  # lm-eval numbers the items of a subset from 0
         documents += [
             TaskItem(
-                name,
                 task_name,
                 index,
                 places[task_name, index],

@@ -57,11 +57,6 @@ class SetArrays:
         for which, rows in self.taken.items():
             self.taken[which] = {place: rows[index] for place, index in enumerate(indices)}
 
-    def merge(self, which: str, into: str) -> None:
-        """Move the measures of `which` into those of `into`, prompt by prompt."""
-        for index, row in self.taken.pop(which).items():
-            self.taken[into][index] |= row
-
     def halve(self, tokens: int) -> None:
         """Keep the kinds of the sinks in each recording's first `tokens` steps, one step per token."""
         for row in self.taken["trained"].values():
@@ -442,15 +437,17 @@ def _record_halves(
     if isinstance(shorter, AutoregressiveSampling):  # a shorter text is the beginning of the longer one
         arrays.halve(shorter.gen_length)
         return int(shorter.gen_length)
+    halves: dict[int, dict[str, np.ndarray]] = {}
     progress.phase = f"recording {shorter.gen_length} new tokens"
     try:
         for recording in recorded(model, plan.prompts, shorter, spec.seed, plan.rows, progress):
             run = recording.run
             sums = layer_run.sums_by_kind(run, run.sinks(spec.sinks))
-            arrays.take("half", recording.index, {"half_sinks": sums["sinks"], "half_steps": sums["steps"]})
+            halves[recording.index] = {"half_sinks": sums["sinks"], "half_steps": sums["steps"]}
     except (UserError, _Stopped) as error:
         why = "" if isinstance(error, _Stopped) else f" {error}"
         plan.notes.append(f"The prompts were not recorded with {shorter.gen_length} new tokens.{why}")
         return 0
-    arrays.merge("half", "trained")
+    for index, row in halves.items():
+        arrays.taken["trained"][index] |= row
     return int(shorter.gen_length)

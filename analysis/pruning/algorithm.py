@@ -115,11 +115,6 @@ class Algorithm:
         """True if the weights that stay are changed."""
         return self.solve is not None
 
-    @property
-    def calibrated(self) -> bool:
-        """True if it reads any text."""
-        return self.prepare is not None or self.statistic is not None
-
 
 Known = Mapping[str, Any]
 """Statistics of a block's inputs by projection; empty for a method that reads no text."""

@@ -371,7 +371,7 @@ def test_the_command_line_writes_what_it_has_read(folder, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "two − one" in printed and "draws" not in printed.splitlines()[0]
     written = results.read(tmp_path / "imported.items.jsonl")
-    assert written.ended and written.names == ("one", "two")
+    assert written.end is not None and written.names == ("one", "two")
     assert summary(written)["tasks"] == summary(import_folders([folder], ["one", "two"]))["tasks"]
     pair = json.loads(out.read_text())["disagreements"][0]
     assert pair["models"] == ["one", "two"]
