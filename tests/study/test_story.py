@@ -352,8 +352,7 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
     (hidden,) = (finding for finding in story_of(without).findings if finding.name == "hidden")
     assert hidden.takeaway.endswith(
         "With random weights, beside as many random tokens: "
-        "diffusion model 1 more [−9, +11]; left-to-right twin 54 more [46, 62], so the effect "
-        "there needs no training."
+        "diffusion model 1 more [−9, +11]; left-to-right twin 54 more [46, 62]: it needs no training."
     )
 
 
