@@ -6,11 +6,13 @@ Sources are a registry name, a local folder or a Hugging Face hub id. Only safet
 import hashlib
 import json
 import math
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -203,13 +205,29 @@ def open_folder(folder: Path, hub_id: str = "", paradigm: str = "auto", whole: b
     its weights are present and are checked.
     """
     with _readable(folder):
-        config = _read_config(folder / CONFIG_FILE)
-        architecture = identify(config, hub_id or _name_of(folder), paradigm)
-        check_config(config)
-        checkpoint = Checkpoint(folder, config, architecture, architecture.geometry(config))
-        if whole:
-            _check_files(checkpoint)
+        checkpoint = _opened(folder, hub_id or _name_of(folder), paradigm, whole, _state_of(folder))
+    return replace(checkpoint, config=deepcopy(checkpoint.config))  # transformers completes what it is given
+
+
+@lru_cache(maxsize=64)
+def _opened(
+    folder: Path, name: str, paradigm: str, whole: bool, state: frozenset[tuple[str, int, int, int]]
+) -> Checkpoint:
+    """state: of the folder's files, which are read again when it is another."""
+    config = _read_config(folder / CONFIG_FILE)
+    architecture = identify(config, name, paradigm)
+    check_config(config)
+    checkpoint = Checkpoint(folder, config, architecture, architecture.geometry(config))
+    if whole:
+        _check_files(checkpoint)
     return checkpoint
+
+
+def _state_of(folder: Path) -> frozenset[tuple[str, int, int, int]]:
+    """Return the name, times of change and size of each file in a folder."""
+    with os.scandir(folder) as entries:
+        stats = {entry.name: entry.stat() for entry in entries if entry.is_file()}
+    return frozenset((name, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size) for name, stat in stats.items())
 
 
 def _name_of(folder: Path) -> str:

@@ -235,6 +235,31 @@ def test_a_header_is_read_again_once_its_file_is_another(tmp_path):
         header(path)
 
 
+def test_a_folder_is_read_once_and_again_once_it_is_another(tmp_path, monkeypatch):
+    folder = save_tiny(tmp_path, LlamaForCausalLM, LlamaConfig)
+    first = checkpoints.find(str(folder))
+    first.config["vocab_size"] = 0  # as transformers does with what it is given
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "read_json", lambda path: pytest.fail(f"{path} was read again"))
+        assert checkpoints.find(str(folder)).config["vocab_size"] > 0
+
+    config, replaced = folder / "config.json", folder / "replaced.json"
+    replaced.write_text(config.read_text().replace('"max_position_embeddings": ', '"max_position_embeddings": 1'))
+    replaced.rename(config)
+    assert checkpoints.find(str(folder)).geometry.max_length > first.geometry.max_length
+
+    (weights,) = first.weight_files
+    whole = weights.read_bytes()
+    weights.unlink()
+    with pytest.raises(UserError, match="no safetensors weights"):
+        checkpoints.find(str(folder))
+    weights.write_bytes(whole[:100])
+    with pytest.raises(UserError, match="not a whole safetensors file"):
+        checkpoints.find(str(folder))
+    weights.write_bytes(whole)
+    assert checkpoints.find(str(folder)) is not None
+
+
 def test_hostile_configs_and_headers_are_one_sentence(tmp_path):
     save_tiny(tmp_path, LlamaForCausalLM, LlamaConfig)
     config = (tmp_path / "config.json").read_text()
