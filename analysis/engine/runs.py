@@ -9,7 +9,8 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
+from weakref import WeakKeyDictionary
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -19,7 +20,7 @@ from analysis.engine.sweeps import whole_key
 from analysis.errors import UserError
 from analysis.models.checkpoint import CONFIG_FILE
 from analysis.pruned.masks_file import MASK_FILE, only_masks
-from analysis.pruned.report_file import Report, load_report, reported_bytes, run_name, run_names
+from analysis.pruned.report_file import REPORT_FILE, Report, load_report, reported_bytes, run_name, run_names
 from analysis.specs import EVERYTHING, kept_of
 
 Kind = Literal["dense", "pruned", "imported", "evicted"]
@@ -107,16 +108,66 @@ class Run:
         return self.folder is not None and (self.folder / CONFIG_FILE).is_file()
 
 
+class _Listing(NamedTuple):
+    """Runs, and what they were listed from: jobs and labels, and folders in a state."""
+
+    jobs: list[JobRecord]
+    labels: dict[str, Label]
+    folders: list[Path]
+    state: list[object]
+    runs: list[Run]
+
+
+_LISTINGS: WeakKeyDictionary[Engine, _Listing] = WeakKeyDictionary()
+_KINDS = ("prune", "evaluate", "import")
+
+
 def known_runs(engine: Engine) -> list[Run]:
     """Return every run, newest first: pruned models, evaluated dense ones, and imports.
 
-    A run keeps the name under which it was first listed, whatever is pruned later.
+    A run keeps the name under which it was first listed, whatever is pruned later. They are listed anew once a job, a
+    label or a model's folder is another.
     """
+    jobs, labels = [record for kind in _KINDS for record in engine.jobs(kind)], recording_labels(engine)
+    listed = _LISTINGS.get(engine)
+    if listed is None or listed[:2] != (jobs, labels) or listed.state != _state(engine, jobs, listed.folders):
+        folders = _folders(engine, jobs)
+        state = _state(engine, jobs, folders)  # before they are read
+        listed = _LISTINGS[engine] = _Listing(jobs, labels, folders, state, _list_runs(engine, labels))
+    return list(listed.runs)
+
+
+def _folders(engine: Engine, jobs: Sequence[JobRecord]) -> list[Path]:
+    """Return the folders of models that these jobs left or scored."""
+    left = [(record, engine.result(record)) for record in jobs if record.kind == "prune"]
+    places = {record.summary.get("out") if result is None else result.folder for record, result in left}
+    places |= {source for record in jobs if record.kind == "evaluate" for source, _ in _scored_models(record)}
+    return [Path(place) for place in places if place and Path(place).is_absolute()]
+
+
+def _state(engine: Engine, jobs: Sequence[JobRecord], folders: Sequence[Path]) -> list[object]:
+    """Return when these folders, those that the engine offers and what tells of them changed, and which imports are
+    there.
+    """
+    offered = sorted(engine.models_folder.iterdir()) if engine.models_folder.is_dir() else []
+    imports = [engine.has_result(record) for record in jobs if record.kind == "import"]
+    files = ("", CONFIG_FILE, REPORT_FILE)
+    return [offered, imports, *(_changed(folder / file) for folder in (*folders, *offered) for file in files)]
+
+
+def _changed(path: Path) -> int:
+    """Return when a file or folder changed; 0 for none."""
+    try:
+        return path.stat().st_mtime_ns
+    except (OSError, ValueError):  # a NUL
+        return 0
+
+
+def _list_runs(engine: Engine, labels: Mapping[str, Label]) -> list[Run]:
     evaluations = _evaluations(engine)
     pruned = _pruned(engine, evaluations)
     names = {_place(run.source): run.automatic for run in pruned}
     runs = [*pruned, *_unpruned(evaluations, names), *_imported(engine)]
-    labels = recording_labels(engine)
     names = _kept_names(engine, runs, {label.name for label in labels.values()})
     whole = [
         replace(

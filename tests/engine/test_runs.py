@@ -1,6 +1,7 @@
 """Runs: which there are, what they are called, what is said of them, and removing them; with a real store."""
 
 import json
+import shutil
 
 import pytest
 
@@ -8,7 +9,7 @@ from analysis.engine import Engine
 from analysis.engine.job_store import JobRecord
 from analysis.engine.runs import Label, known_runs, remove_run, save_label, score, size, stored_results
 from analysis.errors import UserError
-from analysis.pruned.report_file import run_name
+from analysis.pruned.report_file import load_report, run_name
 from analysis.specs import EvaluateSpec, ModelSpec, PruneSpec
 from tests.helpers import pruned_run, write_report
 
@@ -69,6 +70,39 @@ def test_folders_that_no_job_left_are_runs_too(engine):
     assert (run.name, run.record) == ("elsewhere", None)
     write_report(folder, pruned_run(method="magnitude", sparsity=0.25))
     assert known_runs(engine)[0].name == "Magnitude · 25 %"
+
+
+def test_runs_are_listed_anew_once_a_folder_changes_and_only_then(engine, pruned, tmp_path, monkeypatch):
+    def reads(count: int) -> list[str]:
+        """The names of all runs, which are read from so many reports."""
+        read = []
+        with monkeypatch.context() as patch:
+            patch.setattr("analysis.engine.runs.load_report", lambda folder: read.append(folder) or load_report(folder))
+            names = [run.name for run in known_runs(engine)]
+        assert len(set(read)) == count
+        return names
+
+    folder, offered = tmp_path / "mine", engine.models_folder / "offered"
+    for place in (folder, offered):
+        place.mkdir(parents=True)
+        (place / "config.json").write_text("{}")
+        write_report(place, pruned_run(method="magnitude", sparsity=0.25 if place == folder else 0.125))
+    summary = {"models": ["mine"], "tasks": [{"title": "Story", "models": [row(0.7)]}], "average": [{}]}
+    finished(engine, EvaluateSpec(model=ModelSpec(source=str(folder))), "e" * 8, summary)
+    assert {"Magnitude · 25 %", "Magnitude · 12.5 %"} < set(reads(2)) and len(reads(0)) == 4
+    known_runs(engine).clear()
+    assert len(reads(0)) == 4
+
+    write_report(folder, pruned_run(method="magnitude", sparsity=0.375))
+    assert "Magnitude · 37.5 %" in reads(2) and len(reads(0)) == 4
+    shutil.rmtree(engine.result(pruned[0]).folder)
+    assert len(reads(2)) == 3
+    shutil.rmtree(offered)
+    assert reads(1) == reads(0) and len(reads(0)) == 2
+    folder.rename(tmp_path / "away")
+    assert len(reads(1)) == 1  # what was scored is looked for
+    (tmp_path / "away").rename(folder)
+    assert "Magnitude · 37.5 %" in reads(1)
 
 
 def test_a_run_keeps_its_name_whatever_is_pruned_or_removed_after_it(engine, pruned):

@@ -83,8 +83,8 @@ def view(test, name):
     return test
 
 
-def test_without_pruned_models_the_page_says_how_to_make_some(monkeypatch):
-    monkeypatch.setattr(type(engine()), "pruned_models", lambda self: {})
+def test_without_pruned_models_the_page_says_how_to_make_some(tmp_path, monkeypatch):
+    monkeypatch.setattr(type(engine()), "models_folder", tmp_path)
     test = open_page()
     labels = {link.proto.label for link in test.get("page_link")}
     assert "**Prune with and without the discount**" in labels
@@ -317,12 +317,12 @@ def test_what_a_prune_job_leaves_is_offered_and_read(folders):
 def test_two_runs_of_a_mixture_are_compared_expert_by_expert(tmp_path, monkeypatch):
     model = load(ModelSpec(source=str(GOLDEN / "lladamoe"), device="cpu"))
     made = {}
+    monkeypatch.setattr(type(engine()), "models_folder", tmp_path)
     for pattern in ("unstructured", "2:4"):
         out = tmp_path / pattern.replace(":", "-")
         spec = PruneSpec(model=model.spec, method="magnitude", sparsity=0.5, pattern=pattern, out=str(out))
         prune(model, spec, fresh_context(out))
         made[out.name] = out
-    monkeypatch.setattr(type(engine()), "pruned_models", lambda self: made)
     test = view(open_page(first="unstructured", second="2-4"), "Experts")
     assert "whole expert" in test.selectbox(key="mask_expert_part").options
     first, second = (masks_file.open_masks(str(folder)) for folder in made.values())
