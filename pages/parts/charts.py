@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, ParamSpec
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -143,13 +143,14 @@ PER_CENT_CELLS = "%.1f %%"
 """The format of a column of shares, in the configuration of columns: `as_percent` makes per cent of them."""
 _KEPT = 24  # figures of a function
 _Given = ParamSpec("_Given")
+_Drawn = TypeVar("_Drawn", go.Figure, Exhibit)
 
 
-def kept(function: Callable[_Given, go.Figure]) -> Callable[_Given, go.Figure]:
+def kept(function: Callable[_Given, _Drawn]) -> Callable[_Given, _Drawn]:
     """Cache a function's figures for later runs, by the content of all arguments. All visitors share them, so nobody
     may change one: not for charts that are clicked.
     """
-    keeping: Callable[_Given, go.Figure] = st.cache_resource(max_entries=_KEPT, show_spinner=False)(function)
+    keeping: Callable[_Given, _Drawn] = st.cache_resource(max_entries=_KEPT, show_spinner=False)(function)
     return keeping
 
 

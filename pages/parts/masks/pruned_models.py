@@ -27,7 +27,7 @@ from analysis.pruned.masks_file import MaskFolder
 from analysis.pruned.report_file import REPORT_FILE, PrunedRun, read_report, run_names
 from analysis.tuning.statistics_file import StatisticsInfo, StoredStatistics, open_statistics, seed_floor
 from analysis.words import percent
-from pages.parts.charts import Point, chart
+from pages.parts.charts import Point, chart, kept
 from pages.parts.controls import keyed_columns, pick
 from pages.parts.plain import plain
 from pages.parts.recordings.choice import within
@@ -398,7 +398,10 @@ def changed_by_discount(comparisons: Sequence[Comparison], floor: Comparison | N
     return Changed(sparsity, changed, seeds, float(measure.independent(whole.total())))
 
 
+_weights_changed = kept(weights_changed)
+
+
 def draw_changed(changes: Sequence[Changed], seeds: int = 0) -> None:
     """Draw `weights_changed` with its formula."""
-    exhibit = weights_changed(changes, seeds)
+    exhibit = _weights_changed(changes, seeds)
     chart(replace(exhibit, formula=formula(next(iter(MEASURES.values())))), "prune_changed")

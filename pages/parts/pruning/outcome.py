@@ -34,7 +34,7 @@ from pages.parts.accuracy.choice import choose_evaluation, choose_runs, evaluati
 from pages.parts.accuracy.choice import score as ask_scores
 from pages.parts.accuracy.panel import accuracy_in_brief, accuracy_panel, joined_panel, joined_results
 from pages.parts.asking import begin, cut_short, may_act, starting_button
-from pages.parts.charts import chart
+from pages.parts.charts import chart, kept
 from pages.parts.masks.choice import seeds_at_hand
 from pages.parts.masks.pruned_models import compared_masks, known_pruned, open_pruned
 from pages.parts.plain import plain
@@ -263,9 +263,12 @@ def _asked_pairs(specs: list[PruneSpec]) -> list[RunPair]:
     return [pair for pair in matched_pairs(specs) if has_setting(pair, specs)]
 
 
+_accuracy_shifts = kept(accuracy_shifts)
+
+
 def _draw(found: Found) -> None:
     compared = f"{found.compared} {found.explained}"
-    exhibit = accuracy_shifts(found.shifts, found.dense, found.chance, found.method, found.margin, compared)
+    exhibit = _accuracy_shifts(found.shifts, found.dense, found.chance, found.method, found.margin, compared)
     chart(exhibit, "prune_accuracy")
 
 

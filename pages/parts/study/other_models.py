@@ -15,9 +15,10 @@ from analysis.evaluation.ablation_effects import COUNT, MASS
 from analysis.exhibits.ablation import answer_of_study
 from analysis.exhibits.story_hidden import OTHERS_HIDDEN, text_shown
 from analysis.exhibits.study import part_exhibits, shares_of_each, sinks_of_each
+from analysis.figures.export import Exhibit
 from analysis.figures.story import figure_html
 from analysis.findings import finding_of
-from analysis.findings.layers import SINK, STANDS_OUT, nulls_told
+from analysis.findings.layers import SINK, STANDS_OUT, KindShares, nulls_told
 from analysis.sinks.definitions import criterion
 from analysis.specs import CONTROLS, SinkParams
 from analysis.study import rules
@@ -116,10 +117,9 @@ def layers_of_study(answer: DeltaGenerator, beneath: DeltaGenerator) -> bool:
     caption.
     """
     study = example()
-    shown = [] if study is None else sinks_of_each(study)
+    shown, shares = ([], {}) if study is None else _layers(study)[1:]
     if study is None or not shown:
         return False
-    shares = shares_of_each(study)
     first, *others = headline(answer, "Where sinks are", finding_of("kinds of layers", shares))
     leads = [each.leads() for each in shares.values()]
     rarer = finding_of("rarer untrained", leads[0])
@@ -132,6 +132,12 @@ def layers_of_study(answer: DeltaGenerator, beneath: DeltaGenerator) -> bool:
     beside_each_other([figure.title for figure in shown], shown, "study_layers", said)
     next_steps()
     return True
+
+
+@st.cache_resource(max_entries=2, show_spinner=False, hash_funcs={Findings: id})
+def _layers(study: Findings) -> tuple[Findings, list[Exhibit], dict[str, KindShares]]:
+    """Return the kinds of sinks by layer; and the study, as a kept one shares its id with no other."""
+    return study, sinks_of_each(study), shares_of_each(study)
 
 
 def claims(expanded: bool) -> None:
