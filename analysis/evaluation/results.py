@@ -202,6 +202,10 @@ def _places(results: Results, benchmark: str, models: Sequence[int]) -> np.ndarr
 
 def begun(results: Results) -> list[EvaluatedBenchmark]:
     """The benchmarks that averages are over: those of which every model at work has answered an item."""
+    return results.once(_begun)
+
+
+def _begun(results: Results) -> list[EvaluatedBenchmark]:
     at_work = sorted({model for _, model in results.answers})
     return [
         benchmark

@@ -66,6 +66,13 @@ def rows(test, column="run"):
     return next(one.value for one in test.dataframe if column in one.value.columns)
 
 
+def test_what_is_stored_is_read_once_its_fold_opens(pruned):
+    assert not [box for box in app(PAGE).selectbox if box.key == "disk_kind"]
+    test = check(app(PAGE, "fold_disk").selectbox(key="disk_kind").set_value("prune").run())
+    stored = rows(test, "MB")
+    assert len(stored) == 3 and (stored["MB"] > 1).all()
+
+
 def test_every_run_stands_in_the_table_and_can_be_filtered(pruned):
     assert all(job.state == "done" for job in pruned), [job.reason for job in pruned]
     names = [run_name(job.spec) for job in pruned]

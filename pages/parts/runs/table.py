@@ -231,8 +231,11 @@ _DISK_TICKED = "disk_ticked"
 
 
 def disk() -> None:
-    """Draw the list of stored results, and the button that removes ticked ones."""
-    with st.expander("Disk use", icon=":material/hard_drive:"):
+    """Draw the list of stored results in a fold, once it opens, and the button that removes ticked ones."""
+    place = st.expander("Disk use", icon=":material/hard_drive:", key="fold_disk", on_change="rerun")
+    if not place.open:
+        return
+    with place:
         everything = stored_results(engine())
         if not everything:
             st.caption("Nothing is stored yet.")
