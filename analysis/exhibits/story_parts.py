@@ -319,8 +319,10 @@ def layer_names(layers: Sequence[str]) -> str:
 
 def rows_of(findings: Findings, table: str, **values: object) -> list[Mapping[str, Any]]:
     """Return the rows of a study's table that have these values."""
-    rows = findings.tables.get(table, ())
-    return [row for row in rows if all(row[name] == value for name, value in values.items())]
+    rows = list(findings.tables.get(table, ()))
+    for name, value in values.items():  # of thousands of rows the first leaves few
+        rows = [row for row in rows if row[name] == value]
+    return rows
 
 
 _ALIKE = 0.8  # a ratio from here to its inverse reads as "about as much"

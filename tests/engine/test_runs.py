@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +10,7 @@ from analysis.engine import Engine
 from analysis.engine.job_store import JobRecord
 from analysis.engine.runs import Label, known_runs, remove_run, save_label, score, size, stored_results
 from analysis.errors import UserError
-from analysis.pruned.report_file import load_report, run_name
+from analysis.pruned.report_file import Report, load_report, run_name
 from analysis.specs import EvaluateSpec, ModelSpec, PruneSpec
 from tests.helpers import pruned_run, write_report
 
@@ -75,11 +76,16 @@ def test_folders_that_no_job_left_are_runs_too(engine):
 def test_runs_are_listed_anew_once_a_folder_changes_and_only_then(engine, pruned, tmp_path, monkeypatch):
     def reads(count: int) -> list[str]:
         """The names of all runs, which are read from so many reports."""
-        read = []
+        read: set[Path] = set()
+
+        def noted(folder: Path) -> Report | None:
+            read.add(folder)
+            return load_report(folder)
+
         with monkeypatch.context() as patch:
-            patch.setattr("analysis.engine.runs.load_report", lambda folder: read.append(folder) or load_report(folder))
+            patch.setattr("analysis.engine.runs.load_report", noted)
             names = [run.name for run in known_runs(engine)]
-        assert len(set(read)) == count
+        assert len(read) == count
         return names
 
     folder, offered = tmp_path / "mine", engine.models_folder / "offered"
