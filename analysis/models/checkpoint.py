@@ -131,9 +131,7 @@ class Checkpoint:
     @property
     def weight_files(self) -> list[Path]:
         """The safetensors files with weights, in order of name: those of the index, else the one whole file."""
-        indexed = sorted(self.folder / name for name in _indexed_files(self.folder))
-        whole = self.folder / _WHOLE
-        return indexed or ([whole] if whole.is_file() else [])
+        return _weight_files(self.folder)
 
     @property
     def revision(self) -> str:
@@ -209,10 +207,11 @@ def open_folder(folder: Path, hub_id: str = "", paradigm: str = "auto", whole: b
     return replace(checkpoint, config=deepcopy(checkpoint.config))  # transformers completes what it is given
 
 
+_State = frozenset[tuple[str, int, int, int]]
+
+
 @lru_cache(maxsize=64)
-def _opened(
-    folder: Path, name: str, paradigm: str, whole: bool, state: frozenset[tuple[str, int, int, int]]
-) -> Checkpoint:
+def _opened(folder: Path, name: str, paradigm: str, whole: bool, state: _State) -> Checkpoint:
     """state: of the folder's files, which are read again when it is another."""
     config = _read_config(folder / CONFIG_FILE)
     architecture = identify(config, name, paradigm)
@@ -223,7 +222,7 @@ def _opened(
     return checkpoint
 
 
-def _state_of(folder: Path) -> frozenset[tuple[str, int, int, int]]:
+def _state_of(folder: Path) -> _State:
     """Return the name, times of change and size of each file in a folder."""
     with os.scandir(folder) as entries:
         stats = {entry.name: entry.stat() for entry in entries if entry.is_file()}
@@ -333,12 +332,19 @@ def fingerprint(checkpoint: Checkpoint) -> str:
 
     A local weight file above 1 GiB counts by its size, its time of change and samples of its content.
     """
-    digest = hashlib.sha256(json.dumps(checkpoint.config, sort_keys=True).encode())
-    texts = [checkpoint.folder / name for name in _TEXT_FILES]
     with _readable(checkpoint.folder):
-        for path in [*checkpoint.weight_files, *(text for text in texts if text.is_file())]:
-            real, stat = path.resolve(), path.stat()
-            digest.update(path.name.encode() + _file_digest(real, stat.st_size, stat.st_mtime_ns).encode())
+        config = json.dumps(checkpoint.config, sort_keys=True)
+        return _fingerprint(checkpoint.folder, config, _state_of(checkpoint.folder))
+
+
+@lru_cache(maxsize=64)
+def _fingerprint(folder: Path, config: str, state: _State) -> str:
+    """state: as of `_opened`."""
+    digest = hashlib.sha256(config.encode())
+    texts = [folder / name for name in _TEXT_FILES]
+    for path in [*_weight_files(folder), *(text for text in texts if text.is_file())]:
+        real, stat = path.resolve(), path.stat()
+        digest.update(path.name.encode() + _file_digest(real, stat.st_size, stat.st_mtime_ns).encode())
     return digest.hexdigest()[:32]
 
 
@@ -381,6 +387,12 @@ def _check_files(checkpoint: Checkpoint) -> None:
             f"The config in '{folder}' says {layers:,} layers and its weight files hold {blocks:,}. Correct "
             f"'{checkpoint.architecture.field('layers')}', or download the rest."
         )
+
+
+def _weight_files(folder: Path) -> list[Path]:
+    indexed = sorted(folder / name for name in _indexed_files(folder))
+    whole = folder / _WHOLE
+    return indexed or ([whole] if whole.is_file() else [])
 
 
 def _indexed_files(folder: Path) -> Iterator[str]:
