@@ -132,9 +132,9 @@ def grids(
         "~g" if not in_percent else ".2~f" if top < 5 else ".0f",
     )
     axis = {"colorscale": DIFFERENCE_SCALE if signed else MASS_SCALE, "cmin": -top if signed else 0, "cmax": top}
-    figure.update_layout(
-        coloraxis={**axis, "colorbar": bar}, margin_t=46 if several else FLAT_BAR if is_flat else 12, dragmode=False
-    )
+    whole = figure.layout
+    whole.coloraxis, whole.dragmode = {**axis, "colorbar": bar}, False
+    whole.margin.t = 46 if several else FLAT_BAR if is_flat else 12
     called, ticks = "projection", named_ticks(_short(columns))
     if isinstance(columns, str):
         called, ticks = columns, {"dtick": 16 if count > 64 else tick_step(count)}

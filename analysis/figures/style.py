@@ -82,8 +82,9 @@ def layout(figure: go.Figure, x: str, y: str, height: int, legend: bool | None =
 def without_grid(figure: go.Figure, rows: int | None = None, columns: int | None = None) -> None:
     """Draw no lines through cells. rows, columns: show as many from the upper left, whole."""
     across, down = (None if columns is None else [-0.5, columns - 0.5]), (None if rows is None else [rows - 0.5, -0.5])
-    figure.update_xaxes(showgrid=False, zeroline=False, range=across)
-    figure.update_yaxes(showgrid=False, zeroline=False, range=down)
+    for axes, ends in ((figure.select_xaxes(), across), (figure.select_yaxes(), down)):
+        for axis in axes:
+            axis.showgrid, axis.zeroline, axis.range = False, False, ends
 
 
 def tick_step(count: int) -> int:
