@@ -49,7 +49,7 @@ _FINDINGS = """{% for told in findings %}
 _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription="slides" aria-label="Slides"
  {% if hidden %}hidden{% endif %}>
 <section class="slide">
-<div class="opening"><h1>{{ question }}</h1><p class="caveat">{{ about }} {{ thin }}</p></div>
+<div class="opening"><h1>{{ question }}</h1><p class="caveat">{{ about }} {{ thin }} {{ reading }}</p></div>
 <div class="body">
 <p class="what">{{ what }}</p>
 {% if picture %}<figure aria-label="{{ picture_told }}">{{ picture }}</figure>{% endif %}
