@@ -17,7 +17,6 @@ from analysis.exhibits.story_parts import (
     day,
     discounts,
     factor,
-    items_told,
     needs,
     outcomes_of,
     position,
@@ -92,13 +91,17 @@ def story_of(findings: Findings) -> Story:
         picture_told=told,
         findings=shown,
         in_short=_in_short(shown),
-        decision=tuple(told.meaning for told in reversed(shown) if told.name in _ANSWERING and told.meaning),
+        decision={
+            _ANSWERING[told.name]: told.meaning
+            for told in reversed(shown)
+            if _ANSWERING.get(told.name) and told.meaning
+        },
         closing=_closing(findings),
     )
 
 
-_ANSWERING = ("hidden", "accuracy")
-"""The findings that answer the study's two questions."""
+_ANSWERING = {"hidden": "Dropping tokens", "accuracy": "Pruning"}
+"""The findings that answer the study's two questions, and what the decision on each is called."""
 _NO_VERDICT = f"{NO_ANSWER} whether"
 
 
@@ -152,7 +155,7 @@ def _picture(findings: Findings) -> tuple[Markup, str]:
     name = f"‘{tokens[strongest - first].text.strip()}’"
     who = "a masked position" if tokens[strongest - first].masked else name
     step = step_words(track, at).partition(" (")[0]
-    where = f"{step[0].upper()}{step[1:]}. Orange: sink ({story_sinks.threshold().removesuffix(' of a step')})."
+    where = f"Peak, {step}. Orange: sink ({story_sinks.threshold().removesuffix(' of a step')})."
     has = story_sinks.has_sinks(findings)
     told = f"One step of one text: {who} draws {times} an even split. {has}".strip()
     label = f"this token: {times}" if 2 <= strongest - first < len(tokens) - 2 else times  # within the picture
@@ -261,7 +264,7 @@ def _changed(effects: Mapping[str, Difference]) -> str:
     """Tell by how much the discount changes accuracy at each setting, and beside what."""
     told = [f"{interval_words(effect)} at {name}" for name, effect in effects.items()]
     later = [each.replace(f" {POINTS.name}", "", 1) for each in told[1:]]
-    return f"Against pruning alone: {'; '.join([*told[:1], *later])}."
+    return f"Change: {'; '.join([*told[:1], *later])}."
 
 
 def _unpruned(findings: Findings) -> str:
@@ -307,8 +310,8 @@ def thin(findings: Findings) -> str:
     spec = findings.parameters
     if not _is_small(spec):
         return ""
-    size = f"{counted(spec.prompts, 'prompt')}, {counted(len(spec.seeds), 'seed')}"
-    items = "" if findings.pruning is None else f", {items_told(findings.pruning)}"
+    size = f"{counted(spec.prompts, 'prompt')}, {counted(len(spec.seeds), 'calibration seed')}"
+    items = "" if findings.pruning is None else f", {findings.pruning.items:,} items"
     return f"Small study: {size}{items}."
 
 

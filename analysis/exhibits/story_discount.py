@@ -87,7 +87,7 @@ def masks(findings: Findings) -> Told | None:
         charts.bars(groups, "weights removed in only one of two runs (% of all)", 100, _dots_told(changes)),
         beat,
         (beat,),
-        f"{recipe(findings)} A small change can still matter: accuracy is next.",
+        f"{recipe(findings)} {_calibration(findings)} A small change can still matter: accuracy is next.",
         tuple(
             f"{METHODS[one.method].title}, {100 * one.sparsity:g} %: {_runs(one.changed)}; seeds {_runs(one.floor)}; "
             f"chance {share(one.chance)}."
@@ -96,6 +96,12 @@ def masks(findings: Findings) -> Told | None:
         meaning=story_parts.of_masks(value, floor or None),
         takeaway=takeaway,
     )
+
+
+def _calibration(findings: Findings) -> str:
+    """Tell on how much text masks are calibrated."""
+    spec = findings.parameters
+    return f"Calibration: {counted(spec.samples, 'sequence')} of {counted(spec.seq_len, 'token')}."
 
 
 def _dots_told(changes: Sequence[MaskChange]) -> str:

@@ -55,7 +55,7 @@ def hidden(findings: Findings) -> Told | None:
     at_equal = rules.cause_of(those, spec.primary, MASS)
     beats.append(_over_prompts(own, at_equal, those))
     measure = MEASURES[own.measure]
-    notes += [early_told(those), by_attention(those), _tested(those), f"{measure.title}: {measure.axis}."]
+    notes += [_MEANT, early_told(those), by_attention(those), _tested(those), f"{measure.title}: {measure.axis}."]
     takeaways, title = [], _text_title(own, those, margin)
     if not title or not text_levels(those):  # else the title has the numbers
         takeaways.append(_levels_told(own.effect.n, those) or beats[0])
@@ -84,6 +84,9 @@ def hidden(findings: Findings) -> Told | None:
     )
 
 
+_MEANT = "Hidden: no token attends to it."
+
+
 def texts(findings: Findings, model: str) -> Example | None:
     """Return one text of a model as it writes it untouched, with its sinks hidden and with random tokens hidden, of
     equal attention where the study has them, shaded where it differs. None where the study has none."""
@@ -108,8 +111,8 @@ def _reading(text: Continuation, control: str, alike: Sequence[Agreement], in_pl
         " [BOS]: the token that begins a text." if any("[BOS]" in words for words in _variants(text, control)) else ""
     )
     return (
-        "Shaded: left over after aligning with the first text; position by position, where shifts count, "
-        f"{sinks} and {others} differ{in_place}.{begins}"
+        "Shaded: tokens that do not line up, in order, with the first text. What only moved can be shaded. Position by "
+        f"position, {sinks} and {others} of {longest} differ{in_place}.{begins}"
     )
 
 
@@ -183,14 +186,11 @@ def _summaries(own: Cause, causes: Sequence[Cause]) -> tuple[Summary, ...]:
         sinks, others = levels_apart(shift)
         value = f"{sinks} ({size_told(shift.effect, NATS, 'more' if shift.effect.value > 0 else 'less')})"
         quantity = "Shift of predictions from hiding sinks (KL, nats)"
-        when = "" if shift.timing is None else when_shifted(shift.timing).partition(",")[0]
-        rows.append(
-            Summary(
-                quantity,
-                value,
-                f"{others} at equal attention; {when}" if when else f"{others} with {_title(MASS)} hidden",
-            )
-        )
+        baseline = f"{others} with {_title(MASS)} hidden"
+        if shift.timing is not None and when_shifted(shift.timing):
+            early = "more" if side_of(shift.timing.early) > 0 else "less"
+            baseline = f"{others} at equal attention; early, sinks shift {early}"
+        rows.append(Summary(quantity, value, baseline))
     return tuple(rows)
 
 
@@ -305,7 +305,7 @@ def _with_random(causes: Sequence[Cause]) -> str:
     told = " ".join(tokens_more(own.untrained))
     if not no_less_with_random(causes):
         return f" With random weights, beside as many random tokens: {told}."
-    return f" Random weights do so, too ({told}): it needs no training."
+    return f" Random weights do so, too ({told}): the effect needs no training."
 
 
 def _random_weights(findings: Findings) -> str:
@@ -319,7 +319,7 @@ def _random_weights(findings: Findings) -> str:
     for name, causes in of.items():
         own = rules.cause_of(causes, "aligned", COUNT)
         if own is not None and own.untrained is not None:
-            so = ": it needs no training" if no_less_with_random(causes) else ""
+            so = ", so its effect needs no training" if no_less_with_random(causes) else ""
             told.append(f"{name[0].lower()}{name[1:]} {' '.join(tokens_more(own.untrained))}{so}")
     return f"With random weights, beside as many random tokens: {'; '.join(told)}."
 

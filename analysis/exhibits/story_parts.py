@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from math import floor, log10, prod
 from pathlib import Path
+from statistics import median
 from types import MappingProxyType
 from typing import Any
 
@@ -353,23 +354,20 @@ def of_place(masked: str, kinds: Mapping[str, int], layers: int) -> str:
     return "No rule by the kind of token finds them: measure the attention."
 
 
-def of_movement(
-    births: float, steps: int | None, life: Measured | None = None, untrained: Measured | None = None
-) -> str:
-    """Return what it means how often a layer gains a sink. births, steps: as of `rate`. life: steps that a sink of a
-    layer lasts, and in an untrained model; None where not known.
+def of_movement(births: float, steps: int | None, lives: Sequence[float] = (), untrained: Sequence[float] = ()) -> str:
+    """Return what it means how often a layer gains a sink. births, steps: as of `rate`. lives: steps that a sink of
+    each layer lasts, and in an untrained model; empty where not known.
     """
     if births >= 1:
         return "Look for sinks at every step."
     if rare(births, steps):
         return "Looking for sinks once per text is enough."
-    if life is None or steps is None:
+    if not lives or steps is None:
         return "A list of sinks made once goes stale."
-    ends = "" if life.low is None or life.high is None else f" [{life.low:.0f}, {life.high:.0f}]"
-    beside = "" if untrained is None else f" (untrained {untrained.value:.0f})"
-    steadier = untrained is not None and life.value > untrained.value
-    lasts = "Still, in its layer a sink lasts only" if steadier else "In its layer a sink lasts"
-    return f"{lasts} {life.value:.0f} of {steps} steps{ends}{beside}: a list made once goes stale."
+    own, other = median(lives), median(untrained or (0.0,))
+    lasts = "Still, in the median layer a sink lasts only" if own > other > 0 else "In the median layer a sink lasts"
+    beside = f" (untrained {number(other)})" if untrained else ""
+    return f"{lasts} {own:.0f} of {steps} steps{beside}: a list made once goes stale."
 
 
 def rate(births: float, steps: int | None) -> str:

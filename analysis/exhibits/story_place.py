@@ -4,7 +4,7 @@ The story's finding on how sinks move: new sinks per step, beside the nulls and 
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -32,7 +32,7 @@ from analysis.recording.set_file import ALL_LAYERS
 from analysis.recording.set_measures import KIND_MEASURES, MOVES
 from analysis.recording.set_tables import ALL_KINDS
 from analysis.sinks.definitions import KINDS
-from analysis.sinks.movement import MOVEMENT_NULLS, WEIGHT_NULLS
+from analysis.sinks.movement import MOVEMENT_NULLS, WEIGHT_NULLS, MovementNull
 from analysis.statistics.decisions import POINTS
 from analysis.study.findings import Findings
 from analysis.words import counted, listed
@@ -87,14 +87,16 @@ def place(findings: Findings) -> Told | None:
     if tokens[source]:
         stands_out = f"{_MORE_COMMON}{_THAN_UNTRAINED if source in sharp else ''}."
         beats[0], notes[0] = (f"{stands_out} {told}" for told in (beats[0], notes[0]))
-    untrained = f"In {null}, at most {most} of the sinks of {masked} are masked." if most else ""
-    in_short = f"In {null}: at most {most} masked." if most else ""
+    untrained = f"In {null.called}, at most {most} of the sinks of {masked} are masked." if null else ""
+    others = _layers_told(portions[source], tokens[source], sharp.get(source, {}), without=MASKED)
     twins = [
-        f"In {within(findings, model)}, over-represented by at least {POINTS.margin(CLEARLY)}: "
-        f"{_layers_told(layers, tokens[model], sharp.get(model, {}))}."
+        f"{names.get(model, model)}: {_layers_told(layers, tokens[model], sharp.get(model, {}))}"
         for model, layers in portions.items()
         if model != source
     ]
+    led = ". ".join(told.partition("; none in ")[0] for told in (others, *twins))
+    short = f"{null.labelled[0].upper()}{null.labelled[1:]}: at most {most}. " if null else ""
+    in_short = f"{short}{'Also over' if masked else 'Over'}-represented: {led}."
     prompts = findings.parameters.prompts
     beats += [untrained] if untrained else []
     notes += filter(None, (_together(findings, source, portions[source]),))
@@ -112,13 +114,13 @@ def place(findings: Findings) -> Told | None:
         f"This does not say why{'' if tokens[source] else _BY_NUMBER}.{_averaged(findings, source, portions[source])}",
         (*notes, *_masked_told(portions[source])),
         meaning=story_parts.of_place(masked, Counter(_most(portions[source])), len(portions[source])),
-        takeaway=" ".join(filter(None, (in_short, *twins))) or beats[0],
+        takeaway=in_short if tokens[source] else beats[0],
         summaries=summaries,
     )
 
 
-_MORE_COMMON = f"At least {POINTS.margin(CLEARLY)} more common than among all tokens"
-_THAN_UNTRAINED = " and untrained sinks"
+_MORE_COMMON = f"Over-represented by at least {POINTS.margin(CLEARLY)}"
+_THAN_UNTRAINED = ", also beside untrained sinks"
 
 
 def _share_told(row: Mapping[str, Any]) -> str:
@@ -157,8 +159,8 @@ def _averaged(findings: Findings, source: str, layers: "Layers") -> str:
     if not shares or shares[0] is None:
         return ""
     where = _mostly_masked(layers)
-    strongest = f": those of {layer_names(where)} draw most" if _strongest(findings, source, layers, where) else ""
-    return f" With layers averaged, {share(shares[0])} of sinks are masked{strongest}."
+    strongest = f": sinks of {layer_names(where)} draw most" if _strongest(findings, source, layers, where) else ""
+    return f" With layers averaged first, {share(shares[0])} are masked{strongest}."
 
 
 def _masked_told(layers: "Layers") -> list[str]:
@@ -239,9 +241,9 @@ Layers = Mapping[str, Kinds]
 Portions = Mapping[str, Layers]
 
 
-def _untrained(findings: Findings, layers: Layers) -> tuple[str, str]:
+def _untrained(findings: Findings, layers: Layers) -> tuple[MovementNull | None, str]:
     """Return the other weights that have most masked positions among their sinks, in the layers most of whose sinks are
-    in the model itself, and their highest share in a layer; empty where there are no such layers, or no other weights.
+    in the model itself, and their highest share in a layer; None where there are no such layers, or no other weights.
     """
     source, there = findings.parameters.model.source, _mostly_masked(layers)
     shares = {
@@ -251,9 +253,9 @@ def _untrained(findings: Findings, layers: Layers) -> tuple[str, str]:
     }
     known = {null: share for null, share in shares.items() if share is not None}
     if not known:
-        return "", ""
+        return None, ""
     most = max(known, key=known.__getitem__)
-    return MOVEMENT_NULLS[most].called, share(known[most])
+    return MOVEMENT_NULLS[most], share(known[most])
 
 
 def _portions(findings: Findings, weights: str = "trained") -> Portions:
@@ -291,27 +293,33 @@ def _commonest(layers: Layers) -> str:
     return f"In {most.count(kind)} of {len(layers)} layers most sinks are {KINDS_TOLD.get(kind, kind)}"
 
 
-def _layers_told(layers: Layers, tokens: Mapping[str, float], untrained: Layers, shares: bool = False) -> str:
+def _layers_told(
+    layers: Layers, tokens: Mapping[str, float], untrained: Layers, shares: bool = False, without: Collection[str] = ()
+) -> str:
     """Return the kinds that lead each group of layers: `masked positions in layers 0–2 (88 to 100 %), …`.
 
     tokens: the share of all tokens that is of each kind. Where it is known, every kind leads that lies clearly above
     it, and above its share in an equally sharp untrained model, where that was recorded; else the one that most sinks
-    are. shares: give its share of the sinks.
+    are. shares: give its share of the sinks. without: kinds that are not told.
     """
     leading: dict[str, list[str]] = {}
-    apart = []
+    apart, alike = list[str](), dict[str, None]()
     for layer, kinds in layers.items():
         leads = _leading(kinds, tokens, untrained.get(layer, {}))
         apart += [] if leads else [layer]
+        alike |= dict.fromkeys(() if leads or not tokens else _leading(kinds, tokens, {}))
         for kind in leads:
             leading.setdefault(kind, []).append(layer)
     told = []
     for kind, those in leading.items():
+        if kind in without:
+            continue
         values = [layers[layer][kind]["value"] for layer in those] if shares else []
         beside = f", {share(tokens[kind])} of all tokens" if kind in tokens else ""
         held = f" ({spread(min(values), max(values), share)}{beside})" if shares else ""
         told.append(f"{KINDS_TOLD.get(kind, kind)} in {layer_names(those)}{held}")
     rest = f"{'none' if tokens else 'mixed'} in {layer_names(apart)}" if apart else ""
+    rest += f" ({listed([KINDS_TOLD.get(kind, kind) for kind in alike])}, as untrained)" if alike else ""
     return "; ".join(filter(None, (listed(told), rest)))
 
 
@@ -347,7 +355,7 @@ def movement(findings: Findings) -> Told | None:
     steps = int(recordings(findings)[0].frames[-1]) if findings.playback else None
     beats = [f"A layer gains {number(value)} new sinks per step."]
     if nulls:
-        beside = f"Beside {MOVEMENT_NULLS[hardest].called} ({_beside(nulls[hardest], value)})"
+        beside = f"Beside {MOVEMENT_NULLS[hardest].called}"
         beats = [f"{beside}: {_by_layer(observed, nulls[hardest])}."]
     beats += [_other(names[model], births) for model, births in by_model.items() if model != source]
     notes = [_NEW, *([chance] if (chance := _chance(nulls, value)) else [])]
@@ -372,16 +380,15 @@ def movement(findings: Findings) -> Told | None:
     )
 
 
-def _lives(findings: Findings, source: str) -> tuple[Measured | None, Measured | None]:
-    """Return for how many steps in a row a position stays a sink of a layer, the means over layers of the model and of
-    an equally sharp untrained one; None where not known.
+def _lives(findings: Findings, source: str) -> tuple[list[float], list[float]]:
+    """Return for how many steps in a row a position stays a sink, by layer, of the model and of an equally sharp
+    untrained one; empty where not known.
     """
-    of: dict[str, list[Mapping[str, Any]]] = {}
+    of: dict[str, list[float]] = {}
     for row in rows_of(findings, "movement", model=source, measure=KIND_MEASURES["life"].title):
         if row["layer"] != ALL_LAYERS and row["value"] is not None:
-            of.setdefault(row["of"], []).append(row)
-    own, untrained = (of.get(name, []) for name in ("observed", MOVEMENT_NULLS[SHARP].title))
-    return Measured.mean(own) if own else None, Measured.mean(untrained) if untrained else None
+            of.setdefault(row["of"], []).append(row["value"])
+    return of.get("observed", []), of.get(MOVEMENT_NULLS[SHARP].title, [])
 
 
 def _counts(findings: Findings, source: str, weights: str) -> dict[str, float]:

@@ -179,8 +179,10 @@ def quality_told(causes: Sequence[Cause], margin: float) -> str:
     change = f" (KL {_bare(cause.effect)})"
     if cause.timing is not None and when_shifted(cause.timing):
         first = "more" if side_of(cause.timing.early) > 0 else "less"
-        over_all = _PREDICTIONS[outcome].removeprefix("shift ").replace("do not", "they do not")
-        return f"Predictions shift {first} in the first half of steps, {over_all} overall{change}. {told}"
+        return (
+            f"Beside random tokens, predictions shift {first} in the first half of steps, {_overall(outcome)} "
+            f"overall{change}. {told}"
+        )
     return f"At equal attention predictions {_PREDICTIONS[outcome]}{change}. {told}"
 
 
@@ -191,6 +193,11 @@ def predictions_follow(causes: Sequence[Cause], margin: float) -> bool:
     cause = cause_of(causes, "divergence", MASS)
     outcome = BETTER if cause is None else decide(cause.effect, margin)
     return outcome == BETTER or outcome not in _PREDICTIONS
+
+
+def _overall(outcome: str) -> str:
+    """Return how far predictions shift, as after "shift more in the first half": `less`, `about as much`."""
+    return _PREDICTIONS[outcome].removeprefix("shift ").replace("do not", "they do not")
 
 
 def _bare(difference: Difference) -> str:
@@ -233,9 +240,10 @@ def predictions_told(causes: Sequence[Cause], margin: float) -> str:
     if cause.timing is not None and when_shifted(cause.timing) and cause.levels is not None:
         early, late = (_bare(half) for half in (cause.timing.early, cause.timing.late))
         first, second = ("more", "less") if side_of(cause.timing.early) > 0 else ("less", "more")
+        overall = f"{'and' if _PREDICTIONS[outcome] == f'shift {second}' else 'and ' + _overall(outcome)} overall"
         return (
             f"At equal attention predictions shift {first} in the first half of the steps (KL {early}), {second} in "
-            f"the second ({late}); over all {' against '.join(levels_apart(cause))} ({_bare(cause.effect)})."
+            f"the second ({late}) {overall} ({_bare(cause.effect)})."
         )
     side = side_of(text_effect(causes, MASS))  # agreement falls as the text changes
     but = "and" if (side, outcome) in ((-1, BETTER), (1, WORSE), (0, EQUIVALENT)) else "but"

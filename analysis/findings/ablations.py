@@ -134,6 +134,8 @@ def otherwise(text: Mapping[str, int], sinks: float, others: Levels, timings: Ma
     when = {of: said for of in told if of in timings and (said := when_shifted(timings[of]))}
     if when:
         of, said = next(reversed(when.items()))  # the strictest control
+        if MASKED in timings and (alike := when_alike(timings[MASKED])):
+            return f"{alike} Over all steps they shift {_beside(sinks, others)}."
         against = "these" if _beside(sinks, others).endswith(f"with {THAN[of]} ({others[of][0]:.2g})") else THAN[of]
         return f"Predictions shift {_beside(sinks, others)}; against {against}, {said}."
     why = "No half of the steps tells why." if timings else "Why was not measured."
@@ -143,6 +145,11 @@ def otherwise(text: Mapping[str, int], sinks: float, others: Levels, timings: Ma
 
 SHIFTS: Final = ("KL in nats", "first half of the steps", "second half", "all steps")
 """Titles of the columns of `shifts`."""
+SHIFTS_TOLD: Final = (
+    "From the predictions with nothing hidden, at undecided positions of the same input; means over prompts, "
+    "differences with 95 % intervals. Minus: sinks minus the control."
+)
+"""What they hold."""
 
 
 def shifts(summary: Summary) -> list[tuple[str, ...]]:

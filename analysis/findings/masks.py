@@ -50,7 +50,7 @@ def discounted_mask(changed: Sequence[float], seeds: Sequence[float], chance: fl
         enough = len(seeds) >= len(changed) and 2 * 0.5 ** len(changed) < 1 - LEVEL  # both ends of a sign test
         only = "only " if enough and max(changed) < min(seeds) else ""
         beside = f"; another calibration sample, for {percent(float(np.mean(seeds)))}"
-    return f"{who} changes the choice for {only}{percent(value)} of all weights{beside}."
+    return f"{who} changes the choice for {only}{percent(value)} of weights{beside}."
 
 
 def whole_against_seeds(title: str, value: float, seeds: float | None, chance: float, whole: str) -> str:

@@ -71,14 +71,14 @@ def _kinds(leads: Sequence[Lead], with_sinks: Sequence[int], layers: int, model:
     kind = _TOKENS.get(first.kind) or kind_title(first.kind)
     return (
         f"In {in_layers(first.layers, layers)} of {name}, {_least(first, first.layers, ' of sinks')} are {kind}, "
-        f"against {beside}{_beside_first(leads, layers)}{_close(first, layers)}."
+        f"against {beside}.{_beside_first(leads, layers)}{_close(first, layers)}"
         f"{_elsewhere(leads, with_sinks, layers)}"
     )
 
 
 def _close(lead: Lead, layers: int) -> str:
-    """Tell in which of its layers a lead is not clearly above the same layers with other weights, a clause per null
-    with a semicolon before it.
+    """Tell in which of its layers a lead is not clearly above the same layers with other weights, a sentence per null
+    with a space before it.
     """
     told = []
     for null, places in lead.close.items():
@@ -87,7 +87,10 @@ def _close(lead: Lead, layers: int) -> str:
         where = in_layers(numbers, layers)
         be, of = ("is", "its own") if len(numbers) == 1 else ("are", "their own")
         weights = "untrained share" if null == SHARP else _named(null)
-        told.append(f"; {where} ({share_range(own)}) {be} not clearly above {of} {weights} ({share_range(others)})")
+        told.append(
+            f" {where[0].upper()}{where[1:]} ({share_range(own)}) {be} not clearly above {of} {weights} "
+            f"({share_range(others)})."
+        )
     return "".join(told)
 
 
@@ -104,15 +107,15 @@ def _least(lead: Lead, numbers: Collection[int], of: str = "") -> str:
 
 
 def _beside_first(leads: Sequence[Lead], layers: int) -> str:
-    """Tell the kinds that lead in some of the first one's layers as well, a clause each with a semicolon before it."""
+    """Tell the kinds that lead in some of the first one's layers as well, a sentence each with a space before it."""
     first, *others = leads
     told = []
     for lead in others:
         for layer in lead.layers:
             if layer in first.layers:
                 told.append(
-                    f"; in {in_layers([layer], layers)}, also {kind_title(lead.kind)} ({_least(lead, [layer])}, "
-                    f"against {number(lead.tokens, True)} of all tokens)"
+                    f" In {in_layers([layer], layers)}, also {kind_title(lead.kind)} ({_least(lead, [layer])}, "
+                    f"against {number(lead.tokens, True)} of all tokens)."
                 )
     return "".join(told)
 

@@ -74,7 +74,7 @@ def test_a_fresh_server_asks_for_its_token_sends_it_to_no_other_port_runs_a_job_
         page.goto(f"{address}/denoise?x=1")  # which was once a page
         page.wait_for_url(re.compile(r"/~[\w-]{16}/explore\?x=1"))
         record(page)
-        expect(page.get_by_role("group", name="Explorer")).to_contain_text("× an even split")
+        expect(page.get_by_role("group", name="Explorer")).to_contain_text("an even split gives")
         worker = worker_of(address)
         os.kill(worker, signal.SIGKILL)
         while psutil.pid_exists(worker) and psutil.Process(worker).status() != psutil.STATUS_ZOMBIE:
@@ -86,7 +86,7 @@ def test_a_fresh_server_asks_for_its_token_sends_it_to_no_other_port_runs_a_job_
         expect(page.get_by_text("seed 5.")).to_be_visible()
         record(page)
         expect(page.get_by_role("combobox", name="Recording")).to_have_value(re.compile("seed 5$"))
-        expect(page.get_by_role("group", name="Explorer")).to_contain_text("× an even split")
+        expect(page.get_by_role("group", name="Explorer")).to_contain_text("an even split gives")
         assert worker_of(address) != worker
 
 
@@ -127,7 +127,7 @@ def test_a_demonstration_lets_anybody_in_records_and_refuses_the_rest(chromium, 
             assert page.request.put(f"{address}/_stcore/upload_file/a/b", data=b"x").status == 403
             page.goto(recorded)
             expect(page.get_by_text("This is a demonstration").filter(visible=True).first).to_be_visible()
-            expect(page.get_by_role("group", name="Explorer")).to_contain_text("× an even split")
+            expect(page.get_by_role("group", name="Explorer")).to_contain_text("an even split gives")
 
 
 def leave_queue(home: Path, count: int) -> Store:

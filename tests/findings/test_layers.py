@@ -190,14 +190,14 @@ def test_the_headline_holds_a_layer_against_other_weights_of_the_same_layer_that
         return str(whole.removeprefix(begin).removesuffix(end))
 
     assert told(permuted=(0.02, 0, 0.42, 0), matched=(0.13, 0, math.nan, 0)) == (
-        "against 14 % of all tokens and at most 13 % in untrained models; layer 2 (44 %) is not clearly above its own "
+        "against 14 % of all tokens and at most 13 % in untrained models. Layer 2 (44 %) is not clearly above its own "
         "permuted weights (42 %)."
     )
     assert told(permuted=(0.41, 0, 0.02, 0)) == "against 14 % of all tokens and at most 41 % with permuted weights.", (
         "no layer of its own comes close"
     )
     assert told(matched=(0.6, 0, 0.5, 0)).endswith(
-        "; layers 0 and 2 (44–52 %) are not clearly above their own untrained share (50–60 %)."
+        ". Layers 0 and 2 (44–52 %) are not clearly above their own untrained share (50–60 %)."
     )
     assert told(permuted=(math.nan,) * 4) == "against 14 % of all tokens."
 
@@ -220,8 +220,7 @@ def test_every_layer_is_accounted_for() -> None:
         beside = {null: np.array(shares) for null, shares in others.items()}
         shares = KindShares(["first", "word"], Estimates(own, own - 0.01, own + 0.01), np.array([0.02, 0.5]), beside)
         [whole] = finding_of("kinds of layers", {"one": shares})
-        of_first = whole.partition("; ")[2] if "; in layer" in whole else whole.partition(". ")[2]
-        return str(of_first)
+        return str(whole.partition(". ")[2])
 
     first, word, neither = [0.9, 0.1], [0.1, 0.7], [0.02, 0.5]
     assert rest([first, first]) == ""
@@ -245,7 +244,7 @@ def test_every_layer_is_accounted_for() -> None:
     assert rest([[0.02, 1.0]] * 4 + [[0.3, 0.4]]) == (
         "In other layers, the first token (layer 4: 30 % [29, 31]) stands out."
     )
-    both = "in layer 1, also words (66 % [65, 67], against 50 % of all tokens). In other layers, no kind stands out."
+    both = "In layer 1, also words (66 % [65, 67], against 50 % of all tokens). In other layers, no kind stands out."
     assert rest([first, [0.34, 0.66], first, neither]) == both, "a second kind of a layer is told as well"
 
 

@@ -150,7 +150,7 @@ MEANINGS = {
     "supports": {
         "sink": "^A cache that ranks tokens by attention keeps sinks, needed or not",
         "place": "misses most sinks of layers 0–7",
-        "movement": r"^Still, in its layer a sink lasts only 10 of 48 steps \[9, 12\] \(untrained 4\): a list ",
+        "movement": r"^Still, in the median layer a sink lasts only 10 of 48 steps \(untrained 1\.8\): a list ",
         "hidden": "^In the diffusion model, when tokens are dropped, spare the sinks: the predictions say so, the text "
         "alone does not",
         "masks": "depends less on the calibration sample than on the discount",
@@ -167,7 +167,7 @@ MEANINGS = {
     "cannot tell": {
         "sink": "^A cache that ranks tokens by attention keeps sinks, needed or not",
         "place": r"misses most sinks in 4 of 8 layers",
-        "movement": r"^Still, in its layer a sink lasts only 10 of 48 steps \[9, 12\] \(untrained 4\): a list ",
+        "movement": r"^Still, in the median layer a sink lasts only 10 of 48 steps \(untrained 1\.8\): a list ",
         "hidden": "no ground to spare the sinks, nor to drop them",
         "masks": "about as much on the calibration sample as on the discount",
         "accuracy": "no reason to switch the discount on, nor off",
@@ -216,7 +216,7 @@ def test_a_slide_tells_by_how_much_the_discount_helps_or_hurts():
 
 def test_a_small_study_says_so_first_and_a_large_one_does_not():
     large = supports()
-    assert "30 prompts, 6 seeds" in story_told("supports").thin
+    assert "30 prompts, 6 calibration seeds" in story_told("supports").thin
     assert "The standard size has 50 prompts, 14 calibration seeds and all items." in story_told("supports").closing
     planned = SIZES["standard"].values
     spec = {**large.spec, "prompts": planned["prompts"], "seeds": planned["seeds"]}
@@ -307,7 +307,8 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
         assert "es: hiding them changes 63 of 100 tokens; " in answer.lead
         beside = "unrelated texts: 65" if value < 0 else "25 more [15, 35] than other masked positions"
         assert answer.sentence.endswith(
-            f"]; {beside}. Predictions shift more in the first half of steps, less overall (KL −0.041 "
+            f"]; {beside}. Beside random tokens, predictions shift more in the first half of steps, less overall "
+            "(KL −0.041 "
             "[−0.062, −0.019]). Quality was not measured."
         )
         assert answer.short.endswith("]. Quality was not measured.")
@@ -344,7 +345,7 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
         "In the diffusion model, dropping sinks changes more text than dropping others: test whether quality drops "
         "before protecting them."
     )
-    random = "andom weights do so, too (54 more [46, 62]): it needs no training."
+    random = "andom weights do so, too (54 more [46, 62]): the effect needs no training."
     assert hidden.beats[1].endswith(random), "so there is no advice for the twin"
     assert hidden.takeaway.startswith(f"{predictions_told(own, 0.01)} With random weights, ")
     of_count = [one for one in study.causes if one.control not in (MASKED, MASS)]
@@ -352,7 +353,7 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
     (hidden,) = (finding for finding in story_of(without).findings if finding.name == "hidden")
     assert hidden.takeaway.endswith(
         "With random weights, beside as many random tokens: "
-        "diffusion model 1 more [−9, +11]; left-to-right twin 54 more [46, 62]: it needs no training."
+        "diffusion model 1 more [−9, +11]; left-to-right twin 54 more [46, 62], so its effect needs no training."
     )
 
 
@@ -405,7 +406,7 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
     own = [one for one in study.causes if one.model == "bundled"]
     overall = (
         "At equal attention predictions shift more in the first half of the steps (KL +0.103 [+0.079, +0.127]), less "
-        "in the second (−0.184 [−0.219, −0.150]); over all 0.090 against 0.131 (−0.041 [−0.062, −0.019])."
+        "in the second (−0.184 [−0.219, −0.150]) and overall (−0.041 [−0.062, −0.019])."
     )
     early = (
         "In the first half of the steps hiding sinks shifts predictions more than hiding other masked positions of "
@@ -417,8 +418,8 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
     alike = replace(shift.effect, value=0.008, low=-0.004, high=0.02, p=0.5, p_holm=0.5, cluster_variance=0.004**2)
     told = quality_told([shift.model_copy(update={"effect": alike, "levels": None})], 0.01)
     assert told == (
-        "Predictions shift more in the first half of steps, they do not differ significantly overall (KL +0.008 "
-        "[−0.004, +0.020]). Quality was not measured."
+        "Beside random tokens, predictions shift more in the first half of steps, they do not differ significantly "
+        "overall (KL +0.008 [−0.004, +0.020]). Quality was not measured."
     )
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert hidden.takeaway.startswith(overall) and hidden.beats[0].endswith(overall) and early in hidden.notes
@@ -456,14 +457,12 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
 def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
     study = read(EXAMPLE)
     (place,) = (finding for finding in story_told("example").findings if finding.name == "place")
-    assert place.beats[0].endswith("and the first token in layer 4; none in layers 6–7."), (
+    assert place.beats[0].endswith("and the first token in layer 4; none in layers 6–7 (words, as untrained)."), (
         "words are as common untrained"
     )
-    assert place.beats[0].startswith(
-        "At least 10 points more common than among all tokens and untrained sinks. Diffusion model: masked "
-    )
+    assert place.beats[0].startswith("Over-represented by at least 10 points, also beside untrained sinks. Diffusion ")
     assert place.beats[1].endswith("punctuation in layers 0–3 and the first token in layer 0; none in layers 4–7.")
-    assert place.caveat.endswith("With layers averaged, 96 % of sinks are masked: those of layers 0–2 draw most.")
+    assert place.caveat.endswith("With layers averaged first, 96 % are masked: sinks of layers 0–2 draw most.")
     assert place.notes[-1] == (
         "Sinks that are masked positions: layer 0 99 % [99, 100], layer 1 100 % [100, 100] and layer 2 85 % [82, 87]."
     )
@@ -504,7 +503,7 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
     assert answer.lead == (
         "Not measurably: it changes accuracy by less than 2 points; pruning 70 % costs 21 points [18, 24]."
     )
-    assert answer.sentence == ("Against pruning alone: +0.3 points [−0.3, +1.0] at 70 %; +0.1 [−0.7, +0.9] at 50 %.")
+    assert answer.sentence == ("Change: +0.3 points [−0.3, +1.0] at 70 %; +0.1 [−0.7, +0.9] at 50 %.")
     (_, at_70), (_, refuting) = (story_of(each).findings[-2:] for each in (study, refutes()))
     drawn = at_70.figure.replace("\u00a0", " ")
     assert "−21 points" in drawn and "+0.3 points" in drawn and "71.8" not in drawn
@@ -514,7 +513,7 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
     assert answer.lead == "Not measurably: it changes accuracy by less than 2 points.", (
         "what pruning costs is not known"
     )
-    assert answer.sentence == ("Against pruning alone: +0.1 points [−0.7, +0.9] at 50 %; +0.3 [−0.3, +1.0] at 70 %.")
+    assert answer.sentence == ("Change: +0.1 points [−0.7, +0.9] at 50 %; +0.3 [−0.3, +1.0] at 70 %.")
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -577,7 +576,7 @@ def test_the_first_finding_tells_both_models_by_multiples_of_an_even_split_besid
 def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_exceeded():
     (told,) = (finding for finding in story_told("example").findings if finding.name == "movement")
     assert told.beats == (
-        "Beside an equally sharp untrained model (1.7): more only in layer 0, fewer in layers 1–7.",
+        "Beside an equally sharp untrained model: more only in layer 0, fewer in layers 1–7.",
         "Left-to-right twin, less steady: 0.52, untrained 0.42.",
     )
     assert told.takeaway == " ".join(told.beats)
@@ -604,7 +603,7 @@ def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_e
     )
     assert told.title == "New sinks keep appearing: 0.29 per layer and step, more than writing tokens explains (0.08)"
     assert told.notes[1].endswith("Does attention move by itself (writing alone: 0.08)?")
-    assert told.beats[0] == "Beside writing alone (0.08): more in layers 0–7."
+    assert told.beats[0] == "Beside writing alone: more in layers 0–7."
 
 
 def test_kinds_of_sinks_stand_beneath_those_of_all_tokens():
@@ -735,7 +734,7 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
         (
             "Shift of predictions from hiding sinks (KL, nats)",
             "0.090 (0.041 less [0.019, 0.062])",
-            "0.131 at equal attention; more in the first half of the steps",
+            "0.131 at equal attention; early, sinks shift more",
         ),
         (
             "Accuracy points the discount adds, 70 % removed",
@@ -744,12 +743,12 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
         ),
     ]
     assert rows[0].baseline == "untrained, equally sharp: 1.81 × [1.78, 1.84]"
-    assert " ".join(story_told("example").decision) == (
+    assert " ".join(story_told("example").decision.values()) == (
         "Leave this discount out: it changes too little. In the diffusion model, dropping sinks changes more text than "
         "dropping others: test whether quality drops before protecting them."
     )
     undecided = slides_html(story_told("cannot tell"))
-    assert "<b>Decision:</b> This is no reason to switch the discount on, nor off" in undecided
+    assert "<b>Pruning:</b> This is no reason to switch the discount on, nor off" in undecided
 
 
 def test_of_masks_every_seed_and_every_pair_of_seeds_is_a_dot_and_counted():

@@ -291,10 +291,7 @@ def test_headline_and_figures_have_one_source_at_a_time():
     assert "Method, sparsity and λ are those chosen here, all else is as in the shipped study." in told
     assert "brackets: 95 % intervals." in told
     assert "±1.7 points would have been detected with 80 % power." in told
-    assert (
-        "At 50 % sparsity it changes the choice for only 0.21 % of all weights; another calibration sample, for "
-        in told
-    )
+    assert "At 50 % sparsity it changes the choice for only 0.21 % of weights; another calibration sample, for " in told
     accuracies = "50 % sparsity: 92.6 % dense, 91.3 % without the discount, 91.4 % with it; chance 37.5 %."
     assert accuracies in told
     assert "as reading those of many takes long" not in told, "masks of all seeds are compared"

@@ -73,7 +73,8 @@ function finding(recording, view) {
   const still = both ? `, ${which}still ${recording.noise ? "undecided" : "masked"}` : "";
   const raw = recording.even ? "" : recording.evened(view) ? " relative to an even split" : " by raw attention", under = recording.even ? "" : " under its mask";
   const rest = view.several ? "" : untrained(recording, view, peak);
-  return [lead, `${few(count)} of ${recording.keys[t1]} tokens ${be}`, `${still}${raw}. ${take} `, `${percent(share)} ${of}`, `, ${multiple(share / even)} an even split${under}${rest}.`];
+  const given = `; an even split gives ${count === 1 ? "it" : "them"} ${percent(even)}${under}`;
+  return [lead, `${few(count)} of ${recording.keys[t1]} tokens ${be}`, `${still}${raw}. ${take} `, `${percent(share)} ${of}`, `${given}${rest}.`];
 }
 // What a sink of the step exceeds, as the end of "sink"; empty where that is not one multiple of an even split.
 function sinkLevel(recording, view) {
@@ -98,12 +99,11 @@ function livedOne(recording, view, position) {
   for (let t = 0; t < T; t++) { life += flags[t * S + position]; there += recording.stateAt(t, position) !== ABSENT; }
   return `${t0 === t1 ? chosenWhen(recording, t0, position) : ""}${life ? `It is a sink in ${life} of ${there} steps.` : "It is never a sink here."}`;
 }
-// Of each untrained model the share that its sinks take and what an even split gives them. Where the step is the one in which
+// Of each untrained model the share that its sinks take. Where the step is the one in which
 // the share peaks, each stands at its own peak, as the trained model's step is chosen by its own.
 function untrainedOf(recording, view) {
   const nulls = recording.nulls(view, view.layer, view.head), range = stepRange(view, recording), peak = atPeak(recording, view);
-  const each = (name) => nulls.map((one) => (peak ? one[name][peakOf(one.share)] : meanOver(one[name], range)));
-  return { shares: each("share"), evens: each("even"), several: nulls.length > 1 };
+  return { shares: nulls.map(({ share }) => (peak ? share[peakOf(share)] : meanOver(share, range))), several: nulls.length > 1 };
 }
 // Whether one step is shown and it is the one in which the share of sinks peaks.
 function atPeak(recording, view) {
@@ -112,12 +112,12 @@ function atPeak(recording, view) {
 }
 // What sinks of untrained models take, as the end of the finding; empty where there are none.
 function untrained(recording, view, peak) {
-  const { shares, evens, several } = untrainedOf(recording, view);
+  const { shares, several } = untrainedOf(recording, view);
   if (!shares.length) return "";
   const who = view.head != null ? "heads of this layer in an untrained model" : several ? "untrained models" : "an untrained model";
-  const at = peak ? ` at ${several ? "their own peaks" : "its own peak"}` : "", most = Math.max(...shares.map((share, n) => share / evens[n]).filter(Number.isFinite));
-  if (!Math.max(...shares)) return `; ${who} ${several ? "have" : "has"} no sinks${at}`;
-  return `; ${who} ${several ? "at most " : ""}${percent(Math.max(...shares))} and ${multiple(most)}${at}`;
+  const at = peak ? ` at ${several ? "their own peaks" : "its own peak"}` : "", most = Math.max(...shares);
+  if (!most) return `, ${who} ${several ? "have" : "has"} no sinks${at}`;
+  return `, ${who} ${several ? "at most " : ""}${percent(most)}${at}`;
 }
 const meanOf = (values) => meanOver(values, [0, values.length - 1]);
 // What sinks take over all steps, and in how many of them more than the most of the untrained models’, or less than the
@@ -130,7 +130,7 @@ function throughoutAll(recording, view, share) {
   const below = share.reduce((sum, value, t) => sum + (value < Math.min(...nulls.map((each) => each.share[t]))), 0);
   const others = percent(meanOf(nulls.map((each) => meanOver(each.share, all))));
   return [
-    `${own}; in ${several ? `${nulls.length} untrained ${kind}s` : `an untrained ${kind}`}, equally sharp on this text, ${others}. Above ${several ? "all of these" : "that"} in `,
+    `${own}; in ${several ? `${nulls.length} untrained ${kind}s` : `an untrained ${kind}`} with equally sharp attention, ${others}. This model lies above ${several ? `all ${nulls.length}` : "that"} in `,
     `${above || "none"} of ${T} steps`, `${below ? `, below${several ? " all" : ""} in ${below}` : ""}.`,
   ];
 }

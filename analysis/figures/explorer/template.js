@@ -114,7 +114,7 @@ function headFinding(recording, view) {
   if (!shares) return headTitle(recording, view);
   const own = view.preset && recording.nullOwn, one = first?.whole ? [meanOf(first.strengths(view, range))] : [];
   const others = own ? Array.from({ length: own.length / T }, (_, n) => meanOver(own.subarray(n * T, (n + 1) * T), range)) : one;
-  return `Head by head: ${percent(meanOf(shares))} of attention goes to ${WHOSE[view.judged]}${others.length ? `; untrained, ${spanOf(others)}` : ""}`;
+  return `Head by head: a head gives ${WHOSE[view.judged]} ${percent(meanOf(shares))} of its attention${others.length ? `; untrained, ${spanOf(others)}` : ""}`;
 }
 // The least and the most of shares.
 function spanOf(shares) {
@@ -124,7 +124,7 @@ function spanOf(shares) {
 // Whose sinks the cells are about, where the text frames others.
 function whoseSinks(recording, view) {
   if (view.judged !== "head" || target(view, recording) || finished(view, recording)) return "";
-  return view.head == null ? "Sinks are judged per head here: not the framed tokens" : `framed: those of ${place(view)}`;
+  return view.head == null ? "Each head has its own sinks here, not the framed tokens" : `framed: those of ${place(view)}`;
 }
 // What the grid of layers and heads is coloured by.
 function headTitle(recording, view) {

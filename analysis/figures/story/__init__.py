@@ -1,7 +1,7 @@
 """The story of a study as HTML, for page, slides and report alike: findings and slides, their scripts and style."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -40,7 +40,8 @@ _FINDINGS = """{% for told in findings %}
 </div>
 {% if told.example %}
 <figure class="example" aria-label="{{ told.example.alt }}">{{ told.example.figure }}
-{% if told.example.reading %}<figcaption>{{ told.example.reading | whole }}</figcaption>{% endif %}</figure>
+{% set shaded, stop, rest = told.example.reading.partition(". ") %}
+{% if shaded %}<figcaption>{{ shaded | whole }}{{ stop.strip() }}</figcaption>{% endif %}</figure>
 {% endif %}
 </section>
 {% endfor %}
@@ -106,7 +107,7 @@ _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription=
 </table>
 </div>
 <div class="foot">
-{% if decision %}<p class="meaning"><b>Decision:</b> {% for line in decision %}{{ line }}
+{% if decision %}<p class="meaning">{% for lead, line in decision.items() %}<b>{{ lead }}:</b> {{ line }}
 {% if not loop.last %}<br>{% endif %}{% endfor %}</p>{% endif %}
 <p class="caveat"><b>Limits:</b> {{ closing[0] }} {{ thin }} {{ recipe }}</p>
 </div>
@@ -204,8 +205,8 @@ class Story:
     """All of it. made: whose study of which day this is. question: its heading; what: what this is about, for a
     stranger, and the term in it that is explained; about: the model, as what it is. thin: that the study is a small
     one; empty where it is not. recipe: how the discount chose weights. reading: how to read the numbers of the answers.
-    picture: of one sink, and what it shows. in_short: title of the last slide. decision: what to do, by the findings
-    that answer the question, a line each; empty where nothing follows. closing: what the study as a whole does not say.
+    picture: of one sink, and what it shows. in_short: title of the last slide. decision: what to do about what, by the
+    findings that answer the question; empty where nothing follows. closing: what the study as a whole does not say.
     command: that repeats it.
     """
 
@@ -222,7 +223,7 @@ class Story:
     picture_told: str
     findings: tuple[Told, ...]
     in_short: str
-    decision: tuple[str, ...]
+    decision: Mapping[str, str]
     closing: tuple[str, ...]
     command: str
 

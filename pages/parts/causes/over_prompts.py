@@ -19,7 +19,7 @@ from analysis.evaluation.eviction_effects import TESTED
 from analysis.exhibits import ablation, eviction
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of, findings_of
-from analysis.findings.ablations import PER_UNIT, SHIFTS
+from analysis.findings.ablations import PER_UNIT, SHIFTS, SHIFTS_TOLD
 from analysis.models.registry import BUNDLED_PAIR
 from analysis.sinks.definitions import criterion
 from analysis.specs import (
@@ -349,6 +349,7 @@ def draw_shifts(rows: Sequence[tuple[str, ...]]) -> None:
     """Draw rows of `findings.ablations.shifts` as a small table."""
     if rows:
         st.markdown("**Shift of predicted probabilities**")
+        st.caption(SHIFTS_TOLD)
         first, *others = (f"| {' | '.join(plain(cell) for cell in line)} |" for line in (SHIFTS, *rows))
         st.markdown("\n".join([first, "| --- " * len(SHIFTS) + "|", *others]))
 

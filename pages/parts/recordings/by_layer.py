@@ -104,7 +104,7 @@ def by_layer(view: str, without: Callable[[DeltaGenerator, DeltaGenerator], bool
 
 def _named(opened: list[OpenSet]) -> list[OpenSet]:
     """Sort sets, diffusion models first, and give each a unique name."""
-    opened = sorted(opened, key=lambda one_set: one_set.recordings.info.model.attention == "causal")
+    opened = sorted(opened, key=_causal)
     names: list[str] = []
     for one_set in opened:
         same = sum(name.split(" (")[0] == one_set.name for name in names)
@@ -156,7 +156,11 @@ def _counting(sets: list[OpenSet], told: Answers, view: str) -> None:
 def _of_layers(sets: list[OpenSet], told: Answers, place: DeltaGenerator) -> None:
     """Draw the figure of every model, and the ways to go on; all else is folded. place: where the answer goes."""
     rest = headline(place, _WHERE, finding_of("kinds of sets", _by_name(sets), told))
-    beside_each_other([one_set.key for one_set in sets], _layers(sets), "layers", _with_even_split(sets, rest))
+    shown = [
+        replace(figure, sentence=f"{figure.sentence} {CAUSAL}" if _causal(one_set) else figure.sentence)
+        for one_set, figure in zip(sets, _layers(sets), strict=True)
+    ]
+    beside_each_other([one_set.key for one_set in sets], shown, "layers", rest)
     next_steps()
     for one_set in sets:
         answer = told[one_set.name]
@@ -168,17 +172,13 @@ def _of_layers(sets: list[OpenSet], told: Answers, place: DeltaGenerator) -> Non
             _chart(others)
 
 
-def _with_even_split(sets: list[OpenSet], told: Sequence[str]) -> list[str]:
-    """Return what is told of each set, and how a left-to-right one reads."""
-    return [
-        f"{said} {CAUSAL}".strip() if one_set.recordings.info.model.attention == "causal" else said
-        for one_set, said in zip(sets, told, strict=True)
-    ]
+def _causal(one_set: OpenSet) -> bool:
+    return one_set.recordings.info.model.attention == "causal"
 
 
 def beside_each_other(keys: Sequence[str], shown: list[Exhibit], name: str, told: Sequence[str]) -> None:
-    """Draw a figure per model, two beside each other. keys: of them. told: of each; where all have a sentence, the
-    first stands above the figure, else all of it beneath.
+    """Draw a figure per model, two beside each other. keys: of them. told: of each; above the figures where all have a
+    sentence, else beneath.
     """
     st.html(_LEVEL)
     figures = list(zip(keys, shown, told, strict=True))
@@ -189,8 +189,7 @@ def beside_each_other(keys: Sequence[str], shown: list[Exhibit], name: str, told
         for column, (key, figure, said) in zip(columns, row, strict=True):
             beneath = said.replace(f" of {in_sentence(figure.title)}", "", 1)
             if all(each for _, _, each in row):
-                finding, beneath = _first(beneath)
-                figure = replace(figure, finding=finding)
+                figure, beneath = replace(figure, finding=beneath), ""
             with column:
                 _chart(figure, f"{name}_{key}")
                 if beneath:
