@@ -95,7 +95,7 @@ def place(findings: Findings) -> Told | None:
         if model != source
     ]
     led = ". ".join(told.partition("; none in ")[0] for told in (others, *twins))
-    short = f"{null.labelled[0].upper()}{null.labelled[1:]}: at most {most}. " if null else ""
+    short = f"{null.labelled[0].upper()}{null.labelled[1:]}: at most {most} masked. " if null else ""
     in_short = f"{short}{'Also over' if masked else 'Over'}-represented: {led}."
     prompts = findings.parameters.prompts
     beats += [untrained] if untrained else []

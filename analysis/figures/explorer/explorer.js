@@ -61,7 +61,7 @@ function mount(root, packed, options = {}) {
     const peak = strongestStep();
     put("strongest", peak === null ? "Peak" : `Peak: step ${peak}`);
     put("open", first.noise ? "undecided" : "masked");
-    put("texttitle", finished(view, first) ? "Finished text" : over ? `Finished text, ${t0 === 0 && t1 === first.T - 1 ? "all steps" : `steps ${t0}–${t1}`}` : `Attention to each token, × even split (${view.layer == null ? "mean of all heads" : place(view)})`);
+    put("texttitle", finished(view, first) ? "Finished text" : over ? `Finished text, ${t0 === 0 && t1 === first.T - 1 ? "all steps" : `steps ${t0}–${t1}`}` : view.layer == null ? "Mean attention to each token, × even split" : `Attention to each token, × even split, ${place(view)}`);
     put("sink", `sink${several.length > 1 ? "" : sinkLevel(first, view)}`);
     put("headtitle", several.length > 1 ? headTitle(first, view) : headFinding(first, view));
     put("whose", whoseSinks(first, view));
