@@ -467,9 +467,7 @@ def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
         "Sinks that are masked positions: layer 0 99 % [99, 100], layer 1 100 % [100, 100] and layer 2 85 % [82, 87]."
     )
     untrained = "In an equally sharp untrained model, at most 14 % of the sinks of layers 0–2 are masked."
-    assert place.beats[2] == untrained and place.takeaway.startswith(
-        "In an equally sharp untrained model: at most 14 % masked. "
-    )
+    assert place.beats[2] == untrained and place.takeaway.startswith("Untrained, equally sharp: at most 14 % masked. ")
     rows = [row for row in study.tables["layers"] if row["measure"] != KIND_MEASURES["tokens"].title]
     (place,) = (
         finding
