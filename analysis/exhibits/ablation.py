@@ -100,11 +100,12 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
     )
     hiding = drawn[0]["intervention"] == "attention"
     begins = _HIDDEN if hiding else "Means"
+    any_left = f"; {THAN[COUNT]}: masked ones while any are left" if _fewer_masked(of.get(COUNT)) else ""
     return Exhibit(
         measure.change,
-        f"{begins} over {prompts} prompts{aligned}, with 95 % intervals{hollow}{no_match}. Differences are computed "
-        f"before rounding. Layers {first} to {last}; significant after Holm correction over {counted(tests, 'test')}. "
-        f"{CONTROLS_TOLD}{lighter}{without_sinks(drawn[0])}"
+        f"{begins} over {prompts} prompts{aligned}, with 95 % intervals{hollow}{no_match}{any_left}. Differences "
+        f"are computed before rounding. Layers {first} to {last}; significant after Holm correction over "
+        f"{counted(tests, 'test')}. {CONTROLS_TOLD}{lighter}{without_sinks(drawn[0])}"
         + (f" {_by_position(drawn, in_place)}" if in_place else "")
         + ("" if measure.percent else f" {NAT}")
         + (f" {LACKS_MASKED}" if lacks_masked(summary) else ""),

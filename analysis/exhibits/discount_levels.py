@@ -193,7 +193,9 @@ def _levels(
     methods, gains = tuple(of for of, *_ in drawn), _change(_GAINED, x, gained)
     seeds = max(len(one.by_seed) for *_, each in drawn for one in each)
     told = (
-        [f"as published: {METHODS[published].title}, {text_read(published)} text"] if published in methods[:-2] else []
+        [f"as published: {METHODS[published].title}, {text_read(published)} text; the others: {text_read(method)} text"]
+        if published in methods[:-2]
+        else []
     )
     over = over_seeds(seeds) if seeds > 1 else "one seed"
     told.append(f"bars: 95 % intervals over {items:,} items and {over}{' (upper: change from dense)' * known}")

@@ -243,9 +243,9 @@ def accuracy_of_runs(
         counts.append(len(runs))
     if not rows:
         return None
-    bars = f"; pale bands: change from dense; whiskers: its 95 % intervals {_over(losses)}" if losses else ""
+    bars = f"; pale bands: change from dense; whiskers: 95 % intervals of that change {_over(losses)}" if losses else ""
     dots = "; dots: single runs" if max(counts) > 1 else ""
-    noised = "; noised text: as seen while denoising" if any("noised" in row.text for row in rows) else ""
+    noised = "; noised text: calibration as seen while denoising" if any("noised" in row.text for row in rows) else ""
     note = apart_by_rounding((one.other.accuracy, one.setting.accuracy, one.difference) for one in compared.values())
     rounded = f"; {note}" if note else ""
     left_out = [f"{name} ({listed(accuracies)})" for name, accuracies in others.items()]

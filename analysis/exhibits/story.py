@@ -25,6 +25,7 @@ from analysis.exhibits.story_parts import (
     recordings,
     size_told,
     step_words,
+    within,
 )
 from analysis.exhibits.story_text import (
     beside_sinks,
@@ -176,13 +177,17 @@ def _matter(findings: Findings) -> Answer | None:
     text = "" if MEASURES[spec.primary].percent else text_in_words(causes)
     said = rules.matter_sentence(causes, spec, "hiding them", numbers=not text)
     if not MEASURES[spec.primary].percent and said.startswith(("Yes: ", "It depends: ")) and text_matters(causes):
-        return Answer(_MATTER, *_token_for_token(causes, rules.shift_of(spec, "divergence")))
+        return Answer(_asks(findings, causes), *_token_for_token(causes, rules.shift_of(spec, "divergence")))
     lead = said.replace("its predictions", "predictions", 1).replace("its", "the", 1)
     brief = next((f"{word.removesuffix(': ')}." for word in _YES_NO if lead.startswith(word)), "")
-    return Answer(_MATTER, lead, text, brief or (f"{NO_ANSWER}." if lead.startswith(NO_ANSWER) else "Perhaps."))
+    return Answer(
+        _asks(findings, causes), lead, text, brief or (f"{NO_ANSWER}." if lead.startswith(NO_ANSWER) else "Perhaps.")
+    )
 
 
-_MATTER = "Do sinks matter in this model?"
+def _asks(findings: Findings, causes: Sequence[Cause]) -> str:
+    model = within(findings, causes[0].model) if len(called(findings)) > 1 else "this model"
+    return f"Do sinks matter in {model}?"
 
 
 def _token_for_token(causes: Sequence[Cause], margin: float) -> tuple[str, str, str]:
@@ -201,7 +206,7 @@ def _token_for_token(causes: Sequence[Cause], margin: float) -> tuple[str, str, 
         yes = "For the text, yes"
     lead, quality = f"{yes}: {told}.", quality_told(causes, margin)
     told = control_told(causes)
-    short = f"{told.partition(';')[0].removesuffix('.')}. {quality.rpartition('. ')[2]}"
+    short = f"{told.partition(';')[0].removesuffix('.')}. {quality.partition('. ')[0].removesuffix('.')}."
     return lead, f"{told} {quality}", f"{lead} {short}"
 
 
@@ -264,7 +269,7 @@ def _changed(effects: Mapping[str, Difference]) -> str:
     """Tell by how much the discount changes accuracy at each setting, and beside what."""
     told = [f"{interval_words(effect)} at {name}" for name, effect in effects.items()]
     later = [each.replace(f" {POINTS.name}", "", 1) for each in told[1:]]
-    return f"Change: {'; '.join([*told[:1], *later])}."
+    return f"{'; '.join([*told[:1], *later])}."
 
 
 def _unpruned(findings: Findings) -> str:

@@ -16,6 +16,7 @@ from analysis.exhibits.story_parts import (
     recipe,
     share,
     spread,
+    within,
 )
 from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Mark
@@ -137,16 +138,17 @@ def accuracy(findings: Findings) -> Told | None:
     noise = discounts(findings, "noise")
     of_discount = {name: one.effect for name, one in by_setting.items()}
     of_noise = {name: one.effect for name, one in noise.items()}
-    alone = f"The discount alone: {conclusions(of_discount, margin, above)}"
-    beats = [f"{alone}."]
+    alone = f"The discount alone: {conclusions(of_discount, margin, above)}."
+    without = {
+        name: percent(np.mean(both[0]), 1) for name, one in by_setting.items() if (both := accuracies(findings, one))[0]
+    }
+    levels = _levels_told(within(findings, findings.parameters.model.source), pruning, without)
+    beats = [levels or alone]
     rest = f"The rest of the recipe (noise, order and norm): {conclusions(of_noise, margin, above)}."
     came_with = said_of("gain", pruning, margin, above)
     beats += [f"{said[0].upper()}{said[1:]}" for said in came_with]
     unseen = _cost_unseen(findings, by_setting)
     beats[-1] += unseen
-    without = {
-        name: percent(np.mean(both[0]), 1) for name, one in by_setting.items() if (both := accuracies(findings, one))[0]
-    }
     return Told(
         "accuracy",
         _accuracy_title(findings, by_setting, outcomes, margin),
@@ -156,12 +158,12 @@ def accuracy(findings: Findings) -> Told | None:
         f"{recipe(findings, brief=True)}; intervals over {items_told(pruning)}{_seeds_told(by_setting)}; no other "
         "models, tasks or texts.",
         (
-            *filter(None, (rest if of_noise else "", tests_in_words(of_discount), pruning.noise)),
+            *filter(None, (levels and alone, rest if of_noise else "", tests_in_words(of_discount), pruning.noise)),
             f"Margin: ±{POINTS.margin(margin)}, fixed in the study's specification before it ran.",
             *needs(findings),
         ),
         meaning=story_parts.of_accuracy(outcomes),
-        takeaway=f"{_levels_told(pruning, without)}{unseen}" if without else beats[0],
+        takeaway=f"{levels}{unseen}" if levels else beats[0],
         summaries=(_summary(findings, by_setting, outcomes, margin),),
     )
 
@@ -187,13 +189,14 @@ def _summary(
     return Summary(f"Accuracy points the discount adds, {removed}", listed(told), baseline)
 
 
-def _levels_told(pruning: Pruning, without: Mapping[str, str]) -> str:
-    """Tell the accuracy of the dense model and of its prunings without the discount; empty without the latter."""
-    told = listed([f"{accuracy} with {_removed(name)}" for name, accuracy in without.items()])
-    told = told.replace(" of the weights removed", " removed")
+def _levels_told(model: str, pruning: Pruning, without: Mapping[str, str]) -> str:
+    """Tell the accuracy of the dense model, of this name, and of its prunings without the discount; empty without the
+    latter.
+    """
+    told = listed([f"{accuracy} at {name}" for name, accuracy in without.items()])
     chance = "" if pruning.chance is None else f" (chance {percent(pruning.chance, 1)})"
     return (
-        f"Unpruned, the model gets {percent(pruning.dense, 1)} of the items right{chance}; without the discount {told}."
+        f"Unpruned, {model} gets {percent(pruning.dense, 1)} of the items right{chance}; without the discount {told}."
         if told
         else ""
     )

@@ -9,6 +9,7 @@ from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS, MEASURES
 from analysis.exhibits import story_parts, story_sinks
 from analysis.exhibits.story_parts import called, rows_of, within
 from analysis.exhibits.story_text import (
+    bare_nats,
     beside_sinks,
     by_attention,
     early_told,
@@ -188,8 +189,10 @@ def _summaries(own: Cause, causes: Sequence[Cause]) -> tuple[Summary, ...]:
         quantity = "Shift of predictions from hiding sinks (KL, nats)"
         baseline = f"{others} with {_title(MASS)} hidden"
         if shift.timing is not None and when_shifted(shift.timing):
-            early = "more" if side_of(shift.timing.early) > 0 else "less"
-            baseline = f"{others} at equal attention; early, sinks shift {early}"
+            early, late = (bare_nats(half) for half in (shift.timing.early, shift.timing.late))
+            baseline = (
+                f"{others} at equal attention; first half {early.partition(' ')[0]}, second {late.partition(' ')[0]}"
+            )
         rows.append(Summary(quantity, value, baseline))
     return tuple(rows)
 

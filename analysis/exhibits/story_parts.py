@@ -365,9 +365,9 @@ def of_movement(births: float, steps: int | None, lives: Sequence[float] = (), u
     if not lives or steps is None:
         return "A list of sinks made once goes stale."
     own, other = median(lives), median(untrained or (0.0,))
-    lasts = "Still, in the median layer a sink lasts only" if own > other > 0 else "In the median layer a sink lasts"
+    lasts = "Yet in" if own > other > 0 else "In"
     beside = f" (untrained {number(other)})" if untrained else ""
-    return f"{lasts} {own:.0f} of {steps} steps{beside}: a list made once goes stale."
+    return f"{lasts} the median layer a sink lasts {own:.0f} of {steps} steps{beside}, so a list made once goes stale."
 
 
 def rate(births: float, steps: int | None) -> str:

@@ -76,32 +76,32 @@ def place(findings: Findings) -> Told | None:
         beside = "; ".join(filter(None, (of_all, most and f"untrained at most {most}")))
         summaries = (Summary(f"Sinks of {masked} that are masked positions", among, beside),)
     tokens = {model: _of_tokens(findings, model).get(ALL_TOKENS, {}) for model in portions}
-    sharp = _portions(findings, SHARP)
+    others = _with_other_weights(findings)
     beats, notes = (
         [
-            f"{names.get(model, model)}: {_layers_told(layers, tokens[model], sharp.get(model, {}), told)}."
+            f"{names.get(model, model)}: {_layers_told(layers, tokens[model], others.get(model, {}), told)}."
             for model, layers in portions.items()
         ]
         for told in (False, True)
     )
     if tokens[source]:
-        stands_out = f"{_MORE_COMMON}{_THAN_UNTRAINED if source in sharp else ''}."
+        stands_out = f"{_MORE_COMMON}{_THAN_OTHERS if source in others else ''}."
         beats[0], notes[0] = (f"{stands_out} {told}" for told in (beats[0], notes[0]))
     untrained = f"In {null.called}, at most {most} of the sinks of {masked} are masked." if null else ""
-    others = _layers_told(portions[source], tokens[source], sharp.get(source, {}), without=MASKED)
+    own = _layers_told(portions[source], tokens[source], others.get(source, {}), without=MASKED)
     twins = [
-        f"{names.get(model, model)}: {_layers_told(layers, tokens[model], sharp.get(model, {}))}"
+        f"{names.get(model, model)}: {_layers_told(layers, tokens[model], others.get(model, {}))}"
         for model, layers in portions.items()
         if model != source
     ]
-    led = ". ".join(told.partition("; none in ")[0] for told in (others, *twins))
-    short = f"{null.labelled[0].upper()}{null.labelled[1:]}: at most {most} masked. " if null else ""
+    led = ". ".join(told.partition("; none in ")[0] for told in (own, *twins))
+    short = f"{null.labelled[0].upper()}{null.labelled[1:]}: at most {most}. " if null else ""
     in_short = f"{short}{'Also over' if masked else 'Over'}-represented: {led}."
     prompts = findings.parameters.prompts
     beats += [untrained] if untrained else []
     notes += filter(None, (_together(findings, source, portions[source]),))
     if written:
-        beats.append(
+        notes.append(
             f"Of sinks that end, {share(written[0]['value'])} do so as their own token is written; at random positions "
             f"{share(written[1]['value'])}."
         )
@@ -119,8 +119,8 @@ def place(findings: Findings) -> Told | None:
     )
 
 
-_MORE_COMMON = f"Over-represented by at least {POINTS.margin(CLEARLY)}"
-_THAN_UNTRAINED = ", also beside untrained sinks"
+_MORE_COMMON = f"Kinds at least {POINTS.margin(CLEARLY)} above all tokens"
+_THAN_OTHERS = ", untrained and shuffled weights"
 
 
 def _share_told(row: Mapping[str, Any]) -> str:
@@ -269,6 +269,19 @@ def _portions(findings: Findings, weights: str = "trained") -> Portions:
     return found
 
 
+def _with_other_weights(findings: Findings) -> Portions:
+    """Return the largest share of each layer's sinks that is of a kind with any of `WEIGHT_NULLS`, as `_portions`."""
+    most: dict[str, dict[str, dict[str, Mapping[str, Any]]]] = {}
+    for null in WEIGHT_NULLS:
+        for model, layers in _portions(findings, null).items():
+            for layer, kinds in layers.items():
+                held = most.setdefault(model, {}).setdefault(layer, {})
+                for kind, row in kinds.items():
+                    if kind not in held or (row["value"] or 0.0) > (held[kind]["value"] or 0.0):
+                        held[kind] = row
+    return most
+
+
 def _masked_rows(layers: Layers) -> dict[str, Mapping[str, Any]]:
     """Return the row of masked positions of each layer."""
     return {layer: row for layer, kinds in layers.items() for kind, row in kinds.items() if kind in MASKED}
@@ -299,15 +312,16 @@ def _layers_told(
     """Return the kinds that lead each group of layers: `masked positions in layers 0–2 (88 to 100 %), …`.
 
     tokens: the share of all tokens that is of each kind. Where it is known, every kind leads that lies clearly above
-    it, and above its share in an equally sharp untrained model, where that was recorded; else the one that most sinks
-    are. shares: give its share of the sinks. without: kinds that are not told.
+    it, and above its share with other weights, where these were recorded; else the one that most sinks are. untrained:
+    the latter. shares: give its share of the sinks. without: kinds that are not told.
     """
     leading: dict[str, list[str]] = {}
-    apart, alike = list[str](), dict[str, None]()
+    apart, alike = list[str](), dict[str, list[str]]()
     for layer, kinds in layers.items():
         leads = _leading(kinds, tokens, untrained.get(layer, {}))
         apart += [] if leads else [layer]
-        alike |= dict.fromkeys(() if leads or not tokens else _leading(kinds, tokens, {}))
+        for kind in () if leads or not tokens else _leading(kinds, tokens, {}):
+            alike.setdefault(kind, []).append(layer)
         for kind in leads:
             leading.setdefault(kind, []).append(layer)
     told = []
@@ -319,7 +333,11 @@ def _layers_told(
         held = f" ({spread(min(values), max(values), share)}{beside})" if shares else ""
         told.append(f"{KINDS_TOLD.get(kind, kind)} in {layer_names(those)}{held}")
     rest = f"{'none' if tokens else 'mixed'} in {layer_names(apart)}" if apart else ""
-    rest += f" ({listed([KINDS_TOLD.get(kind, kind) for kind in alike])}, as untrained)" if alike else ""
+    close = [
+        KINDS_TOLD.get(kind, kind) + ("" if those == apart else f" in {layer_names(those)}")
+        for kind, those in alike.items()
+    ]
+    rest += f" ({listed(close)} as with these)" if close else ""
     return "; ".join(filter(None, (listed(told), rest)))
 
 

@@ -258,10 +258,9 @@ def has_sinks(findings: Findings) -> str:
     if drawn is None or draws is None:
         return ""
     has = "has sinks: they" if _clear(drawn) else "has no clear sinks: tokens above the threshold"
-    return (
-        f"This model {has} draw {draws.own.told(_EVEN_SPLIT)}; {_MODELS.get(draws.weights, f'in {draws.called}')}, "
-        f"{draws.null.told(_TIMES)}."
-    )
+    beside = _MODELS.get(draws.weights, f"in {draws.called}")
+    own = f"This model {has} draw {draws.own.told(_EVEN_SPLIT)}"
+    return f"{own}; {beside}, {draws.null.told(_TIMES)}."
 
 
 _MODELS = {

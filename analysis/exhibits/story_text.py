@@ -169,21 +169,21 @@ def control_told(causes: Sequence[Cause]) -> str:
 
 
 def quality_told(causes: Sequence[Cause], margin: float) -> str:
-    """Say how far predictions shift beside random tokens of equal attention where that was measured, and that a change
-    of text is not a loss of quality. causes, margin: as of `predictions_told`.
+    """Say that a change of text is not a loss of quality, and how far predictions shift beside random tokens of equal
+    attention where that was measured. causes, margin: as of `predictions_told`.
     """
     told, cause = "Quality was not measured.", cause_of(causes, "divergence", MASS)
     outcome = WAITING if cause is None else decide(cause.effect, margin)
     if cause is None or outcome not in _PREDICTIONS:
         return told
-    change = f" (KL {_bare(cause.effect)})"
+    change = f" (KL {bare_nats(cause.effect)})"
     if cause.timing is not None and when_shifted(cause.timing):
         first = "more" if side_of(cause.timing.early) > 0 else "less"
         return (
-            f"Beside random tokens, predictions shift {first} in the first half of steps, {_overall(outcome)} "
-            f"overall{change}. {told}"
+            f"{told} Beside random tokens, predictions shift {first} in the first half of steps, {_overall(outcome)} "
+            f"overall{change}."
         )
-    return f"At equal attention predictions {_PREDICTIONS[outcome]}{change}. {told}"
+    return f"{told} At equal attention predictions {_PREDICTIONS[outcome]}{change}."
 
 
 def predictions_follow(causes: Sequence[Cause], margin: float) -> bool:
@@ -200,7 +200,7 @@ def _overall(outcome: str) -> str:
     return _PREDICTIONS[outcome].removeprefix("shift ").replace("do not", "they do not")
 
 
-def _bare(difference: Difference) -> str:
+def bare_nats(difference: Difference) -> str:
     """Return a difference of predictions with its interval, without its unit."""
     return interval_words(difference, NATS).replace(f" {NATS.name}", "")
 
@@ -209,7 +209,7 @@ def _nats_told(cause: Cause) -> str:
     """Return how far predictions shift with the sinks and with a control's tokens hidden, and the difference with its
     interval: `KL 0.09 against 0.13, difference −0.041 [−0.062, −0.019]`; it alone where the study holds no levels.
     """
-    difference = _bare(cause.effect)
+    difference = bare_nats(cause.effect)
     if cause.levels is None:
         return f"KL {difference}"
     return f"KL {' against '.join(levels_apart(cause))}, difference {difference}"
@@ -238,12 +238,12 @@ def predictions_told(causes: Sequence[Cause], margin: float) -> str:
     if cause is None or outcome not in _PREDICTIONS or MASS not in text_causes(causes):
         return ""
     if cause.timing is not None and when_shifted(cause.timing) and cause.levels is not None:
-        early, late = (_bare(half) for half in (cause.timing.early, cause.timing.late))
+        early, late = (bare_nats(half) for half in (cause.timing.early, cause.timing.late))
         first, second = ("more", "less") if side_of(cause.timing.early) > 0 else ("less", "more")
         overall = f"{'and' if _PREDICTIONS[outcome] == f'shift {second}' else 'and ' + _overall(outcome)} overall"
         return (
             f"At equal attention predictions shift {first} in the first half of the steps (KL {early}), {second} in "
-            f"the second ({late}) {overall} ({_bare(cause.effect)})."
+            f"the second ({late}) {overall} ({bare_nats(cause.effect)})."
         )
     side = side_of(text_effect(causes, MASS))  # agreement falls as the text changes
     but = "and" if (side, outcome) in ((-1, BETTER), (1, WORSE), (0, EQUIVALENT)) else "but"

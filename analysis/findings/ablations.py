@@ -131,16 +131,28 @@ def otherwise(text: Mapping[str, int], sinks: float, others: Levels, timings: Ma
             told[of] = f"{_MORE_OR_LESS[0]} {than} ({interval_words(difference, NATS)})"
     if not told:
         return ""
-    when = {of: said for of in told if of in timings and (said := when_shifted(timings[of]))}
+    when = [of for of in told if of in timings and when_shifted(timings[of])]
     if when:
-        of, said = next(reversed(when.items()))  # the strictest control
-        if MASKED in timings and (alike := when_alike(timings[MASKED])):
-            return f"{alike} Over all steps they shift {_beside(sinks, others)}."
-        against = "these" if _beside(sinks, others).endswith(f"with {THAN[of]} ({others[of][0]:.2g})") else THAN[of]
-        return f"Predictions shift {_beside(sinks, others)}; against {against}, {said}."
+        of = when[-1]  # the strictest control
+        return _by_half(of, timings, others[of][1])
     why = "No half of the steps tells why." if timings else "Why was not measured."
     over_all = f"over all steps they shift by {sinks:.2g} nats, {listed(list(told.values()))}"
     return f"Predicted probabilities say otherwise: {over_all}. {why}"
+
+
+def _by_half(of: str, timings: Mapping[str, Timing], overall: Difference) -> str:
+    """Say in which half of the steps predictions shift more than with a control and in which less, and what that makes
+    over all steps. overall: the difference from the control over all steps.
+    """
+    early, late = side_of(timings[of].early), side_of(timings[of].late)
+    every = all(side_of(timing.early) == early for timing in timings.values())
+    than, against = (f"any control (against {THAN[of]}: ", "these") if every else (f"{THAN[of]} (", "these")
+    return (
+        f"In the first half of the steps predictions shift {_MORE[early]} than with {than}KL "
+        f"{interval_words(timings[of].early, NATS)}), in the second {_MORE[late]} than with {against} "
+        f"({_in_nats(timings[of].late)}), over all steps {_MORE.get(side_of(overall), _MORE_OR_LESS[0])} "
+        f"({_in_nats(overall)})."
+    )
 
 
 SHIFTS: Final = ("KL in nats", "first half of the steps", "second half", "all steps")

@@ -49,7 +49,7 @@ def discounted_mask(changed: Sequence[float], seeds: Sequence[float], chance: fl
     if len(seeds) and np.mean(seeds) > 0:
         enough = len(seeds) >= len(changed) and 2 * 0.5 ** len(changed) < 1 - LEVEL  # both ends of a sign test
         only = "only " if enough and max(changed) < min(seeds) else ""
-        beside = f"; another calibration sample, for {percent(float(np.mean(seeds)))}"
+        beside = f"; another calibration sample: {percent(float(np.mean(seeds)))}"
     return f"{who} changes the choice for {only}{percent(value)} of weights{beside}."
 
 

@@ -69,8 +69,10 @@ def _kinds(leads: Sequence[Lead], with_sinks: Sequence[int], layers: int, model:
         weights = "in untrained models" if null == SHARP else f"with {_named(null)}"
         beside += f" and at most {number(most, True)} {weights}"
     kind = _TOKENS.get(first.kind) or kind_title(first.kind)
+    near = {first.layers[at] for places in first.close.values() for at in places}
+    clear = [layer for layer in first.layers if layer not in near] or first.layers
     return (
-        f"In {in_layers(first.layers, layers)} of {name}, {_least(first, first.layers, ' of sinks')} are {kind}, "
+        f"In {in_layers(clear, layers)} of {name}, {_least(first, clear, ' of sinks')} are {kind}, "
         f"against {beside}.{_beside_first(leads, layers)}{_close(first, layers)}"
         f"{_elsewhere(leads, with_sinks, layers)}"
     )

@@ -144,8 +144,8 @@ def test_the_published_baseline_stands_beside_both_where_it_was_pruned_at_every_
     first = {one.sparsity: np.mean(one.by_seed) for one in study.pruning.settings if one.method == "wanda"}
     np.testing.assert_allclose(told.shown.table["as published, %"], [100 * first[at] for at in (0.5, 0.7)])
     assert told.noise.startswith(
-        "As published: Wanda, clean text; bars: 95 % intervals over 768 items and 6 seeds (upper: change from "
-        "dense); grey: ±2 points; differences computed before rounding. Intervals are Student's"
+        "As published: Wanda, clean text; the others: noised text; bars: 95 % intervals over 768 items and 6 seeds "
+        "(upper: change from dense); grey: ±2 points; differences computed before rounding. Intervals are Student's"
     )
     some = [one for one in study.pruning.settings if (one.method, one.sparsity) != ("wanda", 0.5)]
     without = levels_of_study(study.model_copy(update={"pruning": study.pruning.model_copy(update={"settings": some})}))

@@ -137,7 +137,10 @@ def test_a_method_is_drawn_with_what_it_is_compared_with():
     alike = Alike(0.95, 0.4, 12, "", [(run(method, 0.5, 0), 0.8) for method in methods])
     shown = accuracy_of_runs(alike, None, "With discount")
     assert list(shown.table["method"]) == ["Wanda as published", "Without discount", "With discount"]
-    assert shown.sentence == "Diamonds: means; noised text: as seen while denoising; not drawn: Magnitude (80.0 %)."
+    assert (
+        shown.sentence
+        == "Diamonds: means; noised text: calibration as seen while denoising; not drawn: Magnitude (80.0 %)."
+    )
     names = {note.text for note in shown.figure.layout.annotations}
     assert names > {"Wanda as published · clean text", "Without discount · noised text", "With discount · noised text"}
     sparse = Alike(

@@ -118,7 +118,7 @@ def test_the_discount_is_told_with_its_interval_and_on_what_that_stands():
     both = finding_of("discount at levels", first | {"70 %": lost(0.003, -0.003, 0.01, 6)})[0]
     assert both == f"{told.removesuffix('.')}, +0.3 [−0.3, +1.0] at 70 %."
     assert len(both.replace(" %", "%").split()) <= 25
-    assert inside_margin([NONE[0]]) == "inside the margin of ±2 points, set beforehand"
+    assert inside_margin([NONE[0]]) == "the interval lies inside ±2 points, set beforehand"
     above = lost(0.006, 0.002, 0.010, 6)
     apart = finding_of("discount at levels", first | {"70 %": above})[0]
     assert apart == f"{told.removesuffix('.')}; at 70 % it changes accuracy by less than 2 points: +0.6 [+0.2, +1.0]."

@@ -150,7 +150,7 @@ MEANINGS = {
     "supports": {
         "sink": "^A cache that ranks tokens by attention keeps sinks, needed or not",
         "place": "misses most sinks of layers 0–7",
-        "movement": r"^Still, in the median layer a sink lasts only 10 of 48 steps \(untrained 1\.8\): a list ",
+        "movement": r"^Yet in the median layer a sink lasts 10 of 48 steps \(untrained 1\.8\), so a ",
         "hidden": "^In the diffusion model, when tokens are dropped, spare the sinks: the predictions say so, the text "
         "alone does not",
         "masks": "depends less on the calibration sample than on the discount",
@@ -167,7 +167,7 @@ MEANINGS = {
     "cannot tell": {
         "sink": "^A cache that ranks tokens by attention keeps sinks, needed or not",
         "place": r"misses most sinks in 4 of 8 layers",
-        "movement": r"^Still, in the median layer a sink lasts only 10 of 48 steps \(untrained 1\.8\): a list ",
+        "movement": r"^Yet in the median layer a sink lasts 10 of 48 steps \(untrained 1\.8\), so a ",
         "hidden": "no ground to spare the sinks, nor to drop them",
         "masks": "about as much on the calibration sample as on the discount",
         "accuracy": "no reason to switch the discount on, nor off",
@@ -307,9 +307,8 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
         assert "es: hiding them changes 63 of 100 tokens; " in answer.lead
         beside = "unrelated texts: 65" if value < 0 else "25 more [15, 35] than other masked positions"
         assert answer.sentence.endswith(
-            f"]; {beside}. Beside random tokens, predictions shift more in the first half of steps, less overall "
-            "(KL −0.041 "
-            "[−0.062, −0.019]). Quality was not measured."
+            f"]; {beside}. Quality was not measured. Beside random tokens, predictions shift more in the first half of "
+            "steps, less overall (KL −0.041 [−0.062, −0.019])."
         )
         assert answer.short.endswith("]. Quality was not measured.")
         return answer
@@ -382,7 +381,7 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     assert hidden.title.endswith("; hiding other masked positions: 61 (not significant)")
     assert story.answers[0].lead.endswith("; other masked positions: 61 (not significant).")
     assert story.answers[0].sentence.startswith("2 more [−6, +10]; 20 more [10, 29] than random tokens ")
-    assert story.answers[0].sentence.endswith(" less overall (KL −0.041 [−0.062, −0.019]). Quality was not measured.")
+    assert story.answers[0].sentence.endswith(" less overall (KL −0.041 [−0.062, −0.019]).")
     without = study.model_copy(update={"causes": tuple(one for one in study.causes if one.control != MASKED)})
     (hidden,) = (finding for finding in story_of(without).findings if finding.name == "hidden")
     assert "Random tokens may be of any kind; Causes compares with other masked positions." in hidden.caveat
@@ -418,8 +417,9 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
     alike = replace(shift.effect, value=0.008, low=-0.004, high=0.02, p=0.5, p_holm=0.5, cluster_variance=0.004**2)
     told = quality_told([shift.model_copy(update={"effect": alike, "levels": None})], 0.01)
     assert told == (
-        "Beside random tokens, predictions shift more in the first half of steps, they do not differ significantly "
-        "overall (KL +0.008 [−0.004, +0.020]). Quality was not measured."
+        "Quality was not measured. Beside random tokens, predictions shift more in the first half of "
+        "steps, they do not "
+        "differ significantly overall (KL +0.008 [−0.004, +0.020])."
     )
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert hidden.takeaway.startswith(overall) and hidden.beats[0].endswith(overall) and early in hidden.notes
@@ -457,17 +457,19 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
 def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
     study = read(EXAMPLE)
     (place,) = (finding for finding in story_told("example").findings if finding.name == "place")
-    assert place.beats[0].endswith("and the first token in layer 4; none in layers 6–7 (words, as untrained)."), (
+    assert place.beats[0].endswith("and the first token in layer 4; none in layers 6–7 (words as with these)."), (
         "words are as common untrained"
     )
-    assert place.beats[0].startswith("Over-represented by at least 10 points, also beside untrained sinks. Diffusion ")
-    assert place.beats[1].endswith("punctuation in layers 0–3 and the first token in layer 0; none in layers 4–7.")
+    assert place.beats[0].startswith(
+        "Kinds at least 10 points above all tokens, untrained and shuffled weights. Diffusion model: masked "
+    )
+    assert place.beats[1].endswith("none in layers 2 and 4–7 (punctuation in layer 2 as with these).")
     assert place.caveat.endswith("With layers averaged first, 96 % are masked: sinks of layers 0–2 draw most.")
     assert place.notes[-1] == (
         "Sinks that are masked positions: layer 0 99 % [99, 100], layer 1 100 % [100, 100] and layer 2 85 % [82, 87]."
     )
     untrained = "In an equally sharp untrained model, at most 14 % of the sinks of layers 0–2 are masked."
-    assert place.beats[2] == untrained and place.takeaway.startswith("Untrained, equally sharp: at most 14 % masked. ")
+    assert place.beats[2] == untrained and place.takeaway.startswith("Untrained, equally sharp: at most 14 %. ")
     rows = [row for row in study.tables["layers"] if row["measure"] != KIND_MEASURES["tokens"].title]
     (place,) = (
         finding
@@ -501,7 +503,7 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
     assert answer.lead == (
         "Not measurably: it changes accuracy by less than 2 points; pruning 70 % costs 21 points [18, 24]."
     )
-    assert answer.sentence == ("Change: +0.3 points [−0.3, +1.0] at 70 %; +0.1 [−0.7, +0.9] at 50 %.")
+    assert answer.sentence == ("+0.3 points [−0.3, +1.0] at 70 %; +0.1 [−0.7, +0.9] at 50 %.")
     (_, at_70), (_, refuting) = (story_of(each).findings[-2:] for each in (study, refutes()))
     drawn = at_70.figure.replace("\u00a0", " ")
     assert "−21 points" in drawn and "+0.3 points" in drawn and "71.8" not in drawn
@@ -511,7 +513,7 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
     assert answer.lead == "Not measurably: it changes accuracy by less than 2 points.", (
         "what pruning costs is not known"
     )
-    assert answer.sentence == ("Change: +0.1 points [−0.7, +0.9] at 50 %; +0.3 [−0.3, +1.0] at 70 %.")
+    assert answer.sentence == ("+0.1 points [−0.7, +0.9] at 50 %; +0.3 [−0.3, +1.0] at 70 %.")
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -669,8 +671,8 @@ def test_a_study_without_levels_tells_differences():
         "For the text, yes: hiding them changes 31 more of 100 generated tokens than hiding as many random tokens."
     )
     assert answer.sentence == (
-        "Random tokens of equal attention: 20 fewer [10, 29]. At equal attention predictions shift less (KL −0.041 "
-        "[−0.062, −0.019]). Quality was not measured."
+        "Random tokens of equal attention: 20 fewer [10, 29]. Quality was not measured. At equal attention predictions "
+        "shift less (KL −0.041 [−0.062, −0.019])."
     )
     (hidden,) = (
         told for told in story_of(study.model_copy(update={"causes": causes})).findings if told.name == "hidden"
@@ -732,7 +734,7 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
         (
             "Shift of predictions from hiding sinks (KL, nats)",
             "0.090 (0.041 less [0.019, 0.062])",
-            "0.131 at equal attention; early, sinks shift more",
+            "0.131 at equal attention; first half +0.103, second −0.184",
         ),
         (
             "Accuracy points the discount adds, 70 % removed",

@@ -283,7 +283,8 @@ def test_headline_and_figures_have_one_source_at_a_time():
     )
     assert "The margin of 2 points is fixed in the study's specification. ±1.7 points would" in told
     assert (
-        "Against the same pruning without it (noised text): inside the margin of ±2 points, set beforehand; against "
+        "Against the same pruning without it (noised text): both intervals lie inside ±2 points, set "
+        "beforehand; against "
         "Wanda as published (clean text) +0.8 [−1.2, +2.8] at 70 %: not inside." in told
     )
     assert "Shipped study: 768 items, 6 seeds; brackets: 95 % intervals." in told
@@ -291,7 +292,7 @@ def test_headline_and_figures_have_one_source_at_a_time():
     assert "Method, sparsity and λ are those chosen here, all else is as in the shipped study." in told
     assert "brackets: 95 % intervals." in told
     assert "±1.7 points would have been detected with 80 % power." in told
-    assert "At 50 % sparsity it changes the choice for only 0.21 % of weights; another calibration sample, for " in told
+    assert "At 50 % sparsity it changes the choice for only 0.21 % of weights; another calibration sample: " in told
     accuracies = "50 % sparsity: 92.6 % dense, 91.3 % without the discount, 91.4 % with it; chance 37.5 %."
     assert accuracies in told
     assert "as reading those of many takes long" not in told, "masks of all seeds are compared"

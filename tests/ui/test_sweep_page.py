@@ -68,8 +68,9 @@ def test_without_a_sweep_the_page_shows_the_one_that_ships(tmp_path, monkeypatch
     )
     assert "at 70 %, where pruning itself costs 21 [18, 24]." in told
     assert (
-        "Shipped study of the diffusion model. Sink-Wanda, λ = 1: 2 sparsities × 3 variants × 6 seeds; inside the "
-        "margin of ±2 points, set beforehand; against Wanda as published (clean text) +0.8 [−1.2, +2.8] at 70 %: not "
+        "Shipped study of the diffusion model. Sink-Wanda, λ = 1: 2 sparsities × 3 variants × 6 seeds; both "
+        "intervals lie inside ±2 points, set beforehand; against Wanda as published (clean text) +0.8 "
+        "[−1.2, +2.8] at 70 %: not "
         "inside. Yours takes its place." in told
     )
     assert "At 60 %, it gains." in told and not test.exception

@@ -74,7 +74,7 @@ function finding(recording, view) {
   const raw = recording.even ? "" : recording.evened(view) ? " relative to an even split" : " by raw attention", under = recording.even ? "" : " under its mask";
   const rest = view.several ? "" : untrained(recording, view, peak);
   const given = `; an even split gives ${count === 1 ? "it" : "them"} ${percent(even)}${under}`;
-  return [lead, `${few(count)} of ${recording.keys[t1]} tokens ${be}`, `${still}${raw}. ${take} `, `${percent(share)} ${of}`, `${given}${rest}.`];
+  return [lead, `${few(count)} of ${recording.keys[t1]} tokens ${be}`, `${still}${raw}. ${take} `, `${percent(share)} ${of}`, `${given}.${rest}`];
 }
 // What a sink of the step exceeds, as the end of "sink"; empty where that is not one multiple of an even split.
 function sinkLevel(recording, view) {
@@ -114,10 +114,9 @@ function atPeak(recording, view) {
 function untrained(recording, view, peak) {
   const { shares, several } = untrainedOf(recording, view);
   if (!shares.length) return "";
-  const who = view.head != null ? "heads of this layer in an untrained model" : several ? "untrained models" : "an untrained model";
-  const at = peak ? ` at ${several ? "their own peaks" : "its own peak"}` : "", most = Math.max(...shares);
-  if (!most) return `, ${who} ${several ? "have" : "has"} no sinks${at}`;
-  return `, ${who} ${several ? "at most " : ""}${percent(most)}${at}`;
+  const who = view.head != null ? "heads of this layer in an untrained model" : several ? `${shares.length} untrained models` : "an untrained model";
+  const at = peak ? (several ? ", each at its own peak" : " at its own peak") : "", most = Math.max(...shares);
+  return ` In ${who} ${most ? `sinks take ${several ? "at most " : ""}${percent(most)}` : "there are no sinks"}${at}.`;
 }
 const meanOf = (values) => meanOver(values, [0, values.length - 1]);
 // What sinks take over all steps, and in how many of them more than the most of the untrained models’, or less than the

@@ -114,7 +114,7 @@ function headFinding(recording, view) {
   if (!shares) return headTitle(recording, view);
   const own = view.preset && recording.nullOwn, one = first?.whole ? [meanOf(first.strengths(view, range))] : [];
   const others = own ? Array.from({ length: own.length / T }, (_, n) => meanOver(own.subarray(n * T, (n + 1) * T), range)) : one;
-  return `Head by head: a head gives ${WHOSE[view.judged]} ${percent(meanOf(shares))} of its attention${others.length ? `; untrained, ${spanOf(others)}` : ""}`;
+  return `Head by head: ${percent(meanOf(shares))} of a head’s attention goes to ${WHOSE[view.judged]}${others.length ? ` (untrained ${spanOf(others)})` : ""}`;
 }
 // The least and the most of shares.
 function spanOf(shares) {

@@ -75,11 +75,9 @@ _PAGE = """<!doctype html>
 <main>
 <div class="scene">
 <header class="first">
-<p class="fine made">{{ story.made }}. {{ story.about }}</p>
+<p class="fine made">{{ story.made }}</p>
 <h1>{{ story.question }}</h1>
-{% if story.thin %}
-<p class="fine size">{{ story.thin | glued }} {{ story.reading | glued }}</p>
-{% endif %}
+<p class="fine size">{{ story.about | glued }} {{ story.thin | glued }} {{ story.reading | glued }}</p>
 <p class="what">{{ story.what }}</p>
 {{ picture if story.picture }}
 <div class="answers">
@@ -91,9 +89,6 @@ _PAGE = """<!doctype html>
 </div>
 <nav aria-label="This report"><a href="#slide-1">Present</a>
 {%- if explorer %}<a href="#explore">Explore</a>{% endif %}<a href="#appendix">Appendix</a></nav>
-{% if not story.thin %}
-<p class="fine">{{ story.reading | glued }}</p>
-{% endif %}
 </header>
 {% if player %}
 <div class="stage"><div><h2>A text being written: press play</h2>{{ player }}</div></div>
