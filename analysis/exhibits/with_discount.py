@@ -30,7 +30,7 @@ from analysis.words import counted, listed, percent
 
 _CHANGED = "A weight counts where it is kept without the discount and pruned with it, or the reverse."
 _SHIFTS, _COST, _DISCOUNT = "Change of accuracy", "pruning alone", "discount on top"
-_DOTS = {"seed": "one seed (orange)", "pair": "one pair (grey)"}
+_DOTS = {"seed": "seeds (orange)", "pair": "pairs (grey)"}
 _SEED_DECIMALS = 2  # of a per cent, for shares of weights
 
 
