@@ -34,7 +34,7 @@ def main() -> None:
     """Draw the page."""
     with st.container(horizontal=True, vertical_alignment="center", key="runs_title"):
         st.title("Runs", width="content")
-        st.caption(f"Every pruned model beside the others. {DISCOUNT_TOLD}", width="stretch")
+        st.caption(f"Every pruned model. {DISCOUNT_TOLD}", width="stretch")
     start_exhibits()
     runs = known_runs(engine())
     answer = st.container(key="runs_answer")

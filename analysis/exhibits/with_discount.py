@@ -197,7 +197,7 @@ def accuracy_shifts(
     beside = "" if chance is None else f"; chance {percent(chance, 1)}"
     return Exhibit(
         _SHIFTS,
-        f"Bars: 95 % intervals; grey: ±{POINTS.margin(margin)}. "
+        f"Bars: 95 % intervals; grey: ±{POINTS.margin(margin)}; alone: from dense. "
         f"Right answers at {first.sparsity} sparsity: "
         f"{percent(dense, 1)} dense, {without} without the discount, {discounted} with it{beside}. {compared}",
         accuracy_levels(rows, "change of accuracy, points", margin=POINTS.scale * margin),
