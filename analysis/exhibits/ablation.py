@@ -29,7 +29,8 @@ from analysis.figures.dynamics import Series, curves
 from analysis.figures.export import Exhibit
 from analysis.figures.style import SINK, ends
 from analysis.findings import finding_of
-from analysis.findings.ablations import THAN, TOKENS, Summary, named, side_of, too_light, without_sinks
+from analysis.findings.ablations import THAN, TOKENS, Summary, side_of, too_light, without_sinks
+from analysis.findings.effects import named
 from analysis.models.families import ARCHITECTURES
 from analysis.specs import CONTROLS, INTERVENTIONS, MASS_TOLERANCE, QUARTERS, TARGETS
 from analysis.statistics.decisions import NATS, POINTS, Unit, interval_words

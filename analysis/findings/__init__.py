@@ -67,7 +67,7 @@ _RULES_OF: dict[str, dict[str, str]] = {
         "answer in numbers": "analysis.findings.ablations:answer_in_numbers",
         "predictions against text": "analysis.findings.ablations:disagreements",
         "strongest effect": "analysis.findings.ablations:strongest",
-        "moving sinks": "analysis.findings.ablations:contrasts",
+        "moving sinks": "analysis.findings.effects:contrasts",
         "tests of effects": "analysis.findings.ablations:correction",
     },
     "texts": {
@@ -86,7 +86,7 @@ _RULES_OF: dict[str, dict[str, str]] = {
         "tests of policies": "analysis.findings.ablations:correction",
     },
     "effects": {
-        "sides of effects": "analysis.findings.ablations:sides",
+        "sides of effects": "analysis.findings.effects:sides",
         "least kept": "analysis.findings.evictions:least_kept",
         "sides of policies": "analysis.findings.evictions:sides",
     },
@@ -154,7 +154,7 @@ _RULES_OF: dict[str, dict[str, str]] = {
     "story": {
         "what a sink is": "analysis.exhibits.story_sinks:sink",
         "place of sinks": "analysis.exhibits.story_place:place",
-        "movement of sinks": "analysis.exhibits.story_place:movement",
+        "movement of sinks": "analysis.exhibits.story_movement:movement",
         "hidden sinks": "analysis.exhibits.story_hidden:hidden",
         "changed mask": "analysis.exhibits.story_discount:masks",
         "accuracy with the discount": "analysis.exhibits.story_discount:accuracy",

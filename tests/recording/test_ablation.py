@@ -29,13 +29,13 @@ from analysis.findings import finding_of, said_of
 from analysis.findings.ablations import (
     answer,
     answer_in_numbers,
-    contrasts,
     disagreement,
     disagreements,
     strongest,
     when_alike,
     without_sinks,
 )
+from analysis.findings.effects import contrasts
 from analysis.jobs.prompt_by_prompt import _typical, untested
 from analysis.recording.ablation import (
     CHOOSERS,
