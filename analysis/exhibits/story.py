@@ -266,7 +266,7 @@ def _discount(findings: Findings) -> Answer | None:
 
 
 def _changed(effects: Mapping[str, Difference]) -> str:
-    """Tell by how much the discount changes accuracy at each setting, and beside what."""
+    """Tell by how much the discount changes accuracy at each setting."""
     told = [f"{interval_words(effect)} at {name}" for name, effect in effects.items()]
     later = [each.replace(f" {POINTS.name}", "", 1) for each in told[1:]]
     return f"{'; '.join([*told[:1], *later])}."

@@ -143,10 +143,10 @@ def _by_half(of: str, timings: Mapping[str, Timing], overall: Difference) -> str
     """
     early, late = side_of(timings[of].early), side_of(timings[of].late)
     every = all(side_of(timing.early) == early for timing in timings.values())
-    than, against = (f"any control (against {THAN[of]}: ", "these") if every else (f"{THAN[of]} (", "these")
+    than = f"any control (against {THAN[of]}: " if every else f"{THAN[of]} ("
     return (
         f"In the first half of the steps predictions shift {_MORE[early]} than with {than}KL "
-        f"{interval_words(timings[of].early, NATS)}), in the second {_MORE[late]} than with {against} "
+        f"{interval_words(timings[of].early, NATS)}), in the second {_MORE[late]} than with these "
         f"({_in_nats(timings[of].late)}), over all steps {_MORE.get(side_of(overall), _MORE_OR_LESS[0])} "
         f"({_in_nats(overall)})."
     )
