@@ -133,6 +133,7 @@ def playback_of(findings: Findings) -> dict[str, object] | None:
 def _reading(answers: Sequence[Answer]) -> str:
     """Tell how to read the numbers of the answers."""
     told = ["Brackets: 95 % intervals."] if any("[" in answer.words for answer in answers) else []
+    told += ["Hidden: unattended."] if any("hiding" in answer.words for answer in answers) else []
     units = [answer for answer in answers if re.search(rf"\b{NATS.name}\b", answer.words) and "KL" not in answer.words]
     return " ".join([*told, *([_NATS] if units else [])])
 
@@ -156,7 +157,8 @@ def _picture(findings: Findings) -> tuple[Markup, str]:
     name = f"‘{tokens[strongest - first].text.strip()}’"
     who = "a masked position" if tokens[strongest - first].masked else name
     step = step_words(track, at).partition(" (")[0]
-    where = f"Peak, {step}. Orange: sink ({story_sinks.threshold().removesuffix(' of a step')})."
+    shown = f"{len(tokens)} of {story_sinks.there(track, at)} tokens, {step}."
+    where = f"{shown} Orange: sink ({story_sinks.threshold().removesuffix(' of a step')})."
     has = story_sinks.has_sinks(findings)
     told = f"One step of one text: {who} draws {times} an even split. {has}".strip()
     label = f"this token: {times}" if 2 <= strongest - first < len(tokens) - 2 else times  # within the picture
@@ -206,8 +208,8 @@ def _token_for_token(causes: Sequence[Cause], margin: float) -> tuple[str, str, 
         yes = "For the text, yes"
     lead, quality = f"{yes}: {told}.", quality_told(causes, margin)
     told = control_told(causes)
-    short = f"{told.partition(';')[0].removesuffix('.')}. {quality.partition('. ')[0].removesuffix('.')}."
-    return lead, f"{told} {quality}", f"{lead} {short}"
+    short = quality.partition(" (")[0].removesuffix(".")
+    return lead, f"{told} {quality}", f"{lead} {told} {short}."
 
 
 _LEADS = {
@@ -236,15 +238,17 @@ def _discount(findings: Findings) -> Answer | None:
         lead = f"{'No' if clear else 'Not measurably'}: it changes accuracy by less than {POINTS.margin(margin)}."
         if any(one.shown and one.value > 0 for one in effects.values()):
             lead = f"Little: it gains less than {POINTS.margin(margin)}."  # significant, and too small to matter
-        dearest = [one for one in prices[:1] if -one.cost.value > margin]
-        told = [f"; pruning {one.setting} {cost_words(one.cost)}." for one in dearest]
-        brief = lead
-        if dearest:
-            price = dearest[0]
-            change, cost = interval_words(price.effect), cost_words(price.cost, "").partition(" [")[0]
-            change = change.replace(POINTS.name, f"{POINTS.name} of accuracy", 1)
-            brief = f"{lead.partition(':')[0]}: {change} at {price.setting} sparsity, where pruning {cost}."
-        lead = lead.removesuffix(".") + "".join(told or ["."])
+        if prices and -prices[0].cost.value > margin:
+            price, *others = prices
+            change = interval_words(price.effect).replace(POINTS.name, f"{POINTS.name} of accuracy", 1)
+            cost = cost_words(price.cost, "")
+            lead = f"{lead.partition(':')[0]}: {change} where removing {price.removed} {cost}."
+            sentence = (
+                _changed({one.setting: one.effect for one in others}).replace(f" {POINTS.name}", "") if others else ""
+            )
+            sentence = f"{sentence} Margin: ±{POINTS.margin(margin).partition(' ')[0]}, fixed beforehand.".strip()
+            brief = f"{lead} {sentence.rpartition('. ')[2]}"
+        brief = brief or lead
     elif only in (BETTER, WORSE):
         changes = [f"{POINTS.number(one.value)} {POINTS.name} at {name}" for name, one in effects.items()]
         brief = f"{lead.removesuffix('.')}: {listed(changes)}."
@@ -262,7 +266,7 @@ def _discount(findings: Findings) -> Answer | None:
         sentence += f" It would have detected ±{listed(list(sizes))} points."
     elif seen and min(seen) >= TOO_COARSE:
         sentence += f" It would have detected nothing below {100 * TOO_COARSE:.0f} points."
-    return Answer("Does counting them less when pruning (sink discount) help?", lead, sentence, brief)
+    return Answer("Does discounting them when pruning help?", lead, sentence, brief)
 
 
 def _changed(effects: Mapping[str, Difference]) -> str:

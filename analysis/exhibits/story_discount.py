@@ -67,35 +67,36 @@ def masks(findings: Findings) -> Told | None:
                 )
             )
         groups.append(Group(f"{100 * change.sparsity:g} % of the weights removed{named}", tuple(marks)))
-    at = f"{100 * told.sparsity:g} %"
-    hardly = "hardly " if value < _HARDLY * floor else ""
-    title = f"The discount {hardly}changes which weights go: {share(value)} with {at} removed"
-    if floor:
-        title += f"; another calibration sample {share(floor)}"
-    removed = f"With {at} removed"
-    beat = f"{removed}, the discount changes the choice for {share(value)} of the weights."
+    only = "only " if value < _HARDLY * floor else ""
+    title = f"The discount changes {only}{share(value)} of the mask"
+    title += f"; another calibration sample changes {share(floor)}" if floor else ""
     chances = {f"{100 * one.sparsity:g} %": share(one.chance) for one in changes}
     drawn = listed([f"{one} with {each} removed" for each, one in chances.items()])
-    takeaway = f"Random choices would differ in {drawn}."
-    if floor:
-        beat = (
-            f"{removed}, the discount changes {share(value)}, another sample {share(floor)}, a random choice "
-            f"{share(told.chance)}."
-        )
+    beat = f"Two random masks would differ in {drawn}."
+    settings = f", {100 * told.sparsity:g} % removed" if len(changes) > 1 else ""
     return Told(
         "masks",
         title,
         charts.bars(groups, "weights removed in only one of two runs (% of all)", 100, _dots_told(changes)),
         beat,
         (beat,),
-        f"{recipe(findings)} {_calibration(findings)} A small change can still matter: accuracy is next.",
+        f"{recipe(findings)} {_calibration(findings)}",
         tuple(
             f"{METHODS[one.method].title}, {100 * one.sparsity:g} %: {_runs(one.changed)}; seeds {_runs(one.floor)}; "
             f"chance {share(one.chance)}."
             for one in changes
         ),
         meaning=story_parts.of_masks(value, floor or None),
-        takeaway=takeaway,
+        takeaway=beat,
+        summaries=(
+            (
+                Summary(
+                    f"Mask the discount changes{settings}", share(value), f"another calibration sample: {share(floor)}"
+                ),
+            )
+            if floor
+            else ()
+        ),
     )
 
 
@@ -110,7 +111,7 @@ def _dots_told(changes: Sequence[MaskChange]) -> str:
     seeds = max(len(change.changed) for change in changes)
     pairs = max(len(change.floor) for change in changes)
     of_seeds = f"one of {counted(seeds, 'seed')}"
-    return f"{of_seeds}, or of their {counted(pairs, 'pair')}" if pairs else of_seeds
+    return f"{of_seeds}, or of their {counted(pairs, 'pair')}; bar: mean" if pairs else f"{of_seeds}; bar: mean"
 
 
 def _beside_seeds(change: MaskChange) -> float:
@@ -207,7 +208,7 @@ def _cost_unseen(findings: Findings, by_setting: Mapping[str, Contrast]) -> str:
     back.
     """
     told = [price.setting for price in prices_of(findings, by_setting) if price.cost.low < 0 < price.cost.high]
-    return f" At {listed(told)} no significant loss to win back." if told else ""
+    return f" At {listed(told)} pruning alone has no significant cost to win back." if told else ""
 
 
 def _changes(findings: Findings, by_setting: Mapping[str, Contrast], margin: float) -> Markup:

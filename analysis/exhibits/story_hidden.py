@@ -9,10 +9,10 @@ from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS, MEASURES
 from analysis.exhibits import story_parts, story_sinks
 from analysis.exhibits.story_parts import called, rows_of, within
 from analysis.exhibits.story_text import (
-    bare_nats,
     beside_sinks,
     by_attention,
     early_told,
+    halves_told,
     level_beside,
     levels_apart,
     no_less_with_random,
@@ -50,21 +50,26 @@ def hidden(findings: Findings) -> Told | None:
     verdict = rules.sinks_matter(findings)[list(by_model).index(own.model)]
     margin = rules.shift_of(spec, own.measure)
     example = texts(findings, own.model)
-    beats, notes = [], [verdict.numbers]
+    notes = [verdict.numbers]
     effects, tokens = _effects(findings, primary), _tokens(findings)
     those = by_model[own.model]
     at_equal = rules.cause_of(those, spec.primary, MASS)
-    beats.append(_over_prompts(own, at_equal, those))
+    over = _over_prompts(own, at_equal, those)
     measure = MEASURES[own.measure]
-    notes += [_MEANT, early_told(those), by_attention(those), _tested(those), f"{measure.title}: {measure.axis}."]
-    takeaways, title = [], _text_title(own, those, margin)
-    if not title or not text_levels(those):  # else the title has the numbers
-        takeaways.append(_levels_told(own.effect.n, those) or beats[0])
-    for model in dict.fromkeys(cause.model for cause in primary if cause is not own):
-        beats += _other_model(called(findings).get(model, model), by_model[model])
-    shift = predictions_told(those, rules.shift_of(spec, "divergence"))
-    beats[0] = " ".join(filter(None, (beats[0], shift)))
-    takeaways += [shift, _random_weights(findings)]
+    notes += [
+        _MEANT,
+        halves_told(those),
+        early_told(those),
+        by_attention(those),
+        _tested(those),
+        f"{measure.title}: {measure.axis}.",
+    ]
+    title = _text_title(own, those, margin)
+    shift, untrained = predictions_told(those, rules.shift_of(spec, "divergence")), _random_weights(findings)
+    beats = list(filter(None, (" ".join(filter(None, (over, shift))), untrained)))
+    has_numbers = title and text_levels(those)
+    takeaways = [] if has_numbers else [_levels_told(own.effect.n, those) or over]
+    takeaways += [shift, untrained]
     held = [f"{100 * one:.1f} %" for one in own.shares if one is not None]
     return Told(
         "hidden",
@@ -73,11 +78,11 @@ def hidden(findings: Findings) -> Told | None:
         + ("" if at_equal is None else _at_equal(at_equal, decide(own.effect, margin), margin)),
         tokens or effects,
         verdict.numbers if example is None else f"{example.alt} {verdict.numbers}",
-        tuple(beats),
+        tuple(beats or [f"Means over {counted(own.effect.n, 'prompt')}."]),
         " ".join(filter(None, (_not_shown(held, at_equal, those), _any_kind(findings, those)))),
         tuple(filter(None, notes)),
         meaning=_meaning(findings, own, at_equal, those, margin),
-        takeaway=" ".join(filter(None, takeaways)) or beats[0],
+        takeaway=" ".join(filter(None, takeaways)),
         folded=effects if tokens else None,
         summaries=_summaries(own, those),
         brief=_text_brief(own, those, margin),
@@ -109,11 +114,13 @@ def _reading(text: Continuation, control: str, alike: Sequence[Agreement], in_pl
     longest = max(len(text.untouched), *map(len, _variants(text, control)))
     sinks, others = (round((1 - each.by_position) * longest) for each in alike)
     begins = (
-        " [BOS]: the token that begins a text." if any("[BOS]" in words for words in _variants(text, control)) else ""
+        " [BOS] begins a text; here it stands inside."
+        if any("[BOS]" in words for words in _variants(text, control))
+        else ""
     )
     return (
-        "Shaded: tokens that do not line up, in order, with the first text. What only moved can be shaded. Position by "
-        f"position, {sinks} and {others} of {longest} differ{in_place}.{begins}"
+        f"Shaded: tokens that do not line up, in order, with the first text.{begins} Position by position {sinks} of "
+        f"{longest} differ, with random tokens hidden {others}{in_place}: what only moved counts there."
     )
 
 
@@ -181,18 +188,18 @@ def _summaries(own: Cause, causes: Sequence[Cause]) -> tuple[Summary, ...]:
     rows = [Summary(quantity, text[control], f"hiding {_title(control)}")]
     if levels := text_levels(causes):
         sinks, others = levels[control]
-        rows = [Summary(quantity, f"{sinks} ({text[control]})", f"{others} with {_title(control)} hidden")]
+        baseline = f"{_title(control)}: {others}"
+        if unrelated := text_causes(causes)[control].unrelated:
+            baseline += f"; unrelated texts: {100 * (1 - unrelated):.0f}"
+        rows = [Summary(quantity, f"{sinks} ({text[control]})", baseline)]
     shift = rules.cause_of(causes, "divergence", MASS)
     if shift is not None and shift.levels is not None:
         sinks, others = levels_apart(shift)
         value = f"{sinks} ({size_told(shift.effect, NATS, 'more' if shift.effect.value > 0 else 'less')})"
         quantity = "Shift of predictions from hiding sinks (KL, nats)"
-        baseline = f"{others} with {_title(MASS)} hidden"
+        baseline = f"{_title(MASS)}: {others}"
         if shift.timing is not None and when_shifted(shift.timing):
-            early, late = (bare_nats(half) for half in (shift.timing.early, shift.timing.late))
-            baseline = (
-                f"{others} at equal attention; first half {early.partition(' ')[0]}, second {late.partition(' ')[0]}"
-            )
+            baseline += f", in the first half {'less' if side_of(shift.timing.early) > 0 else 'more'}"
         rows.append(Summary(quantity, value, baseline))
     return tuple(rows)
 
@@ -249,9 +256,9 @@ def _not_shown(held: Sequence[str], at_equal: Cause | None, causes: Sequence[Cau
             return told
         light = text_causes(causes).get(MASKED)
         if light is not None and _lighter(light) and at_equal.masked[1] < (1 - MASS_TOLERANCE) * at_equal.masked[0]:
-            return f"{told} Over all steps no control matches both masking and attention."
+            told += " No control matches both masking and attention."
         sinks, others = (percent(share, 0) for share in at_equal.masked)
-        return f"{told} Masked: {sinks} of the sinks, {others} of the random tokens."
+        return f"{told} Masked: sinks {sinks}, {_title(MASS)} {others}."
     if len(held) < 2:
         return "Part of the difference can come from hiding more attention."
     return f"Sinks hold {held[0]} of the attention, the others {held[1]}: part of a difference can come from that."
@@ -282,49 +289,18 @@ def _left_out(untouched: Sequence[str], words: Sequence[str]) -> str:
     return f", {shorter} fewer in all" if shorter > 0 else ""
 
 
-def _other_model(name: str, causes: Sequence[Cause]) -> list[str]:
-    """Tell how much of another model's text changes, and that hiding its sinks does no more than with random weights
-    where that is so; nothing where it was not measured.
-    """
-    there = text_causes(causes)
-    if not there:
-        return []
-    (_, first), *rest = there.items()
-    told = [" ".join(tokens_more(first.effect))]
-    for control, cause in rest:
-        over = f", over {cause.effect.n} of {cause.effect.n + cause.unmatched} prompts," if cause.unmatched else ""
-        against = "at equal attention" if control == MASS else f"against {_title(control)}"
-        told.append(f"{against}{over} {' '.join(tokens_more(cause.effect))}")
-    return [f"{name}: {'; '.join(told)}.{_with_random(causes)}"]
-
-
-def _with_random(causes: Sequence[Cause]) -> str:
-    """Tell, as a further sentence, what hiding as much does with random weights, and what it means where that is no
-    less; empty where that was not measured. causes: of one model.
-    """
-    own = rules.cause_of(causes, "aligned", COUNT)
-    if own is None or own.untrained is None:
-        return ""
-    told = " ".join(tokens_more(own.untrained))
-    if not no_less_with_random(causes):
-        return f" With random weights, beside as many random tokens: {told}."
-    return f" Random weights do so, too ({told}): the effect needs no training."
-
-
 def _random_weights(findings: Findings) -> str:
-    """Tell, of each model alike, what hiding as much does with random weights; empty where it does less than with each
-    model's own, or was not measured.
+    """Tell, of each model alike, what hiding as much does with random weights, and of which the effect is no more than
+    that; empty where it was not measured.
     """
-    of = {name: findings.causes_by_model.get(model, []) for model, name in called(findings).items()}
-    if not any(map(no_less_with_random, of.values())):
-        return ""
     told = []
-    for name, causes in of.items():
+    for model in called(findings):
+        causes = findings.causes_by_model.get(model, [])
         own = rules.cause_of(causes, "aligned", COUNT)
         if own is not None and own.untrained is not None:
-            so = ", so its effect needs no training" if no_less_with_random(causes) else ""
-            told.append(f"{name[0].lower()}{name[1:]} {' '.join(tokens_more(own.untrained))}{so}")
-    return f"With random weights, beside as many random tokens: {'; '.join(told)}."
+            so = ", whose effect needs no training" if no_less_with_random(causes) else ""
+            told.append(f"{' '.join(tokens_more(own.untrained))} in {within(findings, model)}{so}")
+    return f"With random weights, beside {_title(COUNT)}: {'; '.join(told)}." if told else ""
 
 
 def _over_prompts(own: Cause, at_equal: Cause | None, causes: Sequence[Cause]) -> str:
@@ -333,9 +309,9 @@ def _over_prompts(own: Cause, at_equal: Cause | None, causes: Sequence[Cause]) -
     """
     over = f"Over {own.effect.n} prompts"
     if text_levels(causes):
-        return _with_random(causes).strip() or f"Means {over.lower()}."
+        return ""
     if text_causes(causes):
-        return f"{over}, hiding sinks changes {', '.join(than_controls(causes))} (of 100 tokens).{_with_random(causes)}"
+        return f"{over}, hiding sinks changes {', '.join(than_controls(causes))} (of 100 tokens)."
     unit = rules.unit_of(own.measure)
     named = MEASURES[own.measure].title.lower()
     told = f"{over}, sinks minus {_title(COUNT)}: {named} {interval_words(own.effect, unit)}"
@@ -407,13 +383,14 @@ def _tokens(findings: Findings) -> Markup:
             )
             for control, cause in there.items()
         )
-        hidden = f", sinks hidden: {levels[COUNT][0]} of 100 tokens change" if levels else ""
+        hidden = f", sinks hidden: {levels[COUNT][0]} of 100" if levels else ""
         unrelated = there[COUNT].unrelated if there else None
         hidden += f" (unrelated texts: {100 * (1 - unrelated):.0f})" if hidden and unrelated is not None else ""
         groups += [Group(names.get(model, model) + hidden, marks)] if marks else []
     if not groups:
         return Markup()
-    return charts.intervals(groups, f"extra changed tokens of 100, mean over {prompts} prompts", 100)
+    axis = f"extra tokens of 100 out of line with the untouched text, means over {prompts} prompts"
+    return charts.intervals(groups, axis, 100)
 
 
 def _lighter(cause: Cause) -> str:

@@ -1,6 +1,6 @@
 """The story's finding on how sinks move: new sinks per step, beside the nulls and the other model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -49,8 +49,7 @@ def movement(findings: Findings) -> Told | None:
     steps = int(recordings(findings)[0].frames[-1]) if findings.playback else None
     beats = [f"A layer gains {number(value)} new sinks per step."]
     if nulls:
-        beside = f"Beside {MOVEMENT_NULLS[hardest].called}"
-        beats = [f"{beside}: {_by_layer(observed, nulls[hardest])}."]
+        beats = [f"New sinks beside {MOVEMENT_NULLS[hardest].called}: {_by_layer(observed, nulls[hardest])}."]
     beats += [_other(names[model], births) for model, births in by_model.items() if model != source]
     notes = [_NEW, *([chance] if (chance := _chance(nulls, value)) else [])]
     if steps is not None and not story_parts.rare(value, steps):
@@ -67,7 +66,7 @@ def movement(findings: Findings) -> Told | None:
         charts.bars(groups, f"new sinks per layer and step, mean over {findings.parameters.prompts} prompts"),
         "; ".join(f"{group.title}, {mark.label}: {mark.told}" for group in groups for mark in group.marks),
         tuple(beats),
-        f"{_WRITING if 'fixed' in nulls else ''}{_at_a_time(findings, source)}",
+        f"{_models_told(findings, nulls)}{_WRITING if 'fixed' in nulls else ''}{_at_a_time(findings, source)}",
         tuple(notes),
         meaning=story_parts.of_movement(value, steps, *_lives(findings, source)),
         takeaway=" ".join(beats),
@@ -106,7 +105,14 @@ def _at_a_time(findings: Findings, source: str) -> str:
     return f"A layer has {fmean(own.values()):.1f} sinks at a time{beside}."
 
 
-_WRITING = "Writing alone: a position's attention changes only as its token is written. "
+_WRITING = "Writing alone: attention to a position changes only as its token is written. "
+
+
+def _models_told(findings: Findings, nulls: Collection[str]) -> str:
+    """Tell of how many models each number is, where untrained ones are among them."""
+    return f"One trained model, {findings.parameters.random_models} untrained. " if SHARP in nulls else ""
+
+
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -136,9 +142,9 @@ def _title(observed: Rows, nulls: Mapping[str, Rows], value: float, steps: int |
     side = _side(observed, nulls["fixed"])
     moving = side > 0 and not story_parts.rare(value, steps)
     if moving and SHARP in nulls and _side(observed, nulls[SHARP]) < 0:
-        where = f"In {model}, t" if model else "T"
-        beside = f"{number(value)} new per layer and step, {_beside(nulls[SHARP], value)} untrained"
-        return f"{where}raining makes sinks steadier: {beside}"
+        whose = f"{model[0].upper()}{model[1:]}'s sinks" if model else "The model's sinks"
+        beside = f"{number(value)} new per layer and step against {_beside(nulls[SHARP], value)}"
+        return f"{whose} are steadier than an untrained model's: {beside}"
     beside = f"{_SIDES[side]} than writing tokens explains ({_beside(nulls['fixed'], value)})"
     born = f"New sinks keep appearing: {number(value)}" if moving else f"{number(value)} new sinks"
     return f"{born} per layer and step, {beside}"

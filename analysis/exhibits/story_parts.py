@@ -365,9 +365,8 @@ def of_movement(births: float, steps: int | None, lives: Sequence[float] = (), u
     if not lives or steps is None:
         return "A list of sinks made once goes stale."
     own, other = median(lives), median(untrained or (0.0,))
-    lasts = "Yet in" if own > other > 0 else "In"
     beside = f" (untrained {number(other)})" if untrained else ""
-    return f"{lasts} the median layer a sink lasts {own:.0f} of {steps} steps{beside}, so a list made once goes stale."
+    return f"A list of sinks made once goes stale: in the median layer one lasts {own:.0f} of {steps} steps{beside}."
 
 
 def rate(births: float, steps: int | None) -> str:
@@ -446,7 +445,7 @@ def of_accuracy(outcomes: Mapping[str, str]) -> str:
 _CHOICES = {
     BETTER: "When pruning this model, switch the discount on.",
     WORSE: "When pruning this model, leave the discount off.",
-    EQUIVALENT: "Leave this discount out: it changes too little.",
+    EQUIVALENT: "In this model, leave this discount out: it changes too little.",
     CANNOT_TELL: "This is no reason to switch the discount on, nor off: a larger study is needed.",
     ONE_SEED: "Prune with more calibration seeds before choosing.",
     AT_CHANCE: "Choose tasks that the dense model can do.",

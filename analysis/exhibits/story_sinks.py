@@ -184,7 +184,8 @@ def _sink_of_one_text(findings: Findings, played: tuple[Played, ...], frame: int
     )
 
 
-def _there(track: Played, at: int) -> int:
+def there(track: Played, at: int) -> int:
+    """Return how many positions a recording has at a frame."""
     return int((track.mass[at] > 0).sum())
 
 
@@ -247,7 +248,7 @@ class _Masked:
 
 
 def _sinks_take(track: Played, at: int) -> str:
-    return f"{int(track.sinks[at].sum())} of {_there(track, at)} tokens"
+    return f"{int(track.sinks[at].sum())} of {there(track, at)} tokens"
 
 
 def has_sinks(findings: Findings) -> str:
@@ -266,7 +267,7 @@ def has_sinks(findings: Findings) -> str:
 _MODELS = {
     "random": "in an untrained model of the same shape",
     "permuted": "in the model with its weights shuffled",
-    SHARP: "untrained with equally sharp attention",
+    SHARP: "untrained, equally sharp",
 }
 """Other weights, for a reader who knows no null."""
 _MEANT = {

@@ -172,18 +172,38 @@ def quality_told(causes: Sequence[Cause], margin: float) -> str:
     """Say that a change of text is not a loss of quality, and how far predictions shift beside random tokens of equal
     attention where that was measured. causes, margin: as of `predictions_told`.
     """
-    told, cause = "Quality was not measured.", cause_of(causes, "divergence", MASS)
+    return " ".join(filter(None, ("Quality was not measured.", _shift_told(causes, margin))))
+
+
+def _shift_told(causes: Sequence[Cause], margin: float) -> str:
+    """Say how far predictions shift beside random tokens of equal attention, and in which half of the steps otherwise;
+    empty where that was not measured. causes, margin: as of `predictions_told`.
+    """
+    cause = cause_of(causes, "divergence", MASS)
     outcome = WAITING if cause is None else decide(cause.effect, margin)
     if cause is None or outcome not in _PREDICTIONS:
-        return told
-    change = f" (KL {bare_nats(cause.effect)})"
-    if cause.timing is not None and when_shifted(cause.timing):
-        first = "more" if side_of(cause.timing.early) > 0 else "less"
-        return (
-            f"{told} Beside random tokens, predictions shift {first} in the first half of steps, {_overall(outcome)} "
-            f"overall{change}."
-        )
-    return f"{told} At equal attention predictions {_PREDICTIONS[outcome]}{change}."
+        return ""
+    change, told = f"(KL {bare_nats(cause.effect)})", f"At equal attention predictions {_PREDICTIONS[outcome]}"
+    if cause.timing is None or not when_shifted(cause.timing):
+        return f"{told} {change}."
+    halves = {"more": "first", "less": "second"}
+    if side_of(cause.timing.early) < 0:
+        halves = {"more": "second", "less": "first"}
+    if outcome in (BETTER, WORSE):
+        halves.pop("more" if outcome == BETTER else "less")
+    each = " and ".join(f"{side} in the {half}" for side, half in halves.items())
+    return f"{told} overall {change}, {each} half of steps."
+
+
+def halves_told(causes: Sequence[Cause]) -> str:
+    """Tell by how much more predictions shift than with random tokens of equal attention in each half of the steps;
+    empty where both halves say the same, or that was not measured. causes: of one model.
+    """
+    cause = cause_of(causes, "divergence", MASS)
+    if cause is None or cause.timing is None or not when_shifted(cause.timing):
+        return ""
+    early, late = map(bare_nats, (cause.timing.early, cause.timing.late))
+    return f"Shift of predictions at equal attention: KL {early} in the first half of the steps, {late} in the second."
 
 
 def predictions_follow(causes: Sequence[Cause], margin: float) -> bool:
@@ -193,11 +213,6 @@ def predictions_follow(causes: Sequence[Cause], margin: float) -> bool:
     cause = cause_of(causes, "divergence", MASS)
     outcome = BETTER if cause is None else decide(cause.effect, margin)
     return outcome == BETTER or outcome not in _PREDICTIONS
-
-
-def _overall(outcome: str) -> str:
-    """Return how far predictions shift, as after "shift more in the first half": `less`, `about as much`."""
-    return _PREDICTIONS[outcome].removeprefix("shift ").replace("do not", "they do not")
 
 
 def bare_nats(difference: Difference) -> str:
@@ -238,13 +253,7 @@ def predictions_told(causes: Sequence[Cause], margin: float) -> str:
     if cause is None or outcome not in _PREDICTIONS or MASS not in text_causes(causes):
         return ""
     if cause.timing is not None and when_shifted(cause.timing) and cause.levels is not None:
-        early, late = (bare_nats(half) for half in (cause.timing.early, cause.timing.late))
-        first, second = ("more", "less") if side_of(cause.timing.early) > 0 else ("less", "more")
-        overall = f"{'and' if _PREDICTIONS[outcome] == f'shift {second}' else 'and ' + _overall(outcome)} overall"
-        return (
-            f"At equal attention predictions shift {first} in the first half of the steps (KL {early}), {second} in "
-            f"the second ({late}) {overall} ({bare_nats(cause.effect)})."
-        )
+        return _shift_told(causes, margin)
     side = side_of(text_effect(causes, MASS))  # agreement falls as the text changes
     but = "and" if (side, outcome) in ((-1, BETTER), (1, WORSE), (0, EQUIVALENT)) else "but"
     verdict = f"{_TEXT[side]}, {but} predictions {_PREDICTIONS[outcome]}"

@@ -146,7 +146,7 @@ def test_of_texts_with_other_numbers_of_steps_the_second_goes_along_and_is_folde
     page.set_viewport_size({"width": 1280, "height": 800})
     page.goto(path.as_uri())
     first, second = page.locator(".track").all()
-    expect(first.locator(".title")).to_contain_text("a model, peak: step 6 (0–11)")
+    expect(first.locator(".title")).to_contain_text("a model, step 6 (0–11)")
     expect(second.locator(".title")).to_contain_text("a model, step 3 (0–5)")
     expect(second.locator(".text")).to_be_visible()
     expect(page.get_by_role("button", name="Show text")).to_be_hidden()

@@ -12,7 +12,7 @@ from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS
 from analysis.exhibits import story_parts
 from analysis.exhibits.story import discount_at, playback_of, story_of
 from analysis.exhibits.story_parts import Measured, Price
-from analysis.exhibits.story_text import early_told, predictions_told, quality_told, tokens_more
+from analysis.exhibits.story_text import early_told, halves_told, predictions_told, quality_told, tokens_more
 from analysis.exhibits.study_report import report_html
 from analysis.figures.story import Answer, Story, findings_html, slides_html
 from analysis.recording.playback import UNDECIDED, frame_beside, opening_frame, playback, unpacked
@@ -108,23 +108,23 @@ TITLES = {
     "supports": {
         "place": r"^In layers 0–7, at least 90 % \[81, 99\] of sinks are masked positions; of all tokens, "
         "33 %$",
-        "movement": r"^In the diffusion model, training makes sinks steadier: 0\.29 new per layer and step, "
-        r"1\.7 untrained$",
+        "movement": r"^The diffusion model's sinks are steadier than an untrained model's: 0\.29 new per layer and "
+        r"step against 1\.7$",
         "hidden": r"changes the predictions more than hiding as many random tokens, and than random tokens of equal",
-        "masks": "^The discount changes which weights go: 2 % with 50 % removed; another calibration sample 1 %$",
+        "masks": "^The discount changes 2 % of the mask; another calibration sample changes 1 %$",
         "accuracy": r"The discount raises accuracy at 50 % and 70 %$",
     },
     "refutes": {
         "place": r"^In \d of 8 layers most sinks are (words|punctuation)",
         "movement": r"^0\.0029 new sinks per layer and step, fewer than writing tokens explains \(0\.082\)$",
         "hidden": "changes about as much as hiding as many random tokens",
-        "masks": "^The discount hardly changes which weights go: 0.01 % with 50 % removed; another .* sample 1 %$",
+        "masks": r"^The discount changes only 0\.01 % of the mask; another calibration sample changes 1 %$",
         "accuracy": r"The discount lowers accuracy at 50 % and 70 %$",
     },
     "cannot tell": {
         "movement": r"^0\.073 new sinks per layer and step, not clearly more than writing tokens explains \(0\.081\)$",
         "hidden": "This study cannot tell whether hiding the sinks changes more",
-        "masks": "^The discount changes which weights go: 1 % with 50 % removed; another calibration sample 1 %$",
+        "masks": "^The discount changes 1 % of the mask; another calibration sample changes 1 %$",
         "accuracy": "This study cannot tell whether the discount changes accuracy",
     },
 }
@@ -150,7 +150,7 @@ MEANINGS = {
     "supports": {
         "sink": "^A cache that ranks tokens by attention keeps sinks, needed or not",
         "place": "misses most sinks of layers 0–7",
-        "movement": r"^Yet in the median layer a sink lasts 10 of 48 steps \(untrained 1\.8\), so a ",
+        "movement": "^A list of sinks made once goes stale: in the median layer one lasts 10 of 48 steps",
         "hidden": "^In the diffusion model, when tokens are dropped, spare the sinks: the predictions say so, the text "
         "alone does not",
         "masks": "depends less on the calibration sample than on the discount",
@@ -167,7 +167,7 @@ MEANINGS = {
     "cannot tell": {
         "sink": "^A cache that ranks tokens by attention keeps sinks, needed or not",
         "place": r"misses most sinks in 4 of 8 layers",
-        "movement": r"^Yet in the median layer a sink lasts 10 of 48 steps \(untrained 1\.8\), so a ",
+        "movement": "^A list of sinks made once goes stale: in the median layer one lasts 10 of 48 steps",
         "hidden": "no ground to spare the sinks, nor to drop them",
         "masks": "about as much on the calibration sample as on the discount",
         "accuracy": "no reason to switch the discount on, nor off",
@@ -228,7 +228,7 @@ def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
     assert "Orange: sink (above mean + 2 std)." in story_told("supports").picture
     assert re.search(
         r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks: "
-        r"they draw [\d.]+ × an even split \[[\d.]+, [\d.]+\]; untrained with equally sharp attention, "
+        r"they draw [\d.]+ × an even split \[[\d.]+, [\d.]+\]; untrained, equally sharp, "
         r"[\d.]+ × \[[\d.]+, [\d.]+\]\.$",
         story_told("supports").picture_told,
     )
@@ -245,7 +245,7 @@ def test_every_slide_of_a_finding_has_a_takeaway_and_the_last_one_has_few_rows()
         story = story_told(name)
         assert all(re.search(r"\d", told.takeaway) for told in story.findings)
         last = slides_html(story).split('<section class="slide')[-1]
-        assert last.count("<tr>") == 1 + sum(len(told.summaries) for told in story.findings) <= 6
+        assert last.count("<tr>") == 1 + sum(len(told.summaries) for told in story.findings) <= 7
         first = slides_html(story).split('<section class="slide')[1]
         plain = re.sub("</?b>", "", first)
         assert all(glued(answer.short) in plain for answer in story.answers) and story.made in first
@@ -307,10 +307,10 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
         assert "es: hiding them changes 63 of 100 tokens; " in answer.lead
         beside = "unrelated texts: 65" if value < 0 else "25 more [15, 35] than other masked positions"
         assert answer.sentence.endswith(
-            f"]; {beside}. Quality was not measured. Beside random tokens, predictions shift more in the first half of "
-            "steps, less overall (KL −0.041 [−0.062, −0.019])."
+            f"]; {beside}. Quality was not measured. At equal attention predictions shift less overall (KL −0.041 "
+            "[−0.062, −0.019]), more in the first half of steps."
         )
-        assert answer.short.endswith("]. Quality was not measured.")
+        assert answer.short.endswith(" Quality was not measured. At equal attention predictions shift less overall.")
         return answer
 
     others = "random tokens of equal attention:"
@@ -330,13 +330,12 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
     )
     own = [one for one in study.causes if one.model == "bundled"]
     assert "Per unit of attention, 1 fewer [−14, +12]; ±27 tokens would have been detected." in hidden.notes
-    assert hidden.beats[0] == (
-        f"With random weights, beside as many random tokens: 1 more [−9, +11]. {predictions_told(own, 0.01)}"
-    ), "the figure holds the rest"
-    assert hidden.beats[1].startswith(
-        "Left-to-right twin: 45 more [35, 56]; at equal attention, over 15 of 30 prompts, 7 fewer [−25, +11]. Random"
+    random = (
+        "With random weights, beside as many random tokens: 1 more [−9, +11] in the diffusion model; 54 more [46, 62] "
+        "in the left-to-right twin, whose effect needs no training."
     )
-    assert "Diffusion model, sinks hidden: 63 of 100 tokens change" in hidden.figure
+    assert hidden.beats == (predictions_told(own, 0.01), random), "the figure holds the rest"
+    assert "Diffusion model, sinks hidden: 63 of 100 (" in hidden.figure
     assert "random tokens of equal attention: 43<" in hidden.figure
     assert "random tokens of equal attention (15 prompts): 52; sinks there: 45<" in hidden.figure
     assert "per unit" not in hidden.figure, "that is no number of tokens"
@@ -344,16 +343,11 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
         "In the diffusion model, dropping sinks changes more text than dropping others: test whether quality drops "
         "before protecting them."
     )
-    random = "andom weights do so, too (54 more [46, 62]): the effect needs no training."
-    assert hidden.beats[1].endswith(random), "so there is no advice for the twin"
-    assert hidden.takeaway.startswith(f"{predictions_told(own, 0.01)} With random weights, ")
+    assert hidden.takeaway == f"{predictions_told(own, 0.01)} {random}"
     of_count = [one for one in study.causes if one.control not in (MASKED, MASS)]
     without = study.model_copy(update={"causes": tuple(of_count)})
     (hidden,) = (finding for finding in story_of(without).findings if finding.name == "hidden")
-    assert hidden.takeaway.endswith(
-        "With random weights, beside as many random tokens: "
-        "diffusion model 1 more [−9, +11]; left-to-right twin 54 more [46, 62], so its effect needs no training."
-    )
+    assert hidden.takeaway.endswith(random)
 
 
 def test_other_masked_positions_are_a_control_where_the_study_has_them():
@@ -381,7 +375,9 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     assert hidden.title.endswith("; hiding other masked positions: 61 (not significant)")
     assert story.answers[0].lead.endswith("; other masked positions: 61 (not significant).")
     assert story.answers[0].sentence.startswith("2 more [−6, +10]; 20 more [10, 29] than random tokens ")
-    assert story.answers[0].sentence.endswith(" less overall (KL −0.041 [−0.062, −0.019]).")
+    assert story.answers[0].sentence.endswith(
+        " less overall (KL −0.041 [−0.062, −0.019]), more in the first half of steps."
+    )
     without = study.model_copy(update={"causes": tuple(one for one in study.causes if one.control != MASKED)})
     (hidden,) = (finding for finding in story_of(without).findings if finding.name == "hidden")
     assert "Random tokens may be of any kind; Causes compares with other masked positions." in hidden.caveat
@@ -404,27 +400,34 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
     study = read(EXAMPLE)
     own = [one for one in study.causes if one.model == "bundled"]
     overall = (
-        "At equal attention predictions shift more in the first half of the steps (KL +0.103 [+0.079, +0.127]), less "
-        "in the second (−0.184 [−0.219, −0.150]) and overall (−0.041 [−0.062, −0.019])."
+        "At equal attention predictions shift less overall (KL −0.041 [−0.062, −0.019]), more in the first half of "
+        "steps."
     )
     early = (
         "In the first half of the steps hiding sinks shifts predictions more than hiding other masked positions of "
         "equal attention (KL +0.104 [+0.080, +0.128])."
     )
     assert (predictions_told(own, 0.01), early_told(own)) == (overall, early)
+    assert halves_told(own) == (
+        "Shift of predictions at equal attention: KL +0.103 [+0.079, +0.127] in the first half of the steps, −0.184 "
+        "[−0.219, −0.150] in the second."
+    )
     assert early_told([one for one in own if one.control != MASKED]) == ""
     (shift,) = (one for one in own if (one.measure, one.control) == ("divergence", MASS))
     alike = replace(shift.effect, value=0.008, low=-0.004, high=0.02, p=0.5, p_holm=0.5, cluster_variance=0.004**2)
     told = quality_told([shift.model_copy(update={"effect": alike, "levels": None})], 0.01)
     assert told == (
-        "Quality was not measured. Beside random tokens, predictions shift more in the first half of "
-        "steps, they do not "
-        "differ significantly overall (KL +0.008 [−0.004, +0.020])."
+        "Quality was not measured. At equal attention predictions do not differ significantly overall (KL +0.008 "
+        "[−0.004, +0.020]), more in the first and less in the second half of steps."
     )
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert hidden.takeaway.startswith(overall) and hidden.beats[0].endswith(overall) and early in hidden.notes
-    assert hidden.caveat == ("One sampler seed. Over all steps no control matches both masking and attention.")
-    assert "sinks hidden: 63 of 100 tokens change (unrelated texts: 65)" in hidden.figure
+    assert halves_told(own) in hidden.notes
+    assert hidden.caveat == (
+        "One sampler seed. No control matches both masking and attention. Masked: sinks 95 %, random tokens of equal "
+        "attention 35 %."
+    )
+    assert "sinks hidden: 63 of 100 (unrelated texts: 65)" in hidden.figure
 
     def other(text: float, predictions: float, wide: float = 0.004) -> str:
         """Return it where text and predictions differ by so much."""
@@ -497,13 +500,11 @@ def test_no_kind_is_named_or_left_out_against_the_rule_that_the_sentence_states(
 def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a_study_has_none():
     study = read(EXAMPLE)
     (_, answer) = story_told("example").answers
-    assert (
-        answer.short == "Not measurably: +0.3 points of accuracy [−0.3, +1.0] at 70 % sparsity, where pruning costs 21."
-    )
     assert answer.lead == (
-        "Not measurably: it changes accuracy by less than 2 points; pruning 70 % costs 21 points [18, 24]."
+        "Not measurably: +0.3 points of accuracy [−0.3, +1.0] where removing 70 % of the weights costs 21 [18, 24]."
     )
-    assert answer.sentence == ("+0.3 points [−0.3, +1.0] at 70 %; +0.1 [−0.7, +0.9] at 50 %.")
+    assert answer.sentence == "+0.1 [−0.7, +0.9] at 50 %. Margin: ±2, fixed beforehand."
+    assert answer.short == f"{answer.lead} Margin: ±2, fixed beforehand."
     (_, at_70), (_, refuting) = (story_of(each).findings[-2:] for each in (study, refutes()))
     drawn = at_70.figure.replace("\u00a0", " ")
     assert "−21 points" in drawn and "+0.3 points" in drawn and "71.8" not in drawn
@@ -576,7 +577,7 @@ def test_the_first_finding_tells_both_models_by_multiples_of_an_even_split_besid
 def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_exceeded():
     (told,) = (finding for finding in story_told("example").findings if finding.name == "movement")
     assert told.beats == (
-        "Beside an equally sharp untrained model: more only in layer 0, fewer in layers 1–7.",
+        "New sinks beside an equally sharp untrained model: more only in layer 0, fewer in layers 1–7.",
         "Left-to-right twin, less steady: 0.52, untrained 0.42.",
     )
     assert told.takeaway == " ".join(told.beats)
@@ -603,7 +604,7 @@ def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_e
     )
     assert told.title == "New sinks keep appearing: 0.29 per layer and step, more than writing tokens explains (0.08)"
     assert told.notes[1].endswith("Does attention move by itself (writing alone: 0.08)?")
-    assert told.beats[0] == "Beside writing alone: more in layers 0–7."
+    assert told.beats[0] == "New sinks beside writing alone: more in layers 0–7."
 
 
 def test_kinds_of_sinks_stand_beneath_those_of_all_tokens():
@@ -624,7 +625,7 @@ def test_what_pruning_costs_is_told_with_what_is_won_back():
     assert told.title == (
         "The discount changes accuracy by less than 2 points; removing 70 % of the weights costs 21 points [18, 24]"
     )
-    assert told.takeaway.endswith("At 50 % no significant loss to win back.")
+    assert told.takeaway.endswith("At 50 % pruning alone has no significant cost to win back.")
     shown = re.findall(r'<span class="told">([^<]+)</span>', told.figure)
     assert glued("−1.3 points [−3.0, +0.4]") in shown and glued("−21 points [−24, −18]") in shown
     effect = Difference(value=0.012, low=0.004, high=0.02, n=9, clusters=9)
@@ -643,13 +644,10 @@ def test_what_pruning_costs_is_told_with_what_is_won_back():
 
 
 @pytest.mark.parametrize(
-    ("value", "lead", "short"),
-    [
-        (0.004, "Little: it gains less than 2 points", "Little: +0.4 points of accuracy [+0.2, +0.6]"),
-        (-0.004, "No: it changes accuracy by less than 2 points", "No: −0.4 points of accuracy [−0.6, −0.2]"),
-    ],
+    ("value", "lead"),
+    [(0.004, "Little: +0.4 points of accuracy [+0.2, +0.6]"), (-0.004, "No: −0.4 points of accuracy [−0.6, −0.2]")],
 )
-def test_a_change_too_small_to_matter_is_measurable_where_it_is_significant(value, lead, short):
+def test_a_change_too_small_to_matter_is_measurable_where_it_is_significant(value, lead):
     study = read(EXAMPLE)
     ends = {"low": value - 0.002, "high": value + 0.002}
     contrasts = [
@@ -660,7 +658,7 @@ def test_a_change_too_small_to_matter_is_measurable_where_it_is_significant(valu
     ]
     pruning = study.pruning.model_copy(update={"contrasts": tuple(contrasts)})
     (_, answer) = story_of(study.model_copy(update={"pruning": pruning})).answers
-    assert answer.short == f"{short} at 70 % sparsity, where pruning costs 21." and answer.lead.startswith(lead)
+    assert answer.lead == f"{lead} where removing 70 % of the weights costs 21 [18, 24]."
 
 
 def test_a_study_without_levels_tells_differences():
@@ -729,13 +727,14 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
         (
             "Tokens of 100 that hiding sinks changes (not quality)",
             "63 (20 more [10, 29])",
-            "43 with random tokens of equal attention hidden",
+            "random tokens of equal attention: 43; unrelated texts: 65",
         ),
         (
             "Shift of predictions from hiding sinks (KL, nats)",
             "0.090 (0.041 less [0.019, 0.062])",
-            "0.131 at equal attention; first half +0.103, second −0.184",
+            "random tokens of equal attention: 0.131, in the first half less",
         ),
+        ("Mask the discount changes, 50 % removed", "0.21 %", "another calibration sample: 1.7 %"),
         (
             "Accuracy points the discount adds, 70 % removed",
             "+0.3 [−0.3, +1.0]",
@@ -744,8 +743,8 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
     ]
     assert rows[0].baseline == "untrained, equally sharp: 1.81 × [1.78, 1.84]"
     assert " ".join(story_told("example").decision.values()) == (
-        "Leave this discount out: it changes too little. In the diffusion model, dropping sinks changes more text than "
-        "dropping others: test whether quality drops before protecting them."
+        "In this model, leave this discount out: it changes too little. In the diffusion model, dropping sinks changes "
+        "more text than dropping others: test whether quality drops before protecting them."
     )
     undecided = slides_html(story_told("cannot tell"))
     assert "<b>Pruning:</b> This is no reason to switch the discount on, nor off" in undecided
@@ -766,10 +765,8 @@ def test_of_masks_every_seed_and_every_pair_of_seeds_is_a_dot_and_counted():
         seeds, pairs = len(changes[0].changed), len(changes[0].floor)
         assert f"one of {seeds} seeds, or of their {pairs} pairs" in told.figure
         assert told.figure.count('<i class="run"') == len(changes) * (seeds + pairs)
-        assert told.beats == (
-            "With 50 % removed, the discount changes 0.21 %, another sample 1.7 %, a random choice 50 %.",
-        )
-        assert told.takeaway == "Random choices would differ in 50 % with 50 % removed and 42 % with 70 % removed."
+        assert told.title == "The discount changes only 0.21 % of the mask; another calibration sample changes 1.7 %"
+        assert told.beats == ("Two random masks would differ in 50 % with 50 % removed and 42 % with 70 % removed.",)
 
 
 def test_a_text_has_a_slide_of_its_own_where_a_rule_chose_it():

@@ -155,7 +155,7 @@ class TrackView {
   where(at) {
     const { track, player } = this, step = track.frames[at], [first] = player.views;
     if (player.views.length < 2 || player.branches || at === track.last) return "";
-    return `${this === first && step === player.telling ? ", peak: " : ", "}${stepOf(track, step)}`;
+    return `, ${stepOf(track, step)}`;
   }
 
   // The frame of this recording beside one of the player's: as far in its own writing; of a branch, the same step.
