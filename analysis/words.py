@@ -30,6 +30,7 @@ MODEL_TITLES = {"bundled": "Diffusion model", "bundled-ar": "Left-to-right twin"
 UNTRAINED, UNTRAINED_LABEL = "an equally sharp untrained model", "untrained, equally sharp"
 """The model of the same shape with random weights whose attention is as sharp, in sentences and in legends."""
 DISCOUNT_TOLD = "The sink discount counts attention sinks less when choosing which weights to remove."
+_NAMED = 3  # of many names
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -99,6 +100,12 @@ def glued(text: str) -> str:
 def listed(parts: Sequence[str]) -> str:
     """'a', 'a and b', 'a, b and c'."""
     return " and ".join(part for part in (", ".join(parts[:-1]), *parts[-1:]) if part)
+
+
+def first_of(names: Sequence[str], noun: str) -> str:
+    """'a, b and c', or 'a, b, c and 2 more tasks'."""
+    more = counted(len(names) - _NAMED, f"more {noun}")
+    return f"{', '.join(names[:_NAMED])} and {more}" if len(names) > _NAMED else listed(names)
 
 
 def runs(numbers: Iterable[int]) -> list[tuple[int, int]]:

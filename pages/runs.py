@@ -61,15 +61,15 @@ def _all_runs(runs: list[Run], answer: DeltaGenerator, beside: DeltaGenerator) -
     filtered = filter_runs(runs, beside)
     alike = scored_alike(filtered) or scored_alike(runs)
     results = None if alike is None else answers(alike)
-    differences, compared = {}, {}
+    differences, compared, costs = {}, {}, None
     if alike is not None:
         compared = compared_runs(alike, results)
-        overview(alike, results, compared, every=methods_chosen())
+        costs = overview(alike, results, every=methods_chosen())
         differences = from_dense_of_runs(alike, results)
     with _table_place(len(filtered)):
         chosen = runs_table(runs, filtered, st.container(), differences)
     with answer:  # the other views have answers of their own
-        say_scores(alike, results, compared, every=methods_chosen())
+        say_scores(alike, costs, compared)
     if len(chosen) == 1:
         open_run(chosen[0])
     elif chosen:

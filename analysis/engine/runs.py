@@ -22,6 +22,7 @@ from analysis.models.checkpoint import CONFIG_FILE
 from analysis.pruned.masks_file import MASK_FILE, only_masks
 from analysis.pruned.report_file import REPORT_FILE, Report, load_report, reported_bytes, run_name, run_names
 from analysis.specs import EVERYTHING, kept_of
+from analysis.words import first_of
 
 Kind = Literal["dense", "pruned", "imported", "evicted"]
 LONGEST_NAME, LONGEST_NOTE = 80, 4000  # characters
@@ -360,7 +361,7 @@ def score_in(scored: Scored, model: str) -> Score | None:
     row = rows[scored.number]
     if not row["n"] or row["low"] is None:
         return None
-    titles = ", ".join(str(task["title"]) for task in tasks[:3]) + (f" and {len(tasks) - 3} more" if tasks[3:] else "")
+    titles = first_of([str(task["title"]) for task in tasks], "task")
     beside_dense = record.kind == "evaluate" and _scored_models(record)[0] == (model, "")
     levels = [level for task in tasks if (level := task.get("chance")) is not None]
     return Score(

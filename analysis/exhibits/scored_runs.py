@@ -16,7 +16,7 @@ from analysis.evaluation.results import Results, begun, clusters, scores
 from analysis.evaluation.sweep_scores import Comparison, Setting, between, comparisons, from_dense
 from analysis.figures.export import Exhibit
 from analysis.figures.pruning import Scores, accuracy_by_setting
-from analysis.findings.evaluations import apart_by_rounding, bare_words
+from analysis.findings.evaluations import apart_by_rounding, bare_words, flipped
 from analysis.pruned.report_file import is_control, plain_title, seed_of
 from analysis.specs import METHODS, NOISES, PruneSpec, against, detail, setting_key, where
 from analysis.statistics.decisions import interval_words, over_seeds
@@ -36,7 +36,6 @@ _FORMULA = (
     "the seeds."
     f"\n\n{EXPLAINED}"
 )
-_NOT_COMPARED: Mapping[str, Comparison] = {}
 
 
 class Alike(NamedTuple):
@@ -51,11 +50,11 @@ class Alike(NamedTuple):
 
 class Levels(NamedTuple):
     """Mean accuracies by sparsity of one method, without and with the discount; with it none, where it has none. who:
-    what the method is called. seeds: of each, at most; 0 where it
-    reads no text."""
+    what the method is called. seeds: of each, at most; 0 where it reads no text."""
 
     without: dict[float, float]
     discounted: dict[float, float]
+    method: str
     who: str
     seeds: int
 
@@ -99,7 +98,7 @@ def levels_of(alike: Alike) -> Levels:
         elif METHODS[spec.method].removes:
             pairs[spec.method, detail(spec)].append(_Pair(spec.sparsity, runs, []))
     if not pairs:
-        return Levels({}, {}, "", 0)
+        return Levels({}, {}, "", "", 0)
     (method, more), chosen = max(
         pairs.items(),
         key=lambda one: (any(pair.discounted for pair in one[1]), sum(len(pair.without) for pair in one[1])),
@@ -109,7 +108,7 @@ def levels_of(alike: Alike) -> Levels:
     discounted = {pair.sparsity: _mean(pair.discounted) for pair in chosen if pair.discounted}
     every = [{seed_of(run.parameters) for run, _ in pair.without} - {None} for pair in chosen]
     seeds = max(map(len, every))
-    return Levels(without, discounted, _called(method, more), seeds)
+    return Levels(without, discounted, method, _called(method, more), seeds)
 
 
 def _called(method: str, more: str) -> str:
@@ -177,6 +176,30 @@ def costs_of_runs(alike: Alike, results: Results | None, who: str = "") -> Costs
     return Costs(dict(accuracies), dict(losses), dict(zip(named, gaps, strict=True)))
 
 
+class Gains(NamedTuple):
+    """A method with a discount, and what it is called, minus others on the same items and calibration seeds, by what is
+    removed and the other's name."""
+
+    method: str
+    who: str
+    over: dict[tuple[str, str], Difference]
+
+
+_NO_GAINS = Gains("", "", {})
+
+
+def discount_gains(costs: Costs, levels: Levels) -> Gains:
+    """Return the differences among those of runs that are the method's with the discount; none without a discount."""
+    own = levels.who if levels.discounted else ""
+    over = {}
+    for (at, first, second), gap in costs.gaps.items():
+        if own == first:
+            over[at, second] = gap
+        elif own == second:
+            over[at, first] = flipped(gap)
+    return Gains(levels.method, own, over)
+
+
 def _from_dense(setting: Setting) -> Difference:
     return replace(from_dense(setting), above_chance=setting.above_chance)
 
@@ -208,14 +231,12 @@ def from_dense_of_runs(alike: Alike, results: Results | None) -> dict[str, Diffe
     return {run.id: from_dense(_setting(spec, results, [at], [0])) for at, (spec, run) in enumerate(every, 1)}
 
 
-def accuracy_of_runs(
-    alike: Alike, results: Results | None, who: str = "", compared: Mapping[str, Comparison] = _NOT_COMPARED
-) -> Exhibit | None:
+def accuracy_of_runs(alike: Alike, results: Results | None, who: str = "", gains: Gains = _NO_GAINS) -> Exhibit | None:
     """Return the accuracy of each setting beside the dense model's and chance; None where no run has parameters.
 
     results: the answers of the dense model and of the runs in the order of `runs_by_setting`, for intervals. who: draw
-    this method, as of `Levels`, with what it is compared with alone, where there is that. compared: of
-    `discount_comparisons` of that method, which stand above its rows.
+    this method, as of `Levels`, with what it is compared with alone, where there is that. gains: of `discount_gains`,
+    which stand beside the rows of the others.
     """
     groups = runs_by_setting(alike)
     drawn = _with_baselines(groups, who)
@@ -238,22 +259,22 @@ def accuracy_of_runs(
         seeds = values if len(values) > 1 else []
         looks = "" if is_control(spec.method) else spec.method
         mean = _mean(runs)
-        numbers = percent(mean, 1), change
+        gain = gains.over.get((where(spec), _named(spec)))
+        numbers = percent(mean, 1), change, "" if gain is None else bare_words(gain)
         rows.append(Scores(where(spec), _named(spec), _text(spec), looks, mean, low, high, seeds, *numbers))
         counts.append(len(runs))
     if not rows:
         return None
-    bars = f"; pale bands: change from dense; whiskers: 95 % intervals of that change {_over(losses)}" if losses else ""
-    dots = "; dots: single runs" if max(counts) > 1 else ""
-    noised = "; noised text: calibration as seen while denoising" if any("noised" in row.text for row in rows) else ""
-    note = apart_by_rounding((one.other.accuracy, one.setting.accuracy, one.difference) for one in compared.values())
-    rounded = f"; {note}" if note else ""
+    bars = f"whiskers: 95 % intervals of the change from dense {_over(losses)}" if losses else ""
+    dots = "diamonds: means; dots: single runs" if max(counts) > 1 else ""
+    noised = "noised text: calibration as seen while denoising" if any("noised" in row.text for row in rows) else ""
     left_out = [f"{name} ({listed(accuracies)})" for name, accuracies in others.items()]
-    undrawn = f"; not drawn: {listed(left_out)}" if left_out else ""
+    undrawn = f"not drawn: {listed(left_out)}" if left_out else ""
+    scored = f"Right answers to {alike.items:,} items of {alike.tasks}"
     return Exhibit(
         "Accuracy by sparsity and method",
-        f"Diamonds: means{bars}{dots}{noised}{rounded}{undrawn}.",
-        accuracy_by_setting(rows, alike.dense, alike.chance, _heads(rows, compared)),
+        f"{'; '.join(filter(None, (scored, bars, dots, noised, _rounded(rows, gains), undrawn)))}.",
+        accuracy_by_setting(rows, alike.dense, alike.chance, gains.method if gains.over else ""),
         pd.DataFrame(
             {
                 "sparsity": [row.group or "none" for row in rows],
@@ -269,21 +290,17 @@ def accuracy_of_runs(
     )
 
 
-def _heads(rows: Sequence[Scores], compared: Mapping[str, Comparison]) -> dict[str, list[str]]:
-    """Return what stands above the rows of each group: what is removed, and what the discount changes there."""
-    heads = {}
-    for group in dict.fromkeys(row.group for row in rows):
-        heads[group] = [f"{group} of the weights removed" if group else "No weights removed"]
-        if group in compared:
-            heads[group].append(f"discount on top: {bare_words(compared[group].difference)}")
-    return heads
+def _rounded(rows: Sequence[Scores], gains: Gains) -> str:
+    """Return `apart_by_rounding` of the differences that stand beside rows."""
+    levels = {(row.group, row.name): row.value for row in rows}
+    there = [(at, name) for at, name in gains.over if {(at, name), (at, gains.who)} <= levels.keys()]
+    return apart_by_rounding((levels[at, name], levels[at, gains.who], gains.over[at, name]) for at, name in there)
 
 
 def _over(differences: Sequence[Difference]) -> str:
     """Return what the intervals of differences are over."""
-    items, seeds = (max(getattr(one, name) for one in differences) for name in ("n", "seeds"))
-    seeded = all(one.holds_seeds for one in differences)
-    return f"over {items:,} items{f' and {over_seeds(seeds)}' if seeded else ' alone'}"
+    seeds = max(one.seeds for one in differences)
+    return f"over items{f' and {over_seeds(seeds)}' if all(one.holds_seeds for one in differences) else ' alone'}"
 
 
 def _with_baselines(groups: Sequence[tuple[PruneSpec, Sequence[tuple[Run, float]]]], who: str) -> set[str]:

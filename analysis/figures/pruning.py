@@ -104,12 +104,13 @@ def phase_bar(phases: Sequence[tuple[str, float]]) -> go.Figure:
 _LINE = 18  # of a line of text
 _NAMED = 29  # from a row's name to its mean
 _RUNS = 10  # from a mean to its runs
-_ROW = 46
+_ROW, _ROW_OF_THREE = 46, 52
+_NUMBER = 16  # of a line of numbers
 _GROUP = 10  # above a group but the first
 _FOOT = 8  # beneath the last row
 _AXIS = 46  # of the axis with its title
 _INDENT = 8  # of the names of rows
-_NUMBERS, _CHANGES = 64, 134  # at the right, for accuracies, and with the change beneath each
+_NUMBERS, _CHANGES, _GAINS = 64, 134, 150  # at the right, for accuracies, and with what stands beneath each
 _AROUND = 3.0  # points of the axis on both sides of what is drawn
 _GUIDE = 0.35  # opacity of the line from a name to its numbers
 
@@ -118,8 +119,8 @@ _GUIDE = 0.35  # opacity of the line from a name to its numbers
 class Scores:
     """The accuracy of a setting with its 95 % interval, NaN where that is not known, and of each run, as shares. group:
     of rows that it stands in. text: what it was calibrated on, '' for none. method: whose colour it has, '' for the
-    grey of references. words: the accuracy as it is written. change: the difference to the dense model likewise; ''
-    where that is not known.
+    grey of references. words: the accuracy as it is written. change: the difference to the dense model likewise, and
+    gain: that of the method with the discount to this one; '' where they are not known.
     """
 
     group: str
@@ -132,44 +133,51 @@ class Scores:
     runs: Sequence[float]
     words: str
     change: str = ""
+    gain: str = ""
 
 
 def accuracy_by_setting(
-    rows: Sequence[Scores], dense: float | None, chance: float | None, heads: Mapping[str, Sequence[str]]
+    rows: Sequence[Scores], dense: float | None, chance: float | None, gain_of: str = ""
 ) -> go.Figure:
-    """Draw a row for each setting beneath its name, group by group on one axis of accuracies: a bar from the dense
-    model's to the mean with its interval, its runs as dots, and outside the axis the numbers; dense as a line, and
-    chance where an accuracy comes near it, else its name at the edge.
+    """Draw a row for each setting beneath its name, group by group on one axis of accuracies: the mean with its
+    interval, its runs as dots, and outside the axis the numbers; dense as a line, and chance where an accuracy comes
+    near it, else its name at the edge.
 
-    heads: lines that are written above each group, in bold.
+    gain_of: the method with the discount, in whose colour gains are marked.
     """
     figure = go.Figure()
     beside = {"xref": "paper", "xanchor": "left", "align": "left", "showarrow": False}
     above, right = {"x": 0, "yanchor": "top", **beside}, {"x": 1, "xshift": 12, **beside}
-    changes = any(row.change for row in rows)
-    y = 0
+    changes, gains = any(row.change for row in rows), any(row.gain for row in rows)
+    color = METHOD_LOOKS[gain_of].color if gain_of in METHOD_LOOKS else REFERENCE
+    mark = f'<span style="color:{color}">◆</span> '
+    row_height = _ROW_OF_THREE if gains else _ROW
+    title = ["<b>accuracy</b>", *["minus dense, points"] * changes, *[f"{mark}with discount minus it"] * gains]
+    first = _GROUP // 2 + _LINE + _NAMED - _NUMBER * len(title) // 2  # where the numbers of the first row begin
+    y = start = max(0, _NUMBER * len(title) + _GROUP // 2 - first)
     for group in dict.fromkeys(row.group for row in rows):
-        y += _GROUP if y else 0
-        figure.add_annotation(y=y, text="<br>".join(f"<b>{as_text(line)}</b>" for line in heads[group]), **above)
-        y += _LINE * len(heads[group]) + _GROUP // 2
+        y += _GROUP if y > start else 0
+        head = f"{group} of the weights removed" if group else "No weights removed"
+        figure.add_annotation(y=y, text=f"<b>{as_text(head)}</b>", **above)
+        y += _LINE + _GROUP // 2
         for row in (one for one in rows if one.group == group):
             name = " · ".join(filter(None, (row.name, row.text)))
             figure.add_annotation(y=y, text=as_text(name), xshift=_INDENT, **above)
             mean = y + _NAMED
             guide = {"x0": 0, "x1": 1, "xref": "paper", "y0": mean, "y1": mean, "layer": "below", "opacity": _GUIDE}
             figure.add_shape(type="line", line=grey_line(width=1), **guide)
-            numbers = [f"<b>{as_text(row.words)}</b>", *([as_text(row.change)] if row.change else [])]
+            numbers = [f"<b>{as_text(row.words)}</b>", *filter(None, [as_text(row.change)])]
+            numbers += [f"{mark}{as_text(row.gain)}"] if row.gain else []
             figure.add_annotation(y=mean, text="<br>".join(numbers), yanchor="middle", **right)
-            figure.add_traces(_marks(row, mean, dense))
-            y += _ROW
-    title = "<b>accuracy</b><br>change, points" if changes else "<b>accuracy</b>"
-    figure.add_annotation(y=0, text=title, yanchor="top", **right)
+            figure.add_traces(_marks(row, mean))
+            y += row_height
+    figure.add_annotation(y=0, text="<br>".join(title), yanchor="top", **right)
     ends = [100 * end for row in rows for end in (row.value, row.low, row.high, *row.runs)]
     drawn = np.array([*ends, *([] if dense is None else [100 * dense])])
     low, high = max(np.nanmin(drawn) - _AROUND, 0.0), min(np.nanmax(drawn) + _AROUND, 101.0)
     y += _FOOT
     layout(figure, "accuracy, %", "", y + _LINE + _AXIS, legend=False)
-    figure.update_layout(margin={"t": _LINE, "l": 14, "r": _CHANGES if changes else _NUMBERS})
+    figure.update_layout(margin={"t": _LINE, "l": 14, "r": _GAINS if gains else _CHANGES if changes else _NUMBERS})
     note = {"y": 1, "yref": "paper", "yanchor": "bottom", "showarrow": False}
     if chance is not None and 100 * chance < low:
         figure.add_annotation(text=f"← chance {percent(chance, 1)}", x=low, xanchor="left", **note)
@@ -184,8 +192,8 @@ def accuracy_by_setting(
     return figure
 
 
-def _marks(row: Scores, y: float, dense: float | None) -> list[go.Scatter]:
-    """Return the mean of a setting with its interval, the bar from the dense model to it, and its runs beneath."""
+def _marks(row: Scores, y: float) -> list[go.Scatter]:
+    """Return the mean of a setting with its interval, and its runs beneath."""
     value, low, high = 100 * np.array([[row.value], [row.low], [row.high]])
     color = METHOD_LOOKS[row.method].color if row.method in METHOD_LOOKS else REFERENCE
     known = bool(np.isfinite(low[0]))
@@ -197,14 +205,6 @@ def _marks(row: Scores, y: float, dense: float | None) -> list[go.Scatter]:
         error_x=interval_bar(value, low, high, width=4, color=color) if known else None,
         hovertemplate=" · ".join(map(as_text, filter(None, (row.name, row.words, row.change)))) + "<extra></extra>",
     )
-    bar = go.Scatter(
-        x=[100 * (dense or 0.0), *value],
-        y=[y, y],
-        mode="lines",
-        line={"width": 7, "color": color},
-        opacity=0.25,
-        hoverinfo="skip",
-    )
     runs = go.Scatter(
         x=[100 * run for run in row.runs],
         y=[y + _RUNS for _ in row.runs],
@@ -212,4 +212,4 @@ def _marks(row: Scores, y: float, dense: float | None) -> list[go.Scatter]:
         marker={"size": 6, "opacity": 0.5, "color": color},
         hovertemplate=f"one run: %{{x:.1f}}{PER_CENT}<extra></extra>",
     )
-    return [*([] if dense is None else [bar]), mean, *([runs] if len(row.runs) else [])]
+    return [mean, *([runs] if len(row.runs) else [])]

@@ -307,12 +307,14 @@ def _no_help_at(discount: Mapping[float, Difference]) -> str:
     return f"The sink discount {_NO_HELP} at any of {len(told)} sparsities (largest: {most})"
 
 
-def discount_at_levels(levels: Mapping[str, Difference], margin: float = MARGIN) -> tuple[str, str, str]:
+def discount_at_levels(
+    levels: Mapping[str, Difference], margin: float = MARGIN, items_of: str = ""
+) -> tuple[str, str, str]:
     """Tell in one sentence whether the discount changes accuracy; on what that stands; and which change would have been
     detected, '' where one is significant or not tested.
 
     levels: with minus without the discount by setting: the first, as `50 % sparsity`, and at most one other, as `70 %`,
-    which is left out where it has no verdict.
+    which is left out where it has no verdict. items_of: what the items are of, as `6 tasks`.
     """
     (setting, first), *others = levels.items()
     if not first.above_chance:
@@ -329,7 +331,8 @@ def discount_at_levels(levels: Mapping[str, Difference], margin: float = MARGIN)
     seeds = counted(first.seeds, "seed") if first.seeds else ""
     over = "" if first.holds_seeds or not seeds else " over items alone"
     so_far = "" if first.final else "So far "
-    stands = f"{so_far}{', '.join(filter(None, (f'{first.n:,} items', seeds)))}; brackets: 95 % intervals"
+    items = f"{first.n:,} items{f' of {items_of}' if items_of else ''}"
+    stands = f"{so_far}{', '.join(filter(None, (items, seeds)))}; brackets: 95 % intervals"
     power = f"{_upper(detected)} with 80 % power." if detected else ""
     return f"{_upper(said)}.", f"{stands}{over}.", power
 
@@ -386,15 +389,16 @@ def change_span(losses: Sequence[Difference], unit: str = "", costs: bool = Fals
 
 def gap_words(gap: Difference) -> str:
     """Return the size of a difference with its interval, whichever way it goes: `0.8 points [−1.2, 2.8]`."""
-    return _size(_flipped(gain_of(gap)), f"{POINTS.name} ")
+    return _size(flipped(gain_of(gap)), f"{POINTS.name} ")
 
 
 def gain_of(gap: Difference) -> Difference:
     """Return a difference the way round in which it is not negative."""
-    return _flipped(gap) if gap.value < 0 else gap
+    return flipped(gap) if gap.value < 0 else gap
 
 
-def _flipped(gap: Difference) -> Difference:
+def flipped(gap: Difference) -> Difference:
+    """Return the second minus the first."""
     return replace(gap, value=-gap.value, low=-gap.high, high=-gap.low)
 
 

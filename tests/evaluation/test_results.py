@@ -12,11 +12,20 @@ from scipy.special import ndtr
 
 from analysis.engine.runs import Run
 from analysis.evaluation import comparing, curves, plan_noise, planning, results, tables
-from analysis.exhibits.scored_runs import Alike, accuracy_of_runs, costs_of_runs, runs_by_setting
+from analysis.exhibits.scored_runs import (
+    Alike,
+    Levels,
+    accuracy_of_runs,
+    costs_of_runs,
+    discount_gains,
+    levels_of,
+    runs_by_setting,
+)
 from analysis.exhibits.with_discount import accuracy_by_role, differences_over_seeds
 from analysis.figures import accuracy as figures
 from analysis.figures.style import SERIES_COLORS
 from analysis.findings import evaluations
+from analysis.findings.evaluations import flipped
 from analysis.jobs import evaluation
 from analysis.pruned.report_file import PrunedRun
 from analysis.specs import CalibrationParams, PlanParams, PruneSpec
@@ -126,8 +135,14 @@ def test_runs_that_were_scored_alike_are_held_against_the_dense_model_and_each_o
     assert (where, pair) == ("50 %", [named[first], named[second]])
     assert gap.value == pytest.approx(shares[1:3].mean() - shares[3:].mean())
     assert (gap.n, gap.seeds, gap.tests) == (80, 2, 1)
-    shown = accuracy_of_runs(alike, found)
+    gains = discount_gains(costs, levels_of(alike))
+    assert (gains.method, gains.who) == ("sink-wanda", "With discount")
+    [(key, gain)] = gains.over.items()
+    assert key == ("50 %", "Without discount") and gain == (gap if first == "sink-wanda" else flipped(gap))
+    assert not discount_gains(costs, Levels({0.5: 0.5}, {}, "wanda", "Wanda as published", 2)).over
+    shown = accuracy_of_runs(alike, found, gains=gains)
     notes = " ".join(note.text for note in shown.figure.layout.annotations)
+    assert f"</span> {interval_words(gain).replace(' points', '')}" in notes
     for loss in losses.values():
         assert interval_words(loss).replace(" points", "") in notes
 

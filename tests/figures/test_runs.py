@@ -7,33 +7,45 @@ import numpy as np
 from analysis.figures.pruning import Scores, accuracy_by_setting
 from analysis.figures.style import METHOD_LOOKS, REFERENCE
 
-HEADS = {"50 %": ["50 % removed", "discount on top: <9"], "70 %": ["70 % removed"], "": ["No weights removed"]}
+MARK = f'<span style="color:{METHOD_LOOKS["sink-wanda"].color}">◆</span> '
+LINE = 15.6  # pixels of a line of text, as Plotly sets it
 
 
 def test_a_setting_has_its_cost_its_interval_its_runs_and_the_colour_of_its_method():
     rows = [
-        Scores("50 %", "Without discount", "noised text", "", 0.9, 0.85, 0.95, (0.89, 0.91), "90.0 %", "−3.0 [−8, +2]"),
+        Scores(
+            "50 %",
+            "Without discount",
+            "noised text",
+            "",
+            0.9,
+            0.85,
+            0.95,
+            (0.89, 0.91),
+            "90.0 %",
+            "−3.0 [−8, +2]",
+            "<9",
+        ),
         Scores("50 %", "With <b>", "", "sink-wanda", 0.91, np.nan, np.nan, (), "91.0 %"),
         Scores("70 %", "With discount", "", "sink-wanda", 0.72, 0.7, 0.74, (), "72.0 %"),
     ]
-    figure = accuracy_by_setting(rows, 0.93, 0.375, HEADS)
-    bar, first, runs, _, second, _, third = figure.data
+    figure = accuracy_by_setting(rows, 0.93, 0.375, "sink-wanda")
+    first, runs, second, third = figure.data
     np.testing.assert_allclose((first.x[0], first.error_x.array[0]), (90, 5), rtol=1e-5)
-    assert list(bar.x) == [93, 90] and bar.line.color == first.marker.color, "what pruning costs"
     assert second.error_x.array is None
     assert (first.marker.color, second.marker.color) == (REFERENCE, METHOD_LOOKS["sink-wanda"].color)
     assert list(runs.x) == [89, 91]
     assert first.y[0] < runs.y[0] < second.y[0] < third.y[0] < figure.layout.yaxis.range[0]
     assert [note.text for note in figure.layout.annotations] == [
-        "<b>50 % removed</b><br><b>discount on top: &lt;9</b>",
+        "<b>50 % of the weights removed</b>",
         "Without discount · noised text",
-        "<b>90.0 %</b><br>−3.0 [−8, +2]",
+        f"<b>90.0 %</b><br>−3.0 [−8, +2]<br>{MARK}&lt;9",
         "With &lt;b&gt;",
         "<b>91.0 %</b>",
-        "<b>70 % removed</b>",
+        "<b>70 % of the weights removed</b>",
         "With discount",
         "<b>72.0 %</b>",
-        "<b>accuracy</b><br>change, points",
+        f"<b>accuracy</b><br>minus dense, points<br>{MARK}with discount minus it",
         "← chance 37.5 %",
         "dense 93.0 %",
     ]
@@ -41,7 +53,11 @@ def test_a_setting_has_its_cost_its_interval_its_runs_and_the_colour_of_its_meth
     assert numbers == [first.y[0], second.y[0], third.y[0]], "beside their marks"
     guides = [shape.y0 for shape in figure.layout.shapes if shape.y0 == shape.y1]
     assert guides == [first.y[0], second.y[0], third.y[0]], "lead from a name to its numbers"
-    alone = accuracy_by_setting([replace(rows[1], name="A method with a name that is long")], None, None, HEADS)
+    head, numbers = (
+        next(note.y for note in figure.layout.annotations if of in note.text) for of in ("minus it", "&lt;9")
+    )
+    assert numbers - 1.5 * LINE >= head + 3 * LINE, "the head of the column does not touch what is beneath"
+    alone = accuracy_by_setting([replace(rows[1], name="A method with a name that is long")], None, None)
     assert [note.text for note in alone.layout.annotations if note.x == 1] == ["<b>91.0 %</b>", "<b>accuracy</b>"]
     assert alone.layout.margin.r < figure.layout.margin.r
     low, high = figure.layout.xaxis.range
@@ -54,7 +70,7 @@ def test_every_row_stands_beneath_its_name_and_above_the_next_one():
         for group in (50, 70)
         for name in "ab"
     ]
-    figure = accuracy_by_setting(rows, None, None, HEADS)
+    figure = accuracy_by_setting(rows, None, None)
     means, dots = figure.data[::2], figure.data[1::2]
     named = [note.y for note in figure.layout.annotations if note.text in "ab"]
     heads = [note.y for note in figure.layout.annotations if "removed" in note.text]
@@ -65,9 +81,9 @@ def test_every_row_stands_beneath_its_name_and_above_the_next_one():
 
 def test_chance_is_drawn_where_an_accuracy_comes_near():
     rows = [Scores("", "No pruning", "", "none", 0.4, 0.3, 0.5, (), "40.0 %")]
-    names = [note.text for note in accuracy_by_setting(rows, 0.42, 0.375, HEADS).layout.annotations]
+    names = [note.text for note in accuracy_by_setting(rows, 0.42, 0.375).layout.annotations]
     assert {"dense 42.0 %", "chance 37.5 %"} <= set(names)
-    assert [note.text for note in accuracy_by_setting(rows, None, None, HEADS).layout.annotations] == [
+    assert [note.text for note in accuracy_by_setting(rows, None, None).layout.annotations] == [
         "<b>No weights removed</b>",
         "No pruning",
         "<b>40.0 %</b>",

@@ -78,7 +78,7 @@ def test_runs_are_told_by_their_costs_and_by_whether_a_method_is_better():
     costs = "At 50 % sparsity pruning costs 1.3 to 2.1 points (1 of 2 not significant); at 70 %, 21 to 22"
     assert told() == f"{costs}."
     assert told(difference(0.003, 0.09), difference(-0.008, 0.04)) == (
-        f"{costs}. No method is significantly better (largest: B minus A at 70 %, +0.8 [−3.2, +4.8])."
+        f"{costs}. No method is significantly better than another (largest: B minus A at 70 %, +0.8 [−3.2, +4.8])."
     )
     assert told(difference(0.003, 0.09)).endswith(" (A minus B at 50 %, +0.3 [−8.7, +9.3]).")
     assert told(*[difference(0.001, 0.005, 6)] * 2) == f"{costs}. The 2 methods differ by less than 2 points."
@@ -127,19 +127,19 @@ def test_the_answer_on_runs_pools_no_methods_and_takes_the_one_with_its_control(
     scored = [(run("wanda", 0.5, 0), 0.5), (run("wanda", 0.7, 0), 0.5), (run("wanda", 0.7, 1), 0.5)]
     pairs = [(run("wanda-noised", 0.5, seed), 0.8) for seed in (0, 1)] + [(run("sink-wanda", 0.5, 0), 0.9)]
     with_pairs = levels_of(Alike(0.95, 0.4, 12, "", [*scored, *pairs]))
-    assert with_pairs == Levels({0.5: pytest.approx(0.8)}, {0.5: 0.9}, "With discount", 2)
+    assert with_pairs == Levels({0.5: pytest.approx(0.8)}, {0.5: 0.9}, "sink-wanda", "With discount", 2)
     alone = levels_of(Alike(0.95, 0.4, 12, "", scored))
-    assert alone == Levels({0.5: 0.5, 0.7: 0.5}, {}, "Wanda as published", 2)
+    assert alone == Levels({0.5: 0.5, 0.7: 0.5}, {}, "wanda", "Wanda as published", 2)
 
 
 def test_a_method_is_drawn_with_what_it_is_compared_with():
     methods = ("wanda", "wanda-noised", "sink-wanda", "magnitude")
-    alike = Alike(0.95, 0.4, 12, "", [(run(method, 0.5, 0), 0.8) for method in methods])
+    alike = Alike(0.95, 0.4, 12, "PIQA", [(run(method, 0.5, 0), 0.8) for method in methods])
     shown = accuracy_of_runs(alike, None, "With discount")
     assert list(shown.table["method"]) == ["Wanda as published", "Without discount", "With discount"]
     assert (
-        shown.sentence
-        == "Diamonds: means; noised text: calibration as seen while denoising; not drawn: Magnitude (80.0 %)."
+        shown.sentence == "Right answers to 12 items of PIQA; noised text: calibration as seen while denoising; "
+        "not drawn: Magnitude (80.0 %)."
     )
     names = {note.text for note in shown.figure.layout.annotations}
     assert names > {"Wanda as published · clean text", "Without discount · noised text", "With discount · noised text"}

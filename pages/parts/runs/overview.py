@@ -22,9 +22,11 @@ from analysis.evaluation.sweep_scores import Comparison
 from analysis.exhibits.inside import divergence_in_words, filled_in, text_of
 from analysis.exhibits.scored_runs import (
     Alike,
+    Costs,
     accuracy_of_runs,
     costs_of_runs,
     discount_comparisons,
+    discount_gains,
     levels_of,
     paired_differences,
     runs_by_setting,
@@ -62,17 +64,13 @@ def compared_runs(alike: Alike, results: Results | None) -> dict[str, Comparison
 
 
 def say_scores(
-    alike: Alike | None,
-    results: Results | None = None,
-    compared: Mapping[str, Comparison] = _NOT_COMPARED,
-    every: bool = False,
+    alike: Alike | None, costs: Costs | None = None, compared: Mapping[str, Comparison] = _NOT_COMPARED
 ) -> None:
     """Say in the first line of the page what the runs that were scored alike cost, and whether a method is better.
-    results, compared, every: as of `overview`."""
-    if alike is None:
+    costs: of `overview`. compared: of `compared_runs`."""
+    if alike is None or costs is None:
         st.markdown(f"##### {plain(finding_of('scored alike', None, {}, {}, {}))}")
         return
-    costs = costs_of_runs(alike, results, _drawn(alike, every))
     said = finding_of("scored alike", alike.dense, *costs)
     brackets = "Brackets: 95 % intervals; of several methods, the reach of theirs." if costs.losses else ""
     family = f"Methods are compared {family_words(len(costs.gaps))}." if costs.gaps else ""
@@ -87,17 +85,16 @@ def say_scores(
         st.caption(f"{alike.items:,} items.")
 
 
-def overview(alike: Alike, results: Results | None, compared: Mapping[str, Comparison], every: bool) -> None:
-    """Draw the accuracy of each setting beside the dense model's. results: of `answers`. compared: of `compared_runs`.
+def overview(alike: Alike, results: Results | None, every: bool) -> Costs:
+    """Draw the accuracy of each setting beside the dense model's, and return what is drawn. results: of `answers`.
     every: draw all methods, not only one with what it is compared with."""
-    shown = accuracy_of_runs(alike, results, _drawn(alike, every), compared)
+    levels = levels_of(alike)
+    who = "" if every else levels.who
+    costs = costs_of_runs(alike, results, who)
+    shown = accuracy_of_runs(alike, results, who, discount_gains(costs, levels))
     if shown is not None:
         chart(shown, "runs_accuracy")
-
-
-def _drawn(alike: Alike, every: bool) -> str:
-    """Return which method is drawn with what it is compared with; '' for all."""
-    return "" if every else levels_of(alike).who
+    return costs
 
 
 def answers(alike: Alike) -> Results | None:
