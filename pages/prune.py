@@ -102,7 +102,8 @@ def main() -> None:
             with number:
                 seeds = choose_seeds(asked)
         takes = st.container(key="prune_takes_place")
-        evaluation, scoring = choose_scores(model, seeds, asked)
+        with steps.settings:
+            evaluation, scoring = choose_scores(model, seeds, asked)
         wants = wanted(asked, seeds, evaluation)
         with first:
             start(wants, takes)
@@ -111,9 +112,9 @@ def main() -> None:
     with steps.results, results_box(study):
         weights, accuracy = figures_beside([1.4, 1.6], "prune_results") if changes else (None, st.container())
         if weights is not None and view != MASKS:  # which draws them in full
-            with weights:
+            with weights.container(gap="xsmall"):
                 _draw_changes(study, masks, changes)
-        with accuracy:
+        with accuracy.container(gap="xsmall"):
             accuracies_in_brief(model, asked, scoring, pairs, found, study, drawn=view != ACCURACY)
     with steps.beneath:
         if view == ACCURACY:

@@ -41,7 +41,7 @@ def main() -> None:
     """Draw the page."""
     with st.container(horizontal=True, vertical_alignment="center", key="sweep_title"):
         st.title("Sweep", width="content")
-        st.caption(f"Many settings pruned and scored in one batch. {DISCOUNT_TOLD}", width="stretch")
+        st.caption(f"Many settings in one batch, for the trend over sparsity. {DISCOUNT_TOLD}", width="stretch")
     start_exhibits()
     model = model_in_use()
     records = engine().jobs("sweep")
@@ -53,20 +53,22 @@ def main() -> None:
         may_act()
     record = _shown(records, actions)
     if record is None:
-        _example(answer)
+        _example(answer, actions)
     else:
         if record.state != "done":
             _state(record, alone=len(records) == 1)
         _results(record, answer, actions)
 
 
-def _example(answer: DeltaGenerator) -> None:
-    """Draw what the shipped study says, while there is no sweep; and the planes of the sweep that ships, in a fold."""
+def _example(answer: DeltaGenerator, actions: DeltaGenerator) -> None:
+    """Draw what the shipped study says, while there is no sweep; and the planes of the sweep that ships, in a fold.
+    answer, actions: as of `_draw`."""
     study = example()
     told = None if study is None else levels_of_study(study)
     if told is not None:
         with answer:
-            say_cost(told, before="Shipped study of the diffusion model.", after="Yours takes its place.")
+            before, after = "Shipped study of the diffusion model.", "Yours takes its place."
+            say_cost(told, before=before, after=after, beside=actions)
         chart(told.shown, "sweep_levels")
     found = _shipped(str(EXAMPLE), EXAMPLE.stat().st_mtime_ns) if EXAMPLE.is_file() else None
     if found is None:
@@ -285,7 +287,7 @@ def _draw(
     except EXPECTED as error:
         st.error(plain(why(error)))
         return lambda: None
-    return sweep_results(points, scores, answer, lambda compared: _more_seeds(record, compared, actions))
+    return sweep_results(points, scores, answer, lambda compared: _more_seeds(record, compared, actions), actions)
 
 
 def _more_seeds(record: JobRecord, compared: Sequence[Comparison], place: DeltaGenerator | None) -> None:

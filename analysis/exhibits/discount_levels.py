@@ -10,21 +10,21 @@ import pandas as pd
 from analysis.evaluation.sweep_scores import Comparison, Setting, from_dense
 from analysis.exhibits.scored_runs import EXPLAINED, text_read
 from analysis.exhibits.story_parts import accuracies, cost_of, discounts
-from analysis.exhibits.with_discount import against_published
+from analysis.exhibits.with_discount import against_published, published_of_study, tasks_of
 from analysis.figures.export import Exhibit
 from analysis.figures.style import METHOD_LOOKS, REFERENCE, Look, colors_by_method, ends_of
-from analysis.figures.sweep import Change, Line, accuracies_and_change
+from analysis.figures.sweep import Change, Line, accuracies_and_changes
 from analysis.findings.evaluations import MARGIN, apart_by_rounding, bare_words, inside_margin
 from analysis.specs import METHODS, PruneSpec, against, setting_key
 from analysis.statistics.decisions import POINTS, over_seeds
 from analysis.statistics.differences import Difference, in_family
 from analysis.study.findings import Findings
 from analysis.study.rules import above_chance, margin_of
-from analysis.words import counted, percent
+from analysis.words import counted
 
 TITLE = "Accuracy without and with the sink discount"
 _PUBLISHED, _WITHOUT, _WITH = "as published", "without", "with discount"
-_LOST, _GAINED = "from dense", "discount on top"
+_LOST, _GAINED, _BEYOND = "from dense", "discount on top", "with discount minus as published"
 _FORMULA = (
     "Right answers, the mean over tasks and calibration seeds. The difference is taken on the same items, seed by "
     "seed, before rounding."
@@ -36,38 +36,51 @@ _FORMULA = (
 class DiscountLevels:
     """Scores of a method with the discount, of its control and, where there are any, of its published baseline along
     sparsities. methods: of the lines, that with the discount last. losses: the control minus the dense model, by
-    sparsity. gained: with the discount minus without it. margin: the least difference that matters. setup: what was
-    pruned, as `Sink-Wanda, λ = 1: 2 sparsities × 3 variants × 6 seeds`. noise: what the intervals are over. published:
-    of `against_published`, where a study tells it.
+    sparsity. gained, published: with the discount minus without it, and minus the published baseline, None where that
+    was not compared. margin: the least difference that matters. setup: what was pruned, as `Sink-Wanda, λ = 1 (sinks
+    count for nothing): 2 sparsities × 3 variants × 6 seeds`. noise: what is drawn and what the intervals are over.
     """
 
     methods: tuple[str, ...]
     lines: tuple[Line, ...]
     losses: Mapping[float, Difference]
     gained: Change
+    published: Change | None
     dense: float
     chance: float | None
     margin: float
     setup: str
     noise: str
-    published: str = ""
 
     @property
     def shown(self) -> Exhibit:
-        """The lines, and what the discount changes beneath."""
-        (color,) = colors_by_method(self.methods[-1:])
-        drawn = accuracies_and_change(self.lines, self.gained, self.dense, self.chance, self.margin, color)
+        """The lines, and the differences beneath."""
+        drawn = accuracies_and_changes(self.lines, self._changes, self.dense, self.chance, self.margin)
         return Exhibit(TITLE, self.noise, drawn, self._table(), formula=_FORMULA)
 
+    @property
+    def against_published(self) -> str:
+        """Tell the largest difference to the published baseline in a sentence; '' where that was not compared."""
+        if self.published is None:
+            return ""
+        found = dict(zip(self.published.x.tolist(), self.published.differences, strict=True))
+        inside = inside_margin(self.gained.differences, self.margin)
+        return against_published(self.methods[-1], found, self.margin if inside else 0.0)
+
+    @property
+    def _changes(self) -> list[Change]:
+        """The differences in the order of the lines."""
+        return [self.gained] if self.published is None else [self.published, self.gained]
+
     def _table(self) -> pd.DataFrame:
-        frame = pd.DataFrame({"sparsity": self.gained.x})
+        frame = pd.DataFrame({"sparsity": self.gained.x}).set_index("sparsity")
         for line in self.lines:
             frame[f"{line.name}, %"] = 100 * line.value
         changes = {f"{line.name}, {line.lost.name}": line.lost for line in self.lines if line.lost is not None}
-        for name, change in (changes | {self.gained.name: self.gained}).items():
-            titles = (f"{name}{end}, points" for end in ("", ", low", ", high"))
-            frame = frame.assign(**dict(zip(titles, ends_of(change.differences, 100), strict=True)))
-        return frame
+        for name, change in (changes | {one.name: one for one in self._changes}).items():
+            for end, values in zip(("", ", low", ", high"), ends_of(change.differences, 100), strict=True):
+                frame[f"{name}{end}, points"] = pd.Series(values, change.x)
+        return frame.reset_index()
 
 
 def pairs_along(compared: Sequence[Comparison]) -> dict[str, list[Comparison]]:
@@ -79,11 +92,18 @@ def pairs_along(compared: Sequence[Comparison]) -> dict[str, list[Comparison]]:
     return pairs
 
 
-def levels_of_sweep(pair: Sequence[Comparison], settings: Sequence[Setting] = ()) -> DiscountLevels:
-    """Return the accuracies behind comparisons with a control along sparsities. settings: of the sweep, among which the
-    published baseline may be.
+def levels_of_sweep(
+    pair: Sequence[Comparison], settings: Sequence[Setting], compared: Sequence[Comparison]
+) -> DiscountLevels:
+    """Return the accuracies behind comparisons with a control along sparsities. settings, compared: of the sweep, among
+    which the published baseline may be.
     """
-    first = pair[0].setting
+    first, own = pair[0].setting, {one.setting.name for one in pair}
+    beside = {
+        one.setting.pruning.sparsity: one.difference
+        for one in compared
+        if one.relation == "published" and one.setting.name in own
+    }
     by_key = {setting_key(one.pruning): one for one in settings if isinstance(one.pruning, PruneSpec)}
     scores = {}
     for one in pair:
@@ -97,12 +117,13 @@ def levels_of_sweep(pair: Sequence[Comparison], settings: Sequence[Setting] = ()
     point = first.pruning
     return _levels(
         point.method,
-        f"λ = {point.discount.discount_strength:g}",
+        point.discount.discount_strength,
         scores,
         lost,
         [one.difference for one in pair],
+        beside,
         (first.dense.value, first.chance),
-        pair[0].difference.n,
+        (pair[0].difference.n, len(first.tasks)),
     )
 
 
@@ -129,20 +150,17 @@ def levels_of_study(findings: Findings) -> DiscountLevels | None:
             _Scored(without, cost),
             _Scored(discounted, whole.effect),
         ]
-    levels = _levels(
+    return _levels(
         method,
-        f"λ = {max(findings.parameters.strengths):g}",
+        max(findings.parameters.strengths),
         scores,
         costs,
         [replace(one.effect, above_chance=above) for one in contrasts],
+        {at: one for at, one in published_of_study(findings, method).items() if at in scores},
         (pruning.dense, pruning.chance),
-        pruning.items,
+        (pruning.items, len(tasks_of(pruning))),
         margin_of(findings),
     )
-    sparsities = [percent(one.sparsity, 0) for one in contrasts]
-    inside = inside_margin(levels.gained.differences, levels.margin)
-    other = against_published(findings, contrasts[0], sparsities, levels.margin if inside else 0.0)
-    return replace(levels, published=other)
 
 
 class _Scored(NamedTuple):
@@ -155,16 +173,18 @@ class _Scored(NamedTuple):
 
 def _levels(
     method: str,
-    strength: str,
+    strength: float,
     scores: Mapping[float, Sequence[_Scored]],
     lost: Sequence[Difference],
     gained: Sequence[Difference],
+    beside: Mapping[float, Difference],
     levels: tuple[float, float | None],
-    items: int,
+    items: tuple[int, int],
     margin: float = MARGIN,
 ) -> DiscountLevels:
     """Return what is drawn. scores: by sparsity, of the published baseline, of the control and with the discount.
-    levels: of the dense model and of chance.
+    beside: with the discount minus the published baseline, by sparsity. levels: of the dense model and of chance.
+    items: their number, and that of their tasks.
     """
     x, row = np.array(list(scores)), METHODS[method]
     (color,) = colors_by_method([method])
@@ -186,35 +206,41 @@ def _levels(
             x,
             np.array([np.mean(one.by_seed) for one in each]),
             look,
-            _change(_LOST, x, [one.lost for one in each if one.lost is not None]) if known else None,
+            _change(_LOST, look, {at: one.lost for at, one in zip(scores, each, strict=True) if one.lost is not None})
+            if known
+            else None,
         )
         for _, name, look, each in drawn
     )
-    methods, gains = tuple(of for of, *_ in drawn), _change(_GAINED, x, gained)
+    methods = tuple(of for of, *_ in drawn)
+    baseline = lines[0] if published in methods[:-2] else None
     seeds = max(len(one.by_seed) for *_, each in drawn for one in each)
-    told = (
-        [f"as published: {METHODS[published].title}, {text_read(published)} text; the others: {text_read(method)} text"]
-        if published in methods[:-2]
-        else []
-    )
+    told = [f"Right answers to {items[0]:,} items of {counted(items[1], 'task')}"]
+    if baseline is not None:
+        text = f"{text_read(published)} text; the others: {text_read(method)} text"
+        told.append(f"as published: {METHODS[published].title}, {text}")
     over = over_seeds(seeds) if seeds > 1 else "one seed"
-    told.append(f"bars: 95 % intervals over {items:,} items and {over}{' (upper: change from dense)' * known}")
+    told.append(f"bars: 95 % intervals over items and {over}{' (upper: change from dense)' * known}")
     told.append(f"grey: ±{POINTS.margin(margin)}")
     pairs = zip(lines[-2].value, lines[-1].value, gained, strict=True)
-    noise = "; ".join(filter(None, (*told, apart_by_rounding(pairs))))
+    none_yet = {1: "one sparsity is no trend yet", 2: "two sparsities are no trend yet"}.get(len(x), "")
+    noise = "; ".join(filter(None, (*told, apart_by_rounding(pairs), none_yet)))
     free = f" Intervals are Student's, with {counted(seeds - 1, 'degree')} of freedom between seeds." * (seeds > 1)
     sizes = counted(len(x), "sparsity", "sparsities"), counted(len(lines), "variant"), counted(seeds, "seed")
     return DiscountLevels(
         methods,
         lines,
         dict(zip(x.tolist(), lost, strict=True)),
-        gains,
+        _change(_GAINED, lines[-2].look, dict(zip(scores, gained, strict=True))),
+        _change(_BEYOND, baseline.look, beside) if baseline is not None and beside else None,
         *levels,
         margin,
-        f"{row.title}, {strength}: {' × '.join(sizes)}",
-        f"{noise[0].upper()}{noise[1:]}.{free}",
+        f"{row.title}, λ = {strength:g}{' (sinks count for nothing)' if strength == 1 else ''}: {' × '.join(sizes)}",
+        f"{noise}.{free}",
     )
 
 
-def _change(name: str, x: np.ndarray, differences: Sequence[Difference]) -> Change:
-    return Change(name, x, differences, [bare_words(one) for one in differences])
+def _change(name: str, look: Look, differences: Mapping[float, Difference]) -> Change:
+    """Return differences by sparsity as they are drawn. look: of the line that they are from."""
+    told = [bare_words(one) for one in differences.values()]
+    return Change(name, np.array(list(differences)), list(differences.values()), told, look)

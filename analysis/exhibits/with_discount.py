@@ -20,17 +20,18 @@ from analysis.figures.accuracy import Accuracy, OverSeeds, accuracy_levels, over
 from analysis.figures.export import Exhibit
 from analysis.figures.style import PER_CENT, REFERENCE, colors_by_method, ends
 from analysis.findings import finding_of
-from analysis.findings.evaluations import MARGIN, bare_words
+from analysis.findings.evaluations import MARGIN, bare_words, no_help
+from analysis.findings.masks import few_changed
 from analysis.pruned.report_file import is_control, plain_title
 from analysis.specs import METHODS, PruneSpec, detail
 from analysis.statistics.decisions import POINTS, interval_words
 from analysis.statistics.differences import Difference
-from analysis.study.findings import Contrast, Findings
+from analysis.study.findings import Contrast, Findings, Pruning
 from analysis.words import counted, listed, percent
 
 _CHANGED = "A weight counts where it is kept without the discount and pruned with it, or the reverse."
-_SHIFTS, _COST, _DISCOUNT = "Change of accuracy", "pruning alone", "discount on top"
-_DOTS = {"seed": "seeds (orange)", "pair": "pairs (grey)"}
+_SHIFTS, _COST, _DISCOUNT = "Change of accuracy", "pruned minus dense", "discount on top"
+_DOTS = {"seed": "single seeds", "pair": "pairs"}
 _SEED_DECIMALS = 2  # of a per cent, for shares of weights
 
 
@@ -87,30 +88,31 @@ def compared_in(findings: Findings, contrast: Contrast) -> str:
     )
 
 
-def against_published(findings: Findings, contrast: Contrast, sparsities: Sequence[str], margin: float = 0.0) -> str:
-    """Return the largest difference of a study's method to its published baseline, as `Wanda as published (clean
-    text) +0.8 [−1.2, +2.8] at 70 %`; '' where it has not compared both. sparsities: that are told. margin:
-    say whether the interval lies inside it, where there is one.
+def tasks_of(pruning: Pruning) -> list[str]:
+    """Return the tasks that a study has scored, by their titles."""
+    return list(dict.fromkeys(task for setting in pruning.settings for task in setting.by_task))
+
+
+def published_of_study(findings: Findings, method: str) -> dict[float, Difference]:
+    """Return a study's differences of a method to its published baseline by sparsity; none where both are not
+    compared."""
+    recipes = discounts(findings, "recipe").values()
+    return {one.sparsity: one.effect for one in recipes if one.method == method}
+
+
+def against_published(method: str, found: Mapping[float, Difference], margin: float = 0.0) -> str:
+    """Tell the largest difference of a method to its published baseline in a sentence; '' where there is none. found:
+    by sparsity. margin: say whether the interval lies inside it, where there is one.
     """
-    alike = [one for one in discounts(findings, "recipe").values() if one.method == contrast.method]
-    there = [one for one in alike if percent(one.sparsity, 0) in sparsities]
-    if not there:
+    baseline = METHODS[method].published
+    if not found or baseline is None:
         return ""
-    most = max(there, key=lambda one: abs(one.effect.value))
-    read = text_read(most.against)
-    text = f" ({read} text)" if read else ""
-    inside = f": {'' if -margin < most.effect.low and most.effect.high < margin else 'not '}inside" if margin else ""
-    return f"{plain_title(most.against)}{text} {bare_words(most.effect)} at {percent(most.sparsity, 0)}{inside}"
-
-
-def baseline_told(method: str, inside: str = "", published: str = "") -> str:
-    """Say what a method with the discount is compared with, after a sentence on the discount. inside: of
-    `inside_margin`. published: of `against_published`."""
-    read = text_read(method)
-    text = f" ({read} text)" if read else ""
-    margin = f": {inside}" if inside else ""
-    other = f"; against {published}" if published else ""
-    return f"Against the same pruning without it{text}{margin}{other}."
+    at = max(found, key=lambda at: abs(found[at].value))
+    most, read = found[at], text_read(baseline)
+    who = f"{plain_title(baseline)}{f' ({read} text)' if read else ''}"
+    inside = "inside" if -margin < most.low and most.high < margin else "not inside"
+    beside = f", {inside} ±{POINTS.margin(margin)}" if margin else ""
+    return f"Against {who}: {bare_words(most)} at {percent(at, 0)}{beside}."
 
 
 class Changed(NamedTuple):
@@ -124,11 +126,25 @@ class Changed(NamedTuple):
     floor: Sequence[float]
     chance: float
 
-    def words(self, who: str = "the discount") -> str:
-        """Say how much the discount changes. who: what it is called, as `it` after a sentence on it."""
+    @property
+    def few(self) -> bool:
+        """Whether the discount changes far fewer weights than another calibration sample."""
+        return few_changed(self.changed, self.floor)
+
+    def words(self, who: str = "the discount", explains: bool = False) -> str:
+        """Say how much the discount changes. who: what it is called, as `it` after a sentence on it. explains: as of
+        `discounted_mask`."""
         at = f"At {self.sparsity} sparsity {who}"
-        told: str = finding_of("discounted mask", self.changed, self.floor, self.chance, at)
+        told: str = finding_of("discounted mask", self.changed, self.floor, self.chance, at, explains)
         return told
+
+
+def explained_by_masks(discount: Sequence[Difference], changes: Sequence[Changed], margin: float) -> bool:
+    """Return whether the masks are a likely reason that the discount does not help: no difference is significant and
+    all lie inside the margin, and at every sparsity the discount changes far fewer weights than another calibration
+    sample. discount: with minus without it.
+    """
+    return no_help(discount, margin) and all(one.few for one in changes)
 
 
 def changes_of_study(findings: Findings, contrast: Contrast) -> list[Changed]:
@@ -171,7 +187,7 @@ def weights_changed(changes: Sequence[Changed], seeds: int = 0) -> Exhibit:
         ]
     )
     dots = dict.fromkeys(_DOTS[each] for _, _, each, all, _ in kinds if len(all) > 1)
-    small = f"Dots: {', '.join(dots)}. " if dots else ""
+    small = f"Small dots: {' or '.join(dots)}. " if dots else ""
     return Exhibit(
         "Weights changed",
         f"{small}{_CHANGED} Independent masks would differ in {listed(chance)}.{part}",
@@ -197,7 +213,7 @@ def accuracy_shifts(
     beside = "" if chance is None else f"; chance {percent(chance, 1)}"
     return Exhibit(
         _SHIFTS,
-        f"Bars: 95 % intervals; grey: ±{POINTS.margin(margin)}; alone: from dense. "
+        f"Bars: 95 % intervals; grey: ±{POINTS.margin(margin)}. "
         f"Right answers at {first.sparsity} sparsity: "
         f"{percent(dense, 1)} dense, {without} without the discount, {discounted} with it{beside}. {compared}",
         accuracy_levels(rows, "change of accuracy, points", margin=POINTS.scale * margin),

@@ -37,19 +37,17 @@ _NAME = 56  # pixels beside a plot, for the names of its levels
 _NAMED_SPARSITIES = 12  # up to this many each has a tick
 _AROUND = 0.05  # of sparsity that is shown on both sides of a single one
 _CLOSE = 0.1  # two levels whose names would lie upon each other
-_BOTH_HEIGHT = 440  # of accuracies with their differences beneath
-_UPPER = 0.58  # of it that the accuracies take
-_BETWEEN = 0.13  # of it between both
-_TOP, _FOOT = 24, 66  # pixels above both, and beneath
-_LINE = 17  # pixels of a name
-_NAMES = 0.42  # of the width that the names at the right take, as on a phone
-_APART = 0.08  # of the distance of two sparsities, between two marks
-_ROOM = 0.22  # of it at the left
+_BOTH_HEIGHT = 430  # of accuracies with their differences beneath
+_UPPER = 0.5  # of it that the accuracies take
+_BETWEEN = 0.11  # of it between both
+_TOP, _FOOT = 46, 66  # pixels above both, and beneath
+_LINE = 17  # pixels of a line of text
+_APART, _CLOSER = 0.25, 0.08  # of the distance of two sparsities, between two marks, where their values are written
+_BESIDE = 0.5  # of it at both ends
 _NEAR = 3  # points beneath what is drawn, from which on chance is told at the edge
-_ALL_NAMED = 2  # sparsities at which each mark has its name and each difference its interval; of more the last
-_FIXED = 1e6  # weight of a name that keeps its place
+_ALL_NAMED = 2  # sparsities up to which each mark has its value and each difference its interval
 _FAINT = 0.18  # opacity of a band
-_GAP = "\N{NO-BREAK SPACE}" * 2  # between a mark and its number
+_PLAIN = Look(REFERENCE, "circle")
 _WRITTEN = 6  # differences whose estimates are written beside their marks, at most
 
 
@@ -92,6 +90,7 @@ class Change:
     x: np.ndarray
     differences: Sequence[Difference]
     words: Sequence[str]
+    look: Look = _PLAIN
 
 
 @dataclass(frozen=True)
@@ -107,74 +106,73 @@ class Line:
     lost: Change | None = None
 
 
-def accuracies_and_change(
-    lines: Sequence[Line], gained: Change, dense: float, chance: float | None, margin: float, color: str
+def accuracies_and_changes(
+    lines: Sequence[Line], changes: Sequence[Change], dense: float, chance: float | None, margin: float
 ) -> go.Figure:
-    """Draw accuracy along sparsity, the lines side by side, and what the discount changes beneath, each on a scale of
-    its own over one axis of sparsities, the same for all lines.
+    """Draw accuracy along sparsity, the lines side by side, and differences beneath, each on a scale of its own over
+    one axis of sparsities, the same for all lines.
 
-    gained: with minus without the discount. margin: half of the band of differences that do not matter, a share. color:
-    of the change.
+    changes: of the last line minus others, each with the look of that other. margin: half of the band of differences
+    that do not matter, a share.
     """
     figure = make_subplots(2, 1, shared_xaxes=True, row_heights=[_UPPER, 1 - _UPPER], vertical_spacing=_BETWEEN)
-    layout(figure, "", "", _BOTH_HEIGHT, legend=False)
-    every, last = gained.x, len(gained.x) - 1
-    distance = float(np.diff(every).min()) if last else 2 * _AROUND
-    shifts = [(index - (len(lines) - 1) / 2) * _APART * distance for index in range(len(lines))]
+    layout(figure, "", "", _BOTH_HEIGHT, legend=True)
+    every = lines[0].x
+    several = len(every) > 1
+    distance = float(np.diff(every).min()) if several else 2 * _AROUND
+    is_named = len(every) <= _ALL_NAMED
+    apart = (_APART if is_named else _CLOSER) * distance
+    shifts = _shifts(len(lines), apart)
     for line, shift in zip(lines, shifts, strict=True):
         _add_line(figure, line, shift)
-    ends = 100 * np.concatenate([[dense], *(end for line in lines for end in (line.value, *_reach(line, dense)))])
-    ends = ends[np.isfinite(ends)]
-    levels = [("dense model", 100 * dense, DENSE_DASH)]
-    if chance is not None and 100 * chance > ends.min() - _NEAR:
-        levels.append(("chance", 100 * chance, CHANCE_DASH))
-    values = 100 * np.array([line.value for line in lines], float)  # (lines, sparsities)
-    fixed = [level for _, level, _ in levels]
-    named = range(last + 1) if last < _ALL_NAMED else [last]
-    pixels = (1 - _BETWEEN) * _UPPER * (_BOTH_HEIGHT - _TOP - _FOOT)
+    bottoms, tops = 100 * np.array([_reach(line, dense) for line in lines]).swapaxes(0, 1)  # (lines, sparsities)
+    levels = {DENSE_DASH: 100 * dense}
+    if chance is not None and 100 * chance > bottoms.min() - _NEAR:
+        levels[CHANCE_DASH] = 100 * chance
     below = chance is not None and len(levels) == 1
-    pixels -= _LINE * (1 + below)  # at the ends
-    low, high = float(ends.min()), float(ends.max())
-    for _ in range(3):  # as names widen the axis, which parts them again
-        line_height = _LINE * (high - low) / pixels
-        places = {at: _spread(values[:, at], line_height, fixed) for at in named}
-        every_end = [*ends, *(place for at in named for place in places[at])]
-        low, high = min(every_end), max(every_end)
-    line_height = _LINE * (high - low) / pixels
-    figure.update_yaxes(
-        range=[low - line_height * (0.5 + below), high + line_height / 2],
-        zeroline=False,
-        showgrid=last >= _ALL_NAMED,
-        nticks=5,
-        row=1,
-        col=1,
-    )
-    for _, level, dash in levels:
+    low, high = min(bottoms.min(), *levels.values()), max(tops.max(), *levels.values())
+    plot_height = _BOTH_HEIGHT - _TOP - _FOOT
+    line_height = _LINE * max(high - low, 1.0) / ((1 - _BETWEEN) * _UPPER * plot_height - _LINE * (2.5 + below))
+    range_of = [low - line_height * (0.5 + below), high + 2 * line_height]
+    look = {"zeroline": False, "showgrid": not is_named, "nticks": 5}
+    figure.update_yaxes(range=range_of, **look, row=1, col=1)
+    for dash, level in levels.items():
         _across(figure, level, level, "y", line=grey_line(dash))
-    for at, marks in places.items():
-        names = [(line.name, value, line.look.color) for line, value in zip(lines, values[:, at], strict=True)]
-        names += [(name, level, REFERENCE) for name, level, _ in levels] if at == last else []
-        for (name, value, shade), y in zip(names, marks, strict=False):
-            _name_mark(figure, f"{as_text(name)} {value:.1f}", every[at] + shifts[-1], y, shade)
-    if below and chance is not None:
-        at_left = {"xref": "x domain", "x": 0, "xanchor": "left", "y": low - line_height, "yanchor": "middle"}
-        figure.add_annotation(text=f"↓ chance {100 * chance:.1f}", showarrow=False, **at_left)
-    _add_change(figure, gained, margin, color)
-    for axis, title in (("y", "Accuracy, %"), ("y2", "Change by the discount, points")):
+    for line, shift, ends in zip(lines, shifts, tops, strict=True) if is_named else ():
+        for x, value, end in zip(line.x + shift, line.value, ends, strict=True):
+            crossed = [level for level in levels.values() if end < level < end + line_height]
+            above = {"y": max([end, *crossed]), "yanchor": "bottom", "yshift": 2}
+            figure.add_annotation(text=f"{100 * value:.1f}", x=x, showarrow=False, **above)
+    if chance is not None:
+        at_left = {"xref": "x domain", "x": 0, "xanchor": "left", "yanchor": "bottom", "showarrow": False}
+        name, y = f"{'↓ ' * below}chance {100 * chance:.1f}", range_of[0] if below else 100 * chance
+        figure.add_annotation(text=name, y=y, **at_left)
+    _add_changes(figure, changes, margin, apart, is_named)
+    minus = "the others" if len(changes) > 1 else "without"
+    titles = (
+        f"<b>Accuracy, %</b> (dashed: dense model {100 * dense:.1f})",
+        f"<b>With discount minus {minus}, points</b>",
+    )
+    for axis, title in zip(("y", "y2"), titles, strict=True):
         above = {"x": 0, "xref": "x domain", "xanchor": "left", "y": 1, "yref": f"{axis} domain", "yanchor": "bottom"}
-        figure.add_annotation(text=f"<b>{title}</b>", showarrow=False, **above)
+        figure.add_annotation(text=title, showarrow=False, **above)
     figure.layout.margin.r, figure.layout.margin.t = 4, _TOP
-    left = _ROOM + (not last)  # one alone stands where the second of two does
-    right = _NAMES / (1 - _NAMES) * (last + left)
+    figure.layout.legend.y = 1 + _LINE / plot_height  # above the title
     _sparsity_ticks(figure, [every])
-    figure.update_xaxes(range=[every[0] - left * distance, every[-1] + right * distance])
+    room = (_BESIDE if several else 1) * distance
+    figure.update_xaxes(range=[every[0] - room, every[-1] + room])
     figure.update_xaxes(title_text="weights removed (sparsity)", row=2, col=1)
     return figure
 
 
-def _reach(line: Line, dense: float) -> list[np.ndarray]:
-    """Return the ends of the intervals that stand at the means."""
-    return [dense + end for end in ends_of(line.lost.differences)[1:]] if line.lost is not None else []
+def _shifts(count: int, apart: float) -> list[float]:
+    """Return where each of as many marks stands beside their sparsity."""
+    return [(index - (count - 1) / 2) * apart for index in range(count)]
+
+
+def _reach(line: Line, dense: float) -> np.ndarray:
+    """Return the ends of the intervals that stand at the means, (2, N); the means where they are not known."""
+    return np.stack([line.value] * 2) if line.lost is None else dense + ends_of(line.lost.differences)[1:]
 
 
 def accuracy(curves: Sequence[Curve], x_title: str, dense: float | None, chance: float | None) -> go.Figure:
@@ -278,38 +276,41 @@ def _add_line(figure: go.Figure, line: Line, shift: float) -> None:
     figure.add_trace(means, 1, 1)
 
 
-def _name_mark(figure: go.Figure, text: str, x: float, y: float, color: str) -> None:
-    """Add a name at the right of a mark, in its colour; in that of all text where that is the grey of references."""
-    font = None if color == REFERENCE else {"color": color}
-    place = {"xref": "x", "x": x, "xanchor": "left", "xshift": 9, "yref": "y", "y": y, "yanchor": "middle"}
-    figure.add_annotation(text=text, font=font, showarrow=False, align="left", **place)
-
-
-def _add_change(figure: go.Figure, change: Change, margin: float, color: str) -> None:
-    """Add the lower plot: differences in points with their intervals around a band."""
+def _add_changes(figure: go.Figure, changes: Sequence[Change], margin: float, apart: float, is_named: bool) -> None:
+    """Add the lower plot: differences in points with their intervals around a band. apart: of two marks in the upper
+    plot. is_named: write each above its interval, else the estimates of a few."""
     even = {"fillcolor": REFERENCE, "opacity": _FAINT, "line_width": 0, "layer": "below"}
     _across(figure, -100 * margin, 100 * margin, "y2", type="rect", **even)
     _across(figure, 0, 0, "y2", line=grey_line(width=1))
-    value, low, high = ends_of(change.differences, 100)
-    words = change.words if len(value) <= _ALL_NAMED else [each.partition(" ")[0] for each in change.words]
-    figure.add_scatter(
-        x=change.x,
-        y=value,
-        mode="markers+text" if len(value) <= _WRITTEN else "markers",
-        text=[f"{_GAP}{each}" for each in words],
-        textposition="top right",
-        cliponaxis=False,
-        name=as_text(change.name),
-        marker={"color": color, "size": 10, "symbol": "diamond"},
-        error_y=interval_bar(value, low, high, width=4),
-        customdata=change.words,
-        hovertemplate=f"{as_text(change.name)}: %{{customdata}} points<extra></extra>",
-        row=2,
-        col=1,
-    )
-    ends = [-150 * margin, 150 * margin, *low, *high]
+    ends = [-150 * margin, 150 * margin]
+    is_told = is_named or (len(changes) == 1 and len(changes[0].x) <= _WRITTEN)
+    for change, shift in zip(changes, _shifts(len(changes), 2 * apart), strict=True):
+        value, low, high = ends_of(change.differences, 100)
+        ends += [*low, *high]
+        figure.add_scatter(
+            x=change.x + shift,
+            y=value,
+            mode="markers",
+            cliponaxis=False,
+            name=as_text(change.name),
+            showlegend=False,
+            marker={"color": change.look.color, "size": 9, "symbol": change.look.symbol},
+            error_y=interval_bar(value, low, high, width=4),
+            customdata=change.words,
+            hovertemplate=f"{as_text(change.name)}: %{{customdata}} points<extra></extra>",
+            row=2,
+            col=1,
+        )
+        for x, end, words in zip(change.x + shift, high, change.words, strict=True) if is_told else ():
+            estimate, _, interval = words.partition(" ")
+            text = f"<b>{estimate}</b><br>{interval}" if is_named else estimate
+            above = {"y": end, "yanchor": "bottom", "yshift": 1}
+            figure.add_annotation(text=text, x=x, showarrow=False, **above, row=2, col=1)
+    height = (1 - _BETWEEN) * (1 - _UPPER) * (_BOTH_HEIGHT - _TOP - _FOOT)
     room = 0.05 * (max(ends) - min(ends))
-    figure.update_yaxes(range=[min(ends) - room, max(ends) + room], nticks=5, zeroline=False, row=2, col=1)
+    low, high = min(ends) - room, max(ends) + room
+    high += (high - low) * _LINE * 2 / (height - 2 * _LINE) * is_told
+    figure.update_yaxes(range=[low, high], nticks=5, zeroline=False, row=2, col=1)
 
 
 def _across(figure: go.Figure, low: float, high: float, axis: str, **look: Any) -> None:
@@ -319,19 +320,6 @@ def _across(figure: go.Figure, low: float, high: float, axis: str, **look: Any) 
 
 
 _BESIDE_PLOT = {"showarrow": False, "align": "left", "xref": "x domain", "x": 1, "xanchor": "left", "xshift": 5}
-
-
-def _spread(values: Sequence[float] | np.ndarray, least: float, levels: Sequence[float] = ()) -> list[float]:
-    """Return values moved apart, in their order, so that no two are closer than `least`; about where they were. levels:
-    further ones, which stand half of that higher and stay there."""
-    from scipy.optimize import isotonic_regression
-
-    all = np.array([*values, *(level + least / 2 for level in levels)], float)
-    order, apart = np.argsort(all, kind="stable"), least * np.arange(len(all))
-    weights = np.array([1.0] * len(values) + [_FIXED] * len(levels))
-    moved = np.empty(len(all))
-    moved[order] = isotonic_regression(all[order] - apart, weights=weights[order]).x + apart
-    return moved.tolist()
 
 
 def _looks(drawn: Sequence[Curve | Delta]) -> list[Look]:

@@ -292,7 +292,7 @@ def no_help(discount: Sequence[Difference], margin: float = MARGIN) -> bool:
 def inside_margin(discount: Sequence[Difference], margin: float = MARGIN) -> str:
     """Return that differences lie inside the margin, where the sentence on them leaves it out; else ''."""
     many = {1: "the interval lies", 2: "both intervals lie"}.get(len(discount), "all intervals lie")
-    return f"{many} inside ±{POINTS.margin(margin)}, set beforehand" if no_help(discount, margin) else ""
+    return f"{many} inside ±{POINTS.margin(margin)}" if no_help(discount, margin) else ""
 
 
 def _no_help_at(discount: Mapping[float, Difference]) -> str:

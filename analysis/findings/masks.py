@@ -34,23 +34,32 @@ def change_against_seeds(changed: Mapping[str, float], seeds: float | None, chan
     return f"{said[0].upper()}{said[1:]}."
 
 
-def discounted_mask(changed: Sequence[float], seeds: Sequence[float], chance: float, who: str = "The discount") -> str:
+def few_changed(changed: Sequence[float], seeds: Sequence[float]) -> bool:
+    """Return whether the discount changes far fewer weights than another calibration sample: at every seed less than
+    half of what each pair of seeds changes, with seeds enough for a sign test. changed, seeds: as of `discounted_mask`.
+    """
+    enough = len(seeds) >= len(changed) and 2 * 0.5 ** len(changed) < 1 - LEVEL  # both ends of a sign test
+    return enough and max(changed) < min(seeds) / 2
+
+
+def discounted_mask(
+    changed: Sequence[float], seeds: Sequence[float], chance: float, who: str = "The discount", explains: bool = False
+) -> str:
     """Say for what share of the weights the sink discount changes the choice, beside what another calibration sample
     changes, or independent masks where that is not known. changed: one per calibration seed. seeds: one per pair of
-    them. who: what changes it, as the sentence begins.
-
-    It is called small where at every seed it is below what each pair changes, with seeds enough for a sign test.
+    them. who: what changes it, as the sentence begins. explains: call few changed weights a likely reason of what was
+    said before, that accuracy does not change.
     """
     value = float(np.mean(changed))
     if not value > 0:
         return f"{who} changes the choice for none of the weights."
     beside = f"; independent masks differ in {percent(chance)}" if chance > 0 else ""
-    only = ""
-    if len(seeds) and np.mean(seeds) > 0:
-        enough = len(seeds) >= len(changed) and 2 * 0.5 ** len(changed) < 1 - LEVEL  # both ends of a sign test
-        only = "only " if enough and max(changed) < min(seeds) else ""
-        beside = f"; another calibration sample: {percent(float(np.mean(seeds)))}"
-    return f"{who} changes the choice for {only}{percent(value)} of weights{beside}."
+    if len(seeds) and (floor := float(np.mean(seeds))) > 0:
+        beside = f", {times(value, floor)} another calibration sample's {percent(floor)}"
+    few = few_changed(changed, seeds)
+    if explains and few:
+        return f"A likely reason: {who[0].lower()}{who[1:]} changes the choice for {percent(value)} of weights{beside}."
+    return f"{who} changes the choice for {'only ' * few}{percent(value)} of weights{beside}."
 
 
 def whole_against_seeds(title: str, value: float, seeds: float | None, chance: float, whole: str) -> str:

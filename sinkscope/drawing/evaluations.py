@@ -86,7 +86,7 @@ ROWS = {
 def _sweep_discount(swept: Sweep, method: str = "") -> go.Figure:
     pairs = _discounts(swept)
     pair = chosen(pairs, method or next(iter(pairs)), "method with a discount")
-    return levels_of_sweep(pair, swept.settings).shown.figure
+    return levels_of_sweep(pair, swept.settings, sweep_scores.comparisons(swept.settings)).shown.figure
 
 
 def _discounts(swept: Sweep) -> dict[str, list[sweep_scores.Comparison]]:

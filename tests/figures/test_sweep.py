@@ -1,13 +1,12 @@
 """Figures of sweeps: bands over seeds, intervals of differences, levels marked, and another's numbers told apart."""
 
-from itertools import pairwise
-
 import numpy as np
 
 from analysis.exhibits.discount_levels import levels_of_study
 from analysis.figures import sweep as figures
 from analysis.figures.frontier import Points, Saving, frontier
 from analysis.figures.style import METHOD_LOOKS, REFERENCE, Look
+from analysis.findings.evaluations import bare_words
 from analysis.statistics.differences import Difference
 from analysis.study.findings import EXAMPLE, read
 
@@ -62,75 +61,82 @@ def test_differences_stand_around_zero_with_their_intervals():
     assert [line.y0 for line in figure.layout.shapes] == [0]
 
 
-def test_marks_stand_close_together_with_their_intervals_and_their_names_beside_them():
+PHONE = 282  # pixels of the plot
+
+
+def test_each_mark_has_its_value_above_it_and_differences_the_look_of_what_they_are_from():
     x = np.array([0.5, 0.7])
     lost = [Difference(-0.03, -0.06, 0.0, 100, 100), Difference(-0.21, -0.32, -0.09, 100, 100)]
     gained = [Difference(0.01, -0.02, 0.04, 100, 100), Difference(0.001, -0.05, 0.06, 100, 100)]
     losses, gains = ["−3.0 [−6.0, 0.0]", "−21 [−32, −9]"], ["+1.0 [−2.0, +4.0]", "+0.1 [−5.0, +6.0]"]
-    loss, gain = figures.Change("from dense", x, lost, losses), figures.Change("discount on top", x, gained, gains)
+    loss = figures.Change("from dense", x, lost, losses)
     published = figures.Line("as published", x, np.array([0.895, 0.71]), Look("#3097ff", "circle"))
     without = figures.Line("without", x, np.array([0.9, 0.72]), Look(REFERENCE, "square"), loss)
     other = figures.Line("with <", x, np.array([0.91, 0.721]), Look("#ef7010", "diamond"))
     lines = published, without, other
-    figure = figures.accuracies_and_change(lines, gain, 0.93, 0.375, 0.02, "#ef7010")
-    first, second, third, changed = figure.data
+    gain = figures.Change("discount on top", x, gained, gains, without.look)
+    recipe = figures.Change("minus as published", x[1:], gained[1:], gains[1:], published.look)
+    figure = figures.accuracies_and_changes(lines, [recipe, gain], 0.93, 0.375, 0.02)
+    *marks, beside, changed = figure.data
+    first, second, third = marks
     np.testing.assert_allclose(second.error_y.array, [3, 12], rtol=1e-5)
     assert first.error_y.array is third.error_y.array is None
     assert first.mode == second.mode == third.mode == "markers", "two points are no trend"
-    assert len({first.marker.color, second.marker.color, third.marker.color}) == 3 and changed.yaxis == "y2"
-    assert changed.marker.color == third.marker.color
+    assert [one.name for one in marks] == ["as published", "without", "with &lt;"], "in the legend, from left to right"
+    assert len({one.marker.color for one in marks}) == 3 and list(second.customdata) == losses
+    for drawn, line in ((beside, first), (changed, second)):
+        assert (drawn.marker.color, drawn.marker.symbol) == (line.marker.color, line.marker.symbol)
+        assert drawn.yaxis == "y2" and drawn.showlegend is False
     np.testing.assert_allclose(changed.y, [1, 0.1])
-    assert [text.strip() for text in changed.text] == gains and list(second.customdata) == losses
     np.testing.assert_allclose(changed.error_y.arrayminus, [3, 5.1], rtol=1e-5)
     start, end = figure.layout.xaxis.range
-    pixel = (end - start) / 318  # of a plot on a phone
-    marks = np.array([one.x for one in (first, second, third)]).T
-    assert (np.diff(marks) > 9 * pixel).all(), "marks of 9 pixels do not touch"
-    names = {note.text: note for note in figure.layout.annotations}
-    assert set(names) == {
-        "as published 89.5",
-        "without 90.0",
-        "with &lt; 91.0",
-        "as published 71.0",
-        "without 72.0",
-        "with &lt; 72.1",
-        "dense model 93.0",
-        "↓ chance 37.5",
-        "<b>Accuracy, %</b>",
-        "<b>Change by the discount, points</b>",
-    }
-    width = 105 * pixel  # of the longest name
-    assert marks[0, -1] + width < marks[1, 0] and marks[1, -1] + width < end, "names end before what comes next"
-    assert 0.7 + 100 * pixel < end, "as does the value of the last change"
+    pixel = (end - start) / PHONE
+    notes = {(note.text, round(float(note.x), 3)): note for note in figure.layout.annotations}
     low, high = figure.layout.yaxis.range
-    line = 17 * (high - low) / 160  # pixels of a name, of the upper plot
-    for at in ("89.5 90.0 91.0", "71.0 72.0 72.1"):
-        of = [names[f"{line.name.replace('<', '&lt;')} {mean}"] for line, mean in zip(lines, at.split(), strict=True)]
-        assert all(above.y - below.y > 0.9 * line for below, above in pairwise(of)), "no two touch"
-        assert all(note.y < 93 - 0.45 * line for note in of), "none lies on the dense line"
-        colors = [note.font.color for note in of]
-        assert colors == [first.marker.color, None, third.marker.color], "the reference's in that of all text"
-    assert names["dense model 93.0"].y > 93 and 37.5 < low < names["↓ chance 37.5"].y < 61 < 93 < high
+    for line, values in zip(marks, (("89.5", "71.0"), ("90.0", "72.0"), ("91.0", "72.1")), strict=True):
+        for at, value in enumerate(values):
+            top = line.y[at] + (0 if line.error_y.array is None else line.error_y.array[at])
+            assert top - 1e-6 <= notes[value, round(float(line.x[at]), 3)].y < high
+    assert notes["90.0", 0.5].y == 93, "its interval ends at the dense line"
+    written = sorted(note.x for (text, _), note in notes.items() if text[0].isdigit())
+    assert np.diff(written).min() > 26 * pixel, "values do not touch on a phone"
+    below = sorted(note.x for (text, _), note in notes.items() if text.startswith("<b>+"))
+    assert len(below) == 3 and np.diff(below).min() > 66 * pixel, "nor do intervals"
+    assert below[-1] + 33 * pixel < end
+    assert notes["<b>+0.1</b><br>[−5.0, +6.0]", round(float(beside.x[0]), 3)].y == 6, "above the interval"
+    texts = {text for text, _ in notes}
+    assert texts > {"<b>Accuracy, %</b> (dashed: dense model 93.0)", "<b>With discount minus the others, points</b>"}
+    assert 37.5 < low <= notes["↓ chance 37.5", 0].y < 61 < 93 < high
     shapes = [(shape.yref, shape.y0, shape.y1) for shape in figure.layout.shapes]
     assert shapes == [("y", 93, 93), ("y2", -2, 2), ("y2", 0, 0)]
     low, high = figure.layout.yaxis2.range
     assert -10 < low < -5 and high > 6
-    near = figures.accuracies_and_change(lines[1:], gain, 0.93, 0.7, 0.02, "#ef7010")
+    near = figures.accuracies_and_changes(lines[1:], [gain], 0.93, 0.7, 0.02)
     assert ("y", 70, 70) in [(shape.yref, shape.y0, shape.y1) for shape in near.layout.shapes]
-    assert "chance 70.0" in [note.text for note in near.layout.annotations]
+    names = [note.text for note in near.layout.annotations]
+    assert "chance 70.0" in names and "<b>With discount minus without, points</b>" in names
     assert list(figure.layout.xaxis2.ticktext) == ["50 %", "70 %"]
 
 
-def test_of_many_sparsities_the_last_has_names_and_one_alone_is_not_at_the_edge():
+def test_a_value_that_the_dense_line_would_cross_stands_above_that():
+    line = figures.Line("with", np.array([0.5, 0.7]), np.array([0.92, 0.6]), Look("#ef7010", "diamond"))
+    none = [Difference(0.0, -0.01, 0.01, 100, 100)] * 2
+    change = figures.Change("discount on top", line.x, none, ["0.0 [−1.0, +1.0]"] * 2)
+    figure = figures.accuracies_and_changes([line], [change], 0.93, 0.375, 0.02)
+    places = {note.text: note.y for note in figure.layout.annotations}
+    assert (places["92.0"], places["60.0"]) == (93, 60)
+
+
+def test_of_many_sparsities_no_mark_has_a_value_and_one_alone_is_not_at_the_edge():
     def drawn(*x: float):
         at, none = np.array(x), [Difference(0.0, -0.01, 0.01, 100, 100)] * len(x)
         line = figures.Line("with", at, 0.9 - at / 10, Look("#ef7010", "diamond"))
         change = figures.Change("discount on top", at, none, ["0.0 [−1.0, +1.0]"] * len(x))
-        return figures.accuracies_and_change([line], change, 0.93, None, 0.02, "#ef7010")
+        return figures.accuracies_and_changes([line], [change], 0.93, None, 0.02)
 
     many = drawn(0.2, 0.5, 0.7)
-    assert [note.text for note in many.layout.annotations][:2] == ["with 83.0", "dense model 93.0"]
-    assert {text.strip() for text in many.data[1].text} == {"0.0"}, "a phone has no room for intervals"
+    texts = [note.text for note in many.layout.annotations if not note.text.startswith("<b>")]
+    assert texts == ["0.0"] * 3, "a phone has no room for intervals"
     assert many.data[0].mode == "lines+markers"
     low, high = drawn(0.7).layout.xaxis.range
     assert low < 0.7 - 0.3 * (high - low) < 0.7 + 0.4 * (high - low) < high
@@ -140,16 +146,23 @@ def test_the_published_baseline_stands_beside_both_where_it_was_pruned_at_every_
     study = read(EXAMPLE)
     told = levels_of_study(study)
     assert told.methods == ("wanda", "wanda-noised", "sink-wanda")
-    assert told.setup == "Sink-Wanda, λ = 1: 2 sparsities × 3 variants × 6 seeds" and told.margin == 0.02
+    assert told.setup == "Sink-Wanda, λ = 1 (sinks count for nothing): 2 sparsities × 3 variants × 6 seeds"
+    assert told.margin == 0.02
     first = {one.sparsity: np.mean(one.by_seed) for one in study.pruning.settings if one.method == "wanda"}
     np.testing.assert_allclose(told.shown.table["as published, %"], [100 * first[at] for at in (0.5, 0.7)])
     assert told.noise.startswith(
-        "As published: Wanda, clean text; the others: noised text; bars: 95 % intervals over 768 items and 6 seeds "
-        "(upper: change from dense); grey: ±2 points; differences computed before rounding. Intervals are Student's"
+        "Right answers to 768 items of 6 tasks; as published: Wanda, clean text; the others: noised text; bars: 95 % "
+        "intervals over items and 6 seeds (upper: change from dense); grey: ±2 points; differences computed before "
+        "rounding; two sparsities are no trend yet. Intervals are Student's"
     )
+    recipes = {one.sparsity: one.effect for one in study.pruning.contrasts if one.kind == "recipe"}
+    points = told.shown.table["with discount minus as published, points"]
+    np.testing.assert_allclose(points, [100 * recipes[at].value for at in (0.5, 0.7)])
+    assert told.against_published.endswith(f": {bare_words(recipes[0.7])} at 70 %, not inside ±2 points.")
     some = [one for one in study.pruning.settings if (one.method, one.sparsity) != ("wanda", 0.5)]
     without = levels_of_study(study.model_copy(update={"pruning": study.pruning.model_copy(update={"settings": some})}))
-    assert without.methods == ("wanda-noised", "sink-wanda") and without.noise.startswith("Bars: 95 % intervals over ")
+    assert without.methods == ("wanda-noised", "sink-wanda") and "tasks; bars: 95 % intervals over" in without.noise
+    assert without.published is None and without.against_published == "", "there is no such mark"
 
 
 def test_all_marks_have_the_interval_of_their_change_from_dense_or_none_has():

@@ -2,7 +2,14 @@
 
 from typing import Any
 
-from analysis.exhibits.with_discount import Changed, against_published, baseline_told, changes_of_study, weights_changed
+from analysis.exhibits.with_discount import (
+    Changed,
+    against_published,
+    changes_of_study,
+    explained_by_masks,
+    published_of_study,
+    weights_changed,
+)
 from analysis.findings import finding_of
 from analysis.findings.evaluations import apart_by_rounding, bare_words, inside_margin
 from analysis.statistics.differences import Difference
@@ -114,11 +121,13 @@ def test_the_discount_is_told_with_its_interval_and_on_what_that_stands():
     told, stands, seen = finding_of("discount at levels", first)
     assert told == "The sink discount does not measurably help: +0.1 [−0.7, +0.9] points of accuracy at 50 % sparsity."
     assert stands == "360 items, 6 seeds; brackets: 95 % intervals."
+    scored = finding_of("discount at levels", first, items_of="PIQA (chance 50.0 %)")[1]
+    assert scored.startswith("360 items of PIQA (chance 50.0 %), 6 seeds;")
     assert seen.startswith("±") and seen.endswith(" points would have been detected with 80 % power.")
     both = finding_of("discount at levels", first | {"70 %": lost(0.003, -0.003, 0.01, 6)})[0]
     assert both == f"{told.removesuffix('.')}, +0.3 [−0.3, +1.0] at 70 %."
     assert len(both.replace(" %", "%").split()) <= 25
-    assert inside_margin([NONE[0]]) == "the interval lies inside ±2 points, set beforehand"
+    assert inside_margin([NONE[0]]) == "the interval lies inside ±2 points"
     above = lost(0.006, 0.002, 0.010, 6)
     apart = finding_of("discount at levels", first | {"70 %": above})[0]
     assert apart == f"{told.removesuffix('.')}; at 70 % it changes accuracy by less than 2 points: +0.6 [+0.2, +1.0]."
@@ -162,23 +171,32 @@ def test_a_study_says_how_many_weights_the_discount_changes_at_every_sparsity_an
         changes = changes_of_study(study, contrast)
         assert [one.sparsity for one in changes] == order
         assert changes[0].words("it").startswith(f"At {order[0]} sparsity it changes the choice for only 0.2")
+        explained = f"A likely reason: at {order[0]} sparsity it changes the choice for 0.2"
+        assert changes[0].words("it", explains=True).startswith(explained)
         shown = weights_changed(changes)
         assert [note.text.partition(" <b>")[0] for note in shown.figure.layout.annotations] == [
             f"{at}: {what}" for at in order for what in ("sink discount, 6 seeds", "another sample, 15 pairs")
         ]
         assert list(shown.table["sparsity"]) == [at for at in order for _ in "ab"]
-        assert shown.sentence.startswith("Dots: seeds (orange), pairs (grey). ")
+        assert shown.sentence.startswith("Small dots: single seeds or pairs. ")
     one_seed = Changed("", [0.01], [], 0.5)
     assert [note.text for note in weights_changed([one_seed]).figure.layout.annotations] == [
         "sink discount <b>1.0 %</b>"
     ]
     largest = next(one.effect for one in study.pruning.contrasts if (one.kind, one.sparsity) == ("recipe", 0.7))
-    told = against_published(study, first, ["50 %", "70 %"])
-    assert told == f"Wanda as published (clean text) {bare_words(largest)} at 70 %"
-    assert against_published(study, first, ["50 %", "70 %"], 0.02) == f"{told}: not inside"
-    assert against_published(study, first, ["50 %", "70 %"], 0.03) == f"{told}: inside"
-    assert against_published(study, first, ["50 %"]).endswith(" at 50 %") and not against_published(study, first, [])
-    assert baseline_told("sink-wanda", "inside", told).endswith(
-        f"Against the same pruning without it (noised text): inside; against {told}."
-    )
-    assert baseline_told("sink-sparsegpt") == "Against the same pruning without it (clean text).", "it reads clean text"
+    found = published_of_study(study, "sink-wanda")
+    told = f"Against Wanda as published (clean text): {bare_words(largest)} at 70 %"
+    assert against_published("sink-wanda", found) == f"{told}."
+    assert against_published("sink-wanda", found, 0.02) == f"{told}, not inside ±2 points."
+    assert against_published("sink-wanda", found, 0.03) == f"{told}, inside ±3 points."
+    assert against_published("sink-wanda", {0.5: found[0.5]}).endswith(" at 50 %.")
+    assert against_published("sink-wanda", {}) == ""
+
+
+def test_few_changed_weights_are_a_likely_reason_where_no_difference_is_significant_and_all_are_small():
+    few, many = Changed("50 %", [0.002] * 6, [0.015] * 15, 0.5), Changed("70 %", [0.008] * 6, [0.015] * 15, 0.5)
+    assert explained_by_masks(NONE[:1], [few], 0.02)
+    assert not explained_by_masks(NONE[:1], [few, many], 0.02), "more than half of what another sample changes"
+    assert not explained_by_masks([lost(0.006, 0.002, 0.010, 6)], [few], 0.02), "0 is not in the interval"
+    assert not explained_by_masks(OPEN, [few], 0.02), "that accuracy does not change is not shown"
+    assert not explained_by_masks(NONE[:1], [Changed("50 %", [0.002], [0.015], 0.5)], 0.02), "one seed shows nothing"

@@ -16,11 +16,13 @@ from analysis.exhibits.with_discount import (
     Shift,
     accuracy_shifts,
     against_published,
-    baseline_told,
     compared_in,
+    explained_by_masks,
+    published_of_study,
     shifts_of_runs,
     shifts_of_study,
     shown_shifts,
+    tasks_of,
 )
 from analysis.findings import finding_of
 from analysis.findings.evaluations import MARGIN, inside_margin, tested, together
@@ -28,7 +30,7 @@ from analysis.pruned.compare import Comparison
 from analysis.specs import METHODS, EvaluateSpec, ModelSpec, PruneSpec, SweepSpec, grid, setting_key, where
 from analysis.statistics.decisions import POINTS
 from analysis.study.rules import margin_of
-from analysis.words import counted
+from analysis.words import counted, listed, percent
 from pages.parts import address
 from pages.parts.accuracy.choice import choose_evaluation, choose_runs, evaluations, say_scores, score_settings
 from pages.parts.accuracy.choice import score as ask_scores
@@ -72,20 +74,28 @@ class Wanted(NamedTuple):
 class Found(NamedTuple):
     """Effect of pruning and the discount on accuracy in a study or in the runs here: source of headline and figure.
 
-    setting: of the first shift, in words. dense, chance: accuracies. method: with the discount. baseline: what the
-    discount is compared with, in a sentence. compared, explained: all that is compared, and further what a researcher
-    asks, in sentences.
+    setting: of the first shift, in words. dense, chance: accuracies. tasks: that were scored, by their titles. method:
+    with the discount. inside: of `inside_margin`. compared, explained: all that is
+    compared, and further what a researcher asks, in sentences. published: of `against_published`.
     """
 
     setting: str
     shifts: list[Shift]
     dense: float
     chance: float | None
+    tasks: list[str]
     method: str
     margin: float
-    baseline: str
+    inside: str
     compared: str
     explained: str = ""
+    published: str = ""
+
+    @property
+    def items_of(self) -> str:
+        """What was scored, with chance."""
+        chance = "" if self.chance is None else f" (chance {percent(self.chance, 1)})"
+        return f"{counted(len(self.tasks), 'task')}{chance}"
 
 
 def choose_seeds(asked: Asked) -> int:
@@ -180,7 +190,7 @@ def choose_scores(
     if not engine().authorizer.may("run"):
         return None, None
     runs = _copies(model)
-    with st.expander("Scoring and estimate", icon=":material/monitoring:", key="fold_prune_score"):
+    with st.expander("Scoring and estimate", key="fold_prune_score"):
         st.toggle(
             "Score after pruning",
             value=True,
@@ -377,11 +387,21 @@ def found_in_study(study: OfStudy) -> Found | None:
         return None
     setting, margin = f"{shifts[0].sparsity} sparsity", margin_of(findings)
     levels = findings.pruning.dense, findings.pruning.chance
-    inside = inside_margin([one.discount for one in shown_shifts(shifts)], margin)
+    method, inside = contrast.method, inside_margin([one.discount for one in shown_shifts(shifts)], margin)
     told = [one.sparsity for one in shown_shifts(shifts)]
-    published = against_published(findings, contrast, told, margin if inside else 0.0)
-    baseline = baseline_told(contrast.method, inside, published)
-    return Found(setting, shifts, *levels, contrast.method, margin, baseline, compared_in(findings, contrast))
+    recipes = published_of_study(findings, method)
+    published = {at: one for at, one in recipes.items() if percent(at, 0) in told}
+    return Found(
+        setting,
+        shifts,
+        *levels,
+        tasks_of(findings.pruning),
+        method,
+        margin,
+        inside,
+        compared_in(findings, contrast),
+        published=against_published(method, published, margin if inside else 0.0),
+    )
 
 
 def found_in_runs(pairs: list[RunPair]) -> Found | None:
@@ -402,9 +422,10 @@ def found_in_runs(pairs: list[RunPair]) -> Found | None:
         shifts,
         tables.average(results, 0).value,
         tables.chance_level(results, AVERAGE),
+        [benchmark.title for benchmark in results.accuracies],
         pairs[0].spec.method,
         MARGIN,
-        baseline_told(pairs[0].spec.method, inside_margin([one.discount for one in shown_shifts(shifts)])),
+        inside_margin([one.discount for one in shown_shifts(shifts)]),
         "Without the discount: the control, which reads the same noised text, against the dense model. The discount: "
         "against that.",
         " ".join(explained),
@@ -421,28 +442,35 @@ def answer(study: OfStudy | None, pairs: list[RunPair], found: Found | None, cha
         _say_changes(changes, "the discount")
         return
     said, stands, detected = "This study does not hold what pruning costs.", "", ""
+    explains = False
     if found is not None:
         first, *others = shown_shifts(found.shifts)
         levels = {found.setting: first.discount} | {one.sparsity: one.discount for one in others}
-        said, stands, detected = finding_of("discount at levels", levels, found.margin)
+        said, stands, detected = finding_of("discount at levels", levels, found.margin, found.items_of)
+        explains = explained_by_masks(list(levels.values()), changes, found.margin)
         fixed = "fixed in the study's specification" if study is not None else "that of a study"
         detected = f"The margin of {POINTS.margin(found.margin)} is {fixed}. {detected}"
-    explained = "" if found is None else f"{detected} {found.compared} {found.explained}"
+    tasks = "" if found is None else f"Tasks: {listed(found.tasks)}."
+    explained = "" if found is None else f"{detected} {found.compared} {tasks} {found.explained}"
     if study is not None:
         explained += f" Method, sparsity and λ are those chosen here, all else is as in the {study.within}."
     st.markdown(f"##### {plain(said)}", help=plain(" ".join(explained.split())) or None)
-    _say_changes(changes, "the discount" if found is None else "it")
+    _say_changes(changes, "the discount" if found is None else "it", explains)
+    if found is not None and found.published:
+        st.markdown(plain(found.published))
     if study is not None and stands:
         stands = f"{study.title}: {stands[0].lower()}{stands[1:]}"
     elif study is None:
         stands = f"{_seeds_in_words(pairs, found)} {stands}"
-    baseline = "" if found is None else found.baseline
+    inside = f"; {found.inside}" if found is not None and found.inside else ""
+    baseline = "" if found is None else f"Baseline: the same pruning, undiscounted{inside}."
     st.caption(plain(f"{baseline} {stands}".strip()))
 
 
-def _say_changes(changes: Sequence[Changed], who: str) -> None:
+def _say_changes(changes: Sequence[Changed], who: str, explains: bool = False) -> None:
+    """Say how many weights the discount changes. explains: as of `explained_by_masks`."""
     if changes:
-        st.markdown(plain(changes[0].words(who)))
+        st.markdown(plain(changes[0].words(who, explains)))
 
 
 def results_box(study: OfStudy | None) -> DeltaGenerator:

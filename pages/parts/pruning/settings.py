@@ -146,7 +146,7 @@ def prune_settings(model: ModelSpec) -> Asked:
     _take_old_steps()
     method = st.container(key="prune_method_place")
     place, first = st.container(key="prune_sparsity_place"), st.container(key="prune_first_place", gap="small")
-    advanced = st.expander("Advanced", icon=":material/tune:", key="fold_prune_advanced")
+    advanced = st.expander("Advanced", key="fold_prune_advanced")
     with advanced:
         methods = _methods(checkpoint, method)
         quantization = _quantization(checkpoint)

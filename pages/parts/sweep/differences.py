@@ -122,14 +122,15 @@ def draw_answer(
     place: DeltaGenerator,
     offer: Callable[[Sequence[Comparison]], None],
     instead: Callable[[], None] | None = None,
+    beside: DeltaGenerator | None = None,
 ) -> None:
     """Say what pruning costs and whether the discount changes that. place: where that stands. offer: draws what can be
-    done about it. instead: draws another figure, where sparsity is not the only axis.
+    done about it. instead: draws another figure, where sparsity is not the only axis. beside: as of `say_cost`.
     """
     first = [comparison for comparison in compared if comparison.relation == sweeps.relations(compared)[0]]
     pairs = pairs_along([one for one in first if sweeps.is_discount(one)])
     if instead is None and pairs:
-        _with_and_without(pairs, settings, place, offer)
+        _with_and_without(pairs, settings, compared, place, offer, beside)
         return
     with place:
         _say(first, settings)
@@ -145,15 +146,18 @@ def draw_answer(
 def _with_and_without(
     pairs: Mapping[str, Sequence[Comparison]],
     settings: Sequence[Setting],
+    compared: Sequence[Comparison],
     place: DeltaGenerator,
     offer: Callable[[Sequence[Comparison]], None],
+    beside: DeltaGenerator | None,
 ) -> None:
-    """Draw accuracies without and with the discount of one method, and say what they show. settings: of all methods."""
+    """Draw accuracies without and with the discount of one method, and say what they show. settings, compared: of all
+    methods."""
     pair = pairs[segments("Discount", pairs, "sweep_pair")]
-    told = levels_of_sweep(pair, settings)
+    told = levels_of_sweep(pair, settings, compared)
     explained = finding_of("largest difference", pair)[0].tested
     with place:
-        say_cost(told, explained)
+        say_cost(told, explained, beside=beside)
         found = {where(one.setting.pruning): one.difference for one in pair}
         if not can_tell(found):
             prunings = {where(one.setting.pruning): one.setting.pruning for one in pair}
@@ -165,15 +169,21 @@ def _with_and_without(
     chart(told.shown, "sweep_levels", f"{listed(list(others))}: under More about this sweep." if others else "")
 
 
-def say_cost(told: DiscountLevels, explained: str = "", before: str = "", after: str = "") -> None:
-    """Say in the first line of the page whether the discount helps and what pruning costs, and beneath what was pruned
-    and, where the first line leaves it out, the margin. before, after: what else is said there."""
+def say_cost(
+    told: DiscountLevels, explained: str = "", before: str = "", after: str = "", beside: DeltaGenerator | None = None
+) -> None:
+    """Say in the first line of the page whether the discount helps and what pruning costs, and beneath what the
+    published baseline shows, what was pruned and, where the first line leaves it out, the margin. before, after: what
+    else is said there. beside: the row of the buttons, where these stand, if that is not beneath."""
     said = finding_of("cost of pruning", told.losses, told.gained.differences, margin=told.margin)
     cost = "The cost is the dense model's accuracy minus that of pruning without the discount, on the same items."
     st.markdown(f"##### {plain(said)}", help=plain(f"{cost} {explained}"))
-    beside = told.published and f"against {told.published}"
-    setup = "; ".join(filter(None, (told.setup, inside_margin(told.gained.differences, told.margin), beside)))
-    st.caption(plain(" ".join(filter(None, (before, f"{setup}.", after)))))
+    if told.against_published:
+        st.markdown(plain(told.against_published))
+    inside = inside_margin(told.gained.differences, told.margin)
+    setup = f"{told.setup}{f'; {inside}, set beforehand' if inside else ''}."
+    with st.container() if beside is None else beside:
+        st.caption(plain(" ".join(filter(None, (before, setup, after)))), width="stretch")
 
 
 def _say(first: Sequence[Comparison], settings: Sequence[Setting]) -> None:

@@ -52,9 +52,10 @@ def sweep_results(
     scores: Sequence[sweep_scores.PointScores],
     place: DeltaGenerator | None = None,
     offer: Callable[[Sequence[Comparison]], None] = lambda compared: None,
+    beside: DeltaGenerator | None = None,
 ) -> Callable[[], None]:
     """Draw what is known of the answer with its figure. Return what draws all else. place: of the answer, if that is to
-    stand above all else. offer: draws what can be done about the answer.
+    stand above all else. offer: draws what can be done about the answer. beside: the row of the buttons.
     """
     prunings = [point.pruning for point in points]
     evaluations = tuple(point.evaluated.id for point in points if point.evaluated is not None)
@@ -81,6 +82,7 @@ def sweep_results(
         st.container(key="sweep_so_far") if place is None else place,
         offer,
         planes if on_plane else None,  # sparsity alone is no axis of theirs
+        beside,
     )
     views: dict[str, Callable[[], None]] = {
         "Every method": lambda: draw_accuracies(of_model),
