@@ -118,8 +118,7 @@ def accuracies_and_changes(
     figure = make_subplots(2, 1, shared_xaxes=True, row_heights=[_UPPER, 1 - _UPPER], vertical_spacing=_BETWEEN)
     layout(figure, "", "", _BOTH_HEIGHT, legend=True)
     every = lines[0].x
-    several = len(every) > 1
-    distance = float(np.diff(every).min()) if several else 2 * _AROUND
+    distance = float(np.diff(every).min()) if len(every) > 1 else 2 * _AROUND
     is_named = len(every) <= _ALL_NAMED
     apart = (_APART if is_named else _CLOSER) * distance
     shifts = _shifts(len(lines), apart)
@@ -159,8 +158,7 @@ def accuracies_and_changes(
     figure.layout.margin.r, figure.layout.margin.t = 4, _TOP
     figure.layout.legend.y = 1 + _LINE / plot_height  # above the title
     _sparsity_ticks(figure, [every])
-    room = (_BESIDE if several else 1) * distance
-    figure.update_xaxes(range=[every[0] - room, every[-1] + room])
+    figure.update_xaxes(range=[every[0] - _BESIDE * distance, every[-1] + _BESIDE * distance])
     figure.update_xaxes(title_text="weights removed (sparsity)", row=2, col=1)
     return figure
 

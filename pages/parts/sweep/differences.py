@@ -37,6 +37,7 @@ _NO_SHARES = {
     *COSTS,
     *(f"{name} (theoretical)" for name in THEORETICAL),
 }
+_WIDE = 700  # pixels of a text beside buttons, which breaks there instead of going beneath them
 _accuracy = kept(figures.accuracy)
 
 
@@ -183,7 +184,7 @@ def say_cost(
     inside = inside_margin(told.gained.differences, told.margin)
     setup = f"{told.setup}{f'; {inside}, set beforehand' if inside else ''}."
     with st.container() if beside is None else beside:
-        st.caption(plain(" ".join(filter(None, (before, setup, after)))), width="stretch")
+        st.caption(plain(" ".join(filter(None, (before, setup, after)))), width="stretch" if beside is None else _WIDE)
 
 
 def _say(first: Sequence[Comparison], settings: Sequence[Setting]) -> None:
