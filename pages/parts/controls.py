@@ -212,13 +212,25 @@ def keyed_columns(spec: int | Sequence[float], key: str, place: Any = st, **opti
 
 
 _BOTH, _BESIDE = "plots_and_controls", "beside_the_plots"
-_PHONE = 640  # pixels, below which Streamlit sets columns one beneath the other
+PHONE = 640  # pixels, up to which Streamlit sets columns one beneath the other
 _STYLE = f"""<style>
-@media (min-width:{_PHONE + 1}px){{
+@media (min-width:{PHONE + 1}px){{
 [data-testid='stColumn']:has(>[data-testid='stVerticalBlock']>*>.st-key-{_BESIDE}){{position:sticky;top:3.75rem;
 align-self:flex-start;max-height:calc(100vh - 4.5rem);overflow-y:auto;overflow-x:hidden;padding-bottom:.5rem}}}}
 .st-key-{_BESIDE}{{gap:.6rem}}
 </style>"""
+
+
+def beneath_on_a_phone(row: str, before: str) -> None:
+    """Set a row, of `keyed_columns`, beneath what follows it on a phone, where figures come first; but above a keyed
+    container and what follows that.
+    """
+    held = "[data-testid='stLayoutWrapper']:has(>.st-key-"
+    st.html(f"""<style>@media (max-width:{PHONE}px){{
+{held}columns_{row}){{order:1}}
+{held}{before}),{held}{before})~*{{order:2}}}}</style>""")
+
+
 _STEPS, _OPEN = "settings_preview_outcome", "settings_in_view"
 STACKED = 1180  # pixels of the window, up to which steps and figures are stacked
 _LEFT_TO_RIGHT = f"""<style>

@@ -77,10 +77,10 @@ def study_answer(source: str) -> None:
     answered = None if current is None else answer_of_study([one for one in current[1].causes if one.model == source])
     if current is None or answered is None:
         return
-    told, apart, shifts, figure = answered
+    told, apart, caveats, shifts, figure = answered
     st.markdown(f"##### {plain(told)}")
-    if apart:
-        st.markdown(plain(apart))
+    for paragraph in filter(None, (apart, caveats)):
+        st.markdown(plain(paragraph))
     sink = over_prompts.SINK.format(criterion(SinkParams()))
     st.caption(plain(f"{sink} This is the {current[0]} study; your own runs take its place."))
     text = next((text for text in current[1].continuations if text.model == source), None)
