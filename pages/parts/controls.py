@@ -290,9 +290,19 @@ def left_to_right() -> Steps:
     return Steps(settings.container(key=_OPEN), preview, outcome, results, st.container(key="beneath_the_steps"))
 
 
+# On a phone the views are one row that is scrolled to the screen's edge, where it is cut; the chosen one is in view.
+_VIEWS = f"""<style>@media (max-width:{PHONE}px){{
+[class*='st-key-'][class*='_view'] [data-testid='stButtonGroup'] [role='radiogroup']{{flex-wrap:nowrap;
+overflow-x:auto;scrollbar-width:none;width:calc(100% + 1rem);padding-right:1.5rem;
+mask-image:linear-gradient(to right,#000 calc(100% - 1.5rem),transparent)}}
+[class*='st-key-'][class*='_view'] [role='radiogroup'] button{{flex:none;padding-inline:.6rem}}
+[class*='st-key-'][class*='_view'] [role='radiogroup'] [data-selected]{{scroll-initial-target:nearest}}}}</style>"""
+
+
 def titled_views(page: str, views: Sequence[str]) -> str:
     """Draw a page's title and, in its row, the choice of a view; return it."""
     name = page.lower()
+    st.html(_VIEWS)
     with st.container(horizontal=True, vertical_alignment="center", key=f"{name}_title"):
         st.title(page, width="content")
         return segments("View", views, f"{name}_view", label_visibility="collapsed")
