@@ -121,9 +121,8 @@ def layers_of_study(answer: DeltaGenerator, beneath: DeltaGenerator) -> bool:
     if study is None or not shown:
         return False
     first, *others = headline(answer, "Where sinks are", finding_of("kinds of layers", shares))
-    leads = [each.leads() for each in shares.values()]
-    rarer = finding_of("rarer untrained", leads[0])
-    nulls = nulls_told([lead for each in leads for lead in each[:1]], f"{study.parameters.prompts} prompts")
+    rarer = finding_of("rarer untrained", next(iter(shares.values())).leads())
+    nulls = nulls_told(f"{study.parameters.prompts} prompts")
     beneath.caption(
         plain(f"Shipped study. {SINK.format(criterion(SinkParams()))} {nulls}"),
         help=plain(f"{_SHIPPED} {STANDS_OUT} {rarer}".strip()),
