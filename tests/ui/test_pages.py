@@ -136,7 +136,8 @@ def test_a_recording_opens_in_the_explorer_where_its_address_says(recording, exp
     test = app("pages/explore.py", recording=recording.id, step="3", definition="above-others", epsilon="2.5")
     header, arrays = explorer_sent[-1]
     assert prompt_box(test).value == recording.spec["prompt"]
-    assert header["state"] == {"step": "3", "definition": "above-others", "epsilon": "2.5", "asks": "yes"}
+    place = {"step": "3", "definition": "above-others", "epsilon": "2.5"}
+    assert header["state"] == {**place, "asks": "yes", "prompts": "30"}, "of the shipped study, which Evidence shows"
     trajectory = open_trajectory(engine().result(recording).file)
     mass = trajectory.relative_mass()
     assert np.array_equal(arrays["0.model"].reshape(mass.shape[0], -1), definitions.mean_mass(mass))
@@ -266,7 +267,7 @@ def test_the_explorer_and_the_tab_beneath_it_share_their_place(recording, explor
     layer, head = map(int, test.dataframe[0].value.iloc[3][["layer", "head"]])
     place = {"layer": str(layer), "head": str(head), "step": "2"}
     linked = app("pages/explore.py", recording=recording.id, tab="Attention map", **place)
-    assert explorer_sent[-1][0]["state"] == {**place, "asks": "yes"}
+    assert explorer_sent[-1][0]["state"] == {**place, "asks": "yes", "prompts": "30"}
     assert f"layer {layer}, head {head} at step 2" in texts(linked)
 
 
