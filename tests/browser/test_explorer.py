@@ -484,8 +484,17 @@ def test_the_explorer_of_the_shipped_study_names_its_models_and_judges_both_by_a
     page.goto(path.as_uri())
     explorer = page.get_by_role("group", name="Explorer")
     expect(explorer.get_by_role("button", name="Diffusion", exact=True)).to_be_visible()
+    finding, text = explorer.locator(".sx-finding"), explorer.locator(".sx-text canvas")
+    for width in (1280, 820):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.mouse.move(0, 0)
+        expect(finding).to_contain_text("untrained models with equally sharp attention the peak is at most")
+        before = text.bounding_box()
+        text.hover()
+        expect(finding).to_contain_text("takes")
+        assert text.bounding_box() == before, f"pointing moves what is pointed at, {width} pixels wide"
     explorer.get_by_role("button", name="Left-to-right", exact=True).click()
-    expect(explorer.locator(".sx-finding")).to_contain_text("relative to an even split")
+    expect(finding).to_contain_text("relative to an even split")
     expect(explorer.get_by_text("bundled")).to_have_count(0)
 
 

@@ -179,6 +179,7 @@ function mount(root, packed, options = {}) {
     choices[0].parentElement.hidden = !second;
     for (const [n, each] of recordings.entries()) choices[n].textContent = each.name;
     find("[data-do=link]").hidden = !options.href;
+    root.classList.toggle("sx-nulls", recordings.some((each) => each.nullModel?.length));
     for (const [name, there] of Object.entries({
       edits: (each) => each.done.some((bits) => bits & (EDITED | TAKEN_BACK)), accepted: (each) => each.state.includes(ACCEPTED), blocks: (each) => each.openBlock, uneven: (each) => each.meanEven,
     })) for (const element of root.querySelectorAll(`.sx-${name}`)) element.hidden = !recordings.some(there);
