@@ -7,7 +7,7 @@ from dataclasses import replace
 import streamlit as st
 
 from pages.parts.causes.one_prompt import ablation, beside_another
-from pages.parts.causes.over_prompts import ABLATION, EVICTION
+from pages.parts.causes.over_prompts import ABLATION, EVICTION, NEXT
 from pages.parts.charts import export_button, start_exhibits
 from pages.parts.controls import plots_and_controls, titled_views
 from pages.parts.frame import run
@@ -18,7 +18,7 @@ from pages.parts.study.other_models import one_text, other_models, study_answer
 
 def _discount() -> None:
     """Draw the link to what a reader does next."""
-    with st.container(horizontal=True, gap="medium", key="causes_next"):
+    with st.container(horizontal=True, gap="medium", key=NEXT):
         st.page_link("pages/prune.py", label="Discount sinks when pruning", icon=":material/content_cut:")
 
 

@@ -9,6 +9,7 @@ from streamlit.delta_generator import DeltaGenerator
 from analysis.engine import JobRecord
 from analysis.jobs import RecordPartial
 from analysis.specs import DEFINITIONS, DiffusionGemmaSampling, RecordSpec, SinkParams
+from analysis.study.findings import Findings
 from pages.parts import tokens
 from pages.parts.address import link_buttons
 from pages.parts.asking import begin, cancel_button, progress_bar, running
@@ -29,6 +30,7 @@ from pages.parts.recordings.choice import beside_choice, choose_recording, opene
 from pages.parts.recordings.explorer import gone, note_drawn, sink_params, split_in, stored_explorer
 from pages.parts.recordings.measures import reference_offer
 from pages.parts.recordings.recording import Recording, show_recording, shown_recording
+from pages.parts.recordings.sets import prompts_of_newest
 from pages.parts.session import engine, told
 from pages.parts.study.choice import example
 
@@ -63,7 +65,7 @@ _ASK, _TO_ASK = "explore_ask", "explore_to_ask"  # the heading of the prompt, an
 _LEFT = 236  # pixels of the prompt's column
 # What is asked stands to the left of what is shown, above it where the page is narrow, and beneath it on a phone, where
 # a link leads to it. On a wide page the title takes no row of its own, and the buttons of the next step stand to the
-# right of the explorer's own.
+# right of the explorer's own; on a phone beneath it.
 _STYLE = f"""<style>
 @media (min-width:1100px){{
 .st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']:first-child{{flex:0 0 {_LEFT}px;
@@ -92,6 +94,9 @@ position:relative;z-index:1}}
 .st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']:first-child>
 [data-testid='stVerticalBlock']>:nth-child(-n+4){{grid-column:1/-1}}
 .st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']:first-child{{order:1}}}}
+@media (max-width:640px){{
+[data-testid='stLayoutWrapper']:has(>.st-key-buttons_{NEXT} [data-testid='stPageLink']){{order:1}}
+.st-key-explorer~*{{order:2}}}}
 @media (min-width:640.1px){{
 [data-testid='stLayoutWrapper']:is(:has(>.st-key-{_ASK}),:has(>.st-key-{_TO_ASK})){{display:none}}}}
 @media (max-width:1099.9px){{
@@ -110,7 +115,7 @@ def main() -> None:
         return
     shipped = example() if record is None else None
     if shipped is not None and shipped.explorer:
-        _look_at_example(shipped.explorer)
+        _look_at_example(shipped)
         return
     ask(record)
     if record is None:
@@ -122,7 +127,7 @@ def main() -> None:
         _ended_badly(record)
 
 
-def _look_at_example(packed: str) -> None:
+def _look_at_example(study: Findings) -> None:
     """Draw the recordings of the shipped study in the explorer, beside the prompt: nothing has been recorded yet."""
     asked, shown = _columns()
     with asked:
@@ -131,7 +136,15 @@ def _look_at_example(packed: str) -> None:
     with shown:
         with link_buttons(NEXT):
             st.badge("Shipped example", icon=":material/auto_stories:", color="gray")
-        stored_explorer(packed, "shipped_explorer")
+        stored_explorer(study.explorer, "shipped_explorer", _on_evidence(study.parameters.model.source))
+
+
+def _on_evidence(source: str) -> int:
+    """Return over how many prompts Evidence shows a model; 0 where it does not."""
+    newest, study = prompts_of_newest(source), example()
+    if newest is not None or study is None:
+        return newest or 0
+    return study.parameters.prompts if source in {model.source for model in study.parameters.models} else 0
 
 
 def _columns() -> tuple[DeltaGenerator, DeltaGenerator]:
@@ -167,7 +180,7 @@ def _look_at(record: JobRecord) -> None:
         )
     note_drawn(())  # the page beneath the explorer is drawn anew
     with shown:
-        replay(recording, beside)
+        replay(recording, beside, _on_evidence(recording.model.source))
     names = [name for name in TABS if name != "Experts" or info.model.expert_layers]
     if _TAB not in st.session_state and st.session_state.get(_KEPT) in names and _TAB not in st.query_params:
         st.session_state[_TAB] = st.session_state[_KEPT]  # the tab is not drawn while a recording runs

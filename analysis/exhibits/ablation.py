@@ -29,7 +29,7 @@ from analysis.figures.dynamics import Series, curves
 from analysis.figures.export import Exhibit
 from analysis.figures.style import SINK, ends
 from analysis.findings import finding_of
-from analysis.findings.ablations import THAN, TOKENS, Summary, side_of, too_light, without_sinks
+from analysis.findings.ablations import THAN, TOKENS, Held, Summary, is_less, side_of, too_light, without_sinks
 from analysis.findings.effects import named
 from analysis.models.families import ARCHITECTURES
 from analysis.specs import CONTROLS, INTERVENTIONS, MASS_TOLERANCE, QUARTERS, TARGETS
@@ -70,7 +70,8 @@ METHOD = (
 
 
 _MINUS_CONTROL = "sinks minus control"
-_HIDDEN = "Hidden: no token attends to it; counted: changes, better or worse; means"
+_HIDES = "In each row no token attends to those named: means"
+_ALIGNED = "Changes count for better or worse, in aligned texts."
 
 
 def levels_beside(summary: Summary, name: str) -> Exhibit | None:
@@ -90,23 +91,16 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
     told = [f"{_MINUS_CONTROL}, {unit.name}", *(_difference(effect_of(as_change(effect)), unit) for effect in drawn)]
     tests = max(effect.get("tests", len(drawn)) for effect in drawn)
     of_text = name == "aligned"
-    aligned = ", texts aligned" if of_text else ""
     in_place = of_text and [by_position_of(summary["rows"], effect) for effect in drawn]
-    hollow = "" if all(map(shown, drawn)) else "; hollow: not significantly different from the sinks"
-    of = {effect["against"]: both for effect, both in zip(drawn, sides, strict=True)}
-    no_match = (
-        "; over all steps no control matches both masking and attention"
-        if light and _fewer_masked(of.get(MASS))
-        else ""
-    )
+    hollow = "" if all(map(shown, drawn)) else ", hollow where not significantly different from the sinks"
     hiding = drawn[0]["intervention"] == "attention"
-    begins = _HIDDEN if hiding else "Means"
-    any_left = f"; {THAN[COUNT]}: masked ones while any are left" if _fewer_masked(of.get(COUNT)) else ""
+    begins = _HIDES if hiding else "Means"
+    few = next((both for effect, both in zip(drawn, sides, strict=True) if effect["against"] == COUNT), None)
     return Exhibit(
         measure.change,
-        f"{begins} over {prompts} prompts{aligned}, with 95 % intervals{hollow}{no_match}{any_left}. Differences "
+        f"{begins} over {prompts} prompts, 95 % intervals{hollow}.{f' {_ALIGNED}' if of_text else ''} Differences "
         f"are computed before rounding. Layers {first} to {last}; significant after Holm correction over "
-        f"{counted(tests, 'test')}. {CONTROLS_TOLD}{lighter}{without_sinks(drawn[0])}"
+        f"{counted(tests, 'test')}. {CONTROLS_TOLD}{lighter}{_stand_in(few)}{without_sinks(drawn[0])}"
         + (f" {_by_position(drawn, in_place)}" if in_place else "")
         + ("" if measure.percent else f" {NAT}")
         + (f" {LACKS_MASKED}" if lacks_masked(summary) else ""),
@@ -138,9 +132,15 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
     )
 
 
-def _fewer_masked(sides: tuple[Change, Change] | None) -> bool:
-    """Return whether fewer of a control's tokens are masked than of the sinks."""
-    return sides is not None and sides[1].masked < (1 - MASS_TOLERANCE) * sides[0].masked
+def _stand_in(sides: tuple[Change, Change] | None) -> str:
+    """Say why fewer of as many random tokens are masked than of the sinks, where that is so. sides: of both."""
+    if sides is None or not is_less(sides[1].masked, sides[0].masked):
+        return ""
+    sinks, others = (percent(side.masked, 0) for side in sides)
+    return (
+        " Where fewer other masked tokens are left than masked sinks, tokens already written stand in: "
+        f"{others} of these random tokens are masked, {sinks} of the sinks."
+    )
 
 
 def _unrelated(agreement: float | None) -> tuple[str, float] | None:
@@ -166,10 +166,10 @@ def _difference(change: Difference, unit: Unit) -> str:
     return interval_words(change, unit).replace(f" {unit.name}", "")
 
 
-def answer_of_study(causes: Sequence[Cause]) -> tuple[str, str, list[tuple[str, ...]], Exhibit] | None:
+def answer_of_study(causes: Sequence[Cause]) -> tuple[str, str, str, list[tuple[str, ...]], Exhibit] | None:
     """Say how much of the text changes with the sinks of one model and with each control hidden, as a study found;
-    where predictions say otherwise, with the rows of `findings.ablations.shifts`; and draw the former. None where the
-    study does not hold the levels.
+    where predictions say otherwise; what that leaves open; with the rows of `findings.ablations.shifts`; and draw the
+    first. None where the study does not hold the levels.
     """
     held = {cause.control: cause for cause in causes if cause.measure == "aligned" and cause.levels is not None}
     drawn = [held[control] for control in (COUNT, MASKED, MASS) if control in held]
@@ -214,16 +214,25 @@ def answer_of_study(causes: Sequence[Cause]) -> tuple[str, str, list[tuple[str, 
     return (
         finding_of("text with each", levels[0][0], others, unrelated=unrelated),
         finding_of("predictions otherwise", text, sinks, predictions, timings),
+        finding_of("caveats of each", {cause.control: _held(cause) for cause in drawn}),
         finding_of("shifts with each", sinks, predictions, timings),
         Exhibit(
             measure.change,
-            f"{_HIDDEN} over {prompts} prompts, texts aligned; differences with 95 % intervals. {CONTROLS_TOLD}",
+            f"{_HIDES} over {prompts} prompts; differences with 95 % intervals. {_ALIGNED} {CONTROLS_TOLD}",
             figure,
             pd.DataFrame(table),
             formula=METHOD,
             name="levels-study",
         ),
     )
+
+
+def _held(cause: Cause) -> tuple[Held, Held]:
+    """Return what the sinks and a control's tokens hold, NaN where the study does not know."""
+    sinks, control = zip(
+        (np.nan if share is None else share for share in cause.shares), cause.masked or (np.nan, np.nan), strict=True
+    )
+    return sinks, control
 
 
 def _turned(effect: Difference) -> Difference:

@@ -84,8 +84,9 @@ def layers_shown(kinds: pd.DataFrame, prompts: Mapping[str, int]) -> Exhibit:
     return Exhibit(
         "The sinks of each layer",
         f"{of} prompts; 95 % intervals {_widths(kind_shares(kinds))}. Of which kind a layer's sinks are, beneath all "
-        f"tokens; thin: those of the same layer of {UNTRAINED}; at the right its sinks per step. The table also has "
-        "the layers with permuted weights (each matrix shuffled).",
+        f"tokens; thin: those of the same layer of {UNTRAINED}, with the share of the kind that leads the layer, or "
+        "is most common where none does; at the right its sinks per step. The table also has the layers with permuted "
+        "weights (each matrix shuffled).",
         layer_kinds.layer_kinds(rows),
         kinds,
         formula=f"{row.title}: $${row.formula}$$",
@@ -341,7 +342,7 @@ def kind_shares(kinds: pd.DataFrame) -> dict[str, KindShares]:
 
 def layer_rows(kinds: pd.DataFrame) -> list[layer_kinds.LayerKinds]:
     """Return the figure's data of every model."""
-    rows = []
+    rows, shares = [], kind_shares(kinds)
     for name, table in kinds.groupby("model", sort=False):
         bands = _Bands(table)
         rows.append(
@@ -352,6 +353,7 @@ def layer_rows(kinds: pd.DataFrame) -> list[layer_kinds.LayerKinds]:
                 np.nansum(bands.of("trained", _COUNT, *bands.kinds).value, axis=1),
                 bands.tokens if np.isfinite(bands.tokens).all() else None,
                 bands.of(SHARP, _PORTION, *bands.kinds).value,
+                shares[str(name)].most(),
             )
         )
     return rows

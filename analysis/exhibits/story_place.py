@@ -52,7 +52,10 @@ def place(findings: Findings) -> Told | None:
         of_all = _masked_tokens(findings)
         of_layers = _masked_rows(portions[source])
         rows = [of_layers[layer] for layer in _mostly_masked(portions[source])]
-        among = f"{'at least ' if len(rows) > 1 else ''}{_share_told(min(rows, key=lambda row: row['value']))}"
+        least, most_of_it = (end(rows, key=lambda row: row["value"]) for end in (min, max))
+        among = _share_told(least)
+        if share(least["value"]) != share(most_of_it["value"]):
+            among += f" to {share(most_of_it['value'])}"
         title = f"In {masked}, {among} of sinks are masked positions"
         title += f"; of all tokens, {of_all.partition(' of')[0]}" if of_all else ""
         beside = "; ".join(filter(None, (of_all, most and f"untrained at most {most}")))

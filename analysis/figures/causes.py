@@ -39,6 +39,7 @@ from analysis.figures.style import (
 _FEW_POSITIONS = 40  # of more, marks are smaller
 _LINE = 16  # pixels of a line of a name beside its row
 _ABOVE_ROW, _BELOW_ROW = 0.13, 0.28  # of the distance of two rows, over which a row's line of no difference reaches
+_CLOSE = 0.07  # of the axis: a number beneath its dot would touch a line so near
 _TOLD = 16  # characters of a difference that fits in one line beside its row
 _GAPS = 32  # columns up to which cells are parted; of more, the gaps on a phone would be as wide as the cells
 
@@ -159,6 +160,9 @@ def levels_with_differences(
     difference. reference: a level to read all by, with its name.
     """
     figure = go.Figure()
+    most = max(np.nanmax(ends_of(rows)), 0 if reference is None else reference[1])
+    step = _tick_distance(most)
+    last = step * max(np.ceil(most / step), 1)
     for first, some, color in ((0, rows[:1], SINK), (1, rows[1:], REFERENCE)):
         value, low, high = ends_of(some)
         figure.add_scatter(
@@ -166,7 +170,7 @@ def levels_with_differences(
             y=first + np.arange(len(some)),
             mode="markers+text",
             text=[f"{each:.0f}" if each >= 10 else f"{each:#.2g}" for each in value],
-            textposition="bottom center",
+            textposition=[f"bottom {_side(each, reference, last)}" for each in value],
             showlegend=False,
             cliponaxis=False,
             error_x=interval_bar(value, np.fmin(low, value), np.fmax(high, value), color=color),
@@ -207,11 +211,15 @@ def levels_with_differences(
             text=_told(row.told) if place else f"<b>{wrapped(row.told, _TOLD)}</b>",
         )
     figure.update_layout(margin_l=14, margin_r=134, margin_t=24)
-    most = max(np.nanmax(ends_of(rows)), 0 if reference is None else reference[1])
-    step = _tick_distance(most)
-    last = step * max(np.ceil(most / step), 1)
     figure.update_xaxes(zeroline=False, tickformat="~g", dtick=step, range=[0, 1.01 * last])
     return figure
+
+
+def _side(value: float, reference: tuple[str, float] | None, last: float) -> str:
+    """Return on which side of its dot a number stands beneath it, away from the reference. last: the axis's end."""
+    if reference is None or abs(value - reference[1]) > _CLOSE * last:
+        return "center"
+    return "left" if value <= reference[1] else "right"
 
 
 def _tick_distance(most: float) -> float:

@@ -32,6 +32,8 @@ _APART = 1.3  # rows between the baseline, whose name has two lines, and what is
 _BAR, _THIN, _THIN_AT = 0.6, 0.2, 0.44  # rows: of bars, and from one to the thin one beneath
 _ENDS = 0.6  # rows from the last layer to the end of its panel
 _LABEL, _LABELLED = 11, 0.08  # pixels of the letters in a bar, and the least portion that is written there
+_SMALL, _MUTED = 10, 0.8  # pixels and opacity of what stands at a thin bar
+_ROOM = 24  # pixels of a row that has room for it
 _BENEATH, _BETWEEN = 66, 34  # pixels beneath the panels, and between those of two models
 _KEY_LINE, _KEY_ROOM = 20, 14  # pixels of a line that names marks, and between these and the panels
 _BESIDE, _KEY_LEFT = 5, -64  # kinds that a line names, and pixels from the panels to its begin
@@ -58,7 +60,8 @@ _MARKS = (
 class LayerKinds:
     """One model. kinds: names. portions (L, K): the part of a layer's sinks that is of a kind, NaN without sinks.
     counts (L,): sinks per step. tokens (K,): the same parts of all tokens, None where they are not known. untrained:
-    the portions in untrained, equally sharp models, NaN without sinks.
+    the portions in untrained, equally sharp models, NaN without sinks. told (L,): the kind of each layer whose share
+    these are told beside.
     """
 
     name: str
@@ -67,6 +70,7 @@ class LayerKinds:
     counts: np.ndarray
     tokens: np.ndarray | None
     untrained: np.ndarray
+    told: Sequence[int]
 
     @property
     def drawn(self) -> list[int]:
@@ -124,6 +128,8 @@ def layer_kinds(models: Sequence[LayerKinds], beside: Sequence[LayerKinds] = ())
         _kind_bars(figure, model, number)
         figure.update_yaxes(**_row_axis(model), row=number)
         _count_rows(figure, model, number)
+        if tall / rows >= _ROOM:
+            _untrained_rows(figure, model, number)
         if len(models) > 1:
             top = next(figure.select_yaxes(row=number, col=1)).domain[1]
             figure.add_annotation(text=f"<b>{as_text(model.name)}</b>", **_ON_PAPER, y=top)
@@ -156,11 +162,34 @@ _ON_PAPER: dict[str, Any] = {
 
 def _count_rows(figure: go.Figure, model: LayerKinds, row: int) -> None:
     """Write at the right of each layer its sinks per step, as far as the layers are named."""
-    at: dict[str, Any] = {"xref": "x domain", "x": 1, "xanchor": "left", "xshift": 8, "showarrow": False, "row": row}
-    at |= {"font_size": _LABEL, "col": 1}
+    at = {**_AT_THE_RIGHT, "font_size": _LABEL, "row": row}
     for layer in model.named:
         figure.add_annotation(y=layer, text=f"{model.counts[layer]:.1f}", **at)
     figure.add_annotation(text=_COUNTED, y=1, yref="y domain", yanchor="middle", align="left", **at)
+
+
+_AT_THE_RIGHT: dict[str, Any] = {
+    "xref": "x domain",
+    "x": 1,
+    "xanchor": "left",
+    "xshift": 8,
+    "showarrow": False,
+    "col": 1,
+}
+
+
+def _untrained_rows(figure: go.Figure, model: LayerKinds, row: int) -> None:
+    """Write at the end of each thin bar the share of the kind that is told."""
+    for layer in np.intersect1d(model.held, np.flatnonzero(np.isfinite(model.portions.value).any(axis=1))).tolist():
+        kind = model.told[layer]
+        figure.add_annotation(
+            y=layer + _THIN_AT,
+            text=f"{_mark(kind)} {_unitless(model.untrained[layer, kind])}",
+            **_AT_THE_RIGHT,
+            font_size=_SMALL,
+            opacity=_MUTED,
+            row=row,
+        )
 
 
 def _keys(models: Sequence[LayerKinds]) -> list[str]:
@@ -169,12 +198,13 @@ def _keys(models: Sequence[LayerKinds]) -> list[str]:
     for model in models:
         for kind in model.keyed:
             named.setdefault(kind, {})[as_text(model.kinds[kind])] = None
-    marks = [
-        f"<span style='color:{_color(kind)};font-size:14px'>■</span> {' or '.join(named[kind])}"
-        for kind in sorted(named)
-    ]
-    thin = [f"thin: {UNTRAINED_LABEL}"] if any(model.held for model in models) else []
+    marks = [f"{_mark(kind, 14)} {' or '.join(named[kind])}" for kind in sorted(named)]
+    thin = [f"thin: {UNTRAINED_LABEL}; ■ its share of the main kind"] if any(model.held for model in models) else []
     return ["  ".join(marks[start : start + _BESIDE]) for start in range(0, len(marks), _BESIDE)] + thin
+
+
+def _mark(kind: int, size: int = _SMALL) -> str:
+    return f"<span style='color:{_color(kind)};font-size:{size}px'>■</span>"
 
 
 def _color(kind: int) -> str:

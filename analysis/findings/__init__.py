@@ -72,11 +72,13 @@ _RULES_OF: dict[str, dict[str, str]] = {
     },
     "texts": {
         "predictions apart": "analysis.findings.ablations:predictions_apart",
+        "caveats": "analysis.findings.ablations:caveats",
         "first text": "analysis.findings.ablations:first_beside_mean",
         "shifts of predictions": "analysis.findings.ablations:shifts",
     },
     "levels": {
         "predictions otherwise": "analysis.findings.ablations:otherwise",
+        "caveats of each": "analysis.findings.ablations:caveats_of",
         "text with each": "analysis.findings.ablations:text_with_each",
         "shifts with each": "analysis.findings.ablations:shifts_beside",
     },

@@ -61,17 +61,24 @@ def answer(summary: Summary) -> list[str]:
     if not compared:
         return []
     sinks, others = _levels(summary, compared)
-    kept = summary.get("unrelated")
+    kept, row = summary.get("unrelated"), next(iter(compared.values()))
     unrelated = None if kept is None else 1 - kept
-    said = text_with_each(sinks, others, next(iter(compared.values()))["intervention"], unrelated)
+    changed = changes_of(summary["rows"], row)[0]
+    said = text_with_each(sinks, others, row["intervention"], unrelated, (changed.low, changed.high))
     return [f"{said}{_detectable(compared)}"]
 
 
-def text_with_each(sinks: float, others: Levels, done: str = "attention", unrelated: float | None = None) -> str:
+def text_with_each(
+    sinks: float,
+    others: Levels,
+    done: str = "attention",
+    unrelated: float | None = None,
+    ends: tuple[float, float] = (np.nan, np.nan),
+) -> str:
     """Say how much of the text changes with the sinks hidden and with random tokens of equal attention, or with each
     control where these are not on every prompt: by how much that is less, and which controls lie on another side.
     sinks: a share of the tokens. done: to the positions, of `INTERVENTIONS`. unrelated: the share that two unrelated
-    texts do not have in common, where known.
+    texts do not have in common, where known. ends: of the interval of `sinks`, where known.
     """
     whole = max(difference.n for _, difference in others.values())
     leads = MASS in others and others[MASS][1].n == whole  # on some prompts no tokens draw as much
@@ -88,14 +95,18 @@ def text_with_each(sinks: float, others: Levels, done: str = "attention", unrela
     beside = [f"{_BESIDE[side]}: {listed(those)}" for side, those in by_side.items()]
     if common != 1:
         beside.insert(0, _BESIDE[common])
-    beside_all = "" if unrelated is None else f" (two unrelated texts: {_tokens(unrelated)})"
-    changed = f"{_tokens(sinks)} of 100 tokens{beside_all}"
-    hidden = done == "attention"
+    changed, hidden = f"{_tokens(sinks)} of 100 tokens", done == "attention"
+    all_of_it = hidden and unrelated is not None and ends[0] <= unrelated <= ends[1]
+    if all_of_it:
+        changed += f", about as many as differ between two unrelated texts ({_tokens(unrelated or 0.0)})"
+    elif unrelated is not None:
+        changed += f" (two unrelated texts: {_tokens(unrelated)})"
     said = f"Hiding the sinks changes {changed}" if hidden else f"Sinks, {INTERVENTIONS[done].title}: {changed} change"
     if all(sides[of] == 1 for of in shown):
         least = min((difference for _, difference in shown.values()), key=lambda each: each.value)
         more = f"{'at least ' if len(shown) > 1 else ''}{size_told(least, TOKENS, 'more')}"
-        return f"{said}, {more} than {'hiding' if hidden else 'with'} {instead} ({'; '.join((span, *beside))})."
+        joined = ", and" if all_of_it else ","
+        return f"{said}{joined} {more} than {'hiding' if hidden else 'with'} {instead} ({'; '.join((span, *beside))})."
     exceptions = f" ({'; '.join(beside)})" if beside else ""
     return f"{said}; {f'hiding {instead} changes' if hidden else f'{instead} instead:'} {span}{exceptions}."
 
@@ -139,16 +150,50 @@ def otherwise(text: Mapping[str, int], sinks: float, others: Levels, timings: Ma
 
 def _by_half(of: str, timings: Mapping[str, Timing], overall: Difference) -> str:
     """Say in which half of the steps predictions shift more than with a control and in which less, and what that makes
-    over all steps. overall: the difference from the control over all steps.
+    over all steps; `shifts` holds the halves' numbers. overall: the difference from the control over all steps.
     """
-    early, late = side_of(timings[of].early), side_of(timings[of].late)
-    every = all(side_of(timing.early) == early for timing in timings.values())
-    than = f"any control (against {THAN[of]}: " if every else f"{THAN[of]} ("
+    early, late, over_all = map(side_of, (timings[of].early, timings[of].late, overall))
+    every = len(timings) > 1 and all(side_of(timing.early) == early for timing in timings.values())
+    first, second = ("any control", f" than with {THAN[of]}") if every else (THAN[of], "")
+    told = (
+        f"Predicted probabilities shift {_MORE[early]} than with {first} in the first half of the steps, but "
+        f"{_MORE[late]}{second} in the second"
+    )
+    told += " and over all steps" if over_all == late else f"; over all steps {_MORE.get(over_all, _MORE_OR_LESS[0])}"
+    return f"{told} (KL {interval_words(overall, NATS)})."
+
+
+Held = tuple[float, float]
+"""Of some tokens, the share of all attention that they draw, and the share of them that is masked."""
+NO_QUALITY: Final = "Quality was not measured."
+
+
+def caveats(summary: Summary) -> str:
+    """Say what the comparison leaves open: where no control matches the sinks in both attention and masking, and that
+    a changed text may be as good. Empty where sinks were not compared.
+    """
+    compared = _compared(summary, _TEXT)
+    held = {of: changes_of(summary["rows"], row) for of, row in compared.items()}
+    return caveats_of({of: ((one.share, one.masked), (two.share, two.masked)) for of, (one, two) in held.items()})
+
+
+def caveats_of(held: Mapping[str, tuple[Held, Held]]) -> str:
+    """Say the same of what the sinks and the tokens of each control hold."""
+    return f"{_no_match(held)} {NO_QUALITY}".strip() if held else ""
+
+
+def _no_match(held: Mapping[str, tuple[Held, Held]]) -> str:
+    """Say which of attention and masking each of the two strict controls lacks; empty where one of them lacks none."""
+    if not {MASKED, MASS} <= held.keys():
+        return ""
+    (drawn, _), (light, _) = held[MASKED]
+    (_, masked), (_, fewer) = held[MASS]
+    if not (is_less(light, drawn) and is_less(fewer, masked)):
+        return ""
     return (
-        f"In the first half of the steps predictions shift {_MORE[early]} than with {than}KL "
-        f"{interval_words(timings[of].early, NATS)}), in the second {_MORE[late]} than with these "
-        f"({_in_nats(timings[of].late)}), over all steps {_MORE.get(side_of(overall), _MORE_OR_LESS[0])} "
-        f"({_in_nats(overall)})."
+        f"Over all steps no control matches both masking and attention: {THAN[MASS]} are {percent(fewer, 0)} masked "
+        f"(sinks {percent(masked, 0)}), {THAN[MASKED]} draw {percent(light, 0)} of attention "
+        f"(sinks {percent(drawn, 0)})."
     )
 
 
@@ -265,8 +310,13 @@ def _beside(sinks: float, others: Levels) -> str:
 
 def too_light(sinks: Change, control: Change) -> str:
     """Say how much attention a control's tokens draw where that is less than the sinks draw; else nothing."""
-    light = control.share < (1 - MASS_TOLERANCE) * sinks.share
+    light = is_less(control.share, sinks.share)
     return f"{percent(control.share, 0)} beside {percent(sinks.share, 0)}" if light else ""
+
+
+def is_less(control: float, sinks: float) -> bool:
+    """Return whether what a control's tokens hold is less than what the sinks hold, beyond the tolerance."""
+    return control < (1 - MASS_TOLERANCE) * sinks
 
 
 def _tokens(share: float) -> str:

@@ -2,7 +2,7 @@
 beside uniform attention, and whether they move more than each null. NumPy only.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,7 +35,7 @@ SINK = "Sink: attention (× even split) above {} per layer and step."
 """The definition of a sink, of a criterion."""
 STANDS_OUT = (
     "A kind stands out in a layer where its share of the sinks is above its share of all tokens, significantly and by "
-    f"at least {100 * CLEARLY:g} points; about as common: within {100 * CLEARLY:g} points."
+    f"at least {100 * CLEARLY:g} points. As in untrained models: less than {100 * CLEARLY:g} points above these."
 )
 """The same in words."""
 LEGEND: Mapping[str, str] = {
@@ -105,6 +105,13 @@ class KindShares:
         leading: np.ndarray = (portions.low > self.tokens) & (portions.value >= self.tokens + CLEARLY)
         return leading
 
+    def most(self) -> list[int]:
+        """Return the kind that leads each layer by most, and the most common one where none does, (L,)."""
+        leading, shares = self._leading(), np.nan_to_num(self.portions.value)
+        above = np.where(leading, shares - self.tokens, -np.inf)
+        most: list[int] = np.where(leading.any(axis=1), above.argmax(axis=1), shares.argmax(axis=1)).tolist()
+        return most
+
     def leads(self) -> tuple[Lead, ...]:
         """Return the kinds that lead, first the one furthest above its share of all tokens in all its layers."""
         leading, leads = self._leading(), []
@@ -119,13 +126,11 @@ class KindShares:
         return tuple(sorted(leads, key=lambda lead: -sum(share - lead.tokens for share in lead.shares)))
 
 
-def nulls_told(leads: Iterable[Lead], prompts: str) -> str:
-    """Explain in a few words the other weights that sentences on these leads name, and their brackets. prompts: how
-    many the intervals are over.
+def nulls_told(prompts: str) -> str:
+    """Explain in a few words what sentences call untrained, and their brackets. prompts: how many the intervals are
+    over.
     """
-    named = {null for lead in leads for null in (*lead.close, *(lead.untrained or ())[:1])}
-    permuted = " Permuted: trained weights, shuffled." if "permuted" in named else ""
-    return f"Untrained: random weights, equally sharp attention.{permuted} Brackets: 95 % intervals, {prompts}."
+    return f"Untrained: random weights, equally sharp attention. Brackets: 95 % intervals, {prompts}."
 
 
 def _finite(shares: Sequence[float]) -> list[float]:

@@ -63,19 +63,32 @@ def _kinds(leads: Sequence[Lead], with_sinks: Sequence[int], layers: int, model:
     if not leads:
         return f"In no layer of {name} is any kind of token clearly more common among sinks than among all tokens."
     first = leads[0]
-    beside = f"{number(first.tokens, True)} of all tokens"
-    if first.untrained is not None:
-        null, most = first.untrained
-        weights = "in untrained models" if null == SHARP else f"with {_named(null)}"
-        beside += f" and at most {number(most, True)} {weights}"
     kind = _TOKENS.get(first.kind) or kind_title(first.kind)
     near = {first.layers[at] for places in first.close.values() for at in places}
     clear = [layer for layer in first.layers if layer not in near] or first.layers
     return (
-        f"In {in_layers(clear, layers)} of {name}, {_least(first, clear, ' of sinks')} are {kind}, "
-        f"against {beside}.{_beside_first(leads, layers)}{_close(first, layers)}"
+        f"In {in_layers(clear, layers)} of {name}, {_shares(first, clear)} of sinks are {kind}; of all tokens "
+        f"{number(first.tokens, True)}{_untrained(first, clear)}.{_beside_first(leads, layers)}{_close(first, layers)}"
         f"{_elsewhere(leads, with_sinks, layers)}"
     )
+
+
+def _untrained(lead: Lead, numbers: Collection[int]) -> str:
+    """Tell the largest share of a lead's kind among the sinks of other weights in some of its layers, as the end of a
+    clause; empty where there are none.
+    """
+    if lead.untrained is None:
+        return ""
+    null, _ = lead.untrained
+    there = [share for layer in numbers if np.isfinite(share := lead.others[null][lead.layers.index(layer)])]
+    if not there:
+        return ""
+    whose = "of untrained models' sinks" if null == SHARP else f"of sinks with {_WEIGHTS.get(null) or _named(null)}"
+    return f", {whose} there {'at most ' if len(there) > 1 else ''}{number(max(there), True)}"
+
+
+_WEIGHTS = {"permuted": "the trained weights shuffled"}
+"""Other weights where their name alone would leave open what they are."""
 
 
 def _close(lead: Lead, layers: int) -> str:
@@ -87,10 +100,10 @@ def _close(lead: Lead, layers: int) -> str:
         numbers = [lead.layers[at] for at in places]
         own, others = ([shares[at] for at in places] for shares in (lead.shares, lead.others[null]))
         where = in_layers(numbers, layers)
-        be, of = ("is", "its own") if len(numbers) == 1 else ("are", "their own")
-        weights = "untrained share" if null == SHARP else _named(null)
+        be, same = ("is", "layer") if len(numbers) == 1 else ("are", "layers")
+        weights = "untrained" if null == SHARP else f"with {_WEIGHTS.get(null) or _named(null)}"
         told.append(
-            f" {where[0].upper()}{where[1:]} ({share_range(own)}) {be} not clearly above {of} {weights} "
+            f" {where[0].upper()}{where[1:]} ({share_range(own)}) {be} not clearly above the same {same} {weights} "
             f"({share_range(others)})."
         )
     return "".join(told)
@@ -100,12 +113,13 @@ _TOKENS = {"[MASK]": "tokens still masked"}
 """A kind where its title alone would leave open what sinks are."""
 
 
-def _least(lead: Lead, numbers: Collection[int], of: str = "") -> str:
-    """Tell the least share in some of a lead's layers, with its interval. of: what it is a share of."""
-    at = min((lead.layers.index(layer) for layer in numbers), key=lead.shares.__getitem__)
-    low, high = (percent(end, 0).removesuffix(" %") for end in lead.ends[at])
-    share = f"{percent(lead.shares[at], 0)}{of} [{low}, {high}]"
-    return f"at least {share}" if len(numbers) > 1 else share
+def _shares(lead: Lead, numbers: Collection[int]) -> str:
+    """Tell the least share in some of a lead's layers, with its interval, and the largest: `85 % [82, 87] to 100 %`."""
+    least, *others = sorted((lead.layers.index(layer) for layer in numbers), key=lead.shares.__getitem__)
+    low, high = (percent(end, 0).removesuffix(" %") for end in lead.ends[least])
+    most = percent(max((lead.shares[at] for at in others), default=lead.shares[least]), 0)
+    share = percent(lead.shares[least], 0)
+    return f"{share} [{low}, {high}]{'' if most == share else f' to {most}'}"
 
 
 def _beside_first(leads: Sequence[Lead], layers: int) -> str:
@@ -116,15 +130,15 @@ def _beside_first(leads: Sequence[Lead], layers: int) -> str:
         for layer in lead.layers:
             if layer in first.layers:
                 told.append(
-                    f" In {in_layers([layer], layers)}, also {kind_title(lead.kind)} ({_least(lead, [layer])}, "
+                    f" In {in_layers([layer], layers)}, also {kind_title(lead.kind)} ({_shares(lead, [layer])}, "
                     f"against {number(lead.tokens, True)} of all tokens)."
                 )
     return "".join(told)
 
 
 def _elsewhere(leads: Sequence[Lead], with_sinks: Sequence[int], layers: int) -> str:
-    """Tell which kinds lead in the layers where the first one does not, in a sentence with a space before it; empty
-    where there are no such layers.
+    """Tell which kinds lead in the layers where the first one does not, and which are as common there with other
+    weights, in a sentence with a space before it; empty where there are no such layers.
     """
     first, *others = leads
     rest = [layer for layer in with_sinks if layer not in first.layers]
@@ -133,35 +147,49 @@ def _elsewhere(leads: Sequence[Lead], with_sinks: Sequence[int], layers: int) ->
         there = set(lead.layers) & set(rest)
         led |= there
         if there and (nearly := _nearly(lead, there)):
-            verb = "is" if lead.kind in SINGULAR else "are"
-            where = in_layers(sorted(there), layers)
-            near.append(f"{kind_title(lead.kind)} in {where} {verb} about as common {nearly}")
+            near.append(f"in {in_layers(sorted(there), layers)} {nearly}")
         elif there:
             kinds.append(lead.kind)
             told.append(f"{kind_title(lead.kind)} ({_each_share(lead, sorted(there), layers)})")
     none = set(rest) - led
     stand = "stands" if len(kinds) == 1 and kinds[0] in SINGULAR else "stand"
-    parts = [f"{listed(told)} {stand} out"] if told else []
+    parts = [f"in other layers, {listed(told)} {stand} out"] if told else []
     if none:
-        parts.append(f"no kind stands out{f' in {in_layers(sorted(none), layers)}' if told or near else ''}")
+        where = f" in {in_layers(sorted(none), layers)}" if told or near else ""
+        parts.append(f"{'' if told else 'in other layers, '}no kind stands out{where}")
     if near:
         parts.append(listed(near))
-    return f" In other layers, {'; '.join(parts)}." if parts else ""
+    return f" {parts[0][0].upper()}{'; '.join(parts)[1:]}." if parts else ""
 
 
 def _nearly(lead: Lead, layers: Collection[int]) -> str:
-    """Tell the other weights with which a kind is about as common in these layers, if each has any."""
-    close = {null: {lead.layers[at] for at in places} for null, places in lead.close.items()}
-    if close.get(SHARP, set()) >= set(layers):
-        return "untrained"
-    return f"with {OTHERS}" if set().union(*close.values()) >= set(layers) else ""
+    """Tell that a kind is about as common with other weights in these layers, and whether it holds most sinks with
+    either; empty where it is not in each.
+    """
+    places = {lead.layers.index(layer) for layer in layers}
+    of_each = {at: [null for null, close in lead.close.items() if at in close] for at in places}
+    if not all(of_each.values()):
+        return ""
+    sharp = all(SHARP in nulls for nulls in of_each.values())
+    where = "in untrained models" if sharp else f"with {OTHERS}"
+    nulls_of = {at: [SHARP] if sharp else nulls for at, nulls in of_each.items()}
+    if all(
+        lead.ends[at][0] > _MOST and max(lead.others[null][at] for null in nulls) > _MOST
+        for at, nulls in nulls_of.items()
+    ):
+        return f"most sinks are {kind_title(lead.kind)}, as {where}"
+    return f"{kind_title(lead.kind)} {'is' if lead.kind in SINGULAR else 'are'} about as common {where}"
+
+
+_MOST = 0.5
+"""The share of sinks that is most of them."""
 
 
 def _each_share(lead: Lead, numbers: Sequence[int], layers: int) -> str:
-    """Tell the shares of a few layers, each with its interval, and of more their least."""
+    """Tell the shares of a few layers, each with its interval, and of more the ends of their range."""
     if len(numbers) > _FEW:
-        return f"{in_layers(numbers, layers)}: {_least(lead, numbers)}"
-    return f"layer {', '.join(f'{layer}: {_least(lead, [layer])}' for layer in numbers)}"
+        return f"{in_layers(numbers, layers)}: {_shares(lead, numbers)}"
+    return f"layer {', '.join(f'{layer}: {_shares(lead, [layer])}' for layer in numbers)}"
 
 
 _FEW = 2

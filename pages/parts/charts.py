@@ -172,14 +172,14 @@ def chart(exhibit: Exhibit, key: str, hint: str = "", on_click: Callable[[Point]
 def heading(title: str, sentence: str, formula: str | None, finding: str = "", hint: str = "") -> None:
     """Draw title, finding and explanation of a chart or table as plain text; its formula is Markdown.
 
-    The help icon holds the explanation and the formula. The finding's first sentence is large, below a small title;
+    The help icon holds the explanation and the formula. The finding's first clause is large, below a small title;
     without a finding, the first sentence of the explanation follows the title. hint: what a visitor can do, always
     shown, beside the title where nothing else follows it.
     """
     first, rest = ("", sentence) if finding else _first_sentence(sentence)
     explained = "\n\n".join(filter(None, (plain(rest), formula)))
     if finding:
-        news, more = _first_sentence(finding)
+        news, more = _first_clause(finding)
         st.markdown(
             f":small[:gray[**{plain(title)}**]]  \n**{plain(news)}**" + (f" {plain(more)}" if more else ""),
             help=explained or None,
@@ -193,10 +193,23 @@ def heading(title: str, sentence: str, formula: str | None, finding: str = "", h
         st.caption(plain(below))
 
 
+_SENTENCE = r"(?<=[.!?]) +(?=[A-Z0-9])"
+_CLAUSE = r"(?<=;) +(?![^()\[\]]*[)\]])"  # not within brackets
+
+
 def _first_sentence(text: str) -> tuple[str, str]:
     """Split a text into its first sentence and the rest."""
-    parts = re.split(r"(?<=[.!?]) +(?=[A-Z0-9])", text.strip(), maxsplit=1)
-    return parts[0], parts[1] if len(parts) > 1 else ""
+    return _split(text, _SENTENCE)
+
+
+def _first_clause(text: str) -> tuple[str, str]:
+    """Split a text into what it says before its first semicolon, or its first sentence, and the rest."""
+    return _split(text, f"{_SENTENCE}|{_CLAUSE}")
+
+
+def _split(text: str, at: str) -> tuple[str, str]:
+    first, *rest = re.split(at, text.strip(), maxsplit=1)
+    return first, "".join(rest)
 
 
 def reproduce(command: str, note: str = "") -> None:

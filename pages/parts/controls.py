@@ -212,13 +212,25 @@ def keyed_columns(spec: int | Sequence[float], key: str, place: Any = st, **opti
 
 
 _BOTH, _BESIDE = "plots_and_controls", "beside_the_plots"
-_PHONE = 640  # pixels, below which Streamlit sets columns one beneath the other
+PHONE = 640  # pixels, up to which Streamlit sets columns one beneath the other
 _STYLE = f"""<style>
-@media (min-width:{_PHONE + 1}px){{
+@media (min-width:{PHONE + 1}px){{
 [data-testid='stColumn']:has(>[data-testid='stVerticalBlock']>*>.st-key-{_BESIDE}){{position:sticky;top:3.75rem;
 align-self:flex-start;max-height:calc(100vh - 4.5rem);overflow-y:auto;overflow-x:hidden;padding-bottom:.5rem}}}}
 .st-key-{_BESIDE}{{gap:.6rem}}
 </style>"""
+
+
+def beneath_on_a_phone(row: str, before: str) -> None:
+    """Set a row, of `keyed_columns`, beneath what follows it on a phone, where figures come first; but above a keyed
+    container and what follows that.
+    """
+    held = "[data-testid='stLayoutWrapper']:has(>.st-key-"
+    st.html(f"""<style>@media (max-width:{PHONE}px){{
+{held}columns_{row}){{order:1}}
+{held}{before}),{held}{before})~*{{order:2}}}}</style>""")
+
+
 _STEPS, _OPEN = "settings_preview_outcome", "settings_in_view"
 STACKED = 1180  # pixels of the window, up to which steps and figures are stacked
 _LEFT_TO_RIGHT = f"""<style>
@@ -278,9 +290,19 @@ def left_to_right() -> Steps:
     return Steps(settings.container(key=_OPEN), preview, outcome, results, st.container(key="beneath_the_steps"))
 
 
+# On a phone the views are one row that is scrolled to the screen's edge, where it is cut; the chosen one is in view.
+_VIEWS = f"""<style>@media (max-width:{PHONE}px){{
+[class*='st-key-'][class*='_view'] [data-testid='stButtonGroup'] [role='radiogroup']{{flex-wrap:nowrap;
+overflow-x:auto;scrollbar-width:none;width:calc(100% + 1rem);padding-right:1.5rem;
+mask-image:linear-gradient(to right,#000 calc(100% - 1.5rem),transparent)}}
+[class*='st-key-'][class*='_view'] [role='radiogroup'] button{{flex:none;padding-inline:.6rem}}
+[class*='st-key-'][class*='_view'] [role='radiogroup'] [data-selected]{{scroll-initial-target:nearest}}}}</style>"""
+
+
 def titled_views(page: str, views: Sequence[str]) -> str:
     """Draw a page's title and, in its row, the choice of a view; return it."""
     name = page.lower()
+    st.html(_VIEWS)
     with st.container(horizontal=True, vertical_alignment="center", key=f"{name}_title"):
         st.title(page, width="content")
         return segments("View", views, f"{name}_view", label_visibility="collapsed")

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from analysis.engine import Engine, JobRecord
 from analysis.recording.trajectory_file import save
@@ -179,6 +179,40 @@ def test_on_a_phone_the_finding_comes_before_the_prompt_and_a_link_leads_to_it(p
     link.click()
     expect(prompt).to_be_in_viewport()
     expect(page.get_by_role("button", name="Record", exact=True)).to_be_in_viewport()
+
+
+def top(part: Locator) -> float:
+    """Return where a part that is drawn begins, from the top of the page's window."""
+    expect(part).to_be_visible()
+    box = part.bounding_box()
+    assert box is not None
+    return box["y"]
+
+
+def test_on_a_phone_figures_come_before_what_they_are_asked_with_and_views_are_one_row(
+    page: Page, address: str
+) -> None:
+    page.goto(f"{address}/evidence?evidence_view=What+papers+claim")
+    page.set_viewport_size({"width": 390, "height": 844})
+    all_drawn(page)
+    views = page.locator(".st-key-evidence_view [data-variant=segmented_control]")
+    assert views.count() == 6 and len({top(view) for view in views.all()}) == 1
+    expect(views.last).to_be_in_viewport(ratio=0.9)
+    assert page.locator("html").evaluate("html => html.scrollWidth") == 390
+    page.goto(f"{address}/evidence")
+    all_drawn(page)
+    figure, definition = page.locator(".sinkscope-plot").last, page.get_by_text(re.compile("^Shipped study. Sink: "))
+    onward = page.get_by_role("link", name="See sinks in one recording")
+    assert top(figure) < top(definition) < top(onward)
+    page.set_viewport_size({"width": 1280, "height": 800})
+    assert top(definition) < top(figure) < top(onward)
+    page.goto(f"{address}/explore")
+    page.set_viewport_size({"width": 390, "height": 844})
+    all_drawn(page)
+    parts = [page.locator(f".sx-{name}") for name in ("finding", "text", "k", "curve", "heads", "raster")]
+    parts.append(page.get_by_role("link", name="Hide these sinks"))
+    places = [top(part) for part in parts]
+    assert places == sorted(places) and top(page.get_by_role("button", name="Play")) < 1.5 * 844
 
 
 def test_figures_beside_each_other_stand_on_one_level_whatever_is_said_above_them(page: Page, address: str) -> None:

@@ -188,50 +188,50 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     assert at_step != of_all
     expect(finding).to_contain_text(f"{told(own[3])} of all attention; an even split gives ")
     expect(finding).to_contain_text(f" {even}")
-    expect(finding).to_contain_text(f" In an untrained model sinks take {at_step}.")
+    expect(finding).to_contain_text(f" In an untrained model with equally sharp attention sinks take {at_step}.")
     asked = SharesAsked(range=(3, 3), to=None, definition="std", threshold=1.25, split=0, judged="head", basis="raw")
     own_heads, null_heads = (head_shares(each, asked).mean() for each in (trajectory, random))
-    heads_told = page.locator(".sx-b h2")
+    heads_told = page.locator(".sx-b .sx-key")
+    expect(page.locator(".sx-b h2")).to_have_text("Attention of each head to its own sinks")
     expect(heads_told).to_have_text(
-        f"Head by head: {told(own_heads)} of a head’s attention goes to its own sinks (untrained {told(null_heads)})"
+        f"{told(own_heads)} on average, untrained {told(null_heads)}. Each head has its own sinks here, not the framed "
+        "tokens"
     )
     above, below = int((own > shares).sum()), int((own < shares).sum())
     over_all = (
-        f"Over all steps sinks take {told(own.mean())} of attention; in an untrained model with equally "
-        f"sharp attention, {told(shares.mean())}. This model lies above that in {above or 'none'} of 9 steps"
+        f"Over all steps sinks take {told(own.mean())} of attention, untrained {told(shares.mean())}; above that in "
+        f"{above or 'none'} of 9 steps"
         f"{f', below in {below}' if below else ''}."
     )
     expect(beside).to_have_text(over_all)
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ over: 'all' })")
-    expect(finding).to_contain_text(f" In an untrained model sinks take {of_all}.")
+    expect(finding).to_contain_text(f" In an untrained model with equally sharp attention sinks take {of_all}.")
     expect(beside).to_have_text(over_all)
 
     draws = definitions.mean_mass(trajectory.mass) * rng.uniform(0.5, 1.5, (3, *trajectory.state.shape))
     monkeypatch.setattr(exploring, "shipped_masses", lambda asked: draws.astype(np.float32))
-    opened(page, tmp_path, explored([trajectory], ["model"]), "#step=3&basis=raw&k=1.25")
+    opened(page, tmp_path, explored([trajectory], ["model"], state={"prompts": "30"}), "#step=3&basis=raw&k=1.25")
     whole, layer, head = page.evaluate(NULLS, view)
     shares = np.stack([sink_shares(mass.astype(np.float32), params) for mass in draws])
     assert np.allclose(whole, shares, atol=1e-5) and layer == head == []
     above, below = int((own > shares.max(axis=0)).sum()), int((own < shares.min(axis=0)).sum())
-    expect(finding).to_contain_text(f" In 3 untrained models sinks take at most {told(shares[:, 3].max())}.")
+    whose = "3 untrained models with equally sharp attention"
+    expect(finding).to_contain_text(f" In {whose} sinks take at most {told(shares[:, 3].max())}.")
     expect(beside).to_have_text(
-        f"Over all steps sinks take {told(own.mean())} of attention; in 3 untrained models with equally "
-        f"sharp attention, {told(shares.mean())}. This model lies above all 3 in {above or 'none'} of 9 steps"
-        f"{f', below all in {below}' if below else ''}."
+        f"Over all steps sinks take {told(own.mean())} of attention, untrained {told(shares.mean())}; above all 3 in "
+        f"{above or 'none'} of 9 steps{f', below all in {below}' if below else ''}. One text; 30 prompts on Evidence."
     )
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.strongest()")
     expect(finding).to_contain_text(f"In this text at step {own.argmax()}, the peak, ")
     peaks = shares.argmax(axis=1)
     assert (peaks != own.argmax()).any(), "no draw is told at the step that the model's own sinks chose"
-    expect(finding).to_contain_text(
-        f" In 3 untrained models sinks take at most {told(shares.max())}, each at its own peak."
-    )
+    expect(finding).to_contain_text(f" In {whose} the peak is at most {told(shares.max())}.")
 
     of_draws = rng.uniform(0.1, 0.3, (3, 9)).astype(np.float32)
     monkeypatch.setattr(exploring, "shipped_head_shares", lambda asked: of_draws)
     opened(page, tmp_path, explored([trajectory], ["model"]), "#step=3")
     low, high = told(of_draws[:, 3].min()).removesuffix("\u00a0%"), told(of_draws[:, 3].max())
-    expect(heads_told).to_contain_text(f"(untrained {low}–{high})")
+    expect(heads_told).to_contain_text(f" on average, untrained {low}–{high}. ")
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ values: { k: 1.25 } })")
     expect(heads_told).not_to_contain_text("untrained")  # these are of the preset
 
@@ -464,16 +464,12 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
       return recording.shareAt(view(), view().step, null, null).share;
     }""")
     page.wait_for_function("share => drawn.has(share)", arg=told(peak))  # beside the step on the curve
-    expect(explorer.locator(".sx-b")).to_contain_text(
-        re.compile(r"[\d.]+\s% of a head’s attention goes to its own sinks")
-    )
+    expect(explorer.locator(".sx-b")).to_contain_text(re.compile(r"its own sinks[\d.]+\s% on average\. "))
     expect(explorer.locator(".sx-b")).to_contain_text("Each head has its own sinks here, not the framed tokens")
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ measure: 'count' })")
     page.wait_for_function("drawn.has('number of sinks')")
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ judged: 'layer', layer: 1 })")
-    expect(explorer.locator(".sx-b")).to_contain_text(
-        re.compile(r"[\d.]+\s% of a head’s attention goes to its layer’s sinks")
-    )
+    expect(explorer.locator(".sx-b")).to_contain_text("Attention of each head to its layer’s sinks")
     page.evaluate(
         "document.querySelector('.sinkscope-explorer').explorer.set({ judged: 'head', layer: null, measure: 'share' })"
     )
@@ -488,8 +484,17 @@ def test_the_explorer_of_the_shipped_study_names_its_models_and_judges_both_by_a
     page.goto(path.as_uri())
     explorer = page.get_by_role("group", name="Explorer")
     expect(explorer.get_by_role("button", name="Diffusion", exact=True)).to_be_visible()
+    finding, text = explorer.locator(".sx-finding"), explorer.locator(".sx-text canvas")
+    for width in (1280, 820):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.mouse.move(0, 0)
+        expect(finding).to_contain_text("untrained models with equally sharp attention the peak is at most")
+        before = text.bounding_box()
+        text.hover()
+        expect(finding).to_contain_text("takes")
+        assert text.bounding_box() == before, f"pointing moves what is pointed at, {width} pixels wide"
     explorer.get_by_role("button", name="Left-to-right", exact=True).click()
-    expect(explorer.locator(".sx-finding")).to_contain_text("relative to an even split")
+    expect(finding).to_contain_text("relative to an even split")
     expect(explorer.get_by_text("bundled")).to_have_count(0)
 
 

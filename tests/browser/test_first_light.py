@@ -71,6 +71,20 @@ def left(part: Locator) -> float:
     return float("nan") if box is None else box["x"]
 
 
+def test_on_a_phone_the_shipped_answer_on_hiding_sinks_is_read_without_scrolling_sideways(page, address):
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.goto(f"{address}/causes")  # before anything is recorded
+    table = page.locator(".st-key-shifts table")
+    expect(table).to_be_visible()
+    all_drawn(page)
+    assert page.locator("html").evaluate("html => html.scrollWidth") == 390
+    assert table.evaluate("table => table.scrollWidth <= table.clientWidth")
+    for row in table.locator("tbody tr").all():
+        name, *numbers = (box for cell in row.locator("td").all() if (box := cell.bounding_box()) is not None)
+        assert len(numbers) == 3 and len({box["y"] for box in numbers}) == 1
+        assert name["y"] + name["height"] <= numbers[0]["y"] + 1, "a name has a line of its own"
+
+
 def test_two_clicks_from_the_first_page_to_the_sinks_of_ones_own_prompt(page, address, errors):
     page.goto(f"{address}/overview")  # which was once a page
     page.wait_for_url(lambda url: "overview" not in url)

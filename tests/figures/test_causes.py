@@ -82,6 +82,15 @@ def test_levels_stand_with_their_intervals_and_the_difference_from_the_first_in_
     assert levels_with_differences([LevelRow("sinks", "", 0.0, 0.0, 0.0, True, "")], "nats").layout.xaxis.range[1] > 0
 
 
+def test_a_number_stands_beside_a_reference_that_would_run_through_it():
+    rows = [
+        LevelRow(name, "", value, np.nan, np.nan, True, "") for name, value in (("a", 63.0), ("b", 66.0), ("c", 43.0))
+    ]
+    first, others = levels_with_differences(rows, "tokens", ("two unrelated texts", 65.0)).data
+    assert first.textposition == ("bottom left",) and others.textposition == ("bottom right", "bottom center")
+    assert levels_with_differences(rows, "tokens").data[0].textposition == ("bottom center",)
+
+
 def test_positions_are_joined_where_both_filled_them():
     filled = np.array([[-1, 0, 2, 3], [-1, 1, 2, -1]])
     figure = filled_steps(filled, ["dense", "pruned"], np.array([False, True, False, True]), ["p", "a", "b", "c"])

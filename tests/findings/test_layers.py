@@ -21,7 +21,6 @@ from analysis.findings.layers import (
     legend,
     movement_nulls,
     movement_table,
-    nulls_told,
 )
 from analysis.recording.set_file import RecordingSet
 from analysis.recording.set_measures import IID, by_kind, counts_over_steps
@@ -134,13 +133,11 @@ def masked_first(seed: int, **arrays: np.ndarray) -> RecordingSet:
 
 def test_the_headline_names_where_sinks_are_of_one_kind_and_the_share_of_tokens_that_are() -> None:
     told, _, rest = headline(one=masked_first(0)).partition(". ")
-    assert re.search(
-        r"^In layers 0 and 1 of one, at least \d+ % of sinks \[\d+, \d+\] are tokens still masked, against ", told
-    )
+    assert re.search(r"^In layers 0 and 1 of one, \d+ % \[\d+, \d+\] of sinks are tokens still masked; of all ", told)
     portion, least = by_kind(masked_first(0), "portion"), answers({"one": masked_first(0)})["one"].leads[0]
     place = int(np.argmin(least.shares))
     ends = [percent(end[place, 0], 0).removesuffix(" %") for end in (portion.low, portion.high)]
-    assert f"at least {percent(least.shares[place], 0)} of sinks [{', '.join(ends)}] are " in told
+    assert f"{percent(least.shares[place], 0)} [{', '.join(ends)}] of sinks are " in told
     assert len(told.replace(" %", "").split()) <= 30 and told.count("%") >= 2 and "." not in told
     assert rest == "In other layers, no kind stands out."
     none = "any kind of token clearly more common among sinks than among all tokens."
@@ -170,7 +167,7 @@ def test_the_headline_names_one_kind_and_how_common_it_is_with_other_weights() -
     null, most = lead.untrained
     shares = {name: by_kind(shown, "portion", name).value[list(lead.layers), 0].max() for name in shown.weight_nulls}
     assert null == "matched" and most == pytest.approx(shares[null]) and not lead.close
-    assert told.endswith(f" of all tokens and at most {percent(most, 0)} in untrained models")
+    assert told.endswith(f", of untrained models' sinks there at most {percent(most, 0)}")
     assert told.startswith("In layers 0 and 1 of one, ") and len(told.replace(" %", "").split()) <= 30
 
 
@@ -184,35 +181,26 @@ def of_punctuation(**others: tuple[float, ...]) -> KindShares:
 def test_the_headline_holds_a_layer_against_other_weights_of_the_same_layer_that_come_close() -> None:
     def told(**others: tuple[float, ...]) -> str:
         [whole] = finding_of("kinds of layers", {"one": of_punctuation(**others)})
-        begin = "In layers 0 and 2 of one, at least 44 % of sinks [43, 45] are punctuation, "
+        begin = "In layers 0 and 2 of one, 44 % [43, 45] to 52 % of sinks are punctuation; of all tokens 14 %"
         end = " In other layers, no kind stands out."
         assert whole.endswith(end)
         return str(whole.removeprefix(begin).removesuffix(end))
 
     assert told(permuted=(0.02, 0, 0.42, 0), matched=(0.13, 0, math.nan, 0)) == (
-        "In layer 0 of one, 52 % of sinks [51, 53] are punctuation, against 14 % of all tokens and at "
-        "most 13 % in untrained models. Layer 2 (44 %) is not clearly above its own "
-        "permuted weights (42 %)."
+        "In layer 0 of one, 52 % [51, 53] of sinks are punctuation; of all tokens 14 %, of untrained models' sinks "
+        "there 13 %. Layer 2 (44 %) is not clearly above the same layer with the trained weights shuffled (42 %)."
     )
-    assert told(permuted=(0.41, 0, 0.02, 0)) == "against 14 % of all tokens and at most 41 % with permuted weights.", (
+    assert told(permuted=(0.41, 0, 0.02, 0)) == ", of sinks with the trained weights shuffled there at most 41 %.", (
         "no layer of its own comes close"
     )
+    assert told(matched=(0.3, 0, 0.4, 0)).startswith(
+        "In layer 0 of one, 52 % [51, 53] of sinks are punctuation; of all tokens 14 %, of untrained models' sinks "
+        "there 30 %."
+    ), "the layer that comes close is told by itself"
     assert told(matched=(0.6, 0, 0.5, 0)).endswith(
-        ". Layers 0 and 2 (44–52 %) are not clearly above their own untrained share (50–60 %)."
+        ". Layers 0 and 2 (44–52 %) are not clearly above the same layers untrained (50–60 %)."
     )
-    assert told(permuted=(math.nan,) * 4) == "against 14 % of all tokens."
-
-
-def test_permuted_weights_are_explained_where_a_sentence_names_them() -> None:
-    def told(**others: tuple[float, ...]) -> str:
-        return nulls_told(of_punctuation(**others).leads(), "30 prompts")
-
-    assert told(matched=(0.13, 0, 0.1, 0), permuted=(0.02, 0, 0.1, 0)) == (
-        "Untrained: random weights, equally sharp attention. Brackets: 95 % intervals, 30 prompts."
-    )
-    explained = " Permuted: trained weights, shuffled. "
-    assert explained in told(matched=(0.13, 0, 0.1, 0), permuted=(0.02, 0, 0.42, 0))
-    assert explained in told(permuted=(0.02, 0, 0.1, 0))
+    assert told(permuted=(math.nan,) * 4) == "."
 
 
 def test_every_layer_is_accounted_for() -> None:
@@ -233,15 +221,26 @@ def test_every_layer_is_accounted_for() -> None:
         "In other layers, words (layer 3: 70 % [69, 71], 4: 70 % [69, 71]) stand out; no kind stands out in layers 5–7."
     )
     assert rest([first, word, [0.1, 0.65], word]) == (
-        "In other layers, words (layers 1–3: at least 65 % [64, 66]) stand out."
+        "In other layers, words (layers 1–3: 65 % [64, 66] to 70 %) stand out."
     )
     weights = [neither, neither, neither, [0.02, 0.65]]
     assert rest([first, first, first, word], matched=weights) == (
-        "In other layers, words in layer 3 are about as common untrained."
+        "In layer 3 most sinks are words, as in untrained models."
     )
     assert rest([first, first, first, word], permuted=weights) == (
-        "In other layers, words in layer 3 are about as common with scrambled weights."
+        "In layer 3 most sinks are words, as with scrambled weights."
     )
+    assert rest([first, neither, word], matched=weights[1:]) == (
+        "In other layers, no kind stands out in layer 1; in layer 2 most sinks are words, as in untrained models."
+    )
+    few = KindShares(
+        ["first", "last"],
+        Estimates(*(np.array([[0.9, 0.0], [0.0, 0.45]]) + by for by in (0, -0.01, 0.01))),
+        np.array([0.02, 0.02]),
+        {"matched": np.array([[0.0, 0.0], [0.0, 0.4]])},
+    )
+    [told] = finding_of("kinds of layers", {"one": few})
+    assert told.endswith(" In layer 1 the last token is about as common in untrained models."), "not most sinks"
     assert rest([[0.02, 1.0]] * 4 + [[0.3, 0.4]]) == (
         "In other layers, the first token (layer 4: 30 % [29, 31]) stands out."
     )

@@ -268,7 +268,7 @@ def test_models_beside_each_other_have_a_figure_each_with_its_key() -> None:
     assert (first.title, second.title) == ("one", "two") and set(first.table["model"]) == {"one"}
     assert first.figure.layout.xaxis.range == second.figure.layout.xaxis.range == (0, 1)
     assert first.figure.layout.height == second.figure.layout.height, "their rows stand beside each other"
-    keys = [[note.text for note in each.figure.layout.annotations if "■" in note.text] for each in (first, second)]
+    keys = [[note.text for note in each.figure.layout.annotations if "word" in note.text] for each in (first, second)]
     assert len(keys[0]) == len(keys[1]) == 1 and "masked" in keys[0][0], "on a phone, one stands far above the other"
     assert first.figure.layout.xaxis.ticktext[-1] == "100" and first.figure.layout.xaxis.title.text.endswith(", %")
 
@@ -278,8 +278,12 @@ def test_the_bars_of_a_layer_add_up_to_all_of_its_sinks_and_have_their_number_at
     recordings.arrays["trained.sinks"][:, :, 2] *= 0.01  # a kind that is rare
     shown = recording_sets.layers_by_kind({"one": recordings}).figure
     np.testing.assert_allclose(sum(np.array(trace.x) for trace in shown.data), 1, atol=1e-5)
-    [key] = [note.text for note in shown.layout.annotations if "■" in note.text]
-    assert key.endswith("<br>thin: untrained, equally sharp")
+    [key] = [note.text for note in shown.layout.annotations if "word" in note.text]
+    assert "<br>thin: untrained, equally sharp; ■ its share" in key
+    most = by_kind(recordings, "portion").value[:LAYERS].argmax(axis=1)
+    thin = by_kind(recordings, "portion", "matched").value[np.arange(LAYERS), most]
+    at_thin = [note.text for note in shown.layout.annotations if note.text and note.text.startswith("<span")][:LAYERS]
+    assert [text.rpartition(" ")[2] for text in at_thin] == [f"{100 * share:.0f}" for share in thin], "no kind leads"
     alone = recording_sets.layers_by_kind({"one": a_set(0, models=0)}).figure
     assert not any("thin" in (note.text or "") for note in alone.layout.annotations)
     written = [note.text for note in shown.layout.annotations]
@@ -309,7 +313,7 @@ def test_the_intervals_of_the_kind_that_leads_are_told_apart_and_a_kind_too_rare
     led = np.zeros(apart.shape, bool)
     led[:2, 0] = True
     assert [float(each) for each in bounds.groups()] == [np.ceil(100 * apart[part].max()) for part in (led, ~led)]
-    [key] = [note.text for note in shown.figure.layout.annotations if "■" in note.text]
+    [key] = [note.text for note in shown.figure.layout.annotations if "word" in note.text]
     assert "last token" in {trace.name for trace in shown.figure.data} and "last token" not in key
     assert "first token" in key
 

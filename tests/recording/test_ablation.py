@@ -736,12 +736,22 @@ def test_the_answer_says_that_the_text_changes_more_where_the_predictions_change
     )
     assert "two unrelated texts: 75" in [note.text for note in drawn.figure.layout.annotations]
     assert [line.x0 for line in drawn.figure.layout.shapes] == [75] * 4, "beside each row"
+    assert finding_of("caveats", lighter) == "Quality was not measured.", "rows do not tell what is masked"
     assert drawn.figure.layout.xaxis.range[1] > 75
     masked[0]["share"] = [0.1] * 30
     for row, undecided in zip(with_masks, (2.0, 1.0, 0.0, 0.5), strict=True):
         row["undecided"] = [undecided if row["control"] != "masked" else count for count in row["count"]]
     drawn = levels_beside(summary_of(with_masks) | of_set, "aligned").figure
     written = " ".join(str(note.text) for note in drawn.layout.annotations)
+    assert finding_of("caveats", summary_of(with_masks)) == "Quality was not measured.", "masked ones match in both"
+    masked[0]["share"] = [0.06] * 30
+    assert finding_of("caveats", summary_of(with_masks)) == (
+        "Over all steps no control matches both masking and attention: random tokens of equal attention are 25 % "
+        "masked (sinks 100 %), other masked positions draw 6 % of attention (sinks 10 %). Quality was not measured."
+    )
+    assert "50 % of these random tokens are masked, 100 % of the sinks." in (
+        levels_beside(summary_of(with_masks) | of_set, "aligned").sentence
+    )
     held = re.findall(r"(\d) tokens, (\d+) % masked, 10 % of attention", written)
     assert held == [("0", "100"), ("0", "50"), ("0", "100"), ("0", "25")]
     (mass,) = (row for row in lighter["effects"] if (row["against"], row["measure"]) == ("mass", "aligned"))
@@ -789,11 +799,17 @@ def test_when_predictions_shift_is_told_where_each_half_of_the_steps_says_the_op
     assert found.early.tests == found.late.tests == 2 and found.early.shown and found.late.shown
     said = finding_of("predictions apart", early)
     ends = [interval_words(each, NATS) for each in (found.early, found.late, effect_of(mass))]
-    late, overall = (end.replace(" nats", "") for end in ends[1:])
     assert said == (
-        f"In the first half of the steps predictions shift more than with any control (against random tokens of equal "
-        f"attention: KL {ends[0]}), in the second less than with these ({late}), over all steps less ({overall})."
+        f"Predicted probabilities shift more than with random tokens of equal attention in the first half of the "
+        f"steps, but less in the second and over all steps (KL {ends[2]})."
     )
+    both = timed((0.4, 0.2, 0.1, 0.1), (0.05, 0.05, 0.2, 0.9), masked=(0.05, 0.05, 0.1, 0.1))
+    assert finding_of("predictions apart", both).startswith(
+        "Predicted probabilities shift more than with any control in the first half of the steps, but less than with "
+        "random tokens of equal attention in the second and over all steps (KL "
+    )
+    either = timed((0.4, 0.2, 0.1, 0.1), (0.05, 0.05, 0.2, 0.9), masked=(0.5, 0.5, 0.1, 0.1))
+    assert "any control" not in finding_of("predictions apart", either), "the masked ones shift them more"
     _, row = finding_of("shifts of predictions", early)
     ends = [interval_words(each, NATS).replace(" nats", "") for each in (found.early, found.late, effect_of(mass))]
     assert row == ("minus random tokens of equal attention", *ends)
@@ -802,7 +818,8 @@ def test_when_predictions_shift_is_told_where_each_half_of_the_steps_says_the_op
     )
     level = timed((0.4, 0.2, 0.1, 0.1), (0.1, 0.1, 0.3, 0.3), noise=0.02)
     assert re.search(
-        r", over all steps not significantly more or less \([^)]*\)\.$", finding_of("predictions apart", level)
+        r" in the second; over all steps not significantly more or less \(KL [^)]*\)\.$",
+        finding_of("predictions apart", level),
     )
     noisy = timed((0.12, 0.12, 0.1, 0.1), (0.1, 0.1, 0.9, 0.9), noise=0.2)
     assert finding_of("predictions apart", noisy).endswith(" tells why."), "the first half is not shown"
@@ -855,6 +872,23 @@ def test_a_control_that_only_some_prompts_have_does_not_lead_the_answer():
     assert told.startswith(
         "Hiding the sinks changes 53 of 100 tokens, 10 more [35, 56] than hiding random tokens of equal attention (43"
     )
+
+
+def test_as_many_changed_tokens_as_two_unrelated_texts_differ_in_are_called_so_where_the_interval_holds_these():
+    others = {"mass": (0.43, Difference(0.2, 0.1, 0.29, 30, 30))}
+    told = finding_of("text with each", 0.63, others, unrelated=0.65, ends=(0.56, 0.69))
+    assert told == (
+        "Hiding the sinks changes 63 of 100 tokens, about as many as differ between two unrelated texts (65), and 20 "
+        "more [10, 29] than hiding random tokens of equal attention (43)."
+    )
+    for ends in ((0.5, 0.64), (0.66, 0.7), (np.nan, np.nan)):
+        told = finding_of("text with each", 0.63, others, unrelated=0.65, ends=ends)
+        assert told.startswith("Hiding the sinks changes 63 of 100 tokens (two unrelated texts: 65), 20 more [")
+    rows = rows_of({("sinks", control): [0.5] * 30 for control in ("", "matched")})
+    for row, kept in zip(rows, (0.37, 0.68), strict=True):
+        row["aligned"] = np.random.default_rng(9).normal(kept, 0.1, 30).tolist()
+    [told] = answer(summary_of(rows) | {"unrelated": float(np.mean(rows[0]["aligned"])) + 0.01})
+    assert "about as many as differ between two unrelated texts" in told
 
 
 def test_an_answer_without_significance_says_what_would_have_been_detected():

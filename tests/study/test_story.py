@@ -106,7 +106,7 @@ def story_told(name: str) -> Story:
 
 TITLES = {
     "supports": {
-        "place": r"^In layers 0–7, at least 90 % \[81, 99\] of sinks are masked positions; of all tokens, "
+        "place": r"^In layers 0–7, 90 % \[81, 99\] of sinks are masked positions; of all tokens, "
         "33 %$",
         "movement": r"^The diffusion model's sinks are steadier than an untrained model's: 0\.29 new per layer and "
         r"step against 1\.7$",
@@ -611,7 +611,7 @@ def test_kinds_of_sinks_stand_beneath_those_of_all_tokens():
     study = read(EXAMPLE)
     (told,) = (finding for finding in story_told("example").findings if finding.name == "place")
     assert told.figure.count(">all tokens<") == 2 and 'title="masked position: 33 %"' in told.figure
-    assert told.title == "In layers 0–2, at least 85 % [82, 87] of sinks are masked positions; of all tokens, 33 %"
+    assert told.title == "In layers 0–2, 85 % [82, 87] to 100 % of sinks are masked positions; of all tokens, 33 %"
     tables = rows_of(study)
     tables["layers"] = [row for row in tables["layers"] if row["measure"] != "Share of all tokens"]
     (told,) = (
@@ -721,7 +721,7 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
         ("Attention of a sink", "2.47 × an even split [2.42, 2.52]", rows[0].baseline),
         (
             "Sinks of layers 0–2 that are masked positions",
-            "at least 85 % [82, 87]",
+            "85 % [82, 87] to 100 %",
             "33 % of all tokens; untrained at most 14 %",
         ),
         (

@@ -70,7 +70,10 @@ def test_every_figure_opens_its_page_at_what_it_was_drawn_from(study):
     assert shown_box(test).value == jobs["watch"][0]
     test = app("pages/evidence.py", set=jobs["sinks"][0])
     assert test.multiselect(key="sets_chosen").value == jobs["sinks"]
-    assert "% of sinks \\[100" in texts(test) and test.segmented_control(key="evidence_view").value == "Where sinks are"
+    assert (
+        "% \\[100, 100\\] of sinks" in texts(test)
+        and test.segmented_control(key="evidence_view").value == "Where sinks are"
+    )
     test = app("pages/causes.py", ablation_job=jobs["causes"][0])
     spec = engine().job(jobs["causes"][0]).spec
     assert json.loads(test.json[0].value) == spec and "2 prompts, layers 0 to" in texts(test)

@@ -17,6 +17,7 @@ function mount(root, packed, options = {}) {
     if (!found.has(selector)) found.set(selector, root.querySelector(selector));
     return found.get(selector);
   }
+  const note = header.state.prompts ? ` One text; ${header.state.prompts} prompts on Evidence.` : "";
   let family = "", themed = ""; // of the page, once they are known
   const app = {
     state: { ...START, ...fromAddress(options.address ?? header.state, definitions, recordings) }, hover: {}, history: [], playing: false, recordings, frames, version: 0, dialog: find("dialog"), content: header.content,
@@ -53,7 +54,7 @@ function mount(root, packed, options = {}) {
       parts = [`${progress}${first.name}: ${parts[0]}`, ...parts.slice(1), ...(parts.length % 2 ? [""] : []), `\n${several[1].name}: ${second[0]}`, ...second.slice(1)];
     }
     const means = several.map((each) => [each.name, each.series(view, view.layer, view.head)?.share]).filter(() => !to && !throughout(view, first));
-    const more = several.length < 2 ? beside(first, view) : means.every(([, share]) => share) && means.length ? [`Mean of all steps: ${means.map(([name, share]) => `${name} ${percent(meanOver(share, [0, share.length - 1]))}`).join(", ")}.`] : [];
+    const more = several.length < 2 ? beside(first, view, note) : means.every(([, share]) => share) && means.length ? [`Mean of all steps: ${means.map(([name, share]) => `${name} ${percent(meanOver(share, [0, share.length - 1]))}`).join(", ")}.`] : [];
     tell("beside", more);
     say(parts, `${more.join("")} ${attending(first, view)}`);
     const over = t0 !== t1;
@@ -63,8 +64,8 @@ function mount(root, packed, options = {}) {
     put("open", first.noise ? "undecided" : "masked");
     put("texttitle", finished(view, first) ? "Finished text" : over ? `Finished text, ${t0 === 0 && t1 === first.T - 1 ? "all steps" : `steps ${t0}–${t1}`}` : view.layer == null ? "Mean attention to each token, × even split" : `Attention to each token, × even split, ${place(view)}`);
     put("sink", `sink${several.length > 1 ? "" : sinkLevel(first, view)}`);
-    put("headtitle", several.length > 1 ? headTitle(first, view) : headFinding(first, view));
-    put("whose", whoseSinks(first, view));
+    put("headtitle", headTitle(first, view));
+    put("whose", `${several.length > 1 ? "" : headMean(first, view)}${whoseSinks(first, view)}`);
     put("pale", first.noise ? "grey: prompt, undecided" : "grey: prompt");
     put("rastertitle", `Attention to every token over the steps, × even split${view.layer == null ? "" : `, ${place(view)}`}`);
     put("lives", several.length > 1 ? "" : lived(first, view));
@@ -178,6 +179,7 @@ function mount(root, packed, options = {}) {
     choices[0].parentElement.hidden = !second;
     for (const [n, each] of recordings.entries()) choices[n].textContent = each.name;
     find("[data-do=link]").hidden = !options.href;
+    root.classList.toggle("sx-nulls", recordings.some((each) => each.nullModel?.length));
     for (const [name, there] of Object.entries({
       edits: (each) => each.done.some((bits) => bits & (EDITED | TAKEN_BACK)), accepted: (each) => each.state.includes(ACCEPTED), blocks: (each) => each.openBlock, uneven: (each) => each.meanEven,
     })) for (const element of root.querySelectorAll(`.sx-${name}`)) element.hidden = !recordings.some(there);

@@ -66,13 +66,13 @@ function finding(recording, view) {
   }
   if (to) return [`Positions ${to[0]}–${to[1]} take `, percent(share), ` ${of} ${when}; an even split gives ${percent(even)}.`];
   const peak = count > 0 && atPeak(recording, view), lead = `${view.several ? when : `In this text${one ? "" : ","} ${when}`}, ${peak ? "the peak, " : ""}`;
-  if (count === 0) return [`${lead}there are no sinks in ${place(view)}: no token exceeds ${criterion(view)}.`];
+  const rest = view.several ? "" : untrained(recording, view, peak);
+  if (count === 0) return [`${lead}there are no sinks in ${place(view)}: no token exceeds ${criterion(view)}.${rest}`];
   const [be, take] = count === 1 ? ["is a sink", "It takes"] : ["are sinks", "They take"];
   const flags = one ? recording.sinks(view, view.layer, view.head) : null, { sinks, open, both } = flags ? overlap(recording, flags, t0, t0) : { both: 0 };
   const which = both < sinks ? `${both} ` : both === open ? "exactly those " : sinks > 1 ? "all " : "";
   const still = both ? `, ${which}still ${recording.noise ? "undecided" : "masked"}` : "";
   const raw = recording.even ? "" : recording.evened(view) ? " relative to an even split" : " by raw attention", under = recording.even ? "" : " under its mask";
-  const rest = view.several ? "" : untrained(recording, view, peak);
   const given = `; an even split gives ${count === 1 ? "it" : "them"} ${percent(even)}${under}`;
   return [lead, `${few(count)} of ${recording.keys[t1]} tokens ${be}`, `${still}${raw}. ${take} `, `${percent(share)} ${of}`, `${given}.${rest}`];
 }
@@ -84,13 +84,13 @@ function sinkLevel(recording, view) {
   return typeof level === "number" ? `: > ${multiple(level)}` : "";
 }
 const multiple = (times) => `${times >= 9.95 ? Math.round(times) : times.toFixed(1)}\u00a0×`;
-// What sinks take over all steps, or more of one token, as [text, news, text, …].
-function beside(recording, view) {
+// What sinks take over all steps and a note, or more of one token, as [text, news, text, …].
+function beside(recording, view, note) {
   const to = target(view, recording);
   if (finished(view, recording) || !recording.has(view.layer, view.head)) return [];
   if (to) return to.length && to[0] === to[1] ? [livedOne(recording, view, to[0])] : [];
   const share = recording.series(view, view.layer, view.head)?.share;
-  return share ? throughoutAll(recording, view, share) : [];
+  return share ? throughoutAll(recording, view, share, note) : [];
 }
 // When the model chose a token, and in how many steps it is a sink.
 function livedOne(recording, view, position) {
@@ -110,27 +110,28 @@ function atPeak(recording, view) {
   const [t0, t1] = stepRange(view, recording);
   return t0 === t1 && !view.several && t0 === recording.strongest(view, view.layer, view.head);
 }
-// What sinks of untrained models take, as the end of the finding; empty where there are none.
+// What sinks of untrained models take, as the end of the finding, which says what these are; empty where there are none.
 function untrained(recording, view, peak) {
   const { shares, several } = untrainedOf(recording, view);
   if (!shares.length) return "";
-  const who = view.head != null ? "heads of this layer in an untrained model" : several ? `${shares.length} untrained models` : "an untrained model";
-  const at = peak ? (several ? ", each at its own peak" : " at its own peak") : "", most = Math.max(...shares);
-  return ` In ${who} ${most ? `sinks take ${several ? "at most " : ""}${percent(most)}` : "there are no sinks"}${at}.`;
+  const named = view.head != null ? "heads of this layer in an untrained model" : several ? `${shares.length} untrained models` : "an untrained model";
+  const who = `${named} with equally sharp attention`, most = Math.max(...shares);
+  if (!most) return ` In ${who} there are no sinks.`;
+  return ` In ${who} ${peak ? "the peak is" : "sinks take"} ${several ? "at most " : ""}${percent(most)}.`;
 }
 const meanOf = (values) => meanOver(values, [0, values.length - 1]);
-// What sinks take over all steps, and in how many of them more than the most of the untrained models’, or less than the
-// least. Without untrained models only the mean.
-function throughoutAll(recording, view, share) {
+// What sinks take over all steps, and in how many of them more than the most of the untrained models’ of the finding, or
+// less than the least. Without untrained models only the mean.
+function throughoutAll(recording, view, share, note) {
   const nulls = recording.nulls(view, view.layer, view.head), all = [0, recording.T - 1], { T } = recording, several = nulls.length > 1;
-  const own = `Over all steps sinks take ${percent(meanOver(share, all))} of ${view.layer == null ? "" : "its "}attention`, kind = view.head == null ? "model" : "head";
-  if (!nulls.length) return [`${own}.`];
+  const own = `Over all steps sinks take ${percent(meanOver(share, all))} of ${view.layer == null ? "" : "its "}attention`;
+  if (!nulls.length) return [`${own}.${note}`];
   const above = share.reduce((sum, value, t) => sum + (value > Math.max(...nulls.map((each) => each.share[t]))), 0);
   const below = share.reduce((sum, value, t) => sum + (value < Math.min(...nulls.map((each) => each.share[t]))), 0);
   const others = percent(meanOf(nulls.map((each) => meanOver(each.share, all))));
   return [
-    `${own}; in ${several ? `${nulls.length} untrained ${kind}s` : `an untrained ${kind}`} with equally sharp attention, ${others}. This model lies above ${several ? `all ${nulls.length}` : "that"} in `,
-    `${above || "none"} of ${T} steps`, `${below ? `, below${several ? " all" : ""} in ${below}` : ""}.`,
+    `${own}, untrained ${others}; above ${several ? `all ${nulls.length}` : "that"} in `,
+    `${above || "none"} of ${T} steps`, `${below ? `, below${several ? " all" : ""} in ${below}` : ""}.${note}`,
   ];
 }
 // How many sinks are open positions and the other way round, over all steps; empty where no position is open or none is a

@@ -107,14 +107,14 @@ function table(recording, view) {
     make("h2", headTitle(recording, view)), make("table", "", make("thead", "", heads), make("tbody", "", ...byLayer)),
   ];
 }
-// What the grid of layers and heads shows: the mean of all cells, beside those of equally sharp untrained models in the same steps
-// where these are held. What it is coloured by where a position is looked at.
-function headFinding(recording, view) {
+// The mean of all cells of the grid of layers and heads, beside those of the untrained models in the same steps where these
+// are held; empty where the cells are not about sinks.
+function headMean(recording, view) {
   const shares = target(view, recording) || finished(view, recording) ? null : headShares(recording, view), [first] = recording.draws, range = stepRange(view, recording), { T } = recording;
-  if (!shares) return headTitle(recording, view);
+  if (!shares) return "";
   const own = view.preset && recording.nullOwn, one = first?.whole ? [meanOf(first.strengths(view, range))] : [];
   const others = own ? Array.from({ length: own.length / T }, (_, n) => meanOver(own.subarray(n * T, (n + 1) * T), range)) : one;
-  return `Head by head: ${percent(meanOf(shares))} of a head’s attention goes to ${WHOSE[view.judged]}${others.length ? ` (untrained ${spanOf(others)})` : ""}`;
+  return `${percent(meanOf(shares))} on average${others.length ? `, untrained ${spanOf(others)}` : ""}. `;
 }
 // The least and the most of shares.
 function spanOf(shares) {

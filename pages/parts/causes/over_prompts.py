@@ -41,7 +41,7 @@ from cache.keys import content_key
 from pages.parts import asking, controls
 from pages.parts.asking import acting_button
 from pages.parts.charts import PER_CENT_CELLS, chart, exhibit_text, table
-from pages.parts.controls import draw_several, figures_beside, keyed_columns, keys_of
+from pages.parts.controls import PHONE, beneath_on_a_phone, draw_several, figures_beside, keyed_columns, keys_of
 from pages.parts.plain import plain
 from pages.parts.recordings import measures
 from pages.parts.recordings.choice import recording_box, sink_controls
@@ -134,6 +134,15 @@ _PER_UNIT = (
     "Per unit of attention: the change by the control is scaled up to the attention that the sinks draw, as if it grew "
     "linearly. That extrapolates."
 )
+NEXT = "causes_next"
+"""Key of the container with the ways on."""
+# On a phone the name of a row stands above its numbers, each of which has its interval beneath it.
+_SHIFTED = f"""<style>@media (max-width:{PHONE}px){{
+.st-key-shifts table,.st-key-shifts :is(thead,tbody){{display:block;width:100%}}
+.st-key-shifts tr{{display:grid;grid-template-columns:repeat(3,minmax(0,1fr))}}
+.st-key-shifts :is(th,td){{padding:.2rem .25rem;border:0;font-size:.8rem;min-width:0}}
+.st-key-shifts :is(th,td):first-child{{grid-column:1/-1;font-weight:600;padding-top:.5rem;
+border-top:1px solid color-mix(in srgb,currentColor 15%,transparent)}}}}</style>"""
 _LIKE = "Model, sampler and seed as in"
 _IN_NUMBERS = "answer in numbers"  # a row of `FINDINGS`
 _TESTS = ("tests of effects", "tests of policies")  # further ones
@@ -148,7 +157,8 @@ class OverPrompts:
     does with {prompts}, as a sentence. spec: its question. controls: draws the controls of the question and returns
     their fields. cost: what a run takes. outcome, means, single: figures by name and tables of a summary.
     predictions: further figures, in a fold that is drawn only where the first of them exists; apart: what these say
-    otherwise than the outcome, as a sentence. columns: of the tables. note: under which conditions the numbers hold.
+    otherwise than the outcome, as a sentence; shifts: their numbers by half of the steps, drawn beside that. caveats:
+    what the answer leaves open, in sentences. columns: of the tables. note: under which conditions the numbers hold.
     next_step: draws the ways on. others: draws what is known of other models, given this one. example: returns what
     draws one text of a job, if there is one. floor: what doing nothing changes, of the question, as a sentence. lacks:
     what a run of an earlier version is without, as a sentence.
@@ -170,6 +180,7 @@ class OverPrompts:
     predictions: Callable[[Summary], Figures] = lambda summary: {}
     apart: Callable[[Summary], str] = lambda summary: ""
     shifts: Callable[[Summary], Sequence[tuple[str, ...]]] = lambda summary: ()
+    caveats: Callable[[Summary], str] = lambda summary: ""
     note: Callable[[Summary], str] = lambda summary: ""
     next_step: Callable[[], None] = lambda: None
     others: Callable[[str], None] = lambda source: None
@@ -185,6 +196,7 @@ class OverPrompts:
             recording_box(recording.job, _LIKE)
             return None
         asked, answer = f"{self.kind}_asked", st.container(key=f"{self.kind}_answer")
+        beneath_on_a_phone(f"{self.kind}_asking", NEXT)
         aside, settings, place = keyed_columns([5, 3, 4], f"{self.kind}_asking", vertical_alignment="center")
         with settings.popover("Settings", icon=":material/tune:", width="stretch"):
             recording_box(recording.job, _LIKE)
@@ -292,11 +304,11 @@ class OverPrompts:
                 asking.go_on(self.kind, spec, "Continue")
         apart = self.apart(job.summary) if done == planned else ""
         if answer:
-            beneath = " ".join(filter(None, (*answer[1:], apart)))
-            exhibit_text(f"{self.name.capitalize()} over prompts", answer[0], beneath, f"{self.kind}_answer")
+            beneath = [*filter(None, (" ".join(filter(None, (*answer[1:], apart))), self.caveats(job.summary)))]
+            exhibit_text(f"{self.name.capitalize()} over prompts", answer[0], " ".join(beneath), f"{self.kind}_answer")
             place.markdown(f"##### {plain(answer[0])}")
-            if beneath:
-                place.markdown(plain(beneath))
+            for paragraph in beneath:
+                place.markdown(plain(paragraph))
         aside.caption(plain(f"{SINK.format(criterion(spec.sinks))} {self.floor(spec)}".strip()))
         beside_example(self.outcome(job.summary), self.example(job), self.kind)
         draw_shifts(self.shifts(job.summary) if apart else ())
@@ -348,10 +360,17 @@ class OverPrompts:
 def draw_shifts(rows: Sequence[tuple[str, ...]]) -> None:
     """Draw rows of `findings.ablations.shifts` as a small table."""
     if rows:
-        st.markdown("**Shift of predicted probabilities**")
-        st.caption(SHIFTS_TOLD)
-        first, *others = (f"| {' | '.join(plain(cell) for cell in line)} |" for line in (SHIFTS, *rows))
-        st.markdown("\n".join([first, "| --- " * len(SHIFTS) + "|", *others]))
+        st.html(_SHIFTED)
+        with st.container(key="shifts"):
+            st.markdown("**Shift of predicted probabilities**")
+            st.caption(SHIFTS_TOLD)
+            first, *others = (f"| {' | '.join(map(_shift, line))} |" for line in (SHIFTS, *rows))
+            st.markdown("\n".join([first, "| --- " * len(SHIFTS) + "|", *others]))
+
+
+def _shift(cell: str) -> str:
+    """Return a cell whose interval may stand beneath its number."""
+    return plain(cell).replace("\u00a0\\[", " \\[")
 
 
 def _differing(shown: Any, asked: Any) -> str:
@@ -418,6 +437,7 @@ ABLATION = OverPrompts(
     },
     apart=lambda summary: finding_of("predictions apart", summary),
     shifts=lambda summary: finding_of("shifts of predictions", summary),
+    caveats=lambda summary: finding_of("caveats", summary),
     means=ablation.means,
     single=ablation.single_prompts,
     columns={

@@ -437,8 +437,10 @@ _DEFINITION = ("definition", *(row.parameter for row in DEFINITIONS.values()))
 
 
 @st.fragment
-def replay(recording: Recording, beside: Recording | None) -> None:
-    """Draw the explorer with the buttons for its sinks, and beneath it what a chosen token leads to."""
+def replay(recording: Recording, beside: Recording | None, prompts: int) -> None:
+    """Draw the explorer with the buttons for its sinks, and beneath it what a chosen token leads to. prompts: over how
+    many Evidence shows the model.
+    """
     address.keep()
     change, parent = recording.info.branch, parent_of(recording)
 
@@ -457,6 +459,7 @@ def replay(recording: Recording, beside: Recording | None) -> None:
         play=to_play(recording),
         play_from=None if change is None else change.step,
         on_token=chosen_token if why_none(recording) == "" else None,
+        prompts=prompts,
     )
     redraw_beneath()
     exhibit = Exhibit(

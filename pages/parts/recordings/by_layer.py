@@ -38,7 +38,7 @@ from analysis.words import in_sentence, listed
 from pages.parts import asking
 from pages.parts.asking import begin, starting_button
 from pages.parts.charts import as_read, chart, exhibit_table, exhibit_text, heading
-from pages.parts.controls import STACKED, figures_beside, keyed_columns, pick
+from pages.parts.controls import STACKED, beneath_on_a_phone, figures_beside, keyed_columns, pick
 from pages.parts.plain import plain
 from pages.parts.recordings.choice import read_split, why_apart, within
 from pages.parts.recordings.recording import cached
@@ -66,6 +66,7 @@ grid-row:span 8;grid-template-rows:subgrid;grid-template-columns:minmax(0,1fr);r
 CAUSAL = "Even split: over each token and earlier ones."
 """What the panel of a left-to-right model says of it."""
 _MOST = " (the most that sinks could move, which none is to exceed)"
+_NEXT = "evidence_next"  # key of the container with the ways on
 _MOVEMENT = "how sinks move"  # the row of `FINDINGS`
 _WHERE, _MOVING = "Where sinks are", "Do they move?"
 Answers = dict[str, SetAnswer]
@@ -79,6 +80,7 @@ def by_layer(view: str, without: Callable[[DeltaGenerator, DeltaGenerator], bool
     places; returns whether there is anything.
     """
     first_line = st.container(key="evidence_answer", gap="small")
+    beneath_on_a_phone("evidence_counted", _NEXT)
     counted, choice = keyed_columns([5, 2], "evidence_counted", vertical_alignment="center")
     opened = sets_to_look_at(choice, lambda: without(first_line, counted))
     if not opened:
@@ -143,11 +145,9 @@ def _counting(sets: list[OpenSet], told: Answers, view: str) -> None:
     else:
         rules = _alike({one_set.name: criterion(one_set.recordings.info.sinks) for one_set in sets})
         rarer = finding_of("rarer untrained", next(iter(told.values())).leads)
-        leads = [lead for answered in told.values() for lead in answered.leads[:1]] if view == _WHERE else ()
         prompts = _alike({one_set.name: f"{one_set.recordings.prompts} prompts" for one_set in sets})
         st.caption(
-            plain(f"{SINK.format(rules)} {nulls_told(leads, prompts)}"),
-            help=plain(f"{STANDS_OUT} {NOISE} {rarer}".strip()),
+            plain(f"{SINK.format(rules)} {nulls_told(prompts)}"), help=plain(f"{STANDS_OUT} {NOISE} {rarer}".strip())
         )
     for note in {note: None for answered in told.values() for note in answered.said.get("missing claims", ())}:
         st.caption(plain(note))
@@ -198,7 +198,7 @@ def beside_each_other(keys: Sequence[str], shown: list[Exhibit], name: str, told
 
 def next_steps() -> None:
     """Draw the links to what a reader does next."""
-    with st.container(horizontal=True, gap="medium", key="evidence_next"):
+    with st.container(horizontal=True, gap="medium", key=_NEXT):
         st.page_link("pages/explore.py", label="See sinks in one recording", icon=":material/blur_on:")
         st.page_link("pages/causes.py", label="Hide them: what changes?", icon=":material/science:")
 

@@ -65,15 +65,17 @@ def explorer(
     play: str = "",
     play_from: int | None = None,
     on_token: Callable[[Token], None] | None = None,
+    prompts: int = 0,
 ) -> None:
     """Draw the explorer of a recording, and of another one beside it, and keep what is chosen in the address.
 
     play: not empty: it plays once by itself, and once only for this value in a browser's tab, from step play_from on.
-    on_token: called with a pinned token about which the visitor asks.
+    on_token: called with a pinned token about which the visitor asks. prompts: over how many Evidence shows the model.
     """
     state = _given(key, (recording.key, None if beside is None else beside.key))
     state |= {"asks": "yes"} if on_token is not None else {}
     state |= {"play": play, "from": str(play_from or 0)} if play else {}
+    state |= {"prompts": str(prompts)} if prompts else {}
     packed = explorer_data(recording, beside, stored_reference(recording), tuple(sorted(state.items())))
     content, asked = content_of(packed), f"{key}_asked"
 
@@ -103,12 +105,13 @@ def explorer(
 
 
 @st.fragment
-def stored_explorer(packed: str, key: str) -> None:
+def stored_explorer(packed: str, key: str, prompts: int = 0) -> None:
     """Draw the explorer of recordings whose files are elsewhere, from what an exported file holds of them, and keep
-    what is chosen in the address.
+    what is chosen in the address. prompts: as of `explorer`.
     """
     address.keep()
-    unpacked = _unpacked(packed, tuple(sorted(_given(key, ()).items())))
+    state = _given(key, ()) | ({"prompts": str(prompts)} if prompts else {})
+    unpacked = _unpacked(packed, tuple(sorted(state.items())))
     _mount(key=key, data=unpacked, on_view_change=partial(_keep_view, key, content_of(unpacked)))
 
 

@@ -77,10 +77,10 @@ def study_answer(source: str) -> None:
     answered = None if current is None else answer_of_study([one for one in current[1].causes if one.model == source])
     if current is None or answered is None:
         return
-    told, apart, shifts, figure = answered
+    told, apart, caveats, shifts, figure = answered
     st.markdown(f"##### {plain(told)}")
-    if apart:
-        st.markdown(plain(apart))
+    for paragraph in filter(None, (apart, caveats)):
+        st.markdown(plain(paragraph))
     sink = over_prompts.SINK.format(criterion(SinkParams()))
     st.caption(plain(f"{sink} This is the {current[0]} study; your own runs take its place."))
     text = next((text for text in current[1].continuations if text.model == source), None)
@@ -121,9 +121,8 @@ def layers_of_study(answer: DeltaGenerator, beneath: DeltaGenerator) -> bool:
     if study is None or not shown:
         return False
     first, *others = headline(answer, "Where sinks are", finding_of("kinds of layers", shares))
-    leads = [each.leads() for each in shares.values()]
-    rarer = finding_of("rarer untrained", leads[0])
-    nulls = nulls_told([lead for each in leads for lead in each[:1]], f"{study.parameters.prompts} prompts")
+    rarer = finding_of("rarer untrained", next(iter(shares.values())).leads())
+    nulls = nulls_told(f"{study.parameters.prompts} prompts")
     beneath.caption(
         plain(f"Shipped study. {SINK.format(criterion(SinkParams()))} {nulls}"),
         help=plain(f"{_SHIPPED} {STANDS_OUT} {rarer}".strip()),
