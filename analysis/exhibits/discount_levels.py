@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.evaluation.sweep_scores import Comparison, Setting, from_dense
 from analysis.exhibits.scored_runs import EXPLAINED, text_read
-from analysis.exhibits.story_parts import accuracies, cost_of, discounts
+from analysis.exhibits.story_parts import accuracies, cost_of, discounts, strength_told
 from analysis.exhibits.with_discount import against_published, published_of_study, tasks_of
 from analysis.figures.export import Exhibit
 from analysis.figures.style import METHOD_LOOKS, REFERENCE, Look, colors_by_method, ends_of
@@ -235,7 +235,7 @@ def _levels(
         _change(_BEYOND, baseline.look, beside) if baseline is not None and beside else None,
         *levels,
         margin,
-        f"{row.title}, λ = {strength:g}{' (sinks count for nothing)' if strength == 1 else ''}: {' × '.join(sizes)}",
+        f"{row.title}, {strength_told(strength)}: {' × '.join(sizes)}",
         f"{noise}.{free}",
     )
 

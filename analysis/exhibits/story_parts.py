@@ -285,6 +285,11 @@ def prices_of(findings: Findings, by_setting: Mapping[str, Contrast]) -> list[Pr
     return sorted(prices, key=lambda price: price.cost.value) if len(prices) == len(costs) else []
 
 
+def strength_told(strength: float) -> str:
+    """Return the strength of a discount, and what the full one means."""
+    return f"λ = {strength:g}{' (sinks count for nothing)' if strength == 1 else ''}"
+
+
 def recipe(findings: Findings, brief: bool = False) -> str:
     """Tell by which rule the discount chose weights, and how strong it was; empty where a study has no discount. brief:
     as the beginning of a sentence.
@@ -293,10 +298,9 @@ def recipe(findings: Findings, brief: bool = False) -> str:
     if not of:
         return ""
     full = max(findings.parameters.strengths, default=0.0)
-    means = " (sinks count for nothing)" if full == 1 else ""
     if brief:
         return f"{listed(of)}, λ = {full:g}"
-    return f"Scoring rule: {listed(of)}, discount strength λ = {full:g}{means}."
+    return f"Scoring rule: {listed(of)}, discount strength {strength_told(full)}."
 
 
 def items_told(pruning: Pruning) -> str:

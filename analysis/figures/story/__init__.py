@@ -41,7 +41,8 @@ _FINDINGS = """{% for told in findings %}
 {% if told.example %}
 <figure class="example" aria-label="{{ told.example.alt }}">{{ told.example.figure }}
 {% set shaded, stop, rest = told.example.reading.partition(". ") %}
-{% if shaded %}<figcaption>{{ shaded | whole }}{{ stop.strip() }} An example, not evidence.</figcaption>{% endif %}</figure>
+{% if shaded %}<figcaption>{{ shaded | whole }}{{ stop.strip() }} An example, not evidence.</figcaption>{% endif %}
+</figure>
 {% endif %}
 </section>
 {% endfor %}

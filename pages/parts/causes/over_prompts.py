@@ -364,13 +364,9 @@ def draw_shifts(rows: Sequence[tuple[str, ...]]) -> None:
         with st.container(key="shifts"):
             st.markdown("**Shift of predicted probabilities**")
             st.caption(SHIFTS_TOLD)
-            first, *others = (f"| {' | '.join(map(_shift, line))} |" for line in (SHIFTS, *rows))
-            st.markdown("\n".join([first, "| --- " * len(SHIFTS) + "|", *others]))
-
-
-def _shift(cell: str) -> str:
-    """Return a cell whose interval may stand beneath its number."""
-    return plain(cell).replace("\u00a0\\[", " \\[")
+            first, *others = (f"| {' | '.join(plain(cell) for cell in line)} |" for line in (SHIFTS, *rows))
+            told = "\n".join([first, "| --- " * len(SHIFTS) + "|", *others])
+            st.markdown(told.replace("\u00a0\\[", " \\["))  # an interval may stand beneath its number
 
 
 def _differing(shown: Any, asked: Any) -> str:
