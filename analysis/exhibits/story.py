@@ -133,7 +133,7 @@ def playback_of(findings: Findings) -> dict[str, object] | None:
 def _reading(answers: Sequence[Answer]) -> str:
     """Tell how to read the numbers of the answers."""
     told = ["Brackets: 95 % intervals."] if any("[" in answer.words for answer in answers) else []
-    told += ["Hidden: unattended."] if any("hiding" in answer.words for answer in answers) else []
+    told += ["Hiding: no token attends to it."] if any("hiding" in answer.words for answer in answers) else []
     units = [answer for answer in answers if re.search(rf"\b{NATS.name}\b", answer.words) and "KL" not in answer.words]
     return " ".join([*told, *([_NATS] if units else [])])
 
@@ -157,8 +157,7 @@ def _picture(findings: Findings) -> tuple[Markup, str]:
     name = f"‘{tokens[strongest - first].text.strip()}’"
     who = "a masked position" if tokens[strongest - first].masked else name
     step = step_words(track, at).partition(" (")[0]
-    shown = f"{len(tokens)} of {story_sinks.there(track, at)} tokens, {step}."
-    where = f"{shown} Orange: sink ({story_sinks.threshold().removesuffix(' of a step')})."
+    where = f"{step[0].upper()}{step[1:]}. Orange: sink ({story_sinks.threshold().removesuffix(' of a step')})."
     has = story_sinks.has_sinks(findings)
     told = f"One step of one text: {who} draws {times} an even split. {has}".strip()
     label = f"this token: {times}" if 2 <= strongest - first < len(tokens) - 2 else times  # within the picture
@@ -241,13 +240,15 @@ def _discount(findings: Findings) -> Answer | None:
         if prices and -prices[0].cost.value > margin:
             price, *others = prices
             change = interval_words(price.effect).replace(POINTS.name, f"{POINTS.name} of accuracy", 1)
-            cost = cost_words(price.cost, "")
-            lead = f"{lead.partition(':')[0]}: {change} where removing {price.removed} {cost}."
+            removing = f"removing {price.setting.replace(' %', ' % of weights', 1)} {cost_words(price.cost, '')}"
+            lead = f"{lead.partition(':')[0]}: {change} where {removing}."
             sentence = (
                 _changed({one.setting: one.effect for one in others}).replace(f" {POINTS.name}", "") if others else ""
             )
-            sentence = f"{sentence} Margin: ±{POINTS.margin(margin).partition(' ')[0]}, fixed beforehand.".strip()
-            brief = f"{lead} {sentence.rpartition('. ')[2]}"
+            every = {1: "This is", 2: "Both"}.get(len(effects), "All")
+            inside = f"{every} within ±{POINTS.margin(margin).partition(' ')[0]}, fixed beforehand."
+            sentence = f"{sentence} {inside}".strip()
+            brief = f"{lead} Within ±{POINTS.margin(margin)}, fixed beforehand."
         brief = brief or lead
     elif only in (BETTER, WORSE):
         changes = [f"{POINTS.number(one.value)} {POINTS.name} at {name}" for name, one in effects.items()]

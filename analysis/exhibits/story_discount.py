@@ -68,12 +68,12 @@ def masks(findings: Findings) -> Told | None:
             )
         groups.append(Group(f"{100 * change.sparsity:g} % of the weights removed{named}", tuple(marks)))
     only = "only " if value < _HARDLY * floor else ""
-    title = f"The discount changes {only}{share(value)} of the mask"
+    title = f"The discount changes {only}{share(value)} of pruning choices"
     title += f"; another calibration sample changes {share(floor)}" if floor else ""
     chances = {f"{100 * one.sparsity:g} %": share(one.chance) for one in changes}
     drawn = listed([f"{one} with {each} removed" for each, one in chances.items()])
-    beat = f"Two random masks would differ in {drawn}."
-    settings = f", {100 * told.sparsity:g} % removed" if len(changes) > 1 else ""
+    beat = f"Random choices would differ in {drawn}."
+    last = max(changes, key=lambda one: one.sparsity)
     return Told(
         "masks",
         title,
@@ -91,10 +91,12 @@ def masks(findings: Findings) -> Told | None:
         summaries=(
             (
                 Summary(
-                    f"Mask the discount changes{settings}", share(value), f"another calibration sample: {share(floor)}"
+                    f"Pruning choices the discount changes, {100 * last.sparsity:g} % removed",
+                    _mean(last.changed),
+                    f"another calibration sample: {_mean(last.floor)}",
                 ),
             )
-            if floor
+            if last.floor
             else ()
         ),
     )

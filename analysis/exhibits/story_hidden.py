@@ -29,7 +29,7 @@ from analysis.exhibits.story_text import (
 )
 from analysis.figures.story import Example, Summary, Told, charts
 from analysis.figures.story.charts import Group, Line, Mark
-from analysis.findings.ablations import side_of, size_told, when_shifted
+from analysis.findings.ablations import side_of, size_told
 from analysis.sinks.agreement import Agreement, agreement
 from analysis.specs import CONTROLS, MASS_TOLERANCE
 from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, NATS, WAITING, WORSE, decide, interval_words
@@ -64,7 +64,8 @@ def hidden(findings: Findings) -> Told | None:
         _tested(those),
         f"{measure.title}: {measure.axis}.",
     ]
-    title = _text_title(own, those, margin)
+    where = f"In {within(findings, own.model)}, " if len(called(findings)) > 1 else ""
+    title = _text_title(own, those, margin, where)
     shift, untrained = predictions_told(those, rules.shift_of(spec, "divergence")), _random_weights(findings)
     beats = list(filter(None, (" ".join(filter(None, (over, shift))), untrained)))
     has_numbers = title and text_levels(those)
@@ -79,7 +80,7 @@ def hidden(findings: Findings) -> Told | None:
         tokens or effects,
         verdict.numbers if example is None else f"{example.alt} {verdict.numbers}",
         tuple(beats or [f"Means over {counted(own.effect.n, 'prompt')}."]),
-        " ".join(filter(None, (_not_shown(held, at_equal, those), _any_kind(findings, those)))),
+        " ".join(filter(None, (_not_shown(held, at_equal, those), _any_kind(findings, those), _rounded(findings)))),
         tuple(filter(None, notes)),
         meaning=_meaning(findings, own, at_equal, those, margin),
         takeaway=" ".join(filter(None, takeaways)),
@@ -119,8 +120,8 @@ def _reading(text: Continuation, control: str, alike: Sequence[Agreement], in_pl
         else ""
     )
     return (
-        f"Shaded: tokens that do not line up, in order, with the first text.{begins} Position by position {sinks} of "
-        f"{longest} differ, with random tokens hidden {others}{in_place}: what only moved counts there."
+        f"Shaded: tokens that do not line up, in order, with the first text.{begins} Counting moved tokens as changed, "
+        f"{sinks} (sinks) and {others} (random) of {longest} differ{in_place}."
     )
 
 
@@ -198,8 +199,6 @@ def _summaries(own: Cause, causes: Sequence[Cause]) -> tuple[Summary, ...]:
         value = f"{sinks} ({size_told(shift.effect, NATS, 'more' if shift.effect.value > 0 else 'less')})"
         quantity = "Shift of predictions from hiding sinks (KL, nats)"
         baseline = f"{_title(MASS)}: {others}"
-        if shift.timing is not None and when_shifted(shift.timing):
-            baseline += f", in the first half {'less' if side_of(shift.timing.early) > 0 else 'more'}"
         rows.append(Summary(quantity, value, baseline))
     return tuple(rows)
 
@@ -258,10 +257,17 @@ def _not_shown(held: Sequence[str], at_equal: Cause | None, causes: Sequence[Cau
         if light is not None and _lighter(light) and at_equal.masked[1] < (1 - MASS_TOLERANCE) * at_equal.masked[0]:
             told += " No control matches both masking and attention."
         sinks, others = (percent(share, 0) for share in at_equal.masked)
-        return f"{told} Masked: sinks {sinks}, {_title(MASS)} {others}."
+        return f"{told} Masked: {sinks} of the sinks hidden, {others} of {_title(MASS)}."
     if len(held) < 2:
         return "Part of the difference can come from hiding more attention."
     return f"Sinks hold {held[0]} of the attention, the others {held[1]}: part of a difference can come from that."
+
+
+def _rounded(findings: Findings) -> str:
+    """Tell that differences are taken before rounding where rounded levels in the figure contradict one."""
+    told = [cause for causes in findings.causes_by_model.values() for cause in text_causes(causes).values()]
+    apart = any(cause.levels is not None and not level_beside(cause) for cause in told)
+    return "Differences are taken before rounding." if apart else ""
 
 
 def _by_position(causes: Sequence[Cause], control: str) -> str:
@@ -409,15 +415,16 @@ def _level_told(cause: Cause, levels: tuple[str, str] | None) -> str:
     return f" ({prompts}): {levels[1]}; sinks there: {levels[0]}" if prompts else f": {levels[1]}"
 
 
-def _text_title(own: Cause, causes: Sequence[Cause], margin: float) -> str:
-    """Return the title where the text tells the finding; else nothing."""
+def _text_title(own: Cause, causes: Sequence[Cause], margin: float, where: str) -> str:
+    """Return the title where the text tells the finding; else nothing. where: its beginning, of whose text it is."""
     if not _by_text(own, causes, margin):
         return ""
-    if text_levels(causes):
-        return f"{_sinks_change(causes)} generated tokens; hiding {beside_sinks(causes)}"
+    hiding = f"{where}hiding" if where else "Hiding"
+    if levels := text_levels(causes):
+        return f"{hiding} sinks changes {levels[COUNT][0]} of 100 tokens; hiding {beside_sinks(causes)}"
     control = strictest(causes) or COUNT
     effect = text_effect(causes, control)
-    told = f"Hiding sinks changes {tokens_more(effect)[0]} tokens of 100 than hiding {_title(control)}"
+    told = f"{hiding} sinks changes {tokens_more(effect)[0]} tokens of 100 than hiding {_title(control)}"
     return told if side_of(effect) else f"{told} (not significant)"
 
 
@@ -426,15 +433,11 @@ def _text_brief(own: Cause, causes: Sequence[Cause], margin: float) -> str:
     levels, control = text_levels(causes), strictest(causes) or COUNT
     if not levels or text_causes(causes)[control].unmatched or not _by_text(own, causes, margin):
         return ""
-    return f"{_sinks_change(causes)} tokens ({levels[control][1]} {_HELD[control]})"
+    return f"Hiding sinks changes {levels[COUNT][0]} of 100 tokens ({levels[control][1]} {_HELD[control]})"
 
 
 _HELD = {COUNT: "for as many random ones", MASKED: "for other masked positions", MASS: "at equal attention"}
 """The controls in the title of the last slide."""
-
-
-def _sinks_change(causes: Sequence[Cause]) -> str:
-    return f"Hiding sinks changes {text_levels(causes)[COUNT][0]} of 100"
 
 
 def _hidden_title(cause: Cause, outcome: str) -> str:

@@ -49,7 +49,7 @@ def movement(findings: Findings) -> Told | None:
     steps = int(recordings(findings)[0].frames[-1]) if findings.playback else None
     beats = [f"A layer gains {number(value)} new sinks per step."]
     if nulls:
-        beats = [f"New sinks beside {MOVEMENT_NULLS[hardest].called}: {_by_layer(observed, nulls[hardest])}."]
+        beats = [f"{_by_layer(observed, nulls[hardest], MOVEMENT_NULLS[hardest].called)}."]
     beats += [_other(names[model], births) for model, births in by_model.items() if model != source]
     notes = [_NEW, *([chance] if (chance := _chance(nulls, value)) else [])]
     if steps is not None and not story_parts.rare(value, steps):
@@ -66,7 +66,7 @@ def movement(findings: Findings) -> Told | None:
         charts.bars(groups, f"new sinks per layer and step, mean over {findings.parameters.prompts} prompts"),
         "; ".join(f"{group.title}, {mark.label}: {mark.told}" for group in groups for mark in group.marks),
         tuple(beats),
-        f"{_models_told(findings, nulls)}{_WRITING if 'fixed' in nulls else ''}{_at_a_time(findings, source)}",
+        f"{_models_told(findings, nulls)}{_at_a_time(findings, source)}",
         tuple(notes),
         meaning=story_parts.of_movement(value, steps, *_lives(findings, source)),
         takeaway=" ".join(beats),
@@ -103,9 +103,6 @@ def _at_a_time(findings: Findings, source: str) -> str:
         return _NEW
     beside = f" (untrained {fmean(untrained.values()):.1f})" if untrained else ""
     return f"A layer has {fmean(own.values()):.1f} sinks at a time{beside}."
-
-
-_WRITING = "Writing alone: attention to a position changes only as its token is written. "
 
 
 def _models_told(findings: Findings, nulls: Collection[str]) -> str:
@@ -197,12 +194,19 @@ def _chance(nulls: Mapping[str, Rows], observed: float) -> str:
     return f"Each baseline asks another question. {told}" if told else ""
 
 
-def _by_layer(observed: Rows, null: Rows) -> str:
-    """Return in which layers the model gains more and fewer than by a null."""
-    above, below = _layers_above(observed, null), _layers_above(null, observed)
-    more = "more only" if 2 * len(above) < len(observed) else "more"
-    told = [f"{side} in {layer_names(layers)}" for layers, side in ((above, more), (below, "fewer")) if layers]
-    return ", ".join(told) or "significantly more or fewer in no layer"
+def _by_layer(observed: Rows, null: Rows, called: str) -> str:
+    """Return which layers gain more and which fewer new sinks than by a null of this name."""
+    told = list[str]()
+    for layers, side in ((_layers_above(observed, null), "more"), (_layers_above(null, observed), "fewer")):
+        if layers:
+            names = layer_names(layers)
+            gain = (
+                f"{names} {side}" if told else f"{names} gain{'s' * (len(layers) == 1)} {side} new sinks than {called}"
+            )
+            told.append(gain)
+    if not told:
+        return f"No layer gains significantly more or fewer new sinks than {called}"
+    return f"{told[0][0].upper()}{', '.join(told)[1:]}"
 
 
 def _births(findings: Findings, source: str) -> dict[str, list[Mapping[str, Any]]]:

@@ -369,8 +369,10 @@ def of_movement(births: float, steps: int | None, lives: Sequence[float] = (), u
     if not lives or steps is None:
         return "A list of sinks made once goes stale."
     own, other = median(lives), median(untrained or (0.0,))
+    still = "Still, a" if own > other > 0 else "A"
     beside = f" (untrained {number(other)})" if untrained else ""
-    return f"A list of sinks made once goes stale: in the median layer one lasts {own:.0f} of {steps} steps{beside}."
+    lasts = f"in the median layer a sink lasts {own:.0f} of {steps} steps{beside}"
+    return f"{still} list of sinks made once goes stale: {lasts}."
 
 
 def rate(births: float, steps: int | None) -> str:

@@ -69,9 +69,9 @@ def place(findings: Findings) -> Told | None:
         ]
         for told in (False, True)
     )
-    if tokens[source]:
-        stands_out = f"{_MORE_COMMON}{_THAN_OTHERS if source in others else ''}."
-        beats[0], notes[0] = (f"{stands_out} {told}" for told in (beats[0], notes[0]))
+    rule = f"{_STANDS_OUT}{_THAN_OTHERS if source in others else ''}. " if tokens[source] else ""
+    if rule:
+        beats[0], notes[0] = (f"Standing out, {told[0].lower()}{told[1:]}" for told in (beats[0], notes[0]))
     untrained = f"In {null.called}, at most {most} of the sinks of {masked} are masked." if null else ""
     own = _layers_told(portions[source], tokens[source], others.get(source, {}), without=MASKED)
     twins = [
@@ -80,8 +80,8 @@ def place(findings: Findings) -> Told | None:
         if model != source
     ]
     led = ". ".join(told.partition("; none in ")[0] for told in (own, *twins))
-    short = f"{null.labelled[0].upper()}{null.labelled[1:]}: at most {most}. " if null else ""
-    in_short = f"{short}{'Also over' if masked else 'Over'}-represented: {led}."
+    short = f"{null.labelled[0].upper()}{null.labelled[1:]}, at most {most} are. " if null else ""
+    in_short = f"{short}{'Also standing' if masked else 'Standing'} out: {led}."
     prompts = findings.parameters.prompts
     beats += [untrained] if untrained else []
     notes += filter(None, (_together(findings, source, portions[source]),))
@@ -96,7 +96,7 @@ def place(findings: Findings) -> Told | None:
         charts.stacks(groups, _COLORS, f"share of each layer's sinks by kind, {prompts} prompts"),
         " ".join(beats),
         tuple(beats),
-        f"This does not say why{'' if tokens[source] else _BY_NUMBER}.{_averaged(findings, source, portions[source])}",
+        f"{rule}{'' if tokens[source] else _BY_NUMBER}{_averaged(findings, source)}".strip(),
         (*notes, *_masked_told(portions[source])),
         meaning=story_parts.of_place(masked, Counter(_most(portions[source])), len(portions[source])),
         takeaway=in_short if tokens[source] else beats[0],
@@ -104,7 +104,7 @@ def place(findings: Findings) -> Told | None:
     )
 
 
-_MORE_COMMON = f"Kinds at least {POINTS.margin(CLEARLY)} above all tokens"
+_STANDS_OUT = f"Standing out: {POINTS.margin(CLEARLY)} above all tokens"
 _THAN_OTHERS = ", untrained and shuffled weights"
 
 
@@ -114,7 +114,7 @@ def _share_told(row: Mapping[str, Any]) -> str:
     return told if row["low"] is None else f"{told} [{100 * row['low']:.0f}, {100 * row['high']:.0f}]"
 
 
-_BY_NUMBER = ": while much of a text is masked, many sinks would be masked by number alone"
+_BY_NUMBER = "While much of a text is masked, many sinks would be masked by number alone. "
 
 
 def _of_tokens(findings: Findings, source: str) -> dict[str, dict[str, float]]:
@@ -136,16 +136,10 @@ def _masked_tokens(findings: Findings) -> str:
     return f"{share(tokens)} of all tokens" if tokens else ""
 
 
-def _averaged(findings: Findings, source: str, layers: "Layers") -> str:
-    """Tell, as a further sentence, how many sinks are masked positions once all layers are averaged, and in which
-    layers sinks draw most where that explains it; empty where that was not measured.
-    """
+def _averaged(findings: Findings, source: str) -> str:
+    """Tell how many sinks are masked positions once all layers are averaged; empty where that was not measured."""
     shares = [row["value"] for row in _of_all_layers(findings, source, "portion") if row["kind"] in MASKED]
-    if not shares or shares[0] is None:
-        return ""
-    where = _mostly_masked(layers)
-    strongest = f": sinks of {layer_names(where)} draw most" if _strongest(findings, source, layers, where) else ""
-    return f" With layers averaged first, {share(shares[0])} are masked{strongest}."
+    return "" if not shares or shares[0] is None else f"With layers averaged first, {share(shares[0])} are masked."
 
 
 def _masked_told(layers: "Layers") -> list[str]:
@@ -322,7 +316,7 @@ def _layers_told(
         KINDS_TOLD.get(kind, kind) + ("" if those == apart else f" in {layer_names(those)}")
         for kind, those in alike.items()
     ]
-    rest += f" ({listed(close)} as with these)" if close else ""
+    rest += f" ({listed(close)} no more than with other weights)" if close else ""
     return "; ".join(filter(None, (listed(told), rest)))
 
 

@@ -50,7 +50,8 @@ def sink(findings: Findings) -> Told | None:
     ]
     own, *others = draws.values()
     times, null = factor(own.own.value), factor(own.null.value)
-    prompts = findings.parameters.prompts
+    prompts, source = findings.parameters.prompts, findings.parameters.model.source
+    whose = f" of {within(findings, source)}" if len(called(findings)) > 1 else ""
     meant = _MEANT.get(own.weights, "")
     beats = [
         f"{called(findings)[model]}, over {prompts} prompts: a sink draws {one.own.told(_EVEN_SPLIT)}, in {one.called} "
@@ -59,7 +60,7 @@ def sink(findings: Findings) -> Told | None:
     ]
     return Told(
         "sink",
-        f"A sink draws {times} × an even split of attention; in {own.called}, {null} ×",
+        f"A sink{whose} draws {times} × an even split of attention; in {own.called}, {null} ×",
         charts.bars(groups, f"attention of a sink, × an even split, mean over {prompts} prompts", line=_EVEN),
         " ".join(beats),
         tuple(text or beats),
@@ -184,8 +185,7 @@ def _sink_of_one_text(findings: Findings, played: tuple[Played, ...], frame: int
     )
 
 
-def there(track: Played, at: int) -> int:
-    """Return how many positions a recording has at a frame."""
+def _there(track: Played, at: int) -> int:
     return int((track.mass[at] > 0).sum())
 
 
@@ -248,7 +248,7 @@ class _Masked:
 
 
 def _sinks_take(track: Played, at: int) -> str:
-    return f"{int(track.sinks[at].sum())} of {there(track, at)} tokens"
+    return f"{int(track.sinks[at].sum())} of {_there(track, at)} tokens"
 
 
 def has_sinks(findings: Findings) -> str:

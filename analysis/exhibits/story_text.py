@@ -141,7 +141,7 @@ def strictest(causes: Sequence[Cause]) -> str:
 
 def control_told(causes: Sequence[Cause]) -> str:
     """Tell by how much more of the text changes with the sinks hidden than with the tokens of the strictest control,
-    beside two unrelated texts where that is known: `20 more [10, 29]; unrelated texts: 65.` Where that is
+    beside two unrelated texts where that is known: `20 more [10, 29]; two unrelated texts differ in 65.` Where that is
     not significant, beside the controls that sinks do exceed. Where a study holds no levels, or not over the same
     prompts, the control is named. causes: of one model.
     """
@@ -150,7 +150,7 @@ def control_told(causes: Sequence[Cause]) -> str:
     effect, levels = cause.effect, text_levels(causes)
     if not control or (levels and not cause.unmatched):
         unrelated = there[COUNT].unrelated
-        beside = "" if unrelated is None else f"; unrelated texts: {100 * (1 - unrelated):.0f}"
+        beside = "" if unrelated is None else f"; two unrelated texts differ in {100 * (1 - unrelated):.0f}"
         if side_of(effect) >= 0:
             beside = "".join(
                 f"; {' '.join(tokens_more(other.effect))} than {CONTROLS[name].title}"
@@ -172,27 +172,31 @@ def quality_told(causes: Sequence[Cause], margin: float) -> str:
     """Say that a change of text is not a loss of quality, and how far predictions shift beside random tokens of equal
     attention where that was measured. causes, margin: as of `predictions_told`.
     """
-    return " ".join(filter(None, ("Quality was not measured.", _shift_told(causes, margin))))
+    return " ".join(filter(None, ("Quality was not measured.", _shift_told(causes, margin, halves=False))))
 
 
-def _shift_told(causes: Sequence[Cause], margin: float) -> str:
-    """Say how far predictions shift beside random tokens of equal attention, and in which half of the steps otherwise;
-    empty where that was not measured. causes, margin: as of `predictions_told`.
+def _shift_told(causes: Sequence[Cause], margin: float, halves: bool = True) -> str:
+    """Say how far predictions shift beside random tokens of equal attention; empty where that was not measured.
+    causes, margin: as of `predictions_told`. halves: add in which half of the steps it is otherwise.
     """
     cause = cause_of(causes, "divergence", MASS)
     outcome = WAITING if cause is None else decide(cause.effect, margin)
     if cause is None or outcome not in _PREDICTIONS:
         return ""
-    change, told = f"(KL {bare_nats(cause.effect)})", f"At equal attention predictions {_PREDICTIONS[outcome]}"
+    told = f"At equal attention predictions {_PREDICTIONS[outcome]}"
+    change = f"(KL difference {bare_nats(cause.effect)})"
     if cause.timing is None or not when_shifted(cause.timing):
         return f"{told} {change}."
-    halves = {"more": "first", "less": "second"}
+    told += f" on average {change}"
+    if not halves:
+        return f"{told}."
+    otherwise = {"more": "first", "less": "second"}
     if side_of(cause.timing.early) < 0:
-        halves = {"more": "second", "less": "first"}
+        otherwise = {"more": "second", "less": "first"}
     if outcome in (BETTER, WORSE):
-        halves.pop("more" if outcome == BETTER else "less")
-    each = " and ".join(f"{side} in the {half}" for side, half in halves.items())
-    return f"{told} overall {change}, {each} half of steps."
+        otherwise.pop("more" if outcome == BETTER else "less")
+    each = " and ".join(f"{side} in the {half}" for side, half in otherwise.items())
+    return f"{told}, {each} half."
 
 
 def halves_told(causes: Sequence[Cause]) -> str:
@@ -203,7 +207,8 @@ def halves_told(causes: Sequence[Cause]) -> str:
     if cause is None or cause.timing is None or not when_shifted(cause.timing):
         return ""
     early, late = map(bare_nats, (cause.timing.early, cause.timing.late))
-    return f"Shift of predictions at equal attention: KL {early} in the first half of the steps, {late} in the second."
+    halves = f"{early} in the first half of the steps, {late} in the second"
+    return f"Shift of predictions at equal attention: KL difference {halves}."
 
 
 def predictions_follow(causes: Sequence[Cause], margin: float) -> bool:

@@ -111,20 +111,20 @@ TITLES = {
         "movement": r"^The diffusion model's sinks are steadier than an untrained model's: 0\.29 new per layer and "
         r"step against 1\.7$",
         "hidden": r"changes the predictions more than hiding as many random tokens, and than random tokens of equal",
-        "masks": "^The discount changes 2 % of the mask; another calibration sample changes 1 %$",
+        "masks": "^The discount changes 2 % of pruning choices; another calibration sample changes 1 %$",
         "accuracy": r"The discount raises accuracy at 50 % and 70 %$",
     },
     "refutes": {
         "place": r"^In \d of 8 layers most sinks are (words|punctuation)",
         "movement": r"^0\.0029 new sinks per layer and step, fewer than writing tokens explains \(0\.082\)$",
         "hidden": "changes about as much as hiding as many random tokens",
-        "masks": r"^The discount changes only 0\.01 % of the mask; another calibration sample changes 1 %$",
+        "masks": r"^The discount changes only 0\.01 % of pruning choices; another calibration sample changes 1 %$",
         "accuracy": r"The discount lowers accuracy at 50 % and 70 %$",
     },
     "cannot tell": {
         "movement": r"^0\.073 new sinks per layer and step, not clearly more than writing tokens explains \(0\.081\)$",
         "hidden": "This study cannot tell whether hiding the sinks changes more",
-        "masks": "^The discount changes 1 % of the mask; another calibration sample changes 1 %$",
+        "masks": "^The discount changes 1 % of pruning choices; another calibration sample changes 1 %$",
         "accuracy": "This study cannot tell whether the discount changes accuracy",
     },
 }
@@ -150,7 +150,7 @@ MEANINGS = {
     "supports": {
         "sink": "^A cache that ranks tokens by attention keeps sinks, needed or not",
         "place": "misses most sinks of layers 0–7",
-        "movement": "^A list of sinks made once goes stale: in the median layer one lasts 10 of 48 steps",
+        "movement": "^Still, a list of sinks made once goes stale: in the median layer a sink lasts 10 of 48 steps",
         "hidden": "^In the diffusion model, when tokens are dropped, spare the sinks: the predictions say so, the text "
         "alone does not",
         "masks": "depends less on the calibration sample than on the discount",
@@ -167,7 +167,7 @@ MEANINGS = {
     "cannot tell": {
         "sink": "^A cache that ranks tokens by attention keeps sinks, needed or not",
         "place": r"misses most sinks in 4 of 8 layers",
-        "movement": "^A list of sinks made once goes stale: in the median layer one lasts 10 of 48 steps",
+        "movement": "^Still, a list of sinks made once goes stale: in the median layer a sink lasts 10 of 48 steps",
         "hidden": "no ground to spare the sinks, nor to drop them",
         "masks": "about as much on the calibration sample as on the discount",
         "accuracy": "no reason to switch the discount on, nor off",
@@ -305,12 +305,12 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
         ]
         (answer, _) = story_of(study.model_copy(update={"causes": tuple(causes)})).answers
         assert "es: hiding them changes 63 of 100 tokens; " in answer.lead
-        beside = "unrelated texts: 65" if value < 0 else "25 more [15, 35] than other masked positions"
+        beside = "two unrelated texts differ in 65" if value < 0 else "25 more [15, 35] than other masked positions"
         assert answer.sentence.endswith(
-            f"]; {beside}. Quality was not measured. At equal attention predictions shift less overall (KL −0.041 "
-            "[−0.062, −0.019]), more in the first half of steps."
+            f"]; {beside}. Quality was not measured. At equal attention predictions shift less on average "
+            "(KL difference −0.041 [−0.062, −0.019])."
         )
-        assert answer.short.endswith(" Quality was not measured. At equal attention predictions shift less overall.")
+        assert answer.short.endswith(" Quality was not measured. At equal attention predictions shift less on average.")
         return answer
 
     others = "random tokens of equal attention:"
@@ -326,7 +326,7 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
     assert told.sentence.startswith("5 fewer [−15, +5]; ")
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert hidden.title == (
-        "Hiding sinks changes 63 of 100 generated tokens; hiding random tokens of equal attention: 43"
+        "In the diffusion model, hiding sinks changes 63 of 100 tokens; hiding random tokens of equal attention: 43"
     )
     own = [one for one in study.causes if one.model == "bundled"]
     assert "Per unit of attention, 1 fewer [−14, +12]; ±27 tokens would have been detected." in hidden.notes
@@ -366,7 +366,7 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     story = masked(-0.31)
     (hidden,) = (finding for finding in story.findings if finding.name == "hidden")
     assert "other masked positions (less attention): 32" in hidden.figure and "any kind" not in hidden.caveat
-    assert "; unrelated texts: 65. " in story.answers[0].sentence
+    assert "; two unrelated texts differ in 65. " in story.answers[0].sentence
     assert story.answers[0].lead.startswith("For the text, yes: ") and "other masked positions" not in hidden.title
     assert words(story) <= MOST_WORDS
     story = masked(-0.02)
@@ -375,9 +375,7 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     assert hidden.title.endswith("; hiding other masked positions: 61 (not significant)")
     assert story.answers[0].lead.endswith("; other masked positions: 61 (not significant).")
     assert story.answers[0].sentence.startswith("2 more [−6, +10]; 20 more [10, 29] than random tokens ")
-    assert story.answers[0].sentence.endswith(
-        " less overall (KL −0.041 [−0.062, −0.019]), more in the first half of steps."
-    )
+    assert story.answers[0].sentence.endswith(" less on average (KL difference −0.041 [−0.062, −0.019]).")
     without = study.model_copy(update={"causes": tuple(one for one in study.causes if one.control != MASKED)})
     (hidden,) = (finding for finding in story_of(without).findings if finding.name == "hidden")
     assert "Random tokens may be of any kind; Causes compares with other masked positions." in hidden.caveat
@@ -400,8 +398,8 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
     study = read(EXAMPLE)
     own = [one for one in study.causes if one.model == "bundled"]
     overall = (
-        "At equal attention predictions shift less overall (KL −0.041 [−0.062, −0.019]), more in the first half of "
-        "steps."
+        "At equal attention predictions shift less on average (KL difference −0.041 [−0.062, −0.019]), more in the "
+        "first half."
     )
     early = (
         "In the first half of the steps hiding sinks shifts predictions more than hiding other masked positions of "
@@ -409,23 +407,23 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
     )
     assert (predictions_told(own, 0.01), early_told(own)) == (overall, early)
     assert halves_told(own) == (
-        "Shift of predictions at equal attention: KL +0.103 [+0.079, +0.127] in the first half of the steps, −0.184 "
-        "[−0.219, −0.150] in the second."
+        "Shift of predictions at equal attention: KL difference +0.103 [+0.079, +0.127] in the first half of the "
+        "steps, −0.184 [−0.219, −0.150] in the second."
     )
     assert early_told([one for one in own if one.control != MASKED]) == ""
     (shift,) = (one for one in own if (one.measure, one.control) == ("divergence", MASS))
     alike = replace(shift.effect, value=0.008, low=-0.004, high=0.02, p=0.5, p_holm=0.5, cluster_variance=0.004**2)
     told = quality_told([shift.model_copy(update={"effect": alike, "levels": None})], 0.01)
     assert told == (
-        "Quality was not measured. At equal attention predictions do not differ significantly overall (KL +0.008 "
-        "[−0.004, +0.020]), more in the first and less in the second half of steps."
+        "Quality was not measured. At equal attention predictions do not differ significantly on average (KL "
+        "difference +0.008 [−0.004, +0.020])."
     )
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert hidden.takeaway.startswith(overall) and hidden.beats[0].endswith(overall) and early in hidden.notes
     assert halves_told(own) in hidden.notes
     assert hidden.caveat == (
-        "One sampler seed. No control matches both masking and attention. Masked: sinks 95 %, random tokens of equal "
-        "attention 35 %."
+        "One sampler seed. No control matches both masking and attention. Masked: 95 % of the sinks hidden, 35 % of "
+        "random tokens of equal attention. Differences are taken before rounding."
     )
     assert "sinks hidden: 63 of 100 (unrelated texts: 65)" in hidden.figure
 
@@ -460,19 +458,20 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
 def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
     study = read(EXAMPLE)
     (place,) = (finding for finding in story_told("example").findings if finding.name == "place")
-    assert place.beats[0].endswith("and the first token in layer 4; none in layers 6–7 (words as with these)."), (
-        "words are as common untrained"
+    assert place.beats[0].endswith(
+        "and the first token in layer 4; none in layers 6–7 (words no more than with other weights)."
+    ), "words are as common untrained"
+    assert place.beats[0].startswith("Standing out, diffusion model: masked ")
+    assert place.beats[1].endswith("none in layers 2 and 4–7 (punctuation in layer 2 no more than with other weights).")
+    assert place.caveat == (
+        "Standing out: 10 points above all tokens, untrained and shuffled weights. With layers averaged first, 96 % "
+        "are masked."
     )
-    assert place.beats[0].startswith(
-        "Kinds at least 10 points above all tokens, untrained and shuffled weights. Diffusion model: masked "
-    )
-    assert place.beats[1].endswith("none in layers 2 and 4–7 (punctuation in layer 2 as with these).")
-    assert place.caveat.endswith("With layers averaged first, 96 % are masked: sinks of layers 0–2 draw most.")
     assert place.notes[-1] == (
         "Sinks that are masked positions: layer 0 99 % [99, 100], layer 1 100 % [100, 100] and layer 2 85 % [82, 87]."
     )
     untrained = "In an equally sharp untrained model, at most 14 % of the sinks of layers 0–2 are masked."
-    assert place.beats[2] == untrained and place.takeaway.startswith("Untrained, equally sharp: at most 14 %. ")
+    assert place.beats[2] == untrained and place.takeaway.startswith("Untrained, equally sharp, at most 14 % are. ")
     rows = [row for row in study.tables["layers"] if row["measure"] != KIND_MEASURES["tokens"].title]
     (place,) = (
         finding
@@ -501,10 +500,10 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
     study = read(EXAMPLE)
     (_, answer) = story_told("example").answers
     assert answer.lead == (
-        "Not measurably: +0.3 points of accuracy [−0.3, +1.0] where removing 70 % of the weights costs 21 [18, 24]."
+        "Not measurably: +0.3 points of accuracy [−0.3, +1.0] where removing 70 % of weights costs 21 [18, 24]."
     )
-    assert answer.sentence == "+0.1 [−0.7, +0.9] at 50 %. Margin: ±2, fixed beforehand."
-    assert answer.short == f"{answer.lead} Margin: ±2, fixed beforehand."
+    assert answer.sentence == "+0.1 [−0.7, +0.9] at 50 %. Both within ±2, fixed beforehand."
+    assert answer.short == f"{answer.lead} Within ±2 points, fixed beforehand."
     (_, at_70), (_, refuting) = (story_of(each).findings[-2:] for each in (study, refutes()))
     drawn = at_70.figure.replace("\u00a0", " ")
     assert "−21 points" in drawn and "+0.3 points" in drawn and "71.8" not in drawn
@@ -565,7 +564,10 @@ def test_the_first_finding_tells_how_far_sinks_and_masks_are_the_same():
 
 def test_the_first_finding_tells_both_models_by_multiples_of_an_even_split_beside_other_weights():
     told = story_told("example").findings[0]
-    assert told.title == "A sink draws 2.5 × an even split of attention; in an equally sharp untrained model, 1.8 ×"
+    assert told.title == (
+        "A sink of the diffusion model draws 2.5 × an even split of attention; in an equally sharp untrained model, "
+        "1.8 ×"
+    )
     rows = re.findall(r'<span class="label">([^<]+)</span>.*?<span class="told">([^<]+)</span>', told.figure)
     labels = ["its sinks", "untrained, equally sharp"]
     draws = ("2.47 × [2.42, 2.52]", "1.81 × [1.78, 1.84]", "7.5 × [7.1, 7.8]", "1.67 × [1.63, 1.71]")
@@ -577,7 +579,7 @@ def test_the_first_finding_tells_both_models_by_multiples_of_an_even_split_besid
 def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_exceeded():
     (told,) = (finding for finding in story_told("example").findings if finding.name == "movement")
     assert told.beats == (
-        "New sinks beside an equally sharp untrained model: more only in layer 0, fewer in layers 1–7.",
+        "Layer 0 gains more new sinks than an equally sharp untrained model, layers 1–7 fewer.",
         "Left-to-right twin, less steady: 0.52, untrained 0.42.",
     )
     assert told.takeaway == " ".join(told.beats)
@@ -604,7 +606,7 @@ def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_e
     )
     assert told.title == "New sinks keep appearing: 0.29 per layer and step, more than writing tokens explains (0.08)"
     assert told.notes[1].endswith("Does attention move by itself (writing alone: 0.08)?")
-    assert told.beats[0] == "New sinks beside writing alone: more in layers 0–7."
+    assert told.beats[0] == "Layers 0–7 gain more new sinks than writing alone."
 
 
 def test_kinds_of_sinks_stand_beneath_those_of_all_tokens():
@@ -658,7 +660,7 @@ def test_a_change_too_small_to_matter_is_measurable_where_it_is_significant(valu
     ]
     pruning = study.pruning.model_copy(update={"contrasts": tuple(contrasts)})
     (_, answer) = story_of(study.model_copy(update={"pruning": pruning})).answers
-    assert answer.lead == f"{lead} where removing 70 % of the weights costs 21 [18, 24]."
+    assert answer.lead == f"{lead} where removing 70 % of weights costs 21 [18, 24]."
 
 
 def test_a_study_without_levels_tells_differences():
@@ -670,13 +672,16 @@ def test_a_study_without_levels_tells_differences():
     )
     assert answer.sentence == (
         "Random tokens of equal attention: 20 fewer [10, 29]. Quality was not measured. At equal attention predictions "
-        "shift less (KL −0.041 [−0.062, −0.019])."
+        "shift less (KL difference −0.041 [−0.062, −0.019])."
     )
     (hidden,) = (
         told for told in story_of(study.model_copy(update={"causes": causes})).findings if told.name == "hidden"
     )
     assert "sinks hidden: " not in hidden.figure and "equal attention (15 prompts)<" in hidden.figure
-    assert hidden.title == ("Hiding sinks changes 20 more tokens of 100 than hiding random tokens of equal attention")
+    assert hidden.title == (
+        "In the diffusion model, hiding sinks changes 20 more tokens of 100 than hiding random tokens of equal "
+        "attention"
+    )
     assert (
         "At equal attention the text changes more, but predictions shift less (KL −0.041 [−0.062, −0.019])."
         in hidden.takeaway
@@ -732,9 +737,9 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
         (
             "Shift of predictions from hiding sinks (KL, nats)",
             "0.090 (0.041 less [0.019, 0.062])",
-            "random tokens of equal attention: 0.131, in the first half less",
+            "random tokens of equal attention: 0.131",
         ),
-        ("Mask the discount changes, 50 % removed", "0.21 %", "another calibration sample: 1.7 %"),
+        ("Pruning choices the discount changes, 70 % removed", "0.23 %", "another calibration sample: 1.9 %"),
         (
             "Accuracy points the discount adds, 70 % removed",
             "+0.3 [−0.3, +1.0]",
@@ -765,8 +770,11 @@ def test_of_masks_every_seed_and_every_pair_of_seeds_is_a_dot_and_counted():
         seeds, pairs = len(changes[0].changed), len(changes[0].floor)
         assert f"one of {seeds} seeds, or of their {pairs} pairs" in told.figure
         assert told.figure.count('<i class="run"') == len(changes) * (seeds + pairs)
-        assert told.title == "The discount changes only 0.21 % of the mask; another calibration sample changes 1.7 %"
-        assert told.beats == ("Two random masks would differ in 50 % with 50 % removed and 42 % with 70 % removed.",)
+        assert (
+            told.title
+            == "The discount changes only 0.21 % of pruning choices; another calibration sample changes 1.7 %"
+        )
+        assert told.beats == ("Random choices would differ in 50 % with 50 % removed and 42 % with 70 % removed.",)
 
 
 def test_a_text_has_a_slide_of_its_own_where_a_rule_chose_it():
@@ -776,7 +784,7 @@ def test_a_text_has_a_slide_of_its_own_where_a_rule_chose_it():
         slides_html(story_of(supports().model_copy(update={"continuations": (one,)}))) for one in (text, by_rule)
     )
     assert (first.count('<section class="slide'), chosen.count('<section class="slide')) == (8, 8)
-    assert "<h2>A sink draws" in first and "<h2>A sink draws" not in chosen and "<p>A sink draws" in chosen
+    assert "<h2>A sink of" in first and "<h2>A sink of" not in chosen and "<p>A sink of" in chosen
     assert "In one text hiding sinks changes 2 of 3 tokens; hiding as many random tokens: 0" in chosen
     assert (
         "Nothing hidden (prompt 7 of 30, nearest the median change)" in chosen and "an example, not evidence" in chosen
@@ -854,7 +862,7 @@ def test_a_study_of_one_model_that_pruned_nothing_names_it_and_claims_nothing_of
     assert [answer.question for answer in story.answers] == ["Do sinks matter in this model?"]
     assert [finding.name for finding in story.findings] == ["sink", "place", "movement", "hidden"]
     beats = " ".join(beat for finding in story.findings for beat in finding.beats)
-    assert "One text, step 40 (0–47): 8 of 70 tokens" in beats and "The model: masked positions in layers 0–2" in beats
+    assert "One text, step 40 (0–47): 8 of 70 tokens" in beats and "the model: masked positions in layers 0–2" in beats
     assert not re.search("bundled|twin|discount|pruning mask", beats) and story.about.endswith(
         "of stories (4.7 million parameters)."
     )
