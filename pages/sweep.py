@@ -41,7 +41,7 @@ def main() -> None:
     """Draw the page."""
     with st.container(horizontal=True, vertical_alignment="center", key="sweep_title"):
         st.title("Sweep", width="content")
-        st.caption(f"Many settings in one batch, for the trend over sparsity. {DISCOUNT_TOLD}", width="stretch")
+        st.caption(f"Many settings in one batch. {DISCOUNT_TOLD}", width="stretch")
     start_exhibits()
     model = model_in_use()
     records = engine().jobs("sweep")

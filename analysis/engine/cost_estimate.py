@@ -201,10 +201,10 @@ def added(cost_estimate: CostEstimate, again: int = 0) -> str:
     if not cost_estimate.points:
         return "All of it is answered already."
     known = not cost_estimate.unmeasured and not cost_estimate.unscored and cost_estimate.seconds
-    time = f"at most about {most(cost_estimate.seconds)} of one worker" if known else "time not known"
+    time = f"at most about {most(cost_estimate.seconds)}" if known else "time not known"
     more = " more" if cost_estimate.known else ""
     if not again:
-        return f"{cost_estimate.points:,}{more} models to prune and score: {time}."
+        return f"{cost_estimate.points:,}{more} models: {time}."
     fresh = cost_estimate.points - again
     counts = f"{fresh:,} new models and {again:,}" if fresh > 0 else f"{again:,} models"
     return f"{counts} to redo (made by an older version or deleted): {time}."

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.evaluation.sweep_scores import Comparison, Setting, from_dense
-from analysis.exhibits.scored_runs import EXPLAINED, text_read
+from analysis.exhibits.scored_runs import EXPLAINED, recipe_told, text_of, text_read
 from analysis.exhibits.story_parts import accuracies, cost_of, discounts, strength_told
 from analysis.exhibits.with_discount import against_published, published_of_study, tasks_of
 from analysis.figures.export import Exhibit
@@ -23,7 +23,7 @@ from analysis.study.rules import above_chance, margin_of
 from analysis.words import counted
 
 TITLE = "Accuracy without and with the sink discount"
-_PUBLISHED, _WITHOUT, _WITH = "as published", "without", "with discount"
+_PUBLISHED, _WITHOUT, _WITH = "as published", "without discount", "with discount"
 _LOST, _GAINED, _BEYOND = "from dense", "discount on top", "with discount minus as published"
 _FORMULA = (
     "Right answers, the mean over tasks and calibration seeds. The difference is taken on the same items, seed by "
@@ -37,8 +37,8 @@ class DiscountLevels:
     """Scores of a method with the discount, of its control and, where there are any, of its published baseline along
     sparsities. methods: of the lines, that with the discount last. losses: the control minus the dense model, by
     sparsity. gained, published: with the discount minus without it, and minus the published baseline, None where that
-    was not compared. margin: the least difference that matters. setup: what was pruned, as `Sink-Wanda, λ = 1 (sinks
-    count for nothing): 2 sparsities × 3 variants × 6 seeds`. noise: what is drawn and what the intervals are over.
+    was not compared. margin: the least difference that matters. setup: what was pruned, and with what it is compared,
+    in sentences. noise: what is drawn and what the intervals are over.
     """
 
     methods: tuple[str, ...]
@@ -54,7 +54,7 @@ class DiscountLevels:
 
     @property
     def shown(self) -> Exhibit:
-        """The lines, and the differences beneath."""
+        """The differences, and the lines beneath."""
         drawn = accuracies_and_changes(self.lines, self._changes, self.dense, self.chance, self.margin)
         return Exhibit(TITLE, self.noise, drawn, self._table(), formula=_FORMULA)
 
@@ -117,7 +117,7 @@ def levels_of_sweep(
     point = first.pruning
     return _levels(
         point.method,
-        point.discount.discount_strength,
+        recipe_told(point.method, text_of(point), strength_told(point.discount.discount_strength)),
         scores,
         lost,
         [one.difference for one in pair],
@@ -152,7 +152,7 @@ def levels_of_study(findings: Findings) -> DiscountLevels | None:
         ]
     return _levels(
         method,
-        max(findings.parameters.strengths),
+        recipe_told(method, text_read(method), strength_told(max(findings.parameters.strengths))),
         scores,
         costs,
         [replace(one.effect, above_chance=above) for one in contrasts],
@@ -173,7 +173,7 @@ class _Scored(NamedTuple):
 
 def _levels(
     method: str,
-    strength: float,
+    recipe: str,
     scores: Mapping[float, Sequence[_Scored]],
     lost: Sequence[Difference],
     gained: Sequence[Difference],
@@ -182,9 +182,9 @@ def _levels(
     items: tuple[int, int],
     margin: float = MARGIN,
 ) -> DiscountLevels:
-    """Return what is drawn. scores: by sparsity, of the published baseline, of the control and with the discount.
-    beside: with the discount minus the published baseline, by sparsity. levels: of the dense model and of chance.
-    items: their number, and that of their tasks.
+    """Return what is drawn. recipe: of `recipe_told`. scores: by sparsity, of the published baseline, the control and
+    with the discount. beside: with the discount minus the published baseline, by sparsity. levels: of the dense model
+    and of chance. items: their number, and that of their tasks.
     """
     x, row = np.array(list(scores)), METHODS[method]
     (color,) = colors_by_method([method])
@@ -215,17 +215,15 @@ def _levels(
     methods = tuple(of for of, *_ in drawn)
     baseline = lines[0] if published in methods[:-2] else None
     seeds = max(len(one.by_seed) for *_, each in drawn for one in each)
-    told = [f"Right answers to {items[0]:,} items of {counted(items[1], 'task')}"]
-    if baseline is not None:
-        text = f"{text_read(published)} text; the others: {text_read(method)} text"
-        told.append(f"as published: {METHODS[published].title}, {text}")
-    over = over_seeds(seeds) if seeds > 1 else "one seed"
-    told.append(f"bars: 95 % intervals over items and {over}{' (upper: change from dense)' * known}")
-    told.append(f"grey: ±{POINTS.margin(margin)}")
-    pairs = zip(lines[-2].value, lines[-1].value, gained, strict=True)
+    over = f" and {over_seeds(seeds)}" if seeds > 1 else ", with one seed"
+    scored = f"{items[0]:,} items of {counted(items[1], 'task')}{over}"
+    bars = f"Bars are 95 % intervals over {scored}{' (accuracy: of the change from dense)' * known}"
     none_yet = {1: "one sparsity is no trend yet", 2: "two sparsities are no trend yet"}.get(len(x), "")
-    noise = "; ".join(filter(None, (*told, apart_by_rounding(pairs), none_yet)))
-    free = f" Intervals are Student's, with {counted(seeds - 1, 'degree')} of freedom between seeds." * (seeds > 1)
+    caption = "; ".join(filter(None, (bars, f"the grey band is ±{POINTS.margin(margin)}", none_yet)))
+    text = f"{text_read(published)} text; the others: {text_read(method)} text"
+    as_published = "" if baseline is None else f"As published: {METHODS[published].title}, {text}."
+    pairs = zip(lines[-2].value, lines[-1].value, gained, strict=True)
+    free = f"Intervals are Student's, with {counted(seeds - 1, 'degree')} of freedom between seeds." * (seeds > 1)
     sizes = counted(len(x), "sparsity", "sparsities"), counted(len(lines), "variant"), counted(seeds, "seed")
     return DiscountLevels(
         methods,
@@ -235,8 +233,8 @@ def _levels(
         _change(_BEYOND, baseline.look, beside) if baseline is not None and beside else None,
         *levels,
         margin,
-        f"{row.title}, {strength_told(strength)}: {' × '.join(sizes)}",
-        f"{noise}.{free}",
+        f"{recipe} {' × '.join(sizes)}.",
+        " ".join(filter(None, (f"{caption}.", as_published, apart_by_rounding(pairs), free))),
     )
 
 

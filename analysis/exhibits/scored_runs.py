@@ -37,6 +37,12 @@ _FORMULA = (
     f"\n\n{EXPLAINED}"
 )
 
+_NOISED = "as seen while denoising"
+_WHISKERS = (
+    "whiskers: 95 % intervals of the change from dense; where one crosses the dashed line, accuracy is not "
+    "significantly below dense"
+)
+
 
 class Alike(NamedTuple):
     """Pruned models of one dense model that answered as many items of the same tasks, with their accuracies."""
@@ -258,22 +264,25 @@ def accuracy_of_runs(alike: Alike, results: Results | None, who: str = "", gains
             low, high = level + losses[-1].low, level + losses[-1].high
         seeds = values if len(values) > 1 else []
         looks = "" if is_control(spec.method) else spec.method
-        mean = _mean(runs)
+        mean, read = _mean(runs), text_of(spec)
+        text = f"{read} text" if read else ""
         gain = gains.over.get((where(spec), _named(spec)))
         numbers = percent(mean, 1), change, "" if gain is None else bare_words(gain)
-        rows.append(Scores(where(spec), _named(spec), _text(spec), looks, mean, low, high, seeds, *numbers))
+        rows.append(Scores(where(spec), _named(spec), text, looks, mean, low, high, seeds, *numbers))
         counts.append(len(runs))
     if not rows:
         return None
-    bars = f"whiskers: 95 % intervals of the change from dense {_over(losses)}" if losses else ""
-    dots = "diamonds: means; dots: single runs" if max(counts) > 1 else ""
-    noised = "noised text: calibration as seen while denoising" if any("noised" in row.text for row in rows) else ""
+    bars = _WHISKERS if losses else ""
+    dots = "Diamonds: means; dots: single runs." if max(counts) > 1 else ""
+    noised = f"Noised text: calibration {_NOISED}." if any("noised" in row.text for row in rows) else ""
     left_out = [f"{name} ({listed(accuracies)})" for name, accuracies in others.items()]
     undrawn = f"not drawn: {listed(left_out)}" if left_out else ""
     scored = f"Right answers to {alike.items:,} items of {alike.tasks}"
+    over = f"Intervals are {_over(losses)}." if losses else ""
+    first = f"{'; '.join(filter(None, (scored, bars, undrawn)))}."
     return Exhibit(
         "Accuracy by sparsity and method",
-        f"{'; '.join(filter(None, (scored, bars, dots, noised, _rounded(rows, gains), undrawn)))}.",
+        " ".join(filter(None, (first, over, dots, noised, _rounded(rows, gains)))),
         accuracy_by_setting(rows, alike.dense, alike.chance, gains.method if gains.over else ""),
         pd.DataFrame(
             {
@@ -320,10 +329,20 @@ def text_read(method: str) -> str:
     return ("noised" if row.noised else "clean") if row.calibrated else ""
 
 
-def _text(spec: PruneSpec) -> str:
-    """Return what text a pruning was calibrated on, as `clean text`; '' where none was read."""
+def text_of(spec: PruneSpec) -> str:
+    """Return whether a pruning was calibrated on `clean` or `noised` text; '' where none was read."""
     read = text_read(spec.method)
-    return f"{'clean' if NOISES[spec.calibration.noise].clean else read} text" if read else ""
+    return "clean" if read and NOISES[spec.calibration.noise].clean else read
+
+
+def recipe_told(method: str, read: str, strength: str = "") -> str:
+    """Say what a method with a discount is, and what it is compared with. read: of `text_of`. strength: of the
+    discount, in words."""
+    row = METHODS[method]
+    who = f"{row.title}{f', {strength}' if strength else ''}"
+    text = f" on {read} text{f' ({_NOISED})' if read == 'noised' else ''}" if read else ""
+    without = METHODS[row.published or row.control or method].title
+    return f"{who}: {without}{text} with the discount; baseline: without it."
 
 
 def _named(spec: PruneSpec) -> str:

@@ -24,14 +24,25 @@ from analysis.findings.evaluations import MARGIN, bare_words, no_help
 from analysis.findings.masks import few_changed
 from analysis.pruned.report_file import is_control, plain_title
 from analysis.specs import METHODS, PruneSpec, detail
-from analysis.statistics.decisions import POINTS, interval_words
-from analysis.statistics.differences import Difference
+from analysis.statistics.decisions import (
+    BETTER,
+    CANNOT_TELL,
+    EQUIVALENT,
+    ONE_SEED,
+    POINTS,
+    WAITING,
+    WORSE,
+    decide,
+    interval_words,
+)
+from analysis.statistics.differences import SHOWN, Difference
 from analysis.study.findings import Contrast, Findings, Pruning
+from analysis.study.rules import above_chance
 from analysis.words import counted, listed, percent
 
 _CHANGED = "A weight counts where it is kept without the discount and pruned with it, or the reverse."
 _SHIFTS, _COST, _DISCOUNT = "Change of accuracy", "pruned minus dense", "discount on top"
-_DOTS = {"seed": "single seeds", "pair": "pairs"}
+_DOTS = {"seed": "seeds", "pair": "pairs"}
 _SEED_DECIMALS = 2  # of a per cent, for shares of weights
 
 
@@ -96,13 +107,25 @@ def tasks_of(pruning: Pruning) -> list[str]:
 def published_of_study(findings: Findings, method: str) -> dict[float, Difference]:
     """Return a study's differences of a method to its published baseline by sparsity; none where both are not
     compared."""
-    recipes = discounts(findings, "recipe").values()
-    return {one.sparsity: one.effect for one in recipes if one.method == method}
+    if findings.pruning is None:
+        return {}
+    recipes, above = discounts(findings, "recipe").values(), above_chance(findings.pruning)
+    return {one.sparsity: replace(one.effect, above_chance=above) for one in recipes if one.method == method}
+
+
+_DECIDED = {
+    BETTER: "significantly better",
+    WORSE: "significantly worse",
+    EQUIVALENT: "inside too",
+    CANNOT_TELL: "open",
+    ONE_SEED: "open with one seed",
+    WAITING: "so far",
+}
 
 
 def against_published(method: str, found: Mapping[float, Difference], margin: float = 0.0) -> str:
     """Tell the largest difference of a method to its published baseline in a sentence; '' where there is none. found:
-    by sparsity. margin: say whether the interval lies inside it, where there is one.
+    by sparsity. margin: that others lie inside of, as the sentence before says; 0 where it says nothing of one.
     """
     baseline = METHODS[method].published
     if not found or baseline is None:
@@ -110,8 +133,10 @@ def against_published(method: str, found: Mapping[float, Difference], margin: fl
     at = max(found, key=lambda at: abs(found[at].value))
     most, read = found[at], text_read(baseline)
     who = f"{plain_title(baseline)}{f' ({read} text)' if read else ''}"
-    inside = "inside" if -margin < most.low and most.high < margin else "not inside"
-    beside = f", {inside} ±{POINTS.margin(margin)}" if margin else ""
+    decided = decide(most, margin, most.above_chance)
+    told = _DECIDED.get(decided, "") if margin or decided in SHOWN else ""
+    reaches_out = decided == CANNOT_TELL and not (-margin < most.low and most.high < margin)
+    beside = f", {'not inside, so ' * reaches_out}{told}" if told else ""
     return f"Against {who}: {bare_words(most)} at {percent(at, 0)}{beside}."
 
 
@@ -131,10 +156,9 @@ class Changed(NamedTuple):
         """Whether the discount changes far fewer weights than another calibration sample."""
         return few_changed(self.changed, self.floor)
 
-    def words(self, who: str = "the discount", explains: bool = False) -> str:
-        """Say how much the discount changes. who: what it is called, as `it` after a sentence on it. explains: as of
-        `discounted_mask`."""
-        at = f"At {self.sparsity} sparsity {who}"
+    def words(self, explains: bool = False) -> str:
+        """Say how much the discount changes. explains: as of `discounted_mask`."""
+        at = f"At {self.sparsity} sparsity the discount"
         told: str = finding_of("discounted mask", self.changed, self.floor, self.chance, at, explains)
         return told
 

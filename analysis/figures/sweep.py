@@ -37,8 +37,8 @@ _NAME = 56  # pixels beside a plot, for the names of its levels
 _NAMED_SPARSITIES = 12  # up to this many each has a tick
 _AROUND = 0.05  # of sparsity that is shown on both sides of a single one
 _CLOSE = 0.1  # two levels whose names would lie upon each other
-_BOTH_HEIGHT = 430  # of accuracies with their differences beneath
-_UPPER = 0.5  # of it that the accuracies take
+_BOTH_HEIGHT = 430  # of differences with the accuracies beneath
+_CHANGES = 0.58  # of it that the differences take
 _BETWEEN = 0.11  # of it between both
 _TOP, _FOOT = 46, 66  # pixels above both, and beneath
 _LINE = 17  # pixels of a line of text
@@ -109,13 +109,13 @@ class Line:
 def accuracies_and_changes(
     lines: Sequence[Line], changes: Sequence[Change], dense: float, chance: float | None, margin: float
 ) -> go.Figure:
-    """Draw accuracy along sparsity, the lines side by side, and differences beneath, each on a scale of its own over
-    one axis of sparsities, the same for all lines.
+    """Draw differences along sparsity, and the accuracies beneath, the lines side by side, each on a scale of its own
+    over one axis of sparsities, the same for all lines.
 
     changes: of the last line minus others, each with the look of that other. margin: half of the band of differences
     that do not matter, a share.
     """
-    figure = make_subplots(2, 1, shared_xaxes=True, row_heights=[_UPPER, 1 - _UPPER], vertical_spacing=_BETWEEN)
+    figure = make_subplots(2, 1, shared_xaxes=True, row_heights=[_CHANGES, 1 - _CHANGES], vertical_spacing=_BETWEEN)
     layout(figure, "", "", _BOTH_HEIGHT, legend=True)
     every = lines[0].x
     distance = float(np.diff(every).min()) if len(every) > 1 else 2 * _AROUND
@@ -131,26 +131,26 @@ def accuracies_and_changes(
     below = chance is not None and len(levels) == 1
     low, high = min(bottoms.min(), *levels.values()), max(tops.max(), *levels.values())
     plot_height = _BOTH_HEIGHT - _TOP - _FOOT
-    line_height = _LINE * max(high - low, 1.0) / ((1 - _BETWEEN) * _UPPER * plot_height - _LINE * (2.5 + below))
+    line_height = _LINE * max(high - low, 1.0) / ((1 - _BETWEEN) * (1 - _CHANGES) * plot_height - _LINE * (2.5 + below))
     range_of = [low - line_height * (0.5 + below), high + 2 * line_height]
     look = {"zeroline": False, "showgrid": not is_named, "nticks": 5}
-    figure.update_yaxes(range=range_of, **look, row=1, col=1)
+    figure.update_yaxes(range=range_of, **look, row=2, col=1)
     for dash, level in levels.items():
-        _across(figure, level, level, "y", line=grey_line(dash))
+        _across(figure, level, level, "y2", line=grey_line(dash))
     for line, shift, ends in zip(lines, shifts, tops, strict=True) if is_named else ():
         for x, value, end in zip(line.x + shift, line.value, ends, strict=True):
             crossed = [level for level in levels.values() if end < level < end + line_height]
             above = {"y": max([end, *crossed]), "yanchor": "bottom", "yshift": 2}
-            figure.add_annotation(text=f"{100 * value:.1f}", x=x, showarrow=False, **above)
+            figure.add_annotation(text=f"{100 * value:.1f}", x=x, showarrow=False, **above, row=2, col=1)
     if chance is not None:
-        at_left = {"xref": "x domain", "x": 0, "xanchor": "left", "yanchor": "bottom", "showarrow": False}
+        at_left = {"xref": "x2 domain", "x": 0, "xanchor": "left", "yanchor": "bottom", "showarrow": False}
         name, y = f"{'↓ ' * below}chance {100 * chance:.1f}", range_of[0] if below else 100 * chance
-        figure.add_annotation(text=name, y=y, **at_left)
+        figure.add_annotation(text=name, y=y, yref="y2", **at_left)
     _add_changes(figure, changes, margin, apart, is_named)
     minus = "the others" if len(changes) > 1 else "without"
     titles = (
-        f"<b>Accuracy, %</b> (dashed: dense model {100 * dense:.1f})",
         f"<b>With discount minus {minus}, points</b>",
+        f"<b>Accuracy, %</b> (dashed: dense model {100 * dense:.1f})",
     )
     for axis, title in zip(("y", "y2"), titles, strict=True):
         above = {"x": 0, "xref": "x domain", "xanchor": "left", "y": 1, "yref": f"{axis} domain", "yanchor": "bottom"}
@@ -271,15 +271,15 @@ def _add_line(figure: go.Figure, line: Line, shift: float) -> None:
         customdata=None if lost is None else lost.words,
         hovertemplate=f"{as_text(line.name)}: %{{y:.1f}}{PER_CENT}{told}<extra></extra>",
     )
-    figure.add_trace(means, 1, 1)
+    figure.add_trace(means, 2, 1)
 
 
 def _add_changes(figure: go.Figure, changes: Sequence[Change], margin: float, apart: float, is_named: bool) -> None:
-    """Add the lower plot: differences in points with their intervals around a band. apart: of two marks in the upper
+    """Add the upper plot: differences in points with their intervals around a band. apart: of two marks in the lower
     plot. is_named: write each above its interval, else the estimates of a few."""
     even = {"fillcolor": REFERENCE, "opacity": _FAINT, "line_width": 0, "layer": "below"}
-    _across(figure, -100 * margin, 100 * margin, "y2", type="rect", **even)
-    _across(figure, 0, 0, "y2", line=grey_line(width=1))
+    _across(figure, -100 * margin, 100 * margin, "y", type="rect", **even)
+    _across(figure, 0, 0, "y", line=grey_line(width=1))
     ends = [-150 * margin, 150 * margin]
     is_told = is_named or (len(changes) == 1 and len(changes[0].x) <= _WRITTEN)
     for change, shift in zip(changes, _shifts(len(changes), 2 * apart), strict=True):
@@ -296,19 +296,19 @@ def _add_changes(figure: go.Figure, changes: Sequence[Change], margin: float, ap
             error_y=interval_bar(value, low, high, width=4),
             customdata=change.words,
             hovertemplate=f"{as_text(change.name)}: %{{customdata}} points<extra></extra>",
-            row=2,
+            row=1,
             col=1,
         )
         for x, end, words in zip(change.x + shift, high, change.words, strict=True) if is_told else ():
             estimate, _, interval = words.partition(" ")
             text = f"<b>{estimate}</b><br>{interval}" if is_named else estimate
             above = {"y": end, "yanchor": "bottom", "yshift": 1}
-            figure.add_annotation(text=text, x=x, showarrow=False, **above, row=2, col=1)
-    height = (1 - _BETWEEN) * (1 - _UPPER) * (_BOTH_HEIGHT - _TOP - _FOOT)
+            figure.add_annotation(text=text, x=x, showarrow=False, **above, row=1, col=1)
+    height = (1 - _BETWEEN) * _CHANGES * (_BOTH_HEIGHT - _TOP - _FOOT)
     room = 0.05 * (max(ends) - min(ends))
     low, high = min(ends) - room, max(ends) + room
     high += (high - low) * _LINE * 2 / (height - 2 * _LINE) * is_told
-    figure.update_yaxes(range=[low, high], nticks=5, zeroline=False, row=2, col=1)
+    figure.update_yaxes(range=[low, high], nticks=5, zeroline=False, showgrid=not is_named, row=1, col=1)
 
 
 def _across(figure: go.Figure, low: float, high: float, axis: str, **look: Any) -> None:

@@ -290,9 +290,9 @@ def no_help(discount: Sequence[Difference], margin: float = MARGIN) -> bool:
 
 
 def inside_margin(discount: Sequence[Difference], margin: float = MARGIN) -> str:
-    """Return that differences lie inside the margin, where the sentence on them leaves it out; else ''."""
-    many = {1: "the interval lies", 2: "both intervals lie"}.get(len(discount), "all intervals lie")
-    return f"{many} inside ±{POINTS.margin(margin)}" if no_help(discount, margin) else ""
+    """Say that differences lie inside the margin, where the sentence on them leaves it out; else ''."""
+    many = {1: "The interval lies", 2: "Both intervals lie"}.get(len(discount), "All intervals lie")
+    return f"{many} inside ±{POINTS.margin(margin)}, fixed beforehand." if no_help(discount, margin) else ""
 
 
 def _no_help_at(discount: Mapping[float, Difference]) -> str:
@@ -360,13 +360,13 @@ def bare_words(difference: Difference) -> str:
 
 
 def apart_by_rounding(pairs: Iterable[tuple[float, float, Difference]]) -> str:
-    """Return that differences were computed before rounding, where two accuracies, as they are written, differ by
+    """Say that differences were computed before rounding, where two accuracies, as they are written, differ by
     another amount; else ''. pairs: accuracies, shares, and the second minus the first."""
     tenths = [
         (round(POINTS.scale * end, 1) for end in (before, after, change.value)) for before, after, change in pairs
     ]
     apart = any(abs(after - before - change) > 0.01 for before, after, change in tenths)
-    return "differences computed before rounding" if apart else ""
+    return "Differences are computed before rounding." if apart else ""
 
 
 def cost_words(cost: Difference, unit: str = "points ") -> str:

@@ -48,7 +48,7 @@ def discounted_mask(
     """Say for what share of the weights the sink discount changes the choice, beside what another calibration sample
     changes, or independent masks where that is not known. changed: one per calibration seed. seeds: one per pair of
     them. who: what changes it, as the sentence begins. explains: call few changed weights a likely reason of what was
-    said before, that accuracy does not change.
+    said before, that accuracy hardly changes.
     """
     value = float(np.mean(changed))
     if not value > 0:

@@ -138,8 +138,8 @@ def test_a_method_is_drawn_with_what_it_is_compared_with():
     shown = accuracy_of_runs(alike, None, "With discount")
     assert list(shown.table["method"]) == ["Wanda as published", "Without discount", "With discount"]
     assert (
-        shown.sentence == "Right answers to 12 items of PIQA; noised text: calibration as seen while denoising; "
-        "not drawn: Magnitude (80.0 %)."
+        shown.sentence == "Right answers to 12 items of PIQA; not drawn: Magnitude (80.0 %). Noised text: calibration "
+        "as seen while denoising."
     )
     names = {note.text for note in shown.figure.layout.annotations}
     assert names > {"Wanda as published · clean text", "Without discount · noised text", "With discount · noised text"}

@@ -1,7 +1,9 @@
 """Sentences on what pruning costs: no more than intervals hold, and no verdict that a difference does not have."""
 
+from dataclasses import replace
 from typing import Any
 
+from analysis.exhibits.scored_runs import recipe_told, text_of
 from analysis.exhibits.with_discount import (
     Changed,
     against_published,
@@ -12,6 +14,7 @@ from analysis.exhibits.with_discount import (
 )
 from analysis.findings import finding_of
 from analysis.findings.evaluations import apart_by_rounding, bare_words, inside_margin
+from analysis.specs import CalibrationParams, PruneSpec
 from analysis.statistics.differences import Difference
 from analysis.study.findings import EXAMPLE, read
 
@@ -127,7 +130,7 @@ def test_the_discount_is_told_with_its_interval_and_on_what_that_stands():
     both = finding_of("discount at levels", first | {"70 %": lost(0.003, -0.003, 0.01, 6)})[0]
     assert both == f"{told.removesuffix('.')}, +0.3 [−0.3, +1.0] at 70 %."
     assert len(both.replace(" %", "%").split()) <= 25
-    assert inside_margin([NONE[0]]) == "the interval lies inside ±2 points"
+    assert inside_margin([NONE[0]]) == "The interval lies inside ±2 points, fixed beforehand."
     above = lost(0.006, 0.002, 0.010, 6)
     apart = finding_of("discount at levels", first | {"70 %": above})[0]
     assert apart == f"{told.removesuffix('.')}; at 70 % it changes accuracy by less than 2 points: +0.6 [+0.2, +1.0]."
@@ -137,7 +140,7 @@ def test_the_discount_is_told_with_its_interval_and_on_what_that_stands():
 
 def test_differences_are_said_to_be_computed_before_rounding_where_the_written_ones_differ():
     gain = lost(0.0034, -0.003, 0.01)
-    assert apart_by_rounding([(0.7182, 0.7216, gain)]) == "differences computed before rounding", "71.8, 72.2 and +0.3"
+    assert apart_by_rounding([(0.7182, 0.7216, gain)]), "71.8, 72.2 and +0.3"
     assert apart_by_rounding([(0.7181, 0.7211, gain)]) == "", "71.8, 72.1 and +0.3"
 
 
@@ -170,15 +173,15 @@ def test_a_study_says_how_many_weights_the_discount_changes_at_every_sparsity_an
     for contrast, order in ((first, ["50 %", "70 %"]), (second, ["70 %", "50 %"])):
         changes = changes_of_study(study, contrast)
         assert [one.sparsity for one in changes] == order
-        assert changes[0].words("it").startswith(f"At {order[0]} sparsity it changes the choice for only 0.2")
-        explained = f"A likely reason: at {order[0]} sparsity it changes the choice for 0.2"
-        assert changes[0].words("it", explains=True).startswith(explained)
+        assert changes[0].words().startswith(f"At {order[0]} sparsity the discount changes the choice for only 0.2")
+        explained = f"A likely reason: at {order[0]} sparsity the discount changes the choice for"
+        assert changes[0].words(explains=True).startswith(f"{explained} 0.2")
         shown = weights_changed(changes)
         assert [note.text.partition(" <b>")[0] for note in shown.figure.layout.annotations] == [
             f"{at}: {what}" for at in order for what in ("sink discount, 6 seeds", "another sample, 15 pairs")
         ]
         assert list(shown.table["sparsity"]) == [at for at in order for _ in "ab"]
-        assert shown.sentence.startswith("Small dots: single seeds or pairs. ")
+        assert shown.sentence.startswith("Small dots: seeds or pairs. ")
     one_seed = Changed("", [0.01], [], 0.5)
     assert [note.text for note in weights_changed([one_seed]).figure.layout.annotations] == [
         "sink discount <b>1.0 %</b>"
@@ -187,10 +190,40 @@ def test_a_study_says_how_many_weights_the_discount_changes_at_every_sparsity_an
     found = published_of_study(study, "sink-wanda")
     told = f"Against Wanda as published (clean text): {bare_words(largest)} at 70 %"
     assert against_published("sink-wanda", found) == f"{told}."
-    assert against_published("sink-wanda", found, 0.02) == f"{told}, not inside ±2 points."
-    assert against_published("sink-wanda", found, 0.03) == f"{told}, inside ±3 points."
+    assert against_published("sink-wanda", found, 0.02) == f"{told}, not inside, so open."
+    assert against_published("sink-wanda", found, 0.1) == f"{told}, inside too."
     assert against_published("sink-wanda", {0.5: found[0.5]}).endswith(" at 50 %.")
     assert against_published("sink-wanda", {}) == ""
+
+
+def test_a_difference_to_the_published_baseline_is_told_with_its_decision():
+    def said(one: Difference, margin: float = 0.02) -> str:
+        return against_published("sink-wanda", {0.7: one}, margin).partition("at 70 %")[2]
+
+    def shown(value: float) -> Difference:
+        return Difference(value, value - 0.01, value + 0.01, 360, 350, p=1e-4, p_holm=1e-4, seeds=6, seed_variance=1e-5)
+
+    assert said(shown(0.03)) == said(shown(0.03), 0.0) == ", significantly better."
+    assert said(shown(-0.03)) == ", significantly worse."
+    assert said(lost(0.001, -0.007, 0.009, 6)) == ", inside too."
+    assert said(lost(0.001, -0.007, 0.009, 6), 0.0) == ".", "no margin is spoken of"
+    many = replace(lost(0.005, -0.005, 0.015, 6), tests=400)
+    assert said(many) == ", open.", "its own interval is inside, that of the family is not"
+    assert said(lost(0.0, -0.03, 0.03, 6)) == ", not inside, so open."
+    assert said(lost(0.001, -0.007, 0.009, 1)) == ", open with one seed."
+    assert said(replace(shown(0.03), above_chance=False)) == ".", "there is no verdict at chance"
+
+
+def test_a_method_is_told_by_what_it_discounts_and_the_same_without():
+    told = recipe_told("sink-wanda", text_of(PruneSpec(method="sink-wanda")))
+    assert told == (
+        "Sink-Wanda: Wanda on noised text (as seen while denoising) with the discount; baseline: without it."
+    )
+    clean = text_of(PruneSpec(method="sink-wanda", calibration=CalibrationParams(noise="none")))
+    assert recipe_told("sink-wanda", clean, "λ = 0.5").startswith("Sink-Wanda, λ = 0.5: Wanda on clean text with ")
+    sparse = recipe_told("sink-sparsegpt", text_of(PruneSpec(method="sink-sparsegpt")))
+    assert sparse.startswith("Sink-SparseGPT: SparseGPT on clean text with the discount;")
+    assert text_of(PruneSpec(method="magnitude")) == ""
 
 
 def test_few_changed_weights_are_a_likely_reason_where_no_difference_is_significant_and_all_are_small():

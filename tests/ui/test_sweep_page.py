@@ -68,10 +68,14 @@ def test_without_a_sweep_the_page_shows_the_one_that_ships(tmp_path, monkeypatch
     )
     assert "at 70 %, where pruning itself costs 21 [18, 24]." in told
     assert (
-        "Shipped study of the diffusion model. Sink-Wanda, λ = 1 (sinks count for nothing): 2 sparsities × 3 variants "
-        "× 6 seeds; both intervals lie inside ±2 points, set beforehand. Yours takes its place." in told
+        "Shipped study of the diffusion model. Sink-Wanda, λ = 1 (sinks count for nothing): Wanda on noised text (as "
+        "seen while denoising) with the discount; baseline: without it. 2 sparsities × 3 variants × 6 seeds. "
+        "Yours takes its place." in told
     )
-    assert "Against Wanda as published (clean text): +0.8 [−1.2, +2.8] at 70 %, not inside ±2 points." in told
+    assert (
+        "Both intervals lie inside ±2 points, fixed beforehand. Against Wanda as published (clean text): "
+        "+0.8 [−1.2, +2.8] at 70 %, not inside, so open." in told
+    )
     assert "At 60 %, it gains." in told and not test.exception
 
 
@@ -116,9 +120,9 @@ def test_a_finished_sweep_says_what_pruning_costs_and_draws_it(swept):
     )
     assert (
         "Accuracy without and with the sink discount" in told
-        and " over items and 2 seeds, wide as so few barely show their spread (upper: change from dense" in told
+        and " and 2 seeds, wide as so few barely show their spread (accuracy: of the change from dense" in told
     )
-    assert re.search(r"Sink-Wanda, λ = 1 \(sinks count for nothing\): 1 sparsity × \d variants × 2 seeds", told)
+    assert re.search(r"Sink-Wanda, λ = 1 \(sinks count for nothing\): .+\. 1 sparsity × \d variants × 2 seeds\.", told)
     assert "8 models took " in told
     assert "python -m analysis sweep" in test.code[0].value
     pair = test.segmented_control(key="sweep_pair")
@@ -163,7 +167,7 @@ def test_where_seeds_are_too_few_more_are_offered_with_their_cost(swept, monkeyp
     test = app(PAGE, sweep=swept.id)
     told = texts(test)
     assert "2 seeds cannot tell" in told or "not above chance" in told
-    assert "more models to prune and score: " in told
+    assert " more models: " in told
     assert "older version" not in told
     monkeypatch.setattr(Sweeps, "unanswered", lambda self, spec: list(grid(spec).prunings))  # as after an update
     test.run()

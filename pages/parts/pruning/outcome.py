@@ -11,6 +11,7 @@ from analysis.engine.runs import Run, known_runs, score
 from analysis.evaluation import comparing, tables
 from analysis.evaluation.results import AVERAGE, Results
 from analysis.evaluation.tables import ROLES
+from analysis.exhibits.scored_runs import recipe_told, text_of, text_read
 from analysis.exhibits.with_discount import (
     Changed,
     Shift,
@@ -75,8 +76,8 @@ class Found(NamedTuple):
     """Effect of pruning and the discount on accuracy in a study or in the runs here: source of headline and figure.
 
     setting: of the first shift, in words. dense, chance: accuracies. tasks: that were scored, by their titles. method:
-    with the discount. inside: of `inside_margin`. compared, explained: all that is
-    compared, and further what a researcher asks, in sentences. published: of `against_published`.
+    with the discount. inside: of `inside_margin`. recipe: of `recipe_told`. compared, explained: all that is compared,
+    and further what a researcher asks, in sentences. published: of `against_published`.
     """
 
     setting: str
@@ -87,15 +88,16 @@ class Found(NamedTuple):
     method: str
     margin: float
     inside: str
+    recipe: str
     compared: str
     explained: str = ""
     published: str = ""
 
     @property
     def items_of(self) -> str:
-        """What was scored, with chance."""
-        chance = "" if self.chance is None else f" (chance {percent(self.chance, 1)})"
-        return f"{counted(len(self.tasks), 'task')}{chance}"
+        """What was scored, with the accuracies of the dense model and by chance."""
+        chance = "" if self.chance is None else f", chance {percent(self.chance, 1)}"
+        return f"{counted(len(self.tasks), 'task')} (dense {percent(self.dense, 1)}{chance})"
 
 
 def choose_seeds(asked: Asked) -> int:
@@ -399,6 +401,7 @@ def found_in_study(study: OfStudy) -> Found | None:
         method,
         margin,
         inside,
+        recipe_told(method, text_read(method), _strength(max(findings.parameters.strengths))),
         compared_in(findings, contrast),
         published=against_published(method, published, margin if inside else 0.0),
     )
@@ -416,20 +419,25 @@ def found_in_runs(pairs: list[RunPair]) -> Found | None:
         tested(together(results, related)),
         " · ".join(f"{pair.run.name} against {pair.control.name}" for pair in scored) + ".",
     ]
-    shifts = shifts_of_runs(results, related)
+    shifts, spec = shifts_of_runs(results, related), pairs[0].spec
     return Found(
-        title_of(pairs[0].spec, method=False),
+        title_of(spec, method=False),
         shifts,
         tables.average(results, 0).value,
         tables.chance_level(results, AVERAGE),
         [benchmark.title for benchmark in results.accuracies],
-        pairs[0].spec.method,
+        spec.method,
         MARGIN,
         inside_margin([one.discount for one in shown_shifts(shifts)]),
+        recipe_told(spec.method, text_of(spec), _strength(spec.discount.discount_strength)),
         "Without the discount: the control, which reads the same noised text, against the dense model. The discount: "
         "against that.",
         " ".join(explained),
     )
+
+
+def _strength(strength: float) -> str:
+    return f"λ = {strength:g}"
 
 
 def answer(study: OfStudy | None, pairs: list[RunPair], found: Found | None, changes: Sequence[Changed] = ()) -> None:
@@ -439,7 +447,7 @@ def answer(study: OfStudy | None, pairs: list[RunPair], found: Found | None, cha
     """
     if found is None and study is None:
         st.markdown("What the sink discount does to accuracy at these settings is not measured yet.")
-        _say_changes(changes, "the discount")
+        _say_changes(changes)
         return
     said, stands, detected = "This study does not hold what pruning costs.", "", ""
     explains = False
@@ -455,22 +463,21 @@ def answer(study: OfStudy | None, pairs: list[RunPair], found: Found | None, cha
     if study is not None:
         explained += f" Method, sparsity and λ are those chosen here, all else is as in the {study.within}."
     st.markdown(f"##### {plain(said)}", help=plain(" ".join(explained.split())) or None)
-    _say_changes(changes, "the discount" if found is None else "it", explains)
-    if found is not None and found.published:
-        st.markdown(plain(found.published))
+    held = "" if found is None else " ".join(filter(None, (found.inside, found.published)))
+    if held:
+        st.markdown(plain(held))
+    _say_changes(changes, explains)
     if study is not None and stands:
         stands = f"{study.title}: {stands[0].lower()}{stands[1:]}"
     elif study is None:
         stands = f"{_seeds_in_words(pairs, found)} {stands}"
-    inside = f"; {found.inside}" if found is not None and found.inside else ""
-    baseline = "" if found is None else f"Baseline: the same pruning, undiscounted{inside}."
-    st.caption(plain(f"{baseline} {stands}".strip()))
+    st.caption(plain(f"{'' if found is None else found.recipe} {stands}".strip()))
 
 
-def _say_changes(changes: Sequence[Changed], who: str, explains: bool = False) -> None:
+def _say_changes(changes: Sequence[Changed], explains: bool = False) -> None:
     """Say how many weights the discount changes. explains: as of `explained_by_masks`."""
     if changes:
-        st.markdown(plain(changes[0].words(who, explains)))
+        st.markdown(plain(changes[0].words(explains)))
 
 
 def results_box(study: OfStudy | None) -> DeltaGenerator:
@@ -479,8 +486,6 @@ def results_box(study: OfStudy | None) -> DeltaGenerator:
     with box.container(horizontal=True, vertical_alignment="center", gap="small", key="prune_results_head"):
         st.markdown("**Runs here**" if study is None else f"**{plain(study.title)}**", width="content")
         if study is not None:
-            rule = f"{METHODS[study.contrast.method].title}, λ = {max(study.findings.parameters.strengths):g}"
-            st.caption(plain(rule), width="content")
             open_study(study.name, "study")
     return box
 

@@ -422,7 +422,6 @@ def _discount(rows: list[Reader]) -> DiscountParams:
         return DiscountParams()
     label = "Discount strength λ"
     strength = controls.draw_slider(DiscountParams, _STRENGTH, key_of(_STRENGTH), label)
-    st.caption("0: off. 1: sinks count for nothing.")
     values = {_STRENGTH: strength}
     keys = keys_of("prune", (name for name in DiscountParams.model_fields if name != _STRENGTH))
     place, drawn = fold("Which tokens are sinks", "fold_prune_discount", settings_of(DiscountParams, keys))

@@ -173,18 +173,18 @@ def _with_and_without(
 def say_cost(
     told: DiscountLevels, explained: str = "", before: str = "", after: str = "", beside: DeltaGenerator | None = None
 ) -> None:
-    """Say in the first line of the page whether the discount helps and what pruning costs, and beneath what the
-    published baseline shows, what was pruned and, where the first line leaves it out, the margin. before, after: what
-    else is said there. beside: the row of the buttons, where these stand, if that is not beneath."""
+    """Say in the first line of the page whether the discount helps and what pruning costs, then, where that line leaves
+    it out, the margin, what the published baseline shows, and what was pruned. before, after: what else is said of
+    that. beside: the row of the buttons, where it stands, if that is not beneath."""
     said = finding_of("cost of pruning", told.losses, told.gained.differences, margin=told.margin)
     cost = "The cost is the dense model's accuracy minus that of pruning without the discount, on the same items."
     st.markdown(f"##### {plain(said)}", help=plain(f"{cost} {explained}"))
-    if told.against_published:
-        st.markdown(plain(told.against_published))
-    inside = inside_margin(told.gained.differences, told.margin)
-    setup = f"{told.setup}{f'; {inside}, set beforehand' if inside else ''}."
+    held = " ".join(filter(None, (inside_margin(told.gained.differences, told.margin), told.against_published)))
+    if held:
+        st.markdown(plain(held))
+    setup = " ".join(filter(None, (before, told.setup, after)))
     with st.container() if beside is None else beside:
-        st.caption(plain(" ".join(filter(None, (before, setup, after)))), width="stretch" if beside is None else _WIDE)
+        st.caption(plain(setup), width="stretch" if beside is None else _WIDE)
 
 
 def _say(first: Sequence[Comparison], settings: Sequence[Setting]) -> None:
