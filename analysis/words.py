@@ -88,8 +88,9 @@ def largest(values: np.ndarray) -> tuple[int, ...]:
 
 def glued(text: str) -> str:
     """Return a text whose lines do not break between a number, its unit of one word and its interval, nor within an
-    interval.
+    interval, nor between a layer, its number and its value.
     """
+    text = re.sub(r"\b(layers?) (\d+(?:: (?=\d))?)", lambda found: found[0].replace(" ", "\u00a0"), text)
     text = re.sub(r"(?<=\d) (?=[%×[]|nats\b|seeds?\b)", "\u00a0", text)
     text = re.sub(r"\bKL (?=[−+\d])", "KL\u00a0", text)
     text = text.replace("λ = ", "λ\u00a0=\u00a0")

@@ -15,6 +15,9 @@ def test_a_p_is_told_down_to_a_thousandth():
 def test_no_line_breaks_between_a_number_and_its_unit_or_interval():
     assert glued("costs 21 points [18, 24]") == "costs 21\u00a0points\u00a0[18,\u00a024]"
     assert glued("strength λ = 1 (") == "strength λ\u00a0=\u00a01 ("
+    assert glued("in layer 2, layers 6 and 7 (layer 5: 57 %)") == (
+        "in layer\u00a02, layers\u00a06 and 7 (layer\u00a05:\u00a057\u00a0%)"
+    )
     told = glued("2 seeds: +0.1 [−0.7, +0.9] at 50 % of 3 models")
     assert told.split(" ") == ["2\u00a0seeds:", "+0.1\u00a0[−0.7,\u00a0+0.9]", "at", "50\u00a0%", "of", "3", "models"]
 

@@ -39,7 +39,7 @@ _KEY_LINE, _KEY_ROOM = 20, 14  # pixels of a line that names marks, and between 
 _BESIDE, _KEY_LEFT = 5, -64  # kinds that a line names, and pixels from the panels to its begin
 _NAME, _HEAD = 22, 6  # pixels of a model's name above its panels, and of what the numbers at the right are
 _SHARES = (0, 0.25, 0.5, 0.75, 1)  # that the axis names
-_COUNTS, _COUNTED = 52, "sinks<br>per step"  # pixels at the right of the bars, and what their numbers are
+_COUNTS, _COUNTED = 70, "sinks<br>per step"  # pixels at the right of the bars, and what their numbers are
 _ROW, _LEGEND = 250, 120  # pixels a row of panels, and above them
 _LINE, _ABOVE = 16, 32  # pixels of a line of the panels' titles, and of what parts them from the legend above
 _MARGIN = 0.1  # of a power of ten, around the values on a logarithmic axis
@@ -179,17 +179,20 @@ _AT_THE_RIGHT: dict[str, Any] = {
 
 
 def _untrained_rows(figure: go.Figure, model: LayerKinds, row: int) -> None:
-    """Write at the end of each thin bar the share of the kind that is told."""
+    """Write at the end of each thin bar the share of the kind that is told, beneath its name."""
     for layer in np.intersect1d(model.held, np.flatnonzero(np.isfinite(model.portions.value).any(axis=1))).tolist():
         kind = model.told[layer]
         figure.add_annotation(
             y=layer + _THIN_AT,
-            text=f"{_mark(kind)} {_unitless(model.untrained[layer, kind])}",
+            text=f"{_mark(kind)} {percent(model.untrained[layer, kind], 0)}",
             **_AT_THE_RIGHT,
             font_size=_SMALL,
             opacity=_MUTED,
             row=row,
         )
+    if model.held and model.above:
+        named = {"y": model.above[0] + _THIN_AT, "text": "■ untrained"}
+        figure.add_annotation(**named, **_AT_THE_RIGHT, font_size=_SMALL, opacity=_MUTED, row=row)
 
 
 def _keys(models: Sequence[LayerKinds]) -> list[str]:
@@ -199,8 +202,12 @@ def _keys(models: Sequence[LayerKinds]) -> list[str]:
         for kind in model.keyed:
             named.setdefault(kind, {})[as_text(model.kinds[kind])] = None
     marks = [f"{_mark(kind, 14)} {' or '.join(named[kind])}" for kind in sorted(named)]
-    thin = [f"thin: {UNTRAINED_LABEL}; ■ its share of the main kind"] if any(model.held for model in models) else []
+    thin = [_UNTRAINED] if any(model.held for model in models) else []
     return ["  ".join(marks[start : start + _BESIDE]) for start in range(0, len(marks), _BESIDE)] + thin
+
+
+_UNTRAINED = "thin: untrained; ■ share of the kind that stands out, else commonest"
+"""What the thin bars and the numbers at them are."""
 
 
 def _mark(kind: int, size: int = _SMALL) -> str:

@@ -141,26 +141,28 @@ def otherwise(text: Mapping[str, int], sinks: float, others: Levels, timings: Ma
         return ""
     when = [of for of in told if of in timings and when_shifted(timings[of])]
     if when:
-        of = when[-1]  # the strictest control
-        return _by_half(of, timings, others[of][1])
+        return _by_half(when[-1], timings, others[when[-1]][1])  # the strictest control
     why = "No half of the steps tells why." if timings else "Why was not measured."
     over_all = f"over all steps they shift by {sinks:.2g} nats, {listed(list(told.values()))}"
     return f"Predicted probabilities say otherwise: {over_all}. {why}"
 
 
 def _by_half(of: str, timings: Mapping[str, Timing], overall: Difference) -> str:
-    """Say in which half of the steps predictions shift more than with a control and in which less, and what that makes
-    over all steps; `shifts` holds the halves' numbers. overall: the difference from the control over all steps.
+    """Say whether predictions shift more than with a control in the first half of the steps, where they do otherwise in
+    the second, and over all steps; `shifts` holds the second half. overall: the difference from the control over all.
     """
-    early, late, over_all = map(side_of, (timings[of].early, timings[of].late, overall))
+    early, over_all = side_of(timings[of].early), _MORE.get(side_of(overall), _MORE_OR_LESS[0])
     every = len(timings) > 1 and all(side_of(timing.early) == early for timing in timings.values())
-    first, second = ("any control", f" than with {THAN[of]}") if every else (THAN[of], "")
-    told = (
-        f"Predicted probabilities shift {_MORE[early]} than with {first} in the first half of the steps, but "
-        f"{_MORE[late]}{second} in the second"
+    first, second, much = THAN[of], "", interval_words(timings[of].early, NATS)
+    if every:
+        ends = sorted((timing.early for timing in timings.values()), key=lambda each: abs(each.value))
+        least, most = (interval_words(end, NATS).partition(" ")[0] for end in (ends[0], ends[-1]))
+        first, second = "any control", f" than with {THAN[of]}"
+        much = f"{' to '.join(dict.fromkeys((least, most)))} {NATS.name}"
+    return (
+        f"In the first half of the steps predictions shift {_MORE[early]} than with {first} (KL difference {much}); "
+        f"over all steps {over_all}{second} ({_in_nats(overall)})."
     )
-    told += " and over all steps" if over_all == late else f"; over all steps {_MORE.get(over_all, _MORE_OR_LESS[0])}"
-    return f"{told} (KL {interval_words(overall, NATS)})."
 
 
 Held = tuple[float, float]
@@ -174,27 +176,38 @@ def caveats(summary: Summary) -> str:
     """
     compared = _compared(summary, _TEXT)
     held = {of: changes_of(summary["rows"], row) for of, row in compared.items()}
-    return caveats_of({of: ((one.share, one.masked), (two.share, two.masked)) for of, (one, two) in held.items()})
+    timing = timing_of(_compared(summary, _PREDICTIONS).get(MASKED, {}))
+    return caveats_of(
+        {of: ((one.share, one.masked), (two.share, two.masked)) for of, (one, two) in held.items()},
+        timing is not None and alike_early(timing),
+    )
 
 
-def caveats_of(held: Mapping[str, tuple[Held, Held]]) -> str:
-    """Say the same of what the sinks and the tokens of each control hold."""
-    return f"{_no_match(held)} {NO_QUALITY}".strip() if held else ""
+def caveats_of(held: Mapping[str, tuple[Held, Held]], early: bool = False) -> str:
+    """Say the same of what the sinks and the tokens of each control hold. early: whether other masked positions draw as
+    much attention as the sinks in the first half of the steps.
+    """
+    return f"{_no_match(held, early)} {NO_QUALITY}".strip() if held else ""
 
 
-def _no_match(held: Mapping[str, tuple[Held, Held]]) -> str:
-    """Say which of attention and masking each of the two strict controls lacks; empty where one of them lacks none."""
+def _no_match(held: Mapping[str, tuple[Held, Held]], early: bool) -> str:
+    """Say which of attention and masking each of the two strict controls lacks; empty where one of them lacks none.
+    early: as of `caveats_of`.
+    """
     if not {MASKED, MASS} <= held.keys():
         return ""
     (drawn, _), (light, _) = held[MASKED]
     (_, masked), (_, fewer) = held[MASS]
     if not (is_less(light, drawn) and is_less(fewer, masked)):
         return ""
-    return (
-        f"Over all steps no control matches both masking and attention: {THAN[MASS]} are {percent(fewer, 0)} masked "
-        f"(sinks {percent(masked, 0)}), {THAN[MASKED]} draw {percent(light, 0)} of attention "
-        f"(sinks {percent(drawn, 0)})."
-    )
+    written = f"{THAN[MASS]} are {percent(fewer, 0)} masked (sinks {percent(masked, 0)})"
+    lighter = f"draw {percent(light, 0)} of attention (sinks {percent(drawn, 0)})"
+    if early:
+        return (
+            f"{THAN[MASKED].capitalize()} match sinks in masking and attention only in the first half of the steps; "
+            f"over all steps they {lighter}, and {written}."
+        )
+    return f"Over all steps no control matches both masking and attention: {written}, {THAN[MASKED]} {lighter}."
 
 
 SHIFTS: Final = ("KL in nats", "first half of the steps", "second half", "all steps")
@@ -233,10 +246,10 @@ def shifts_beside(sinks: float, others: Levels, timings: Mapping[str, Timing]) -
 
 def _masked_first(of: str, timing: Timing) -> str:
     """Return in which steps other masked positions draw as much attention as the sinks, where that is in the first."""
-    return " (equal attention in the first half)" if of == MASKED and _alike_early(timing) else ""
+    return " (equal attention in the first half)" if of == MASKED and alike_early(timing) else ""
 
 
-def _alike_early(timing: Timing) -> bool:
+def alike_early(timing: Timing) -> bool:
     """Return whether target and control draw as much attention in the first half of the steps."""
     return bool(timing.shares) and abs(timing.shares[1] - timing.shares[0]) <= MASS_TOLERANCE * timing.shares[0]
 
@@ -249,7 +262,7 @@ def when_alike(timing: Timing) -> str:
     """Say whether predictions shift more in the first half of the steps than with other masked positions hidden, in a
     sentence; empty where these draw less attention than the sinks there, or that was not measured.
     """
-    if not _alike_early(timing):
+    if not alike_early(timing):
         return ""
     side = _MORE_OR_LESS[side_of(timing.early)].removeprefix("significantly ")
     return (

@@ -33,11 +33,13 @@ CLEARLY = 0.1
 """A kind leads in a layer where its share of the sinks is at least so far above its share of all tokens."""
 SINK = "Sink: attention (× even split) above {} per layer and step."
 """The definition of a sink, of a criterion."""
-STANDS_OUT = (
-    "A kind stands out in a layer where its share of the sinks is above its share of all tokens, significantly and by "
-    f"at least {100 * CLEARLY:g} points. As in untrained models: less than {100 * CLEARLY:g} points above these."
+STANDS_OUT = f"Stands out: {100 * CLEARLY:g} points above all tokens, untrained and shuffled weights."
+"""When a kind of token stands out among the sinks of a layer, as `Lead.clear`."""
+SIGNIFICANTLY = (
+    "Above all tokens also significantly. As in untrained models, as with scrambled weights: less than "
+    f"{100 * CLEARLY:g} points above these."
 )
-"""The same in words."""
+"""What that leaves out."""
 LEGEND: Mapping[str, str] = {
     "× uniform": "× uniform: attention to a sink divided by what uniform attention under the model's mask gives it "
     "(corrected share): mean over all sinks of the layer, with its 95 % interval over prompts. In the figure it is "
@@ -75,6 +77,12 @@ class Lead:
         return None if null is None else (null, most[null])
 
     @property
+    def clear(self) -> tuple[int, ...]:
+        """The layers in which the kind stands out: no other weights come within `CLEARLY` of its share."""
+        near = {at for places in self.close.values() for at in places}
+        return tuple(layer for at, layer in enumerate(self.layers) if at not in near)
+
+    @property
     def close(self) -> Mapping[str, tuple[int, ...]]:
         """In which of the layers, by place, other weights come within `CLEARLY` of the share, by their name."""
         near = {
@@ -106,10 +114,13 @@ class KindShares:
         return leading
 
     def most(self) -> list[int]:
-        """Return the kind that leads each layer by most, and the most common one where none does, (L,)."""
-        leading, shares = self._leading(), np.nan_to_num(self.portions.value)
-        above = np.where(leading, shares - self.tokens, -np.inf)
-        most: list[int] = np.where(leading.any(axis=1), above.argmax(axis=1), shares.argmax(axis=1)).tolist()
+        """Return the kind that stands out most in each layer, and the most common one where none does, (L,)."""
+        shares = np.nan_to_num(self.portions.value)
+        clear = np.zeros(shares.shape, bool)
+        for lead in self.leads():
+            clear[list(lead.clear), list(self.kinds).index(lead.kind)] = True
+        above = np.where(clear, shares - self.tokens, -np.inf)
+        most: list[int] = np.where(clear.any(axis=1), above.argmax(axis=1), shares.argmax(axis=1)).tolist()
         return most
 
     def leads(self) -> tuple[Lead, ...]:
@@ -127,10 +138,10 @@ class KindShares:
 
 
 def nulls_told(prompts: str) -> str:
-    """Explain in a few words what sentences call untrained, and their brackets. prompts: how many the intervals are
-    over.
+    """Explain in a few words what sentences call standing out and untrained, and their brackets. prompts: how many the
+    intervals are over.
     """
-    return f"Untrained: random weights, equally sharp attention. Brackets: 95 % intervals, {prompts}."
+    return f"{STANDS_OUT} Untrained: random weights, equally sharp attention. Brackets: 95 % intervals, {prompts}."
 
 
 def _finite(shares: Sequence[float]) -> list[float]:

@@ -64,8 +64,7 @@ def _kinds(leads: Sequence[Lead], with_sinks: Sequence[int], layers: int, model:
         return f"In no layer of {name} is any kind of token clearly more common among sinks than among all tokens."
     first = leads[0]
     kind = _TOKENS.get(first.kind) or kind_title(first.kind)
-    near = {first.layers[at] for places in first.close.values() for at in places}
-    clear = [layer for layer in first.layers if layer not in near] or first.layers
+    clear = first.clear or first.layers
     return (
         f"In {in_layers(clear, layers)} of {name}, {_shares(first, clear)} of sinks are {kind}; of all tokens "
         f"{number(first.tokens, True)}{_untrained(first, clear)}.{_beside_first(leads, layers)}{_close(first, layers)}"
@@ -84,27 +83,26 @@ def _untrained(lead: Lead, numbers: Collection[int]) -> str:
     if not there:
         return ""
     whose = "of untrained models' sinks" if null == SHARP else f"of sinks with {_WEIGHTS.get(null) or _named(null)}"
-    return f", {whose} there {'at most ' if len(there) > 1 else ''}{number(max(there), True)}"
+    return f", {whose} {'at most ' if len(there) > 1 else ''}{number(max(there), True)}"
 
 
-_WEIGHTS = {"permuted": "the trained weights shuffled"}
+_WEIGHTS = {"permuted": "shuffled weights", SHARP: "untrained models"}
 """Other weights where their name alone would leave open what they are."""
 
 
 def _close(lead: Lead, layers: int) -> str:
-    """Tell in which of its layers a lead is not clearly above the same layers with other weights, a sentence per null
-    with a space before it.
+    """Tell in which of its layers a lead does not stand out beside other weights, a sentence per null with a space
+    before it.
     """
     told = []
     for null, places in lead.close.items():
         numbers = [lead.layers[at] for at in places]
         own, others = ([shares[at] for at in places] for shares in (lead.shares, lead.others[null]))
         where = in_layers(numbers, layers)
-        be, same = ("is", "layer") if len(numbers) == 1 else ("are", "layers")
-        weights = "untrained" if null == SHARP else f"with {_WEIGHTS.get(null) or _named(null)}"
+        do = "does" if lead.kind in SINGULAR else "do"
         told.append(
-            f" {where[0].upper()}{where[1:]} ({share_range(own)}) {be} not clearly above the same {same} {weights} "
-            f"({share_range(others)})."
+            f" In {where}, {kind_title(lead.kind)} ({share_range(own)}) {do} not stand out: "
+            f"{_WEIGHTS.get(null) or _named(null)} give {share_range(others)}."
         )
     return "".join(told)
 
@@ -123,22 +121,22 @@ def _shares(lead: Lead, numbers: Collection[int]) -> str:
 
 
 def _beside_first(leads: Sequence[Lead], layers: int) -> str:
-    """Tell the kinds that lead in some of the first one's layers as well, a sentence each with a space before it."""
+    """Tell the kinds that stand out in the first one's layers as well, a sentence each with a space before it."""
     first, *others = leads
     told = []
     for lead in others:
-        for layer in lead.layers:
+        for layer in lead.clear:
             if layer in first.layers:
                 told.append(
-                    f" In {in_layers([layer], layers)}, also {kind_title(lead.kind)} ({_shares(lead, [layer])}, "
-                    f"against {number(lead.tokens, True)} of all tokens)."
+                    f" In {in_layers([layer], layers)}, also {kind_title(lead.kind)} ({_shares(lead, [layer])}; "
+                    f"of all tokens {number(lead.tokens, True)})."
                 )
     return "".join(told)
 
 
 def _elsewhere(leads: Sequence[Lead], with_sinks: Sequence[int], layers: int) -> str:
-    """Tell which kinds lead in the layers where the first one does not, and which are as common there with other
-    weights, in a sentence with a space before it; empty where there are no such layers.
+    """Tell which kinds stand out in the layers where the first one does not lead, and which are as common there with
+    other weights, in a sentence with a space before it; empty where there are no such layers.
     """
     first, *others = leads
     rest = [layer for layer in with_sinks if layer not in first.layers]
@@ -146,30 +144,28 @@ def _elsewhere(leads: Sequence[Lead], with_sinks: Sequence[int], layers: int) ->
     for lead in others:
         there = set(lead.layers) & set(rest)
         led |= there
-        if there and (nearly := _nearly(lead, there)):
-            near.append(f"in {in_layers(sorted(there), layers)} {nearly}")
-        elif there:
+        if clear := sorted(there & set(lead.clear)):
             kinds.append(lead.kind)
-            told.append(f"{kind_title(lead.kind)} ({_each_share(lead, sorted(there), layers)})")
+            told.append(f"{kind_title(lead.kind)} ({_each_share(lead, clear, layers)})")
+        if as_common := sorted(there - set(lead.clear)):
+            near.append(f"in {in_layers(as_common, layers)} {_nearly(lead, as_common)}")
     none = set(rest) - led
     stand = "stands" if len(kinds) == 1 and kinds[0] in SINGULAR else "stand"
-    parts = [f"in other layers, {listed(told)} {stand} out"] if told else []
+    parts = [f"elsewhere, {listed(told)} {stand} out"] if told else []
     if none:
         where = f" in {in_layers(sorted(none), layers)}" if told or near else ""
-        parts.append(f"{'' if told else 'in other layers, '}no kind stands out{where}")
+        parts.append(f"{'' if told else 'elsewhere, '}no kind stands out{where}")
     if near:
         parts.append(listed(near))
     return f" {parts[0][0].upper()}{'; '.join(parts)[1:]}." if parts else ""
 
 
 def _nearly(lead: Lead, layers: Collection[int]) -> str:
-    """Tell that a kind is about as common with other weights in these layers, and whether it holds most sinks with
-    either; empty where it is not in each.
+    """Tell that a kind is about as common with other weights in these layers, in each of which it does not stand out,
+    and whether it holds most sinks with either.
     """
     places = {lead.layers.index(layer) for layer in layers}
     of_each = {at: [null for null, close in lead.close.items() if at in close] for at in places}
-    if not all(of_each.values()):
-        return ""
     sharp = all(SHARP in nulls for nulls in of_each.values())
     where = "in untrained models" if sharp else f"with {OTHERS}"
     nulls_of = {at: [SHARP] if sharp else nulls for at, nulls in of_each.items()}
@@ -189,7 +185,7 @@ def _each_share(lead: Lead, numbers: Sequence[int], layers: int) -> str:
     """Tell the shares of a few layers, each with its interval, and of more the ends of their range."""
     if len(numbers) > _FEW:
         return f"{in_layers(numbers, layers)}: {_shares(lead, numbers)}"
-    return f"layer {', '.join(f'{layer}: {_shares(lead, [layer])}' for layer in numbers)}"
+    return ", ".join(f"layer {layer}: {_shares(lead, [layer])}" for layer in numbers)
 
 
 _FEW = 2

@@ -221,14 +221,29 @@ align-self:flex-start;max-height:calc(100vh - 4.5rem);overflow-y:auto;overflow-x
 </style>"""
 
 
-def beneath_on_a_phone(row: str, before: str) -> None:
-    """Set a row, of `keyed_columns`, beneath what follows it on a phone, where figures come first; but above a keyed
-    container and what follows that.
+def order_on_a_phone(
+    rows: Mapping[str, Sequence[int | None]], blocks: Mapping[str, int | None], last: str = ""
+) -> None:
+    """Set the order in which parts of a page stand on a phone; 0 is that of all others. rows: of each column of
+    `keyed_columns`, by the row's key. blocks: of containers, by their keys. None: what a column or container holds has
+    orders of its own. last: key of a container that stands beneath all, with what follows it.
     """
-    held = "[data-testid='stLayoutWrapper']:has(>.st-key-"
-    st.html(f"""<style>@media (max-width:{PHONE}px){{
-{held}columns_{row}){{order:1}}
-{held}{before}),{held}{before})~*{{order:2}}}}</style>""")
+    held, styles = "[data-testid='stLayoutWrapper']:has(>.st-key-{})", []
+    for key, order in blocks.items():
+        block = held.format(key)
+        styles.append(f"{block},.st-key-{key}{{display:contents}}" if order is None else f"{block}{{order:{order}}}")
+    for key, orders in rows.items():
+        row = f".st-key-columns_{key}"
+        lies = f"{row}>*>[data-testid='stHorizontalBlock']"
+        styles.append(f"{held.format(f'columns_{key}')},{row},{row}>*,{lies}{{display:contents}}")
+        for place, order in enumerate(orders, start=1):
+            column = f"{lies}>[data-testid='stColumn']:nth-child({place})"
+            own = f"{{order:{order};flex:none;width:100%}}"
+            styles.append(f"{column},{column}>*{{display:contents}}" if order is None else f"{column}{own}")
+    if last:
+        most = max(order or 0 for order in (*blocks.values(), *(each for orders in rows.values() for each in orders)))
+        styles.append(f"{held.format(last)},{held.format(last)}~*{{order:{most + 1}}}")
+    st.html(f"<style>@media (max-width:{PHONE}px){{\n{chr(10).join(styles)}}}</style>")
 
 
 _STEPS, _OPEN = "settings_preview_outcome", "settings_in_view"
@@ -256,7 +271,12 @@ def figures_beside(count: int | Sequence[float], key: str, **options: Any) -> Se
     of `st.columns`.
     """
     st.html(_PAIR)
-    return keyed_columns(count, f"{_PAIRS}_{key}", gap="medium", **options)
+    return keyed_columns(count, figures_row(key), gap="medium", **options)
+
+
+def figures_row(key: str) -> str:
+    """Return the key of the row of `figures_beside`, as of `keyed_columns`."""
+    return f"{_PAIRS}_{key}"
 
 
 def plots_and_controls() -> tuple[DeltaGenerator, DeltaGenerator]:

@@ -181,6 +181,10 @@ def test_on_a_phone_the_finding_comes_before_the_prompt_and_a_link_leads_to_it(p
     expect(page.get_by_role("button", name="Record", exact=True)).to_be_in_viewport()
 
 
+PARTS = ("finding", "transport", "scrub", "text", "k", "curve", "heads", "raster")
+"""Of the explorer on a phone, from above."""
+
+
 def top(part: Locator) -> float:
     """Return where a part that is drawn begins, from the top of the page's window."""
     expect(part).to_be_visible()
@@ -201,18 +205,25 @@ def test_on_a_phone_figures_come_before_what_they_are_asked_with_and_views_are_o
     assert page.locator("html").evaluate("html => html.scrollWidth") == 390
     page.goto(f"{address}/evidence")
     all_drawn(page)
-    figure, definition = page.locator(".sinkscope-plot").last, page.get_by_text(re.compile("^Shipped study. Sink: "))
-    onward = page.get_by_role("link", name="See sinks in one recording")
-    assert top(figure) < top(definition) < top(onward)
+    figures, definition = page.locator(".sinkscope-plot"), page.get_by_text(re.compile("^Shipped study. Sink: "))
+    words, onward = page.get_by_text("Stands out: "), page.get_by_role("link", name="See sinks in one recording")
+    assert top(definition) < top(figures.first) < top(figures.last) < top(words) < top(onward)
     page.set_viewport_size({"width": 1280, "height": 800})
-    assert top(definition) < top(figure) < top(onward)
+    assert top(definition) < top(words) < top(figures.last) < top(onward)
     page.goto(f"{address}/explore")
     page.set_viewport_size({"width": 390, "height": 844})
     all_drawn(page)
-    parts = [page.locator(f".sx-{name}") for name in ("finding", "text", "k", "curve", "heads", "raster")]
+    parts = [page.locator(f".sx-{name}") for name in PARTS]
     parts.append(page.get_by_role("link", name="Hide these sinks"))
     places = [top(part) for part in parts]
-    assert places == sorted(places) and top(page.get_by_role("button", name="Play")) < 1.5 * 844
+    assert places == sorted(places) and top(parts[PARTS.index("scrub")]) < 844
+    scrub, step = page.get_by_role("slider", name="Step", exact=True), page.locator(".sx-step")
+    scrub.fill("7")
+    expect(step).to_contain_text("Step 7 ")
+    page.get_by_role("button", name="Next step").click()
+    expect(scrub).to_have_value("8")
+    page.set_viewport_size({"width": 1280, "height": 800})
+    expect(scrub).to_be_hidden()  # the curve has one
 
 
 def test_figures_beside_each_other_stand_on_one_level_whatever_is_said_above_them(page: Page, address: str) -> None:
@@ -222,7 +233,7 @@ def test_figures_beside_each_other_stand_on_one_level_whatever_is_said_above_the
     plots = page.locator(".sinkscope-plot")
     expect(plots).to_have_count(2)
     all_drawn(page)
-    findings = page.locator("strong", has_text=re.compile("^In (other )?layers"))
+    findings = page.locator("strong", has_text=re.compile("^(In layers|Elsewhere)"))
     first, second = (findings.nth(n).bounding_box() for n in range(2))
     left, right = (plots.nth(n).bounding_box() for n in range(2))
     assert first and second and left and right

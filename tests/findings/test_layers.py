@@ -139,7 +139,7 @@ def test_the_headline_names_where_sinks_are_of_one_kind_and_the_share_of_tokens_
     ends = [percent(end[place, 0], 0).removesuffix(" %") for end in (portion.low, portion.high)]
     assert f"{percent(least.shares[place], 0)} [{', '.join(ends)}] of sinks are " in told
     assert len(told.replace(" %", "").split()) <= 30 and told.count("%") >= 2 and "." not in told
-    assert rest == "In other layers, no kind stands out."
+    assert rest == "Elsewhere, no kind stands out."
     none = "any kind of token clearly more common among sinks than among all tokens."
     assert headline(one=a_set(0)).startswith(f"In no layer of one is {none}")
     shipped = {"Diffusion model": masked_first(0)}
@@ -160,14 +160,14 @@ def test_the_headline_names_one_kind_and_how_common_it_is_with_other_weights() -
     [share] = other.shares
     [low, high] = (percent(end, 0).removesuffix(" %") for end in other.ends[0])
     assert rest == (
-        f"In other layers, punctuation (layer 3: {percent(share, 0)} [{low}, {high}]) stands out; no kind stands out "
+        f"Elsewhere, punctuation (layer 3: {percent(share, 0)} [{low}, {high}]) stands out; no kind stands out "
         "in layer 2."
     )
     assert lead.untrained is not None
     null, most = lead.untrained
     shares = {name: by_kind(shown, "portion", name).value[list(lead.layers), 0].max() for name in shown.weight_nulls}
     assert null == "matched" and most == pytest.approx(shares[null]) and not lead.close
-    assert told.endswith(f", of untrained models' sinks there at most {percent(most, 0)}")
+    assert told.endswith(f", of untrained models' sinks at most {percent(most, 0)}")
     assert told.startswith("In layers 0 and 1 of one, ") and len(told.replace(" %", "").split()) <= 30
 
 
@@ -182,25 +182,32 @@ def test_the_headline_holds_a_layer_against_other_weights_of_the_same_layer_that
     def told(**others: tuple[float, ...]) -> str:
         [whole] = finding_of("kinds of layers", {"one": of_punctuation(**others)})
         begin = "In layers 0 and 2 of one, 44 % [43, 45] to 52 % of sinks are punctuation; of all tokens 14 %"
-        end = " In other layers, no kind stands out."
+        end = " Elsewhere, no kind stands out."
         assert whole.endswith(end)
         return str(whole.removeprefix(begin).removesuffix(end))
 
     assert told(permuted=(0.02, 0, 0.42, 0), matched=(0.13, 0, math.nan, 0)) == (
         "In layer 0 of one, 52 % [51, 53] of sinks are punctuation; of all tokens 14 %, of untrained models' sinks "
-        "there 13 %. Layer 2 (44 %) is not clearly above the same layer with the trained weights shuffled (42 %)."
+        "13 %. In layer 2, punctuation (44 %) does not stand out: shuffled weights give 42 %."
     )
-    assert told(permuted=(0.41, 0, 0.02, 0)) == ", of sinks with the trained weights shuffled there at most 41 %.", (
+    assert told(permuted=(0.41, 0, 0.02, 0)) == ", of sinks with shuffled weights at most 41 %.", (
         "no layer of its own comes close"
     )
     assert told(matched=(0.3, 0, 0.4, 0)).startswith(
         "In layer 0 of one, 52 % [51, 53] of sinks are punctuation; of all tokens 14 %, of untrained models' sinks "
-        "there 30 %."
+        "30 %."
     ), "the layer that comes close is told by itself"
     assert told(matched=(0.6, 0, 0.5, 0)).endswith(
-        ". Layers 0 and 2 (44–52 %) are not clearly above the same layers untrained (50–60 %)."
+        " In layers 0 and 2, punctuation (44–52 %) does not stand out: untrained models give 50–60 %."
     )
     assert told(permuted=(math.nan,) * 4) == "."
+
+
+def test_a_thin_bar_is_told_by_the_kind_that_stands_out_or_the_commonest() -> None:
+    own = np.array([[0.37, 0.6], [0.37, 0.6], [0.02, 0.98], [math.nan] * 2])
+    others = {"permuted": np.array([[0.02, 0.5], [0.3, 0.5], [0.0, 0.5], [0.0, 0.5]])}
+    shares = KindShares(["first", "word"], Estimates(own, own - 0.01, own + 0.01), np.array([0.02, 0.6]), others)
+    assert shares.most()[:3] == [0, 1, 1], "as common with other weights in layer 1"
 
 
 def test_every_layer_is_accounted_for() -> None:
@@ -213,16 +220,12 @@ def test_every_layer_is_accounted_for() -> None:
 
     first, word, neither = [0.9, 0.1], [0.1, 0.7], [0.02, 0.5]
     assert rest([first, first]) == ""
-    assert rest([first, first, neither]) == "In other layers, no kind stands out."
-    assert rest([first, first, first, word, [math.nan] * 2]) == (
-        "In other layers, words (layer 3: 70 % [69, 71]) stand out."
-    )
+    assert rest([first, first, neither]) == "Elsewhere, no kind stands out."
+    assert rest([first, first, first, word, [math.nan] * 2]) == ("Elsewhere, words (layer 3: 70 % [69, 71]) stand out.")
     assert rest([first, first, first, word, word, neither, neither, neither]) == (
-        "In other layers, words (layer 3: 70 % [69, 71], 4: 70 % [69, 71]) stand out; no kind stands out in layers 5–7."
+        "Elsewhere, words (layer 3: 70 % [69, 71], layer 4: 70 % [69, 71]) stand out; no kind stands out in layers 5–7."
     )
-    assert rest([first, word, [0.1, 0.65], word]) == (
-        "In other layers, words (layers 1–3: 65 % [64, 66] to 70 %) stand out."
-    )
+    assert rest([first, word, [0.1, 0.65], word]) == ("Elsewhere, words (layers 1–3: 65 % [64, 66] to 70 %) stand out.")
     weights = [neither, neither, neither, [0.02, 0.65]]
     assert rest([first, first, first, word], matched=weights) == (
         "In layer 3 most sinks are words, as in untrained models."
@@ -231,8 +234,12 @@ def test_every_layer_is_accounted_for() -> None:
         "In layer 3 most sinks are words, as with scrambled weights."
     )
     assert rest([first, neither, word], matched=weights[1:]) == (
-        "In other layers, no kind stands out in layer 1; in layer 2 most sinks are words, as in untrained models."
+        "Elsewhere, no kind stands out in layer 1; in layer 2 most sinks are words, as in untrained models."
     )
+    apart = [neither, neither, [0.02, 0.65]]
+    assert rest([first, word, word], matched=apart) == (
+        "Elsewhere, words (layer 1: 70 % [69, 71]) stand out; in layer 2 most sinks are words, as in untrained models."
+    ), "each layer by itself"
     few = KindShares(
         ["first", "last"],
         Estimates(*(np.array([[0.9, 0.0], [0.0, 0.45]]) + by for by in (0, -0.01, 0.01))),
@@ -241,11 +248,12 @@ def test_every_layer_is_accounted_for() -> None:
     )
     [told] = finding_of("kinds of layers", {"one": few})
     assert told.endswith(" In layer 1 the last token is about as common in untrained models."), "not most sinks"
-    assert rest([[0.02, 1.0]] * 4 + [[0.3, 0.4]]) == (
-        "In other layers, the first token (layer 4: 30 % [29, 31]) stands out."
-    )
-    both = "In layer 1, also words (66 % [65, 67], against 50 % of all tokens). In other layers, no kind stands out."
-    assert rest([first, [0.34, 0.66], first, neither]) == both, "a second kind of a layer is told as well"
+    assert rest([[0.02, 1.0]] * 4 + [[0.3, 0.4]]) == ("Elsewhere, the first token (layer 4: 30 % [29, 31]) stands out.")
+    both = "In layer 1, also words (66 % [65, 67]; of all tokens 50 %). Elsewhere, no kind stands out."
+    second = [first, [0.34, 0.66], first, neither]
+    assert rest(second) == both, "a second kind of a layer is told as well"
+    as_common = [neither, [0.02, 0.6], neither, neither]
+    assert rest(second, matched=as_common) == "Elsewhere, no kind stands out.", "where it stands out"
 
 
 def test_a_null_below_the_share_of_all_tokens_is_explained_and_no_other_is() -> None:

@@ -68,13 +68,13 @@ def test_causes_opens_on_the_shipped_study_before_anything_is_recorded(monkeypat
         said,
     )
     assert (
-        "Predicted probabilities shift more than with any control in the first half of the steps, but less than with "
-        "random tokens of equal attention in the second and over all steps (KL −0.041 nats [−0.062, −0.019])." in said
+        "In the first half of the steps predictions shift more than with any control (KL difference +0.103 to +0.111 "
+        "nats); over all steps less than with random tokens of equal attention (−0.041 [−0.062, −0.019])." in said
     )
     assert (
-        "Over all steps no control matches both masking and attention: random tokens of equal attention are 35 % "
-        "masked (sinks 95 %), other masked positions draw 6 % of attention (sinks 10 %). Quality was not measured."
-        in said
+        "Other masked positions match sinks in masking and attention only in the first half of the steps; over all "
+        "steps they draw 6 % of attention (sinks 10 %), and random tokens of equal attention are 35 % masked (sinks "
+        "95 %). Quality was not measured." in said
     )
     assert (
         "| minus other masked positions (equal attention in the first half) | +0.104 [+0.080, +0.128] | −0.011 "

@@ -41,7 +41,15 @@ from cache.keys import content_key
 from pages.parts import asking, controls
 from pages.parts.asking import acting_button
 from pages.parts.charts import PER_CENT_CELLS, chart, exhibit_text, table
-from pages.parts.controls import PHONE, beneath_on_a_phone, draw_several, figures_beside, keyed_columns, keys_of
+from pages.parts.controls import (
+    PHONE,
+    draw_several,
+    figures_beside,
+    figures_row,
+    keyed_columns,
+    keys_of,
+    order_on_a_phone,
+)
 from pages.parts.plain import plain
 from pages.parts.recordings import measures
 from pages.parts.recordings.choice import recording_box, sink_controls
@@ -128,14 +136,22 @@ def beside_example(shown: Figures, example: Callable[[], None] | None, key: str)
         example()
 
 
+def figures_first(key: str, rows: Mapping[str, Sequence[int]], answer: str = "", last: str = "") -> None:
+    """Set on a phone the figure above what stands beneath the answer, the text and the table of shifts. key: as of
+    `beside_example`. rows, last: as of `order_on_a_phone`. answer: key of the container that holds the answer, if any.
+    """
+    opened: dict[str, int | None] = {answer: None} if answer else {}
+    order_on_a_phone({figures_row(f"{key}_example"): (1, 3), **rows}, {**opened, BENEATH: 2, _SHIFTS: 4}, last)
+
+
 SINK = "Sink: attention, all heads averaged, above {} of a step."
 """The definition of a sink, of a criterion."""
 _PER_UNIT = (
     "Per unit of attention: the change by the control is scaled up to the attention that the sinks draw, as if it grew "
     "linearly. That extrapolates."
 )
-NEXT = "causes_next"
-"""Key of the container with the ways on."""
+NEXT, BENEATH, _SHIFTS = "causes_next", "causes_beneath", "shifts"
+"""Keys of containers: with the ways on, with what stands beneath the answer, with the table of shifts."""
 # On a phone the name of a row stands above its numbers, each of which has its interval beneath it.
 _SHIFTED = f"""<style>@media (max-width:{PHONE}px){{
 .st-key-shifts table,.st-key-shifts :is(thead,tbody){{display:block;width:100%}}
@@ -196,7 +212,7 @@ class OverPrompts:
             recording_box(recording.job, _LIKE)
             return None
         asked, answer = f"{self.kind}_asked", st.container(key=f"{self.kind}_answer")
-        beneath_on_a_phone(f"{self.kind}_asking", NEXT)
+        figures_first(self.kind, {f"{self.kind}_asking": (0, 5, 5)}, f"{self.kind}_answer", NEXT)
         aside, settings, place = keyed_columns([5, 3, 4], f"{self.kind}_asking", vertical_alignment="center")
         with settings.popover("Settings", icon=":material/tune:", width="stretch"):
             recording_box(recording.job, _LIKE)
@@ -307,8 +323,9 @@ class OverPrompts:
             beneath = [*filter(None, (" ".join(filter(None, (*answer[1:], apart))), self.caveats(job.summary)))]
             exhibit_text(f"{self.name.capitalize()} over prompts", answer[0], " ".join(beneath), f"{self.kind}_answer")
             place.markdown(f"##### {plain(answer[0])}")
-            for paragraph in beneath:
-                place.markdown(plain(paragraph))
+            with place.container(key=BENEATH):
+                for paragraph in beneath:
+                    st.markdown(plain(paragraph))
         aside.caption(plain(f"{SINK.format(criterion(spec.sinks))} {self.floor(spec)}".strip()))
         beside_example(self.outcome(job.summary), self.example(job), self.kind)
         draw_shifts(self.shifts(job.summary) if apart else ())
@@ -361,7 +378,7 @@ def draw_shifts(rows: Sequence[tuple[str, ...]]) -> None:
     """Draw rows of `findings.ablations.shifts` as a small table."""
     if rows:
         st.html(_SHIFTED)
-        with st.container(key="shifts"):
+        with st.container(key=_SHIFTS):
             st.markdown("**Shift of predicted probabilities**")
             st.caption(SHIFTS_TOLD)
             first, *others = (f"| {' | '.join(plain(cell) for cell in line)} |" for line in (SHIFTS, *rows))

@@ -18,8 +18,8 @@ from analysis.findings.layers import (
     BELOW,
     OPEN,
     PLACES,
+    SIGNIFICANTLY,
     SINK,
-    STANDS_OUT,
     SetAnswer,
     layer_table,
     legend,
@@ -38,7 +38,7 @@ from analysis.words import in_sentence, listed
 from pages.parts import asking
 from pages.parts.asking import begin, starting_button
 from pages.parts.charts import as_read, chart, exhibit_table, exhibit_text, heading
-from pages.parts.controls import STACKED, beneath_on_a_phone, figures_beside, keyed_columns, pick
+from pages.parts.controls import STACKED, figures_beside, keyed_columns, order_on_a_phone, pick
 from pages.parts.plain import plain
 from pages.parts.recordings.choice import read_split, why_apart, within
 from pages.parts.recordings.recording import cached
@@ -67,6 +67,7 @@ CAUSAL = "Even split: over each token and earlier ones."
 """What the panel of a left-to-right model says of it."""
 _MOST = " (the most that sinks could move, which none is to exceed)"
 _NEXT = "evidence_next"  # key of the container with the ways on
+_DEFINED, _NULLS = "evidence_defined", "evidence_nulls"  # of those with what words mean
 _MOVEMENT = "how sinks move"  # the row of `FINDINGS`
 _WHERE, _MOVING = "Where sinks are", "Do they move?"
 Answers = dict[str, SetAnswer]
@@ -80,7 +81,7 @@ def by_layer(view: str, without: Callable[[DeltaGenerator, DeltaGenerator], bool
     places; returns whether there is anything.
     """
     first_line = st.container(key="evidence_answer", gap="small")
-    beneath_on_a_phone("evidence_counted", _NEXT)
+    order_on_a_phone({"evidence_counted": (None, 1)}, {_DEFINED: None, _NULLS: 1}, _NEXT)
     counted, choice = keyed_columns([5, 2], "evidence_counted", vertical_alignment="center")
     opened = sets_to_look_at(choice, lambda: without(first_line, counted))
     if not opened:
@@ -146,11 +147,16 @@ def _counting(sets: list[OpenSet], told: Answers, view: str) -> None:
         rules = _alike({one_set.name: criterion(one_set.recordings.info.sinks) for one_set in sets})
         rarer = finding_of("rarer untrained", next(iter(told.values())).leads)
         prompts = _alike({one_set.name: f"{one_set.recordings.prompts} prompts" for one_set in sets})
-        st.caption(
-            plain(f"{SINK.format(rules)} {nulls_told(prompts)}"), help=plain(f"{STANDS_OUT} {NOISE} {rarer}".strip())
-        )
+        definitions(SINK.format(rules), nulls_told(prompts), f"{SIGNIFICANTLY} {NOISE} {rarer}")
     for note in {note: None for answered in told.values() for note in answered.said.get("missing claims", ())}:
         st.caption(plain(note))
+
+
+def definitions(sink: str, others: str, more: str) -> None:
+    """Draw what a sink is, and what the other words mean, which a phone has beneath the figures. more: help."""
+    with st.container(key=_DEFINED, gap="xxsmall"):
+        st.caption(plain(sink))
+        st.container(key=_NULLS).caption(plain(others), help=plain(more.strip()))
 
 
 def _of_layers(sets: list[OpenSet], told: Answers, place: DeltaGenerator) -> None:

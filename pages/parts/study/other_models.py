@@ -18,7 +18,7 @@ from analysis.exhibits.study import part_exhibits, shares_of_each, sinks_of_each
 from analysis.figures.export import Exhibit
 from analysis.figures.story import figure_html
 from analysis.findings import finding_of
-from analysis.findings.layers import SINK, STANDS_OUT, KindShares, nulls_told
+from analysis.findings.layers import SIGNIFICANTLY, SINK, KindShares, nulls_told
 from analysis.sinks.definitions import criterion
 from analysis.specs import CONTROLS, SinkParams
 from analysis.study import rules
@@ -29,12 +29,13 @@ from pages.parts.causes import over_prompts
 from pages.parts.charts import chart, exhibit_text, table
 from pages.parts.controls import pick
 from pages.parts.plain import plain
-from pages.parts.recordings.by_layer import CAUSAL, beside_each_other, headline, next_steps
+from pages.parts.recordings.by_layer import CAUSAL, beside_each_other, definitions, headline, next_steps
 from pages.parts.session import engine, told
 from pages.parts.study.choice import ADDRESS, current_study, example, of_record, studies, study_in_hand
 from pages.parts.study.presentation import mount
 
 _SHIPPED = "This is the shipped study; your own recordings take its place."
+_SHADED = "Shaded: not in line with the first text."
 _SHOWN = ("causes_aligned", "causes_divergence")  # as on Causes
 
 
@@ -51,12 +52,11 @@ def _drawn(text: Continuation, beside: str = "") -> Callable[[], None]:
     title = "One text"
     there = [name for name in OTHERS_HIDDEN if name == COUNT or name in text.others]
     controls = sorted(there, key=lambda name: name != MASS)  # the one that decides first
-    shaded = "Each text is aligned with the untouched one, token by token; shaded tokens are not in it."
+    aligned = "Each text is aligned with the untouched one, token by token."
 
     def draw() -> None:
-        st.markdown(f"**{plain(title)}**", help=shaded)
-        if beside:
-            st.caption(plain(beside))
+        st.markdown(f"**{plain(title)}**", help=aligned)
+        st.caption(plain(f"{beside} {_SHADED}".strip()))
         control = controls[0]
         if len(controls) > 1:
             control = pick(
@@ -79,12 +79,14 @@ def study_answer(source: str) -> None:
         return
     told, apart, caveats, shifts, figure = answered
     st.markdown(f"##### {plain(told)}")
-    for paragraph in filter(None, (apart, caveats)):
-        st.markdown(plain(paragraph))
+    with st.container(key=over_prompts.BENEATH):
+        for paragraph in filter(None, (apart, caveats)):
+            st.markdown(plain(paragraph))
     sink = over_prompts.SINK.format(criterion(SinkParams()))
     st.caption(plain(f"{sink} This is the {current[0]} study; your own runs take its place."))
     text = next((text for text in current[1].continuations if text.model == source), None)
     example = None if text is None else _drawn(text)
+    over_prompts.figures_first("study", {})
     over_prompts.beside_example({"levels": figure}, example, "study")
     over_prompts.draw_shifts(shifts if apart else ())
 
@@ -123,10 +125,9 @@ def layers_of_study(answer: DeltaGenerator, beneath: DeltaGenerator) -> bool:
     first, *others = headline(answer, "Where sinks are", finding_of("kinds of layers", shares))
     rarer = finding_of("rarer untrained", next(iter(shares.values())).leads())
     nulls = nulls_told(f"{study.parameters.prompts} prompts")
-    beneath.caption(
-        plain(f"Shipped study. {SINK.format(criterion(SinkParams()))} {nulls}"),
-        help=plain(f"{_SHIPPED} {STANDS_OUT} {rarer}".strip()),
-    )
+    sink = f"Shipped study. {SINK.format(criterion(SinkParams()))}"
+    with beneath:
+        definitions(sink, nulls, f"{_SHIPPED} {SIGNIFICANTLY} {rarer}")
     said = [first, *(f"{each} {CAUSAL}" for each in others)]  # the left-to-right twin
     beside_each_other([figure.title for figure in shown], shown, "study_layers", said)
     next_steps()
