@@ -169,7 +169,8 @@ function mount(root, packed, options = {}) {
       if (input.value === "" || Number(input.value) !== threshold) input.value = threshold;
       input.setAttribute("aria-label", row.title);
     }
-    for (const name of ["speed", "measure", "definition", "split", "judged", "basis"]) find(`[data-set=${name}]`).value = String(state[name]);
+    find("[data-set=step]").max = app.steps;
+    for (const name of ["step", "speed", "measure", "definition", "split", "judged", "basis"]) find(`[data-set=${name}]`).value = String(state[name]);
   }
   function prepare() {
     const option = (value, text) => Object.assign(make("option", text), { value: String(value) });
@@ -268,7 +269,8 @@ function mount(root, packed, options = {}) {
     if (name === "threshold") {
       const row = definitions.find((each) => each.name === state.definition), number = Number(value);
       if (value !== "" && number >= row.least && number <= row.most) set({ values: { ...state.values, [row.parameter]: number } });
-    } else if (name === "split" || name === "speed") set({ [name]: Number(value) });
+    } else if (name === "step") { play(false); set({ step: Number(value), over: "step" }); }
+    else if (name === "split" || name === "speed") set({ [name]: Number(value) });
     else if (name) set({ [name]: value });
   });
   function open(elements) {

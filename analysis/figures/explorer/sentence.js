@@ -99,25 +99,22 @@ function livedOne(recording, view, position) {
   for (let t = 0; t < T; t++) { life += flags[t * S + position]; there += recording.stateAt(t, position) !== ABSENT; }
   return `${t0 === t1 ? chosenWhen(recording, t0, position) : ""}${life ? `It is a sink in ${life} of ${there} steps.` : "It is never a sink here."}`;
 }
-// Of each untrained model the share that its sinks take. Where the step is the one in which
-// the share peaks, each stands at its own peak, as the trained model's step is chosen by its own.
-function untrainedOf(recording, view) {
-  const nulls = recording.nulls(view, view.layer, view.head), range = stepRange(view, recording), peak = atPeak(recording, view);
-  return { shares: nulls.map(({ share }) => (peak ? share[peakOf(share)] : meanOver(share, range))), several: nulls.length > 1 };
-}
 // Whether one step is shown and it is the one in which the share of sinks peaks.
 function atPeak(recording, view) {
   const [t0, t1] = stepRange(view, recording);
   return t0 === t1 && !view.several && t0 === recording.strongest(view, view.layer, view.head);
 }
-// What sinks of untrained models take, as the end of the finding, which says what these are; empty where there are none.
+// What sinks of untrained models take, as the end of the finding, which says what these are; empty where there are none. At
+// the peak also what they take at their own, as the step was chosen by this model's.
 function untrained(recording, view, peak) {
-  const { shares, several } = untrainedOf(recording, view);
-  if (!shares.length) return "";
-  const named = view.head != null ? "heads of this layer in an untrained model" : several ? `${shares.length} untrained models` : "an untrained model";
-  const who = `${named} with equally sharp attention`, most = Math.max(...shares);
-  if (!most) return ` In ${who} there are no sinks.`;
-  return ` In ${who} ${peak ? "the peak is" : "sinks take"} ${several ? "at most " : ""}${percent(most)}.`;
+  const nulls = recording.nulls(view, view.layer, view.head), several = nulls.length > 1;
+  if (!nulls.length) return "";
+  const named = view.head != null ? "heads of this layer in an untrained model" : several ? `${nulls.length} untrained models` : "an untrained model";
+  const who = `${named} with equally sharp attention`, most = Math.max(...nulls.map(({ share }) => meanOver(share, stepRange(view, recording))));
+  const highest = Math.max(...nulls.map(({ share }) => share[peakOf(share)])), limit = several ? "at most " : "";
+  if (!(peak ? highest : most)) return ` In ${who} there are no sinks.`;
+  if (!peak) return ` In ${who} sinks take ${limit}${percent(most)}.`;
+  return ` ${capital(who)} ${several ? "take" : "takes"} ${limit}${percent(most)} there, ${percent(highest)} at ${several ? "their own peaks" : "its own peak"}.`;
 }
 const meanOf = (values) => meanOver(values, [0, values.length - 1]);
 // What sinks take over all steps, and in how many of them more than the most of the untrained models’ of the finding, or
@@ -130,7 +127,7 @@ function throughoutAll(recording, view, share, note) {
   const below = share.reduce((sum, value, t) => sum + (value < Math.min(...nulls.map((each) => each.share[t]))), 0);
   const others = percent(meanOf(nulls.map((each) => meanOver(each.share, all))));
   return [
-    `${own}, untrained ${others}; above ${several ? `all ${nulls.length}` : "that"} in `,
+    `${own}, untrained ${others}; above ${several ? `all ${nulls.length} untrained ${view.head == null ? "models" : "heads"}` : "that"} in `,
     `${above || "none"} of ${T} steps`, `${below ? `, below${several ? " all" : ""} in ${below}` : ""}.${note}`,
   ];
 }
