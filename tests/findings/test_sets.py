@@ -279,7 +279,7 @@ def test_the_bars_of_a_layer_add_up_to_all_of_its_sinks_and_have_their_number_at
     shown = recording_sets.layers_by_kind({"one": recordings}).figure
     np.testing.assert_allclose(sum(np.array(trace.x) for trace in shown.data), 1, atol=1e-5)
     [key] = [note.text for note in shown.layout.annotations if "word" in note.text]
-    assert "<br>thin: untrained, equally sharp; ■ its share" in key
+    assert "<br>thin: untrained; ■ share of the kind that stands out, else commonest" in key
     most = by_kind(recordings, "portion").value[:LAYERS].argmax(axis=1)
     thin = by_kind(recordings, "portion", "matched").value[np.arange(LAYERS), most]
     at_thin = [note.text for note in shown.layout.annotations if note.text and note.text.startswith("<span")][:LAYERS]
