@@ -133,7 +133,7 @@ def playback_of(findings: Findings) -> dict[str, object] | None:
 def _reading(answers: Sequence[Answer]) -> str:
     """Tell how to read the numbers of the answers."""
     told = ["Brackets: 95 % intervals."] if any("[" in answer.words for answer in answers) else []
-    told += ["Hiding: no token attends to it."] if any("hiding" in answer.words for answer in answers) else []
+    told += ["Hidden: no other token attends."] if any("hiding" in answer.words for answer in answers) else []
     units = [answer for answer in answers if re.search(rf"\b{NATS.name}\b", answer.words) and "KL" not in answer.words]
     return " ".join([*told, *([_NATS] if units else [])])
 
@@ -157,7 +157,7 @@ def _picture(findings: Findings) -> tuple[Markup, str]:
     name = f"‘{tokens[strongest - first].text.strip()}’"
     who = "a masked position" if tokens[strongest - first].masked else name
     step = step_words(track, at).partition(" (")[0]
-    where = f"{step[0].upper()}{step[1:]}. Orange: sink ({story_sinks.threshold().removesuffix(' of a step')})."
+    where = f"Peak, {step}. Orange: sink ({story_sinks.threshold().removesuffix(' of a step')})."
     has = story_sinks.has_sinks(findings)
     told = f"One step of one text: {who} draws {times} an even split. {has}".strip()
     label = f"this token: {times}" if 2 <= strongest - first < len(tokens) - 2 else times  # within the picture

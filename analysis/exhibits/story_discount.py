@@ -18,6 +18,7 @@ from analysis.exhibits.story_parts import (
     spread,
     within,
 )
+from analysis.exhibits.with_discount import against_published, published_of_study
 from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Mark
 from analysis.findings import said_of
@@ -49,7 +50,7 @@ def masks(findings: Findings) -> Told | None:
     changes = [one for one in findings.mask_changes if one.changed]
     if not changes:
         return None
-    told = max(changes, key=_beside_seeds)  # at the setting where it changes most beside the seeds
+    told = max(changes, key=lambda one: (one.sparsity, _beside_seeds(one)))
     value, floor = float(np.mean(told.changed)), float(np.mean(told.floor)) if told.floor else 0.0
     several = len({one.method for one in changes}) > 1
     groups = []
@@ -68,12 +69,12 @@ def masks(findings: Findings) -> Told | None:
             )
         groups.append(Group(f"{100 * change.sparsity:g} % of the weights removed{named}", tuple(marks)))
     only = "only " if value < _HARDLY * floor else ""
-    title = f"The discount changes {only}{share(value)} of pruning choices"
-    title += f"; another calibration sample changes {share(floor)}" if floor else ""
+    removed = f"{100 * told.sparsity:g} % removed"
+    title = f"With {removed}, the discount changes {only}{share(value)} of pruning choices"
+    title += f"; another calibration sample {share(floor)}" if floor else ""
     chances = {f"{100 * one.sparsity:g} %": share(one.chance) for one in changes}
     drawn = listed([f"{one} with {each} removed" for each, one in chances.items()])
     beat = f"Random choices would differ in {drawn}."
-    last = max(changes, key=lambda one: one.sparsity)
     return Told(
         "masks",
         title,
@@ -91,12 +92,12 @@ def masks(findings: Findings) -> Told | None:
         summaries=(
             (
                 Summary(
-                    f"Pruning choices the discount changes, {100 * last.sparsity:g} % removed",
-                    _mean(last.changed),
-                    f"another calibration sample: {_mean(last.floor)}",
+                    f"Pruning choices the discount changes, {removed}",
+                    share(value),
+                    f"another calibration sample: {share(floor)}",
                 ),
             )
-            if last.floor
+            if floor
             else ()
         ),
     )
@@ -150,8 +151,8 @@ def accuracy(findings: Findings) -> Told | None:
     rest = f"The rest of the recipe (noise, order and norm): {conclusions(of_noise, margin, above)}."
     came_with = said_of("gain", pruning, margin, above)
     beats += [f"{said[0].upper()}{said[1:]}" for said in came_with]
-    unseen = _cost_unseen(findings, by_setting)
-    beats[-1] += unseen
+    unseen, published = _cost_unseen(findings, by_setting), _against_published(findings, by_setting, outcomes)
+    beats[0] += published
     return Told(
         "accuracy",
         _accuracy_title(findings, by_setting, outcomes, margin),
@@ -161,12 +162,13 @@ def accuracy(findings: Findings) -> Told | None:
         f"{recipe(findings, brief=True)}; intervals over {items_told(pruning)}{_seeds_told(by_setting)}; no other "
         "models, tasks or texts.",
         (
-            *filter(None, (levels and alone, rest if of_noise else "", tests_in_words(of_discount), pruning.noise)),
+            *filter(None, (levels and alone, unseen, rest if of_noise else "", tests_in_words(of_discount))),
+            pruning.noise,
             f"Margin: ±{POINTS.margin(margin)}, fixed in the study's specification before it ran.",
             *needs(findings),
         ),
         meaning=story_parts.of_accuracy(outcomes),
-        takeaway=f"{levels}{unseen}" if levels else beats[0],
+        takeaway=beats[0],
         summaries=(_summary(findings, by_setting, outcomes, margin),),
     )
 
@@ -199,18 +201,26 @@ def _levels_told(model: str, pruning: Pruning, without: Mapping[str, str]) -> st
     told = listed([f"{accuracy} at {name}" for name, accuracy in without.items()])
     chance = "" if pruning.chance is None else f" (chance {percent(pruning.chance, 1)})"
     return (
-        f"Unpruned, {model} gets {percent(pruning.dense, 1)} of the items right{chance}; without the discount {told}."
+        f"Unpruned, {model} gets {percent(pruning.dense, 1)} of items right{chance}; without the discount {told}."
         if told
         else ""
     )
 
 
-def _cost_unseen(findings: Findings, by_setting: Mapping[str, Contrast]) -> str:
-    """Tell, as a further sentence, where pruning itself costs nothing significant, so that there is nothing to win
-    back.
+def _against_published(findings: Findings, by_setting: Mapping[str, Contrast], outcomes: Mapping[str, str]) -> str:
+    """Tell, as a further sentence, how the first method with the discount does against its published baseline; empty
+    where the study does not compare them.
     """
+    method = next(iter(by_setting.values())).method
+    margin = rules.margin_of(findings) if set(outcomes.values()) == {EQUIVALENT} else 0.0
+    told = against_published(method, published_of_study(findings, method), margin)
+    return f" {told.replace('inside', f'inside ±{POINTS.margin(margin)}', 1)}" if told else ""
+
+
+def _cost_unseen(findings: Findings, by_setting: Mapping[str, Contrast]) -> str:
+    """Tell where pruning itself costs nothing significant, so that there is nothing to win back."""
     told = [price.setting for price in prices_of(findings, by_setting) if price.cost.low < 0 < price.cost.high]
-    return f" At {listed(told)} pruning alone has no significant cost to win back." if told else ""
+    return f"At {listed(told)} pruning alone has no significant cost to win back." if told else ""
 
 
 def _changes(findings: Findings, by_setting: Mapping[str, Contrast], margin: float) -> Markup:
@@ -218,9 +228,9 @@ def _changes(findings: Findings, by_setting: Mapping[str, Contrast], margin: flo
     costs = {price.setting: price.cost for price in prices_of(findings, by_setting)}
     groups = []
     for name, contrast in by_setting.items():
-        rows = [("the discount on top", contrast.effect, interval_words(contrast.effect), charts.MODEL)]
+        rows = [("discount on top", contrast.effect, interval_words(contrast.effect), charts.MODEL)]
         if name in costs:
-            rows.insert(0, ("pruning alone", costs[name], loss_words(costs[name]), charts.NULL))
+            rows.insert(0, ("pruned minus unpruned", costs[name], loss_words(costs[name]), charts.NULL))
         marks = [
             Mark(label, one.value, words, tone, one.low, one.high, filled=side_of(one) != 0)
             for label, one, words, tone in rows

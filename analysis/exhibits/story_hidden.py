@@ -120,8 +120,8 @@ def _reading(text: Continuation, control: str, alike: Sequence[Agreement], in_pl
         else ""
     )
     return (
-        f"Shaded: tokens that do not line up, in order, with the first text.{begins} Counting moved tokens as changed, "
-        f"{sinks} (sinks) and {others} (random) of {longest} differ{in_place}."
+        f"Shaded: tokens that do not line up, in order, with the first text.{begins} The others may "
+        f"have moved: by position {sinks} (sinks) and {others} (random) of {longest} differ{in_place}."
     )
 
 
@@ -257,7 +257,7 @@ def _not_shown(held: Sequence[str], at_equal: Cause | None, causes: Sequence[Cau
         if light is not None and _lighter(light) and at_equal.masked[1] < (1 - MASS_TOLERANCE) * at_equal.masked[0]:
             told += " No control matches both masking and attention."
         sinks, others = (percent(share, 0) for share in at_equal.masked)
-        return f"{told} Masked: {sinks} of the sinks hidden, {others} of {_title(MASS)}."
+        return f"{told} Masked: {sinks} of sinks hidden, {others} of {_title(MASS)}."
     if len(held) < 2:
         return "Part of the difference can come from hiding more attention."
     return f"Sinks hold {held[0]} of the attention, the others {held[1]}: part of a difference can come from that."
@@ -271,13 +271,13 @@ def _rounded(findings: Findings) -> str:
 
 
 def _by_position(causes: Sequence[Cause], control: str) -> str:
-    """Tell, in brackets after a space, how many tokens of 100 differ at their position over all prompts, with the sinks
+    """Tell, as the end of a sentence, how many tokens of 100 differ at their position over all prompts, with the sinks
     and with a control's tokens hidden; empty where the study does not hold that."""
     cause = text_causes(causes).get(control)
     if cause is None or cause.by_position is None:
         return ""
     sinks, others = (f"{100 * (1 - agreement):.0f}" for agreement in cause.by_position)
-    return f" (over {cause.effect.n} prompts, {sinks} and {others} of 100)"
+    return f"; over {cause.effect.n} prompts, {sinks} and {others} of 100"
 
 
 def _any_kind(findings: Findings, causes: Sequence[Cause]) -> str:
@@ -299,14 +299,15 @@ def _random_weights(findings: Findings) -> str:
     """Tell, of each model alike, what hiding as much does with random weights, and of which the effect is no more than
     that; empty where it was not measured.
     """
-    told = []
+    told = list[str]()
     for model in called(findings):
         causes = findings.causes_by_model.get(model, [])
         own = rules.cause_of(causes, "aligned", COUNT)
         if own is not None and own.untrained is not None:
             so = ", whose effect needs no training" if no_less_with_random(causes) else ""
-            told.append(f"{' '.join(tokens_more(own.untrained))} in {within(findings, model)}{so}")
-    return f"With random weights, beside {_title(COUNT)}: {'; '.join(told)}." if told else ""
+            than = "" if told else f" than hiding {_title(COUNT)}"
+            told.append(f"{' '.join(tokens_more(own.untrained))}{than} in {within(findings, model)}{so}")
+    return f"With random weights hiding sinks changes {'; '.join(told)}." if told else ""
 
 
 def _over_prompts(own: Cause, at_equal: Cause | None, causes: Sequence[Cause]) -> str:

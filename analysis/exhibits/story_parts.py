@@ -332,7 +332,7 @@ def rows_of(findings: Findings, table: str, **values: object) -> list[Mapping[st
 
 _ALIKE = 0.8  # a ratio from here to its inverse reads as "about as much"
 # Xiao et al., arXiv 2309.17453.
-_FIRST = "A cache that keeps the first token"
+_FIRST = "A cache that keeps the first token as its sink"
 
 
 def of_sinks(clear: bool | None) -> str:

@@ -72,7 +72,7 @@ def place(findings: Findings) -> Told | None:
     rule = f"{_STANDS_OUT}{_THAN_OTHERS if source in others else ''}. " if tokens[source] else ""
     if rule:
         beats[0], notes[0] = (f"Standing out, {told[0].lower()}{told[1:]}" for told in (beats[0], notes[0]))
-    untrained = f"In {null.called}, at most {most} of the sinks of {masked} are masked." if null else ""
+    untrained = f"{null.labelled[0].upper()}{null.labelled[1:]}, at most {most} are masked." if null else ""
     own = _layers_told(portions[source], tokens[source], others.get(source, {}), without=MASKED)
     twins = [
         f"{names.get(model, model)}: {_layers_told(layers, tokens[model], others.get(model, {}))}"

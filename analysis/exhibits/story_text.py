@@ -172,23 +172,25 @@ def quality_told(causes: Sequence[Cause], margin: float) -> str:
     """Say that a change of text is not a loss of quality, and how far predictions shift beside random tokens of equal
     attention where that was measured. causes, margin: as of `predictions_told`.
     """
-    return " ".join(filter(None, ("Quality was not measured.", _shift_told(causes, margin, halves=False))))
+    shift = _shift_told(causes, margin, briefly=True)
+    return " ".join(filter(None, ("Quality was not measured.", shift)))
 
 
-def _shift_told(causes: Sequence[Cause], margin: float, halves: bool = True) -> str:
+def _shift_told(causes: Sequence[Cause], margin: float, briefly: bool = False) -> str:
     """Say how far predictions shift beside random tokens of equal attention; empty where that was not measured.
-    causes, margin: as of `predictions_told`. halves: add in which half of the steps it is otherwise.
+    causes, margin: as of `predictions_told`. briefly: after a sentence on the text at equal attention; else with the
+    half of the steps in which it is otherwise.
     """
     cause = cause_of(causes, "divergence", MASS)
     outcome = WAITING if cause is None else decide(cause.effect, margin)
     if cause is None or outcome not in _PREDICTIONS:
         return ""
-    told = f"At equal attention predictions {_PREDICTIONS[outcome]}"
-    change = f"(KL difference {bare_nats(cause.effect)})"
-    if cause.timing is None or not when_shifted(cause.timing):
-        return f"{told} {change}."
-    told += f" on average {change}"
-    if not halves:
+    change, shifted = f"(KL difference {bare_nats(cause.effect)})", cause.timing and when_shifted(cause.timing)
+    told = f"hiding sinks shifts predictions {_SHIFTS[outcome]}{' on average' if shifted else ''}"
+    if briefly:
+        return f"{'Also, ' if outcome == BETTER else 'Yet '}{told} {change}."
+    told = f"H{told[1:]} {_THAN[outcome]} random tokens of equal attention {change}"
+    if cause.timing is None or not shifted:
         return f"{told}."
     otherwise = {"more": "first", "less": "second"}
     if side_of(cause.timing.early) < 0:
@@ -268,6 +270,8 @@ def predictions_told(causes: Sequence[Cause], margin: float) -> str:
 
 
 _TEXT = {-1: "the text changes more", 0: "the text does not differ significantly", 1: "the text changes less"}
+_SHIFTS = {BETTER: "more", WORSE: "less", EQUIVALENT: "about as much", CANNOT_TELL: "not significantly more or less"}
+_THAN = {outcome: "as hiding" if outcome == EQUIVALENT else "than hiding" for outcome in _SHIFTS}
 _PREDICTIONS = {
     BETTER: "shift more",
     WORSE: "shift less",

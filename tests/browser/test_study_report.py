@@ -83,7 +83,7 @@ def test_the_report_of_the_example_opens_from_the_disk_without_a_single_request(
     places = [main.locator(one).last.bounding_box() for one in order]
     assert [place["y"] for place in places] == sorted(place["y"] for place in places)
     assert places[-1]["y"] + places[-1]["height"] < 800, "the question and the study's size to what next"
-    slider = page.locator("#explore [type=range]").bounding_box()
+    slider = page.locator("#explore [type=range][data-set=threshold]").bounding_box()
     assert slider["x"] + slider["width"] <= 390 - 16, "within the page's margin"
     assert errors == [] and asked == [report.as_uri()]
     assert report.stat().st_size < MOST_BYTES

@@ -72,6 +72,8 @@ class TrackView {
     Object.assign(this, { track, player, shown: -1, looked: -1 });
     this.root = make("section", "track");
     this.heading = make("span");
+    this.place = make("span");
+    this.place.style.whiteSpace = "nowrap"; // no line ends within a range of steps
     this.told = make("span", "told");
     if (titled) {
       const title = make("div", "title");
@@ -146,7 +148,8 @@ class TrackView {
       this.slots[position].state = state;
     }
     this.shown = at;
-    this.heading.textContent = `${track.name ?? track.title}${this.where(at)}`;
+    this.heading.replaceChildren(track.name ?? track.title, this.place);
+    this.place.textContent = this.where(at);
     this.told.textContent = this.summary();
     if (first >= 0) this.follow(this.slots[first]);
   }
