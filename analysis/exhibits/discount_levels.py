@@ -24,7 +24,7 @@ from analysis.words import counted
 
 TITLE = "Accuracy without and with the sink discount"
 _PUBLISHED, _WITHOUT, _WITH = "as published", "without discount", "with discount"
-_LOST, _GAINED, _BEYOND = "from dense", "discount on top", "with discount minus as published"
+_LOST, _GAINED, _BEYOND = "from dense", f"minus {_WITHOUT}", f"minus {_PUBLISHED}"
 _FORMULA = (
     "Right answers, the mean over tasks and calibration seeds. The difference is taken on the same items, seed by "
     "seed, before rounding."
@@ -77,7 +77,7 @@ class DiscountLevels:
         for line in self.lines:
             frame[f"{line.name}, %"] = 100 * line.value
         changes = {f"{line.name}, {line.lost.name}": line.lost for line in self.lines if line.lost is not None}
-        for name, change in (changes | {one.name: one for one in self._changes}).items():
+        for name, change in (changes | {f"{_WITH} {one.name}": one for one in self._changes}).items():
             for end, values in zip(("", ", low", ", high"), ends_of(change.differences, 100), strict=True):
                 frame[f"{name}{end}, points"] = pd.Series(values, change.x)
         return frame.reset_index()
@@ -216,29 +216,30 @@ def _levels(
     baseline = lines[0] if published in methods[:-2] else None
     seeds = max(len(one.by_seed) for *_, each in drawn for one in each)
     over = f" and {over_seeds(seeds)}" if seeds > 1 else ", with one seed"
-    scored = f"{items[0]:,} items of {counted(items[1], 'task')}{over}"
-    bars = f"Bars are 95 % intervals over {scored}{' (accuracy: of the change from dense)' * known}"
-    none_yet = {1: "one sparsity is no trend yet", 2: "two sparsities are no trend yet"}.get(len(x), "")
-    caption = "; ".join(filter(None, (bars, f"the grey band is ±{POINTS.margin(margin)}", none_yet)))
+    scored = f"{items[0]:,} items of {counted(items[1], 'task')}"
+    of = "95 % interval of the difference"
+    bars = f"Upper bars: {of}; lower bars: of the change from dense" if known else f"Bars: {of}"
+    no_trend = {1: "one sparsity shows no trend", 2: "two sparsities show no trend"}.get(len(x), "")
+    rounded = apart_by_rounding(zip(lines[-2].value, lines[-1].value, gained, strict=True))
+    caption = "; ".join(filter(None, (bars, f"grey: ±{POINTS.margin(margin)}", no_trend, rounded)))
     text = f"{text_read(published)} text; the others: {text_read(method)} text"
     as_published = "" if baseline is None else f"As published: {METHODS[published].title}, {text}."
-    pairs = zip(lines[-2].value, lines[-1].value, gained, strict=True)
     free = f"Intervals are Student's, with {counted(seeds - 1, 'degree')} of freedom between seeds." * (seeds > 1)
     sizes = counted(len(x), "sparsity", "sparsities"), counted(len(lines), "variant"), counted(seeds, "seed")
     return DiscountLevels(
         methods,
         lines,
         dict(zip(x.tolist(), lost, strict=True)),
-        _change(_GAINED, lines[-2].look, dict(zip(scores, gained, strict=True))),
-        _change(_BEYOND, baseline.look, beside) if baseline is not None and beside else None,
+        _change(_GAINED, Look(color, lines[-2].look.symbol), dict(zip(scores, gained, strict=True))),
+        _change(_BEYOND, Look(color, baseline.look.symbol), beside) if baseline is not None and beside else None,
         *levels,
         margin,
-        f"{recipe} {' × '.join(sizes)}.",
-        " ".join(filter(None, (f"{caption}.", as_published, apart_by_rounding(pairs), free))),
+        f"{recipe} {' × '.join(sizes)}; {scored}.",
+        " ".join(filter(None, (f"{caption}.", f"Intervals are over {scored}{over}.", as_published, free))),
     )
 
 
 def _change(name: str, look: Look, differences: Mapping[float, Difference]) -> Change:
-    """Return differences by sparsity as they are drawn. look: of the line that they are from."""
+    """Return differences by sparsity as they are drawn."""
     told = [bare_words(one) for one in differences.values()]
     return Change(name, np.array(list(differences)), list(differences.values()), told, look)

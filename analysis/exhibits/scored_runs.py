@@ -273,16 +273,16 @@ def accuracy_of_runs(alike: Alike, results: Results | None, who: str = "", gains
     if not rows:
         return None
     bars = _WHISKERS if losses else ""
-    dots = "Diamonds: means; dots: single runs." if max(counts) > 1 else ""
+    dots = "dots: seeds" if max(counts) > 1 else ""
     noised = f"Noised text: calibration {_NOISED}." if any("noised" in row.text for row in rows) else ""
     left_out = [f"{name} ({listed(accuracies)})" for name, accuracies in others.items()]
     undrawn = f"not drawn: {listed(left_out)}" if left_out else ""
     scored = f"Right answers to {alike.items:,} items of {alike.tasks}"
     over = f"Intervals are {_over(losses)}." if losses else ""
-    first = f"{'; '.join(filter(None, (scored, bars, undrawn)))}."
+    first = f"{'; '.join(filter(None, (scored, bars, dots, _rounded(rows, gains), undrawn)))}."
     return Exhibit(
         "Accuracy by sparsity and method",
-        " ".join(filter(None, (first, over, dots, noised, _rounded(rows, gains)))),
+        " ".join(filter(None, (first, over, noised))),
         accuracy_by_setting(rows, alike.dense, alike.chance, gains.method if gains.over else ""),
         pd.DataFrame(
             {

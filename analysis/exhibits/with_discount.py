@@ -164,7 +164,7 @@ class Changed(NamedTuple):
 
 
 def explained_by_masks(discount: Sequence[Difference], changes: Sequence[Changed], margin: float) -> bool:
-    """Return whether the masks are a likely reason that the discount does not help: no difference is significant and
+    """Return whether the masks are a possible reason that the discount does not help: no difference is significant and
     all lie inside the margin, and at every sparsity the discount changes far fewer weights than another calibration
     sample. discount: with minus without it.
     """
@@ -206,16 +206,16 @@ def weights_changed(changes: Sequence[Changed], seeds: int = 0) -> Exhibit:
     chance = [f"{percent(one.chance)}{f' at {one.sparsity}' if one.sparsity else ''}" for one in changes]
     table = pd.DataFrame(
         [
-            {"sparsity": at, "what changes": name, "dots": len(all), "weights changed, %": 100 * np.mean(all)}
+            {"sparsity": at, "what changes": name, "dots": len(all), "chosen differently, %": 100 * np.mean(all)}
             for at, name, _, all, _ in kinds
         ]
     )
     dots = dict.fromkeys(_DOTS[each] for _, _, each, all, _ in kinds if len(all) > 1)
     small = f"Small dots: {' or '.join(dots)}. " if dots else ""
     return Exhibit(
-        "Weights changed",
+        "Weights chosen differently",
         f"{small}{_CHANGED} Independent masks would differ in {listed(chance)}.{part}",
-        accuracy_levels(rows, "weights changed", _SEED_DECIMALS, from_zero=True),
+        accuracy_levels(rows, "weights chosen differently", _SEED_DECIMALS, from_zero=True),
         table,
     )
 

@@ -37,6 +37,7 @@ _FAINT = 0.18  # opacity of a band
 _ROW = 56  # pixels
 _LEVEL = 44  # the same, of an accuracy
 _UNDER = 0.19  # offset of an accuracy's seeds
+_HALF_BAND = 0.18  # of a row: the band around no change, on both sides of its line
 _DOT, _LANE, _LANES = 0.02, 0.08, 3  # of a seed: its width as part of the axis, and lanes, as part of a row
 
 
@@ -337,8 +338,11 @@ def accuracy_levels(
     names = [f"{as_text(row.name)} <b>{as_text(row.words)}</b>" for row in rows]
     name_rows_above(figure, names, 0.75, 0.45, xshift=4)
     if margin:
-        _add_range(figure, margin)
-        figure.add_vline(x=0, line=grey_line())
+        even = {"fillcolor": REFERENCE, "opacity": _FAINT, "line_width": 0, "layer": "below"}
+        for place in range(len(rows)):  # in pieces, as names stand between the rows
+            ends_at = {"y0": place - _HALF_BAND, "y1": place + _HALF_BAND}
+            figure.add_shape(type="rect", x0=-margin, x1=margin, **ends_at, **even)
+            figure.add_shape(type="line", x0=0, x1=0, **ends_at, line=grey_line(), layer="below")
     figure.update_layout(margin_t=4, margin_l=14)
     figure.update_xaxes(
         zeroline=False,

@@ -211,7 +211,7 @@ def changed_by_projection(shown: Sequence[Changed], names: Sequence[str]) -> go.
             hovertemplate=f"%{{text}}<br>layers %{{customdata[0]:.2f}} to %{{customdata[1]:.2f}}{PER_CENT}"
             "<extra>%{fullData.name}</extra>",
         )
-    layout(figure, "weights changed, all layers", "", 92 + _PROJECTION * len(names), legend=True)
+    layout(figure, "weights chosen differently, all layers", "", 92 + _PROJECTION * len(names), legend=True)
     figure.update_xaxes(rangemode="tozero", ticksuffix=PER_CENT, zeroline=False)
     rows = named_ticks([_IN_WORDS.get(name) or short for name, short in zip(names, _short(names), strict=True)])
     figure.update_yaxes(**rows, range=[len(names) - 0.5, -0.5], zeroline=False)

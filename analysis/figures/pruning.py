@@ -120,7 +120,7 @@ class Scores:
     """The accuracy of a setting with its 95 % interval, NaN where that is not known, and of each run, as shares. group:
     of rows that it stands in. text: what it was calibrated on, '' for none. method: whose colour it has, '' for the
     grey of references. words: the accuracy as it is written. change: the difference to the dense model likewise, and
-    gain: that of the method with the discount to this one; '' where they are not known.
+    gain: the method with the discount minus this one; '' where they are not known.
     """
 
     group: str
@@ -152,9 +152,9 @@ def accuracy_by_setting(
     color = METHOD_LOOKS[gain_of].color if gain_of in METHOD_LOOKS else REFERENCE
     mark = f'<span style="color:{color}">◆</span> '
     row_height = _ROW_OF_THREE if gains else _ROW
-    title = ["<b>accuracy</b>", *["minus dense, points"] * changes, *[f"{mark}gain with discount"] * gains]
+    title = ["<b>accuracy</b>", *["minus dense, points"] * changes, *[f"{mark}with discount", "minus this row"] * gains]
     first = _GROUP // 2 + _LINE + _NAMED - _NUMBER * len(title) // 2  # where the numbers of the first row begin
-    y = start = max(0, _NUMBER * len(title) + _GROUP // 2 - first)
+    y = start = max(0, _NUMBER * len(title) + _GROUP // 2 - _LINE - first)  # they begin above the plot
     for group in dict.fromkeys(row.group for row in rows):
         y += _GROUP if y > start else 0
         head = f"{group} of the weights removed" if group else "No weights removed"
@@ -171,7 +171,7 @@ def accuracy_by_setting(
             figure.add_annotation(y=mean, text="<br>".join(numbers), yanchor="middle", **right)
             figure.add_traces(_marks(row, mean))
             y += row_height
-    figure.add_annotation(y=0, text="<br>".join(title), yanchor="top", **right)
+    figure.add_annotation(y=0, text="<br>".join(title), yanchor="top", yshift=_LINE, **right)
     ends = [100 * end for row in rows for end in (row.value, row.low, row.high, *row.runs)]
     drawn = np.array([*ends, *([] if dense is None else [100 * dense])])
     low, high = max(np.nanmin(drawn) - _AROUND, 0.0), min(np.nanmax(drawn) + _AROUND, 101.0)

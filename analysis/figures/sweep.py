@@ -37,11 +37,12 @@ _NAME = 56  # pixels beside a plot, for the names of its levels
 _NAMED_SPARSITIES = 12  # up to this many each has a tick
 _AROUND = 0.05  # of sparsity that is shown on both sides of a single one
 _CLOSE = 0.1  # two levels whose names would lie upon each other
-_BOTH_HEIGHT = 430  # of differences with the accuracies beneath
+_BOTH_HEIGHT = 450  # of differences with the accuracies beneath
 _CHANGES = 0.58  # of it that the differences take
 _BETWEEN = 0.11  # of it between both
 _TOP, _FOOT = 46, 66  # pixels above both, and beneath
 _LINE = 17  # pixels of a line of text
+_SMALL, _SMALL_LINE, _SHORT = 10, 13, 13  # a small text: its size, pixels of a line, and characters of one
 _APART, _CLOSER = 0.25, 0.08  # of the distance of two sparsities, between two marks, where their values are written
 _BESIDE = 0.5  # of it at both ends
 _NEAR = 3  # points beneath what is drawn, from which on chance is told at the edge
@@ -84,7 +85,8 @@ class Delta:
 
 @dataclass(frozen=True)
 class Change:
-    """Differences of accuracy along sparsities, as shares, with the name of what they are of and each in words."""
+    """Differences of accuracy along sparsities, as shares, with the name of what they are from, such as `minus without
+    discount`, and each in words."""
 
     name: str
     x: np.ndarray
@@ -112,7 +114,7 @@ def accuracies_and_changes(
     """Draw differences along sparsity, and the accuracies beneath, the lines side by side, each on a scale of its own
     over one axis of sparsities, the same for all lines.
 
-    changes: of the last line minus others, each with the look of that other. margin: half of the band of differences
+    changes: of the last line minus others, each named by that other. margin: half of the band of differences
     that do not matter, a share.
     """
     figure = make_subplots(2, 1, shared_xaxes=True, row_heights=[_CHANGES, 1 - _CHANGES], vertical_spacing=_BETWEEN)
@@ -147,11 +149,8 @@ def accuracies_and_changes(
         name, y = f"{'↓ ' * below}chance {100 * chance:.1f}", range_of[0] if below else 100 * chance
         figure.add_annotation(text=name, y=y, yref="y2", **at_left)
     _add_changes(figure, changes, margin, apart, is_named)
-    minus = "the others" if len(changes) > 1 else "without"
-    titles = (
-        f"<b>With discount minus {minus}, points</b>",
-        f"<b>Accuracy, %</b> (dashed: dense model {100 * dense:.1f})",
-    )
+    minus = as_text(changes[0].name) if len(changes) == 1 else "minus the others"
+    titles = (f"<b>With discount {minus}, points</b>", f"<b>Accuracy, %</b> (dashed: dense model {100 * dense:.1f})")
     for axis, title in zip(("y", "y2"), titles, strict=True):
         above = {"x": 0, "xref": "x domain", "xanchor": "left", "y": 1, "yref": f"{axis} domain", "yanchor": "bottom"}
         figure.add_annotation(text=title, showarrow=False, **above)
@@ -276,11 +275,13 @@ def _add_line(figure: go.Figure, line: Line, shift: float) -> None:
 
 def _add_changes(figure: go.Figure, changes: Sequence[Change], margin: float, apart: float, is_named: bool) -> None:
     """Add the upper plot: differences in points with their intervals around a band. apart: of two marks in the lower
-    plot. is_named: write each above its interval, else the estimates of a few."""
+    plot. is_named: write each above its interval, else the estimates of a few; of several say beneath each what it is
+    from, else in the legend."""
     even = {"fillcolor": REFERENCE, "opacity": _FAINT, "line_width": 0, "layer": "below"}
     _across(figure, -100 * margin, 100 * margin, "y", type="rect", **even)
     _across(figure, 0, 0, "y", line=grey_line(width=1))
     ends = [-150 * margin, 150 * margin]
+    is_parted = len(changes) > 1
     is_told = is_named or (len(changes) == 1 and len(changes[0].x) <= _WRITTEN)
     for change, shift in zip(changes, _shifts(len(changes), 2 * apart), strict=True):
         value, low, high = ends_of(change.differences, 100)
@@ -291,7 +292,7 @@ def _add_changes(figure: go.Figure, changes: Sequence[Change], margin: float, ap
             mode="markers",
             cliponaxis=False,
             name=as_text(change.name),
-            showlegend=False,
+            showlegend=is_parted and not is_named,
             marker={"color": change.look.color, "size": 9, "symbol": change.look.symbol},
             error_y=interval_bar(value, low, high, width=4),
             customdata=change.words,
@@ -304,11 +305,16 @@ def _add_changes(figure: go.Figure, changes: Sequence[Change], margin: float, ap
             text = f"<b>{estimate}</b><br>{interval}" if is_named else estimate
             above = {"y": end, "yanchor": "bottom", "yshift": 1}
             figure.add_annotation(text=text, x=x, showarrow=False, **above, row=1, col=1)
+        for x in change.x + shift if is_parted and is_named else ():
+            foot = {"xref": "x", "y": 0, "yref": "y domain", "yanchor": "bottom", "font_size": _SMALL}
+            figure.add_annotation(text=wrapped(change.name, _SHORT), x=x, showarrow=False, **foot)
     height = (1 - _BETWEEN) * _CHANGES * (_BOTH_HEIGHT - _TOP - _FOOT)
     room = 0.05 * (max(ends) - min(ends))
     low, high = min(ends) - room, max(ends) + room
-    high += (high - low) * _LINE * 2 / (height - 2 * _LINE) * is_told
-    figure.update_yaxes(range=[low, high], nticks=5, zeroline=False, showgrid=not is_named, row=1, col=1)
+    told, named = 2 * _LINE * is_told, 2 * _SMALL_LINE * (is_parted and is_named)
+    pixel = (high - low) / (height - told - named)
+    low, high = low - pixel * named, high + pixel * told
+    figure.update_yaxes(range=[low, high], nticks=6, zeroline=False, showgrid=not is_named, row=1, col=1)
 
 
 def _across(figure: go.Figure, low: float, high: float, axis: str, **look: Any) -> None:

@@ -360,13 +360,13 @@ def bare_words(difference: Difference) -> str:
 
 
 def apart_by_rounding(pairs: Iterable[tuple[float, float, Difference]]) -> str:
-    """Say that differences were computed before rounding, where two accuracies, as they are written, differ by
+    """Say in a clause that differences were taken before rounding, where two accuracies, as they are written, differ by
     another amount; else ''. pairs: accuracies, shares, and the second minus the first."""
     tenths = [
         (round(POINTS.scale * end, 1) for end in (before, after, change.value)) for before, after, change in pairs
     ]
     apart = any(abs(after - before - change) > 0.01 for before, after, change in tenths)
-    return "Differences are computed before rounding." if apart else ""
+    return "differences taken before rounding" if apart else ""
 
 
 def cost_words(cost: Difference, unit: str = "points ") -> str:

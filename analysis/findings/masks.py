@@ -47,19 +47,19 @@ def discounted_mask(
 ) -> str:
     """Say for what share of the weights the sink discount changes the choice, beside what another calibration sample
     changes, or independent masks where that is not known. changed: one per calibration seed. seeds: one per pair of
-    them. who: what changes it, as the sentence begins. explains: call few changed weights a likely reason of what was
-    said before, that accuracy hardly changes.
+    them. who: what changes it, as the sentence begins. explains: call few changed weights a possible reason of what
+    was said before, that accuracy hardly changes.
     """
     value = float(np.mean(changed))
     if not value > 0:
         return f"{who} changes the choice for none of the weights."
     beside = f"; independent masks differ in {percent(chance)}" if chance > 0 else ""
     if len(seeds) and (floor := float(np.mean(seeds))) > 0:
-        beside = f", {times(value, floor)} another calibration sample's {percent(floor)}"
+        beside = f", another calibration sample for {percent(floor)}"
     few = few_changed(changed, seeds)
     if explains and few:
-        return f"A likely reason: {who[0].lower()}{who[1:]} changes the choice for {percent(value)} of weights{beside}."
-    return f"{who} changes the choice for {'only ' * few}{percent(value)} of weights{beside}."
+        who = f"A possible reason, not tested: {who[0].lower()}{who[1:]}"
+    return f"{who} changes the choice for {'only ' * (few and not explains)}{percent(value)} of weights{beside}."
 
 
 def whole_against_seeds(title: str, value: float, seeds: float | None, chance: float, whole: str) -> str:

@@ -120,7 +120,7 @@ def test_what_draws_plots_is_loaded_before_statistics_are_stored_and_controls_re
     page.get_by_role("button", name="Preview masks").click()
     page.locator(".st-key-fold_prune_discount summary").click()
     slider = page.locator(".st-key-prune_sink_std").get_by_role("slider")
-    expect(page.get_by_text("Weights changed by matrix").first).to_be_visible()
+    expect(page.get_by_text("Weights chosen differently by matrix").first).to_be_visible()
     expect(page.get_by_text("being measured")).to_have_count(0)
     expect(page.get_by_text("Idle. Nothing is running.")).to_be_visible()  # what stood above the plots is gone
     all_drawn(page)

@@ -141,6 +141,7 @@ def test_runs_that_were_scored_alike_are_held_against_the_dense_model_and_each_o
     assert key == ("50 %", "Without discount") and gain == (gap if first == "sink-wanda" else flipped(gap))
     assert not discount_gains(costs, Levels({0.5: 0.5}, {}, "wanda", "Wanda as published", 2)).over
     shown = accuracy_of_runs(alike, found, gains=gains)
+    assert "; dots: seeds" in shown.sentence
     notes = " ".join(note.text for note in shown.figure.layout.annotations)
     assert f"</span> {interval_words(gain).replace(' points', '')}" in notes
     for loss in losses.values():

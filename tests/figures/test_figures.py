@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from analysis.figures import causes, dynamics, experts, tuning
 from analysis.figures import sinks as figures
+from analysis.figures.accuracy import Accuracy, accuracy_levels
 from analysis.figures.causes import outcome_bars
 from analysis.figures.style import PER_CENT, REFERENCE, as_text, block_reduce, shorten, token_axis
 from pages.parts.charts import Point
@@ -228,3 +229,18 @@ def test_names_and_tokens_are_drawn_as_text():
         assert "evil" in drawn or "&lt;a" in drawn, figure.data[0].type
         for markup in ("<a ", "</a>", "<b>%", "%{x}</b>", "</b>"):
             assert markup not in drawn.replace(f"<b>{as_text(HOSTILE)}</b>", ""), (figure.data[0].type, markup)
+
+
+AXIS = 50  # pixels of an axis with its title
+
+
+def test_no_name_of_a_row_stands_on_the_band_of_changes_that_do_not_matter():
+    rows = [Accuracy(name, 0, -3, 3, (), "0.0", REFERENCE) for name in "ab"]
+    figure = accuracy_levels(rows, "points", margin=2)
+    assert [(one.type, one.x0, one.x1) for one in figure.layout.shapes] == [("rect", -2, 2), ("line", 0, 0)] * 2
+    start, end = figure.layout.yaxis.range
+    row = (figure.layout.height - figure.layout.margin.t - AXIS) / (start - end)  # pixels
+    names = [note for note in figure.layout.annotations for _ in "bl"]  # of a band and a line
+    for name, shape in zip(names, figure.layout.shapes, strict=True):
+        assert shape.y0 < name.y < shape.y1 < name.y + 0.5
+        assert (name.y - shape.y0) * row < name.yshift, "which is written above that"

@@ -74,8 +74,9 @@ def test_each_mark_has_its_value_above_it_and_differences_the_look_of_what_they_
     without = figures.Line("without", x, np.array([0.9, 0.72]), Look(REFERENCE, "square"), loss)
     other = figures.Line("with <", x, np.array([0.91, 0.721]), Look("#ef7010", "diamond"))
     lines = published, without, other
-    gain = figures.Change("discount on top", x, gained, gains, without.look)
-    recipe = figures.Change("minus as published", x[1:], gained[1:], gains[1:], published.look)
+    look = Look(other.look.color, without.look.symbol)
+    gain = figures.Change("minus without <", x, gained, gains, look)
+    recipe = figures.Change("minus as published", x[1:], gained[1:], gains[1:], look._replace(symbol="circle"))
     figure = figures.accuracies_and_changes(lines, [recipe, gain], 0.93, 0.375, 0.02)
     *marks, beside, changed = figure.data
     first, second, third = marks
@@ -85,7 +86,7 @@ def test_each_mark_has_its_value_above_it_and_differences_the_look_of_what_they_
     assert [one.name for one in marks] == ["as published", "without", "with &lt;"], "in the legend, from left to right"
     assert len({one.marker.color for one in marks}) == 3 and list(second.customdata) == losses
     for drawn, line in ((beside, first), (changed, second)):
-        assert (drawn.marker.color, drawn.marker.symbol) == (line.marker.color, line.marker.symbol)
+        assert (drawn.marker.color, drawn.marker.symbol) == (third.marker.color, line.marker.symbol)
         assert drawn.yaxis == "y" and drawn.showlegend is False
     np.testing.assert_allclose(changed.y, [1, 0.1])
     np.testing.assert_allclose(changed.error_y.arrayminus, [3, 5.1], rtol=1e-5)
@@ -104,6 +105,11 @@ def test_each_mark_has_its_value_above_it_and_differences_the_look_of_what_they_
     assert len(below) == 3 and np.diff(below).min() > 66 * pixel, "nor do intervals"
     assert below[-1] + 33 * pixel < end
     assert notes["<b>+0.1</b><br>[−5.0, +6.0]", round(float(beside.x[0]), 3)].y == 6, "above the interval"
+    named = {round(float(note.x), 3): note for note in figure.layout.annotations if "minus " in note.text.lower()}
+    for drawn, name in ((beside, "minus as<br>published"), (changed, "minus without<br>&lt;")):
+        for x in drawn.x:
+            note = named[round(float(x), 3)]
+            assert (note.text, note.y, note.yref, note.yanchor) == (name, 0, "y domain", "bottom"), "beneath its mark"
     texts = {text for text, _ in notes}
     assert texts > {"<b>Accuracy, %</b> (dashed: dense model 93.0)", "<b>With discount minus the others, points</b>"}
     assert 37.5 < low <= notes["↓ chance 37.5", 0].y < 61 < 93 < high
@@ -116,7 +122,7 @@ def test_each_mark_has_its_value_above_it_and_differences_the_look_of_what_they_
     near = figures.accuracies_and_changes(lines[1:], [gain], 0.93, 0.7, 0.02)
     assert ("y2", 70, 70) in [(shape.yref, shape.y0, shape.y1) for shape in near.layout.shapes]
     names = [note.text for note in near.layout.annotations]
-    assert "chance 70.0" in names and "<b>With discount minus without, points</b>" in names
+    assert "chance 70.0" in names and "<b>With discount minus without &lt;, points</b>" in names
     assert list(figure.layout.xaxis2.ticktext) == ["50 %", "70 %"]
 
 
@@ -140,8 +146,19 @@ def test_of_many_sparsities_no_mark_has_a_value_and_one_alone_is_not_at_the_edge
     texts = [note.text for note in many.layout.annotations if not note.text.startswith("<b>")]
     assert texts == ["0.0"] * 3, "a phone has no room for intervals"
     assert many.data[0].mode == "lines+markers"
+    assert not many.data[1].showlegend
     low, high = drawn(0.7).layout.xaxis.range
     assert low < 0.7 - 0.3 * (high - low) < 0.7 + 0.4 * (high - low) < high
+
+
+def test_differences_from_several_are_told_apart_in_the_legend_where_none_has_its_name_beneath():
+    at, none = np.array([0.2, 0.5, 0.7]), [Difference(0.0, -0.01, 0.01, 100, 100)] * 3
+    line = figures.Line("with", at, 0.9 - at / 10, Look("#ef7010", "diamond"))
+    names = "minus as published", "minus without discount"
+    changes = [figures.Change(name, at, none, ["0.0 [−1.0, +1.0]"] * 3) for name in names]
+    figure = figures.accuracies_and_changes([line], changes, 0.93, None, 0.02)
+    assert [one.name for one in figure.data if one.showlegend is not False] == ["with", *names]
+    assert not any(note.text.startswith("minus") for note in figure.layout.annotations)
 
 
 def test_the_published_baseline_stands_beside_both_where_it_was_pruned_at_every_sparsity():
@@ -150,15 +167,15 @@ def test_the_published_baseline_stands_beside_both_where_it_was_pruned_at_every_
     assert told.methods == ("wanda", "wanda-noised", "sink-wanda")
     assert told.setup == (
         "Sink-Wanda, λ = 1 (sinks count for nothing): Wanda on noised text (as seen while denoising) with the "
-        "discount; baseline: without it. 2 sparsities × 3 variants × 6 seeds."
+        "discount; baseline: without it. 2 sparsities × 3 variants × 6 seeds; 768 items of 6 tasks."
     )
     assert told.margin == 0.02
     first = {one.sparsity: np.mean(one.by_seed) for one in study.pruning.settings if one.method == "wanda"}
     np.testing.assert_allclose(told.shown.table["as published, %"], [100 * first[at] for at in (0.5, 0.7)])
     assert told.noise.startswith(
-        "Bars are 95 % intervals over 768 items of 6 tasks and 6 seeds (accuracy: of the change from dense); the grey "
-        "band is ±2 points; two sparsities are no trend yet. As published: Wanda, clean text; the others: noised text. "
-        "Differences are computed before rounding. Intervals are Student's"
+        "Upper bars: 95 % interval of the difference; lower bars: of the change from dense; grey: ±2 points; two "
+        "sparsities show no trend; differences taken before rounding. Intervals are over 768 items of 6 tasks and 6 "
+        "seeds. As published: Wanda, clean text; the others: noised text. Intervals are Student's"
     )
     recipes = {one.sparsity: one.effect for one in study.pruning.contrasts if one.kind == "recipe"}
     points = told.shown.table["with discount minus as published, points"]

@@ -174,7 +174,7 @@ def test_a_study_says_how_many_weights_the_discount_changes_at_every_sparsity_an
         changes = changes_of_study(study, contrast)
         assert [one.sparsity for one in changes] == order
         assert changes[0].words().startswith(f"At {order[0]} sparsity the discount changes the choice for only 0.2")
-        explained = f"A likely reason: at {order[0]} sparsity the discount changes the choice for"
+        explained = f"A possible reason, not tested: at {order[0]} sparsity the discount changes the choice for"
         assert changes[0].words(explains=True).startswith(f"{explained} 0.2")
         shown = weights_changed(changes)
         assert [note.text.partition(" <b>")[0] for note in shown.figure.layout.annotations] == [

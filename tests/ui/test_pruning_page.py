@@ -212,7 +212,7 @@ def test_the_first_line_compares_a_run_with_its_control_and_both_are_scored_by_o
     )
     test.button(key="tuning_calibrate").click().run()
     told = texts(answered(test))
-    assert not test.exception and "Weights changed by matrix" in told, "beneath the masks that were pruned"
+    assert not test.exception and "Weights chosen differently by matrix" in told, "beneath the masks that were pruned"
     assert "independent masks differ in" in told
 
 
@@ -297,8 +297,8 @@ def test_headline_and_figures_have_one_source_at_a_time():
         "+0.8 [−1.2, +2.8] at 70 %, not inside, so open." in told
     )
     assert (
-        "A likely reason: at 50 % sparsity the discount changes the choice for 0.21 % of weights, an eighth of another "
-        "calibration sample's 1.7 %." in told
+        "A possible reason, not tested: at 50 % sparsity the discount changes the choice for 0.21 % of weights, "
+        "another calibration sample for 1.7 %." in told
     )
     accuracies = "50 % sparsity: 92.6 % dense, 91.3 % without the discount, 91.4 % with it; chance 37.5 %."
     assert accuracies in told

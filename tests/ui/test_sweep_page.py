@@ -69,7 +69,8 @@ def test_without_a_sweep_the_page_shows_the_one_that_ships(tmp_path, monkeypatch
     assert "at 70 %, where pruning itself costs 21 [18, 24]." in told
     assert (
         "Shipped study of the diffusion model. Sink-Wanda, λ = 1 (sinks count for nothing): Wanda on noised text (as "
-        "seen while denoising) with the discount; baseline: without it. 2 sparsities × 3 variants × 6 seeds. "
+        "seen while denoising) with the discount; baseline: without it. 2 sparsities × 3 variants × 6 seeds; 768 "
+        "items of 6 tasks. "
         "Yours takes its place." in told
     )
     assert (
@@ -120,9 +121,13 @@ def test_a_finished_sweep_says_what_pruning_costs_and_draws_it(swept):
     )
     assert (
         "Accuracy without and with the sink discount" in told
-        and " and 2 seeds, wide as so few barely show their spread (accuracy: of the change from dense" in told
+        and " and 2 seeds, wide as so few barely show their spread." in told
     )
-    assert re.search(r"Sink-Wanda, λ = 1 \(sinks count for nothing\): .+\. 1 sparsity × \d variants × 2 seeds\.", told)
+    assert re.search(
+        r"Sink-Wanda, λ = 1 \(sinks count for nothing\): .+\. 1 sparsity × \d variants × 2 seeds; "
+        r"\d+ items of \d tasks?\.",
+        told,
+    )
     assert "8 models took " in told
     assert "python -m analysis sweep" in test.code[0].value
     pair = test.segmented_control(key="sweep_pair")

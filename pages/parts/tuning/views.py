@@ -204,7 +204,7 @@ def _changed(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
     missing = "" if statistics.has_floor else " What another calibration seed changes is not measured yet."
     chart(
         Exhibit(
-            "Weights changed by matrix",
+            "Weights chosen differently by matrix",
             "The share of weights that are kept without the discount and pruned with it, or the reverse. "
             f"{grids.MATRICES}{missing}",
             grids.changed_by_projection(shown, _short_names(statistics)),
@@ -241,7 +241,7 @@ def _changed_map(statistics: StoredStatistics, effects: dict[str, Effects]) -> N
     ]
     chart(
         Exhibit(
-            "Weights changed: discount minus another seed" if beyond else "Weights changed by the discount",
+            "Weights chosen differently: discount minus another seed" if beyond else "Weights chosen differently",
             sentence,
             grids.grids(
                 shown,
