@@ -41,7 +41,7 @@ from analysis.study.rules import above_chance
 from analysis.words import counted, listed, percent
 
 _CHANGED = "A weight counts where it is kept without the discount and pruned with it, or the reverse."
-_SHIFTS, _COST, _DISCOUNT = "Change of accuracy", "pruned minus dense", "discount on top"
+_SHIFTS, _COST, _DISCOUNT = "Accuracy change", "pruned minus dense", "discount on top"
 _DOTS = {"seed": "seeds", "pair": "pairs"}
 _SEED_DECIMALS = 2  # of a per cent, for shares of weights
 
@@ -211,7 +211,7 @@ def weights_changed(changes: Sequence[Changed], seeds: int = 0) -> Exhibit:
         ]
     )
     dots = dict.fromkeys(_DOTS[each] for _, _, each, all, _ in kinds if len(all) > 1)
-    small = f"Small dots: {' or '.join(dots)}. " if dots else ""
+    small = f"Small dots: {', '.join(dots)}. " if dots else ""
     return Exhibit(
         "Weights chosen differently",
         f"{small}{_CHANGED} Independent masks would differ in {listed(chance)}.{part}",
@@ -240,7 +240,7 @@ def accuracy_shifts(
         f"Bars: 95 % intervals; grey: ±{POINTS.margin(margin)}. "
         f"Right answers at {first.sparsity} sparsity: "
         f"{percent(dense, 1)} dense, {without} without the discount, {discounted} with it{beside}. {compared}",
-        accuracy_levels(rows, "change of accuracy, points", margin=POINTS.scale * margin),
+        accuracy_levels(rows, "accuracy change, points", margin=POINTS.scale * margin),
         pd.DataFrame([told for one in shifts for told in _told(one, dense)]),
     )
 
