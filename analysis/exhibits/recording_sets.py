@@ -84,9 +84,9 @@ def layers_shown(kinds: pd.DataFrame, prompts: Mapping[str, int]) -> Exhibit:
     return Exhibit(
         "The sinks of each layer",
         f"{of} prompts; 95 % intervals {_widths(kind_shares(kinds))}. Of which kind a layer's sinks are, beneath all "
-        f"tokens; thin: those of the same layer of {UNTRAINED}, with the share of the kind that stands out, or of "
-        "the commonest where none does; at the right sinks per step. The table also has the layers with permuted "
-        "weights (each matrix shuffled).",
+        f"tokens; thin: those of the same layer of {UNTRAINED}. At the right: sinks per step, and the untrained share "
+        "of the kind whose number is bold, which stands out or, where none does, is the commonest. The table also has "
+        "the layers with permuted weights (each matrix shuffled).",
         layer_kinds.layer_kinds(rows),
         kinds,
         formula=f"{row.title}: $${row.formula}$$",

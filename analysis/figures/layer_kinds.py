@@ -32,14 +32,14 @@ _APART = 1.3  # rows between the baseline, whose name has two lines, and what is
 _BAR, _THIN, _THIN_AT = 0.6, 0.2, 0.44  # rows: of bars, and from one to the thin one beneath
 _ENDS = 0.6  # rows from the last layer to the end of its panel
 _LABEL, _LABELLED = 11, 0.08  # pixels of the letters in a bar, and the least portion that is written there
-_SMALL, _MUTED = 10, 0.8  # pixels and opacity of what stands at a thin bar
-_ROOM = 24  # pixels of a row that has room for it
+_MUTED = 0.8  # opacity of the shares in untrained models
 _BENEATH, _BETWEEN = 66, 34  # pixels beneath the panels, and between those of two models
 _KEY_LINE, _KEY_ROOM = 20, 14  # pixels of a line that names marks, and between these and the panels
 _BESIDE, _KEY_LEFT = 5, -64  # kinds that a line names, and pixels from the panels to its begin
 _NAME, _HEAD = 22, 6  # pixels of a model's name above its panels, and of what the numbers at the right are
 _SHARES = (0, 0.25, 0.5, 0.75, 1)  # that the axis names
-_COUNTS, _COUNTED = 70, "sinks<br>per step"  # pixels at the right of the bars, and what their numbers are
+_COUNTS, _COUNTED = 52, "sinks<br>per step"  # pixels of a column at the right of the bars, and what its numbers are
+_HELD, _HELD_KIND = 66, "bold kind,<br>untrained"  # the same of the column of untrained models
 _ROW, _LEGEND = 250, 120  # pixels a row of panels, and above them
 _LINE, _ABOVE = 16, 32  # pixels of a line of the panels' titles, and of what parts them from the legend above
 _MARGIN = 0.1  # of a power of ten, around the values on a logarithmic axis
@@ -61,7 +61,7 @@ class LayerKinds:
     """One model. kinds: names. portions (L, K): the part of a layer's sinks that is of a kind, NaN without sinks.
     counts (L,): sinks per step. tokens (K,): the same parts of all tokens, None where they are not known. untrained:
     the portions in untrained, equally sharp models, NaN without sinks. told (L,): the kind of each layer whose share
-    these are told beside.
+    is bold, and the untrained one is written beside it.
     """
 
     name: str
@@ -96,6 +96,11 @@ class LayerKinds:
         return np.flatnonzero(np.isfinite(self.untrained).all(axis=1)).tolist()
 
     @property
+    def bold(self) -> list[int]:
+        """The layers whose share of the kind that is told is bold, and held against untrained models."""
+        return [layer for layer in self.held if np.isfinite(self.portions.value[layer]).any()]
+
+    @property
     def rows(self) -> np.ndarray:
         """The rows that are drawn, (rows, K): the baseline, the layers, and those of untrained models."""
         tokens = [] if self.tokens is None else [self.tokens]
@@ -113,7 +118,7 @@ ALL_TOKENS = "all tokens"
 
 def layer_kinds(models: Sequence[LayerKinds], beside: Sequence[LayerKinds] = ()) -> go.Figure:
     """Draw a panel per model: kinds of each layer's sinks, above those in untrained models and beneath all tokens, and
-    the number of sinks per step.
+    at the right the number of sinks per step and the share of one kind in untrained models.
     beside: models whose figures stand beside this one, with as much room above.
     """
     rows = max(len(model.counts) - min(model.above, default=0) for model in models)
@@ -128,8 +133,6 @@ def layer_kinds(models: Sequence[LayerKinds], beside: Sequence[LayerKinds] = ())
         _kind_bars(figure, model, number)
         figure.update_yaxes(**_row_axis(model), row=number)
         _count_rows(figure, model, number)
-        if tall / rows >= _ROOM:
-            _untrained_rows(figure, model, number)
         if len(models) > 1:
             top = next(figure.select_yaxes(row=number, col=1)).domain[1]
             figure.add_annotation(text=f"<b>{as_text(model.name)}</b>", **_ON_PAPER, y=top)
@@ -141,7 +144,8 @@ def layer_kinds(models: Sequence[LayerKinds], beside: Sequence[LayerKinds] = ())
     above = _KEY_LINE * max(len(keys), *(len(_keys([model])) for model in beside), 0) + _KEY_ROOM + head
     height = above + tall * len(models) + _BETWEEN * (len(models) - 1) + _BENEATH
     layout(figure, "", "", height, legend=False)
-    figure.update_layout(barmode="stack", margin_t=above, margin_r=_COUNTS)
+    right = _COUNTS + (_HELD if any(model.held for model in (*models, *beside)) else 0)
+    figure.update_layout(barmode="stack", margin_t=above, margin_r=right)
     figure.update_xaxes(
         zeroline=False, range=[0, 1], tickvals=_SHARES, ticktext=[_unitless(value) for value in _SHARES]
     )
@@ -161,38 +165,32 @@ _ON_PAPER: dict[str, Any] = {
 
 
 def _count_rows(figure: go.Figure, model: LayerKinds, row: int) -> None:
-    """Write at the right of each layer its sinks per step, as far as the layers are named."""
-    at = {**_AT_THE_RIGHT, "font_size": _LABEL, "row": row}
+    """Write at the right of each layer its sinks per step and the share of its bold kind in untrained models, as far as
+    the layers are named.
+    """
+    head = {"y": 1, "yref": "y domain", "yanchor": "middle", "align": "left"}
+    at = {**_AT_THE_RIGHT, "xshift": _GAP, "row": row}
     for layer in model.named:
         figure.add_annotation(y=layer, text=f"{model.counts[layer]:.1f}", **at)
-    figure.add_annotation(text=_COUNTED, y=1, yref="y domain", yanchor="middle", align="left", **at)
+    figure.add_annotation(text=_COUNTED, **head, **at)
+    if not model.held:
+        return
+    at |= {"xshift": _GAP + _COUNTS, "opacity": _MUTED}
+    for layer in model.bold:
+        if layer in model.named:
+            figure.add_annotation(y=layer, text=percent(model.untrained[layer, model.told[layer]], 0), **at)
+    figure.add_annotation(text=_HELD_KIND, **head, **at)
 
 
+_GAP = 8  # pixels from the bars to their numbers
 _AT_THE_RIGHT: dict[str, Any] = {
     "xref": "x domain",
     "x": 1,
     "xanchor": "left",
-    "xshift": 8,
+    "font_size": _LABEL,
     "showarrow": False,
     "col": 1,
 }
-
-
-def _untrained_rows(figure: go.Figure, model: LayerKinds, row: int) -> None:
-    """Write at the end of each thin bar the share of the kind that is told, beneath its name."""
-    for layer in np.intersect1d(model.held, np.flatnonzero(np.isfinite(model.portions.value).any(axis=1))).tolist():
-        kind = model.told[layer]
-        figure.add_annotation(
-            y=layer + _THIN_AT,
-            text=f"{_mark(kind)} {percent(model.untrained[layer, kind], 0)}",
-            **_AT_THE_RIGHT,
-            font_size=_SMALL,
-            opacity=_MUTED,
-            row=row,
-        )
-    if model.held and model.above:
-        named = {"y": model.above[0] + _THIN_AT, "text": "■ untrained"}
-        figure.add_annotation(**named, **_AT_THE_RIGHT, font_size=_SMALL, opacity=_MUTED, row=row)
 
 
 def _keys(models: Sequence[LayerKinds]) -> list[str]:
@@ -201,17 +199,17 @@ def _keys(models: Sequence[LayerKinds]) -> list[str]:
     for model in models:
         for kind in model.keyed:
             named.setdefault(kind, {})[as_text(model.kinds[kind])] = None
-    marks = [f"{_mark(kind, 14)} {' or '.join(named[kind])}" for kind in sorted(named)]
+    marks = [f"{_mark(kind)} {' or '.join(named[kind])}" for kind in sorted(named)]
     thin = [_UNTRAINED] if any(model.held for model in models) else []
     return ["  ".join(marks[start : start + _BESIDE]) for start in range(0, len(marks), _BESIDE)] + thin
 
 
-_UNTRAINED = "thin: untrained; ■ share of the kind that stands out, else commonest"
-"""What the thin bars and the numbers at them are."""
+_UNTRAINED = "thin: untrained"
+"""What the thin bars are."""
 
 
-def _mark(kind: int, size: int = _SMALL) -> str:
-    return f"<span style='color:{_color(kind)};font-size:{size}px'>■</span>"
+def _mark(kind: int) -> str:
+    return f"<span style='color:{_color(kind)};font-size:14px'>■</span>"
 
 
 def _color(kind: int) -> str:
@@ -246,6 +244,7 @@ def _kind_bars(figure: go.Figure, model: LayerKinds, row: int) -> None:
             for layer, (least, most) in enumerate(ends)
         ]
         color, name = _color(kind), as_text(model.kinds[kind])
+        bold = [layer for layer in model.bold if model.told[layer] == kind]
         figure.add_bar(
             x=_float(value),
             y=[*bars, *(layer + _THIN_AT for layer in thin)],
@@ -254,7 +253,7 @@ def _kind_bars(figure: go.Figure, model: LayerKinds, row: int) -> None:
             name=name,
             legendrank=kind,
             marker={"color": color, "line": {"width": 0}},
-            text=[_unitless(each) if each >= _LABELLED else "" for each in value[: len(bars)]] + [""] * len(thin),
+            text=[_label(each, place in bold) for place, each in zip(bars, value, strict=False)] + [""] * len(thin),
             textposition="inside",
             insidetextanchor="middle",
             constraintext="none",
@@ -266,6 +265,13 @@ def _kind_bars(figure: go.Figure, model: LayerKinds, row: int) -> None:
             row=row,
             col=1,
         )
+
+
+def _label(share: float, bold: bool) -> str:
+    """Return what is written in a bar; a bold share also where it is small, as another is held against it."""
+    if bold:
+        return f"<b>{_unitless(share)}</b>"
+    return _unitless(share) if share >= _LABELLED else ""
 
 
 def _unitless(share: float) -> str:

@@ -37,7 +37,8 @@ STANDS_OUT = f"Stands out: {100 * CLEARLY:g} points above all tokens, untrained 
 """When a kind of token stands out among the sinks of a layer, as `Lead.clear`."""
 SIGNIFICANTLY = (
     "Above all tokens also significantly. As in untrained models, as with scrambled weights: less than "
-    f"{100 * CLEARLY:g} points above these."
+    f"{100 * CLEARLY:g} points above these. Shuffled weights: each weight matrix in random order; "
+    "Table has their shares, as permuted."
 )
 """What that leaves out."""
 LEGEND: Mapping[str, str] = {
@@ -137,11 +138,14 @@ class KindShares:
         return tuple(sorted(leads, key=lambda lead: -sum(share - lead.tokens for share in lead.shares)))
 
 
-def nulls_told(prompts: str) -> str:
-    """Explain in a few words what sentences call standing out and untrained, and their brackets. prompts: how many the
-    intervals are over.
+def terms_told(criterion: str, prompts: str) -> str:
+    """Explain in a few words what sentences call a sink, standing out and untrained, and their brackets. prompts: how
+    many the intervals are over.
     """
-    return f"{STANDS_OUT} Untrained: random weights, equally sharp attention. Brackets: 95 % intervals, {prompts}."
+    return (
+        f"{SINK.format(criterion)} {STANDS_OUT} Untrained: random weights, equally sharp attention. Brackets: 95 % "
+        f"intervals, {prompts}."
+    )
 
 
 def _finite(shares: Sequence[float]) -> list[float]:

@@ -66,8 +66,9 @@ def _kinds(leads: Sequence[Lead], with_sinks: Sequence[int], layers: int, model:
     kind = _TOKENS.get(first.kind) or kind_title(first.kind)
     clear = first.clear or first.layers
     return (
-        f"In {in_layers(clear, layers)} of {name}, {_shares(first, clear)} of sinks are {kind}; of all tokens "
-        f"{number(first.tokens, True)}{_untrained(first, clear)}.{_beside_first(leads, layers)}{_close(first, layers)}"
+        f"In {in_layers(clear, layers)} of {name}, {_shares(first, clear)} of sinks are {kind}; "
+        f"{'it is' if first.kind in SINGULAR else 'they are'} {number(first.tokens, True)} of all tokens"
+        f"{_untrained(first, clear)}.{_beside_first(leads, layers)}{_close(first, layers)}"
         f"{_elsewhere(leads, with_sinks, layers)}"
     )
 
@@ -83,7 +84,7 @@ def _untrained(lead: Lead, numbers: Collection[int]) -> str:
     if not there:
         return ""
     whose = "of untrained models' sinks" if null == SHARP else f"of sinks with {_WEIGHTS.get(null) or _named(null)}"
-    return f", {whose} {'at most ' if len(there) > 1 else ''}{number(max(there), True)}"
+    return f" and {'at most ' if len(there) > 1 else ''}{number(max(there), True)} {whose}"
 
 
 _WEIGHTS = {"permuted": "shuffled weights", SHARP: "untrained models"}

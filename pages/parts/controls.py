@@ -221,12 +221,10 @@ align-self:flex-start;max-height:calc(100vh - 4.5rem);overflow-y:auto;overflow-x
 </style>"""
 
 
-def order_on_a_phone(
-    rows: Mapping[str, Sequence[int | None]], blocks: Mapping[str, int | None], last: str = ""
-) -> None:
+def order_on_a_phone(rows: Mapping[str, Sequence[int]], blocks: Mapping[str, int | None], last: str = "") -> None:
     """Set the order in which parts of a page stand on a phone; 0 is that of all others. rows: of each column of
-    `keyed_columns`, by the row's key. blocks: of containers, by their keys. None: what a column or container holds has
-    orders of its own. last: key of a container that stands beneath all, with what follows it.
+    `keyed_columns`, by the row's key. blocks: of containers, by their keys; None: what one holds has orders of its own.
+    last: key of a container that stands beneath all, with what follows it.
     """
     held, styles = "[data-testid='stLayoutWrapper']:has(>.st-key-{})", []
     for key, order in blocks.items():
@@ -238,8 +236,7 @@ def order_on_a_phone(
         styles.append(f"{held.format(f'columns_{key}')},{row},{row}>*,{lies}{{display:contents}}")
         for place, order in enumerate(orders, start=1):
             column = f"{lies}>[data-testid='stColumn']:nth-child({place})"
-            own = f"{{order:{order};flex:none;width:100%}}"
-            styles.append(f"{column},{column}>*{{display:contents}}" if order is None else f"{column}{own}")
+            styles.append(f"{column}{{order:{order};flex:none;width:100%}}")
     if last:
         most = max(order or 0 for order in (*blocks.values(), *(each for orders in rows.values() for each in orders)))
         styles.append(f"{held.format(last)},{held.format(last)}~*{{order:{most + 1}}}")

@@ -15,9 +15,10 @@ from analysis.findings.sets import OTHER_WEIGHTS, RULES, family_of
 from analysis.recording import set_tables
 from analysis.recording.set_file import ALL_LAYERS, RecordingSet
 from analysis.recording.set_measures import KIND_MEASURES, MOVES, by_kind, compared, excesses
-from analysis.recording.set_words import layers_in_words
+from analysis.recording.set_words import KIND_LABELS, layers_in_words
 from analysis.sinks.layer_run import VARIANTS
 from analysis.sinks.movement import MOVEMENT_NULLS, WEIGHT_NULLS
+from analysis.words import percent
 from tests.helpers import there
 from tests.recording.made_sets import LAYERS, a_set
 
@@ -279,13 +280,19 @@ def test_the_bars_of_a_layer_add_up_to_all_of_its_sinks_and_have_their_number_at
     shown = recording_sets.layers_by_kind({"one": recordings}).figure
     np.testing.assert_allclose(sum(np.array(trace.x) for trace in shown.data), 1, atol=1e-5)
     [key] = [note.text for note in shown.layout.annotations if "word" in note.text]
-    assert "<br>thin: untrained; ■ share of the kind that stands out, else commonest" in key
+    assert key.endswith("<br>thin: untrained")
     most = by_kind(recordings, "portion").value[:LAYERS].argmax(axis=1)
     thin = by_kind(recordings, "portion", "matched").value[np.arange(LAYERS), most]
-    at_thin = [note.text for note in shown.layout.annotations if note.text and note.text.startswith("<span")][:LAYERS]
-    assert [text.rpartition(" ")[2] for text in at_thin] == [f"{100 * share:.0f}" for share in thin], "no kind leads"
+    at_layers = [note for note in shown.layout.annotations if note.y in range(LAYERS) and note.yref == "y"]
+    beside = [note.text for note in at_layers if note.xshift == max(each.xshift for each in at_layers)]
+    assert beside == [percent(share, 0) for share in thin], "no kind leads"
+    for layer, kind in enumerate(most):
+        bold = [bar.name for bar in shown.data if bar.text[list(bar.y).index(layer)].startswith("<b>")]
+        assert bold == [KIND_LABELS.get(recordings.kinds[kind], recordings.kinds[kind])], "whose share is beside it"
     alone = recording_sets.layers_by_kind({"one": a_set(0, models=0)}).figure
-    assert not any("thin" in (note.text or "") for note in alone.layout.annotations)
+    assert not any(re.search("thin|untrained", note.text or "") for note in alone.layout.annotations)
+    assert not any("<b>" in text for bar in alone.data for text in bar.text)
+    assert alone.layout.margin.r < shown.layout.margin.r, "no column without its numbers"
     written = [note.text for note in shown.layout.annotations]
     for one in layers.answer_of(recordings).layers:
         assert f"{one.count:.1f}" in written

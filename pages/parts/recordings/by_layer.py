@@ -19,13 +19,12 @@ from analysis.findings.layers import (
     OPEN,
     PLACES,
     SIGNIFICANTLY,
-    SINK,
     SetAnswer,
     layer_table,
     legend,
     movement_nulls,
     movement_table,
-    nulls_told,
+    terms_told,
 )
 from analysis.findings.sets import NOISE
 from analysis.recording import set_measures, set_tables
@@ -67,7 +66,6 @@ CAUSAL = "Even split: over each token and earlier ones."
 """What the panel of a left-to-right model says of it."""
 _MOST = " (the most that sinks could move, which none is to exceed)"
 _NEXT = "evidence_next"  # key of the container with the ways on
-_DEFINED, _NULLS = "evidence_defined", "evidence_nulls"  # of those with what words mean
 _MOVEMENT = "how sinks move"  # the row of `FINDINGS`
 _WHERE, _MOVING = "Where sinks are", "Do they move?"
 Answers = dict[str, SetAnswer]
@@ -81,7 +79,7 @@ def by_layer(view: str, without: Callable[[DeltaGenerator, DeltaGenerator], bool
     places; returns whether there is anything.
     """
     first_line = st.container(key="evidence_answer", gap="small")
-    order_on_a_phone({"evidence_counted": (None, 1)}, {_DEFINED: None, _NULLS: 1}, _NEXT)
+    order_on_a_phone({"evidence_counted": (0, 1)}, {}, _NEXT)
     counted, choice = keyed_columns([5, 2], "evidence_counted", vertical_alignment="center")
     opened = sets_to_look_at(choice, lambda: without(first_line, counted))
     if not opened:
@@ -147,16 +145,9 @@ def _counting(sets: list[OpenSet], told: Answers, view: str) -> None:
         rules = _alike({one_set.name: criterion(one_set.recordings.info.sinks) for one_set in sets})
         rarer = finding_of("rarer untrained", next(iter(told.values())).leads)
         prompts = _alike({one_set.name: f"{one_set.recordings.prompts} prompts" for one_set in sets})
-        definitions(SINK.format(rules), nulls_told(prompts), f"{SIGNIFICANTLY} {NOISE} {rarer}")
+        st.caption(plain(terms_told(rules, prompts)), help=plain(f"{SIGNIFICANTLY} {NOISE} {rarer}".strip()))
     for note in {note: None for answered in told.values() for note in answered.said.get("missing claims", ())}:
         st.caption(plain(note))
-
-
-def definitions(sink: str, others: str, more: str) -> None:
-    """Draw what a sink is, and what the other words mean, which a phone has beneath the figures. more: help."""
-    with st.container(key=_DEFINED, gap="xxsmall"):
-        st.caption(plain(sink))
-        st.container(key=_NULLS).caption(plain(others), help=plain(more.strip()))
 
 
 def _of_layers(sets: list[OpenSet], told: Answers, place: DeltaGenerator) -> None:

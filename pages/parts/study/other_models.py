@@ -18,7 +18,7 @@ from analysis.exhibits.study import part_exhibits, shares_of_each, sinks_of_each
 from analysis.figures.export import Exhibit
 from analysis.figures.story import figure_html
 from analysis.findings import finding_of
-from analysis.findings.layers import SIGNIFICANTLY, SINK, KindShares, nulls_told
+from analysis.findings.layers import SIGNIFICANTLY, KindShares, terms_told
 from analysis.sinks.definitions import criterion
 from analysis.specs import CONTROLS, SinkParams
 from analysis.study import rules
@@ -29,7 +29,7 @@ from pages.parts.causes import over_prompts
 from pages.parts.charts import chart, exhibit_text, table
 from pages.parts.controls import pick
 from pages.parts.plain import plain
-from pages.parts.recordings.by_layer import CAUSAL, beside_each_other, definitions, headline, next_steps
+from pages.parts.recordings.by_layer import CAUSAL, beside_each_other, headline, next_steps
 from pages.parts.session import engine, told
 from pages.parts.study.choice import ADDRESS, current_study, example, of_record, studies, study_in_hand
 from pages.parts.study.presentation import mount
@@ -124,10 +124,8 @@ def layers_of_study(answer: DeltaGenerator, beneath: DeltaGenerator) -> bool:
         return False
     first, *others = headline(answer, "Where sinks are", finding_of("kinds of layers", shares))
     rarer = finding_of("rarer untrained", next(iter(shares.values())).leads())
-    nulls = nulls_told(f"{study.parameters.prompts} prompts")
-    sink = f"Shipped study. {SINK.format(criterion(SinkParams()))}"
-    with beneath:
-        definitions(sink, nulls, f"{_SHIPPED} {SIGNIFICANTLY} {rarer}")
+    terms = terms_told(criterion(SinkParams()), f"{study.parameters.prompts} prompts")
+    beneath.caption(plain(f"Shipped study. {terms}"), help=plain(f"{_SHIPPED} {SIGNIFICANTLY} {rarer}".strip()))
     said = [first, *(f"{each} {CAUSAL}" for each in others)]  # the left-to-right twin
     beside_each_other([figure.title for figure in shown], shown, "study_layers", said)
     next_steps()
