@@ -80,7 +80,7 @@ METHOD = (
 
 
 _MINUS_CONTROL = "sinks minus control"
-_HIDES = "In each row no token attends to those named: means"
+_HIDES = "Each row hides the tokens named: no token attends to them; means"
 _ALIGNED = "Changes count for better or worse, in aligned texts."
 
 

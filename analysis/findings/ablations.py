@@ -354,14 +354,27 @@ def _per_unit(effects: Sequence[Row]) -> str:
 
 def first_beside_mean(summary: Summary) -> str:
     """Say how many tokens of the text that is shown change with the sinks hidden, beside the mean over all prompts;
-    empty where sinks were not compared.
+    empty where sinks were not compared. Of texts of two lengths only the share is told.
     """
     drawn = answer_rows(summary["effects"], _TEXT, (COUNT,))
     if not drawn:
         return ""
     target = next(row for row in summary["rows"] if _same_target(row, drawn[0]))
     here, mean = 1 - target[_TEXT][summary.get("shown", 0)], changes_of(summary["rows"], drawn[0])[0].value
-    return f"Here {_tokens(here)} of 100 tokens change; the mean is {_tokens(mean)}."
+    lengths, share = {len(words) for words in _first_texts(summary)}, percent(here, 0)
+    [length] = lengths if len(lengths) == 1 else [0]
+    changed = f"{here * length:.0f} of {length} tokens change ({share})" if length else f"{share} of tokens change"
+    return f"Here {changed}; the mean is {percent(mean, 0)}."
+
+
+def _first_texts(summary: Summary) -> list[Sequence[str]]:
+    """Return the tokens of the text that is shown, untouched and with its sinks hidden; empty where none were kept."""
+    hidden = [row["words"] for row in summary.get("texts", ()) if _of_hidden_sinks(row)]
+    return [summary["untouched"], *hidden] if hidden else []
+
+
+def _of_hidden_sinks(row: Row) -> bool:
+    return not control_of(row) and row["intervention"] == "attention" and row["target"] == "sinks"
 
 
 def _same_target(row: Row, effect: Row) -> bool:

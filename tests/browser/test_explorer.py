@@ -188,7 +188,7 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     assert at_step != of_all
     expect(finding).to_contain_text(f"{told(own[3])} of all attention; an even split gives ")
     expect(finding).to_contain_text(f" {even}")
-    expect(finding).to_contain_text(f" In an untrained model with equally sharp attention sinks take {at_step}.")
+    expect(finding).to_contain_text(f" In an untrained model with equally sharp attention, sinks take {at_step}.")
     asked = SharesAsked(range=(3, 3), to=None, definition="std", threshold=1.25, split=0, judged="head", basis="raw")
     own_heads, null_heads = (head_shares(each, asked).mean() for each in (trajectory, random))
     heads_told = page.locator(".sx-b .sx-key")
@@ -205,7 +205,7 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     )
     expect(beside).to_have_text(over_all)
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ over: 'all' })")
-    expect(finding).to_contain_text(f" In an untrained model with equally sharp attention sinks take {of_all}.")
+    expect(finding).to_contain_text(f" In an untrained model with equally sharp attention, sinks take {of_all}.")
     expect(beside).to_have_text(over_all)
 
     noise = np.random.default_rng(1).uniform(0.5, 1.5, (3, *trajectory.state.shape))
@@ -217,7 +217,7 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     assert np.allclose(whole, shares, atol=1e-5) and layer == head == []
     above, below = int((own > shares.max(axis=0)).sum()), int((own < shares.min(axis=0)).sum())
     whose = "3 untrained models with equally sharp attention"
-    expect(finding).to_contain_text(f" In {whose} sinks take at most {told(shares[:, 3].max())}.")
+    expect(finding).to_contain_text(f" In {whose}, sinks take at most {told(shares[:, 3].max())}.")
     expect(beside).to_have_text(
         f"Over all steps sinks take {told(own.mean())} of attention, untrained {told(shares.mean())}; above all 3 "
         f"untrained models in {above or 'none'} of 9 steps{f', below all in {below}' if below else ''}. One text; 30 "
@@ -228,7 +228,7 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     at_own = shares[:, own.argmax()].max()
     assert at_own < shares.max(), "the highest peak lies elsewhere"
     expect(finding).to_contain_text(
-        f" {whose} take at most {told(at_own)} there, {told(shares.max())} at their own peaks."
+        f" In {whose}, sinks take at most {told(at_own)} at this step, {told(shares.max())} at any."
     )
 
     of_draws = rng.uniform(0.1, 0.3, (3, 9)).astype(np.float32)
@@ -262,7 +262,10 @@ def test_as_many_sinks_at_random_positions_of_the_same_state_give_the_number_tha
                 places = np.flatnonzero(states == each)
                 drawn[rng.choice(places, int(flags[places].sum()), replace=False)] = True
         ever.append(drawn.sum())
-    said = re.compile(r"(\d+) of \d+ tokens are a sink at some step, .* at random positions, (\d+) of \d+ would be\.")
+    said = re.compile(
+        r"(\d+) of \d+ tokens are a sink at some step, .*; with as many drawn at random in each step among positions "
+        r"of the same state \(prompt, masked or written\), (\d+) of \d+ would be\."
+    )
     expect(page.locator(".sx-lives")).to_have_text(said)
     found = said.search(page.locator(".sx-lives").inner_text())
     assert found is not None
@@ -430,8 +433,8 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     expect(
         explorer.get_by_text(
             re.compile(
-                r"tokens are a sink at some step, for [\d.]+ of \d+ steps on average; with as many sinks at random "
-                r"positions, \d+ of \d+ would be\."
+                r"tokens are a sink at some step, for [\d.]+ of \d+ steps on average; with as many drawn at random "
+                r"in each step among positions of the same state \(prompt, masked or written\), \d+ of \d+ would be\."
             )
         )
     ).to_be_visible()
@@ -492,7 +495,7 @@ def test_the_explorer_of_the_shipped_study_names_its_models_and_judges_both_by_a
     for width in (1280, 820):
         page.set_viewport_size({"width": width, "height": 900})
         page.mouse.move(0, 0)
-        expect(finding).to_contain_text("untrained models with equally sharp attention take at most")
+        expect(finding).to_contain_text("untrained models with equally sharp attention, sinks take at most")
         before = text.bounding_box()
         text.hover()
         expect(finding).to_contain_text("takes")

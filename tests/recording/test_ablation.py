@@ -710,9 +710,16 @@ def test_the_answer_says_that_the_text_changes_more_where_the_predictions_change
         "Per unit of attention, sinks change the text and the predictions significantly more than as "
     )
     first = round(100 * (1 - rows[0]["aligned"][0]))
-    assert finding_of("first text", summary_of(rows)) == f"Here {first} of 100 tokens change; the mean is 70."
+    assert finding_of("first text", summary_of(rows)) == f"Here {first} % of tokens change; the mean is 70 %."
+    whole = summary_of(rows) | {"untouched": ["a"] * 200}
+    whole["texts"] = [{"words": ["b"] * 200, "intervention": "attention", "target": "sinks", "control": ""}]
+    changed = round(200 * (1 - rows[0]["aligned"][0]))
+    told_first = f"Here {changed} of 200 tokens change ({first} %); the mean is 70 %."
+    assert finding_of("first text", whole) == told_first
+    whole["texts"][0]["words"].pop()
+    assert finding_of("first text", whole) == f"Here {first} % of tokens change; the mean is 70 %.", "one is shorter"
     third = round(100 * (1 - rows[0]["aligned"][2]))
-    assert finding_of("first text", summary_of(rows) | {"shown": 2}).startswith(f"Here {third} of 100")
+    assert finding_of("first text", summary_of(rows) | {"shown": 2}).startswith(f"Here {third} % of tokens")
     rows[2]["aligned"] = rng.normal(0.1, 0.02, 30).tolist()
     mixed = answer(summary_of(rows))[0]
     assert mixed.endswith(" changes 90 (significantly more; significantly fewer: as many random tokens).")

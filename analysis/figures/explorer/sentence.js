@@ -105,7 +105,7 @@ function atPeak(recording, view) {
   return t0 === t1 && !view.several && t0 === recording.strongest(view, view.layer, view.head);
 }
 // What sinks of untrained models take, as the end of the finding, which says what these are; empty where there are none. At
-// the peak also what they take at their own, as the step was chosen by this model's.
+// the peak also the most that they take at any step, as this one was chosen by this model's.
 function untrained(recording, view, peak) {
   const nulls = recording.nulls(view, view.layer, view.head), several = nulls.length > 1;
   if (!nulls.length) return "";
@@ -113,8 +113,7 @@ function untrained(recording, view, peak) {
   const who = `${named} with equally sharp attention`, most = Math.max(...nulls.map(({ share }) => meanOver(share, stepRange(view, recording))));
   const highest = Math.max(...nulls.map(({ share }) => share[peakOf(share)])), limit = several ? "at most " : "";
   if (!(peak ? highest : most)) return ` In ${who} there are no sinks.`;
-  if (!peak) return ` In ${who} sinks take ${limit}${percent(most)}.`;
-  return ` ${capital(who)} ${several ? "take" : "takes"} ${limit}${percent(most)} there, ${percent(highest)} at ${several ? "their own peaks" : "its own peak"}.`;
+  return ` In ${who}, sinks take ${limit}${percent(most)}${peak ? ` at this step, ${several ? "" : "at most "}${percent(highest)} at any` : ""}.`;
 }
 const meanOf = (values) => meanOver(values, [0, values.length - 1]);
 // What sinks take over all steps, and in how many of them more than the most of the untrained models’ of the finding, or
@@ -153,7 +152,7 @@ function lived(recording, view) {
   if (recording.sinks(view, view.layer, view.head) === null) return "";
   const { ever, total, chance } = livesOf(recording, view);
   if (!ever) return "No token is a sink at any step.";
-  return `${ever} of ${recording.S} tokens ${ever === 1 ? "is" : "are"} a sink at some step, for ${perToken(total, ever)} of ${recording.T} steps on average; with as many sinks at random positions, ${Math.round(chance)} of ${recording.S} would be.`;
+  return `${ever} of ${recording.S} tokens ${ever === 1 ? "is" : "are"} a sink at some step, for ${perToken(total, ever)} of ${recording.T} steps on average; with as many drawn at random in each step among positions of the same state (${recording.autoregressive ? "" : "prompt, "}${recording.autoregressive ? "prompt" : recording.noise ? "undecided" : "masked"} or written), ${Math.round(chance)} of ${recording.S} would be.`;
 }
 // For how long sinks last, beside chance, and how many of them are open positions.
 function lasting(recording, view) {
