@@ -5,6 +5,7 @@ The study on the page Evidence: kinds of sinks by layer while no set was recorde
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pandas as pd
 import streamlit as st
@@ -126,8 +127,8 @@ def layers_of_study(answer: DeltaGenerator, beneath: DeltaGenerator) -> bool:
     rarer = finding_of("rarer untrained", next(iter(shares.values())).leads())
     terms = terms_told(criterion(SinkParams()), f"{study.parameters.prompts} prompts")
     beneath.caption(plain(f"Shipped study. {terms}"), help=plain(f"{_SHIPPED} {SIGNIFICANTLY} {rarer}".strip()))
-    said = [first, *(f"{each} {CAUSAL}" for each in others)]  # the left-to-right twin
-    beside_each_other([figure.title for figure in shown], shown, "study_layers", said)
+    figures = [shown[0], *(replace(twin, sentence=f"{twin.sentence} {CAUSAL}") for twin in shown[1:])]
+    beside_each_other([figure.title for figure in shown], figures, "study_layers", [first, *others])
     next_steps()
     return True
 
