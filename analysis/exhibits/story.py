@@ -157,7 +157,7 @@ def _picture(findings: Findings) -> tuple[Markup, str]:
     name = f"‘{tokens[strongest - first].text.strip()}’"
     who = "a masked position" if tokens[strongest - first].masked else name
     step = step_words(track, at).partition(" (")[0]
-    where = f"Peak, {step}. Orange: sink ({story_sinks.threshold().removesuffix(' of a step')})."
+    where = f"{step[0].upper()}{step[1:]}. Orange: sink ({story_sinks.threshold().removesuffix(' of a step')})."
     has = story_sinks.has_sinks(findings)
     told = f"One step of one text: {who} draws {times} an even split. {has}".strip()
     label = f"this token: {times}" if 2 <= strongest - first < len(tokens) - 2 else times  # within the picture

@@ -79,12 +79,12 @@ def place(findings: Findings) -> Told | None:
         for model, layers in portions.items()
         if model != source
     ]
-    led = ". ".join(told.partition("; none in ")[0] for told in (own, *twins))
+    led = ". ".join((own.partition("; none in ")[0], *twins))
     short = f"{null.labelled[0].upper()}{null.labelled[1:]}, at most {most} are. " if null else ""
     in_short = f"{short}{'Also standing' if masked else 'Standing'} out: {led}."
     prompts = findings.parameters.prompts
     beats += [untrained] if untrained else []
-    notes += filter(None, (_together(findings, source, portions[source]),))
+    notes += filter(None, (_averaged(findings, source), _together(findings, source, portions[source])))
     if written:
         notes.append(
             f"Of sinks that end, {share(written[0]['value'])} do so as their own token is written; at random positions "
@@ -96,7 +96,7 @@ def place(findings: Findings) -> Told | None:
         charts.stacks(groups, _COLORS, f"share of each layer's sinks by kind, {prompts} prompts"),
         " ".join(beats),
         tuple(beats),
-        f"{rule}{'' if tokens[source] else _BY_NUMBER}{_averaged(findings, source)}".strip(),
+        rule.strip() or _BY_NUMBER.strip(),
         (*notes, *_masked_told(portions[source])),
         meaning=story_parts.of_place(masked, Counter(_most(portions[source])), len(portions[source])),
         takeaway=in_short if tokens[source] else beats[0],

@@ -185,11 +185,11 @@ def _shift_told(causes: Sequence[Cause], margin: float, briefly: bool = False) -
     outcome = WAITING if cause is None else decide(cause.effect, margin)
     if cause is None or outcome not in _PREDICTIONS:
         return ""
-    change, shifted = f"(KL difference {bare_nats(cause.effect)})", cause.timing and when_shifted(cause.timing)
-    told = f"hiding sinks shifts predictions {_SHIFTS[outcome]}{' on average' if shifted else ''}"
+    change, shifted = f"(mean KL difference {bare_nats(cause.effect)})", cause.timing and when_shifted(cause.timing)
+    much = f"{_SHIFTS[outcome]} {'as' if outcome == EQUIVALENT else 'than'}"
     if briefly:
-        return f"{'Also, ' if outcome == BETTER else 'Yet '}{told} {change}."
-    told = f"H{told[1:]} {_THAN[outcome]} random tokens of equal attention {change}"
+        return f"{'Also, ' if outcome == BETTER else 'Yet '}predictions shift {much} with random ones {change}."
+    told = f"Hiding sinks shifts predictions {much} hiding random tokens of equal attention {change}"
     if cause.timing is None or not shifted:
         return f"{told}."
     otherwise = {"more": "first", "less": "second"}
@@ -197,8 +197,8 @@ def _shift_told(causes: Sequence[Cause], margin: float, briefly: bool = False) -
         otherwise = {"more": "second", "less": "first"}
     if outcome in (BETTER, WORSE):
         otherwise.pop("more" if outcome == BETTER else "less")
-    each = " and ".join(f"{side} in the {half}" for side, half in otherwise.items())
-    return f"{told}, {each} half."
+    each = ", ".join(f"in the {half} half of the steps, {side}" for side, half in otherwise.items())
+    return f"{told}; {each}."
 
 
 def halves_told(causes: Sequence[Cause]) -> str:
@@ -271,7 +271,6 @@ def predictions_told(causes: Sequence[Cause], margin: float) -> str:
 
 _TEXT = {-1: "the text changes more", 0: "the text does not differ significantly", 1: "the text changes less"}
 _SHIFTS = {BETTER: "more", WORSE: "less", EQUIVALENT: "about as much", CANNOT_TELL: "not significantly more or less"}
-_THAN = {outcome: "as hiding" if outcome == EQUIVALENT else "than hiding" for outcome in _SHIFTS}
 _PREDICTIONS = {
     BETTER: "shift more",
     WORSE: "shift less",

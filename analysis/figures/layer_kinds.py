@@ -204,8 +204,8 @@ def _keys(models: Sequence[LayerKinds]) -> list[str]:
     return ["  ".join(marks[start : start + _BESIDE]) for start in range(0, len(marks), _BESIDE)] + thin
 
 
-_UNTRAINED = "thin: untrained"
-"""What the thin bars are."""
+_UNTRAINED = "thin: untrained; bold: stands out, else largest"
+"""What the thin bars and the bold numbers are."""
 
 
 def _mark(kind: int) -> str:

@@ -307,10 +307,10 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
         assert "es: hiding them changes 63 of 100 tokens; " in answer.lead
         beside = "two unrelated texts differ in 65" if value < 0 else "25 more [15, 35] than other masked positions"
         assert answer.sentence.endswith(
-            f"]; {beside}. Quality was not measured. Yet hiding sinks shifts predictions less on average "
-            "(KL difference −0.041 [−0.062, −0.019])."
+            f"]; {beside}. Quality was not measured. Yet predictions shift less than with random ones "
+            "(mean KL difference −0.041 [−0.062, −0.019])."
         )
-        assert answer.short.endswith(" Quality was not measured. Yet hiding sinks shifts predictions less on average.")
+        assert answer.short.endswith(" Quality was not measured. Yet predictions shift less than with random ones.")
         return answer
 
     others = "random tokens of equal attention:"
@@ -375,7 +375,9 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     assert hidden.title.endswith("; hiding other masked positions: 61 (not significant)")
     assert story.answers[0].lead.endswith("; other masked positions: 61 (not significant).")
     assert story.answers[0].sentence.startswith("2 more [−6, +10]; 20 more [10, 29] than random tokens ")
-    assert story.answers[0].sentence.endswith(" less on average (KL difference −0.041 [−0.062, −0.019]).")
+    assert story.answers[0].sentence.endswith(
+        " less than with random ones (mean KL difference −0.041 [−0.062, −0.019])."
+    )
     without = study.model_copy(update={"causes": tuple(one for one in study.causes if one.control != MASKED)})
     (hidden,) = (finding for finding in story_of(without).findings if finding.name == "hidden")
     assert "Random tokens may be of any kind; Causes compares with other masked positions." in hidden.caveat
@@ -398,8 +400,8 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
     study = read(EXAMPLE)
     own = [one for one in study.causes if one.model == "bundled"]
     overall = (
-        "Hiding sinks shifts predictions less on average than hiding random tokens of equal attention (KL difference "
-        "−0.041 [−0.062, −0.019]), more in the first half."
+        "Hiding sinks shifts predictions less than hiding random tokens of equal attention (mean KL difference −0.041 "
+        "[−0.062, −0.019]); in the first half of the steps, more."
     )
     early = (
         "In the first half of the steps hiding sinks shifts predictions more than hiding other masked positions of "
@@ -415,8 +417,8 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
     alike = replace(shift.effect, value=0.008, low=-0.004, high=0.02, p=0.5, p_holm=0.5, cluster_variance=0.004**2)
     told = quality_told([shift.model_copy(update={"effect": alike, "levels": None})], 0.01)
     assert told == (
-        "Quality was not measured. Yet hiding sinks shifts predictions not significantly more or less on average (KL "
-        "difference +0.008 [−0.004, +0.020])."
+        "Quality was not measured. Yet predictions shift not significantly more or less than with random ones "
+        "(mean KL difference +0.008 [−0.004, +0.020])."
     )
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert hidden.takeaway.startswith(overall) and hidden.beats[0].endswith(overall) and early in hidden.notes
@@ -463,10 +465,7 @@ def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
     ), "words are as common untrained"
     assert place.beats[0].startswith("Standing out, diffusion model: masked ")
     assert place.beats[1].endswith("none in layers 2 and 4–7 (punctuation in layer 2 no more than with other weights).")
-    assert place.caveat == (
-        "Standing out: 10 points above all tokens, untrained and shuffled weights. With layers averaged first, 96 % "
-        "are masked."
-    )
+    assert place.caveat == ("Standing out: 10 points above all tokens, untrained and shuffled weights.")
     assert place.notes[-1] == (
         "Sinks that are masked positions: layer 0 99 % [99, 100], layer 1 100 % [100, 100] and layer 2 85 % [82, 87]."
     )
@@ -674,8 +673,8 @@ def test_a_study_without_levels_tells_differences():
         "For the text, yes: hiding them changes 31 more of 100 generated tokens than hiding as many random tokens."
     )
     assert answer.sentence == (
-        "Random tokens of equal attention: 20 fewer [10, 29]. Quality was not measured. Yet hiding sinks shifts "
-        "predictions less (KL difference −0.041 [−0.062, −0.019])."
+        "Random tokens of equal attention: 20 fewer [10, 29]. Quality was not measured. Yet predictions shift less "
+        "than with random ones (mean KL difference −0.041 [−0.062, −0.019])."
     )
     (hidden,) = (
         told for told in story_of(study.model_copy(update={"causes": causes})).findings if told.name == "hidden"
