@@ -7,7 +7,8 @@ from dataclasses import replace
 import streamlit as st
 
 from pages.parts.causes.one_prompt import ablation, beside_another
-from pages.parts.causes.over_prompts import ABLATION, EVICTION, NEXT
+from pages.parts.causes.over_prompts import ABLATION, EVICTION
+from pages.parts.causes.results import NEXT
 from pages.parts.charts import export_button, start_exhibits
 from pages.parts.controls import plots_and_controls, titled_views
 from pages.parts.frame import run

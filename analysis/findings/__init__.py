@@ -66,7 +66,7 @@ _RULES_OF: dict[str, dict[str, str]] = {
         "answer": "analysis.findings.ablations:answer",
         "answer in numbers": "analysis.findings.ablations:answer_in_numbers",
         "predictions against text": "analysis.findings.ablations:disagreements",
-        "strongest effect": "analysis.findings.ablations:strongest",
+        "strongest effect": "analysis.findings.effects:strongest",
         "moving sinks": "analysis.findings.effects:contrasts",
         "tests of effects": "analysis.findings.ablations:correction",
     },

@@ -21,10 +21,9 @@ from analysis.evaluation.ablation_effects import (
     changes_of,
     control_of,
     effect_of,
-    shown,
     timing_of,
 )
-from analysis.specs import CONTROLS, INTERVENTIONS, MASS_TOLERANCE, TARGETS
+from analysis.specs import CONTROLS, INTERVENTIONS, MASS_TOLERANCE
 from analysis.statistics.decisions import NATS, POINTS, Unit, interval_words
 from analysis.statistics.differences import Difference
 from analysis.words import counted, listed, percent
@@ -401,62 +400,10 @@ def _detectable(compared: Mapping[str, Row]) -> str:
     return f" A difference of {amount} from as many random tokens would have been detected."
 
 
-# --- everything that is significant -----------------------------------------------------------------------------
-
-
-def strongest(summary: Summary) -> str:
-    """Tell what the effects on the predictions show against as many tokens, and whether that holds at equal attention
-    and per unit of attention; empty where no effect is significant.
-    """
-    rows = summary["effects"]
-    those = [effect for effect in rows if effect["measure"] == _PREDICTIONS and effect["against"] == COUNT]
-    told = sorted(filter(shown, those), key=lambda effect: -abs(effect["value"]))
-    if not told:
-        return ""
-    first = told[0]
-    others = (
-        "" if len(told) == 1 else f" {len(told)} of {len(those)} such effects are significant; this is the largest."
-    )
-    return (
-        f"{TARGETS[first['target']].title.capitalize()}, {INTERVENTIONS[first['intervention']].title}: predictions "
-        f"change by {difference_words(first)} against as many random positions of "
-        f"the same state, over {first['n']} prompts.{_by_attention(rows, first)} They held "
-        f"{percent(first['shares'][0], 0)} of the attention, as many random positions {percent(first['shares'][1], 0)}."
-        f"{others}{without_sinks(first)} Intervals cover the choice of prompts only; sampler and controls have one "
-        "seed."
-    )
-
-
-def _by_attention(rows: Sequence[Row], effect: Row) -> str:
-    """Tell in a sentence whether an effect also holds against the other controls."""
-    clauses = []
-    for control, words in ((MASS, "at equal attention"), (UNIT, "per unit of attention")):
-        other = next((row for row in rows if _alike(row, effect) and row["against"] == control), None)
-        if other is None:
-            continue
-        if other["low"] is None:
-            clauses.append(f"{words} there is no comparison, as no other tokens hold as much")
-            continue
-        same = (other["value"] > 0) == (effect["value"] > 0)
-        found = ("the difference is" if same else "it reverses:") if shown(other) else "it is not significant:"
-        clauses.append(f"{words} {found} {difference_words(other)}")
-    told = listed(clauses)
-    return f" {told[0].upper()}{told[1:]}." if told else ""
-
-
-def _alike(row: Row, other: Row) -> bool:
-    return all(row[name] == other[name] for name in ("intervention", "target", "measure"))
-
-
 def without_sinks(effect: Row) -> str:
     """Say how many prompts are left out; nothing if none is."""
     count = effect.get("left_out", 0)
     return f" {counted(count, 'prompt')} had no sinks and {'are' if count > 1 else 'is'} left out." if count else ""
-
-
-def difference_words(row: Row) -> str:
-    """Return the difference of an effect with its unit and interval."""
-    return interval_words(effect_of(row), POINTS if MEASURES[row["measure"]].percent else NATS)
 
 
 # --- predictions against text -----------------------------------------------------------------------------------

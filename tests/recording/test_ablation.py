@@ -31,11 +31,10 @@ from analysis.findings.ablations import (
     answer_in_numbers,
     disagreement,
     disagreements,
-    strongest,
     when_alike,
     without_sinks,
 )
-from analysis.findings.effects import contrasts
+from analysis.findings.effects import contrasts, strongest
 from analysis.jobs.prompt_by_prompt import _typical, untested
 from analysis.recording.ablation import (
     CHOOSERS,

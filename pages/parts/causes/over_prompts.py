@@ -17,9 +17,8 @@ from analysis.bundled.prompts import prompts
 from analysis.engine import JobRecord
 from analysis.evaluation.eviction_effects import TESTED
 from analysis.exhibits import ablation, eviction
-from analysis.figures.export import Exhibit
 from analysis.findings import finding_of, findings_of
-from analysis.findings.ablations import PER_UNIT, SHIFTS, SHIFTS_TOLD
+from analysis.findings.ablations import PER_UNIT
 from analysis.models.registry import BUNDLED_PAIR
 from analysis.sinks.definitions import criterion
 from analysis.specs import (
@@ -40,16 +39,9 @@ from analysis.words import counted, listed, percent
 from cache.keys import content_key
 from pages.parts import asking, controls
 from pages.parts.asking import acting_button
-from pages.parts.charts import PER_CENT_CELLS, chart, exhibit_text, table
-from pages.parts.controls import (
-    PHONE,
-    draw_several,
-    figures_beside,
-    figures_row,
-    keyed_columns,
-    keys_of,
-    order_on_a_phone,
-)
+from pages.parts.causes.results import BENEATH, NEXT, Figures, beside_example, draw_figures, draw_shifts, figures_first
+from pages.parts.charts import PER_CENT_CELLS, exhibit_text, table
+from pages.parts.controls import draw_several, keyed_columns, keys_of
 from pages.parts.plain import plain
 from pages.parts.recordings import measures
 from pages.parts.recordings.choice import recording_box, sink_controls
@@ -59,8 +51,6 @@ from pages.parts.session import engine, not_in_address
 
 Summary = Mapping[str, Any]
 """Of a job, or of a part of it."""
-Figures = Mapping[str, Exhibit | None]
-"""Figures by name; None where the summary does not hold what one shows."""
 ABLATION_ASKED = "ablation_job"  # in the address: the id of a finished ablation, which is shown as it was asked
 
 
@@ -112,53 +102,12 @@ def _first_prompts(recording: Recording, kind: str) -> str:
     return "\n".join(dict.fromkeys(" ".join(text.split()) for text in texts if text.strip()))
 
 
-def draw_figures(shown: Figures, key: str) -> None:
-    """Draw those figures by name that are there, two beside each other."""
-    figures = [(name, figure) for name, figure in shown.items() if figure is not None]
-    for start in range(0, len(figures), 2):
-        places = figures_beside(2, f"{key}_{figures[start][0]}")
-        for column, (name, figure) in zip(places, figures[start : start + 2], strict=False):
-            with column:
-                chart(figure, f"{key}_{name}")
-
-
-def beside_example(shown: Figures, example: Callable[[], None] | None, key: str) -> None:
-    """Draw figures, and one text at the right where there is one and a single figure. example: draws the text."""
-    figures = {name: figure for name, figure in shown.items() if figure is not None}
-    if example is None or len(figures) != 1:
-        draw_figures(figures, key)
-        return
-    left, right = figures_beside(2, f"{key}_example")
-    with left:
-        for name, figure in figures.items():
-            chart(figure, f"{key}_{name}")
-    with right:
-        example()
-
-
-def figures_first(key: str, rows: Mapping[str, Sequence[int]], answer: str = "", last: str = "") -> None:
-    """Set on a phone the figure above what stands beneath the answer, the text and the table of shifts. key: as of
-    `beside_example`. rows, last: as of `order_on_a_phone`. answer: key of the container that holds the answer, if any.
-    """
-    opened: dict[str, int | None] = {answer: None} if answer else {}
-    order_on_a_phone({figures_row(f"{key}_example"): (1, 3), **rows}, {**opened, BENEATH: 2, _SHIFTS: 4}, last)
-
-
 SINK = "Sink: attention, all heads averaged, above {} of a step."
 """The definition of a sink, of a criterion."""
 _PER_UNIT = (
     "Per unit of attention: the change by the control is scaled up to the attention that the sinks draw, as if it grew "
     "linearly. That extrapolates."
 )
-NEXT, BENEATH, _SHIFTS = "causes_next", "causes_beneath", "shifts"
-"""Keys of containers: with the ways on, with what stands beneath the answer, with the table of shifts."""
-# On a phone the name of a row stands above its numbers, each of which has its interval beneath it.
-_SHIFTED = f"""<style>@media (max-width:{PHONE}px){{
-.st-key-shifts table,.st-key-shifts :is(thead,tbody){{display:block;width:100%}}
-.st-key-shifts tr{{display:grid;grid-template-columns:repeat(3,minmax(0,1fr))}}
-.st-key-shifts :is(th,td){{padding:.2rem .25rem;border:0;font-size:.8rem;min-width:0}}
-.st-key-shifts :is(th,td):first-child{{grid-column:1/-1;font-weight:600;padding-top:.5rem;
-border-top:1px solid color-mix(in srgb,currentColor 15%,transparent)}}}}</style>"""
 _LIKE = "Model, sampler and seed as in"
 _IN_NUMBERS = "answer in numbers"  # a row of `FINDINGS`
 _TESTS = ("tests of effects", "tests of policies")  # further ones
@@ -372,18 +321,6 @@ class OverPrompts:
             export=False,
             column_config=dict(self.columns),
         )
-
-
-def draw_shifts(rows: Sequence[tuple[str, ...]]) -> None:
-    """Draw rows of `findings.ablations.shifts` as a small table."""
-    if rows:
-        st.html(_SHIFTED)
-        with st.container(key=_SHIFTS):
-            st.markdown("**Shift of predicted probabilities**")
-            st.caption(SHIFTS_TOLD)
-            first, *others = (f"| {' | '.join(plain(cell) for cell in line)} |" for line in (SHIFTS, *rows))
-            told = "\n".join([first, "| --- " * len(SHIFTS) + "|", *others])
-            st.markdown(told.replace("\u00a0\\[", " \\["))  # an interval may stand beneath its number
 
 
 def _differing(shown: Any, asked: Any) -> str:

@@ -26,7 +26,7 @@ from analysis.study import rules
 from analysis.study.findings import Continuation, Findings
 from analysis.study.gather import continuations_of
 from analysis.words import in_sentence, model_title
-from pages.parts.causes import over_prompts
+from pages.parts.causes import over_prompts, results
 from pages.parts.charts import chart, exhibit_text, table
 from pages.parts.controls import pick
 from pages.parts.plain import plain
@@ -80,16 +80,16 @@ def study_answer(source: str) -> None:
         return
     told, apart, caveats, shifts, figure = answered
     st.markdown(f"##### {plain(told)}")
-    with st.container(key=over_prompts.BENEATH):
+    with st.container(key=results.BENEATH):
         for paragraph in filter(None, (apart, caveats)):
             st.markdown(plain(paragraph))
     sink = over_prompts.SINK.format(criterion(SinkParams()))
     st.caption(plain(f"{sink} This is the {current[0]} study; your own runs take its place."))
     text = next((text for text in current[1].continuations if text.model == source), None)
     example = None if text is None else _drawn(text)
-    over_prompts.figures_first("study", {})
-    over_prompts.beside_example({"levels": figure}, example, "study")
-    over_prompts.draw_shifts(shifts if apart else ())
+    results.figures_first("study", {})
+    results.beside_example({"levels": figure}, example, "study")
+    results.draw_shifts(shifts if apart else ())
 
 
 def other_models(source: str) -> None:
