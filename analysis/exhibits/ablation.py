@@ -80,7 +80,7 @@ METHOD = (
 
 
 _MINUS_CONTROL = "sinks minus control"
-_HIDES = "Each row hides the tokens named: no token attends to them; means"
+_HIDES = "Hidden: no token attends to it; means"
 _ALIGNED = "Changes count for better or worse, in aligned texts."
 
 

@@ -203,7 +203,7 @@ def _no_match(held: Mapping[str, tuple[Held, Held]], early: bool) -> str:
     lighter = f"draw {percent(light, 0)} of attention (sinks {percent(drawn, 0)})"
     if early:
         return (
-            f"{THAN[MASKED].capitalize()} match sinks in masking and attention only in the first half of the steps; "
+            f"{THAN[MASKED].capitalize()} match sinks in masking and attention only in the first half; "
             f"over all steps they {lighter}, and {written}."
         )
     return f"Over all steps no control matches both masking and attention: {written}, {THAN[MASKED]} {lighter}."
@@ -363,7 +363,7 @@ def first_beside_mean(summary: Summary) -> str:
     lengths, share = {len(words) for words in _first_texts(summary)}, percent(here, 0)
     [length] = lengths if len(lengths) == 1 else [0]
     changed = f"{here * length:.0f} of {length} tokens change ({share})" if length else f"{share} of tokens change"
-    return f"Here {changed}; the mean is {percent(mean, 0)}."
+    return f"{changed}; mean {percent(mean, 0)}."
 
 
 def _first_texts(summary: Summary) -> list[Sequence[str]]:

@@ -709,16 +709,16 @@ def test_the_answer_says_that_the_text_changes_more_where_the_predictions_change
         "Per unit of attention, sinks change the text and the predictions significantly more than as "
     )
     first = round(100 * (1 - rows[0]["aligned"][0]))
-    assert finding_of("first text", summary_of(rows)) == f"Here {first} % of tokens change; the mean is 70 %."
+    assert finding_of("first text", summary_of(rows)) == f"{first} % of tokens change; mean 70 %."
     whole = summary_of(rows) | {"untouched": ["a"] * 200}
     whole["texts"] = [{"words": ["b"] * 200, "intervention": "attention", "target": "sinks", "control": ""}]
     changed = round(200 * (1 - rows[0]["aligned"][0]))
-    told_first = f"Here {changed} of 200 tokens change ({first} %); the mean is 70 %."
+    told_first = f"{changed} of 200 tokens change ({first} %); mean 70 %."
     assert finding_of("first text", whole) == told_first
     whole["texts"][0]["words"].pop()
-    assert finding_of("first text", whole) == f"Here {first} % of tokens change; the mean is 70 %.", "one is shorter"
+    assert finding_of("first text", whole) == f"{first} % of tokens change; mean 70 %.", "one is shorter"
     third = round(100 * (1 - rows[0]["aligned"][2]))
-    assert finding_of("first text", summary_of(rows) | {"shown": 2}).startswith(f"Here {third} % of tokens")
+    assert finding_of("first text", summary_of(rows) | {"shown": 2}).startswith(f"{third} % of tokens")
     rows[2]["aligned"] = rng.normal(0.1, 0.02, 30).tolist()
     mixed = answer(summary_of(rows))[0]
     assert mixed.endswith(" changes 90 (significantly more; significantly fewer: as many random tokens).")
@@ -855,7 +855,7 @@ def test_masked_positions_are_told_in_the_half_of_the_steps_in_which_they_draw_a
     (alike,) = (row for row in effects(early["rows"]) if (row["against"], row["measure"]) == ("masked", "divergence"))
     held = {"masked": ((0.1, 0.95), (0.06, 1.0)), "mass": ((0.1, 0.95), (0.1, 0.35))}
     assert finding_of("caveats of each", held, True).startswith(
-        "Other masked positions match sinks in masking and attention only in the first half of the steps; over all "
+        "Other masked positions match sinks in masking and attention only in the first half; over all "
         "steps they draw 6 % of attention (sinks 10 %), and random tokens of equal attention are 35 % masked (sinks "
     )
     said = when_alike(timing_of(alike))

@@ -43,7 +43,7 @@ def test_an_ablation_over_prompts_shows_effects_with_intervals(recording):
     assert "Divergence of the predictions" in said and "3 prompts, layers 0 to" in said
     assert "sinks that vary most" in said and "They held" in said
     assert "Holm correction over" in said and "The left-to-right twin and random weights, shipped study" in folds(test)
-    same = re.search(r"Here (\d+ of \d+) tokens change \(\d+ %\); the mean is ", said)
+    same = re.search(r"(\d+ of \d+) tokens change \(\d+ %\); mean ", said)
     assert "One text" in said and same is not None
     assert f"its sinks hidden: {same[1]} tokens differ" in test.session_state["exhibits"]["causes_text"].sentence
     for control in ("masked", "mass"):

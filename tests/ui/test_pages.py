@@ -72,7 +72,7 @@ def test_causes_opens_on_the_shipped_study_before_anything_is_recorded(monkeypat
         "nats); over all steps less than with random tokens of equal attention (−0.041 [−0.062, −0.019])." in said
     )
     assert (
-        "Other masked positions match sinks in masking and attention only in the first half of the steps; over all "
+        "Other masked positions match sinks in masking and attention only in the first half; over all "
         "steps they draw 6 % of attention (sinks 10 %), and random tokens of equal attention are 35 % masked (sinks "
         "95 %). Quality was not measured." in said
     )
