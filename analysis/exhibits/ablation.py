@@ -30,6 +30,7 @@ from analysis.figures.export import Exhibit
 from analysis.figures.style import SINK, ends
 from analysis.findings import finding_of
 from analysis.findings.ablations import (
+    HIDDEN,
     THAN,
     TOKENS,
     Held,
@@ -80,7 +81,7 @@ METHOD = (
 
 
 _MINUS_CONTROL = "sinks minus control"
-_HIDES = "Hidden: no token attends to it; means"
+_HIDES = f"{HIDDEN}; means"
 _ALIGNED = "Changes count for better or worse, in aligned texts."
 
 

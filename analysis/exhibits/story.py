@@ -42,7 +42,7 @@ from analysis.exhibits.story_text import (
 from analysis.figures.story import CANNOT_TELL as NO_ANSWER
 from analysis.figures.story import Answer, Story, Told, charts
 from analysis.findings import said_of
-from analysis.findings.ablations import side_of
+from analysis.findings.ablations import HIDDEN, side_of
 from analysis.findings.evaluations import cost_words
 from analysis.recording.playback import opening_frame
 from analysis.specs import QUESTION, SIZES, PruneSpec, StudySpec, detail
@@ -133,7 +133,7 @@ def playback_of(findings: Findings) -> dict[str, object] | None:
 def _reading(answers: Sequence[Answer]) -> str:
     """Tell how to read the numbers of the answers."""
     told = ["Brackets: 95 % intervals."] if any("[" in answer.words for answer in answers) else []
-    told += ["Hidden: no other token attends."] if any("hiding" in answer.words for answer in answers) else []
+    told += [f"{HIDDEN}."] if any("hiding" in answer.words for answer in answers) else []
     units = [answer for answer in answers if re.search(rf"\b{NATS.name}\b", answer.words) and "KL" not in answer.words]
     return " ".join([*told, *([_NATS] if units else [])])
 

@@ -213,8 +213,8 @@ def _against_published(findings: Findings, by_setting: Mapping[str, Contrast], o
     """
     method = next(iter(by_setting.values())).method
     margin = rules.margin_of(findings) if set(outcomes.values()) == {EQUIVALENT} else 0.0
-    told = against_published(method, published_of_study(findings, method), margin)
-    return f" {told.replace('inside', f'inside ±{POINTS.margin(margin)}', 1)}" if told else ""
+    told = against_published(method, published_of_study(findings, method), margin, alone=True)
+    return f" {told}" if told else ""
 
 
 def _cost_unseen(findings: Findings, by_setting: Mapping[str, Contrast]) -> str:

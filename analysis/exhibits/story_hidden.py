@@ -29,7 +29,7 @@ from analysis.exhibits.story_text import (
 )
 from analysis.figures.story import Example, Summary, Told, charts
 from analysis.figures.story.charts import Group, Line, Mark
-from analysis.findings.ablations import side_of, size_told
+from analysis.findings.ablations import HIDDEN, side_of, size_told
 from analysis.sinks.agreement import Agreement, agreement
 from analysis.specs import CONTROLS, MASS_TOLERANCE
 from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, NATS, WAITING, WORSE, decide, interval_words
@@ -57,7 +57,7 @@ def hidden(findings: Findings) -> Told | None:
     over = _over_prompts(own, at_equal, those)
     measure = MEASURES[own.measure]
     notes += [
-        _MEANT,
+        f"{HIDDEN}.",
         halves_told(those),
         early_told(those),
         by_attention(those),
@@ -89,9 +89,6 @@ def hidden(findings: Findings) -> Told | None:
         brief=_text_brief(own, those, margin),
         example=example,
     )
-
-
-_MEANT = "Hidden: no token attends to it."
 
 
 def texts(findings: Findings, model: str) -> Example | None:

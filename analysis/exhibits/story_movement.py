@@ -24,7 +24,7 @@ from analysis.recording.set_measures import KIND_MEASURES, MOVES
 from analysis.recording.set_tables import ALL_KINDS
 from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.study.findings import Findings
-from analysis.words import counted
+from analysis.words import UNTRAINED, counted
 
 
 def movement(findings: Findings) -> Told | None:
@@ -196,16 +196,17 @@ def _chance(nulls: Mapping[str, Rows], observed: float) -> str:
 
 def _by_layer(observed: Rows, null: Rows, called: str) -> str:
     """Return which layers gain more and which fewer new sinks than by a null of this name."""
+    whose = called if called == UNTRAINED else f"with {called}"
     told = list[str]()
     for layers, side in ((_layers_above(observed, null), "more"), (_layers_above(null, observed), "fewer")):
         if layers:
             names = layer_names(layers)
             gain = (
-                f"{names} {side}" if told else f"{names} gain{'s' * (len(layers) == 1)} {side} new sinks than {called}"
+                f"{names} {side}" if told else f"{names} gain{'s' * (len(layers) == 1)} {side} new sinks than {whose}"
             )
             told.append(gain)
     if not told:
-        return f"No layer gains significantly more or fewer new sinks than {called}"
+        return f"No layer gains significantly more or fewer new sinks than {whose}"
     return f"{told[0][0].upper()}{', '.join(told)[1:]}"
 
 

@@ -10,7 +10,7 @@ from analysis.exhibits.story_sinks import KINDS_TOLD, MASKED, draws_by_layer
 from analysis.figures.layer_kinds import ALL_TOKENS
 from analysis.figures.story import Summary, Told, charts
 from analysis.figures.style import KIND_COLORS
-from analysis.findings.layers import CLEARLY
+from analysis.findings.layers import CLEARLY, STANDS_OUT
 from analysis.recording.set_file import ALL_LAYERS
 from analysis.recording.set_measures import KIND_MEASURES, MOVES
 from analysis.sinks.definitions import KINDS
@@ -69,8 +69,8 @@ def place(findings: Findings) -> Told | None:
         ]
         for told in (False, True)
     )
-    rule = f"{_STANDS_OUT}{_THAN_OTHERS if source in others else ''}. " if tokens[source] else ""
-    if rule:
+    rule = STANDS_OUT if source in others else _ABOVE_ALL
+    if tokens[source]:
         beats[0], notes[0] = (f"Standing out, {told[0].lower()}{told[1:]}" for told in (beats[0], notes[0]))
     untrained = f"{null.labelled[0].upper()}{null.labelled[1:]}, at most {most} are masked." if null else ""
     own = _layers_told(portions[source], tokens[source], others.get(source, {}), without=MASKED)
@@ -96,7 +96,7 @@ def place(findings: Findings) -> Told | None:
         charts.stacks(groups, _COLORS, f"share of each layer's sinks by kind, {prompts} prompts"),
         " ".join(beats),
         tuple(beats),
-        rule.strip() or _BY_NUMBER.strip(),
+        rule if tokens[source] else _BY_NUMBER,
         (*notes, *_masked_told(portions[source])),
         meaning=story_parts.of_place(masked, Counter(_most(portions[source])), len(portions[source])),
         takeaway=in_short if tokens[source] else beats[0],
@@ -104,8 +104,7 @@ def place(findings: Findings) -> Told | None:
     )
 
 
-_STANDS_OUT = f"Standing out: {POINTS.margin(CLEARLY)} above all tokens"
-_THAN_OTHERS = ", untrained and shuffled weights"
+_ABOVE_ALL = f"Stands out: {POINTS.margin(CLEARLY)} above all tokens."
 
 
 def _share_told(row: Mapping[str, Any]) -> str:
@@ -114,7 +113,7 @@ def _share_told(row: Mapping[str, Any]) -> str:
     return told if row["low"] is None else f"{told} [{100 * row['low']:.0f}, {100 * row['high']:.0f}]"
 
 
-_BY_NUMBER = "While much of a text is masked, many sinks would be masked by number alone. "
+_BY_NUMBER = "While much of a text is masked, many sinks would be masked by number alone."
 
 
 def _of_tokens(findings: Findings, source: str) -> dict[str, dict[str, float]]:

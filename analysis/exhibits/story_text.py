@@ -141,7 +141,7 @@ def strictest(causes: Sequence[Cause]) -> str:
 
 def control_told(causes: Sequence[Cause]) -> str:
     """Tell by how much more of the text changes with the sinks hidden than with the tokens of the strictest control,
-    beside two unrelated texts where that is known: `20 more [10, 29]; two unrelated texts differ in 65.` Where that is
+    beside two unrelated texts where that is known: `20 more [10, 29]; unrelated texts differ in 65.` Where that is
     not significant, beside the controls that sinks do exceed. Where a study holds no levels, or not over the same
     prompts, the control is named. causes: of one model.
     """
@@ -150,7 +150,7 @@ def control_told(causes: Sequence[Cause]) -> str:
     effect, levels = cause.effect, text_levels(causes)
     if not control or (levels and not cause.unmatched):
         unrelated = there[COUNT].unrelated
-        beside = "" if unrelated is None else f"; two unrelated texts differ in {100 * (1 - unrelated):.0f}"
+        beside = "" if unrelated is None else f"; unrelated texts differ in {100 * (1 - unrelated):.0f}"
         if side_of(effect) >= 0:
             beside = "".join(
                 f"; {' '.join(tokens_more(other.effect))} than {CONTROLS[name].title}"
@@ -185,12 +185,12 @@ def _shift_told(causes: Sequence[Cause], margin: float, briefly: bool = False) -
     outcome = WAITING if cause is None else decide(cause.effect, margin)
     if cause is None or outcome not in _PREDICTIONS:
         return ""
-    change, shifted = f"(mean KL difference {bare_nats(cause.effect)})", cause.timing and when_shifted(cause.timing)
+    change = f"(mean KL difference {bare_nats(cause.effect)})"
     much = f"{_SHIFTS[outcome]} {'as' if outcome == EQUIVALENT else 'than'}"
     if briefly:
         return f"{'Also, ' if outcome == BETTER else 'Yet '}predictions shift {much} with random ones {change}."
     told = f"Hiding sinks shifts predictions {much} hiding random tokens of equal attention {change}"
-    if cause.timing is None or not shifted:
+    if cause.timing is None or not when_shifted(cause.timing):
         return f"{told}."
     otherwise = {"more": "first", "less": "second"}
     if side_of(cause.timing.early) < 0:

@@ -116,16 +116,17 @@ def published_of_study(findings: Findings, method: str) -> dict[float, Differenc
 _DECIDED = {
     BETTER: "significantly better",
     WORSE: "significantly worse",
-    EQUIVALENT: "inside too",
+    EQUIVALENT: "{inside} too",
     CANNOT_TELL: "open",
     ONE_SEED: "open with one seed",
     WAITING: "so far",
 }
 
 
-def against_published(method: str, found: Mapping[float, Difference], margin: float = 0.0) -> str:
+def against_published(method: str, found: Mapping[float, Difference], margin: float = 0.0, alone: bool = False) -> str:
     """Tell the largest difference of a method to its published baseline in a sentence; '' where there is none. found:
-    by sparsity. margin: that others lie inside of, as the sentence before says; 0 where it says nothing of one.
+    by sparsity. margin: that others lie inside of, as the sentence before says; 0 where it says nothing of one. alone:
+    name the margin, as no sentence before does.
     """
     baseline = METHODS[method].published
     if not found or baseline is None:
@@ -134,9 +135,10 @@ def against_published(method: str, found: Mapping[float, Difference], margin: fl
     most, read = found[at], text_read(baseline)
     who = f"{plain_title(baseline)}{f' ({read} text)' if read else ''}"
     decided = decide(most, margin, most.above_chance)
-    told = _DECIDED.get(decided, "") if margin or decided in SHOWN else ""
+    inside = f"inside{f' ±{POINTS.margin(margin)}' if alone else ''}"
+    told = _DECIDED.get(decided, "").format(inside=inside) if margin or decided in SHOWN else ""
     reaches_out = decided == CANNOT_TELL and not (-margin < most.low and most.high < margin)
-    beside = f", {'not inside, so ' * reaches_out}{told}" if told else ""
+    beside = f", {f'not {inside}, so ' * reaches_out}{told}" if told else ""
     return f"Against {who}: {bare_words(most)} at {percent(at, 0)}{beside}."
 
 

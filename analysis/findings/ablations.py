@@ -31,6 +31,8 @@ from analysis.words import counted, listed, percent
 Summary = Mapping[str, Any]
 """The summary of an `ablate_set` job: `rows` and their `effects`."""
 _PREDICTIONS: Final = "divergence"
+HIDDEN: Final = "Hidden: no token attends to it"
+"""What hiding a token is, without a full stop."""
 
 # --- the answer -------------------------------------------------------------------------------------------------
 

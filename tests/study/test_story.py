@@ -305,7 +305,7 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
         ]
         (answer, _) = story_of(study.model_copy(update={"causes": tuple(causes)})).answers
         assert "es: hiding them changes 63 of 100 tokens; " in answer.lead
-        beside = "two unrelated texts differ in 65" if value < 0 else "25 more [15, 35] than other masked positions"
+        beside = "unrelated texts differ in 65" if value < 0 else "25 more [15, 35] than other masked positions"
         assert answer.sentence.endswith(
             f"]; {beside}. Quality was not measured. Yet predictions shift less than with random ones "
             "(mean KL difference −0.041 [−0.062, −0.019])."
@@ -366,7 +366,7 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     story = masked(-0.31)
     (hidden,) = (finding for finding in story.findings if finding.name == "hidden")
     assert "other masked positions (less attention): 32" in hidden.figure and "any kind" not in hidden.caveat
-    assert "; two unrelated texts differ in 65. " in story.answers[0].sentence
+    assert "; unrelated texts differ in 65. " in story.answers[0].sentence
     assert story.answers[0].lead.startswith("For the text, yes: ") and "other masked positions" not in hidden.title
     assert words(story) <= MOST_WORDS
     story = masked(-0.02)
@@ -465,7 +465,7 @@ def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
     ), "words are as common untrained"
     assert place.beats[0].startswith("Standing out, diffusion model: masked ")
     assert place.beats[1].endswith("none in layers 2 and 4–7 (punctuation in layer 2 no more than with other weights).")
-    assert place.caveat == ("Standing out: 10 points above all tokens, untrained and shuffled weights.")
+    assert place.caveat == ("Stands out: 10 points above all tokens, untrained and shuffled weights.")
     assert place.notes[-1] == (
         "Sinks that are masked positions: layer 0 99 % [99, 100], layer 1 100 % [100, 100] and layer 2 85 % [82, 87]."
     )
@@ -605,7 +605,7 @@ def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_e
     )
     assert told.title == "New sinks keep appearing: 0.29 per layer and step, more than writing tokens explains (0.08)"
     assert told.notes[1].endswith("Does attention move by itself (writing alone: 0.08)?")
-    assert told.beats[0] == "Layers 0–7 gain more new sinks than writing alone."
+    assert told.beats[0] == "Layers 0–7 gain more new sinks than with writing alone."
 
 
 def test_kinds_of_sinks_stand_beneath_those_of_all_tokens():
