@@ -15,7 +15,11 @@ from tests.browser.conftest import PATIENCE
 
 
 def all_drawn(page: Page) -> None:
-    """Waits until the page has reached the server, and its script has run to its end, also of what lies below."""
+    """Waits until the page has reached the server, and its script has run to its end, also of what lies below.
+
+    A page that has just connected runs no script yet either, and shows nothing.
+    """
+    expect(page.get_by_test_id("stMain").get_by_test_id("stElementContainer").first).to_be_attached()
     done = page.locator("[data-testid=stApp][data-test-connection-state=CONNECTED][data-test-script-state=notRunning]")
     expect(done).to_be_visible()
     expect(page.locator("[data-waits]")).to_have_count(0)

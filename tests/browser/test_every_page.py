@@ -198,9 +198,10 @@ def test_on_a_phone_figures_come_before_what_they_are_asked_with_and_views_are_o
 ) -> None:
     page.goto(f"{address}/evidence?evidence_view=What+papers+claim")
     page.set_viewport_size({"width": 390, "height": 844})
-    all_drawn(page)
     views = page.locator(".st-key-evidence_view [data-variant=segmented_control]")
-    assert views.count() == 6 and len({top(view) for view in views.all()}) == 1
+    expect(views).to_have_count(6)
+    all_drawn(page)
+    assert len({top(view) for view in views.all()}) == 1
     expect(views.last).to_be_in_viewport(ratio=0.9)
     assert page.locator("html").evaluate("html => html.scrollWidth") == 390
     page.goto(f"{address}/evidence")
