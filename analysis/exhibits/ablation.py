@@ -29,18 +29,7 @@ from analysis.figures.dynamics import Series, curves
 from analysis.figures.export import Exhibit
 from analysis.figures.style import SINK, ends
 from analysis.findings import finding_of
-from analysis.findings.ablations import (
-    HIDDEN,
-    THAN,
-    TOKENS,
-    Held,
-    Summary,
-    alike_early,
-    is_less,
-    side_of,
-    too_light,
-    without_sinks,
-)
+from analysis.findings.ablations import HIDDEN, THAN, TOKENS, Held, Summary, is_less, side_of, too_light, without_sinks
 from analysis.findings.effects import named
 from analysis.models.families import ARCHITECTURES
 from analysis.specs import CONTROLS, INTERVENTIONS, MASS_TOLERANCE, QUARTERS, TARGETS
@@ -218,7 +207,6 @@ def answer_of_study(causes: Sequence[Cause]) -> tuple[str, str, str, list[tuple[
     sinks = next((cause.levels[0] for cause in shifts.values() if cause.levels), 0.0)
     predictions = {of: (cause.levels[1], cause.effect) for of, cause in shifts.items() if cause.levels}
     timings = {of: cause.timing for of, cause in shifts.items() if cause.timing is not None}
-    early = MASKED in timings and alike_early(timings[MASKED])
     table = [
         {"hidden": name, "attention": share, "value": level, _MINUS_CONTROL: told}
         for name, share, level, _, told in rows
@@ -226,7 +214,7 @@ def answer_of_study(causes: Sequence[Cause]) -> tuple[str, str, str, list[tuple[
     return (
         finding_of("text with each", levels[0][0], others, unrelated=unrelated),
         finding_of("predictions otherwise", text, sinks, predictions, timings),
-        finding_of("caveats of each", {cause.control: _held(cause) for cause in drawn}, early),
+        finding_of("caveats of each", {cause.control: _held(cause) for cause in drawn}),
         finding_of("shifts with each", sinks, predictions, timings),
         Exhibit(
             measure.change,

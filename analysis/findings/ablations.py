@@ -97,19 +97,19 @@ def text_with_each(
     if common != 1:
         beside.insert(0, _BESIDE[common])
     changed, hidden = f"{_tokens(sinks)} of 100 tokens", done == "attention"
-    all_of_it = hidden and unrelated is not None and ends[0] <= unrelated <= ends[1]
-    if all_of_it:
-        changed += f", about as many as differ between two unrelated texts ({_tokens(unrelated or 0.0)})"
-    elif unrelated is not None:
+    alike = unrelated is not None and hidden and ends[0] <= unrelated <= ends[1]
+    if unrelated is not None and not alike:
         changed += f" (two unrelated texts: {_tokens(unrelated)})"
+    ceiling = f" Two unrelated texts differ in about as many ({_tokens(unrelated or 0.0)})." if alike else ""
     said = f"Hiding the sinks changes {changed}" if hidden else f"Sinks, {INTERVENTIONS[done].title}: {changed} change"
     if all(sides[of] == 1 for of in shown):
         least = min((difference for _, difference in shown.values()), key=lambda each: each.value)
         more = f"{'at least ' if len(shown) > 1 else ''}{size_told(least, TOKENS, 'more')}"
-        joined = ", and" if all_of_it else ","
-        return f"{said}{joined} {more} than {'hiding' if hidden else 'with'} {instead} ({'; '.join((span, *beside))})."
+        than = f"{'hiding' if hidden else 'with'} {instead}"
+        return f"{said}, {more} than {than} ({'; '.join((span, *beside))}).{ceiling}"
     exceptions = f" ({'; '.join(beside)})" if beside else ""
-    return f"{said}; {f'hiding {instead} changes' if hidden else f'{instead} instead:'} {span}{exceptions}."
+    instead = f"hiding {instead} changes" if hidden else f"{instead} instead:"
+    return f"{said}; {instead} {span}{exceptions}.{ceiling}"
 
 
 def answer_in_numbers(summary: Summary) -> list[str]:
@@ -156,10 +156,9 @@ def _by_half(of: str, timings: Mapping[str, Timing], overall: Difference) -> str
     every = len(timings) > 1 and all(side_of(timing.early) == early for timing in timings.values())
     first, second, much = THAN[of], "", interval_words(timings[of].early, NATS)
     if every:
-        ends = sorted((timing.early for timing in timings.values()), key=lambda each: abs(each.value))
-        least, most = (interval_words(end, NATS).partition(" ")[0] for end in (ends[0], ends[-1]))
+        least = min((timing.early for timing in timings.values()), key=lambda each: abs(each.value))
         first, second = "any control", f" than with {THAN[of]}"
-        much = f"{' to '.join(dict.fromkeys((least, most)))} {NATS.name}"
+        much = f"{'at least' if early > 0 else 'at most'} {interval_words(least, NATS)}"
     return (
         f"In the first half of the steps predictions shift {_MORE[early]} than with {first} (KL difference {much}); "
         f"over all steps {over_all}{second} ({_in_nats(overall)})."
@@ -175,40 +174,28 @@ def caveats(summary: Summary) -> str:
     """Say what the comparison leaves open: where no control matches the sinks in both attention and masking, and that
     a changed text may be as good. Empty where sinks were not compared.
     """
-    compared = _compared(summary, _TEXT)
-    held = {of: changes_of(summary["rows"], row) for of, row in compared.items()}
-    timing = timing_of(_compared(summary, _PREDICTIONS).get(MASKED, {}))
-    return caveats_of(
-        {of: ((one.share, one.masked), (two.share, two.masked)) for of, (one, two) in held.items()},
-        timing is not None and alike_early(timing),
-    )
+    held = {of: changes_of(summary["rows"], row) for of, row in _compared(summary, _TEXT).items()}
+    return caveats_of({of: ((one.share, one.masked), (two.share, two.masked)) for of, (one, two) in held.items()})
 
 
-def caveats_of(held: Mapping[str, tuple[Held, Held]], early: bool = False) -> str:
-    """Say the same of what the sinks and the tokens of each control hold. early: whether other masked positions draw as
-    much attention as the sinks in the first half of the steps.
-    """
-    return f"{_no_match(held, early)} {NO_QUALITY}".strip() if held else ""
+def caveats_of(held: Mapping[str, tuple[Held, Held]]) -> str:
+    """Say the same of what the sinks and the tokens of each control hold."""
+    return f"{_no_match(held)} {NO_QUALITY}".strip() if held else ""
 
 
-def _no_match(held: Mapping[str, tuple[Held, Held]], early: bool) -> str:
-    """Say which of attention and masking each of the two strict controls lacks; empty where one of them lacks none.
-    early: as of `caveats_of`.
-    """
+def _no_match(held: Mapping[str, tuple[Held, Held]]) -> str:
+    """Say which of attention and masking each of the two strict controls lacks; empty where one of them lacks none."""
     if not {MASKED, MASS} <= held.keys():
         return ""
     (drawn, _), (light, _) = held[MASKED]
     (_, masked), (_, fewer) = held[MASS]
     if not (is_less(light, drawn) and is_less(fewer, masked)):
         return ""
-    written = f"{THAN[MASS]} are {percent(fewer, 0)} masked (sinks {percent(masked, 0)})"
-    lighter = f"draw {percent(light, 0)} of attention (sinks {percent(drawn, 0)})"
-    if early:
-        return (
-            f"{THAN[MASKED].capitalize()} match sinks in masking and attention only in the first half; "
-            f"over all steps they {lighter}, and {written}."
-        )
-    return f"Over all steps no control matches both masking and attention: {written}, {THAN[MASKED]} {lighter}."
+    return (
+        f"Over all steps no control matches both masking and attention: {THAN[MASS]} are {percent(fewer, 0)} masked "
+        f"(sinks {percent(masked, 0)}), {THAN[MASKED]} draw {percent(light, 0)} of attention (sinks "
+        f"{percent(drawn, 0)})."
+    )
 
 
 SHIFTS: Final = ("KL in nats", "first half of the steps", "second half", "all steps")

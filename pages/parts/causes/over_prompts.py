@@ -269,15 +269,16 @@ class OverPrompts:
                 asking.go_on(self.kind, spec, "Continue")
         apart = self.apart(job.summary) if done == planned else ""
         if answer:
-            beneath = [*filter(None, (" ".join(filter(None, (*answer[1:], apart))), self.caveats(job.summary)))]
-            exhibit_text(f"{self.name.capitalize()} over prompts", answer[0], " ".join(beneath), f"{self.kind}_answer")
+            beneath = [*filter(None, (" ".join(answer[1:]), self.caveats(job.summary)))]
+            told = " ".join(filter(None, (*beneath, apart)))
+            exhibit_text(f"{self.name.capitalize()} over prompts", answer[0], told, f"{self.kind}_answer")
             place.markdown(f"##### {plain(answer[0])}")
             with place.container(key=BENEATH):
                 for paragraph in beneath:
                     st.markdown(plain(paragraph))
         aside.caption(plain(f"{SINK.format(criterion(spec.sinks))} {self.floor(spec)}".strip()))
         beside_example(self.outcome(job.summary), self.example(job), self.kind)
-        draw_shifts(self.shifts(job.summary) if apart else ())
+        draw_shifts(apart, self.shifts(job.summary))
         self.next_step()
         predictions = self.predictions(job.summary)
         if next(iter(predictions.values()), None) is not None:

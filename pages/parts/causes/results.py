@@ -55,13 +55,18 @@ def figures_first(key: str, rows: Mapping[str, Sequence[int]], answer: str = "",
     order_on_a_phone({figures_row(f"{key}_example"): (1, 3), **rows}, {**opened, BENEATH: 2, _SHIFTS: 4}, last)
 
 
-def draw_shifts(rows: Sequence[tuple[str, ...]]) -> None:
-    """Draw rows of `findings.ablations.shifts` as a small table."""
-    if rows:
-        st.html(_SHIFTED)
-        with st.container(key=_SHIFTS):
-            st.markdown("**Shift of predicted probabilities**")
+def draw_shifts(told: str, rows: Sequence[tuple[str, ...]]) -> None:
+    """Draw what predictions say otherwise than the text, if anything, with rows of `findings.ablations.shifts` as a
+    small table.
+    """
+    if not told:
+        return
+    st.html(_SHIFTED)
+    with st.container(key=_SHIFTS):
+        st.markdown("**Shift of predicted probabilities**")
+        st.markdown(plain(told))
+        if rows:
             st.caption(SHIFTS_TOLD)
             first, *others = (f"| {' | '.join(plain(cell) for cell in line)} |" for line in (SHIFTS, *rows))
-            told = "\n".join([first, "| --- " * len(SHIFTS) + "|", *others])
-            st.markdown(told.replace("\u00a0\\[", " \\["))  # an interval may stand beneath its number
+            table = "\n".join([first, "| --- " * len(SHIFTS) + "|", *others])
+            st.markdown(table.replace("\u00a0\\[", " \\["))  # an interval may stand beneath its number
