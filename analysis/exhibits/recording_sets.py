@@ -10,7 +10,7 @@ from analysis.figures import dynamics, layer_kinds, masks
 from analysis.figures.export import Exhibit
 from analysis.figures.style import cell_texts
 from analysis.findings import finding_of
-from analysis.findings.layers import MOVES_BY, PLACES, SHARP, KindShares, in_layers
+from analysis.findings.layers import MOVES_BY, PLACES, SHARP, SHUFFLED, KindShares, in_layers
 from analysis.recording import set_measures
 from analysis.recording.set_file import ALL_LAYERS, RecordingSet
 from analysis.recording.set_measures import KIND_MEASURES, MOVES
@@ -84,9 +84,9 @@ def layers_shown(kinds: pd.DataFrame, prompts: Mapping[str, int]) -> Exhibit:
     return Exhibit(
         "The sinks of each layer",
         f"{of} prompts; 95 % intervals {_widths(kind_shares(kinds))}. Of which kind a layer's sinks are, beneath all "
-        f"tokens; thin: those of the same layer of {UNTRAINED}. At the right: sinks per step, and the untrained share "
-        "of the kind whose number is bold, which stands out or, where none does, is the commonest. The table also has "
-        "the layers with permuted weights (each matrix shuffled).",
+        f"tokens; thin: those of the same layer of {UNTRAINED}. At the right: sinks per step, and of the kind whose "
+        "number is bold, which stands out or, where none does, is the commonest, the shares in untrained models and "
+        "with shuffled weights (each matrix in random order; permuted in the table).",
         layer_kinds.layer_kinds(rows),
         kinds,
         formula=f"{row.title}: $${row.formula}$$",
@@ -353,6 +353,7 @@ def layer_rows(kinds: pd.DataFrame) -> list[layer_kinds.LayerKinds]:
                 np.nansum(bands.of("trained", _COUNT, *bands.kinds).value, axis=1),
                 bands.tokens if np.isfinite(bands.tokens).all() else None,
                 bands.of(SHARP, _PORTION, *bands.kinds).value,
+                bands.of(SHUFFLED, _PORTION, *bands.kinds).value,
                 shares[str(name)].most(),
             )
         )

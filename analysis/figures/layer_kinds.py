@@ -39,7 +39,8 @@ _BESIDE, _KEY_LEFT = 5, -64  # kinds that a line names, and pixels from the pane
 _NAME, _HEAD = 22, 6  # pixels of a model's name above its panels, and of what the numbers at the right are
 _SHARES = (0, 0.25, 0.5, 0.75, 1)  # that the axis names
 _COUNTS, _COUNTED = 52, "sinks<br>per step"  # pixels of a column at the right of the bars, and what its numbers are
-_HELD, _HELD_KIND = 66, "bold kind,<br>untrained"  # the same of the column of untrained models
+_HELD, _HELD_KIND = 66, "bold kind:<br>untrained"  # the same of the column of other weights
+_SHUFFLED = " /<br>shuffled"  # what follows where shuffled ones are known, too
 _ROW, _LEGEND = 250, 120  # pixels a row of panels, and above them
 _LINE, _ABOVE = 16, 32  # pixels of a line of the panels' titles, and of what parts them from the legend above
 _MARGIN = 0.1  # of a power of ten, around the values on a logarithmic axis
@@ -60,8 +61,8 @@ _MARKS = (
 class LayerKinds:
     """One model. kinds: names. portions (L, K): the part of a layer's sinks that is of a kind, NaN without sinks.
     counts (L,): sinks per step. tokens (K,): the same parts of all tokens, None where they are not known. untrained:
-    the portions in untrained, equally sharp models, NaN without sinks. told (L,): the kind of each layer whose share
-    is bold, and the untrained one is written beside it.
+    the portions in untrained, equally sharp models, NaN without sinks. shuffled: the same with shuffled weights.
+    told (L,): the kind of each layer whose share is bold, and those of other weights are written beside it.
     """
 
     name: str
@@ -70,6 +71,7 @@ class LayerKinds:
     counts: np.ndarray
     tokens: np.ndarray | None
     untrained: np.ndarray
+    shuffled: np.ndarray
     told: Sequence[int]
 
     @property
@@ -118,7 +120,7 @@ ALL_TOKENS = "all tokens"
 
 def layer_kinds(models: Sequence[LayerKinds], beside: Sequence[LayerKinds] = ()) -> go.Figure:
     """Draw a panel per model: kinds of each layer's sinks, above those in untrained models and beneath all tokens, and
-    at the right the number of sinks per step and the share of one kind in untrained models.
+    at the right the number of sinks per step and the share of one kind with other weights.
     beside: models whose figures stand beside this one, with as much room above.
     """
     rows = max(len(model.counts) - min(model.above, default=0) for model in models)
@@ -165,8 +167,8 @@ _ON_PAPER: dict[str, Any] = {
 
 
 def _count_rows(figure: go.Figure, model: LayerKinds, row: int) -> None:
-    """Write at the right of each layer its sinks per step and the share of its bold kind in untrained models, as far as
-    the layers are named.
+    """Write at the right of each layer its sinks per step and the share of its bold kind in untrained models and with
+    shuffled weights, as far as the layers are named.
     """
     head = {"y": 1, "yref": "y domain", "yanchor": "middle", "align": "left"}
     at = {**_AT_THE_RIGHT, "xshift": _GAP, "row": row}
@@ -176,10 +178,12 @@ def _count_rows(figure: go.Figure, model: LayerKinds, row: int) -> None:
     if not model.held:
         return
     at |= {"xshift": _GAP + _COUNTS, "opacity": _MUTED}
+    others = [model.untrained, *([model.shuffled] if np.isfinite(model.shuffled).any() else [])]
     for layer in model.bold:
         if layer in model.named:
-            figure.add_annotation(y=layer, text=percent(model.untrained[layer, model.told[layer]], 0), **at)
-    figure.add_annotation(text=_HELD_KIND, **head, **at)
+            shares = [_share(weights[layer, model.told[layer]]) for weights in others]
+            figure.add_annotation(y=layer, text=f"{' / '.join(shares)} %", **at)
+    figure.add_annotation(text=_HELD_KIND + _SHUFFLED * (len(others) > 1), **head, **at)
 
 
 _GAP = 8  # pixels from the bars to their numbers
@@ -272,6 +276,11 @@ def _label(share: float, bold: bool) -> str:
     if bold:
         return f"<b>{_unitless(share)}</b>"
     return _unitless(share) if share >= _LABELLED else ""
+
+
+def _share(share: float) -> str:
+    """Return a share in per cent, without the sign; a dash where there are no sinks."""
+    return _unitless(share) if np.isfinite(share) else "–"
 
 
 def _unitless(share: float) -> str:

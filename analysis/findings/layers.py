@@ -29,6 +29,8 @@ PLACES = "shuffled"
 """The null with sinks anywhere in every step: the most movement possible, which no model should exceed."""
 SHARP = "matched"
 """The null of untrained models with equally sharp attention."""
+SHUFFLED = "permuted"
+"""The null of weights in random order, each matrix by itself."""
 CLEARLY = 0.1
 """A kind leads in a layer where its share of the sinks is at least so far above its share of all tokens."""
 SINK = "Sink: attention (× even split) above {} per layer and step."
@@ -37,8 +39,8 @@ STANDS_OUT = f"Stands out: {100 * CLEARLY:g} points above all tokens, untrained 
 """When a kind of token stands out among the sinks of a layer, as `Lead.clear`."""
 SIGNIFICANTLY = (
     "Above all tokens also significantly. As in untrained models, as with scrambled weights: less than "
-    f"{100 * CLEARLY:g} points above these. Shuffled weights: each weight matrix in random order; "
-    "Table has their shares, as permuted."
+    f"{100 * CLEARLY:g} points above these. Shuffled weights: each weight matrix in random order; Table has all their "
+    "shares, as permuted."
 )
 """What that leaves out."""
 LEGEND: Mapping[str, str] = {

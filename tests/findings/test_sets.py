@@ -277,15 +277,19 @@ def test_models_beside_each_other_have_a_figure_each_with_its_key() -> None:
 def test_the_bars_of_a_layer_add_up_to_all_of_its_sinks_and_have_their_number_at_the_right() -> None:
     recordings = a_set(0)
     recordings.arrays["trained.sinks"][:, :, 2] *= 0.01  # a kind that is rare
+    recordings.arrays["permuted.sinks"][:, :, 0] *= 2
     shown = recording_sets.layers_by_kind({"one": recordings}).figure
     np.testing.assert_allclose(sum(np.array(trace.x) for trace in shown.data), 1, atol=1e-5)
     [key] = [note.text for note in shown.layout.annotations if "word" in note.text]
     assert key.endswith("<br>thin: untrained; bold: stands out, else largest")
     most = by_kind(recordings, "portion").value[:LAYERS].argmax(axis=1)
-    thin = by_kind(recordings, "portion", "matched").value[np.arange(LAYERS), most]
+    others = zip(
+        *(by_kind(recordings, "portion", null).value[np.arange(LAYERS), most] for null in ("matched", "permuted")),
+        strict=True,
+    )
     at_layers = [note for note in shown.layout.annotations if note.y in range(LAYERS) and note.yref == "y"]
     beside = [note.text for note in at_layers if note.xshift == max(each.xshift for each in at_layers)]
-    assert beside == [percent(share, 0) for share in thin], "no kind leads"
+    assert beside == [f"{100 * thin:.0f} / {100 * shuffled:.0f} %" for thin, shuffled in others], "no kind leads"
     for layer, kind in enumerate(most):
         bold = [bar.name for bar in shown.data if bar.text[list(bar.y).index(layer)].startswith("<b>")]
         assert bold == [KIND_LABELS.get(recordings.kinds[kind], recordings.kinds[kind])], "whose share is beside it"
