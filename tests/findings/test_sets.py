@@ -18,7 +18,6 @@ from analysis.recording.set_measures import KIND_MEASURES, MOVES, by_kind, compa
 from analysis.recording.set_words import KIND_LABELS, layers_in_words
 from analysis.sinks.layer_run import VARIANTS
 from analysis.sinks.movement import MOVEMENT_NULLS, WEIGHT_NULLS
-from analysis.words import percent
 from tests.helpers import there
 from tests.recording.made_sets import LAYERS, a_set
 
