@@ -73,7 +73,7 @@ def masks(findings: Findings) -> Told | None:
     title = f"With {removed}, the discount changes {only}{share(value)} of pruning choices"
     title += f"; another calibration sample {share(floor)}" if floor else ""
     chances = {f"{100 * one.sparsity:g} %": share(one.chance) for one in changes}
-    drawn = listed([f"{one} with {each} removed" for each, one in chances.items()])
+    drawn = listed([f"{one} ({each} removed)" for each, one in chances.items()])
     beat = f"Random choices would differ in {drawn}."
     return Told(
         "masks",

@@ -64,11 +64,8 @@ def sink(findings: Findings) -> Told | None:
         charts.bars(groups, f"attention of a sink, × an even split, mean over {prompts} prompts", line=_EVEN),
         " ".join(beats),
         tuple(text or beats),
-        f"Sinks: attention {threshold()}, so high by definition; layers averaged unless named.{meant}",
-        (
-            *(beats if text else ()),
-            *filter(None, (_of_commonest(findings), _weights_told(own), _SPLIT if others else "")),
-        ),
+        f"Sinks: attention {threshold()}, so high by definition; layers averaged.{_SPLIT if others else ''}{meant}",
+        (*(beats if text else ()), *filter(None, (_of_commonest(findings), _weights_told(own)))),
         plays=True,
         meaning=story_parts.of_sinks(_clear(_drawn(findings))),
         takeaway=(text or beats)[0],
@@ -84,7 +81,7 @@ def _draws_mark(label: str, draws: Measured, tone: str) -> Mark:
 
 _EVEN = (1.0, "an even split, 1 ×")
 _TIMES, _EVEN_SPLIT = " ×", " × an even split"
-_SPLIT = "An even split: what a token would draw if all that see it attended evenly."
+_SPLIT = " Even split: every token attends evenly to all that it may."
 
 
 @dataclass(frozen=True)
@@ -177,7 +174,7 @@ def _sink_of_one_text(findings: Findings, played: tuple[Played, ...], frame: int
         " ".join(beats),
         (*beats, *masked),
         f"One text and step, all layers averaged.{limits}",
-        (_SPLIT,) if len(played) > 1 else (),
+        (_SPLIT.strip(),) if len(played) > 1 else (),
         plays=True,
         meaning=story_parts.of_sinks(_clear(_drawn(findings))),
         takeaway=beats[0],

@@ -571,7 +571,10 @@ def test_the_first_finding_tells_both_models_by_multiples_of_an_even_split_besid
     labels = ["its sinks", "untrained, equally sharp"]
     draws = ("2.47 × [2.42, 2.52]", "1.81 × [1.78, 1.84]", "7.5 × [7.1, 7.8]", "1.67 × [1.63, 1.71]")
     assert rows == list(zip(2 * labels, map(glued, draws), strict=True)) and told.figure.count("whisker") == 4
-    assert told.caveat.startswith("Sinks: attention above mean + 2 std of a step, so high by definition; ")
+    assert told.caveat == (
+        "Sinks: attention above mean + 2 std of a step, so high by definition; layers averaged. Even split: every token "
+        "attends evenly to all that it may."
+    )
     assert "mean over 30 prompts" in told.figure and told.takeaway.startswith("One text, step 40")
 
 
@@ -775,7 +778,7 @@ def test_of_masks_every_seed_and_every_pair_of_seeds_is_a_dot_and_counted():
         assert told.title == (
             "With 70 % removed, the discount changes only 0.23 % of pruning choices; another calibration sample 1.9 %"
         )
-        assert told.beats == ("Random choices would differ in 50 % with 50 % removed and 42 % with 70 % removed.",)
+        assert told.beats == ("Random choices would differ in 50 % (50 % removed) and 42 % (70 % removed).",)
 
 
 def test_a_text_has_a_slide_of_its_own_where_a_rule_chose_it():
