@@ -201,7 +201,7 @@ def _levels_told(model: str, pruning: Pruning, without: Mapping[str, str]) -> st
     told = listed([f"{accuracy} at {name}" for name, accuracy in without.items()])
     chance = "" if pruning.chance is None else f" (chance {percent(pruning.chance, 1)})"
     return (
-        f"Unpruned, {model} gets {percent(pruning.dense, 1)} of items right{chance}; without the discount {told}."
+        f"Unpruned, {model} answers {percent(pruning.dense, 1)} right{chance}; without the discount {told}."
         if told
         else ""
     )

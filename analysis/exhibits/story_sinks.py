@@ -81,7 +81,7 @@ def _draws_mark(label: str, draws: Measured, tone: str) -> Mark:
 
 _EVEN = (1.0, "an even split, 1 ×")
 _TIMES, _EVEN_SPLIT = " ×", " × an even split"
-_SPLIT = " Even split: every token attends evenly to all that it may."
+_SPLIT = " Even split: every token attends evenly to all it may."
 
 
 @dataclass(frozen=True)

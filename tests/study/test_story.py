@@ -572,8 +572,8 @@ def test_the_first_finding_tells_both_models_by_multiples_of_an_even_split_besid
     draws = ("2.47 × [2.42, 2.52]", "1.81 × [1.78, 1.84]", "7.5 × [7.1, 7.8]", "1.67 × [1.63, 1.71]")
     assert rows == list(zip(2 * labels, map(glued, draws), strict=True)) and told.figure.count("whisker") == 4
     assert told.caveat == (
-        "Sinks: attention above mean + 2 std of a step, so high by definition; layers averaged. Even split: every token "
-        "attends evenly to all that it may."
+        "Sinks: attention above mean + 2 std of a step, so high by definition; layers averaged. Even split: every "
+        "token attends evenly to all it may."
     )
     assert "mean over 30 prompts" in told.figure and told.takeaway.startswith("One text, step 40")
 
