@@ -267,7 +267,7 @@ def _discount(findings: Findings) -> Answer | None:
         sentence += f" It would have detected ±{listed(list(sizes))} points."
     elif seen and min(seen) >= TOO_COARSE:
         sentence += f" It would have detected nothing below {100 * TOO_COARSE:.0f} points."
-    return Answer("Does discounting them when pruning help?", lead, sentence, brief)
+    return Answer("Does counting them less (the discount) help pruning?", lead, sentence, brief)
 
 
 def _changed(effects: Mapping[str, Difference]) -> str:

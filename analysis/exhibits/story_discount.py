@@ -56,17 +56,15 @@ def masks(findings: Findings) -> Told | None:
     groups = []
     for change in changes:
         named = f" ({METHODS[change.method].title})" if several else ""
-        marks = [Mark("discount on or off", float(np.mean(change.changed)), _mean(change.changed), dots=change.changed)]
-        if change.floor:
-            marks.append(
-                Mark(
-                    "another calibration sample",
-                    float(np.mean(change.floor)),
-                    _mean(change.floor),
-                    charts.NULL,
-                    dots=change.floor,
-                )
-            )
+        drawn = (
+            ("with or without the discount", change.changed, charts.MODEL),
+            ("another calibration sample", change.floor, charts.NULL),
+        )
+        marks = [
+            Mark(name, float(np.mean(values)), _mean(values), tone, dots=values)
+            for name, values, tone in drawn
+            if values
+        ]
         groups.append(Group(f"{100 * change.sparsity:g} % of the weights removed{named}", tuple(marks)))
     only = "only " if value < _HARDLY * floor else ""
     removed = f"{100 * told.sparsity:g} % removed"
@@ -81,7 +79,7 @@ def masks(findings: Findings) -> Told | None:
         charts.bars(groups, "weights removed in only one of two runs (% of all)", 100, _dots_told(changes)),
         beat,
         (beat,),
-        f"{recipe(findings)} {_calibration(findings)}",
+        f"{recipe(findings)} {_calibration(findings)} Leaving out as many random tokens was not tried.",
         tuple(
             f"{METHODS[one.method].title}, {100 * one.sparsity:g} %: {_runs(one.changed)}; seeds {_runs(one.floor)}; "
             f"chance {share(one.chance)}."
@@ -93,7 +91,7 @@ def masks(findings: Findings) -> Told | None:
             (
                 Summary(
                     f"Pruning choices the discount changes, {removed}",
-                    share(value),
+                    _runs(told.changed),
                     f"another calibration sample: {share(floor)}",
                 ),
             )
@@ -228,7 +226,7 @@ def _changes(findings: Findings, by_setting: Mapping[str, Contrast], margin: flo
     costs = {price.setting: price.cost for price in prices_of(findings, by_setting)}
     groups = []
     for name, contrast in by_setting.items():
-        rows = [("discount on top", contrast.effect, interval_words(contrast.effect), charts.MODEL)]
+        rows = [("with minus without discount", contrast.effect, interval_words(contrast.effect), charts.MODEL)]
         if name in costs:
             rows.insert(0, ("pruned minus unpruned", costs[name], loss_words(costs[name]), charts.NULL))
         marks = [

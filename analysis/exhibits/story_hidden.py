@@ -102,24 +102,19 @@ def texts(findings: Findings, model: str) -> Example | None:
     sinks, others = (int((~each.kept[1]).sum()) for each in alike)
     title = f"In one text hiding sinks changes {sinks} of {len(text.hidden)} tokens; hiding {_title(control)}: {others}"
     in_place = _by_position(findings.causes_by_model.get(model, ()), control)
-    return Example(
-        title if text.median_of else "", *text_shown(text, control), _reading(text, control, alike, in_place)
-    )
-
-
-def _reading(text: Continuation, control: str, alike: Sequence[Agreement], in_place: str) -> str:
-    """Return what is shaded, and how many tokens differ where texts are not aligned. in_place: of `_by_position`."""
+    begins = any("[BOS]" in words for words in _variants(text, control))
     longest = max(len(text.untouched), *map(len, _variants(text, control)))
-    sinks, others = (round((1 - each.by_position) * longest) for each in alike)
-    begins = (
-        " [BOS] begins a text; here it stands inside."
-        if any("[BOS]" in words for words in _variants(text, control))
-        else ""
+    sinks_moved, others_moved = (round((1 - each.by_position) * longest) for each in alike)
+    return Example(
+        title if text.median_of else "",
+        *text_shown(text, control),
+        f"Shaded: tokens that do not line up, in order, with the first text.{_BOS if begins else ''}",
+        f"The others may have moved: by position {sinks_moved} (sinks) and {others_moved} (random) of {longest} "
+        f"differ{in_place}.",
     )
-    return (
-        f"Shaded: tokens that do not line up, in order, with the first text.{begins} The others may "
-        f"have moved: by position {sinks} (sinks) and {others} (random) of {longest} differ{in_place}."
-    )
+
+
+_BOS = " [BOS] begins a text; here it stands inside."
 
 
 def _variants(text: Continuation, control: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -194,7 +189,7 @@ def _summaries(own: Cause, causes: Sequence[Cause]) -> tuple[Summary, ...]:
     if shift is not None and shift.levels is not None:
         sinks, others = levels_apart(shift)
         value = f"{sinks} ({size_told(shift.effect, NATS, 'more' if shift.effect.value > 0 else 'less')})"
-        quantity = "Shift of predictions from hiding sinks (KL, nats)"
+        quantity = "Shift of predictions, mean of all steps (KL, nats)"
         baseline = f"{_title(MASS)}: {others}"
         rows.append(Summary(quantity, value, baseline))
     return tuple(rows)

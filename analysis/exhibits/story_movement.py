@@ -170,7 +170,7 @@ def _other(name: str, births: Mapping[str, Rows]) -> str:
     nulls, gained = _nulls(births), Measured.mean(births["observed"]).value
     if SHARP in nulls and (side := _side(births["observed"], nulls[SHARP])):
         steady = "less steady" if side > 0 else "steadier"
-        return f"{name}, {steady}: {number(gained)}, untrained {_beside(nulls[SHARP], gained)}."
+        return f"{name}: {steady} than untrained, {number(gained)} against {_beside(nulls[SHARP], gained)}."
     hardest = _strictest(nulls)
     most = f" ({MOVEMENT_NULLS[hardest].labelled}: {_beside(nulls[hardest], gained)})" if nulls else ""
     return f"{name}: {number(gained)}{most}."

@@ -300,7 +300,8 @@ def recipe(findings: Findings, brief: bool = False) -> str:
     full = max(findings.parameters.strengths, default=0.0)
     if brief:
         return f"{listed(of)}, λ = {full:g}"
-    return f"Scoring rule: {listed(of)}, discount strength {strength_told(full)}."
+    scores, sinks = "score" if len(of) > 1 else "scores", "for nothing" if full == 1 else "less"
+    return f"{listed(of)} {scores} weights by size and inputs; inputs from sinks count {sinks} (λ = {full:g})."
 
 
 def items_told(pruning: Pruning) -> str:
@@ -330,18 +331,17 @@ def rows_of(findings: Findings, table: str, **values: object) -> list[Mapping[st
     return rows
 
 
-_ALIKE = 0.8  # a ratio from here to its inverse reads as "about as much"
 # Xiao et al., arXiv 2309.17453.
 _FIRST = "A cache that keeps the first token as its sink"
 
 
 def of_sinks(clear: bool | None) -> str:
-    """Return what it means that a few tokens draw much attention. clear: whether the model has sinks over all prompts,
-    None where that was not measured.
+    """Return what it means that a model has no sinks over all prompts. clear: whether it has, None where that was not
+    measured.
     """
-    if clear is False:
-        return "Over all prompts this model has no clear sinks: methods built for sinks have little to act on."
-    return "A cache that ranks tokens by attention keeps sinks, needed or not."
+    if clear is not False:
+        return ""
+    return "Over all prompts this model has no clear sinks: methods built for sinks have little to act on."
 
 
 def of_place(masked: str, kinds: Mapping[str, int], layers: int) -> str:
@@ -424,15 +424,12 @@ def of_changed_text(model: str = "") -> str:
 
 
 def of_masks(changed: float, by_seed: float | None) -> str:
-    """Return what the change of the choice means, beside that by another calibration seed; None where there is none."""
+    """Return what follows from how much the choice changes where it does not, or where nothing stands beside it.
+    by_seed: its change by another calibration seed, None where there is none.
+    """
     if not changed:
         return "The discount has no effect here: the same weights are removed with and without it."
-    if not by_seed:
-        return "Prune with a second calibration seed before reading anything into this."
-    ratio = changed / by_seed
-    more = "about as much" if _ALIKE <= ratio <= 1 / _ALIKE else "more" if ratio < 1 else "less"
-    than = "as" if more == "about as much" else "than"
-    return f"Which weights are removed depends {more} on the calibration sample {than} on the discount."
+    return "" if by_seed else "Prune with a second calibration seed before reading anything into this."
 
 
 def of_accuracy(outcomes: Mapping[str, str]) -> str:

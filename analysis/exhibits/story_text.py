@@ -141,7 +141,7 @@ def strictest(causes: Sequence[Cause]) -> str:
 
 def control_told(causes: Sequence[Cause]) -> str:
     """Tell by how much more of the text changes with the sinks hidden than with the tokens of the strictest control,
-    beside two unrelated texts where that is known: `20 more [10, 29]; unrelated texts differ in 65.` Where that is
+    beside two unrelated texts where that is known: `20 more [10, 29]; unrelated texts: 65.` Where that is
     not significant, beside the controls that sinks do exceed. Where a study holds no levels, or not over the same
     prompts, the control is named. causes: of one model.
     """
@@ -150,7 +150,7 @@ def control_told(causes: Sequence[Cause]) -> str:
     effect, levels = cause.effect, text_levels(causes)
     if not control or (levels and not cause.unmatched):
         unrelated = there[COUNT].unrelated
-        beside = "" if unrelated is None else f"; unrelated texts differ in {100 * (1 - unrelated):.0f}"
+        beside = "" if unrelated is None else f"; unrelated texts: {100 * (1 - unrelated):.0f}"
         if side_of(effect) >= 0:
             beside = "".join(
                 f"; {' '.join(tokens_more(other.effect))} than {CONTROLS[name].title}"
@@ -185,19 +185,24 @@ def _shift_told(causes: Sequence[Cause], margin: float, briefly: bool = False) -
     outcome = WAITING if cause is None else decide(cause.effect, margin)
     if cause is None or outcome not in _PREDICTIONS:
         return ""
-    change = f"(mean KL difference {bare_nats(cause.effect)})"
+    change = f"(KL difference {bare_nats(cause.effect)})"
     much = f"{_SHIFTS[outcome]} {'as' if outcome == EQUIVALENT else 'than'}"
+    by_half = cause.timing if cause.timing is not None and when_shifted(cause.timing) else None
+    if briefly and by_half is not None:
+        early = "more" if side_of(by_half.early) > 0 else "less"
+        return f"Predictions shift {early} early on, {_SHIFTS[outcome]} over all {change}."
     if briefly:
         return f"{'Also, ' if outcome == BETTER else 'Yet '}predictions shift {much} with random ones {change}."
     told = f"Hiding sinks shifts predictions {much} hiding random tokens of equal attention {change}"
-    if cause.timing is None or not when_shifted(cause.timing):
+    if by_half is None:
         return f"{told}."
-    otherwise = {"more": "first", "less": "second"}
-    if side_of(cause.timing.early) < 0:
-        otherwise = {"more": "second", "less": "first"}
-    if outcome in (BETTER, WORSE):
-        otherwise.pop("more" if outcome == BETTER else "less")
-    each = ", ".join(f"in the {half} half of the steps, {side}" for side, half in otherwise.items())
+    halves = {"first": by_half.early, "second": by_half.late}
+    same = {BETTER: 1, WORSE: -1}.get(outcome, 0)
+    each = ", ".join(
+        f"in the {half} half of the steps, {'more' if side_of(effect) > 0 else 'less'} ({bare_nats(effect)})"
+        for half, effect in halves.items()
+        if side_of(effect) != same
+    )
     return f"{told}; {each}."
 
 

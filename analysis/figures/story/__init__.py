@@ -93,7 +93,7 @@ _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription=
 {% if told.example.reading %}<p class="takeaway">{{ told.example.reading }}</p>{% endif %}
 </div>
 <p class="caveat"><b>Limits:</b> One text, the one whose change is nearest the median: an example, not evidence.</p>
-<aside class="speaker"><p>{{ told.example.alt }}</p><p>{{ about }}</p></aside>
+<aside class="speaker"><p>{{ told.example.alt }} {{ told.example.note }}</p><p>{{ about }}</p></aside>
 </section>
 {% endif %}
 {% endfor %}
@@ -110,7 +110,7 @@ _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription=
 <div class="foot">
 {% if decision %}<p class="meaning">{% for lead, line in decision.items() %}<b>{{ lead }}:</b> {{ line }}
 {% if not loop.last %}<br>{% endif %}{% endfor %}</p>{% endif %}
-<p class="caveat"><b>Limits:</b> {{ closing[0] }} {{ thin }} {{ recipe }}</p>
+<p class="caveat"><b>Limits:</b> {{ closing[0] }} {{ thin }}</p>
 </div>
 <aside class="speaker">
 {% for line in closing[1:] %}<p>{{ line }}</p>{% endfor %}
@@ -142,13 +142,14 @@ class Summary:
 @dataclass(frozen=True)
 class Example:
     """One case of a finding. title: of its slide, empty where it was not chosen by a rule and gets none. alt: the
-    figure in words. reading: how to read it, on its slide.
+    figure in words. reading: how to read it, on its slide. note: what whoever speaks may add.
     """
 
     title: str
     figure: Markup
     alt: str
     reading: str = ""
+    note: str = ""
 
 
 @dataclass(frozen=True)
