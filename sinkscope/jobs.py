@@ -33,7 +33,7 @@ class Asked:
 
     def of(self) -> tuple[Trajectory, ModelSpec]:
         """Return the recording and its model. Raises UserError without a recording, or where its model has changed."""
-        from analysis.models.checkpoint import find, fingerprint
+        from analysis.models.checkpoint import checkpoint_of, fingerprint
 
         if self.recording is None:
             raise UserError("This job is about a recording. Give one as the second argument.")
@@ -42,7 +42,7 @@ class Asked:
         model = given if isinstance(given, ModelSpec) else ModelSpec.model_validate({"source": str(given)})
         if recorded.dtype in _DTYPES and model.dtype == "auto":
             model = model.model_copy(update={"dtype": recorded.dtype})
-        checkpoint = find(model.source, model.paradigm)
+        checkpoint = checkpoint_of(model)
         if checkpoint is None or fingerprint(checkpoint) != recorded.fingerprint:
             raise UserError(
                 f"This job runs the recorded model again, and '{model.source}' is not that model here. Record again, "

@@ -28,7 +28,7 @@ from analysis.command_line.running import runner
 from analysis.errors import UserError, os_sentence, shorten
 from analysis.findings import finding_of
 from analysis.models.before_loading import single_token
-from analysis.models.checkpoint import find, fingerprint
+from analysis.models.checkpoint import checkpoint_of, fingerprint
 from analysis.recording.alternatives import (
     ONE_TEXT,
     branch_of,
@@ -112,7 +112,7 @@ def branch_spec(record: Fields[RecordSpec], options: argparse.Namespace) -> Reco
 
 def _token(model: ModelSpec, recorded: str, word: str) -> tuple[int, str]:
     """The id and text of a word. recorded: the fingerprint of the model that was recorded."""
-    checkpoint = find(model.source, model.paradigm)
+    checkpoint = checkpoint_of(model)
     if checkpoint is None:
         raise UserError(f"'{model.source}' is not on this disk. Record with it first, or name it with --model.")
     if fingerprint(checkpoint) != recorded:

@@ -126,11 +126,11 @@ def devices_for(models: Sequence[ModelSpec]) -> list[str] | None:
     """
     from analysis.engine.cluster import local_devices
     from analysis.machine.process import allotted_cpus, allotted_memory
-    from analysis.models.checkpoint import find, weight_bytes
+    from analysis.models.checkpoint import checkpoint_of, weight_bytes
 
     if environment.value("SINKSCOPE_DEVICES") or local_devices() != ["cpu"]:
         return None
-    checkpoints = [find(model.source, model.paradigm) for model in models]
+    checkpoints = [checkpoint_of(model) for model in models]
     small = all(one is not None and weight_bytes(one, None) <= _SMALL_BYTES for one in checkpoints)
     workers = min(allotted_cpus(), _MOST_WORKERS, max(1, int(allotted_memory() // _WORKER_BYTES)))
     return ["cpu"] * workers if small else None

@@ -10,7 +10,7 @@ from analysis.engine.job_store import JobRecord
 from analysis.engine.planned import LOOKAHEAD
 from analysis.engine.sweeps import Sweeps
 from analysis.jobs import known_key
-from analysis.models.checkpoint import find, weight_bytes
+from analysis.models.checkpoint import checkpoint_of, weight_bytes
 from analysis.specs import EstimateSpec, EvaluateSpec, EvictionPoint, PruneSpec, SweepSpec, grid, setting_key
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def _disk(spec: SweepSpec, points: Sequence[PruneSpec], workers: int) -> int | N
     """Bytes of checkpoints and masks, at the most: with the weights dropped, those that wait to be scored."""
     total = 0
     for model in spec.models:
-        checkpoint = find(model.source, model.paradigm)
+        checkpoint = checkpoint_of(model)
         pruned_of_it = sum(point.model == model for point in points)
         if checkpoint is None:
             if pruned_of_it:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from analysis.engine.job_store import JobRecord, JobStore
 from analysis.engine.worker import reason
-from analysis.models.checkpoint import find
+from analysis.models.checkpoint import checkpoint_of
 from analysis.specs import ClaimsSpec, Spec, StudySpec, SweepSpec, grid
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Planner(ABC, Generic[PlanSpec, LiveType]):
         Raises UserError for a bad model source.
         """
         for model in spec.models:
-            find(model.source, model.paradigm)
+            checkpoint_of(model)
         with self._job_store.changed:
             for other in self._job_store.jobs(self.kind):
                 if other.spec != record.spec or other.id == record.id:

@@ -21,7 +21,7 @@ from analysis.evaluation.sweep_tables import axes_of
 from analysis.jobs import code_of, known_key
 from analysis.jobs.evaluation import EVALUATING
 from analysis.jobs.pruning import folder_name
-from analysis.models.checkpoint import CONFIG_FILE, find, fingerprint
+from analysis.models.checkpoint import CONFIG_FILE, checkpoint_of, fingerprint
 from analysis.pruned.masks_file import MASK_FILE
 from analysis.pruned.report_file import REPORT_FILE, reported_bytes
 from analysis.recording.keeping import count_kept
@@ -251,7 +251,7 @@ class Sweeps(Planner[SweepSpec, _Live]):
             job = by_spec.get((kind, json.dumps(spec.model_dump(mode="json"), sort_keys=True)))
             if job is None or not self._engine.has_result(job):
                 return None
-            checkpoint, content = find(spec.model.source, spec.model.paradigm), job.summary.get("fingerprint")
+            checkpoint, content = checkpoint_of(spec.model), job.summary.get("fingerprint")
             same = content is None or (checkpoint is not None and content == fingerprint(checkpoint))
             return job if same else None
 

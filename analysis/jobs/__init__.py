@@ -52,7 +52,7 @@ from analysis.jobs.summaries import (
     SuggestSummary,
     SweepSummary,
 )
-from analysis.models.checkpoint import find, fingerprint
+from analysis.models.checkpoint import checkpoint_of, fingerprint
 from analysis.registry import Registry
 from analysis.specs import (
     AblateSetSpec,
@@ -204,7 +204,7 @@ def known_key(kind: str, spec: Spec) -> str | None:
     job = JOBS[kind]
     if not job.stored or job.run is None or not isinstance(spec, JobSpec):
         return None
-    checkpoint = find(spec.model.source, spec.model.paradigm)
+    checkpoint = checkpoint_of(spec.model)
     return result_key(job.run, spec, fingerprint(checkpoint)) if checkpoint else None
 
 

@@ -28,7 +28,7 @@ from analysis.jobs.summaries import EvaluateSummary, ImportSummary
 from analysis.machine import process
 from analysis.models import checkpoint as checkpoints
 from analysis.models.before_loading import cached_layers
-from analysis.models.checkpoint import Checkpoint, find, fingerprint
+from analysis.models.checkpoint import Checkpoint, checkpoint_of, fingerprint
 from analysis.models.resident import free_memory, loaded, resident_model
 from analysis.models.weight_files import bytes_of
 from analysis.pruned.report_file import PrunedRun, read_report
@@ -159,7 +159,7 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
     """
     began = time.perf_counter()
     context.progress("looking for the models")
-    opened = [checkpoint_of(model, context) for model in spec.models]
+    opened = [downloaded(model, context) for model in spec.models]
     canvas_score = _canvas_score(spec, opened)
     names = spec.names or _names(spec)
     context.progress("starting lm-eval")
@@ -290,12 +290,12 @@ def _report(context: Context, progress: "EvaluationProgress") -> None:
     )
 
 
-def checkpoint_of(model: ModelSpec, context: Context) -> Checkpoint:
+def downloaded(model: ModelSpec, context: Context) -> Checkpoint:
     """The model's checkpoint, downloaded if need be. Raises UserError for a bad source."""
-    checkpoint = find(model.source, model.paradigm)
+    checkpoint = checkpoint_of(model)
     if checkpoint is None:
         context.progress(f"downloading {model.source}")
-        checkpoint = checkpoints.download(model.source, model.paradigm)
+        checkpoint = checkpoints.download(model)
     return checkpoint
 
 

@@ -8,7 +8,7 @@ from analysis.job_context import Context
 from analysis.jobs.outcome import Outcome, result_key
 from analysis.jobs.summaries import DenseStatisticsSummary, EstimateSummary, FootprintSummary, PruneSummary
 from analysis.machine import process
-from analysis.models.checkpoint import find
+from analysis.models.checkpoint import checkpoint_of
 from analysis.models.family import why_no_experts_are_cut
 from analysis.models.resident import resident_model
 from analysis.specs import (
@@ -85,7 +85,7 @@ def footprint(spec: FootprintSpec, context: Context) -> Outcome[FootprintSummary
     pruned = spec.model.model_copy(update={"source": spec.pruned})
     params = FootprintParams(**spec.model_dump(include=set(FootprintParams.model_fields)))
     measured = measure(spec.model, pruned, params, lambda done, total: context.progress("timing forwards", done, total))
-    dense = find(spec.model.source, spec.model.paradigm)
+    dense = checkpoint_of(spec.model)
     key = result_key(footprint, spec, fingerprint(dense)) if dense is not None else None
     return Outcome({"footprint": measured.model_dump(mode="json")}, key=key)
 
@@ -95,7 +95,7 @@ def model_to_prune(spec: PruneSpec | CalibrateSpec, context: Context) -> "Loaded
     anything is loaded, for whole experts of a model that has none to cut out.
     """
     if isinstance(spec, PruneSpec) and PATTERNS[spec.pattern].cuts_experts:
-        checkpoint = find(spec.model.source, spec.model.paradigm)
+        checkpoint = checkpoint_of(spec.model)
         why = "" if checkpoint is None else why_no_experts_are_cut(checkpoint.architecture)
         if why:
             raise UserError(why)

@@ -16,7 +16,7 @@ from analysis.job_context import Context
 from analysis.jobs.outcome import Outcome, result_key
 from analysis.jobs.summaries import RecordSummary, ReplaySummary
 from analysis.models.before_loading import need_of
-from analysis.models.checkpoint import find
+from analysis.models.checkpoint import checkpoint_of
 from analysis.models.resident import free_memory, resident_model
 from analysis.recording import trajectory
 from analysis.recording import trajectory as trajectories
@@ -46,7 +46,7 @@ def is_short(spec: RecordSpec) -> bool:
     Each character counts as a token, which tends to overestimate the prompt.
     """
     try:
-        checkpoint = find(spec.model.source, spec.model.paradigm)
+        checkpoint = checkpoint_of(spec.model)
         weights = 0 if checkpoint is None else sum(file.stat().st_size for file in checkpoint.weight_files)
     except (UserError, OSError):  # reported when the job is submitted
         return False

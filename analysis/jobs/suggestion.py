@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from analysis.errors import UserError
 from analysis.job_context import Context
-from analysis.jobs.evaluation import checkpoint_of
+from analysis.jobs.evaluation import downloaded
 from analysis.jobs.objectives import OBJECTIVE_FUNCTIONS, ObjectiveFunction
 from analysis.jobs.outcome import Outcome
 from analysis.jobs.summaries import Judged, Searched, SearchFloor, SuggestSummary, Trial
@@ -93,8 +93,7 @@ def suggest(spec: SuggestSpec, context: Context) -> Outcome[SuggestSummary]:
     """
     began = time.perf_counter()
     told = _Told(context)
-    checkpoint = checkpoint_of(spec.model, context)
-    content = fingerprint(checkpoint)
+    content = fingerprint(downloaded(spec.model, context))
     study = content_key(
         kind="search",
         fingerprint=content,

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from analysis.errors import ModelChanged, UserError
 from analysis.job_context import Cancelled
-from analysis.models.checkpoint import find, fingerprint
+from analysis.models.checkpoint import checkpoint_of, fingerprint
 from analysis.specs import FootprintSpec, ModelSpec, Spec, named_fields
 
 
@@ -42,7 +42,7 @@ def _models(spec: Spec) -> list[ModelSpec]:
 def _content(model: ModelSpec) -> str:
     """The fingerprint of a model on this disk; "" for none that can be opened."""
     try:
-        checkpoint = find(model.source, model.paradigm)
+        checkpoint = checkpoint_of(model)
         return fingerprint(checkpoint) if checkpoint is not None else ""
     except UserError:
         return ""

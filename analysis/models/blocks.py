@@ -146,7 +146,7 @@ def skeleton(spec: ModelSpec, check: Callable[[OpenedModel], None] = lambda open
     """
     register()
     device = pick_device(spec.device)
-    checkpoint = checkpoints.find(spec.source, spec.paradigm)
+    checkpoint = checkpoints.checkpoint_of(spec)
     if checkpoint is None:
         raise UserError(f"'{spec.source}' is not on this disk. Download it first; it is then read block by block.")
     config = config_of(checkpoint)

@@ -23,6 +23,7 @@ from analysis.models.architectures import identify
 from analysis.models.family import Architecture, Geometry
 from analysis.models.registry import resolve
 from analysis.models.weight_files import bytes_of, count_blocks, header, is_float
+from analysis.specs import ModelSpec
 
 _EPSILON = re.compile(r"(.*_)?(eps|epsilon)")
 _ROPE_BASE = re.compile(r"(.*_)?(rope_theta|rope_base|rotary_emb_base|rope_local_base_freq)")
@@ -178,18 +179,23 @@ def _is_hub_id(target: str) -> bool:
     return True
 
 
-def describe(source: str, paradigm: str = "auto") -> Architecture:
-    """The architecture `source` names, by the hub's config where it is not downloaded yet.
+def checkpoint_of(model: ModelSpec) -> Checkpoint | None:
+    """Return the checkpoint of a model, as `find` does."""
+    return find(model.source, model.paradigm)
+
+
+def describe(model: ModelSpec) -> Architecture:
+    """Return a model's architecture, by the hub's config where it is not downloaded yet.
 
     Raises UserError as `find` does, and when the hub cannot be reached.
     """
-    checkpoint = find(source, paradigm)
+    checkpoint = checkpoint_of(model)
     if checkpoint is not None:
         return checkpoint.architecture
-    target = resolve(source)
+    target = resolve(model.source)
     try:
         hub.ask(target, "model")
-        return identify(_remote_config(target), target, paradigm)
+        return identify(_remote_config(target), target, model.paradigm)
     except UserError:
         raise
     except Exception as error:
@@ -245,16 +251,16 @@ def _readable(folder: Path) -> Iterator[None]:
         raise UserError(f"'{where}' cannot be read: {error.strerror or error}. Check its permissions.") from error
 
 
-def download(source: str, paradigm: str = "auto") -> Checkpoint:
+def download(model: ModelSpec) -> Checkpoint:
     """Fetch a hub checkpoint into the hub's own cache. Raises UserError if there is no network or no such model."""
     from huggingface_hub import HfApi, snapshot_download
 
-    target = resolve(source)
+    target = resolve(model.source)
     try:
         weights = [name for name in HfApi().list_repo_files(target) if name in (_WHOLE, _INDEX)]
         shards = ["model-*.safetensors"] if _INDEX in weights else [_WHOLE]
         folder = snapshot_download(target, allow_patterns=[CONFIG_FILE, _INDEX, "README.md", *shards, *_TEXT_FILES])
-        checkpoint = open_folder(Path(folder), target, paradigm)
+        checkpoint = open_folder(Path(folder), target, model.paradigm)
         other = checkpoint.architecture.tokenizer
         if other and text_folder(checkpoint) == checkpoint.folder and not _has_text_files(checkpoint.folder):
             snapshot_download(other, allow_patterns=[CONFIG_FILE, *_TEXT_FILES])
@@ -280,7 +286,7 @@ def _has_text_files(folder: Path) -> bool:
     return any((folder / name).is_file() for name in VOCABULARY_FILES)
 
 
-def remote_bytes(source: str, bytes_per_parameter: int | None, paradigm: str = "auto") -> int:
+def remote_bytes(model: ModelSpec, bytes_per_parameter: int | None) -> int:
     """Bytes the weights of a hub checkpoint will take in memory, known before downloading them.
 
     bytes_per_parameter None keeps the checkpoint's own precision. Raises UserError as `download` does.
@@ -288,11 +294,11 @@ def remote_bytes(source: str, bytes_per_parameter: int | None, paradigm: str = "
     from huggingface_hub import get_safetensors_metadata
     from huggingface_hub.errors import NotASafetensorsRepoError
 
-    target = resolve(source)
+    target = resolve(model.source)
     try:
         hub.ask(target, "model")
         config = _remote_config(target)
-        identify(config, target, paradigm).geometry(config)
+        identify(config, target, model.paradigm).geometry(config)
         check_config(config)
         counts = get_safetensors_metadata(target).parameter_count
     except NotASafetensorsRepoError as error:

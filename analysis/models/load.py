@@ -141,14 +141,14 @@ def fetched(
 
     Raises UserError for a bad source, and where there is no room.
     """
-    checkpoint = checkpoints.find(spec.source, spec.paradigm)
+    checkpoint = checkpoints.checkpoint_of(spec)
     if checkpoint is None:
         device = devices.pick_device(spec.device)
         progress("asking the hub")
-        need = checkpoints.remote_bytes(spec.source, width_in_memory(spec, device), spec.paradigm)
+        need = checkpoints.remote_bytes(spec, width_in_memory(spec, device))
         devices.placement(int(need * _HEADROOM), device, _reclaimable(held, device), spec)
         progress(f"downloading {gigabytes(need)}")
-        checkpoint = checkpoints.download(spec.source, spec.paradigm)
+        checkpoint = checkpoints.download(spec)
     return checkpoint
 
 

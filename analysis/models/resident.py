@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from analysis.job_context import Context
 from analysis.machine import process
-from analysis.models.checkpoint import find, fingerprint
+from analysis.models.checkpoint import checkpoint_of, fingerprint
 from analysis.specs import ModelSpec
 from cache.environment import gigabytes
 
@@ -113,5 +113,5 @@ def free_memory() -> int:
 
 
 def _unchanged(model: "LoadedModel") -> bool:
-    checkpoint = find(model.spec.source, model.spec.paradigm)
+    checkpoint = checkpoint_of(model.spec)
     return checkpoint is not None and fingerprint(checkpoint) == model.fingerprint

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import psutil
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 from scipy import stats
 from torch import nn
 
@@ -33,14 +33,12 @@ _OLDEST_CAPABILITY = (8, 0)  # NVIDIA's Ampere
 _KERNEL_DTYPES = (torch.float16, torch.bfloat16)
 
 
-class Speed(BaseModel):
+class Speed(BaseModel, frozen=True):
     """Median times of one forward of `sequences` × `tokens` tokens, the models taking turns in one run.
 
     speedup: median of the paired ratios dense / pruned, with its 95 % interval by order statistics (all of the range
     below six repeats). kernels: what the pruned model's matrix products ran on; converted: how many of them on 2:4.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     device: str
     device_name: str
@@ -183,15 +181,13 @@ def _name(device: torch.device) -> str:
 _HALF = 0.5
 
 
-class Size(BaseModel):
+class Size(BaseModel, frozen=True):
     """Of the weights in a checkpoint's files.
 
     dense_bytes: parameters times their width. bitmask_bytes: where each tensor with zeros enough is kept as one bit a
     weight and its non-zero values. file_bytes: of the files as they lie. two_of_four: whether there are matrices with
     half their weights zero, and all of them have two zeros in every four neighbours.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     parameters: int
     nonzeros: int
@@ -201,10 +197,8 @@ class Size(BaseModel):
     two_of_four: bool
 
 
-class Footprint(BaseModel):
+class Footprint(BaseModel, frozen=True):
     """speed None: there was no room for both models; the statement says why."""
-
-    model_config = ConfigDict(frozen=True)
 
     dense: Size
     pruned: Size
@@ -256,7 +250,7 @@ def footprint(
 
 
 def _on_disk(model: ModelSpec) -> Checkpoint:
-    checkpoint = checkpoints.find(model.source, model.paradigm)
+    checkpoint = checkpoints.checkpoint_of(model)
     if checkpoint is None:
         raise UserError(f"'{model.source}' is not on this disk. Load it once, or give a local folder.")
     return checkpoint

@@ -17,7 +17,7 @@ from analysis.engine.studies import children_of, claim_children
 from analysis.evaluation.presets import PRESETS, expand, known_sizes
 from analysis.jobs import known_key
 from analysis.jobs.claim_measures import NULLS, text_sampling
-from analysis.models.checkpoint import find
+from analysis.models.checkpoint import checkpoint_of
 from analysis.sinks.movement import weight_nulls
 from analysis.specs import (
     CLAIM_MEASURES,
@@ -200,14 +200,14 @@ def _by_example(found: StudyCostEstimate, spec: StudySpec, example: Findings) ->
 
 def _tokens(spec: StudySpec) -> int:
     """Tokens of a calibration, as long as the model takes them."""
-    checkpoint = find(spec.model.source, spec.model.paradigm)
+    checkpoint = checkpoint_of(spec.model)
     longest = spec.seq_len if checkpoint is None else min(spec.seq_len, checkpoint.geometry.max_length)
     return spec.samples * longest
 
 
 def _states(spec: StudySpec) -> int:
     """Bytes of the states of a calibration's tokens between two blocks, which is what grows with it."""
-    checkpoint = find(spec.model.source, spec.model.paradigm)
+    checkpoint = checkpoint_of(spec.model)
     return 0 if checkpoint is None else _tokens(spec) * checkpoint.geometry.hidden * _STATE_BYTES
 
 

@@ -19,7 +19,7 @@ from analysis.evaluation import plan_noise, planning
 from analysis.evaluation.planning import Noise, Plan, TaskItems
 from analysis.evaluation.presets import Scoring, known_sizes, scorings
 from analysis.machine.speed import CARDS, SUSTAINED, Card
-from analysis.models.checkpoint import describe, find, weight_bytes
+from analysis.models.checkpoint import checkpoint_of, describe, weight_bytes
 from analysis.specs import METHODS, SIZES, ModelSpec, PlanParams, StudySpec, grid
 from analysis.statistics.decisions import POINTS
 from analysis.statistics.differences import POWER
@@ -40,7 +40,7 @@ def planned_tests(spec: StudySpec) -> int:
 
 def _can_be_ablated(model: ModelSpec) -> bool:
     try:
-        return not describe(model.source, model.paradigm).why_no_ablation
+        return not describe(model).why_no_ablation
     except UserError:  # not on this disk, and no hub to ask
         return True
 
@@ -163,7 +163,7 @@ def long_duration(seconds: float) -> str:
 
 def weights_of(model: ModelSpec) -> tuple[float, bool]:
     """Return how many weights a model has, and whether that is known; 8 billion where it is not."""
-    checkpoint = find(model.source, model.paradigm)
+    checkpoint = checkpoint_of(model)
     return (WEIGHTS, False) if checkpoint is None else (float(weight_bytes(checkpoint, 1)), True)
 
 

@@ -7,7 +7,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.models.before_loading import need_of
-from analysis.models.checkpoint import find
+from analysis.models.checkpoint import checkpoint_of
 from analysis.models.registry import MODELS
 from analysis.recording.fits import fit_of, offers
 from analysis.specs import LoadSpec, ModelSpec, UnloadSpec
@@ -163,7 +163,7 @@ def _demo_panel(used: ModelSpec) -> None:
 def _about(used: ModelSpec) -> None:
     """Draw facts about the model in use, or why it cannot be used."""
     try:
-        checkpoint = find(used.source, used.paradigm)
+        checkpoint = checkpoint_of(used)
     except EXPECTED as error:
         st.caption(f":material/error: {plain(why(error))}")
         return
@@ -195,7 +195,7 @@ def _memory(used: ModelSpec) -> dict[str, str]:
     here.
     """
     try:
-        checkpoint = find(used.source, used.paradigm)
+        checkpoint = checkpoint_of(used)
         if checkpoint is None or not (checkpoint.geometry.experts or checkpoint.architecture.noise == "uniform"):
             return {}
         need = need_of(checkpoint, used, 0)
@@ -213,7 +213,7 @@ def _ask_for(source: str, given: Mapping[str, str]) -> None:
         spec = ModelSpec.model_validate({"source": source.strip(), **given})
         # Problems with a name or a local folder are shown at once, without a worker.
         engine().authorizer.check_source(spec.source)
-        find(spec.source, spec.paradigm)
+        checkpoint_of(spec)
         st.session_state[_LOADING] = begin("load", LoadSpec(model=spec)).id
     except EXPECTED as error:
         st.session_state[_MESSAGE] = why(error)

@@ -12,7 +12,7 @@ from streamlit.delta_generator import DeltaGenerator
 from analysis.engine import JobRecord
 from analysis.engine.cost_estimate import added
 from analysis.engine.planned import children
-from analysis.models.checkpoint import find
+from analysis.models.checkpoint import checkpoint_of
 from analysis.specs import METHODS, EstimateSpec, PruneSpec, StudySpec, SweepSpec, grid, point_name
 from pages.parts import address, asking
 from pages.parts.asking import acting_button, allow, begin, cancel_button, duration, is_allowed, progress_bar, running
@@ -105,7 +105,7 @@ def plan(specs: list[PruneSpec], buttons: DeltaGenerator) -> None:
     """Draw a table of time, memory and disk by method, once requested. It fills in as the probes answer. buttons: where
     to draw the one that requests it.
     """
-    if find(specs[0].model.source, specs[0].model.paradigm) is None:
+    if checkpoint_of(specs[0].model) is None:
         st.info("This model is not on this disk. Load it in the sidebar; then this says what pruning it takes.")
         return
     estimates: dict[str, tuple[str, str]] = st.session_state.get(_ASKED, {})

@@ -36,7 +36,7 @@ def spec(request, tmp_path_factory) -> Iterator[ModelSpec]:
 def sampling(spec):
     from analysis.models.checkpoint import describe
 
-    own = describe(spec.source).sampler
+    own = describe(spec).sampler
     return SAMPLINGS[own](gen_length=8, **({"small_block_length": 2} if own == "fast-dllm-v2" else {}))
 
 

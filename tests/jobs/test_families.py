@@ -147,7 +147,7 @@ def spec(request, tmp_path_factory) -> Iterator[ModelSpec]:
 @pytest.fixture(scope="module")
 def recorded(spec, tmp_path_factory):
     """The file of a recording."""
-    family = describe(spec.source)
+    family = describe(spec)
     changes = {"small_block_length": 2} if family.sampler == "fast-dllm-v2" else {}
     changes |= {"steps_per_canvas": 2} if family.sampler == "diffusion-gemma" else {}
     length = there(family.block_size) if family.by_blocks else 4
@@ -162,7 +162,7 @@ def pruned(spec, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pruning")
     text, out = folder / "text.jsonl", engine().store.root / "models" / f"pruned-{folder.name}"
     text.write_text(f'{{"input_ids": {list(range(5, 37))}}}\n')
-    family = describe(spec.source)
+    family = describe(spec)
     noise = family.calibration_noise if family.noise == "uniform" else "steps"
     calibration = CalibrationParams(
         data=str(text), samples=1, seq_len=32, noise=noise, diffusion_steps=2, step_interval=1
@@ -181,12 +181,12 @@ def test_a_family_records(spec, recorded):
     recording = open_trajectory(recorded)
     mass, asking = recording.mass.astype(np.float32), np.diff(recording.queries, axis=1)[:, :, None]
     assert np.allclose(np.nansum(mass, axis=-1), asking, rtol=1e-3)
-    assert recording.info.model.attention == describe(spec.source).attention
+    assert recording.info.model.attention == describe(spec).attention
 
 
 def test_eviction_that_keeps_everything_changes_no_token(spec, tmp_path):
     """Where positions can go, from a cache wherever the family has one."""
-    family = describe(spec.source)
+    family = describe(spec)
     changes = {"small_block_length": 2} if family.sampler == "fast-dllm-v2" else {}
     changes |= {"steps_per_canvas": 3} if family.sampler == "diffusion-gemma" else {}
     length = 2 * there(family.block_size) if family.by_blocks else 4
@@ -216,7 +216,7 @@ def test_a_family_opens_on_the_pages(request, spec, recorded, pruned, tmp_path):
     moved = shutil.copyfile(recorded, tmp_path / "recording.safetensors")
     recording = engine().add_recording(moved)
     assert pruned.resolve() in {run.folder.resolve() for run in known_runs(engine()) if run.folder is not None}
-    caveat = describe(spec.source).caveat
+    caveat = describe(spec).caveat
     test = AppTest.from_file(str(ROOT / "app.py"), default_timeout=300)
     test.session_state["model_in_use"] = spec
     turn = [*MADE, *BUNDLED_PAIR].index(request.node.callspec.params["spec"])

@@ -85,7 +85,7 @@ def recorded(request, tmp_path_factory):
     save_tokenizer(folder, size=100, mask=False)
     edit_config(folder, **{"bd_size" if request.param == "fast-dllm-v2" else "block_size": 4})
     spec = ModelSpec(source=str(folder), device="cpu")
-    kind = SAMPLINGS[describe(spec.source).sampler]
+    kind = SAMPLINGS[describe(spec).sampler]
     small = {"small_block_length": 2} if "small_block_length" in kind.model_fields else {}
     params = kind(gen_length=8, cached=True, **small)
     asked = RecordSpec(model=spec, prompt="w54 w58 w10 w38 w70 w67", sampling=params)

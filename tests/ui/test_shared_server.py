@@ -122,5 +122,5 @@ def test_a_log_in_gives_the_role_of_its_list_and_a_name_that_hides_the_address(m
 
 def test_what_the_model_of_a_recording_from_elsewhere_names_is_not_looked_for(asked_by, recording, monkeypatch):
     asked_by["is"] = ADA
-    monkeypatch.setattr(measures, "find", lambda *_: pytest.fail("it was looked for"))
+    monkeypatch.setattr(measures, "checkpoint_of", lambda *_: pytest.fail("it was looked for"))
     assert "does not open the model" in measures.why_no_model(SimpleNamespace(model=ModelSpec(source="/etc")))

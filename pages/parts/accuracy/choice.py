@@ -19,7 +19,7 @@ from analysis.evaluation.conditions import RELATIONS
 from analysis.evaluation.plan_noise import Sample, measured
 from analysis.evaluation.planning import Noise
 from analysis.evaluation.presets import PRESETS, known_sizes
-from analysis.models.checkpoint import find
+from analysis.models.checkpoint import checkpoint_of
 from analysis.specs import (
     CANVAS_SCORES,
     METHODS,
@@ -339,7 +339,7 @@ def say_scores(model: ModelSpec) -> None:
 
 def _random_tokens(model: ModelSpec) -> bool:
     try:
-        checkpoint = find(model.source, model.paradigm)
+        checkpoint = checkpoint_of(model)
     except EXPECTED:
         return False
     return checkpoint is not None and checkpoint.architecture.noise == "uniform"

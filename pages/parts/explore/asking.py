@@ -12,7 +12,7 @@ from analysis.engine import JobRecord
 from analysis.engine.cost_estimate import duration
 from analysis.engine.runs import known_runs
 from analysis.models.before_loading import need_of, prompt_tokens, unknown_words
-from analysis.models.checkpoint import Checkpoint, describe, find
+from analysis.models.checkpoint import Checkpoint, checkpoint_of, describe
 from analysis.models.registry import Model
 from analysis.recording.fits import planned_seconds
 from analysis.recording.trajectory import planned_bytes
@@ -214,21 +214,21 @@ def _misfit(sampling: Sampling, checkpoint: Checkpoint, given: int | None) -> st
 def _checkpoint(model: ModelSpec) -> Checkpoint | None:
     """Return the model's checkpoint if it is on disk and can run."""
     try:
-        return find(model.source, model.paradigm)
+        return checkpoint_of(model)
     except EXPECTED:
         return None
 
 
 def _sampling_type(model: ModelSpec) -> type[Sampling]:
     """Return the sampler's parameters for a model; LLaDA's if the hub cannot be reached."""
-    sampler = _sampler(model.source, model.paradigm)
+    sampler = _sampler(model)
     return LLaDASampling if sampler is None else SAMPLINGS[sampler]
 
 
 @st.cache_data(ttl=60, max_entries=32, show_spinner="Asking what this model is…")
-def _sampler(source: str, paradigm: str) -> str | None:
+def _sampler(model: ModelSpec) -> str | None:
     try:
-        return describe(source, paradigm).sampler
+        return describe(model).sampler
     except EXPECTED:
         return None
 
@@ -346,7 +346,7 @@ def _spec(recording: Recording, model: ModelSpec) -> RecordSpec | None:
     try:
         request = recording.request()
         engine().authorizer.check_source(model.source)
-        checkpoint = find(model.source, model.paradigm)
+        checkpoint = checkpoint_of(model)
         if checkpoint is None:
             return None
         sampling = _like(SAMPLINGS[checkpoint.architecture.sampler], request.sampling)

@@ -12,12 +12,12 @@ import streamlit as st
 
 from analysis.engine import JobRecord
 from analysis.engine.permissions import refusal, why_not
-from analysis.figures.dynamics import Series, curves
+from analysis.figures.dynamics import curves, lines
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
 from analysis.jobs import AlternativesSummary
 from analysis.models.before_loading import single_token
-from analysis.models.checkpoint import find
+from analysis.models.checkpoint import checkpoint_of
 from analysis.recording.alternatives import Likeness, branch_of, branch_request, deciding_step, likeness, why_no_branch
 from analysis.specs import DEFINITIONS, AlternativesSpec, Branch, SinkParams
 from analysis.words import percent
@@ -277,7 +277,7 @@ def _written_at(recording: Recording, step: int, position: int) -> int | None:
 def _typed(recording: Recording, word: str) -> tuple[int | None, str]:
     try:
         engine().authorizer.check_source(recording.model.source)
-        checkpoint = find(recording.model.source, recording.model.paradigm)
+        checkpoint = checkpoint_of(recording.model)
     except EXPECTED as error:
         st.error(plain(why(error)))
         return None, ""
@@ -347,7 +347,7 @@ def _compare(branch: Recording, parent: Recording, change: Branch, params: SinkP
                 )
             )
     left, right = st.columns(2, gap="large")
-    steps = np.arange(len(like.by_step))
+    agreement = {"aligned": like.aligned_by_step, "by position": like.by_step}
     with left:
         chart(
             Exhibit(
@@ -355,17 +355,8 @@ def _compare(branch: Recording, parent: Recording, change: Branch, params: SinkP
                 "Aligned: of what each text has decided before a step, the share that stands in both in the same "
                 "order. By position: of the tokens that both have decided, the share that is the same. The line is the "
                 "branch.",
-                curves(
-                    [
-                        Series("aligned", steps, like.aligned_by_step[None]),
-                        Series("by position", steps, like.by_step[None]),
-                    ],
-                    "step",
-                    "agreement",
-                    change.step,
-                    percent=True,
-                ),
-                pd.DataFrame({"step": steps, "aligned": like.aligned_by_step, "by position": like.by_step}),
+                curves(lines(agreement), "step", "agreement", change.step, percent=True),
+                pd.DataFrame({"step": np.arange(len(like.by_step)), **agreement}),
                 formula="Aligned is the F1 of the longest common subsequence of tokens. The prompt and the token "
                 "written by hand are left out.",
                 finding=finding_of("branch agreement", like.by_step, change.step, like.aligned, like.chance),
@@ -379,13 +370,7 @@ def _compare(branch: Recording, parent: Recording, change: Branch, params: SinkP
             Exhibit(
                 "How much attention sinks take in both",
                 "Share of all attention that goes to the sinks of a step.",
-                curves(
-                    [Series(name, np.arange(len(values)), values[None]) for name, values in strength.items()],
-                    "step",
-                    "attention to sinks",
-                    change.step,
-                    percent=True,
-                ),
+                curves(lines(strength), "step", "attention to sinks", change.step, percent=True),
                 pd.DataFrame({name: pd.Series(values) for name, values in strength.items()})
                 .rename_axis("step")
                 .reset_index(),

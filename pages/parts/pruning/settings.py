@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine.run_pairs import RunPair, has_setting
-from analysis.models.checkpoint import Checkpoint, find
+from analysis.models.checkpoint import Checkpoint, checkpoint_of
 from analysis.models.family import why_no_experts_are_cut
 from analysis.specs import (
     ALLOCATIONS,
@@ -222,7 +222,7 @@ def pattern_refused(checkpoint: Checkpoint | None, *patterns: str) -> str:
 def found(model: ModelSpec) -> Checkpoint | str | None:
     """Return the model's checkpoint; None if it is not on disk, or why it cannot be used."""
     try:
-        return find(model.source, model.paradigm)
+        return checkpoint_of(model)
     except EXPECTED as error:
         return why(error)
 

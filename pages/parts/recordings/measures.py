@@ -8,7 +8,7 @@ import streamlit as st
 
 from analysis.engine import JobRecord
 from analysis.jobs import known_key
-from analysis.models.checkpoint import find, fingerprint
+from analysis.models.checkpoint import checkpoint_of, fingerprint
 from analysis.recording.inside_specs import noise_spec, reference_spec, why_not_inside
 from analysis.sinks import definitions as sink_analysis
 from analysis.sinks import metrics
@@ -175,7 +175,7 @@ def why_no_model(recording: Recording) -> str:
     source = recording.model.source
     try:
         engine().authorizer.check_source(source)
-        checkpoint = find(source, recording.model.paradigm)
+        checkpoint = checkpoint_of(recording.model)
     except EXPECTED as error:
         return f"This needs the recorded model. {why(error)}"
     if checkpoint is None:
@@ -270,7 +270,7 @@ def stored_reference(recording: Recording) -> Recording | None:
 def is_small(model: ModelSpec) -> bool:
     """Return whether a model on this disk is small enough for instant forwards."""
     engine().authorizer.check_source(model.source)
-    checkpoint = find(model.source, model.paradigm)
+    checkpoint = checkpoint_of(model)
     return checkpoint is not None and sum(file.stat().st_size for file in checkpoint.weight_files) <= QUICK
 
 

@@ -9,7 +9,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
-from analysis.models.checkpoint import find
+from analysis.models.checkpoint import checkpoint_of
 from analysis.models.registry import BUNDLED_PAIR
 from analysis.recording.set_file import RecordingSet, open_set
 from analysis.specs import (
@@ -114,7 +114,7 @@ def _ask() -> None:
     """Draw the form and its button. Nothing runs before it is pressed."""
     model = model_in_use()
     sources = BUNDLED_PAIR if model.source in BUNDLED_PAIR else (model.source,)
-    kind = SAMPLINGS[_sampler_shown(model.source, model.paradigm)]
+    kind = SAMPLINGS[_sampler_shown(model)]
     of_set = [name for name in SetParams.model_fields if name != "prompts"]
     of_sampler = [name for name in kind.model_fields if name != "sampler"]
     place, drawn = fold("Settings", "fold_set", _settings(kind, of_set, of_sampler))
@@ -135,14 +135,14 @@ def _ask() -> None:
     def record() -> None:
         specs = [
             RecordSetSpec(
-                model=model.model_copy(update={"source": source}),
-                sampling=_like(SAMPLINGS[_sampler(source, model.paradigm)], kind, sampler),
+                model=one,
+                sampling=_like(SAMPLINGS[_sampler(one)], kind, sampler),
                 prompts=prompts,
                 own_prompts=own,
                 sinks=sinks,
                 **params,
             )
-            for source in sources
+            for one in (model.model_copy(update={"source": source}) for source in sources)
         ]
         st.session_state[_ASKED] = [begin("record_set", spec).id for spec in specs]
 
@@ -197,18 +197,18 @@ def _prompts() -> tuple[str, tuple[str, ...]]:
     return BUNDLED_PROMPTS, ()
 
 
-def _sampler_shown(source: str, paradigm: Any) -> str:
+def _sampler_shown(model: ModelSpec) -> str:
     """Return a model's sampler for the form; errors about a bad source come on submit."""
     try:
-        return _sampler(source, paradigm)
+        return _sampler(model)
     except EXPECTED:
         return "llada"
 
 
-def _sampler(source: str, paradigm: Any) -> str:
+def _sampler(model: ModelSpec) -> str:
     """Return a model's sampler; LLaDA's if it is not on this disk. Raises UserError for a bad source."""
-    engine().authorizer.check_source(source)
-    checkpoint = find(source, paradigm)
+    engine().authorizer.check_source(model.source)
+    checkpoint = checkpoint_of(model)
     return checkpoint.architecture.sampler if checkpoint is not None else "llada"
 
 

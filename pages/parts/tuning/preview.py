@@ -22,7 +22,7 @@ from streamlit.delta_generator import DeltaGenerator
 from analysis.engine import JobRecord
 from analysis.figures import masks as grids
 from analysis.jobs import JOBS, known_key
-from analysis.models.checkpoint import find
+from analysis.models.checkpoint import checkpoint_of
 from analysis.specs import (
     PRESETS,
     CalibrateSpec,
@@ -81,7 +81,7 @@ def stored_settings() -> dict[str, Any]:
 
 def why_no_noise(model: ModelSpec) -> str:
     """Return why a model has no discount to preview, or ''. Raises UserError for a bad model source."""
-    checkpoint = find(model.source, model.paradigm)
+    checkpoint = checkpoint_of(model)
     if checkpoint is None or checkpoint.architecture.noise is not None:
         return ""
     return (
