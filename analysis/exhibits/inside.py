@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.figures.causes import channel_map, filled_steps, interval_curve, lens_map
-from analysis.figures.dynamics import Series, curves
+from analysis.figures.dynamics import Series, curves, lines
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
 from analysis.recording.trajectory import Trajectory
@@ -191,7 +191,7 @@ def filled_in(divergence: TextDivergence, labels: tuple[list[str], list[str]], d
     return Exhibit(
         "When each position is filled",
         "Two marks per position, joined where the steps differ; orange where the tokens differ in the end.",
-        filled_steps(divergence.filled, ["this", "beside"], differ, labels[0][:length]),
+        filled_steps(divergence.filled, differ, labels[0][:length]),
         pd.DataFrame(
             {
                 "position": np.arange(length),
@@ -216,34 +216,20 @@ def agreement_over_steps(
     """Show how far two texts and their sinks agree, by step. sinks: of both, (T, S) bool; state (T, S): the
     second's.
     """
-    steps = np.arange(len(divergence.agreement))
     shared, chance = shared_sinks(*sinks, state)
-    of_sinks = np.arange(len(shared))
+    by_chance = "sinks in common by chance"
+    of_tokens = {"tokens, aligned": divergence.aligned, "tokens by position": divergence.agreement}
+    of_sinks = {"sinks in common": shared, by_chance: chance}
     return Exhibit(
         "Agreement and sinks in common, step by step",
         "Aligned: of what each text has decided, how much stands in both in the same order. By position: of the tokens "
         "that both have decided, how many are the same. And of this text's sinks, how many are sinks beside it, with "
         "what chance gives.",
-        curves(
-            [
-                Series("tokens, aligned", steps, divergence.aligned[None]),
-                Series("tokens by position", steps, divergence.agreement[None]),
-                Series("sinks in common", of_sinks, shared[None]),
-                Series("sinks in common by chance", of_sinks, chance[None], reference=True),
-            ],
-            "denoising step",
-            "share",
-            percent=True,
-        ),
-        pd.DataFrame(
-            {
-                "step": steps,
-                "tokens, aligned": divergence.aligned,
-                "tokens by position": divergence.agreement,
-                "flips": divergence.flips,
-            }
-        ).merge(
-            pd.DataFrame({"step": of_sinks, "sinks in common": shared, "by chance": chance}), on="step", how="outer"
+        curves(lines(of_tokens | of_sinks, references=[by_chance]), "denoising step", "share", percent=True),
+        pd.DataFrame({"step": np.arange(len(divergence.flips)), **of_tokens, "flips": divergence.flips}).merge(
+            pd.DataFrame({"step": np.arange(len(shared)), "sinks in common": shared, "by chance": chance}),
+            on="step",
+            how="outer",
         ),
         formula=(
             "Aligned: the F1 of the longest common subsequence of tokens. Sinks in common by chance: as many sinks at "
@@ -284,7 +270,7 @@ def flips_over_prompts(flips: Sequence[np.ndarray]) -> Exhibit:
     return Exhibit(
         f"Flips per step over {len(flips)} prompts",
         f"{number}The interval covers the choice of prompts; one sampler seed and one pruned model were used.{few}",
-        interval_curve(mean, low, high, "denoising step", "tokens that come to differ", "mean over prompts"),
+        interval_curve(mean, low, high, "tokens that come to differ"),
         pd.DataFrame({"step": np.arange(len(mean)), "mean": mean, "low": low, "high": high}),
         formula=(
             "A flip: both texts have decided a position and its tokens differ, which was not so a step before. "

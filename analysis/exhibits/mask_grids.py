@@ -53,3 +53,16 @@ def mask_blocks(
     most = figures.room(*pair[0].shape)
     (a, height, width), (b, _, _), (differ, _, _) = [compare.shares(mask, most) for mask in (*pair, pair[0] ^ pair[1])]
     return np.stack([a, b, differ]), height, width
+
+
+def pictures(blocks: np.ndarray, exact: bool) -> list[figures.Picture]:
+    """Return what is drawn of blocks as `mask_blocks` gives them. exact: a block is one weight; else more pruning here
+    and less there cancels out within a block, and differing weights are drawn, too.
+    """
+    a, b, differ = blocks
+    shown = [
+        figures.Picture("first", a),
+        figures.Picture("second", b),
+        figures.Picture("second − first", compare.block_difference(a, b), signed=True),
+    ]
+    return shown if exact else [*shown, figures.Picture("decided differently", differ)]

@@ -233,9 +233,9 @@ def _told(difference: str) -> str:
     return as_text(difference).replace(" [", "<br>[") if len(difference) > _TOLD else as_text(difference)
 
 
-def filled_steps(filled: np.ndarray, names: Sequence[str], differ: np.ndarray, labels: list[str]) -> go.Figure:
-    """Draw the step in which each position was filled in two texts, (2, S), −1 if in none; joined by a line, in another
-    colour if the tokens differ in the end (S,).
+def filled_steps(filled: np.ndarray, differ: np.ndarray, labels: list[str]) -> go.Figure:
+    """Draw the step in which each position was filled in this text and in the one beside it, (2, S), −1 if in none;
+    joined by a line, in another colour if the tokens differ in the end (S,).
     """
     figure = go.Figure()
     there = (filled >= 0).all(axis=0)
@@ -251,9 +251,8 @@ def filled_steps(filled: np.ndarray, names: Sequence[str], differ: np.ndarray, l
             hoverinfo="skip",
         )
     size = 8 if there.sum() <= _FEW_POSITIONS else 6
-    for row, (name, color, symbol) in enumerate(
-        zip(names, (TOKEN, SERIES_COLORS[2]), ("circle", "diamond-open"), strict=True)
-    ):
+    looks = ("this", TOKEN, "circle"), ("beside", SERIES_COLORS[2], "diamond-open")
+    for row, (name, color, symbol) in enumerate(looks):
         at = np.flatnonzero(filled[row] >= 0)
         figure.add_scatter(
             x=at,
@@ -261,7 +260,7 @@ def filled_steps(filled: np.ndarray, names: Sequence[str], differ: np.ndarray, l
             mode="markers",
             # Open, so that of two marks at one place both are seen.
             marker={"color": color, "symbol": symbol, "size": size + 3 * row, "line": {"width": 2 * row}},
-            name=as_text(name),
+            name=name,
             hovertemplate="position %{x}<br>filled in step %{y}<extra>%{fullData.name}</extra>",
         )
     layout(figure, "position (text of the first)", "step in which it was filled", 380, legend=True)
@@ -269,10 +268,8 @@ def filled_steps(filled: np.ndarray, names: Sequence[str], differ: np.ndarray, l
     return figure
 
 
-def interval_curve(
-    mean: np.ndarray, low: np.ndarray, high: np.ndarray, x_title: str, y_title: str, name: str
-) -> go.Figure:
-    """Draw a mean over the steps, (T,), with its interval as a band."""
+def interval_curve(mean: np.ndarray, low: np.ndarray, high: np.ndarray, y_title: str) -> go.Figure:
+    """Draw a mean over prompts at each step, (T,), with its interval as a band."""
     steps = np.arange(len(mean))
     figure = go.Figure(band(steps, low, high, TOKEN, 0.2, name="95 % interval", showlegend=True))
     figure.add_scatter(
@@ -281,10 +278,10 @@ def interval_curve(
         customdata=np.stack([low, high], axis=-1),
         mode="lines+markers" if len(mean) <= 64 else "lines",
         line={"color": TOKEN, "width": 2},
-        name=as_text(name),
+        name="mean over prompts",
         hovertemplate="step %{x}<br>%{y:.3g} (%{customdata[0]:.3g} to %{customdata[1]:.3g})<extra></extra>",
     )
-    layout(figure, x_title, y_title, 300, legend=True)
+    layout(figure, "denoising step", y_title, 300, legend=True)
     figure.update_yaxes(rangemode="tozero")
     return figure
 

@@ -48,6 +48,16 @@ class Series:
     color: str = ""
 
 
+def lines(
+    curves: Mapping[str, np.ndarray], x: np.ndarray | None = None, references: Collection[str] = ()
+) -> list[Series]:
+    """Return a series for each single curve (T,), by name; without x (T,) over its steps."""
+    return [
+        Series(name, np.arange(len(curve)) if x is None else x, curve[None], name in references)
+        for name, curve in curves.items()
+    ]
+
+
 def curves(
     series: Sequence[Series], x_title: str, y_title: str, step: float | None = None, percent: bool = False
 ) -> go.Figure:

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from analysis.errors import UserError
 from analysis.models.weight_files import Entry, header
@@ -54,7 +54,7 @@ _CODES = {np.dtype(kind): code for code, kind in _TYPES.items()}
 Shapes = Mapping[str, tuple[tuple[int, ...], type]]
 
 
-class StatisticsInfo(BaseModel):
+class StatisticsInfo(BaseModel, extra="forbid", frozen=True):
     """Everything about stored statistics that is not an array.
 
     levels: the noise step t of each level, from the least noise up. inputs: projection -> the input it reads. outputs:
@@ -64,8 +64,6 @@ class StatisticsInfo(BaseModel):
     edges: of z, between bins. bin_errors: what bins say of some settings beside the exact masks; none where squares are
     stored by token.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     format: Literal["sinkscope-statistics-1"] = FORMAT
     spec: CalibrateSpec
@@ -92,11 +90,17 @@ class StatisticsInfo(BaseModel):
     created: str
     environment: dict[str, Any]
 
+    @property
+    def input_titles(self) -> dict[str, str]:
+        """Each input by the projections that read it: `input of q_proj, k_proj, v_proj`."""
+        readers: dict[str, list[str]] = {}
+        for projection, given in self.inputs.items():
+            readers.setdefault(given, []).append(projection.split(".")[-1])
+        return {given: "input of " + ", ".join(short) for given, short in readers.items()}
 
-class PartInfo(BaseModel):
+
+class PartInfo(BaseModel, extra="forbid", frozen=True):
     """Statistics that a part belongs to: those asked for alike, of the same model."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     format: Literal["sinkscope-statistics-part-1"] = PART_FORMAT
     part: Part

@@ -114,13 +114,13 @@ def _sweep_tasks(swept: Sweep, sparsity: float | None = None) -> go.Figure:
     if not rows:
         raise UserError(f"This sweep has no sparsity {sparsity}.")
     cells = sweeps.by_task(rows)
-    return sweep_figures.grid_map(cells.values, cells.rows, cells.columns, "", "", "accuracy")
+    return sweep_figures.grid_map(cells.values, cells.rows, cells.columns, "", "")
 
 
 def _sweep_noise_steps(swept: Sweep, method: str = "") -> go.Figure:
     methods = list(dict.fromkeys(setting.pruning.method for setting in sweeps.weighing_steps(swept.settings)))
     cells = sweeps.by_steps(swept.settings, method or methods[0])
-    return sweep_figures.grid_map(cells.values, cells.rows, cells.columns, "sparsity", "noise steps", "accuracy")
+    return sweep_figures.grid_map(cells.values, cells.rows, cells.columns, "sparsity", "noise steps")
 
 
 SWEEP_ROWS = {

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from analysis.errors import UserError
 from analysis.exhibits.inside import agreement_over_steps, filled_in, flips_over_prompts, text_of
-from analysis.figures.dynamics import Series, curves
+from analysis.figures.dynamics import curves, lines
 from analysis.figures.masks import over_depth
 from analysis.recording.alternatives import Likeness, is_pair, likeness, parallel_effect, tokens_written
 from analysis.recording.frames import sinks_of, with_relative_mass
@@ -19,6 +19,8 @@ from analysis.sinks.metrics import CURVES
 from analysis.specs import Branch, SinkParams
 from sinkscope.drawing.recordings import Beside, together
 from sinkscope.drawing.rows import Drawn
+
+_UNIFORM = "uniform attention"
 
 
 def _sinks(recording: Trajectory, params: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
@@ -45,18 +47,16 @@ def _likeness(branch: Trajectory, parent: Trajectory, params: Mapping[str, Any])
 
 def _branch_agreement(branch: Trajectory, parent: Trajectory, **params: Any) -> go.Figure:
     like = _likeness(branch, parent, params)
-    steps = np.arange(len(like.by_step))
-    lines = [Series("aligned", steps, like.aligned_by_step[None]), Series("by position", steps, like.by_step[None])]
-    return curves(lines, "step", "agreement", _change(branch).step, percent=True)
+    agreement = {"aligned": like.aligned_by_step, "by position": like.by_step}
+    return curves(lines(agreement), "step", "agreement", _change(branch).step, percent=True)
 
 
 def _branch_sinks(branch: Trajectory, parent: Trajectory, **params: Any) -> go.Figure:
-    lines = []
+    strength = {}
     for name, each in {"the text it left": parent, "the branch": branch}.items():
         mean, flags = _sinks(each, params)
-        values = CURVES["strength"].compute(mean, flags, np.ones_like(flags))
-        lines.append(Series(name, np.arange(len(values)), values[None]))
-    return curves(lines, "step", "attention to sinks", _change(branch).step, percent=True)
+        strength[name] = CURVES["strength"].compute(mean, flags, np.ones_like(flags))
+    return curves(lines(strength), "step", "attention to sinks", _change(branch).step, percent=True)
 
 
 # --- parallel writing -------------------------------------------------------------------------------------------
@@ -64,8 +64,7 @@ def _branch_sinks(branch: Trajectory, parent: Trajectory, **params: Any) -> go.F
 
 def _tokens_written(recording: Trajectory, beside: Beside = None) -> go.Figure:
     counts = {name: tokens_written(each) for name, each in together(recording, beside).items()}
-    lines = [Series(name, np.arange(len(each)), each[None].astype(float)) for name, each in counts.items()]
-    return curves(lines, "forward", "tokens written")
+    return curves(lines(counts), "forward", "tokens written")
 
 
 def _parallel_sinks(recording: Trajectory, alone: Trajectory, **params: Any) -> go.Figure:
@@ -75,13 +74,10 @@ def _parallel_sinks(recording: Trajectory, alone: Trajectory, **params: Any) -> 
             "Record both with `run('record', OUT, compare_parallel=True, …)`."
         )
     effect = parallel_effect(with_relative_mass(recording), with_relative_mass(alone), SinkParams(**params))
-    shares = {
-        "with a threshold": effect.strength,
-        "one token per forward": effect.strength_alone,
-        "even split over its sinks": effect.even,
-    }
-    lines = [Series(name, effect.before, each[None], name.startswith("even")) for name, each in shares.items()]
-    return curves(lines, "tokens already written", "attention to sinks", percent=True)
+    even = "even split over its sinks"
+    shares = {"with a threshold": effect.strength, "one token per forward": effect.strength_alone, even: effect.even}
+    drawn = lines(shares, effect.before, [even])
+    return curves(drawn, "tokens already written", "attention to sinks", percent=True)
 
 
 # --- another recording of the prompt ----------------------------------------------------------------------------
@@ -107,24 +103,20 @@ def _flips(recording: Trajectory, other: Trajectory, pairs: Sequence[tuple[Traje
 def _kept_attention(recording: Trajectory, pruned: Mapping[str, Trajectory], **params: Any) -> go.Figure:
     _, flags = _sinks(recording, params)
     members = together(recording, pruned)
-    lines = {name: definitions.strength_at(definitions.mean_mass(each.mass), flags) for name, each in members.items()}
-    lines["uniform attention"] = definitions.uniform_strength(flags, recording.pattern.uniform_share)
-    series = [
-        Series(name, np.arange(len(values)), values[None], name == "uniform attention")
-        for name, values in lines.items()
-    ]
-    return curves(series, "denoising step", "share of attention", percent=True)
+    shares = {name: definitions.strength_at(definitions.mean_mass(each.mass), flags) for name, each in members.items()}
+    shares[_UNIFORM] = definitions.uniform_strength(flags, recording.pattern.uniform_share)
+    return curves(lines(shares, references=[_UNIFORM]), "denoising step", "share of attention", percent=True)
 
 
 def _kept_by_layer(recording: Trajectory, pruned: Mapping[str, Trajectory], **params: Any) -> go.Figure:
     _, flags = _sinks(recording, params)
-    lines = {}
+    shares = {}
     for name, each in together(recording, pruned).items():
         layers = [definitions.mean_mass(each.mass[:, layer : layer + 1]) for layer in range(each.layers)]
-        lines[name] = np.mean([definitions.strength_at(mass, flags) for mass in layers], axis=1)
+        shares[name] = np.mean([definitions.strength_at(mass, flags) for mass in layers], axis=1)
     uniform = float(definitions.uniform_strength(flags, recording.pattern.uniform_share).mean())
-    floors = {"uniform attention": np.full(recording.layers, uniform)}
-    return over_depth(lines, floors, "share of attention", log=False)
+    floors = {_UNIFORM: np.full(recording.layers, uniform)}
+    return over_depth(shares, floors, "share of attention", log=False)
 
 
 ROWS = {

@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from analysis.errors import UserError
-from analysis.exhibits.mask_grids import grid_of, mask_blocks
+from analysis.exhibits.mask_grids import grid_of, mask_blocks, pictures
 from analysis.exhibits.with_discount import Changed, weights_changed
 from analysis.figures import masks as figures
 from analysis.figures import pruning
@@ -137,15 +137,8 @@ def _picture(
     name = projection or pair[0].names[0]
     if (layer, name) not in pair[0].weights:
         raise UserError(f"Layer {layer} has no '{name}'. There are: {', '.join(pair[0].names)}.")
-    (a, b, differ), height, width = mask_blocks(pair[0], pair[1], layer, name, head)
-    shown = [
-        figures.Picture("first", a),
-        figures.Picture("second", b),
-        figures.Picture("second − first", compare.block_difference(a, b), signed=True),
-    ]
-    # Within a block, differences in sparsity cancel out; differing weights do not.
-    shown += [] if height == width == 1 else [figures.Picture("decided differently", differ)]
-    return figures.pictures(shown, height, width)
+    blocks, height, width = mask_blocks(pair[0], pair[1], layer, name, head)
+    return figures.pictures(pictures(blocks, height == width == 1), height, width)
 
 
 _MASKS = "other: a folder; measure: a row of MEASURES; floor: two folders that differ in the calibration seed alone"

@@ -67,12 +67,11 @@ def _curve(
     **params: Any,
 ) -> go.Figure:
     row = chosen(metrics.CURVES, curve, "curve")
-    lines = []
+    values = {}
     for name, member in together(recording, beside, row.title).items():
         mean, flags = sinks_of(member, SinkParams(**params), layer, head, tokens)
-        values = row.compute(mean, flags, member.counted(tokens))
-        lines.append(dynamics.Series(name, np.arange(len(values)), values[None]))
-    return dynamics.curves(lines, "denoising step", row.axis, percent=row.percent)
+        values[name] = row.compute(mean, flags, member.counted(tokens))
+    return dynamics.curves(dynamics.lines(values), "denoising step", row.axis, percent=row.percent)
 
 
 def _kinds(
@@ -97,10 +96,9 @@ def _regions(recording: Trajectory, layer: int | None = None, **params: Any) -> 
 
 def _changes(recording: Trajectory) -> go.Figure:
     changed = recording.changes
-    counts = {"written": changed.written, "edited": changed.edited, "taken back": changed.taken_back}
-    steps = np.arange(recording.steps)
-    lines = [dynamics.Series(name, steps, flags.sum(axis=1)[None]) for name, flags in counts.items()]
-    return dynamics.curves(lines, "denoising step", "tokens")
+    flags = {"written": changed.written, "edited": changed.edited, "taken back": changed.taken_back}
+    counts = {name: each.sum(axis=1) for name, each in flags.items()}
+    return dynamics.curves(dynamics.lines(counts), "denoising step", "tokens")
 
 
 def _variances(

@@ -68,11 +68,8 @@ def _weights(statistics: StoredStatistics, layer: int = 0, **options: Any) -> go
 
 def _scores(statistics: StoredStatistics, **options: Any) -> go.Figure:
     layers = every_layer(statistics, _setting(statistics, options))
-    projections: dict[str, list[str]] = {}
-    for projection, given in statistics.info.inputs.items():
-        projections.setdefault(given, []).append(projection.split(".")[-1])
-    names = {given: "input of " + ", ".join(short) for given, short in projections.items()}
-    return tuning.score_shifts([effects.shift_quantiles(layer.shifts) for layer in layers], names)
+    shifts = [effects.shift_quantiles(layer.shifts) for layer in layers]
+    return tuning.score_shifts(shifts, statistics.info.input_titles)
 
 
 _SETTING = "Options: fields of DiscountParams and TuneParams, such as discount_strength, sink_std, sparsity"

@@ -93,16 +93,14 @@ def test_a_number_stands_beside_a_reference_that_would_run_through_it():
 
 def test_positions_are_joined_where_both_filled_them():
     filled = np.array([[-1, 0, 2, 3], [-1, 1, 2, -1]])
-    figure = filled_steps(filled, ["dense", "pruned"], np.array([False, True, False, True]), ["p", "a", "b", "c"])
+    figure = filled_steps(filled, np.array([False, True, False, True]), ["p", "a", "b", "c"])
     differ, same, first, second = figure.data
     assert list(differ.x[:2]) == [1, 1] and list(differ.y[:2]) == [0, 1] and list(same.x[:2]) == [2, 2]
     assert list(first.x) == [1, 2, 3] and list(second.x) == [1, 2]
 
 
 def test_a_band_is_drawn_only_where_there_is_an_interval():
-    band, line = interval_curve(
-        np.array([1.0, 2.0]), np.array([0.5, np.nan]), np.array([1.5, np.nan]), "step", "tokens", "mean"
-    ).data
+    band, line = interval_curve(np.array([1.0, 2.0]), np.array([0.5, np.nan]), np.array([1.5, np.nan]), "tokens").data
     assert len(band.x) == 2 and list(line.y) == [1, 2]
 
 

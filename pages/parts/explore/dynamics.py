@@ -245,15 +245,12 @@ def _writing(recording: Recording) -> None:
     }
     if not counts["edited"].any() and not counts["taken back"].any():
         return
-    steps = np.arange(recording.trajectory.steps)
     chart(
         Exhibit(
             "What each step changes",
             "How many tokens each step writes, edits and takes back.",
-            figures.curves(
-                [figures.Series(name, steps, count[None]) for name, count in counts.items()], "denoising step", "tokens"
-            ),
-            pd.DataFrame({"step": steps} | counts),
+            figures.curves(figures.lines(counts), "denoising step", "tokens"),
+            pd.DataFrame({"step": np.arange(recording.trajectory.steps)} | counts),
             formula="Written: undecided before the step, decided after it. Edited: decided before and after, by "
             "another token. Taken back: decided before, undecided after. LLaDA and Dream write every token once.",
             finding=f"{_tokens(counts['written'])} written, {_tokens(counts['edited'])} edited and "

@@ -6,7 +6,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.errors import UserError
-from analysis.figures.dynamics import Series, curves
+from analysis.figures.dynamics import curves, lines
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
 from analysis.recording.alternatives import (
@@ -110,7 +110,7 @@ def _written(recording: Recording) -> None:
         Exhibit(
             title,
             "How many tokens each forward wrote.",
-            curves([Series("this recording", forwards, written[None].astype(float))], "forward", "tokens written"),
+            curves(lines({"this recording": written}), "forward", "tokens written"),
             pd.DataFrame({"forward": forwards, "tokens written": written}),
             formula="A token is written when it stops being undecided.",
         ),
@@ -155,21 +155,15 @@ def _effect(parallel: Recording, alone: Recording, params: SinkParams) -> Parall
 def _compared(parallel: Recording, alone: Recording, params: SinkParams) -> None:
     effect, threshold = _effect(parallel, alone, params), parallel.info.sampling.model_dump()["threshold"]
     names = f"threshold {threshold:g}", "one token per forward"
+    counts = dict(zip(names, (effect.written, effect.alone), strict=True))
     left, right = st.columns(2, gap="large")
     with left:
         chart(
             Exhibit(
                 "Tokens written per forward",
                 f"Both texts by whole forwards, with the same prompt and seed. {ONE_TEXT}",
-                curves(
-                    [
-                        Series(name, np.arange(len(counts)), counts[None].astype(float))
-                        for name, counts in zip(names, (effect.written, effect.alone), strict=True)
-                    ],
-                    "forward",
-                    "tokens written",
-                ),
-                pd.DataFrame({names[0]: pd.Series(effect.written), names[1]: pd.Series(effect.alone)})
+                curves(lines(counts), "forward", "tokens written"),
+                pd.DataFrame({name: pd.Series(count) for name, count in counts.items()})
                 .rename_axis("forward")
                 .reset_index(),
                 formula="Aligned: the F1 of the longest common subsequence of tokens.",
@@ -180,20 +174,15 @@ def _compared(parallel: Recording, alone: Recording, params: SinkParams) -> None
             "tokens_written",
         )
     with right:
-        shares = {names[0]: effect.strength, names[1]: effect.strength_alone, "even split over its sinks": effect.even}
+        even = "even split over its sinks"
+        shares = {names[0]: effect.strength, names[1]: effect.strength_alone, even: effect.even}
         chart(
             Exhibit(
                 "What sinks take, at as many tokens written",
                 "Share of all attention that goes to the sinks of a forward, where both texts have one with as many "
                 "tokens written.",
                 curves(
-                    [
-                        Series(name, effect.before, values[None], reference=name.startswith("even"))
-                        for name, values in shares.items()
-                    ],
-                    "tokens already written",
-                    "attention to sinks",
-                    percent=True,
+                    lines(shares, effect.before, [even]), "tokens already written", "attention to sinks", percent=True
                 ),
                 pd.DataFrame({"tokens written": effect.before, **shares}),
                 formula=definition_formula(params),

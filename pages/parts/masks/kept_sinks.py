@@ -5,7 +5,7 @@ import pandas as pd
 import streamlit as st
 
 from analysis.engine import JobRecord
-from analysis.figures.dynamics import Series, curves
+from analysis.figures.dynamics import curves, lines
 from analysis.figures.export import Exhibit
 from analysis.figures.masks import over_depth
 from analysis.findings import finding_of
@@ -120,10 +120,7 @@ def _ask(pruned: Pruned, dense: Recording, slot: str) -> JobRecord | None:
 
 def _over_steps(strength: dict[str, np.ndarray], uniform: np.ndarray, definition: str) -> None:
     strength = {**strength, "uniform attention": uniform}
-    series = [
-        Series(name, np.arange(len(values)), values[None], name == "uniform attention")
-        for name, values in strength.items()
-    ]
+    series = lines(strength, references=["uniform attention"])
     before = strength["dense"]
     table = pd.concat(
         [

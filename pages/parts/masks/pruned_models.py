@@ -351,15 +351,9 @@ def _picture(
         seeds = None
     (top, bottom), (left, right) = window
     shown_shape = bottom - top + 1, right - left + 1
-    (a, b, differ), height, width = mask_pictures(first, second, layer, name, head, window)
+    blocks, height, width = mask_pictures(first, second, layer, name, head, window)
+    a, b, differ = blocks
     exact = height == width == 1
-    shown = [
-        figures.Picture("first", a),
-        figures.Picture("second", b),
-        figures.Picture("second − first", compare.block_difference(a, b), signed=True),
-    ]
-    # Within a block, more pruning here and less there cancels out; differing weights do not.
-    shown += [] if exact else [figures.Picture("decided differently", differ)]
     cells = "one weight" if exact else f"{height} × {width} weights"
     rows, columns = (axis.ravel() for axis in np.indices(a.shape))
     table = pd.DataFrame(
@@ -376,7 +370,7 @@ def _picture(
             f"The masks of layer {layer}, {name}" + (f", head {head}" if head is not None else ""),
             f"Bright is pruned; a cell is {cells}. Blue: the second keeps more, red: it prunes more. They zoom "
             "together.",
-            figures.pictures(shown, height, width, (top, left)),
+            figures.pictures(mask_grids.pictures(blocks, exact), height, width, (top, left)),
             table,
             formula="Share of pruned weights in each block of the matrix (rows: output features, columns: input "
             "features), as many blocks as a screen has room for, and the second share minus the first.",

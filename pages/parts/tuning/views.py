@@ -415,10 +415,7 @@ def _text(statistics: StoredStatistics, setting: TuneParams) -> None:
 
 
 def _scores(statistics: StoredStatistics, effects: dict[str, list[LayerEffect]]) -> None:
-    projections: dict[str, list[str]] = {}
-    for projection, given in statistics.info.inputs.items():
-        projections.setdefault(given, []).append(projection.split(".")[-1])
-    names = {given: "input of " + ", ".join(short) for given, short in projections.items()}
+    names = statistics.info.input_titles
     by_name = {name: [tuning.shift_quantiles(layer.shifts) for layer in layers] for name, layers in effects.items()}
     ends = np.array([row for layers in by_name.values() for layer in layers for row in layer.values()])
     low, high = float(ends.min()), float(ends.max())
