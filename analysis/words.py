@@ -103,9 +103,9 @@ def listed(parts: Sequence[str]) -> str:
     return " and ".join(part for part in (", ".join(parts[:-1]), *parts[-1:]) if part)
 
 
-def first_of(names: Sequence[str], noun: str) -> str:
+def first_of(names: Sequence[str]) -> str:
     """'a, b and c', or 'a, b, c and 2 more tasks'."""
-    more = counted(len(names) - _NAMED, f"more {noun}")
+    more = counted(len(names) - _NAMED, "more task")
     return f"{', '.join(names[:_NAMED])} and {more}" if len(names) > _NAMED else listed(names)
 
 

@@ -23,10 +23,10 @@ _BEYOND = 2000  # stop after this many row numbers without a readable row
 _FIELDS = "key, raw, mode, filename, value, expire_time"
 
 
-def salvage(aside: Path, database: str, cache: diskcache.Cache) -> int:
+def salvage(aside: Path, cache: diskcache.Cache) -> int:
     """Copy every readable row of the database in `aside` into `cache`; return their number."""
     disk, kept = PlainDisk(str(aside)), 0
-    for key, raw, mode, filename, value, _ in _rows(aside / database):
+    for key, raw, mode, filename, value, _ in _rows(aside / DATABASE):
         try:
             name = disk.get(key, raw)
             as_file = mode == MODE_BINARY and filename is not None
@@ -117,7 +117,7 @@ def open_cache(
         ) from error
     if not damage:
         return cache, ""
-    rows = salvage(aside, DATABASE, cache)
+    rows = salvage(aside, cache)
     kept = f" with the {rows} rows that could still be read" if rows else ""
     return (
         cache,

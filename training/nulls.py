@@ -20,7 +20,7 @@ from analysis.recording.inside_specs import reference_spec
 from analysis.recording.trajectory import Trajectory
 from analysis.recording.trajectory_file import open_trajectory
 from analysis.sinks.definitions import mean_mass
-from analysis.specs import RecordSpec, Spec, StudySpec
+from analysis.specs import RecordSpec, SinkParams, Spec, StudySpec
 from analysis.study.findings import EXAMPLE, read, write
 from analysis.study.gather import explorer_of
 from cache.store import Store
@@ -56,8 +56,16 @@ def _observed(engine: Engine, spec: RecordSpec) -> tuple[Trajectory, np.ndarray,
     """
     recording = _run(engine, "record", spec)
     draws = [_run(engine, "reference", reference_spec(recording, spec.model, seed)) for seed in range(SEEDS)]
-    shares = np.stack([explored.head_shares_by_step(drawn) for drawn in draws])
+    shares = np.stack([head_shares_by_step(drawn) for drawn in draws])
     return recording, np.stack([mean_mass(drawn.mass) for drawn in draws]), shares
+
+
+def head_shares_by_step(trajectory: Trajectory) -> np.ndarray:
+    """Return the mean over heads of the share of attention to each one's own sinks by the preset definition, (T,)."""
+    preset = SinkParams()
+    by = {"definition": preset.definition, "threshold": preset.k, "split": 0, "judged": "head", "to": None}
+    asked = [explored.SharesAsked.model_validate({**by, "range": (step, step)}) for step in range(trajectory.steps)]
+    return np.array([explored.head_shares(trajectory, each).mean() for each in asked])
 
 
 def _run(engine: Engine, kind: str, spec: Spec) -> Trajectory:

@@ -127,7 +127,7 @@ def with_own_noise(calibration: CalibrationParams, model: ModelSpec) -> Calibrat
     """
     from analysis.models.checkpoint import describe  # bad input is refused without it
 
-    family = describe(model.source, model.paradigm)
+    family = describe(model)
     if family.noise != "uniform":
         return calibration
     return calibration.model_copy(update={"noise": family.calibration_noise})

@@ -22,7 +22,7 @@ def sampling_of(model: ModelSpec, options: argparse.Namespace, strict: bool = Tr
 
     Not strict: such flags are for another model and are left out.
     """
-    named = describe(model.source, model.paradigm).sampler
+    named = describe(model).sampler
     fields = {name: Fields(kind) for name, kind in SAMPLINGS.items()}
     every = {leaf.flag for kind in fields.values() for leaf in kind.leaves()}
     foreign = sorted(every.intersection(vars(options)) - {leaf.flag for leaf in fields[named].leaves()})

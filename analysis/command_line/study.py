@@ -149,7 +149,7 @@ def _say_plans(engine: "Engine", spec: StudySpec, example: "Findings | None") ->
     from analysis.study import plans
 
     if entry(spec.model.source) is None:
-        describe(spec.model.source, spec.model.paradigm)  # raises UserError for anything but a model
+        describe(spec.model)  # raises UserError for anything but a model
     noise = plans.noise_of(spec, example)
     sizes = plans.sizes_of(engine, spec.model, example, spec)
     say(aligned(plans.sizes_table(sizes)))

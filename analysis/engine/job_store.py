@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar, cast, overload
 
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic import BaseModel, JsonValue, ValidationError
 
 from analysis.jobs import JOBS
 from analysis.specs import JobSpec, Spec
@@ -26,12 +26,10 @@ Details = TypeVar("Details", bound=Mapping[str, object])
 ENDED = ("done", "failed", "cancelled", "interrupted")
 
 
-class Loss(BaseModel):
+class Loss(BaseModel, frozen=True):
     """A try of a job that ended with its worker. worker: its display name. time: seconds since the epoch. why: one
     sentence. handed_back: the worker announced its end, so the try does not count.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     worker: str
     time: float
@@ -39,7 +37,7 @@ class Loss(BaseModel):
     handed_back: bool = False
 
 
-class JobRecord(BaseModel):
+class JobRecord(BaseModel, frozen=True):
     """Record of a job in the store.
 
     spec: parameters as JSON. key: of its result. reason: one line on why it failed or was cut off. cached: answered
@@ -50,8 +48,6 @@ class JobRecord(BaseModel):
     asked, on a server with several; shared: True if one of them lists it for all. brief: takes seconds, by its spec
     (`Job.is_short`). losses: tries that ended with their worker.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     id: str
     kind: str
@@ -109,12 +105,10 @@ class JobRecord(BaseModel):
         return cast(Details, self.summary)
 
 
-class Progress(BaseModel):
+class Progress(BaseModel, frozen=True):
     """Latest progress of a job. rate: steps per second; left: seconds to go; both None until known. details: latest
     partial results.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     phase: str = ""
     done: int = 0
@@ -128,10 +122,8 @@ class Progress(BaseModel):
         return cast(Details, self.details)
 
 
-class LogLine(BaseModel):
+class LogLine(BaseModel, frozen=True):
     """One line of a job's log. time: seconds since the epoch, by the worker's clock."""
-
-    model_config = ConfigDict(frozen=True)
 
     time: float
     text: str

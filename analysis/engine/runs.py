@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from weakref import WeakKeyDictionary
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from analysis.engine.engine import Engine
 from analysis.engine.job_store import JobRecord
@@ -29,10 +29,8 @@ LONGEST_NAME, LONGEST_NOTE = 80, 4000  # characters
 _KEPT = re.compile(r".*/(kept/[0-9a-f]{32}/[^/]+)")  # a folder kept by a store, wherever the store is
 
 
-class Label(BaseModel):
+class Label(BaseModel, frozen=True):
     """A visitor's label for a run. name: '' for the automatic one."""
-
-    model_config = ConfigDict(frozen=True)
 
     name: str = ""
     tags: tuple[str, ...] = ()
@@ -361,7 +359,7 @@ def score_in(scored: Scored, model: str) -> Score | None:
     row = rows[scored.number]
     if not row["n"] or row["low"] is None:
         return None
-    titles = first_of([str(task["title"]) for task in tasks], "task")
+    titles = first_of([str(task["title"]) for task in tasks])
     beside_dense = record.kind == "evaluate" and _scored_models(record)[0] == (model, "")
     levels = [level for task in tasks if (level := task.get("chance")) is not None]
     return Score(

@@ -67,7 +67,7 @@ def sampling_of(model: ModelSpec, spec: StudySpec) -> Sampling:
 
     Raises UserError for a bad model source.
     """
-    kind = SAMPLINGS[describe(model.source, model.paradigm).sampler]
+    kind = SAMPLINGS[describe(model).sampler]
     values = {"gen_length": spec.gen_length}
     if "steps" in kind.model_fields and kind is not AutoregressiveSampling:
         values["steps"] = spec.gen_length
@@ -79,7 +79,7 @@ def sweep_of(spec: StudySpec) -> SweepSpec:
     before it where the model denoises one. Raises UserError for a bad model source.
     """
     sweep = swept_with_own_noise(spec.sweep())
-    family = describe(spec.model.source, spec.model.paradigm)
+    family = describe(spec.model)
     if family.noise != "uniform":
         return sweep
     seq_len = max(spec.seq_len, 2 * (family.block_size or 0))
@@ -115,7 +115,7 @@ def set_children(spec: StudySpec) -> list[Child]:
     children = []
     for model in spec.models:
         # Random weights see one text; an encoder with a separate canvas has none to compare with.
-        denoises_canvas = describe(model.source, model.paradigm).noise == "uniform"
+        denoises_canvas = describe(model).noise == "uniform"
         random_models = 0 if denoises_canvas else spec.random_models
         recorded = RecordSetSpec(
             model=model,
@@ -157,14 +157,14 @@ def causes_children(spec: StudySpec) -> list[Child]:
             f"blocking the sinks of {model.source}",
         )
         for model in spec.models
-        if not describe(model.source, model.paradigm).why_no_ablation
+        if not describe(model).why_no_ablation
     ]
 
 
 def departures(spec: StudySpec, part: str) -> str:
     """Return how and why a part departs from the study's request, or "". Raises UserError for a bad model source."""
     if part == "causes":
-        reasons = {model.source: describe(model.source, model.paradigm).why_no_ablation for model in spec.models}
+        reasons = {model.source: describe(model).why_no_ablation for model in spec.models}
         return " ".join(f"Sinks of {source} are not blocked. {reason}" for source, reason in reasons.items() if reason)
     if part == "pruning" and (length := sweep_of(spec).pruning.calibration.seq_len) != spec.seq_len:
         return f"Sequences of the calibration text have {length:,} tokens, the last {length // 2:,} of them the canvas."

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from analysis.errors import UserError
 from analysis.evaluation.conditions import HELD_AGAINST
@@ -137,12 +137,10 @@ def _points(rows: pd.DataFrame, quality: Quality) -> Points:
 # --- files ------------------------------------------------------------------------------------------------------
 
 
-class WrittenPlane(BaseModel):
+class WrittenPlane(BaseModel, frozen=True):
     """A plane. cost, quality: names of their rows. full: cost and quality of the dense model. rows: of `plane_row`.
     timed: what milliseconds were measured on. said: its finding.
     """
-
-    model_config = ConfigDict(frozen=True)
 
     cost: str
     quality: str
@@ -156,10 +154,8 @@ class WrittenPlane(BaseModel):
         return shown_plane(self.rows, self.full, self.said, COSTS[self.cost], self.timed, QUALITIES[self.quality])
 
 
-class ShippedFrontier(BaseModel):
+class ShippedFrontier(BaseModel, frozen=True):
     """Planes of a finished sweep. command: reproduces it. verdicts: its findings. environment: versions, hardware."""
-
-    model_config = ConfigDict(frozen=True)
 
     command: str
     planes: tuple[WrittenPlane, ...]

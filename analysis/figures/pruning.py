@@ -31,7 +31,7 @@ from analysis.words import percent
 _WRITTEN_LAYERS = 16  # up to this many layers every cell carries its number
 
 
-def sparsity_grid(sparsity: np.ndarray, projections: Sequence[str], height: int = 260) -> go.Figure:
+def sparsity_grid(sparsity: np.ndarray, projections: Sequence[str]) -> go.Figure:
     """Draw the share of weights removed by layer × projection, (L, P), NaN where nothing was pruned (yet)."""
     layers = sparsity.shape[0]
     written = layers <= _WRITTEN_LAYERS
@@ -51,7 +51,7 @@ def sparsity_grid(sparsity: np.ndarray, projections: Sequence[str], height: int 
             hoverongaps=False,
         )
     )
-    layout(figure, "layer", "projection", height + FLAT_BAR * written)
+    layout(figure, "layer", "projection", 260 + FLAT_BAR * written)
     figure.layout.margin.t = FLAT_BAR if written else figure.layout.margin.t
     figure.update_xaxes(dtick=1 if layers <= 32 else None, range=[-0.5, layers - 0.5])
     figure.update_yaxes(autorange="reversed")

@@ -224,10 +224,10 @@ def deltas(comparisons: Sequence[Delta]) -> go.Figure:
 
 
 def grid_map(
-    values: np.ndarray, rows: Sequence[str], columns: Sequence[str], x: str, y: str, bar: str, whole: bool = False
+    values: np.ndarray, rows: Sequence[str], columns: Sequence[str], x: str, y: str, whole: bool = False
 ) -> go.Figure:
-    """Draw shares (rows, columns) as a map with numbers in its cells; NaN if there is none yet. whole: colours run from
-    0 to 100 %, else from the lowest to the highest shown.
+    """Draw accuracies (rows, columns) as a map with numbers in its cells; NaN if there is none yet. whole: colours run
+    from 0 to 100 %, else from the lowest to the highest shown.
     """
     values = 100 * np.asarray(values, np.float32)
     text = [["" if not np.isfinite(cell) else f"{cell:.1f}" for cell in row] for row in values]
@@ -241,7 +241,7 @@ def grid_map(
             colorscale=MASS_SCALE,
             zmin=0 if whole else None,
             zmax=100 if whole else None,
-            colorbar=flat_color_bar(f"{bar}, %"),
+            colorbar=flat_color_bar("accuracy, %"),
             hovertemplate=f"%{{y}}<br>%{{x}}<br>%{{z:.1f}}{PER_CENT}<extra></extra>",
             hoverongaps=False,
             xgap=1,

@@ -402,10 +402,10 @@ def flipped(gap: Difference) -> Difference:
     return replace(gap, value=-gap.value, low=-gap.high, high=-gap.low)
 
 
-def loss_words(loss: Difference, interval: bool = True) -> str:
+def loss_words(loss: Difference) -> str:
     """Return a loss with the sign of an axis of accuracy and the digits of `cost_words`: `−21 points [−25, −18]`."""
     value, low, high = (_number(end, _decimals(loss), "+") for end in (loss.value, loss.low, loss.high))
-    return f"{value} {POINTS.name} [{low}, {high}]" if interval else f"{value} {POINTS.name}"
+    return f"{value} {POINTS.name} [{low}, {high}]"
 
 
 def _costly(who: str, losses: Mapping[float, Difference]) -> str:

@@ -19,14 +19,10 @@ from analysis.models.kept_keys import KeptKeys, PrefixCache
 from analysis.models.layout import Layout
 from analysis.models.loaded import LoadedModel, synchronize
 from analysis.recording.ablation import divergence, queries_seeing
-from analysis.recording.keeping import Counts, Held, Keeper, distances
+from analysis.recording.keeping import Held, Keeper, distances
 from analysis.sinks.definitions import find_sinks
 from analysis.sinks.step_inputs import TokenState
 from analysis.specs import SinkParams
-
-KeptBefore = dict[tuple[str, float], list[list[Counts]]]
-"""Counts that a `Keeper` takes from the policies before it."""
-
 
 # --- forwards ---------------------------------------------------------------------------------------------------
 

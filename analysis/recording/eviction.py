@@ -7,7 +7,7 @@ Shapes: B texts, L layers, S positions.
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,11 +25,10 @@ from analysis.recording.evicting import (
     Evicting,
     HiddenKeys,
     Hiding,
-    KeptBefore,
     KeyAttention,
     token_states,
 )
-from analysis.recording.keeping import Keeper
+from analysis.recording.keeping import Keeper, KeptBefore
 from analysis.sinks.step_inputs import TokenState
 from analysis.specs import DiffusionGemmaSampling, Keeping, Kept, Sampling, SinkParams
 
@@ -138,14 +137,13 @@ class EvictedForwards:
 
     model: LoadedModel
     kept: Kept
-    params: SinkParams = field(default_factory=SinkParams)
 
     def edit(self, tokens: torch.Tensor, given: Sequence[int], layout: Layout | None, aligned: bool) -> HiddenKeys:
         """Return what is hidden in a forward over texts (B, S), of which so many tokens are given at the start."""
         state, (rows, length) = token_states(self.model, tokens, given), tokens.shape
         call = Call(tokens, rows, layout, aligned=aligned)
         seen = self._seen(call, state)
-        held = Chooser(self.model, 0, self.params).held_of_whole(call, state, seen, np.stack(seen.now, axis=1))
+        held = Chooser(self.model, 0, SinkParams()).held_of_whole(call, state, seen, np.stack(seen.now, axis=1))
         kept = [
             self._keeper(text[:count]).choose(of_text) for text, count, of_text in zip(tokens, given, held, strict=True)
         ]
@@ -173,11 +171,11 @@ class EvictedForwards:
         if sampling.keeps_keys:
             assert len(prompt) == 1
             return self.over_cache(prompt[0])
-        return Hiding(self.model, prompt.shape[1], self.params, [self._keeper(row) for row in prompt]).predict
+        return Hiding(self.model, prompt.shape[1], SinkParams(), [self._keeper(row) for row in prompt]).predict
 
     def over_cache(self, prompt: torch.Tensor) -> Callable[[Call], torch.Tensor]:
         """Return the forwards after a prompt (P,) over a cache from which positions go after the first of a block."""
-        return Evicting(self.model, len(prompt), self.params, self._keeper(prompt)).logits
+        return Evicting(self.model, len(prompt), SinkParams(), self._keeper(prompt)).logits
 
     def sampling_with(self, sampling: Sampling) -> Sampling:
         """Return the sampling with which positions really go, where they can."""

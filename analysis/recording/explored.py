@@ -20,7 +20,7 @@ from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
+from pydantic import BaseModel, Field, NonNegativeInt
 
 from analysis.recording.playback import has_blocks
 from analysis.recording.trajectory import Trajectory
@@ -52,14 +52,6 @@ def shipped_head_shares(trajectory: Trajectory) -> np.ndarray | None:
     """
     shares = _shipped().get(_name(trajectory) + _HEADS)
     return None if shares is None else shares.astype(np.float32)
-
-
-def head_shares_by_step(trajectory: Trajectory) -> np.ndarray:
-    """Return the mean over heads of the share of attention to each one's own sinks by the preset definition, (T,)."""
-    preset = SinkParams()
-    by = {"definition": preset.definition, "threshold": preset.k, "split": 0, "judged": "head", "to": None}
-    asked = [SharesAsked.model_validate({**by, "range": (step, step)}) for step in range(trajectory.steps)]
-    return np.array([head_shares(trajectory, each).mean() for each in asked])
 
 
 def as_wide(mass: np.ndarray, positions: int) -> np.ndarray:
@@ -348,14 +340,12 @@ def _moments(maps: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
     return {name: np.stack([getattr(row, name)[:, 0] for row in rows]) for name in ("mean", "std")}
 
 
-class SharesAsked(BaseModel):
+class SharesAsked(BaseModel, extra="forbid", frozen=True):
     """A request for the shares of all heads, as `cellsKey` in selection.js writes it.
 
     range: the first and last step, which are averaged. to: the first and last position; None: the sinks. basis: whether
     they are judged on mass over an even split, where the mask gives some positions more than others, or on raw mass.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     range: tuple[NonNegativeInt, NonNegativeInt]
     to: tuple[NonNegativeInt, NonNegativeInt] | None

@@ -69,6 +69,8 @@ def as_they_lie(held: Held) -> np.ndarray:
 
 Counts = dict[int, int]
 """Positions of each state."""
+KeptBefore = dict[tuple[str, float], list[list[Counts]]]
+"""Counts that a `Keeper` takes from the policies before it."""
 
 
 def count_kept(budget: float, positions: int) -> int:
@@ -106,7 +108,7 @@ class Keeper:
 
     keeping: Keeping
     seed: tuple[int, ...]
-    kept_before: dict[tuple[str, float], list[list[Counts]]] = field(default_factory=dict)
+    kept_before: KeptBefore = field(default_factory=dict)
     decisions: int = 0
     _priority: dict[int, np.ndarray] = field(default_factory=dict)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import BaseModel, Field, FiniteFloat, ValidationError
 from safetensors import SafetensorError, safe_open
 
 from analysis.errors import UserError, damage
@@ -76,12 +76,10 @@ Older files lack what follows trained.counts, and every null of other weights bu
 """
 
 
-class SetPrompt(BaseModel):
+class SetPrompt(BaseModel, extra="forbid", frozen=True):
     """One prompt of a set. tokens: its length. steps: of its recording. written: what the model went on with. key: of
     the prompts that are alike, as those of one template; empty where it is on its own.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     text: str
     tokens: Count
@@ -90,15 +88,13 @@ class SetPrompt(BaseModel):
     key: str = ""
 
 
-class RecordingSetInfo(BaseModel):
+class RecordingSetInfo(BaseModel, extra="forbid", frozen=True):
     """Everything about a set that is not an array. prompts_from: where the prompts come from. random_seeds: one a
     random-weight model; weight_seeds: the same of every other null of other weights, by its name. variants: the rows of
     `count_checks.VARIANTS`. half_tokens: new tokens of the shorter recordings, 0 where there are none. by_query: if the
     set tells how far apart the keys of undecided and written queries are (`query_states.queries_apart`). notes: what a
     reader should know. batch_bytes: the most memory planned for a batch.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     format: Literal["sinkscope-recording-set-1"] = FORMAT
     model: RecordedModel

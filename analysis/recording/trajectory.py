@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat
+from pydantic import BaseModel, Field, FiniteFloat
 
 from analysis.models.family import Geometry
 from analysis.sinks.pairing import DRIFTS
@@ -34,7 +34,7 @@ BY_QUERY: Final = ("undecided_mass", "given_mass")
 _SEEDS = RecordSpec.model_fields["seed"].metadata
 
 
-class RecordedModel(BaseModel):
+class RecordedModel(BaseModel, extra="forbid", frozen=True):
     """The model a trajectory was recorded from. mask_token None: autoregressive, or of uniform noise.
 
     noise: what an undecided token holds, [MASK] or a random one; None: autoregressive, or not said. value_norms:
@@ -42,8 +42,6 @@ class RecordedModel(BaseModel):
     layer sees back from a query's block, 0 for all; empty where all layers see all. expert_layers: the layers with
     experts, `expert_count` each.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
     source: str
     architecture: str
@@ -61,15 +59,13 @@ class RecordedModel(BaseModel):
     end_tokens: tuple[int, ...]
 
 
-class RecordingInfo(BaseModel):
+class RecordingInfo(BaseModel, extra="forbid", frozen=True):
     """Everything about a trajectory that is not an array.
 
     block_starts: where the blocks begin that a block-causal model attends by; empty for others. mass_error: largest
     absolute difference between the stored mass and the float32 it was computed in. tokens: text of every token id that
     occurs. seconds: wall time of the recording without loading. branch: where it leaves another recording, if it does.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     format: Literal["sinkscope-trajectory-3"] = FORMAT
     model: RecordedModel

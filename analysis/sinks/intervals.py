@@ -62,11 +62,9 @@ def _linearised(above: np.ndarray, below: np.ndarray) -> tuple[np.ndarray, np.nd
     return value, _divided(above - value * below, whole)
 
 
-def paired_difference(
-    first: Parts, second: Parts, clusters: np.ndarray | None = None, seed: int = 0, level: float = LEVEL
-) -> Estimates:
+def paired_difference(first: Parts, second: Parts, clusters: np.ndarray | None = None) -> Estimates:
     """Return the difference of two quotients over the same prompts, as one family: see `paired_differences`."""
-    return paired_differences([(first, second)], clusters, seed, level)[0]
+    return paired_differences([(first, second)], clusters)[0]
 
 
 def paired_differences(

@@ -148,12 +148,12 @@ def explained_by_position(mass: np.ndarray) -> np.ndarray:
     return explained
 
 
-def shallow_against_deep(explained: np.ndarray, part: float = 1 / 3) -> Paired:
-    """Return the mean share of the first part of the layers, and of as many last ones, of each prompt, (N,) each.
+def shallow_against_deep(explained: np.ndarray) -> Paired:
+    """Return the mean share of the first third of the layers, and of as many last ones, of each prompt, (N,) each.
 
     explained (N, L), of `explained_by_position`.
     """
-    count = max(1, round(part * explained.shape[1]))
+    count = max(1, round(explained.shape[1] / 3))
     return Paired(explained[:, :count].mean(axis=1), explained[:, -count:].mean(axis=1))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+from pydantic import BaseModel, field_validator, model_validator
 
 from analysis.registry import Choice, Implemented, Registry
 from analysis.specs.base import OneOf, like, parameter, random_seed, require_keys
@@ -24,13 +24,11 @@ from analysis.specs.sweep import SweepSpec, written_out
 MOST_BYTES = 2**20  # largest size of a registration file
 
 
-class Registration(BaseModel):
+class Registration(BaseModel, extra="forbid", frozen=True):
     """A study as fixed before anything ran. settings: every parameter. outcome: the primary outcome of hiding sinks.
     contrasts: one sentence per comparison. margins: in words, by outcome. tests: their number in the family. power: as
     planned. made: ISO 8601. version: of SinkScope. digest: SHA-256 of all other fields.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     format: Literal["sinkscope-plan-1"] = "sinkscope-plan-1"
     made: str

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 from analysis.sinks.discount import step_weights, token_weights
 from analysis.specs import NOISES, CalibrationParams, DiscountParams, TuneParams, choices
@@ -26,10 +26,8 @@ GENTLE = tuple(
 ENOUGH = 100  # changed bits that a setting needs for shares of its own
 
 
-class BinError(BaseModel):
+class BinError(BaseModel, extra="forbid", frozen=True):
     """One setting on the stored rows: mask bits changed against ω = 1, those of them that bins miss, and false ones."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     setting: TuneParams
     changed: int

@@ -294,19 +294,19 @@ class Door:
         return _refusal(401, "Wrong password. Try again.", _form(scope))
 
 
+@dataclass
 class Origins:
     """Refuses the WebSocket to a page of another origin. Streamlit compares the hosts alone, and every other port of
     this machine serves pages of the same host."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-        self._told: set[str] = set()
+    app: ASGIApp
+    _told: set[str] = field(default_factory=set)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as ASGI wants it."""
         headers = Headers(raw=scope.get("headers", []))
         if scope["type"] != "websocket" or self._is_own(headers.get("origin"), headers.get("host")):
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         await receive()
         await send(_CLOSE)
@@ -331,18 +331,18 @@ class Origins:
         return False
 
 
+@dataclass
 class Departures:
     """End the WebSocket of a closed tab without an entry in the server's log. If a message is on its way to it,
     Streamlit closes it again, which the server would log as an error of the app.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    app: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as ASGI wants it."""
         if scope["type"] != "websocket":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         has_left = False
 
@@ -355,25 +355,26 @@ class Departures:
                 raise
 
         try:
-            await self._app(scope, receive, sent)
+            await self.app(scope, receive, sent)
         except RuntimeError:
             if not has_left:
                 raise
 
 
+@dataclass
 class Uploads:
     """Refuses files, which would fill the server's memory: all in a demonstration, with a log-in those of visitors who
     may not run."""
 
-    def __init__(self, app: ASGIApp, log_in: bool) -> None:
-        self._app, self._log_in = app, log_in
+    app: ASGIApp
+    log_in: bool
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as ASGI wants it."""
         path = str(scope.get("path", ""))
-        answer = self._app
+        answer = self.app
         if scope["type"] == "http" and are_in(path):
-            if not self._log_in:
+            if not self.log_in:
                 answer = _refusal(403, "This demonstration takes no files.")
             elif not may_send(path):
                 answer = _refusal(403, _NO_FILES)

@@ -104,7 +104,7 @@ GRIDS = {
         [masks.Grid("a", values - 0.5), masks.Grid("b", 0.5 - values)], "difference", "head", signed=True
     ),
     "overlap": lambda values: masks.overlap_matrix(values, list("abcdefgh"), values.astype(str)),
-    "sweep": lambda values: sweep.grid_map(values, list("abcdefgh"), list("abcdefgh"), "x", "y", "accuracy"),
+    "sweep": lambda values: sweep.grid_map(values, list("abcdefgh"), list("abcdefgh"), "x", "y"),
 }
 
 

@@ -198,7 +198,7 @@ def test_all_marks_have_the_interval_of_their_change_from_dense_or_none_has():
 
 
 def test_a_map_says_its_numbers_and_leaves_gaps_empty():
-    figure = figures.grid_map(np.array([[0.5, np.nan]]), ["<i>a"], ["60 %", "70 %"], "sparsity", "steps", "accuracy")
+    figure = figures.grid_map(np.array([[0.5, np.nan]]), ["<i>a"], ["60 %", "70 %"], "sparsity", "steps")
     cells = figure.data[0]
     assert list(cells.text[0]) == ["50.0", ""]
     assert cells.y[0] == "&lt;i&gt;a"
@@ -229,5 +229,5 @@ def test_accuracies_read_in_per_cent_with_a_space_and_no_interval_ends_at_the_ed
     curves = figures.accuracy([curve()], "sparsity", 0.9, 0.375)
     assert plane.layout.yaxis.ticksuffix == curves.layout.yaxis.ticksuffix == " %"
     assert list(curves.layout.xaxis.ticktext) == ["60 %", "70 %"]
-    cells = figures.grid_map(np.array([[0.5, 0.6]]), ["a"], ["b", "c"], "", "", "accuracy", True).data[0]
+    cells = figures.grid_map(np.array([[0.5, 0.6]]), ["a"], ["b", "c"], "", "", True).data[0]
     assert (cells.zmin, cells.zmax) == (0, 100)

@@ -20,6 +20,7 @@ from analysis.specs import LLaDASampling, ModelSpec, RecordSpec
 from analysis.study.findings import EXAMPLE, read
 from tests.helpers import QuietContext
 from tests.recording.block_texts import block_trajectory
+from training.nulls import head_shares_by_step
 
 
 def test_the_text_of_an_explorer_gives_back_its_bytes():
@@ -75,7 +76,7 @@ def test_random_weights_that_ship_are_what_a_reference_observes(tmp_path):
     shipped = shipped_nulls.shipped_masses(recording)
     assert shipped is not None and np.allclose(shipped[1], mean_mass(drawn.mass), atol=1 / 512, equal_nan=True)
     shares = shipped_nulls.shipped_head_shares(recording)
-    assert shares is not None and np.allclose(shares[1], shipped_nulls.head_shares_by_step(drawn), atol=5e-3)
+    assert shares is not None and np.allclose(shares[1], head_shares_by_step(drawn), atol=5e-3)
 
 
 def _opened(outcome):

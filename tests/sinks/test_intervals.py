@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from scipy import stats
 
-from analysis.sinks.intervals import paired_difference, quotient
+from analysis.sinks.intervals import paired_difference, paired_differences, quotient
 
 
 @settings(max_examples=20, deadline=None)
@@ -62,6 +62,6 @@ def test_simultaneous_intervals_rarely_call_any_of_many_null_differences() -> No
     called = 0
     for seed in range(40):
         first, second = ((rng.normal(10, 1, (50, 9)), ones) for _ in range(2))
-        difference = paired_difference(first, second, seed=seed)
+        [difference] = paired_differences([(first, second)], seed=seed)
         called += bool(((difference.low > 0) | (difference.high < 0)).any())
     assert called <= 7  # 5 % of 40 are 2; each layer on its own would call about 15

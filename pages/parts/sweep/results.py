@@ -231,7 +231,7 @@ def _task_map(settings: Sequence[Setting]) -> None:
         Exhibit(
             f"Tasks by method at {chosen}",
             "Accuracy in percent, the mean over calibration seeds; colours run from 0 to 100 %.",
-            _grid_map(grid.values, grid.rows, grid.columns, "", "", "accuracy", True),
+            _grid_map(grid.values, grid.rows, grid.columns, "", "", True),
             pd.DataFrame(grid.values, columns=grid.columns).assign(method=grid.rows),
             formula="Right answers of the items that all models have answered.",
         ),
@@ -248,7 +248,7 @@ def _step_map(settings: Sequence[Setting]) -> None:
         Exhibit(
             f"Noise steps that count, by sparsity: {METHODS[chosen].title}",
             "Accuracy in percent, the mean over calibration seeds and, where there are several, over discounts.",
-            _grid_map(grid.values, grid.rows, grid.columns, "sparsity", "noise steps", "accuracy"),
+            _grid_map(grid.values, grid.rows, grid.columns, "sparsity", "noise steps"),
             pd.DataFrame(grid.values, columns=grid.columns).assign(steps=grid.rows),
             formula="Right answers, the mean over tasks.",
             finding=finding_of(
