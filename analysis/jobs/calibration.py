@@ -13,7 +13,7 @@ import numpy as np
 
 from analysis.calibration.noise import noise_levels, noised_sequences
 from analysis.errors import UserError
-from analysis.job_context import Context
+from analysis.job_context import Context, environment
 from analysis.jobs.outcome import Outcome, result_key
 from analysis.jobs.pruning import model_to_prune
 from analysis.jobs.summaries import CalibrateSummary, StatisticsPartSummary
@@ -47,7 +47,6 @@ def calibrate(spec: CalibrateSpec, context: Context) -> Outcome[CalibrateSummary
     """
     started = time.perf_counter()
     prepared = _prepared(spec, context)
-    from analysis.job_context import environment
     from analysis.models.tokenizer import token_strings
     from analysis.tuning.collect import fill
 

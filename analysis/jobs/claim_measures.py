@@ -13,7 +13,7 @@ import numpy as np
 
 from analysis.errors import UserError
 from analysis.evaluation.items_file import Answer, Line, LineWriter
-from analysis.job_context import Context
+from analysis.job_context import Context, environment
 from analysis.jobs.evaluation import chat_of
 from analysis.jobs.outcome import Outcome, result_key
 from analysis.jobs.prompt_by_prompt import rows_at_once
@@ -55,7 +55,6 @@ def measure_claims(spec: ClaimMeasuresSpec, context: Context) -> Outcome[ClaimMe
             )
 
     model = resident_model(spec.model, context, check)
-    from analysis.job_context import environment
     from analysis.recording import weight_nulls
     from analysis.recording.batches import shown_to
 

@@ -22,7 +22,7 @@ from analysis.evaluation.items_file import DOCUMENTS, End, EvaluatedBenchmark, E
 from analysis.evaluation.results import PERPLEXITY, Results, read, scores
 from analysis.evaluation.tables import accuracy, average, cut_items, estimated_by, mean_draws, perplexities
 from analysis.findings import finding_of
-from analysis.job_context import Context
+from analysis.job_context import Context, environment
 from analysis.jobs.outcome import Outcome
 from analysis.jobs.summaries import EvaluateSummary, ImportSummary
 from analysis.machine import process
@@ -166,7 +166,6 @@ def evaluate(spec: EvaluateSpec, context: Context) -> Outcome[EvaluateSummary]:
     with process.importing("lm_eval"):
         from analysis.evaluation import live
         from analysis.evaluation.tasks import fitting, load_benchmarks
-        from analysis.job_context import environment
 
     tokenizer = _tokenizers(spec, opened)[0]
     chat = chat_of(spec.model.source, tokenizer, spec.chat_template, fingerprint(opened[0]))

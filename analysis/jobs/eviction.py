@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from analysis.evaluation.eviction_effects import NAMED, effects
-from analysis.job_context import Context
+from analysis.job_context import Context, environment
 from analysis.jobs.outcome import Outcome, result_key
 from analysis.jobs.prompt_by_prompt import (
     LEAST,
@@ -45,7 +45,6 @@ def evict(spec: EvictSpec, context: Context) -> Outcome[EvictSummary]:
             check_prompt(opened, torch.tensor([encoded(prompt, spec, opened)], dtype=torch.long), sampling)
 
     model = resident_model(spec.model, context, check)
-    from analysis.job_context import environment
     from analysis.recording.eviction import caches
 
     sampling = caches(model, spec.sampling)

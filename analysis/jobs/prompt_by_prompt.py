@@ -13,7 +13,7 @@ import numpy as np
 
 from analysis.errors import NotEnoughMemory, UserError
 from analysis.evaluation.ablation_effects import MASS, effects
-from analysis.job_context import Context
+from analysis.job_context import Context, environment
 from analysis.jobs.outcome import Outcome, result_key
 from analysis.jobs.summaries import AblateSetPartial, AblateSetSummary
 from analysis.models.resident import resident_model
@@ -117,7 +117,6 @@ def ablate_set(spec: AblateSetSpec, context: Context) -> Outcome[AblateSetSummar
             encoded(prompt, spec, opened)
 
     model = resident_model(spec.model, context, check)
-    from analysis.job_context import environment
 
     layers = _layers(spec, model)
     prompts = [encoded(prompt, spec, model) for prompt in spec.prompts]

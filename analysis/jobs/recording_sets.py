@@ -14,7 +14,7 @@ import numpy as np
 
 from analysis.bundled import prompts as bundled
 from analysis.errors import UserError, shorten
-from analysis.job_context import Context
+from analysis.job_context import Context, environment
 from analysis.jobs.outcome import Outcome, result_key
 from analysis.jobs.recordings import recorded_model, written
 from analysis.jobs.summaries import RecordSetSummary
@@ -137,7 +137,6 @@ def record_set(spec: RecordSetSpec, context: Context) -> Outcome[RecordSetSummar
         own_sampling(opened, spec.sampling)
 
     model = resident_model(spec.model, context, check)
-    from analysis.job_context import environment
     from analysis.recording import prompt_measures
     from analysis.recording.batches import recorded
     from analysis.recording.denoising import stop_tokens

@@ -12,7 +12,7 @@ import numpy as np
 
 from analysis.calibration import noise as forward_noise
 from analysis.errors import UserError
-from analysis.job_context import Context
+from analysis.job_context import Context, environment
 from analysis.jobs.outcome import Outcome, result_key
 from analysis.jobs.summaries import RecordSummary, ReplaySummary
 from analysis.models.before_loading import need_of
@@ -244,7 +244,6 @@ def _recording(
     **facts: Any,
 ) -> trajectories.Trajectory:
     """Return the arrays of `trajectory.record` with all facts on their model. reads: they are of its causal encoder."""
-    from analysis.job_context import environment
     from analysis.models.experts import expert_layers
     from analysis.models.layout import layout_of
     from analysis.models.tokenizer import token_strings
