@@ -56,13 +56,13 @@ def masks(findings: Findings) -> Told | None:
     groups = []
     for change in changes:
         named = f" ({METHODS[change.method].title})" if several else ""
-        drawn = (
+        runs = (
             ("with or without the discount", change.changed, charts.MODEL),
             ("another calibration sample", change.floor, charts.NULL),
         )
         marks = [
             Mark(name, float(np.mean(values)), _mean(values), tone, dots=values)
-            for name, values, tone in drawn
+            for name, values, tone in runs
             if values
         ]
         groups.append(Group(f"{100 * change.sparsity:g} % of the weights removed{named}", tuple(marks)))
