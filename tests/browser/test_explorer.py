@@ -6,6 +6,7 @@ import re
 import shutil
 import zlib
 from dataclasses import replace
+from itertools import groupby
 
 import numpy as np
 import pytest
@@ -166,6 +167,15 @@ def told(share):
     return f"{100 * share:.{0 if share >= 0.0995 else 1}f}\u00a0%"
 
 
+def mostly(marked: np.ndarray) -> str:
+    """The longest run of steps, as it is told where it holds most of them."""
+    runs = [list(run) for one, run in groupby(range(len(marked)), key=lambda step: bool(marked[step])) if one]
+    longest = max(runs, key=len, default=[])
+    if len(longest) < 2 or len(longest) <= marked.sum() / 2:
+        return ""
+    return f" ({'mostly ' * (len(longest) < marked.sum())}{longest[0]}–{longest[-1]})"
+
+
 def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch):
     trajectory, rng, params = relative(block_trajectory()), np.random.default_rng(0), SinkParams(k=1.25)
     drawn = trajectory.mass * rng.uniform(0.5, 1.5, trajectory.mass.shape)
@@ -188,24 +198,23 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     assert at_step != of_all
     expect(finding).to_contain_text(f"{told(own[3])} of all attention; an even split gives ")
     expect(finding).to_contain_text(f" {even}")
-    expect(finding).to_contain_text(f" In an untrained model with equally sharp attention, sinks take {at_step}.")
+    expect(finding).to_contain_text(f" In an untrained model with equally sharp attention, theirs take {at_step}.")
     asked = SharesAsked(range=(3, 3), to=None, definition="std", threshold=1.25, split=0, judged="head", basis="raw")
     own_heads, null_heads = (head_shares(each, asked).mean() for each in (trajectory, random))
     heads_told = page.locator(".sx-b .sx-key")
     expect(page.locator(".sx-b h2")).to_have_text("Attention of each head to its own sinks")
     expect(heads_told).to_have_text(
-        f"{told(own_heads)} on average, untrained {told(null_heads)}. Each head has its own sinks here, not the framed "
-        "tokens"
+        f"{told(own_heads)} on average, untrained {told(null_heads)}. Each head has its own sinks, not the framed ones"
     )
     above, below = int((own > shares).sum()), int((own < shares).sum())
     over_all = (
         f"Over all steps sinks take {told(own.mean())} of attention, untrained {told(shares.mean())}; above that in "
-        f"{above or 'none'} of 9 steps"
+        f"{above or 'none'} of 9 steps{mostly(own > shares)}"
         f"{f', below in {below}' if below else ''}."
     )
     expect(beside).to_have_text(over_all)
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ over: 'all' })")
-    expect(finding).to_contain_text(f" In an untrained model with equally sharp attention, sinks take {of_all}.")
+    expect(finding).to_contain_text(f" In an untrained model with equally sharp attention, theirs take {of_all}.")
     expect(beside).to_have_text(over_all)
 
     noise = np.random.default_rng(1).uniform(0.5, 1.5, (3, *trajectory.state.shape))
@@ -217,18 +226,18 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     assert np.allclose(whole, shares, atol=1e-5) and layer == head == []
     above, below = int((own > shares.max(axis=0)).sum()), int((own < shares.min(axis=0)).sum())
     whose = "3 untrained models with equally sharp attention"
-    expect(finding).to_contain_text(f" In {whose}, sinks take at most {told(shares[:, 3].max())}.")
+    expect(finding).to_contain_text(f" In {whose}, theirs take at most {told(shares[:, 3].max())}.")
     expect(beside).to_have_text(
         f"Over all steps sinks take {told(own.mean())} of attention, untrained {told(shares.mean())}; above all 3 "
-        f"untrained models in {above or 'none'} of 9 steps{f', below all in {below}' if below else ''}. One text; 30 "
-        "prompts on Evidence."
+        f"in {above or 'none'} of 9 steps{mostly(own > shares.max(axis=0))}"
+        f"{f', below all in {below}' if below else ''}. One text; 30 prompts on Evidence."
     )
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.strongest()")
-    expect(finding).to_contain_text(f"In this text at step {own.argmax()}, the peak, ")
+    expect(finding).to_contain_text(f"In this text at step {own.argmax()}, where sinks take most, ")
     at_own = shares[:, own.argmax()].max()
     assert at_own < shares.max(), "the highest peak lies elsewhere"
     expect(finding).to_contain_text(
-        f" In {whose}, sinks take at most {told(at_own)} at this step, {told(shares.max())} at any."
+        f" In {whose}, theirs take at most {told(at_own)} at this step, {told(shares.max())} at any."
     )
 
     of_draws = rng.uniform(0.1, 0.3, (3, 9)).astype(np.float32)
@@ -423,7 +432,7 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     expect(explorer.locator(".sx-a").get_by_text("grey: prompt", exact=True)).to_be_visible()
     legend = explorer.locator(".sx-d .sx-key")
     for mark in (
-        "orange row: a sink while it lasts; number: token position",
+        "orange frame: steps in which it is a sink; number: token position",
         "written after the step",
         "edited or taken back",
         "open block",
@@ -455,7 +464,7 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     expect(explorer.get_by_role("button", name="Undo")).to_be_hidden()
     explorer.get_by_role("button", name=re.compile(r"Peak: step \d")).click()
     found = re.compile(
-        r"In this text at step \d+, the peak, \d of \d+ tokens (is a sink|are sinks) by raw "
+        r"In this text at step \d+, where sinks take most, \d of \d+ tokens (is a sink|are sinks) by raw "
         r"attention\. (It takes|They take) [\d.]+\s% of all attention; "
         r"an even split gives (it|them) [\d.]+\s% under its mask\."
     )
@@ -472,7 +481,7 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     }""")
     page.wait_for_function("share => drawn.has(share)", arg=told(peak))  # beside the step on the curve
     expect(explorer.locator(".sx-b")).to_contain_text(re.compile(r"its own sinks[\d.]+\s% on average\. "))
-    expect(explorer.locator(".sx-b")).to_contain_text("Each head has its own sinks here, not the framed tokens")
+    expect(explorer.locator(".sx-b")).to_contain_text("Each head has its own sinks, not the framed ones")
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ measure: 'count' })")
     page.wait_for_function("drawn.has('number of sinks')")
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ judged: 'layer', layer: 1 })")
@@ -495,7 +504,7 @@ def test_the_explorer_of_the_shipped_study_names_its_models_and_judges_both_by_a
     for width in (1280, 820):
         page.set_viewport_size({"width": width, "height": 900})
         page.mouse.move(0, 0)
-        expect(finding).to_contain_text("untrained models with equally sharp attention, sinks take at most")
+        expect(finding).to_contain_text("untrained models with equally sharp attention, theirs take at most")
         before = text.bounding_box()
         text.hover()
         expect(finding).to_contain_text("takes")

@@ -65,7 +65,7 @@ function finding(recording, view) {
     return [`${capital(name)}, takes `, percent(share), ` ${of} ${when}; an even split gives ${percent(even)}.`];
   }
   if (to) return [`Positions ${to[0]}–${to[1]} take `, percent(share), ` ${of} ${when}; an even split gives ${percent(even)}.`];
-  const peak = count > 0 && atPeak(recording, view), lead = `${view.several ? when : `In this text${one ? "" : ","} ${when}`}, ${peak ? "the peak, " : ""}`;
+  const peak = count > 0 && atPeak(recording, view), lead = `${view.several ? when : `In this text${one ? "" : ","} ${when}`}, ${peak ? "where sinks take most, " : ""}`;
   const rest = view.several ? "" : untrained(recording, view, peak);
   if (count === 0) return [`${lead}there are no sinks in ${place(view)}: no token exceeds ${criterion(view)}.${rest}`];
   const [be, take] = count === 1 ? ["is a sink", "It takes"] : ["are sinks", "They take"];
@@ -113,7 +113,7 @@ function untrained(recording, view, peak) {
   const who = `${named} with equally sharp attention`, most = Math.max(...nulls.map(({ share }) => meanOver(share, stepRange(view, recording))));
   const highest = Math.max(...nulls.map(({ share }) => share[peakOf(share)])), limit = several ? "at most " : "";
   if (!(peak ? highest : most)) return ` In ${who} there are no sinks.`;
-  return ` In ${who}, sinks take ${limit}${percent(most)}${peak ? ` at this step, ${several ? "" : "at most "}${percent(highest)} at any` : ""}.`;
+  return ` In ${who}, theirs take ${limit}${percent(most)}${peak ? ` at this step, ${several ? "" : "at most "}${percent(highest)} at any` : ""}.`;
 }
 const meanOf = (values) => meanOver(values, [0, values.length - 1]);
 // What sinks take over all steps, and in how many of them more than the most of the untrained models’ of the finding, or
@@ -122,13 +122,24 @@ function throughoutAll(recording, view, share, note) {
   const nulls = recording.nulls(view, view.layer, view.head), all = [0, recording.T - 1], { T } = recording, several = nulls.length > 1;
   const own = `Over all steps sinks take ${percent(meanOver(share, all))} of ${view.layer == null ? "" : "its "}attention`;
   if (!nulls.length) return [`${own}.${note}`];
-  const above = share.reduce((sum, value, t) => sum + (value > Math.max(...nulls.map((each) => each.share[t]))), 0);
+  const over = share.map((value, t) => Number(value > Math.max(...nulls.map((each) => each.share[t])))), above = over.reduce((sum, one) => sum + one, 0);
   const below = share.reduce((sum, value, t) => sum + (value < Math.min(...nulls.map((each) => each.share[t]))), 0);
   const others = percent(meanOf(nulls.map((each) => meanOver(each.share, all))));
   return [
-    `${own}, untrained ${others}; above ${several ? `all ${nulls.length} untrained ${view.head == null ? "models" : "heads"}` : "that"} in `,
-    `${above || "none"} of ${T} steps`, `${below ? `, below${several ? " all" : ""} in ${below}` : ""}.${note}`,
+    `${own}, untrained ${others}; above ${several ? `all ${nulls.length}` : "that"} in `,
+    `${above || "none"} of ${T} steps`, `${mostly(over, above)}${below ? `, below${several ? " all" : ""} in ${below}` : ""}.${note}`,
   ];
+}
+// Where most of some steps follow each other, as the end of a sentence; empty where they are scattered. marked: 1 for each
+// of them, 0 for all others.
+function mostly(marked, count) {
+  let first = 0, length = 0, from = 0;
+  for (let t = 0; t <= marked.length; t++) {
+    if (marked[t]) continue;
+    if (t - from > length) [first, length] = [from, t - from];
+    from = t + 1;
+  }
+  return length > 1 && length > count / 2 ? ` (${length < count ? "mostly " : ""}${first}–${first + length - 1})` : "";
 }
 // How many sinks are open positions and the other way round, over all steps; empty where no position is open or none is a
 // sink.

@@ -44,7 +44,7 @@ const TEMPLATE = `<div class="sx-body">
       <input type="range" class="sx-scrub" data-set="step" min="0" aria-label="Step">
     </div><span class="sx-spring"></span><label class="sx-measure"><span data-out="curvetitle"></span><select data-set="measure" aria-label="Measure"><option value="share">Attention to sinks</option><option value="count">Number of sinks</option><option value="entropy">Entropy</option></select></label></h2>${canvas("curve", "slider")}
     <p class="sx-about"><span><span class="sx-mouse">Point to look, click to pin, drag to select steps</span><span class="sx-touch">Tap to pin, drag to select steps</span></span><span class="sx-spring"></span><button type="button" data-do="ask" hidden>What else could stand here?</button><button type="button" data-do="undo" title="Undo the last pin, selection or zoom (Esc)" hidden>Undo</button></p></section>
-    <section class="sx-d"><h2><span data-out="rastertitle"></span><span class="sx-spring"></span><button type="button" class="sx-quiet" data-do="zoom" hidden>Zoom to selection</button></h2><p class="sx-lives" data-out="lives"></p>${legend(["", "sinkbox", "orange row: a sink while it lasts; number: token position"], ["dots", "dot", "written after the step"], ["edits", "dot sx-edited", "edited or taken back"], ["blocks", "dashed", "open block"], ["", "mark", "step shown"])}${canvas("raster", "application")}</section>
+    <section class="sx-d"><h2><span data-out="rastertitle"></span><span class="sx-spring"></span><button type="button" class="sx-quiet" data-do="zoom" hidden>Zoom to selection</button></h2><p class="sx-lives" data-out="lives"></p>${legend(["", "sinkbox", "orange frame: steps in which it is a sink; number: token position"], ["dots", "dot", "written after the step"], ["edits", "dot sx-edited", "edited or taken back"], ["blocks", "dashed", "open block"], ["", "mark", "step shown"])}${canvas("raster", "application")}</section>
   </div>
   </div>
   <p class="sx-hidden" role="status" aria-live="polite" data-out="live"></p>
@@ -125,7 +125,7 @@ function spanOf(shares) {
 // Whose sinks the cells are about, where the text frames others.
 function whoseSinks(recording, view) {
   if (view.judged !== "head" || target(view, recording) || finished(view, recording)) return "";
-  return view.head == null ? "Each head has its own sinks here, not the framed tokens" : `framed: those of ${place(view)}`;
+  return view.head == null ? "Each head has its own sinks, not the framed ones" : `framed: those of ${place(view)}`;
 }
 // What the grid of layers and heads is coloured by.
 function headTitle(recording, view) {
