@@ -208,7 +208,7 @@ def _keys(models: Sequence[LayerKinds]) -> list[str]:
     return ["  ".join(marks[start : start + _BESIDE]) for start in range(0, len(marks), _BESIDE)] + thin
 
 
-_UNTRAINED = "thin: untrained; bold: stands out, else largest"
+_UNTRAINED = "thin: untrained; bold: stands out most, else largest"
 """What the thin bars and the bold numbers are."""
 
 

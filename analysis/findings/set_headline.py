@@ -67,8 +67,8 @@ def _kinds(leads: Sequence[Lead], with_sinks: Sequence[int], layers: int, model:
     clear = first.clear or first.layers
     return (
         f"In {in_layers(clear, layers)} of {name}, {_shares(first, clear)} of sinks are {kind}; "
-        f"{'it is' if first.kind in SINGULAR else 'they are'} {number(first.tokens, True)} of all tokens"
-        f"{_untrained(first, clear)}.{_beside_first(leads, layers)}{_close(first, layers)}"
+        f"of all tokens {number(first.tokens, True)} are{_untrained(first, clear)}."
+        f"{_beside_first(leads, layers)}{_close(first, layers)}"
         f"{_elsewhere(leads, with_sinks, layers)}"
     )
 
@@ -83,8 +83,8 @@ def _untrained(lead: Lead, numbers: Collection[int]) -> str:
     there = [share for layer in numbers if np.isfinite(share := lead.others[null][lead.layers.index(layer)])]
     if not there:
         return ""
-    whose = "of untrained models' sinks" if null == SHARP else f"of sinks with {_WEIGHTS.get(null) or _named(null)}"
-    return f" and {'at most ' if len(there) > 1 else ''}{number(max(there), True)} {whose}"
+    whose = "untrained models' sinks" if null == SHARP else f"sinks with {_WEIGHTS.get(null) or _named(null)}"
+    return f", of {whose} {'at most ' if len(there) > 1 else ''}{number(max(there), True)}"
 
 
 _WEIGHTS = {"permuted": "shuffled weights", SHARP: "untrained models"}

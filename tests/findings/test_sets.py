@@ -280,7 +280,7 @@ def test_the_bars_of_a_layer_add_up_to_all_of_its_sinks_and_have_their_number_at
     shown = recording_sets.layers_by_kind({"one": recordings}).figure
     np.testing.assert_allclose(sum(np.array(trace.x) for trace in shown.data), 1, atol=1e-5)
     [key] = [note.text for note in shown.layout.annotations if "word" in note.text]
-    assert key.endswith("<br>thin: untrained; bold: stands out, else largest")
+    assert key.endswith("<br>thin: untrained; bold: stands out most, else largest")
     most = by_kind(recordings, "portion").value[:LAYERS].argmax(axis=1)
     others = zip(
         *(by_kind(recordings, "portion", null).value[np.arange(LAYERS), most] for null in ("matched", "permuted")),
