@@ -37,9 +37,9 @@ _NAME = 56  # pixels beside a plot, for the names of its levels
 _NAMED_SPARSITIES = 12  # up to this many each has a tick
 _AROUND = 0.05  # of sparsity that is shown on both sides of a single one
 _CLOSE = 0.1  # two levels whose names would lie upon each other
-_BOTH_HEIGHT = 450  # of differences with the accuracies beneath
+_BOTH_HEIGHT = 466  # of differences with the accuracies beneath
 _CHANGES = 0.58  # of it that the differences take
-_BETWEEN = 0.11  # of it between both
+_BETWEEN = 0.15  # of it between both
 _TOP, _FOOT = 46, 66  # pixels above both, and beneath
 _LINE = 17  # pixels of a line of text
 _SMALL, _SMALL_LINE, _SHORT = 10, 13, 13  # a small text: its size, pixels of a line, and characters of one
@@ -158,6 +158,7 @@ def accuracies_and_changes(
     figure.layout.legend.y = 1 + _LINE / plot_height  # above the title
     _sparsity_ticks(figure, [every])
     figure.update_xaxes(range=[every[0] - _BESIDE * distance, every[-1] + _BESIDE * distance])
+    figure.update_xaxes(showticklabels=True, row=1, col=1)
     figure.update_xaxes(title_text="weights removed (sparsity)", row=2, col=1)
     return figure
 

@@ -202,7 +202,7 @@ SHIFTS: Final = ("KL in nats", "first half of the steps", "second half", "all st
 """Titles of the columns of `shifts`."""
 SHIFTS_TOLD: Final = (
     "From the predictions with nothing hidden, at undecided positions of the same input; means over prompts, "
-    "differences with 95 % intervals. Minus: sinks minus the control."
+    "differences with 95 % intervals."
 )
 """What they hold."""
 
@@ -221,7 +221,10 @@ def shifts_beside(sinks: float, others: Levels, timings: Mapping[str, Timing]) -
     first row has no intervals; it is left out where controls were compared over different prompts.
     """
     rows = [
-        (f"minus {THAN[of]}{_masked_first(of, timing)}", *map(_in_nats, (timing.early, timing.late, others[of][1])))
+        (
+            f"sinks minus {THAN[of]}{_masked_first(of, timing)}",
+            *map(_in_nats, (timing.early, timing.late, others[of][1])),
+        )
         for of, timing in timings.items()
     ]
     if not rows or len({others[of][1].n for of in timings}) > 1:
@@ -229,7 +232,7 @@ def shifts_beside(sinks: float, others: Levels, timings: Mapping[str, Timing]) -
     quarters = next(iter(timings.values())).target
     half = len(quarters) // 2
     levels = fmean(quarters[:half]), fmean(quarters[half:]), sinks
-    return [("sinks hidden", *(f"{level:.3f}" for level in levels)), *rows]
+    return [("sinks", *(f"{level:.3f}" for level in levels)), *rows]
 
 
 def _masked_first(of: str, timing: Timing) -> str:

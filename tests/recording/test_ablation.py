@@ -820,7 +820,7 @@ def test_when_predictions_shift_is_told_where_each_half_of_the_steps_says_the_op
     assert "any control" not in finding_of("predictions apart", either), "the masked ones shift them more"
     _, row = finding_of("shifts of predictions", early)
     ends = [interval_words(each, NATS).replace(" nats", "") for each in (found.early, found.late, effect_of(mass))]
-    assert row == ("minus random tokens of equal attention", *ends)
+    assert row == ("sinks minus random tokens of equal attention", *ends)
     assert finding_of("predictions apart", timed((0.1, 0.1, 0.1, 0.1), (0.2, 0.2, 0.2, 0.2))).endswith(
         " No half of the steps tells why."
     )
@@ -839,16 +839,17 @@ def test_masked_positions_are_told_in_the_half_of_the_steps_in_which_they_draw_a
     hidden, *others = finding_of("shifts of predictions", early)
     quarters = np.mean([early["rows"][0][name] for name in QUARTERS], axis=1)
     levels = quarters[:2].mean(), quarters[2:].mean(), quarters.mean()
-    assert hidden == ("sinks hidden", *(f"{level:.3f}" for level in levels))
-    assert [row[0] for row in others] == ["minus other masked positions", "minus random tokens of equal attention"], (
-        "not measured"
-    )
+    assert hidden == ("sinks", *(f"{level:.3f}" for level in levels))
+    assert [row[0] for row in others] == [
+        "sinks minus other masked positions",
+        "sinks minus random tokens of equal attention",
+    ], "not measured"
     for row, share in zip(early["rows"], (0.04, 0.08, 0.041), strict=True):
         row[EARLY_SHARE] = [share] * 30
     _, masked, _ = finding_of("shifts of predictions", early | {"effects": effects(early["rows"])})
-    assert masked[0] == "minus other masked positions (equal attention in the first half)" and masked[1].startswith(
-        "+0.2"
-    )
+    assert masked[0] == "sinks minus other masked positions (equal attention in the first half)" and masked[
+        1
+    ].startswith("+0.2")
     (alike,) = (row for row in effects(early["rows"]) if (row["against"], row["measure"]) == ("masked", "divergence"))
     held = {"masked": ((0.1, 0.95), (0.06, 1.0)), "mass": ((0.1, 0.95), (0.1, 0.35))}
     assert finding_of("caveats of each", held).startswith(
@@ -860,7 +861,7 @@ def test_masked_positions_are_told_in_the_half_of_the_steps_in_which_they_draw_a
     )
     early["rows"][2][EARLY_SHARE] = [0.03] * 30
     _, masked, _ = finding_of("shifts of predictions", early | {"effects": effects(early["rows"])})
-    assert masked[0] == "minus other masked positions", "they draw less"
+    assert masked[0] == "sinks minus other masked positions", "they draw less"
     assert finding_of("shifts of predictions", {"rows": [], "effects": []}) == []
 
 

@@ -78,7 +78,7 @@ def test_causes_opens_on_the_shipped_study_before_anything_is_recorded(monkeypat
         in said
     )
     assert (
-        "| minus other masked positions (equal attention in the first half) | +0.104 [+0.080, +0.128] | −0.011 "
+        "| sinks minus other masked positions (equal attention in the first half) | +0.104 [+0.080, +0.128] | −0.011 "
         "[−0.037, +0.016] | +0.047 [+0.029, +0.064] |" in said
     )
     [drawn] = charts(test)

@@ -36,7 +36,7 @@ from pages.parts.study.choice import ADDRESS, current_study, example, of_record,
 from pages.parts.study.presentation import mount
 
 _SHIPPED = "This is the shipped study; your own recordings take its place."
-_SHADED = "Shaded: out of line with the first."
+_SHADED = "Shaded: does not line up, in order, with the first."
 _SHOWN = ("causes_aligned", "causes_divergence")  # as on Causes
 
 
