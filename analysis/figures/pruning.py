@@ -152,7 +152,7 @@ def accuracy_by_setting(
     color = METHOD_LOOKS[gain_of].color if gain_of in METHOD_LOOKS else REFERENCE
     mark = f'<span style="color:{color}">◆</span> '
     row_height = _ROW_OF_THREE if gains else _ROW
-    title = ["<b>accuracy</b>", *["minus dense, points"] * changes, *[f"{mark}with discount", "minus this row"] * gains]
+    title = ["<b>accuracy</b>", *["minus dense, points"] * changes, *[f"{mark}discount minus this"] * gains]
     first = _GROUP // 2 + _LINE + _NAMED - _NUMBER * len(title) // 2  # where the numbers of the first row begin
     y = start = max(0, _NUMBER * len(title) + _GROUP // 2 - _LINE - first)  # they begin above the plot
     for group in dict.fromkeys(row.group for row in rows):

@@ -45,7 +45,7 @@ def test_a_setting_has_its_cost_its_interval_its_runs_and_the_colour_of_its_meth
         "<b>70 % of the weights removed</b>",
         "With discount",
         "<b>72.0 %</b>",
-        f"<b>accuracy</b><br>minus dense, points<br>{MARK}with discount<br>minus this row",
+        f"<b>accuracy</b><br>minus dense, points<br>{MARK}discount minus this",
         "← chance 37.5 %",
         "dense 93.0 %",
     ]
@@ -54,10 +54,10 @@ def test_a_setting_has_its_cost_its_interval_its_runs_and_the_colour_of_its_meth
     guides = [shape.y0 for shape in figure.layout.shapes if shape.y0 == shape.y1]
     assert guides == [first.y[0], second.y[0], third.y[0]], "lead from a name to its numbers"
     head, numbers = (
-        next(note for note in figure.layout.annotations if of in note.text) for of in ("this row", "&lt;9")
+        next(note for note in figure.layout.annotations if of in note.text) for of in ("minus this", "&lt;9")
     )
     assert head.yshift <= figure.layout.margin.t, "no line is cut"
-    assert numbers.y - 1.5 * LINE >= head.y - head.yshift + 4 * LINE, "the head does not touch what is beneath"
+    assert numbers.y - 1.5 * LINE >= head.y - head.yshift + 3 * LINE, "the head does not touch what is beneath"
     alone = accuracy_by_setting([replace(rows[1], name="A method with a name that is long")], None, None)
     assert [note.text for note in alone.layout.annotations if note.x == 1] == ["<b>91.0 %</b>", "<b>accuracy</b>"]
     assert alone.layout.margin.r < figure.layout.margin.r
