@@ -269,7 +269,7 @@ _MODELS = {
 """Other weights, for a reader who knows no null."""
 _MEANT = {
     null: f" {null[0].upper()}{null[1:]} weights: {told.removeprefix('in ')}." for null, told in _MODELS.items()
-} | {SHARP: " Untrained, equally sharp: random weights, attention as peaked as the trained model's."}
+} | {SHARP: " Untrained, equally sharp: random weights, attention as peaked."}
 
 
 def _weights(findings: Findings) -> list[str]:

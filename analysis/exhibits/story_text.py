@@ -190,7 +190,8 @@ def _shift_told(causes: Sequence[Cause], margin: float, briefly: bool = False) -
     by_half = cause.timing if cause.timing is not None and when_shifted(cause.timing) else None
     if briefly and by_half is not None:
         early = "more" if side_of(by_half.early) > 0 else "less"
-        return f"Predictions shift {early} early on, {_SHIFTS[outcome]} over all {change}."
+        at = "Predictions" if strictest(causes) == MASS else "At equal attention, predictions"
+        return f"{at} shift {early} early on, {_SHIFTS[outcome]} over all {change}."
     if briefly:
         return f"{'Also, ' if outcome == BETTER else 'Yet '}predictions shift {much} with random ones {change}."
     told = f"Hiding sinks shifts predictions {much} hiding random tokens of equal attention {change}"

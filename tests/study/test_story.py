@@ -220,7 +220,7 @@ def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
     assert "Orange: sink (above mean + 2 std)." in story_told("supports").picture
     assert re.search(
         r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks: "
-        r"they draw [\d.]+ × an even split \[[\d.]+, [\d.]+\]; untrained, equally sharp, "
+        r"they draw [\d.]+ × an even split \[[\d.]+, [\d.]+\]; with random weights, equally sharp, "
         r"[\d.]+ × \[[\d.]+, [\d.]+\]\.$",
         story_told("supports").picture_told,
     )
@@ -370,7 +370,7 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     assert story.answers[0].lead.endswith("; other masked positions: 61 (not significant).")
     assert story.answers[0].sentence.startswith("2 more [−6, +10]; 20 more [10, 29] than random tokens ")
     assert story.answers[0].sentence.endswith(
-        " less than with random ones (mean KL difference −0.041 [−0.062, −0.019])."
+        " At equal attention, predictions shift more early on, less over all (KL difference −0.041 [−0.062, −0.019])."
     )
     without = study.model_copy(update={"causes": tuple(one for one in study.causes if one.control != MASKED)})
     (hidden,) = (finding for finding in story_of(without).findings if finding.name == "hidden")
@@ -394,8 +394,8 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
     study = read(EXAMPLE)
     own = [one for one in study.causes if one.model == "bundled"]
     overall = (
-        "Hiding sinks shifts predictions less than hiding random tokens of equal attention (mean KL difference −0.041 "
-        "[−0.062, −0.019]); in the first half of the steps, more."
+        "Hiding sinks shifts predictions less than hiding random tokens of equal attention (KL difference −0.041 "
+        "[−0.062, −0.019]); in the first half of the steps, more (+0.103 [+0.079, +0.127])."
     )
     early = (
         "In the first half of the steps hiding sinks shifts predictions more than hiding other masked positions of "
@@ -409,11 +409,16 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
     assert early_told([one for one in own if one.control != MASKED]) == ""
     (shift,) = (one for one in own if (one.measure, one.control) == ("divergence", MASS))
     alike = replace(shift.effect, value=0.008, low=-0.004, high=0.02, p=0.5, p_holm=0.5, cluster_variance=0.004**2)
-    told = quality_told([shift.model_copy(update={"effect": alike, "levels": None})], 0.01)
-    assert told == (
-        "Quality was not measured. Yet predictions shift not significantly more or less than with random ones "
-        "(KL difference +0.008 [−0.004, +0.020])."
-    )
+    change = "(KL difference +0.008 [−0.004, +0.020])."
+    for timing, words in (
+        (None, f"Yet predictions shift not significantly more or less than with random ones {change}"),
+        (
+            shift.timing,
+            f"At equal attention, predictions shift more early on, not significantly more or less over all {change}",
+        ),
+    ):
+        told = quality_told([shift.model_copy(update={"effect": alike, "levels": None, "timing": timing})], 0.01)
+        assert told == f"Quality was not measured. {words}"
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert hidden.takeaway.startswith(overall) and hidden.beats[0].endswith(overall) and early in hidden.notes
     assert halves_told(own) in hidden.notes
@@ -570,7 +575,7 @@ def test_the_first_finding_tells_both_models_by_multiples_of_an_even_split_besid
     assert told.caveat == (
         "Sinks: attention above mean + 2 std of a step, so high by definition; layers averaged. Even split: every "
         "token attends evenly to all it may. Untrained, equally sharp: random weights, attention as "
-        "peaked as the trained model's."
+        "peaked."
     )
     assert "mean over 30 prompts" in told.figure and told.takeaway.startswith("One text, step 40")
 
@@ -737,11 +742,15 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
             "random tokens of equal attention: 43; unrelated texts: 65",
         ),
         (
-            "Shift of predictions from hiding sinks (KL, nats)",
+            "Shift of predictions, mean of all steps (KL, nats)",
             "0.090 (0.041 less [0.019, 0.062])",
             "random tokens of equal attention: 0.131",
         ),
-        ("Pruning choices the discount changes, 70 % removed", "0.23 %", "another calibration sample: 1.9 %"),
+        (
+            "Pruning choices the discount changes, 70 % removed",
+            "0.23 % (0.22 to 0.24 %)",
+            "another calibration sample: 1.9 %",
+        ),
         (
             "Accuracy points the discount adds, 70 % removed",
             "+0.3 [−0.3, +1.0]",
