@@ -5,6 +5,7 @@ Provenance of a result: versions and hardware.
 
 import contextlib
 import platform
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
@@ -80,6 +81,11 @@ class SilentContext(Context):
 
     def log(self, text: str) -> None:
         return
+
+
+def now() -> str:
+    """The time, as results write when they were made."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 _PACKAGES = ("torch", "transformers", "safetensors", "numpy", "lm_eval")

@@ -12,7 +12,7 @@ from analysis.specs import CalibrateSpec, ModelSpec, TuneParams
 from analysis.tuning.statistics_file import why_not
 from analysis.words import DISCOUNT_TOLD, percent
 from pages.parts.charts import export_button, start_exhibits
-from pages.parts.controls import figures_beside, keyed_columns, left_to_right, segments, views_row
+from pages.parts.controls import figures_beside, keyed_columns, left_to_right, segments, title_row, views_row
 from pages.parts.frame import run
 from pages.parts.masks.pruned_models import changed_by_discount, draw_changed, projections_map
 from pages.parts.masks.view import masks_of
@@ -64,10 +64,9 @@ _FIRST = {
 
 def main() -> None:
     """Draw the page."""
-    with st.container(horizontal=True, vertical_alignment="center", key="prune_title"):
-        st.title("Prune", width="content")
-        source = st.container(key="prune_source_place", width="content")
-        st.caption(DISCOUNT_TOLD, width="stretch")
+    title = title_row("Prune")
+    source = title.container(key="prune_source_place", width="content")
+    title.caption(DISCOUNT_TOLD, width="stretch")
     start_exhibits()
     model = model_in_use()
     first_line = st.container(key="prune_answer", gap="xsmall")

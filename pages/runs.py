@@ -8,7 +8,7 @@ from analysis.exhibits.scored_runs import from_dense_of_runs, scored_alike
 from analysis.words import DISCOUNT_TOLD, counted
 from pages.parts.address import primary_link
 from pages.parts.charts import start_exhibits
-from pages.parts.controls import keyed_columns, views_row
+from pages.parts.controls import keyed_columns, title_row, views_row
 from pages.parts.frame import run
 from pages.parts.masks.view import masks_of
 from pages.parts.run_rows import RUNS_ASKED
@@ -32,9 +32,7 @@ _ASKED = "runs_asked_by_address"
 
 def main() -> None:
     """Draw the page."""
-    with st.container(horizontal=True, vertical_alignment="center", key="runs_title"):
-        st.title("Runs", width="content")
-        st.caption(f"Every pruned model. {DISCOUNT_TOLD}", width="stretch")
+    title_row("Runs").caption(f"Every pruned model. {DISCOUNT_TOLD}", width="stretch")
     start_exhibits()
     runs = known_runs(engine())
     answer = st.container(key="runs_answer")

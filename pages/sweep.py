@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import streamlit as st
@@ -22,10 +23,11 @@ from pages.parts import address
 from pages.parts.address import shown_box
 from pages.parts.asking import allow, cut_short, duration, may_act, starting_button
 from pages.parts.charts import chart, download, export_button, reproduce, start_exhibits
+from pages.parts.controls import title_row
 from pages.parts.frame import run
 from pages.parts.lazy_section import lazy_section
 from pages.parts.plain import code, plain
-from pages.parts.session import EXPECTED, engine, model_in_use, model_name, not_in_address, submit, why
+from pages.parts.session import EXPECTED, engine, model_in_use, model_name, not_in_address, submit, tell
 from pages.parts.study.choice import can_tell, example, read_point
 from pages.parts.sweep.differences import say_cost
 from pages.parts.sweep.results import sweep_results
@@ -39,9 +41,7 @@ _NEW = "sweep_new_opened"  # whether the settings of a new sweep are drawn
 
 def main() -> None:
     """Draw the page."""
-    with st.container(horizontal=True, vertical_alignment="center", key="sweep_title"):
-        st.title("Sweep", width="content")
-        st.caption(f"Many settings in one batch. {DISCOUNT_TOLD}", width="stretch")
+    title_row("Sweep").caption(f"Many settings in one batch. {DISCOUNT_TOLD}", width="stretch")
     start_exhibits()
     model = model_in_use()
     records = engine().jobs("sweep")
@@ -156,7 +156,7 @@ def _plan(spec: SweepSpec) -> CostEstimate | None:
     try:
         cost_estimate = engine().foresee(spec)
     except EXPECTED as error:
-        st.error(plain(why(error)))
+        tell(error)
         return None
     st.caption("\n\n".join([*left_out, plain(" ".join(lines(cost_estimate)))]))
     return cost_estimate
@@ -209,15 +209,11 @@ def _shown(sweeps: Sequence[JobRecord], place: DeltaGenerator) -> JobRecord | No
                 shown,
                 records,
                 lambda job: _title(records[job]),
-                _choose,
+                partial(address.write, ADDRESS),
                 label_visibility="collapsed",
                 width=320,
             )
     return records[shown]
-
-
-def _choose(sweep_id: str) -> None:
-    address.write(ADDRESS, sweep_id)
 
 
 def _title(record: JobRecord) -> str:
@@ -285,7 +281,7 @@ def _draw(
     try:
         scores = scored(points, engine().result_file, read_point)
     except EXPECTED as error:
-        st.error(plain(why(error)))
+        tell(error)
         return lambda: None
     return sweep_results(points, scores, answer, lambda compared: _more_seeds(record, compared, actions), actions)
 

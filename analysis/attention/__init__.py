@@ -360,7 +360,8 @@ def observed_attention(
             inputs = attn_edit(layer, inputs)
     if attn_observer is not None:
         plain = attn_edit is None and not kwargs.get("dropout")
-        attended = cache(partial(_attended, inputs) if plain else lambda: None)
+        states = inputs.query, inputs.key, inputs.value, inputs.mask, inputs.scaling, inputs.causal
+        attended = cache(partial(log_sum_exp.attended, *states) if plain else lambda: None)
         with torch.no_grad():
             attn_observer(layer, replace(inputs, log_sum_exp=lambda: None if (it := attended()) is None else it[1]))
         already = attended()
@@ -377,11 +378,6 @@ def observed_attention(
         module, query, inputs.key, inputs.value, inputs.mask | alone, scaling=scaling, **kwargs
     )
     return output.masked_fill(alone.transpose(1, 2), 0), None
-
-
-def _attended(inputs: AttentionInputs) -> log_sum_exp.Attended | None:
-    """The layer's attention with its log-sum-exp, where that is to be had."""
-    return log_sum_exp.attended(inputs.query, inputs.key, inputs.value, inputs.mask, inputs.scaling, inputs.causal)
 
 
 def register() -> None:

@@ -60,7 +60,7 @@ def refuse_text(model: LoadedModel, spec: PruneSpec) -> None:
     if noised is not None:
         refuse_noise(model, spec.calibration)
     length = min(spec.calibration.seq_len, model.geometry.max_length)
-    if any(row.calibrated for row in spec.readers) and family.noise == "uniform" and length <= (family.block_size or 0):
+    if spec.calibrated and family.noise == "uniform" and length <= (family.block_size or 0):
         raise UserError(
             f"The last {family.block_size} tokens of a sequence are the canvas of this {family.name} model, and "
             f"sequences of {length} tokens have none before it. Take a longer sequence length."

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis import outputs
 from analysis.command_line.flags import MODEL, Fields, as_json, flag, folder_beside, out, overwrite, show
-from analysis.command_line.running import runner
+from analysis.command_line.running import check_out, runner
 from analysis.evaluation import items_file, planning
 from analysis.evaluation.conditions import RELATIONS
 from analysis.evaluation.presets import known_sizes
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> int:
 
 def check_files(options: argparse.Namespace) -> None:
     """Raise UserError where the summary or the file of items beside it may not be written."""
-    outputs.check(options.out, options.overwrite, refusal)
+    check_out(options, refusal)
     outputs.check(_items_file(options), options.overwrite, items_file.refusal)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from analysis import outputs
 from analysis.command_line.flags import a_path, as_json, flag, folder_beside, out, overwrite, show
-from analysis.command_line.running import own_engine
+from analysis.command_line.running import check_out, own_engine
 from analysis.errors import UserError, shorten
 from analysis.table_files import csv_of_table, parquet_of_table, write_csv
 from cache.store import Store, default_root
@@ -24,7 +24,7 @@ FLAGS = (
 
 def run(options: argparse.Namespace) -> int:
     """Write one Parquet file per table, and the dictionary."""
-    outputs.check(options.out, options.overwrite, refusal)
+    check_out(options, refusal)
     root: Path = options.store or default_root()
     if not (root / "runs").is_dir():
         raise UserError(f"'{shorten(str(root))}' is not a SinkScope store. Give the folder that SINKSCOPE_HOME names.")

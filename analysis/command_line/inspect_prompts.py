@@ -6,10 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis import outputs
 from analysis.command_line.flags import MODEL, SET_FLAGS, Fields, flag, folder_beside
 from analysis.command_line.prompts import own_prompts, sampling_of
-from analysis.command_line.running import runner
+from analysis.command_line.running import check_out, runner
 from analysis.command_line.written_study import finish, in_words, refusal, write
 from analysis.specs import INSIGHTS, OWN_PROMPTS, InspectParams, RecordSpec, SinkParams
 
@@ -35,7 +34,7 @@ FLAGS = (
 
 def run(options: argparse.Namespace) -> int:
     """Look inside and write the study."""
-    outputs.check(options.out, options.overwrite, refusal)
+    check_out(options, refusal)
     params, sinks, model = LOOKED_AT.build(options), SINKS.build(options), MODEL.build(options)
     own_texts = own_prompts(options.prompts).texts
     from analysis.exhibits.inside_sets import inspect_prompts

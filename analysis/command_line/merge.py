@@ -7,8 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from analysis import outputs
 from analysis.command_line.flags import a_path, as_json, flag, out, overwrite
+from analysis.command_line.running import check_out
 from analysis.command_line.written_sweep import (
     POINT_FILES,
     SUMMARY_FILE,
@@ -39,7 +39,7 @@ FLAGS = (
 
 def run(options: argparse.Namespace) -> int:
     """Merge."""
-    outputs.check(options.out, options.overwrite, refusal)
+    check_out(options, refusal)
     shards = [_Shard(folder) for folder in options.folders]
     whole = _whole(shards)
     ordered = sorted(shards, key=lambda shard: shard.number)

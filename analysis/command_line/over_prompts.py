@@ -5,10 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from analysis import outputs
 from analysis.command_line.flags import MODEL, Fields, folder_beside
 from analysis.command_line.prompts import prompts_of, sampling_of
-from analysis.command_line.running import Runner, runner
+from analysis.command_line.running import Runner, check_out, runner
 from analysis.command_line.written_study import finish, refusal
 from analysis.specs.ablation import PromptsSpec
 
@@ -32,7 +31,7 @@ def over_prompts(
     def run(options: argparse.Namespace) -> int:
         only_estimate = estimate is not None and options.estimate
         if not only_estimate:
-            outputs.check(options.out, options.overwrite, refusal)
+            check_out(options, refusal)
         with folder_beside(options.out, kind) as scratch:
             with runner(scratch, options) as jobs:
                 prompts, notes = prompts_of(options, asked.given(options).get("seed", 0), jobs.context)

@@ -6,10 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from analysis import outputs
 from analysis.command_line.flags import MODEL, SET_FLAGS, Fields, flag, folder_beside
 from analysis.command_line.prompts import own_prompts, sampling_of
-from analysis.command_line.running import runner
+from analysis.command_line.running import check_out, runner
 from analysis.command_line.written_study import file_name, finish, in_words, refusal, write
 from analysis.errors import UserError
 from analysis.findings.layers import SetAnswer
@@ -37,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
     first = MODEL.build(options).source
     sources = list(dict.fromkeys([first, *options.beside]))
     specs = {source: _spec(source, options, strict=source == first) for source in sources}
-    outputs.check(options.out, options.overwrite, refusal)
+    check_out(options, refusal)
     from analysis.findings import layers
     from analysis.findings.sets import NOISE
 

@@ -5,8 +5,6 @@ import datetime
 import json
 import os
 import secrets
-import shutil
-import subprocess
 import threading
 import time
 from collections import Counter
@@ -303,16 +301,7 @@ def _cuda_devices() -> list[str]:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return [] if visible.strip() in ("", "-1") else [part.strip() for part in visible.split(",")]
-    # The driver's own tool: importing torch to count devices would cost this process seconds and memory.
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return []
-    query = [tool, "--query-gpu=index", "--format=csv,noheader"]
-    try:
-        done = subprocess.run(query, capture_output=True, text=True, timeout=20)
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    return done.stdout.split() if done.returncode == 0 else []
+    return process.nvidia_smi("index")
 
 
 def start_local(

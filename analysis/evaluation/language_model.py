@@ -37,7 +37,7 @@ from analysis.models.loaded import LoadedModel
 from analysis.models.tokenizer import chat_text
 from analysis.recording.denoising import stop_tokens
 from analysis.recording.evicting import Call, new_cache, over_cache
-from analysis.recording.eviction import EvictedForwards, written
+from analysis.recording.eviction import EvictedForwards, caches, written
 from analysis.specs import CANVAS_SCORES, SAMPLINGS, DiffusionGemmaSampling, Kept, Sampling
 
 
@@ -285,7 +285,7 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
             )
         known = {name: value for name, value in settings.items() if name in kind.model_fields}
         sampling: Sampling = kind.model_validate({"gen_length": length, **known})
-        return sampling if self.kept is None else self.kept.sampling_with(sampling)
+        return sampling if self.kept is None else caches(self.model, sampling)
 
     def _write(
         self, prompts: list[list[int]], length: int, sampling: Sampling, seed: int, stops: list[list[str]]

@@ -163,6 +163,16 @@ class Results:
         """The benchmarks that count right answers, which perplexities do not."""
         return [benchmark for benchmark in self.benchmarks if benchmark.kind != PERPLEXITY]
 
+    @property
+    def titles(self) -> dict[str, str]:
+        """Titles of these, by name."""
+        return {benchmark.name: benchmark.title for benchmark in self.accuracies}
+
+    @property
+    def planned(self) -> int:
+        """Items of these, as fixed before the start."""
+        return sum(benchmark.planned for benchmark in self.accuracies)
+
 
 class Growing(LineReader):
     """The results in a file that is read again and again while it grows, each of its lines once."""

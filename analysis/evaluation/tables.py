@@ -138,7 +138,7 @@ def accuracy_table(results: Results) -> Table:
         for benchmark in results.accuracies
     ]
     if len(asked) > 1:
-        planned = sum(benchmark.planned for benchmark in results.accuracies)
+        planned = results.planned
         asked.append((MEAN, partial(average, results), planned, None, chance_level(results, AVERAGE)))
     return [
         {
@@ -198,7 +198,7 @@ def difference_table(results: Results, some: Pairs) -> Table:
     """
     family = comparing.family_with(results, some)
     titles = {AVERAGE: MEAN} if len(results.accuracies) > 1 else {}
-    titles |= {benchmark.name: benchmark.title for benchmark in results.accuracies}
+    titles |= results.titles
     rows = []
     for task, title in titles.items():
         for pair in some:

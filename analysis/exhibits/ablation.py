@@ -1,7 +1,6 @@
 """The figures and tables of an ablation over prompts, for the page and the command line alike. Imports no torch."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +30,7 @@ from analysis.figures.style import SINK, ends
 from analysis.findings import finding_of
 from analysis.findings.ablations import HIDDEN, THAN, TOKENS, Held, Summary, is_less, side_of, too_light, without_sinks
 from analysis.findings.effects import named
+from analysis.findings.evaluations import flipped
 from analysis.models.families import ARCHITECTURES
 from analysis.specs import CONTROLS, INTERVENTIONS, MASS_TOLERANCE, QUARTERS, TARGETS
 from analysis.statistics.decisions import NATS, POINTS, Unit, interval_words
@@ -176,7 +176,7 @@ def answer_of_study(causes: Sequence[Cause]) -> tuple[str, str, str, list[tuple[
     if not drawn:
         return None
     measure, prompts = MEASURES["aligned"], drawn[0].effect.n
-    changes = [_turned(cause.effect) for cause in drawn]
+    changes = [flipped(cause.effect) for cause in drawn]  # of agreement, as ones of changes
     levels = [tuple(1 - level for level in cause.levels or ()) for cause in drawn]
     rows = [(SINKS, drawn[0].shares[0], levels[0][0], True, f"{_MINUS_CONTROL}, {TOKENS.name}")]
     masked = [drawn[0].masked and drawn[0].masked[0], *(cause.masked and cause.masked[1] for cause in drawn)]
@@ -233,11 +233,6 @@ def _held(cause: Cause) -> tuple[Held, Held]:
         (np.nan if share is None else share for share in cause.shares), cause.masked or (np.nan, np.nan), strict=True
     )
     return sinks, control
-
-
-def _turned(effect: Difference) -> Difference:
-    """Return a difference of agreement as one of changes."""
-    return replace(effect, value=-effect.value, low=-effect.high, high=-effect.low)
 
 
 def timing(summary: Summary) -> Exhibit | None:

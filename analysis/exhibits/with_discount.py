@@ -306,7 +306,7 @@ def accuracy_by_role(results: Results, title: str) -> Exhibit:
     beside = "" if chance is None else f"; chance: {percent(chance, 1)}"
     most = max(len(row.seeds) for row in rows)
     dots, over = ("; dots: seeds", f"tasks and {most} calibration seeds") if most else ("", "tasks")
-    planned = sum(benchmark.planned for benchmark in results.accuracies)
+    planned = results.planned
     return Exhibit(
         title,
         f"Right answers to {planned:,} items, the mean over {over}{beside}. The interval covers the choice of items "

@@ -6,14 +6,13 @@ separate jobs.
 
 import time
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from analysis.calibration.noise import noise_levels, noised_sequences
 from analysis.errors import UserError
-from analysis.job_context import Context, environment
+from analysis.job_context import Context, environment, now
 from analysis.jobs.outcome import Outcome, result_key
 from analysis.jobs.pruning import model_to_prune
 from analysis.jobs.summaries import CalibrateSummary, StatisticsPartSummary
@@ -74,7 +73,7 @@ def calibrate(spec: CalibrateSpec, context: Context) -> Outcome[CalibrateSummary
         tokens=names,
         notes=(*([prepared.note] if prepared.note else []), *collection.notes),
         seconds=0.0,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        created=now(),
         environment=environment(),
     )
     key = result_key(calibrate, spec, model.fingerprint)
@@ -171,10 +170,10 @@ def _prepared(spec: CalibrateSpec, context: Context) -> _Prepared:
     from analysis.tuning.collect import plan
 
     refuse_noise(model, spec.calibration)
-    whole = not any(weight.is_meta for weight in model.blocks[0].parameters())
+
     memory = free_bytes(model.device.type) // 2
     known = KnownMass(context.stores)
-    runner: Runner = Resident(model, known) if whole else Streamed(model, memory, known)
+    runner: Runner = Streamed(model, memory, known) if model.streamed else Resident(model, known)
     context.progress("calibration text")
     texts, note = _texts(model, model.mask_token, spec)
     collection = plan(runner, spec, texts.noised.shape[1], texts.noised.shape[2])

@@ -7,14 +7,13 @@ import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from analysis.bundled import prompts as bundled
 from analysis.errors import UserError, shorten
-from analysis.job_context import Context, environment
+from analysis.job_context import Context, environment, now
 from analysis.jobs.outcome import Outcome, result_key
 from analysis.jobs.recordings import recorded_model, written
 from analysis.jobs.summaries import RecordSetSummary
@@ -213,7 +212,7 @@ def record_set(spec: RecordSetSpec, context: Context) -> Outcome[RecordSetSummar
         by_query=spec.by_query,
         batch_bytes=plan.batch_bytes,
         seconds=time.perf_counter() - started,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        created=now(),
         environment=environment(),
     )
     recording_set = RecordingSet(info, arrays.stacked(info, max(steps)))

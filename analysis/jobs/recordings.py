@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ import numpy as np
 
 from analysis.calibration import noise as forward_noise
 from analysis.errors import UserError
-from analysis.job_context import Context, environment
+from analysis.job_context import Context, environment, now
 from analysis.jobs.outcome import Outcome, result_key
 from analysis.jobs.summaries import RecordSummary, ReplaySummary
 from analysis.models.before_loading import need_of
@@ -47,7 +46,7 @@ def is_short(spec: RecordSpec) -> bool:
     """
     try:
         checkpoint = checkpoint_of(spec.model)
-        weights = 0 if checkpoint is None else sum(file.stat().st_size for file in checkpoint.weight_files)
+        weights = 0 if checkpoint is None else checkpoint.file_bytes
     except (UserError, OSError):  # reported when the job is submitted
         return False
     tokens = spec.sampling.forwards() * spec.sampling.length(len(spec.prompt))
@@ -265,7 +264,7 @@ def _recording(
         mass_dtype=arrays.pop("mass_dtype"),
         mass_error=arrays.pop("mass_error"),
         seconds=seconds,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        created=now(),
         environment=environment(),
         **facts,
     )

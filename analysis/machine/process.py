@@ -130,18 +130,29 @@ def room(device: str = "auto") -> Room:
 @lru_cache(maxsize=1)
 def _gpus(period: int) -> tuple[tuple[int, int], ...]:
     """Return total and free bytes of each visible CUDA GPU, from `nvidia-smi`. period: number of the cache period."""
-    visible, tool = os.environ.get("CUDA_VISIBLE_DEVICES"), shutil.which("nvidia-smi")
-    if tool is None or (visible is not None and visible.strip() in ("", "-1")):
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None and visible.strip() in ("", "-1"):
         return ()
-    query = [tool, "--query-gpu=memory.total,memory.free", "--format=csv,noheader,nounits"]
-    if visible:
-        query.append(f"--id={visible}")
+    rows = nvidia_smi("memory.total,memory.free", *([f"--id={visible}"] if visible else []))
     try:
-        done = subprocess.run(query, capture_output=True, text=True, timeout=20)
-        rows = [line.split(",") for line in done.stdout.splitlines()] if done.returncode == 0 else []
-        return tuple((int(total) * 2**20, int(free) * 2**20) for total, free in rows)
-    except (OSError, subprocess.TimeoutExpired, ValueError):
+        return tuple((int(total) * 2**20, int(free) * 2**20) for total, free in (row.split(",") for row in rows))
+    except ValueError:
         return ()
+
+
+def nvidia_smi(query: str, *options: str) -> list[str]:
+    """Return what the driver's own tool answers, a line per CUDA GPU; nothing without it. Importing torch to ask would
+    cost this process seconds and memory.
+    """
+    tool = shutil.which("nvidia-smi")
+    if tool is None:
+        return []
+    asked = [tool, f"--query-gpu={query}", "--format=csv,noheader,nounits", *options]
+    try:
+        done = subprocess.run(asked, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return []
+    return done.stdout.splitlines() if done.returncode == 0 else []
 
 
 SPIN_COUNT = "10000"

@@ -135,6 +135,11 @@ class Checkpoint:
         return _weight_files(self.folder)
 
     @property
+    def file_bytes(self) -> int:
+        """Size of the weight files."""
+        return sum(file.stat().st_size for file in self.weight_files)
+
+    @property
     def revision(self) -> str:
         """The hub's commit that this is a snapshot of; '' for one from elsewhere."""
         return self.folder.name if self.folder.parent.name == "snapshots" else ""

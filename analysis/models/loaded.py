@@ -182,6 +182,11 @@ class LoadedModel(OpenedModel):
         """Bytes of the weights in memory."""
         return self.network.get_memory_footprint()
 
+    @property
+    def streamed(self) -> bool:
+        """True if its blocks are read from their files one at a time, so that none holds its weights."""
+        return any(weight.is_meta for weight in self.blocks[0].parameters())
+
     @cached_property
     def blocks(self) -> nn.ModuleList:
         """The transformer blocks, in order."""

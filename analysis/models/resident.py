@@ -70,7 +70,7 @@ def loaded(
         from analysis.models import load
 
     process.apply(context.workers)
-    size = sum(file.stat().st_size for file in load.fetched(spec, context.progress, held).weight_files)
+    size = load.fetched(spec, context.progress, held).file_bytes
     seconds = LOAD_SECONDS + size / LOAD_RATE
     reason = (
         f"Loading '{spec.source}' took more than {seconds / 60:.0f} minutes for {gigabytes(size)} of weights and was "

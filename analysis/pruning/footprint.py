@@ -276,7 +276,7 @@ def size_of(checkpoint: Checkpoint) -> Size:
     return Size(
         parameters=parameters,
         nonzeros=nonzeros,
-        file_bytes=sum(file.stat().st_size for file in checkpoint.weight_files),
+        file_bytes=checkpoint.file_bytes,
         dense_bytes=dense_bytes,
         bitmask_bytes=bitmask_bytes,
         two_of_four=bool(halved) and all(halved),

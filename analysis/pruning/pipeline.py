@@ -107,7 +107,6 @@ def start(model: LoadedModel, spec: PruneSpec, context: Context, known: KnownMas
             f"{model.architecture.name} models are mixtures of experts, and the pattern {spec.pattern} cuts channels "
             "of one MLP a block. Choose another pattern."
         )
-    whole = not any(weight.is_meta for weight in model.blocks[0].parameters())
     refuse(model, spec)
     refuse_text(model, spec)
     layers = model.geometry.layers
@@ -123,7 +122,8 @@ def start(model: LoadedModel, spec: PruneSpec, context: Context, known: KnownMas
         raise UserError("Every layer or projection is left dense, so there is nothing to prune.")
     removal.check()
     stored = stored_tensors(model)
-    together = whole and model.architecture.noise != "uniform"  # pairs of layers are run one after the other
+    # With uniform noise, pairs of layers are run one after the other.
+    together = not model.streamed and model.architecture.noise != "uniform"
     runner: Runner = Resident(model, known) if together else Streamed(model, budget(spec, model), known)
     prefix = block_prefix(model)
     require(stored, (f"{prefix}.{layer}.{name}.weight" for layer in range(layers) for name in removal.targets(layer)))
@@ -132,7 +132,7 @@ def start(model: LoadedModel, spec: PruneSpec, context: Context, known: KnownMas
 
 def reads_calibration(spec: PruneSpec) -> bool:
     """Return True if a pruning reads its calibration text."""
-    reads = reads_text(spec) if PATTERNS[spec.pattern].cuts_experts else any(row.calibrated for row in spec.readers)
+    reads = reads_text(spec) if PATTERNS[spec.pattern].cuts_experts else spec.calibrated
     return reads or ALLOCATIONS[spec.allocation].needs_outliers
 
 

@@ -40,7 +40,7 @@ class Threshold:
     def take(self, score: torch.Tensor) -> torch.Tensor:
         """True where a weight goes, bool (out, in). To be called once for every matrix, in the order of the count."""
         if self._key is None:
-            return torch.zeros(score.shape, dtype=torch.bool, device=score.device)
+            return torch.zeros_like(score, dtype=torch.bool)
         keys = _keys(score)
         gone, equal = keys < self._key, keys == self._key
         number = int(torch.count_nonzero(equal))

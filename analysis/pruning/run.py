@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, get_args
 
@@ -21,7 +20,7 @@ from torch import nn
 
 from analysis.calibration.norms import Statistic
 from analysis.calibration.runners import Runner
-from analysis.job_context import Context, environment
+from analysis.job_context import Context, environment, now
 from analysis.models.blocks import private_block
 from analysis.models.files import StoredTensor
 from analysis.models.loaded import LoadedModel, free_bytes
@@ -245,7 +244,6 @@ def build(
 ) -> dict[str, Any]:
     """report.json. facts: learned on the way."""
     model, spec = run.model, run.spec
-    streamed = any(weight.is_meta for weight in model.blocks[0].parameters())
     lost, weights = int(tally.pruned.sum()), int(tally.sizes.sum())
     report: Report = {
         "format": FORMAT,
@@ -258,7 +256,7 @@ def build(
             "fingerprint": model.fingerprint,
             "dtype": model.dtype,
             "device": str(model.device),
-            "run": "block by block from the files" if streamed else "in memory",
+            "run": "block by block from the files" if model.streamed else "in memory",
         },
         "sparsity": {
             "pruned_weights": lost,
@@ -275,7 +273,7 @@ def build(
         "phases": run.phases,
         "notes": notes,
         "command": prune_command(spec, model.dtype),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "created": now(),
         "environment": environment(),
     }
     return {**report, **facts}

@@ -38,10 +38,10 @@ def lowest(score: torch.Tensor, count: int) -> torch.Tensor:
     The same as taking the first `count` of a stable sort, in a fraction of the time. NaN is not served.
     """
     if count == 0 or score.numel() == 0:
-        return torch.zeros(score.shape, dtype=torch.bool, device=score.device)
+        return torch.zeros_like(score, dtype=torch.bool)
     if count == score.shape[1]:
-        return torch.ones(score.shape, dtype=torch.bool, device=score.device)
-    chosen = torch.empty(score.shape, dtype=torch.bool, device=score.device)
+        return torch.ones_like(score, dtype=torch.bool)
+    chosen = torch.empty_like(score, dtype=torch.bool)
     rows = max(1, _PIECE // score.shape[1]) if score.device.type == "cpu" else len(score)
     for piece, out in zip(score.split(rows), chosen.split(rows), strict=True):
         threshold = order_statistic(piece, count)
@@ -58,7 +58,7 @@ def up_to_threshold(score: torch.Tensor, sparsity: float) -> torch.Tensor:
     prune at all.
     """
     if sparsity == 0:
-        return torch.zeros(score.shape, dtype=torch.bool, device=score.device)
+        return torch.zeros_like(score, dtype=torch.bool)
     return torch.le(score, order_statistic(score, int(score.numel() * sparsity) + 1))
 
 
@@ -86,7 +86,7 @@ def lowest_of_each(score: torch.Tensor, count: int, size: int) -> torch.Tensor:
 
     Of equal scores the first go. A score's rank is how many neighbours go before it: no sort of many tiny lists.
     """
-    chosen = torch.empty(score.shape, dtype=torch.bool, device=score.device)
+    chosen = torch.empty_like(score, dtype=torch.bool)
     if score.numel() == 0:
         return chosen
     rows = max(1, _PIECE // score.shape[1]) if score.device.type == "cpu" else len(score)

@@ -166,7 +166,7 @@ class EvictedForwards:
 
     def writer(self, prompt: torch.Tensor, sampling: Sampling) -> Callable[[Call], torch.Tensor]:
         """Return the forwards that write after prompts (B, P): over a cache from which positions go where the sampling
-        keeps keys, of one prompt; else with keys hidden. sampling: of `sampling_with`.
+        keeps keys, of one prompt; else with keys hidden. sampling: of `caches`.
         """
         if sampling.keeps_keys:
             assert len(prompt) == 1
@@ -176,10 +176,6 @@ class EvictedForwards:
     def over_cache(self, prompt: torch.Tensor) -> Callable[[Call], torch.Tensor]:
         """Return the forwards after a prompt (P,) over a cache from which positions go after the first of a block."""
         return Evicting(self.model, len(prompt), SinkParams(), self._keeper(prompt)).logits
-
-    def sampling_with(self, sampling: Sampling) -> Sampling:
-        """Return the sampling with which positions really go, where they can."""
-        return caches(self.model, sampling)
 
     def _keeper(self, given: torch.Tensor) -> Keeper:
         digest = hashlib.sha256(np.asarray(given.cpu(), np.int64).tobytes()).digest()

@@ -13,6 +13,7 @@ from analysis.sinks.definitions import mean_of_finite
 
 DRAWS = 20
 SEED = 0
+MOST_BARS = 32
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,14 @@ class SinkLoads:
     distance: np.ndarray
     drawn_distance: np.ndarray
     count: int
+
+    def of_layer(self, index: int) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Return the experts of a layer in whose load sinks and others differ most, at most `MOST_BARS`, in order of
+        number, and for these the mean, the smallest and the largest of the draws.
+        """
+        shown = routing.most_different(self.sinks[index], self.others[index], MOST_BARS)
+        drawn = self.drawn[:, index][:, shown]
+        return shown, (drawn.mean(axis=0), drawn.min(axis=0), drawn.max(axis=0))
 
 
 def routes_of(trajectory: Trajectory) -> tuple[np.ndarray, np.ndarray]:

@@ -145,7 +145,7 @@ def explorer_bytes(tracks: Sequence[ExplorerTrack], state: Mapping[str, Any] | N
         for name, values in track.arrays.items()
     }
     told, rows = [dict(track.told) for track in tracks], _definition_rows()
-    body = b"".join(padded(values.tobytes()) for values in arrays.values())
+    body = body_of(arrays)
     content = sha256(body + json.dumps([told, rows]).encode()).hexdigest()[:16]
     header = {"content": content, "tracks": told, "definitions": rows, "state": dict(state or {})}
     return pack(header, arrays, body)
@@ -167,8 +167,7 @@ def feed_bytes(
         for (track, step, layer, head), values in attention.items()
     }
     arrays |= {f"{track}|cells|{keys.index(key)}": values.astype("<f4") for (track, key), values in shares.items()}
-    body = b"".join(padded(values.tobytes()) for values in arrays.values())
-    return pack({"content": content, "keys": keys}, arrays, body)
+    return pack({"content": content, "keys": keys}, arrays, body_of(arrays))
 
 
 def content_of(packed: bytes) -> str:
@@ -196,8 +195,10 @@ def pack(header: dict[str, Any], arrays: Mapping[str, np.ndarray], body: bytes) 
     return struct.pack("<I", len(text)) + text + body
 
 
-def padded(data: bytes) -> bytes:
-    return data + bytes(-len(data) % _ALIGNED)
+def body_of(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Return the bytes of arrays, each filled up so that the next begins aligned."""
+    whole = (values.tobytes() for values in arrays.values())
+    return b"".join(data + bytes(-len(data) % _ALIGNED) for data in whole)
 
 
 def explored(

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.recording.explored import pack, padded
+from analysis.recording.explored import body_of, pack
 
 # Most of the bytes are float32 masses, whose low bits are noise to a packer. Two things about them are known: a mass
 # changes little from one step to the next, and a layer's map is nearly the mean of its heads'. Only what differs from
@@ -66,7 +66,7 @@ def unpacked_text(text: str, state: Mapping[str, Any] | None = None) -> bytes:
         bits = bits + _predicted(kind, track, {each: arrays[f"{number}.{each}"] for each in _READ})
         arrays[name] = bits.view("<f4")
     header |= {} if state is None else {"state": dict(state)}
-    return pack(header, arrays, b"".join(padded(values.tobytes()) for values in arrays.values()))
+    return pack(header, arrays, body_of(arrays))
 
 
 _READ = ("heads", "layers")

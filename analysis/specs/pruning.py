@@ -154,6 +154,11 @@ class PruneSpec(JobSpec):
         return (method, QUANTIZERS[self.quantization.quantizer]) if self.quantization.active else (method,)
 
     @property
+    def calibrated(self) -> bool:
+        """True if a reader takes calibration text."""
+        return any(row.calibrated for row in self.readers)
+
+    @property
     def changes_nothing(self) -> bool:
         """True if no weight is removed and none is quantized."""
         return not METHODS[self.method].removes and not self.quantization.active

@@ -162,6 +162,9 @@ def effective_items(
 # --- differences ------------------------------------------------------------------------------------------------
 
 
+_NO_ITEMS = Difference(np.nan, np.nan, np.nan, 0, 0, final=False)
+
+
 def difference(first: np.ndarray, second: np.ndarray, clusters: np.ndarray, test: bool) -> Difference:
     """Return first minus second on the same items, (items,) each, with Student's interval of the clustered mean
     difference.
@@ -178,7 +181,7 @@ def difference(first: np.ndarray, second: np.ndarray, clusters: np.ndarray, test
     differences = first - second
     mean = clustered_mean(differences, clusters)
     if not mean.items:
-        return Difference(np.nan, np.nan, np.nan, 0, 0, 0, 0, final=False)
+        return _NO_ITEMS
     p = None
     if test:
         only = int((differences > 0).sum()), int((differences < 0).sum())
@@ -187,16 +190,11 @@ def difference(first: np.ndarray, second: np.ndarray, clusters: np.ndarray, test
         else:
             p = p_value(mean.value, mean.variance, mean.clusters - 1, mean.sums)
     variance = mean.variance if np.isfinite(mean.variance) else (mean.half / normal_quantile()) ** 2
-    return _difference(mean, variance, differences, mean.clusters, p, test)
+    return _difference(mean, variance, differences, p, test)
 
 
 def _difference(
-    mean: "ClusteredMean | MeanOfMeans",
-    variance: float,
-    differences: np.ndarray,
-    clusters: int,
-    p: float | None,
-    test: bool,
+    mean: "ClusteredMean | MeanOfMeans", variance: float, differences: np.ndarray, p: float | None, test: bool
 ) -> Difference:
     low, high = inside(mean.value - mean.half, mean.value + mean.half, differences, -1)
     return Difference(
@@ -204,7 +202,7 @@ def _difference(
         low,
         high,
         len(differences),
-        clusters,
+        mean.clusters,
         int((differences > 0).sum()),
         int((differences < 0).sum()),
         p,
@@ -287,7 +285,7 @@ def average(scores: ByTask, clusters: ByTask) -> Estimate:
         return Estimate(np.nan, np.nan, np.nan, 0, 0)
     whole = mean_of_means(means)
     low, high = inside(whole.value - whole.half, whole.value + whole.half, np.concatenate(scores), 0)
-    return Estimate(whole.value, low, high, sum(mean.items for mean in means), sum(mean.clusters for mean in means))
+    return Estimate(whole.value, low, high, whole.items, whole.clusters)
 
 
 def average_difference(differences: ByTask, clusters: ByTask, test: bool) -> Difference:
@@ -298,11 +296,11 @@ def average_difference(differences: ByTask, clusters: ByTask, test: bool) -> Dif
     """
     means = _several(differences, clusters)
     if not means:
-        return Difference(np.nan, np.nan, np.nan, 0, 0, 0, 0, final=False)
+        return _NO_ITEMS
     whole = mean_of_means(means)
     every = np.concatenate([row for row in differences if len(row) > 1])
     p = p_value(whole.value, whole.variance, whole.freedom, whole.shares) if test else None
-    return _difference(whole, whole.variance, every, sum(mean.clusters for mean in means), p, test)
+    return _difference(whole, whole.variance, every, p, test)
 
 
 @dataclass(frozen=True)
@@ -313,6 +311,8 @@ class MeanOfMeans:
     variance: float
     freedom: float
     shares: np.ndarray
+    items: int
+    clusters: int
 
     @property
     def half(self) -> float:
@@ -343,6 +343,8 @@ def mean_of_means(means: Sequence[ClusteredMean]) -> MeanOfMeans:
         float(variances.sum()) / len(means) ** 2,
         float(variances.sum() ** 2 / estimated) if estimated else np.inf,
         np.concatenate([mean.sums / mean.items / len(means) for mean in means]),
+        sum(mean.items for mean in means),
+        sum(mean.clusters for mean in means),
     )
 
 

@@ -1,7 +1,7 @@
 """Pre-registration of a study: its plan, frozen before anything runs, and the study's departures from it."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -10,6 +10,7 @@ from analysis import __version__, outputs
 from analysis.errors import UserError, os_sentence, shorten
 from analysis.evaluation import planning
 from analysis.evaluation.ablation_effects import MEASURES
+from analysis.job_context import now
 from analysis.specs import METHODS, STUDY_PARTS, Registration, StudySpec, grid, part_alone
 from analysis.specs.pruning import called
 from analysis.specs.study import MOST_BYTES
@@ -28,7 +29,7 @@ def register(spec: StudySpec) -> Registration:
     plan = plans.plan_of(asked, plans.noise_of(asked, None))
     shift = rules.unit_of(asked.primary).margin(rules.shift_of(asked, asked.primary))
     return Registration(
-        made=datetime.now(UTC).isoformat(timespec="seconds"),
+        made=now(),
         version=__version__,
         settings=asked.model_dump(mode="json", exclude=NOT_FROZEN),
         outcome=MEASURES[asked.primary].title,

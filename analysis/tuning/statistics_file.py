@@ -91,11 +91,16 @@ class StatisticsInfo(BaseModel, extra="forbid", frozen=True):
     environment: dict[str, Any]
 
     @property
+    def short_names(self) -> list[str]:
+        """The projections, each by the last part of its name."""
+        return [name.split(".")[-1] for name in self.inputs]
+
+    @property
     def input_titles(self) -> dict[str, str]:
         """Each input by the projections that read it: `input of q_proj, k_proj, v_proj`."""
         readers: dict[str, list[str]] = {}
-        for projection, given in self.inputs.items():
-            readers.setdefault(given, []).append(projection.split(".")[-1])
+        for short, given in zip(self.short_names, self.inputs.values(), strict=True):
+            readers.setdefault(given, []).append(short)
         return {given: "input of " + ", ".join(short) for given, short in readers.items()}
 
 

@@ -24,11 +24,15 @@ _PRESENT = "present"  # the story as slides
 LATE = 15.0  # seconds within which a refresh arrives
 
 
+def _written() -> dict[str, Any]:
+    return st.session_state.setdefault(_WRITTEN, {})
+
+
 def write(name: str, value: str) -> None:
     """Put a value into the address, unless it is there already."""
     before = st.query_params.get(name)
     if before != value:
-        st.session_state.setdefault(_WRITTEN, {})[name] = (before, value, time.monotonic())
+        _written()[name] = (before, value, time.monotonic())
         st.query_params[name] = value
 
 
@@ -39,7 +43,7 @@ def presenting() -> bool:
 
 def present() -> None:
     """Mark slides as shown in the browser's address: a link to the current page does not change it."""
-    st.session_state.setdefault(_WRITTEN, {}).setdefault(_PRESENT, (None, "true", time.monotonic()))
+    _written().setdefault(_PRESENT, (None, "true", time.monotonic()))
     st.query_params[_PRESENT] = "true"
 
 
@@ -57,7 +61,7 @@ def drop(name: str, stays: bool = False) -> None:
     """Take a value out of the address. stays: also keep a refresh under way from restoring it; a link to the same value
     then works only after a while.
     """
-    written = st.session_state.setdefault(_WRITTEN, {})
+    written = _written()
     written.pop(name, None)
     before = st.query_params.pop(name, None)
     if stays and before is not None:
@@ -67,12 +71,12 @@ def drop(name: str, stays: bool = False) -> None:
 def named(name: str) -> str | None:
     """Return the value in the address, or None."""
     value = st.query_params.get(name)
-    before, written, at = st.session_state.get(_WRITTEN, {}).get(name, (None, None, 0.0))
+    before, written, at = _written().get(name, (None, None, 0.0))
     if at and value == before and value != written and time.monotonic() - at < LATE and not _went_back():
         _put(name, written)
         return None if written is None else str(written)
     if value != written:
-        st.session_state.get(_WRITTEN, {}).pop(name, None)  # the visitor went elsewhere
+        _written().pop(name, None)  # the visitor went elsewhere
     return value
 
 
@@ -81,7 +85,7 @@ def keep() -> None:
 
     Called first in fragments that refresh themselves.
     """
-    for name, (before, written, _) in st.session_state.get(_WRITTEN, {}).items():
+    for name, (before, written, _) in _written().items():
         if before is not None and st.query_params.get(name) == before:
             _put(name, written)
 

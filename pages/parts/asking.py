@@ -33,6 +33,7 @@ from pages.parts.session import (
     restart,
     say_refusal,
     submit,
+    tell,
     told,
     why,
 )
@@ -336,7 +337,7 @@ def ask(
         job = job or submit(kind, spec)
     except EXPECTED as error:
         if by_hand:
-            st.error(plain(why(error)))
+            tell(error)
         else:
             refused[question] = why(error)
             _say_refused(f"retry_{kind}_{place}", refused, question)

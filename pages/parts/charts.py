@@ -176,10 +176,10 @@ def heading(title: str, sentence: str, formula: str | None, finding: str = "", h
     without a finding, the first sentence of the explanation follows the title. hint: what a visitor can do, always
     shown, beside the title where nothing else follows it.
     """
-    first, rest = ("", sentence) if finding else _first_sentence(sentence)
+    first, rest = ("", sentence) if finding else _split(sentence, _SENTENCE)
     explained = "\n\n".join(filter(None, (plain(rest), formula)))
     if finding:
-        news, more = _first_clause(finding)
+        news, more = _split(finding, f"{_SENTENCE}|{_CLAUSE}")
         st.markdown(
             f":small[:gray[**{plain(title)}**]]  \n**{plain(news)}**" + (f" {plain(more)}" if more else ""),
             help=explained or None,
@@ -197,17 +197,8 @@ _SENTENCE = r"(?<=[.!?]) +(?=[A-Z0-9])"
 _CLAUSE = r"(?<=;) +(?![^()\[\]]*[)\]])"  # not within brackets
 
 
-def _first_sentence(text: str) -> tuple[str, str]:
-    """Split a text into its first sentence and the rest."""
-    return _split(text, _SENTENCE)
-
-
-def _first_clause(text: str) -> tuple[str, str]:
-    """Split a text into what it says before its first semicolon, or its first sentence, and the rest."""
-    return _split(text, f"{_SENTENCE}|{_CLAUSE}")
-
-
 def _split(text: str, at: str) -> tuple[str, str]:
+    """Split a text where it first matches, such as behind a sentence, into what is before and the rest."""
     first, *rest = re.split(at, text.strip(), maxsplit=1)
     return first, "".join(rest)
 

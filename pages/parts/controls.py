@@ -316,13 +316,18 @@ mask-image:linear-gradient(to right,#000 calc(100% - 1.5rem),transparent)}}
 [class*='st-key-'][class*='_view'] [role='radiogroup'] [data-selected]{{scroll-initial-target:nearest}}}}</style>"""
 
 
+def title_row(page: str) -> DeltaGenerator:
+    """Draw a page's title; return its row, which has room at the right."""
+    row = st.container(horizontal=True, vertical_alignment="center", key=f"{page.lower()}_title")
+    row.title(page, width="content")
+    return row
+
+
 def titled_views(page: str, views: Sequence[str]) -> str:
     """Draw a page's title and, in its row, the choice of a view; return it."""
-    name = page.lower()
     st.html(_VIEWS)
-    with st.container(horizontal=True, vertical_alignment="center", key=f"{name}_title"):
-        st.title(page, width="content")
-        return segments("View", views, f"{name}_view", label_visibility="collapsed")
+    with title_row(page):
+        return segments("View", views, f"{page.lower()}_view", label_visibility="collapsed")
 
 
 def views_row(views: Sequence[str], key: str) -> tuple[str, DeltaGenerator]:

@@ -60,13 +60,18 @@ def _of_system(error: OSError) -> str:
     return f"{f'‘{name}’: ' if name else ''}{reason}. Check that it exists and may be read and written."
 
 
+def tell(error: Exception) -> None:
+    """Say an expected error on the page."""
+    st.error(plain(why(error)))
+
+
 @contextmanager
 def told() -> Iterator[None]:
     """Wrap code that reads user input: an expected error ends the block and is said on the page."""
     try:
         yield
     except EXPECTED as error:
-        st.error(plain(why(error)))
+        tell(error)
 
 
 @contextmanager

@@ -15,8 +15,6 @@ from analysis.sinks.step_inputs import ALL
 from analysis.specs import SinkParams
 from sinkscope.drawing.rows import Drawn
 
-MOST_BARS = 32
-
 
 def _has_experts(recording: Trajectory) -> bool:
     return recording.experts is not None
@@ -47,9 +45,7 @@ def _sinks(recording: Trajectory, layer: int | None = None, tokens: str = ALL, *
     loads = expert_routes.sink_loads(recording, flags, recording.counted(tokens))
     if loads is None:
         raise UserError("No step has both sinks and other tokens here. Lower the threshold.")
-    shown = routing.most_different(loads.sinks[index], loads.others[index], MOST_BARS)
-    drawn = loads.drawn[:, index][:, shown]
-    ranges = drawn.mean(axis=0), drawn.min(axis=0), drawn.max(axis=0)
+    shown, ranges = loads.of_layer(index)
     return figures.group_bars(loads.sinks[index][shown], loads.others[index][shown], ranges, shown.tolist())
 
 

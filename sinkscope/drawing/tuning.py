@@ -33,30 +33,26 @@ def _effects(statistics: StoredStatistics, options: dict[str, Any]) -> Effects:
     return effects.together(every_layer(statistics, _setting(statistics, options)))
 
 
-def _projections(statistics: StoredStatistics) -> list[str]:
-    return [name.split(".")[-1] for name in statistics.info.inputs]
-
-
 def _changed(statistics: StoredStatistics, **options: Any) -> go.Figure:
     told, title = _effects(statistics, options), "mask bits changed"
     lines = tuning.spread_lines(told.spread)
     if not statistics.has_floor:
-        return grids.grids([grids.Grid("", told.changed, lines)], title, _projections(statistics))
+        return grids.grids([grids.Grid("", told.changed, lines)], title, statistics.info.short_names)
     shown = grids.beyond("", told.changed, told.floor, lines, title)
-    return grids.grids([shown], "changed, minus another seed", _projections(statistics), signed=True)
+    return grids.grids([shown], "changed, minus another seed", statistics.info.short_names, signed=True)
 
 
 def _error(statistics: StoredStatistics, **options: Any) -> go.Figure:
     told = _effects(statistics, options)
     shown = [grids.Grid(NAME, told.error), grids.Grid("no discount", told.plain_error)]
     top = max(float(np.nanmax(each.values)) for each in shown)
-    return grids.grids(shown, "output error", _projections(statistics), top=top)
+    return grids.grids(shown, "output error", statistics.info.short_names, top=top)
 
 
 def _error_change(statistics: StoredStatistics, **options: Any) -> go.Figure:
     shown = [grids.Grid("", _effects(statistics, options).error_change)]
     title = "output error, relative change"
-    return grids.grids(shown, title, _projections(statistics), signed=True, unit="%")
+    return grids.grids(shown, title, statistics.info.short_names, signed=True, unit="%")
 
 
 def _weights(statistics: StoredStatistics, layer: int = 0, **options: Any) -> go.Figure:

@@ -15,7 +15,7 @@ from analysis.jobs.evaluation import evaluate
 from analysis.models.load import load
 from analysis.models.loaded import LoadedModel, Remembered
 from analysis.recording.evicting import Call, token_states
-from analysis.recording.eviction import EvictedForwards, evicted, written
+from analysis.recording.eviction import EvictedForwards, caches, evicted, written
 from analysis.recording.keeping import Held, Keeper, distances
 from analysis.sinks.definitions import find_sinks
 from analysis.sinks.step_inputs import TokenState
@@ -160,7 +160,7 @@ def test_texts_are_those_that_an_eviction_writes(source):
     model = load(ModelSpec(source=source, device="cpu"))
     few = forwards(model, "recent", 0.2)
     usual = {"gen_length": 8} | ({"steps": 8} if source == "bundled" else {})
-    sampling = few.sampling_with(SAMPLINGS[model.architecture.sampler].model_validate(usual))
+    sampling = caches(model, SAMPLINGS[model.architecture.sampler].model_validate(usual))
     assert sampling.keeps_keys == (source != "bundled"), "positions really go where they can"
     prompt = torch.tensor([CONTEXT])
     text = written(model, prompt, sampling, 0, few.writer(prompt, sampling), lambda: None)

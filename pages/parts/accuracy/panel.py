@@ -32,7 +32,7 @@ from pages.parts.charts import download, export_button, reproduce, table
 from pages.parts.controls import keyed_columns, pick
 from pages.parts.lazy_section import lazy_section
 from pages.parts.plain import code, plain
-from pages.parts.session import EXPECTED, engine, restart, submit, told, why
+from pages.parts.session import EXPECTED, engine, restart, submit, tell, told
 
 RunNames = Mapping[tuple[str, int], tuple[str, str]]
 """By an evaluation's id and a model's number: the model's name in a sweep, and the name of its run."""
@@ -96,7 +96,7 @@ def joined_results(runs: Sequence[Run], dense: bool = False, names: Sequence[str
     try:
         together = _joined((dense, *key), dense, names, shared)
     except EXPECTED as error:
-        st.error(plain(why(error)))
+        tell(error)
         return None
     for problem in together.problems:
         st.caption(f":material/join_inner: {plain(problem)}")
@@ -402,7 +402,7 @@ def _items(results: Results) -> None:
     first = pick("First", names, "disagree_first", one)
     others = [name for name in names if name != first]
     second = pick("Second", others, "disagree_second", other)
-    titles = {_ALL: "all"} | {benchmark.name: benchmark.title for benchmark in results.accuracies}
+    titles = {_ALL: "all"} | results.titles
     task = pick("Task", titles, "disagree_task", of, format_func=titles.__getitem__)
     side = pick("Right", [_ANYONE, first, second, _NEITHER], "disagree_right", who)
     text = words.text_input("Search", key="disagree_text", placeholder="Words of the question", bind="query-params")

@@ -91,7 +91,7 @@ def _titles(results: Results) -> tuple[str, str, str, str]:
         for benchmark in results.accuracies
         for model in range(len(results.names))
     )
-    planned = len(results.names) * sum(benchmark.planned for benchmark in results.accuracies)
+    planned = len(results.names) * results.planned
     return (
         "Accuracy" if final else "Accuracy so far (interim)",
         f"Right answers in percent of {_items(results.accuracies)}, with the 95 % interval in brackets. "
@@ -148,7 +148,7 @@ def differences(results: Results, compared: Compared) -> None:
 
 def _running_curves(results: Results, pairs: list[Pair], name: str) -> None:
     titles = {AVERAGE: "Average over tasks"} if len(results.accuracies) > 1 else {}
-    titles |= {benchmark.name: benchmark.title for benchmark in results.accuracies}
+    titles |= results.titles
     task = pick("Task", titles, "accuracy_task", format_func=titles.__getitem__, width=320)
     st.caption(_settings(results, task) + ("" if comparing.all_final(results, task) else "  ·  **interim**"))
     _step_by_step(results, task, titles[task])

@@ -40,7 +40,7 @@ from pages.parts.recordings.explorer import (
 )
 from pages.parts.recordings.measures import is_small, says_no_model, stored_reference
 from pages.parts.recordings.recording import Recording, cached, open_recording
-from pages.parts.session import EXPECTED, engine, told, why
+from pages.parts.session import EXPECTED, engine, tell, told
 
 _ADDRESS, _CLICKED = "picked", "token_clicked"
 
@@ -279,7 +279,7 @@ def _typed(recording: Recording, word: str) -> tuple[int | None, str]:
         engine().authorizer.check_source(recording.model.source)
         checkpoint = checkpoint_of(recording.model)
     except EXPECTED as error:
-        st.error(plain(why(error)))
+        tell(error)
         return None, ""
     token = single_token(checkpoint, word) if checkpoint is not None else None
     if token is None:

@@ -9,7 +9,7 @@ from analysis.figures import experts as figures
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
 from analysis.recording import expert_routes
-from analysis.recording.expert_routes import SinkLoads
+from analysis.recording.expert_routes import MOST_BARS, SinkLoads
 from analysis.sinks import routing
 from analysis.sinks.definitions import mean_of_finite
 from analysis.specs import SinkParams
@@ -18,8 +18,6 @@ from pages.parts.controls import keyed_columns, pick
 from pages.parts.recordings import measures
 from pages.parts.recordings.choice import definition_formula, within
 from pages.parts.recordings.recording import Recording, cached
-
-MOST_BARS = 32
 
 
 @cached(16, "Counting where tokens go…")
@@ -98,10 +96,9 @@ def _load(recording: Recording) -> None:
 
 
 def _sinks(loads: SinkLoads, index: int, layer: int, formula: str) -> None:
-    shown = routing.most_different(loads.sinks[index], loads.others[index], MOST_BARS)
-    drawn = loads.drawn[:, index][:, shown]
+    shown, drawn = loads.of_layer(index)
+    mean, low, high = drawn
     sinks, others = loads.sinks[index][shown], loads.others[index][shown]
-    low, high = drawn.min(axis=0), drawn.max(axis=0)
     away = loads.drawn_distance[:, index]
     cut = f" Shown are the {MOST_BARS} experts that differ most." if len(shown) < loads.sinks.shape[1] else ""
     chart(
@@ -109,13 +106,13 @@ def _sinks(loads: SinkLoads, index: int, layer: int, formula: str) -> None:
             "Where the sinks go",
             f"The load of the sinks of layer {layer}, of all other tokens, and of as many random tokens of the same "
             f"states.{cut}",
-            figures.group_bars(sinks, others, (drawn.mean(axis=0), low, high), shown.tolist()),
+            figures.group_bars(sinks, others, drawn, shown.tolist()),
             pd.DataFrame(
                 {
                     "expert": shown,
                     "sinks": sinks,
                     "all other tokens": others,
-                    "random tokens, mean": drawn.mean(axis=0),
+                    "random tokens, mean": mean,
                     "lowest draw": low,
                     "highest draw": high,
                 }

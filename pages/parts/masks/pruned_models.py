@@ -298,7 +298,7 @@ def projections_map(
     """Draw a measure by layer and projection beside two calibration seeds. measure: the first one if None. selected:
     layer and number of the projection that is outlined.
     """
-    names, measure = comparison.names, measure or next(iter(MEASURES.values()))
+    names, measure = comparison.names, measure or MEASURES["disagreement"]
     counts, beside = comparison.projections, None if floor is None else floor.projections
     clickable = on_click is not None
     chart(
@@ -386,7 +386,7 @@ def changed_by_discount(comparisons: Sequence[Comparison], floor: Comparison | N
     """Return what share of the weights the discount changes. comparisons: of masks with and without it, one per
     calibration seed. floor: of two calibration seeds.
     """
-    measure, whole = next(iter(MEASURES.values())), compare.pooled(comparisons)
+    measure, whole = MEASURES["disagreement"], compare.pooled(comparisons)
     changed = [float(measure.compute(one.total())) for one in comparisons]
     seeds = [] if floor is None else [float(measure.compute(floor.total()))]
     return Changed(sparsity, changed, seeds, float(measure.independent(whole.total())))
@@ -398,4 +398,4 @@ _weights_changed = kept(weights_changed)
 def draw_changed(changes: Sequence[Changed], seeds: int = 0) -> None:
     """Draw `weights_changed` with its formula."""
     exhibit = _weights_changed(changes, seeds)
-    chart(replace(exhibit, formula=formula(next(iter(MEASURES.values())))), "prune_changed")
+    chart(replace(exhibit, formula=formula(MEASURES["disagreement"])), "prune_changed")

@@ -88,7 +88,7 @@ def _page(first: Pruned, second: Pruned, known: dict[str, Run], ticked: list[str
 
 def _in_a_sentence(comparison: Comparison, floor: Comparison | None) -> None:
     """Say how far the two masks differ, against two calibration seeds or chance."""
-    total, measure = comparison.total(), next(iter(MEASURES.values()))
+    total, measure = comparison.total(), MEASURES["disagreement"]
     seeds = None if floor is None else float(measure.compute(floor.total()))
     value, chance = float(measure.compute(total)), float(measure.independent(total))
     said = finding_of("whole against seeds", measure.title, value, seeds, chance, "all projections")

@@ -102,7 +102,7 @@ class Found(NamedTuple):
 
 def choose_seeds(asked: Asked) -> int:
     """Draw the number of calibration seeds, where a method reads text; return it."""
-    if not any(row.calibrated for spec in asked.specs for row in spec.readers):
+    if not any(spec.calibrated for spec in asked.specs):
         return 1
     return int(
         st.number_input(
@@ -123,7 +123,7 @@ def wanted(asked: Asked, seeds: int, evaluation: EvaluateSpec | None) -> Wanted:
     prunings: dict[str, PruneSpec] = {}
     for seed in range(asked.calibration.seed, asked.calibration.seed + seeds):
         for spec in asked.specs:
-            if any(row.calibrated for row in spec.readers):
+            if spec.calibrated:
                 spec = spec.model_copy(update={"calibration": spec.calibration.model_copy(update={"seed": seed})})
             prunings.setdefault(spec.model_dump_json(), spec)
     asks = list(prunings.values())
@@ -132,7 +132,7 @@ def wanted(asked: Asked, seeds: int, evaluation: EvaluateSpec | None) -> Wanted:
     if evaluation is None:
         return Wanted(asks, None, "Scoring is not set, as said there.")
     try:
-        numbers = sorted({spec.calibration.seed for spec in asks if any(row.calibrated for row in spec.readers)}) or [0]
+        numbers = sorted({spec.calibration.seed for spec in asks if spec.calibrated}) or [0]
         return Wanted(asks, sweep_of(asks, evaluation, numbers, keep="checkpoints"), "")
     except EXPECTED as error:
         return Wanted(asks, None, why(error))

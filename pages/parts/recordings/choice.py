@@ -34,7 +34,7 @@ from pages.parts.recordings.recording import (
     shown_recording,
 )
 from pages.parts.run_rows import label_form
-from pages.parts.session import EXPECTED, engine, not_in_address, submit, told, why
+from pages.parts.session import EXPECTED, engine, not_in_address, submit, tell, told, why
 
 # On a phone the buttons beside the box show icons alone, so that they stay in its row; their names are still read.
 _ROW = "recording_row"
@@ -165,7 +165,7 @@ def opened(job: JobRecord) -> Recording | None:
     try:
         recording = open_recording(job)
     except EXPECTED as error:
-        st.error(plain(why(error)))
+        tell(error)
         acting_button(
             "Remove this recording",
             f"remove_{job.id}",

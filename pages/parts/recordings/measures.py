@@ -271,7 +271,7 @@ def is_small(model: ModelSpec) -> bool:
     """Return whether a model on this disk is small enough for instant forwards."""
     engine().authorizer.check_source(model.source)
     checkpoint = checkpoint_of(model)
-    return checkpoint is not None and sum(file.stat().st_size for file in checkpoint.weight_files) <= QUICK
+    return checkpoint is not None and checkpoint.file_bytes <= QUICK
 
 
 @st.cache_resource(max_entries=16, hash_funcs=BY_KEY, show_spinner=False)

@@ -181,10 +181,6 @@ def _table(statistics: StoredStatistics, effects: dict[str, Effects]) -> pd.Data
     return cells(axes, columns)
 
 
-def _short_names(statistics: StoredStatistics) -> list[str]:
-    return [name.split(".")[-1] for name in statistics.info.inputs]
-
-
 # --- views ------------------------------------------------------------------------------------------------------
 
 
@@ -207,7 +203,7 @@ def _changed(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
             "Weights chosen differently by matrix",
             "The share of weights that are kept without the discount and pruned with it, or the reverse. "
             f"{grids.MATRICES}{missing}",
-            grids.changed_by_projection(shown, _short_names(statistics)),
+            grids.changed_by_projection(shown, statistics.info.short_names),
             _table(statistics, effects),
             formula=_SCORE,
             finding=_changed_in_words(statistics, effects) if statistics.has_floor else "",
@@ -246,7 +242,7 @@ def _changed_map(statistics: StoredStatistics, effects: dict[str, Effects]) -> N
             grids.grids(
                 shown,
                 "changed, minus another seed" if beyond else "mask bits changed",
-                _short_names(statistics),
+                statistics.info.short_names,
                 signed=beyond,
                 bar_title="points, 0 = another calibration seed" if beyond else "",
             ),
@@ -274,7 +270,7 @@ def _errors(found: Opened, effects: dict[str, Effects]) -> None:
     if not statistics.has_grams:
         st.info("Gram matrices of the held-out text were too large to store. Raise the room for squares to have them.")
         return
-    names = _short_names(statistics)
+    names = statistics.info.short_names
     totals = {name: tuning.total(effect, statistics.sizes) for name, effect in effects.items()}
     formula = (
         "$$\\frac{\\lVert WX - \\tilde W X \\rVert}{\\lVert WX \\rVert}$$\n\non the inputs $X$ of the dense model on "
