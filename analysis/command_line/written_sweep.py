@@ -126,8 +126,7 @@ def planes_of(
     from analysis.exhibits.sweeps import plane
 
     shown = []
-    for number, model in enumerate(dict.fromkeys(setting.pruning.model.source for setting in settings)):
-        of_model = [setting for setting in settings if setting.pruning.model.source == model]
+    for number, (model, of_model) in enumerate(sweep_scores.by_model(settings).items()):
         timed = next((str(row["timed"]) for row in rows if row.get("timed") and row["model"] == model), "")
         for cost in costs:
             points = placed(of_model, prunings, rows, cost)
@@ -169,8 +168,7 @@ def refusal(path: Path) -> str:
 
 
 def _lines(settings: Sequence[sweep_scores.Setting]) -> Iterator[str]:
-    for model in dict.fromkeys(setting.pruning.model.source for setting in settings):
-        of_model = [setting for setting in settings if setting.pruning.model.source == model]
+    for model, of_model in sweep_scores.by_model(settings).items():
         chance = of_model[0].chance
         told = "" if chance is None else f", chance {percent(chance, 1)}"
         yield f"{model}: dense {percent(of_model[0].dense.value, 1)}{told}"

@@ -214,6 +214,14 @@ def settings(points: Sequence[PointScores], prunings: Iterable[PruneSpec]) -> li
     return settings_scored
 
 
+def by_model(settings: Iterable[Setting]) -> dict[str, list[Setting]]:
+    """The settings of each model, by its source."""
+    grouped: dict[str, list[Setting]] = defaultdict(list)
+    for setting in settings:
+        grouped[setting.pruning.model.source].append(setting)
+    return grouped
+
+
 def _common(points: Sequence[PointScores]) -> dict[str, tuple[str, ...]]:
     """By task that every point has, the keys of the items that every point has answered."""
     keys_of = [{task.name: dict.fromkeys(task.keys) for task in point.tasks} for point in points]

@@ -56,7 +56,7 @@ def frontier_of(summary: Summary, name: str) -> Exhibit | None:
     budgets = sorted({key[1] for key in rows if not POLICIES[key[0]].everything})
     savings = []
     for policy in policies:
-        matched = next((control for control in POLICIES[policy].controls if POLICIES[control].matched), "")
+        matched = POLICIES[policy].matched_control
         points = _points([rows.get((policy, budget, "")) for budget in budgets], name)
         control = _points([rows.get((policy, budget, matched)) for budget in budgets], name) if matched else None
         savings.append(Saving(POLICIES[policy].title, points, control))

@@ -96,7 +96,7 @@ def _predictions(effects_found: Sequence[Row]) -> str:
 
 def least_kept(rows: Mapping[tuple[str, float, str], Mapping[str, Any]], policy: str, budget: float, name: str) -> str:
     """Say what a policy and its matched control keep at the smallest budget; empty where either is missing."""
-    matched = next((control for control in POLICIES[policy].controls if POLICIES[control].matched), "")
+    matched = POLICIES[policy].matched_control
     there = rows.get((policy, budget, "")), rows.get((policy, budget, matched))
     if not matched or there[0] is None or there[1] is None:
         return ""

@@ -19,16 +19,21 @@ def with_relative_mass(trajectory: Trajectory) -> Trajectory:
     return replace(trajectory, mass=trajectory.relative_mass())
 
 
+def mean_mass(trajectory: Trajectory, layer: int | None = None, head: int | None = None) -> np.ndarray:
+    """Return the mass averaged over a layer or head (T, S); over all of them where None."""
+    layers = slice(None) if layer is None else slice(layer, layer + 1)
+    heads = slice(None) if head is None else slice(head, head + 1)
+    return definitions.mean_mass(trajectory.mass[:, layers, heads])
+
+
 def sinks_of(
     trajectory: Trajectory, params: SinkParams, layer: int | None = None, head: int | None = None, split: str = ALL
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean mass over layers and heads (T, S), and which tokens of a split are sinks (T, S) bool.
 
-    trajectory: of `with_relative_mass`. layer, head: those looked at; all of them where None.
+    trajectory: of `with_relative_mass`. layer, head: as in `mean_mass`.
     """
-    layers = slice(None) if layer is None else slice(layer, layer + 1)
-    heads = slice(None) if head is None else slice(head, head + 1)
-    mean = definitions.mean_mass(trajectory.mass[:, layers, heads])
+    mean = mean_mass(trajectory, layer, head)
     flags = definitions.find_sinks(mean, params, trajectory.pattern.visible(layer))
     return mean, flags & trajectory.counted(split)
 

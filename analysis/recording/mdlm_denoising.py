@@ -34,14 +34,21 @@ def mdlm_steps(
 
     times = torch.linspace(1, sampling.eps, sampling.steps + 1)
     step = (1 - sampling.eps) / sampling.steps
-    for time in times[:-1]:
+    for time in times:
+        last = time == times[-1]  # what is still masked is then filled in
         tokens, open_ = text.tokens, text.open()
         if not open_.any():
             return
         if probabilities is None:
             probabilities = confidence = predict(tokens, len(tokens)).float().softmax(dim=-1)
         if sampling.updates == "analytic":
-            drawn = race(_denoising(probabilities, tokens, mask_token, _sigma(time), _sigma(time - step)), generator)
+            after = torch.tensor(0.0) if last else _sigma(time - step)
+            reaching = _denoising(probabilities, tokens, mask_token, _sigma(time), after)
+            if last:
+                reaching[..., mask_token] = 0
+            drawn = race(reaching, generator)
+        elif last:
+            drawn = probabilities.argmax(dim=-1)
         else:
             masked, left = time, time - step  # how likely a token is masked, now and after the step
             if sampling.updates == "ddpm":
@@ -54,16 +61,6 @@ def mdlm_steps(
             continue
         yield choice(output)
         probabilities = None
-    tokens, open_ = text.tokens, text.open()
-    if open_.any():
-        if probabilities is None:
-            probabilities = confidence = predict(tokens, len(tokens)).float().softmax(dim=-1)
-        likeliest = probabilities.argmax(dim=-1)
-        if sampling.updates == "analytic":
-            last = _denoising(probabilities, tokens, mask_token, _sigma(times[-1]), torch.tensor(0.0))
-            last[..., mask_token] = 0
-            likeliest = race(last, generator)
-        yield choice(torch.where(open_, likeliest, tokens))
 
 
 def draws(shape: torch.Size, generator: torch.Generator, dtype: torch.dtype) -> torch.Tensor:

@@ -40,6 +40,11 @@ class Policy(Choice):
         """True for a policy that is chosen; the others run with those that are."""
         return not (self.matched or self.everything)
 
+    @property
+    def matched_control(self) -> str:
+        """The matched row of its controls; '' where it has none."""
+        return next((name for name in self.controls if POLICIES[name].matched), "")
+
 
 POLICIES: Registry[Policy] = Registry(
     Policy(

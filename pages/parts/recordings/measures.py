@@ -9,6 +9,7 @@ import streamlit as st
 from analysis.engine import JobRecord
 from analysis.jobs import known_key
 from analysis.models.checkpoint import checkpoint_of, fingerprint
+from analysis.recording import frames
 from analysis.recording.inside_specs import noise_spec, reference_spec, why_not_inside
 from analysis.sinks import definitions as sink_analysis
 from analysis.sinks import metrics
@@ -27,10 +28,7 @@ WHOLE: Scope = (None, None)
 @cached(64, "Adding up the attention mass…")
 def mean_mass(recording: Recording, scope: Scope = WHOLE) -> np.ndarray:
     """Return the mass averaged over the heads of a scope, (T, S)."""
-    layer, head = scope
-    layers = slice(None) if layer is None else slice(layer, layer + 1)
-    heads = slice(None) if head is None else slice(head, head + 1)
-    return sink_analysis.mean_mass(recording.trajectory.mass[:, layers, heads])
+    return frames.mean_mass(recording.trajectory, *scope)
 
 
 @cached(64)

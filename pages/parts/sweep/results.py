@@ -64,9 +64,9 @@ def sweep_results(
     if not settings:
         st.markdown("##### No model is scored yet; accuracies come in one by one.")
         return lambda: None
-    models = dict.fromkeys(setting.pruning.model.source for setting in settings)
+    models = sweep_scores.by_model(settings)
     chosen = segments("Model", models, "sweep_model", format_func=plain)
-    of_model = [setting for setting in settings if setting.pruning.model.source == chosen]
+    of_model = models[chosen]
     of_chosen = [point for point in points if point.pruning.model.source == chosen]
     held = [comparison for comparison in compared if comparison.setting.pruning.model.source == chosen]
     on_plane = any(
