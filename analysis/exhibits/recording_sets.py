@@ -85,8 +85,8 @@ def layers_shown(kinds: pd.DataFrame, prompts: Mapping[str, int]) -> Exhibit:
         "The sinks of each layer",
         f"{of} prompts; 95 % intervals {_widths(kind_shares(kinds))}. Of which kind a layer's sinks are, beneath all "
         f"tokens; thin: those of the same layer of {UNTRAINED}. At the right: sinks per step, and of the kind whose "
-        "number is bold, which stands out or, where none does, is the commonest, the shares in untrained models and "
-        "with shuffled weights (each matrix in random order; permuted in the table).",
+        "number is bold, which stands out most, the shares in untrained models and with shuffled weights (each matrix "
+        "in random order; permuted in the table).",
         layer_kinds.layer_kinds(rows),
         kinds,
         formula=f"{row.title}: $${row.formula}$$",
@@ -354,7 +354,7 @@ def layer_rows(kinds: pd.DataFrame) -> list[layer_kinds.LayerKinds]:
                 bands.tokens if np.isfinite(bands.tokens).all() else None,
                 bands.of(SHARP, _PORTION, *bands.kinds).value,
                 bands.of(SHUFFLED, _PORTION, *bands.kinds).value,
-                shares[str(name)].most(),
+                shares[str(name)].standing_out(),
             )
         )
     return rows

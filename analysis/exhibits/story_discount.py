@@ -91,7 +91,7 @@ def masks(findings: Findings) -> Told | None:
             (
                 Summary(
                     f"Pruning choices the discount changes, {removed}",
-                    _runs(told.changed),
+                    _runs(told.changed, "seeds: "),
                     f"another calibration sample: {share(floor)}",
                 ),
             )
@@ -124,11 +124,12 @@ def _mean(values: Sequence[float]) -> str:
     return share(float(np.mean(values)))
 
 
-def _runs(values: Sequence[float]) -> str:
+def _runs(values: Sequence[float], of: str = "") -> str:
+    """Return a mean, and the least and most of several values, after what these are of."""
     if not values:
         return "–"
     told = _mean(values)
-    return told if len(values) == 1 else f"{told} ({spread(min(values), max(values), share)})"
+    return told if len(values) == 1 else f"{told} ({of}{spread(min(values), max(values), share)})"
 
 
 def accuracy(findings: Findings) -> Told | None:

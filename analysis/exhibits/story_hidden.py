@@ -16,6 +16,7 @@ from analysis.exhibits.story_text import (
     level_beside,
     levels_apart,
     no_less_with_random,
+    no_match,
     predictions_follow,
     predictions_told,
     strictest,
@@ -245,11 +246,9 @@ def _not_shown(held: Sequence[str], at_equal: Cause | None, causes: Sequence[Cau
         told = "One sampler seed."
         if at_equal.masked is None:
             return told
-        light = text_causes(causes).get(MASKED)
-        if light is not None and _lighter(light) and at_equal.masked[1] < (1 - MASS_TOLERANCE) * at_equal.masked[0]:
-            told += " No control matches both masking and attention."
         sinks, others = (percent(share, 0) for share in at_equal.masked)
-        return f"{told} Masked: {sinks} of sinks hidden, {others} of {_title(MASS)}."
+        masked = f"Masked: {sinks} of sinks hidden, {others} of {_title(MASS)}."
+        return " ".join(filter(None, (told, no_match(causes), masked)))
     if len(held) < 2:
         return "Part of the difference can come from hiding more attention."
     return f"Sinks hold {held[0]} of the attention, the others {held[1]}: part of a difference can come from that."

@@ -75,12 +75,12 @@ def place(findings: Findings) -> Told | None:
     untrained = f"In {null.called}, at most {most} of sinks in {masked} are masked." if null else ""
     own = _layers_told(portions[source], tokens[source], others.get(source, {}), without=MASKED)
     twins = [
-        f"{names.get(model, model)}: {_layers_told(layers, tokens[model], others.get(model, {}), without=())}"
+        f"{names.get(model, model)}: {_layers_told(layers, tokens[model], others.get(model, {}))}"
         for model, layers in portions.items()
         if model != source
     ]
-    led = ". ".join((own, *twins))
-    short = f"In {null.called}, at most {most}. " if null else ""
+    led = ". ".join((own.partition("; none in ")[0], *twins))
+    short = f"{null.labelled[0].upper()}{null.labelled[1:]}: at most {most}. " if null else ""
     in_short = f"{short}{'Also standing' if masked else 'Standing'} out: {led}."
     prompts = findings.parameters.prompts
     beats += [untrained] if untrained else []
@@ -285,17 +285,13 @@ def _commonest(layers: Layers) -> str:
 
 
 def _layers_told(
-    layers: Layers,
-    tokens: Mapping[str, float],
-    untrained: Layers,
-    shares: bool = False,
-    without: Collection[str] | None = None,
+    layers: Layers, tokens: Mapping[str, float], untrained: Layers, shares: bool = False, without: Collection[str] = ()
 ) -> str:
     """Return the kinds that lead each group of layers: `masked positions in layers 0–2 (88 to 100 %), …`.
 
     tokens: the share of all tokens that is of each kind. Where it is known, every kind leads that lies clearly above
     it, and above its share with other weights, where these were recorded; else the one that most sinks are. untrained:
-    the latter. shares: give its share of the sinks. without: kinds that are not told, nor why none leads elsewhere.
+    the latter. shares: give its share of the sinks. without: kinds that are not told.
     """
     leading: dict[str, list[str]] = {}
     apart, alike = list[str](), dict[str, list[str]]()
@@ -308,7 +304,7 @@ def _layers_told(
             leading.setdefault(kind, []).append(layer)
     told = []
     for kind, those in leading.items():
-        if without is not None and kind in without:
+        if kind in without:
             continue
         values = [layers[layer][kind]["value"] for layer in those] if shares else []
         beside = f", {share(tokens[kind])} of all tokens" if kind in tokens else ""
@@ -319,7 +315,7 @@ def _layers_told(
         KINDS_TOLD.get(kind, kind) + ("" if those == apart else f" in {layer_names(those)}")
         for kind, those in alike.items()
     ]
-    rest += f" ({listed(close)} no more than with other weights)" if close and without is None else ""
+    rest += f" ({listed(close)} as with other weights)" if close else ""
     return "; ".join(filter(None, (listed(told), rest)))
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from math import floor, log10
 
 from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS, UNIT
-from analysis.findings.ablations import side_of, when_alike, when_shifted
+from analysis.findings.ablations import is_less, side_of, when_alike, when_shifted
 from analysis.specs import CONTROLS
 from analysis.statistics.decisions import (
     BETTER,
@@ -169,11 +169,24 @@ def control_told(causes: Sequence[Cause]) -> str:
 
 
 def quality_told(causes: Sequence[Cause], margin: float) -> str:
-    """Say that a change of text is not a loss of quality, and how far predictions shift beside random tokens of equal
-    attention where that was measured. causes, margin: as of `predictions_told`.
+    """Say which control is missing, that a change of text is not a loss of quality, and how predictions shift beside
+    random tokens of equal attention where that was measured. causes, margin: as of `predictions_told`.
     """
     shift = _shift_told(causes, margin, briefly=True)
-    return " ".join(filter(None, ("Quality was not measured.", shift)))
+    return " ".join(filter(None, (no_match(causes), "Quality was not measured.", shift)))
+
+
+def no_match(causes: Sequence[Cause]) -> str:
+    """Say that no control matches the sinks in both masking and attention; empty where one does, or that is not known.
+    causes: of one model.
+    """
+    there = text_causes(causes)
+    light, equal = there.get(MASKED), there.get(MASS)
+    if light is None or equal is None or equal.masked is None or None in light.shares:
+        return ""
+    (drawn, held), (masked, fewer) = light.shares, equal.masked
+    lacks_both = is_less(held or 0.0, drawn or 0.0) and is_less(fewer, masked)
+    return "No control matches both masking and attention." if lacks_both else ""
 
 
 def _shift_told(causes: Sequence[Cause], margin: float, briefly: bool = False) -> str:
@@ -189,11 +202,9 @@ def _shift_told(causes: Sequence[Cause], margin: float, briefly: bool = False) -
     much = f"{_SHIFTS[outcome]} {'as' if outcome == EQUIVALENT else 'than'}"
     by_half = cause.timing if cause.timing is not None and when_shifted(cause.timing) else None
     if briefly and by_half is not None:
-        early = "more" if side_of(by_half.early) > 0 else "less"
-        at = "Predictions" if strictest(causes) == MASS else "At equal attention, predictions"
-        return f"{at} shift {early} early on, {_SHIFTS[outcome]} over all {change}."
+        return "Predictions are mixed."
     if briefly:
-        return f"{'Also, ' if outcome == BETTER else 'Yet '}predictions shift {much} with random ones {change}."
+        return f"{'Also, ' if outcome == BETTER else 'Yet '}predictions shift {much} with random ones."
     told = f"Hiding sinks shifts predictions {much} hiding random tokens of equal attention {change}"
     if by_half is None:
         return f"{told}."

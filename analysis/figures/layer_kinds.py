@@ -62,7 +62,7 @@ class LayerKinds:
     """One model. kinds: names. portions (L, K): the part of a layer's sinks that is of a kind, NaN without sinks.
     counts (L,): sinks per step. tokens (K,): the same parts of all tokens, None where they are not known. untrained:
     the portions in untrained, equally sharp models, NaN without sinks. shuffled: the same with shuffled weights.
-    told (L,): the kind of each layer whose share is bold, and those of other weights are written beside it.
+    told: by layer, the kind whose share is bold, and those of other weights are written beside it.
     """
 
     name: str
@@ -72,7 +72,7 @@ class LayerKinds:
     tokens: np.ndarray | None
     untrained: np.ndarray
     shuffled: np.ndarray
-    told: Sequence[int]
+    told: Mapping[int, int]
 
     @property
     def drawn(self) -> list[int]:
@@ -100,7 +100,7 @@ class LayerKinds:
     @property
     def bold(self) -> list[int]:
         """The layers whose share of the kind that is told is bold, and held against untrained models."""
-        return [layer for layer in self.held if np.isfinite(self.portions.value[layer]).any()]
+        return [layer for layer in self.held if layer in self.told]
 
     @property
     def rows(self) -> np.ndarray:
@@ -208,7 +208,7 @@ def _keys(models: Sequence[LayerKinds]) -> list[str]:
     return ["  ".join(marks[start : start + _BESIDE]) for start in range(0, len(marks), _BESIDE)] + thin
 
 
-_UNTRAINED = "thin: untrained; bold: stands out most, else largest"
+_UNTRAINED = "thin: untrained; bold: stands out most"
 """What the thin bars and the bold numbers are."""
 
 

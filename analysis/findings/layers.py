@@ -116,15 +116,14 @@ class KindShares:
         leading: np.ndarray = (portions.low > self.tokens) & (portions.value >= self.tokens + CLEARLY)
         return leading
 
-    def most(self) -> list[int]:
-        """Return the kind that stands out most in each layer, and the most common one where none does, (L,)."""
-        shares = np.nan_to_num(self.portions.value)
-        clear = np.zeros(shares.shape, bool)
+    def standing_out(self) -> dict[int, int]:
+        """Return the kind that stands out most in each layer in which any does."""
+        above: dict[int, dict[int, float]] = {}
         for lead in self.leads():
-            clear[list(lead.clear), list(self.kinds).index(lead.kind)] = True
-        above = np.where(clear, shares - self.tokens, -np.inf)
-        most: list[int] = np.where(clear.any(axis=1), above.argmax(axis=1), shares.argmax(axis=1)).tolist()
-        return most
+            for layer in lead.clear:
+                share = lead.shares[lead.layers.index(layer)]
+                above.setdefault(layer, {})[list(self.kinds).index(lead.kind)] = share - lead.tokens
+        return {layer: max(kinds, key=kinds.__getitem__) for layer, kinds in above.items()}
 
     def leads(self) -> tuple[Lead, ...]:
         """Return the kinds that lead, first the one furthest above its share of all tokens in all its layers."""

@@ -205,11 +205,14 @@ def test_the_headline_holds_a_layer_against_other_weights_of_the_same_layer_that
     assert told(permuted=(math.nan,) * 4) == "."
 
 
-def test_a_thin_bar_is_told_by_the_kind_that_stands_out_or_the_commonest() -> None:
+def test_the_kind_that_stands_out_most_is_told_where_other_weights_do_not_come_close() -> None:
     own = np.array([[0.37, 0.6], [0.37, 0.6], [0.02, 0.98], [math.nan] * 2])
     others = {"permuted": np.array([[0.02, 0.5], [0.3, 0.5], [0.0, 0.5], [0.0, 0.5]])}
     shares = KindShares(["first", "word"], Estimates(own, own - 0.01, own + 0.01), np.array([0.02, 0.6]), others)
-    assert shares.most()[:3] == [0, 1, 1], "as common with other weights in layer 1"
+    assert shares.standing_out() == {0: 0, 2: 1}, "as common with other weights in layer 1"
+    both = np.array([[0.4, 0.5]])
+    two = KindShares(["first", "last"], Estimates(both, both - 0.01, both + 0.01), np.array([0.02, 0.3]), {})
+    assert two.standing_out() == {0: 0}, "further above its share of all tokens"
 
 
 def test_every_layer_is_accounted_for() -> None:

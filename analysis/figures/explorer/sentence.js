@@ -73,7 +73,7 @@ function finding(recording, view) {
   const which = both < sinks ? `${both} ` : both === open ? "exactly those " : sinks > 1 ? "all " : "";
   const still = both ? `, ${which}still ${recording.noise ? "undecided" : "masked"}` : "";
   const raw = recording.even ? "" : recording.evened(view) ? " relative to an even split" : " by raw attention", under = recording.even ? "" : " under its mask";
-  const given = `; an even split gives ${count === 1 ? "it" : "them"} ${percent(even)}${under}`;
+  const given = `; an even split gives ${percent(even)}${under}`;
   return [lead, `${few(count)} of ${recording.keys[t1]} tokens ${be}`, `${still}${raw}. ${take} `, `${percent(share)} ${of}`, `${given}.${rest}`];
 }
 // What a sink of the step exceeds, as the end of "sink"; empty where that is not one multiple of an even split.
@@ -113,7 +113,7 @@ function untrained(recording, view, peak) {
   const who = `${named} with equally sharp attention`, most = Math.max(...nulls.map(({ share }) => meanOver(share, stepRange(view, recording))));
   const highest = Math.max(...nulls.map(({ share }) => share[peakOf(share)])), limit = several ? "at most " : "";
   if (!(peak ? highest : most)) return ` In ${who} there are no sinks.`;
-  return ` In ${who}, theirs take ${limit}${percent(most)}${peak ? ` at this step, ${several ? "" : "at most "}${percent(highest)} at any` : ""}.`;
+  return ` In ${who}, their sinks take ${limit}${percent(most)}${peak ? ` at this step, ${several ? "" : "at most "}${percent(highest)} at any` : ""}.`;
 }
 const meanOf = (values) => meanOver(values, [0, values.length - 1]);
 // What sinks take over all steps, and in how many of them more than the most of the untrained models’ of the finding, or
@@ -127,19 +127,19 @@ function throughoutAll(recording, view, share, note) {
   const others = percent(meanOf(nulls.map((each) => meanOver(each.share, all))));
   return [
     `${own}, untrained ${others}; above ${several ? `all ${nulls.length}` : "that"} in `,
-    `${above || "none"} of ${T} steps`, `${mostly(over, above)}${below ? `, below${several ? " all" : ""} in ${below}` : ""}.${note}`,
+    `${above || "none"} of ${T} steps`, `${together(over, above)}${below ? `, below${several ? " all" : ""} in ${below}` : ""}.${note}`,
   ];
 }
-// Where most of some steps follow each other, as the end of a sentence; empty where they are scattered. marked: 1 for each
+// Where more than half of some steps follow each other, as the end of a sentence; empty where they are scattered. marked: 1 for each
 // of them, 0 for all others.
-function mostly(marked, count) {
+function together(marked, count) {
   let first = 0, length = 0, from = 0;
   for (let t = 0; t <= marked.length; t++) {
     if (marked[t]) continue;
     if (t - from > length) [first, length] = [from, t - from];
     from = t + 1;
   }
-  return length > 1 && length > count / 2 ? ` (${length < count ? "mostly " : ""}${first}–${first + length - 1})` : "";
+  return length > 1 && length > count / 2 ? ` (${length < count ? "among them " : ""}${first}–${first + length - 1})` : "";
 }
 // How many sinks are open positions and the other way round, over all steps; empty where no position is open or none is a
 // sink.
@@ -163,7 +163,7 @@ function lived(recording, view) {
   if (recording.sinks(view, view.layer, view.head) === null) return "";
   const { ever, total, chance } = livesOf(recording, view);
   if (!ever) return "No token is a sink at any step.";
-  return `${ever} of ${recording.S} tokens ${ever === 1 ? "is" : "are"} a sink at some step, for ${perToken(total, ever)} of ${recording.T} steps on average; with as many drawn at random in each step among positions of the same state (prompt${recording.autoregressive ? "" : recording.noise ? ", undecided" : ", masked"} or written), ${Math.round(chance)} of ${recording.S} would be.`;
+  return `${ever} of ${recording.S} tokens ${ever === 1 ? "is" : "are"} a sink at some step, for ${perToken(total, ever)} of ${recording.T} steps on average; with as many drawn at random in each step among positions of the same state (prompt${recording.autoregressive ? "" : recording.noise ? ", undecided" : ", masked"} or written), ${Math.round(chance)} of ${recording.S} would be${ever < 0.8 * chance ? ": sinks stay longer than chance" : ""}.`;
 }
 // For how long sinks last, beside chance, and how many of them are open positions.
 function lasting(recording, view) {
