@@ -369,7 +369,7 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     assert hidden.title.endswith("; hiding other masked positions: 61 (not significant)")
     assert story.answers[0].lead.endswith("; other masked positions: 61 (not significant).")
     assert story.answers[0].sentence.startswith("2 more [−6, +10]; 20 more [10, 29] than random tokens ")
-    assert story.answers[0].sentence.endswith(" At equal attention, predictions shift more early on, less over all.")
+    assert story.answers[0].sentence.endswith(" Quality was not measured. Predictions are mixed.")
     without = study.model_copy(update={"causes": tuple(one for one in study.causes if one.control != MASKED)})
     (hidden,) = (finding for finding in story_of(without).findings if finding.name == "hidden")
     assert "Random tokens may be of any kind; Causes compares with other masked positions." in hidden.caveat
@@ -409,7 +409,7 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
     alike = replace(shift.effect, value=0.008, low=-0.004, high=0.02, p=0.5, p_holm=0.5, cluster_variance=0.004**2)
     for timing, words in (
         (None, "Yet predictions shift not significantly more or less than with random ones."),
-        (shift.timing, "At equal attention, predictions shift more early on, not significantly more or less over all."),
+        (shift.timing, "Predictions are mixed."),
     ):
         told = quality_told([shift.model_copy(update={"effect": alike, "levels": None, "timing": timing})], 0.01)
         assert told == f"Quality was not measured. {words}"
