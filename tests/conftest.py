@@ -79,6 +79,9 @@ def pytest_collection() -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             fcntl.flock(lock, fcntl.LOCK_SH)
+        from tests.workers import serve_forks
+
+        serve_forks()
         return (yield)
 
 

@@ -19,7 +19,6 @@ from analysis.models.checkpoint import checkpoint_of
 from analysis.models.resident import free_memory, resident_model
 from analysis.recording import trajectory
 from analysis.recording import trajectory as trajectories
-from analysis.recording.alternatives import tokens_written
 from analysis.recording.trajectory_file import save
 from analysis.sinks.step_inputs import mask_states
 from analysis.specs import NoiseSpec, RecordSpec, ReferenceSpec, Replay, Sampling
@@ -214,7 +213,7 @@ def _summary(model: "LoadedModel", sampling: Sampling, recording: trajectories.T
         "text": info.final_text,
         "steps": recording.steps,
         "steps_asked": recording.steps if as_many_as_it_takes else getattr(sampling, "steps", sampling.gen_length),
-        "written": tokens_written(recording).tolist(),
+        "written": trajectories.tokens_written(recording).tolist(),
         "layers": recording.layers,
         "heads": recording.heads,
         "experts": info.model.expert_count,

@@ -26,8 +26,6 @@ from transformers.models.modernbert.modeling_modernbert import (
 )
 from transformers.models.roberta import modeling_roberta
 
-from analysis.models.family import Architecture
-
 Rotation = tuple[torch.Tensor, torch.Tensor]
 """Cosines and sines of the positions."""
 
@@ -248,13 +246,6 @@ CLASSES: tuple[type[PreTrainedModel], ...] = (
     DistilBertForMaskedLM,
     ModernBertForMaskedLM,
 )
-
-
-def config_class(architecture: Architecture) -> type[PreTrainedConfig] | None:
-    """Return the config class of a masked language model, whose type transformers knows as well; None for others."""
-    if not architecture.encoder:
-        return None
-    return next(network.config_class for network in CLASSES if network.__name__ in architecture.classes)
 
 
 # The published parameter names as patterns, and those of the blocks above.

@@ -23,7 +23,6 @@ from transformers.core_model_loading import Concatenate, MergeModulelist, Split,
 
 from analysis.attention import stack_layers
 from analysis.errors import UserError
-from analysis.models.family import Architecture
 from analysis.models.native_code import RENAMED, FlatRope, PlainRope
 
 
@@ -291,11 +290,6 @@ class LLaDAMoEModelLM(Qwen3MoeForCausalLM):
             if hasattr(layer.mlp, "gate") and hasattr(layer.mlp, "experts"):
                 # The authors' code never renormalises the weights of the chosen experts, whatever its config says.
                 layer.mlp.gate.norm_topk_prob = False
-
-
-def config_class(architecture: Architecture) -> type[PreTrainedConfig] | None:
-    """The config class of a family whose model type is another's; None for every other."""
-    return LLaDAMoEConfig if LLaDAMoEModelLM.__name__ in architecture.classes else None
 
 
 class SDARMoeConfig(PlainRope, Qwen3MoeConfig):

@@ -23,7 +23,7 @@ from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
 from analysis import attention, outputs
 from analysis.errors import ModelChanged, UserError
-from analysis.models import canvas, encoders, experts, mdlm, native_code, sliced
+from analysis.models import canvas, encoders, experts, mdlm, native_code
 from analysis.models import checkpoint as checkpoints
 from analysis.models import loaded as devices
 from analysis.models.before_loading import need_of
@@ -55,10 +55,12 @@ _NATIVE_CLASSES: tuple[Any, ...] = (
     mdlm.MDLM,
     mdlm.BD3LM,
     *encoders.CLASSES,
-    sliced.LlamaForCausalLM,
-    sliced.Qwen2ForCausalLM,
-    sliced.Qwen3ForCausalLM,
+    native_code.LlamaForCausalLM,
+    native_code.Qwen2ForCausalLM,
+    native_code.Qwen3ForCausalLM,
 )
+# Whose configs go by the class: their model types are also those of the dense LLaDA and of transformers' own classes.
+_SHARED_TYPES: tuple[type[PreTrainedModel], ...] = (experts.LLaDAMoEModelLM, *encoders.CLASSES)
 # Besides the weights a forward needs activations and logits; a twentieth covers them at the sizes used here.
 _HEADROOM = 1.05
 
@@ -73,9 +75,7 @@ def register() -> None:
         register_checkpoint_conversion_mapping(class_name, conversions, overwrite=True)
     for network in _NATIVE_CLASSES:
         config = network.config_class
-        # Their types stay the dense LLaDA's, and those of transformers' own classes.
-        shared = network is experts.LLaDAMoEModelLM or network in encoders.CLASSES
-        if not shared and any(config.model_type == row.model_type for row in ARCHITECTURES.values()):
+        if network not in _SHARED_TYPES and any(config.model_type == row.model_type for row in ARCHITECTURES.values()):
             AutoConfig.register(config.model_type, config, exist_ok=True)
         AutoModelForCausalLM.register(config, network, exist_ok=True)
 
@@ -183,7 +183,9 @@ def config_of(checkpoint: Checkpoint, fits: bool = True) -> Any:
     fits False: for a folder that holds a config and no weights.
     """
     family = checkpoint.architecture
-    own = sliced.config_class(checkpoint.config) or experts.config_class(family) or encoders.config_class(family)
+    own = native_code.sliced_config(checkpoint.config) or next(
+        (network.config_class for network in _SHARED_TYPES if network.__name__ in family.classes), None
+    )
     model_type = checkpoint.config["model_type"]
     reader: Any = own
     if own is None and model_type in CONFIG_MAPPING:  # its `get` knows only entries that were accessed before

@@ -15,27 +15,54 @@ Autoregressive models turned into diffusion models (`a2d-*`, the dLLM project): 
 Parameter names and logits are the native model's; only the attention mask differs.
 
 Dream on transformers' native Qwen2 code. Its parameter names are Qwen2's; its config differs when written back.
+
+Models that lost whole heads or MLP channels to structured pruning, on the same native code.
+
+Their configs differ from their whole relatives' in two fields: `head_dim` is explicit, because hidden / heads no
+longer gives it, and where the MLPs of the blocks differ in width `mlp_per_block` lists them. All blocks have the same
+number of heads.
 """
 
+import copy
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
+import transformers
 from torch import nn
-from transformers import (
-    LlamaConfig,
-    LlamaForCausalLM,
-    Ministral3Config,
-    Ministral3ForCausalLM,
-    PreTrainedConfig,
-    Qwen2Config,
-    Qwen2ForCausalLM,
-    Qwen3Config,
-    Qwen3ForCausalLM,
-)
+from transformers import Ministral3Config, Ministral3ForCausalLM, PreTrainedConfig, PreTrainedModel
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from analysis.errors import UserError
-from analysis.models.sliced import AnyHeads, SlicedMLPs
+
+MLP_PER_BLOCK = "mlp_per_block"
+
+
+class SlicedMLPs(PreTrainedModel):
+    """Comes before a native class: every block's MLP gets the width its config lists, if it lists any."""
+
+    def __init__(self, config: PreTrainedConfig) -> None:
+        super().__init__(config)
+        widths = getattr(config, MLP_PER_BLOCK, None)
+        if widths is None:
+            return
+        blocks = self.model.layers
+        if len(widths) != len(blocks):
+            raise UserError(
+                f"'{MLP_PER_BLOCK}' lists {len(widths)} widths for {len(blocks)} blocks. Correct its config.json."
+            )
+        for block, width in zip(blocks, widths, strict=True):
+            narrow = copy.copy(config)
+            narrow.intermediate_size = width
+            block.mlp = type(block.mlp)(narrow)
+        self.init_weights()  # initializes only the new parameters
+
+
+class AnyHeads:
+    """Comes before Llama's config, which refuses a hidden size that is no multiple of the heads, `head_dim` or not."""
+
+    def validate_architecture(self) -> None:
+        """Nothing: a head size that does not fit the weights is found when they load."""
 
 
 def with_plain_rope(fields: dict[str, Any]) -> dict[str, Any]:
@@ -173,7 +200,7 @@ class LLaDARotaryEmbedding(LlamaRotaryEmbedding):
         return super().forward(x.new_empty(0, dtype=torch.float32), position_ids)
 
 
-class LLaDAModelLM(SlicedMLPs, LlamaForCausalLM):
+class LLaDAModelLM(SlicedMLPs, transformers.LlamaForCausalLM):
     """Named as the authors' class, so that `architectures` is written back unchanged."""
 
     # Not a subclass of Llama's, whose fields it renames: its attribute map answers to Llama's names.
@@ -219,7 +246,7 @@ NAMES = (
 )
 
 
-class SDARConfig(PlainRope, Qwen3Config):
+class SDARConfig(PlainRope, transformers.Qwen3Config):
     """Qwen3's config plus mask token and block size."""
 
     model_type = "sdar"
@@ -227,20 +254,20 @@ class SDARConfig(PlainRope, Qwen3Config):
     mask_token_id: int | None = None
 
 
-class SDARForCausalLM(SlicedMLPs, Qwen3ForCausalLM):
+class SDARForCausalLM(SlicedMLPs, transformers.Qwen3ForCausalLM):
     """Named as the authors' class, so that `architectures` is written back unchanged."""
 
     config: SDARConfig
 
 
-class FastDLLMConfig(PlainRope, Qwen2Config):
+class FastDLLMConfig(PlainRope, transformers.Qwen2Config):
     """Qwen2's config plus the block size. The mask token is in the authors' sampler."""
 
     model_type = "Fast_dLLM_Qwen"
     bd_size: int = 32
 
 
-class Fast_dLLM_QwenForCausalLM(SlicedMLPs, Qwen2ForCausalLM):
+class Fast_dLLM_QwenForCausalLM(SlicedMLPs, transformers.Qwen2ForCausalLM):
     """Named as the authors' class."""
 
     config: FastDLLMConfig
@@ -270,31 +297,31 @@ RENAMED = {
 """The published parameter names as patterns, and the native ones, by class."""
 
 
-class A2DLlamaConfig(PlainRope, AnyHeads, LlamaConfig):
+class A2DLlamaConfig(PlainRope, AnyHeads, transformers.LlamaConfig):
     model_type = "a2d-llama"
 
 
-class A2DQwen2Config(PlainRope, Qwen2Config):
+class A2DQwen2Config(PlainRope, transformers.Qwen2Config):
     model_type = "a2d-qwen2"
 
 
-class A2DQwen3Config(PlainRope, Qwen3Config):
+class A2DQwen3Config(PlainRope, transformers.Qwen3Config):
     model_type = "a2d-qwen3"
 
 
-class A2DLlamaLMHeadModel(SlicedMLPs, LlamaForCausalLM):
+class A2DLlamaLMHeadModel(SlicedMLPs, transformers.LlamaForCausalLM):
     config: A2DLlamaConfig
 
 
-class A2DQwen2LMHeadModel(SlicedMLPs, Qwen2ForCausalLM):
+class A2DQwen2LMHeadModel(SlicedMLPs, transformers.Qwen2ForCausalLM):
     config: A2DQwen2Config
 
 
-class A2DQwen3LMHeadModel(SlicedMLPs, Qwen3ForCausalLM):
+class A2DQwen3LMHeadModel(SlicedMLPs, transformers.Qwen3ForCausalLM):
     config: A2DQwen3Config
 
 
-class DreamConfig(PlainRope, Qwen2Config):
+class DreamConfig(PlainRope, transformers.Qwen2Config):
     """Qwen2's config plus the mask token."""
 
     model_type = "Dream"
@@ -306,7 +333,44 @@ class DreamConfig(PlainRope, Qwen2Config):
         return fields
 
 
-class DreamModel(SlicedMLPs, Qwen2ForCausalLM):
+class DreamModel(SlicedMLPs, transformers.Qwen2ForCausalLM):
     """Named as the authors' class, so that `architectures` is written back unchanged."""
 
     config: DreamConfig
+
+
+# Named as the native classes, so that `architectures` is written back unchanged and tokenizers are found.
+class LlamaConfig(AnyHeads, transformers.LlamaConfig):
+    pass
+
+
+class Qwen2Config(transformers.Qwen2Config):
+    pass
+
+
+class Qwen3Config(transformers.Qwen3Config):
+    pass
+
+
+class LlamaForCausalLM(SlicedMLPs, transformers.LlamaForCausalLM):
+    config: LlamaConfig
+
+
+class Qwen2ForCausalLM(SlicedMLPs, transformers.Qwen2ForCausalLM):
+    config: Qwen2Config
+
+
+class Qwen3ForCausalLM(SlicedMLPs, transformers.Qwen3ForCausalLM):
+    config: Qwen3Config
+
+
+_NATIVE = {"llama": LlamaConfig, "qwen2": Qwen2Config, "qwen3": Qwen3Config}
+
+
+def sliced_config(config: Mapping[str, Any]) -> type[PreTrainedConfig] | None:
+    """The config class of a native checkpoint that transformers itself would refuse; None for every other."""
+    heads, hidden = config.get("num_attention_heads"), config.get("hidden_size")
+    uneven = isinstance(heads, int) and isinstance(hidden, int) and heads > 0 and hidden % heads != 0
+    if config.get(MLP_PER_BLOCK) is not None or uneven:
+        return _NATIVE.get(config.get("model_type", ""))
+    return None

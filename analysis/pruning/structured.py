@@ -23,7 +23,7 @@ from torch import nn
 
 from analysis.errors import UserError
 from analysis.models.family import Architecture, Geometry
-from analysis.models.sliced import MLP_PER_BLOCK
+from analysis.models.native_code import MLP_PER_BLOCK
 from analysis.pruning.selection import lowest
 
 ATTENTION = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj")

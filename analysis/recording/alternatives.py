@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from analysis.errors import UserError
-from analysis.recording.trajectory import Trajectory
+from analysis.recording.trajectory import Trajectory, tokens_written
 from analysis.sinks import definitions
 from analysis.sinks.agreement import agreement, agreement_by_chance, agreement_by_step
 from analysis.sinks.step_inputs import TokenState
@@ -154,11 +154,6 @@ def is_pair(first: Spec, second: Spec) -> bool:
         return False
     assert isinstance(second, Writing)
     return first == first.at_threshold(threshold) and second == first.one_by_one() != first
-
-
-def tokens_written(trajectory: Trajectory) -> np.ndarray:
-    """Count the tokens that each forward wrote, (T,) int."""
-    return trajectory.changes.written.sum(axis=1)
 
 
 @dataclass(frozen=True)

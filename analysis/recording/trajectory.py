@@ -260,6 +260,11 @@ OnStep = Callable[[int, "Step", np.ndarray, np.ndarray], None]
 """Called after each step with its number, the step, the tokens (S,) after it, the confidence (S,) of those chosen."""
 
 
+def tokens_written(trajectory: Trajectory) -> np.ndarray:
+    """Count the tokens that each forward wrote, (T,) int."""
+    return trajectory.changes.written.sum(axis=1)
+
+
 def planned_bytes(
     sampling: Sampling,
     shape: Geometry,

@@ -10,9 +10,9 @@ from analysis.errors import UserError
 from analysis.exhibits.inside import agreement_over_steps, filled_in, flips_over_prompts, text_of
 from analysis.figures.dynamics import curves, lines
 from analysis.figures.masks import over_depth
-from analysis.recording.alternatives import Likeness, is_pair, likeness, parallel_effect, tokens_written
+from analysis.recording.alternatives import Likeness, is_pair, likeness, parallel_effect
 from analysis.recording.frames import sinks_of, with_relative_mass
-from analysis.recording.trajectory import Trajectory
+from analysis.recording.trajectory import Trajectory, tokens_written
 from analysis.sinks import definitions
 from analysis.sinks.agreement import compare_texts
 from analysis.sinks.metrics import CURVES

@@ -50,6 +50,7 @@ BORDERS = """() => [...document.querySelectorAll(
   return new Set(["Top", "Right", "Bottom", "Left"].map((side) => style[`border${side}Color`])).size;
 })"""
 PLOTTED = ("explore?tab=Dynamics",)
+AXE = Axe().axe_script
 # Rules that a theme can break; names, roles and labels are the same in both.
 COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
 
@@ -68,7 +69,10 @@ FADED = """document.getAnimations().every((each) => each.playState !== 'running'
 
 def serious(page: Page, **options: object) -> list[str]:
     """What axe-core finds serious or critical, a line an element."""
-    violations = Axe().run(page, options={"resultTypes": ["violations"], **options}).response["violations"]
+    if not page.evaluate("'axe' in window"):  # half a megabyte of script, read once a page
+        page.evaluate(AXE)
+    asked = {"resultTypes": ["violations"], **options}
+    violations = page.evaluate("options => axe.run(options).then(found => found.violations)", asked)
     return [
         f"{violation['id']}: {node['html']} {node.get('failureSummary', '')}"
         for violation in violations

@@ -8,7 +8,8 @@ import pytest
 from analysis import jobs
 from analysis.errors import UserError
 from analysis.findings import finding_of
-from analysis.recording.alternatives import is_pair, parallel_effect, parallel_pair, tokens_written
+from analysis.recording.alternatives import is_pair, parallel_effect, parallel_pair
+from analysis.recording.trajectory import tokens_written
 from analysis.recording.trajectory_file import open_trajectory
 from analysis.specs import SAMPLINGS, DreamSampling, LLaDASampling, MDLMSampling, ModelSpec, RecordSpec, SinkParams
 from tests.helpers import QuietContext, save_tokenizer

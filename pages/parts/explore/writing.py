@@ -9,14 +9,8 @@ from analysis.errors import UserError
 from analysis.figures.dynamics import curves, lines
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
-from analysis.recording.alternatives import (
-    ONE_TEXT,
-    ParallelEffect,
-    is_pair,
-    parallel_effect,
-    parallel_pair,
-    tokens_written,
-)
+from analysis.recording.alternatives import ONE_TEXT, ParallelEffect, is_pair, parallel_effect, parallel_pair
+from analysis.recording.trajectory import tokens_written
 from analysis.sinks.step_inputs import position_name
 from analysis.specs import SinkParams
 from analysis.specs.writing import THRESHOLD
