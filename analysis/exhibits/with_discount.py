@@ -242,7 +242,7 @@ def accuracy_shifts(
         f"Bars: 95 % intervals; grey: ±{POINTS.margin(margin)}. "
         f"Right answers at {first.sparsity} sparsity: "
         f"{percent(dense, 1)} dense, {without} without the discount, {discounted} with it{beside}. {compared}",
-        accuracy_levels(rows, "accuracy change, points", margin=POINTS.scale * margin),
+        accuracy_levels(rows, "accuracy change, points", margin=POINTS.scale * margin, banded=slice(1, None, 2)),
         pd.DataFrame([told for one in shifts for told in _told(one, dense)]),
     )
 

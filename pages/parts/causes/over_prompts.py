@@ -39,7 +39,16 @@ from analysis.words import counted, listed, percent
 from cache.keys import content_key
 from pages.parts import asking, controls
 from pages.parts.asking import acting_button
-from pages.parts.causes.results import BENEATH, NEXT, Figures, beside_example, draw_figures, draw_shifts, figures_first
+from pages.parts.causes.results import (
+    BENEATH,
+    NEXT,
+    OTHERWISE,
+    Figures,
+    beside_example,
+    draw_figures,
+    draw_shifts,
+    figures_first,
+)
 from pages.parts.charts import PER_CENT_CELLS, exhibit_text, table
 from pages.parts.controls import draw_several, keyed_columns, keys_of
 from pages.parts.plain import plain
@@ -269,7 +278,8 @@ class OverPrompts:
                 asking.go_on(self.kind, spec, "Continue")
         apart = self.apart(job.summary) if done == planned else ""
         if answer:
-            beneath = [*filter(None, (" ".join(answer[1:]), self.caveats(job.summary)))]
+            caveats = " ".join(filter(None, (self.caveats(job.summary), OTHERWISE if apart else "")))
+            beneath = [*filter(None, (" ".join(answer[1:]), caveats))]
             told = " ".join(filter(None, (*beneath, apart)))
             exhibit_text(f"{self.name.capitalize()} over prompts", answer[0], told, f"{self.kind}_answer")
             place.markdown(f"##### {plain(answer[0])}")

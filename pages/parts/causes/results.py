@@ -14,6 +14,7 @@ Figures = Mapping[str, Exhibit | None]
 """Figures by name; None where the summary does not hold what one shows."""
 NEXT, BENEATH, _SHIFTS = "causes_next", "causes_beneath", "shifts"
 """Keys of containers: with the ways on, with what stands beneath the answer, with the table of shifts."""
+OTHERWISE = "Predicted probabilities say otherwise, below."
 # On a phone the name of a row stands above its numbers, each of which has its interval beneath it.
 _SHIFTED = f"""<style>@media (max-width:{PHONE}px){{
 .st-key-shifts table,.st-key-shifts :is(thead,tbody){{display:block;width:100%}}

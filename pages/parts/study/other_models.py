@@ -81,7 +81,7 @@ def study_answer(source: str) -> None:
     told, apart, caveats, shifts, figure = answered
     st.markdown(f"##### {plain(told)}")
     with st.container(key=results.BENEATH):
-        st.markdown(plain(caveats))
+        st.markdown(plain(f"{caveats} {results.OTHERWISE if apart else ''}".strip()))
     sink = over_prompts.SINK.format(criterion(SinkParams()))
     st.caption(plain(f"{sink} This is the {current[0]} study; your own runs take its place."))
     text = next((text for text in current[1].continuations if text.model == source), None)
