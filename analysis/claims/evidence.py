@@ -148,7 +148,7 @@ def of_prompts(
             "prompts, of more templates."
         )
     if not models or any(len(others.get(null, ())) < models for null in NULLS):
-        raise Missing("The same was not measured with random and permuted weights. Set the random-weight models to 3.")
+        raise Missing("The same was not measured with random and shuffled weights. Set the random-weight models to 3.")
     return Evidence(
         estimate_of(value[there], clusters[there]),
         estimate_of(null[there], clusters[there]),

@@ -72,14 +72,14 @@ VERDICTS: Registry[VerdictRule] = Registry(
     ),
     VerdictRule(
         HOLDS,
-        "The difference is significant against the claim's null and against every model with random or permuted "
+        "The difference is significant against the claim's null and against every model with random or shuffled "
         "weights, after Holm correction over the claims, and its 95 % interval lies beyond the size asked about.",
         lambda judged: judged.decided() == BETTER and judged.whole.shown and judged.excess.low > judged.claim.margin,
     ),
     VerdictRule(
         HOLDS_WEAKLY,
         "The difference is significant against the claim's null after Holm correction. Its interval reaches below the "
-        "size asked about, or random or permuted weights may show as much.",
+        "size asked about, or random or shuffled weights may show as much.",
         lambda judged: judged.decided() == BETTER,
     ),
     VerdictRule(

@@ -139,7 +139,7 @@ def ablation_name(model: ModelSpec) -> str:
 
 
 def causes_children(spec: StudySpec) -> list[Child]:
-    """An ablation over the prompts of its set of each model whose sinks can be blocked, beside matched positions."""
+    """An ablation over the prompts of its set of each model whose sinks can be hidden, beside matched positions."""
     texts, keys = chosen_prompts(spec)
     return [
         Child(
@@ -154,7 +154,7 @@ def causes_children(spec: StudySpec) -> list[Child]:
                 random_model=spec.random_models > 0,
                 seed=spec.seed,
             ),
-            f"blocking the sinks of {model.source}",
+            f"hiding the sinks of {model.source}",
         )
         for model in spec.models
         if not describe(model).why_no_ablation
@@ -165,7 +165,7 @@ def departures(spec: StudySpec, part: str) -> str:
     """Return how and why a part departs from the study's request, or "". Raises UserError for a bad model source."""
     if part == "causes":
         reasons = {model.source: describe(model).why_no_ablation for model in spec.models}
-        return " ".join(f"Sinks of {source} are not blocked. {reason}" for source, reason in reasons.items() if reason)
+        return " ".join(f"Sinks of {source} are not hidden. {reason}" for source, reason in reasons.items() if reason)
     if part == "pruning" and (length := sweep_of(spec).pruning.calibration.seq_len) != spec.seq_len:
         return f"Sequences of the calibration text have {length:,} tokens, the last {length // 2:,} of them the canvas."
     return ""

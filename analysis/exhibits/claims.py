@@ -21,7 +21,7 @@ FORMAT: Final = "sinkscope-claims-1"
 NOISE = (
     "Intervals cover the choice of prompts, clustered by template, of items, or of calibration seeds and items. Other "
     "lengths and samplers are left out. Each p is the largest over the claim's null and every model with random or "
-    "permuted weights."
+    "shuffled weights."
 )
 
 

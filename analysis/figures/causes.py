@@ -385,7 +385,7 @@ def outcome_bars(outcomes: Mapping[str, Mapping[str, float]], x_title: str, perc
             hovertemplate=f"%{{y}}<br>%{{x:{'.1f' if percent else '.3f'}}}{unit}<extra>%{{fullData.name}}</extra>",
         )
     bars = sum(map(len, outcomes.values()))
-    layout(figure, x_title, "blocked", max(220, 130 + 22 * bars), legend=True)
+    layout(figure, x_title, "hidden", max(220, 130 + 22 * bars), legend=True)
     figure.update_layout(barmode="group", bargap=0.25)
     # The first model's bar, and the first choice, on top.
     figure.update_yaxes(autorange="reversed", ticks="")

@@ -287,7 +287,7 @@ def kept_by_layer(strength: Mapping[str, np.ndarray], dense: str, uniform: float
 
 
 def blocked(outcomes: Mapping[str, float], controls: Sequence[str], what: str) -> str:
-    """Say whether blocking something does more than each control: a share that stays, by what was blocked.
+    """Say whether hiding something does more than each control: a share that stays, by what was hidden.
 
     The sentence says that it is one text, without an interval.
     """
@@ -298,7 +298,7 @@ def blocked(outcomes: Mapping[str, float], controls: Sequence[str], what: str) -
     lowest = min(targets, key=lambda name: outcomes[name])
     told = "the control" if len(beside) == 1 else "each control"
     return (
-        f"{what} {percent(outcomes[lowest])} with ‘{lowest}’ blocked, {percent(min(beside))} or more with {told}. "
+        f"{what} {percent(outcomes[lowest])} with ‘{lowest}’ hidden, {percent(min(beside))} or more with {told}. "
         "One text: no interval is given."
     )
 

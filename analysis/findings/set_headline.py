@@ -83,12 +83,8 @@ def _untrained(lead: Lead, numbers: Collection[int]) -> str:
     there = [share for layer in numbers if np.isfinite(share := lead.others[null][lead.layers.index(layer)])]
     if not there:
         return ""
-    whose = "untrained models' sinks" if null == SHARP else f"sinks with {_WEIGHTS.get(null) or _named(null)}"
+    whose = "untrained models' sinks" if null == SHARP else f"sinks with {MOVEMENT_NULLS[null].called}"
     return f", of {whose} {'at most ' if len(there) > 1 else ''}{number(max(there), True)}"
-
-
-_WEIGHTS = {"permuted": "shuffled weights", SHARP: "untrained models"}
-"""Other weights where their name alone would leave open what they are."""
 
 
 def _close(lead: Lead, layers: int) -> str:
@@ -103,7 +99,7 @@ def _close(lead: Lead, layers: int) -> str:
         do = "does" if lead.kind in SINGULAR else "do"
         told.append(
             f" In {where}, {kind_title(lead.kind)} ({share_range(own)}) {do} not stand out: "
-            f"{_WEIGHTS.get(null) or _named(null)} give {share_range(others)}."
+            f"{'untrained models' if null == SHARP else MOVEMENT_NULLS[null].called} give {share_range(others)}."
         )
     return "".join(told)
 
@@ -191,10 +187,6 @@ def _each_share(lead: Lead, numbers: Sequence[int], layers: int) -> str:
 
 _FEW = 2
 """Layers up to which each has its share."""
-
-
-def _named(null: str) -> str:
-    return MOVEMENT_NULLS[null].called
 
 
 def rarer_untrained(leads: Sequence[Lead]) -> str:

@@ -199,7 +199,7 @@ def lens(spec: LensSpec, context: Context) -> Outcome[LensSummary]:
 
 
 def ablate(spec: AblateSpec, context: Context) -> Outcome[AblateSummary]:
-    """Denoise untouched and with each target's positions blocked, and compare."""
+    """Denoise untouched and with each target's positions hidden, and compare."""
     model = resident_model(spec.model, context)
     import torch
 
@@ -226,7 +226,7 @@ def ablate(spec: AblateSpec, context: Context) -> Outcome[AblateSummary]:
     ]
     drawn: dict[str, list[ablation.Drawn]] = {}
     for index, (name, control, title) in enumerate(choices, start=1):
-        context.progress(f"blocking {title}", index, total)
+        context.progress(f"hiding {title}", index, total)
         conditions = [ablation.Condition(name, control)]
         blocking = ablation.Ablation(
             model, len(spec.prompt), conditions, spec.count, spec.sinks, spec.seed, drawn=drawn

@@ -94,9 +94,9 @@ class Architecture:
 
     @property
     def why_no_ablation(self) -> str:
-        """Reason why none of its tokens can be blocked, as a sentence; '' if they can."""
+        """Reason why none of its tokens can be hidden, as a sentence; '' if they can."""
         different = self.noise == "uniform"  # a windowed layer holds other tokens than one that sees all
-        return f"Keys of {self.name} cannot be blocked: its layers hold different ones." if different else ""
+        return f"Keys of {self.name} cannot be hidden: its layers hold different ones." if different else ""
 
     @property
     def why_no_cache(self) -> str:

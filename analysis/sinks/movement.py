@@ -176,6 +176,7 @@ MOVEMENT_NULLS: Registry[MovementNull] = Registry(
         "permuted",
         "permuted weights",
         "the model with the entries of each weight matrix in random order, on the same inputs",
+        "shuffled weights",
         implementation="analysis.recording.weight_nulls:permuted_like",
     ),
     MovementNull(

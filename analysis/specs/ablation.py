@@ -20,7 +20,7 @@ from analysis.words import percent
 class Target(Choice):
     """A way of choosing positions of a step, a `Chooser` (analysis/recording/ablation.py).
 
-    title: as in 'blocking …'. help: describes these positions, as in 'beside …'. control: targets are compared with it.
+    title: as in 'hiding …'. help: describes these positions, as in 'beside …'. control: targets are compared with it.
     for_sets: chosen only for an ablation over many prompts, as it looks at kinds or at the run as a whole.
     """
 
@@ -187,7 +187,7 @@ class Intervention(Choice):
 INTERVENTIONS: Registry[Intervention] = Registry(
     Intervention(
         "attention",
-        "key and value blocked",
+        "key and value hidden",
         "no token attends to them: what they had is shared among the others.",
         implementation="analysis.recording.interventions:BlockedKeys",
     ),

@@ -151,7 +151,7 @@ class ClaimMeasuresSpec(JobSpec):
     random_models: int = parameter(
         3,
         "Random-weight models",
-        "Number of models with random weights on the same inputs, and as many with permuted weights.",
+        "Number of models with random weights on the same inputs, and as many with shuffled weights.",
         ge=0,
         le=10,
     )

@@ -320,13 +320,13 @@ class NoiseSpec(JobSpec):
 
 
 class AblateSpec(JobSpec):
-    """Denoise a prompt again with attention to its sinks blocked, and with the controls."""
+    """Denoise a prompt again with its sinks hidden, and with the controls."""
 
     prompt: tuple[int, ...] = parameter(..., "Prompt", "Token ids of the prompt.")
     sampling: Sampling = LLaDASampling()
     count: int | None = parameter(
         None,
-        "Positions blocked at most",
+        "Positions hidden at most",
         "How many of the strongest sinks no token may attend to, in every step. Empty: all sinks of the step.",
         empty="all sinks",
         ge=1,

@@ -31,7 +31,7 @@ def test_every_claim_fails_where_it_was_built_to(name, sign):
 
 @pytest.mark.parametrize("name", [name for name, claim in CLAIMS.items() if claim.data == ("inside",)])
 def test_a_claim_holds_weakly_at_most_where_other_weights_show_as_much(name):
-    """The named null is beaten, and random and permuted weights beat it as well."""
+    """The named null is beaten, and random and shuffled weights beat it as well."""
     claim = CLAIMS[name]
     found = found_for(claim, 1)
     assert found.inside is not None
@@ -69,7 +69,7 @@ def test_few_prompts_or_no_other_weights_give_no_verdict():
     assert found.inside is not None
     alone = {**found.inside, "networks": {**found.inside["networks"], "permuted": []}}
     [told] = claim_verdicts([claim], without(found, inside=alone), "built")
-    assert told.verdict == CANNOT_TELL and "permuted weights" in told.needed
+    assert told.verdict == CANNOT_TELL and "shuffled weights" in told.needed
 
 
 def test_noise_cannot_be_told_and_names_the_effect_that_would_have_been_seen():

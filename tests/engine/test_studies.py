@@ -92,7 +92,7 @@ def test_a_study_of_diffusiongemma_asks_what_it_can_answer_and_says_in_what_it_d
     calibration = children["pruning"][0].spec.pruning.calibration
     assert (calibration.noise, calibration.seq_len) == ("random-tokens", 32)
     assert children["causes"] == []
-    reason = f"Sinks of {model.source} are not blocked. Keys of DiffusionGemma cannot be blocked: its layers hold "
+    reason = f"Sinks of {model.source} are not hidden. Keys of DiffusionGemma cannot be hidden: its layers hold "
     assert departures(alone, "causes") == departures(beside, "causes") == f"{reason}different ones."
     assert "have 32 tokens, the last 16 of them the canvas" in departures(alone, "pruning")
     assert departures(beside, "pruning") == departures(alone, "watch") == ""

@@ -66,10 +66,10 @@ def test_a_layer_names_its_kinds_its_strength_and_each_null_that_its_sinks_do_no
     assert (moved[1]["fixed"], moved[1]["permuted"], moved[3]["fixed"]) == (ABOVE, BELOW, OPEN)
     assert answer.movement == "Sinks move more than all 4 nulls in layers 0 and 2."
     assert answer.exceptions.startswith("Not significantly more than ") and "writing alone" in answer.exceptions
-    assert "permuted weights in layers 1 and 3" in answer.exceptions
+    assert "shuffled weights in layers 1 and 3" in answer.exceptions
     table = layer_table(answer)
     assert table["sinks are"].str.startswith("[MASK]").tolist() == [True, True, False, False]
-    assert movement_table(answer)["vs permuted weights"].tolist() == [ABOVE, BELOW, ABOVE, OPEN]
+    assert movement_table(answer)["vs shuffled weights"].tolist() == [ABOVE, BELOW, ABOVE, OPEN]
     assert beyond_every_null(answer.layers) == [0, 2] and len(movement_nulls(answer.layers)) == 4
     value, low, high = answer.layers[0].strength
     assert " They are outliers in " in answer.where and " Sinks per step: " in answer.where
@@ -81,7 +81,7 @@ def test_where_all_nulls_are_exceeded_or_none_could_be_tested_the_sentence_says_
     recordings = a_set(1)
     everywhere = answer_of(changed(recordings, trained__births=recordings.arrays["trained.births"] * 9))
     assert everywhere.movement == (
-        "Sinks move more than expected from writing alone, random weights, permuted weights and an equally sharp "
+        "Sinks move more than expected from writing alone, random weights, shuffled weights and an equally sharp "
         "untrained model in all 4 layers."
     )
     none = answer_of(a_set(1))

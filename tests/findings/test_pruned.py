@@ -47,7 +47,7 @@ def test_blocking_is_spoken_of_where_it_does_more_than_every_control():
     controls = ["random positions", "first token alone"]
     said = finding_of("blocked", outcomes, controls, "m: agreement")
     assert said == (
-        "m: agreement 12 % with ‘strongest sinks’ blocked, 80 % or more with each control. One text: no interval is "
+        "m: agreement 12 % with ‘strongest sinks’ hidden, 80 % or more with each control. One text: no interval is "
         "given."
     )
     assert finding_of("blocked", outcomes | {"strongest sinks": 0.85}, controls, "m:") == ""

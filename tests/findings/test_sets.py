@@ -58,7 +58,7 @@ def test_other_weights_must_be_exceeded_model_by_model_and_are_named() -> None:
     one_like_it[1] = births
     changed_set = changed(above_all, permuted__births=one_like_it)
     [said] = [text for text in said_of(changed_set)[MOVEMENT] if "more sinks are born than with other weights" in text]
-    assert "with random weights" in said and said.endswith("not significant against permuted weights.")
+    assert "with random weights" in said and said.endswith("not significant against shuffled weights.")
 
 
 def test_a_kind_is_named_with_the_multiple_that_was_tested_and_its_share_of_the_tokens() -> None:
@@ -160,10 +160,10 @@ def test_the_contrast_of_two_paradigms_stands_beside_the_same_without_training()
         "Training does not add to it significantly. The contrast also appears without training: with random"
         in everywhere
     )
-    assert "compared with random weights, permuted weights and an equally sharp untrained model" in said(trained=3.0)
+    assert "compared with random weights, shuffled weights and an equally sharp untrained model" in said(trained=3.0)
     assert said(trained=3.0, permuted=3.0).endswith(
-        "not significantly compared with permuted weights. The contrast also appears without training: "
-        "with permuted weights."
+        "not significantly compared with shuffled weights. The contrast also appears without training: "
+        "with shuffled weights."
     )
     assert said(trained=3.0).count("] against ") == 3
 

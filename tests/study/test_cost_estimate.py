@@ -91,7 +91,7 @@ def test_paper_says_what_is_not_known_of_it_and_caps_its_text_at_the_model(engin
 def test_what_nobody_measured_is_said(engine):
     found = foresee_study(engine, new_study(ModelSpec()), None)
     told = " ".join(lines(found))
-    for part in ("recording bundled", "prompts with bundled-ar", "blocking the sinks", "prunings", "scoring"):
+    for part in ("recording bundled", "prompts with bundled-ar", "hiding the sinks", "prunings", "scoring"):
         assert part in told
     other = foresee_study(engine, new_study(ModelSpec(), tasks=("mmlu",), data="wikitext2"), read(EXAMPLE))
     assert "scoring" in " ".join(other.unknown) and "prunings" in " ".join(other.unknown)

@@ -298,7 +298,7 @@ STUDIES: dict[str, Study] = {
     "sinks matter": Study(
         hidden(around(0.05, 0.02)),
         (
-            r"matter\? Yes: hiding the sinks of bundled changes its predictions more than .* tokens \(\+0\.05",
+            r"matter\? Yes: hiding the sinks of the diffusion model changes its predictions more than .* \(\+0\.05",
             r", and also more than hiding random tokens of equal attention \(\+0\.05",
             r"Per unit of attention, scaled to what the sinks held: \+0\.05",
         ),
@@ -308,7 +308,7 @@ STUDIES: dict[str, Study] = {
     "sinks matter by their attention alone": Study(
         equal(hidden(around(0.05, 0.02)), around(0.0005, 0.001)),
         (
-            r"matter\? It depends: hiding the sinks of bundled changes its predictions more than .* "
+            r"matter\? It depends: hiding the sinks of the diffusion model changes its predictions more than .* "
             r"tokens \(\+0\.05",
             r"; against random tokens of equal attention the difference is less than 0\.01 nats",
         ),
@@ -353,7 +353,7 @@ STUDIES: dict[str, Study] = {
     ),
     "an untrained model": Study(
         hidden(around(0.00029, 0.0004)),
-        (r"matter\? No: hiding the sinks of bundled differs from .* random tokens by less than 0\.01 nats",),
+        (r"matter\? No: hiding the sinks of the diffusion model differs from .* random tokens by less than 0\.01",),
         (r"matter\? Yes",),
         DISCOUNT,
     ),
@@ -383,7 +383,7 @@ STUDIES: dict[str, Study] = {
     ),
     "the primary outcome is another": Study(
         hidden(around(0.0, 0.2), aligned=around(-0.35, 0.1)),
-        (r"matter\? Yes: hiding the sinks of bundled changes more of its text",),
+        (r"matter\? Yes: hiding the sinks of the diffusion model changes more of its text",),
         (r"matter\? No",),
         DISCOUNT | {"primary": "aligned"},
     ),

@@ -592,7 +592,7 @@ def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_e
     assert "Over 48 steps a layer gains 14 sinks." in told.notes
     assert told.notes[1] == (
         "Each baseline asks another question. Does attention move by itself (writing alone: 0.08)? Does training move "
-        "sinks (random weights: 0.12, permuted weights: 0.16)? Does training steady them (an equally "
+        "sinks (random weights: 0.12, shuffled weights: 0.16)? Does training steady them (an equally "
         "sharp untrained model: 1.7)?"
     )
     tables = rows_of(read(EXAMPLE))

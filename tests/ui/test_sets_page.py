@@ -114,7 +114,7 @@ def test_the_page_opens_on_both_models_by_layer_with_what_exceeds_its_nulls(jobs
     test.segmented_control(key="evidence_view").set_value("Do they move?").run()
     said = texts(test)
     assert "All 4 layers of the diffusion model gain " in said and "All 4 layers gain" in said
-    each = "writing alone, random weights, permuted weights and an equally sharp untrained model"
+    each = "writing alone, random weights, shuffled weights and an equally sharp untrained model"
     assert f"Nulls: {each}." in said, "nulls are named where they are read"
     assert "Sinks move more than expected from writing alone, random weights" in said
     moved = test.table[0].value

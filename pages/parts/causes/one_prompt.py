@@ -38,17 +38,17 @@ _METHOD = (
     "layers and heads of a second forward, which predicts the tokens."
 )
 _SENTENCE = (
-    "Attention blocked: the share of all attention that went to the positions before. Agreement: the share of tokens "
+    "Attention hidden: the share of all attention that went to the positions before. Agreement: the share of tokens "
     "in common with the untouched text, aligned, so that a shifted text counts as alike; by position, which it does "
-    "not. Lost per 10 %: agreement lost for each tenth of all attention that was blocked. Confidence: mean probability "
+    "not. Lost per 10 %: agreement lost for each tenth of all attention that was hidden. Confidence: mean probability "
     "of the chosen tokens."
 )
 
 ALIGNED = "The share of tokens that both texts have in the same order: the F1 of their longest common subsequence."
 
 _CALLED = {
-    "title": "blocked",
-    "blocked_share": "attention blocked",
+    "title": "hidden",
+    "blocked_share": "attention hidden",
     "aligned": "agreement",
     "agreement": "by position",
     "lost_per_tenth": "lost per 10 % of attention",
@@ -94,7 +94,7 @@ def ablation(recording: Recording, params: SinkParams, side: DeltaGenerator) -> 
         st.caption(f"Writes {texts} texts per model, {measures.seconds_of(recording, texts)}.")
         return
     answers = [
-        asking.ask("ablate", spec, f"Denoising with positions blocked: {spec.model.source}", str(index), by_hand)
+        asking.ask("ablate", spec, f"Denoising with positions hidden: {spec.model.source}", str(index), by_hand)
         for index, spec in enumerate(specs)
     ]
     jobs = [(spec.model.source, job) for spec, job in zip(specs, answers, strict=True) if job is not None]
@@ -115,7 +115,7 @@ def _outcome(jobs: list[tuple[str, JobRecord]], blocked: int | None) -> None:
         steps, with_sinks = job.summary.get("steps", 0), job.summary.get("steps_with_sinks")
         if with_sinks == 0:
             st.info(
-                f"No sinks here: by this definition, no step of {model_called(source)} has one. Nothing was blocked."
+                f"No sinks here: by this definition, no step of {model_called(source)} has one. Nothing was hidden."
             )
         elif with_sinks is not None and with_sinks < steps:
             st.caption(
@@ -128,7 +128,7 @@ def _outcome(jobs: list[tuple[str, JobRecord]], blocked: int | None) -> None:
             "ablation_confidence",
         )
         at_most = f", {blocked} at most" if blocked else ""
-        heading(f"Attention to the sinks of every step blocked{at_most}, beside controls", _SENTENCE, _METHOD)
+        heading(f"Sinks of every step hidden{at_most}, beside controls", _SENTENCE, _METHOD)
         columns = {
             "title": TextColumn(_CALLED["title"]),
             "blocked_share": NumberColumn(_CALLED["blocked_share"], format=PER_CENT_CELLS),
@@ -143,18 +143,18 @@ def _outcome(jobs: list[tuple[str, JobRecord]], blocked: int | None) -> None:
         st.dataframe(as_percent(numbers, columns), hide_index=True, key="ablation_table", column_config=columns)
         download_buttons(numbers, "ablation")
     exhibit_table(
-        "Attention blocked, and what it changes", _SENTENCE, numbers.rename(columns=_CALLED), "ablation_numbers"
+        "Attention hidden, and what it changes", _SENTENCE, numbers.rename(columns=_CALLED), "ablation_numbers"
     )
     for place, (source, job) in enumerate(jobs):
         with st.expander(f"What {plain(source)} wrote", icon=":material/notes:", expanded=place == 0):
             st.caption("Shaded tokens are not in the untouched text, aligned; a line marks tokens left out.")
             for row in job.summary["rows"]:
-                st.caption(f"Blocked: {plain(row['title'])}")
+                st.caption(f"Hidden: {plain(row['title'])}")
                 tokens.show(tokens.changed_text(row["words"], row["same"], missing=row["missing"]))
 
 
 def _draw_answer(table: pd.DataFrame) -> None:
-    """Draw the effect of blocking on the text, in a sentence and a figure."""
+    """Draw the effect of hiding on the text, in a sentence and a figure."""
     title = "Agreement with the untouched text"
     told = _blocked(table, "aligned", title)
     if told:
@@ -173,7 +173,7 @@ def _bars(table: pd.DataFrame, name: str, title: str, sentence: str) -> Exhibit:
 
 
 def _blocked(table: pd.DataFrame, name: str, title: str) -> str:
-    """Say what blocking does beside its controls, one sentence per model."""
+    """Say what hiding does beside its controls, one sentence per model."""
     controls = [row.title for row in CONTROLS.values()] + [row.title for row in TARGETS.values() if row.control]
     told = []
     for source, rows in table.groupby("model", sort=False):

@@ -27,7 +27,7 @@ from analysis.study.findings import Continuation, Findings
 from analysis.study.gather import continuations_of
 from analysis.words import in_sentence, model_title
 from pages.parts.causes import over_prompts, results
-from pages.parts.charts import chart, exhibit_text, table
+from pages.parts.charts import chart, download_buttons, exhibit_table, exhibit_text
 from pages.parts.controls import pick
 from pages.parts.plain import plain
 from pages.parts.recordings.by_layer import CAUSAL, beside_each_other, headline, next_steps
@@ -155,23 +155,25 @@ def claims(expanded: bool) -> None:
             st.caption("No claims yet: a study makes them once its parts are done.")
         else:
             model = in_sentence(model_title(findings.spec["model"]["source"]))
-            table(
+            for one in verdicts:
+                st.markdown(
+                    f"**{plain(one.title)}** {plain(one.sentence)}", help=plain(f"{one.numbers} {one.left_out}")
+                )
+            rows = [
+                {
+                    "claim": one.title,
+                    "what the study shows": one.sentence,
+                    "numbers": one.numbers,
+                    "left out": one.left_out,
+                }
+                for one in verdicts
+            ]
+            title, about = (
                 f"{len(verdicts)} claims about {model}",
-                "Each claim with its rule, its numbers and what they leave out.",
-                pd.DataFrame(
-                    [
-                        {
-                            "claim": one.title,
-                            "what the study shows": one.sentence,
-                            "numbers": one.numbers,
-                            "left out": one.left_out,
-                        }
-                        for one in verdicts
-                    ]
-                ),
-                "study_claims",
-                column_config={"what the study shows": st.column_config.TextColumn(width="large")},
+                "Each with its rule, numbers and what they leave out.",
             )
+            exhibit_table(title, about, pd.DataFrame(rows), "study_claims")
+            download_buttons(pd.DataFrame(rows), "study_claims")
         if record is None or engine().job(record.id) is not None:
             st.page_link(
                 "pages/start.py",
