@@ -421,9 +421,9 @@ def heads_beyond(recordings: RecordingSet, measure: str) -> str:
     ]
     strongest = np.where(above | below, np.abs(difference.value), -np.inf)
     layer, head = np.unravel_index(int(strongest.argmax()), strongest.shape)
-    ends = " to ".join(number(end[layer, head], percent) for end in (values.low, values.high))
+    ends = ", ".join(number(end[layer, head], percent).removesuffix(" %") for end in (values.low, values.high))
     own, others = (number(end[layer, head], percent) for end in (values.value, random.value))
     return (
         f"{'; '.join(sides)}, at 95 % for all heads together. Largest difference: layer {layer}, head {head}, "
-        f"{own} ({ends}) against {others} with random weights."
+        f"{own} [{ends}] against {others} with random weights."
     )

@@ -19,6 +19,7 @@ from analysis.findings.layers import (
     OPEN,
     PLACES,
     SIGNIFICANTLY,
+    SINK,
     SetAnswer,
     layer_table,
     legend,
@@ -143,9 +144,12 @@ def _counting(sets: list[OpenSet], told: Answers, view: str) -> None:
         st.caption(plain(f"New sink: a token that was no sink one step before.{against}"), help=plain(NOISE))
     else:
         rules = _alike({one_set.name: criterion(one_set.recordings.info.sinks) for one_set in sets})
-        rarer = finding_of("rarer untrained", next(iter(told.values())).leads)
         prompts = _alike({one_set.name: f"{one_set.recordings.prompts} prompts" for one_set in sets})
-        st.caption(plain(terms_told(rules, prompts)), help=plain(f"{SIGNIFICANTLY} {NOISE} {rarer}".strip()))
+        terms, more = f"{SINK.format(rules)} Means over {prompts}.", NOISE
+        if view == _WHERE:
+            rarer = finding_of("rarer untrained", next(iter(told.values())).leads)
+            terms, more = terms_told(rules, prompts), f"{SIGNIFICANTLY} {NOISE} {rarer}".strip()
+        st.caption(plain(terms), help=plain(more))
     for note in {note: None for answered in told.values() for note in answered.said.get("missing claims", ())}:
         st.caption(plain(note))
 
