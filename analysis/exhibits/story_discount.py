@@ -188,8 +188,12 @@ def _summary(
     baseline = "the same pruning without it"
     if len(settings) == 1 and settings[0] in costs:
         cost = cost_words(costs[settings[0]], "").partition(" [")[0]
-        baseline = f"margin ±{POINTS.margin(margin)}; pruning alone {cost}"
+        baseline = f"margin ±{POINTS.margin(margin).partition(' ')[0]}; pruning alone {cost}"
     removed = _removed(listed(settings)).replace(" of the weights", "")
+    method = next(iter(by_setting.values())).method
+    published = {percent(at, 0): one for at, one in published_of_study(findings, method).items()}
+    if len(settings) == 1 and settings[0] in published:
+        baseline += f"; over published {bare_words(published[settings[0]])}"
     return Summary(f"Accuracy points the discount adds, {removed}", listed(told), baseline)
 
 

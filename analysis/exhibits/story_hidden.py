@@ -30,7 +30,7 @@ from analysis.exhibits.story_text import (
 )
 from analysis.figures.story import Example, Summary, Told, charts
 from analysis.figures.story.charts import Group, Line, Mark
-from analysis.findings.ablations import HIDDEN, side_of, size_told
+from analysis.findings.ablations import HIDDEN, side_of, size_told, when_shifted
 from analysis.sinks.agreement import Agreement, agreement
 from analysis.specs import CONTROLS, MASS_TOLERANCE
 from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, NATS, WAITING, WORSE, decide, interval_words
@@ -191,7 +191,9 @@ def _summaries(own: Cause, causes: Sequence[Cause]) -> tuple[Summary, ...]:
         sinks, others = levels_apart(shift)
         value = f"{sinks} ({size_told(shift.effect, NATS, 'more' if shift.effect.value > 0 else 'less')})"
         quantity = "Shift of predictions, mean of all steps (KL, nats)"
-        baseline = f"{_title(MASS)}: {others}"
+        side = side_of(shift.timing.early) if shift.timing is not None and when_shifted(shift.timing) else 0
+        early = {1: "; first half: more", -1: "; first half: less", 0: ""}[side]
+        baseline = f"{_title(MASS)}: {others}{early}"
         rows.append(Summary(quantity, value, baseline))
     return tuple(rows)
 

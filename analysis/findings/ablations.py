@@ -31,7 +31,7 @@ from analysis.words import counted, listed, percent
 Summary = Mapping[str, Any]
 """The summary of an `ablate_set` job: `rows` and their `effects`."""
 _PREDICTIONS: Final = "divergence"
-HIDDEN: Final = "Hidden: no token attends to it"
+HIDDEN: Final = "Hidden: not attended to"
 """What hiding a token is, without a full stop."""
 
 # --- the answer -------------------------------------------------------------------------------------------------
@@ -100,7 +100,8 @@ def text_with_each(
     alike = unrelated is not None and hidden and ends[0] <= unrelated <= ends[1]
     if unrelated is not None and not alike:
         changed += f" (two unrelated texts: {_tokens(unrelated)})"
-    ceiling = f" Two unrelated texts differ in about as many ({_tokens(unrelated or 0.0)})." if alike else ""
+    unrelated_too = f" {_tokens(sinks)} is about what two unrelated texts differ in ({_tokens(unrelated or 0.0)})."
+    ceiling = unrelated_too if alike else ""
     said = f"Hiding the sinks changes {changed}" if hidden else f"Sinks, {INTERVENTIONS[done].title}: {changed} change"
     if all(sides[of] == 1 for of in shown):
         least = min((difference for _, difference in shown.values()), key=lambda each: each.value)

@@ -273,7 +273,7 @@ def test_as_many_sinks_at_random_positions_of_the_same_state_give_the_number_tha
         ever.append(drawn.sum())
     said = re.compile(
         r"(\d+) of \d+ tokens are a sink at some step, .*; with as many drawn at random in each step among positions "
-        r"of the same state \(prompt, masked or written\), (\d+) of \d+ would be(: sinks stay longer than by chance)?\."
+        r"of the same state \(prompt, masked or written\), (\d+) of \d+ would be(: sinks persist)?\."
     )
     expect(page.locator(".sx-lives")).to_have_text(said)
     found = said.search(page.locator(".sx-lives").inner_text())

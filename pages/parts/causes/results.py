@@ -14,7 +14,7 @@ Figures = Mapping[str, Exhibit | None]
 """Figures by name; None where the summary does not hold what one shows."""
 NEXT, BENEATH, _SHIFTS = "causes_next", "causes_beneath", "shifts"
 """Keys of containers: with the ways on, with what stands beneath the answer, with the table of shifts."""
-OTHERWISE = "Predicted probabilities say otherwise, below."
+OTHERWISE = "Predictions are mixed, see below."
 # On a phone the name of a row stands above its numbers, each of which has its interval beneath it.
 _SHIFTED = f"""<style>@media (max-width:{PHONE}px){{
 .st-key-shifts table,.st-key-shifts :is(thead,tbody){{display:block;width:100%}}
@@ -49,11 +49,11 @@ def beside_example(shown: Figures, example: Callable[[], None] | None, key: str)
 
 
 def figures_first(key: str, rows: Mapping[str, Sequence[int]], answer: str = "", last: str = "") -> None:
-    """Set on a phone the figure above what stands beneath the answer, the text and the table of shifts. key: as of
+    """Set on a phone what stands beneath the answer above the figure, the text and the table of shifts. key: as of
     `beside_example`. rows, last: as of `order_on_a_phone`. answer: key of the container that holds the answer, if any.
     """
     opened: dict[str, int | None] = {answer: None} if answer else {}
-    order_on_a_phone({figures_row(f"{key}_example"): (1, 3), **rows}, {**opened, BENEATH: 2, _SHIFTS: 4}, last)
+    order_on_a_phone({figures_row(f"{key}_example"): (2, 3), **rows}, {**opened, BENEATH: 1, _SHIFTS: 4}, last)
 
 
 def draw_shifts(told: str, rows: Sequence[tuple[str, ...]]) -> None:
