@@ -49,7 +49,7 @@ COMPUTING = ("test_benchmarks.py", "test_extending.py", "ui", "pruning", "evalua
 
 
 # Files of tests/browser whose tests share a server.
-ONE_SERVER = ("first_light", "plots")
+ONE_SERVER = ("first_light", "plots", "pruning")
 
 
 @pytest.hookimpl(optionalhook=True)

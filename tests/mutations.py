@@ -60,8 +60,8 @@ MUTATIONS = (
         SIGNIFICANCE,
         "mcnemar or wilson",
         "analysis/statistics/clustered.py",
-        ("alpha=1 - LEVEL", "alpha=2 - 2 * LEVEL"),
-        ("[[0, only_first], [only_second, 0]]", "[[0, only_first], [only_first, 0]]"),
+        ("ndtri(0.5 + LEVEL / 2)", "ndtri(LEVEL)"),
+        ("bdtr(min(only_first, only_second)", "bdtr(max(only_first, only_second)"),
     ),
     *_of(FIGURES, "stand_as or clicked", "analysis/figures/style.py", ("[rows - 0.5, -0.5]", "[-0.5, rows - 0.5]")),
     *_of(
@@ -96,7 +96,7 @@ MUTATIONS = (
         "loop or gaussian",
         "analysis/sinks/definitions.py",
         ("row.mean + np.float32(k) * row.std", "row.mean - np.float32(k) * row.std"),
-        ("length * norm.sf(", "length * norm.cdf("),
+        ("ndtr(-threshold", "ndtr(threshold"),
         ("(row.count - 1) / row.count", "row.count / (row.count - 1)"),
     ),
     *_of(

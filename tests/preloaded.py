@@ -4,6 +4,7 @@ lm-eval and what else their jobs import, loaded once."""
 import gc
 
 import distributed  # noqa: F401
+import scipy.stats  # noqa: F401  for sign flips
 
 import analysis.engine.worker
 import analysis.evaluation.live

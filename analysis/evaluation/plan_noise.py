@@ -145,9 +145,9 @@ def _source_of(samples: Sequence[Sample]) -> str:
 
 def _at_most(freedom: float) -> float:
     """Return the factor by which a variance of so many degrees of freedom is at most larger than seen, with 80 %."""
-    from scipy import stats
+    from scipy.special import gammaincinv  # half a chi-square's quantile
 
-    return float(freedom / stats.chi2.ppf(1 - POWER, freedom)) if isfinite(freedom) else 1.0
+    return float(freedom / (2 * gammaincinv(freedom / 2, 1 - POWER))) if isfinite(freedom) else 1.0
 
 
 def _shares(samples: Sequence[Sample]) -> tuple[float, ...]:

@@ -242,9 +242,9 @@ def _normal(number: int) -> np.ndarray:
 @cache
 def _seeds_seen(seeds: int) -> np.ndarray:
     """A variance over so many seeds as a study would estimate it, as a share of the true one."""
-    from scipy import stats
+    from scipy.special import gammaincinv  # half a chi-square's quantile
 
-    return np.asarray(stats.chi2.ppf(_uniform(1), seeds - 1) / (seeds - 1))
+    return np.asarray(2 * gammaincinv((seeds - 1) / 2, _uniform(1)) / (seeds - 1))
 
 
 def _seen(normal: np.ndarray, freedom: float) -> np.ndarray:

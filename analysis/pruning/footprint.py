@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import torch
 from pydantic import BaseModel
-from scipy import stats
+from scipy.special import bdtr
 from torch import nn
 
 from analysis.errors import UserError, first_line
@@ -129,7 +129,7 @@ def median_interval(values: np.ndarray) -> tuple[float, float]:
     All of the range where there are fewer than six values.
     """
     ordered, count = np.sort(values), len(values)
-    rank = max(1, int(stats.binom.ppf(0.025, count, 0.5)))
+    rank = max(1, int(np.searchsorted(bdtr(np.arange(count), count, 0.5), 0.025)))
     return float(ordered[rank - 1]), float(ordered[count - rank])
 
 

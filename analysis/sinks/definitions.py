@@ -161,9 +161,9 @@ def gaussian_reference(length: np.ndarray, params: SinkParams) -> np.ndarray | N
     """
     if not DEFINITIONS[params.definition].in_deviations:
         return None
-    from scipy.stats import norm
+    from scipy.special import ndtr
 
-    return np.asarray(length * norm.sf(threshold_parameter(params)))
+    return np.asarray(length * ndtr(-threshold_parameter(params)))
 
 
 # --- measures ---------------------------------------------------------------------------------------------------

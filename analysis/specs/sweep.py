@@ -254,6 +254,7 @@ def grid(spec: SweepSpec) -> Grid:
     return Grid(whole.prunings[count * (number - 1) // shards : count * number // shards], whole.left_out)
 
 
+@lru_cache(maxsize=16)  # asked for as a spec is checked, and again as its points are run or looked at
 def _all_points(spec: SweepSpec) -> Grid:
     prunings: dict[str, PruneSpec] = {}
     left_out: list[str] = []

@@ -296,9 +296,9 @@ def _spread(by_row: np.ndarray, outputs: int) -> float:
     rows = len(by_row)
     if rows == outputs:
         return 0.0
-    from scipy.stats import t as student
+    from scipy.special import stdtrit
 
-    return float(student.ppf(0.975, rows - 1) * by_row.std(ddof=1) * np.sqrt((1 - rows / outputs) / rows))
+    return float(stdtrit(rows - 1, 0.975) * by_row.std(ddof=1) * np.sqrt((1 - rows / outputs) / rows))
 
 
 def _shift(scores: np.ndarray, plain: np.ndarray) -> np.ndarray:

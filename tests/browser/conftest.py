@@ -53,8 +53,7 @@ def chromium(tmp_path_factory):
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=starter,
-            # Threads that optimize scripts and collect garbage beside the page's own take a tenth more of the CPU.
-            args=["--no-sandbox", "--disable-background-networking", "--disable-gpu", "--js-flags=--single-threaded"],
+            args=["--no-sandbox", "--disable-background-networking", "--disable-gpu"],
             timeout=PATIENCE,
         )
         yield browser

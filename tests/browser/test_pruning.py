@@ -14,22 +14,9 @@ from cache.store import Store
 from tests.browser.conftest import PATIENCE
 from tests.browser.helpers import all_drawn, few_words, held, plot, worker_of
 from tests.engine.helpers import until
-from tests.helpers import server
 
 pytestmark = pytest.mark.slow
 ANSWERS = 3 * 6 * 12  # of the dense model and two others, in six tasks
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory) -> Path:
-    """The store of a server of its own: what it has pruned is counted."""
-    return tmp_path_factory.mktemp("home")
-
-
-@pytest.fixture(scope="module")
-def address(home):
-    with server(home) as url:
-        yield url
 
 
 def differences(page: Page) -> str:
@@ -46,9 +33,10 @@ def differences(page: Page) -> str:
 
 
 def began(home: Path) -> bool:
-    """Whether a job has told how far it is."""
+    """Whether the job that runs has told how far it is."""
     with closing(Store(home)) as store:
-        return any((store.live(job["id"]) or {}).get("progress", {}).get("total") for job in store.jobs())
+        running = [job["id"] for job in store.jobs() if job["state"] == "running"]
+        return any((store.live(job) or {}).get("progress", {}).get("total") for job in running)
 
 
 def answers_that_came(home: Path) -> int:

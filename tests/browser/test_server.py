@@ -162,13 +162,13 @@ def test_the_queue_runs_before_anybody_visits_and_its_panel_survives_a_refresh_a
     denoising = re.compile("denoising · step")
     with server(tmp_path) as address:
         until(lambda: store.job("job0")["state"] == "done")
-        page.goto(f"{address}/runs")
-        panel = page.get_by_test_id("stSidebar")
-        expect(panel.get_by_text(re.compile("jobs queued"))).to_be_visible()
-        expect(panel.get_by_text(denoising)).to_be_visible()
         until(lambda: far_from_its_end(store))
         store.close()
         with held(worker_of(address)):
+            page.goto(f"{address}/runs")
+            panel = page.get_by_test_id("stSidebar")
+            expect(panel.get_by_text(re.compile("jobs queued"))).to_be_visible()
+            expect(panel.get_by_text(denoising)).to_be_visible()
             page.reload()
             expect(panel.get_by_text(denoising)).to_be_visible()
             second = page.context.new_page()
