@@ -23,12 +23,6 @@ def pair(request) -> tuple[str, LoadedModel]:
     return request.param, load(ModelSpec(source=str(report.FOLDERS[request.param]), device="cpu"))
 
 
-@pytest.fixture(scope="module")
-def built():
-    """The tokenizer, made anew of the grammar: counting its words takes seconds."""
-    return build_tokenizer()
-
-
 def test_together_they_stay_under_40_megabytes():
     size = sum(path.stat().st_size for folder in report.FOLDERS.values() for path in folder.rglob("*"))
     assert size <= 40e6
@@ -53,9 +47,10 @@ def test_they_are_what_they_are_called(pair):
     assert model.geometry.max_length == 256
 
 
-def test_the_tokenizer_is_the_grammars(pair, built):
-    """Whole, so that other tests can take the one that ships."""
+def test_the_tokenizer_is_the_grammars(pair):
+    """Whole, so that other tests can take the one that ships: counting the grammar's words takes seconds."""
     _, model = pair
+    built = build_tokenizer()
     assert model.tokenizer.get_vocab() == built.get_vocab()
     assert model.tokenizer.backend_tokenizer.to_str() == built.backend_tokenizer.to_str()
     assert model.tokenizer.special_tokens_map == built.special_tokens_map
