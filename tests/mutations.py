@@ -60,8 +60,8 @@ MUTATIONS = (
         SIGNIFICANCE,
         "mcnemar or wilson",
         "analysis/statistics/clustered.py",
-        ("ndtri(0.5 + LEVEL / 2)", "ndtri(LEVEL)"),
-        ("bdtr(min(only_first, only_second)", "bdtr(max(only_first, only_second)"),
+        ("alpha=1 - LEVEL", "alpha=2 - 2 * LEVEL"),
+        ("[[0, only_first], [only_second, 0]]", "[[0, only_first], [only_first, 0]]"),
     ),
     *_of(FIGURES, "stand_as or clicked", "analysis/figures/style.py", ("[rows - 0.5, -0.5]", "[-0.5, rows - 0.5]")),
     *_of(

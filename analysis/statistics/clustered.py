@@ -72,10 +72,10 @@ def as_json(estimate: object) -> dict[str, Any]:
 
 def wilson(right: np.ndarray, items: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Wilson's intervals for counts of right answers (N,) out of items (N,)."""
-    share, z = np.asarray(right) / items, normal_quantile()
-    centre = (share + z**2 / (2 * items)) / (1 + z**2 / items)
-    half = z * np.sqrt(share * (1 - share) / items + z**2 / (4 * items**2)) / (1 + z**2 / items)
-    return np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)
+    from statsmodels.stats.proportion import proportion_confint
+
+    low, high = proportion_confint(np.asarray(right), np.asarray(items), alpha=1 - LEVEL, method="wilson")
+    return np.asarray(low), np.asarray(high)
 
 
 def reach(items: np.ndarray) -> np.ndarray:
@@ -270,9 +270,9 @@ def inside(low: Ends, high: Ends, values: np.ndarray, least: float) -> tuple[End
 
 def mcnemar(only_first: int, only_second: int) -> float:
     """Exact two-sided McNemar p of items that one model alone has right."""
-    from scipy.special import bdtr
+    from statsmodels.stats.contingency_tables import mcnemar as test
 
-    return min(1.0, 2 * float(bdtr(min(only_first, only_second), only_first + only_second, 0.5)))
+    return float(test([[0, only_first], [only_second, 0]], exact=True).pvalue)
 
 
 def average(scores: ByTask, clusters: ByTask) -> Estimate:
