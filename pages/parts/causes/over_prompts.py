@@ -44,10 +44,10 @@ from pages.parts.causes.results import (
     NEXT,
     OTHERWISE,
     Figures,
+    answer_first,
     beside_example,
     draw_figures,
     draw_shifts,
-    figures_first,
 )
 from pages.parts.charts import PER_CENT_CELLS, exhibit_text, table
 from pages.parts.controls import draw_several, keyed_columns, keys_of
@@ -170,7 +170,7 @@ class OverPrompts:
             recording_box(recording.job, _LIKE)
             return None
         asked, answer = f"{self.kind}_asked", st.container(key=f"{self.kind}_answer")
-        figures_first(self.kind, {f"{self.kind}_asking": (0, 5, 5)}, f"{self.kind}_answer", NEXT)
+        answer_first(self.kind, {f"{self.kind}_asking": (0, 5, 5)}, f"{self.kind}_answer", NEXT)
         aside, settings, place = keyed_columns([5, 3, 4], f"{self.kind}_asking", vertical_alignment="center")
         with settings.popover("Settings", icon=":material/tune:", width="stretch"):
             recording_box(recording.job, _LIKE)

@@ -48,7 +48,7 @@ def beside_example(shown: Figures, example: Callable[[], None] | None, key: str)
         example()
 
 
-def figures_first(key: str, rows: Mapping[str, Sequence[int]], answer: str = "", last: str = "") -> None:
+def answer_first(key: str, rows: Mapping[str, Sequence[int]], answer: str = "", last: str = "") -> None:
     """Set on a phone what stands beneath the answer above the figure, the text and the table of shifts. key: as of
     `beside_example`. rows, last: as of `order_on_a_phone`. answer: key of the container that holds the answer, if any.
     """

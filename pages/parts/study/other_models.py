@@ -86,7 +86,7 @@ def study_answer(source: str) -> None:
     st.caption(plain(f"{sink} This is the {current[0]} study; your own runs take its place."))
     text = next((text for text in current[1].continuations if text.model == source), None)
     example = None if text is None else _drawn(text)
-    results.figures_first("study", {})
+    results.answer_first("study", {})
     results.beside_example({"levels": figure}, example, "study")
     results.draw_shifts(apart, shifts)
 
