@@ -79,7 +79,7 @@ def masks(findings: Findings) -> Told | None:
         charts.bars(groups, "weights removed in only one of two runs (% of all)", 100, _dots_told(changes)),
         beat,
         (beat,),
-        f"{recipe(findings)} {_calibration(findings)} Leaving out as many random tokens was not tried.",
+        f"{recipe(findings)} {_calibration(findings)}{_untried(findings)}",
         tuple(
             f"{METHODS[one.method].title}, {100 * one.sparsity:g} %: {_runs(one.changed)}; seeds {_runs(one.floor)}; "
             f"chance {share(one.chance)}."
@@ -105,6 +105,12 @@ def _calibration(findings: Findings) -> str:
     """Tell on how much text masks are calibrated."""
     spec = findings.parameters
     return f"Calibration: {counted(spec.samples, 'sequence')} of {counted(spec.seq_len, 'token')}."
+
+
+def _untried(findings: Findings) -> str:
+    """Tell, with a space before it, that no other tokens were discounted, where a study has no method that does so."""
+    tried = any(METHODS[name].tokens == "sham" for name in findings.parameters.methods)
+    return "" if tried else " Discounting as many random tokens was not tried."
 
 
 def _dots_told(changes: Sequence[MaskChange]) -> str:

@@ -202,7 +202,8 @@ def _shift_told(causes: Sequence[Cause], margin: float, briefly: bool = False) -
     much = f"{_SHIFTS[outcome]} {'as' if outcome == EQUIVALENT else 'than'}"
     by_half = cause.timing if cause.timing is not None and when_shifted(cause.timing) else None
     if briefly and by_half is not None:
-        return f"Predictions shift {_SHIFTS[outcome]} over all."
+        at = "Predictions" if strictest(causes) == MASS else "At equal attention, predictions"
+        return f"{at} shift {_SHIFTS[outcome]} over all."
     if briefly:
         return f"{'Also, ' if outcome == BETTER else 'Yet '}predictions shift {much} with random ones."
     told = f"Hiding sinks shifts predictions {much} hiding random tokens of equal attention {change}"

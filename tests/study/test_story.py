@@ -20,6 +20,7 @@ from analysis.recording.set_file import ALL_LAYERS
 from analysis.recording.set_measures import KIND_MEASURES
 from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.specs import SIZES, DiscountParams, PruneSpec
+from analysis.specs.study import WITH_SHAMS
 from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, WAITING, WORSE
 from analysis.statistics.differences import Difference
 from analysis.study.findings import EXAMPLE, Continuation, Findings, MaskChange, read
@@ -369,7 +370,7 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     assert hidden.title.endswith("; hiding other masked positions: 61 (not significant)")
     assert story.answers[0].lead.endswith("; other masked positions: 61 (not significant).")
     assert story.answers[0].sentence.startswith("2 more [−6, +10]; 20 more [10, 29] than random tokens ")
-    assert story.answers[0].sentence.endswith(" Quality was not measured. Predictions shift less over all.")
+    assert story.answers[0].sentence.endswith(" At equal attention, predictions shift less over all.")
     without = study.model_copy(update={"causes": tuple(one for one in study.causes if one.control != MASKED)})
     (hidden,) = (finding for finding in story_of(without).findings if finding.name == "hidden")
     assert "Random tokens may be of any kind; Causes compares with other masked positions." in hidden.caveat
@@ -409,7 +410,7 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
     alike = replace(shift.effect, value=0.008, low=-0.004, high=0.02, p=0.5, p_holm=0.5, cluster_variance=0.004**2)
     for timing, words in (
         (None, "Yet predictions shift not significantly more or less than with random ones."),
-        (shift.timing, "Predictions shift not significantly more or less over all."),
+        (shift.timing, "At equal attention, predictions shift not significantly more or less over all."),
     ):
         told = quality_told([shift.model_copy(update={"effect": alike, "levels": None, "timing": timing})], 0.01)
         assert told == f"Quality was not measured. {words}"
@@ -753,8 +754,8 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
     ]
     assert rows[0].baseline == "untrained, equally sharp: 1.81 × [1.78, 1.84]"
     assert " ".join(story_told("example").decision.values()) == (
-        "Leave this discount out: the same pruning without it does as well. In the diffusion model, dropping sinks "
-        "changes more text than dropping others: test whether quality drops before protecting them."
+        "Leave this discount out: the same pruning without it does about as well. In the diffusion model, dropping "
+        "sinks changes more text than dropping others: test whether quality drops before protecting them."
     )
     undecided = slides_html(story_told("cannot tell"))
     assert "<b>Pruning:</b> This is no reason to switch the discount on, nor off" in undecided
@@ -779,6 +780,10 @@ def test_of_masks_every_seed_and_every_pair_of_seeds_is_a_dot_and_counted():
             "With 70 % removed, the discount changes only 0.23 % of pruning choices; another calibration sample 1.9 %"
         )
         assert told.beats == ("Random choices would differ in 50 % (50 % removed) and 42 % (70 % removed).",)
+        assert told.caveat.endswith(" of 128 tokens. Discounting as many random tokens was not tried.")
+    with_sham = study.model_copy(update={"spec": {**study.spec, "methods": WITH_SHAMS}})
+    (told,) = (one for one in story_of(with_sham).findings if one.name == "masks")
+    assert told.caveat.endswith(" Calibration: 16 sequences of 128 tokens.")
 
 
 def test_a_text_has_a_slide_of_its_own_where_a_rule_chose_it():
