@@ -80,7 +80,7 @@ def place(findings: Findings) -> Told | None:
         if model != source
     ]
     led = ". ".join((own.partition("; none in ")[0], *twins))
-    short = f"{null.labelled[0].upper()}{null.labelled[1:]}: at most {most}. " if null else ""
+    short = f"{null.labelled[0].upper()}{null.labelled[1:]}: at most {most} masked. " if null else ""
     in_short = f"{short}{'Also standing' if masked else 'Standing'} out: {led}."
     prompts = findings.parameters.prompts
     beats += [untrained] if untrained else []

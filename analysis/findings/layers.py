@@ -39,8 +39,7 @@ STANDS_OUT = f"Stands out: {100 * CLEARLY:g} points above all tokens, untrained 
 """When a kind of token stands out among the sinks of a layer, as `Lead.clear`."""
 SIGNIFICANTLY = (
     "Above all tokens also significantly. As in untrained models, as with scrambled weights: less than "
-    f"{100 * CLEARLY:g} points above these. Shuffled weights: each weight matrix in random order; Table has all their "
-    "shares, as permuted."
+    f"{100 * CLEARLY:g} points above these. Table has all shares with shuffled weights, as permuted."
 )
 """What that leaves out."""
 LEGEND: Mapping[str, str] = {
@@ -140,12 +139,12 @@ class KindShares:
 
 
 def terms_told(criterion: str, prompts: str) -> str:
-    """Explain in a few words what sentences call a sink, standing out and untrained, and their brackets. prompts: how
-    many the intervals are over.
+    """Explain in a few words what sentences call a sink, standing out, untrained and shuffled, and their brackets.
+    prompts: how many the intervals are over.
     """
     return (
-        f"{SINK.format(criterion)} {STANDS_OUT} Untrained: random weights, equally sharp attention. Brackets: 95 % "
-        f"intervals, {prompts}."
+        f"{SINK.format(criterion)} {STANDS_OUT} Untrained: random weights, equally sharp attention. Shuffled: each "
+        f"matrix in random order. Brackets: 95 % intervals, {prompts}."
     )
 
 

@@ -465,7 +465,7 @@ def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
     )
     untrained = "In an equally sharp untrained model, at most 14 % of sinks in layers 0–2 are masked."
     assert place.beats[2] == untrained and place.takeaway.startswith(
-        "Untrained, equally sharp: at most 14 %. Also standing out: "
+        "Untrained, equally sharp: at most 14 % masked. Also standing out: "
     )
     rows = [row for row in study.tables["layers"] if row["measure"] != KIND_MEASURES["tokens"].title]
     (place,) = (
