@@ -5,7 +5,7 @@ from dataclasses import replace
 from math import floor, log10
 
 from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS, UNIT
-from analysis.findings.ablations import is_less, side_of, when_alike, when_shifted
+from analysis.findings.ablations import NO_QUALITY, neither_matches, side_of, when_alike, when_shifted
 from analysis.specs import CONTROLS
 from analysis.statistics.decisions import (
     BETTER,
@@ -173,7 +173,7 @@ def quality_told(causes: Sequence[Cause], margin: float) -> str:
     random tokens of equal attention where that was measured. causes, margin: as of `predictions_told`.
     """
     shift = _shift_told(causes, margin, briefly=True)
-    return " ".join(filter(None, (no_match(causes), "Quality was not measured.", shift)))
+    return " ".join(filter(None, (no_match(causes), NO_QUALITY, shift)))
 
 
 def no_match(causes: Sequence[Cause]) -> str:
@@ -184,9 +184,8 @@ def no_match(causes: Sequence[Cause]) -> str:
     light, equal = there.get(MASKED), there.get(MASS)
     if light is None or equal is None or equal.masked is None or None in light.shares:
         return ""
-    (drawn, held), (masked, fewer) = light.shares, equal.masked
-    lacks_both = is_less(held or 0.0, drawn or 0.0) and is_less(fewer, masked)
-    return "No control matches both masking and attention." if lacks_both else ""
+    sinks, others = (share or 0.0 for share in light.shares)
+    return "No control matches both masking and attention." if neither_matches((sinks, others), equal.masked) else ""
 
 
 def _shift_told(causes: Sequence[Cause], margin: float, briefly: bool = False) -> str:

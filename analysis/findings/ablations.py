@@ -190,13 +190,20 @@ def _no_match(held: Mapping[str, tuple[Held, Held]]) -> str:
         return ""
     (drawn, _), (light, _) = held[MASKED]
     (_, masked), (_, fewer) = held[MASS]
-    if not (is_less(light, drawn) and is_less(fewer, masked)):
+    if not neither_matches((drawn, light), (masked, fewer)):
         return ""
     return (
         f"Over all steps no control matches both masking and attention: {THAN[MASS]} are {percent(fewer, 0)} masked "
         f"(sinks {percent(masked, 0)}), {THAN[MASKED]} draw {percent(light, 0)} of attention (sinks "
         f"{percent(drawn, 0)})."
     )
+
+
+def neither_matches(attention: tuple[float, float], masking: tuple[float, float]) -> bool:
+    """Return whether no control matches the sinks in both. attention: that sinks and other masked positions draw;
+    masking: the share of sinks, and of random tokens of equal attention, that is masked.
+    """
+    return is_less(attention[1], attention[0]) and is_less(masking[1], masking[0])
 
 
 SHIFTS: Final = ("KL in nats", "first half of the steps", "second half", "all steps")

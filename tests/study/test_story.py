@@ -754,8 +754,9 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
     ]
     assert rows[0].baseline == "untrained, equally sharp: 1.81 × [1.78, 1.84]"
     assert " ".join(story_told("example").decision.values()) == (
-        "Leave this discount out: the same pruning without it does about as well. In the diffusion model, dropping "
-        "sinks changes more text than dropping others: test whether quality drops before protecting them."
+        "In this model, leave this discount out: the same pruning without it does about as well. In the diffusion "
+        "model, dropping sinks changes more text than dropping others: test whether quality drops before protecting "
+        "them."
     )
     undecided = slides_html(story_told("cannot tell"))
     assert "<b>Pruning:</b> This is no reason to switch the discount on, nor off" in undecided

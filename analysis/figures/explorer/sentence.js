@@ -163,7 +163,7 @@ function lived(recording, view) {
   if (recording.sinks(view, view.layer, view.head) === null) return "";
   const { ever, total, chance } = livesOf(recording, view);
   if (!ever) return "No token is a sink at any step.";
-  return `${ever} of ${recording.S} tokens ${ever === 1 ? "is" : "are"} a sink at some step, for ${perToken(total, ever)} of ${recording.T} steps on average; with as many drawn at random in each step among positions of the same state (prompt${recording.autoregressive ? "" : recording.noise ? ", undecided" : ", masked"} or written), ${Math.round(chance)} of ${recording.S} would be${ever < 0.8 * chance ? ": sinks persist" : ""}.`;
+  return `${ever} of ${recording.S} tokens ${ever === 1 ? "is" : "are"} a sink at some step, for ${perToken(total, ever)} of ${recording.T} steps on average; with as many drawn at random in each step among positions of the same state (prompt${recording.autoregressive ? "" : recording.noise ? ", undecided" : ", masked"} or written), ${Math.round(chance)} of ${recording.S} would be.`;
 }
 // For how long sinks last, beside chance, and how many of them are open positions.
 function lasting(recording, view) {

@@ -155,25 +155,19 @@ def claims(expanded: bool) -> None:
             st.caption("No claims yet: a study makes them once its parts are done.")
         else:
             model = in_sentence(model_title(findings.spec["model"]["source"]))
+            columns = {
+                "claim": "title",
+                "what the study shows": "sentence",
+                "numbers": "numbers",
+                "left out": "left_out",
+            }
+            frame = pd.DataFrame([{name: getattr(one, of) for name, of in columns.items()} for one in verdicts])
             for one in verdicts:
-                st.markdown(
-                    f"**{plain(one.title)}** {plain(one.sentence)}", help=plain(f"{one.numbers} {one.left_out}")
-                )
-            rows = [
-                {
-                    "claim": one.title,
-                    "what the study shows": one.sentence,
-                    "numbers": one.numbers,
-                    "left out": one.left_out,
-                }
-                for one in verdicts
-            ]
-            title, about = (
-                f"{len(verdicts)} claims about {model}",
-                "Each with its rule, numbers and what they leave out.",
-            )
-            exhibit_table(title, about, pd.DataFrame(rows), "study_claims")
-            download_buttons(pd.DataFrame(rows), "study_claims")
+                more = plain(f"{one.numbers} {one.left_out}")
+                st.markdown(f"**{plain(one.title)}** {plain(one.sentence)}", help=more)
+            title = f"{len(verdicts)} claims about {model}"
+            exhibit_table(title, "Each with its rule, numbers and what they leave out.", frame, "study_claims")
+            download_buttons(frame, "study_claims")
         if record is None or engine().job(record.id) is not None:
             st.page_link(
                 "pages/start.py",
