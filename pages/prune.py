@@ -159,7 +159,6 @@ def _preview(model: ModelSpec, asked: Asked, place: DeltaGenerator) -> Opened | 
         if job is not None:
             st.error("The stored statistics are gone. Preview the masks again.")
         return None
-    st.caption("Drawn beneath; follows every setting.")
     with place.container(border=True, key="prune_preview", gap="small"):
         st.markdown("**Preview at these settings**")
         named = _named(found, asked.setting)

@@ -24,6 +24,7 @@ from analysis.figures.story.charts import Group, Mark
 from analysis.findings import said_of
 from analysis.findings.ablations import side_of
 from analysis.findings.evaluations import bare_words, cost_words, loss_words
+from analysis.pruned.report_file import plain_title
 from analysis.specs import METHODS
 from analysis.statistics.decisions import (
     AT_CHANCE,
@@ -72,14 +73,14 @@ def masks(findings: Findings) -> Told | None:
     title += f"; another calibration sample {share(floor)}" if floor else ""
     chances = {f"{100 * one.sparsity:g} %": share(one.chance) for one in changes}
     drawn = listed([f"{one} ({each} removed)" for each, one in chances.items()])
-    beat = f"Random choices would differ in {drawn}."
+    beat = f"{recipe(findings)} Random choices would differ in {drawn}."
     return Told(
         "masks",
         title,
-        charts.bars(groups, "weights removed in only one of two runs (% of all)", 100, _dots_told(changes)),
+        charts.bars(groups, "weights kept in one run, removed in the other (% of all)", 100, _dots_told(changes)),
         beat,
         (beat,),
-        f"{recipe(findings)} {_calibration(findings)}{_untried(findings)}",
+        f"{_calibration(findings)}{_untried(findings)}",
         tuple(
             f"{METHODS[one.method].title}, {100 * one.sparsity:g} %: {_runs(one.changed)}; seeds {_runs(one.floor)}; "
             f"chance {share(one.chance)}."
@@ -199,7 +200,7 @@ def _summary(
     method = next(iter(by_setting.values())).method
     published = {percent(at, 0): one for at, one in published_of_study(findings, method).items()}
     if len(settings) == 1 and settings[0] in published:
-        baseline += f"; over published {bare_words(published[settings[0]])}"
+        baseline += f"; minus as published {bare_words(published[settings[0]])}"
     return Summary(f"Accuracy points the discount adds, {removed}", listed(told), baseline)
 
 
@@ -228,15 +229,19 @@ def _cost_unseen(findings: Findings, by_setting: Mapping[str, Contrast]) -> str:
 def _changes(
     findings: Findings, by_setting: Mapping[str, Contrast], margin: float, without: Mapping[str, str]
 ) -> Markup:
-    """Draw by how much pruning itself changes accuracy, where the study holds it, and the discount, at each setting.
-    without: the accuracy without the discount, by setting, where known.
+    """Draw by how much pruning itself changes accuracy, and the discount, also beside the published baseline, at each
+    setting, as far as the study holds it. without: the accuracy without the discount, by setting, where known.
     """
     costs = {price.setting: price.cost for price in prices_of(findings, by_setting)}
     groups = []
     for name, contrast in by_setting.items():
+        published = published_of_study(findings, contrast.method).get(contrast.sparsity)
         rows = [("with minus without discount", contrast.effect, interval_words(contrast.effect), charts.MODEL)]
         if name in costs:
             rows.insert(0, ("pruned minus unpruned", costs[name], loss_words(costs[name]), charts.NULL))
+        if published is not None:
+            baseline = plain_title(METHODS[contrast.method].published or "")
+            rows.append((f"with minus {baseline}", published, interval_words(published), charts.MODEL))
         marks = [
             Mark(label, one.value, words, tone, one.low, one.high, filled=side_of(one) != 0)
             for label, one, words, tone in rows

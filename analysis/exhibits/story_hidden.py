@@ -100,7 +100,11 @@ def texts(findings: Findings, model: str) -> Example | None:
     control = MASS if MASS in text.others else COUNT
     alike = [_agreement(text.untouched, words) for words in _variants(text, control)]
     sinks, others = (int((~each.kept[1]).sum()) for each in alike)
-    title = f"In one text hiding sinks changes {sinks} of {len(text.hidden)} tokens; hiding {_title(control)}: {others}"
+    shares = [percent(int((~each.kept[1]).sum()) / len(each.kept[1]), 0) for each in alike]
+    title = (
+        f"In one text hiding sinks changes {sinks} of {len(text.hidden)} tokens ({shares[0]}); hiding "
+        f"{_title(control)}: {others} ({shares[1]})"
+    )
     in_place = _by_position(findings.causes_by_model.get(model, ()), control)
     begins = any("[BOS]" in words for words in _variants(text, control))
     longest = max(len(text.untouched), *map(len, _variants(text, control)))
@@ -114,7 +118,7 @@ def texts(findings: Findings, model: str) -> Example | None:
     )
 
 
-_BOS = " [BOS] begins a text; here it stands inside."
+_BOS = " [BOS] inside a text is an error."
 
 
 def _variants(text: Continuation, control: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -186,11 +190,11 @@ def _summaries(own: Cause, causes: Sequence[Cause]) -> tuple[Summary, ...]:
     shift = rules.cause_of(causes, "divergence", MASS)
     if shift is not None and shift.levels is not None:
         sinks, others = levels_apart(shift)
-        value = f"{sinks} ({size_told(shift.effect, NATS, 'more' if shift.effect.value > 0 else 'less')})"
+        value = size_told(shift.effect, NATS, "more" if shift.effect.value > 0 else "less")
         quantity = "Shift of predictions, mean of all steps (KL, nats)"
         side = side_of(shift.timing.early) if shift.timing is not None and when_shifted(shift.timing) else 0
         early = {1: "; first half: more", -1: "; first half: less", 0: ""}[side]
-        baseline = f"{_title(MASS)}: {others}{early}"
+        baseline = f"{_title(MASS)}: {others}, sinks {sinks}{early}"
         rows.append(Summary(quantity, value, baseline))
     return tuple(rows)
 
@@ -377,13 +381,13 @@ def _tokens(findings: Findings) -> Markup:
         for control, cause in sorted(there.items(), key=lambda each: -changed(each[1])[1]):
             marks.append(_beside_sinks(control, cause, beat))
         if unrelated is not None:
-            name = "nothing: two unrelated texts"
+            name = "for scale: two unrelated texts"
             marks.append(Mark(name, 1 - unrelated, f"{100 * (1 - unrelated):.0f}", charts.NULL, beat=beat))
         groups.append(Group(f"Hidden in {within(findings, model)}", tuple(marks)))
     if not groups:
         return Markup()
-    axis = f"tokens of 100 that change, means over {prompts} prompts"
-    return charts.bars(groups, axis, 100, whisker="95 % interval of the difference from sinks")
+    axis = f"tokens of 100 out of line with the untouched text, {prompts} prompts"
+    return charts.bars(groups, axis, 100, whisker="difference from sinks, 95 %")
 
 
 def _beside_sinks(control: str, cause: Cause, beat: int) -> Mark:
@@ -392,11 +396,12 @@ def _beside_sinks(control: str, cause: Cause, beat: int) -> Mark:
     """
     (sinks, others), change = changed(cause), flipped(cause.effect)
     fewer, interval = tokens_more(cause.effect, of_control=True)
-    over = f" ({counted(cause.effect.n, 'prompt')}; sinks there: {100 * sinks:.0f})" if cause.unmatched else ""
+    over = f" ({counted(cause.effect.n, 'prompt')})" if cause.unmatched else ""
+    against = f" against {100 * sinks:.0f}" if cause.unmatched else ""
     return Mark(
         f"{_title(control)}{over}",
         others,
-        f"{100 * others:.0f}, {fewer} {interval}",
+        f"{100 * others:.0f}{against}, {fewer} {interval}",
         charts.NULL,
         sinks - change.high,
         sinks - change.low,

@@ -43,7 +43,7 @@ def place(findings: Findings) -> Told | None:
         }
         for model, layers in portions.items()
     }
-    masked = layer_names(_mostly_masked(portions[source]))
+    masked, lowest = layer_names(_mostly_masked(portions[source])), ""
     written = _written(findings, source)
     null, most = _untrained(findings, portions[source])
     title = _commonest(portions[source])
@@ -53,13 +53,14 @@ def place(findings: Findings) -> Told | None:
         of_layers = _masked_rows(portions[source])
         rows = [of_layers[layer] for layer in _mostly_masked(portions[source])]
         least, most_of_it = (end(rows, key=lambda row: row["value"]) for end in (min, max))
-        among = _share_told(least)
-        if share(least["value"]) != share(most_of_it["value"]):
-            among += f" to {share(most_of_it['value'])}"
+        among = spread(least["value"], most_of_it["value"], share)
+        lowest = f"{_layer_of(of_layers, least)[0].upper()}{_layer_of(of_layers, least)[1:]}: {_share_told(least)}."
         title = f"In {masked}, {among} of sinks are masked positions"
         title += f"; of all tokens, {of_all.partition(' of')[0]}" if of_all else ""
         beside = "; ".join(filter(None, (of_all, most and f"untrained at most {most}")))
-        summaries = (Summary(f"Sinks of {masked} that are masked positions", among, beside),)
+        ends = _share_told(least).partition(" % ")[2]
+        value = f"{among} (lowest: {ends})" if ends else among
+        summaries = (Summary(f"Sinks of {masked} that are masked positions", value, beside),)
     tokens = {model: _of_tokens(findings, model).get(ALL_TOKENS, {}) for model in portions}
     others = _with_other_weights(findings)
     beats, notes = (
@@ -80,7 +81,7 @@ def place(findings: Findings) -> Told | None:
         if model != source
     ]
     led = ". ".join((own.partition("; none in ")[0], *twins))
-    short = f"{null.labelled[0].upper()}{null.labelled[1:]}: at most {most} masked. " if null else ""
+    short = f"{null.labelled[0].upper()}{null.labelled[1:]}: at most {most} masked in {masked}. " if null else ""
     in_short = f"{short}{'Also standing' if masked else 'Standing'} out: {led}."
     prompts = findings.parameters.prompts
     beats += [untrained] if untrained else []
@@ -96,7 +97,7 @@ def place(findings: Findings) -> Told | None:
         charts.stacks(groups, _COLORS, f"share of each layer's sinks by kind, {prompts} prompts"),
         " ".join(beats),
         tuple(beats),
-        rule if tokens[source] else _BY_NUMBER,
+        f"{rule if tokens[source] else _BY_NUMBER} {lowest}".strip(),
         (*notes, *_masked_told(portions[source])),
         meaning=story_parts.of_place(masked, Counter(_most(portions[source])), len(portions[source])),
         takeaway=in_short if tokens[source] else beats[0],
@@ -260,6 +261,10 @@ def _with_other_weights(findings: Findings) -> Portions:
     return most
 
 
+def _layer_of(rows: Mapping[str, Mapping[str, Any]], row: Mapping[str, Any]) -> str:
+    return next(layer for layer, one in rows.items() if one is row)
+
+
 def _masked_rows(layers: Layers) -> dict[str, Mapping[str, Any]]:
     """Return the row of masked positions of each layer."""
     return {layer: row for layer, kinds in layers.items() for kind, row in kinds.items() if kind in MASKED}
@@ -315,7 +320,7 @@ def _layers_told(
         KINDS_TOLD.get(kind, kind) + ("" if those == apart else f" in {layer_names(those)}")
         for kind, those in alike.items()
     ]
-    rest += f" ({listed(close)} as with other weights)" if close else ""
+    rest += f" ({listed(close)}: other weights show as much)" if close else ""
     return "; ".join(filter(None, (listed(told), rest)))
 
 

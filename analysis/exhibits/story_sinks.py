@@ -264,7 +264,7 @@ def has_sinks(findings: Findings) -> str:
 _MODELS = {
     "random": "in an untrained model of the same shape",
     "permuted": "in the model with its weights shuffled",
-    SHARP: "with random weights, equally sharp",
+    SHARP: "untrained, equally sharp",
 }
 """Other weights, for a reader who knows no null."""
 _MEANT = {

@@ -135,7 +135,7 @@ def strictest(causes: Sequence[Cause]) -> str:
 
 def control_told(causes: Sequence[Cause]) -> str:
     """Tell by how much more of the text changes with the sinks hidden than with the tokens of the strictest control,
-    beside two unrelated texts where that is known: `20 more [10, 29]; two unrelated texts: 65.` Where that is
+    beside two unrelated texts where that is known: `20 more [10, 29]; unrelated texts differ in 65.` Where that is
     not significant, beside the controls that sinks do exceed. A control that some prompts lack is named. causes: of one
     model.
     """
@@ -144,7 +144,7 @@ def control_told(causes: Sequence[Cause]) -> str:
     effect = cause.effect
     if not cause.unmatched:
         unrelated = there[COUNT].unrelated
-        beside = "" if unrelated is None else f"; two unrelated texts: {100 * (1 - unrelated):.0f}"
+        beside = "" if unrelated is None else f"; unrelated texts differ in {100 * (1 - unrelated):.0f}"
         if side_of(effect) >= 0:
             beside = "".join(
                 f"; {' '.join(tokens_more(other.effect))} than {CONTROLS[name].title}"
@@ -164,7 +164,7 @@ def quality_told(causes: Sequence[Cause], margin: float) -> str:
     predictions shift beside random tokens of equal attention where that was measured. causes, margin: as of
     `predictions_told`.
     """
-    masking = "Being masked may explain part of it." if no_match(causes) else ""
+    masking = "Masking may explain part." if no_match(causes) else ""
     return " ".join(filter(None, (masking, NO_QUALITY, _shift_told(causes, margin, briefly=True))))
 
 
@@ -194,7 +194,7 @@ def _shift_told(causes: Sequence[Cause], margin: float, briefly: bool = False) -
     by_half = cause.timing if cause.timing is not None and when_shifted(cause.timing) else None
     if briefly and by_half is not None:
         at = "Predictions" if strictest(causes) == MASS else "At equal attention, predictions"
-        return f"{at} shift {_SHIFTS[outcome]}, over all steps."
+        return f"Overall, {at[0].lower()}{at[1:]} shift {much} with random tokens."
     if briefly:
         return f"{'Also, ' if outcome == BETTER else 'Yet '}predictions shift {much} with random ones."
     told = f"Hiding sinks shifts predictions {much} hiding random tokens of equal attention {change}"

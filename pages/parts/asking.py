@@ -22,7 +22,7 @@ from analysis.pruned.report_file import quantization_title
 from analysis.specs import JobSpec
 from analysis.words import percent
 from pages.parts import address
-from pages.parts.plain import model_called, plain, shortened
+from pages.parts.plain import plain, shortened
 from pages.parts.session import (
     EXPECTED,
     engine,
@@ -403,7 +403,7 @@ def _say_refused(key: str, refused: dict[str, str], question: str) -> None:
 
 def _offer(key: str, source: str, what: str) -> None:
     row = st.container(horizontal=True, vertical_alignment="center", gap="small")
-    row.caption(f"{plain(what)}: not run yet with {model_called(model_name(source))}.", width="stretch")
+    row.caption(f"{plain(what)}: not run here yet.", width="stretch")
     acting_button("Run", key, row, icon=":material/play_arrow:", on_click=allow, args=(source,))
 
 

@@ -107,10 +107,10 @@ def story_told(name: str) -> Story:
 
 TITLES = {
     "supports": {
-        "place": r"^In layers 0–7, 90 % \[81, 99\] of sinks are masked positions; of all tokens, "
+        "place": r"^In layers 0–7, 90 % of sinks are masked positions; of all tokens, "
         "33 %$",
         "movement": r"^The diffusion model's sinks are steadier than an untrained model's: on average 0\.29 new per "
-        r"layer and step against 1\.7$",
+        r"layer and step against 1\.67$",
         "hidden": r"changes the predictions more than hiding as many random tokens, and than random tokens of equal",
         "accuracy": r"The discount raises accuracy at 50 % and 70 %$",
     },
@@ -227,7 +227,7 @@ def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
     assert "Orange: sink (above mean + 2 std)." in story_told("supports").picture
     assert re.search(
         r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks: "
-        r"they draw [\d.]+ × an even split \[[\d.]+, [\d.]+\]; with random weights, equally sharp, "
+        r"they draw [\d.]+ × an even split \[[\d.]+, [\d.]+\]; untrained, equally sharp, "
         r"[\d.]+ × \[[\d.]+, [\d.]+\]\.$",
         story_told("supports").picture_told,
     )
@@ -306,12 +306,14 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
         ]
         (answer, _) = story_of(study.model_copy(update={"causes": tuple(causes)})).answers
         assert "es: hiding them changes 63 of 100 tokens; " in answer.lead
-        beside = "two unrelated texts: 65" if value < 0 else "25 more [15, 35] than other masked positions"
+        beside = "unrelated texts differ in 65" if value < 0 else "25 more [15, 35] than other masked positions"
         assert answer.sentence.endswith(
-            f"]; {beside}. Being masked may explain part of it. Quality was not measured. Predictions shift less, "
-            "over all steps."
+            f"]; {beside}. Masking may explain part. Quality was not measured. Overall, predictions shift "
+            "less than with random tokens."
         )
-        assert answer.short.endswith(" Quality was not measured. Predictions shift less, over all steps.")
+        assert answer.short.endswith(
+            " Quality was not measured. Overall, predictions shift less than with random tokens."
+        )
         return answer
 
     others = "random tokens of equal attention:"
@@ -341,11 +343,11 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
         ("random tokens of equal attention", "43, 20 fewer [10, 29]"),
         ("other masked positions", "38, 25 fewer [15, 35]"),
         ("as many random tokens", "32, 31 fewer [23, 39]"),
-        ("nothing: two unrelated texts", "65"),
+        ("for scale: two unrelated texts", "65"),
     ]
     assert levels_drawn(hidden, 1)[1] == (
-        "random tokens of equal attention (15 prompts; sinks there: 45)",
-        "52, 7 more [−11, +25]",
+        "random tokens of equal attention (15 prompts)",
+        "52 against 45, 7 more [−11, +25]",
     )
     masses = next(one for one in own if (one.measure, one.control) == ("aligned", MASS))
     (left, width) = re.findall(r'class="whisker" style="left:([\d.]+)%;width:calc\(([\d.]+)%', hidden.figure)[0]
@@ -380,7 +382,7 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     (hidden,) = (finding for finding in story.findings if finding.name == "hidden")
     assert ("other masked positions", "32, 31 fewer [23, 39]") in levels_drawn(hidden, 0)
     assert "any kind" not in hidden.caveat and "other masked positions draw less attention." in hidden.caveat
-    assert "; two unrelated texts: 65. " in story.answers[0].sentence
+    assert "; unrelated texts differ in 65. " in story.answers[0].sentence
     assert story.answers[0].lead.startswith("For the text, yes: ") and "other masked positions" not in hidden.title
     assert words(story) <= MOST_WORDS
     story = masked(-0.02)
@@ -389,7 +391,9 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     assert hidden.title.endswith("; hiding other masked positions: 61 (not significant)")
     assert story.answers[0].lead.endswith("; other masked positions: 61 (not significant).")
     assert story.answers[0].sentence.startswith("2 more [−6, +10]; 20 more [10, 29] than random tokens ")
-    assert story.answers[0].sentence.endswith(" At equal attention, predictions shift less, over all steps.")
+    assert story.answers[0].sentence.endswith(
+        " Overall, at equal attention, predictions shift less than with random tokens."
+    )
     without = study.model_copy(update={"causes": tuple(one for one in study.causes if one.control != MASKED)})
     (hidden,) = (finding for finding in story_of(without).findings if finding.name == "hidden")
     assert "Random tokens may be of any kind; Causes compares with other masked positions." in hidden.caveat
@@ -429,7 +433,10 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
     alike = replace(shift.effect, value=0.008, low=-0.004, high=0.02, p=0.5, p_holm=0.5, cluster_variance=0.004**2)
     for timing, words in (
         (None, "Yet predictions shift not significantly more or less than with random ones."),
-        (shift.timing, "At equal attention, predictions shift not significantly more or less, over all steps."),
+        (
+            shift.timing,
+            "Overall, at equal attention, predictions shift not significantly more or less than with random tokens.",
+        ),
     ):
         told = quality_told([shift.model_copy(update={"effect": alike, "levels": None, "timing": timing})], 0.01)
         assert told == f"Quality was not measured. {words}"
@@ -473,17 +480,19 @@ def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
     study = read(EXAMPLE)
     (place,) = (finding for finding in story_told("example").findings if finding.name == "place")
     assert place.beats[0].endswith(
-        "and the first token in layer 4; none in layers 6–7 (words as with other weights)."
+        "and the first token in layer 4; none in layers 6–7 (words: other weights show as much)."
     ), "words are as common untrained"
     assert place.beats[0].startswith("Standing out, diffusion model: masked ")
-    assert place.beats[1].endswith("none in layers 2 and 4–7 (punctuation in layer 2 as with other weights).")
-    assert place.caveat == ("Stands out: 10 points above all tokens, untrained and shuffled weights.")
+    assert place.beats[1].endswith("none in layers 2 and 4–7 (punctuation in layer 2: other weights show as much).")
+    assert place.caveat == (
+        "Stands out: 10 points above all tokens, untrained and shuffled weights. Layer 2: 85 % [82, 87]."
+    )
     assert place.notes[-1] == (
         "Sinks that are masked positions: layer 0 99 % [99, 100], layer 1 100 % [100, 100] and layer 2 85 % [82, 87]."
     )
     untrained = "In an equally sharp untrained model, at most 14 % of sinks in layers 0–2 are masked."
     assert place.beats[2] == untrained and place.takeaway.startswith(
-        "Untrained, equally sharp: at most 14 % masked. Also standing out: "
+        "Untrained, equally sharp: at most 14 % masked in layers 0–2. Also standing out: "
     )
     rows = [row for row in study.tables["layers"] if row["measure"] != KIND_MEASURES["tokens"].title]
     (place,) = (
@@ -631,7 +640,7 @@ def test_kinds_of_sinks_stand_beneath_those_of_all_tokens():
     study = read(EXAMPLE)
     (told,) = (finding for finding in story_told("example").findings if finding.name == "place")
     assert told.figure.count(">all tokens<") == 2 and 'title="masked position: 33 %"' in told.figure
-    assert told.title == "In layers 0–2, 85 % [82, 87] to 100 % of sinks are masked positions; of all tokens, 33 %"
+    assert told.title == "In layers 0–2, 85 to 100 % of sinks are masked positions; of all tokens, 33 %"
     tables = rows_of(study)
     tables["layers"] = [row for row in tables["layers"] if row["measure"] != "Share of all tokens"]
     (told,) = (
@@ -722,7 +731,7 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
         ("Attention of a sink", "2.47 × an even split [2.42, 2.52]", rows[0].baseline),
         (
             "Sinks of layers 0–2 that are masked positions",
-            "85 % [82, 87] to 100 %",
+            "85 to 100 % (lowest: [82, 87])",
             "33 % of all tokens; untrained at most 14 %",
         ),
         (
@@ -732,8 +741,8 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
         ),
         (
             "Shift of predictions, mean of all steps (KL, nats)",
-            "0.090 (0.041 less [0.019, 0.062])",
-            "random tokens of equal attention: 0.131; first half: more",
+            "0.041 less [0.019, 0.062]",
+            "random tokens of equal attention: 0.131, sinks 0.090; first half: more",
         ),
         (
             "Pruning choices the discount changes, 70 % removed",
@@ -743,7 +752,7 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
         (
             "Accuracy points the discount adds, 70 % removed",
             "+0.3 [−0.3, +1.0]",
-            "margin ±2; pruning alone costs 21; over published +0.8 [−1.2, +2.8]",
+            "margin ±2; pruning alone costs 21; minus as published +0.8 [−1.2, +2.8]",
         ),
     ]
     assert rows[0].baseline == "untrained, equally sharp: 1.81 × [1.78, 1.84]"
@@ -774,11 +783,14 @@ def test_of_masks_every_seed_and_every_pair_of_seeds_is_a_dot_and_counted():
         assert told.title == (
             "With 70 % removed, the discount changes only 0.23 % of pruning choices; another calibration sample 1.9 %"
         )
-        assert told.beats == ("Random choices would differ in 50 % (50 % removed) and 42 % (70 % removed).",)
+        assert told.beats == (
+            "Sink-Wanda scores weights by size and inputs; inputs from sinks count for nothing (λ = 1). Random "
+            "choices would differ in 50 % (50 % removed) and 42 % (70 % removed).",
+        )
         assert told.caveat.endswith(" of 128 tokens. Discounting as many random tokens was not tried.")
     with_sham = study.model_copy(update={"spec": {**study.spec, "methods": WITH_SHAMS}})
     (told,) = (one for one in story_of(with_sham).findings if one.name == "masks")
-    assert told.caveat.endswith(" Calibration: 16 sequences of 128 tokens.")
+    assert told.caveat == "Calibration: 16 sequences of 128 tokens."
 
 
 def test_a_text_has_a_slide_of_its_own_where_a_rule_chose_it():
@@ -789,7 +801,10 @@ def test_a_text_has_a_slide_of_its_own_where_a_rule_chose_it():
     )
     assert (first.count('<section class="slide'), chosen.count('<section class="slide')) == (8, 8)
     assert "<h2>A sink of" in first and "<h2>A sink of" not in chosen and "<p>A sink of" in chosen
-    assert "In one text hiding sinks changes 2 of 3 tokens; hiding as many random tokens: 0" in chosen
+    assert (
+        "In one text hiding sinks changes 2 of 3 tokens (67 %); hiding as many random tokens: 0 (0 %)"
+        in chosen.replace("\u00a0", " ")
+    )
     assert (
         "Nothing hidden (prompt 7 of 30, nearest the median change)" in chosen and "an example, not evidence" in chosen
     )
@@ -798,7 +813,7 @@ def test_a_text_has_a_slide_of_its_own_where_a_rule_chose_it():
 def test_the_text_of_the_example_is_the_one_nearest_the_median():
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert hidden.example.title == (
-        "In one text hiding sinks changes 29 of 48 tokens; hiding random tokens of equal attention: 19"
+        "In one text hiding sinks changes 29 of 48 tokens (60 %); hiding random tokens of equal attention: 19 (40 %)"
     )
     assert "prompt 8 of 30, nearest the median change" in hidden.example.figure
 

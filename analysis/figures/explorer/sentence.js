@@ -139,7 +139,7 @@ function together(marked, count) {
     if (t - from > length) [first, length] = [from, t - from];
     from = t + 1;
   }
-  return length > 1 && length > count / 2 ? ` (${length < count ? "among them " : ""}${first}–${first + length - 1})` : "";
+  return length > 1 && length > count / 2 ? ` (${length < count ? "including " : ""}${first}–${first + length - 1})` : "";
 }
 // How many sinks are open positions and the other way round, over all steps; empty where no position is open or none is a
 // sink.
