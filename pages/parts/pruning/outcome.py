@@ -6,11 +6,10 @@ from typing import Any, NamedTuple
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from analysis.engine.run_pairs import RunPair, has_setting, sweep_of, title_of
-from analysis.engine.runs import Run, known_runs, score
+from analysis.engine.run_pairs import RunPair, has_setting, scored_pairs, sweep_of, title_of
+from analysis.engine.runs import Run, known_runs
 from analysis.evaluation import comparing, tables
 from analysis.evaluation.results import AVERAGE, Results
-from analysis.evaluation.tables import ROLES
 from analysis.exhibits.scored_runs import recipe_told, text_of, text_read
 from analysis.exhibits.with_discount import (
     Changed,
@@ -28,14 +27,14 @@ from analysis.exhibits.with_discount import (
 from analysis.findings import finding_of
 from analysis.findings.evaluations import MARGIN, inside_margin, tested, together
 from analysis.pruned.compare import Comparison
-from analysis.specs import METHODS, EvaluateSpec, ModelSpec, PruneSpec, SweepSpec, grid, setting_key, where
+from analysis.specs import METHODS, EvaluateSpec, ModelSpec, PruneSpec, SweepSpec, grid, setting_key
 from analysis.statistics.decisions import POINTS
 from analysis.study.rules import margin_of
 from analysis.words import counted, listed, percent
 from pages.parts import address
 from pages.parts.accuracy.choice import choose_evaluation, choose_runs, evaluations, say_scores, score_settings
 from pages.parts.accuracy.choice import score as ask_scores
-from pages.parts.accuracy.panel import accuracy_in_brief, accuracy_panel, joined_panel, joined_results
+from pages.parts.accuracy.panel import ALL_SEEDS, accuracy_in_brief, accuracy_panel, joined_panel, pair_results
 from pages.parts.asking import begin, cut_short, may_act, starting_button
 from pages.parts.charts import chart, kept
 from pages.parts.masks.choice import seeds_at_hand
@@ -50,7 +49,6 @@ from pages.parts.sweeping import SEEDS, cost_in_words, launch, plan, sweeps_at_w
 _SCORE, _SEEDS = "prune_then_score", "prune_seeds"
 _REDRAW = 5.0  # seconds between drawings of the accuracies that are there
 _MOST_SEEDS = 64
-ALL_SEEDS = "all calibration seeds, with against without the discount"
 
 
 class Wanted(NamedTuple):
@@ -360,25 +358,6 @@ def pair_masks(pairs: list[RunPair]) -> PairMasks | None:
         return PairMasks(compared, seeds_at_hand(*opened[0], known))
     except EXPECTED:
         return None  # shown under Masks
-
-
-def scored_pairs(pairs: list[RunPair]) -> list[RunPair]:
-    """Return the pairs of which both runs answered as many items of the same tasks as the first such pair."""
-    asked = {}
-    for place, pair in enumerate(pairs):
-        scores = [score(run) for run in (pair.control, pair.run)]
-        if all(scores):
-            asked[place] = {(one.tasks, one.items) for one in scores if one is not None}
-    return [pairs[place] for place, alike in asked.items() if alike == next(iter(asked.values()))]
-
-
-def pair_results(pairs: list[RunPair]) -> Results | None:
-    """Return what pairs answered beside their dense model, joined by item; None where none is scored. pairs: of
-    `scored_pairs`."""
-    if not pairs:
-        return None
-    names = [f"{role}, {where(pair.spec)}, seed {pair.seed}" for pair in pairs for role in ROLES]
-    return joined_results([run for pair in pairs for run in (pair.control, pair.run)], dense=True, names=names)
 
 
 def found_in_study(study: OfStudy) -> Found | None:
