@@ -172,7 +172,7 @@ def once(function: Callable[Concatenate[Results, _Given], _Told]) -> Callable[Co
     """
 
     @wraps(function)
-    def answer(results: Results, *given: _Given.args, **named: _Given.kwargs) -> _Told:
+    def answer(results: Results, /, *given: _Given.args, **named: _Given.kwargs) -> _Told:
         asked = (function, *map(_fixed, (*given, *named.items())))
         if asked not in results._told:
             results._told[asked] = function(results, *given, **named)
