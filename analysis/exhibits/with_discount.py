@@ -23,7 +23,7 @@ from analysis.findings import finding_of
 from analysis.findings.evaluations import MARGIN, bare_words, no_help
 from analysis.findings.masks import few_changed
 from analysis.pruned.report_file import is_control, plain_title
-from analysis.specs import METHODS, PruneSpec, detail
+from analysis.specs import METHODS, PruneSpec
 from analysis.statistics.decisions import (
     BETTER,
     CANNOT_TELL,
@@ -44,14 +44,6 @@ _CHANGED = "A weight counts where it is kept without the discount and pruned wit
 _SHIFTS, _COST, _DISCOUNT = "Accuracy change", "pruned minus dense", "discount on top"
 _DOTS = {"seed": "seeds", "pair": "pairs"}
 _SEED_DECIMALS = 2  # of a per cent, for shares of weights
-
-
-def contrast_at(findings: Findings, spec: PruneSpec) -> Contrast | None:
-    """Return a study's comparison of a pruning with and without the discount; None where it has not made this one.
-    spec: the pruning with the discount."""
-    at = (spec.method, spec.sparsity)
-    found = (one for one in discounts(findings).values() if (one.method, one.sparsity) == at)
-    return None if detail(spec) else next(found, None)
 
 
 class Shift(NamedTuple):
