@@ -15,6 +15,7 @@ import json
 import os
 import re
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -232,10 +233,16 @@ def read_module(content: bytes, name: str) -> _Module:
     )
 
 
+# CPython counts the parser's recursion depth for all threads together, and fails where it does not return to what it
+# was (issue 106905): files are parsed one at a time, and again where a thread that imports disturbs that.
+_PARSER, _DISTURBED = threading.Lock(), 5
+
+
 def _parsed(content: bytes) -> ast.Module:
-    try:
-        return ast.parse(content)
-    except SystemError:  # the recursion depth is counted for all threads together (CPython issue 106905)
+    with _PARSER:
+        for _ in range(_DISTURBED):
+            with contextlib.suppress(SystemError):
+                return ast.parse(content)
         return ast.parse(content)
 
 

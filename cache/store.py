@@ -17,11 +17,11 @@ from typing import Any
 from platformdirs import user_cache_path
 
 from cache import environment
-from cache.disk import RefusedRow
 from cache.opening import (
     DATABASE,
     FOLDER_ROW,
     FORMAT,
+    RefusedRow,
     StoreError,
     brought_up,
     format_of,

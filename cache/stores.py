@@ -10,8 +10,7 @@ from typing import Any
 
 import diskcache
 
-from cache.disk import RefusedRow
-from cache.opening import DATABASE, format_of, make_folder, open_cache
+from cache.opening import DATABASE, RefusedRow, format_of, make_folder, open_cache
 from cache.store import Store, default_root
 
 LIMIT = 4 * 2**30  # bytes

@@ -5,7 +5,7 @@ papers claim, tested on a model.
 from typing import Any
 
 from pages.parts.charts import export_button, start_exhibits
-from pages.parts.claims.panel import tested_claims
+from pages.parts.claims import tested_claims
 from pages.parts.controls import titled_views
 from pages.parts.frame import run
 from pages.parts.recordings.by_layer import VIEWS, by_layer

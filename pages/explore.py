@@ -30,7 +30,6 @@ from pages.parts.recordings.choice import beside_choice, choose_recording, opene
 from pages.parts.recordings.explorer import gone, note_drawn, sink_params, split_in, stored_explorer
 from pages.parts.recordings.measures import reference_offer
 from pages.parts.recordings.recording import Recording, show_recording, shown_recording
-from pages.parts.recordings.sets import prompts_of_newest
 from pages.parts.session import engine, told
 from pages.parts.study.choice import example
 
@@ -141,10 +140,11 @@ def _look_at_example(study: Findings) -> None:
 
 def _on_evidence(source: str) -> int:
     """Return over how many prompts Evidence shows a model; 0 where it does not."""
-    newest, study = prompts_of_newest(source), example()
-    if newest is not None or study is None:
-        return newest or 0
-    return study.parameters.prompts if source in {model.source for model in study.parameters.models} else 0
+    sets = [job for job in engine().jobs("record_set") if engine().has_result(job)]
+    if sets:
+        return next((int(job.summary["prompts"]) for job in sets if job.spec["model"]["source"] == source), 0)
+    spec = study.parameters if (study := example()) is not None else None
+    return spec.prompts if spec is not None and source in {model.source for model in spec.models} else 0
 
 
 def _columns() -> tuple[DeltaGenerator, DeltaGenerator]:

@@ -5,12 +5,13 @@ from pathlib import Path
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from analysis.engine.run_pairs import has_setting
-from analysis.exhibits.with_discount import Changed, changes_of_study
+from analysis.engine.run_pairs import has_setting, scored_pairs
+from analysis.exhibits.with_discount import Changed
 from analysis.pruned.compare import pooled
 from analysis.specs import CalibrateSpec, ModelSpec, TuneParams
 from analysis.tuning.statistics_file import why_not
 from analysis.words import DISCOUNT_TOLD, percent
+from pages.parts.accuracy.panel import pair_results
 from pages.parts.charts import export_button, start_exhibits
 from pages.parts.controls import figures_beside, keyed_columns, left_to_right, segments, title_row, views_row
 from pages.parts.frame import run
@@ -23,14 +24,13 @@ from pages.parts.pruning.outcome import (
     accuracies_in_full,
     answer,
     answer_so_far,
+    changes_in_study,
     choose_scores,
     choose_seeds,
     found_in_runs,
     found_in_study,
     pair_masks,
-    pair_results,
     results_box,
-    scored_pairs,
     start,
     wanted,
 )
@@ -128,7 +128,7 @@ def _changes(study: OfStudy | None, masks: PairMasks | None, sparsity: str) -> l
     """Return which share of the weights the discount changes, in the study, else in the runs here; empty where that is
     not known."""
     if study is not None:
-        return changes_of_study(study.findings, study.contrast)
+        return changes_in_study(study)
     return [] if masks is None else [changed_by_discount(masks.comparisons, masks.floor, sparsity)]
 
 

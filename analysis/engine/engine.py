@@ -408,7 +408,7 @@ class Engine(StoredJobs):
             f"The store holds jobs of another version of SinkScope that cannot be read here "
             f"({self._job_store.unread}). They are not listed, and stay there."
         )
-        queue = (self._dispatcher.trouble, *self._dispatcher.unfit())
+        queue = (self._dispatcher.trouble, *(self._dispatcher.unfit() if self.has_worker() else ()))
         said = (lost, *queue, self._warning, unwritable, *self.store.notices, unread)
         return [text for text in said if text]
 

@@ -2,12 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
-
-from analysis.engine.runs import Run
+from analysis.engine.runs import Run, score
 from analysis.errors import UserError
 from analysis.specs import (
     METHODS,
@@ -45,7 +42,7 @@ def pairs_by_setting(runs: Sequence[Run], asked: Iterable[PruneSpec] = ()) -> li
     """
     known: dict[tuple[str, str, int], tuple[Run, PruneSpec]] = {}
     for run in runs:
-        if (spec := _pruning_of(run)) is not None:
+        if (spec := run.pruning) is not None:
             known.setdefault((_setting(run.model, spec), _precision(run), spec.calibration.seed), (run, spec))
     groups: dict[tuple[str, str], list[RunPair]] = defaultdict(list)
     for (setting, precision, seed), (run, spec) in known.items():
@@ -84,11 +81,21 @@ def as_asked(runs: Sequence[Run], asked: Iterable[PruneSpec]) -> list[Run]:
     wanted = {_setting(spec.model.source, spec): spec.calibration.seed for spec in asked}
     found = []
     for run in runs:
-        spec = _pruning_of(run)
+        spec = run.pruning
         setting = "" if spec is None else _setting(run.model, spec)
         if spec is not None and setting in wanted:
             found.append((not METHODS[spec.method].discounted, spec.calibration.seed != wanted[setting], run))
     return [run for *_, run in sorted(found, key=lambda one: one[:2])]
+
+
+def scored_pairs(pairs: Sequence[RunPair]) -> list[RunPair]:
+    """Return the pairs of which both runs answered as many items of the same tasks as the first such pair."""
+    asked = {}
+    for place, pair in enumerate(pairs):
+        scores = [score(run) for run in (pair.control, pair.run)]
+        if all(scores):
+            asked[place] = {(one.tasks, one.items) for one in scores if one is not None}
+    return [pairs[place] for place, alike in asked.items() if alike == next(iter(asked.values()))]
 
 
 def title_of(spec: PruneSpec, method: bool) -> str:
@@ -100,13 +107,6 @@ def title_of(spec: PruneSpec, method: bool) -> str:
 def has_setting(pair: RunPair, asked: Iterable[PruneSpec]) -> bool:
     """Return True if a pair has one of the requested settings, with any calibration seed."""
     return _setting(pair.run.model, pair.spec) in {_setting(spec.model.source, spec) for spec in asked}
-
-
-def _pruning_of(run: Run) -> PruneSpec | None:
-    """Return how a run was pruned; None for one that was not, or whose parameters have changed since."""
-    with suppress(ValidationError):
-        return PruneSpec.model_validate(run.parameters) if run.kind == "pruned" and run.parameters else None
-    return None
 
 
 def _setting(model: str, spec: PruneSpec) -> str:

@@ -7,7 +7,9 @@ visitor's label of a run (another name, tags, notes, a star) is stored beside th
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from weakref import WeakKeyDictionary
@@ -21,7 +23,7 @@ from analysis.errors import UserError
 from analysis.models.checkpoint import CONFIG_FILE
 from analysis.pruned.masks_file import MASK_FILE, only_masks
 from analysis.pruned.report_file import REPORT_FILE, Report, load_report, reported_bytes, run_name, run_names
-from analysis.specs import EVERYTHING, kept_of
+from analysis.specs import EVERYTHING, PruneSpec, kept_of
 from analysis.words import first_of
 
 Kind = Literal["dense", "pruned", "imported", "evicted"]
@@ -73,6 +75,13 @@ class Run:
     evaluations: tuple[Scored, ...] = ()
     label: Label = _NO_LABEL
     kept: str = ""
+
+    @cached_property
+    def pruning(self) -> PruneSpec | None:
+        """How it was pruned; None for one that was not, or whose parameters have changed since."""
+        with suppress(ValidationError):
+            return PruneSpec.model_validate(self.parameters) if self.kind == "pruned" and self.parameters else None
+        return None
 
     @property
     def sparsity(self) -> Mapping[str, Any]:

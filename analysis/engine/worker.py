@@ -26,8 +26,7 @@ from analysis.engine import departure
 from analysis.errors import ModelChanged, NotEnoughMemory, UserError, first_line, named_line, os_sentence, system_error
 from analysis.job_context import Cancelled, Context
 from analysis.jobs import JOBS, known_key
-from analysis.jobs.outcome import Outcome
-from analysis.jobs.unchanged import unchanged_models
+from analysis.jobs.outcome import Outcome, unchanged_models
 from analysis.machine import process
 from analysis.models.resident import beside, is_resident, resident_spec
 from analysis.specs import JobSpec, Spec

@@ -25,7 +25,7 @@ import numpy as np
 from analysis.evaluation import conditions
 from analysis.evaluation.items_file import EvaluatedBenchmark
 from analysis.evaluation.plan_noise import Sample
-from analysis.evaluation.results import AVERAGE, Results, Table, clusters, names_of, scores
+from analysis.evaluation.results import AVERAGE, Results, Table, clusters, names_of, once, scores
 from analysis.specs import METHODS
 from analysis.statistics import clustered, crossed
 from analysis.statistics.clustered import as_json, clustered_mean, mean_of_means, p_value
@@ -44,6 +44,7 @@ DENSE = "dense"  # the first model, which all others are compared with
 # --- pairs ------------------------------------------------------------------------------------------------------
 
 
+@once
 def conditions_of(results: Results) -> list[dict[str, Any]]:
     """Return how each model was pruned, by its report, and the conditions it was scored under so far."""
     by_model = []
@@ -57,6 +58,7 @@ def conditions_of(results: Results) -> list[dict[str, Any]]:
     return by_model
 
 
+@once
 def related_pairs(results: Results) -> dict[str, list[Pair]]:
     """By relation, the pairs that are looked at: all against the first model, and each sink-aware run against its
     control and its published baseline, as far as they are there.
@@ -69,11 +71,13 @@ def related_pairs(results: Results) -> dict[str, list[Pair]]:
     return by_relation
 
 
+@once
 def pairs(results: Results) -> list[Pair]:
     """All pairs that are looked at, each once."""
     return list(dict.fromkeys(pair for some in related_pairs(results).values() for pair in some))
 
 
+@once
 def missing(results: Results, relation: str) -> list[str]:
     """A sentence for every sink-aware run that has no such counterpart here, with what comes nearest."""
     every, sentences = conditions_of(results), []
@@ -93,6 +97,13 @@ def missing(results: Results, relation: str) -> list[str]:
     return sentences
 
 
+@once
+def differing_settings(results: Results) -> list[dict[str, Any]]:
+    """Return the conditions in which the models differ, as rows."""
+    return conditions.differing_settings(conditions_of(results), results.names)
+
+
+@once
 def mismatch(results: Results, pair: Pair) -> str:
     """Describe the settings other than the method in which a pair of models differs, or return ''."""
     every = conditions_of(results)
@@ -109,6 +120,7 @@ def is_final(results: Results, benchmark: str, models: Sequence[int]) -> bool:
     return all(len(scores(results, benchmark, model)[0]) == planned for model in models)
 
 
+@once
 def all_final(results: Results, task: str) -> bool:
     """Return True if every model has answered all items of a benchmark, or of all benchmarks for the average."""
     chosen = results.accuracies if task == AVERAGE else [results.benchmark(task)]
@@ -162,9 +174,10 @@ def over_seeds(results: Results, some: Pairs | None = None) -> tuple[OverSeeds, 
 
 
 def _both(results: Results, some: Pairs | None) -> tuple[Family, tuple[OverSeeds, ...]]:
-    return results.once(_compared, tuple(pairs(results) if some is None else dict.fromkeys(some)))
+    return _compared(results, tuple(pairs(results) if some is None else dict.fromkeys(some)))
 
 
+@once
 def _compared(results: Results, chosen: tuple[Pair, ...]) -> tuple[Family, tuple[OverSeeds, ...]]:
     models = _models(chosen)
     final = all(is_final(results, benchmark.name, models) for benchmark in results.accuracies)
@@ -221,6 +234,7 @@ def _by_seed(results: Results, chosen: Pairs) -> list[dict[Any, Pair]]:
     return [dict(sorted(by_seed.items())) for by_seed in members.values() if len(by_seed) > 1]
 
 
+@once
 def floors(results: Results) -> dict[tuple[int, ...], SeedFloor]:
     """Return the difference between two seeds of one method, for all sets of two or more models that differ in their
     seed alone.
@@ -296,6 +310,7 @@ def paired(results: Results, benchmark: str, pair: Pair) -> np.ndarray:
     return np.asarray(first - second)
 
 
+@once
 def family_with(results: Results, some: Pairs) -> Family:
     """The family of all pairs that are looked at by themselves and of those that are chosen besides."""
     return family(results, pairs_with(results, some))
@@ -306,12 +321,14 @@ def pairs_with(results: Results, some: Pairs) -> list[Pair]:
     return list(dict.fromkeys([*pairs(results), *some]))
 
 
+@once
 def is_one_setting(results: Results, some: Pairs) -> bool:
     """Return whether these are one pair, or pairs that differ in nothing but their calibration seed."""
     groups = over_seeds(results, pairs_with(results, some)) if len(some) > 1 else ()
     return len(some) == 1 or any(set(some) == set(group.pairs) for group in groups)
 
 
+@once
 def at_settings(results: Results, names: Mapping[Pair, str]) -> dict[str, Difference]:
     """Return the average difference at each setting, over its calibration seeds where it has several: a family of tests
     of its own, as in a sweep. One seed is one draw of a method, so that its difference is not tested. names: of the
@@ -328,6 +345,7 @@ def at_settings(results: Results, names: Mapping[Pair, str]) -> dict[str, Differ
     return dict(zip(in_order, in_family([found[name] for name in in_order]), strict=True))
 
 
+@once
 def on_tasks(results: Results, some: Pairs) -> dict[str, Difference]:
     """Return the difference on each task of pairs that differ in nothing but their calibration seed, over the seeds and
     clusters of items crossed: a family of tests of its own."""
@@ -355,12 +373,14 @@ class Stage:
     total: bool = False
 
 
+@once
 def decomposed(results: Results) -> list[int]:
     """The sink-aware runs whose cost can be taken apart: those whose control is here, by their numbers."""
     every = conditions_of(results)
     return [model for model in range(1, len(every)) if conditions.chain(every, model)]
 
 
+@once
 def stages(results: Results, model: int, task: str) -> list[Stage]:
     """The steps from the first model to a sink-aware run, each a paired difference, and at last the whole way.
 
@@ -391,11 +411,13 @@ MEAN = "Average"
 LEFT_OUT = "Not of written answers, under guidance, or where draws end early: there is no such bound to compare."
 
 
+@once
 def bounded(results: Results) -> list[EvaluatedBenchmark]:
     """The benchmarks of which some answer has a bound."""
     return [benchmark for benchmark in results.benchmarks if np.isfinite(results.bounds[benchmark.name]).any()]
 
 
+@once
 def bound_table(results: Results) -> Table:
     """Return the mean bound with its clustered 95 % interval, one row per task and model, and the task average."""
     return [
@@ -405,6 +427,7 @@ def bound_table(results: Results) -> Table:
     ]
 
 
+@once
 def bound_differences(results: Results, some: Pairs) -> Table:
     """Return paired differences in nats per token, one row per task and pair, with clustered intervals; below 0 the
     first is better.

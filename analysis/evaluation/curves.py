@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.evaluation.comparing import Pairs, paired
-from analysis.evaluation.results import AVERAGE, Results, clusters, names_of, scores
+from analysis.evaluation.results import AVERAGE, Results, clusters, names_of, once, scores
 from analysis.statistics import clustered
 from analysis.statistics.clustered import ByTask
 
@@ -108,11 +108,13 @@ class _Running:
         return np.where(np.isfinite(student), student, clustered.reach(self.unlike))
 
 
+@once
 def accuracy_curves(results: Results, task: str) -> list[RunningMean]:
     """The running accuracy of every model on a benchmark, or averaged over those begun."""
     return [_curve(results, task, model) for model in range(len(results.names))]
 
 
+@once
 def difference_curves(results: Results, task: str, some: Pairs) -> list[RunningMean]:
     """The running paired difference of pairs of models on a benchmark, or averaged over those begun."""
     return [_curve(results, task, *pair) for pair in some]

@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,7 @@ AVERAGE = "average"
 PERPLEXITY = "loglikelihood_rolling"
 Table = list[dict[str, Any]]
 """Rows by the names of columns."""
+_Given = ParamSpec("_Given")
 _Told = TypeVar("_Told")
 
 
@@ -145,15 +146,6 @@ class Results:
     def _told(self) -> dict[tuple[Any, ...], Any]:
         return {}
 
-    def once(self, function: Callable[..., _Told], *given: Any) -> _Told:
-        """Return a function's result for these results, computed once; nobody may change it. given: further arguments,
-        hashable.
-        """
-        if (function, *given) not in self._told:
-            self._told[(function, *given)] = function(self, *given)
-        told: _Told = self._told[(function, *given)]
-        return told
-
     def benchmark(self, name: str) -> EvaluatedBenchmark:
         """The benchmark of this name."""
         return next(candidate for candidate in self.benchmarks if candidate.name == name)
@@ -172,6 +164,28 @@ class Results:
     def planned(self) -> int:
         """Items of these, as fixed before the start."""
         return sum(benchmark.planned for benchmark in self.accuracies)
+
+
+def once(function: Callable[Concatenate[Results, _Given], _Told]) -> Callable[Concatenate[Results, _Given], _Told]:
+    """Return a function that answers once for its results and each of its further arguments, which are hashable, or
+    lists and mappings of what is; nobody may change an answer.
+    """
+
+    @wraps(function)
+    def answer(results: Results, /, *given: _Given.args, **named: _Given.kwargs) -> _Told:
+        asked = (function, *map(_fixed, (*given, *named.items())))
+        if asked not in results._told:
+            results._told[asked] = function(results, *given, **named)
+        told: _Told = results._told[asked]
+        return told
+
+    return answer
+
+
+def _fixed(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return tuple(value.items())
+    return tuple(map(_fixed, value)) if isinstance(value, list | tuple) else value
 
 
 class Growing(LineReader):
@@ -210,12 +224,9 @@ def _places(results: Results, benchmark: str, models: Sequence[int]) -> np.ndarr
     return np.flatnonzero(np.isfinite(results.scored[benchmark][list(models)]).all(axis=0))
 
 
+@once
 def begun(results: Results) -> list[EvaluatedBenchmark]:
     """The benchmarks that averages are over: those of which every model at work has answered an item."""
-    return results.once(_begun)
-
-
-def _begun(results: Results) -> list[EvaluatedBenchmark]:
     at_work = sorted({model for _, model in results.answers})
     return [
         benchmark

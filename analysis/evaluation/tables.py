@@ -10,7 +10,7 @@ import numpy as np
 from analysis.evaluation import comparing
 from analysis.evaluation.comparing import Pairs
 from analysis.evaluation.items_file import Answer, EvaluatedItem
-from analysis.evaluation.results import AVERAGE, PERPLEXITY, Results, Table, begun, clusters, names_of, scores
+from analysis.evaluation.results import AVERAGE, PERPLEXITY, Results, Table, begun, clusters, names_of, once, scores
 from analysis.statistics import clustered
 from analysis.statistics.clustered import Estimate
 from analysis.statistics.differences import Difference
@@ -25,6 +25,7 @@ ROLES = ("Without discount (control)", "With discount")
 MEAN = "Average"  # name of the average beside the benchmarks' titles
 
 
+@once
 def accuracy_grid(results: Results) -> list[dict[str, str]]:
     """Model × benchmark in percent, with the interval, as text: the numbers at a glance.
 
@@ -49,6 +50,7 @@ def accuracy_grid(results: Results) -> list[dict[str, str]]:
     return rows
 
 
+@once
 def chance_level(results: Results, task: str) -> float | None:
     """The accuracy of choosing at random, on a benchmark or on the average of those begun.
 
@@ -68,6 +70,7 @@ def _scored(results: Results, benchmark: str, models: Sequence[int]) -> np.ndarr
     return np.asarray(np.mean([scores(results, benchmark, model, models)[0] for model in models], axis=0))
 
 
+@once
 def role_table(results: Results) -> list[dict[str, str]]:
     """Return accuracies by role, a row each, on average and on each task, with its run's name or the number of its
     calibration seeds: the dense model, runs with a discount and their controls, each the mean over seeds, other models
@@ -108,6 +111,7 @@ def roles(results: Results) -> dict[str, list[int]]:
     return members | {name: [model] for model, name in enumerate(results.names) if model not in placed}
 
 
+@once
 def average(results: Results, *models: int) -> Estimate:
     """The accuracy over the benchmarks that are begun, each with the same weight, the mean over models of the items
     that all of them have answered."""
@@ -125,6 +129,7 @@ def percent_words(estimate: Estimate) -> str:
     return f"{100 * estimate.value:.{decimals}f} [{100 * low:.{decimals}f}, {100 * high:.{decimals}f}]"
 
 
+@once
 def accuracy_table(results: Results) -> Table:
     """Return accuracy with its interval, one row per benchmark and model, and the averages."""
     asked = [
@@ -172,6 +177,7 @@ def _columns(difference: Difference, further: Mapping[str, Any]) -> dict[str, An
     }
 
 
+@once
 def seed_table(results: Results, some: Pairs) -> Table:
     """Average differences over calibration seeds in points, a row for pairs that differ in their seed alone; standard
     errors by the seeds and by the clusters of items alone.
@@ -191,6 +197,7 @@ def seed_table(results: Results, some: Pairs) -> Table:
     return rows
 
 
+@once
 def difference_table(results: Results, some: Pairs) -> Table:
     """Return paired differences in points with interval and tests, one row per benchmark and pair, averages first.
 
@@ -211,6 +218,7 @@ def difference_table(results: Results, some: Pairs) -> Table:
     return rows
 
 
+@once
 def perplexities(results: Results, benchmark: str) -> Table:
     """Return each model's perplexity per word and bits per byte over the texts that all have read.
 
@@ -237,6 +245,7 @@ def perplexities(results: Results, benchmark: str) -> Table:
     return rows
 
 
+@once
 def cut_items(results: Results) -> dict[str, int]:
     """By benchmark, the items whose prompt was longer than some model takes, so that its beginning was not read."""
     cut = {key for (key, _), answer in results.answers.items() if answer.cut}
@@ -251,6 +260,7 @@ def _who_is_right(names: tuple[str, str], scores_of: Sequence[float]) -> str:
     return names[int(scores_of[1] > scores_of[0])]
 
 
+@once
 def estimated_by(results: Results, name: str) -> str:
     """Say how the likelihoods of a benchmark's answers came about: '32 draws', 'exact', or draws with the share that is
     exact; '' where there are none, or nothing says it.
@@ -278,6 +288,7 @@ def mean_draws(results: Results) -> dict[tuple[str, int], float]:
     return {where: sum(draws) / len(draws) for where, draws in used.items()}
 
 
+@once
 def disagreements(results: Results, first: int, second: int, benchmark: str | None = None) -> Table:
     """The items on which two models choose differently, one row each: what was asked, answered and right."""
     rows = []

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from pydantic import ValidationError
 
 from analysis.engine.runs import Run, score
 from analysis.evaluation.conditions import RELATIONS
@@ -82,11 +81,8 @@ def runs_by_setting(alike: Alike) -> list[tuple[PruneSpec, list[tuple[Run, float
     """Return the runs of each setting, from the least sparsity on and method by method."""
     groups: dict[str, tuple[PruneSpec, list[tuple[Run, float]]]] = {}
     for run, value in alike.runs:
-        try:
-            spec = PruneSpec.model_validate(run.parameters)
-        except ValidationError:  # of an older version
-            continue
-        groups.setdefault(setting_key(spec), (spec, []))[1].append((run, value))
+        if run.pruning is not None:
+            groups.setdefault(setting_key(run.pruning), (run.pruning, []))[1].append((run, value))
     order = list(METHODS)
     return sorted(groups.values(), key=lambda one: (one[0].sparsity, order.index(one[0].method), setting_key(one[0])))
 

@@ -3,6 +3,7 @@
 import io
 import json
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,14 @@ from analysis.exhibits import study as exhibits
 from analysis.exhibits.story import playback_of, story_of
 from analysis.figures.export import page_html, pictures
 from analysis.figures.story.document import Appendix, document_html
-from analysis.specs import QUESTION, STUDY_PARTS, StudySpec
+from analysis.findings.sets import NOISE
+from analysis.specs import MASS_TOLERANCE, QUESTION, STUDY_PARTS, StudySpec
 from analysis.specs.recording_sets import CLUSTER
 from analysis.statistics.decisions import family_words
 from analysis.study import rules
 from analysis.study.findings import PROMPTS_FILE, Findings
-from analysis.study.methods import how, how_compared
 from analysis.table_files import csv_of_table
+from analysis.words import percent
 
 NOTHING = "Nothing lies beyond its nulls."
 REPORT, NUMBERS, MISSING = "report.html", "study.json", "pictures.txt"
@@ -116,7 +118,7 @@ def _appendix(findings: Findings) -> list[Appendix]:
         lines = [standings.get(name, ""), *said, *figures]
         if any(lines) or tables:
             parts.append(
-                Appendix(part.title, tuple(filter(None, (part.question, *lines, how(findings, name)))), tables)
+                Appendix(part.title, tuple(filter(None, (part.question, *lines, _HOW[name](findings)))), tables)
             )
     verdicts = rules.verdicts(findings)
     if verdicts:
@@ -134,7 +136,7 @@ def _appendix(findings: Findings) -> list[Appendix]:
         family = family_words(findings.tests)
         sentence = f"Points of accuracy, the first method minus the other, with the 95 % interval; p {family}."
         table = exhibits.differences_table(findings)
-        parts.append(Appendix("All differences", (sentence, how_compared(findings)), {"All differences": table}))
+        parts.append(Appendix("All differences", (sentence, _how_compared(findings)), {"All differences": table}))
     return parts
 
 
@@ -144,3 +146,81 @@ def _verdict_lines(findings: Findings) -> list[str]:
         lines = (one.title, one.sentence, one.numbers, one.needs, one.controlled, one.left_out)
         paragraphs.append("\n".join(filter(None, lines)))
     return paragraphs
+
+
+# --- methods behind the numbers ---------------------------------------------------------------------------------
+
+_CROSSED = (
+    "The variance is that of calibration seeds and clusters of items crossed, V = V(seeds) + V(clusters) − V(seeds × "
+    "clusters); in the interval each part has its own Student quantile (Banerjee)."
+)
+
+
+def _how_compared(findings: Findings) -> str:
+    """Explain how the differences between methods were tested."""
+    pruning = findings.pruning
+    if pruning is None:
+        return ""
+    return (
+        f"Mean paired differences over tasks, {pruning.items:,} items in {pruning.clusters:,} clusters, as shares. "
+        f"{_CROSSED} p: two-sided, the level at which that interval would end at 0, or the sign flip's over clusters "
+        f"where few differ and it is larger. {_family(findings)}"
+    )
+
+
+def _family(findings: Findings) -> str:
+    return (
+        f"All {findings.tests} comparisons that this study planned are one family: every p is adjusted by Holm over "
+        "them, those still to come counting as p = 1."
+    )
+
+
+def _watch(findings: Findings) -> str:
+    spec = findings.parameters
+    return (
+        f"One prompt, seed {spec.seed}: “{spec.prompt}”. It shows what a recording looks like, and proves nothing; "
+        "there is no interval and no test."
+    )
+
+
+def _sets(findings: Findings) -> str:
+    spec = findings.parameters
+    return (
+        f"{spec.prompts} prompts per model, clustered by template; {spec.random_models} models of every null of other "
+        f"weights beside each that has some; seed {spec.seed}. Intervals of single values: 95 %, Student's over "
+        f"clusters of prompts, not adjusted. {NOISE} No p-values are computed."
+    )
+
+
+def _causes(findings: Findings) -> str:
+    counts = sorted({cause.effect.n for cause in findings.causes}) or [findings.parameters.prompts]
+    told = " to ".join(f"{count}" for count in dict.fromkeys((counts[0], counts[-1])))
+    return (
+        f"{told} prompts per model, those of one template or key one cluster, one seed. Paired: sinks hidden minus "
+        "other tokens hidden on the same prompt: as many of the same state, or others that draw as much attention, "
+        f"within {percent(MASS_TOLERANCE, 0)}. Per unit of attention, the first control's effect is scaled to the "
+        "sinks' attention (delta method). Intervals: 95 %, Student's, over prompts. p: two-sided, Student's, "
+        f"and the sign flip's where it is larger and few prompts differ. {_family(findings)}"
+    )
+
+
+def _pruning(findings: Findings) -> str:
+    pruning = findings.pruning
+    if pruning is None:
+        return ""
+    seeds = sorted({len(setting.seeds) for setting in pruning.settings})
+    told = " to ".join(f"{count}" for count in dict.fromkeys((seeds[0], seeds[-1])))
+    return (
+        f"{pruning.items:,} items in {pruning.clusters:,} clusters; {told} calibration seeds a method. {_CROSSED} "
+        "The tests of these differences stand beneath ‘All differences’; a dot of one seed has no interval."
+    )
+
+
+_HOW: dict[str, Callable[[Findings], str]] = {
+    "watch": _watch,
+    "sinks": _sets,
+    "movement": _sets,
+    "causes": _causes,
+    "pruning": _pruning,
+}
+"""What explains to a reviewer how to read the figures of a part, in plain text."""

@@ -13,7 +13,7 @@ import pandas as pd
 
 from analysis.evaluation import comparing, tables
 from analysis.evaluation.comparing import Pair
-from analysis.evaluation.results import AVERAGE, Results
+from analysis.evaluation.results import AVERAGE, Results, once
 from analysis.exhibits.scored_runs import text_read
 from analysis.exhibits.story_parts import accuracies, cost_of, discounts
 from analysis.figures.accuracy import Accuracy, OverSeeds, accuracy_levels, over_seeds
@@ -23,7 +23,7 @@ from analysis.findings import finding_of
 from analysis.findings.evaluations import MARGIN, bare_words, no_help
 from analysis.findings.masks import few_changed
 from analysis.pruned.report_file import is_control, plain_title
-from analysis.specs import METHODS, PruneSpec, detail
+from analysis.specs import METHODS, PruneSpec
 from analysis.statistics.decisions import (
     BETTER,
     CANNOT_TELL,
@@ -44,14 +44,6 @@ _CHANGED = "A weight counts where it is kept without the discount and pruned wit
 _SHIFTS, _COST, _DISCOUNT = "Accuracy change", "pruned minus dense", "discount on top"
 _DOTS = {"seed": "seeds", "pair": "pairs"}
 _SEED_DECIMALS = 2  # of a per cent, for shares of weights
-
-
-def contrast_at(findings: Findings, spec: PruneSpec) -> Contrast | None:
-    """Return a study's comparison of a pruning with and without the discount; None where it has not made this one.
-    spec: the pruning with the discount."""
-    at = (spec.method, spec.sparsity)
-    found = (one for one in discounts(findings).values() if (one.method, one.sparsity) == at)
-    return None if detail(spec) else next(found, None)
 
 
 class Shift(NamedTuple):
@@ -280,6 +272,7 @@ _SENTENCE = (
 )
 
 
+@once
 def differences_over_seeds(results: Results, pairs: Sequence[Pair]) -> Exhibit:
     """Return the difference on each task and their average. pairs: that differ in nothing but their seed."""
     color = colors_by_method([results.runs[pairs[0][0]].settings.get("method", "")])[0]
@@ -288,6 +281,7 @@ def differences_over_seeds(results: Results, pairs: Sequence[Pair]) -> Exhibit:
     return Exhibit(_TITLE, _SENTENCE, drawn, told.rename(columns=tables.READ_AS))
 
 
+@once
 def accuracy_by_role(results: Results, title: str) -> Exhibit:
     """Return the average accuracy of each role (`tables.roles`), with what its seeds give alone."""
     members, chance = tables.roles(results), tables.chance_level(results, AVERAGE)
@@ -312,7 +306,7 @@ def accuracy_by_role(results: Results, title: str) -> Exhibit:
         f"Right answers to {planned:,} items, the mean over {over}{beside}. The interval covers the choice of items "
         "alone.",
         accuracy_levels(rows, f"right answers; line: 95 % over items{dots}"),
-        pd.DataFrame(results.once(tables.role_table)),
+        pd.DataFrame(tables.role_table(results)),
     )
 
 

@@ -23,9 +23,8 @@ from jinja2 import Environment, Template
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from analysis.figures import tool_bar
 from analysis.figures.explorer import explorer_html, explorer_script
-from analysis.figures.style import CLICK_HINT, PHONE_TICKS
+from analysis.figures.style import CLICK_HINT, PAGE_STYLE, with_tool_bar
 from analysis.words import column_formats
 
 _STYLE = """:root{color-scheme:light dark;--ink:#1c2433;--paper:#fff;--soft:#f3f5f9;--line:#d5dbe5;--dim:#5a6577}
@@ -46,7 +45,7 @@ table{font-size:9px;width:100%;max-width:none}td,th{padding:.1rem .25rem;overflo
 details,.modebar{display:none!important}}"""
 _PAPER = 680  # pixels: width of a plot on A4 or Letter within a browser's margins
 # Plotly's script is 4.8 MB; packed it is 1.9, and figures a fifth to a half. Browsers unpack them without a network.
-_UNPACK = tool_bar.with_tool_bar(
+_UNPACK = with_tool_bar(
     """(async () => {
   %TOOL_BAR%
   const unpacked = async (element) => {
@@ -215,7 +214,7 @@ def page_html(
         )
     return _template().render(
         title=title,
-        style=Markup(_STYLE + PHONE_TICKS + tool_bar.STYLE),
+        style=Markup(_STYLE + PAGE_STYLE),
         cards=cards,
         subject=subject,
         policy=Markup(policy(scripts, figures)),

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Collection, Iterable, Sequence
 from html import escape
+from pathlib import Path
 from textwrap import wrap
 from typing import Any, NamedTuple
 
@@ -25,6 +26,11 @@ SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "star")
 KIND_COLORS = ("#5048e7", "#0b6b5a", "#963a8a", "#82b868", "#8f6a10", "#c0c5cc")
 
 
+def with_tool_bar(script: str) -> str:
+    """Put the functions of the figures' tool bar into a script that draws some, where it says `%TOOL_BAR%`."""
+    return script.replace("%TOOL_BAR%", _TOOL_BAR.read_text(encoding="utf-8"))
+
+
 class Look(NamedTuple):
     """Colour and symbol of a series."""
 
@@ -42,12 +48,14 @@ METHOD_LOOKS = {
     "sparsegpt": Look("#38a778", "star"),
     "sink-sparsegpt": Look("#c70008", "hexagon"),
 }
+_TOOL_BAR = Path(__file__).with_name("tool_bar.js")
 # On a phone only every third of many ticks is named: names that stand upright need 11 pixels each. Hidden, they keep
 # the margin that Plotly has measured for them.
-PHONE_TICKS = (
+PAGE_STYLE = (
     "@media (max-width:640px){.js-plotly-plot :has(>.xtick:nth-child(26))>.xtick:not(:nth-child(3n+1)) text"
     "{visibility:hidden}}"
-)
+) + _TOOL_BAR.with_suffix(".css").read_text(encoding="utf-8")
+"""Style of figures and their tool bar, for pages, exported files and reports."""
 PER_CENT = " %"  # after values of an axis in per cent: Plotly's own formats have no space before the sign
 _MOST_TICKS = 16  # of layers, heads or columns up to which each is named
 _LEAST_TICKS = 3  # by which a reader sees that a scale is logarithmic

@@ -22,7 +22,6 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, Field, NonNegativeInt
 
-from analysis.recording.playback import has_blocks
 from analysis.recording.trajectory import Trajectory
 from analysis.sinks import definitions, step_inputs
 from analysis.sinks.step_inputs import SPLITS
@@ -245,7 +244,7 @@ def explorer_track(trajectory: Trajectory, name: str, random: Trajectory | None 
     if random is not None and random.mass.size <= MOST_NULL_CELLS:
         rounded = np.round(512 * _by_head(random)) / 512  # a baseline, and it packs well
         arrays["nullHeads"] = as_wide(rounded, trajectory.positions)
-    if has_blocks(trajectory.open_block):
+    if trajectory.has_blocks:
         arrays["openBlock"] = trajectory.open_block
     if trajectory.experts is not None and trajectory.expert_weights is not None:
         routed = np.isfinite(trajectory.expert_weights)

@@ -242,16 +242,10 @@ def track(trajectory: Trajectory, params: SinkParams, title: str = "") -> Track:
         mass=mass,
         sinks=definitions.find_sinks(mass, params, visible),
         thresholds=np.array([np.nan if threshold is None else threshold for threshold in thresholds]),
-        open_block=trajectory.open_block if has_blocks(trajectory.open_block) else None,
+        open_block=trajectory.open_block if trajectory.has_blocks else None,
         branch=None if info.branch is None else (info.branch.step, info.branch.position),
         uniform=uniform,
     )
-
-
-def has_blocks(open_block: np.ndarray) -> bool:
-    """Return whether the text was written in several blocks (T, 2) of more than a token."""
-    blocks = np.unique(open_block, axis=0)
-    return len(blocks) > 1 and bool((np.diff(blocks, axis=1) > 1).any())
 
 
 def played(trajectories: Sequence[Trajectory], params: SinkParams) -> dict[str, Any]:

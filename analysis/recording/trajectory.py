@@ -194,6 +194,12 @@ class Trajectory:
         return SPLITS[split].holds(self.state, self.open_block, self.info.prompt_length)
 
     @property
+    def has_blocks(self) -> bool:
+        """True if the text was written in several blocks of more than a token."""
+        blocks = np.unique(self.open_block, axis=0)
+        return len(blocks) > 1 and bool((np.diff(blocks, axis=1) > 1).any())
+
+    @property
     def ends_early(self) -> bool:
         """True if in some step keys lie behind the queries, as under a dual cache."""
         return bool((self.present & (np.arange(self.positions) >= self.queries[:, 1:])).any())

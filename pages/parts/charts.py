@@ -23,7 +23,7 @@ from plotly.io.json import to_json_plotly
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.figures.export import Card, Exhibit, figure_name, file_name, page_html
-from analysis.figures.tool_bar import with_tool_bar
+from analysis.figures.style import with_tool_bar
 from analysis.table_files import csv_of_table, parquet_of_table
 from analysis.words import column_formats
 from pages.parts import plotly_script

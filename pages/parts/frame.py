@@ -12,8 +12,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from analysis.engine import JobRecord
 from analysis.engine.permissions import NOBODY, ONLY_READ
-from analysis.figures import tool_bar
-from analysis.figures.style import PHONE_TICKS
+from analysis.figures.style import PAGE_STYLE
 from pages.parts import address, door, guards
 from pages.parts.asking import cancel_button, job_title, log_drawer, on_page, progress_bar, restart_button
 from pages.parts.charts import share_panel
@@ -156,7 +155,7 @@ ICON = Path(__file__).parents[1] / "icon.svg"
 # redrawn all the time, by the processor that the job wants. The name beside the mark is text, so that it has the
 # theme's colour whenever that changes. A row of choices is broken on a phone, so each has its own border.
 STYLE = (
-    f"<style>{PHONE_TICKS}{tool_bar.STYLE}{TITLES}"
+    f"<style>{PAGE_STYLE}{TITLES}"
     + """
 [data-testid='stMainBlockContainer']{padding:3rem 3rem}
 .st-key-demonstration{padding-top:1rem}

@@ -7,7 +7,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.models.before_loading import need_of
-from analysis.models.checkpoint import checkpoint_of
+from analysis.models.checkpoint import Checkpoint, checkpoint_of
 from analysis.models.registry import MODELS
 from analysis.recording.fits import fit_of, offers
 from analysis.specs import LoadSpec, ModelSpec, UnloadSpec
@@ -163,13 +163,32 @@ def _demo_panel(used: ModelSpec) -> None:
 def _about(used: ModelSpec) -> None:
     """Draw facts about the model in use, or why it cannot be used."""
     try:
-        checkpoint = checkpoint_of(used)
+        caveat, facts, remarks = _facts(used)
     except EXPECTED as error:
         st.caption(f":material/error: {plain(why(error))}")
         return
-    if checkpoint is None:
-        st.caption("It is not on this disk yet and is downloaded from the Hugging Face hub at the first recording.")
+    except LookupError as error:
+        st.caption(plain(error))
         return
+    if caveat:
+        st.caption(f":material/info: {plain(caveat)}")
+    with st.expander("About this model"):
+        told = {"": [plain(name) for name in facts], " ": [plain(fact) for fact in facts.values()]}
+        st.table(told, border="horizontal", hide_index=True, hide_header=True)
+        for remark in remarks:
+            st.caption(plain(remark))
+
+
+@st.cache_data(ttl=60, max_entries=32, show_spinner=False)
+def _facts(used: ModelSpec) -> tuple[str, dict[str, str], list[str]]:
+    """Return a caveat of a model, or '', facts about it by name, and remarks. Raises LookupError with a sentence for a
+    model that is not on this disk, and UserError for one that cannot be used.
+    """
+    checkpoint = checkpoint_of(used)
+    if checkpoint is None:
+        raise LookupError(
+            "It is not on this disk yet and is downloaded from the Hugging Face hub at the first recording."
+        )
     known, geometry, architecture = model_entry(used), checkpoint.geometry, checkpoint.architecture
     facts = {
         "Source": f"{known.name}, ships with SinkScope" if known.name in MODEL_TITLES else known.source,
@@ -178,26 +197,16 @@ def _about(used: ModelSpec) -> None:
         "Layers × heads": f"{geometry.layers} × {geometry.heads}",
         "Vocabulary": f"{geometry.vocabulary:,} tokens",
         "Longest text": f"{geometry.max_length:,} tokens",
-        **_memory(used),
+        **_memory(checkpoint, used),
     }
-    if architecture.caveat:
-        st.caption(f":material/info: {plain(architecture.caveat)}")
-    with st.expander("About this model"):
-        told = {"": [plain(name) for name in facts], " ": [plain(fact) for fact in facts.values()]}
-        st.table(told, border="horizontal", hide_index=True, hide_header=True)
-        for remark in filter(None, (architecture.note, known.summary)):
-            st.caption(plain(remark))
+    return architecture.caveat, facts, list(filter(None, (architecture.note, known.summary)))
 
 
-@st.cache_data(ttl=60, max_entries=32, show_spinner=False)
-def _memory(used: ModelSpec) -> dict[str, str]:
-    """Return the memory that a model with experts or a canvas needs, from its files' headers; {} if they are not
-    here.
-    """
+def _memory(checkpoint: Checkpoint, used: ModelSpec) -> dict[str, str]:
+    """Return the memory that a model with experts or a canvas needs, from its files' headers; {} for any other."""
+    if not (checkpoint.geometry.experts or checkpoint.architecture.noise == "uniform"):
+        return {}
     try:
-        checkpoint = checkpoint_of(used)
-        if checkpoint is None or not (checkpoint.geometry.experts or checkpoint.architecture.noise == "uniform"):
-            return {}
         need = need_of(checkpoint, used, 0)
     except EXPECTED:
         return {}

@@ -256,7 +256,7 @@ def test_a_module_is_read_though_another_thread_disturbs_the_parser(monkeypatch)
     parse, failed = ast.parse, []
 
     def disturbed(content: bytes) -> ast.Module:
-        if not failed:
+        if len(failed) < 3:
             failed.append(content)
             raise SystemError("AST constructor recursion depth mismatch (before=68, after=70)")
         return parse(content)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cache.disk import PlainDisk, RefusedRow
 from cache.keys import content_key
+from cache.opening import PlainDisk, RefusedRow
 from cache.store import Store
 
 SPRUNG: list[str] = []

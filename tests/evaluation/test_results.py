@@ -693,13 +693,14 @@ def test_a_growing_file_is_read_on_from_where_it_was(tmp_path):
 def test_what_is_said_of_results_once_is_of_them_and_of_what_was_asked(found, whole):
     asked = []
 
+    @results.once
     def count(about: results.Results, more: int) -> int:
         asked.append(more)
         return len(about.answers) + more
 
     answers = len(found.answers)
-    assert [found.once(count, more) for more in (0, 0, 5)] == [answers, answers, answers + 5]
-    assert whole.once(count, 0) == len(whole.answers) != answers
+    assert [count(found, more) for more in (0, 0, 5)] == [answers, answers, answers + 5]
+    assert count(whole, 0) == len(whole.answers) != answers
     assert asked == [0, 5, 0]
 
 

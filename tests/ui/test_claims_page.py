@@ -11,7 +11,7 @@ from analysis.errors import UserError
 from analysis.jobs import known_key
 from analysis.specs import CLAIMS, ModelSpec
 from pages.evidence import CLAIMS as PART
-from pages.parts.claims import panel
+from pages.parts import claims
 from pages.parts.session import engine
 from tests.claims.helpers import PROMPTS, found_for, measured_with, without
 from tests.ui.helpers import app, shown_box, texts
@@ -27,7 +27,9 @@ def built(monkeypatch):
     from analysis.claims.verdicts import claim_verdicts
 
     found = without(found_for(CLAIMS["small-values"], 1), settings=())
-    monkeypatch.setattr(panel, "verdicts_of", lambda record, model: claim_verdicts(list(CLAIMS.values()), found, model))
+    monkeypatch.setattr(
+        claims, "verdicts_of", lambda record, model: claim_verdicts(list(CLAIMS.values()), found, model)
+    )
 
 
 def test_an_empty_part_says_what_it_would_show_what_it_takes_and_starts_nothing():

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import streamlit as st
-from pydantic import ValidationError
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
@@ -152,10 +151,7 @@ def _measured(chosen: Sequence[str], runs: Mapping[str, Run]) -> Noise | None:
 
 def _setting(run: Run) -> str | None:
     """Return a run's pruning parameters without the seed; None if unknown."""
-    try:
-        return without_seed(PruneSpec.model_validate(run.parameters)).model_dump_json(exclude={"model"})
-    except ValidationError:
-        return None
+    return None if run.pruning is None else without_seed(run.pruning).model_dump_json(exclude={"model"})
 
 
 def _compares(relation: str, runs: Sequence[Run]) -> bool:
@@ -256,13 +252,13 @@ def _title(record: JobRecord, known: RunNames) -> str:
         names, tasks = ", ".join(record.summary["models"]), [task["title"] for task in record.summary["tasks"]]
         more = f" and {len(tasks) - 3} more" if tasks[3:] else ""
         return f"{names} · {', '.join(tasks[:3])}{more} · imported · {when}"
-    spec = record.parameters(EvaluateSpec)
-    paths = (Path(model.source) for model in spec.models)
-    own = spec.names or tuple(path.name if path.is_absolute() else str(path) for path in paths)
+    spec = record.spec
+    paths = (Path(model["source"]) for model in (spec["model"], *spec.get("compare", ())))
+    own = spec.get("names") or [path.name if path.is_absolute() else str(path) for path in paths]
     ended = record.state == "done" and record.summary.get("models")
     names = ", ".join(names_of_models(record, known) if ended else own)
-    limit = f"{spec.limit} items per task" if spec.limit else "all items"
-    return f"{names} · {', '.join(spec.tasks)} · {limit} · seed {spec.seed} · {when}"
+    limit = f"{spec['limit']} items per task" if spec["limit"] else "all items"
+    return f"{names} · {', '.join(spec['tasks'])} · {limit} · seed {spec['seed']} · {when}"
 
 
 # --- runs to compare --------------------------------------------------------------------------------------------
@@ -290,7 +286,7 @@ def planned(names: Sequence[str], limit: int | None, compared: int, measured: No
     an earlier evaluation of this model, if any. seeds: calibration seeds; over several, one comparison is tested; with
     one, every task of every model is.
     """
-    tasks, unknown = known_sizes(names)
+    tasks, unknown = _sizes(tuple(names))
     if not compared or not tasks:
         return
     tests = compared * (len(tasks) + (len(tasks) > 1)) if seeds == 1 else compared
@@ -300,9 +296,9 @@ def planned(names: Sequence[str], limit: int | None, compared: int, measured: No
     place, drawn = fold("How many items and seeds?", "fold_plan", settings_of(PlanParams, keys, ("target",), words))
     columns = keyed_columns(len(_ASSUMED) + 1, "plan", place) if drawn else ()
     params = PlanParams(**controls.draw_each(PlanParams, keys, columns))
-    noise = measured or planning.assumed(params)
-    shows, wanted, source = _sentences(tuple(names), astuple(noise), params.target / 100, limit, seeds, tests)
-    shown.caption(f":material/calculate: {plain(shows)} Noise: {plain(noise.source)}.")
+    noise = None if measured is None else astuple(measured)
+    shows, wanted, source, noisy = _sentences(tuple(names), noise, params, limit, seeds, tests)
+    shown.caption(f":material/calculate: {plain(shows)} Noise: {plain(noisy)}.")
     if drawn:
         place.markdown(f"{plain(wanted)} {plain(source)}")
         if unknown:
@@ -310,15 +306,24 @@ def planned(names: Sequence[str], limit: int | None, compared: int, measured: No
             place.caption(f"How many items there are is not known before they are read: {missing}.")
 
 
+_sizes = st.cache_data(max_entries=64, show_spinner=False)(known_sizes)
+
+
 @st.cache_data(max_entries=64, show_spinner=False)
 def _sentences(
-    names: tuple[str, ...], noise: tuple[Any, ...], target: float, limit: int | None, seeds: int, tests: int
+    names: tuple[str, ...],
+    measured: tuple[Any, ...] | None,
+    params: PlanParams,
+    limit: int | None,
+    seeds: int,
+    tests: int,
 ) -> list[str]:
-    """Return the plan's sentences, cached as searching sizes takes half a second. noise: the fields of a `Noise`; else
-    as of `plan_words.sentences`.
+    """Return the plan's sentences and the source of its noise, cached as searching sizes takes half a second. measured:
+    the fields of a `Noise`; else as of `planning.sentences`.
     """
-    tasks, _ = known_sizes(names)
-    return list(planning.sentences(tasks, Noise(*noise), target, limit, seeds, tests))
+    noise = planning.assumed(params) if measured is None else Noise(*measured)
+    said = planning.sentences(known_sizes(names)[0], noise, params.target / 100, limit, seeds, tests)
+    return [*said, noise.source]
 
 
 def choose_score(model: ModelSpec) -> dict[str, str]:

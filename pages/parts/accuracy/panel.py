@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pandas as pd
 import streamlit as st
-from pydantic import ValidationError
 
 from analysis.engine import JobRecord
+from analysis.engine.run_pairs import RunPair
 from analysis.engine.runs import Run, Scored, known_runs
 from analysis.errors import UserError
 from analysis.evaluation import comparing, tables
@@ -22,8 +22,9 @@ from analysis.evaluation import results as evaluations
 from analysis.evaluation.importing import Part, joined
 from analysis.evaluation.items_file import DOCUMENTS
 from analysis.evaluation.results import Results
+from analysis.evaluation.tables import ROLES
 from analysis.jobs import EvaluatePartial
-from analysis.specs import EvaluateSpec, ImportSpec, PruneSpec, Spec, point_name
+from analysis.specs import EvaluateSpec, ImportSpec, Spec, point_name, where
 from analysis.specs.commands import evaluate_command, import_command
 from pages.parts import address
 from pages.parts.accuracy.results import Compared, accuracies, at_a_glance, differences, in_brief, perplexity, scores_of
@@ -34,6 +35,7 @@ from pages.parts.lazy_section import lazy_section
 from pages.parts.plain import code, plain
 from pages.parts.session import EXPECTED, engine, restart, submit, tell, told
 
+ALL_SEEDS = "all calibration seeds, with against without the discount"
 RunNames = Mapping[tuple[str, int], tuple[str, str]]
 """By an evaluation's id and a model's number: the model's name in a sweep, and the name of its run."""
 
@@ -49,11 +51,8 @@ def run_names() -> RunNames:
     """Return the names of the pruned models of all finished evaluations."""
     names: dict[tuple[str, int], tuple[str, str]] = {}
     for run in known_runs(engine()):
-        if run.kind == "pruned" and run.evaluations:
-            try:
-                swept = point_name(PruneSpec.model_validate(run.parameters))
-            except ValidationError:
-                continue
+        if run.pruning is not None and run.evaluations:
+            swept = point_name(run.pruning)
             names |= {(scored.record.id, scored.number): (swept, run.name) for scored in run.evaluations}
     return names
 
@@ -115,6 +114,15 @@ def _joined(key: tuple[object, ...], _dense: bool, _names: Sequence[str], _share
             parts.append(Part(results.names[0], results, 0))
         parts.append(Part(name, results, scored.number))
     return joined(parts)
+
+
+def pair_results(pairs: list[RunPair]) -> Results | None:
+    """Return what pairs answered beside their dense model, joined by item; None where none is scored. pairs: of
+    `scored_pairs`."""
+    if not pairs:
+        return None
+    names = [f"{role}, {where(pair.spec)}, seed {pair.seed}" for pair in pairs for role in ROLES]
+    return joined_results([run for pair in pairs for run in (pair.control, pair.run)], dense=True, names=names)
 
 
 def _shared(runs: Sequence[Run]) -> list[Scored]:
@@ -407,7 +415,7 @@ def _items(results: Results) -> None:
     side = pick("Right", [_ANYONE, first, second, _NEITHER], "disagree_right", who)
     text = words.text_input("Search", key="disagree_text", placeholder="Words of the question", bind="query-params")
     models = names.index(first), names.index(second)
-    rows = results.once(tables.disagreements, *models, None if task == _ALL else task)
+    rows = tables.disagreements(results, *models, None if task == _ALL else task)
     shown = tables.filtered(rows, side if side != _ANYONE else None, text)
     if not shown:
         st.caption(f"0 of {len(rows):,} items.")

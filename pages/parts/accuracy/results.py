@@ -13,7 +13,7 @@ from analysis.evaluation import comparing, conditions, curves, tables
 from analysis.evaluation import results as evaluations
 from analysis.evaluation.comparing import Pair
 from analysis.evaluation.items_file import EvaluatedBenchmark
-from analysis.evaluation.results import AVERAGE, Results
+from analysis.evaluation.results import AVERAGE, Results, once
 from analysis.exhibits.with_discount import accuracy_by_role, differences_over_seeds
 from analysis.figures import accuracy as figures
 from analysis.figures.export import Exhibit
@@ -22,7 +22,7 @@ from analysis.findings import finding_of
 from analysis.specs import CANVAS_SCORES, NO_MASKED_ESTIMATE
 from analysis.statistics import clustered
 from analysis.statistics.differences import SHOWN
-from pages.parts.charts import chart, kept, table
+from pages.parts.charts import chart, table
 from pages.parts.controls import pick, segments
 from pages.parts.plain import plain
 
@@ -56,13 +56,12 @@ _ACCURACY = (
 _AVERAGE = r"The mean of the tasks' accuracies after $n$ items of each, with its clustered 95 % interval."
 _GRID = "accuracy_grid"
 _FEW_PAIRS = 2  # of which each has its sentence on the page
-_running, _whiskers, _way = kept(figures.running), kept(figures.whiskers), kept(figures.way)
 
 
 def accuracies(results: Results) -> None:
     """Draw accuracies task by task: by role where runs of one setting stand beside their controls, else by model."""
     title, sentence, explained, hint = _titles(results)
-    rows = _roles(results) or results.once(tables.accuracy_grid)
+    rows = _roles(results) or tables.accuracy_grid(results)
     table(title, sentence, pd.DataFrame(rows), _GRID, explained, hint=hint)
 
 
@@ -70,19 +69,20 @@ def every_model(results: Results) -> None:
     """Draw the accuracy of every model on every task, where `accuracies` takes those of several seeds together."""
     if _roles(results):
         title, sentence, explained, _ = _titles(results)
-        rows = pd.DataFrame(results.once(tables.accuracy_grid))
+        rows = pd.DataFrame(tables.accuracy_grid(results))
         table(f"{title} of every model", sentence, rows, "accuracy_models", explained)
 
 
+@once
 def _roles(results: Results) -> list[dict[str, str]]:
     """Return the rows by role; none where every model has a row of its own."""
     pairs = comparing.related_pairs(results)["control"]
     if len(pairs) < 2 or not comparing.is_one_setting(results, pairs):
         return []
-    rows: list[dict[str, str]] = results.once(tables.role_table)
-    return [{name: cell for name, cell in row.items() if name != "run"} for row in rows]
+    return [{name: cell for name, cell in row.items() if name != "run"} for row in tables.role_table(results)]
 
 
+@once
 def _titles(results: Results) -> tuple[str, str, str, str]:
     """Return what `heading` takes above the accuracies; while answers come in it says how many are there."""
     final = comparing.all_final(results, AVERAGE)
@@ -154,25 +154,26 @@ def _running_curves(results: Results, pairs: list[Pair], name: str) -> None:
     _step_by_step(results, task, titles[task])
     left, right = st.columns(2)
     with left:
-        _running_accuracy(results, task, titles[task])
+        chart(_running_accuracy(results, task, titles[task]), "accuracy_curves")
     if pairs:
         with right:
-            chart(
-                Exhibit(
-                    f"Running difference to {name}: {titles[task]}",
-                    "The paired difference as items came in with its 95 % band, one panel per model, the others faint "
-                    "behind it.",
-                    _running(
-                        results.once(curves.difference_curves, task, tuple(pairs)),
-                        [_colors(results)[model] for model, _ in pairs],
-                        "points",
-                        difference=True,
-                    ),
-                    formula=_DIFFERENCE,
-                    finding=_on_task(results, pairs, task),
-                ),
-                "accuracy_differences",
-            )
+            chart(_running_differences(results, pairs, name, task, titles[task]), "accuracy_differences")
+
+
+@once
+def _running_differences(results: Results, pairs: list[Pair], name: str, task: str, title: str) -> Exhibit:
+    return Exhibit(
+        f"Running difference to {name}: {title}",
+        "The paired difference as items came in with its 95 % band, one panel per model, the others faint behind it.",
+        figures.running(
+            curves.difference_curves(results, task, pairs),
+            [_colors(results)[model] for model, _ in pairs],
+            "points",
+            difference=True,
+        ),
+        formula=_DIFFERENCE,
+        finding=_on_task(results, pairs, task),
+    )
 
 
 def _verdicts(results: Results, pairs: list[Pair], base: str, name: str) -> None:
@@ -180,8 +181,7 @@ def _verdicts(results: Results, pairs: list[Pair], base: str, name: str) -> None
     seeds, task by task; of others pair by pair."""
     one = comparing.is_one_setting(results, pairs)
     if one:
-        other = "" if base == "control" else name
-        said, told = finding_of("change of accuracy", comparing.at_settings(results, dict.fromkeys(pairs, "")), other)
+        said, told = _change(results, pairs, "" if base == "control" else name)
         st.markdown(f"##### {plain(said)}")
         st.caption(plain(told), help=_in_words(results, pairs))
     elif len(pairs) <= _FEW_PAIRS:
@@ -192,34 +192,38 @@ def _verdicts(results: Results, pairs: list[Pair], base: str, name: str) -> None
     if one and len(pairs) > 1 and base == "control":
         chart(differences_over_seeds(results, pairs), "accuracy_whiskers")
     else:
-        _each_pair(results, pairs, name)
+        chart(_each_pair(results, pairs, name), "accuracy_whiskers")
 
 
+@once
+def _change(results: Results, pairs: list[Pair], other: str) -> tuple[str, str]:
+    """Return what accuracy does over the calibration seeds of one setting, and how sure that is."""
+    return finding_of("change of accuracy", comparing.at_settings(results, dict.fromkeys(pairs, "")), other)
+
+
+@once
 def _in_words(results: Results, pairs: Sequence[Pair]) -> str:
     return "\n\n".join(plain(sentence) for sentence in finding_of("pairs of models", results, pairs))
 
 
-def _each_pair(results: Results, pairs: list[Pair], name: str) -> None:
-    rows = results.once(tables.difference_table, tuple(pairs))
+@once
+def _each_pair(results: Results, pairs: list[Pair], name: str) -> Exhibit:
+    rows = tables.difference_table(results, pairs)
     several = len({other for _, other in pairs}) > 1
     labels = {pair: _pair_label(results, pair) if several else results.names[pair[0]] for pair in pairs}
     named = {(results.names[first], results.names[other]): labels[first, other] for first, other in pairs}
     whiskers = [figures.whisker(row, named[row["model"], row["than"]], row["in words"] in SHOWN) for row in rows]
     colors = {labels[pair]: _colors(results)[pair[0]] for pair in pairs}
-    chart(
-        Exhibit(
-            f"Difference to {name}",
-            "Accuracy minus that of the other model on the same items, with its 95 % interval; hollow: not significant "
-            "after Holm correction. Not significant is not to say equal. "
-            f"{finding_of('tests of an evaluation', results, pairs)} An "
-            "interval is of one difference alone, so it can lie beside 0 where "
-            "the dot is hollow.",
-            _whiskers(whiskers, colors, "difference (points)"),
-            pd.DataFrame(rows).rename(columns=tables.READ_AS),
-            formula=_TESTS,
-            finding=_by_task(rows, several),
-        ),
-        "accuracy_whiskers",
+    return Exhibit(
+        f"Difference to {name}",
+        "Accuracy minus that of the other model on the same items, with its 95 % interval; hollow: not significant "
+        "after Holm correction. Not significant is not to say equal. "
+        f"{finding_of('tests of an evaluation', results, pairs)} An interval is of one difference alone, so it can lie "
+        "beside 0 where the dot is hollow.",
+        figures.whiskers(whiskers, colors, "difference (points)"),
+        pd.DataFrame(rows).rename(columns=tables.READ_AS),
+        formula=_TESTS,
+        finding=_by_task(rows, several),
     )
 
 
@@ -327,41 +331,46 @@ def _step_by_step(results: Results, task: str, title: str) -> None:
     chosen = next(iter(names))
     if len(names) > 1:
         chosen = pick("Step by step to", names, "accuracy_steps", width=480)
-    rows = comparing.stages(results, names[chosen], task)
+    exhibit = _steps_to(results, chosen, names[chosen], task, title)
+    if exhibit is not None:
+        chart(exhibit, "accuracy_steps_figure")
+
+
+@once
+def _steps_to(results: Results, name: str, model: int, task: str, title: str) -> Exhibit | None:
+    """Return the way to one run; None where a step has no items yet."""
+    rows = comparing.stages(results, model, task)
     if not all(row.difference.n for row in rows):
-        return
+        return None
     final = all(row.difference.final for row in rows)
     titles, shown = [row.title for row in rows], [row.difference.shown for row in rows]
     points = np.array([[100 * getattr(row.difference, end) for end in ("value", "low", "high")] for row in rows])
-    chart(
-        Exhibit(
-            f"From {results.names[0]} to {chosen}, step by step: {title}",
-            "Each row is what one step changes in accuracy, the last the whole way, with the 95 % interval of that "
-            "paired difference, over items alone: the noise of the calibration seed is not in it."
-            + ("" if final else " Interim: until all items are in, the steps need not add up."),
-            _way(titles, points, "change of accuracy (points)"),
-            pd.DataFrame(
-                {
-                    "step": row.title,
-                    "model": results.names[row.pair[0]],
-                    "than": results.names[row.pair[1]],
-                    "points": 100 * row.difference.value,
-                    "low": 100 * row.difference.low,
-                    "high": 100 * row.difference.high,
-                    "items": row.difference.n,
-                }
-                for row in rows
-            ).rename(columns=tables.READ_AS),
-            formula=_STEPS,
-            finding=finding_of("differences", titles, points, shown, what="step"),
-        ),
-        "accuracy_steps_figure",
+    return Exhibit(
+        f"From {results.names[0]} to {name}, step by step: {title}",
+        "Each row is what one step changes in accuracy, the last the whole way, with the 95 % interval of that paired "
+        "difference, over items alone: the noise of the calibration seed is not in it."
+        + ("" if final else " Interim: until all items are in, the steps need not add up."),
+        figures.way(titles, points, "change of accuracy (points)"),
+        pd.DataFrame(
+            {
+                "step": row.title,
+                "model": results.names[row.pair[0]],
+                "than": results.names[row.pair[1]],
+                "points": 100 * row.difference.value,
+                "low": 100 * row.difference.low,
+                "high": 100 * row.difference.high,
+                "items": row.difference.n,
+            }
+            for row in rows
+        ).rename(columns=tables.READ_AS),
+        formula=_STEPS,
+        finding=finding_of("differences", titles, points, shown, what="step"),
     )
 
 
 def _conditions(results: Results) -> None:
     """Draw the conditions in which the models differ, in a fold."""
-    rows = conditions.differing_settings(comparing.conditions_of(results), results.names)
+    rows = comparing.differing_settings(results)
     if rows:
         with st.expander("Conditions that differ", key="fold_conditions"):
             table(
@@ -372,27 +381,25 @@ def _conditions(results: Results) -> None:
             )
 
 
-def _running_accuracy(results: Results, task: str, title: str) -> None:
-    running, chance = results.once(curves.accuracy_curves, task), tables.chance_level(results, task)
+@once
+def _running_accuracy(results: Results, task: str, title: str) -> Exhibit:
+    running, chance = curves.accuracy_curves(results, task), tables.chance_level(results, task)
     begun = [curve for curve in running if len(curve.items)]
-    chart(
-        Exhibit(
-            f"Running accuracy: {title}",
-            "Right answers over the items done, in the order of the shuffle, one panel per model with its 95 % band, "
-            "the others faint behind it. Dotted: choosing at random.",
-            _running(running, _colors(results), "accuracy", chance=chance),
-            pd.DataFrame(results.once(tables.accuracy_table)),
-            formula=_AVERAGE if task == AVERAGE else _ACCURACY,
-            finding=finding_of(
-                "above chance",
-                [curve.name for curve in begun],
-                np.array([curve.low[-1] for curve in begun]),
-                np.array([curve.mean[-1] for curve in begun]),
-                chance,
-                not comparing.all_final(results, task),
-            ),
+    return Exhibit(
+        f"Running accuracy: {title}",
+        "Right answers over the items done, in the order of the shuffle, one panel per model with its 95 % band, the "
+        "others faint behind it. Dotted: choosing at random.",
+        figures.running(running, _colors(results), "accuracy", chance=chance),
+        pd.DataFrame(tables.accuracy_table(results)),
+        formula=_AVERAGE if task == AVERAGE else _ACCURACY,
+        finding=finding_of(
+            "above chance",
+            [curve.name for curve in begun],
+            np.array([curve.low[-1] for curve in begun]),
+            np.array([curve.mean[-1] for curve in begun]),
+            chance,
+            not comparing.all_final(results, task),
         ),
-        "accuracy_curves",
     )
 
 
@@ -403,11 +410,12 @@ def _colors(results: Results) -> list[str]:
     )
 
 
+@once
 def _settings(results: Results, task: str) -> str:
     chosen = results.accuracies if task == AVERAGE else [results.benchmark(task)]
     parts = []
     stated = all(benchmark.draws for benchmark in chosen)  # of answers that were made elsewhere nothing says guidance
-    by = [results.once(tables.estimated_by, benchmark.name) for benchmark in chosen]
+    by = [tables.estimated_by(results, benchmark.name) for benchmark in chosen]
     parts += sorted(set(by) - {""})
     for label, name in (("examples", "shots"), ("guidance", "guidance")):
         if stated or name == "shots":
@@ -445,7 +453,7 @@ def perplexity(results: Results, name: str) -> None:
             "an autoregressive model's is exact."
         )
         + " "
-        + (f"By window: {by}. " if (by := results.once(tables.estimated_by, name)) else "")
+        + (f"By window: {by}. " if (by := tables.estimated_by(results, name)) else "")
         + "Over the texts that every model has read.",
         pd.DataFrame(tables.perplexities(results, name)),
         f"perplexity_{name}",

@@ -1,8 +1,6 @@
 """Making a recording: prompt and example prompts, settings, and objections to them; the same with another model."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import streamlit as st
 from pydantic import ValidationError
@@ -51,7 +49,6 @@ def ask(shown: JobRecord | None, narrow: bool = False) -> None:
     """
     model = model_in_use()
     known = model_entry(model)
-    checkpoint = _checkpoint(model)
     if narrow:
         box, place = st.container(key="ask_prompt"), st.container(key="ask_record")
     else:
@@ -74,13 +71,11 @@ def ask(shown: JobRecord | None, narrow: bool = False) -> None:
         names: tuple[str, ...] = ("seed", "chat_template", "mass_dtype")
         names += ("observe",) if sampling_type is DiffusionGemmaSampling else ()
         chosen = controls.draw_each(RecordSpec, {name: name for name in names}, columns, persist_state="session")
-    given = prompt_tokens(checkpoint, prompt) if checkpoint is not None else None
-    if sampling is not None and checkpoint is not None:
-        sampling_there = sampling.in_blocks_of(checkpoint.architecture.block_size)
-        problem = _misfit(sampling_there, checkpoint, given)
+    objection, remarks = _objections(model, prompt, sampling)
+    problem = problem or objection
     if problem:
         st.error(plain(problem))
-    for remark in _remarks(prompt, known, checkpoint):
+    for remark in remarks:
         st.warning(plain(remark))
     pressed = kept_button(
         "Record",
@@ -92,7 +87,7 @@ def ask(shown: JobRecord | None, narrow: bool = False) -> None:
         disabled=bool(problem) or not may_record(),
     )
     if sampling is not None:
-        (fold if narrow else st).caption(_plan(sampling, model, checkpoint, given, chosen))
+        (fold if narrow else st).caption(_plan(sampling, model, prompt, chosen["seed"], chosen["mass_dtype"]))
     if pressed and sampling is not None:
         with told():
             spec = RecordSpec(model=model, prompt=prompt, sampling=sampling, **chosen)
@@ -171,6 +166,24 @@ def _take_example(key: str) -> None:
         st.session_state[key] = st.session_state[_FILLED_IN] = chosen
 
 
+# --- before it is recorded --------------------------------------------------------------------------------------
+
+
+# What is said of a prompt and its recording stays until they change: the files of the model are not read anew.
+
+
+@st.cache_data(ttl=60, max_entries=64, show_spinner=False)
+def _objections(model: ModelSpec, prompt: str, sampling: Sampling | None) -> tuple[str, list[str]]:
+    """Return why this cannot be recorded, or '', and remarks on what can be. sampling: None where its parameters
+    contradict each other.
+    """
+    checkpoint, problem = _checkpoint(model), ""
+    if sampling is not None and checkpoint is not None:
+        in_blocks = sampling.in_blocks_of(checkpoint.architecture.block_size)
+        problem = _misfit(in_blocks, checkpoint, prompt_tokens(checkpoint, prompt))
+    return problem, _remarks(prompt, model_entry(model), checkpoint)
+
+
 def _remarks(prompt: str, known: Model, checkpoint: Checkpoint | None) -> list[str]:
     """Return remarks on a prompt that can be recorded."""
     if not prompt.strip():
@@ -208,7 +221,36 @@ def _misfit(sampling: Sampling, checkpoint: Checkpoint, given: int | None) -> st
     return ""
 
 
-# --- the settings -----------------------------------------------------------------------------------------------
+@st.cache_data(ttl=60, max_entries=64, show_spinner=False)
+def _plan(sampling: Sampling, model: ModelSpec, prompt: str, seed: int, mass_dtype: str) -> str:
+    """Return a sentence on what will be recorded, as Markdown."""
+    checkpoint = _checkpoint(model)
+    given = prompt_tokens(checkpoint, prompt) if checkpoint is not None else None
+    forwards = sampling.forwards()
+    planned = getattr(sampling, "steps", forwards if isinstance(sampling, BlockWriting) else sampling.gen_length)
+    at_most = sampling.open_ended or isinstance(sampling, BlockWriting)
+    rest = f" (the rest of {planned:d} would decide nothing)" if forwards < planned and not at_most else ""
+    size = ""
+    if sampling.keeps_keys and not isinstance(sampling, BlockWriting):
+        size = " Kept keys go stale, so the text differs from the one without a cache."
+    if checkpoint is not None and given is not None:
+        in_blocks = sampling.in_blocks_of(checkpoint.architecture.block_size)
+        megabytes = planned_bytes(in_blocks, checkpoint.geometry, given, 0, mass_dtype) / 1e6
+        size += f" The recording takes about {megabytes:,.1f} MB."
+        seconds = None if sampling.keeps_keys else planned_seconds(checkpoint, model, sampling.length(given), forwards)
+        if seconds is not None and seconds >= _NAMED:
+            size += f" About {duration(seconds)} on this machine."
+        need = need_of(checkpoint, model, sampling.length(given))
+        if need.beside:
+            weights, cache, logits = map(gigabytes, (need.weights, need.cache, need.logits))
+            size += (
+                f" Beside the weights of {plain(weights)} the cache takes {plain(cache)} and the logits of a canvas "
+                f"{plain(logits)}: computed from shapes."
+            )
+    return (
+        f"{sampling.gen_length:d} new tokens in {'at most ' if at_most else ''}{forwards:d} forwards{rest} with "
+        f"{code(model.source)}, seed {seed:d}.{size}"
+    )
 
 
 def _checkpoint(model: ModelSpec) -> Checkpoint | None:
@@ -217,6 +259,9 @@ def _checkpoint(model: ModelSpec) -> Checkpoint | None:
         return checkpoint_of(model)
     except EXPECTED:
         return None
+
+
+# --- the settings -----------------------------------------------------------------------------------------------
 
 
 def _sampling_type(model: ModelSpec) -> type[Sampling]:
@@ -237,37 +282,6 @@ def _sampling(kind: type[Sampling], source: str, defaults: dict[str, int], abrea
     """Draw the sampler's parameters, so many abreast. Raises ValidationError where they do not fit together."""
     keys = keys_of(source, (name for name in kind.model_fields if name != "sampler"))
     return kind(**controls.draw_each(kind, keys, st.columns(abreast), defaults, persist_state="session"))
-
-
-def _plan(
-    sampling: Sampling, model: ModelSpec, checkpoint: Checkpoint | None, given: int | None, chosen: Mapping[str, Any]
-) -> str:
-    """Return a sentence on what will be recorded, as Markdown. given: tokens of the prompt. chosen: other fields."""
-    forwards = sampling.forwards()
-    planned = getattr(sampling, "steps", forwards if isinstance(sampling, BlockWriting) else sampling.gen_length)
-    at_most = sampling.open_ended or isinstance(sampling, BlockWriting)
-    rest = f" (the rest of {planned:d} would decide nothing)" if forwards < planned and not at_most else ""
-    size = ""
-    if sampling.keeps_keys and not isinstance(sampling, BlockWriting):
-        size = " Kept keys go stale, so the text differs from the one without a cache."
-    if checkpoint is not None and given is not None:
-        in_blocks = sampling.in_blocks_of(checkpoint.architecture.block_size)
-        megabytes = planned_bytes(in_blocks, checkpoint.geometry, given, 0, chosen["mass_dtype"]) / 1e6
-        size += f" The recording takes about {megabytes:,.1f} MB."
-        seconds = None if sampling.keeps_keys else planned_seconds(checkpoint, model, sampling.length(given), forwards)
-        if seconds is not None and seconds >= _NAMED:
-            size += f" About {duration(seconds)} on this machine."
-        need = need_of(checkpoint, model, sampling.length(given))
-        if need.beside:
-            weights, cache, logits = map(gigabytes, (need.weights, need.cache, need.logits))
-            size += (
-                f" Beside the weights of {plain(weights)} the cache takes {plain(cache)} and the logits of a canvas "
-                f"{plain(logits)}: computed from shapes."
-            )
-    return (
-        f"{sampling.gen_length:d} new tokens in {'at most ' if at_most else ''}{forwards:d} forwards{rest} with "
-        f"{code(model.source)}, seed {chosen['seed']:d}.{size}"
-    )
 
 
 _MOST_OFFERED = 8

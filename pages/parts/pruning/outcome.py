@@ -1,22 +1,23 @@
 """Starting prunings and scoring them, and results of finished ones at a glance."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from analysis.engine.run_pairs import RunPair, has_setting, sweep_of, title_of
-from analysis.engine.runs import Run, known_runs, score
+from analysis.engine.run_pairs import RunPair, has_setting, scored_pairs, sweep_of, title_of
+from analysis.engine.runs import Run, known_runs
 from analysis.evaluation import comparing, tables
 from analysis.evaluation.results import AVERAGE, Results
-from analysis.evaluation.tables import ROLES
 from analysis.exhibits.scored_runs import recipe_told, text_of, text_read
 from analysis.exhibits.with_discount import (
     Changed,
     Shift,
     accuracy_shifts,
     against_published,
+    changes_of_study,
     compared_in,
     explained_by_masks,
     published_of_study,
@@ -28,14 +29,14 @@ from analysis.exhibits.with_discount import (
 from analysis.findings import finding_of
 from analysis.findings.evaluations import MARGIN, inside_margin, tested, together
 from analysis.pruned.compare import Comparison
-from analysis.specs import METHODS, EvaluateSpec, ModelSpec, PruneSpec, SweepSpec, grid, setting_key, where
+from analysis.specs import METHODS, EvaluateSpec, ModelSpec, PruneSpec, SweepSpec, grid, setting_key
 from analysis.statistics.decisions import POINTS
 from analysis.study.rules import margin_of
 from analysis.words import counted, listed, percent
 from pages.parts import address
 from pages.parts.accuracy.choice import choose_evaluation, choose_runs, evaluations, say_scores, score_settings
 from pages.parts.accuracy.choice import score as ask_scores
-from pages.parts.accuracy.panel import accuracy_in_brief, accuracy_panel, joined_panel, joined_results
+from pages.parts.accuracy.panel import ALL_SEEDS, accuracy_in_brief, accuracy_panel, joined_panel, pair_results
 from pages.parts.asking import begin, cut_short, may_act, starting_button
 from pages.parts.charts import chart, kept
 from pages.parts.masks.choice import seeds_at_hand
@@ -50,7 +51,7 @@ from pages.parts.sweeping import SEEDS, cost_in_words, launch, plan, sweeps_at_w
 _SCORE, _SEEDS = "prune_then_score", "prune_seeds"
 _REDRAW = 5.0  # seconds between drawings of the accuracies that are there
 _MOST_SEEDS = 64
-ALL_SEEDS = "all calibration seeds, with against without the discount"
+_KEPT = 16  # prunings of studies
 
 
 class Wanted(NamedTuple):
@@ -362,25 +363,13 @@ def pair_masks(pairs: list[RunPair]) -> PairMasks | None:
         return None  # shown under Masks
 
 
-def scored_pairs(pairs: list[RunPair]) -> list[RunPair]:
-    """Return the pairs of which both runs answered as many items of the same tasks as the first such pair."""
-    asked = {}
-    for place, pair in enumerate(pairs):
-        scores = [score(run) for run in (pair.control, pair.run)]
-        if all(scores):
-            asked[place] = {(one.tasks, one.items) for one in scores if one is not None}
-    return [pairs[place] for place, alike in asked.items() if alike == next(iter(asked.values()))]
+@lru_cache(_KEPT)
+def changes_in_study(study: OfStudy) -> list[Changed]:
+    """Return which share of the weights the discount changes in a study, at the settings first."""
+    return changes_of_study(study.findings, study.contrast)
 
 
-def pair_results(pairs: list[RunPair]) -> Results | None:
-    """Return what pairs answered beside their dense model, joined by item; None where none is scored. pairs: of
-    `scored_pairs`."""
-    if not pairs:
-        return None
-    names = [f"{role}, {where(pair.spec)}, seed {pair.seed}" for pair in pairs for role in ROLES]
-    return joined_results([run for pair in pairs for run in (pair.control, pair.run)], dense=True, names=names)
-
-
+@lru_cache(_KEPT)
 def found_in_study(study: OfStudy) -> Found | None:
     """Return what a study has found; None where it does not hold what pruning costs."""
     findings, contrast = study.findings, study.contrast
@@ -401,7 +390,7 @@ def found_in_study(study: OfStudy) -> Found | None:
         method,
         margin,
         inside,
-        recipe_told(method, text_read(method), _strength(max(findings.parameters.strengths))),
+        recipe_told(method, text_read(method), f"λ = {max(findings.parameters.strengths):g}"),
         compared_in(findings, contrast),
         published=against_published(method, published, margin if inside else 0.0),
     )
@@ -429,15 +418,11 @@ def found_in_runs(pairs: list[RunPair]) -> Found | None:
         spec.method,
         MARGIN,
         inside_margin([one.discount for one in shown_shifts(shifts)]),
-        recipe_told(spec.method, text_of(spec), _strength(spec.discount.discount_strength)),
+        recipe_told(spec.method, text_of(spec), f"λ = {spec.discount.discount_strength:g}"),
         "Without the discount: the control, which reads the same noised text, against the dense model. The discount: "
         "against that.",
         " ".join(explained),
     )
-
-
-def _strength(strength: float) -> str:
-    return f"λ = {strength:g}"
 
 
 def answer(study: OfStudy | None, pairs: list[RunPair], found: Found | None, changes: Sequence[Changed] = ()) -> None:
@@ -447,8 +432,33 @@ def answer(study: OfStudy | None, pairs: list[RunPair], found: Found | None, cha
     """
     if found is None and study is None:
         st.markdown("What the sink discount does to accuracy at these settings is not measured yet.")
-        _say_changes(changes)
+        if changes:
+            st.markdown(plain(changes[0].words()))
         return
+    told = _told(None, pairs, found, changes) if study is None else _told_of_study(study)
+    st.markdown(f"##### {plain(told.said)}", help=plain(told.explained) or None)
+    for sentence in filter(None, (told.held, told.changed)):
+        st.markdown(plain(sentence))
+    st.caption(plain(told.stands))
+
+
+class _Told(NamedTuple):
+    """What `answer` says: the first line, its help, what holds by the margin and of other recipes, how many weights
+    change, and how sure that is."""
+
+    said: str
+    explained: str
+    held: str
+    changed: str
+    stands: str
+
+
+@lru_cache(_KEPT)
+def _told_of_study(study: OfStudy) -> _Told:
+    return _told(study, [], found_in_study(study), changes_in_study(study))
+
+
+def _told(study: OfStudy | None, pairs: list[RunPair], found: Found | None, changes: Sequence[Changed]) -> _Told:
     said, stands, detected = "This study does not hold what pruning costs.", "", ""
     explains = False
     if found is not None:
@@ -462,22 +472,13 @@ def answer(study: OfStudy | None, pairs: list[RunPair], found: Found | None, cha
     explained = "" if found is None else f"{detected} {found.compared} {tasks} {found.explained}"
     if study is not None:
         explained += f" Method, sparsity and λ are those chosen here, all else is as in the {study.within}."
-    st.markdown(f"##### {plain(said)}", help=plain(" ".join(explained.split())) or None)
     held = "" if found is None else " ".join(filter(None, (found.inside, found.published)))
-    if held:
-        st.markdown(plain(held))
-    _say_changes(changes, explains)
     if study is not None and stands:
         stands = f"{study.title}: {stands[0].lower()}{stands[1:]}"
     elif study is None:
         stands = f"{_seeds_in_words(pairs, found)} {stands}"
-    st.caption(plain(f"{'' if found is None else found.recipe} {stands}".strip()))
-
-
-def _say_changes(changes: Sequence[Changed], explains: bool = False) -> None:
-    """Say how many weights the discount changes. explains: as of `explained_by_masks`."""
-    if changes:
-        st.markdown(plain(changes[0].words(explains)))
+    stands = f"{'' if found is None else found.recipe} {stands}".strip()
+    return _Told(said, " ".join(explained.split()), held, changes[0].words(explains) if changes else "", stands)
 
 
 def results_box(study: OfStudy | None) -> DeltaGenerator:

@@ -84,7 +84,8 @@ def open_recording(job: JobRecord) -> Recording | None:
     return None if file is None or job.key is None else Recording(job, job.key, _open(str(file), job.key))
 
 
-@st.cache_resource(show_spinner="Opening the recording…", max_entries=2)
+# Of one visitor: the one shown, the one beside it, and its untrained reference.
+@st.cache_resource(show_spinner="Opening the recording…", max_entries=4)
 def _open(path: str, key: str) -> Trajectory:
     trajectory = open_trajectory(Path(path), "The stored recording")
     # NumPy computes on float32 several times faster than on float16, in which the mass may be stored.

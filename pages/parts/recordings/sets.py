@@ -89,13 +89,6 @@ def sets_to_look_at(place: DeltaGenerator, instead: Callable[[], bool]) -> list[
     return [opened for job_id in chosen if (opened := _opened(jobs[job_id], titles[job_id])) is not None]
 
 
-def prompts_of_newest(source: str) -> int | None:
-    """Return over how many prompts the newest set of a model is, 0 without one; None where there is no set at all."""
-    jobs = [job for job in engine().jobs("record_set") if engine().has_result(job)]
-    own = (int(job.summary["prompts"]) for job in jobs if job.spec["model"]["source"] == source)
-    return next(own, 0) if jobs else None
-
-
 def set_titles(jobs: list[JobRecord]) -> dict[str, str]:
     """Return the title of each set by id: the model and its prompts, numbered where two read the same."""
     titles = {}

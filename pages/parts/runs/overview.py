@@ -14,7 +14,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
-from analysis.engine.run_pairs import RunPair, pairs_by_setting, title_of
+from analysis.engine.run_pairs import RunPair, pairs_by_setting, scored_pairs, title_of
 from analysis.engine.runs import Run
 from analysis.evaluation import conditions
 from analysis.evaluation.results import Results
@@ -42,13 +42,12 @@ from analysis.statistics.decisions import family_words
 from analysis.words import counted, percent
 from pages.parts import asking, tokens
 from pages.parts.accuracy.choice import choose_evaluation, evaluations, score_settings
-from pages.parts.accuracy.panel import accuracy_panel, joined_panel, joined_results
+from pages.parts.accuracy.panel import ALL_SEEDS, accuracy_panel, joined_panel, joined_results, pair_results
 from pages.parts.address import linked_box, primary_link
 from pages.parts.asking import acting_button, allow, duration, is_allowed, may_act
 from pages.parts.charts import chart, exhibit_text, export_button, heading, table
 from pages.parts.controls import pick
 from pages.parts.plain import plain
-from pages.parts.pruning.outcome import ALL_SEEDS, pair_results, scored_pairs
 from pages.parts.recordings.choice import opened
 from pages.parts.recordings.recording import Recording, finished_recordings, recording_titles
 from pages.parts.session import model_in_use

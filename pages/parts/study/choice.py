@@ -8,6 +8,7 @@ Findings of studies, in the store and of the example that ships, kept while they
 
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -18,10 +19,10 @@ from analysis.engine import JobRecord
 from analysis.engine.sweeps import Point
 from analysis.evaluation import sweep_scores
 from analysis.exhibits.story import discount_at
-from analysis.exhibits.with_discount import contrast_at
+from analysis.exhibits.story_parts import discounts
 from analysis.findings import finding_of
 from analysis.findings.evaluations import MARGIN
-from analysis.specs import PruneSpec, StudySpec
+from analysis.specs import PruneSpec, StudySpec, detail
 from analysis.statistics.decisions import CANNOT_TELL, ONE_SEED, POINTS, decide, interval_words
 from analysis.statistics.differences import Difference
 from analysis.study import findings
@@ -234,8 +235,11 @@ class _Told(NamedTuple):
     seeds: int
 
 
-class OfStudy(NamedTuple):
-    """A study's result for one pruning with and without the discount. name: in the address. title: of the study."""
+@dataclass(frozen=True, eq=False)
+class OfStudy:
+    """A study's result for one pruning with and without the discount: the same object as long as it stays the same.
+    name: in the address. title: of the study.
+    """
 
     name: str
     title: str
@@ -338,11 +342,20 @@ def _of_study(settings: Mapping[str, PruneSpec], seeds: int) -> _Told | None:
 def found_by_study(spec: PruneSpec) -> OfStudy | None:
     """Return what the current study holds of a pruning with the discount; None where it has not made that pruning."""
     current = _finished_study(spec.model.source)
-    contrast = None if current is None else contrast_at(current[-1], spec)
-    if current is None or contrast is None:
+    if current is None or detail(spec):
         return None
     name, title, findings = current
-    return OfStudy(name, f"{title[0].upper()}{title[1:]}", findings, contrast)
+    of_study, _ = _of_findings(id(findings), name, f"{title[0].upper()}{title[1:]}", findings)
+    return of_study.get((spec.method, spec.sparsity))
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _of_findings(
+    of: int, name: str, title: str, _findings: Findings
+) -> tuple[dict[tuple[str, float], OfStudy], Findings]:
+    """Return what findings hold by method and sparsity. of: their id, which no others get while they are kept here."""
+    contrasts = discounts(_findings).values()
+    return {(one.method, one.sparsity): OfStudy(name, title, _findings, one) for one in contrasts}, _findings
 
 
 def _finished_study(source: str) -> tuple[str, str, Findings] | None:

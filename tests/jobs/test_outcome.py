@@ -9,7 +9,7 @@ import pytest
 from analysis.errors import ModelChanged, UserError
 from analysis.job_context import Cancelled
 from analysis.jobs import JOBS
-from analysis.jobs.unchanged import unchanged_models
+from analysis.jobs.outcome import unchanged_models
 from analysis.models import load as loading
 from analysis.specs import EvaluateSpec, FootprintSpec, JobSpec, ModelSpec
 from tests.helpers import QuietContext, edit_config, tiny_llada
