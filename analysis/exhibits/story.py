@@ -63,7 +63,10 @@ from analysis.words import counted, listed, percent
 
 _SHOWN = 9  # tokens in the picture of a sink
 TERM = "attention sinks"
-WHAT = f"Diffusion language models fill blanks ([MASK]) step by step. A few tokens, {TERM}, draw far more than their share."
+WHAT = (
+    f"Diffusion language models fill blanks ([MASK]) step by step. A few tokens, {TERM}, draw far more than their "
+    "share."
+)
 
 
 def story_of(findings: Findings) -> Story:
