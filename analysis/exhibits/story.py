@@ -33,11 +33,9 @@ from analysis.exhibits.story_text import (
     predictions_follow,
     quality_told,
     text_causes,
-    text_effect,
     text_in_words,
     text_levels,
     text_matters,
-    tokens_more,
 )
 from analysis.figures.story import CANNOT_TELL as NO_ANSWER
 from analysis.figures.story import Answer, Story, Told, charts
@@ -195,12 +193,7 @@ def _token_for_token(causes: Sequence[Cause], margin: float) -> tuple[str, str, 
     """Return lead, sentence and the words of a slide where hiding sinks changes more of the text than hiding as many
     random tokens. causes: of one model. margin: of the predictions, in nats.
     """
-    levels = text_levels(causes)
-    if levels:
-        told = f"hiding them changes {levels[COUNT][0]} of 100 tokens; {beside_sinks(causes)}"
-    else:
-        more, _ = tokens_more(text_effect(causes, COUNT))
-        told = f"hiding them changes {more} of 100 generated tokens than {rules.AS_MANY}"
+    told = f"hiding them changes {text_levels(causes)[COUNT][0]} of 100 tokens; {beside_sinks(causes)}"
     open_ones = [name for name, cause in text_causes(causes).items() if side_of(cause.effect) >= 0]
     yes = "Yes" if not open_ones else "Per token, yes" if open_ones == [MASS] else "It depends"
     if yes == "Yes" and not predictions_follow(causes, margin):

@@ -151,7 +151,7 @@ def accuracy(findings: Findings) -> Told | None:
     without = {
         name: percent(np.mean(both[0]), 1) for name, one in by_setting.items() if (both := accuracies(findings, one))[0]
     }
-    levels = _levels_told(within(findings, findings.parameters.model.source), pruning, without)
+    levels = _levels_told(within(findings, findings.parameters.model.source), pruning, bool(without))
     beats = [levels or alone]
     rest = f"The rest of the recipe (noise, order and norm): {conclusions(of_noise, margin, above)}."
     came_with = said_of("gain", pruning, margin, above)
@@ -161,7 +161,7 @@ def accuracy(findings: Findings) -> Told | None:
     return Told(
         "accuracy",
         _accuracy_title(findings, by_setting, outcomes, margin),
-        _changes(findings, by_setting, margin),
+        _changes(findings, by_setting, margin, without),
         " ".join(beats),
         tuple(beats),
         f"{recipe(findings, brief=True)}; intervals over {items_told(pruning)}{_seeds_told(by_setting)}; no other "
@@ -203,17 +203,10 @@ def _summary(
     return Summary(f"Accuracy points the discount adds, {removed}", listed(told), baseline)
 
 
-def _levels_told(model: str, pruning: Pruning, without: Mapping[str, str]) -> str:
-    """Tell the accuracy of the dense model, of this name, and of its prunings without the discount; empty without the
-    latter.
-    """
-    told = listed([f"{accuracy} at {name}" for name, accuracy in without.items()])
+def _levels_told(model: str, pruning: Pruning, pruned: bool) -> str:
+    """Tell the accuracy of the dense model, of this name. pruned: whether that of its prunings is known; else empty."""
     chance = "" if pruning.chance is None else f" (chance {percent(pruning.chance, 1)})"
-    return (
-        f"Unpruned, {model} answers {percent(pruning.dense, 1)} right{chance}; without the discount {told}."
-        if told
-        else ""
-    )
+    return f"Unpruned, {model} answers {percent(pruning.dense, 1)} right{chance}." if pruned else ""
 
 
 def _against_published(findings: Findings, by_setting: Mapping[str, Contrast], outcomes: Mapping[str, str]) -> str:
@@ -232,8 +225,12 @@ def _cost_unseen(findings: Findings, by_setting: Mapping[str, Contrast]) -> str:
     return f"At {listed(told)} pruning alone has no significant cost to win back." if told else ""
 
 
-def _changes(findings: Findings, by_setting: Mapping[str, Contrast], margin: float) -> Markup:
-    """Draw by how much pruning itself changes accuracy, where the study holds it, and the discount, at each setting."""
+def _changes(
+    findings: Findings, by_setting: Mapping[str, Contrast], margin: float, without: Mapping[str, str]
+) -> Markup:
+    """Draw by how much pruning itself changes accuracy, where the study holds it, and the discount, at each setting.
+    without: the accuracy without the discount, by setting, where known.
+    """
     costs = {price.setting: price.cost for price in prices_of(findings, by_setting)}
     groups = []
     for name, contrast in by_setting.items():
@@ -244,7 +241,8 @@ def _changes(findings: Findings, by_setting: Mapping[str, Contrast], margin: flo
             Mark(label, one.value, words, tone, one.low, one.high, filled=side_of(one) != 0)
             for label, one, words, tone in rows
         ]
-        groups.append(Group(_removed(name), tuple(marks)))
+        right = f": {without[name]} right without the discount" if name in without else ""
+        groups.append(Group(f"{_removed(name)}{right}", tuple(marks)))
     return charts.intervals(groups, "change of accuracy (points)", 100, margin, POINTS.margin(margin))
 
 

@@ -11,6 +11,7 @@ from analysis.exhibits.story_parts import called, rows_of, within
 from analysis.exhibits.story_text import (
     beside_sinks,
     by_attention,
+    changed,
     early_told,
     halves_told,
     level_beside,
@@ -21,18 +22,17 @@ from analysis.exhibits.story_text import (
     predictions_told,
     strictest,
     text_causes,
-    text_changed,
     text_effect,
     text_levels,
     text_matters,
-    than_controls,
     tokens_more,
 )
 from analysis.figures.story import Example, Summary, Told, charts
 from analysis.figures.story.charts import Group, Line, Mark
 from analysis.findings.ablations import HIDDEN, side_of, size_told, when_shifted
+from analysis.findings.evaluations import flipped
 from analysis.sinks.agreement import Agreement, agreement
-from analysis.specs import CONTROLS, MASS_TOLERANCE
+from analysis.specs import CONTROLS
 from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, NATS, WAITING, WORSE, decide, interval_words
 from analysis.study import rules
 from analysis.study.findings import Cause, Continuation, Findings
@@ -69,8 +69,7 @@ def hidden(findings: Findings) -> Told | None:
     title = _text_title(own, those, margin, where)
     shift, untrained = predictions_told(those, rules.shift_of(spec, "divergence")), _random_weights(findings)
     beats = list(filter(None, (" ".join(filter(None, (over, shift))), untrained)))
-    has_numbers = title and text_levels(those)
-    takeaways = [] if has_numbers else [_levels_told(own.effect.n, those) or over]
+    takeaways = [] if title else [_levels_told(own.effect.n, those) or over]
     takeaways += [shift, untrained]
     held = [f"{100 * one:.1f} %" for one in own.shares if one is not None]
     return Told(
@@ -160,7 +159,7 @@ def _levels_told(prompts: int, causes: Sequence[Cause]) -> str:
     measured.
     """
     levels, there = text_levels(causes), text_causes(causes)
-    if not levels:
+    if not there:
         return ""
     others = ", ".join(
         f"{level} with {_title(control)}"
@@ -174,18 +173,16 @@ def _summaries(own: Cause, causes: Sequence[Cause]) -> tuple[Summary, ...]:
     """Return the rows of the last slide: tokens of the text that change where that was measured, beside the strictest
     control, and the shift of predictions at equal attention; else the outcome.
     """
-    text, control = text_changed(causes), strictest(causes) or COUNT
-    if not text:
+    there, control = text_causes(causes), strictest(causes) or COUNT
+    if not there:
         named = f"Hiding sinks: {MEASURES[own.measure].title.lower()}"
         return (Summary(named, interval_words(own.effect, rules.unit_of(own.measure)), rules.AS_MANY),)
     quantity = "Tokens of 100 that hiding sinks changes (not quality)"
-    rows = [Summary(quantity, text[control], f"hiding {_title(control)}")]
-    if levels := text_levels(causes):
-        sinks, others = levels[control]
-        baseline = f"{_title(control)}: {others}"
-        if unrelated := text_causes(causes)[control].unrelated:
-            baseline += f"; unrelated texts: {100 * (1 - unrelated):.0f}"
-        rows = [Summary(quantity, f"{sinks} ({text[control]})", baseline)]
+    sinks, others = text_levels(causes)[control]
+    baseline = f"{_title(control)}: {others}"
+    if unrelated := there[control].unrelated:
+        baseline += f"; two unrelated texts: {100 * (1 - unrelated):.0f}"
+    rows = [Summary(quantity, f"{sinks} ({' '.join(tokens_more(there[control].effect))})", baseline)]
     shift = rules.cause_of(causes, "divergence", MASS)
     if shift is not None and shift.levels is not None:
         sinks, others = levels_apart(shift)
@@ -249,8 +246,12 @@ def _not_shown(held: Sequence[str], at_equal: Cause | None, causes: Sequence[Cau
         if at_equal.masked is None:
             return told
         sinks, others = (percent(share, 0) for share in at_equal.masked)
-        masked = f"Masked: {sinks} of sinks hidden, {others} of {_title(MASS)}."
-        return " ".join(filter(None, (told, no_match(causes), masked)))
+        if not no_match(causes):
+            return f"{told} {sinks} of sinks hidden are masked, {others} of {_title(MASS)}."
+        return (
+            f"{told} No control matches the sinks in both: {_title(MASS)} are {others} masked (sinks {sinks}), "
+            f"{_title(MASKED)} draw less attention."
+        )
     if len(held) < 2:
         return "Part of the difference can come from hiding more attention."
     return f"Sinks hold {held[0]} of the attention, the others {held[1]}: part of a difference can come from that."
@@ -307,11 +308,9 @@ def _over_prompts(own: Cause, at_equal: Cause | None, causes: Sequence[Cause]) -
     """Tell how much of the text changes over all prompts, where that was measured and the figure does not hold it; else
     the primary outcome. causes: of the same model.
     """
-    over = f"Over {own.effect.n} prompts"
-    if text_levels(causes):
-        return ""
     if text_causes(causes):
-        return f"{over}, hiding sinks changes {', '.join(than_controls(causes))} (of 100 tokens)."
+        return ""
+    over = f"Over {own.effect.n} prompts"
     unit = rules.unit_of(own.measure)
     named = MEASURES[own.measure].title.lower()
     told = f"{over}, sinks minus {_title(COUNT)}: {named} {interval_words(own.effect, unit)}"
@@ -364,49 +363,45 @@ def _effects(findings: Findings, causes: Sequence[Cause]) -> Markup:
 
 
 def _tokens(findings: Findings) -> Markup:
-    """Draw how many more tokens of the text change than with each control, per model, with how many change where that
-    is known; empty where that was not measured.
+    """Draw how many tokens of the text change with the sinks and with each control's tokens hidden, beside those that
+    two unrelated texts differ in, per model; empty where that was not measured.
     """
-    names, groups, prompts = called(findings), [], 0
+    groups, prompts = [], 0
     for beat, (model, causes) in enumerate(findings.causes_by_model.items()):
-        levels, there = text_levels(causes), text_causes(causes)
-        prompts = max(prompts, *(cause.effect.n for cause in there.values()), 0)
-        marks = tuple(
-            Mark(
-                _title(control) + _lighter(cause) + _level_told(cause, levels.get(control)),
-                -cause.effect.value,
-                " ".join(tokens_more(cause.effect)),
-                low=-cause.effect.high,
-                high=-cause.effect.low,
-                filled=side_of(cause.effect) != 0,
-                beat=beat,
-            )
-            for control, cause in there.items()
-        )
-        hidden = f", sinks hidden: {levels[COUNT][0]} of 100" if levels else ""
-        unrelated = there[COUNT].unrelated if there else None
-        hidden += f" (unrelated texts: {100 * (1 - unrelated):.0f})" if hidden and unrelated is not None else ""
-        groups += [Group(names.get(model, model) + hidden, marks)] if marks else []
+        there = text_causes(causes)
+        if not there:
+            continue
+        prompts = max(prompts, there[COUNT].effect.n)
+        sinks, unrelated = changed(there[COUNT])[0], there[COUNT].unrelated
+        marks = [Mark("sinks", sinks, f"{100 * sinks:.0f}", beat=beat)]
+        for control, cause in sorted(there.items(), key=lambda each: -changed(each[1])[1]):
+            marks.append(_beside_sinks(control, cause, beat))
+        if unrelated is not None:
+            name = "nothing: two unrelated texts"
+            marks.append(Mark(name, 1 - unrelated, f"{100 * (1 - unrelated):.0f}", charts.NULL, beat=beat))
+        groups.append(Group(f"Hidden in {within(findings, model)}", tuple(marks)))
     if not groups:
         return Markup()
-    axis = f"extra tokens of 100 out of line with the untouched text, means over {prompts} prompts"
-    return charts.intervals(groups, axis, 100)
+    axis = f"tokens of 100 that change, means over {prompts} prompts"
+    return charts.bars(groups, axis, 100, whisker="95 % interval of the difference from sinks")
 
 
-def _lighter(cause: Cause) -> str:
-    """Return that masked positions draw less attention than the sinks where they do, as the end of a label."""
-    sinks, others = (share or 0.0 for share in cause.shares)
-    return " (less attention)" if cause.control == MASKED and others < (1 - MASS_TOLERANCE) * sinks else ""
-
-
-def _level_told(cause: Cause, levels: tuple[str, str] | None) -> str:
-    """Return how many tokens of 100 change with a control's tokens hidden, as the end of its label; over how many
-    prompts, and how many sinks change there, where that is not over all.
+def _beside_sinks(control: str, cause: Cause, beat: int) -> Mark:
+    """Return the row of a control: what changes with its tokens hidden, and the interval of the difference from the
+    sinks, of the same prompts.
     """
-    prompts = counted(cause.effect.n, "prompt") if cause.unmatched else ""
-    if levels is None:
-        return prompts and f" ({prompts})"
-    return f" ({prompts}): {levels[1]}; sinks there: {levels[0]}" if prompts else f": {levels[1]}"
+    (sinks, others), change = changed(cause), flipped(cause.effect)
+    fewer, interval = tokens_more(cause.effect, of_control=True)
+    over = f" ({counted(cause.effect.n, 'prompt')}; sinks there: {100 * sinks:.0f})" if cause.unmatched else ""
+    return Mark(
+        f"{_title(control)}{over}",
+        others,
+        f"{100 * others:.0f}, {fewer} {interval}",
+        charts.NULL,
+        sinks - change.high,
+        sinks - change.low,
+        beat=beat,
+    )
 
 
 def _text_title(own: Cause, causes: Sequence[Cause], margin: float, where: str) -> str:
@@ -414,18 +409,13 @@ def _text_title(own: Cause, causes: Sequence[Cause], margin: float, where: str) 
     if not _by_text(own, causes, margin):
         return ""
     hiding = f"{where}hiding" if where else "Hiding"
-    if levels := text_levels(causes):
-        return f"{hiding} sinks changes {levels[COUNT][0]} of 100 tokens; hiding {beside_sinks(causes)}"
-    control = strictest(causes) or COUNT
-    effect = text_effect(causes, control)
-    told = f"{hiding} sinks changes {tokens_more(effect)[0]} tokens of 100 than hiding {_title(control)}"
-    return told if side_of(effect) else f"{told} (not significant)"
+    return f"{hiding} sinks changes {text_levels(causes)[COUNT][0]} of 100 tokens; hiding {beside_sinks(causes)}"
 
 
 def _text_brief(own: Cause, causes: Sequence[Cause], margin: float) -> str:
-    """Return the title in a few words; empty where `_text_title` is, or where the study holds no levels."""
+    """Return the title in a few words; empty where `_text_title` is."""
     levels, control = text_levels(causes), strictest(causes) or COUNT
-    if not levels or text_causes(causes)[control].unmatched or not _by_text(own, causes, margin):
+    if not _by_text(own, causes, margin) or text_causes(causes)[control].unmatched:
         return ""
     return f"Hiding sinks changes {levels[COUNT][0]} of 100 tokens ({levels[control][1]} {_HELD[control]})"
 

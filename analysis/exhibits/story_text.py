@@ -1,11 +1,11 @@
 """Changes of the text, and of predictions beside it, from hiding sinks: in the words of the story."""
 
 from collections.abc import Sequence
-from dataclasses import replace
-from math import floor, log10
+from math import floor, log10, nan
 
 from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS, UNIT
 from analysis.findings.ablations import NO_QUALITY, neither_matches, side_of, when_alike, when_shifted
+from analysis.findings.evaluations import flipped
 from analysis.specs import CONTROLS
 from analysis.statistics.decisions import (
     BETTER,
@@ -25,11 +25,12 @@ from analysis.study.findings import Cause
 from analysis.study.rules import cause_of
 
 
-def tokens_more(agreement: Difference) -> tuple[str, str]:
+def tokens_more(agreement: Difference, of_control: bool = False) -> tuple[str, str]:
     """Return a difference of agreement with the untouched text as tokens of 100 that change, and its interval:
-    `31 more` and `[23, 39]`.
+    `31 more` and `[23, 39]`. of_control: tell it of the control, beside the sinks: `31 fewer` and `[23, 39]`.
     """
-    value, low, high = (-100 * end for end in (agreement.value, agreement.high, agreement.low))
+    change = agreement if of_control else flipped(agreement)
+    value, low, high = (100 * end for end in (change.value, change.low, change.high))
     decimals, fewer = int(high - low < 2), value < 0
     crosses = low < 0 < high
     ends = (low, high) if crosses or not fewer else (-high, -low)
@@ -42,45 +43,41 @@ def text_causes(causes: Sequence[Cause]) -> dict[str, Cause]:
     """Return what hiding sinks does to the text against each control that it was compared with; empty without the one
     of as many random tokens. causes: of one model.
     """
-    of = {cause.control: cause for cause in causes if cause.measure == "aligned"}
+    of = {cause.control: cause for cause in causes if cause.measure == "aligned" and cause.levels is not None}
     there = {
         name: of[name] for name in (COUNT, MASKED, MASS) if name in of and of[name].effect.low == of[name].effect.low
     }
     return there if COUNT in there else {}
 
 
-def text_changed(causes: Sequence[Cause]) -> dict[str, str]:
-    """Return how many more tokens of the text change where sinks are hidden than where the tokens of a control are, by
-    control. causes: of one model.
+def changed(cause: Cause) -> tuple[float, float]:
+    """Return the shares of the text's tokens that change with the sinks and with a control's tokens hidden, of a cause
+    of `text_causes`.
     """
-    return {control: " ".join(tokens_more(cause.effect)) for control, cause in text_causes(causes).items()}
+    sinks, others = cause.levels or (nan, nan)
+    return 1 - sinks, 1 - others
 
 
 def text_levels(causes: Sequence[Cause]) -> dict[str, tuple[str, str]]:
-    """Return how many tokens of 100 change with the sinks and with a control's tokens hidden, by control; empty where
-    the study does not hold it of each. causes: of one model.
+    """Return how many tokens of 100 change with the sinks and with a control's tokens hidden, by control. causes: of
+    one model.
     """
-    there = text_causes(causes)
-    changed = {name: [100 * (1 - level) for level in cause.levels or ()] for name, cause in there.items()}
-    if not all(changed.values()):
-        return {}
-    return {name: (f"{sinks:.0f}", f"{others:.0f}") for name, (sinks, others) in changed.items()}
+    both = {name: changed(cause) for name, cause in text_causes(causes).items()}
+    return {name: (f"{100 * sinks:.0f}", f"{100 * others:.0f}") for name, (sinks, others) in both.items()}
 
 
 def level_beside(cause: Cause) -> str:
     """Return how many tokens of 100 change with a control's tokens hidden, as it is read beside what the sinks change
-    and the difference of both; empty where its rounding contradicts these, or where the study does not hold it.
+    and the difference of both; empty where its rounding contradicts these.
     """
-    if cause.levels is None:
-        return ""
-    sinks, others = (round(100 * (1 - level)) for level in cause.levels)
+    sinks, others = (round(100 * share) for share in changed(cause))
     more = tokens_more(cause.effect)[0].partition(" ")[0]
     return f"{others}" if more == f"{abs(sinks - others)}" else ""
 
 
 def beside_sinks(causes: Sequence[Cause]) -> str:
     """Return how much of the text changes with the tokens of the strictest control hidden, as a clause beside what the
-    sinks change: `random tokens of equal attention: 43`. causes: of one model, with levels.
+    sinks change: `random tokens of equal attention: 43`. causes: of one model.
     """
     control = strictest(causes) or COUNT
     cause, (sinks, others) = text_causes(causes)[control], text_levels(causes)[control]
@@ -100,9 +97,8 @@ def than_controls(causes: Sequence[Cause]) -> list[str]:
         ending = f" ({beside})" if beside else ""
         title = CONTROLS[control].title
         if cause.unmatched:
-            change = f"{levels[control][0]} change, " if levels else ""
             over = f"over the {cause.effect.n} prompts that have {title}"
-            told.append(f"{over} {change}{more} {interval} than with these{ending}")
+            told.append(f"{over} {levels[control][0]} change, {more} {interval} than with these{ending}")
         else:
             told.append(f"{more} {interval} than {'' if told else 'hiding '}{title}{ending}")
     return told
@@ -113,10 +109,8 @@ def text_in_words(causes: Sequence[Cause]) -> str:
     there, levels = text_causes(causes), text_levels(causes)
     if not there:
         return ""
-    told = f"{levels[COUNT][0]} of 100 tokens: " if levels else ""
-    of = "" if levels else " (of 100 tokens)"
     could = "" if any(side_of(cause.effect) for cause in there.values()) else _could_see(there[COUNT].effect)
-    return f"Hiding sinks changes {told}{', '.join(than_controls(causes))}{of}{could}."
+    return f"Hiding sinks changes {levels[COUNT][0]} of 100 tokens: {', '.join(than_controls(causes))}{could}."
 
 
 def text_effect(causes: Sequence[Cause], control: str) -> Difference:
@@ -141,16 +135,16 @@ def strictest(causes: Sequence[Cause]) -> str:
 
 def control_told(causes: Sequence[Cause]) -> str:
     """Tell by how much more of the text changes with the sinks hidden than with the tokens of the strictest control,
-    beside two unrelated texts where that is known: `20 more [10, 29]; unrelated texts: 65.` Where that is
-    not significant, beside the controls that sinks do exceed. Where a study holds no levels, or not over the same
-    prompts, the control is named. causes: of one model.
+    beside two unrelated texts where that is known: `20 more [10, 29]; two unrelated texts: 65.` Where that is
+    not significant, beside the controls that sinks do exceed. A control that some prompts lack is named. causes: of one
+    model.
     """
     control, there = strictest(causes), text_causes(causes)
     cause = there[control or COUNT]
-    effect, levels = cause.effect, text_levels(causes)
-    if not control or (levels and not cause.unmatched):
+    effect = cause.effect
+    if not cause.unmatched:
         unrelated = there[COUNT].unrelated
-        beside = "" if unrelated is None else f"; unrelated texts: {100 * (1 - unrelated):.0f}"
+        beside = "" if unrelated is None else f"; two unrelated texts: {100 * (1 - unrelated):.0f}"
         if side_of(effect) >= 0:
             beside = "".join(
                 f"; {' '.join(tokens_more(other.effect))} than {CONTROLS[name].title}"
@@ -158,34 +152,32 @@ def control_told(causes: Sequence[Cause]) -> str:
                 if name not in (control, COUNT) and side_of(other.effect) < 0
             )
         return f"{' '.join(tokens_more(effect))}{beside}."
-    told = " ".join(tokens_more(replace(effect, value=-effect.value, low=-effect.high, high=-effect.low)))
-    told += "" if side_of(effect) else ", not significant"
-    title = f"{CONTROLS[control].title[0].upper()}{CONTROLS[control].title[1:]}"
-    if cause.unmatched:
-        title += f", over the {effect.n} prompts that have these"
-    if control in levels:
-        return f"{title}: {levels[control][1]} beside {levels[control][0]} ({told})."
-    return f"{title}: {told}."
+    told = " ".join(tokens_more(effect, of_control=True)) + ("" if side_of(effect) else ", not significant")
+    title = CONTROLS[control or COUNT].title
+    sinks, others = text_levels(causes)[control or COUNT]
+    over = f", over the {effect.n} prompts that have these"
+    return f"{title[0].upper()}{title[1:]}{over}: {others} beside {sinks} ({told})."
 
 
 def quality_told(causes: Sequence[Cause], margin: float) -> str:
-    """Say which control is missing, that a change of text is not a loss of quality, and how predictions shift beside
-    random tokens of equal attention where that was measured. causes, margin: as of `predictions_told`.
+    """Say what a control that is missing could explain, that a change of text is not a loss of quality, and how
+    predictions shift beside random tokens of equal attention where that was measured. causes, margin: as of
+    `predictions_told`.
     """
-    shift = _shift_told(causes, margin, briefly=True)
-    return " ".join(filter(None, (no_match(causes), NO_QUALITY, shift)))
+    masking = "Being masked may explain part of it." if no_match(causes) else ""
+    return " ".join(filter(None, (masking, NO_QUALITY, _shift_told(causes, margin, briefly=True))))
 
 
-def no_match(causes: Sequence[Cause]) -> str:
-    """Say that no control matches the sinks in both masking and attention; empty where one does, or that is not known.
-    causes: of one model.
+def no_match(causes: Sequence[Cause]) -> bool:
+    """Return whether it is known that no control matches the sinks in both masking and attention: these are masked, and
+    draw attention, more often. causes: of one model.
     """
     there = text_causes(causes)
     light, equal = there.get(MASKED), there.get(MASS)
     if light is None or equal is None or equal.masked is None or None in light.shares:
-        return ""
+        return False
     sinks, others = (share or 0.0 for share in light.shares)
-    return "No control matches both masking and attention." if neither_matches((sinks, others), equal.masked) else ""
+    return neither_matches((sinks, others), equal.masked)
 
 
 def _shift_told(causes: Sequence[Cause], margin: float, briefly: bool = False) -> str:
@@ -202,7 +194,7 @@ def _shift_told(causes: Sequence[Cause], margin: float, briefly: bool = False) -
     by_half = cause.timing if cause.timing is not None and when_shifted(cause.timing) else None
     if briefly and by_half is not None:
         at = "Predictions" if strictest(causes) == MASS else "At equal attention, predictions"
-        return f"{at} shift {_SHIFTS[outcome]} over all."
+        return f"{at} shift {_SHIFTS[outcome]}, over all steps."
     if briefly:
         return f"{'Also, ' if outcome == BETTER else 'Yet '}predictions shift {much} with random ones."
     told = f"Hiding sinks shifts predictions {much} hiding random tokens of equal attention {change}"

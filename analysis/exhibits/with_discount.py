@@ -117,8 +117,8 @@ _DECIDED = {
     BETTER: "significantly better",
     WORSE: "significantly worse",
     EQUIVALENT: "{inside} too",
-    CANNOT_TELL: "open",
-    ONE_SEED: "open with one seed",
+    CANNOT_TELL: "undecided",
+    ONE_SEED: "undecided with one seed",
     WAITING: "so far",
 }
 
@@ -138,7 +138,7 @@ def against_published(method: str, found: Mapping[float, Difference], margin: fl
     inside = f"inside{f' ±{POINTS.margin(margin)}' if alone else ''}"
     told = _DECIDED.get(decided, "").format(inside=inside) if margin or decided in SHOWN else ""
     reaches_out = decided == CANNOT_TELL and not (-margin < most.low and most.high < margin)
-    beside = f", {f'not {inside}, so ' * reaches_out}{told}" if told else ""
+    beside = f", {f'not {inside}: ' * reaches_out}{told}" if told else ""
     return f"Against {who}: {bare_words(most)} at {percent(at, 0)}{beside}."
 
 

@@ -180,7 +180,7 @@ def test_the_published_baseline_stands_beside_both_where_it_was_pruned_at_every_
     recipes = {one.sparsity: one.effect for one in study.pruning.contrasts if one.kind == "recipe"}
     points = told.shown.table["with discount minus as published, points"]
     np.testing.assert_allclose(points, [100 * recipes[at].value for at in (0.5, 0.7)])
-    assert told.against_published.endswith(f": {bare_words(recipes[0.7])} at 70 %, not inside, so open.")
+    assert told.against_published.endswith(f": {bare_words(recipes[0.7])} at 70 %, not inside: undecided.")
     some = [one for one in study.pruning.settings if (one.method, one.sparsity) != ("wanda", 0.5)]
     without = levels_of_study(study.model_copy(update={"pruning": study.pruning.model_copy(update={"settings": some})}))
     assert without.methods == ("wanda-noised", "sink-wanda") and "As published" not in without.noise

@@ -190,7 +190,7 @@ def test_a_study_says_how_many_weights_the_discount_changes_at_every_sparsity_an
     found = published_of_study(study, "sink-wanda")
     told = f"Against Wanda as published (clean text): {bare_words(largest)} at 70 %"
     assert against_published("sink-wanda", found) == f"{told}."
-    assert against_published("sink-wanda", found, 0.02) == f"{told}, not inside, so open."
+    assert against_published("sink-wanda", found, 0.02) == f"{told}, not inside: undecided."
     assert against_published("sink-wanda", found, 0.1) == f"{told}, inside too."
     assert against_published("sink-wanda", {0.5: found[0.5]}).endswith(" at 50 %.")
     assert against_published("sink-wanda", {}) == ""
@@ -208,9 +208,9 @@ def test_a_difference_to_the_published_baseline_is_told_with_its_decision():
     assert said(lost(0.001, -0.007, 0.009, 6)) == ", inside too."
     assert said(lost(0.001, -0.007, 0.009, 6), 0.0) == ".", "no margin is spoken of"
     many = replace(lost(0.005, -0.005, 0.015, 6), tests=400)
-    assert said(many) == ", open.", "its own interval is inside, that of the family is not"
-    assert said(lost(0.0, -0.03, 0.03, 6)) == ", not inside, so open."
-    assert said(lost(0.001, -0.007, 0.009, 1)) == ", open with one seed."
+    assert said(many) == ", undecided.", "its own interval is inside, that of the family is not"
+    assert said(lost(0.0, -0.03, 0.03, 6)) == ", not inside: undecided."
+    assert said(lost(0.001, -0.007, 0.009, 1)) == ", undecided with one seed."
     assert said(replace(shown(0.03), above_chance=False)) == ".", "there is no verdict at chance"
 
 

@@ -14,7 +14,7 @@ from analysis.exhibits.story import discount_at, playback_of, story_of
 from analysis.exhibits.story_parts import Measured, Price
 from analysis.exhibits.story_text import early_told, halves_told, predictions_told, quality_told, tokens_more
 from analysis.exhibits.study_report import report_html
-from analysis.figures.story import Answer, Story, findings_html, slides_html
+from analysis.figures.story import Answer, Story, Told, findings_html, slides_html
 from analysis.recording.playback import UNDECIDED, frame_beside, opening_frame, playback, unpacked
 from analysis.recording.set_file import ALL_LAYERS
 from analysis.recording.set_measures import KIND_MEASURES
@@ -168,6 +168,12 @@ MEANINGS = {
 }
 
 
+def levels_drawn(hidden: Told, group: int) -> list[tuple[str, str]]:
+    """Return the rows of one model in the figure on hidden sinks: what is hidden, and its numbers."""
+    panel = hidden.figure.replace("\u00a0", " ").split('class="panel"')[1 + group]
+    return re.findall(r'class="label">([^<]+)</span>.*?class="told">([^<]+)<', panel)
+
+
 def words(story: Story) -> int:
     """Count the words above the expanders."""
     parts = [story.question, story.what, story.about, story.thin, story.picture_told]
@@ -300,12 +306,12 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
         ]
         (answer, _) = story_of(study.model_copy(update={"causes": tuple(causes)})).answers
         assert "es: hiding them changes 63 of 100 tokens; " in answer.lead
-        beside = "unrelated texts: 65" if value < 0 else "25 more [15, 35] than other masked positions"
+        beside = "two unrelated texts: 65" if value < 0 else "25 more [15, 35] than other masked positions"
         assert answer.sentence.endswith(
-            f"]; {beside}. No control matches both masking and attention. Quality was not measured. Predictions "
-            "shift less over all."
+            f"]; {beside}. Being masked may explain part of it. Quality was not measured. Predictions shift less, "
+            "over all steps."
         )
-        assert answer.short.endswith(" Quality was not measured. Predictions shift less over all.")
+        assert answer.short.endswith(" Quality was not measured. Predictions shift less, over all steps.")
         return answer
 
     others = "random tokens of equal attention:"
@@ -330,10 +336,22 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
         "model; 54 more [46, 62] in the left-to-right twin, whose effect needs no training."
     )
     assert hidden.beats == (predictions_told(own, 0.01), random), "the figure holds the rest"
-    assert "Diffusion model, sinks hidden: 63 of 100 (" in hidden.figure
-    assert "random tokens of equal attention: 43<" in hidden.figure
-    assert "random tokens of equal attention (15 prompts): 52; sinks there: 45<" in hidden.figure
-    assert "per unit" not in hidden.figure, "that is no number of tokens"
+    assert levels_drawn(hidden, 0) == [
+        ("sinks", "63"),
+        ("random tokens of equal attention", "43, 20 fewer [10, 29]"),
+        ("other masked positions", "38, 25 fewer [15, 35]"),
+        ("as many random tokens", "32, 31 fewer [23, 39]"),
+        ("nothing: two unrelated texts", "65"),
+    ]
+    assert levels_drawn(hidden, 1)[1] == (
+        "random tokens of equal attention (15 prompts; sinks there: 45)",
+        "52, 7 more [−11, +25]",
+    )
+    masses = next(one for one in own if (one.measure, one.control) == ("aligned", MASS))
+    (left, width) = re.findall(r'class="whisker" style="left:([\d.]+)%;width:calc\(([\d.]+)%', hidden.figure)[0]
+    scale = float(re.search(r'class="bar" style="left:0.00%;width:calc\(([\d.]+)%', hidden.figure)[1]) / 63
+    ends = [100 * (1 - masses.levels[0] + end) for end in (masses.effect.low, masses.effect.high)]
+    assert [float(left) / scale, float(width) / scale] == pytest.approx(ends, abs=0.6), "beside the bar of the sinks"
     assert hidden.meaning == (
         "In the diffusion model, dropping sinks changes more text than dropping others: test whether quality drops "
         "before protecting them."
@@ -360,8 +378,9 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
 
     story = masked(-0.31)
     (hidden,) = (finding for finding in story.findings if finding.name == "hidden")
-    assert "other masked positions (less attention): 32" in hidden.figure and "any kind" not in hidden.caveat
-    assert "; unrelated texts: 65. " in story.answers[0].sentence
+    assert ("other masked positions", "32, 31 fewer [23, 39]") in levels_drawn(hidden, 0)
+    assert "any kind" not in hidden.caveat and "other masked positions draw less attention." in hidden.caveat
+    assert "; two unrelated texts: 65. " in story.answers[0].sentence
     assert story.answers[0].lead.startswith("For the text, yes: ") and "other masked positions" not in hidden.title
     assert words(story) <= MOST_WORDS
     story = masked(-0.02)
@@ -370,7 +389,7 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     assert hidden.title.endswith("; hiding other masked positions: 61 (not significant)")
     assert story.answers[0].lead.endswith("; other masked positions: 61 (not significant).")
     assert story.answers[0].sentence.startswith("2 more [−6, +10]; 20 more [10, 29] than random tokens ")
-    assert story.answers[0].sentence.endswith(" At equal attention, predictions shift less over all.")
+    assert story.answers[0].sentence.endswith(" At equal attention, predictions shift less, over all steps.")
     without = study.model_copy(update={"causes": tuple(one for one in study.causes if one.control != MASKED)})
     (hidden,) = (finding for finding in story_of(without).findings if finding.name == "hidden")
     assert "Random tokens may be of any kind; Causes compares with other masked positions." in hidden.caveat
@@ -410,7 +429,7 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
     alike = replace(shift.effect, value=0.008, low=-0.004, high=0.02, p=0.5, p_holm=0.5, cluster_variance=0.004**2)
     for timing, words in (
         (None, "Yet predictions shift not significantly more or less than with random ones."),
-        (shift.timing, "At equal attention, predictions shift not significantly more or less over all."),
+        (shift.timing, "At equal attention, predictions shift not significantly more or less, over all steps."),
     ):
         told = quality_told([shift.model_copy(update={"effect": alike, "levels": None, "timing": timing})], 0.01)
         assert told == f"Quality was not measured. {words}"
@@ -418,10 +437,9 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
     assert hidden.takeaway.startswith(overall) and hidden.beats[0].endswith(overall) and early in hidden.notes
     assert halves_told(own) in hidden.notes
     assert hidden.caveat == (
-        "One sampler seed. No control matches both masking and attention. Masked: 95 % of sinks hidden, 35 % of "
-        "random tokens of equal attention. Differences are taken before rounding."
+        "One sampler seed. No control matches the sinks in both: random tokens of equal attention are 35 % masked "
+        "(sinks 95 %), other masked positions draw less attention. Differences are taken before rounding."
     )
-    assert "sinks hidden: 63 of 100 (unrelated texts: 65)" in hidden.figure
 
     def other(text: float, predictions: float, wide: float = 0.004) -> str:
         """Return it where text and predictions differ by so much."""
@@ -501,7 +519,8 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
     assert answer.short == f"{answer.lead} Within ±2 points, fixed beforehand."
     (_, at_70), (_, refuting) = (story_of(each).findings[-2:] for each in (study, refutes()))
     drawn = at_70.figure.replace("\u00a0", " ")
-    assert "−21 points" in drawn and "+0.3 points" in drawn and "71.8" not in drawn
+    assert "−21 points" in drawn and "+0.3 points" in drawn
+    assert "70 % of the weights removed: 71.8 % right without the discount<" in drawn
     assert "wins back" not in refuting.title
     pruning = study.pruning.model_copy(update={"settings": (), "waterfalls": ()})
     (_, answer) = story_of(study.model_copy(update={"pruning": pruning})).answers
@@ -627,7 +646,7 @@ def test_what_pruning_costs_is_told_with_what_is_won_back():
         "The discount changes accuracy by less than 2 points; removing 70 % of the weights costs 21 points [18, 24]"
     )
     assert told.takeaway.endswith(
-        " Against Wanda as published (clean text): +0.8 [−1.2, +2.8] at 70 %, not inside ±2 points, so open."
+        " Against Wanda as published (clean text): +0.8 [−1.2, +2.8] at 70 %, not inside ±2 points: undecided."
     )
     assert "At 50 % pruning alone has no significant cost to win back." in told.notes
     shown = re.findall(r'<span class="told">([^<]+)</span>', told.figure)
@@ -663,31 +682,6 @@ def test_a_change_too_small_to_matter_is_measurable_where_it_is_significant(valu
     pruning = study.pruning.model_copy(update={"contrasts": tuple(contrasts)})
     (_, answer) = story_of(study.model_copy(update={"pruning": pruning})).answers
     assert answer.lead == f"{lead} where removing 70 % of weights costs 21 [18, 24]."
-
-
-def test_a_study_without_levels_tells_differences():
-    study = read(EXAMPLE)
-    causes = tuple(one.model_copy(update={"levels": None, "timing": None}) for one in study.causes)
-    (answer, _) = story_of(study.model_copy(update={"causes": causes})).answers
-    assert answer.lead == (
-        "For the text, yes: hiding them changes 31 more of 100 generated tokens than hiding as many random tokens."
-    )
-    assert answer.sentence == (
-        "Random tokens of equal attention: 20 fewer [10, 29]. No control matches both masking and attention. "
-        "Quality was not measured. Yet predictions shift less than with random ones."
-    )
-    (hidden,) = (
-        told for told in story_of(study.model_copy(update={"causes": causes})).findings if told.name == "hidden"
-    )
-    assert "sinks hidden: " not in hidden.figure and "equal attention (15 prompts)<" in hidden.figure
-    assert hidden.title == (
-        "In the diffusion model, hiding sinks changes 20 more tokens of 100 than hiding random tokens of equal "
-        "attention"
-    )
-    assert (
-        "At equal attention the text changes more, but predictions shift less (KL −0.041 [−0.062, −0.019])."
-        in hidden.takeaway
-    )
 
 
 def test_tokens_are_no_yes_where_random_weights_change_as_many():
@@ -734,7 +728,7 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
         (
             "Tokens of 100 that hiding sinks changes (not quality)",
             "63 (20 more [10, 29])",
-            "random tokens of equal attention: 43; unrelated texts: 65",
+            "random tokens of equal attention: 43; two unrelated texts: 65",
         ),
         (
             "Shift of predictions, mean of all steps (KL, nats)",

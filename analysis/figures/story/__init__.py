@@ -80,7 +80,9 @@ _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription=
 {% if told.takeaway %}<p class="takeaway">{{ told.takeaway }}</p>{% endif %}
 </div>
 <div class="foot">
-{% if told.meaning %}<p class="meaning"><b>In practice:</b> {{ told.meaning }}</p>{% endif %}
+{% if told.meaning and told.meaning not in decision.values() %}
+<p class="meaning"><b>In practice:</b> {{ told.meaning }}</p>
+{% endif %}
 <p class="caveat"><b>Limits:</b> {{ told.caveat }}</p>
 </div>
 <aside class="speaker">{% for line in told.beats + told.notes %}<p>{{ line }}</p>{% endfor %}
