@@ -6,6 +6,7 @@ Provenance of a result: versions and hardware.
 import contextlib
 import platform
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
@@ -91,6 +92,12 @@ def now() -> str:
 _PACKAGES = ("torch", "transformers", "safetensors", "numpy", "lm_eval")
 
 
+@cache
+def _version(name: str) -> str:
+    """The version of an installed package, whose metadata takes milliseconds to read."""
+    return metadata.version(name)
+
+
 def environment() -> dict[str, Any]:
     """Versions and hardware of this process, as JSON. Imports torch to name the GPU: for workers."""
     import torch
@@ -100,7 +107,7 @@ def environment() -> dict[str, Any]:
         "versions": {
             "sinkscope": __version__,
             "python": platform.python_version(),
-            **{name: metadata.version(name) for name in _PACKAGES},
+            **{name: _version(name) for name in _PACKAGES},
         },
         "hardware": {
             "system": f"{platform.system()} {platform.machine()}",

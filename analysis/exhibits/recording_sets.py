@@ -372,8 +372,12 @@ class _Bands:
     def of(self, weights: str, measure: str, *kinds: str) -> Estimates:
         """Return values by layer and kind, (L, kinds), NaN if there is none."""
         found = self._rows.get((weights, measure), self._trained.iloc[:0])
-        pivots = (found.pivot(index="layer", columns="kind", values=end) for end in ENDS)
-        return Estimates(*(pivot.reindex(index=self._layers, columns=kinds).to_numpy(float) for pivot in pivots))
+        row = pd.Index(self._layers).get_indexer(pd.Index(found["layer"]))
+        column = pd.Index(kinds).get_indexer(pd.Index(found["kind"]))
+        asked = (row >= 0) & (column >= 0)
+        ends = np.full((len(ENDS), len(self._layers), len(kinds)), np.nan)
+        ends[:, row[asked], column[asked]] = found.loc[asked, list(ENDS)].to_numpy(float).T
+        return Estimates(*ends)
 
     @property
     def tokens(self) -> np.ndarray:

@@ -13,6 +13,7 @@ from analysis.figures.style import (
     PER_CENT,
     REFERENCE,
     SINK,
+    add_notes,
     as_text,
     dots,
     grey_line,
@@ -170,31 +171,25 @@ def _count_rows(figure: go.Figure, model: LayerKinds, row: int) -> None:
     """Write at the right of each layer its sinks per step and the share of its bold kind in untrained models and with
     shuffled weights, as far as the layers are named.
     """
-    head = {"y": 1, "yref": "y domain", "yanchor": "middle", "align": "left"}
-    at = {**_AT_THE_RIGHT, "xshift": _GAP, "row": row}
-    for layer in model.named:
-        figure.add_annotation(y=layer, text=f"{model.counts[layer]:.1f}", **at)
-    figure.add_annotation(text=_COUNTED, **head, **at)
-    if not model.held:
-        return
-    at |= {"xshift": _GAP + _COUNTS, "opacity": _MUTED}
-    others = [model.untrained, *([model.shuffled] if np.isfinite(model.shuffled).any() else [])]
-    for layer in model.bold:
-        if layer in model.named:
-            shares = [_share(weights[layer, model.told[layer]]) for weights in others]
-            figure.add_annotation(y=layer, text=f"{' / '.join(shares)} %", **at)
-    figure.add_annotation(text=_HELD_KIND + _SHUFFLED * (len(others) > 1), **head, **at)
+    number = "" if row == 1 else str(row)  # of the panel's axes
+    across, along = {"xref": f"x{number} domain", **_AT_THE_RIGHT}, {"yref": f"y{number}"}
+    head = {"y": 1, "yref": f"y{number} domain", "yanchor": "middle", "align": "left"}
+    at = {**across, "xshift": _GAP}
+    notes = [{"y": layer, "text": f"{model.counts[layer]:.1f}", **along, **at} for layer in model.named]
+    notes.append({"text": _COUNTED, **head, **at})
+    if model.held:
+        at |= {"xshift": _GAP + _COUNTS, "opacity": _MUTED}
+        others = [model.untrained, *([model.shuffled] if np.isfinite(model.shuffled).any() else [])]
+        for layer in model.bold:
+            if layer in model.named:
+                shares = [_share(weights[layer, model.told[layer]]) for weights in others]
+                notes.append({"y": layer, "text": f"{' / '.join(shares)} %", **along, **at})
+        notes.append({"text": _HELD_KIND + _SHUFFLED * (len(others) > 1), **head, **at})
+    add_notes(figure, notes)
 
 
 _GAP = 8  # pixels from the bars to their numbers
-_AT_THE_RIGHT: dict[str, Any] = {
-    "xref": "x domain",
-    "x": 1,
-    "xanchor": "left",
-    "font_size": _LABEL,
-    "showarrow": False,
-    "col": 1,
-}
+_AT_THE_RIGHT: dict[str, Any] = {"x": 1, "xanchor": "left", "font": {"size": _LABEL}, "showarrow": False}
 
 
 def _keys(models: Sequence[LayerKinds]) -> list[str]:
@@ -242,10 +237,10 @@ def _kind_bars(figure: go.Figure, model: LayerKinds, row: int) -> None:
     untrained = [f"of the sinks of layer {layer}, {UNTRAINED_LABEL}" for layer in thin]
     for kind in model.drawn:
         value = model.rows[:, kind]
-        ends = zip(*(np.nan_to_num(end[:, kind]) for end in (model.portions.low, model.portions.high)), strict=True)
+        low, high = (np.nan_to_num(end[:, kind]) for end in (model.portions.low, model.portions.high))
         told = [
             f"[{percent(least, 0).removesuffix(' %')}, {percent(most, 0)}] of the sinks of layer {layer}"
-            for layer, (least, most) in enumerate(ends)
+            for layer, (least, most) in enumerate(zip(low, high, strict=True))
         ]
         color, name = _color(kind), as_text(model.kinds[kind])
         bold = [layer for layer in model.bold if model.told[layer] == kind]

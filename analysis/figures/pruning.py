@@ -5,6 +5,7 @@ Accuracies of runs, setting by setting.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -17,6 +18,7 @@ from analysis.figures.style import (
     REFERENCE,
     SYMBOLS,
     TOKEN,
+    add_notes,
     as_text,
     color_bar,
     flat_color_bar,
@@ -145,7 +147,7 @@ def accuracy_by_setting(
 
     gain_of: the method with the discount, in whose colour gains are marked.
     """
-    figure = go.Figure()
+    figure, notes = go.Figure(), list[dict[str, Any]]()
     beside = {"xref": "paper", "xanchor": "left", "align": "left", "showarrow": False}
     above, right = {"x": 0, "yanchor": "top", **beside}, {"x": 1, "xshift": 12, **beside}
     changes, gains = any(row.change for row in rows), any(row.gain for row in rows)
@@ -158,20 +160,20 @@ def accuracy_by_setting(
     for group in dict.fromkeys(row.group for row in rows):
         y += _GROUP if y > start else 0
         head = f"{group} of the weights removed" if group else "No weights removed"
-        figure.add_annotation(y=y, text=f"<b>{as_text(head)}</b>", **above)
+        notes.append({"y": y, "text": f"<b>{as_text(head)}</b>", **above})
         y += _LINE + _GROUP // 2
         for row in (one for one in rows if one.group == group):
             name = " · ".join(filter(None, (row.name, row.text)))
-            figure.add_annotation(y=y, text=as_text(name), xshift=_INDENT, **above)
+            notes.append({"y": y, "text": as_text(name), "xshift": _INDENT, **above})
             mean = y + _NAMED
             guide = {"x0": 0, "x1": 1, "xref": "paper", "y0": mean, "y1": mean, "layer": "below", "opacity": _GUIDE}
             figure.add_shape(type="line", line=grey_line(width=1), **guide)
             numbers = [f"<b>{as_text(row.words)}</b>", *filter(None, [as_text(row.change)])]
             numbers += [f"{mark}{as_text(row.gain)}"] if row.gain else []
-            figure.add_annotation(y=mean, text="<br>".join(numbers), yanchor="middle", **right)
+            notes.append({"y": mean, "text": "<br>".join(numbers), "yanchor": "middle", **right})
             figure.add_traces(_marks(row, mean))
             y += row_height
-    figure.add_annotation(y=0, text="<br>".join(title), yanchor="top", yshift=_LINE, **right)
+    add_notes(figure, [*notes, {"y": 0, "text": "<br>".join(title), "yanchor": "top", "yshift": _LINE, **right}])
     ends = [100 * end for row in rows for end in (row.value, row.low, row.high, *row.runs)]
     drawn = np.array([*ends, *([] if dense is None else [100 * dense])])
     low, high = max(np.nanmin(drawn) - _AROUND, 0.0), min(np.nanmax(drawn) + _AROUND, 101.0)

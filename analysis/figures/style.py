@@ -1,7 +1,7 @@
 """Colours and layout shared by every figure: one meaning, one colour, legible on light and dark pages."""
 
 import itertools
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from textwrap import wrap
@@ -235,13 +235,18 @@ def interval_bar(value: np.ndarray, low: np.ndarray, high: np.ndarray, **look: A
     return {"type": "data", "symmetric": False, "thickness": 2, "width": 5, **ends, **look}
 
 
+def add_notes(figure: go.Figure, notes: Sequence[Mapping[str, Any]]) -> None:
+    """Add annotations at once. With each one that is added alone, Plotly reads all others anew."""
+    figure.layout.annotations += tuple(map(go.layout.Annotation, notes))
+
+
 def name_rows_above(figure: go.Figure, names: Sequence[str], above: float, beneath: float, **shifts: int) -> None:
     """Write the name of each row above its line, so that on a phone, too, the plot has the whole width. names: markup.
     above, beneath: the axis beyond the first and the last row, in rows.
     """
     at: dict[str, Any] = {"x": 0, "xref": "paper", "xanchor": "left", "yshift": 9, "yanchor": "bottom", **shifts}
-    for place, text in enumerate(names):
-        figure.add_annotation(y=place, **at, align="left", showarrow=False, text=text)
+    at |= {"align": "left", "showarrow": False}
+    add_notes(figure, [{"y": place, "text": text, **at} for place, text in enumerate(names)])
     figure.update_yaxes(
         tickvals=list(range(len(names))),
         showticklabels=False,

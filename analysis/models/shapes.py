@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import init_empty_weights
 from transformers import AutoModelForCausalLM
 
@@ -29,7 +30,8 @@ def parameter_shapes(
         (Path(folder) / "config.json").write_text(json.dumps(dict(config)), encoding="utf-8")
         read = config_of(replace(checkpoint, folder=Path(folder), config=dict(config)), fits=False)
     try:
-        with init_empty_weights():
+        # By the device, transformers knows that there is nothing to initialize; by accelerate, tied weights are apart.
+        with init_empty_weights(), torch.device("meta"):
             network = AutoModelForCausalLM.from_config(read)
     except (ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise UserError(
