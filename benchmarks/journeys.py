@@ -18,7 +18,7 @@ from typing import Any
 ROOT = Path(__file__).parent.parent
 PAGES = {
     "stored heatmap": ("pages/explore.py", {"tab": "Heads"}, {"k": "2.5"}),
-    "k → mask plot": ("pages/prune.py", {}, {"k": "2.5"}),
+    "k → mask plot": ("pages/prune.py", {}, {"prune_sink_std": "2.5"}),
     "stored evaluation": ("pages/runs.py", {"runs_view": "Accuracy"}, {"measure": "difference"}),
 }
 """A page, the address it is opened at, and what changes then: the second drawing is counted."""
