@@ -124,7 +124,9 @@ def accuracies_and_changes(
     is_named = len(every) <= _ALL_NAMED
     apart = (_APART if is_named else _CLOSER) * distance
     shifts = _shifts(len(lines), apart)
-    for line, shift in zip(lines, shifts, strict=True):
+    if len(changes) > 1 and len(lines) == len(changes) + 1:  # each difference stands above what it is from
+        shifts = [*_shifts(len(changes), 2 * apart), 0.0]
+    for line, shift in sorted(zip(lines, shifts, strict=True), key=lambda each: each[1]):
         _add_line(figure, line, shift)
     bottoms, tops = 100 * np.array([_reach(line, dense) for line in lines]).swapaxes(0, 1)  # (lines, sparsities)
     levels = {DENSE_DASH: 100 * dense}

@@ -74,19 +74,19 @@ def test_each_mark_has_its_value_above_it_and_differences_the_look_of_what_they_
     without = figures.Line("without", x, np.array([0.9, 0.72]), Look(REFERENCE, "square"), loss)
     other = figures.Line("with <", x, np.array([0.91, 0.721]), Look("#ef7010", "diamond"))
     lines = published, without, other
-    look = Look(other.look.color, without.look.symbol)
-    gain = figures.Change("minus without <", x, gained, gains, look)
-    recipe = figures.Change("minus as published", x[1:], gained[1:], gains[1:], look._replace(symbol="circle"))
+    gain = figures.Change("minus without <", x, gained, gains, without.look)
+    recipe = figures.Change("minus as published", x[1:], gained[1:], gains[1:], published.look)
     figure = figures.accuracies_and_changes(lines, [recipe, gain], 0.93, 0.375, 0.02)
     *marks, beside, changed = figure.data
-    first, second, third = marks
+    first, third, second = marks
     np.testing.assert_allclose(second.error_y.array, [3, 12], rtol=1e-5)
     assert first.error_y.array is third.error_y.array is None
     assert first.mode == second.mode == third.mode == "markers", "two points are no trend"
-    assert [one.name for one in marks] == ["as published", "without", "with &lt;"], "in the legend, from left to right"
+    assert [one.name for one in marks] == ["as published", "with &lt;", "without"], "in the legend, from left to right"
     assert len({one.marker.color for one in marks}) == 3 and list(second.customdata) == losses
     for drawn, line in ((beside, first), (changed, second)):
-        assert (drawn.marker.color, drawn.marker.symbol) == (third.marker.color, line.marker.symbol)
+        assert (drawn.marker.color, drawn.marker.symbol) == (line.marker.color, line.marker.symbol)
+        assert set(drawn.x) <= set(line.x), "above what it is from"
         assert drawn.yaxis == "y" and drawn.showlegend is False
     np.testing.assert_allclose(changed.y, [1, 0.1])
     np.testing.assert_allclose(changed.error_y.arrayminus, [3, 5.1], rtol=1e-5)
@@ -94,11 +94,11 @@ def test_each_mark_has_its_value_above_it_and_differences_the_look_of_what_they_
     pixel = (end - start) / PHONE
     notes = {(note.text, round(float(note.x), 3)): note for note in figure.layout.annotations}
     low, high = figure.layout.yaxis2.range
-    for line, values in zip(marks, (("89.5", "71.0"), ("90.0", "72.0"), ("91.0", "72.1")), strict=True):
+    for line, values in zip(marks, (("89.5", "71.0"), ("91.0", "72.1"), ("90.0", "72.0")), strict=True):
         for at, value in enumerate(values):
             top = line.y[at] + (0 if line.error_y.array is None else line.error_y.array[at])
             assert top - 1e-6 <= notes[value, round(float(line.x[at]), 3)].y < high
-    assert notes["90.0", 0.5].y == 93, "its interval ends at the dense line"
+    assert notes["90.0", 0.55].y == 93, "its interval ends at the dense line"
     written = sorted(note.x for (text, _), note in notes.items() if text[0].isdigit())
     assert np.diff(written).min() > 26 * pixel, "values do not touch on a phone"
     below = sorted(note.x for (text, _), note in notes.items() if text.startswith("<b>+"))
