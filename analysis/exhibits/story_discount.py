@@ -200,7 +200,7 @@ def _summary(
     method = next(iter(by_setting.values())).method
     published = {percent(at, 0): one for at, one in published_of_study(findings, method).items()}
     if len(settings) == 1 and settings[0] in published:
-        baseline += f"; minus as published {bare_words(published[settings[0]])}"
+        baseline += f"; against published {bare_words(published[settings[0]])}"
     return Summary(f"Accuracy points the discount adds, {removed}", listed(told), baseline)
 
 
@@ -236,12 +236,12 @@ def _changes(
     groups = []
     for name, contrast in by_setting.items():
         published = published_of_study(findings, contrast.method).get(contrast.sparsity)
-        rows = [("with minus without discount", contrast.effect, interval_words(contrast.effect), charts.MODEL)]
+        rows = [("discount minus no discount", contrast.effect, interval_words(contrast.effect), charts.MODEL)]
         if name in costs:
             rows.insert(0, ("pruned minus unpruned", costs[name], loss_words(costs[name]), charts.NULL))
         if published is not None:
             baseline = plain_title(METHODS[contrast.method].published or "")
-            rows.append((f"with minus {baseline}", published, interval_words(published), charts.MODEL))
+            rows.append((f"discount minus {baseline}", published, interval_words(published), charts.MODEL))
         marks = [
             Mark(label, one.value, words, tone, one.low, one.high, filled=side_of(one) != 0)
             for label, one, words, tone in rows

@@ -397,11 +397,11 @@ def _beside_sinks(control: str, cause: Cause, beat: int) -> Mark:
     (sinks, others), change = changed(cause), flipped(cause.effect)
     fewer, interval = tokens_more(cause.effect, of_control=True)
     over = f" ({counted(cause.effect.n, 'prompt')})" if cause.unmatched else ""
-    against = f" against {100 * sinks:.0f}" if cause.unmatched else ""
+    against = f"; sinks here {100 * sinks:.0f}: " if cause.unmatched else ", "
     return Mark(
         f"{_title(control)}{over}",
         others,
-        f"{100 * others:.0f}{against}, {fewer} {interval}",
+        f"{100 * others:.0f}{against}{fewer} {interval}",
         charts.NULL,
         sinks - change.high,
         sinks - change.low,

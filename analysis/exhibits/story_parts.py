@@ -419,8 +419,8 @@ def of_changed_text(model: str = "") -> str:
     """Return what it means that hiding sinks changes more of the text, while predictions shift no more on average.
     model: whose sinks were hidden, where there are several.
     """
-    change = f"{f'In {model}, d' if model else 'D'}ropping sinks changes more text than dropping others"
-    return f"{change}: test whether quality drops before protecting them."
+    change = f"{f'In {model}, h' if model else 'H'}iding sinks changes more text than hiding other tokens"
+    return f"{change}: check quality before protecting them."
 
 
 def of_masks(changed: float, by_seed: float | None) -> str:

@@ -43,7 +43,7 @@ def place(findings: Findings) -> Told | None:
         }
         for model, layers in portions.items()
     }
-    masked, lowest = layer_names(_mostly_masked(portions[source])), ""
+    masked = layer_names(_mostly_masked(portions[source]))
     written = _written(findings, source)
     null, most = _untrained(findings, portions[source])
     title = _commonest(portions[source])
@@ -52,15 +52,11 @@ def place(findings: Findings) -> Told | None:
         of_all = _masked_tokens(findings)
         of_layers = _masked_rows(portions[source])
         rows = [of_layers[layer] for layer in _mostly_masked(portions[source])]
-        least, most_of_it = (end(rows, key=lambda row: row["value"]) for end in (min, max))
-        among = spread(least["value"], most_of_it["value"], share)
-        lowest = f"{_layer_of(of_layers, least)[0].upper()}{_layer_of(of_layers, least)[1:]}: {_share_told(least)}."
+        among = f"{'at least ' * (len(rows) > 1)}{_share_told(min(rows, key=lambda row: row['value']))}"
         title = f"In {masked}, {among} of sinks are masked positions"
         title += f"; of all tokens, {of_all.partition(' of')[0]}" if of_all else ""
         beside = "; ".join(filter(None, (of_all, most and f"untrained at most {most}")))
-        ends = _share_told(least).partition(" % ")[2]
-        value = f"{among} (lowest: {ends})" if ends else among
-        summaries = (Summary(f"Sinks of {masked} that are masked positions", value, beside),)
+        summaries = (Summary(f"Sinks of {masked} that are masked positions", among, beside),)
     tokens = {model: _of_tokens(findings, model).get(ALL_TOKENS, {}) for model in portions}
     others = _with_other_weights(findings)
     beats, notes = (
@@ -94,10 +90,10 @@ def place(findings: Findings) -> Told | None:
     return Told(
         "place",
         title,
-        charts.stacks(groups, _COLORS, f"share of each layer's sinks by kind, {prompts} prompts"),
+        charts.stacks(groups, _COLORS, f"each layer's own sinks by kind, {prompts} prompts"),
         " ".join(beats),
         tuple(beats),
-        f"{rule if tokens[source] else _BY_NUMBER} {lowest}".strip(),
+        rule if tokens[source] else _BY_NUMBER,
         (*notes, *_masked_told(portions[source])),
         meaning=story_parts.of_place(masked, Counter(_most(portions[source])), len(portions[source])),
         takeaway=in_short if tokens[source] else beats[0],
@@ -259,10 +255,6 @@ def _with_other_weights(findings: Findings) -> Portions:
                     if kind not in held or (row["value"] or 0.0) > (held[kind]["value"] or 0.0):
                         held[kind] = row
     return most
-
-
-def _layer_of(rows: Mapping[str, Mapping[str, Any]], row: Mapping[str, Any]) -> str:
-    return next(layer for layer, one in rows.items() if one is row)
 
 
 def _masked_rows(layers: Layers) -> dict[str, Mapping[str, Any]]:

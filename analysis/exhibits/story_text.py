@@ -194,7 +194,13 @@ def _shift_told(causes: Sequence[Cause], margin: float, briefly: bool = False) -
     by_half = cause.timing if cause.timing is not None and when_shifted(cause.timing) else None
     if briefly and by_half is not None:
         at = "Predictions" if strictest(causes) == MASS else "At equal attention, predictions"
-        return f"Overall, {at[0].lower()}{at[1:]} shift {much} with random tokens."
+        same = {BETTER: 1, WORSE: -1}.get(outcome, 0)
+        halves = [
+            f"{'more' if side_of(effect) > 0 else 'less'} {when}"
+            for when, effect in (("early", by_half.early), ("late", by_half.late))
+            if side_of(effect) not in (0, same)
+        ]
+        return f"{at} shift {', '.join([*halves, f'{_SHIFTS[outcome]} overall'])}."
     if briefly:
         return f"{'Also, ' if outcome == BETTER else 'Yet '}predictions shift {much} with random ones."
     told = f"Hiding sinks shifts predictions {much} hiding random tokens of equal attention {change}"

@@ -109,12 +109,10 @@ _TOKENS = {"[MASK]": "tokens still masked"}
 
 
 def _shares(lead: Lead, numbers: Collection[int]) -> str:
-    """Tell the least share in some of a lead's layers, with its interval, and the largest: `85 % [82, 87] to 100 %`."""
-    least, *others = sorted((lead.layers.index(layer) for layer in numbers), key=lead.shares.__getitem__)
+    """Tell the least share in some of a lead's layers, with its interval: `at least 85 % [82, 87]`."""
+    least = min((lead.layers.index(layer) for layer in numbers), key=lead.shares.__getitem__)
     low, high = (percent(end, 0).removesuffix(" %") for end in lead.ends[least])
-    most = percent(max((lead.shares[at] for at in others), default=lead.shares[least]), 0)
-    share = percent(lead.shares[least], 0)
-    return f"{share} [{low}, {high}]{'' if most == share else f' to {most}'}"
+    return f"{'at least ' * (len(numbers) > 1)}{percent(lead.shares[least], 0)} [{low}, {high}]"
 
 
 def _beside_first(leads: Sequence[Lead], layers: int) -> str:

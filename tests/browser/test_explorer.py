@@ -198,7 +198,7 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     assert at_step != of_all
     expect(finding).to_contain_text(f"{told(own[3])} of all attention; an even split gives ")
     expect(finding).to_contain_text(f" {even}")
-    expect(finding).to_contain_text(f" In an untrained model with equally sharp attention, their sinks take {at_step}.")
+    expect(finding).to_contain_text(f" In an equally sharp untrained model, sinks take {at_step}.")
     asked = SharesAsked(range=(3, 3), to=None, definition="std", threshold=1.25, split=0, judged="head", basis="raw")
     own_heads, null_heads = (head_shares(each, asked).mean() for each in (trajectory, random))
     heads_told = page.locator(".sx-b .sx-key")
@@ -208,13 +208,13 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     )
     above, below = int((own > shares).sum()), int((own < shares).sum())
     over_all = (
-        f"Over all steps sinks take {told(own.mean())} of attention, untrained {told(shares.mean())}; above that in "
-        f"{above or 'none'} of 9 steps{together(own > shares)}"
+        f"Over all steps sinks take {told(own.mean())} of attention, untrained mean {told(shares.mean())}; above that "
+        f"in {above or 'none'} of 9 steps{together(own > shares)}"
         f"{f', below in {below}' if below else ''}."
     )
     expect(beside).to_have_text(over_all)
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ over: 'all' })")
-    expect(finding).to_contain_text(f" In an untrained model with equally sharp attention, their sinks take {of_all}.")
+    expect(finding).to_contain_text(f" In an equally sharp untrained model, sinks take {of_all}.")
     expect(beside).to_have_text(over_all)
 
     noise = np.random.default_rng(1).uniform(0.5, 1.5, (3, *trajectory.state.shape))
@@ -225,10 +225,10 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     shares = np.stack([sink_shares(mass.astype(np.float32), params) for mass in draws])
     assert np.allclose(whole, shares, atol=1e-5) and layer == head == []
     above, below = int((own > shares.max(axis=0)).sum()), int((own < shares.min(axis=0)).sum())
-    whose = "3 untrained models with equally sharp attention"
-    expect(finding).to_contain_text(f" In {whose}, their sinks take at most {told(shares[:, 3].max())}.")
+    whose = "3 equally sharp untrained models"
+    expect(finding).to_contain_text(f" In {whose}, sinks take at most {told(shares[:, 3].max())}.")
     expect(beside).to_have_text(
-        f"Over all steps sinks take {told(own.mean())} of attention, untrained {told(shares.mean())}; above all 3 "
+        f"Over all steps sinks take {told(own.mean())} of attention, untrained mean {told(shares.mean())}; above all 3 "
         f"in {above or 'none'} of 9 steps{together(own > shares.max(axis=0))}"
         f"{f', below all in {below}' if below else ''}. One text; 30 prompts on Evidence."
     )
@@ -237,7 +237,7 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     at_own = shares[:, own.argmax()].max()
     assert at_own < shares.max(), "the highest peak lies elsewhere"
     expect(finding).to_contain_text(
-        f" In {whose}, their sinks take at most {told(at_own)} at this step, {told(shares.max())} at any."
+        f" In {whose}, sinks take at most {told(at_own)} at this step, {told(shares.max())} at any."
     )
 
     of_draws = rng.uniform(0.1, 0.3, (3, 9)).astype(np.float32)
@@ -504,7 +504,7 @@ def test_the_explorer_of_the_shipped_study_names_its_models_and_judges_both_by_a
     for width in (1280, 820):
         page.set_viewport_size({"width": width, "height": 900})
         page.mouse.move(0, 0)
-        expect(finding).to_contain_text("untrained models with equally sharp attention, their sinks take at most")
+        expect(finding).to_contain_text("equally sharp untrained models, sinks take at most")
         before = text.bounding_box()
         text.hover()
         expect(finding).to_contain_text("takes")

@@ -107,7 +107,7 @@ def story_told(name: str) -> Story:
 
 TITLES = {
     "supports": {
-        "place": r"^In layers 0–7, 90 % of sinks are masked positions; of all tokens, "
+        "place": r"^In layers 0–7, at least 90 % \[81, 99\] of sinks are masked positions; of all tokens, "
         "33 %$",
         "movement": r"^The diffusion model's sinks are steadier than an untrained model's: on average 0\.29 new per "
         r"layer and step against 1\.67$",
@@ -227,7 +227,7 @@ def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
     assert "Orange: sink (above mean + 2 std)." in story_told("supports").picture
     assert re.search(
         r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks: "
-        r"they draw [\d.]+ × an even split \[[\d.]+, [\d.]+\]; untrained, equally sharp, "
+        r"they draw [\d.]+ × an even split \[[\d.]+, [\d.]+\]; those of untrained models, "
         r"[\d.]+ × \[[\d.]+, [\d.]+\]\.$",
         story_told("supports").picture_told,
     )
@@ -308,12 +308,10 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
         assert "es: hiding them changes 63 of 100 tokens; " in answer.lead
         beside = "unrelated texts differ in 65" if value < 0 else "25 more [15, 35] than other masked positions"
         assert answer.sentence.endswith(
-            f"]; {beside}. Masking may explain part. Quality was not measured. Overall, predictions shift "
-            "less than with random tokens."
+            f"]; {beside}. Masking may explain part. Quality was not measured. Predictions shift more early, "
+            "less overall."
         )
-        assert answer.short.endswith(
-            " Quality was not measured. Overall, predictions shift less than with random tokens."
-        )
+        assert answer.short.endswith(" Quality was not measured. Predictions shift more early, less overall.")
         return answer
 
     others = "random tokens of equal attention:"
@@ -347,7 +345,7 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
     ]
     assert levels_drawn(hidden, 1)[1] == (
         "random tokens of equal attention (15 prompts)",
-        "52 against 45, 7 more [−11, +25]",
+        "52; sinks here 45: 7 more [−11, +25]",
     )
     masses = next(one for one in own if (one.measure, one.control) == ("aligned", MASS))
     (left, width) = re.findall(r'class="whisker" style="left:([\d.]+)%;width:calc\(([\d.]+)%', hidden.figure)[0]
@@ -355,8 +353,8 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
     ends = [100 * (1 - masses.levels[0] + end) for end in (masses.effect.low, masses.effect.high)]
     assert [float(left) / scale, float(width) / scale] == pytest.approx(ends, abs=0.6), "beside the bar of the sinks"
     assert hidden.meaning == (
-        "In the diffusion model, dropping sinks changes more text than dropping others: test whether quality drops "
-        "before protecting them."
+        "In the diffusion model, hiding sinks changes more text than hiding other tokens: check quality before "
+        "protecting them."
     )
     assert hidden.takeaway == f"{predictions_told(own, 0.01)} {random}"
     of_count = [one for one in study.causes if one.control not in (MASKED, MASS)]
@@ -391,9 +389,7 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     assert hidden.title.endswith("; hiding other masked positions: 61 (not significant)")
     assert story.answers[0].lead.endswith("; other masked positions: 61 (not significant).")
     assert story.answers[0].sentence.startswith("2 more [−6, +10]; 20 more [10, 29] than random tokens ")
-    assert story.answers[0].sentence.endswith(
-        " Overall, at equal attention, predictions shift less than with random tokens."
-    )
+    assert story.answers[0].sentence.endswith(" At equal attention, predictions shift more early, less overall.")
     without = study.model_copy(update={"causes": tuple(one for one in study.causes if one.control != MASKED)})
     (hidden,) = (finding for finding in story_of(without).findings if finding.name == "hidden")
     assert "Random tokens may be of any kind; Causes compares with other masked positions." in hidden.caveat
@@ -435,7 +431,7 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
         (None, "Yet predictions shift not significantly more or less than with random ones."),
         (
             shift.timing,
-            "Overall, at equal attention, predictions shift not significantly more or less than with random tokens.",
+            "At equal attention, predictions shift more early, less late, not significantly more or less overall.",
         ),
     ):
         told = quality_told([shift.model_copy(update={"effect": alike, "levels": None, "timing": timing})], 0.01)
@@ -484,9 +480,7 @@ def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
     ), "words are as common untrained"
     assert place.beats[0].startswith("Standing out, diffusion model: masked ")
     assert place.beats[1].endswith("none in layers 2 and 4–7 (punctuation in layer 2: other weights show as much).")
-    assert place.caveat == (
-        "Stands out: 10 points above all tokens, untrained and shuffled weights. Layer 2: 85 % [82, 87]."
-    )
+    assert place.caveat == ("Stands out: 10 points above all tokens, untrained and shuffled weights.")
     assert place.notes[-1] == (
         "Sinks that are masked positions: layer 0 99 % [99, 100], layer 1 100 % [100, 100] and layer 2 85 % [82, 87]."
     )
@@ -640,7 +634,7 @@ def test_kinds_of_sinks_stand_beneath_those_of_all_tokens():
     study = read(EXAMPLE)
     (told,) = (finding for finding in story_told("example").findings if finding.name == "place")
     assert told.figure.count(">all tokens<") == 2 and 'title="masked position: 33 %"' in told.figure
-    assert told.title == "In layers 0–2, 85 to 100 % of sinks are masked positions; of all tokens, 33 %"
+    assert told.title == "In layers 0–2, at least 85 % [82, 87] of sinks are masked positions; of all tokens, 33 %"
     tables = rows_of(study)
     tables["layers"] = [row for row in tables["layers"] if row["measure"] != "Share of all tokens"]
     (told,) = (
@@ -731,7 +725,7 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
         ("Attention of a sink", "2.47 × an even split [2.42, 2.52]", rows[0].baseline),
         (
             "Sinks of layers 0–2 that are masked positions",
-            "85 to 100 % (lowest: [82, 87])",
+            "at least 85 % [82, 87]",
             "33 % of all tokens; untrained at most 14 %",
         ),
         (
@@ -752,13 +746,13 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
         (
             "Accuracy points the discount adds, 70 % removed",
             "+0.3 [−0.3, +1.0]",
-            "margin ±2; pruning alone costs 21; minus as published +0.8 [−1.2, +2.8]",
+            "margin ±2; pruning alone costs 21; against published +0.8 [−1.2, +2.8]",
         ),
     ]
     assert rows[0].baseline == "untrained, equally sharp: 1.81 × [1.78, 1.84]"
     assert " ".join(story_told("example").decision.values()) == (
         "In this model, leave this discount out: the same pruning without it does about as well. In the diffusion "
-        "model, dropping sinks changes more text than dropping others: test whether quality drops before protecting "
+        "model, hiding sinks changes more text than hiding other tokens: check quality before protecting "
         "them."
     )
     undecided = slides_html(story_told("cannot tell"))

@@ -109,11 +109,11 @@ function atPeak(recording, view) {
 function untrained(recording, view, peak) {
   const nulls = recording.nulls(view, view.layer, view.head), several = nulls.length > 1;
   if (!nulls.length) return "";
-  const named = view.head != null ? "heads of this layer in an untrained model" : several ? `${nulls.length} untrained models` : "an untrained model";
-  const who = `${named} with equally sharp attention`, most = Math.max(...nulls.map(({ share }) => meanOver(share, stepRange(view, recording))));
+  const named = view.head != null ? "heads of this layer in an equally sharp untrained model" : several ? `${nulls.length} equally sharp untrained models` : "an equally sharp untrained model";
+  const who = named, most = Math.max(...nulls.map(({ share }) => meanOver(share, stepRange(view, recording))));
   const highest = Math.max(...nulls.map(({ share }) => share[peakOf(share)])), limit = several ? "at most " : "";
   if (!(peak ? highest : most)) return ` In ${who} there are no sinks.`;
-  return ` In ${who}, their sinks take ${limit}${percent(most)}${peak ? ` at this step, ${several ? "" : "at most "}${percent(highest)} at any` : ""}.`;
+  return ` In ${who}, sinks take ${limit}${percent(most)}${peak ? ` at this step, ${several ? "" : "at most "}${percent(highest)} at any` : ""}.`;
 }
 const meanOf = (values) => meanOver(values, [0, values.length - 1]);
 // What sinks take over all steps, and in how many of them more than the most of the untrained models’ of the finding, or
@@ -126,7 +126,7 @@ function throughoutAll(recording, view, share, note) {
   const below = share.reduce((sum, value, t) => sum + (value < Math.min(...nulls.map((each) => each.share[t]))), 0);
   const others = percent(meanOf(nulls.map((each) => meanOver(each.share, all))));
   return [
-    `${own}, untrained ${others}; above ${several ? `all ${nulls.length}` : "that"} in `,
+    `${own}, untrained mean ${others}; above ${several ? `all ${nulls.length}` : "that"} in `,
     `${above || "none"} of ${T} steps`, `${together(over, above)}${below ? `, below${several ? " all" : ""} in ${below}` : ""}.${note}`,
   ];
 }

@@ -94,7 +94,7 @@ _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription=
 <div class="body"><figure aria-label="{{ told.example.alt }}">{{ told.example.figure }}</figure>
 {% if told.example.reading %}<p class="takeaway">{{ told.example.reading }}</p>{% endif %}
 </div>
-<p class="caveat"><b>Limits:</b> One text, the one whose change is nearest the median: an example, not evidence.</p>
+<p class="caveat"><b>Limits:</b> One text, an example, not evidence; quality was not measured.</p>
 <aside class="speaker"><p>{{ told.example.alt }} {{ told.example.note }}</p><p>{{ about }}</p></aside>
 </section>
 {% endif %}

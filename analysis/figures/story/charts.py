@@ -183,14 +183,14 @@ def _ticks(low: float, high: float) -> list[float]:
 # --- kinds of tokens ----------------------------------------------------------------------------------------------
 
 
-_LEAST_PART = 0.01  # of a row; a smaller part is in no legend
+_LEAST_PART = 0.01  # of a row; a smaller part is not drawn, nor in the legend
 
 
 def stacks(groups: Mapping[str, Mapping[str, Mapping[str, float]]], colors: Mapping[str, str], axis: str) -> Markup:
     """Draw the parts of each row as one bar of full length. groups: title -> row -> part -> share of the row."""
     rows = [parts for by_row in groups.values() for parts in by_row.values()]
     named = dict.fromkeys(name for parts in rows for name, share in parts.items() if share >= _LEAST_PART)
-    return _html(_STACKS, groups=groups, colors=colors, axis=axis, named=named)
+    return _html(_STACKS, groups=groups, colors=colors, axis=axis, named=named, least=_LEAST_PART)
 
 
 _STACKS = """
@@ -202,7 +202,7 @@ _STACKS = """
 {% set beat = loop.index0 %}
 {% for label, parts in by_row.items() %}
 <div class="row stack" data-beat="{{ beat }}"><span class="label">{{ label }}</span><span class="track">
-{% for name, share in parts.items() if share > 0 %}
+{% for name, share in parts.items() if share >= least %}
 <i class="part" style="width:{{ "%.2f" % (100 * share) }}%;background:{{ colors[name] }};
 color:{{ ink_on(colors[name]) }}" title="{{ name }}: {{ percent(share, 0) }}">
 <b>{{ percent(share, 0) if share >= 0.15 }}</b></i>

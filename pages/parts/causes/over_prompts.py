@@ -111,7 +111,7 @@ def _first_prompts(recording: Recording, kind: str) -> str:
     return "\n".join(dict.fromkeys(" ".join(text.split()) for text in texts if text.strip()))
 
 
-SINK = "Sink: attention, all heads averaged, above {} of a step."
+SINK = "Sink: attention, all layers and heads averaged, above {} of a step."
 """The definition of a sink, of a criterion."""
 _PER_UNIT = (
     "Per unit of attention: the change by the control is scaled up to the attention that the sinks draw, as if it grew "
