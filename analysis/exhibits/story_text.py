@@ -192,28 +192,24 @@ def _shift_told(causes: Sequence[Cause], margin: float, briefly: bool = False) -
     change = f"(KL difference {bare_nats(cause.effect)})"
     much = f"{_SHIFTS[outcome]} {'as' if outcome == EQUIVALENT else 'than'}"
     by_half = cause.timing if cause.timing is not None and when_shifted(cause.timing) else None
+    same = {BETTER: 1, WORSE: -1}.get(outcome, 0)
+    halves = () if by_half is None else ((by_half.early, "early", "first"), (by_half.late, "late", "second"))
+    otherwise = [
+        (effect, "more" if side_of(effect) > 0 else "less", when, half)
+        for effect, when, half in halves
+        if side_of(effect) != same
+    ]
     if briefly and by_half is not None:
         at = "Predictions" if strictest(causes) == MASS else "At equal attention, predictions"
-        same = {BETTER: 1, WORSE: -1}.get(outcome, 0)
-        halves = [
-            f"{'more' if side_of(effect) > 0 else 'less'} {when}"
-            for when, effect in (("early", by_half.early), ("late", by_half.late))
-            if side_of(effect) not in (0, same)
-        ]
-        return f"{at} shift {', '.join([*halves, f'{_SHIFTS[outcome]} overall'])}."
+        told = [f"{more} {when}" for _, more, when, _ in otherwise]
+        return f"{at} shift {', '.join([*told, f'{_SHIFTS[outcome]} overall'])}."
     if briefly:
         return f"{'Also, ' if outcome == BETTER else 'Yet '}predictions shift {much} with random ones."
-    told = f"Hiding sinks shifts predictions {much} hiding random tokens of equal attention {change}"
-    if by_half is None:
-        return f"{told}."
-    halves = {"first": by_half.early, "second": by_half.late}
-    same = {BETTER: 1, WORSE: -1}.get(outcome, 0)
     each = ", ".join(
-        f"in the {half} half of the steps, {'more' if side_of(effect) > 0 else 'less'} ({bare_nats(effect)})"
-        for half, effect in halves.items()
-        if side_of(effect) != same
+        f"in the {half} half of the steps, {more} ({bare_nats(effect)})" for effect, more, _, half in otherwise
     )
-    return f"{told}; {each}."
+    shifts = f"Hiding sinks shifts predictions {much} hiding random tokens of equal attention {change}"
+    return f"{shifts}; {each}." if each else f"{shifts}."
 
 
 def halves_told(causes: Sequence[Cause]) -> str:
