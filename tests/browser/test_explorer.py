@@ -173,7 +173,7 @@ def together(marked: np.ndarray) -> str:
     longest = max(runs, key=len, default=[])
     if len(longest) < 2 or len(longest) <= marked.sum() / 2:
         return ""
-    return f" ({'among them ' * (len(longest) < marked.sum())}{longest[0]}–{longest[-1]})"
+    return f" ({'including ' * (len(longest) < marked.sum())}{longest[0]}–{longest[-1]})"
 
 
 def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch):
