@@ -67,7 +67,7 @@ def _kinds(leads: Sequence[Lead], with_sinks: Sequence[int], layers: int, model:
     clear = first.clear or first.layers
     return (
         f"In {in_layers(clear, layers)} of {name}, {_shares(first, clear)} of sinks are {kind}; "
-        f"of all tokens {number(first.tokens, True)} are{_untrained(first, clear)}."
+        f"of all tokens {number(first.tokens, True)}{_untrained(first, clear)}."
         f"{_beside_first(leads, layers)}{_close(first, layers)}"
         f"{_elsewhere(leads, with_sinks, layers)}"
     )

@@ -169,7 +169,7 @@ def test_the_headline_names_one_kind_and_how_common_it_is_with_other_weights() -
     null, most = lead.untrained
     shares = {name: by_kind(shown, "portion", name).value[list(lead.layers), 0].max() for name in shown.weight_nulls}
     assert null == "matched" and most == pytest.approx(shares[null]) and not lead.close
-    assert told.endswith(f" are, of untrained models' sinks at most {percent(most, 0)}")
+    assert told.endswith(f", of untrained models' sinks at most {percent(most, 0)}")
     assert told.startswith("In layers 0 and 1 of one, ") and len(told.replace(" %", "").split()) <= 32
 
 
@@ -183,20 +183,20 @@ def of_punctuation(**others: tuple[float, ...]) -> KindShares:
 def test_the_headline_holds_a_layer_against_other_weights_of_the_same_layer_that_come_close() -> None:
     def told(**others: tuple[float, ...]) -> str:
         [whole] = finding_of("kinds of layers", {"one": of_punctuation(**others)})
-        begin = "In layers 0 and 2 of one, at least 44 % [43, 45] of sinks are punctuation; of all tokens 14 % are"
+        begin = "In layers 0 and 2 of one, at least 44 % [43, 45] of sinks are punctuation; of all tokens 14 %"
         end = " Elsewhere, no kind stands out."
         assert whole.endswith(end)
         return str(whole.removeprefix(begin).removesuffix(end))
 
     assert told(permuted=(0.02, 0, 0.42, 0), matched=(0.13, 0, math.nan, 0)) == (
-        "In layer 0 of one, 52 % [51, 53] of sinks are punctuation; of all tokens 14 % are, of untrained models' "
+        "In layer 0 of one, 52 % [51, 53] of sinks are punctuation; of all tokens 14 %, of untrained models' "
         "sinks 13 %. In layer 2, punctuation (44 %) does not stand out: shuffled weights give 42 %."
     )
     assert told(permuted=(0.41, 0, 0.02, 0)) == ", of sinks with shuffled weights at most 41 %.", (
         "no layer of its own comes close"
     )
     assert told(matched=(0.3, 0, 0.4, 0)).startswith(
-        "In layer 0 of one, 52 % [51, 53] of sinks are punctuation; of all tokens 14 % are, of untrained models' "
+        "In layer 0 of one, 52 % [51, 53] of sinks are punctuation; of all tokens 14 %, of untrained models' "
         "sinks 30 %."
     ), "the layer that comes close is told by itself"
     assert told(matched=(0.6, 0, 0.5, 0)).endswith(
