@@ -63,10 +63,7 @@ from analysis.words import counted, listed, percent
 
 _SHOWN = 9  # tokens in the picture of a sink
 TERM = "attention sinks"
-WHAT = (
-    f"Diffusion language models fill blanks ([MASK]) step by step. A few tokens, {TERM}, draw far more than their "
-    "share."
-)
+WHAT = f"Diffusion language models fill blanks ([MASK]) step by step. A few tokens, {TERM}, draw more than their share."
 
 
 def story_of(findings: Findings) -> Story:
@@ -153,7 +150,7 @@ def _picture(findings: Findings) -> tuple[Markup, str]:
     times = f"{factor(track.mass[at, strongest])} ×"
     name = f"‘{tokens[strongest - first].text.strip()}’"
     who = "a masked position" if tokens[strongest - first].masked else name
-    where = f"Orange: sink ({story_sinks.threshold().removesuffix(' of a step')})."
+    where = f"One step; orange: sink ({story_sinks.threshold().removesuffix(' of a step')})."
     has = story_sinks.has_sinks(findings)
     told = f"One step of one text: {who} draws {times} an even split. {has}".strip()
     label = f"this token: {times}" if 2 <= strongest - first < len(tokens) - 2 else times  # within the picture

@@ -152,7 +152,7 @@ def accuracy(findings: Findings) -> Told | None:
     without = {
         name: percent(np.mean(both[0]), 1) for name, one in by_setting.items() if (both := accuracies(findings, one))[0]
     }
-    levels = _levels_told(within(findings, findings.parameters.model.source), pruning, bool(without))
+    levels = _dense_told(within(findings, findings.parameters.model.source), pruning) if without else ""
     beats = [levels or alone]
     rest = f"The rest of the recipe (noise, order and norm): {conclusions(of_noise, margin, above)}."
     came_with = said_of("gain", pruning, margin, above)
@@ -204,10 +204,10 @@ def _summary(
     return Summary(f"Accuracy points the discount adds, {removed}", listed(told), baseline)
 
 
-def _levels_told(model: str, pruning: Pruning, pruned: bool) -> str:
-    """Tell the accuracy of the dense model, of this name. pruned: whether that of its prunings is known; else empty."""
+def _dense_told(model: str, pruning: Pruning) -> str:
+    """Tell the accuracy of the dense model, of this name."""
     chance = "" if pruning.chance is None else f" (chance {percent(pruning.chance, 1)})"
-    return f"Unpruned, {model} answers {percent(pruning.dense, 1)} right{chance}." if pruned else ""
+    return f"Unpruned, {model} answers {percent(pruning.dense, 1)} right{chance}."
 
 
 def _against_published(findings: Findings, by_setting: Mapping[str, Contrast], outcomes: Mapping[str, str]) -> str:
@@ -236,12 +236,12 @@ def _changes(
     groups = []
     for name, contrast in by_setting.items():
         published = published_of_study(findings, contrast.method).get(contrast.sparsity)
-        rows = [("discount minus no discount", contrast.effect, interval_words(contrast.effect), charts.MODEL)]
+        rows = [("with discount minus without", contrast.effect, interval_words(contrast.effect), charts.MODEL)]
         if name in costs:
             rows.insert(0, ("pruned minus unpruned", costs[name], loss_words(costs[name]), charts.NULL))
         if published is not None:
             baseline = plain_title(METHODS[contrast.method].published or "")
-            rows.append((f"discount minus {baseline}", published, interval_words(published), charts.MODEL))
+            rows.append((f"with discount minus {baseline}", published, interval_words(published), charts.MODEL))
         marks = [
             Mark(label, one.value, words, tone, one.low, one.high, filled=side_of(one) != 0)
             for label, one, words, tone in rows

@@ -253,8 +253,8 @@ def _not_shown(held: Sequence[str], at_equal: Cause | None, causes: Sequence[Cau
         if not no_match(causes):
             return f"{told} {sinks} of sinks hidden are masked, {others} of {_title(MASS)}."
         return (
-            f"{told} No control matches the sinks in both: {_title(MASS)} are {others} masked (sinks {sinks}), "
-            f"{_title(MASKED)} draw less attention."
+            f"{told} No control matches both masking and attention: {_title(MASS)} are {others} masked (sinks "
+            f"{sinks}), {_title(MASKED)} draw less."
         )
     if len(held) < 2:
         return "Part of the difference can come from hiding more attention."
@@ -387,7 +387,7 @@ def _tokens(findings: Findings) -> Markup:
     if not groups:
         return Markup()
     axis = f"tokens of 100 out of line with the untouched text, {prompts} prompts"
-    return charts.bars(groups, axis, 100, whisker="difference from sinks, 95 %")
+    return charts.bars(groups, axis, 100, whisker="difference from sinks, 95 % interval")
 
 
 def _beside_sinks(control: str, cause: Cause, beat: int) -> Mark:

@@ -264,7 +264,7 @@ def has_sinks(findings: Findings) -> str:
 _MODELS = {
     "random": "in an untrained model of the same shape",
     "permuted": "in the model with its weights shuffled",
-    SHARP: "those of untrained models",
+    SHARP: "untrained models, equally sharp",
 }
 """Other weights, for a reader who knows no null."""
 _MEANT = {

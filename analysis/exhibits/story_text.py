@@ -164,7 +164,7 @@ def quality_told(causes: Sequence[Cause], margin: float) -> str:
     predictions shift beside random tokens of equal attention where that was measured. causes, margin: as of
     `predictions_told`.
     """
-    masking = "Masking may explain part." if no_match(causes) else ""
+    masking = "Masking may partly explain it." if no_match(causes) else ""
     return " ".join(filter(None, (masking, NO_QUALITY, _shift_told(causes, margin, briefly=True))))
 
 

@@ -224,10 +224,10 @@ def test_a_small_study_says_so_first_and_a_large_one_does_not():
 
 
 def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
-    assert "Orange: sink (above mean + 2 std)." in story_told("supports").picture
+    assert "One step; orange: sink (above mean + 2 std)." in story_told("supports").picture
     assert re.search(
         r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks: "
-        r"they draw [\d.]+ × an even split \[[\d.]+, [\d.]+\]; those of untrained models, "
+        r"they draw [\d.]+ × an even split \[[\d.]+, [\d.]+\]; untrained models, equally sharp, "
         r"[\d.]+ × \[[\d.]+, [\d.]+\]\.$",
         story_told("supports").picture_told,
     )
@@ -308,7 +308,7 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
         assert "es: hiding them changes 63 of 100 tokens; " in answer.lead
         beside = "unrelated texts differ in 65" if value < 0 else "25 more [15, 35] than other masked positions"
         assert answer.sentence.endswith(
-            f"]; {beside}. Masking may explain part. Quality was not measured. Predictions shift more early, "
+            f"]; {beside}. Masking may partly explain it. Quality was not measured. Predictions shift more early, "
             "less overall."
         )
         assert answer.short.endswith(" Quality was not measured. Predictions shift more early, less overall.")
@@ -379,7 +379,7 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     story = masked(-0.31)
     (hidden,) = (finding for finding in story.findings if finding.name == "hidden")
     assert ("other masked positions", "32, 31 fewer [23, 39]") in levels_drawn(hidden, 0)
-    assert "any kind" not in hidden.caveat and "other masked positions draw less attention." in hidden.caveat
+    assert "any kind" not in hidden.caveat and "other masked positions draw less." in hidden.caveat
     assert "; unrelated texts differ in 65. " in story.answers[0].sentence
     assert story.answers[0].lead.startswith("For the text, yes: ") and "other masked positions" not in hidden.title
     assert words(story) <= MOST_WORDS
@@ -440,8 +440,8 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
     assert hidden.takeaway.startswith(overall) and hidden.beats[0].endswith(overall) and early in hidden.notes
     assert halves_told(own) in hidden.notes
     assert hidden.caveat == (
-        "One sampler seed. No control matches the sinks in both: random tokens of equal attention are 35 % masked "
-        "(sinks 95 %), other masked positions draw less attention. Differences are taken before rounding."
+        "One sampler seed. No control matches both masking and attention: random tokens of equal attention are 35 % "
+        "masked (sinks 95 %), other masked positions draw less. Differences are taken before rounding."
     )
 
     def other(text: float, predictions: float, wide: float = 0.004) -> str:

@@ -109,8 +109,8 @@ function atPeak(recording, view) {
 function untrained(recording, view, peak) {
   const nulls = recording.nulls(view, view.layer, view.head), several = nulls.length > 1;
   if (!nulls.length) return "";
-  const named = view.head != null ? "heads of this layer in an equally sharp untrained model" : several ? `${nulls.length} equally sharp untrained models` : "an equally sharp untrained model";
-  const who = named, most = Math.max(...nulls.map(({ share }) => meanOver(share, stepRange(view, recording))));
+  const who = view.head != null ? "heads of this layer in an equally sharp untrained model" : several ? `${nulls.length} equally sharp untrained models` : "an equally sharp untrained model";
+  const most = Math.max(...nulls.map(({ share }) => meanOver(share, stepRange(view, recording))));
   const highest = Math.max(...nulls.map(({ share }) => share[peakOf(share)])), limit = several ? "at most " : "";
   if (!(peak ? highest : most)) return ` In ${who} there are no sinks.`;
   return ` In ${who}, sinks take ${limit}${percent(most)}${peak ? ` at this step, ${several ? "" : "at most "}${percent(highest)} at any` : ""}.`;

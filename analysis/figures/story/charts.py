@@ -187,7 +187,8 @@ _LEAST_PART = 0.01  # of a row; a smaller part is not drawn, nor in the legend
 
 
 def stacks(groups: Mapping[str, Mapping[str, Mapping[str, float]]], colors: Mapping[str, str], axis: str) -> Markup:
-    """Draw the parts of each row as one bar of full length. groups: title -> row -> part -> share of the row."""
+    """Draw the parts of each row as one bar. groups: title -> row -> part -> share of the row. A part below
+    `_LEAST_PART` leaves its place empty."""
     rows = [parts for by_row in groups.values() for parts in by_row.values()]
     named = dict.fromkeys(name for parts in rows for name, share in parts.items() if share >= _LEAST_PART)
     return _html(_STACKS, groups=groups, colors=colors, axis=axis, named=named, least=_LEAST_PART)
