@@ -229,16 +229,15 @@ def _cost_unseen(findings: Findings, by_setting: Mapping[str, Contrast]) -> str:
 def _changes(
     findings: Findings, by_setting: Mapping[str, Contrast], margin: float, without: Mapping[str, str]
 ) -> Markup:
-    """Draw by how much pruning itself changes accuracy, and the discount, also beside the published baseline, at each
-    setting, as far as the study holds it. without: the accuracy without the discount, by setting, where known.
+    """Draw by how much the discount changes accuracy at each setting, and what is gained on the published baseline,
+    under what pruning alone does, as far as the study holds it. without: the accuracy without the discount, by setting,
+    where known.
     """
     costs = {price.setting: price.cost for price in prices_of(findings, by_setting)}
     groups = []
     for name, contrast in by_setting.items():
         published = published_of_study(findings, contrast.method).get(contrast.sparsity)
         rows = [("with discount minus without", contrast.effect, interval_words(contrast.effect), charts.MODEL)]
-        if name in costs:
-            rows.insert(0, ("pruned minus unpruned", costs[name], loss_words(costs[name]), charts.NULL))
         if published is not None:
             baseline = plain_title(METHODS[contrast.method].published or "")
             rows.append((f"with discount minus {baseline}", published, interval_words(published), charts.MODEL))
@@ -246,9 +245,10 @@ def _changes(
             Mark(label, one.value, words, tone, one.low, one.high, filled=side_of(one) != 0)
             for label, one, words, tone in rows
         ]
-        right = f": {without[name]} right without the discount" if name in without else ""
-        groups.append(Group(f"{_removed(name)}{right}", tuple(marks)))
-    return charts.intervals(groups, "change of accuracy (points)", 100, margin, POINTS.margin(margin))
+        right = [f"{without[name]} right"] if name in without else []
+        alone = ", ".join(right + ([loss_words(costs[name])] if name in costs else []))
+        groups.append(Group(f"{_removed(name)}{f' (pruning alone: {alone})' * bool(alone)}", tuple(marks)))
+    return charts.intervals(groups, "change of accuracy (points)", 100, margin, POINTS.margin(margin).partition(" ")[0])
 
 
 def _removed(setting: str) -> str:

@@ -70,7 +70,7 @@ def hidden(findings: Findings) -> Told | None:
     shift, untrained = predictions_told(those, rules.shift_of(spec, "divergence")), _random_weights(findings)
     beats = list(filter(None, (" ".join(filter(None, (over, shift))), untrained)))
     takeaways = [] if title else [_levels_told(own.effect.n, those) or over]
-    takeaways += [shift, untrained]
+    takeaways += [shift, untrained if no_less_with_random(those) or not shift else ""]
     held = [f"{100 * one:.1f} %" for one in own.shares if one is not None]
     return Told(
         "hidden",
@@ -378,8 +378,8 @@ def _tokens(findings: Findings) -> Markup:
         prompts = max(prompts, there[COUNT].effect.n)
         sinks, unrelated = changed(there[COUNT])[0], there[COUNT].unrelated
         marks = [Mark("sinks", sinks, f"{100 * sinks:.0f}", beat=beat)]
-        for control, cause in sorted(there.items(), key=lambda each: -changed(each[1])[1]):
-            marks.append(_beside_sinks(control, cause, beat))
+        for control, cause in sorted(there.items(), key=lambda each: (each[1].unmatched, -changed(each[1])[1])):
+            marks += _beside_sinks(control, cause, beat)
         if unrelated is not None:
             name = "for scale: two unrelated texts"
             marks.append(Mark(name, 1 - unrelated, f"{100 * (1 - unrelated):.0f}", charts.NULL, beat=beat))
@@ -390,23 +390,19 @@ def _tokens(findings: Findings) -> Markup:
     return charts.bars(groups, axis, 100, whisker="difference from sinks, 95 % interval")
 
 
-def _beside_sinks(control: str, cause: Cause, beat: int) -> Mark:
+def _beside_sinks(control: str, cause: Cause, beat: int) -> list[Mark]:
     """Return the row of a control: what changes with its tokens hidden, and the interval of the difference from the
-    sinks, of the same prompts.
+    sinks, of the same prompts; below the sinks of these prompts where others lack the control.
     """
     (sinks, others), change = changed(cause), flipped(cause.effect)
     fewer, interval = tokens_more(cause.effect, of_control=True)
-    over = f" ({counted(cause.effect.n, 'prompt')})" if cause.unmatched else ""
-    against = f"; sinks here {100 * sinks:.0f}: " if cause.unmatched else ", "
-    return Mark(
-        f"{_title(control)}{over}",
-        others,
-        f"{100 * others:.0f}{against}{fewer} {interval}",
-        charts.NULL,
-        sinks - change.high,
-        sinks - change.low,
-        beat=beat,
-    )
+    told = f"{100 * others:.0f}, {fewer} {interval}"
+    name = f"{_HELD_SHORT[control]} (same {cause.effect.n})" if cause.unmatched else _title(control)
+    row = Mark(name, others, told, charts.NULL, sinks - change.high, sinks - change.low, beat=beat)
+    if not cause.unmatched:
+        return [row]
+    these = f"sinks ({cause.effect.n} of {counted(cause.effect.n + cause.unmatched, 'prompt')})"
+    return [Mark(these, sinks, f"{100 * sinks:.0f}", beat=beat), row]
 
 
 def _text_title(own: Cause, causes: Sequence[Cause], margin: float, where: str) -> str:
@@ -425,6 +421,7 @@ def _text_brief(own: Cause, causes: Sequence[Cause], margin: float) -> str:
     return f"Hiding sinks changes {levels[COUNT][0]} of 100 tokens ({levels[control][1]} {_HELD[control]})"
 
 
+_HELD_SHORT = {COUNT: "as many random", MASKED: "other masked", MASS: "equal attention"}
 _HELD = {COUNT: "for as many random ones", MASKED: "for other masked positions", MASS: "at equal attention"}
 """The controls in the title of the last slide."""
 

@@ -76,8 +76,8 @@ def place(findings: Findings) -> Told | None:
         for model, layers in portions.items()
         if model != source
     ]
-    led = ". ".join((own.partition("; none in ")[0], *twins))
-    short = f"{null.labelled[0].upper()}{null.labelled[1:]}: at most {most} masked in {masked}. " if null else ""
+    led = ". ".join(told.partition("; none in ")[0] for told in (own, *twins))
+    short = f"{null.labelled[0].upper()}{null.labelled[1:]}: at most {most} masked there. " if null else ""
     in_short = f"{short}{'Also standing' if masked else 'Standing'} out: {led}."
     prompts = findings.parameters.prompts
     beats += [untrained] if untrained else []

@@ -136,7 +136,8 @@ _CHART = """
 {% if mark.low is not none and mark.high is not none %}
 <i class="whisker" style="{{ wide(mark.low, mark.high) }}"></i>
 {% endif %}
-{% for dot in mark.dots %}<i class="run" style="left:{{ at(dot) }}"></i>{% endfor %}
+{% for dot in mark.dots | sort %}<i class="run" style="left:{{ at(dot) }};
+--lane:{{ (loop.index % 3) - 1 if mark.dots | length > 1 else 0 }}"></i>{% endfor %}
 {% if not bar %}
 <i class="dot{{ "" if mark.filled else " hollow" }}" style="left:{{ at(mark.value) }}"></i>
 {% elif line is not none %}
