@@ -288,7 +288,8 @@ def _layers_told(
 
     tokens: the share of all tokens that is of each kind. Where it is known, every kind leads that lies clearly above
     it, and above its share with other weights, where these were recorded; else the one that most sinks are. untrained:
-    the latter. shares: give its share of the sinks. without: kinds that are not told.
+    the latter. shares: give its share of the sinks, and the kinds of which other weights show as much. without: kinds
+    that are not told.
     """
     leading: dict[str, list[str]] = {}
     apart, alike = list[str](), dict[str, list[str]]()
@@ -312,7 +313,7 @@ def _layers_told(
         KINDS_TOLD.get(kind, kind) + ("" if those == apart else f" in {layer_names(those)}")
         for kind, those in alike.items()
     ]
-    rest += f" ({listed(close)}: other weights show as much)" if close else ""
+    rest += f" ({listed(close)}: other weights show as much)" if close and shares else ""
     return "; ".join(filter(None, (listed(told), rest)))
 
 
