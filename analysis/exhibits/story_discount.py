@@ -70,14 +70,14 @@ def masks(findings: Findings) -> Told | None:
     only = "only " if value < _HARDLY * floor else ""
     removed = f"{100 * told.sparsity:g} % removed"
     title = f"With {removed}, the discount changes {only}{share(value)} of pruning choices"
-    title += f"; another calibration sample {share(floor)}" if floor else ""
+    title += f"; another calibration sample changes {share(floor)}" if floor else ""
     chances = {f"{100 * one.sparsity:g} %": share(one.chance) for one in changes}
     drawn = listed([f"{one} ({each} removed)" for each, one in chances.items()])
     beat = f"{recipe(findings)} Random choices would differ in {drawn}."
     return Told(
         "masks",
         title,
-        charts.bars(groups, "weights kept in one run, removed in the other (% of all)", 100, _dots_told(changes)),
+        charts.bars(groups, "weights kept in only one of the two runs (% of all)", 100, _dots_told(changes)),
         beat,
         (beat,),
         f"{_calibration(findings)}{_untried(findings)}",
@@ -271,7 +271,7 @@ def _accuracy_title(
     if only == EQUIVALENT:
         dearest = next((price for price in prices_of(findings, by_setting) if -price.cost.value > margin), None)
         beside = "" if dearest is None else f"; removing {dearest.removed} {cost_words(dearest.cost)}"
-        return f"The discount changes accuracy by less than {least}{beside}"
+        return f"The discount alone changes accuracy by less than {least}{beside}"
     if only == ONE_SEED:
         return "One calibration seed cannot tell whether the discount changes accuracy"
     if only == AT_CHANCE:

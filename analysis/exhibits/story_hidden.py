@@ -190,12 +190,11 @@ def _summaries(own: Cause, causes: Sequence[Cause]) -> tuple[Summary, ...]:
     shift = rules.cause_of(causes, "divergence", MASS)
     if shift is not None and shift.levels is not None:
         sinks, others = levels_apart(shift)
-        value = size_told(shift.effect, NATS, "more" if shift.effect.value > 0 else "less")
+        more = size_told(shift.effect, NATS, "more" if shift.effect.value > 0 else "less")
         quantity = "Shift of predictions, mean of all steps (KL, nats)"
         side = side_of(shift.timing.early) if shift.timing is not None and when_shifted(shift.timing) else 0
         early = {1: "; first half: more", -1: "; first half: less", 0: ""}[side]
-        baseline = f"{_title(MASS)}: {others}, sinks {sinks}{early}"
-        rows.append(Summary(quantity, value, baseline))
+        rows.append(Summary(quantity, f"{sinks} ({more})", f"{_title(MASS)}: {others}{early}"))
     return tuple(rows)
 
 
@@ -246,7 +245,7 @@ def _tested(causes: Sequence[Cause]) -> str:
 def _not_shown(held: Sequence[str], at_equal: Cause | None, causes: Sequence[Cause]) -> str:
     """Tell what the comparisons leave open."""
     if at_equal is not None:
-        told = "One sampler seed."
+        told = "One draw of random tokens."
         if at_equal.masked is None:
             return told
         sinks, others = (percent(share, 0) for share in at_equal.masked)
