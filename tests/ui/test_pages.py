@@ -68,10 +68,9 @@ def test_causes_opens_on_the_shipped_study_before_anything_is_recorded(monkeypat
         said,
     )
     assert (
-        "In the first half of the steps predictions shift more than with any control (KL difference at least "
-        "+0.103 nats [+0.079, +0.127]); over all steps less than with random tokens of equal attention "
-        "(−0.041 [−0.062, −0.019])." in said
-    )
+        "Quality was not measured. In the first half of the steps predictions shift more than with any control; over "
+        "all steps less than with random tokens of equal attention." in said
+    ), "the table has the numbers"
     assert (
         "Over all steps no control matches both masking and attention: random tokens of equal attention are 35 % "
         "masked (sinks 95 %), other masked positions draw 6 % of attention (sinks 10 %). Quality was not measured."
