@@ -148,7 +148,7 @@ def test_a_recording_opens_in_the_explorer_where_its_address_says(recording, exp
 def test_the_prompt_is_recorded_with_the_twin_in_one_click_and_stands_beside(explorer_sent):
     spec = RecordSpec(prompt="kate has a cat .", sampling=LLaDASampling(gen_length=6, steps=3), seed=4)
     dense = engine().wait(engine().submit("record", spec).id, 300)
-    test = app("pages/explore.py", recording=dense.id)
+    test = app("pages/explore.py", "fold_compare", recording=dense.id)
     next(button for button in test.button if button.label == "Record with the left-to-right twin").click().run()
     twin = engine().jobs("record")[0]
     assert twin.parameters() == RecordSpec(
