@@ -10,18 +10,22 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
 PAGES = {
-    "stored heatmap": ("pages/explore.py", {"tab": "Heads"}, {"k": "2.5"}),
-    "k → mask plot": ("pages/prune.py", {}, {"prune_sink_std": "2.5"}),
-    "stored evaluation": ("pages/runs.py", {"runs_view": "Accuracy"}, {"measure": "difference"}),
+    "stored heatmap": ("pages/explore.py", {"tab": "Heads"}, ({"k": "2.5"}, {"k": "3"})),
+    "k → mask plot": ("pages/prune.py", {}, ({"prune_sink_std": "2.5"}, {"prune_sink_std": "3"})),
+    "stored evaluation": (
+        "pages/runs.py",
+        {"runs_view": "Accuracy"},
+        ({"measure": "difference"}, {"measure": "accuracy"}),
+    ),
 }
-"""A page, the address it is opened at, and what changes then: the second drawing is counted."""
+"""A page, the address it is opened at, and what changes then, one after the other."""
 NEITHER = (".venv", "benchmarks", "tests")
 
 
@@ -44,16 +48,18 @@ def entered(journey: Callable[[], Any]) -> set[str]:
     return {str(path.relative_to(ROOT)) for path in paths if path.relative_to(ROOT).parts[0] not in NEITHER}
 
 
-def of_page(page: str, address: dict[str, str], change: dict[str, str]) -> set[str]:
-    """Return the files that drawing a page enters once something of its address changes."""
+def of_page(page: str, address: dict[str, str], changes: Iterable[dict[str, str]]) -> list[set[str]]:
+    """Return the files that each drawing of a page enters as something of its address changes."""
     from streamlit.testing.v1 import AppTest
 
     test = AppTest.from_file(str(ROOT / "app.py"), default_timeout=300)
     test.switch_page(page)
     test.query_params.update(address)
     test.run()
-    test.query_params.update(change)
-    files = entered(test.run)
+    files = []
+    for change in changes:
+        test.query_params.update(change)
+        files.append(entered(test.run))
     if test.exception:
         raise SystemExit(f"{page} failed: {test.exception[0].message}")
     return files
@@ -84,9 +90,11 @@ def main() -> None:
     lazy_section.WAITS = False  # no browser asks for what lies below
     pages = {name: of_page(*row) for name, row in PAGES.items()}
     engine().close()
-    frame = set.intersection(*pages.values())
-    for name, files in {**pages, "prompt → file": of_recording()}.items():
-        framing = f", {len(files & frame)} of them in every page" if name in pages else ""
+    frame = set.intersection(*(first for first, _ in pages.values()))
+    for name, files in {name: first for name, (first, _) in pages.items()} | {"prompt → file": of_recording()}.items():
+        framing = ""
+        if name in pages:
+            framing = f", {len(files & frame)} of them in every page; {len(pages[name][1])} files at the next change"
         print(f"{name}: {len(files)} files{framing}")
         if options.files:
             print("\n".join(f"  {'·' if file in frame else ' '} {file}" for file in sorted(files)))

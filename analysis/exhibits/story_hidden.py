@@ -250,9 +250,10 @@ def _not_shown(held: Sequence[str], at_equal: Cause | None, causes: Sequence[Cau
         sinks, others = (percent(side.masked, 0) for side in at_equal.sides)
         if not no_match(causes):
             return f"{told} {sinks} of sinks hidden are masked, {others} of {_title(MASS)}."
+        most, fewest = (f"{side.tokens:.1f}" for side in reversed(at_equal.sides))
         return (
-            f"{told} No control matches both masking and attention: {_title(MASS)} are {others} masked (sinks "
-            f"{sinks}), {_title(MASKED)} draw less."
+            f"{told} No control matches both masking and attention: {_title(MASS)} ({most} a step, sinks {fewest}) are "
+            f"{others} masked (sinks {sinks}), {_title(MASKED)} draw less."
         )
     return f"Sinks hold {held[0]} of the attention, the others {held[1]}: part of a difference can come from that."
 

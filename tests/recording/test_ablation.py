@@ -660,7 +660,7 @@ def test_the_answer_names_both_controls_and_what_the_effect_is_a_share_of():
     assert drawn.table["hidden"].tolist() == ["sinks", "as many random tokens", "random tokens of equal attention"]
     assert (drawn.table["tokens"] == np.mean(rows[0]["count"])).all()
     (sinks,), controls = drawn.figure.data[0].x, drawn.figure.data[1]
-    assert controls.x[0] < sinks < controls.x[1] and controls.marker.symbol == ("circle", "circle")
+    assert controls.x[1] < sinks < controls.x[0] and controls.marker.symbol == ("circle", "circle")
     written = [note.text for note in drawn.figure.layout.annotations]
     assert "sinks<br>2.0 tokens, 21 % of attention" in written and "<b>sinks minus<br>control, nats</b>" in written
     assert any(note.startswith("+0.2") for note in written) and any(note.startswith("−0.") for note in written)
@@ -750,7 +750,7 @@ def test_the_answer_says_that_the_text_changes_more_where_the_predictions_change
         levels_beside(summary_of(with_masks) | of_set, "aligned").sentence
     )
     held = re.findall(r"(\d) tokens, (\d+) % masked, 10 % of attention", written)
-    assert held == [("0", "100"), ("0", "50"), ("0", "100"), ("0", "25")]
+    assert sorted(held) == [("0", "100"), ("0", "100"), ("0", "25"), ("0", "50")] and held[0] == ("0", "100")
     (mass,) = (row for row in lighter["effects"] if (row["against"], row["measure"]) == ("mass", "aligned"))
     assert [side.masked for side in changes_of(with_masks, mass)] == [1.0, 0.25]
     assert answer({"rows": [], "effects": []}) == [] and finding_of("first text", {"rows": [], "effects": []}) == ""

@@ -445,7 +445,8 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
     assert halves_told(own) in hidden.notes
     assert hidden.caveat == (
         "One draw of random tokens. No control matches both masking and attention: random tokens of equal attention "
-        "are 35 % masked (sinks 95 %), other masked positions draw less. Differences are taken before rounding."
+        "(7.5 a step, sinks 3.1) are 35 % masked (sinks 95 %), other masked positions draw less. Differences are taken "
+        "before rounding."
     )
 
     def other(text: float, predictions: float, wide: float = 0.004) -> str:
@@ -657,7 +658,7 @@ def test_what_pruning_costs_is_told_with_what_is_won_back():
         "[18, 24]"
     )
     assert told.takeaway.endswith(
-        " Against Wanda as published (clean text): +0.8 [−1.2, +2.8] at 70 %, not inside ±2 points: undecided."
+        " Against Wanda as published (clean text): +0.9 [−1.1, +2.9] at 70 %, not inside ±2 points: undecided."
     )
     assert "At 50 % pruning alone has no significant cost to win back." in told.notes
     shown = re.findall(r'<span class="told">([^<]+)</span>', told.figure)
@@ -754,7 +755,7 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
         (
             "Accuracy points the discount adds, 70 % removed",
             "+0.3 [−0.3, +1.0]",
-            "margin ±2; pruning alone costs 21; against published +0.8 [−1.2, +2.8]",
+            "margin ±2; pruning alone costs 21; against published +0.9 [−1.1, +2.9]",
         ),
     ]
     assert rows[0].baseline == "untrained, equally sharp: 1.81 × [1.78, 1.84]"

@@ -83,7 +83,7 @@ def test_causes_opens_on_the_shipped_study_before_anything_is_recorded(monkeypat
     [drawn] = charts(test)
     written = str(drawn)
     assert (
-        "random tokens of equal attention<br>35 % masked, 10 % of attention" in written
+        "random tokens of equal attention<br>7.5 tokens, 35 % masked, 10 % of attention" in written
         and "sinks minus<br>control, tokens" in written
     )
 

@@ -243,7 +243,7 @@ class TrackView {
     }
     const opened = open ? `; ${open} ${track.mask < 0 ? "undecided" : "masked"}` : "";
     const from = `(≥ ${((least / FULL) * track.highest).toFixed(1)} ×)`;
-    return sinks ? `${sinks} of ${tokens} tokens ${sinks === 1 ? "is a sink" : "are sinks"} ${from}${opened}` : "no sink";
+    return sinks ? `${sinks} sink${sinks === 1 ? "" : "s"} in ${tokens} tokens ${from}${opened}` : "no sink";
   }
 
   describe(position) {
