@@ -131,7 +131,7 @@ def _read_description(text: str, called: str) -> RecordingInfo:
     try:
         return RecordingInfo.model_validate_json(text)
     except ValidationError as error:
-        raise UserError(f"{called} is not a recording of this version: {sentence(error)}.") from error
+        raise UserError(f"{called} is not a recording of this version: {sentence(error)}. Record it again.") from error
 
 
 def _check(trajectory: Trajectory, called: str) -> None:

@@ -54,8 +54,7 @@ class Stage(Found):
 
 class Waterfall(Found):
     """The way to one sink-aware method at one sparsity. floor: what two calibration seeds of the control differ by, in
-    root mean square; None with one seed. without: the same pruning without the discount, from the dense model; None in
-    studies of earlier versions.
+    root mean square; None with one seed. without: the same pruning without the discount, from the dense model.
     """
 
     method: str
@@ -63,7 +62,7 @@ class Waterfall(Found):
     dense: float
     stages: tuple[Stage, ...]
     floor: float | None
-    without: Difference | None = None
+    without: Difference
 
 
 class Dose(Found):
@@ -122,9 +121,9 @@ class Cause(Found):
     `CONTROLS`. effect: over prompts, in the measure's unit. shares: of attention hidden, at the sinks and at the
     control. left_out: prompts without sinks. unmatched: further prompts that lack this control. untrained: the same in
     a model with random weights, None where none was asked for. levels: the measure's means with the sinks and with the
-    control hidden; None per unit of attention, and in studies of earlier versions. timing: of the divergence alone.
-    masked: the shares of the sinks and of the control's tokens that are masked positions, likewise. by_position:
-    beside the aligned agreement, that by position at both, likewise; unrelated: that of two untouched texts of prompts
+    control hidden; None per unit of attention. timing: of the divergence alone. masked: the shares of the sinks and of
+    the control's tokens that are masked positions; None where no sink is. by_position: beside the aligned agreement,
+    that by position at both; unrelated: that of two untouched texts of prompts
     that are not alike.
     """
 
@@ -147,13 +146,13 @@ class Continuation(Found):
     """A model's continuations of one prompt: untouched, with its sinks hidden, and with as many matched tokens hidden.
     Each is a tuple of tokens. others: with the positions of further controls hidden, by the control. number: of the
     prompt, from 1. median_of: number of prompts over whose medians its changes by hiding the sinks and by hiding
-    tokens of equal attention are nearest; 0 in studies of earlier versions, which show the first prompt.
+    tokens of equal attention are nearest.
     """
 
     model: str
     prompt: str
-    number: int = 1
-    median_of: int = 0
+    number: int
+    median_of: int
     untouched: tuple[str, ...]
     hidden: tuple[str, ...]
     matched: tuple[str, ...]
@@ -231,8 +230,7 @@ class Findings(Found):
     of its sets of recordings, a mapping per row. prompts: of each set, by model. playback: what the player takes of the
     recordings to watch, None until they are there. took: every job that was done for it. tests: the comparisons that
     it plans, which are one family of tests. registered: its plan, None where there was none.
-    continuations, mask_changes: empty in studies of earlier versions. explorer: the recordings to watch as
-    `explorer_html` takes them, empty where they are not there or too large.
+    explorer: the recordings to watch as `explorer_html` takes them, empty where they are not there or too large.
     """
 
     format: Literal["sinkscope-study-3"] = "sinkscope-study-3"
