@@ -134,7 +134,7 @@ def _look_at_example(study: Findings) -> None:
         choose_recording(None)
     with shown:
         with link_buttons(NEXT):
-            st.badge("Shipped example", icon=":material/auto_stories:", color="gray")
+            st.badge("Shipped study", icon=":material/auto_stories:", color="gray")
         stored_explorer(study.explorer, "shipped_explorer", _on_evidence(study.parameters.model.source))
 
 

@@ -150,7 +150,7 @@ def _picture(findings: Findings) -> tuple[Markup, str]:
     times = f"{factor(track.mass[at, strongest])} ×"
     name = f"‘{tokens[strongest - first].text.strip()}’"
     who = "a masked position" if tokens[strongest - first].masked else name
-    where = f"One step; orange: sink ({story_sinks.threshold().removesuffix(' of a step')})."
+    where = f"Step {int(track.frames[at])}; orange: sink ({story_sinks.threshold().removesuffix(' of a step')})."
     has = story_sinks.has_sinks(findings)
     told = f"One step of one text: {who} draws {times} an even split. {has}".strip()
     label = f"this token: {times}" if 2 <= strongest - first < len(tokens) - 2 else times  # within the picture

@@ -70,14 +70,14 @@ def masks(findings: Findings) -> Told | None:
     only = "only " if value < _HARDLY * floor else ""
     removed = f"{100 * told.sparsity:g} % removed"
     title = f"With {removed}, the discount changes {only}{share(value)} of pruning choices"
-    title += f"; another calibration sample {share(floor)}" if floor else ""
+    title += f"; another calibration sample changes {share(floor)}" if floor else ""
     chances = {f"{100 * one.sparsity:g} %": share(one.chance) for one in changes}
     drawn = listed([f"{one} ({each} removed)" for each, one in chances.items()])
     beat = f"{recipe(findings)} Random choices would differ in {drawn}."
     return Told(
         "masks",
         title,
-        charts.bars(groups, "weights kept in one run, removed in the other (% of all)", 100, _dots_told(changes)),
+        charts.bars(groups, "weights kept in only one of the two runs (% of all)", 100, _dots_told(changes)),
         beat,
         (beat,),
         f"{_calibration(findings)}{_untried(findings)}",
@@ -229,16 +229,15 @@ def _cost_unseen(findings: Findings, by_setting: Mapping[str, Contrast]) -> str:
 def _changes(
     findings: Findings, by_setting: Mapping[str, Contrast], margin: float, without: Mapping[str, str]
 ) -> Markup:
-    """Draw by how much pruning itself changes accuracy, and the discount, also beside the published baseline, at each
-    setting, as far as the study holds it. without: the accuracy without the discount, by setting, where known.
+    """Draw by how much the discount changes accuracy at each setting, and what is gained on the published baseline,
+    under what pruning alone does, as far as the study holds it. without: the accuracy without the discount, by setting,
+    where known.
     """
     costs = {price.setting: price.cost for price in prices_of(findings, by_setting)}
     groups = []
     for name, contrast in by_setting.items():
         published = published_of_study(findings, contrast.method).get(contrast.sparsity)
         rows = [("with discount minus without", contrast.effect, interval_words(contrast.effect), charts.MODEL)]
-        if name in costs:
-            rows.insert(0, ("pruned minus unpruned", costs[name], loss_words(costs[name]), charts.NULL))
         if published is not None:
             baseline = plain_title(METHODS[contrast.method].published or "")
             rows.append((f"with discount minus {baseline}", published, interval_words(published), charts.MODEL))
@@ -246,9 +245,10 @@ def _changes(
             Mark(label, one.value, words, tone, one.low, one.high, filled=side_of(one) != 0)
             for label, one, words, tone in rows
         ]
-        right = f": {without[name]} right without the discount" if name in without else ""
-        groups.append(Group(f"{_removed(name)}{right}", tuple(marks)))
-    return charts.intervals(groups, "change of accuracy (points)", 100, margin, POINTS.margin(margin))
+        right = [f"{without[name]} right"] if name in without else []
+        alone = ", ".join(right + ([loss_words(costs[name])] if name in costs else []))
+        groups.append(Group(f"{_removed(name)}{f' (pruning alone: {alone})' * bool(alone)}", tuple(marks)))
+    return charts.intervals(groups, "change of accuracy (points)", 100, margin, POINTS.margin(margin).partition(" ")[0])
 
 
 def _removed(setting: str) -> str:
@@ -271,7 +271,7 @@ def _accuracy_title(
     if only == EQUIVALENT:
         dearest = next((price for price in prices_of(findings, by_setting) if -price.cost.value > margin), None)
         beside = "" if dearest is None else f"; removing {dearest.removed} {cost_words(dearest.cost)}"
-        return f"The discount changes accuracy by less than {least}{beside}"
+        return f"The discount alone changes accuracy by less than {least}{beside}"
     if only == ONE_SEED:
         return "One calibration seed cannot tell whether the discount changes accuracy"
     if only == AT_CHANCE:

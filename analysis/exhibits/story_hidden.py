@@ -70,7 +70,7 @@ def hidden(findings: Findings) -> Told | None:
     shift, untrained = predictions_told(those, rules.shift_of(spec, "divergence")), _random_weights(findings)
     beats = list(filter(None, (" ".join(filter(None, (over, shift))), untrained)))
     takeaways = [] if title else [_levels_told(own.effect.n, those) or over]
-    takeaways += [shift, untrained]
+    takeaways += [shift, untrained if no_less_with_random(those) or not shift else ""]
     held = [f"{100 * one:.1f} %" for one in own.shares if one is not None]
     return Told(
         "hidden",
@@ -188,12 +188,11 @@ def _summaries(own: Cause, causes: Sequence[Cause]) -> tuple[Summary, ...]:
     shift = rules.cause_of(causes, "divergence", MASS)
     if shift is not None and shift.levels is not None:
         sinks, others = levels_apart(shift)
-        value = size_told(shift.effect, NATS, "more" if shift.effect.value > 0 else "less")
+        more = size_told(shift.effect, NATS, "more" if shift.effect.value > 0 else "less")
         quantity = "Shift of predictions, mean of all steps (KL, nats)"
         side = side_of(shift.timing.early) if shift.timing is not None and when_shifted(shift.timing) else 0
         early = {1: "; first half: more", -1: "; first half: less", 0: ""}[side]
-        baseline = f"{_title(MASS)}: {others}, sinks {sinks}{early}"
-        rows.append(Summary(quantity, value, baseline))
+        rows.append(Summary(quantity, f"{sinks} ({more})", f"{_title(MASS)}: {others}{early}"))
     return tuple(rows)
 
 
@@ -244,7 +243,7 @@ def _tested(causes: Sequence[Cause]) -> str:
 def _not_shown(held: Sequence[str], at_equal: Cause | None, causes: Sequence[Cause]) -> str:
     """Tell what the comparisons leave open."""
     if at_equal is not None:
-        told = "One sampler seed."
+        told = "One draw of random tokens."
         if at_equal.masked is None:
             return told
         sinks, others = (percent(share, 0) for share in at_equal.masked)
@@ -376,8 +375,8 @@ def _tokens(findings: Findings) -> Markup:
         prompts = max(prompts, there[COUNT].effect.n)
         sinks, unrelated = changed(there[COUNT])[0], there[COUNT].unrelated
         marks = [Mark("sinks", sinks, f"{100 * sinks:.0f}", beat=beat)]
-        for control, cause in sorted(there.items(), key=lambda each: -changed(each[1])[1]):
-            marks.append(_beside_sinks(control, cause, beat))
+        for control, cause in sorted(there.items(), key=lambda each: (each[1].unmatched, -changed(each[1])[1])):
+            marks += _beside_sinks(control, cause, beat)
         if unrelated is not None:
             name = "for scale: two unrelated texts"
             marks.append(Mark(name, 1 - unrelated, f"{100 * (1 - unrelated):.0f}", charts.NULL, beat=beat))
@@ -388,23 +387,19 @@ def _tokens(findings: Findings) -> Markup:
     return charts.bars(groups, axis, 100, whisker="difference from sinks, 95 % interval")
 
 
-def _beside_sinks(control: str, cause: Cause, beat: int) -> Mark:
+def _beside_sinks(control: str, cause: Cause, beat: int) -> list[Mark]:
     """Return the row of a control: what changes with its tokens hidden, and the interval of the difference from the
-    sinks, of the same prompts.
+    sinks, of the same prompts; below the sinks of these prompts where others lack the control.
     """
     (sinks, others), change = changed(cause), flipped(cause.effect)
     fewer, interval = tokens_more(cause.effect, of_control=True)
-    over = f" ({counted(cause.effect.n, 'prompt')})" if cause.unmatched else ""
-    against = f"; sinks here {100 * sinks:.0f}: " if cause.unmatched else ", "
-    return Mark(
-        f"{_title(control)}{over}",
-        others,
-        f"{100 * others:.0f}{against}{fewer} {interval}",
-        charts.NULL,
-        sinks - change.high,
-        sinks - change.low,
-        beat=beat,
-    )
+    told = f"{100 * others:.0f}, {fewer} {interval}"
+    name = f"{_HELD_SHORT[control]} (same {cause.effect.n})" if cause.unmatched else _title(control)
+    row = Mark(name, others, told, charts.NULL, sinks - change.high, sinks - change.low, beat=beat)
+    if not cause.unmatched:
+        return [row]
+    these = f"sinks ({cause.effect.n} of {counted(cause.effect.n + cause.unmatched, 'prompt')})"
+    return [Mark(these, sinks, f"{100 * sinks:.0f}", beat=beat), row]
 
 
 def _text_title(own: Cause, causes: Sequence[Cause], margin: float, where: str) -> str:
@@ -423,6 +418,7 @@ def _text_brief(own: Cause, causes: Sequence[Cause], margin: float) -> str:
     return f"Hiding sinks changes {levels[COUNT][0]} of 100 tokens ({levels[control][1]} {_HELD[control]})"
 
 
+_HELD_SHORT = {COUNT: "as many random", MASKED: "other masked", MASS: "equal attention"}
 _HELD = {COUNT: "for as many random ones", MASKED: "for other masked positions", MASS: "at equal attention"}
 """The controls in the title of the last slide."""
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from analysis.exhibits import story_parts
 from analysis.exhibits.story_parts import called, factor, layer_names, rows_of, share, spread
-from analysis.exhibits.story_sinks import KINDS_TOLD, MASKED, draws_by_layer
+from analysis.exhibits.story_sinks import KINDS_TOLD, MASKED, draws_by_layer, masked_of_all
 from analysis.figures.layer_kinds import ALL_TOKENS
 from analysis.figures.story import Summary, Told, charts
 from analysis.figures.style import KIND_COLORS
-from analysis.findings.layers import CLEARLY, STANDS_OUT
+from analysis.findings.layers import CLEARLY
 from analysis.recording.set_file import ALL_LAYERS
 from analysis.recording.set_measures import KIND_MEASURES, MOVES
 from analysis.sinks.definitions import KINDS
@@ -52,7 +52,7 @@ def place(findings: Findings) -> Told | None:
         of_all = _masked_tokens(findings)
         of_layers = _masked_rows(portions[source])
         rows = [of_layers[layer] for layer in _mostly_masked(portions[source])]
-        among = f"{'at least ' * (len(rows) > 1)}{_share_told(min(rows, key=lambda row: row['value']))}"
+        among = f"{_share_told(min(rows, key=lambda row: row['value']))}{' or more' * (len(rows) > 1)}"
         title = f"In {masked}, {among} of sinks are masked positions"
         title += f"; of all tokens, {of_all.partition(' of')[0]}" if of_all else ""
         beside = "; ".join(filter(None, (of_all, most and f"untrained at most {most}")))
@@ -66,22 +66,18 @@ def place(findings: Findings) -> Told | None:
         ]
         for told in (False, True)
     )
-    rule = STANDS_OUT if source in others else _ABOVE_ALL
+    above = f"all tokens{_OTHER_WEIGHTS * (source in others)}"
+    rule = f"Kinds less than {POINTS.margin(CLEARLY)} above {above} are not told."
+    beats = [beat.partition("; none in ")[0].removesuffix(".") + "." for beat in beats]
     if tokens[source]:
         beats[0], notes[0] = (f"Standing out, {told[0].lower()}{told[1:]}" for told in (beats[0], notes[0]))
     untrained = f"In {null.called}, at most {most} of sinks in {masked} are masked." if null else ""
     own = _layers_told(portions[source], tokens[source], others.get(source, {}), without=MASKED)
-    twins = [
-        f"{names.get(model, model)}: {_layers_told(layers, tokens[model], others.get(model, {}))}"
-        for model, layers in portions.items()
-        if model != source
-    ]
-    led = ". ".join((own.partition("; none in ")[0], *twins))
-    short = f"{null.labelled[0].upper()}{null.labelled[1:]}: at most {most} masked in {masked}. " if null else ""
-    in_short = f"{short}{'Also standing' if masked else 'Standing'} out: {led}."
+    short = f"{null.labelled[0].upper()}{null.labelled[1:]}: at most {most} masked there. " if null else ""
+    in_short = f"{short}{'Also standing' if masked else 'Standing'} out: {own.partition('; none in ')[0]}."
     prompts = findings.parameters.prompts
     beats += [untrained] if untrained else []
-    notes += filter(None, (_averaged(findings, source), _together(findings, source, portions[source])))
+    notes += filter(None, (_averaged(findings), _together(findings, source, portions[source])))
     if written:
         notes.append(
             f"Of sinks that end, {share(written[0]['value'])} do so as their own token is written; at random positions "
@@ -101,7 +97,7 @@ def place(findings: Findings) -> Told | None:
     )
 
 
-_ABOVE_ALL = f"Stands out: {POINTS.margin(CLEARLY)} above all tokens."
+_OTHER_WEIGHTS = ", untrained or shuffled weights"
 
 
 def _share_told(row: Mapping[str, Any]) -> str:
@@ -132,10 +128,10 @@ def _masked_tokens(findings: Findings) -> str:
     return f"{share(tokens)} of all tokens" if tokens else ""
 
 
-def _averaged(findings: Findings, source: str) -> str:
+def _averaged(findings: Findings) -> str:
     """Tell how many sinks are masked positions once all layers are averaged; empty where that was not measured."""
-    shares = [row["value"] for row in _of_all_layers(findings, source, "portion") if row["kind"] in MASKED]
-    return "" if not shares or shares[0] is None else f"With layers averaged first, {share(shares[0])} are masked."
+    masked = masked_of_all(findings)
+    return "" if masked is None else f"With layers averaged first, {share(masked.value)} are masked."
 
 
 def _masked_told(layers: "Layers") -> list[str]:
@@ -288,7 +284,8 @@ def _layers_told(
 
     tokens: the share of all tokens that is of each kind. Where it is known, every kind leads that lies clearly above
     it, and above its share with other weights, where these were recorded; else the one that most sinks are. untrained:
-    the latter. shares: give its share of the sinks. without: kinds that are not told.
+    the latter. shares: give its share of the sinks, and the kinds of which other weights show as much. without: kinds
+    that are not told.
     """
     leading: dict[str, list[str]] = {}
     apart, alike = list[str](), dict[str, list[str]]()
@@ -312,7 +309,7 @@ def _layers_told(
         KINDS_TOLD.get(kind, kind) + ("" if those == apart else f" in {layer_names(those)}")
         for kind, those in alike.items()
     ]
-    rest += f" ({listed(close)}: other weights show as much)" if close else ""
+    rest += f" ({listed(close)}: other weights show as much)" if close and shares else ""
     return "; ".join(filter(None, (listed(told), rest)))
 
 

@@ -248,6 +248,21 @@ def _sinks_take(track: Played, at: int) -> str:
     return f"{int(track.sinks[at].sum())} of {_there(track, at)} tokens"
 
 
+def masked_of_all(findings: Findings) -> Measured | None:
+    """Return which share of the model's sinks is masked positions, with all layers averaged first; None where that was
+    not measured.
+    """
+    rows = rows_of(
+        findings,
+        "layers",
+        model=findings.parameters.model.source,
+        layer=ALL_LAYERS,
+        measure=KIND_MEASURES["portion"].title,
+        weights="trained",
+    )
+    return next((Measured.of(row) for row in rows if row["kind"] in MASKED and row["value"] is not None), None)
+
+
 def has_sinks(findings: Findings) -> str:
     """Tell what the model's sinks draw over all prompts, averaged over all layers, beside the other weights whose sinks
     draw most; empty where that was not measured.
@@ -255,7 +270,9 @@ def has_sinks(findings: Findings) -> str:
     drawn, draws = _drawn(findings), _Draws.of(findings, findings.parameters.model.source)
     if drawn is None or draws is None:
         return ""
-    has = "has sinks: they" if _clear(drawn) else "has no clear sinks: tokens above the threshold"
+    masked = masked_of_all(findings)
+    mostly = ", mostly masked" if masked is not None and (masked.low or 0.0) > 0.5 else ""
+    has = f"has sinks{mostly}: they" if _clear(drawn) else "has no clear sinks: tokens above the threshold"
     beside = _MODELS.get(draws.weights, f"in {draws.called}")
     own = f"This model {has} draw {draws.own.told(_EVEN_SPLIT)}"
     return f"{own}; {beside}, {draws.null.told(_TIMES)}."

@@ -23,6 +23,7 @@ from analysis.statistics.decisions import (
 from analysis.statistics.differences import Difference
 from analysis.study.findings import Cause
 from analysis.study.rules import cause_of
+from analysis.words import percent
 
 
 def tokens_more(agreement: Difference, of_control: bool = False) -> tuple[str, str]:
@@ -164,7 +165,11 @@ def quality_told(causes: Sequence[Cause], margin: float) -> str:
     predictions shift beside random tokens of equal attention where that was measured. causes, margin: as of
     `predictions_told`.
     """
-    masking = "Masking may partly explain it." if no_match(causes) else ""
+    equal, masking = cause_of(causes, "aligned", MASS), ""
+    if no_match(causes):
+        masking = "Masking may partly explain it."
+        if strictest(causes) == MASS and equal is not None and equal.masked is not None:
+            masking = "Sinks were {} masked, these {}.".format(*(percent(share, 0) for share in equal.masked))
     return " ".join(filter(None, (masking, NO_QUALITY, _shift_told(causes, margin, briefly=True))))
 
 
@@ -200,9 +205,10 @@ def _shift_told(causes: Sequence[Cause], margin: float, briefly: bool = False) -
         if side_of(effect) != same
     ]
     if briefly and by_half is not None:
-        at = "Predictions" if strictest(causes) == MASS else "At equal attention, predictions"
         told = [f"{more} {when}" for _, more, when, _ in otherwise]
-        return f"{at} shift {', '.join([*told, f'{_SHIFTS[outcome]} overall'])}."
+        if strictest(causes) == MASS:
+            return f"Predictions shift {', '.join([f'{much} with these', *told])}."
+        return f"At equal attention, predictions shift {', '.join([*told, f'{_SHIFTS[outcome]} overall'])}."
     if briefly:
         return f"{'Also, ' if outcome == BETTER else 'Yet '}predictions shift {much} with random ones."
     each = ", ".join(

@@ -40,7 +40,7 @@ from analysis.study.findings import Contrast, Findings, Pruning
 from analysis.study.rules import above_chance
 from analysis.words import counted, listed, percent
 
-_CHANGED = "A weight counts where it is kept without the discount and pruned with it, or the reverse."
+_CHANGED = "Weights kept without the discount and pruned with it, or the reverse."
 _SHIFTS, _COST, _DISCOUNT = "Accuracy change", "pruned minus dense", "discount on top"
 _DOTS = {"seed": "seeds", "pair": "pairs"}
 _SEED_DECIMALS = 2  # of a per cent, for shares of weights

@@ -6,6 +6,7 @@ Imports no torch.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 from analysis.evaluation import comparing, conditions
 from analysis.evaluation.comparing import OverSeeds, Pair
@@ -308,13 +309,17 @@ def _no_help_at(discount: Mapping[float, Difference]) -> str:
 
 
 def discount_at_levels(
-    levels: Mapping[str, Difference], margin: float = MARGIN, items_of: str = ""
+    levels: Mapping[str, Difference],
+    margin: float = MARGIN,
+    items_of: str = "",
+    costs: Mapping[str, Difference] = MappingProxyType({}),
 ) -> tuple[str, str, str]:
     """Tell in one sentence whether the discount changes accuracy; on what that stands; and which change would have been
     detected, '' where one is significant or not tested.
 
     levels: with minus without the discount by setting: the first, as `50 % sparsity`, and at most one other, as `70 %`,
-    which is left out where it has no verdict. items_of: what the items are of, as `6 tasks`.
+    which is left out where it has no verdict. items_of: what the items are of, as `6 tasks`. costs: of pruning without
+    the discount at these settings; those that are significant are told.
     """
     (setting, first), *others = levels.items()
     if not first.above_chance:
@@ -327,6 +332,7 @@ def discount_at_levels(
             said += f", {_size(other, '') if decided == WORSE else bare_words(other)} at {at}"
         elif again in _VERDICTS:
             said += f"; at {at} {_discount_told(other, margin, 'it')}"
+    said += _pruning_itself({at: one for at, one in costs.items() if one.high < 0}, list(levels))
     detected = detectable(first).removeprefix("; ")
     seeds = counted(first.seeds, "seed") if first.seeds else ""
     over = "" if first.holds_seeds or not seeds else " over items alone"
@@ -335,6 +341,13 @@ def discount_at_levels(
     stands = f"{so_far}{', '.join(filter(None, (items, seeds)))}; brackets: 95 % intervals"
     power = f"{_upper(detected)} with 80 % power." if detected else ""
     return f"{_upper(said)}.", f"{stands}{over}.", power
+
+
+def _pruning_itself(costs: Mapping[str, Difference], settings: Sequence[str]) -> str:
+    """Tell what pruning costs at some settings, as the end of a sentence that names all, in their order."""
+    told = [f"{_size(costs[at], '')}{f' at {at}' if len(costs) > 1 or at != settings[-1] else ''}" for at in costs]
+    where = "; pruning itself" if len(told) > 1 or settings[-1] not in costs else ", where pruning itself"
+    return f"{where} costs {listed(told)}" if told else ""
 
 
 def _upper(text: str) -> str:

@@ -402,9 +402,9 @@ def _say_refused(key: str, refused: dict[str, str], question: str) -> None:
 
 
 def _offer(key: str, source: str, what: str) -> None:
-    row = st.container(horizontal=True, vertical_alignment="center", gap="small")
-    row.caption(f"{plain(what)}: not run here yet.", width="stretch")
-    acting_button("Run", key, row, icon=":material/play_arrow:", on_click=allow, args=(source,))
+    acting_button(
+        plain(what), key, icon=":material/play_arrow:", help="Not run here yet.", on_click=allow, args=(source,)
+    )
 
 
 @st.fragment(run_every=0.4)

@@ -98,7 +98,7 @@ def test_two_clicks_from_the_first_page_to_the_sinks_of_ones_own_prompt(page, ad
     page.get_by_role("link", name="Record a prompt").click()
     explorer = page.get_by_role("group", name="Explorer")
     expect(explorer).to_contain_text("an even split gives")
-    expect(page.get_by_test_id("stMain").get_by_text("Shipped example")).to_be_visible()
+    expect(page.get_by_test_id("stMain").get_by_text("Shipped study")).to_be_visible()
     curve = explorer.locator(".sx-curve")
     until(lambda: left(curve) < left(explorer) - 200)  # it uses the room beneath the prompt until that column grows
     page.get_by_text(re.compile("^Settings")).click()

@@ -130,6 +130,16 @@ def test_the_discount_is_told_with_its_interval_and_on_what_that_stands():
     both = finding_of("discount at levels", first | {"70 %": lost(0.003, -0.003, 0.01, 6)})[0]
     assert both == f"{told.removesuffix('.')}, +0.3 [−0.3, +1.0] at 70 %."
     assert len(both.replace(" %", "%").split()) <= 25
+    free, dear = lost(-0.013, -0.03, 0.004, 6), lost(-0.208, -0.238, -0.178, 6)
+    levels = first | {"70 %": NONE[0]}
+    for costs, ending in (
+        ((free, dear), " at 70 %, where pruning itself costs 21 [18, 24]."),
+        ((dear, free), " at 70 %; pruning itself costs 21 [18, 24] at 50 % sparsity."),
+        ((dear, dear), "; pruning itself costs 21 [18, 24] at 50 % sparsity and 21 [18, 24] at 70 %."),
+        ((free, free), f"{bare_words(NONE[0])} at 70 %."),
+    ):
+        told_costs = dict(zip(levels, costs, strict=True))
+        assert finding_of("discount at levels", levels, 0.02, "", told_costs)[0].endswith(ending)
     assert inside_margin([NONE[0]]) == "The interval lies inside ±2 points, fixed beforehand."
     above = lost(0.006, 0.002, 0.010, 6)
     apart = finding_of("discount at levels", first | {"70 %": above})[0]
@@ -173,8 +183,8 @@ def test_a_study_says_how_many_weights_the_discount_changes_at_every_sparsity_an
     for contrast, order in ((first, ["50 %", "70 %"]), (second, ["70 %", "50 %"])):
         changes = changes_of_study(study, contrast)
         assert [one.sparsity for one in changes] == order
-        assert changes[0].words().startswith(f"At {order[0]} sparsity the discount changes the choice for only 0.2")
-        explained = f"A possible reason, not tested: at {order[0]} sparsity the discount changes the choice for"
+        assert changes[0].words().startswith(f"At {order[0]} sparsity the discount changes only 0.2")
+        explained = f"A possible reason, not tested: at {order[0]} sparsity the discount changes"
         assert changes[0].words(explains=True).startswith(f"{explained} 0.2")
         shown = weights_changed(changes)
         assert [note.text.partition(" <b>")[0] for note in shown.figure.layout.annotations] == [

@@ -109,7 +109,7 @@ def story_told(name: str) -> Story:
 
 TITLES = {
     "supports": {
-        "place": r"^In layers 0–7, at least 90 % \[81, 99\] of sinks are masked positions; of all tokens, "
+        "place": r"^In layers 0–7, 90 % \[81, 99\] or more of sinks are masked positions; of all tokens, "
         "33 %$",
         "movement": r"^The diffusion model's sinks are steadier than an untrained model's: on average 0\.29 new per "
         r"layer and step against 1\.67$",
@@ -120,7 +120,7 @@ TITLES = {
         "place": r"^In \d of 8 layers most sinks are (words|punctuation)",
         "movement": r"^0\.0029 new sinks per layer and step, fewer than writing tokens explains \(0\.082\)$",
         "hidden": "changes about as much as hiding as many random tokens",
-        "masks": r"^With 50 % removed, the discount changes only 0\.01 % of pruning choices; another .* sample 1 %$",
+        "masks": r"^With 50 % removed, the discount changes only 0\.01 % of pruning choices; another .* sample changes 1 %$",
         "accuracy": r"The discount lowers accuracy at 50 % and 70 %$",
     },
     "cannot tell": {
@@ -150,7 +150,7 @@ ANSWERS = {
 MEANINGS = {
     "supports": {
         "place": "misses most sinks of layers 0–7",
-        "movement": "^Still, a list of sinks made once goes stale: in the median layer a sink lasts 10 of 48 steps",
+        "movement": "^A list of sinks goes stale: one lasts 10 of 48 steps in the median layer",
         "hidden": "^In the diffusion model, when tokens are dropped, spare the sinks: the predictions say so, the text "
         "alone does not",
         "accuracy": "switch the discount on",
@@ -159,11 +159,12 @@ MEANINGS = {
         "place": r"misses most sinks in 4 of 8 layers",
         "movement": "^Looking for sinks once per text is enough",
         "hidden": "sinks need no special care",
+        "masks": "^Fix the calibration text before comparing: another sample changes",
         "accuracy": "leave the discount off",
     },
     "cannot tell": {
         "place": r"misses most sinks in 4 of 8 layers",
-        "movement": "^Still, a list of sinks made once goes stale: in the median layer a sink lasts 10 of 48 steps",
+        "movement": "^A list of sinks goes stale: one lasts 10 of 48 steps in the median layer",
         "hidden": "no ground to spare the sinks, nor to drop them",
         "accuracy": "no reason to switch the discount on, nor off",
     },
@@ -226,9 +227,9 @@ def test_a_small_study_says_so_first_and_a_large_one_does_not():
 
 
 def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
-    assert "One step; orange: sink (above mean + 2 std)." in story_told("supports").picture
+    assert "Step 40; orange: sink (above mean + 2 std)." in story_told("supports").picture
     assert re.search(
-        r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks: "
+        r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks, mostly masked: "
         r"they draw [\d.]+ × an even split \[[\d.]+, [\d.]+\]; untrained models, equally sharp, "
         r"[\d.]+ × \[[\d.]+, [\d.]+\]\.$",
         story_told("supports").picture_told,
@@ -308,12 +309,12 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
         ]
         (answer, _) = story_of(study.model_copy(update={"causes": tuple(causes)})).answers
         assert "es: hiding them changes 63 of 100 tokens; " in answer.lead
+        masked = "Sinks were 95 % masked, these 35 %."
         beside = "unrelated texts differ in 65" if value < 0 else "25 more [15, 35] than other masked positions"
         assert answer.sentence.endswith(
-            f"]; {beside}. Masking may partly explain it. Quality was not measured. Predictions shift more early, "
-            "less overall."
+            f"]; {beside}. {masked} Quality was not measured. Predictions shift less than with these, more early."
         )
-        assert answer.short.endswith(" Quality was not measured. Predictions shift more early, less overall.")
+        assert answer.short.endswith(" Quality was not measured. Predictions shift less than with these, more early.")
         return answer
 
     others = "random tokens of equal attention:"
@@ -345,10 +346,10 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
         ("as many random tokens", "32, 31 fewer [23, 39]"),
         ("for scale: two unrelated texts", "65"),
     ]
-    assert levels_drawn(hidden, 1)[1] == (
-        "random tokens of equal attention (15 prompts)",
-        "52; sinks here 45: 7 more [−11, +25]",
-    )
+    assert levels_drawn(hidden, 1)[2:4] == [
+        ("sinks (15 of 30 prompts)", "45"),
+        ("equal attention (same 15)", "52, 7 more [−11, +25]"),
+    ], "a control that some prompts lack is beside the sinks of those that have it"
     masses = next(one for one in own if (one.measure, one.control) == ("aligned", MASS))
     (left, width) = re.findall(r'class="whisker" style="left:([\d.]+)%;width:calc\(([\d.]+)%', hidden.figure)[0]
     scale = float(re.search(r'class="bar" style="left:0.00%;width:calc\(([\d.]+)%', hidden.figure)[1]) / 63
@@ -358,7 +359,7 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
         "In the diffusion model, hiding sinks changes more text than hiding other tokens: check quality before "
         "protecting them."
     )
-    assert hidden.takeaway == f"{predictions_told(own, 0.01)} {random}"
+    assert hidden.takeaway == predictions_told(own, 0.01)
     of_count = [one for one in study.causes if one.control not in (MASKED, MASS)]
     without = study.model_copy(update={"causes": tuple(of_count)})
     (hidden,) = (finding for finding in story_of(without).findings if finding.name == "hidden")
@@ -442,7 +443,7 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
     assert hidden.takeaway.startswith(overall) and hidden.beats[0].endswith(overall) and early in hidden.notes
     assert halves_told(own) in hidden.notes
     assert hidden.caveat == (
-        "One sampler seed. No control matches both masking and attention: random tokens of equal attention are 35 % "
+        "One draw of random tokens. No control matches both masking and attention: random tokens of equal attention are 35 % "
         "masked (sinks 95 %), other masked positions draw less. Differences are taken before rounding."
     )
 
@@ -477,18 +478,21 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
 def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
     study = read(EXAMPLE)
     (place,) = (finding for finding in story_told("example").findings if finding.name == "place")
-    assert place.beats[0].endswith(
-        "and the first token in layer 4; none in layers 6–7 (words: other weights show as much)."
-    ), "words are as common untrained"
+    assert place.beats[0].endswith("and the first token in layer 4.")
+    as_common = "none in layers 6–7 (words: other weights show as much)."
+    assert any(note.endswith(as_common) for note in place.notes), "words are as common untrained"
     assert place.beats[0].startswith("Standing out, diffusion model: masked ")
-    assert place.beats[1].endswith("none in layers 2 and 4–7 (punctuation in layer 2: other weights show as much).")
-    assert place.caveat == ("Stands out: 10 points above all tokens, untrained and shuffled weights.")
+    alike = "none in layers 2 and 4–7 (punctuation in layer 2: other weights show as much)."
+    assert place.beats[1].endswith("3 and the first token in layer 0.") and any(
+        note.endswith(alike) for note in place.notes
+    )
+    assert place.caveat == "Kinds less than 10 points above all tokens, untrained or shuffled weights are not told."
     assert place.notes[-1] == (
         "Sinks that are masked positions: layer 0 99 % [99, 100], layer 1 100 % [100, 100] and layer 2 85 % [82, 87]."
     )
     untrained = "In an equally sharp untrained model, at most 14 % of sinks in layers 0–2 are masked."
     assert place.beats[2] == untrained and place.takeaway.startswith(
-        "Untrained, equally sharp: at most 14 % masked in layers 0–2. Also standing out: "
+        "Untrained, equally sharp: at most 14 % masked there. Also standing out: "
     )
     rows = [row for row in study.tables["layers"] if row["measure"] != KIND_MEASURES["tokens"].title]
     (place,) = (
@@ -524,8 +528,8 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
     assert answer.short == f"{answer.lead} Within ±2 points, fixed beforehand."
     (_, at_70), (_, refuting) = (story_of(each).findings[-2:] for each in (study, refutes()))
     drawn = at_70.figure.replace("\u00a0", " ")
-    assert "−21 points" in drawn and "+0.3 points" in drawn
-    assert "70 % of the weights removed: 71.8 % right without the discount<" in drawn
+    assert "+0.3 points" in drawn
+    assert "70 % of the weights removed (pruning alone: 71.8 % right, −21 points [−24, −18])<" in drawn
     assert "wins back" not in refuting.title
     pruning = study.pruning.model_copy(update={"settings": (), "waterfalls": ()})
     (_, answer) = story_of(study.model_copy(update={"pruning": pruning})).answers
@@ -636,7 +640,7 @@ def test_kinds_of_sinks_stand_beneath_those_of_all_tokens():
     study = read(EXAMPLE)
     (told,) = (finding for finding in story_told("example").findings if finding.name == "place")
     assert told.figure.count(">all tokens<") == 2 and 'title="masked position: 33 %"' in told.figure
-    assert told.title == "In layers 0–2, at least 85 % [82, 87] of sinks are masked positions; of all tokens, 33 %"
+    assert told.title == "In layers 0–2, 85 % [82, 87] or more of sinks are masked positions; of all tokens, 33 %"
     tables = rows_of(study)
     tables["layers"] = [row for row in tables["layers"] if row["measure"] != "Share of all tokens"]
     (told,) = (
@@ -648,14 +652,14 @@ def test_kinds_of_sinks_stand_beneath_those_of_all_tokens():
 def test_what_pruning_costs_is_told_with_what_is_won_back():
     told = story_told("example").findings[-1]
     assert told.title == (
-        "The discount changes accuracy by less than 2 points; removing 70 % of the weights costs 21 points [18, 24]"
+        "The discount alone changes accuracy by less than 2 points; removing 70 % of the weights costs 21 points [18, 24]"
     )
     assert told.takeaway.endswith(
         " Against Wanda as published (clean text): +0.8 [−1.2, +2.8] at 70 %, not inside ±2 points: undecided."
     )
     assert "At 50 % pruning alone has no significant cost to win back." in told.notes
     shown = re.findall(r'<span class="told">([^<]+)</span>', told.figure)
-    assert glued("−1.3 points [−3.0, +0.4]") in shown and glued("−21 points [−24, −18]") in shown
+    assert glued("+0.1 points [−0.7, +0.9]") in shown and not any("21" in one for one in shown), "on their own scale"
     effect = Difference(value=0.012, low=0.004, high=0.02, n=9, clusters=9)
     cost = Difference(value=-0.0432, low=-0.06, high=-0.03, n=9, clusters=9)
     price = Price("70 % (Sink-Wanda)", cost, effect, BETTER)
@@ -727,7 +731,7 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
         ("Attention of a sink", "2.47 × an even split [2.42, 2.52]", rows[0].baseline),
         (
             "Sinks of layers 0–2 that are masked positions",
-            "at least 85 % [82, 87]",
+            "85 % [82, 87] or more",
             "33 % of all tokens; untrained at most 14 %",
         ),
         (
@@ -737,8 +741,8 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
         ),
         (
             "Shift of predictions, mean of all steps (KL, nats)",
-            "0.041 less [0.019, 0.062]",
-            "random tokens of equal attention: 0.131, sinks 0.090; first half: more",
+            "0.090 (0.041 less [0.019, 0.062])",
+            "random tokens of equal attention: 0.131; first half: more",
         ),
         (
             "Pruning choices the discount changes, 70 % removed",
@@ -777,7 +781,7 @@ def test_of_masks_every_seed_and_every_pair_of_seeds_is_a_dot_and_counted():
         assert f"one of {seeds} seeds, or of their {pairs} pairs" in told.figure
         assert told.figure.count('<i class="run"') == len(changes) * (seeds + pairs)
         assert told.title == (
-            "With 70 % removed, the discount changes only 0.23 % of pruning choices; another calibration sample 1.9 %"
+            "With 70 % removed, the discount changes only 0.23 % of pruning choices; another calibration sample changes 1.9 %"
         )
         assert told.beats == (
             "Sink-Wanda scores weights by size and inputs; inputs from sinks count for nothing (λ = 1). Random "
@@ -821,8 +825,8 @@ def test_the_text_of_the_example_is_the_one_nearest_the_median():
 
 def test_the_last_slide_is_titled_by_the_answers_to_both_questions():
     assert story_told("example").in_short == (
-        "Hiding sinks changes 63 of 100 tokens (43 at equal attention); the discount changes accuracy by less than 2 "
-        "points"
+        "Hiding sinks changes 63 of 100 tokens (43 at equal attention); the discount alone changes accuracy by less than "
+        "2 points"
     )
     assert story_told("cannot tell").in_short == (
         "This study cannot tell whether hiding the sinks changes more, nor whether the discount changes accuracy"
@@ -831,7 +835,8 @@ def test_the_last_slide_is_titled_by_the_answers_to_both_questions():
 
 def test_what_a_finding_means_follows_its_decision():
     assert story_parts.of_sinks(clear=False).startswith("Over all prompts this model has no clear sinks")
-    assert story_parts.of_sinks(clear=True) == story_parts.of_masks(0.01, 0.02) == ""
+    assert story_parts.of_sinks(clear=True) == story_parts.of_masks(0.01, 0.012) == ""
+    assert story_parts.of_masks(0.01, 0.05).endswith("another sample changes 5 times as many choices.")
     assert "keeps most sinks in 6 of 8 layers" in story_parts.of_place("", {"first": 6}, 8)
     assert "No rule" in story_parts.of_place("", {}, 8)
     assert "at every step" in story_parts.of_movement(2.1, 48, 10.0)

@@ -51,7 +51,7 @@ def test_explore_opens_on_the_shipped_example_before_anything_is_recorded_and_ru
     ran = engine().jobs()
     monkeypatch.setattr(type(engine()), "jobs", lambda self, kind=None: [])
     test = app("pages/explore.py")
-    assert "Shipped example" in texts(test) and test.button(key="record") and not test.info
+    assert "Shipped study" in texts(test) and test.button(key="record") and not test.info
     sent = [part.proto.bytes for part in test.get("bidi_component")]
     assert any(b"Left-to-right" in each for each in sent)
     monkeypatch.undo()

@@ -45,7 +45,7 @@ def test_the_first_screen_is_the_finished_example_and_nothing_runs_for_it():
     for one in rules.verdicts(found):
         assert _read(one.numbers) in told and _read(one.sentence) in told
     assert not engine().jobs()
-    assert in_hand(test) == ("Shipped example", "example") and "Finished." in told
+    assert in_hand(test) == ("Shipped study", "example") and "Finished." in told
 
 
 def test_settings_that_do_not_go_together_are_one_sentence_and_the_button_is_off():
@@ -81,7 +81,7 @@ def test_the_button_starts_the_study_of_the_address_and_it_can_be_stopped():
     assert "This study was cancelled" in texts(test) and "Stopped, " in texts(test)
     assert "the study ended before its first parts" in texts(test) and "under way" not in texts(test)
     shown_box(test, "Study").set_value("example").run()
-    assert in_hand(test) == ("Shipped example", "example")
+    assert in_hand(test) == ("Shipped study", "example")
     test.switch_page("pages/runs.py").run()
     assert in_hand(test)[1] == "example", "the one that was opened stays in hand"
 

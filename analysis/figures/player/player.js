@@ -242,8 +242,8 @@ class TrackView {
       if (track.flags[cell] & UNDECIDED) open += 1;
     }
     const opened = open ? `; ${open} ${track.mask < 0 ? "undecided" : "masked"}` : "";
-    const from = `from ${((least / FULL) * track.highest).toFixed(1)} ×`;
-    return sinks ? `${sinks} sink${sinks === 1 ? "" : "s"} of ${tokens}, ${from}${opened}` : "no sink";
+    const from = `(≥ ${((least / FULL) * track.highest).toFixed(1)} ×)`;
+    return sinks ? `${sinks} of ${tokens} tokens ${sinks === 1 ? "is a sink" : "are sinks"} ${from}${opened}` : "no sink";
   }
 
   describe(position) {

@@ -91,8 +91,9 @@ _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription=
 {% if told.example and told.example.title %}
 <section class="slide">
 <h2>{{ told.example.title }}</h2>
-<div class="body"><figure aria-label="{{ told.example.alt }}">{{ told.example.figure }}</figure>
+<div class="body">
 {% if told.example.reading %}<p class="takeaway">{{ told.example.reading }}</p>{% endif %}
+<figure aria-label="{{ told.example.alt }}">{{ told.example.figure }}</figure>
 </div>
 <p class="caveat"><b>Limits:</b> One text, an example, not evidence; quality was not measured.</p>
 <aside class="speaker"><p>{{ told.example.alt }} {{ told.example.note }}</p><p>{{ about }}</p></aside>

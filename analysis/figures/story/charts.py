@@ -82,6 +82,8 @@ def intervals(
     for name, filled in (("dot", True), ("dot hollow", False)):
         if all(mark.filled is not filled for mark in _marks(groups)):
             keys.pop(name)
+    if "dot" not in keys:
+        keys["dot hollow"] = "difference (none significant)"
     if margin is not None:
         keys["band"] = f"margin ±{margin_told}, fixed beforehand"
     return _chart(groups, axis, scale, low - room, high + room, keys, margin, 0.0)
@@ -126,7 +128,7 @@ _CHART = """
 <div class="chart" style="--label:{{ label }};--told:{{ told }}">
 {% for group in groups %}
 <div class="panel">
-{% if group.title %}<div class="group">{{ group.title }}</div>{% endif %}
+{% if group.title %}<div class="group">{{ group.title | glued }}</div>{% endif %}
 {% for mark in group.marks %}
 <div class="row {{ mark.tone }}" data-beat="{{ mark.beat }}"><span class="label">{{ mark.label }}</span>
 <span class="track" aria-hidden="true">
@@ -136,7 +138,8 @@ _CHART = """
 {% if mark.low is not none and mark.high is not none %}
 <i class="whisker" style="{{ wide(mark.low, mark.high) }}"></i>
 {% endif %}
-{% for dot in mark.dots %}<i class="run" style="left:{{ at(dot) }}"></i>{% endfor %}
+{% for dot in mark.dots | sort %}<i class="run" style="left:{{ at(dot) }};
+--lane:{{ (loop.index % 3) - 1 if mark.dots | length > 1 else 0 }}"></i>{% endfor %}
 {% if not bar %}
 <i class="dot{{ "" if mark.filled else " hollow" }}" style="left:{{ at(mark.value) }}"></i>
 {% elif line is not none %}

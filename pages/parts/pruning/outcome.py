@@ -459,17 +459,17 @@ def _told_of_study(study: OfStudy) -> _Told:
 
 
 def _told(study: OfStudy | None, pairs: list[RunPair], found: Found | None, changes: Sequence[Changed]) -> _Told:
-    said, stands, detected = "This study does not hold what pruning costs.", "", ""
-    explains = False
+    said, stands, explained, held, explains = "This study does not hold what pruning costs.", "", "", "", False
     if found is not None:
         first, *others = shown_shifts(found.shifts)
         levels = {found.setting: first.discount} | {one.sparsity: one.discount for one in others}
-        said, stands, detected = finding_of("discount at levels", levels, found.margin, found.items_of)
+        costs = dict(zip(levels, (one.cost for one in (first, *others)), strict=True))
+        said, stands, detected = finding_of("discount at levels", levels, found.margin, found.items_of, costs)
         explains = explained_by_masks(list(levels.values()), changes, found.margin)
         fixed = "fixed in the study's specification" if study is not None else "that of a study"
-        detected = f"The margin of {POINTS.margin(found.margin)} is {fixed}. {detected}"
-    tasks = "" if found is None else f"Tasks: {listed(found.tasks)}."
-    explained = "" if found is None else f"{detected} {found.compared} {tasks} {found.explained}"
+        explained = f"The margin of {POINTS.margin(found.margin)} is {fixed}. {detected} {found.compared}"
+        explained += f" Tasks: {listed(found.tasks)}. {found.explained}"
+        held = " ".join(filter(None, (found.inside, found.published)))
     if study is not None:
         explained += f" Method, sparsity and λ are those chosen here, all else is as in the {study.within}."
     held = "" if found is None else " ".join(filter(None, (found.inside, found.published)))

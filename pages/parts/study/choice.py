@@ -123,7 +123,7 @@ def _scores(path: str, changed: int, pruning: PruneSpec) -> sweep_scores.PointSc
 
 ADDRESS = "study"
 EXAMPLE = "example"
-EXAMPLE_TITLE, _EXAMPLE_SHORT = "Example that comes with SinkScope", "Shipped example"
+EXAMPLE_TITLE, _EXAMPLE_SHORT = "Study that comes with SinkScope", "Shipped study"
 _OPENED = "study_opened"
 _REFRESH = 1.0  # seconds between looks at how far it is
 

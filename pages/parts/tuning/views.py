@@ -201,8 +201,7 @@ def _changed(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
     chart(
         Exhibit(
             "Weights chosen differently by matrix",
-            "The share of weights that are kept without the discount and pruned with it, or the reverse. "
-            f"{grids.MATRICES}{missing}",
+            f"Kept without the discount and pruned with it, or the reverse. {grids.MATRICES}{missing}",
             grids.changed_by_projection(shown, statistics.info.short_names),
             _table(statistics, effects),
             formula=_SCORE,
