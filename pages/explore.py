@@ -162,14 +162,15 @@ def _look_at(record: JobRecord) -> None:
     with asked:
         ask(record, narrow=True)
         chosen = st.container()
-        more = st.expander("Compare and share", key="fold_compare")
+        more = st.expander("Compare and share", key="fold_compare", on_change="rerun")
         compare, share = more.container(), more.container()
         with chosen:
             choose_recording(record, share)
             recording = opened(record)
         if recording is None:
             return
-        beside = beside_choice(recording, branches.parent_of(recording), record_with, compare)
+        # Once the fold is open: which models could record the prompt is looked up in every pruned folder.
+        beside = beside_choice(recording, branches.parent_of(recording), record_with if more.open else None, compare)
         with compare:
             reference_offer(recording)
     info = recording.info

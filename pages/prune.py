@@ -1,5 +1,6 @@
 """Tune the discount, see the masks change, prune with and without it, and watch the accuracy come in."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import streamlit as st
@@ -7,19 +8,17 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine.run_pairs import has_setting, scored_pairs
 from analysis.exhibits.with_discount import Changed
-from analysis.pruned.compare import pooled
 from analysis.specs import CalibrateSpec, ModelSpec, TuneParams
 from analysis.tuning.statistics_file import why_not
-from analysis.words import DISCOUNT_TOLD, percent
+from analysis.words import DISCOUNT_TOLD
 from pages.parts.accuracy.panel import pair_results
 from pages.parts.charts import export_button, start_exhibits
 from pages.parts.controls import figures_beside, keyed_columns, left_to_right, segments, title_row, views_row
 from pages.parts.frame import run
-from pages.parts.masks.pruned_models import changed_by_discount, draw_changed, projections_map
+from pages.parts.masks.pruned_models import PairMasks, draw_changed, pair_masks, projections_in_fold
 from pages.parts.masks.view import masks_of
 from pages.parts.plain import plain
 from pages.parts.pruning.outcome import (
-    PairMasks,
     accuracies_in_brief,
     accuracies_in_full,
     answer,
@@ -29,7 +28,6 @@ from pages.parts.pruning.outcome import (
     choose_seeds,
     found_in_runs,
     found_in_study,
-    pair_masks,
     results_box,
     start,
     wanted,
@@ -78,7 +76,7 @@ def main() -> None:
     with source:
         study = choose_source(asked.specs, pairs)
     masks = pair_masks(pairs) if study is None else None
-    changes = _changes(study, masks, percent(pairs[0].spec.sparsity) if pairs else "")
+    changes = changes_in_study(study) if study is not None else () if masks is None else (masks.changed,)
     with first_line:
         found = found_in_runs(pairs) if study is None else found_in_study(study)
         if study is None and sweeps_at_work():
@@ -124,20 +122,11 @@ def main() -> None:
         ask_rest(preview_of, preview_of.job)
 
 
-def _changes(study: OfStudy | None, masks: PairMasks | None, sparsity: str) -> list[Changed]:
-    """Return which share of the weights the discount changes, in the study, else in the runs here; empty where that is
-    not known."""
-    if study is not None:
-        return changes_in_study(study)
-    return [] if masks is None else [changed_by_discount(masks.comparisons, masks.floor, sparsity)]
-
-
-def _draw_changes(study: OfStudy | None, masks: PairMasks | None, changes: list[Changed]) -> None:
-    """Draw the same; of runs layer by layer in a fold."""
+def _draw_changes(study: OfStudy | None, masks: PairMasks | None, changes: Sequence[Changed]) -> None:
+    """Draw which share of the weights the discount changes; of runs layer by layer in a fold."""
     draw_changed(changes, study.contrast.effect.seeds if study is not None else 0)
     if masks is not None:
-        with st.expander("Layer by layer", key="fold_prune_runs_map"):
-            projections_map(pooled(masks.comparisons), masks.floor)
+        projections_in_fold(masks.comparisons, masks.floor)
 
 
 def _preview(model: ModelSpec, asked: Asked, place: DeltaGenerator) -> Opened | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import ceil
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -55,9 +56,12 @@ def foresee(engine: "Engine", sweeps: Sweeps, spec: SweepSpec) -> CostEstimate:
     pruning, scoring, memory, estimates, unknown = 0.0, 0.0, None, {}, []
     unmeasured: list[PruneSpec] = []
     unscored: list[str] = []
+    answers: dict[EstimateSpec, JobRecord | None] = {}
     for point in points:
-        question = EstimateSpec.of(point)
-        estimate = engine.answered("estimate", known_key("estimate", question))
+        question = _question_of(point)
+        if question not in answers:
+            answers[question] = engine.answered("estimate", known_key("estimate", question))
+        estimate = answers[question]
         by_size, size = took.get(_but_size(question), {}), _size(question)
         seconds = fmean(by_size[size]) if size in by_size else None
         if estimate is not None:
@@ -110,6 +114,12 @@ def _size(question: EstimateSpec) -> int:
     return question.calibration.samples * question.calibration.seq_len
 
 
+@lru_cache(maxsize=4096)
+def _question_of(pruning: PruneSpec) -> EstimateSpec:
+    return EstimateSpec.of(pruning)
+
+
+@lru_cache(maxsize=4096)
 def _but_size(question: EstimateSpec) -> str:
     return question.model_dump_json(exclude={"calibration": {"samples", "seq_len"}})
 
@@ -121,7 +131,7 @@ def _seconds_taken(jobs: Sequence[JobRecord]) -> dict[str, dict[int, list[float]
         if job.state != "done" or job.cached or not job.started or not job.finished:
             continue
         try:
-            question = EstimateSpec.of(job.parameters(PruneSpec))
+            question = _question_of(job.parameters(PruneSpec))
         except ValueError:  # parameters that changed since
             continue
         took.setdefault(_but_size(question), {}).setdefault(_size(question), []).append(job.finished - job.started)
@@ -151,6 +161,7 @@ def _seconds_a_model(jobs: Sequence[JobRecord], evaluation: EvaluateSpec) -> flo
     return fmean(took or scaled) if took or scaled else None
 
 
+@lru_cache(maxsize=4096)
 def _question(spec: EvaluateSpec, *left_out: str) -> str:
     return spec.model_dump_json(exclude={"model", "compare", "names", "seed", *left_out})
 

@@ -5,12 +5,14 @@ Outside view of a job: its record, its progress and the owner of its queue.
 
 import contextlib
 import itertools
+import json
 import sqlite3
 import threading
 import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Literal, TypeVar, cast, overload
 
 from pydantic import BaseModel, JsonValue, ValidationError
@@ -95,7 +97,7 @@ class JobRecord(BaseModel, frozen=True):
         kind = JOBS[self.kind].spec
         if not issubclass(kind, spec):
             raise TypeError(f"The job '{self.kind}' takes a {kind.__name__}, not a {spec.__name__}.")
-        return kind.model_validate(self.spec)
+        return _validated(kind, json.dumps(self.spec))
 
     def summary_as(self, summary: type[Details]) -> Details:
         """Return the summary with typed fields. Raises TypeError if the job's summaries are of another type."""
@@ -103,6 +105,12 @@ class JobRecord(BaseModel, frozen=True):
         if kind is not summary:
             raise TypeError(f"The job '{self.kind}' says a {kind.__name__}, not a {summary.__name__}.")
         return cast(Details, self.summary)
+
+
+@lru_cache(maxsize=4096)
+def _validated(kind: type[Spec], stored: str) -> Spec:
+    """Return a spec as JSON says it, read once: every drawing of a page asks for those of all jobs."""
+    return kind.model_validate(json.loads(stored))
 
 
 class Progress(BaseModel, frozen=True):

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from analysis.engine.runs import Run, score
@@ -46,7 +47,7 @@ def pairs_by_setting(runs: Sequence[Run], asked: Iterable[PruneSpec] = ()) -> li
             known.setdefault((_setting(run.model, spec), _precision(run), spec.calibration.seed), (run, spec))
     groups: dict[tuple[str, str], list[RunPair]] = defaultdict(list)
     for (setting, precision, seed), (run, spec) in known.items():
-        control = against(spec, "control")
+        control = _control(spec)
         other = None if control is None else known.get((_setting(run.model, control), precision, seed))
         if other is not None:
             groups[setting, precision].append(RunPair(other[0], run, spec))
@@ -109,6 +110,12 @@ def has_setting(pair: RunPair, asked: Iterable[PruneSpec]) -> bool:
     return _setting(pair.run.model, pair.spec) in {_setting(spec.model.source, spec) for spec in asked}
 
 
+@lru_cache(maxsize=4096)
+def _control(spec: PruneSpec) -> PruneSpec | None:
+    return against(spec, "control")
+
+
+@lru_cache(maxsize=4096)
 def _setting(model: str, spec: PruneSpec) -> str:
     """Return the key of a pruning's setting, wherever its model was run."""
     return setting_key(spec.model_copy(update={"model": ModelSpec(source=model)}))

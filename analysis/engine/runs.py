@@ -306,7 +306,10 @@ def _scored_models(record: JobRecord) -> list[tuple[str, str]]:
         str(model.get("source", "")) for model in (record.spec.get("model", {}), *record.spec.get("compare", ()))
     ]
     kept = map(str, record.spec.get("kept") or [EVERYTHING] * len(sources))
-    return list(zip(sources, ("" if kept_of(text).keeping.all_stays else text for text in kept), strict=True))
+    return [
+        (source, "" if text == EVERYTHING or kept_of(text).keeping.all_stays else text)
+        for source, text in zip(sources, kept, strict=True)
+    ]
 
 
 def _scored_place(engine: Engine, run: Run) -> str:

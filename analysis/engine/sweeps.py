@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -95,8 +96,13 @@ class Sweeps(Planner[SweepSpec, _Live]):
 
     def unanswered(self, spec: SweepSpec) -> list[PruneSpec]:
         """The points that a sweep would have to prune or score, as no earlier answer is in the store."""
-        finished = self._finished()
-        return [point for point in grid(spec).prunings if not self._earlier(spec, point, finished)]
+        finished, pruned = self._finished(), {_asked(job.spec) for job in self._job_store.jobs("prune")}
+        return [
+            point
+            for point in grid(spec).prunings
+            if (not isinstance(point, EvictionPoint) and _asked(point.model_dump(mode="json")) not in pruned)
+            or not self._earlier(spec, point, finished)
+        ]
 
     def _whole(self, record: JobRecord) -> bool:
         """Return True if the answers of all points of a finished sweep are still in the store."""
@@ -239,16 +245,18 @@ class Sweeps(Planner[SweepSpec, _Live]):
 
     def _finished(self) -> _Finished:
         """Return a lookup of finished jobs by exact parameters, for this version of the code and the current model."""
-        kinds = {kind: self._engine.jobs(kind) for kind in ("evaluate", "footprint")}
-        by_spec = {
-            (kind, json.dumps(job.spec, sort_keys=True)): job
-            for kind, jobs in kinds.items()
-            for job in reversed(jobs)
-            if job.state == "done" and job.code == code_of(job.kind) and ended_well(job)
-        }
+
+        @cache
+        def by_spec(kind: str) -> dict[str, JobRecord]:
+            code = code_of(kind)
+            return {
+                json.dumps(job.spec, sort_keys=True): job
+                for job in reversed(self._engine.jobs(kind))
+                if job.state == "done" and job.code == code and ended_well(job)
+            }
 
         def find_job(kind: str, spec: EvaluateSpec | FootprintSpec) -> JobRecord | None:
-            job = by_spec.get((kind, json.dumps(spec.model_dump(mode="json"), sort_keys=True)))
+            job = by_spec(kind).get(json.dumps(spec.model_dump(mode="json"), sort_keys=True))
             if job is None or not self._engine.has_result(job):
                 return None
             checkpoint, content = checkpoint_of(spec.model), job.summary.get("fingerprint")
@@ -307,6 +315,11 @@ def _read_by(prunings: Iterable[PruneSpec]) -> Counter[str]:
 
 def _evaluates(pruning: PruneSpec) -> str:
     return f"evaluate {_digest(scored_as(pruning))}"
+
+
+def _asked(spec: Mapping[str, Any]) -> str:
+    """Return what a pruning's job was asked for, of whatever model: part of its result's key."""
+    return json.dumps({name: value for name, value in spec.items() if name != "model"}, sort_keys=True)
 
 
 def _evaluation(spec: SweepSpec, pruning: PruneSpec, folder: str = "") -> EvaluateSpec:

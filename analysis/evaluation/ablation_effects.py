@@ -289,12 +289,6 @@ def by_position_of(rows: Sequence[Row], effect: Row) -> tuple[float, float]:
     return target, control
 
 
-def masked_shares(rows: Sequence[Row], effect: Row) -> tuple[float, float] | None:
-    """Return which share of the positions of the target and of its control was undecided; None where none was."""
-    target, control = changes_of(rows, effect)
-    return (target.masked, control.masked) if target.masked > 0 else None
-
-
 def _masked_share(row: Row, compared: np.ndarray) -> float:
     """Return the share of the positions acted on that was undecided, over the prompts compared, (prompts,) bool."""
     count = float(np.sum(np.array(row["count"], float)[compared]))

@@ -11,6 +11,7 @@ from analysis.evaluation.ablation_effects import (
     MASKED,
     MASS,
     MEASURES,
+    UNIT,
     Change,
     answer_rows,
     as_change,
@@ -27,7 +28,7 @@ from analysis.figures.dynamics import Series, curves
 from analysis.figures.export import Exhibit
 from analysis.figures.style import SINK, ends
 from analysis.findings import finding_of
-from analysis.findings.ablations import HIDDEN, THAN, TOKENS, Held, Summary, is_less, side_of, too_light, without_sinks
+from analysis.findings.ablations import HIDDEN, THAN, TOKENS, Summary, is_less, side_of, too_light, without_sinks
 from analysis.findings.effects import named
 from analysis.findings.evaluations import flipped
 from analysis.specs import CONTROLS, INTERVENTIONS, MASS_TOLERANCE, QUARTERS, TARGETS
@@ -101,17 +102,7 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
         + (f" {_by_position(drawn, in_place)}" if in_place else "")
         + ("" if measure.percent else f" {NAT}"),
         levels_with_differences(
-            [
-                LevelRow(
-                    called,
-                    f"{level.tokens:.1f} tokens, {_masked(level.masked)}{percent(level.share, 0)} of attention"
-                    f"{'' if level.n in (prompts, 1) else f', {level.n} prompts'}",
-                    *ends(level, unit.scale),
-                    place == 0 or shown(drawn[place - 1]),
-                    told[place],
-                )
-                for place, (called, level) in enumerate(hidden.items())
-            ],
+            _level_rows(hidden, [True, *map(shown, drawn)], told, unit, prompts),
             measure.level_axis,
             _unrelated(summary.get("unrelated")) if of_text else None,
         ),
@@ -126,6 +117,26 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
         formula=METHOD,
         name=f"levels-{name}",
     )
+
+
+def _level_rows(
+    hidden: Mapping[str, Change], filled: Sequence[bool], told: Sequence[str], unit: Unit, prompts: int
+) -> list[LevelRow]:
+    """Return a row for what each kind of hidden tokens changes, the sinks first, then what changes most. filled, told:
+    as of `LevelRow`. prompts: of most.
+    """
+    sinks, *others = [
+        LevelRow(
+            called,
+            f"{level.tokens:.1f} tokens, {_masked(level.masked)}{percent(level.share, 0)} of attention"
+            f"{'' if level.n in (prompts, 1) else f', {level.n} prompts'}",
+            *ends(level, unit.scale),
+            full,
+            words,
+        )
+        for (called, level), full, words in zip(hidden.items(), filled, told, strict=True)
+    ]
+    return [sinks, *sorted(others, key=lambda row: -row.value)]
 
 
 def _stand_in(sides: tuple[Change, Change] | None) -> str:
@@ -165,70 +176,51 @@ def _difference(change: Difference, unit: Unit) -> str:
 def answer_of_study(causes: Sequence[Cause]) -> tuple[str, str, str, list[tuple[str, ...]], Exhibit] | None:
     """Say how much of the text changes with the sinks of one model and with each control hidden, as a study found;
     where predictions say otherwise; what that leaves open; with the rows of `findings.ablations.shifts`; and draw the
-    first. None where the study does not hold the levels.
+    first. None where the study did not compare the text.
     """
-    held = {cause.control: cause for cause in causes if cause.measure == "aligned" and cause.levels is not None}
-    drawn = [held[control] for control in (COUNT, MASKED, MASS) if control in held]
+    held = {cause.control: cause for cause in causes if cause.measure == "aligned"}
+    drawn = {control: held[control] for control in (COUNT, MASKED, MASS) if control in held}
     if not drawn:
         return None
-    measure, prompts = MEASURES["aligned"], drawn[0].effect.n
-    changes = [flipped(cause.effect) for cause in drawn]  # of agreement, as ones of changes
-    levels = [tuple(1 - level for level in cause.levels or ()) for cause in drawn]
-    rows = [(SINKS, drawn[0].shares[0], levels[0][0], True, f"{_MINUS_CONTROL}, {TOKENS.name}")]
-    masked = [drawn[0].masked and drawn[0].masked[0], *(cause.masked and cause.masked[1] for cause in drawn)]
-    rows += [
-        (CONTROLS[cause.control].title, cause.shares[1], level, side_of(change) != 0, _difference(change, TOKENS))
-        for cause, (_, level), change in zip(drawn, levels, changes, strict=True)
-    ]
-    figure = levels_with_differences(
-        [
-            LevelRow(
-                name,
-                "" if share is None else f"{_masked(hidden or 0.0)}{percent(share, 0)} of attention",
-                100 * level,
-                np.nan,
-                np.nan,
-                filled,
-                told,
-            )
-            for (name, share, level, filled, told), hidden in zip(rows, masked, strict=True)
-        ],
-        measure.level_axis,
-        _unrelated(drawn[0].unrelated),
-    )
-    unrelated = None if drawn[0].unrelated is None else 1 - drawn[0].unrelated
-    text = {cause.control: side_of(change) for cause, change in zip(drawn, changes, strict=True)}
-    others = {cause.control: (level, change) for cause, (_, level), change in zip(drawn, levels, changes, strict=True)}
-    shifts = {cause.control: cause for cause in causes if cause.measure == "divergence" and cause.levels is not None}
-    sinks = next((cause.levels[0] for cause in shifts.values() if cause.levels), 0.0)
-    predictions = {of: (cause.levels[1], cause.effect) for of, cause in shifts.items() if cause.levels}
+    measure, first = MEASURES["aligned"], next(iter(drawn.values()))
+    changes = {control: flipped(cause.effect) for control, cause in drawn.items()}  # of agreement, as ones of changes
+    text = {control: side_of(change) for control, change in changes.items()}
+    hidden = {SINKS: first.sides[0]} | {CONTROLS[control].title: cause.sides[1] for control, cause in drawn.items()}
+    told = [f"{_MINUS_CONTROL}, {TOKENS.name}", *(_difference(change, TOKENS) for change in changes.values())]
+    shifts = {cause.control: cause for cause in causes if cause.measure == "divergence" and cause.control != UNIT}
+    sinks = next((cause.sides[0].value for cause in shifts.values()), 0.0)
+    predictions = {of: (cause.sides[1].value, cause.effect) for of, cause in shifts.items()}
     timings = {of: cause.timing for of, cause in shifts.items() if cause.timing is not None}
     table = [
-        {"hidden": name, "attention": share, "value": level, _MINUS_CONTROL: told}
-        for name, share, level, _, told in rows
+        {"hidden": name, "attention": level.share, "value": level.value, _MINUS_CONTROL: words}
+        for (name, level), words in zip(hidden.items(), told, strict=True)
     ]
     return (
-        finding_of("text with each", levels[0][0], others, unrelated=unrelated),
+        finding_of(
+            "text with each",
+            first.sides[0].value,
+            {control: (cause.sides[1].value, changes[control]) for control, cause in drawn.items()},
+            unrelated=None if first.unrelated is None else 1 - first.unrelated,
+        ),
         finding_of("predictions otherwise", text, sinks, predictions, timings),
-        finding_of("caveats of each", {cause.control: _held(cause) for cause in drawn}),
+        finding_of(
+            "caveats of each",
+            {of: tuple((side.share, side.masked) for side in cause.sides) for of, cause in drawn.items()},
+        ),
         finding_of("shifts with each", sinks, predictions, timings),
         Exhibit(
             measure.change,
-            f"{_HIDES} over {prompts} prompts; differences with 95 % intervals. {_ALIGNED} {CONTROLS_TOLD}",
-            figure,
+            f"{_HIDES} over {first.effect.n} prompts, 95 % intervals. {_ALIGNED} {CONTROLS_TOLD}",
+            levels_with_differences(
+                _level_rows(hidden, [True, *(side != 0 for side in text.values())], told, TOKENS, first.effect.n),
+                measure.level_axis,
+                _unrelated(first.unrelated),
+            ),
             pd.DataFrame(table),
             formula=METHOD,
             name="levels-study",
         ),
     )
-
-
-def _held(cause: Cause) -> tuple[Held, Held]:
-    """Return what the sinks and a control's tokens hold, NaN where the study does not know."""
-    sinks, control = zip(
-        (np.nan if share is None else share for share in cause.shares), cause.masked or (np.nan, np.nan), strict=True
-    )
-    return sinks, control
 
 
 def timing(summary: Summary) -> Exhibit | None:

@@ -219,9 +219,8 @@ def _levels(
     scored = f"{items[0]:,} items of {counted(items[1], 'task')}"
     of = "95 % interval of the difference"
     bars = f"Upper bars: {of}; lower bars: of the change from dense" if known else f"Bars: {of}"
-    no_trend = {1: "one sparsity is no trend", 2: "two sparsities are no trend"}.get(len(x), "")
     rounded = apart_by_rounding(zip(lines[-2].value, lines[-1].value, gained, strict=True))
-    caption = "; ".join(filter(None, (bars, f"grey: ±{POINTS.margin(margin)}", no_trend, rounded)))
+    caption = "; ".join(filter(None, (bars, f"grey: ±{POINTS.margin(margin)}", rounded)))
     text = f"{text_read(published)} text; the others: {text_read(method)} text"
     as_published = "" if baseline is None else f"As published: {METHODS[published].title}, {text}."
     free = f"Intervals are Student's, with {counted(seeds - 1, 'degree')} of freedom between seeds." * (seeds > 1)

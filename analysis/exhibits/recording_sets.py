@@ -353,7 +353,8 @@ def layer_rows(kinds: pd.DataFrame) -> list[layer_kinds.LayerKinds]:
                 bands.tokens if np.isfinite(bands.tokens).all() else None,
                 bands.of(SHARP, _PORTION, *bands.kinds).value,
                 bands.of(SHUFFLED, _PORTION, *bands.kinds).value,
-                shares[str(name)].standing_out(),
+                shares[str(name)].leading(),
+                shares[str(name)].leading(clearly=False),
             )
         )
     return rows

@@ -236,7 +236,7 @@ def _discount(findings: Findings) -> Answer | None:
             every = {1: "This is", 2: "Both"}.get(len(effects), "All")
             inside = f"{every} within ±{POINTS.margin(margin).partition(' ')[0]}, fixed beforehand."
             sentence = f"{sentence} {inside}".strip()
-            brief = f"{lead} Within ±{POINTS.margin(margin)}, fixed beforehand."
+            brief = f"{lead} {sentence}"
         brief = brief or lead
     elif only in (BETTER, WORSE):
         changes = [f"{POINTS.number(one.value)} {POINTS.name} at {name}" for name, one in effects.items()]

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from markupsafe import Markup
 
-from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS, MEASURES
+from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS, MEASURES, Change
 from analysis.exhibits import story_parts, story_sinks
 from analysis.exhibits.story_parts import called, rows_of, within
 from analysis.exhibits.story_text import (
@@ -30,7 +30,6 @@ from analysis.exhibits.story_text import (
 from analysis.figures.story import Example, Summary, Told, charts
 from analysis.figures.story.charts import Group, Line, Mark
 from analysis.findings.ablations import HIDDEN, side_of, size_told, when_shifted
-from analysis.findings.evaluations import flipped
 from analysis.sinks.agreement import Agreement, agreement
 from analysis.specs import CONTROLS
 from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, NATS, WAITING, WORSE, decide, interval_words
@@ -71,7 +70,7 @@ def hidden(findings: Findings) -> Told | None:
     beats = list(filter(None, (" ".join(filter(None, (over, shift))), untrained)))
     takeaways = [] if title else [_levels_told(own.effect.n, those) or over]
     takeaways += [shift, untrained if no_less_with_random(those) or not shift else ""]
-    held = [f"{100 * one:.1f} %" for one in own.shares if one is not None]
+    held = [f"{100 * side.share:.1f} %" for side in own.sides]
     return Told(
         "hidden",
         title
@@ -186,7 +185,7 @@ def _summaries(own: Cause, causes: Sequence[Cause]) -> tuple[Summary, ...]:
         baseline += f"; two unrelated texts: {100 * (1 - unrelated):.0f}"
     rows = [Summary(quantity, f"{sinks} ({' '.join(tokens_more(there[control].effect))})", baseline)]
     shift = rules.cause_of(causes, "divergence", MASS)
-    if shift is not None and shift.levels is not None:
+    if shift is not None:
         sinks, others = levels_apart(shift)
         more = size_told(shift.effect, NATS, "more" if shift.effect.value > 0 else "less")
         quantity = "Shift of predictions, mean of all steps (KL, nats)"
@@ -244,24 +243,22 @@ def _not_shown(held: Sequence[str], at_equal: Cause | None, causes: Sequence[Cau
     """Tell what the comparisons leave open."""
     if at_equal is not None:
         told = "One draw of random tokens."
-        if at_equal.masked is None:
+        if not at_equal.sides[0].masked > 0:
             return told
-        sinks, others = (percent(share, 0) for share in at_equal.masked)
+        sinks, others = (percent(side.masked, 0) for side in at_equal.sides)
         if not no_match(causes):
             return f"{told} {sinks} of sinks hidden are masked, {others} of {_title(MASS)}."
         return (
             f"{told} No control matches both masking and attention: {_title(MASS)} are {others} masked (sinks "
             f"{sinks}), {_title(MASKED)} draw less."
         )
-    if len(held) < 2:
-        return "Part of the difference can come from hiding more attention."
     return f"Sinks hold {held[0]} of the attention, the others {held[1]}: part of a difference can come from that."
 
 
 def _rounded(findings: Findings) -> str:
     """Tell that differences are taken before rounding where rounded levels in the figure contradict one."""
     told = [cause for causes in findings.causes_by_model.values() for cause in text_causes(causes).values()]
-    apart = any(cause.levels is not None and not level_beside(cause) for cause in told)
+    apart = not all(map(level_beside, told))
     return "Differences are taken before rounding." if apart else ""
 
 
@@ -373,8 +370,8 @@ def _tokens(findings: Findings) -> Markup:
         if not there:
             continue
         prompts = max(prompts, there[COUNT].effect.n)
-        sinks, unrelated = changed(there[COUNT])[0], there[COUNT].unrelated
-        marks = [Mark("sinks", sinks, f"{100 * sinks:.0f}", beat=beat)]
+        unrelated = there[COUNT].unrelated
+        marks = [_level("sinks", there[COUNT].sides[0], charts.MODEL, beat)]
         for control, cause in sorted(there.items(), key=lambda each: (each[1].unmatched, -changed(each[1])[1])):
             marks += _beside_sinks(control, cause, beat)
         if unrelated is not None:
@@ -383,23 +380,25 @@ def _tokens(findings: Findings) -> Markup:
         groups.append(Group(f"Hidden in {within(findings, model)}", tuple(marks)))
     if not groups:
         return Markup()
-    axis = f"tokens of 100 out of line with the untouched text, {prompts} prompts"
-    return charts.bars(groups, axis, 100, whisker="difference from sinks, 95 % interval")
+    return charts.bars(groups, f"tokens of 100 out of line with the untouched text, {prompts} prompts", 100)
 
 
 def _beside_sinks(control: str, cause: Cause, beat: int) -> list[Mark]:
-    """Return the row of a control: what changes with its tokens hidden, and the interval of the difference from the
-    sinks, of the same prompts; below the sinks of these prompts where others lack the control.
+    """Return the row of a control: what changes with its tokens hidden, and the difference from the sinks, of the same
+    prompts; below the sinks of these prompts where others lack the control.
     """
-    (sinks, others), change = changed(cause), flipped(cause.effect)
-    fewer, interval = tokens_more(cause.effect, of_control=True)
-    told = f"{100 * others:.0f}, {fewer} {interval}"
-    name = f"{_HELD_SHORT[control]} (same {cause.effect.n})" if cause.unmatched else _title(control)
-    row = Mark(name, others, told, charts.NULL, sinks - change.high, sinks - change.low, beat=beat)
+    sinks, others = cause.sides
+    beside = f", {' '.join(tokens_more(cause.effect, of_control=True))}"
     if not cause.unmatched:
-        return [row]
+        return [_level(_title(control), others, charts.NULL, beat, beside)]
     these = f"sinks ({cause.effect.n} of {counted(cause.effect.n + cause.unmatched, 'prompt')})"
-    return [Mark(these, sinks, f"{100 * sinks:.0f}", beat=beat), row]
+    name = f"{_HELD_SHORT[control]} (same {cause.effect.n})"
+    return [_level(these, sinks, charts.MODEL, beat), _level(name, others, charts.NULL, beat, beside)]
+
+
+def _level(name: str, side: Change, tone: str, beat: int, beside: str = "") -> Mark:
+    """Return the row of what changes with some tokens hidden. beside: the difference from the sinks, after a comma."""
+    return Mark(name, side.value, f"{100 * side.value:.0f}{beside}", tone, side.low, side.high, beat=beat)
 
 
 def _text_title(own: Cause, causes: Sequence[Cause], margin: float, where: str) -> str:

@@ -1,7 +1,7 @@
 """Changes of the text, and of predictions beside it, from hiding sinks: in the words of the story."""
 
 from collections.abc import Sequence
-from math import floor, log10, nan
+from math import floor, log10
 
 from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS, UNIT
 from analysis.findings.ablations import NO_QUALITY, neither_matches, side_of, when_alike, when_shifted
@@ -44,7 +44,7 @@ def text_causes(causes: Sequence[Cause]) -> dict[str, Cause]:
     """Return what hiding sinks does to the text against each control that it was compared with; empty without the one
     of as many random tokens. causes: of one model.
     """
-    of = {cause.control: cause for cause in causes if cause.measure == "aligned" and cause.levels is not None}
+    of = {cause.control: cause for cause in causes if cause.measure == "aligned"}
     there = {
         name: of[name] for name in (COUNT, MASKED, MASS) if name in of and of[name].effect.low == of[name].effect.low
     }
@@ -55,8 +55,8 @@ def changed(cause: Cause) -> tuple[float, float]:
     """Return the shares of the text's tokens that change with the sinks and with a control's tokens hidden, of a cause
     of `text_causes`.
     """
-    sinks, others = cause.levels or (nan, nan)
-    return 1 - sinks, 1 - others
+    sinks, others = cause.sides
+    return sinks.value, others.value
 
 
 def text_levels(causes: Sequence[Cause]) -> dict[str, tuple[str, str]]:
@@ -165,11 +165,12 @@ def quality_told(causes: Sequence[Cause], margin: float) -> str:
     predictions shift beside random tokens of equal attention where that was measured. causes, margin: as of
     `predictions_told`.
     """
-    equal, masking = cause_of(causes, "aligned", MASS), ""
+    masking = ""
     if no_match(causes):
         masking = "Masking may partly explain it."
-        if strictest(causes) == MASS and equal is not None and equal.masked is not None:
-            masking = "Sinks were {} masked, these {}.".format(*(percent(share, 0) for share in equal.masked))
+        if strictest(causes) == MASS:
+            sides = text_causes(causes)[MASS].sides
+            masking = "Sinks were {} masked, these {}.".format(*(percent(side.masked, 0) for side in sides))
     return " ".join(filter(None, (masking, NO_QUALITY, _shift_told(causes, margin, briefly=True))))
 
 
@@ -179,10 +180,10 @@ def no_match(causes: Sequence[Cause]) -> bool:
     """
     there = text_causes(causes)
     light, equal = there.get(MASKED), there.get(MASS)
-    if light is None or equal is None or equal.masked is None or None in light.shares:
+    if light is None or equal is None:
         return False
-    sinks, others = (share or 0.0 for share in light.shares)
-    return neither_matches((sinks, others), equal.masked)
+    (sinks, others), (masked, unmasked) = light.sides, equal.sides
+    return neither_matches((sinks.share, others.share), (masked.masked, unmasked.masked))
 
 
 def _shift_told(causes: Sequence[Cause], margin: float, briefly: bool = False) -> str:
@@ -246,18 +247,15 @@ def bare_nats(difference: Difference) -> str:
 
 def _nats_told(cause: Cause) -> str:
     """Return how far predictions shift with the sinks and with a control's tokens hidden, and the difference with its
-    interval: `KL 0.09 against 0.13, difference −0.041 [−0.062, −0.019]`; it alone where the study holds no levels.
+    interval: `KL 0.09 against 0.13, difference −0.041 [−0.062, −0.019]`.
     """
-    difference = bare_nats(cause.effect)
-    if cause.levels is None:
-        return f"KL {difference}"
-    return f"KL {' against '.join(levels_apart(cause))}, difference {difference}"
+    return f"KL {' against '.join(levels_apart(cause))}, difference {bare_nats(cause.effect)}"
 
 
 def levels_apart(cause: Cause) -> list[str]:
     """Return the levels with the sinks and with the control hidden, in as many decimals as tell them apart."""
     decimals = min(max(2, 1 - floor(log10(abs(cause.effect.value) or 1))), 4)
-    return [f"{abs(level):.{decimals}f}" for level in cause.levels or ()]
+    return [f"{abs(side.value):.{decimals}f}" for side in cause.sides]
 
 
 def early_told(causes: Sequence[Cause]) -> str:
@@ -276,7 +274,7 @@ def predictions_told(causes: Sequence[Cause], margin: float) -> str:
     outcome = WAITING if cause is None else decide(cause.effect, margin)
     if cause is None or outcome not in _PREDICTIONS or MASS not in text_causes(causes):
         return ""
-    if cause.timing is not None and when_shifted(cause.timing) and cause.levels is not None:
+    if cause.timing is not None and when_shifted(cause.timing):
         return _shift_told(causes, margin)
     side = side_of(text_effect(causes, MASS))  # agreement falls as the text changes
     but = "and" if (side, outcome) in ((-1, BETTER), (1, WORSE), (0, EQUIVALENT)) else "but"

@@ -142,9 +142,9 @@ def _cause(name: str, causes: Sequence[Cause], primary: bool) -> Exhibit:
     rows = []
     for cause in causes:
         against = CONTROLS[cause.control].title
-        rows.append((f"{cause.model}, {against}", cause.model, cause.effect, cause.shares))
+        rows.append((f"{cause.model}, {against}", cause.model, cause.effect, [side.share for side in cause.sides]))
         if cause.untrained is not None:
-            rows.append((f"{cause.model}, {against}, random weights", cause.model, cause.untrained, (None, None)))
+            rows.append((f"{cause.model}, {against}, random weights", cause.model, cause.untrained, [np.nan, np.nan]))
     names, models, effects, shares = (list(column) for column in zip(*rows, strict=True))
     trained = [cause.effect for cause in causes]
     tested = max(effect.tests for effect in trained)

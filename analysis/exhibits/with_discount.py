@@ -172,7 +172,7 @@ def changes_of_study(findings: Findings, contrast: Contrast) -> list[Changed]:
     alike.sort(key=lambda one: one.sparsity != contrast.sparsity)
     if not alike or alike[0].sparsity != contrast.sparsity:
         return []
-    return [Changed(percent(one.sparsity, 0), one.changed, one.floor, one.chance) for one in alike]
+    return [Changed(percent(one.sparsity, 0), tuple(one.changed), tuple(one.floor), one.chance) for one in alike]
 
 
 def weights_changed(changes: Sequence[Changed], seeds: int = 0) -> Exhibit:

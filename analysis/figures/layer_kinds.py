@@ -40,7 +40,7 @@ _BESIDE, _KEY_LEFT = 5, -64  # kinds that a line names, and pixels from the pane
 _NAME, _HEAD = 22, 6  # pixels of a model's name above its panels, and of what the numbers at the right are
 _SHARES = (0, 0.25, 0.5, 0.75, 1)  # that the axis names
 _COUNTS, _COUNTED = 52, "sinks<br>per step"  # pixels of a column at the right of the bars, and what its numbers are
-_HELD, _HELD_KIND = 66, "bold kind:<br>untrained"  # the same of the column of other weights
+_HELD, _HELD_KIND = 66, "same kind:<br>untrained"  # the same of the column of other weights
 _SHUFFLED = " /<br>shuffled"  # what follows where shuffled ones are known, too
 _ROW, _LEGEND = 250, 120  # pixels a row of panels, and above them
 _LINE, _ABOVE = 16, 32  # pixels of a line of the panels' titles, and of what parts them from the legend above
@@ -63,7 +63,8 @@ class LayerKinds:
     """One model. kinds: names. portions (L, K): the part of a layer's sinks that is of a kind, NaN without sinks.
     counts (L,): sinks per step. tokens (K,): the same parts of all tokens, None where they are not known. untrained:
     the portions in untrained, equally sharp models, NaN without sinks. shuffled: the same with shuffled weights.
-    told: by layer, the kind whose share is bold, and those of other weights are written beside it.
+    told, beside: by layer, the kind whose share is bold, and the one whose share with other weights is written beside
+    it where no kind's is.
     """
 
     name: str
@@ -74,6 +75,7 @@ class LayerKinds:
     untrained: np.ndarray
     shuffled: np.ndarray
     told: Mapping[int, int]
+    beside: Mapping[int, int]
 
     @property
     def drawn(self) -> list[int]:
@@ -168,8 +170,8 @@ _ON_PAPER: dict[str, Any] = {
 
 
 def _count_rows(figure: go.Figure, model: LayerKinds, row: int) -> None:
-    """Write at the right of each layer its sinks per step and the share of its bold kind in untrained models and with
-    shuffled weights, as far as the layers are named.
+    """Write at the right of each layer its sinks per step and the share of the kind that leads in it in untrained
+    models and with shuffled weights, as far as the layers are named.
     """
     number = "" if row == 1 else str(row)  # of the panel's axes
     across, along = {"xref": f"x{number} domain", **_AT_THE_RIGHT}, {"yref": f"y{number}"}
@@ -180,9 +182,10 @@ def _count_rows(figure: go.Figure, model: LayerKinds, row: int) -> None:
     if model.held:
         at |= {"xshift": _GAP + _COUNTS, "opacity": _MUTED}
         others = [model.untrained, *([model.shuffled] if np.isfinite(model.shuffled).any() else [])]
-        for layer in model.bold:
-            if layer in model.named:
-                shares = [_share(weights[layer, model.told[layer]]) for weights in others]
+        leading = {**model.beside, **model.told}
+        for layer in model.held:
+            if layer in model.named and layer in leading:
+                shares = [_share(weights[layer, leading[layer]]) for weights in others]
                 notes.append({"y": layer, "text": f"{' / '.join(shares)} %", **along, **at})
         notes.append({"text": _HELD_KIND + _SHUFFLED * (len(others) > 1), **head, **at})
     add_notes(figure, notes)

@@ -42,6 +42,7 @@ _BESIDE = 192
 # would be cut off beneath the last.
 _ANGLES = [0, -30, -90]
 _PROJECTION = 30  # pixels of a row
+_BESIDE_DOT = 64  # pixels for the number of a dot at the end of its row
 _IN_WORDS = {
     "q_proj": "query",
     "k_proj": "key",
@@ -192,9 +193,10 @@ class Changed:
 
 def changed_by_projection(shown: Sequence[Changed], names: Sequence[str]) -> go.Figure:
     """Draw a row per projection, with a dot for all its layers together: filled dots of what changes the masks, hollow
-    ones of another calibration seed. The hover has the range over layers.
+    ones of another calibration seed. The hover has the range over layers. A dot that is alone in its row has its number
+    beside it, and needs no legend.
     """
-    figure = go.Figure()
+    figure, alone = go.Figure(), len(shown) == 1
     colors = iter((SINK, *SERIES_COLORS))
     for one in shown:
         color = REFERENCE if one.is_floor else next(colors)
@@ -203,16 +205,21 @@ def changed_by_projection(shown: Sequence[Changed], names: Sequence[str]) -> go.
         figure.add_scatter(
             x=(100 * one.whole[there]).astype(np.float32),
             y=there,
-            mode="markers",
+            mode="markers+text" if alone else "markers",
             name=as_text(one.name),
             marker=dots(color, 10, symbol="circle-open" if one.is_floor else "circle"),
-            text=[f"{as_text(names[place])}: {words.percent(one.whole[place])}" for place in there.tolist()],
+            text=[words.percent(one.whole[place]) for place in there.tolist()] if alone else None,
+            textposition="middle right",
+            cliponaxis=False,
+            hovertext=[f"{as_text(names[place])}: {words.percent(one.whole[place])}" for place in there.tolist()],
             customdata=(100 * np.stack([np.nanmin(layers, 0), np.nanmax(layers, 0)], axis=1)).astype(np.float32),
-            hovertemplate=f"%{{text}}<br>layers %{{customdata[0]:.2f}} to %{{customdata[1]:.2f}}{PER_CENT}"
+            hovertemplate=f"%{{hovertext}}<br>layers %{{customdata[0]:.2f}} to %{{customdata[1]:.2f}}{PER_CENT}"
             "<extra>%{fullData.name}</extra>",
         )
-    layout(figure, "weights chosen differently, all layers", "", 92 + _PROJECTION * len(names), legend=True)
+    layout(figure, "weights chosen differently, all layers", "", 92 + _PROJECTION * len(names), legend=not alone)
     figure.update_xaxes(rangemode="tozero", ticksuffix=PER_CENT, zeroline=False)
+    if alone:
+        figure.update_layout(margin={"t": 8, "r": _BESIDE_DOT})
     rows = named_ticks([_IN_WORDS.get(name) or short for name, short in zip(names, _short(names), strict=True)])
     figure.update_yaxes(**rows, range=[len(names) - 0.5, -0.5], zeroline=False)
     return figure

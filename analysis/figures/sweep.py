@@ -150,7 +150,7 @@ def accuracies_and_changes(
         at_left = {"xref": "x2 domain", "x": 0, "xanchor": "left", "yanchor": "bottom", "showarrow": False}
         name, y = f"{'↓ ' * below}chance {100 * chance:.1f}", range_of[0] if below else 100 * chance
         figure.add_annotation(text=name, y=y, yref="y2", **at_left)
-    _add_changes(figure, changes, margin, apart, is_named)
+    _add_changes(figure, changes, margin, apart, lines[-1].look if is_named else None)
     minus = as_text(changes[0].name) if len(changes) == 1 else "minus the others"
     titles = (f"<b>With discount {minus}, points</b>", f"<b>Accuracy, %</b> (dashed: dense model {100 * dense:.1f})")
     for axis, title in zip(("y", "y2"), titles, strict=True):
@@ -276,18 +276,22 @@ def _add_line(figure: go.Figure, line: Line, shift: float) -> None:
     figure.add_trace(means, 2, 1)
 
 
-def _add_changes(figure: go.Figure, changes: Sequence[Change], margin: float, apart: float, is_named: bool) -> None:
+def _add_changes(
+    figure: go.Figure, changes: Sequence[Change], margin: float, apart: float, named_as: Look | None
+) -> None:
     """Add the upper plot: differences in points with their intervals around a band. apart: of two marks in the lower
-    plot. is_named: write each above its interval, else the estimates of a few; of several say beneath each what it is
-    from, else in the legend."""
+    plot. named_as: the look of all, each written above its interval, and of several beneath it what it is from; None
+    to write the estimates of a few, and name several in the legend, each in its own look."""
+    is_named = named_as is not None
     even = {"fillcolor": REFERENCE, "opacity": _FAINT, "line_width": 0, "layer": "below"}
     _across(figure, -100 * margin, 100 * margin, "y", type="rect", **even)
     _across(figure, 0, 0, "y", line=grey_line(width=1))
-    ends = [-150 * margin, 150 * margin]
+    ends = [-110 * margin, 110 * margin]
     is_parted = len(changes) > 1
     is_told = is_named or (len(changes) == 1 and len(changes[0].x) <= _WRITTEN)
     for change, shift in zip(changes, _shifts(len(changes), 2 * apart), strict=True):
         value, low, high = ends_of(change.differences, 100)
+        look = named_as or change.look
         ends += [*low, *high]
         figure.add_scatter(
             x=change.x + shift,
@@ -296,7 +300,7 @@ def _add_changes(figure: go.Figure, changes: Sequence[Change], margin: float, ap
             cliponaxis=False,
             name=as_text(change.name),
             showlegend=is_parted and not is_named,
-            marker={"color": change.look.color, "size": 9, "symbol": change.look.symbol},
+            marker={"color": look.color, "size": 9, "symbol": look.symbol},
             error_y=interval_bar(value, low, high, width=4),
             customdata=change.words,
             hovertemplate=f"{as_text(change.name)}: %{{customdata}} points<extra></extra>",

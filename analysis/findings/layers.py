@@ -115,11 +115,13 @@ class KindShares:
         leading: np.ndarray = (portions.low > self.tokens) & (portions.value >= self.tokens + CLEARLY)
         return leading
 
-    def standing_out(self) -> dict[int, int]:
-        """Return the kind that stands out most in each layer in which any does."""
+    def leading(self, clearly: bool = True) -> dict[int, int]:
+        """Return the kind that is furthest above its share of all tokens in each layer in which one leads. clearly: and
+        stands out from other weights, too.
+        """
         above: dict[int, dict[int, float]] = {}
         for lead in self.leads():
-            for layer in lead.clear:
+            for layer in lead.clear if clearly else lead.layers:
                 share = lead.shares[lead.layers.index(layer)]
                 above.setdefault(layer, {})[list(self.kinds).index(lead.kind)] = share - lead.tokens
         return {layer: max(kinds, key=kinds.__getitem__) for layer, kinds in above.items()}

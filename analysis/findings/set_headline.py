@@ -141,7 +141,7 @@ def _elsewhere(leads: Sequence[Lead], with_sinks: Sequence[int], layers: int) ->
         led |= there
         if clear := sorted(there & set(lead.clear)):
             kinds.append(lead.kind)
-            told.append(f"{kind_title(lead.kind)} ({_each_share(lead, clear, layers)})")
+            told.append(f"{kind_title(lead.kind)} ({in_layers(clear, layers)})")
         if as_common := sorted(there - set(lead.clear)):
             near.append(f"in {in_layers(as_common, layers)} {_nearly(lead, as_common)}")
     none = set(rest) - led
@@ -174,17 +174,6 @@ def _nearly(lead: Lead, layers: Collection[int]) -> str:
 
 _MOST = 0.5
 """The share of sinks that is most of them."""
-
-
-def _each_share(lead: Lead, numbers: Sequence[int], layers: int) -> str:
-    """Tell the shares of a few layers, each with its interval, and of more the ends of their range."""
-    if len(numbers) > _FEW:
-        return f"{in_layers(numbers, layers)}: {_shares(lead, numbers)}"
-    return ", ".join(f"layer {layer}: {_shares(lead, [layer])}" for layer in numbers)
-
-
-_FEW = 2
-"""Layers up to which each has its share."""
 
 
 def rarer_untrained(leads: Sequence[Lead]) -> str:

@@ -5,6 +5,7 @@ A job is one row of `JOBS`. torch is imported inside the jobs, so that the dashb
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 from analysis.job_context import Context
@@ -199,13 +200,16 @@ JOBS: Registry[Job[Any, Any]] = Registry(
 )
 
 
+_key = lru_cache(maxsize=4096)(result_key)
+
+
 def known_key(kind: str, spec: Spec) -> str | None:
     """The result's name before running, where the model is on this disk. Raises UserError for a bad source."""
     job = JOBS[kind]
     if not job.stored or job.run is None or not isinstance(spec, JobSpec):
         return None
     checkpoint = checkpoint_of(spec.model)
-    return result_key(job.run, spec, fingerprint(checkpoint)) if checkpoint else None
+    return _key(job.run, spec, fingerprint(checkpoint)) if checkpoint else None
 
 
 def code_of(kind: str) -> str:

@@ -189,9 +189,19 @@ def pack(header: dict[str, Any], arrays: Mapping[str, np.ndarray], body: bytes) 
     for name, values in arrays.items():
         places[name] = [values.dtype.str.lstrip("<|"), at, values.size]
         at += values.nbytes + -values.nbytes % _ALIGNED
-    text = json.dumps(header | {"arrays": places}).encode()
+    return _headed(header | {"arrays": places}, body)
+
+
+def _headed(header: dict[str, Any], body: bytes) -> bytes:
+    text = json.dumps(header).encode()
     text += b" " * (-(len(text) + 4) % _ALIGNED)
     return struct.pack("<I", len(text)) + text + body
+
+
+def with_state(packed: bytes, state: Mapping[str, Any]) -> bytes:
+    """Return what `explorer_bytes` packed with what is chosen at first in place of theirs."""
+    (length,) = struct.unpack_from("<I", packed)
+    return _headed(json.loads(packed[4 : 4 + length]) | {"state": dict(state)}, packed[4 + length :])
 
 
 def body_of(arrays: Mapping[str, np.ndarray]) -> bytes:

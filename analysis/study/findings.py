@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from analysis.errors import UserError
-from analysis.evaluation.ablation_effects import Timing
+from analysis.evaluation.ablation_effects import Change, Timing
 from analysis.specs import StudySpec
 from analysis.statistics.differences import Difference
 
@@ -118,13 +118,11 @@ class StoredSentences(Found):
 
 class Cause(Found):
     """Change from hiding a model's sinks beyond that from a control. measure: a row of `MEASURES`. control: a row of
-    `CONTROLS`. effect: over prompts, in the measure's unit. shares: of attention hidden, at the sinks and at the
-    control. left_out: prompts without sinks. unmatched: further prompts that lack this control. untrained: the same in
-    a model with random weights, None where none was asked for. levels: the measure's means with the sinks and with the
-    control hidden; None per unit of attention. timing: of the divergence alone. masked: the shares of the sinks and of
-    the control's tokens that are masked positions; None where no sink is. by_position: beside the aligned agreement,
-    that by position at both; unrelated: that of two untouched texts of prompts
-    that are not alike.
+    `CONTROLS`. effect: over prompts, in the measure's unit. sides: what the sinks and what the control's tokens change
+    by themselves, of which the effect is the difference. left_out: prompts without sinks. unmatched: further prompts
+    that lack this control. untrained: the effect in a model with random weights, None where none was asked for.
+    timing: of the divergence alone. by_position: beside the aligned agreement, that by position at both; unrelated:
+    that of two untouched texts of prompts that are not alike.
     """
 
     model: str
@@ -133,11 +131,9 @@ class Cause(Found):
     left_out: int = 0
     unmatched: int = 0
     effect: Difference
-    shares: tuple[float | None, float | None]
+    sides: tuple[Change, Change]
     untrained: Difference | None = None
-    levels: tuple[float, float] | None = None
     timing: Timing | None = None
-    masked: tuple[float, float] | None = None
     by_position: tuple[float, float] | None = None
     unrelated: float | None = None
 

@@ -18,10 +18,9 @@ from analysis.evaluation.ablation_effects import (
     TESTED,
     UNIT,
     by_position_of,
+    changes_of,
     effect_of,
     effects,
-    levels_of,
-    masked_shares,
     timing_of,
 )
 from analysis.evaluation.conditions import PLACEBOS
@@ -252,10 +251,8 @@ def causes_of(ablations: Mapping[str, JobRecord], primary: str) -> tuple[Cause, 
             left_out=row["left_out"],
             unmatched=row["unmatched"],
             effect=_tested(row, primary) if _whole(job) else replace(effect_of(row), p=None, final=False),
-            shares=tuple(row["shares"]),
-            levels=None if row["against"] == UNIT else levels_of(job.summary["rows"], row),
+            sides=changes_of(job.summary["rows"], row),
             timing=timing_of(row) if _whole(job) else None,
-            masked=masked_shares(job.summary["rows"], row),
             by_position=by_position_of(job.summary["rows"], row) if _of_text(row) else None,
             unrelated=job.summary["unrelated"] if _of_text(row) else None,
             untrained=next(

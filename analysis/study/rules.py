@@ -301,10 +301,10 @@ def _matter(causes: Sequence[Cause], spec: StudySpec) -> Verdict:
 def _controlled(cause: Cause, equal: Cause | None) -> str:
     """Tell what the comparisons hold equal."""
 
-    def share(value: float | None) -> str:
-        return "no" if value is None else f"{words.percent(value, 1)} of"
+    def shares(of: Cause) -> list[str]:
+        return [f"{words.percent(side.share, 1)} of" for side in of.sides]
 
-    sinks, matched = map(share, cause.shares)
+    sinks, matched = shares(cause)
     told = (
         "All sinks of a step are hidden in all layers; the control hides as many tokens of the same state. The sinks "
         f"held {sinks} attention, the control's tokens {matched} it."
@@ -313,7 +313,7 @@ def _controlled(cause: Cause, equal: Cause | None) -> str:
         return f"{told} Part of a difference can be that more attention is hidden."
     return (
         f"{told} So the sinks are also compared with random other tokens that held as much attention "
-        f"({share(equal.shares[0])} all at the sinks, {share(equal.shares[1])} it at these tokens)."
+        "({} all at the sinks, {} it at these tokens).".format(*shares(equal))
     )
 
 

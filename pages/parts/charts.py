@@ -163,10 +163,26 @@ def chart(exhibit: Exhibit, key: str, hint: str = "", on_click: Callable[[Point]
     heading(exhibit.title, exhibit.sentence, exhibit.formula, exhibit.finding, hint)
     table, told = exhibit.table, exhibit.told
     plot(exhibit.figure, key, f"{exhibit.title}. {told}", saving(exhibit.title), on_click)
-    small = len(table) <= _EXPORTED_ROWS and len(table.columns) <= _EXPORTED_COLUMNS
-    put_into_export(Exhibit(exhibit.title, told, exhibit.figure, table if small else pd.DataFrame()), key)
+    put_into_export(_exported(exhibit), key)
     if len(table.columns):
         _table(table, key)
+
+
+def chart_in_fold(title: str, fold_key: str, exhibit: Callable[[], Exhibit], key: str) -> DeltaGenerator:
+    """Draw an exhibit in a fold, made once that is open; an exported page has it anyway. Return the fold."""
+    fold = st.expander(title, key=fold_key, on_change="rerun")
+    if fold.open:
+        with fold:
+            chart(exhibit(), key)
+    else:
+        st.session_state.setdefault(_EXHIBITS, {})[key] = lambda: _exported(exhibit())  # made as the page is exported
+    return fold
+
+
+def _exported(exhibit: Exhibit) -> Exhibit:
+    """Return an exhibit as an exported page shows it: without a large table."""
+    small = len(exhibit.table) <= _EXPORTED_ROWS and len(exhibit.table.columns) <= _EXPORTED_COLUMNS
+    return Exhibit(exhibit.title, exhibit.told, exhibit.figure, exhibit.table if small else pd.DataFrame())
 
 
 def heading(title: str, sentence: str, formula: str | None, finding: str = "", hint: str = "") -> None:
@@ -350,7 +366,9 @@ def export_button(title: str, settings: Mapping[str, Any], subject: str) -> None
     if exhibits:
         download(
             "Export page (HTML)",
-            lambda: page_html(title, settings, exhibits, cards, subject=subject),
+            lambda: page_html(
+                title, settings, [each() if callable(each) else each for each in exhibits], cards, subject=subject
+            ),
             file_name(title.removeprefix("SinkScope: "), subject),
             "export_html",
             "ios_share",

@@ -229,8 +229,8 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     expect(finding).to_contain_text(f" In {whose}, sinks take at most {told(shares[:, 3].max())}.")
     expect(beside).to_have_text(
         f"Over all steps sinks take {told(own.mean())} of attention, untrained mean {told(shares.mean())}; above all 3 "
-        f"in {above or 'none'} of 9 steps{together(own > shares.max(axis=0))}"
-        f"{f', below all in {below}' if below else ''}. One text; 30 prompts on Evidence."
+        f"untrained in {above or 'none'} of 9 steps{together(own > shares.max(axis=0))}"
+        f"{f', below all 3 in {below}' if below else ''}. One text; 30 prompts on Evidence."
     )
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.strongest()")
     expect(finding).to_contain_text(f"In this text at step {own.argmax()}, where sinks take most, ")
@@ -272,8 +272,8 @@ def test_as_many_sinks_at_random_positions_of_the_same_state_give_the_number_tha
                 drawn[rng.choice(places, int(flags[places].sum()), replace=False)] = True
         ever.append(drawn.sum())
     said = re.compile(
-        r"(\d+) of \d+ tokens are a sink at some step, .*; with as many drawn at random in each step among positions "
-        r"of the same state \(prompt, masked or written\), (\d+) of \d+ would be\."
+        r"(\d+) of \d+ tokens are a sink at some step, .*; drawn at random in each step within the same state "
+        r"\(prompt, masked or written\): (\d+)\."
     )
     expect(page.locator(".sx-lives")).to_have_text(said)
     found = said.search(page.locator(".sx-lives").inner_text())

@@ -64,7 +64,7 @@ def test_differences_stand_around_zero_with_their_intervals():
 PHONE = 282  # pixels of the plot
 
 
-def test_each_mark_has_its_value_above_it_and_differences_the_look_of_what_they_are_from():
+def test_each_mark_has_its_value_above_it_and_differences_the_look_of_the_discount():
     x = np.array([0.5, 0.7])
     lost = [Difference(-0.03, -0.06, 0.0, 100, 100), Difference(-0.21, -0.32, -0.09, 100, 100)]
     gained = [Difference(0.01, -0.02, 0.04, 100, 100), Difference(0.001, -0.05, 0.06, 100, 100)]
@@ -85,7 +85,7 @@ def test_each_mark_has_its_value_above_it_and_differences_the_look_of_what_they_
     assert [one.name for one in marks] == ["as published", "with &lt;", "without"], "in the legend, from left to right"
     assert len({one.marker.color for one in marks}) == 3 and list(second.customdata) == losses
     for drawn, line in ((beside, first), (changed, second)):
-        assert (drawn.marker.color, drawn.marker.symbol) == (line.marker.color, line.marker.symbol)
+        assert (drawn.marker.color, drawn.marker.symbol) == (third.marker.color, third.marker.symbol), "of the discount"
         assert set(drawn.x) <= set(line.x), "above what it is from"
         assert drawn.yaxis == "y" and drawn.showlegend is False
     np.testing.assert_allclose(changed.y, [1, 0.1])
@@ -173,9 +173,9 @@ def test_the_published_baseline_stands_beside_both_where_it_was_pruned_at_every_
     first = {one.sparsity: np.mean(one.by_seed) for one in study.pruning.settings if one.method == "wanda"}
     np.testing.assert_allclose(told.shown.table["as published, %"], [100 * first[at] for at in (0.5, 0.7)])
     assert told.noise.startswith(
-        "Upper bars: 95 % interval of the difference; lower bars: of the change from dense; grey: ±2 points; two "
-        "sparsities are no trend; differences taken before rounding. Intervals are over 768 items of 6 "
-        "tasks and 6 seeds. As published: Wanda, clean text; the others: noised text. Intervals are Student's"
+        "Upper bars: 95 % interval of the difference; lower bars: of the change from dense; grey: ±2 points; "
+        "differences taken before rounding. Intervals are over 768 items of 6 tasks and 6 seeds. As published: Wanda, "
+        "clean text; the others: noised text. Intervals are Student's"
     )
     recipes = {one.sparsity: one.effect for one in study.pruning.contrasts if one.kind == "recipe"}
     points = told.shown.table["with discount minus as published, points"]

@@ -159,12 +159,7 @@ def test_the_headline_names_one_kind_and_how_common_it_is_with_other_weights() -
     told, _, rest = headline(one=shown).partition(". ")
     lead, other = answers({"one": shown})["one"].leads
     assert other.kind == "punctuation" and "punctuation" not in told, "one finding first"
-    [share] = other.shares
-    [low, high] = (percent(end, 0).removesuffix(" %") for end in other.ends[0])
-    assert rest == (
-        f"Elsewhere, punctuation (layer 3: {percent(share, 0)} [{low}, {high}]) stands out; no kind stands out "
-        "in layer 2."
-    )
+    assert rest == "Elsewhere, punctuation (layer 3) stands out; no kind stands out in layer 2."
     assert lead.untrained is not None
     null, most = lead.untrained
     shares = {name: by_kind(shown, "portion", name).value[list(lead.layers), 0].max() for name in shown.weight_nulls}
@@ -209,10 +204,11 @@ def test_the_kind_that_stands_out_most_is_told_where_other_weights_do_not_come_c
     own = np.array([[0.37, 0.6], [0.37, 0.6], [0.02, 0.98], [math.nan] * 2])
     others = {"permuted": np.array([[0.02, 0.5], [0.3, 0.5], [0.0, 0.5], [0.0, 0.5]])}
     shares = KindShares(["first", "word"], Estimates(own, own - 0.01, own + 0.01), np.array([0.02, 0.6]), others)
-    assert shares.standing_out() == {0: 0, 2: 1}, "as common with other weights in layer 1"
+    assert shares.leading() == {0: 0, 2: 1}, "as common with other weights in layer 1"
+    assert shares.leading(clearly=False) == {0: 0, 1: 0, 2: 1}
     both = np.array([[0.4, 0.5]])
     two = KindShares(["first", "last"], Estimates(both, both - 0.01, both + 0.01), np.array([0.02, 0.3]), {})
-    assert two.standing_out() == {0: 0}, "further above its share of all tokens"
+    assert two.leading() == {0: 0}, "further above its share of all tokens"
 
 
 def test_every_layer_is_accounted_for() -> None:
@@ -226,11 +222,11 @@ def test_every_layer_is_accounted_for() -> None:
     first, word, neither = [0.9, 0.1], [0.1, 0.7], [0.02, 0.5]
     assert rest([first, first]) == ""
     assert rest([first, first, neither]) == "Elsewhere, no kind stands out."
-    assert rest([first, first, first, word, [math.nan] * 2]) == ("Elsewhere, words (layer 3: 70 % [69, 71]) stand out.")
+    assert rest([first, first, first, word, [math.nan] * 2]) == ("Elsewhere, words (layer 3) stand out.")
     assert rest([first, first, first, word, word, neither, neither, neither]) == (
-        "Elsewhere, words (layer 3: 70 % [69, 71], layer 4: 70 % [69, 71]) stand out; no kind stands out in layers 5–7."
+        "Elsewhere, words (layers 3 and 4) stand out; no kind stands out in layers 5–7."
     )
-    assert rest([first, word, [0.1, 0.65], word]) == ("Elsewhere, words (layers 1–3: 65 % [64, 66] or more) stand out.")
+    assert rest([first, word, [0.1, 0.65], word]) == ("Elsewhere, words (layers 1–3) stand out.")
     weights = [neither, neither, neither, [0.02, 0.65]]
     assert rest([first, first, first, word], matched=weights) == (
         "In layer 3 most sinks are words, as in untrained models."
@@ -243,7 +239,7 @@ def test_every_layer_is_accounted_for() -> None:
     )
     apart = [neither, neither, [0.02, 0.65]]
     assert rest([first, word, word], matched=apart) == (
-        "Elsewhere, words (layer 1: 70 % [69, 71]) stand out; in layer 2 most sinks are words, as in untrained models."
+        "Elsewhere, words (layer 1) stand out; in layer 2 most sinks are words, as in untrained models."
     ), "each layer by itself"
     few = KindShares(
         ["first", "last"],
@@ -253,7 +249,7 @@ def test_every_layer_is_accounted_for() -> None:
     )
     [told] = finding_of("kinds of layers", {"one": few})
     assert told.endswith(" In layer 1 the last token is about as common in untrained models."), "not most sinks"
-    assert rest([[0.02, 1.0]] * 4 + [[0.3, 0.4]]) == ("Elsewhere, the first token (layer 4: 30 % [29, 31]) stands out.")
+    assert rest([[0.02, 1.0]] * 4 + [[0.3, 0.4]]) == ("Elsewhere, the first token (layer 4) stands out.")
     both = "In layer 1, also words (66 % [65, 67]; of all tokens 50 %). Elsewhere, no kind stands out."
     second = [first, [0.34, 0.66], first, neither]
     assert rest(second) == both, "a second kind of a layer is told as well"

@@ -11,7 +11,7 @@ from analysis import jobs
 from analysis.models.registry import MODELS
 from analysis.models.resident import release_resident
 from analysis.recording import explored as shipped_nulls
-from analysis.recording.explored import explored
+from analysis.recording.explored import explored, with_state
 from analysis.recording.explored_text import packed_text, unpacked_text
 from analysis.recording.inside_specs import reference_spec
 from analysis.recording.trajectory_file import open_trajectory
@@ -30,6 +30,7 @@ def test_the_text_of_an_explorer_gives_back_its_bytes():
     text = packed_text(packed)
     assert unpacked_text(text) == packed
     assert unpacked_text(text, {"step": "4"}) == explored(relative, ["one", "two"], state={"step": "4"})
+    assert with_state(packed, {"step": "40"}) == explored(relative, ["one", "two"], state={"step": "40"})
 
 
 def test_the_text_in_the_shipped_study_is_of_this_coding():

@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS
+from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS, Change
 from analysis.exhibits import story_parts
 from analysis.exhibits.story import discount_at, playback_of, story_of
 from analysis.exhibits.story_parts import Measured, Price
@@ -23,7 +23,7 @@ from analysis.specs import SIZES, DiscountParams, PruneSpec
 from analysis.specs.study import WITH_SHAMS
 from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, WAITING, WORSE
 from analysis.statistics.differences import Difference
-from analysis.study.findings import EXAMPLE, Continuation, Findings, MaskChange, read
+from analysis.study.findings import EXAMPLE, Cause, Continuation, Findings, MaskChange, read
 from analysis.words import glued, percent
 from tests.figures.test_player import track
 from tests.study.helpers import Drawn, gathered
@@ -120,7 +120,7 @@ TITLES = {
         "place": r"^In \d of 8 layers most sinks are (words|punctuation)",
         "movement": r"^0\.0029 new sinks per layer and step, fewer than writing tokens explains \(0\.082\)$",
         "hidden": "changes about as much as hiding as many random tokens",
-        "masks": r"^With 50 % removed, the discount changes only 0\.01 % of pruning choices; another .* sample changes 1 %$",
+        "masks": r"^With 50 % removed, the discount changes only 0\.01 % of pruning choices; another .* changes 1 %$",
         "accuracy": r"The discount lowers accuracy at 50 % and 70 %$",
     },
     "cannot tell": {
@@ -169,6 +169,11 @@ MEANINGS = {
         "accuracy": "no reason to switch the discount on, nor off",
     },
 }
+
+
+def with_control(cause: Cause, value: float, share: float = 0.1) -> tuple[Change, Change]:
+    """Return what the sinks of a cause change, and a control that changes so much of the text and draws so much."""
+    return cause.sides[0], cause.sides[1]._replace(value=value, share=share)
 
 
 def levels_drawn(hidden: Told, group: int) -> list[tuple[str, str]]:
@@ -302,7 +307,7 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
         """Return the answer where the agreement of the text differs by so much at equal attention."""
         effect = Difference(value=value, low=value - 0.1, high=value + 0.1, n=30, clusters=30)
         causes = [
-            one.model_copy(update={"effect": effect, "levels": (one.levels[0], one.levels[0] - value)})
+            one.model_copy(update={"effect": effect, "sides": with_control(one, one.sides[0].value + value)})
             if (one.measure, one.control) == ("aligned", MASS)
             else one
             for one in study.causes
@@ -350,11 +355,10 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
         ("sinks (15 of 30 prompts)", "45"),
         ("equal attention (same 15)", "52, 7 more [−11, +25]"),
     ], "a control that some prompts lack is beside the sinks of those that have it"
-    masses = next(one for one in own if (one.measure, one.control) == ("aligned", MASS))
+    sinks = next(one for one in own if (one.measure, one.control) == ("aligned", COUNT)).sides[0]
     (left, width) = re.findall(r'class="whisker" style="left:([\d.]+)%;width:calc\(([\d.]+)%', hidden.figure)[0]
-    scale = float(re.search(r'class="bar" style="left:0.00%;width:calc\(([\d.]+)%', hidden.figure)[1]) / 63
-    ends = [100 * (1 - masses.levels[0] + end) for end in (masses.effect.low, masses.effect.high)]
-    assert [float(left) / scale, float(width) / scale] == pytest.approx(ends, abs=0.6), "beside the bar of the sinks"
+    scale = float(re.search(r'class="bar" style="left:0.00%;width:calc\(([\d.]+)%', hidden.figure)[1]) / sinks.value
+    assert [float(left) / scale, float(width) / scale] == pytest.approx([sinks.low, sinks.high], abs=1e-3), "of its own"
     assert hidden.meaning == (
         "In the diffusion model, hiding sinks changes more text than hiding other tokens: check quality before "
         "protecting them."
@@ -374,9 +378,8 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
         causes = [one for one in study.causes if one.control != MASKED]
         like = next(one for one in causes if (one.model, one.measure, one.control) == ("bundled", "aligned", COUNT))
         effect = Difference(value=value, low=value - 0.08, high=value + 0.08, n=30, clusters=30)
-        levels = (like.levels[0], like.levels[0] - value)
-        shares = like.shares[0], 0.5 * like.shares[0]
-        causes.append(like.model_copy(update={"control": MASKED, "effect": effect, "levels": levels, "shares": shares}))
+        sides = with_control(like, like.sides[0].value + value, share=0.5 * like.sides[0].share)
+        causes.append(like.model_copy(update={"control": MASKED, "effect": effect, "sides": sides}))
         return story_of(study.model_copy(update={"causes": tuple(causes)}))
 
     story = masked(-0.31)
@@ -437,14 +440,14 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
             "At equal attention, predictions shift more early, less late, not significantly more or less overall.",
         ),
     ):
-        told = quality_told([shift.model_copy(update={"effect": alike, "levels": None, "timing": timing})], 0.01)
+        told = quality_told([shift.model_copy(update={"effect": alike, "timing": timing})], 0.01)
         assert told == f"Quality was not measured. {words}"
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert hidden.takeaway.startswith(overall) and hidden.beats[0].endswith(overall) and early in hidden.notes
     assert halves_told(own) in hidden.notes
     assert hidden.caveat == (
-        "One draw of random tokens. No control matches both masking and attention: random tokens of equal attention are 35 % "
-        "masked (sinks 95 %), other masked positions draw less. Differences are taken before rounding."
+        "One draw of random tokens. No control matches both masking and attention: random tokens of equal attention "
+        "are 35 % masked (sinks 95 %), other masked positions draw less. Differences are taken before rounding."
     )
 
     def other(text: float, predictions: float, wide: float = 0.004) -> str:
@@ -525,7 +528,7 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
         "Not measurably: +0.3 points of accuracy [−0.3, +1.0] where removing 70 % of weights costs 21 [18, 24]."
     )
     assert answer.sentence == "+0.1 [−0.7, +0.9] at 50 %. Both within ±2, fixed beforehand."
-    assert answer.short == f"{answer.lead} Within ±2 points, fixed beforehand."
+    assert answer.short == answer.words
     (_, at_70), (_, refuting) = (story_of(each).findings[-2:] for each in (study, refutes()))
     drawn = at_70.figure.replace("\u00a0", " ")
     assert "+0.3 points" in drawn
@@ -652,7 +655,8 @@ def test_kinds_of_sinks_stand_beneath_those_of_all_tokens():
 def test_what_pruning_costs_is_told_with_what_is_won_back():
     told = story_told("example").findings[-1]
     assert told.title == (
-        "The discount alone changes accuracy by less than 2 points; removing 70 % of the weights costs 21 points [18, 24]"
+        "The discount alone changes accuracy by less than 2 points; removing 70 % of the weights costs 21 points "
+        "[18, 24]"
     )
     assert told.takeaway.endswith(
         " Against Wanda as published (clean text): +0.8 [−1.2, +2.8] at 70 %, not inside ±2 points: undecided."
@@ -781,7 +785,8 @@ def test_of_masks_every_seed_and_every_pair_of_seeds_is_a_dot_and_counted():
         assert f"one of {seeds} seeds, or of their {pairs} pairs" in told.figure
         assert told.figure.count('<i class="run"') == len(changes) * (seeds + pairs)
         assert told.title == (
-            "With 70 % removed, the discount changes only 0.23 % of pruning choices; another calibration sample changes 1.9 %"
+            "With 70 % removed, the discount changes only 0.23 % of pruning choices; another calibration sample "
+            "changes 1.9 %"
         )
         assert told.beats == (
             "Sink-Wanda scores weights by size and inputs; inputs from sinks count for nothing (λ = 1). Random "
@@ -825,8 +830,8 @@ def test_the_text_of_the_example_is_the_one_nearest_the_median():
 
 def test_the_last_slide_is_titled_by_the_answers_to_both_questions():
     assert story_told("example").in_short == (
-        "Hiding sinks changes 63 of 100 tokens (43 at equal attention); the discount alone changes accuracy by less than "
-        "2 points"
+        "Hiding sinks changes 63 of 100 tokens (43 at equal attention); the discount alone changes accuracy by less "
+        "than 2 points"
     )
     assert story_told("cannot tell").in_short == (
         "This study cannot tell whether hiding the sinks changes more, nor whether the discount changes accuracy"

@@ -8,7 +8,7 @@ from starlette.testclient import TestClient
 from streamlit.testing.v1 import AppTest
 
 from pages.parts import plotly_script
-from tests.ui.helpers import charts
+from tests.ui.helpers import charts, unfold
 
 
 def test_the_library_is_the_installed_one_and_browsers_may_keep_it():
@@ -43,3 +43,37 @@ def test_a_plot_takes_its_colours_from_the_browser_and_says_what_it_shows():
     assert still["figure"] == clicked["figure"] and "template" not in still["figure"]["layout"]
     assert still["figure"]["layout"]["title"]["text"] == "</script>"
     assert still["figure"]["data"][0]["z"]["shape"] == "2, 2"
+
+
+def test_a_figure_in_a_fold_is_made_once_that_opens_or_the_page_is_exported(monkeypatch):
+    written = []
+    monkeypatch.setattr("pages.parts.charts.page_html", lambda *parts, subject: written.append(parts[2]) or "")
+
+    def page():
+        import pandas as pd
+        import plotly.graph_objects as go
+        import streamlit as st
+
+        from analysis.figures.export import Exhibit
+        from pages.parts.charts import chart_in_fold, export_button, start_exhibits
+
+        def made() -> Exhibit:
+            st.session_state["made"] = st.session_state.get("made", 0) + 1
+            return Exhibit("A bar", "It stands.", go.Figure(go.Bar(y=[1])), pd.DataFrame({"y": range(101)}))
+
+        start_exhibits()
+        with chart_in_fold("More", "the_fold", made, "the_bar"):
+            st.caption("beneath it")
+        export_button("Page", {}, "a test")
+
+    test = AppTest.from_function(page).run()
+    assert not test.exception and charts(test) == [] and test.caption[0].value == "beneath it"
+    assert "made" not in test.session_state
+    with monkeypatch.context() as patch:
+        patch.setattr("streamlit.download_button", lambda label, data, *rest, **options: data())
+        test.run()
+    (exhibit,) = written[-1]
+    assert (exhibit.title, len(exhibit.table)) == ("A bar", 0), "a large table stays out of an exported page"
+    assert test.session_state["made"] == 1
+    (drawn,) = charts(unfold(test, "the_fold"))
+    assert drawn["alt"] == "A bar. It stands." and test.session_state["made"] == 2

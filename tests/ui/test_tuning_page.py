@@ -36,7 +36,7 @@ from pages.parts.plain import plain
 from pages.parts.session import engine
 from pages.parts.tuning import preview as tune_effects
 from tests.conftest import GOLDEN
-from tests.ui.helpers import app, charts, texts
+from tests.ui.helpers import app, charts, texts, unfold
 
 pytestmark = pytest.mark.slow
 SPEC = CalibrateSpec(
@@ -101,7 +101,7 @@ def test_masks_are_shown_before_the_floor_and_the_output_error_are_there(monkeyp
     spec = SPEC.model_copy(update={"calibration": SPEC.calibration.model_copy(update={"seed": 9})})
     query = {**QUERY, "prune_seed": "9"}
     file = stored("calibrate", spec)
-    test = check(app("pages/prune.py", **query))
+    test = check(app("pages/prune.py", "fold_prune_map", **query))
     changed = percent(total(open_statistics(file), TuneParams()).changed, 3)
     assert [card.value for card in test.metric] == [changed, "not measured", "not measured"]
     assert len(charts(test)) == 4, "two of the preview, and the weights and accuracies of the study"
@@ -326,7 +326,7 @@ def test_what_is_pruned_is_what_the_preview_shows(statistics):
     test = check(page(**setting, prune_step_weighting="clean"))
     button = test.button(key="prune")
     assert button.label == "Prune with and without the discount" and not button.disabled
-    test.toggle(key="prune_then_score").set_value(False).run()
+    unfold(test, "fold_prune_score").toggle(key="prune_then_score").set_value(False).run()
     check(test.button(key="prune").click().run())
     jobs = {job.spec["method"]: job.spec for job in engine().jobs("prune")}
     assert set(jobs) == {"sink-wanda", "wanda-noised"}

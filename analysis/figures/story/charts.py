@@ -48,21 +48,15 @@ class Group:
 
 
 def bars(
-    groups: Sequence[Group],
-    axis: str,
-    scale: float = 1.0,
-    dot: str = "",
-    line: tuple[float, str] | None = None,
-    whisker: str = "95 % interval",
+    groups: Sequence[Group], axis: str, scale: float = 1.0, dot: str = "", line: tuple[float, str] | None = None
 ) -> Markup:
     """Draw bars from zero, all whole and on one scale. axis: what is drawn, with its unit; scale: from a value to that
     unit. dot: what each dot beside a bar is. line: a value that all are held against, and what it is.
-    whisker: what an interval is of.
     """
     most = max(map(_reach, _marks(groups)), default=0.0) or 1.0
     keys = {"run": dot} if any(mark.dots for mark in _marks(groups)) else {}
     if any(mark.low is not None for mark in _marks(groups)):
-        keys["line"] = whisker
+        keys["line"] = "95 % interval"
     if line is not None:
         keys["rule"] = line[1]
     return _chart(groups, axis, scale, 0.0, 1.04 * most, keys, line=None if line is None else line[0], bar=True)

@@ -31,12 +31,12 @@ from analysis.specs import (
     without_seed,
 )
 from pages.parts import address, controls
-from pages.parts.accuracy.panel import RunNames, names_of_models, results_of, run_names
+from pages.parts.accuracy.panel import RunNames, evaluations, names_of_models, results_of, run_names
 from pages.parts.address import shown_box
 from pages.parts.asking import starting_button
 from pages.parts.controls import fold, keyed_columns, keys_of, settings_of
 from pages.parts.plain import plain
-from pages.parts.session import EXPECTED, engine, submit, why
+from pages.parts.session import EXPECTED, submit, why
 from pages.parts.sweeping import LIMIT
 
 _PRESELECTED = "accuracy_preselected"
@@ -44,6 +44,21 @@ _RUNS = "accuracy_runs"
 RUNS_ASKED = "with"  # in the address: ids of runs to compare the dense model with
 
 MOST = 6  # models compared at once that are preselected
+_MORE = ("shots", "guidance", "gen_length", "chat_template")
+# Not from the address: functions in the folder are run, and a link must not lead there.
+_FOLDER = {"include_path": "accuracy_include_path"}
+SETTINGS = [
+    *settings_of(
+        EvaluateSpec,
+        keys_of("accuracy", ("tasks", "limit", "draws", "seed", "canvas_score", *_MORE)),
+        words={"limit": "{} items"},
+        limit=LIMIT,
+    ),
+    *settings_of(EvaluateSpec, _FOLDER, linked=False),
+]
+"""What `score_settings` draws, for a fold around it."""
+USUAL: Mapping[str, Any] = {"limit": LIMIT}
+"""What it returns besides the model where nothing is set."""
 
 
 def choose_runs(runs: dict[str, Run]) -> list[str]:
@@ -179,17 +194,15 @@ def _samples(
 
 def _more(narrow: bool) -> dict:
     """Draw the settings that override how the tasks put their items."""
-    keys = keys_of("accuracy", ("shots", "guidance", "gen_length", "chat_template"))
-    # Not from the address: functions in the folder are run, and a link must not lead there.
-    folder = {"include_path": "accuracy_include_path"}
-    settings = [*settings_of(EvaluateSpec, keys), *settings_of(EvaluateSpec, folder, linked=False)]
+    keys = keys_of("accuracy", _MORE)
+    settings = [*settings_of(EvaluateSpec, keys), *settings_of(EvaluateSpec, _FOLDER, linked=False)]
     place, drawn = fold("More settings", "fold_accuracy_more", settings)
     if not drawn:
         return {}
     columns = [place] if narrow else keyed_columns(len(keys), "accuracy_more", place)
     values = controls.draw_each(EvaluateSpec, keys, columns)
     with place:
-        own = controls.draw(EvaluateSpec, "include_path", folder["include_path"], persist_state="session")
+        own = controls.draw(EvaluateSpec, "include_path", _FOLDER["include_path"], persist_state="session")
         values["include_path"] = own or None
     return values
 
@@ -200,12 +213,6 @@ def _evaluate(spec: EvaluateSpec) -> None:
 
 
 # --- the evaluation shown ---------------------------------------------------------------------------------------
-
-
-def evaluations() -> list[JobRecord]:
-    """Return the evaluations and the finished imports, newest first."""
-    imports = [record for record in engine().jobs("import") if record.state == "done"]
-    return sorted([*engine().jobs("evaluate"), *imports], key=lambda record: -record.created)
 
 
 def choose_evaluation(

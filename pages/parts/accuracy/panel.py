@@ -18,10 +18,9 @@ from analysis.engine.run_pairs import RunPair
 from analysis.engine.runs import Run, Scored, known_runs
 from analysis.errors import UserError
 from analysis.evaluation import comparing, tables
-from analysis.evaluation import results as evaluations
 from analysis.evaluation.importing import Part, joined
 from analysis.evaluation.items_file import DOCUMENTS
-from analysis.evaluation.results import Results
+from analysis.evaluation.results import PERPLEXITY, Growing, Results, read
 from analysis.evaluation.tables import ROLES
 from analysis.jobs import EvaluatePartial
 from analysis.specs import EvaluateSpec, ImportSpec, Spec, point_name, where
@@ -38,6 +37,12 @@ from pages.parts.session import EXPECTED, engine, restart, submit, tell, told
 ALL_SEEDS = "all calibration seeds, with against without the discount"
 RunNames = Mapping[tuple[str, int], tuple[str, str]]
 """By an evaluation's id and a model's number: the model's name in a sweep, and the name of its run."""
+
+
+def evaluations() -> list[JobRecord]:
+    """Return the evaluations and the finished imports, newest first."""
+    imports = [record for record in engine().jobs("import") if record.state == "done"]
+    return sorted([*engine().jobs("evaluate"), *imports], key=lambda record: -record.created)
 
 
 def finished_results(record: JobRecord) -> Results | None:
@@ -74,7 +79,7 @@ def _results(record: JobRecord, names: tuple[str, ...]) -> Results | None:
 
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _opened(path: str, key: str | None, names: tuple[str, ...]) -> Results:
-    found = evaluations.read(Path(path))
+    found = read(Path(path))
     if not names:
         return found
     return replace(found, header=found.header.model_copy(update={"names": names}))
@@ -88,7 +93,7 @@ def joined_results(runs: Sequence[Run], dense: bool = False, names: Sequence[str
     shared = _shared(runs)
     names = names or [run.name for run in runs]
     for run, scored in zip(runs, shared, strict=True):
-        if engine().result_file(scored.record) is None:
+        if not engine().has_result(scored.record):
             st.info(f"The answers of {plain(run.name)} are no longer in the store. Score it again.")
             return None
     key = tuple((name, scored.record.key, scored.number) for name, scored in zip(names, shared, strict=True))
@@ -262,7 +267,7 @@ def _more(results: Results, compared: Compared | None) -> None:
         with st.expander("Log-likelihood of right answers", key="fold_likelihoods"):
             likelihoods(results)
     for benchmark in results.benchmarks:
-        if benchmark.kind == evaluations.PERPLEXITY:
+        if benchmark.kind == PERPLEXITY:
             perplexity(results, benchmark.name)
     if len(results.names) > 1 and results.accuracies:
         disagreements(results)
@@ -281,9 +286,9 @@ def results_of(record: JobRecord) -> Results | None:
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _growing(path: str, run: str) -> evaluations.Growing:
+def _growing(path: str, run: str) -> Growing:
     """Open the growing file. run: the job's try, as the next one writes another file of the same name."""
-    return evaluations.Growing(Path(path))
+    return Growing(Path(path))
 
 
 def _how_it_ended(record: JobRecord, results: Results | None) -> None:

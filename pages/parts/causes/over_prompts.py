@@ -42,8 +42,8 @@ from pages.parts.asking import acting_button
 from pages.parts.causes.results import (
     BENEATH,
     NEXT,
-    OTHERWISE,
     Figures,
+    above_shifts,
     answer_first,
     beside_example,
     draw_figures,
@@ -275,8 +275,9 @@ class OverPrompts:
             if not earlier:
                 asking.go_on(self.kind, spec, "Continue")
         apart = self.apart(job.summary) if done == planned else ""
+        shifts = self.shifts(job.summary) if apart else []
         if answer:
-            caveats = " ".join(filter(None, (self.caveats(job.summary), OTHERWISE if apart else "")))
+            caveats = " ".join(filter(None, (self.caveats(job.summary), above_shifts(apart, shifts))))
             beneath = [*filter(None, (" ".join(answer[1:]), caveats))]
             told = " ".join(filter(None, (*beneath, apart)))
             exhibit_text(f"{self.name.capitalize()} over prompts", answer[0], told, f"{self.kind}_answer")
@@ -286,7 +287,7 @@ class OverPrompts:
                     st.markdown(plain(paragraph))
         aside.caption(plain(f"{SINK.format(criterion(spec.sinks))} {self.floor(spec)}".strip()))
         beside_example(self.outcome(job.summary), self.example(job), self.kind)
-        draw_shifts(apart, self.shifts(job.summary))
+        draw_shifts(shifts)
         self.next_step()
         predictions = self.predictions(job.summary)
         if next(iter(predictions.values()), None) is not None:

@@ -1,5 +1,6 @@
 """What results over prompts are drawn with: figures beside one text, the table of shifts, the order on a phone."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 import streamlit as st
@@ -14,7 +15,6 @@ Figures = Mapping[str, Exhibit | None]
 """Figures by name; None where the summary does not hold what one shows."""
 NEXT, BENEATH, _SHIFTS = "causes_next", "causes_beneath", "shifts"
 """Keys of containers: with the ways on, with what stands beneath the answer, with the table of shifts."""
-OTHERWISE = "Predictions are mixed, see below."
 # On a phone the name of a row stands above its numbers, each of which has its interval beneath it.
 _SHIFTED = f"""<style>@media (max-width:{PHONE}px){{
 .st-key-shifts table,.st-key-shifts :is(thead,tbody){{display:block;width:100%}}
@@ -56,18 +56,19 @@ def answer_first(key: str, rows: Mapping[str, Sequence[int]], answer: str = "", 
     order_on_a_phone({figures_row(f"{key}_example"): (2, 3), **rows}, {**opened, BENEATH: 1, _SHIFTS: 4}, last)
 
 
-def draw_shifts(told: str, rows: Sequence[tuple[str, ...]]) -> None:
-    """Draw what predictions say otherwise than the text, if anything, with rows of `findings.ablations.shifts` as a
-    small table.
-    """
-    if not told:
+def above_shifts(told: str, rows: Sequence[tuple[str, ...]]) -> str:
+    """Return a sentence on predictions, without its numbers where rows of the table beneath hold these."""
+    return re.sub(r" \([^()]*\)", "", told) if rows else told
+
+
+def draw_shifts(rows: Sequence[tuple[str, ...]]) -> None:
+    """Draw rows of `findings.ablations.shifts` as a small table, where there are any."""
+    if not rows:
         return
     st.html(_SHIFTED)
     with st.container(key=_SHIFTS):
         st.markdown("**Shift of predicted probabilities**")
-        st.markdown(plain(told))
-        if rows:
-            st.caption(SHIFTS_TOLD)
-            first, *others = (f"| {' | '.join(plain(cell) for cell in line)} |" for line in (SHIFTS, *rows))
-            table = "\n".join([first, "| --- " * len(SHIFTS) + "|", *others])
-            st.markdown(table.replace("\u00a0\\[", " \\["))  # an interval may stand beneath its number
+        st.caption(SHIFTS_TOLD)
+        first, *others = (f"| {' | '.join(plain(cell) for cell in line)} |" for line in (SHIFTS, *rows))
+        table = "\n".join([first, "| --- " * len(SHIFTS) + "|", *others])
+        st.markdown(table.replace("\u00a0\\[", " \\["))  # an interval may stand beneath its number

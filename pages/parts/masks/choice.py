@@ -7,7 +7,7 @@ import streamlit as st
 from analysis.engine.runs import Run, known_runs
 from analysis.pruned import compare, masks_file
 from analysis.pruned.compare import Comparison
-from analysis.pruned.report_file import PrunedRun, first_pair, seed_pair
+from analysis.pruned.report_file import first_pair
 from analysis.specs import METHODS, PruneSpec
 from analysis.tuning.statistics_file import serves
 from analysis.words import percent
@@ -19,9 +19,10 @@ from pages.parts.masks.pruned_models import (
     Pruned,
     compared_masks,
     floor_of_statistics,
+    ids_of_seeds,
     open_pruned,
     read_address,
-    run_of,
+    reports_of,
     short_labels,
     statistics_info,
     titled,
@@ -84,17 +85,13 @@ def _first_two(known: dict[str, Run], ticked: Sequence[str]) -> tuple[str | None
         return ticked[0], ticked[1]
     ids = list(known)
     if ticked:
-        reports = dict(zip(ids, _reports(known), strict=True))
+        reports = dict(zip(ids, reports_of(known), strict=True))
         budget = reports[ticked[0]].budget()
         other = next((run_id for run_id in ids if run_id != ticked[0] and reports[run_id].budget() == budget), None)
         return other, ticked[0]
-    start = first_pair(_reports(known))
+    start = first_pair(reports_of(known))
     # The newer of the two is the second: differences then read as 'since then'.
     return (ids[start[1]], ids[start[0]]) if start else (None, None)
-
-
-def _reports(known: dict[str, Run]) -> list[PrunedRun]:
-    return [run_of(run.folder) for run in known.values() if run.folder is not None]
 
 
 def how_to_prune(known: dict[str, Run]) -> None:
@@ -194,7 +191,7 @@ def two_seeds(first: Pruned, second: Pruned, known: dict[str, Run]) -> Compariso
             help="What differs between two runs of one method and another draw of the calibration text is chance. A "
             "difference between methods means something only above it.",
         )
-        ids = _seed_pair(first, second, known) if choice == AUTOMATIC else _chosen_pair(known)
+        ids = ids_of_seeds(first, second, known) if choice == AUTOMATIC else _chosen_pair(known)
         if choice == AUTOMATIC and not ids:
             st.caption("No two runs of this model, sparsity and pattern differ in their calibration seed alone.")
     pair = [run for run_id in ids if (run := open_pruned(run_id, known)) is not None]
@@ -223,15 +220,6 @@ def two_seeds(first: Pruned, second: Pruned, known: dict[str, Run]) -> Compariso
     return floor
 
 
-def seeds_at_hand(first: Pruned, second: Pruned, known: dict[str, Run]) -> Comparison | None:
-    """Compare two runs in the store that differ only in calibration seed, as the floor of these two; None if there are
-    none. Draws nothing.
-    """
-    pair = [run for run_id in _seed_pair(first, second, known) if (run := open_pruned(run_id, known)) is not None]
-    alike = len(pair) == 2 and not any(masks_file.why_not_comparable(first.masks, run.masks) for run in pair)
-    return compared_masks(*pair) if alike else None
-
-
 def _floor_of_statistics(first: Pruned, second: Pruned) -> Comparison | None:
     """Return the floor from statistics stored by Prune for this model, text and precision, or None."""
     for job in engine().jobs("calibrate"):
@@ -255,12 +243,6 @@ def _floor_of_statistics(first: Pruned, second: Pruned) -> Comparison | None:
         )
         return floor
     return None
-
-
-def _seed_pair(first: Pruned, second: Pruned, known: dict[str, Run]) -> list[str]:
-    """Return two runs in the store that differ only in calibration seed, as these two are; empty if there are none."""
-    ids = list(known)
-    return [ids[index] for index in seed_pair(_reports(known), first.run, second.run) or ()]
 
 
 def _chosen_pair(known: dict[str, Run]) -> list[str]:

@@ -1,18 +1,22 @@
-"""Pruned models to look at: opening one by name or path, its description of itself, and measures of masks, kept.
+"""Pruned models to look at: opening one by name or path, its description of itself, and measures of masks, kept; of
+pairs with and without the discount, and of two calibration seeds.
 
 Differences between two masks by layer and projection, and the masks of one matrix or a head's part of it.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from analysis.engine.run_pairs import RunPair
 from analysis.engine.runs import Run, known_runs
 from analysis.exhibits import mask_grids
 from analysis.exhibits.mask_grids import Window, grid_of, part_shape
@@ -24,14 +28,14 @@ from analysis.models.projection_names import of_expert
 from analysis.pruned import compare, masks_file
 from analysis.pruned.compare import MEASURES, Comparison, Measure
 from analysis.pruned.masks_file import MaskFolder
-from analysis.pruned.report_file import REPORT_FILE, PrunedRun, read_report, run_names
+from analysis.pruned.report_file import REPORT_FILE, PrunedRun, read_report, run_names, seed_pair
 from analysis.tuning.statistics_file import StatisticsInfo, StoredStatistics, open_statistics, seed_floor
 from analysis.words import percent
-from pages.parts.charts import Point, chart, kept
+from pages.parts.charts import Point, chart, chart_in_fold, kept
 from pages.parts.controls import keyed_columns, pick
 from pages.parts.plain import plain
 from pages.parts.recordings.choice import within
-from pages.parts.session import engine, told
+from pages.parts.session import EXPECTED, engine, told
 
 
 @dataclass(frozen=True)
@@ -92,9 +96,23 @@ def open_pruned(run_id: str, known: Mapping[str, Run]) -> Pruned | None:
         return None
     if run is None:
         engine().authorizer.check_folder(run_id)
-    folder = masks_file.open_masks(run_id if run is None else str(run.folder))
+    source = run_id if run is None else str(run.folder)
+    folder = _opened(source, _files(source)) if Path(source).is_dir() else masks_file.open_masks(source)
     label = Path(run_id).name if run is None else run.name
     return Pruned(run_id, label, folder, run_of(folder.folder))
+
+
+@lru_cache(maxsize=64)
+def _opened(folder: str, files: frozenset[tuple[str, int, int]]) -> MaskFolder:
+    """files: of the folder, which is opened again when they are others."""
+    return masks_file.open_masks(folder)
+
+
+def _files(folder: str) -> frozenset[tuple[str, int, int]]:
+    """Return the name, time of change and size of each file in a folder."""
+    with os.scandir(folder) as entries:
+        files = [(entry.name, entry.stat()) for entry in entries if entry.is_file()]
+    return frozenset((name, stat.st_mtime_ns, stat.st_size) for name, stat in files)
 
 
 def short_labels(runs: Sequence[Pruned]) -> list[str]:
@@ -110,11 +128,16 @@ def short_labels(runs: Sequence[Pruned]) -> list[str]:
 
 def run_of(folder: Path) -> PrunedRun:
     """Return the run that a folder holds."""
+    return _run(str(folder), _reported(folder))
+
+
+def _reported(folder: Path) -> int:
+    """Return when a folder's report changed; 0 without one."""
     path = folder / REPORT_FILE
-    return _run(str(folder), path.stat().st_mtime_ns if path.is_file() else 0)
+    return path.stat().st_mtime_ns if path.is_file() else 0
 
 
-@st.cache_data(max_entries=256, show_spinner=False)
+@lru_cache(maxsize=1024)
 def _run(folder: str, changed: int) -> PrunedRun:
     return read_report(Path(folder))
 
@@ -152,6 +175,61 @@ def mask_pictures(
 ) -> tuple[np.ndarray, int, int]:
     """Return the blocks of two masks and of where they differ, (3, rows, columns), with a block's height and width."""
     return mask_grids.mask_blocks(first.masks, second.masks, layer, name, head, window)
+
+
+def reports_of(known: Mapping[str, Run]) -> list[PrunedRun]:
+    """Return what the folders of pruned models say of themselves."""
+    return [run_of(run.folder) for run in known.values() if run.folder is not None]
+
+
+def ids_of_seeds(first: Pruned, second: Pruned, known: Mapping[str, Run]) -> list[str]:
+    """Return two runs in the store that differ only in calibration seed, as these two are; empty if there are none."""
+    ids = list(known)
+    return [ids[index] for index in seed_pair(reports_of(known), first.run, second.run) or ()]
+
+
+def _seeds_at_hand(first: Pruned, second: Pruned, known: Mapping[str, Run]) -> Comparison | None:
+    """Compare two runs in the store that differ only in calibration seed, as the floor of these two; None if there are
+    none. Draws nothing.
+    """
+    pair = [run for run_id in ids_of_seeds(first, second, known) if (run := open_pruned(run_id, known)) is not None]
+    alike = len(pair) == 2 and not any(masks_file.why_not_comparable(first.masks, run.masks) for run in pair)
+    return compared_masks(*pair) if alike else None
+
+
+class PairMasks(NamedTuple):
+    """The masks of controls beside those of runs with a discount, one comparison per calibration seed; those of two
+    calibration seeds, where the store has them."""
+
+    comparisons: list[Comparison]
+    floor: Comparison | None
+    changed: Changed
+
+
+def pair_masks(pairs: list[RunPair]) -> PairMasks | None:
+    """Compare the masks of pairs; None where there is none, or they cannot be read. pairs: of `matched_pairs`."""
+    known, opened = known_pruned(), []
+    for pair in pairs:
+        first, second = (open_pruned(run.id, known) for run in (pair.control, pair.run))
+        if first is None or second is None:
+            return None
+        opened.append((first, second))
+    if not opened:
+        return None
+    try:
+        reports = tuple((run.id, _reported(run.folder)) for run in known.values() if run.folder is not None)
+        return _compared_pairs(opened, percent(pairs[0].spec.sparsity), reports, known)
+    except EXPECTED:
+        return None  # shown under Masks
+
+
+@st.cache_resource(max_entries=8, hash_funcs=BY_STAMP, show_spinner="Reading and comparing the masks…")
+def _compared_pairs(
+    pairs: list[tuple[Pruned, Pruned]], sparsity: str, reports: tuple[tuple[str, int], ...], _known: Mapping[str, Run]
+) -> PairMasks:
+    """sparsity: of all, in words. reports: ids of `_known`, and when their reports changed."""
+    compared, floor = [compared_masks(*pair) for pair in pairs], _seeds_at_hand(*pairs[0], _known)
+    return PairMasks(compared, floor, _changed_by_discount(compared, floor, sparsity))
 
 
 OURS = "The paper speaks of mask differences without a formula: this measure is ours."
@@ -291,22 +369,37 @@ def projections_view(first: Pruned, second: Pruned, comparison: Comparison, floo
 def projections_map(
     comparison: Comparison,
     floor: Comparison | None,
-    measure: Measure | None = None,
-    selected: tuple[int, int] | None = None,
-    on_click: Callable[[Point], None] | None = None,
+    measure: Measure,
+    selected: tuple[int, int],
+    on_click: Callable[[Point], None],
 ) -> None:
-    """Draw a measure by layer and projection beside two calibration seeds. measure: the first one if None. selected:
-    layer and number of the projection that is outlined.
+    """Draw a measure by layer and projection beside two calibration seeds. selected: layer and number of the projection
+    that is outlined.
     """
-    names, measure = comparison.names, measure or MEASURES["disagreement"]
-    counts, beside = comparison.projections, None if floor is None else floor.projections
-    clickable = on_click is not None
     chart(
-        grid_exhibit(measure, counts, beside, "projection", names=names, selected=selected, clickable=clickable),
-        "mask_projections",
-        hint="Click a cell to open it." if on_click is not None else "",
+        _projections_exhibit(comparison, floor, measure, selected=selected, clickable=True),
+        _PROJECTIONS,
+        hint="Click a cell to open it.",
         on_click=on_click,
     )
+
+
+def projections_in_fold(comparisons: Sequence[Comparison], floor: Comparison | None) -> None:
+    """Draw what masks of several calibration seeds differ in by layer and projection, in a fold."""
+    chart_in_fold(
+        "Layer by layer",
+        "fold_prune_runs_map",
+        lambda: _projections_exhibit(compare.pooled(comparisons), floor, MEASURES["disagreement"]),
+        _PROJECTIONS,
+    )
+
+
+_PROJECTIONS = "mask_projections"
+
+
+def _projections_exhibit(comparison: Comparison, floor: Comparison | None, measure: Measure, **options: Any) -> Exhibit:
+    counts, beside = comparison.projections, None if floor is None else floor.projections
+    return grid_exhibit(measure, counts, beside, "projection", names=comparison.names, **options)
 
 
 def _expert_picture(first: Pruned, second: Pruned, layer: int, name: str, box: DeltaGenerator) -> None:
@@ -382,13 +475,13 @@ def _picture(
     )
 
 
-def changed_by_discount(comparisons: Sequence[Comparison], floor: Comparison | None, sparsity: str) -> Changed:
+def _changed_by_discount(comparisons: Sequence[Comparison], floor: Comparison | None, sparsity: str) -> Changed:
     """Return what share of the weights the discount changes. comparisons: of masks with and without it, one per
     calibration seed. floor: of two calibration seeds.
     """
     measure, whole = MEASURES["disagreement"], compare.pooled(comparisons)
-    changed = [float(measure.compute(one.total())) for one in comparisons]
-    seeds = [] if floor is None else [float(measure.compute(floor.total()))]
+    changed = tuple(float(measure.compute(one.total())) for one in comparisons)
+    seeds = () if floor is None else (float(measure.compute(floor.total())),)
     return Changed(sparsity, changed, seeds, float(measure.independent(whole.total())))
 
 

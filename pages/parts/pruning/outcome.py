@@ -10,7 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 from analysis.engine.run_pairs import RunPair, has_setting, scored_pairs, sweep_of, title_of
 from analysis.engine.runs import Run, known_runs
 from analysis.evaluation import comparing, tables
-from analysis.evaluation.results import AVERAGE, Results
+from analysis.evaluation.results import AVERAGE, Results, once
 from analysis.exhibits.scored_runs import recipe_told, text_of, text_read
 from analysis.exhibits.with_discount import (
     Changed,
@@ -28,25 +28,30 @@ from analysis.exhibits.with_discount import (
 )
 from analysis.findings import finding_of
 from analysis.findings.evaluations import MARGIN, inside_margin, tested, together
-from analysis.pruned.compare import Comparison
 from analysis.specs import METHODS, EvaluateSpec, ModelSpec, PruneSpec, SweepSpec, grid, setting_key
 from analysis.statistics.decisions import POINTS
 from analysis.study.rules import margin_of
 from analysis.words import counted, listed, percent
 from pages.parts import address
-from pages.parts.accuracy.choice import choose_evaluation, choose_runs, evaluations, say_scores, score_settings
-from pages.parts.accuracy.choice import score as ask_scores
-from pages.parts.accuracy.panel import ALL_SEEDS, accuracy_in_brief, accuracy_panel, joined_panel, pair_results
+from pages.parts.accuracy import choice as scoring
+from pages.parts.accuracy.choice import choose_evaluation, choose_runs, say_scores, score_settings
+from pages.parts.accuracy.panel import (
+    ALL_SEEDS,
+    accuracy_in_brief,
+    accuracy_panel,
+    evaluations,
+    joined_panel,
+    pair_results,
+)
 from pages.parts.asking import begin, cut_short, may_act, starting_button
 from pages.parts.charts import chart, kept
-from pages.parts.masks.choice import seeds_at_hand
-from pages.parts.masks.pruned_models import compared_masks, known_pruned, open_pruned
+from pages.parts.controls import Setting, fold
 from pages.parts.plain import plain
 from pages.parts.pruning.runs import matched_pairs, pairs_at_other_sparsities
 from pages.parts.pruning.settings import Asked, note_start
 from pages.parts.session import EXPECTED, engine, why
 from pages.parts.study.choice import OfStudy, open_study
-from pages.parts.sweeping import SEEDS, cost_in_words, launch, plan, sweeps_at_work
+from pages.parts.sweeping import SEEDS, cost_in_words, launch, plan, sweeps_at_work, wants_estimates
 
 _SCORE, _SEEDS = "prune_then_score", "prune_seeds"
 _REDRAW = 5.0  # seconds between drawings of the accuracies that are there
@@ -82,10 +87,10 @@ class Found(NamedTuple):
     """
 
     setting: str
-    shifts: list[Shift]
+    shifts: tuple[Shift, ...]
     dense: float
     chance: float | None
-    tasks: list[str]
+    tasks: tuple[str, ...]
     method: str
     margin: float
     inside: str
@@ -192,8 +197,12 @@ def choose_scores(
     """
     if not engine().authorizer.may("run"):
         return None, None
+    scored = Setting(_SCORE, "scoring {}", usual=True, linked=False)
+    place, drawn = fold("Scoring and estimate", "fold_prune_score", [scored, *scoring.SETTINGS])
+    if not (drawn or wants_estimates(model)):
+        return _usual_scores(model), {"model": model, **scoring.USUAL}
     runs = _copies(model)
-    with st.expander("Scoring and estimate", key="fold_prune_score"):
+    with place:
         st.toggle(
             "Score after pruning",
             value=True,
@@ -206,6 +215,11 @@ def choose_scores(
         if asked.specs and not asked.problem:
             plan(asked.specs, st.container())
     return (None if settings is None else EvaluateSpec(**settings)), settings
+
+
+@lru_cache(_KEPT)
+def _usual_scores(model: ModelSpec) -> EvaluateSpec:
+    return EvaluateSpec(model=model, **scoring.USUAL)
 
 
 def accuracies_in_brief(
@@ -223,7 +237,6 @@ def accuracies_in_brief(
     settings: of `choose_scores`. pairs: of `matched_pairs`. found: of `found_in_study` or `found_in_runs`. study: what
     is shown instead of runs. drawn: whether an evaluation is to be drawn here, and not in full.
     """
-    runs = _copies(model)
     if study is None and sweeps_at_work():
         st.fragment(_scores_so_far, run_every=_REDRAW)(asked.specs)
         return
@@ -232,6 +245,7 @@ def accuracies_in_brief(
         if found is not None:
             _draw(found)
         return
+    runs = _copies(model)
     if not runs and not pairs:
         st.caption("No pruned copy of this model yet. Prune one to see its accuracy here, task by task.")
         say_scores(model)
@@ -328,7 +342,7 @@ def _offer_scores(settings: Mapping[str, object] | None, runs: dict[str, Run], p
     ids = [run_id for run_id in both if run_id in runs]
     if settings is not None and len(ids) == len(both):
         starting_button(
-            "Score both", "prune_score_both", ask_scores, icon=":material/monitoring:", args=(settings, runs, ids)
+            "Score both", "prune_score_both", scoring.score, icon=":material/monitoring:", args=(settings, runs, ids)
         )
 
 
@@ -338,35 +352,10 @@ def _copies(model: ModelSpec) -> dict[str, Run]:
     return {run.id: run for run in pruned if run.runs}
 
 
-class PairMasks(NamedTuple):
-    """The masks of controls beside those of runs with a discount, one comparison per calibration seed; those of two
-    calibration seeds, where the store has them."""
-
-    comparisons: list[Comparison]
-    floor: Comparison | None
-
-
-def pair_masks(pairs: list[RunPair]) -> PairMasks | None:
-    """Compare the masks of pairs; None where there is none, or they cannot be read. pairs: of `matched_pairs`."""
-    known, opened = known_pruned(), []
-    for pair in pairs:
-        first, second = (open_pruned(run.id, known) for run in (pair.control, pair.run))
-        if first is None or second is None:
-            return None
-        opened.append((first, second))
-    if not opened:
-        return None
-    try:
-        compared = [compared_masks(first, second) for first, second in opened]
-        return PairMasks(compared, seeds_at_hand(*opened[0], known))
-    except EXPECTED:
-        return None  # shown under Masks
-
-
 @lru_cache(_KEPT)
-def changes_in_study(study: OfStudy) -> list[Changed]:
+def changes_in_study(study: OfStudy) -> tuple[Changed, ...]:
     """Return which share of the weights the discount changes in a study, at the settings first."""
-    return changes_of_study(study.findings, study.contrast)
+    return tuple(changes_of_study(study.findings, study.contrast))
 
 
 @lru_cache(_KEPT)
@@ -384,9 +373,9 @@ def found_in_study(study: OfStudy) -> Found | None:
     published = {at: one for at, one in recipes.items() if percent(at, 0) in told}
     return Found(
         setting,
-        shifts,
+        tuple(shifts),
         *levels,
-        tasks_of(findings.pruning),
+        tuple(tasks_of(findings.pruning)),
         method,
         margin,
         inside,
@@ -401,20 +390,26 @@ def found_in_runs(pairs: list[RunPair]) -> Found | None:
     None where none is scored. pairs: of `matched_pairs`."""
     scored = scored_pairs(pairs)
     results = pair_results(scored_pairs([*scored, *pairs_at_other_sparsities(scored)]))
-    related = comparing.related_pairs(results)["control"] if results is not None and results.accuracies else []
-    if results is None or not related:
+    if results is None:
         return None
-    explained = [
-        tested(together(results, related)),
-        " · ".join(f"{pair.run.name} against {pair.control.name}" for pair in scored) + ".",
-    ]
-    shifts, spec = shifts_of_runs(results, related), pairs[0].spec
+    names = [f"{pair.run.name} against {pair.control.name}" for pair in scored]
+    return _found_in_results(results, pairs[0].spec, names)
+
+
+@once
+def _found_in_results(results: Results, spec: PruneSpec, names: Sequence[str]) -> Found | None:
+    """Return the same of what pairs answered. spec: of the first one's run. names: of the pairs."""
+    related = comparing.related_pairs(results)["control"] if results.accuracies else []
+    if not related:
+        return None
+    explained = [tested(together(results, related)), f"{' · '.join(names)}."]
+    shifts = shifts_of_runs(results, related)
     return Found(
         title_of(spec, method=False),
-        shifts,
+        tuple(shifts),
         tables.average(results, 0).value,
         tables.chance_level(results, AVERAGE),
-        [benchmark.title for benchmark in results.accuracies],
+        tuple(benchmark.title for benchmark in results.accuracies),
         spec.method,
         MARGIN,
         inside_margin([one.discount for one in shown_shifts(shifts)]),
@@ -435,7 +430,7 @@ def answer(study: OfStudy | None, pairs: list[RunPair], found: Found | None, cha
         if changes:
             st.markdown(plain(changes[0].words()))
         return
-    told = _told(None, pairs, found, changes) if study is None else _told_of_study(study)
+    told = _told(None, found, tuple(changes), _seeds_in_words(pairs, found)) if study is None else _told_of_study(study)
     st.markdown(f"##### {plain(told.said)}", help=plain(told.explained) or None)
     for sentence in filter(None, (told.held, told.changed)):
         st.markdown(plain(sentence))
@@ -453,12 +448,13 @@ class _Told(NamedTuple):
     stands: str
 
 
-@lru_cache(_KEPT)
 def _told_of_study(study: OfStudy) -> _Told:
-    return _told(study, [], found_in_study(study), changes_in_study(study))
+    return _told(study, found_in_study(study), changes_in_study(study))
 
 
-def _told(study: OfStudy | None, pairs: list[RunPair], found: Found | None, changes: Sequence[Changed]) -> _Told:
+@lru_cache(_KEPT)
+def _told(study: OfStudy | None, found: Found | None, changes: tuple[Changed, ...], seeds: str = "") -> _Told:
+    """seeds: of runs, in words."""
     said, stands, explained, held, explains = "This study does not hold what pruning costs.", "", "", "", False
     if found is not None:
         first, *others = shown_shifts(found.shifts)
@@ -476,7 +472,7 @@ def _told(study: OfStudy | None, pairs: list[RunPair], found: Found | None, chan
     if study is not None and stands:
         stands = f"{study.title}: {stands[0].lower()}{stands[1:]}"
     elif study is None:
-        stands = f"{_seeds_in_words(pairs, found)} {stands}"
+        stands = f"{seeds} {stands}"
     stands = f"{'' if found is None else found.recipe} {stands}".strip()
     return _Told(said, " ".join(explained.split()), held, changes[0].words(explains) if changes else "", stands)
 

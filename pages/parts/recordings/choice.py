@@ -387,13 +387,16 @@ def _to_address(name: str, value: str) -> None:
 
 
 def beside_choice(
-    recording: Recording, preset: Recording | None, record: Callable[[Recording, str], None], place: DeltaGenerator
+    recording: Recording,
+    preset: Recording | None,
+    record: Callable[[Recording, str], None] | None,
+    place: DeltaGenerator,
 ) -> Recording | None:
     """Draw the box of recordings to stand beside this one into a place, and return the one chosen; preset: where none
     was chosen.
 
     An autoregressive recording of the same prompt is the preset where there is no other. record: draws what records
-    another one, which the address then names as this parameter; it is followed until it is there.
+    another one, which the address then names as this parameter, if any; it is followed until it is there.
     """
     jobs = {job.id: job for job in finished_recordings() if job.id != recording.job.id}
     if preset is not None:
@@ -406,8 +409,9 @@ def beside_choice(
     titles = {NONE: "none"} | recording_titles([*jobs.values()], short=True)
     with place:
         box, more = st.container(), st.container()
-    with more:
-        record(recording, _BESIDE)
+    if record is not None:
+        with more:
+            record(recording, _BESIDE)
     with box:
         shown_box(
             "Side by side with",

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from analysis.figures.explorer import component_js, explorer_css, feed_js
 from analysis.figures.player import player_css, player_js
 from analysis.recording.alternatives import is_pair
-from analysis.recording.explored import SharesAsked, content_of, explored, feed_bytes, head_map, head_shares
+from analysis.recording.explored import SharesAsked, content_of, explored, feed_bytes, head_map, head_shares, with_state
 from analysis.recording.explored_text import unpacked_text
 from analysis.sinks.step_inputs import ALL, SPLITS, undecided_named
 from analysis.specs import DEFINITIONS, SinkParams
@@ -214,17 +214,24 @@ def sink_params() -> SinkParams:
         return SinkParams(definition=definition)
 
 
-@cached(8, "Preparing the explorer…")
 def explorer_data(
     recording: Recording,
     beside: Recording | None = None,
     drawn: Recording | None = None,
     state: tuple[tuple[str, str], ...] = (),
 ) -> bytes:
-    """Return what the explorer takes, for a page or an exported file. drawn: the same inputs with random weights."""
+    """Return what the explorer takes, for a page or an exported file. drawn: the same inputs with random weights.
+    state: what is chosen at first.
+    """
+    return with_state(_packed(recording, beside, drawn), dict(state))
+
+
+@cached(8, "Preparing the explorer…")
+def _packed(recording: Recording, beside: Recording | None, drawn: Recording | None) -> bytes:
+    """Return the same without a state: links lead to many of one recording."""
     recordings = [each for each in (recording, beside) if each is not None]
     random = None if drawn is None else drawn.trajectory
-    return explored([each.trajectory for each in recordings], _names(recordings), random, dict(state))
+    return explored([each.trajectory for each in recordings], _names(recordings), random)
 
 
 def _names(recordings: list[Recording]) -> list[str]:

@@ -330,8 +330,8 @@ _OPEN = {CANNOT_TELL, ONE_SEED}
 def _of_study(settings: Mapping[str, PruneSpec], seeds: int) -> _Told | None:
     """Return what the current study says at these settings, where it has their model and more seeds, and can tell."""
     models = {one.model.source for one in settings.values()}
-    current = _finished_study(models.pop()) if len(models) == 1 else None
-    if current is None:
+    current = _finished_study() if len(models) == 1 else None
+    if current is None or current[2].parameters.model.source not in models:
         return None
     name, title, findings = current
     count = len(findings.parameters.seeds)
@@ -341,31 +341,32 @@ def _of_study(settings: Mapping[str, PruneSpec], seeds: int) -> _Told | None:
 
 def found_by_study(spec: PruneSpec) -> OfStudy | None:
     """Return what the current study holds of a pruning with the discount; None where it has not made that pruning."""
-    current = _finished_study(spec.model.source)
+    current = _finished_study()
     if current is None or detail(spec):
         return None
     name, title, findings = current
     of_study, _ = _of_findings(id(findings), name, f"{title[0].upper()}{title[1:]}", findings)
-    return of_study.get((spec.method, spec.sparsity))
+    return of_study.get((spec.model.source, spec.method, spec.sparsity))
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
 def _of_findings(
     of: int, name: str, title: str, _findings: Findings
-) -> tuple[dict[tuple[str, float], OfStudy], Findings]:
-    """Return what findings hold by method and sparsity. of: their id, which no others get while they are kept here."""
-    contrasts = discounts(_findings).values()
-    return {(one.method, one.sparsity): OfStudy(name, title, _findings, one) for one in contrasts}, _findings
+) -> tuple[dict[tuple[str, str, float], OfStudy], Findings]:
+    """Return what findings hold by model, method and sparsity. of: their id, which no others get while they are kept
+    here."""
+    contrasts, source = discounts(_findings).values(), _findings.parameters.model.source
+    return {(source, one.method, one.sparsity): OfStudy(name, title, _findings, one) for one in contrasts}, _findings
 
 
-def _finished_study(source: str) -> tuple[str, str, Findings] | None:
+def _finished_study() -> tuple[str, str, Findings] | None:
     """Return the current study as addresses call it, what it is called within a sentence, and what it has found; None
-    where it is of another model, or not finished."""
+    where it is not finished."""
     current = current_study()
     if current is None:
         return None
     name, record, findings = current
-    if (record is not None and record.state != "done") or findings.parameters.model.source != source:
+    if record is not None and record.state != "done":
         return None
     return name, "shipped study" if record is None else "current study", findings
 

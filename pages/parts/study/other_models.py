@@ -81,14 +81,14 @@ def study_answer(source: str) -> None:
     told, apart, caveats, shifts, figure = answered
     st.markdown(f"##### {plain(told)}")
     with st.container(key=results.BENEATH):
-        st.markdown(plain(f"{caveats} {results.OTHERWISE if apart else ''}".strip()))
+        st.markdown(plain(f"{caveats} {results.above_shifts(apart, shifts)}".strip()))
     sink = over_prompts.SINK.format(criterion(SinkParams()))
     st.caption(plain(f"{sink} This is the {current[0]} study; your own runs take its place."))
     text = next((text for text in current[1].continuations if text.model == source), None)
     example = None if text is None else _drawn(text)
     results.answer_first("study", {})
     results.beside_example({"levels": figure}, example, "study")
-    results.draw_shifts(apart, shifts)
+    results.draw_shifts(shifts if apart else ())
 
 
 def other_models(source: str) -> None:

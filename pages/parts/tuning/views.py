@@ -19,7 +19,7 @@ from analysis.tuning import effects as tuning
 from analysis.tuning.effects import Effects, LayerEffect, Total
 from analysis.tuning.statistics_file import StoredStatistics, steps_of
 from analysis.words import percent
-from pages.parts.charts import card, cells, chart, download_buttons, heading
+from pages.parts.charts import card, cells, chart, chart_in_fold, download_buttons, heading
 from pages.parts.controls import keyed_columns, pick
 from pages.parts.plain import plain
 from pages.parts.recordings.choice import within
@@ -86,8 +86,12 @@ def masks_preview(found: Opened, named: dict[str, TuneParams]) -> None:
     """
     stacked = {name: tuning.together(layers) for name, layers in _effects(found, named, _GROWING).items()}
     _changed(found.statistics, stacked)
-    with st.expander("Layer by layer, and output error", key="fold_prune_map"):
-        _changed_map(found.statistics, stacked)
+    with chart_in_fold(
+        "Layer by layer, and output error",
+        "fold_prune_map",
+        lambda: _changed_map(found.statistics, stacked),
+        "tuning_changed_map",
+    ):
         _numbers(found, stacked)
 
 
@@ -218,8 +222,8 @@ def _over_layers(shares: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     return np.divide(np.nansum(shares * there, axis=0), total, out=np.full(len(total), np.nan), where=total > 0)
 
 
-def _changed_map(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
-    """Draw the same layer by layer."""
+def _changed_map(statistics: StoredStatistics, effects: dict[str, Effects]) -> Exhibit:
+    """Return the same layer by layer."""
     beyond = statistics.has_floor
     sentence = (
         "How much more (red) or less (blue) the discount changes than another calibration seed does without one: the "
@@ -234,20 +238,17 @@ def _changed_map(statistics: StoredStatistics, effects: dict[str, Effects]) -> N
         else grids.Grid(name, effect.changed, figures.spread_lines(effect.spread))
         for name, effect in effects.items()
     ]
-    chart(
-        Exhibit(
-            "Weights chosen differently: discount minus another seed" if beyond else "Weights chosen differently",
-            sentence,
-            grids.grids(
-                shown,
-                "changed, minus another seed" if beyond else "mask bits changed",
-                statistics.info.short_names,
-                signed=beyond,
-                bar_title="points, 0 = another calibration seed" if beyond else "",
-            ),
-            formula=_SCORE,
+    return Exhibit(
+        "Weights chosen differently: discount minus another seed" if beyond else "Weights chosen differently",
+        sentence,
+        grids.grids(
+            shown,
+            "changed, minus another seed" if beyond else "mask bits changed",
+            statistics.info.short_names,
+            signed=beyond,
+            bar_title="points, 0 = another calibration seed" if beyond else "",
         ),
-        "tuning_changed_map",
+        formula=_SCORE,
     )
 
 
