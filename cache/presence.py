@@ -49,25 +49,19 @@ def _began(pid: int) -> str:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
         return fields[19]
     except (OSError, IndexError):
-        return _time_of_day(pid)
-
-
-def _time_of_day(pid: int) -> str:
-    return f"{psutil.Process(pid).create_time():.2f}"
+        return f"{psutil.Process(pid).create_time():.2f}"
 
 
 def host_of(owner: str) -> str:
-    """Return the machine in an owner's name, or this machine if it names none."""
-    return owner.rpartition("_")[0] if "_" in owner else machine()
+    """Return the machine in an owner's name."""
+    return owner.rpartition("_")[0]
 
 
 def runs_here(owner: str) -> bool:
     """Return True if the process of an owner on this machine is running."""
-    process = owner.rpartition("_")[2].partition("#")[0]
-    pid, _, began = process.partition("@")
+    pid, _, began = owner.rpartition("_")[2].partition("#")[0].partition("@")
     try:
-        written_by_time_of_day = "." in began  # by older versions
-        return began == (_time_of_day(int(pid)) if written_by_time_of_day else _began(int(pid)))
+        return began == _began(int(pid))
     except (ValueError, psutil.Error):
         return False
 
@@ -122,7 +116,7 @@ class Presence:
 
     def lives(self, owner: str) -> bool:
         """Return True if another program runs, as far as one look can tell: one elsewhere counts as running until its
-        heartbeat has stood still for a while. Names written by older versions count as this machine's.
+        heartbeat has stood still for a while.
         """
         if host_of(owner) == machine():
             return runs_here(owner)
@@ -203,5 +197,5 @@ class Presence:
 
 def _words(owner: str) -> str:
     place, _, process = owner.rpartition("_")
-    name = platform.node() if not place or place == machine() else re.sub(r"(-[0-9a-f]{8})?-\d+$", "", place)
+    name = platform.node() if place == machine() else re.sub(r"(-[0-9a-f]{8})?-\d+$", "", place)
     return f"{name} (process {process.partition('@')[0]})"

@@ -15,14 +15,14 @@ def write_study(folder: Path, spec: AblateSetSpec, summary: Any, notes: list[str
     """Write levels and effects with their intervals, means, and each prompt separately. Return the findings as
     written.
     """
-    from analysis.evaluation.ablation_effects import MEASURES
+    from analysis.evaluation.ablation_effects import TESTED
     from analysis.exhibits import ablation as exhibits
     from analysis.figures.export import Exhibit
     from analysis.findings import said_of
 
     prompts = [str(prompt) for prompt in spec.prompts]
-    levels = [shown for name in MEASURES if (shown := exhibits.levels_beside(summary, name)) is not None]
-    effects = [shown for name in MEASURES if (shown := exhibits.effects_of(summary, name)) is not None]
+    levels = [shown for name in TESTED if (shown := exhibits.levels_beside(summary, name)) is not None]
+    effects = [shown for name in TESTED if (shown := exhibits.effects_of(summary, name)) is not None]
     timing = exhibits.timing(summary)
     effects += [] if timing is None else [timing]
     means = exhibits.means(summary["rows"])

@@ -133,9 +133,9 @@ def summary_lines(summary: "EvaluateSummary | ImportSummary") -> Iterator[str]:
                     f"{percent(row['high'], 1)}]"
                 )
         yield from _differences(summary["average_differences"])
-    for row in summary.get("over_seeds", ()):
+    for row in summary["over_seeds"]:
         yield row["in_words"]
-    yield from _bounds(summary.get("bounds", {}))
+    yield from _bounds(summary["bounds"])
     differing = {(row["model"], row["than"]): row["also_differs"] for row in summary["average_differences"]}
     for (model, than), what in differing.items():
         if what:

@@ -30,13 +30,13 @@ def _say_estimate(spec: EvictSpec, jobs: Runner, options: argparse.Namespace) ->
 
 def write_study(folder: Path, spec: EvictSpec, summary: Any, notes: list[str]) -> dict[str, Any]:
     """Write differences with their intervals, means, and each prompt separately. Return the findings."""
-    from analysis.evaluation.eviction_effects import MEASURES, TESTED
+    from analysis.evaluation.eviction_effects import TESTED
     from analysis.exhibits import eviction as exhibits
     from analysis.figures.export import Exhibit
     from analysis.findings import said_of
 
     frontiers = [shown for name in TESTED if (shown := exhibits.frontier_of(summary, name)) is not None]
-    effects = [shown for name in MEASURES if (shown := exhibits.effects_of(summary, name)) is not None]
+    effects = [shown for name in TESTED if (shown := exhibits.effects_of(summary, name)) is not None]
     means = exhibits.means(summary["rows"])
     tables = {shown.name: shown.table for shown in effects}
     tables |= {"means": means, "prompts": exhibits.single_prompts(summary["rows"], [str(one) for one in spec.prompts])}

@@ -16,7 +16,6 @@ from analysis.words import percent
 ASKED = Fields(PruneSpec)
 FLAGS = (
     flag("--out", of=(PruneSpec, "out"), type=path_text, required=True, metavar="DIR"),
-    flag("--magnitude-over", default=argparse.SUPPRESS),  # of earlier versions
     as_json("the report"),
     ASKED,
 )
@@ -24,8 +23,7 @@ FLAGS = (
 
 def run(options: argparse.Namespace) -> int:
     """Prune."""
-    former = {"magnitude_over": options.magnitude_over} if "magnitude_over" in options else {}
-    spec = ASKED.build(options, **former)
+    spec = ASKED.build(options)
     if spec.changes_nothing:
         raise UserError("The method none at 16 bits writes the model as it is. Set --bits, or choose a method.")
     outputs.check(Path(spec.out), spec.overwrite, report_file.refusal)

@@ -87,8 +87,7 @@ def write_study(folder: Path, sets: dict[str, RecordingSet], told: dict[str, Set
     first = next(iter(sets.values()))
     by_layer = {name: layer_table(answer).merge(movement_table(answer)) for name, answer in told.items()}
     answers = [Exhibit(f"{name}, layer by layer", legend(table), table=table) for name, table in by_layer.items()]
-    layers, counted = recording_sets.layers_by_kind(sets), recording_sets.counts(sets)
-    counts = [] if counted is None else [counted]
+    layers, counts = recording_sets.layers_by_kind(sets), recording_sets.counts(sets)
     moves = [
         replace(recording_sets.movement(name, recordings), name=f"movement-{file_name(name)}")
         for name, recordings in sets.items()
@@ -111,7 +110,7 @@ def write_study(folder: Path, sets: dict[str, RecordingSet], told: dict[str, Set
         **{f"layers-{file_name(name)}": table for name, table in by_layer.items()},
         "layers-by-kind": layers.table,
         "movement": set_tables.movement_table(sets),
-        **{shown.name: shown.table for shown in [*counts, *apart, *over_steps, *by_head]},
+        **{shown.name: shown.table for shown in [counts, *apart, *over_steps, *by_head]},
         **{f"prompts-{file_name(name)}": set_tables.prompt_table(recordings) for name, recordings in sets.items()},
     }
     words = in_words(study["shown"], "What {name} shows", "")
@@ -120,7 +119,7 @@ def write_study(folder: Path, sets: dict[str, RecordingSet], told: dict[str, Set
         folder,
         "Where the sinks are",
         study,
-        [*words, *answers, layers, caveat, *counts, *moves, *apart, *over_steps, *by_head],
+        [*words, *answers, layers, caveat, counts, *moves, *apart, *over_steps, *by_head],
         tables,
     )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from analysis import outputs
-from analysis.command_line.flags import Fields, as_json, flag, show
+from analysis.command_line.flags import Fields, as_json, show
 from analysis.command_line.running import runner
 from analysis.findings import finding_of
 from analysis.specs import OBJECTIVES, SuggestSpec
@@ -18,12 +18,7 @@ if TYPE_CHECKING:
     from analysis.jobs.summaries import SuggestSummary
 
 ASKED = Fields(SuggestSpec, named={"calibration.seed": "calibration_seed"})
-FLAGS = (
-    as_json(),
-    ASKED,
-    # The name of `--objective` in earlier versions.
-    flag("--judge", dest="objective", choices=OBJECTIVES, default=argparse.SUPPRESS),
-)
+FLAGS = (as_json(), ASKED)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -43,7 +38,7 @@ def _lines(summary: "SuggestSummary") -> Iterator[str]:
     for name, row in {"best": best, **{row["name"]: row for row in trials if row["name"]}}.items():
         setting = ", ".join(f"{key} {value}" for key, value in row["discount"].items())
         yield f"  {name:<12} {percent(row['value'], 4)}  trial {row['number']}: {setting}"
-    floor = summary.get("floor")
+    floor = summary["floor"]
     if floor is not None:
         bits = "" if floor["changed"] is None else f", {percent(floor['changed'], 2)} of the mask bits change"
         yield (

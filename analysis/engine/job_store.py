@@ -46,9 +46,9 @@ class JobRecord(BaseModel, frozen=True):
     from the store without running. owner: the engine whose queue holds it. waits_for: what keeps a short job from
     running between steps. device: where it runs or ran; threads: number that computed there, 0 if none. between: id of
     the job between whose steps it runs. run: name of this try; worker, scheduler: addresses; these find it again on a
-    cluster that outlives this server. code: version of the code it was submitted to; '' in older records. visitors: who
-    asked, on a server with several; shared: True if one of them lists it for all. brief: takes seconds, by its spec
-    (`Job.is_short`). losses: tries that ended with their worker.
+    cluster that outlives this server. code: version of the code it was submitted to; '' of an imported recording.
+    visitors: who asked, on a server with several; shared: True if one of them lists it for all. brief: takes seconds,
+    by its spec (`Job.is_short`). losses: tries that ended with their worker.
     """
 
     id: str

@@ -406,11 +406,11 @@ def point_row(point: Point) -> dict[str, Any]:
     }
 
 
-def _cache_bytes(budget: float, cache: Sequence[Mapping[str, int]] | Mapping[str, int]) -> dict[str, int]:
+def _cache_bytes(budget: float, cache: Sequence[Mapping[str, int]]) -> dict[str, int]:
     """Return the bytes of keys and values, kept and all, for one text of maximum length. cache: of an
     `EvaluateSummary`.
     """
-    alike = [(part["bytes_per_token"], part["tokens"]) for part in ([cache] if isinstance(cache, Mapping) else cache)]
+    alike = [(part["bytes_per_token"], part["tokens"]) for part in cache]
     return {
         "kept": sum(each * count_kept(budget, tokens) for each, tokens in alike),
         "all": sum(each * tokens for each, tokens in alike),

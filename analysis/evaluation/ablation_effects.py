@@ -6,7 +6,7 @@ family of tests (`differences.in_family`).
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -58,13 +58,7 @@ MEASURES: Final[Mapping[str, Measure]] = {
         level_axis="changed tokens (of 100)",
     ),
     "agreement": Measure(
-        "Agreement by position",
-        "share of tokens that stayed the same at their position",
-        True,
-        1.0,
-        tested=False,
-        change="Change by position",
-        change_axis="more changed tokens than with the control (of 100)",
+        "Agreement by position", "share of tokens that stayed the same at their position", True, 1.0, tested=False
     ),
     "confidence": Measure("Confidence", "mean probability of the tokens chosen", True, "confidence_before"),
 }
@@ -78,11 +72,6 @@ COUNT, MASKED, MASS, UNIT = "matched", "masked", "mass", "unit"  # the controls
 Row = Mapping[str, Any]
 """Keys `intervention`, `target` and `control`; for each measure, `share` and `count`, a list with one number per
 prompt; and `keys`, one per prompt, where some prompts are alike."""
-
-
-def control_of(row: Row) -> str:
-    """The control that a row is of, of `CONTROLS`; empty for the target itself. Earlier versions had one control."""
-    return str(row["control"]) if "control" in row else COUNT if row["matched"] else ""
 
 
 def effects(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -102,15 +91,13 @@ def effects(rows: Sequence[Row]) -> list[dict[str, Any]]:
     asked += [((name, most, ""), least) for name in interventions for most, least in CONTRASTS]
     pairs = [(key, _control_key(key, against), against) for key, against in asked if key in by_name]
     found: list[dict[str, Any]] = []
-    for measure in (name for name in TESTED if all(name in row for row in rows)):
+    for measure in TESTED:
         family: list[tuple[dict[str, Any], Difference, dict[str, Any]]] = []
         timings: dict[int, Timing] = {}
         for first_key, second_key, against in pairs:
             if second_key not in by_name:
                 continue
             first, second = by_name[first_key], by_name[second_key]
-            if against == UNIT and isinstance(MEASURES[measure].untouched, str) and "confidence_before" not in first:
-                continue  # of an earlier version
             chosen = np.array(first["count"]) > 0
             acted = _acted(first, second, against)
             target, control = _compared(first, second, acted, measure, per_unit=against == UNIT)
@@ -121,7 +108,7 @@ def effects(rows: Sequence[Row]) -> list[dict[str, Any]]:
             beside |= {"left_out": int((~chosen).sum()), "unmatched": int((chosen & ~acted).sum())}
             if measure == "aligned" and acted.any() and against != UNIT:
                 beside["by_position"] = float(np.subtract(first["agreement"], second["agreement"])[acted].mean())
-            if measure == "divergence" and acted.sum() > 1 and against != UNIT and QUARTERS[0] in first:
+            if measure == "divergence" and acted.sum() > 1 and against != UNIT:
                 timings[len(family)] = _timing(first, second, acted)
             family.append((named, compared, beside))
         adjusted = in_family([compared for _, compared, _ in family])
@@ -134,7 +121,7 @@ def effects(rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def _by_name(rows: Sequence[Row]) -> dict[tuple[str, str, str], Row]:
-    return {(row["intervention"], row["target"], control_of(row)): row for row in rows}
+    return {(row["intervention"], row["target"], row["control"]): row for row in rows}
 
 
 def _control_key(key: tuple[str, str, str], against: str) -> tuple[str, str, str]:
@@ -186,8 +173,8 @@ def _compared(
 
 
 def effect_of(row: Row) -> Difference:
-    """The difference in a row of `effects`, NaN where it has no interval; earlier versions wrote fewer fields."""
-    kept = {name: row[name] for name in Difference.__dataclass_fields__ if name in row}
+    """The difference in a row of `effects`, NaN where it has no interval."""
+    kept = {name: row[name] for name in Difference.__dataclass_fields__}
     return Difference(**kept | {name: np.nan for name in ("value", "low", "high") if kept[name] is None})
 
 
@@ -210,14 +197,14 @@ def shown(effect: Row) -> bool:
 class Timing:
     """When the predictions change. target, control: mean divergence over each quarter of the steps, with the target's
     and with the control's positions acted on. early, late: target minus control over the first and the last half.
-    shares: of attention that target and control drew over the first half; empty in results of earlier versions.
+    shares: of attention that target and control drew over the first half.
     """
 
     target: list[float]
     control: list[float]
     early: Difference
     late: Difference
-    shares: list[float] = field(default_factory=list)
+    shares: list[float]
 
 
 def _timing(first: Row, second: Row, acted: np.ndarray) -> Timing:
@@ -228,7 +215,7 @@ def _timing(first: Row, second: Row, acted: np.ndarray) -> Timing:
         difference(target[part].mean(axis=0), control[part].mean(axis=0), clusters, test=True)
         for part in (slice(half), slice(half, None))
     )
-    shares = [float(np.mean(np.array(row[EARLY_SHARE])[acted])) for row in (first, second) if EARLY_SHARE in row]
+    shares = [float(np.mean(np.array(row[EARLY_SHARE])[acted])) for row in (first, second)]
     return Timing(target.mean(axis=1).tolist(), control.mean(axis=1).tolist(), early, late, shares)
 
 
@@ -239,11 +226,10 @@ def _in_one_family(timings: Sequence[Timing]) -> list[Timing]:
 
 
 def timing_of(row: Row) -> Timing | None:
-    """Return the timing in a row of `effects`; None where it has none, as in those of earlier versions."""
+    """Return the timing in a row of `effects`; None where it has none."""
     if (found := row.get("timing")) is None:
         return None
-    halves = {name: Difference(**found[name]) for name in ("early", "late")}
-    return Timing(found["target"], found["control"], **halves, shares=list(found.get("shares", ())))
+    return Timing(**found | {name: Difference(**found[name]) for name in ("early", "late")})
 
 
 # --- levels behind the effects -----------------------------------------------------------------------------------
@@ -268,7 +254,7 @@ def levels_of(rows: Sequence[Row], effect: Row) -> Levels:
 class Change(NamedTuple):
     """The change that acting on some positions makes to what a model does: the mean over n prompts with its interval,
     NaN where there is none. share: of all attention, that the positions drew. tokens: positions per step. masked: the
-    share of these that were undecided, NaN in results of earlier versions.
+    share of these that were undecided, NaN where there are none.
     """
 
     value: float
@@ -306,14 +292,12 @@ def by_position_of(rows: Sequence[Row], effect: Row) -> tuple[float, float]:
 def _masked_share(row: Row, compared: np.ndarray) -> float:
     """Return the share of the positions acted on that was undecided, over the prompts compared, (prompts,) bool."""
     count = float(np.sum(np.array(row["count"], float)[compared]))
-    return (
-        float(np.sum(np.array(row["undecided"], float)[compared])) / count if "undecided" in row and count else np.nan
-    )
+    return float(np.sum(np.array(row["undecided"], float)[compared])) / count if count else np.nan
 
 
 def quarters_of(rows: Sequence[Row], effect: Row) -> tuple[list[Estimate], list[Estimate]]:
     """Return the divergence of the target and of its control over each quarter of the steps, over the prompts of which
-    an effect is the difference. rows: that hold `QUARTERS`, of two prompts or more.
+    an effect is the difference. rows: of two prompts or more.
     """
     *sides, compared = _sides(rows, effect)
     clusters = clusters_of(sides[0], len(compared))[compared]

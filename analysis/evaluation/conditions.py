@@ -108,7 +108,6 @@ def scoring(header: Header, model: EvaluatedModel, versions: Mapping[str, str]) 
     if any(other.kept for other in header.models):
         settings[KEPT] = model.kept or EVERYTHING
     settings |= model.scored or scoring_of_all(header, versions)
-    settings[TASKS] = in_order(settings.get(TASKS) or ()) or None
     return {name: _plain(value) for name, value in settings.items() if value not in ("", None)}
 
 

@@ -92,7 +92,7 @@ class EvaluatedItem(_Record):
     """An item for people. right: index of a choice, or text. place: in the seeded shuffle of its benchmark.
 
     cluster: what it shares with other items of the benchmark, as their passage or subject; '' where it has its own.
-    prompt: lm-eval's hash of what is asked first, with examples and template; '' in files that lack it.
+    prompt: lm-eval's hash of what is asked first, with examples and template; '' of imported answers that lack it.
     """
 
     line: Literal["document"] = "document"
@@ -110,9 +110,9 @@ class Reply(_Record):
     """Answer of a model to an item, before it is scored. responses: as lm-eval takes them: (log-likelihood, greedy) per
     choice, or text.
 
-    draws, exact, tokens: of each log-likelihood, tokens being those of its answer; empty in files that do not say them.
+    draws, exact, tokens: of each log-likelihood, tokens being those of its answer; empty of imported answers.
     cut: the prompt was too long for the model and was cut from the left. precision, device: of the
-    weights as it was asked, as `bfloat16` and `cuda`; '' in files that do not say.
+    weights as it was asked, as `bfloat16` and `cuda`; '' of imported answers.
     """
 
     responses: tuple[Any, ...]
@@ -132,7 +132,7 @@ class Reply(_Record):
 class Answer(Reply):
     """A model's reply to an item, scored. model: its number in the header. restored: read from the answer store.
 
-    filtered: what the metric read of a written answer; None for choices, and in files that do not say it.
+    filtered: what the metric read of a written answer; None for choices, and of imported answers that do not say it.
     """
 
     line: Literal["answer"] = "answer"

@@ -122,7 +122,7 @@ class Results:
 
     @cached_property
     def chance(self) -> Mapping[str, float | None]:
-        """By benchmark, the accuracy of a choice at random: as written, in older files by the choices of items seen.
+        """By benchmark, the accuracy of a choice at random: as written, of imported answers by the choices of items.
 
         None where answers are written, or nothing is known yet.
         """

@@ -17,7 +17,6 @@ from analysis.evaluation.ablation_effects import (
     as_change,
     by_position_of,
     changes_of,
-    control_of,
     effect_of,
     levels_of,
     quarters_of,
@@ -32,7 +31,6 @@ from analysis.findings import finding_of
 from analysis.findings.ablations import HIDDEN, THAN, TOKENS, Summary, is_less, side_of, too_light, without_sinks
 from analysis.findings.effects import named
 from analysis.findings.evaluations import flipped
-from analysis.models.families import ARCHITECTURES
 from analysis.specs import CONTROLS, INTERVENTIONS, MASS_TOLERANCE, QUARTERS, TARGETS
 from analysis.statistics.decisions import NATS, POINTS, Unit, interval_words
 from analysis.statistics.differences import Difference
@@ -55,7 +53,6 @@ CONTROLS_TOLD = (
     "step has no such token left, any token. Of equal attention: random tokens that draw as much as the sinks, within "
     f"{percent(MASS_TOLERANCE, 0)}. Other masked positions: no sinks, and as much attention, or all there are."
 )
-LACKS_MASKED = "Without the control of other masked positions, which earlier versions did not have: run it again."
 DETERMINISTIC = "Decoding is deterministic: hiding nothing changes 0 tokens."
 RANDOM = "Decoding is random: what another seed alone changes was not measured."
 _MINUS = {"sinks minus it": "value", "its low": "low", "its high": "high", "p_holm": "p_holm"}
@@ -90,7 +87,7 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
     )
     lighter = f" They draw less attention, {light}: part of that difference may be due to it." if light else ""
     told = [f"{_MINUS_CONTROL}, {unit.name}", *(_difference(effect_of(as_change(effect)), unit) for effect in drawn)]
-    tests = max(effect.get("tests", len(drawn)) for effect in drawn)
+    tests = max(effect["tests"] for effect in drawn)
     of_text = name == "aligned"
     in_place = of_text and [by_position_of(summary["rows"], effect) for effect in drawn]
     hollow = "" if all(map(shown, drawn)) else ", hollow where not significantly different from the sinks"
@@ -103,8 +100,7 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
         f"are computed before rounding. Layers {first} to {last}; significant after Holm correction over "
         f"{counted(tests, 'test')}. {CONTROLS_TOLD}{lighter}{_stand_in(few)}{without_sinks(drawn[0])}"
         + (f" {_by_position(drawn, in_place)}" if in_place else "")
-        + ("" if measure.percent else f" {NAT}")
-        + (f" {LACKS_MASKED}" if lacks_masked(summary) else ""),
+        + ("" if measure.percent else f" {NAT}"),
         levels_with_differences(
             _level_rows(hidden, [True, *map(shown, drawn)], told, unit, prompts),
             measure.level_axis,
@@ -270,19 +266,6 @@ def timing(summary: Summary) -> Exhibit | None:
     )
 
 
-def lacks_masked(summary: Summary) -> bool:
-    """Return whether a run of a model with [MASK] has no control of other masked positions, as of earlier versions."""
-    noises = {architecture.name: architecture.noise for architecture in ARCHITECTURES.values()}
-    masks = noises.get(summary.get("architecture", "")) == "mask"
-    return masks and bool(_row_of(summary, "")) and not _row_of(summary, MASKED)
-
-
-def _row_of(summary: Summary, control: str) -> Mapping[str, Any]:
-    """Return the row of the sinks' control, or of the sinks ('') themselves; empty where there is none."""
-    rows = (row for row in summary["rows"] if row["target"] == SINKS and control_of(row) == control)
-    return next(rows, {})
-
-
 def effects_of(summary: Summary, name: str) -> Exhibit | None:
     """Show target minus control in a row of `MEASURES`, one dot each with its interval; None if there is none."""
     measure = MEASURES[name]
@@ -296,7 +279,7 @@ def effects_of(summary: Summary, name: str) -> Exhibit | None:
     differences = map(effect_of, changes)
     unit = POINTS if measure.percent else NATS
     of = "of 100 tokens" if measure.falls else unit.name
-    tests = max(effect.get("tests", len(drawn)) for effect in drawn)
+    tests = max(effect["tests"] for effect in drawn)
     return Exhibit(
         measure.change or measure.title,
         f"Target minus control, {of}, with its 95 % interval; right of the line the target changes more. Filled: "
@@ -324,7 +307,7 @@ def effects_of(summary: Summary, name: str) -> Exhibit | None:
                 | {end: effect[end] for end in ("value", "low", "high", "n", "clusters", "p_holm")}
                 | {"level, target": at.target, "level, control": at.control}
                 | dict(zip(("attention, target", "attention, control"), effect["shares"], strict=True))
-                | {"prompts without sinks": effect.get("left_out"), "prompts without control": effect.get("unmatched")}
+                | {"prompts without sinks": effect["left_out"], "prompts without control": effect["unmatched"]}
                 | ({"by position": effect["by_position"]} if "by_position" in effect else {})
                 for effect, at in zip(drawn, levels, strict=True)
             ]
@@ -338,10 +321,7 @@ def effects_of(summary: Summary, name: str) -> Exhibit | None:
 def means(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Return a row per intervention, target and control: means over the prompts."""
     return pd.DataFrame(
-        [
-            _condition(row) | {title: float(np.mean(row[name])) for name, title in NUMBERS.items() if row.get(name)}
-            for row in rows
-        ]
+        [_condition(row) | {title: float(np.mean(row[name])) for name, title in NUMBERS.items()} for row in rows]
     )
 
 
@@ -349,9 +329,7 @@ def single_prompts(rows: Sequence[Mapping[str, Any]], prompts: Sequence[str]) ->
     """Return the same for each single prompt. prompts: their texts, in the order of the rows' lists."""
     return pd.DataFrame(
         [
-            {"prompt": prompt}
-            | _condition(row)
-            | {title: row[name][index] for name, title in NUMBERS.items() if name in row}
+            {"prompt": prompt} | _condition(row) | {title: row[name][index] for name, title in NUMBERS.items()}
             for row in rows
             for index, prompt in enumerate(prompts[: len(row["count"])])
         ]
@@ -361,6 +339,6 @@ def single_prompts(rows: Sequence[Mapping[str, Any]], prompts: Sequence[str]) ->
 def _condition(row: Mapping[str, Any]) -> dict[str, str]:
     return {
         "positions": TARGETS[row["target"]].title,
-        "which": f"control: {CONTROLS[control_of(row)].title}" if control_of(row) else "target",
+        "which": f"control: {CONTROLS[row['control']].title}" if row["control"] else "target",
         "done to them": INTERVENTIONS[row["intervention"]].title,
     }

@@ -206,10 +206,9 @@ def movement_shown(name: str, moved: pd.DataFrame, prompts: int, shown: Sequence
     )
 
 
-def counts(sets: Sets) -> Exhibit | None:
-    """Return the chart of sinks per layer by other ways of counting; None if no set was recorded with them."""
-    counted = count_table(sets)
-    return None if counted.empty else counts_shown(counted)
+def counts(sets: Sets) -> Exhibit:
+    """Return the chart of sinks per layer by other ways of counting."""
+    return counts_shown(count_table(sets))
 
 
 def counts_shown(counted: pd.DataFrame) -> Exhibit:
@@ -288,7 +287,7 @@ def kinds_over_steps(sets: Sets, scope: int) -> Exhibit:
 
 
 def heads_of_sets(sets: Sets, measure: str) -> dict[str, Exhibit]:
-    """Return `heads` of every set that has them, by name, on one colour scale."""
+    """Return `heads` of every set that has the measure, by name, on one colour scale."""
     there = {name: recordings for name, recordings in sets.items() if measure in recordings.info.head_metrics}
     tops = [np.nanmax(set_measures.heads(recordings, measure).value) for recordings in there.values()]
     return {name: heads(name, recordings, measure, float(max(tops))) for name, recordings in there.items()}

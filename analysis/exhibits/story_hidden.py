@@ -109,7 +109,7 @@ def texts(findings: Findings, model: str) -> Example | None:
     longest = max(len(text.untouched), *map(len, _variants(text, control)))
     sinks_moved, others_moved = (round((1 - each.by_position) * longest) for each in alike)
     return Example(
-        title if text.median_of else "",
+        title,
         *text_shown(text, control),
         f"Shaded: tokens that do not line up, in order, with the first text.{_BOS if begins else ''}",
         f"The others may have moved: by position {sinks_moved} (sinks) and {others_moved} (random) of {longest} "
@@ -152,8 +152,6 @@ def text_shown(text: Continuation, control: str = COUNT) -> tuple[Markup, str]:
 
 def which_prompt(text: Continuation) -> str:
     """Return which of the prompts a text goes on from, and by which rule it was chosen."""
-    if not text.median_of:
-        return "first prompt"
     return f"prompt {text.number} of {text.median_of}, nearest the median change"
 
 

@@ -19,7 +19,6 @@ from analysis.evaluation.ablation_effects import (
     answer_rows,
     as_change,
     changes_of,
-    control_of,
     effect_of,
     timing_of,
 )
@@ -62,7 +61,7 @@ def answer(summary: Summary) -> list[str]:
     if not compared:
         return []
     sinks, others = _levels(summary, compared)
-    kept, row = summary.get("unrelated"), next(iter(compared.values()))
+    kept, row = summary["unrelated"], next(iter(compared.values()))
     unrelated = None if kept is None else 1 - kept
     changed = changes_of(summary["rows"], row)[0]
     said = text_with_each(sinks, others, row["intervention"], unrelated, (changed.low, changed.high))
@@ -250,7 +249,7 @@ def _masked_first(of: str, timing: Timing) -> str:
 
 def alike_early(timing: Timing) -> bool:
     """Return whether target and control draw as much attention in the first half of the steps."""
-    return bool(timing.shares) and abs(timing.shares[1] - timing.shares[0]) <= MASS_TOLERANCE * timing.shares[0]
+    return abs(timing.shares[1] - timing.shares[0]) <= MASS_TOLERANCE * timing.shares[0]
 
 
 def _in_nats(difference: Difference) -> str:
@@ -259,7 +258,7 @@ def _in_nats(difference: Difference) -> str:
 
 def when_alike(timing: Timing) -> str:
     """Say whether predictions shift more in the first half of the steps than with other masked positions hidden, in a
-    sentence; empty where these draw less attention than the sinks there, or that was not measured.
+    sentence; empty where these draw less attention than the sinks there.
     """
     if not alike_early(timing):
         return ""
@@ -359,7 +358,7 @@ def first_beside_mean(summary: Summary) -> str:
     if not drawn:
         return ""
     target = next(row for row in summary["rows"] if _same_target(row, drawn[0]))
-    here, mean = 1 - target[_TEXT][summary.get("shown", 0)], changes_of(summary["rows"], drawn[0])[0].value
+    here, mean = 1 - target[_TEXT][summary["shown"]], changes_of(summary["rows"], drawn[0])[0].value
     lengths, share = {len(words) for words in _first_texts(summary)}, percent(here, 0)
     [length] = lengths if len(lengths) == 1 else [0]
     changed = f"{here * length:.0f} of {length} tokens change ({share})" if length else f"{share} of tokens change"
@@ -367,22 +366,22 @@ def first_beside_mean(summary: Summary) -> str:
 
 
 def _first_texts(summary: Summary) -> list[Sequence[str]]:
-    """Return the tokens of the text that is shown, untouched and with its sinks hidden; empty where none were kept."""
-    hidden = [row["words"] for row in summary.get("texts", ()) if _of_hidden_sinks(row)]
+    """Return the tokens of the text that is shown, untouched and with its sinks hidden; empty where none are."""
+    hidden = [row["words"] for row in summary["texts"] if _of_hidden_sinks(row)]
     return [summary["untouched"], *hidden] if hidden else []
 
 
 def _of_hidden_sinks(row: Row) -> bool:
-    return not control_of(row) and row["intervention"] == "attention" and row["target"] == "sinks"
+    return not row["control"] and row["intervention"] == "attention" and row["target"] == "sinks"
 
 
 def _same_target(row: Row, effect: Row) -> bool:
-    return not control_of(row) and all(row[name] == effect[name] for name in ("intervention", "target"))
+    return not row["control"] and all(row[name] == effect[name] for name in ("intervention", "target"))
 
 
 def _no_sinks(rows: Sequence[Row]) -> str:
     """Say where no prompt had a sink by the definition in use; else nothing."""
-    targets = [row for row in rows if row["target"] == "sinks" and not control_of(row)]
+    targets = [row for row in rows if row["target"] == "sinks" and not row["control"]]
     if not targets or any(any(row["count"]) for row in targets):
         return ""
     return f"None of the {len(targets[0]['count'])} prompts has a sink by this definition, so nothing was compared."
@@ -402,7 +401,7 @@ def _detectable(compared: Mapping[str, Row]) -> str:
 
 def without_sinks(effect: Row) -> str:
     """Say how many prompts are left out; nothing if none is."""
-    count = effect.get("left_out", 0)
+    count = effect["left_out"]
     return f" {counted(count, 'prompt')} had no sinks and {'are' if count > 1 else 'is'} left out." if count else ""
 
 
@@ -467,7 +466,7 @@ def side_of(effect: Difference) -> int:
 
 def correction(summary: Summary) -> list[str]:
     """Say over how many tests significance is corrected and what intervals cover; empty where nothing was tested."""
-    tests = [row["tests"] for row in summary["effects"] if row.get("p_holm") is not None and "tests" in row]
+    tests = [row["tests"] for row in summary["effects"] if row["p_holm"] is not None]
     if not tests:
         return []
     return [

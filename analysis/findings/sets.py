@@ -328,7 +328,7 @@ def counts(recordings: RecordingSet, family: Mapping[str, Estimates]) -> list[st
     """Say which layers exceed log-normal attention, in which nothing sets sinks apart, and in which the answer
     depends on how sinks are counted. family: differences by the names of `CHECKS`.
     """
-    if not recordings.info.variants or not family:
+    if not family:
         return []
     arrays, layers = arrays_of(recordings, "trained"), recordings.layers
     sentences = []

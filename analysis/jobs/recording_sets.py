@@ -219,7 +219,7 @@ def record_set(spec: RecordSetSpec, context: Context) -> Outcome[RecordSetSummar
     key = result_key(record_set, spec, model.fingerprint)
     path = context.folder / f"{key}-{time.time_ns()}.safetensors"
     set_file.save(recording_set, path)
-    summary = _summary(spec, info, sum(steps), plan.rows, path.stat().st_size) | {"planned": count}
+    summary = _summary(spec, info, count, sum(steps), plan.rows, path.stat().st_size)
     stopped = progress.stopped
     return Outcome(
         summary, path, f"{key}-{len(there)}-{sum(map(len, seeds.values()))}" if stopped else key, stopped=stopped
@@ -237,10 +237,13 @@ def _stopped_after(plan: _Plan, there: list[int]) -> _Plan:
     )
 
 
-def _summary(spec: RecordSetSpec, info: RecordingSetInfo, steps: int, rows: int, size: int) -> RecordSetSummary:
+def _summary(
+    spec: RecordSetSpec, info: RecordingSetInfo, planned: int, steps: int, rows: int, size: int
+) -> RecordSetSummary:
     return {
         "source": spec.model.source,
         "prompts": len(info.prompts),
+        "planned": planned,
         "prompts_from": spec.prompts,
         "layers": info.layers,
         "heads": info.heads,

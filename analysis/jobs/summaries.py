@@ -1,6 +1,6 @@
 """Results of jobs in numbers and words, as JSON: their summaries, kept in the records, and partial results.
 
-Fields missing from older records and from imported recordings are NotRequired.
+Fields missing from imported recordings are NotRequired.
 """
 
 from typing import Any, NotRequired
@@ -77,7 +77,7 @@ class RecordSetSummary(TypedDict):
 
     source: str
     prompts: int
-    planned: NotRequired[int]
+    planned: int
     prompts_from: str
     layers: int
     heads: int
@@ -148,38 +148,37 @@ class AblateSummary(TypedDict):
     """
 
     rows: list[dict[str, Any]]
-    steps: NotRequired[int]
-    steps_with_sinks: NotRequired[int]
+    steps: int
+    steps_with_sinks: int
     architecture: str
     fingerprint: str
 
 
 class AblateSetSummary(TypedDict):
-    """rows: one per intervention, target and control (empty for the target itself; earlier versions wrote `matched`, a
-    flag), with a list of one number per prompt for each measure. effects: paired differences
-    (`evaluation/ablation_effects.py`). untrained: the same in a model with random weights, if requested. prompts:
-    number done of those planned, fewer if stopped: then nothing is tested. layers: first and last. environment: see
-    `machine/provenance.py`. shown: index of the prompt whose text changes nearest the medians with the sinks hidden and
-    with tokens of equal attention hidden; earlier versions showed the first. untouched: the tokens written after it;
-    texts: those written under each condition (`words`), with its intervention, target and control. unrelated:
-    mean aligned agreement of two untouched texts of prompts that share no key, None without such a pair.
+    """rows: one per intervention, target and control (empty for the target itself), with a list of one number per
+    prompt for each measure. effects: paired differences (`evaluation/ablation_effects.py`). untrained: the same in a
+    model with random weights, if requested. prompts: number done of those planned, fewer if stopped: then nothing is
+    tested. layers: first and last. environment: see `machine/provenance.py`. shown: index of the prompt whose text
+    changes nearest the medians with the sinks hidden and with tokens of equal attention hidden. untouched: the tokens
+    written after it; texts: those written under each condition (`words`), with its intervention, target and control.
+    unrelated: mean aligned agreement of two untouched texts of prompts that share no key, None without such a pair.
     """
 
     rows: list[dict[str, Any]]
     effects: list[dict[str, Any]]
-    unrelated: NotRequired[float | None]
-    shown: NotRequired[int]
-    untouched: NotRequired[list[str]]
-    texts: NotRequired[list[dict[str, Any]]]
-    untrained: NotRequired[list[dict[str, Any]]]
+    unrelated: float | None
+    shown: int
+    untouched: list[str]
+    texts: list[dict[str, Any]]
+    untrained: list[dict[str, Any]]
     prompts: int
-    planned: NotRequired[int]
+    planned: int
     layers: list[int]
     seconds: float
     seed: int
     architecture: str
     fingerprint: str
-    environment: NotRequired[dict[str, Any]]
+    environment: dict[str, Any]
 
 
 class EvictSummary(TypedDict):
@@ -287,13 +286,13 @@ class _Compared(TypedDict):
     models: list[str]
     tasks: list[dict[str, Any]]
     average: list[dict[str, Any]]
-    average_differences: NotRequired[list[dict[str, Any]]]
-    over_seeds: NotRequired[list[dict[str, Any]]]
-    seed_floors: NotRequired[list[dict[str, Any]]]
-    bounds: NotRequired[dict[str, Any]]
-    tests: NotRequired[dict[str, Any]]
-    conditions: NotRequired[list[dict[str, Any]]]
-    without_counterpart: NotRequired[list[str]]
+    average_differences: list[dict[str, Any]]
+    over_seeds: list[dict[str, Any]]
+    seed_floors: list[dict[str, Any]]
+    bounds: dict[str, Any]
+    tests: dict[str, Any]
+    conditions: list[dict[str, Any]]
+    without_counterpart: list[str]
     answers: int
     restored: int
     complete: bool
@@ -304,11 +303,11 @@ class _Compared(TypedDict):
 
 class EvaluateSummary(_Compared):
     """Scores of models evaluated here. fingerprint: of the first. cache: its keys and values, as bytes_per_token of all
-    layers with so many tokens; missing in older summaries, and a single sum over all layers in some.
+    layers with so many tokens.
     """
 
     fingerprint: str
-    cache: NotRequired[list[dict[str, int]] | dict[str, int]]
+    cache: list[dict[str, int]]
 
 
 class ImportSummary(_Compared):
@@ -413,7 +412,7 @@ class Searched(TypedDict):
     importance: dict[str, float]
     notes: list[str]
     comparison: dict[str, Any] | None
-    floor: NotRequired[SearchFloor | None]
+    floor: SearchFloor | None
 
 
 class SuggestSummary(Searched):

@@ -19,15 +19,7 @@ from typing import Any, TypedDict, cast
 from pydantic import ValidationError
 
 from analysis import outputs
-from analysis.specs import (
-    METHODS,
-    CalibrationParams,
-    DiscountParams,
-    PruneSpec,
-    QuantizationParams,
-    told_apart,
-    with_current_names,
-)
+from analysis.specs import METHODS, CalibrationParams, DiscountParams, PruneSpec, QuantizationParams, told_apart
 from analysis.specs.pruning_choices import Method, Reader
 from analysis.specs.what_is_read import only_read, readers
 
@@ -229,9 +221,7 @@ class ReportedSize(TypedDict):
 
 
 class Report(TypedDict):
-    """report.json of a pruned folder. Beside these fields it holds what a method has learned on its way, and `size`, a
-    `ReportedSize`, which older reports lack.
-    """
+    """report.json of a pruned folder. Beside these fields it holds what a method has learned on its way."""
 
     format: str
     method: str
@@ -239,6 +229,7 @@ class Report(TypedDict):
     seed: int
     model: ReportedModel
     sparsity: ReportedSparsity
+    size: ReportedSize
     phases: list[dict[str, Any]]
     notes: list[str]
     command: str
@@ -296,10 +287,7 @@ def load_report(folder: Path) -> Report | None:
 def read_report(folder: Path) -> PrunedRun:
     """The run a folder holds; an empty one where there is no readable report."""
     report = load_report(folder)
-    try:
-        stated = with_current_names(inner(report, "parameters"))
-    except ValueError:
-        return PrunedRun()
+    stated = inner(report, "parameters")
     settings = {name: stated[name] for name in SETTINGS if name in stated}
     if not settings:
         return PrunedRun()
@@ -399,6 +387,6 @@ def packed_bytes(count: int, kept: int, bits: int, grids: int = 0, symmetric: bo
 
 
 def reported_bytes(report: Mapping[str, Any]) -> tuple[int, int] | None:
-    """Return the bytes of a dense model's weights and of the pruned one's by arithmetic; None of an older report."""
+    """Return the bytes of a dense model's weights and of the pruned one's by arithmetic; None where it does not say."""
     size = report.get("size")
     return (int(size["dense_bytes"]), int(size["packed_bytes"])) if isinstance(size, Mapping) else None

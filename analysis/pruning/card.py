@@ -11,7 +11,7 @@ from typing import Any
 
 from analysis.calibration.text import SOURCES
 from analysis.models.registry import BUNDLED_PAIR, MODELS
-from analysis.pruned.report_file import CARD_FILE, FAKE, Report, inner, quantization_title, reported_bytes
+from analysis.pruned.report_file import CARD_FILE, FAKE, Report, inner, quantization_title
 from analysis.specs import METHODS, PARTS, QUANTIZERS, CalibrationParams, PruneSpec, Reader, Spec
 from analysis.specs.what_is_read import only_read, readers
 from analysis.words import percent
@@ -125,14 +125,14 @@ def _what_it_is(report: Report) -> list[str]:
 
 
 def _bits(report: Report, quantized: str) -> list[str]:
-    """Describe the quantization, with the bytes that it would take where they are known."""
+    """Describe the quantization, with the bytes that it would take."""
     row = QUANTIZERS.get(str(inner(report["parameters"], "quantization").get("quantizer")))
-    told, known = [f"Quantization: {quantized}.", *([] if row is None else [row.help]), FAKE], reported_bytes(report)
-    if known is not None:
-        told.append(
-            f"They come to {known[1] / 1e6:,.1f} MB, and the dense model's weights to {known[0] / 1e6:,.1f} MB."
-        )
-    return [" ".join(told), ""]
+    size = report["size"]
+    told = (
+        f"They come to {size['packed_bytes'] / 1e6:,.1f} MB, and the dense model's weights to "
+        f"{size['dense_bytes'] / 1e6:,.1f} MB."
+    )
+    return [" ".join([f"Quantization: {quantized}.", *([] if row is None else [row.help]), FAKE, told]), ""]
 
 
 def _settings(report: Report) -> list[str]:

@@ -242,7 +242,7 @@ def _prune_blocks(
         notes.append(unreached_note(unreached, model.geometry.experts, PATTERNS[spec.pattern].cuts_experts))
     if run.quantizer is not None:
         notes.append(FAKE)
-    return build(run, tally, sparsities, notes, facts | {"size": size.reported()})
+    return build(run, tally, size.reported(), sparsities, notes, facts)
 
 
 def _open_again(folder: Path) -> None:

@@ -25,7 +25,7 @@ from analysis.models.blocks import private_block
 from analysis.models.files import StoredTensor
 from analysis.models.loaded import LoadedModel, free_bytes
 from analysis.models.projection_names import expert_of, kind_of
-from analysis.pruned.report_file import FORMAT, Report
+from analysis.pruned.report_file import FORMAT, Report, ReportedSize
 from analysis.pruning.algorithm import Algorithm, Removal
 from analysis.pruning.quantization import GPTQ, RTN, Quantization
 from analysis.pruning.saving import Quantized
@@ -240,7 +240,7 @@ def _kv_heads(model: LoadedModel, layer: int) -> int:
 
 
 def build(
-    run: PruningRun, tally: Tally, sparsities: np.ndarray, notes: list[str], facts: dict[str, Any]
+    run: PruningRun, tally: Tally, size: ReportedSize, sparsities: np.ndarray, notes: list[str], facts: dict[str, Any]
 ) -> dict[str, Any]:
     """report.json. facts: learned on the way."""
     model, spec = run.model, run.spec
@@ -270,6 +270,7 @@ def build(
             "by_head": tally.heads,
             "by_expert": tally.experts,
         },
+        "size": size,
         "phases": run.phases,
         "notes": notes,
         "command": prune_command(spec, model.dtype),

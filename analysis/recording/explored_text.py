@@ -16,9 +16,7 @@ from analysis.recording.explored import body_of, pack
 # that is sent. `file.js` undoes it in the same arithmetic.
 
 CODED = "2."
-"""Prefix of a text in this coding, before the number of bytes that fill up its last word. Without it the text is
-Base64 of an earlier version, which stored studies hold.
-"""
+"""Prefix of a text in this coding, before the number of bytes that fill up its last word."""
 
 
 def packed_text(packed: bytes) -> str:

@@ -72,7 +72,6 @@ SHAPES: dict[str, str] = {
 """Every array of a file. random.curves: the mean over the random-weight models that saw the prompt. trained.counts:
 sinks by step and kind. trained.split_curves: curves of a part of the tokens. heads: rows of `metrics.of_mass`, means
 over the steps. trained.variants: sinks by `count_checks.VARIANTS`. half_sinks: of recordings of half the new tokens.
-Older files lack what follows trained.counts, and every null of other weights but random ones.
 """
 
 
@@ -107,17 +106,17 @@ class RecordingSetInfo(BaseModel, extra="forbid", frozen=True):
     seed: Count
     sinks: SinkParams
     random_seeds: tuple[Count, ...]
-    weight_seeds: Mapping[str, tuple[Count, ...]] = {}
+    weight_seeds: Mapping[str, tuple[Count, ...]]
     null_draws: Count
     kinds: tuple[str, ...] = KINDS
     coincidences: tuple[str, ...] = tuple(COINCIDENCES)
     curves: tuple[str, ...] = tuple(CURVES)
-    parts: tuple[str, ...] = ()
-    split_curves: tuple[str, ...] = ()
-    head_metrics: tuple[str, ...] = ()
-    variants: tuple[str, ...] = ()
-    half_tokens: Count = 0
-    by_query: bool = False
+    parts: tuple[str, ...]
+    split_curves: tuple[str, ...]
+    head_metrics: tuple[str, ...]
+    variants: tuple[str, ...]
+    half_tokens: Count
+    by_query: bool
     notes: tuple[str, ...] = ()
     batch_bytes: Count
     seconds: FiniteFloat
@@ -202,7 +201,8 @@ def open_set(path: Path, called: str | None = None) -> RecordingSet:
                 raise UserError(f"{called} is damaged: '{min(missing)}' is missing. Record the set again.")
             arrays = {name: file.get_tensor(name) for name in names}
     except ValidationError as error:
-        raise UserError(f"{called} is no set of recordings of this version: {sentence(error)}.") from error
+        told = f"{called} is no set of recordings of this version: {sentence(error)}. Record it again."
+        raise UserError(told) from error
     except (SafetensorError, OSError) as error:
         raise UserError(f"{called} is no whole set of recordings: {damage(error)}. Record it again.") from error
     recordings = RecordingSet(info, arrays)
@@ -212,9 +212,7 @@ def open_set(path: Path, called: str | None = None) -> RecordingSet:
 
 def stored(info: RecordingSetInfo) -> list[str]:
     """Return the names of the arrays that a file has."""
-    lacks = {"split_curves": not info.parts, "heads": not info.head_metrics}
-    lacks |= dict.fromkeys(("variants", *CHECKS), not info.variants)
-    lacks |= dict.fromkeys(("half_sinks", "half_steps"), not info.half_tokens)
+    lacks = dict.fromkeys(("half_sinks", "half_steps"), not info.half_tokens)
     lacks |= dict.fromkeys(("apart", "apart_permuted"), not info.by_query)
     lacks |= {null: not info.seeds_of(null) for null in WEIGHT_NULLS if null != "random"}
     return [name for name in SHAPES if not any(lacks.get(part, False) for part in name.split("."))]

@@ -392,9 +392,7 @@ CHECKS: Registry[Check] = Registry(
 
 
 def comparisons(recordings: RecordingSet) -> list[Comparison]:
-    """Return the checks of a set as comparisons; none if the set was recorded without them."""
-    if not recordings.info.variants:
-        return []
+    """Return the checks of a set as comparisons."""
     arrays = arrays_of(recordings, "trained")
     return [Comparison(row.name, row.observed(arrays), (row.null(arrays),)) for row in CHECKS.values()]
 
@@ -411,11 +409,9 @@ def set_apart(family: Mapping[str, Estimates], layers: int) -> np.ndarray | None
 
 def count_by_variant(recordings: RecordingSet) -> dict[str, Estimates]:
     """Return the sinks per step of every scope, (G,), by other ways of counting, then in log-normal attention and at
-    half the length; empty for a set that was recorded without them.
+    half the length.
     """
     arrays, info, clusters = arrays_of(recordings, "trained"), recordings.info, recordings.clusters
-    if not info.variants:
-        return {}
     counts = {
         VARIANTS[name].title if name in VARIANTS else name: quotient(
             arrays["variants"][:, place].sum(axis=-1), arrays["steps"][:, None], clusters

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
@@ -13,9 +12,8 @@ from safetensors.numpy import save_file
 from analysis import outputs
 from analysis.errors import UserError, damage
 from analysis.recording.trajectory import BY_QUERY, FORMAT, MOST_CHANNELS, PADDING, RecordingInfo, Trajectory
-from analysis.sinks.step_inputs import TokenState, mask_states, query_counts
+from analysis.sinks.step_inputs import TokenState, query_counts
 from analysis.specs import sentence
-from analysis.specs.observing import AttentionKind
 
 HEADER_LIMIT = 16 * 2**20  # bytes of a recording's description; real ones take some thousands
 
@@ -25,8 +23,7 @@ def save(trajectory: Trajectory, path: Path) -> None:
 
     Raises UserError where it cannot be written, and for what `open_trajectory` would refuse: nothing is written then.
     """
-    # Left out where there is none, so that versions without branches open the file.
-    description = trajectory.info.model_dump_json(exclude={"branch"} if trajectory.info.branch is None else None)
+    description = trajectory.info.model_dump_json()
     called = "What was recorded"
     try:
         _read_description(description, called)
@@ -90,7 +87,7 @@ def _stored_arrays(info: RecordingInfo) -> _Arrays:
 
 
 def open_trajectory(path: Path, called: str | None = None) -> Trajectory:
-    """Open a recording, of format 2 too. called: the file's name in messages; its own by default.
+    """Open a recording. called: the file's name in messages; its own by default.
 
     Raises UserError for a file that is damaged, hostile or something else.
     """
@@ -105,8 +102,8 @@ def open_trajectory(path: Path, called: str | None = None) -> Trajectory:
             text = (file.metadata() or {}).get("sinkscope")
             if text is None:
                 raise UserError(f"{called} is a safetensors file, but not a SinkScope recording.")
-            info, written_as = _read_description(text, called)
-            expected = _stored_arrays(info) if written_as == FORMAT else _ARRAYS_2
+            info = _read_description(text, called)
+            expected = _stored_arrays(info)
             held = set(file.keys())
             for group in ON_DEMAND:
                 expected = expected | (group if held & set(group) else {})
@@ -117,36 +114,24 @@ def open_trajectory(path: Path, called: str | None = None) -> Trajectory:
             arrays = {name: file.get_tensor(name) for name in expected}
     except (SafetensorError, OSError) as error:
         raise UserError(f"{called} is not a whole recording: {damage(error)}. {again}") from error
-    if written_as == _FORMAT_2:
-        block_length = getattr(info.sampling, "block_length", None)
-        try:
-            arrays = _upgraded_arrays(arrays, info.prompt_length, block_length, info.model.attention)
-        except ValueError as error:
-            raise UserError(f"{called} is damaged: {error}. {again}") from error
     trajectory = Trajectory(info, **{"value_norm": None, **arrays})
     _check(trajectory, called)
     return trajectory
 
 
-def _read_description(text: str, called: str) -> tuple[RecordingInfo, str]:
-    """The description as this version has it, and the format it was written in."""
+def _read_description(text: str, called: str) -> RecordingInfo:
     if len(text.encode("utf-8", "surrogatepass")) > HEADER_LIMIT // 2:  # quoted once more, it may take twice as much
         raise UserError(f"{called} is too long to be described in a file. Record a shorter text.")
     try:
-        description = json.loads(text)
-        written_as = description["format"]
-        if written_as == _FORMAT_2:
-            text = json.dumps(_upgraded_description(description))
-        elif written_as == FORMAT:
-            text = json.dumps(_without_windows_it_never_had(description))
+        written_as = json.loads(text)["format"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{called} is damaged: its description cannot be read. Copy or record it again.") from error
-    if written_as not in (FORMAT, _FORMAT_2):
+    if written_as != FORMAT:
         raise UserError(f"{called} was written as {written_as!r}; this SinkScope reads '{FORMAT}'. Record it again.")
     try:
-        return RecordingInfo.model_validate_json(text), written_as
+        return RecordingInfo.model_validate_json(text)
     except ValidationError as error:
-        raise UserError(f"{called} is not a recording of this version: {sentence(error)}.") from error
+        raise UserError(f"{called} is not a recording of this version: {sentence(error)}. Record it again.") from error
 
 
 def _check(trajectory: Trajectory, called: str) -> None:
@@ -314,70 +299,3 @@ def _wrong_route(trajectory: Trajectory) -> str | None:
     if (np.isfinite(weights) != asking[:, None, None]).any():
         return "'expert_weights' does not hold a number wherever a token asks"
     return None
-
-
-# --- files of format 2 ---------------------------------------------------------------------------------------------
-
-_FORMAT_2 = "sinkscope-trajectory-2"
-_ARRAYS_2 = {name: ARRAYS[name] for name in ("tokens", "confidence", "mass", "value_norm", "final")} | {
-    "masked": ("TS", ("BOOL",))
-}
-
-
-def _upgraded_description(description: dict[str, Any]) -> dict[str, Any]:
-    """The description of a format 2 file as this format has it: how the model attends has a name."""
-    model = description.get("model")
-    if isinstance(model, dict) and isinstance(model.get("bidirectional"), bool):
-        attention = "bidirectional" if model["bidirectional"] else "causal"
-        model = {name: value for name, value in model.items() if name != "bidirectional"} | {"attention": attention}
-    return {**description, "format": FORMAT, "model": model}
-
-
-def _without_windows_it_never_had(description: dict[str, Any]) -> dict[str, Any]:
-    """The description of a recording that was written while LLaDA2's unused `sliding_window` counted as a window: its
-    blocks see all before them, and a LLaDA2 with windows was never run.
-    """
-    model = description.get("model")
-    if isinstance(model, dict) and model.get("architecture") == "LLaDA2" and model.get("windows"):
-        return {**description, "model": {**model, "windows": []}}
-    return description
-
-
-def _upgraded_arrays(
-    arrays: dict[str, np.ndarray], prompt_length: int, block_length: int | None, attention: AttentionKind
-) -> dict[str, np.ndarray]:
-    """The arrays of a format 2 file as the present format has them: every token was a query, written once.
-
-    block_length: of LLaDA's sampler, None where the text was one block. Raises ValueError, with what is wrong, for
-    arrays that do not fit together.
-    """
-    tokens, masked, confidence = arrays["tokens"], arrays["masked"], arrays["confidence"]
-    if tokens.ndim != 2:
-        raise ValueError(f"'tokens' has shape {tokens.shape}, not (steps, positions)")
-    for name in ("masked", "confidence"):
-        if arrays[name].shape != tokens.shape:
-            raise ValueError(f"'{name}' has shape {arrays[name].shape}, not {tokens.shape}")
-    present = tokens != PADDING
-    length = present.sum(axis=1)
-    kept = {name: values for name, values in arrays.items() if name != "masked"}
-    return kept | {
-        "state": mask_states(masked, present, prompt_length),
-        "queries": np.stack([np.zeros(len(tokens), np.int32), length.astype(np.int32)], axis=1),
-        "open_block": _open_blocks(np.isfinite(confidence), length, prompt_length, block_length, attention == "causal"),
-    }
-
-
-def _open_blocks(
-    chosen: np.ndarray, length: np.ndarray, prompt_length: int, block_length: int | None, causal: bool
-) -> np.ndarray:
-    """The block that every step wrote in, (T, 2) int32, by the positions chosen in it."""
-    positions = chosen.shape[1]
-    if causal:
-        start, end = length, length + 1
-    elif block_length is None:
-        start, end = np.full(len(chosen), prompt_length), np.full(len(chosen), positions)
-    else:
-        furthest = np.where(chosen.any(axis=1), positions - 1 - chosen[:, ::-1].argmax(axis=1), 0)
-        start = prompt_length + np.maximum(furthest - prompt_length, 0) // block_length * block_length
-        end = start + block_length
-    return np.clip(np.stack([start, end], axis=1), 0, positions).astype(np.int32)

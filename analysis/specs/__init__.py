@@ -70,7 +70,6 @@ from analysis.specs.pruning import (
     FootprintSpec,
     PruneSpec,
     part_alone,
-    with_current_names,
 )
 from analysis.specs.pruning_choices import (
     ALLOCATIONS,

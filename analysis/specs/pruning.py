@@ -144,8 +144,8 @@ class PruneSpec(JobSpec):
 
     @model_validator(mode="before")
     @classmethod
-    def _takes_former_names(cls, given: Any) -> Any:
-        return _with_fixed_sparsity(with_current_names(given)) if isinstance(given, Mapping) else given
+    def _takes_fixed_sparsity(cls, given: Any) -> Any:
+        return _with_fixed_sparsity({**given}) if isinstance(given, Mapping) else given
 
     @property
     def readers(self) -> tuple[Reader, ...]:
@@ -278,20 +278,6 @@ def _with_fixed_sparsity(given: dict[str, Any]) -> dict[str, Any]:
     stated = given.get("sparsity", fixed)
     near = isinstance(stated, int | float) and abs(stated - fixed) < ROUNDED
     return {**given, "sparsity": fixed} if near else given
-
-
-def with_current_names(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Translate pruning parameters written by an earlier version to current names and values.
-
-    `magnitude_over` was the quota of `magnitude` alone: row, or matrix for the authors' threshold.
-    """
-    fields = dict(given)
-    over = fields.pop("magnitude_over", None)
-    if over is not None and fields.get("method") == "magnitude" and "quota_scope" not in fields:
-        if over not in ("row", "matrix"):
-            raise ValueError(f"Magnitude compares over row or matrix, not '{over}'.")
-        fields["quota_scope"] = "row" if over == "row" else PUBLISHED
-    return fields
 
 
 class DenseStatisticsSpec(JobSpec):

@@ -310,9 +310,9 @@ class Replay(Spec):
     """Not a sampler: forwards over inputs that were there already.
 
     inputs: those of a recording, or its finished text noised as calibration does. weights: the model's own, or random
-    with equally sharp attention; earlier versions observed random ones alone.
+    with equally sharp attention.
     """
 
     sampler: Literal["replay"] = "replay"
     inputs: Literal["recording", "noised"]
-    weights: Literal["own", "random", "matched"]
+    weights: Literal["own", "matched"]

@@ -5,7 +5,7 @@ its parameters, its objective and the number of trials.
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import field_validator, model_validator
+from pydantic import field_validator
 
 from analysis.registry import Choice, Registry
 from analysis.specs.base import (
@@ -241,14 +241,6 @@ class SuggestSpec(JobSpec):
     )
 
     _folder_is_named = field_validator("include_path")(require_folder)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _earlier_name(cls, given: Any) -> Any:
-        if isinstance(given, dict) and "judge" in given and "objective" not in given:
-            given = {**given, "objective": given["judge"]}
-            del given["judge"]
-        return given
 
     @field_validator("searched")
     @classmethod

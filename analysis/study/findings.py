@@ -54,8 +54,7 @@ class Stage(Found):
 
 class Waterfall(Found):
     """The way to one sink-aware method at one sparsity. floor: what two calibration seeds of the control differ by, in
-    root mean square; None with one seed. without: the same pruning without the discount, from the dense model; None in
-    studies of earlier versions.
+    root mean square; None with one seed. without: the same pruning without the discount, from the dense model.
     """
 
     method: str
@@ -63,7 +62,7 @@ class Waterfall(Found):
     dense: float
     stages: tuple[Stage, ...]
     floor: float | None
-    without: Difference | None = None
+    without: Difference
 
 
 class Dose(Found):
@@ -143,13 +142,13 @@ class Continuation(Found):
     """A model's continuations of one prompt: untouched, with its sinks hidden, and with as many matched tokens hidden.
     Each is a tuple of tokens. others: with the positions of further controls hidden, by the control. number: of the
     prompt, from 1. median_of: number of prompts over whose medians its changes by hiding the sinks and by hiding
-    tokens of equal attention are nearest; 0 in studies of earlier versions, which show the first prompt.
+    tokens of equal attention are nearest.
     """
 
     model: str
     prompt: str
-    number: int = 1
-    median_of: int = 0
+    number: int
+    median_of: int
     untouched: tuple[str, ...]
     hidden: tuple[str, ...]
     matched: tuple[str, ...]
@@ -227,8 +226,7 @@ class Findings(Found):
     of its sets of recordings, a mapping per row. prompts: of each set, by model. playback: what the player takes of the
     recordings to watch, None until they are there. took: every job that was done for it. tests: the comparisons that
     it plans, which are one family of tests. registered: its plan, None where there was none.
-    continuations, mask_changes: empty in studies of earlier versions. explorer: the recordings to watch as
-    `explorer_html` takes them, empty where they are not there or too large.
+    explorer: the recordings to watch as `explorer_html` takes them, empty where they are not there or too large.
     """
 
     format: Literal["sinkscope-study-3"] = "sinkscope-study-3"

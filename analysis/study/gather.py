@@ -52,32 +52,26 @@ MOST_BYTES = 1 << 20  # of an explorer in a study, packed: what a report of thre
 
 def continuations_of(ablations: Mapping[str, JobRecord]) -> tuple[Continuation, ...]:
     """Return the texts of one prompt of each model, the one whose changes are nearest the median: untouched, with its
-    sinks and with matched tokens hidden.
-
-    Ablations of earlier versions kept no text or that of the first prompt, or named its control as `matched`.
+    sinks and with each control hidden. Of an ablation that does not hide sinks there is none.
     """
     found = []
     for model, job in ablations.items():
         written = {
-            row.get("control", COUNT if row.get("matched") else ""): tuple(row["words"])
-            for row in job.summary.get("texts", ())
+            row["control"]: tuple(row["words"])
+            for row in job.summary["texts"]
             if row["intervention"] == "attention" and row["target"] == "sinks"
         }
-        if {"", COUNT} <= written.keys():
-            untouched = tuple(job.summary["untouched"])
-            shown = job.summary.get("shown", 0)
-            prompt = str(job.spec["prompts"][shown]) if job.spec.get("prompts") else ""
-            others = {control: words for control, words in written.items() if control not in ("", COUNT)}
+        if written:
             found.append(
                 Continuation(
                     model=model,
-                    prompt=prompt,
-                    number=shown + 1,
-                    median_of=job.summary["prompts"] if "shown" in job.summary else 0,
-                    untouched=untouched,
-                    hidden=written[""],
-                    matched=written[COUNT],
-                    others=others,
+                    prompt=str(job.spec["prompts"][job.summary["shown"]]),
+                    number=job.summary["shown"] + 1,
+                    median_of=job.summary["prompts"],
+                    untouched=tuple(job.summary["untouched"]),
+                    hidden=written.pop(""),
+                    matched=written.pop(COUNT),
+                    others=written,
                 )
             )
     return tuple(found)

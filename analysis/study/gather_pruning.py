@@ -248,15 +248,15 @@ def causes_of(ablations: Mapping[str, JobRecord], primary: str) -> tuple[Cause, 
             model=model,
             measure=row["measure"],
             control=row["against"],
-            left_out=row.get("left_out", 0),
-            unmatched=row.get("unmatched", 0),
+            left_out=row["left_out"],
+            unmatched=row["unmatched"],
             effect=_tested(row, primary) if _whole(job) else replace(effect_of(row), p=None, final=False),
             sides=changes_of(job.summary["rows"], row),
             timing=timing_of(row) if _whole(job) else None,
             by_position=by_position_of(job.summary["rows"], row) if _of_text(row) else None,
-            unrelated=job.summary.get("unrelated") if _of_text(row) else None,
+            unrelated=job.summary["unrelated"] if _of_text(row) else None,
             untrained=next(
-                (effect_of(other) for other in _hidden(job.summary.get("untrained", ())) if _same(row, other)), None
+                (effect_of(other) for other in _hidden(job.summary["untrained"]) if _same(row, other)), None
             ),
         )
         for model, job in ablations.items()
@@ -276,7 +276,7 @@ def _tested(row: Mapping[str, Any], primary: str) -> Difference:
 
 def _whole(job: JobRecord) -> bool:
     """Return True if all planned prompts are done: else nothing is tested."""
-    return bool(job.summary.get("prompts", 0) == job.summary.get("planned", job.summary.get("prompts", 0)))
+    return bool(job.summary["prompts"] == job.summary["planned"])
 
 
 def _hidden(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -8,7 +8,7 @@ Tensors: `tokens` (N, text), `noised` (N, T, S), `mass` (N, T, L, S); by layer a
 squares are stored by token.
 
 What other texts give stands in files of their own, its parts, as they take as long again: `other.LAYER.INPUT` (T, F),
-`gram.LAYER.INPUT` (F, F). Files of earlier versions hold them as well.
+`gram.LAYER.INPUT` (F, F).
 
 Effects of a setting of the discount on every layer, from a file of stored statistics. NumPy only.
 
@@ -38,9 +38,6 @@ from analysis.tuning import effects
 from analysis.tuning.bin_error import BinError
 from analysis.tuning.effects import LayerEffect, LayerStatistics, group_weights, seed_masks, why_needs_a_run
 from cache.environment import gigabytes
-
-FIRST_EDGES = tuple(step / 10 for step in range(63))
-"""Edges of the bins in files that do not name theirs: all z below 0 share a bin."""
 
 FORMAT: Final = "sinkscope-statistics-1"
 PART_FORMAT: Final = "sinkscope-statistics-part-1"
@@ -78,7 +75,7 @@ class StatisticsInfo(BaseModel, extra="forbid", frozen=True):
     scopes: tuple[str, ...]
     beside_clean: bool = False
     apart: tuple[Part, ...] = ()
-    edges: tuple[float, ...] = FIRST_EDGES
+    edges: tuple[float, ...]
     bin_errors: tuple[BinError, ...] = ()
     inputs: dict[str, str]
     outputs: tuple[dict[str, int], ...]
@@ -314,7 +311,7 @@ def _check(statistics: StoredStatistics) -> None:
                 f"squares.{scope}.{layer}.{given}": (*mass[:2], groups, features) for scope in scopes
             }
             expected[f"plain.{layer}.{given}"] = (mass[1], features)
-            if statistics.has_floor or "seed_floor" not in info.apart:
+            if statistics.has_floor:
                 expected[f"other.{layer}.{given}"] = (mass[1], features)
             if statistics.has_grams:
                 expected[f"gram.{layer}.{given}"] = (features, features)

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 import plotly.graph_objects as go
 
-from analysis.errors import UserError
 from analysis.exhibits import recording_sets
 from analysis.exhibits.inside_sets import queries_apart
 from analysis.recording.set_file import RecordingSet
@@ -21,10 +20,7 @@ def _together(recordings: RecordingSet, beside: Beside) -> dict[str, RecordingSe
 
 
 def _counts(recordings: RecordingSet, beside: Beside = None) -> go.Figure:
-    shown = recording_sets.counts(_together(recordings, beside))
-    if shown is None:
-        raise UserError("This set was recorded by an earlier version, without other ways of counting. Record it again.")
-    return shown.figure
+    return recording_sets.counts(_together(recordings, beside)).figure
 
 
 def _curve(
@@ -63,9 +59,7 @@ ROWS = {
         "How sinks move in each layer, compared with their nulls",
         lambda recordings: recording_sets.movement("", recordings).figure,
     ),
-    "counts": Drawn(
-        "Sinks per layer, by how they are counted. beside", _counts, lambda recordings: bool(recordings.info.variants)
-    ),
+    "counts": Drawn("Sinks per layer, by how they are counted. beside", _counts),
     "curve": Drawn(
         "One number per step, mean over prompts with its 95 % interval. curve: a row of CURVES; scope: a layer, -1 for "
         "all together; tokens, singles, beside",

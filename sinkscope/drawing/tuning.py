@@ -91,7 +91,7 @@ ROWS = {
 
 def _trials(search: Search) -> go.Figure:
     objective, trials = OBJECTIVES[search.summary["objective"]], search.summary["trials"]
-    floor = search.summary.get("floor")
+    floor = search.summary["floor"]
     references = {row["name"]: row["value"] for row in trials if row["name"]}
     return tuning.history(
         [row["value"] for row in trials],

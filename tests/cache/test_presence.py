@@ -13,7 +13,7 @@ from psutil import _pslinux
 from analysis.engine import Engine, JobRecord
 from cache import presence
 from cache.opening import StoreError
-from cache.presence import LOCK, Presence, machine, runs_here, this_process
+from cache.presence import LOCK, Presence, _began, machine, runs_here, this_process
 from cache.store import Store
 
 ELSEWHERE = "node7-0a1b2c3d-4026531836"
@@ -96,9 +96,7 @@ def test_a_container_on_this_host_is_told_by_its_sign_of_life_not_by_its_process
 
 def test_a_server_of_this_machine_is_told_by_its_process(tmp_path):
     child = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
-    import psutil
-
-    owner = f"{machine()}_{child.pid}@{psutil.Process(child.pid).create_time():.2f}#0"
+    owner = f"{machine()}_{child.pid}@{_began(child.pid)}#0"
     (tmp_path / LOCK).write_text(json.dumps({"owner": owner}))
     here = at(tmp_path)
     with pytest.raises(StoreError, match=f"process {child.pid}"):

@@ -56,7 +56,7 @@ ASKED = (
     "prune --method sink-wanda --sparsity 0.4 --sink-std 3 --discount-strength 0.5 --calibration prompts.txt "
     "--samples 8 --seq-len 32 --seed 3 --noise uniform --diffusion-steps 20 --first-step 2 --last-step 9 --bits 8 "
     "--quantizer rtn --allocation depth --device cpu --overwrite --out p",
-    "prune --method magnitude --magnitude-over matrix --out p",
+    "prune --method magnitude --quota-scope row --out p",
     "evaluate --out e.json",
     "evaluate --model bundled --compare bundled-ar bundled --names a,b,c --tasks bundled --limit 4 --draws 8 --seed 2 "
     "--shots 0 --device cpu --target 3 --out e.json",
@@ -64,7 +64,7 @@ ASKED = (
     "suggest --model bundled --objective error --trials 4 --seed 2 --samples 4 "
     "--calibration-seed 5 --seq-len 32 --calibration prompts.txt --searched sink_std --sparsity 0.6 --heldout 2 "
     "--device cpu",
-    "suggest --judge accuracy --trials 3 --sink-std 3",
+    "suggest --objective accuracy --trials 3 --sink-std 3",
     "sweep --out s",
     "sweep --model bundled bundled-ar --methods wanda,sink-wanda --sparsities 0.3,0.6 --seeds 0-2 "
     "--bits 16,8 --discount 0.5,1 --stds 2,3 --steps 0-25 --tasks bundled --limit 5 --seed 7 --samples 8 "

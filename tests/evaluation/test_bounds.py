@@ -19,7 +19,7 @@ from tests.evaluation.test_results import BENCHMARK, written
 def changed(folder, change) -> results.Results:
     """The results of `test_results.written` with answers of two and three tokens, every line changed."""
     whole = written(folder / "whole.jsonl", counts=(40, 40, 40))
-    assert not comparing.bounded(whole), "older files do not say their tokens"
+    assert not comparing.bounded(whole), "imported answers do not say their tokens"
     lines = []
     for text in (folder / "whole.jsonl").read_text().splitlines()[:-1]:
         line = json.loads(text)

@@ -26,7 +26,7 @@ from tests.fuzz import hostile
 from tests.fuzz.doors import door, require
 from tests.helpers import ROOT, save_tokenizer, there
 
-_RECORDINGS = ROOT / "tests" / "recording" / "format_2"
+_RECORDINGS = ROOT / "tests" / "recording" / "examples"
 _BUNDLED = ROOT / "analysis" / "bundled"
 _FAMILIES = sorted(folder.name for folder in GOLDEN.iterdir() if (folder / "config.json").is_file())
 

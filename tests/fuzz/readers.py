@@ -18,7 +18,7 @@ with atheris.instrument_imports(include=["analysis.recording", "analysis.models.
     from analysis.recording.trajectory_file import open_trajectory
 
 FOLDER = Path(tempfile.mkdtemp(prefix="sinkscope-fuzz-"))
-EXAMPLES = Path(__file__).parents[1] / "recording" / "format_2"  # a real recording of an older format
+EXAMPLES = Path(__file__).parents[1] / "recording" / "examples"
 READERS: dict[str, Callable[[Path], object]] = {"recordings": open_trajectory, "weights": header}
 
 

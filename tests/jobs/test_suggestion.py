@@ -320,17 +320,3 @@ def test_what_an_objective_alone_reads_is_part_of_no_other_question():
         assert SuggestSpec(objective="far", limit=3).question() != SuggestSpec(objective="far").question()
         assert SuggestSpec(objective="far", draws=3).question() == SuggestSpec(objective="far").question()
     assert SuggestSpec(limit=3).question() == SuggestSpec().question()
-
-
-def test_the_earlier_name_of_the_objective_is_read(spec, tmp_path):
-    stored = spec(objective="accuracy").model_dump(mode="json")
-    stored["judge"] = stored.pop("objective")
-    assert SuggestSpec.model_validate(stored) == spec(objective="accuracy")
-    with pytest.raises(ValidationError, match="Extra inputs"):
-        SuggestSpec(judge="error", objective="error")
-
-
-def test_the_earlier_flag_of_the_objective_works(tmp_path, capsys):
-    with added_objective.added():
-        assert main(["suggest", "--device", "cpu", "--judge", "far", "--trials", "3", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["objective"] == "far"

@@ -11,7 +11,6 @@ from analysis.errors import UserError
 from analysis.models.blocks import skeleton
 from analysis.models.files import stored_tensors
 from analysis.models.load import load
-from analysis.pruned.report_file import read_report
 from analysis.pruning import pipeline
 from analysis.pruning.removal import lowest_of_all
 from analysis.pruning.sparsegpt import Hessian
@@ -192,7 +191,7 @@ def _problem():
     return torch.randn(12, 48, generator=generator), hessian.done()
 
 
-# --- what has no meaning, and what older versions wrote ---------------------------------------------------------
+# --- what has no meaning ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -208,7 +207,6 @@ def _problem():
         ({"quota_scope": "model", "allocation": "depth"}, "choose the allocation uniform"),
         ({"quota_scope": "heap"}, "quota_scope"),
         ({"pattern": "structured", "allocation": "owl-projection"}, "span projections"),
-        ({"method": "magnitude", "magnitude_over": "heap"}, "row or matrix"),
     ],
 )
 def test_scopes_without_a_meaning_are_refused(changes, message):
@@ -223,29 +221,6 @@ def test_published_is_a_scope_of_each_method_or_its_own():
     assert PruneSpec(method="wanda").scope == PruneSpec(method="sink-wanda", pattern="2:4").scope == "row"
     assert PruneSpec(method="magnitude").scope == "projection"
     assert PruneSpec(method="sparsegpt").scope is None
-
-
-@pytest.mark.parametrize(("former", "scope"), [("row", "row"), ("matrix", PUBLISHED)])
-def test_what_was_magnitude_over_is_read_as_a_quota(model, tmp_path, former, scope):
-    from analysis.__main__ import main
-
-    spec = PruneSpec(model=model.spec, method="magnitude", magnitude_over=former)
-    assert spec.quota_scope == scope
-    assert PruneSpec(method="wanda", magnitude_over=former).quota_scope == PUBLISHED
-    words = ["prune", "--model", model.spec.source, "--method", "magnitude", "--magnitude-over", former]
-    assert main([*words, "--out", str(tmp_path / "p")]) == 0
-    assert read_report(tmp_path / "p").settings["quota_scope"] == scope
-
-
-def test_a_report_of_an_earlier_version_keeps_its_quota(tmp_path):
-    import json
-
-    from analysis.pruned.report_file import REPORT_FILE
-
-    stated = PruneSpec(method="magnitude").model_dump(mode="json")
-    del stated["quota_scope"], stated["ranking"]
-    (tmp_path / REPORT_FILE).write_text(json.dumps({"parameters": stated | {"magnitude_over": "row"}}))
-    assert read_report(tmp_path).settings["quota_scope"] == "row"
 
 
 def test_scores_are_compared_across_projections_as_they_are():

@@ -474,14 +474,17 @@ def rows_of(divergence: dict[tuple[str, str], np.ndarray], **others: list) -> li
         {"intervention": "attention", "target": target, "control": control, "aligned": [0.5] * len(values)}
         | {"agreement": [0.4 - 0.1 * bool(control)] * len(values)}
         | {"confidence": [0.5] * len(values), "divergence": values, "share": [0.1] * len(values)}
-        | {"count": [2] * len(values), "confidence_before": [0.9] * len(values)}
+        | {"count": [2] * len(values), "undecided": [0] * len(values), "confidence_before": [0.9] * len(values)}
+        | dict.fromkeys(QUARTERS, values)
+        | {EARLY_SHARE: [0.1] * len(values)}
         | {name: given[bool(control)] for name, given in others.items()}
         for (target, control), values in divergence.items()
     ]
 
 
 def summary_of(rows: list[dict]) -> dict:
-    return {"rows": rows, "effects": effects(rows)}
+    text: dict = {"unrelated": None, "shown": 0, "untouched": [], "texts": []}
+    return {"rows": rows, "effects": effects(rows)} | text
 
 
 def test_an_effect_is_said_with_its_interval_and_nothing_is_said_of_none():
@@ -562,35 +565,18 @@ def test_an_effect_per_unit_of_attention_is_that_of_the_ratio():
     """A proportional effect is none per unit, and the interval covers the true ratio."""
     rng = np.random.default_rng(3)
     covered = rejected = 0
-    kept = {"intervention", "target", "control", "divergence", "share", "count"}
     for _ in range(60):
         share = rng.uniform(0.1, 0.2, 40), rng.uniform(0.05, 0.1, 40)
         change = [0.7 * one + rng.normal(0, 0.01, 40) for one in share]
         rows = rows_of(
             {("sinks", ""): change[0], ("sinks", "matched"): change[1]}, share=[one.tolist() for one in share]
         )
-        counted, unit = effects([{name: row[name] for name in row if name in kept} for row in rows])
+        counted, unit = (row for row in effects(rows) if row["measure"] == "divergence")
         expected = change[0].mean() - share[0].mean() * change[1].mean() / share[1].mean()
         assert unit["against"] == "unit" and unit["value"] == pytest.approx(expected)
         covered += unit["low"] <= 0 <= unit["high"]
         rejected += counted["low"] > 0
     assert rejected == 60 and covered >= 52, covered
-
-
-def test_ablations_of_older_versions_are_read_with_their_one_control():
-    older = [
-        {name: value for name, value in row.items() if name not in ("control", "confidence_before")}
-        | {"matched": bool(row["control"])}
-        for row in rows_of({("sinks", ""): [1.0, 1.1, 1.2], ("sinks", "matched"): [0.1, 0.2, 0.1]})
-    ]
-    found = effects(older)
-    assert [(row["measure"], row["against"]) for row in found] == [
-        ("divergence", "matched"),
-        ("divergence", "unit"),
-        ("aligned", "matched"),
-        ("aligned", "unit"),
-        ("confidence", "matched"),
-    ]
 
 
 def test_high_and_low_variance_are_compared_whatever_it_shows():
@@ -622,13 +608,13 @@ def test_the_answer_names_both_controls_and_what_the_effect_is_a_share_of():
     }
     rows = rows_of(values, share=share)
     rows[2]["share"] = share[2]
-    summary = {"effects": effects(rows), "rows": rows, "layers": [0, 3], "prompts": 30}
+    summary = summary_of(rows) | {"layers": [0, 3], "prompts": 30}
     text, told, unit, *_, corrected = said_of("ablate_set", summary)
     assert re.fullmatch(
         r"Predicted probabilities say otherwise: over all steps they shift by 0\.5 nats, 0\.2\d+ more "
         r"\[0\.2\d+, 0\.2\d+\] than with as many random tokens and "
-        r"0\.39\d less \[0\.3\d+, 0\.4\d+\] than with random tokens of equal attention\. Why was not "
-        r"measured\.",
+        r"0\.39\d less \[0\.3\d+, 0\.4\d+\] than with random tokens of equal attention\. No half of "
+        r"the steps tells why\.",
         finding_of("predictions apart", summary),
     )
     assert "Holm correction over 3 tests per measure" in corrected and "not the seed" in corrected
@@ -692,7 +678,7 @@ def test_the_answer_says_that_the_text_changes_more_where_the_predictions_change
     closest = np.mean(rows[2]["aligned"]) - np.mean(rows[0]["aligned"])
     assert float(least[1]) == pytest.approx(100 * closest, abs=0.06), "beside the control that changes most"
     assert re.search(
-        r" 0\.\d+ nats, 0\.4\d+ less \[.*\] than with random tokens of equal attention\. Why was not",
+        r" 0\.\d+ nats, 0\.4\d+ less \[.*\] than with random tokens of equal attention\. No half of",
         finding_of("predictions apart", summary_of(rows)),
     ), "as many random tokens agree"
     assert told.endswith("), less than with random tokens of equal attention (0.9).")
@@ -733,7 +719,7 @@ def test_the_answer_says_that_the_text_changes_more_where_the_predictions_change
     )
     assert "two unrelated texts: 75" in [note.text for note in drawn.figure.layout.annotations]
     assert [line.x0 for line in drawn.figure.layout.shapes] == [75] * 4, "beside each row"
-    assert finding_of("caveats", lighter) == "Quality was not measured.", "rows do not tell what is masked"
+    assert finding_of("caveats", lighter) == "Quality was not measured.", "none is masked"
     assert drawn.figure.layout.xaxis.range[1] > 75
     masked[0]["share"] = [0.1] * 30
     for row, undecided in zip(with_masks, (2.0, 1.0, 0.0, 0.5), strict=True):
@@ -831,9 +817,9 @@ def test_masked_positions_are_told_in_the_half_of_the_steps_in_which_they_draw_a
     levels = quarters[:2].mean(), quarters[2:].mean(), quarters.mean()
     assert hidden == ("sinks", *(f"{level:.3f}" for level in levels))
     assert [row[0] for row in others] == [
-        "sinks minus other masked positions",
+        "sinks minus other masked positions (equal attention in the first half)",
         "sinks minus random tokens of equal attention",
-    ], "not measured"
+    ]
     for row, share in zip(early["rows"], (0.04, 0.08, 0.041), strict=True):
         row[EARLY_SHARE] = [share] * 30
     _, masked, _ = finding_of("shifts of predictions", early | {"effects": effects(early["rows"])})
@@ -863,7 +849,7 @@ def test_the_shift_of_predictions_is_drawn_by_quarter_of_the_steps():
     for line, row in zip(lines, early["rows"], strict=True):
         assert line.y == pytest.approx([np.mean(row[name]) for name in QUARTERS])
     assert (drawn.table["low"] < drawn.table["value"]).all() and len(drawn.table) == 8
-    assert timing(summary_of(rows_of({("sinks", ""): [0.1] * 5, ("sinks", "mass"): [0.2] * 5}))) is None
+    assert timing(early | {"effects": untested(early["effects"])}) is None
 
 
 def test_a_control_that_only_some_prompts_have_does_not_lead_the_answer():
@@ -906,14 +892,12 @@ def test_an_answer_without_significance_says_what_would_have_been_detected():
     assert "of 100 tokens from as many random tokens would have been detected." in text
 
 
-def test_effects_of_older_ablations_are_drawn_by_position_as_they_were_measured():
+def test_effects_on_the_text_are_told_by_position_too():
     ones = rows_of({("sinks", ""): [1.0, 1.2, 0.9, 1.1], ("sinks", "matched"): [0.1, 0.0, 0.2, 0.1]})
     now = {"effects": effects(ones), "rows": ones, "layers": [0, 3], "prompts": 4}
     assert effects_of(now, "agreement") is None and effects_of(now, "aligned").table["by position"].iloc[
         0
     ] == pytest.approx(0.1)
-    older = [effect | {"measure": "agreement"} for effect in now["effects"] if effect["measure"] == "aligned"]
-    assert effects_of(now | {"effects": older}, "agreement").title == "Change by position"
 
 
 def test_prompts_of_one_key_count_as_one_cluster():

@@ -1,4 +1,4 @@
-"""The recording's format: texts written block by block, files of format 2, and files that cannot be."""
+"""The recording's format: texts written block by block, files of another format, and files that cannot be."""
 
 import dataclasses
 import json
@@ -6,8 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors import safe_open
-from safetensors.numpy import load_file, save_file
 
 from analysis.errors import UserError
 from analysis.recording.trajectory import FORMAT, PADDING
@@ -16,7 +14,7 @@ from analysis.sinks.step_inputs import TokenState
 from tests.recording.block_texts import BLOCK, MASK, PROMPT, block_trajectory
 from tests.recording.test_trajectory import refused, rewrite, with_one
 
-FORMAT_2 = Path(__file__).parent / "format_2"
+EXAMPLES = Path(__file__).parent / "examples"
 GIVEN, COMMITTED, ACCEPTED, UNDECIDED, ABSENT = (
     TokenState.GIVEN,
     TokenState.COMMITTED,
@@ -59,81 +57,18 @@ def test_relative_mass_is_one_on_average_whatever_part_of_the_text_asks():
             np.testing.assert_array_equal(relative, recording.mass)
 
 
-# --- format 2 ---------------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("name", ["autoregressive", "diffusion"])
+def test_a_file_written_before_opens(name):
+    recording = open_trajectory(EXAMPLES / f"{name}.safetensors")
+    assert recording.info.format == FORMAT and recording.undecided.any() == (name == "diffusion")
+    assert (recording.state[:, : recording.info.prompt_length] != ABSENT).all()
 
 
-def written_by_format_2(name: str) -> tuple[dict, dict]:
-    path = FORMAT_2 / f"{name}.safetensors"
-    with safe_open(path, framework="numpy") as file:
-        description = json.loads(file.metadata()["sinkscope"])
-    assert description["format"] == "sinkscope-trajectory-2"
-    return load_file(path), description
-
-
-def test_a_diffusion_recording_of_format_2_opens_as_one_of_today(tmp_path):
-    before, description = written_by_format_2("diffusion")
-    recording = open_trajectory(FORMAT_2 / "diffusion.safetensors")
-    for name in ("tokens", "confidence", "mass", "value_norm", "final"):
-        np.testing.assert_array_equal(getattr(recording, name), before[name])
-    np.testing.assert_array_equal(recording.undecided, before["masked"])
-    assert recording.info.format == FORMAT and recording.info.model.attention == "bidirectional"
-    assert recording.info.prompt == description["prompt"]
-    assert recording.queries.tolist() == [[0, recording.positions]] * 4
-    prompt = recording.info.prompt_length
-    hole = int(np.flatnonzero(before["masked"][0, :prompt])[0])  # a [MASK] that the prompt itself held
-    filled = before["tokens"][:, hole] != recording.info.model.mask_token
-    assert filled.any() and (recording.state[filled, hole] == COMMITTED).all()
-    others = [position for position in range(prompt) if position != hole]
-    assert (recording.state[:, others] == GIVEN).all()
-    after = recording.state[:, prompt:]
-    assert (after == np.where(before["masked"][:, prompt:], UNDECIDED, COMMITTED)).all()
-    # Two blocks of three tokens, two steps each.
-    assert recording.open_block.tolist() == [[prompt, prompt + 3]] * 2 + [[prompt + 3, prompt + 6]] * 2
-    save(recording, tmp_path / "again")
-    np.testing.assert_array_equal(open_trajectory(tmp_path / "again").state, recording.state)
-
-
-def test_an_autoregressive_recording_of_format_2_opens_as_one_of_today():
-    before, _ = written_by_format_2("autoregressive")
-    recording = open_trajectory(FORMAT_2 / "autoregressive.safetensors")
-    prompt = recording.info.prompt_length
-    assert recording.info.model.attention == "causal"
-    for step in range(recording.steps):
-        length = prompt + step
-        assert recording.queries[step].tolist() == [0, length]
-        assert recording.open_block[step].tolist() == [length, length + 1]
-        expected = [GIVEN] * prompt + [COMMITTED] * step
-        assert recording.state[step].tolist() == expected + [ABSENT] * (recording.positions - length)
-    np.testing.assert_array_equal(recording.tokens, before["tokens"])
-
-
-def rewritten_2(path, change, **arrays):
-    """The diffusion recording of format 2 with its description changed and arrays replaced."""
-    before, description = written_by_format_2("diffusion")
-    change(description)
-    save_file({**before, **arrays}, path, metadata={"sinkscope": json.dumps(description)})
-    return path
-
-
-def test_damaged_files_of_format_2_are_refused_in_a_sentence(tmp_path):
-    path = tmp_path / "file"
-    before, _ = written_by_format_2("diffusion")
-    whole = rewritten_2(path, lambda description: None)
-    assert open_trajectory(whole).steps == 4
-    short = np.ascontiguousarray(before["masked"][:, :-1])
-    assert "'masked' has shape" in refused(rewritten_2(path, lambda description: None, masked=short))
-    flat = before["tokens"][0].copy()
-    assert "'tokens' has shape" in refused(rewritten_2(path, lambda description: None, tokens=flat))
-    wrong = before["masked"].astype(np.int32)
-    assert "'masked' is I32" in refused(rewritten_2(path, lambda description: None, masked=wrong))
-    longer = refused(rewritten_2(path, lambda description: description.update(prompt_length=10_000)))
-    assert "longer than its text" in longer
-    negative = refused(rewritten_2(path, lambda description: description.update(prompt_length=-3)))
-    assert "longer than its text" in negative
-    assert "model must be" in refused(rewritten_2(path, lambda description: description.update(model=[1])))
-    said = refused(rewritten_2(path, lambda description: description["model"].update(bidirectional="no")))
-    assert "model.attention is missing" in said
-    assert "seed" in refused(rewritten_2(path, lambda description: description.update(seed="many")))
+@pytest.mark.parametrize("written_as", ["sinkscope-trajectory-2", "sinkscope-trajectory-4", None])
+def test_a_file_of_another_format_is_refused_with_what_is_read_and_what_to_do(tmp_path, written_as):
+    info = json.loads(block_trajectory(cached=True).info.model_dump_json()) | {"format": written_as}
+    said = refused(rewrite(block_trajectory(cached=True), tmp_path / "file", json.dumps(info)))
+    assert f"was written as {written_as!r}" in said and f"reads '{FORMAT}'. Record it again." in said
 
 
 # --- files that cannot be ---------------------------------------------------------------------------------------
@@ -194,17 +129,6 @@ def test_impossible_descriptions_are_refused(blocks, tmp_path, change, said):
     for name, value in change.items():
         (info if name in info else info["model"])[name] = value
     assert said in refused(rewrite(blocks, tmp_path / "file", json.dumps(info)))
-
-
-def test_windows_that_older_versions_claimed_of_llada2_are_none(blocks, tmp_path):
-    info = json.loads(blocks.info.model_dump_json())
-    path = tmp_path / "file"
-    for architecture, windows in (("LLaDA2", ()), ("Mistral", (2, 0))):
-        info["model"] |= {"architecture": architecture, "windows": [2, 0]}
-        recording = open_trajectory(rewrite(blocks, path, json.dumps(info)))
-        assert recording.info.model.windows == windows
-        same = np.array_equal(recording.pattern.uniform_share, blocks.pattern.uniform_share, equal_nan=True)
-        assert same == (not windows)
 
 
 def test_a_token_in_the_middle_may_be_absent(blocks, tmp_path):

@@ -11,16 +11,15 @@ from safetensors.numpy import load_file, save_file
 from analysis.errors import UserError
 from analysis.exhibits import recording_sets
 from analysis.exhibits.inside_sets import queries_apart, queries_over_prompts
-from analysis.findings import layers
 from analysis.findings import sets as set_findings
 from analysis.jobs import JOBS
 from analysis.models.load import load, random_like
-from analysis.recording import set_measures, set_tables
+from analysis.recording import set_measures
 from analysis.recording.batches import batches, recorded, replayed
 from analysis.recording.denoising import denoise
 from analysis.recording.set_file import SHAPES, RecordingSet, open_set
 from analysis.recording.trajectory import PADDING, record
-from analysis.sinks import definitions, layer_run
+from analysis.sinks import definitions
 from analysis.sinks.definitions import mean_of_finite
 from analysis.sinks.metrics import HEAD_METRICS, Heads, of_mass
 from analysis.sinks.movement import MOVEMENT_NULLS
@@ -191,28 +190,19 @@ def test_parts_of_the_tokens_have_curves_of_their_own_and_add_up_to_all(recorded
     np.testing.assert_array_equal(own, set_measures.single_curves(recordings, "count", 0, split="[MASK] only")[1])
 
 
-def test_a_set_of_an_older_version_opens_without_what_it_lacks(recorded_set, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"format": "sinkscope-recording-set-0"}, "no set of recordings of this version: format must be"),
+        ({"variants": None}, "no set of recordings of this version: variants"),
+    ],
+)
+def test_a_set_of_another_format_is_refused(recorded_set, tmp_path: Path, change: dict, said: str) -> None:
     recordings, path, _ = recorded_set
-    fields = ("parts", "split_curves", "head_metrics", "variants", "half_tokens", "weight_seeds")
-    info = json.loads(recordings.info.model_dump_json(exclude=set(fields)))
-    for prompt in info["prompts"]:
-        del prompt["key"]
-    lacking = ("split_curves", "heads", "variants", "half_sinks", "half_steps", *layer_run.CHECKS)
-    arrays = {
-        name: values
-        for name, values in load_file(path).items()
-        if name.split(".")[1] not in lacking and name.split(".")[0] not in ("permuted", "matched")
-    }
-    save_file(arrays, tmp_path / "older.safetensors", {"sinkscope_set": json.dumps(info)})
-    older = open_set(tmp_path / "older.safetensors")
-    assert set_measures.parts_of(older, "count") == (ALL,)
-    assert older.weight_nulls == ("random",) and older.clusters.tolist() == list(range(5))
-    assert recording_sets.counts({"older": older}) is None
-    np.testing.assert_allclose(
-        set_measures.moves(older, "births").value, set_measures.moves(recordings, "births").value
-    )
-    assert "random weights" in set(set_tables.movement_table({"older": older})["of"])
-    assert layers.words({"older": older}) == {"older": ["No claims: they need at least 30 prompts, and there are 5."]}
+    info = json.loads(recordings.info.model_dump_json()) | change
+    save_file(load_file(path), tmp_path / "other.safetensors", {"sinkscope_set": json.dumps(info)})
+    with pytest.raises(UserError, match=said):
+        open_set(tmp_path / "other.safetensors")
 
 
 def test_every_head_is_measured_as_in_a_recording_of_its_own(recorded_set, small: ModelSpec) -> None:

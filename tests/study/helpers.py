@@ -13,7 +13,7 @@ from analysis.engine.planned import Part
 from analysis.engine.sweeps import Point
 from analysis.evaluation.ablation_effects import effects
 from analysis.evaluation.sweep_scores import PointScores, TaskScores
-from analysis.specs import PruneSpec, StudySpec, grid, part_alone
+from analysis.specs import EARLY_SHARE, QUARTERS, PruneSpec, StudySpec, grid, part_alone
 from analysis.study.findings import Findings
 from analysis.study.gather import gather
 
@@ -73,7 +73,8 @@ class Drawn:
         rows = []
         for control in ("", "matched", "mass"):
             values = {}
-            for measure, differences in told.items():
+            for measure in UNTOUCHED:
+                differences = told.get(measure, (0.0,) * prompts)
                 equal = self.equal.get((model, measure), differences)
                 changes = {
                     "": differences,
@@ -82,11 +83,13 @@ class Drawn:
                 }[control]
                 values[measure] = [UNTOUCHED[measure] + change for change in changes] + [0.0] * self.sinkless
             named = {"intervention": "attention", "target": "sinks", "control": control}
-            values |= {"agreement": values["aligned"]} if "aligned" in values else {}
+            values["agreement"] = values["aligned"]
             share = [0.05 if control == "matched" else 0.1] * prompts
-            nothing = [0] * self.sinkless
+            nothing: list[float] = [0] * self.sinkless
             values["confidence_before"] = [UNTOUCHED["confidence"]] * (prompts + self.sinkless)
-            rows.append(named | values | {"count": [2] * prompts + nothing, "share": share + nothing})
+            values |= dict.fromkeys(QUARTERS, values["divergence"]) | {"undecided": [0] * (prompts + self.sinkless)}
+            held = dict.fromkeys(("share", EARLY_SHARE), share + nothing)
+            rows.append({**named, **values, "count": [2] * prompts + nothing, **held})
         return rows
 
 
@@ -110,7 +113,14 @@ class Engine:
         for model in models:
             rows, scale = self.drawn.rows(model), self.drawn.untrained
             beside = [] if scale is None else effects(_scaled(rows, scale))
-            jobs[f"causes {model}"] = _job("ablate_set", {}, rows=rows, untrained=beside)
+            done = len(rows[0]["count"])
+            texts = [{name: row[name] for name in ("intervention", "target", "control")} for row in rows]
+            jobs[f"causes {model}"] = _job(
+                "ablate_set",
+                {"prompts": ["Once"] * done},
+                **{"rows": rows, "untrained": beside, "prompts": done, "planned": done, "unrelated": None, "shown": 0},
+                **{"untouched": ["It", "sat"], "texts": [{**text, "words": ["It", "ran"]} for text in texts]},
+            )
         causes = Part("causes", jobs, "done" if jobs else "not asked")
         return [Part("watch", {}, "waiting"), causes, Part("pruning", {"sweep": self.sweep}, "done")]
 
@@ -132,12 +142,7 @@ class Engine:
 def _scaled(rows: list[dict], scale: float) -> list[dict]:
     """Rows of an ablation whose differences are this share of those given."""
     return [
-        row
-        | {
-            name: [UNTOUCHED[name] + scale * (value - UNTOUCHED[name]) for value in row[name]]
-            for name in UNTOUCHED
-            if name in row
-        }
+        row | {name: [UNTOUCHED[name] + scale * (value - UNTOUCHED[name]) for value in row[name]] for name in UNTOUCHED}
         for row in rows
     ]
 

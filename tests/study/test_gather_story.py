@@ -125,15 +125,9 @@ def test_texts_are_those_of_hidden_sinks_and_of_the_matched_tokens():
         for intervention in ("value", "attention")
         for control in ("matched", "", "mass")
     ]
-    (text,) = continuations_of({"bundled": job("a", texts=texts, untouched=["as", "it", "was"])})
+    summary = {"texts": texts, "untouched": ["as", "it", "was"], "shown": 1, "prompts": 2}
+    (text,) = continuations_of({"bundled": job("a", **summary)})
     assert (text.hidden, text.matched) == (("attention", ""), ("attention", "matched"))
-    assert (text.prompt, text.untouched) == ("One day", ("as", "it", "was"))
-    assert (text.number, text.median_of) == (1, 0), "of the first prompt, by an earlier version"
-    (text,) = continuations_of({"bundled": job("a", texts=texts, untouched=["as"], shown=1, prompts=2)})
+    assert text.others == {"mass": ("attention", "mass")} and text.untouched == ("as", "it", "was")
     assert (text.prompt, text.number, text.median_of) == ("Two days", 2, 2)
-    assert continuations_of({"bundled": job("a")}) == (), "an ablation of an earlier version"
-    former = [
-        {"intervention": "attention", "target": "sinks", "matched": of, "words": [str(of)]} for of in (False, True)
-    ]
-    (text,) = continuations_of({"bundled": job("a", texts=former, untouched=["as"])})
-    assert (text.hidden, text.matched) == (("False",), ("True",))
+    assert continuations_of({"bundled": job("a", **{**summary, "texts": texts[:3]})}) == (), "values alone are hidden"

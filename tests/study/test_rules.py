@@ -54,17 +54,17 @@ def test_one_comparison_has_one_p_wherever_it_stands(monkeypatch):
         assert "after Holm correction over 11 comparisons" in said.numbers.lower().replace("holm", "Holm")
 
 
-def test_prompts_without_sinks_or_without_a_match_are_counted_and_older_studies_have_one_control():
+def test_prompts_without_sinks_or_without_a_match_are_counted_and_equal_attention_may_be_missing():
     changes = (0.03, 0.08, 0.02, 0.05, 0.04, 0.06)
     found = gathered(Drawn(causes={("bundled", "divergence"): changes}, sinkless=2))
     (said,) = [one for one in rules.verdicts(found) if one.claim == "matter"]
     assert "2 prompts had no sinks by this definition" in said.left_out and "6 prompts" in said.left_out
     assert "random other tokens that held as much attention (10.0 % of all at the sinks" in said.controlled
     one = [cause for cause in found.causes if cause.control == "matched"]
-    (older,) = [
+    (alone,) = [
         said for said in rules.verdicts(found.model_copy(update={"causes": tuple(one)})) if said.claim == "matter"
     ]
-    assert "equal attention" not in older.sentence and "part of a difference" in older.controlled.lower()
+    assert "equal attention" not in alone.sentence and "part of a difference" in alone.controlled.lower()
 
 
 def test_what_is_still_to_come_counts_so_that_no_verdict_is_taken_back():

@@ -65,7 +65,9 @@ def told(drawn: Drawn, births: float, masked: float, changed: float, hidden: tup
         floor=(0.01,),
         chance=0.5,
     )
-    text = Continuation(model="bundled", prompt="One day", untouched=TEXT, hidden=hidden, matched=TEXT)
+    text = Continuation(
+        model="bundled", prompt="One day", number=1, median_of=30, untouched=TEXT, hidden=hidden, matched=TEXT
+    )
     return found.model_copy(
         update={
             "tables": tables,
@@ -797,14 +799,19 @@ def test_of_masks_every_seed_and_every_pair_of_seeds_is_a_dot_and_counted():
     assert told.caveat == "Calibration: 16 sequences of 128 tokens."
 
 
-def test_a_text_has_a_slide_of_its_own_where_a_rule_chose_it():
-    text = Continuation(model="bundled", prompt="One day", untouched=TEXT, hidden=("Sue", "sat", "."), matched=TEXT)
-    by_rule = text.model_copy(update={"number": 7, "median_of": 30})
-    first, chosen = (
-        slides_html(story_of(supports().model_copy(update={"continuations": (one,)}))) for one in (text, by_rule)
+def test_a_text_has_a_slide_of_its_own():
+    text = Continuation(
+        model="bundled",
+        prompt="One day",
+        number=7,
+        median_of=30,
+        untouched=TEXT,
+        hidden=("Sue", "sat", "."),
+        matched=TEXT,
     )
-    assert (first.count('<section class="slide'), chosen.count('<section class="slide')) == (8, 8)
-    assert "<h2>A sink of" in first and "<h2>A sink of" not in chosen and "<p>A sink of" in chosen
+    none, chosen = (slides_html(story_of(supports().model_copy(update={"continuations": of}))) for of in ((), (text,)))
+    assert (none.count('<section class="slide'), chosen.count('<section class="slide')) == (8, 8)
+    assert "<h2>A sink of" in none and "<h2>A sink of" not in chosen and "<p>A sink of" in chosen
     assert (
         "In one text hiding sinks changes 2 of 3 tokens (67 %); hiding as many random tokens: 0 (0 %)"
         in chosen.replace("\u00a0", " ")
@@ -861,12 +868,14 @@ def test_what_it_would_take_to_tell_is_in_the_last_words():
     assert any("To show a difference of 2 points" in line for line in story_told("cannot tell").closing)
 
 
-def test_a_study_of_an_earlier_version_is_told_without_what_it_lacks():
-    older = supports().model_copy(update={"mask_changes": (), "continuations": (), "explorer": "", "playback": None})
-    story = story_of(older)
+def test_an_unfinished_study_is_told_without_what_it_lacks():
+    unfinished = supports().model_copy(
+        update={"mask_changes": (), "continuations": (), "explorer": "", "playback": None}
+    )
+    story = story_of(unfinished)
     assert [finding.name for finding in story.findings] == ["sink", "place", "movement", "hidden", "accuracy"]
-    assert "sinkscope-explorer" not in report_html(older) and playback_of(older) is None
-    empty = older.model_copy(update={"tables": {}, "prompts": {}, "causes": (), "pruning": None, "sayings": ()})
+    assert "sinkscope-explorer" not in report_html(unfinished) and playback_of(unfinished) is None
+    empty = unfinished.model_copy(update={"tables": {}, "prompts": {}, "causes": (), "pruning": None, "sayings": ()})
     assert story_of(empty).findings == () and story_of(empty).answers == ()
 
 
@@ -897,7 +906,13 @@ def test_a_study_of_one_model_that_pruned_nothing_names_it_and_claims_nothing_of
 def test_hostile_text_stays_text():
     hostile = "</script><img src=x onerror=alert(1)>"
     text = Continuation(
-        model="bundled", prompt=hostile, untouched=(hostile,), hidden=(hostile, "a"), matched=(hostile,)
+        model="bundled",
+        prompt=hostile,
+        number=1,
+        median_of=30,
+        untouched=(hostile,),
+        hidden=(hostile, "a"),
+        matched=(hostile,),
     )
     html = report_html(supports().model_copy(update={"continuations": (text,), "command": hostile}))
     assert "<img src=x" not in html and "&lt;img src=x" in html

@@ -2,7 +2,6 @@
 
 import dataclasses
 import gc
-import json
 import re
 import sys
 import warnings
@@ -38,7 +37,7 @@ from analysis.specs import (
 from analysis.tuning import collect, effects
 from analysis.tuning.bin_error import GENTLE, PROBES, random_settings, shares
 from analysis.tuning.collect import chosen_rows, plan
-from analysis.tuning.statistics_file import FIRST_EDGES, create, finish, joined, open_statistics
+from analysis.tuning.statistics_file import create, finish, joined, open_statistics
 from tests.conftest import GOLDEN
 from tests.helpers import QuietContext
 from tests.tuning.exact import DISCOUNTS, SPARSITY, calibrated, changes, check_changes, token_file
@@ -88,6 +87,10 @@ def test_changed_bits_of_the_bundled_model(bundled, grouping, length, tmp_path):
     check_changes(bundled, statistics, [TuneParams(), *hardest, beyond, *drawn])
 
 
+COARSE = tuple(step / 10 for step in range(63))
+"""Edges of bins of which one holds all z below 0."""
+
+
 def test_the_error_of_bins_is_measured_on_the_stored_text(bundled, tmp_path):
     """What is shown is what the path of pruning gives for those very settings; it would show bins that are worse."""
     spec = CalibrateSpec(
@@ -110,41 +113,11 @@ def test_the_error_of_bins_is_measured_on_the_stored_text(bundled, tmp_path):
     assert found.missed < 0.05 and found.false < 0.05 and found.settings == PROBES
     with pytest.MonkeyPatch.context() as patch:
         for module in ("analysis.tuning.collect", "analysis.jobs.calibration"):
-            patch.setattr(f"{module}.EDGES", FIRST_EDGES)
-        patch.setattr("analysis.tuning.collect.bins_of", lambda z: effects.bins_of(z, FIRST_EDGES))
-        patch.setattr("analysis.tuning.collect.BINS", len(FIRST_EDGES) + 1)
+            patch.setattr(f"{module}.EDGES", COARSE)
+        patch.setattr("analysis.tuning.collect.bins_of", lambda z: effects.bins_of(z, COARSE))
+        patch.setattr("analysis.tuning.collect.BINS", len(COARSE) + 1)
         worse = shares(calibrated(spec, tmp_path).info.bin_errors)
     assert worse.missed > 3 * found.missed
-
-
-def test_bins_of_the_first_format_are_read_by_their_own_edges(bundled, tmp_path):
-    """A file that names no edges was stored in bins from z = 0."""
-    spec = CalibrateSpec(
-        model=bundled.spec,
-        calibration=CalibrationParams(samples=1, seq_len=80, step_interval=25),
-        grouping="bins",
-        heldout=1,
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("analysis.jobs.calibration.EDGES", FIRST_EDGES)
-        patch.setattr("analysis.tuning.collect.EDGES", FIRST_EDGES)
-        patch.setattr("analysis.tuning.collect.bins_of", lambda z: effects.bins_of(z, FIRST_EDGES))
-        patch.setattr("analysis.tuning.collect.BINS", 64)
-        path = JOBS["calibrate"].run(spec, QuietContext(tmp_path)).file
-    content = path.read_bytes()
-    size = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + size])
-    info = json.loads(header["__metadata__"]["sinkscope"])
-    del info["edges"], info["bin_errors"]
-    header["__metadata__"]["sinkscope"] = json.dumps(info)
-    path.write_bytes(content[:8] + json.dumps(header).encode().ljust(size) + content[8 + size :])
-    old = open_statistics(path)
-    assert old.info.edges == FIRST_EDGES and old.info.bin_errors == ()
-    assert np.array_equal(
-        old.group_weights(DiscountParams()), effects.group_weights(old.mass, "bins", DiscountParams(), FIRST_EDGES)
-    )
-    changed, missed, _ = changes(bundled, old, TuneParams(discount=DiscountParams(sink_score="hard")))
-    assert changed > 50 and missed <= 0.05 * changed
 
 
 @pytest.mark.parametrize(

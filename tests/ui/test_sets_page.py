@@ -28,7 +28,9 @@ def jobs(tmp_path_factory):
         recordings = a_set(seed)
         recordings.arrays["trained.births"][:] *= 5  # more than under any null
         save(recordings, path)
-        engine().store.add_result(known_key("record_set", spec), {"prompts": 20, "source": spec.model.source}, path)
+        engine().store.add_result(
+            known_key("record_set", spec), {"prompts": 20, "planned": 20, "source": spec.model.source}, path
+        )
         records.append(engine().submit("record_set", spec))
     assert all(record.state == "done" for record in records)
     return records
@@ -137,7 +139,9 @@ def test_an_address_of_one_set_shows_that_one_and_an_unknown_one_is_named(jobs):
 def test_splits_and_kinds_of_a_set_say_undecided_where_there_is_no_mask(tmp_path):
     spec = RecordSetSpec(model=ModelSpec(source="bundled"), count=21)
     save(a_set(3, noise="uniform"), tmp_path / "set.safetensors")
-    engine().store.add_result(known_key("record_set", spec), {"prompts": 20}, tmp_path / "set.safetensors")
+    engine().store.add_result(
+        known_key("record_set", spec), {"prompts": 20, "planned": 20}, tmp_path / "set.safetensors"
+    )
     record = engine().submit("record_set", spec)
     for named in ("[MASK] only", "undecided only"):
         test = app("pages/evidence.py", set=record.id, set_split=named, evidence_view="Over the steps")

@@ -8,9 +8,8 @@ root.append(style, host);
 
 // What explored.py made of the explorer's bytes, undone.
 async function decoded(text) {
-  const coded = text.startsWith("2."), packed = coded ? fromBase85(text.slice(3)).subarray(0, -text[2] || undefined) : Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-  const unpacking = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate")), bytes = new Uint8Array(await new Response(unpacking).arrayBuffer());
-  return coded ? restored(bytes) : interleaved(bytes, 4);
+  const packed = fromBase85(text.slice(3)).subarray(0, -text[2] || undefined), unpacking = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return restored(new Uint8Array(await new Response(unpacking).arrayBuffer()));
 }
 // Five signs for each four bytes, the most significant first.
 function fromBase85(text) {

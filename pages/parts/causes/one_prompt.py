@@ -112,12 +112,12 @@ def _outcome(jobs: list[tuple[str, JobRecord]], blocked: int | None) -> None:
     shown = ("model", "title", "blocked_share", "aligned", "lost_per_tenth", "agreement", "confidence", "text")
     numbers = table[list(shown)]
     for source, job in jobs:
-        steps, with_sinks = job.summary.get("steps", 0), job.summary.get("steps_with_sinks")
+        steps, with_sinks = job.summary["steps"], job.summary["steps_with_sinks"]
         if with_sinks == 0:
             st.info(
                 f"No sinks here: by this definition, no step of {model_called(source)} has one. Nothing was hidden."
             )
-        elif with_sinks is not None and with_sinks < steps:
+        elif with_sinks < steps:
             st.caption(
                 f"{with_sinks:d} of {steps:d} steps of {model_called(source)} have sinks; only these were changed."
             )

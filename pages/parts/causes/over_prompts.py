@@ -134,8 +134,7 @@ class OverPrompts:
     otherwise than the outcome, as a sentence; shifts: their numbers by half of the steps, drawn beside that. caveats:
     what the answer leaves open, in sentences. columns: of the tables. note: under which conditions the numbers hold.
     next_step: draws the ways on. others: draws what is known of other models, given this one. example: returns what
-    draws one text of a job, if there is one. floor: what doing nothing changes, of the question, as a sentence. lacks:
-    what a run of an earlier version is without, as a sentence.
+    draws one text of a job, if there is one. floor: what doing nothing changes, of the question, as a sentence.
     """
 
     kind: str
@@ -160,7 +159,6 @@ class OverPrompts:
     others: Callable[[str], None] = lambda source: None
     example: Callable[[JobRecord], Callable[[], None] | None] = lambda job: None
     floor: Callable[[Any], str] = lambda spec: ""
-    lacks: Callable[[Summary], str] = lambda summary: ""
 
     def view(self, recording: Recording) -> JobRecord | None:
         """Draw the view. Model, sampler and seed are those of the recording shown. Return the job whose results are
@@ -232,8 +230,8 @@ class OverPrompts:
         shown = job.parameters(self.spec)
         differing = _differing(shown, asked)
         self._finished(job, shown, answer, aside, earlier=True)
-        if notes := " ".join(filter(None, (differing, self.lacks(job.summary), cost if differing else ""))):
-            aside.caption(plain(notes))
+        if differing:
+            aside.caption(plain(f"{differing} {cost}"))
         return job
 
     def stated(self) -> JobRecord | None:
@@ -267,7 +265,7 @@ class OverPrompts:
         """Draw what a job found, the answer in `place` and what a sink is `aside`. earlier: it is not the one that the
         controls ask for.
         """
-        done, planned = job.summary["prompts"], job.summary.get("planned", job.summary["prompts"])
+        done, planned = job.summary["prompts"], job.summary["planned"]
         found = findings_of(self.kind, job.summary) if done == planned else {}
         tested = chain(*(found.pop(name, ()) for name in _TESTS))
         in_numbers = found.pop(_IN_NUMBERS, ())
@@ -386,7 +384,6 @@ ABLATION = OverPrompts(
     address=ABLATION_ASKED,
     what="Ablating",
     about="Each of {prompts} is written again while no token attends to its sinks, then to control tokens.",
-    lacks=lambda summary: ablation.LACKS_MASKED if ablation.lacks_masked(summary) else "",
     floor=lambda spec: ablation.DETERMINISTIC if spec.sampling.same_alone else ablation.RANDOM,
     spec=AblateSetSpec,
     controls=_ablation_controls,

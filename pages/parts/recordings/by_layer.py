@@ -168,9 +168,7 @@ def _of_layers(sets: list[OpenSet], told: Answers, place: DeltaGenerator) -> Non
         _fold(one_set, "every layer and finding", layer_table(answer), [answer.kinds, *answer.sentences])
     with st.expander("How strong the sinks are, and counted in other ways", icon=":material/tag:", key="sets_counts"):
         _chart(replace(_strengths(sets), finding=finding_of("strengths of sets", _by_name(sets), told)))
-        others = _counts(sets)
-        if others is not None:
-            _chart(others)
+        _chart(_counts(sets))
 
 
 def _causal(one_set: OpenSet) -> bool:
@@ -284,7 +282,7 @@ def _over_steps(sets: list[OpenSet], told: Answers, place: DeltaGenerator) -> No
             "set_split",
             of_tokens,
             format_func=lambda name: undecided_named(name, noise),
-            help=f"{why_apart(noise)} Sets recorded by an earlier version hold all tokens together.",
+            help=why_apart(noise),
         )
         singles = toggle.toggle(
             "Single prompts", key="set_singles", bind="query-params", help="Every prompt's own curve, as a thin line."
@@ -323,9 +321,7 @@ def _by_head(sets: list[OpenSet], told: Answers, place: DeltaGenerator) -> None:
         if one_set.name in shown:
             _chart(replace(shown[one_set.name], finding=said[one_set.name][2]), f"heads_{one_set.key}")
         else:
-            st.caption(
-                f"{plain(one_set.name)}: an earlier version recorded this set and kept no heads. Record it again."
-            )
+            st.caption(f"{plain(one_set.name)}: recorded without this metric. Record it again.")
 
 
 def _prompts(sets: list[OpenSet], told: Answers, place: DeltaGenerator) -> None:
@@ -401,7 +397,7 @@ def _strengths(sets: list[OpenSet]) -> Exhibit:
 
 
 @cached(16, "Counting sinks in other ways…", BY_SET)
-def _counts(sets: list[OpenSet]) -> Exhibit | None:
+def _counts(sets: list[OpenSet]) -> Exhibit:
     return recording_sets.counts(_by_name(sets))
 
 

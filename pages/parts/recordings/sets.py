@@ -95,7 +95,7 @@ def set_titles(jobs: list[JobRecord]) -> dict[str, str]:
     for job in jobs:
         source = Path(job.spec["model"]["source"])
         name = source.name if source.is_absolute() else model_title(str(source))
-        done, planned = job.summary["prompts"], job.summary.get("planned", job.summary["prompts"])
+        done, planned = job.summary["prompts"], job.summary["planned"]
         titles[job.id] = f"{name} · {done if done == planned else f'{done} of {planned}'} prompts"
     return numbered(titles)
 

@@ -41,8 +41,8 @@ _SHOWN = ("causes_aligned", "causes_divergence")  # as on Causes
 
 
 def one_text(job: JobRecord) -> Callable[[], None] | None:
-    """Return what draws one text of an ablation over prompts with and without its sinks; None where the job, of an
-    earlier version or of other targets, has none.
+    """Return what draws one text of an ablation over prompts with and without its sinks; None where the job hides
+    none.
     """
     told = continuations_of({"": job})
     return _drawn(told[0], finding_of("first text", job.summary)) if told else None

@@ -409,7 +409,7 @@ def _panel(job_id: str, was_ended: bool) -> None:
     if not rows:
         return
     best = (max if OBJECTIVES[spec.objective].maximise else min)(rows, key=lambda row: row["value"])
-    floor = suggestions.get("floor")
+    floor = suggestions["floor"]
     numbers(spec, rows, best, floor)
     use_controls(spec, rows, best)
     charts(spec, rows, suggestions.get("importance") or {}, floor)
