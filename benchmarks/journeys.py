@@ -91,7 +91,8 @@ def main() -> None:
     pages = {name: of_page(*row) for name, row in PAGES.items()}
     engine().close()
     frame = set.intersection(*(first for first, _ in pages.values()))
-    for name, files in {name: first for name, (first, _) in pages.items()} | {"prompt → file": of_recording()}.items():
+    shown: dict[str, set[str]] = {name: first for name, (first, _) in pages.items()}
+    for name, files in (shown | {"prompt → file": of_recording()}).items():
         framing = ""
         if name in pages:
             framing = f", {len(files & frame)} of them in every page; {len(pages[name][1])} files at the next change"
