@@ -57,7 +57,7 @@ def hidden(findings: Findings) -> Told | None:
     over = _over_prompts(own, at_equal, those)
     measure = MEASURES[own.measure]
     notes += [
-        f"{HIDDEN}.",
+        f"{HIDDEN}. {_DRAWN_ONCE}",
         halves_told(those),
         early_told(those),
         by_attention(those),
@@ -239,18 +239,20 @@ def _tested(causes: Sequence[Cause]) -> str:
     )
 
 
+_DRAWN_ONCE = "Random tokens are drawn once."
+
+
 def _not_shown(held: Sequence[str], at_equal: Cause | None, causes: Sequence[Cause]) -> str:
     """Tell what the comparisons leave open."""
     if at_equal is not None:
-        told = "One draw of random tokens."
         if not at_equal.sides[0].masked > 0:
-            return told
+            return _DRAWN_ONCE
         sinks, others = (percent(side.masked, 0) for side in at_equal.sides)
         if not no_match(causes):
-            return f"{told} {sinks} of sinks hidden are masked, {others} of {_title(MASS)}."
+            return f"{_DRAWN_ONCE} {sinks} of sinks hidden are masked, {others} of {_title(MASS)}."
         most, fewest = (f"{side.tokens:.1f}" for side in reversed(at_equal.sides))
         return (
-            f"{told} No control matches both masking and attention: {_title(MASS)} ({most} a step, sinks {fewest}) are "
+            f"No control matches both masking and attention: {_title(MASS)} ({most} a step, sinks {fewest}) are "
             f"{others} masked (sinks {sinks}), {_title(MASKED)} draw less."
         )
     return f"Sinks hold {held[0]} of the attention, the others {held[1]}: part of a difference can come from that."
@@ -260,7 +262,7 @@ def _rounded(findings: Findings) -> str:
     """Tell that differences are taken before rounding where rounded levels in the figure contradict one."""
     told = [cause for causes in findings.causes_by_model.values() for cause in text_causes(causes).values()]
     apart = not all(map(level_beside, told))
-    return "Differences are taken before rounding." if apart else ""
+    return "Differences are unrounded." if apart else ""
 
 
 def _by_position(causes: Sequence[Cause], control: str) -> str:

@@ -429,7 +429,7 @@ def of_masks(changed: float, by_seed: float | None) -> str:
     if not by_seed:
         return "Prune with a second calibration seed before reading anything into this."
     times = by_seed / changed
-    told = f"Fix the calibration text before comparing: another sample changes {times:.0f} times as many choices."
+    told = f"Fix the calibration text before comparing: another sample changes {times:.0f} times as much."
     return told if times >= _CLEAR else ""
 
 

@@ -446,9 +446,8 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
     assert hidden.takeaway.startswith(overall) and hidden.beats[0].endswith(overall) and early in hidden.notes
     assert halves_told(own) in hidden.notes
     assert hidden.caveat == (
-        "One draw of random tokens. No control matches both masking and attention: random tokens of equal attention "
-        "(7.5 a step, sinks 3.1) are 35 % masked (sinks 95 %), other masked positions draw less. Differences are taken "
-        "before rounding."
+        "No control matches both masking and attention: random tokens of equal attention (7.5 a step, sinks 3.1) are "
+        "35 % masked (sinks 95 %), other masked positions draw less. Differences are unrounded."
     )
 
     def other(text: float, predictions: float, wide: float = 0.004) -> str:
@@ -842,7 +841,7 @@ def test_the_last_slide_is_titled_by_the_answers_to_both_questions():
 def test_what_a_finding_means_follows_its_decision():
     assert story_parts.of_sinks(clear=False).startswith("Over all prompts this model has no clear sinks")
     assert story_parts.of_sinks(clear=True) == story_parts.of_masks(0.01, 0.012) == ""
-    assert story_parts.of_masks(0.01, 0.05).endswith("another sample changes 5 times as many choices.")
+    assert story_parts.of_masks(0.01, 0.05).endswith("another sample changes 5 times as much.")
     assert "keeps most sinks in 6 of 8 layers" in story_parts.of_place("", {"first": 6}, 8)
     assert "No rule" in story_parts.of_place("", {}, 8)
     assert "at every step" in story_parts.of_movement(2.1, 48, 10.0)
