@@ -86,7 +86,7 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
         (too_light(*both) for effect, both in zip(drawn, sides, strict=True) if effect["against"] == MASKED), ""
     )
     lighter = f" They draw less attention, {light}: part of that difference may be due to it." if light else ""
-    told = [f"{_MINUS_CONTROL}, {unit.name}", *(_difference(effect_of(as_change(effect)), unit) for effect in drawn)]
+    told = [_minus_control(unit), *(_difference(effect_of(as_change(effect)), unit) for effect in drawn)]
     tests = max(effect["tests"] for effect in drawn)
     of_text = name == "aligned"
     in_place = of_text and [by_position_of(summary["rows"], effect) for effect in drawn]
@@ -164,6 +164,10 @@ def _by_position(drawn: Sequence[Mapping[str, Any]], levels: Sequence[tuple[floa
     )
 
 
+def _minus_control(unit: Unit) -> str:
+    return f"{_MINUS_CONTROL}, {'of 100' if unit is TOKENS else unit.name}"
+
+
 def _masked(share: float) -> str:
     """Return which share of the positions acted on is masked; empty where none is, or that is not known."""
     return f"{percent(share, 0)} masked, " if share > 0 else ""
@@ -186,7 +190,7 @@ def answer_of_study(causes: Sequence[Cause]) -> tuple[str, str, str, list[tuple[
     changes = {control: flipped(cause.effect) for control, cause in drawn.items()}  # of agreement, as ones of changes
     text = {control: side_of(change) for control, change in changes.items()}
     hidden = {SINKS: first.sides[0]} | {CONTROLS[control].title: cause.sides[1] for control, cause in drawn.items()}
-    told = [f"{_MINUS_CONTROL}, {TOKENS.name}", *(_difference(change, TOKENS) for change in changes.values())]
+    told = [_minus_control(TOKENS), *(_difference(change, TOKENS) for change in changes.values())]
     shifts = {cause.control: cause for cause in causes if cause.measure == "divergence" and cause.control != UNIT}
     sinks = next((cause.sides[0].value for cause in shifts.values()), 0.0)
     predictions = {of: (cause.sides[1].value, cause.effect) for of, cause in shifts.items()}

@@ -150,7 +150,8 @@ def _picture(findings: Findings) -> tuple[Markup, str]:
     times = f"{factor(track.mass[at, strongest])} ×"
     name = f"‘{tokens[strongest - first].text.strip()}’"
     who = "a masked position" if tokens[strongest - first].masked else name
-    where = f"Step {int(track.frames[at])}; orange: sink ({story_sinks.threshold().removesuffix(' of a step')})."
+    above = story_sinks.threshold().removesuffix(" of a step")
+    where = f"Step {int(track.frames[at])}, layers averaged; orange: sink ({above})."
     has = story_sinks.has_sinks(findings)
     told = f"One step of one text: {who} draws {times} an even split. {has}".strip()
     label = f"this token: {times}" if 2 <= strongest - first < len(tokens) - 2 else times  # within the picture
@@ -188,7 +189,9 @@ def _token_for_token(causes: Sequence[Cause], margin: float) -> tuple[str, str, 
     """Return lead, sentence and the words of a slide where hiding sinks changes more of the text than hiding as many
     random tokens. causes: of one model. margin: of the predictions, in nats.
     """
-    told = f"hiding them changes {text_levels(causes)[COUNT][0]} of 100 tokens; {beside_sinks(causes)}"
+    unrelated = text_causes(causes)[COUNT].unrelated
+    scale = "" if unrelated is None else f" (unrelated texts: {100 * (1 - unrelated):.0f})"
+    told = f"hiding them changes {text_levels(causes)[COUNT][0]} of 100 tokens{scale}; {beside_sinks(causes)}"
     open_ones = [name for name, cause in text_causes(causes).items() if side_of(cause.effect) >= 0]
     yes = "Yes" if not open_ones else "Per token, yes" if open_ones == [MASS] else "It depends"
     if yes == "Yes" and not predictions_follow(causes, margin):

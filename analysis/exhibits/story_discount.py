@@ -16,7 +16,6 @@ from analysis.exhibits.story_parts import (
     recipe,
     share,
     spread,
-    within,
 )
 from analysis.exhibits.with_discount import against_published, published_of_study
 from analysis.figures.story import Summary, Told, charts
@@ -152,7 +151,7 @@ def accuracy(findings: Findings) -> Told | None:
     without = {
         name: percent(np.mean(both[0]), 1) for name, one in by_setting.items() if (both := accuracies(findings, one))[0]
     }
-    levels = _dense_told(within(findings, findings.parameters.model.source), pruning) if without else ""
+    levels = _chance_told(pruning) if without else ""
     beats = [levels or alone]
     rest = f"The rest of the recipe (noise, order and norm): {conclusions(of_noise, margin, above)}."
     came_with = said_of("gain", pruning, margin, above)
@@ -162,7 +161,7 @@ def accuracy(findings: Findings) -> Told | None:
     return Told(
         "accuracy",
         _accuracy_title(findings, by_setting, outcomes, margin),
-        _changes(findings, by_setting, margin, without),
+        _changes(findings, by_setting, margin, without, pruning.dense),
         " ".join(beats),
         tuple(beats),
         f"{recipe(findings, brief=True)}; intervals over {items_told(pruning)}{_seeds_told(by_setting)}; no other "
@@ -204,10 +203,9 @@ def _summary(
     return Summary(f"Accuracy points the discount adds, {removed}", listed(told), baseline)
 
 
-def _dense_told(model: str, pruning: Pruning) -> str:
-    """Tell the accuracy of the dense model, of this name."""
-    chance = "" if pruning.chance is None else f" (chance {percent(pruning.chance, 1)})"
-    return f"Unpruned, {model} answers {percent(pruning.dense, 1)} right{chance}."
+def _chance_told(pruning: Pruning) -> str:
+    """Tell the accuracy of guessing; empty where it is not known."""
+    return "" if pruning.chance is None else f"Chance: {percent(pruning.chance, 1)}."
 
 
 def _against_published(findings: Findings, by_setting: Mapping[str, Contrast], outcomes: Mapping[str, str]) -> str:
@@ -227,11 +225,11 @@ def _cost_unseen(findings: Findings, by_setting: Mapping[str, Contrast]) -> str:
 
 
 def _changes(
-    findings: Findings, by_setting: Mapping[str, Contrast], margin: float, without: Mapping[str, str]
+    findings: Findings, by_setting: Mapping[str, Contrast], margin: float, without: Mapping[str, str], dense: float
 ) -> Markup:
     """Draw by how much the discount changes accuracy at each setting, and what is gained on the published baseline,
     under what pruning alone does, as far as the study holds it. without: the accuracy without the discount, by setting,
-    where known.
+    where known. dense: the unpruned model's.
     """
     costs = {price.setting: price.cost for price in prices_of(findings, by_setting)}
     groups = []
@@ -245,9 +243,9 @@ def _changes(
             Mark(label, one.value, words, tone, one.low, one.high, filled=side_of(one) != 0)
             for label, one, words, tone in rows
         ]
-        right = [f"{without[name]} right"] if name in without else []
+        right = [f"accuracy {percent(dense, 1).removesuffix(' %')} → {without[name]}"] if name in without else []
         alone = ", ".join(right + ([loss_words(costs[name])] if name in costs else []))
-        groups.append(Group(f"{_removed(name)}{f' (pruning alone: {alone})' * bool(alone)}", tuple(marks)))
+        groups.append(Group(f"{_removed(name)}{f': {alone}' * bool(alone)}", tuple(marks)))
     return charts.intervals(groups, "change of accuracy (points)", 100, margin, POINTS.margin(margin).partition(" ")[0])
 
 

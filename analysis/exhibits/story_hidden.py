@@ -262,7 +262,7 @@ def _rounded(findings: Findings) -> str:
     """Tell that differences are taken before rounding where rounded levels in the figure contradict one."""
     told = [cause for causes in findings.causes_by_model.values() for cause in text_causes(causes).values()]
     apart = not all(map(level_beside, told))
-    return "Differences are unrounded." if apart else ""
+    return "Differences taken before rounding." if apart else ""
 
 
 def _by_position(causes: Sequence[Cause], control: str) -> str:
@@ -383,7 +383,7 @@ def _tokens(findings: Findings) -> Markup:
         groups.append(Group(f"Hidden in {within(findings, model)}", tuple(marks)))
     if not groups:
         return Markup()
-    return charts.bars(groups, f"tokens of 100 out of line with the untouched text, {prompts} prompts", 100)
+    return charts.bars(groups, f"tokens of 100 not aligned with the untouched text, {prompts} prompts", 100)
 
 
 def _beside_sinks(control: str, cause: Cause, beat: int) -> list[Mark]:

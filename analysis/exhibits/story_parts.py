@@ -345,7 +345,7 @@ def of_sinks(clear: bool | None) -> str:
 
 
 def of_place(masked: str, kinds: Mapping[str, int], layers: int) -> str:
-    """Return what it means where the sinks are. masked: the layers most of whose sinks are masked positions, in words;
+    """Return what it means where the sinks are. masked: the layers most of whose sinks are no first token, in words;
     kinds: in how many of the layers a kind holds most sinks.
     """
     if masked:
@@ -369,7 +369,7 @@ def of_movement(births: float, steps: int | None, lives: Sequence[float] = (), u
     if not lives or steps is None:
         return "A list of sinks made once goes stale."
     beside = f" (untrained {number(median(untrained))})" if untrained else ""
-    return f"A list of sinks goes stale: one lasts {median(lives):.0f} of {steps} steps in the median layer{beside}."
+    return f"Refresh lists of sinks: one lasts {median(lives):.0f} of {steps} steps in the median layer{beside}."
 
 
 def rate(births: float, steps: int | None) -> str:

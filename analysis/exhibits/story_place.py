@@ -67,7 +67,7 @@ def place(findings: Findings) -> Told | None:
         for told in (False, True)
     )
     above = f"all tokens{_OTHER_WEIGHTS * (source in others)}"
-    rule = f"Kinds less than {POINTS.margin(CLEARLY)} above {above} are not told."
+    rule = f"Named only if {POINTS.margin(CLEARLY)} above {above}."
     beats = [beat.partition("; none in ")[0].removesuffix(".") + "." for beat in beats]
     if tokens[source]:
         beats[0], notes[0] = (f"Standing out, {told[0].lower()}{told[1:]}" for told in (beats[0], notes[0]))
@@ -91,13 +91,17 @@ def place(findings: Findings) -> Told | None:
         tuple(beats),
         rule if tokens[source] else _BY_NUMBER,
         (*notes, *_masked_told(portions[source])),
-        meaning=story_parts.of_place(masked, Counter(_most(portions[source])), len(portions[source])),
+        meaning=story_parts.of_place(
+            "every layer" if masked and _rarely_first(portions[source]) else masked,
+            Counter(_most(portions[source])),
+            len(portions[source]),
+        ),
         takeaway=in_short if tokens[source] else beats[0],
         summaries=summaries,
     )
 
 
-_OTHER_WEIGHTS = ", untrained or shuffled weights"
+_OTHER_WEIGHTS = ", untrained and shuffled weights"
 
 
 def _share_told(row: Mapping[str, Any]) -> str:
@@ -261,6 +265,11 @@ def _masked_rows(layers: Layers) -> dict[str, Mapping[str, Any]]:
 def _mostly_masked(layers: Layers) -> list[str]:
     """Return the layers most of whose sinks are masked positions."""
     return [layer for layer, row in _masked_rows(layers).items() if row["low"] is not None and row["low"] > 0.5]
+
+
+def _rarely_first(layers: Layers) -> bool:
+    """Return whether the first token holds less than half of the sinks of every layer."""
+    return all((kinds["first"]["high"] or 0.0) < 0.5 for kinds in layers.values() if "first" in kinds)
 
 
 def _most(layers: Layers) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from math import floor, log10
 
 from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS, UNIT
-from analysis.findings.ablations import NO_QUALITY, neither_matches, side_of, when_alike, when_shifted
+from analysis.findings.ablations import NO_QUALITY, is_less, neither_matches, side_of, when_alike, when_shifted
 from analysis.findings.evaluations import flipped
 from analysis.specs import CONTROLS
 from analysis.statistics.decisions import (
@@ -23,7 +23,6 @@ from analysis.statistics.decisions import (
 from analysis.statistics.differences import Difference
 from analysis.study.findings import Cause
 from analysis.study.rules import cause_of
-from analysis.words import percent
 
 
 def tokens_more(agreement: Difference, of_control: bool = False) -> tuple[str, str]:
@@ -136,16 +135,20 @@ def strictest(causes: Sequence[Cause]) -> str:
 
 def control_told(causes: Sequence[Cause]) -> str:
     """Tell by how much more of the text changes with the sinks hidden than with the tokens of the strictest control,
-    beside two unrelated texts where that is known: `20 more [10, 29]; unrelated texts differ in 65.` Where that is
-    not significant, beside the controls that sinks do exceed. A control that some prompts lack is named. causes: of one
+    beside what the other one changes: `20 more [10, 29]; other masked positions: 38 (drawing less).` Where that is not
+    significant, beside the controls that sinks do exceed. A control that some prompts lack is named. causes: of one
     model.
     """
     control, there = strictest(causes), text_causes(causes)
+    levels = text_levels(causes)
     cause = there[control or COUNT]
     effect = cause.effect
     if not cause.unmatched:
-        unrelated = there[COUNT].unrelated
-        beside = "" if unrelated is None else f"; unrelated texts differ in {100 * (1 - unrelated):.0f}"
+        beside = "".join(
+            f"; {CONTROLS[name].title}: {levels[name][1]}{_less_drawn(other)}"
+            for name, other in there.items()
+            if name not in (control, COUNT) and not other.unmatched
+        )
         if side_of(effect) >= 0:
             beside = "".join(
                 f"; {' '.join(tokens_more(other.effect))} than {CONTROLS[name].title}"
@@ -155,9 +158,15 @@ def control_told(causes: Sequence[Cause]) -> str:
         return f"{' '.join(tokens_more(effect))}{beside}."
     told = " ".join(tokens_more(effect, of_control=True)) + ("" if side_of(effect) else ", not significant")
     title = CONTROLS[control or COUNT].title
-    sinks, others = text_levels(causes)[control or COUNT]
+    sinks, others = levels[control or COUNT]
     over = f", over the {effect.n} prompts that have these"
     return f"{title[0].upper()}{title[1:]}{over}: {others} beside {sinks} ({told})."
+
+
+def _less_drawn(cause: Cause) -> str:
+    """Say, after a control's number, that its tokens draw less attention than the sinks, where they do."""
+    sinks, others = cause.sides
+    return " (drawing less)" if is_less(others.share, sinks.share) else ""
 
 
 def quality_told(causes: Sequence[Cause], margin: float) -> str:
@@ -165,12 +174,7 @@ def quality_told(causes: Sequence[Cause], margin: float) -> str:
     predictions shift beside random tokens of equal attention where that was measured. causes, margin: as of
     `predictions_told`.
     """
-    masking = ""
-    if no_match(causes):
-        masking = "Masking may partly explain it."
-        if strictest(causes) == MASS:
-            sides = text_causes(causes)[MASS].sides
-            masking = "Sinks were {} masked, these {}.".format(*(percent(side.masked, 0) for side in sides))
+    masking = "Masking may partly explain it." if no_match(causes) and strictest(causes) != MASS else ""
     return " ".join(filter(None, (masking, NO_QUALITY, _shift_told(causes, margin, briefly=True))))
 
 
@@ -208,7 +212,7 @@ def _shift_told(causes: Sequence[Cause], margin: float, briefly: bool = False) -
     if briefly and by_half is not None:
         told = [f"{more} {when}" for _, more, when, _ in otherwise]
         if strictest(causes) == MASS:
-            return f"Predictions shift {', '.join([f'{much} with these', *told])}."
+            return f"Predictions shift {_SHIFTS[outcome]} on average, {' and '.join(told)}."
         return f"At equal attention, predictions shift {', '.join([*told, f'{_SHIFTS[outcome]} overall'])}."
     if briefly:
         return f"{'Also, ' if outcome == BETTER else 'Yet '}predictions shift {much} with random ones."

@@ -42,7 +42,7 @@ from analysis.words import counted, listed, percent
 
 _CHANGED = "Weights kept without the discount and pruned with it, or the reverse."
 _SHIFTS, _COST, _DISCOUNT = "Accuracy change", "pruned minus dense", "discount on top"
-_DOTS = {"seed": "seeds", "pair": "pairs"}
+_DOTS = {"seed": "single seeds", "pair": "pairs of seeds"}
 _SEED_DECIMALS = 2  # of a per cent, for shares of weights
 
 
@@ -205,7 +205,7 @@ def weights_changed(changes: Sequence[Changed], seeds: int = 0) -> Exhibit:
         ]
     )
     dots = dict.fromkeys(_DOTS[each] for _, _, each, all, _ in kinds if len(all) > 1)
-    small = f"Small dots: {', '.join(dots)}. " if dots else ""
+    small = f"Small dots: {listed(list(dots))}. " if dots else ""
     return Exhibit(
         "Weights chosen differently",
         f"{small}{_CHANGED} Independent masks would differ in {listed(chance)}.{part}",
@@ -231,7 +231,7 @@ def accuracy_shifts(
     beside = "" if chance is None else f"; chance {percent(chance, 1)}"
     return Exhibit(
         _SHIFTS,
-        f"Bars: 95 % intervals; grey: ±{POINTS.margin(margin)}. "
+        f"Bars: 95 % intervals; shaded: ±{POINTS.margin(margin)}. "
         f"Right answers at {first.sparsity} sparsity: "
         f"{percent(dense, 1)} dense, {without} without the discount, {discounted} with it{beside}. {compared}",
         accuracy_levels(rows, "accuracy change, points", margin=POINTS.scale * margin, banded=slice(1, None, 2)),

@@ -184,9 +184,9 @@ def _count_rows(figure: go.Figure, model: LayerKinds, row: int) -> None:
         others = [model.untrained, *([model.shuffled] if np.isfinite(model.shuffled).any() else [])]
         leading = {**model.beside, **model.told}
         for layer in model.held:
-            if layer in model.named and layer in leading:
-                shares = [_share(weights[layer, leading[layer]]) for weights in others]
-                notes.append({"y": layer, "text": f"{' / '.join(shares)} %", **along, **at})
+            if layer in model.named:
+                shares = [_share(weights[layer, leading[layer]]) for weights in others] if layer in leading else []
+                notes.append({"y": layer, "text": f"{' / '.join(shares)} %" if shares else "–", **along, **at})
         notes.append({"text": _HELD_KIND + _SHUFFLED * (len(others) > 1), **head, **at})
     add_notes(figure, notes)
 

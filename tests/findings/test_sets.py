@@ -285,8 +285,8 @@ def test_the_bars_of_a_layer_add_up_to_all_of_its_sinks_and_have_their_number_at
     others = zip(*(by_kind(recordings, "portion", null).value[:2, 0] for null in ("matched", "permuted")), strict=True)
     at_layers = [note for note in shown.layout.annotations if note.y in range(LAYERS) and note.yref == "y"]
     beside = [note.text for note in at_layers if note.xshift == max(each.xshift for each in at_layers)]
-    assert beside == [f"{100 * thin:.0f} / {100 * shuffled:.0f} %" for thin, shuffled in others], (
-        "of the layers it stands out in"
+    assert beside == [*(f"{100 * thin:.0f} / {100 * shuffled:.0f} %" for thin, shuffled in others), "–", "–"], (
+        "of the layers in which a kind leads"
     )
     for layer in range(LAYERS):
         bold = [bar.name for bar in shown.data if bar.text[list(bar.y).index(layer)].startswith("<b>")]

@@ -111,7 +111,7 @@ TITLES = {
     "supports": {
         "place": r"^In layers 0–7, 90 % \[81, 99\] or more of sinks are masked positions; of all tokens, "
         "33 %$",
-        "movement": r"^The diffusion model's sinks are steadier than an untrained model's: on average 0\.29 new per "
+        "movement": r"^The diffusion model's sinks move, but less than an untrained model's: on average 0\.29 new per "
         r"layer and step against 1\.67$",
         "hidden": r"changes the predictions more than hiding as many random tokens, and than random tokens of equal",
         "accuracy": r"The discount raises accuracy at 50 % and 70 %$",
@@ -149,8 +149,8 @@ ANSWERS = {
 }
 MEANINGS = {
     "supports": {
-        "place": "misses most sinks of layers 0–7",
-        "movement": "^A list of sinks goes stale: one lasts 10 of 48 steps in the median layer",
+        "place": "misses most sinks of every layer",
+        "movement": "^Refresh lists of sinks: one lasts 10 of 48 steps in the median layer",
         "hidden": "^In the diffusion model, when tokens are dropped, spare the sinks: the predictions say so, the text "
         "alone does not",
         "accuracy": "switch the discount on",
@@ -164,7 +164,7 @@ MEANINGS = {
     },
     "cannot tell": {
         "place": r"misses most sinks in 4 of 8 layers",
-        "movement": "^A list of sinks goes stale: one lasts 10 of 48 steps in the median layer",
+        "movement": "^Refresh lists of sinks: one lasts 10 of 48 steps in the median layer",
         "hidden": "no ground to spare the sinks, nor to drop them",
         "accuracy": "no reason to switch the discount on, nor off",
     },
@@ -232,7 +232,7 @@ def test_a_small_study_says_so_first_and_a_large_one_does_not():
 
 
 def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
-    assert "Step 40; orange: sink (above mean + 2 std)." in story_told("supports").picture
+    assert "Step 40, layers averaged; orange: sink (above mean + 2 std)." in story_told("supports").picture
     assert re.search(
         r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks, mostly masked: "
         r"they draw [\d.]+ × an even split \[[\d.]+, [\d.]+\]; untrained models, equally sharp, "
@@ -313,13 +313,14 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
             for one in study.causes
         ]
         (answer, _) = story_of(study.model_copy(update={"causes": tuple(causes)})).answers
-        assert "es: hiding them changes 63 of 100 tokens; " in answer.lead
-        masked = "Sinks were 95 % masked, these 35 %."
-        beside = "unrelated texts differ in 65" if value < 0 else "25 more [15, 35] than other masked positions"
-        assert answer.sentence.endswith(
-            f"]; {beside}. {masked} Quality was not measured. Predictions shift less than with these, more early."
+        assert "es: hiding them changes 63 of 100 tokens (unrelated texts: 65); " in answer.lead
+        beside = (
+            "other masked positions: 38 (drawing less)" if value < 0 else "25 more [15, 35] than other masked positions"
         )
-        assert answer.short.endswith(" Quality was not measured. Predictions shift less than with these, more early.")
+        assert answer.sentence.endswith(
+            f"]; {beside}. Quality was not measured. Predictions shift less on average, more early."
+        )
+        assert answer.short.endswith(" Quality was not measured. Predictions shift less on average, more early.")
         return answer
 
     others = "random tokens of equal attention:"
@@ -386,7 +387,7 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     (hidden,) = (finding for finding in story.findings if finding.name == "hidden")
     assert ("other masked positions", "32, 31 fewer [23, 39]") in levels_drawn(hidden, 0)
     assert "any kind" not in hidden.caveat and "other masked positions draw less." in hidden.caveat
-    assert "; unrelated texts differ in 65. " in story.answers[0].sentence
+    assert "; other masked positions: 32 (drawing less). " in story.answers[0].sentence
     assert story.answers[0].lead.startswith("For the text, yes: ") and "other masked positions" not in hidden.title
     assert words(story) <= MOST_WORDS
     story = masked(-0.02)
@@ -447,7 +448,7 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
     assert halves_told(own) in hidden.notes
     assert hidden.caveat == (
         "No control matches both masking and attention: random tokens of equal attention (7.5 a step, sinks 3.1) are "
-        "35 % masked (sinks 95 %), other masked positions draw less. Differences are unrounded."
+        "35 % masked (sinks 95 %), other masked positions draw less. Differences taken before rounding."
     )
 
     def other(text: float, predictions: float, wide: float = 0.004) -> str:
@@ -489,7 +490,7 @@ def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
     assert place.beats[1].endswith("3 and the first token in layer 0.") and any(
         note.endswith(alike) for note in place.notes
     )
-    assert place.caveat == "Kinds less than 10 points above all tokens, untrained or shuffled weights are not told."
+    assert place.caveat == "Named only if 10 points above all tokens, untrained and shuffled weights."
     assert place.notes[-1] == (
         "Sinks that are masked positions: layer 0 99 % [99, 100], layer 1 100 % [100, 100] and layer 2 85 % [82, 87]."
     )
@@ -532,7 +533,7 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
     (_, at_70), (_, refuting) = (story_of(each).findings[-2:] for each in (study, refutes()))
     drawn = at_70.figure.replace("\u00a0", " ")
     assert "+0.3 points" in drawn
-    assert "70 % of the weights removed (pruning alone: 71.8 % right, −21 points [−24, −18])<" in drawn
+    assert "70 % of the weights removed: accuracy 92.6 → 71.8 %, −21 points [−24, −18]<" in drawn
     assert "wins back" not in refuting.title
     pruning = study.pruning.model_copy(update={"settings": (), "waterfalls": ()})
     (_, answer) = story_of(study.model_copy(update={"pruning": pruning})).answers

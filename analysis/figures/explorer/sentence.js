@@ -127,7 +127,7 @@ function throughoutAll(recording, view, share, note) {
   const others = percent(meanOf(nulls.map((each) => meanOver(each.share, all))));
   return [
     `${own}, untrained mean ${others}; above ${several ? `all ${nulls.length} untrained` : "that"} in `,
-    `${above || "none"} of ${T} steps`, `${together(over, above)}${below ? `, below${several ? ` all ${nulls.length}` : ""} in ${below}` : ""}.${note}`,
+    `${above || "none"} of ${T} steps`, `${together(over, above)}${below ? `, below${several ? ` all ${nulls.length}` : ""} in ${below} steps` : ""}.${note}`,
   ];
 }
 // Where more than half of some steps follow each other, as the end of a sentence; empty where they are scattered. marked: 1 for each
@@ -163,7 +163,7 @@ function lived(recording, view) {
   if (recording.sinks(view, view.layer, view.head) === null) return "";
   const { ever, total, chance } = livesOf(recording, view);
   if (!ever) return "No token is a sink at any step.";
-  return `${ever} of ${recording.S} tokens ${ever === 1 ? "is" : "are"} a sink at some step, for ${perToken(total, ever)} of ${recording.T} steps on average; drawn at random in each step within the same state (prompt${recording.autoregressive ? "" : recording.noise ? ", undecided" : ", masked"} or written): ${Math.round(chance)}.`;
+  return `${ever} of ${recording.S} tokens ${ever === 1 ? "is" : "are"} a sink at some step, for ${perToken(total, ever)} of ${recording.T} steps on average; drawn at random in each step within the same state (prompt${recording.autoregressive ? "" : recording.noise ? ", undecided" : ", masked"} or written): ${Math.round(chance)} tokens.`;
 }
 // For how long sinks last, beside chance, and how many of them are open positions.
 function lasting(recording, view) {

@@ -77,7 +77,7 @@ def intervals(
         if all(mark.filled is not filled for mark in _marks(groups)):
             keys.pop(name)
     if "dot" not in keys:
-        keys["dot hollow"] = "none significant"
+        keys["dot hollow"] = "estimate"
     if margin is not None:
         keys["band"] = f"margin ±{margin_told}, fixed beforehand"
     return _chart(groups, axis, scale, low - room, high + room, keys, margin, 0.0)
