@@ -41,7 +41,7 @@ from analysis.study.rules import above_chance
 from analysis.words import counted, listed, percent
 
 _CHANGED = "Weights kept without the discount and pruned with it, or the reverse."
-_SHIFTS, _COST, _DISCOUNT = "Accuracy change", "pruned minus dense", "discount on top"
+_SHIFTS, _COST, _DISCOUNT = "Accuracy change", "pruned minus dense", "with minus without discount"
 _DOTS = {"seed": "single seeds", "pair": "pairs of seeds"}
 _SEED_DECIMALS = 2  # of a per cent, for shares of weights
 
@@ -221,12 +221,15 @@ def _of_many(name: str, count: int, noun: str) -> str:
 def accuracy_shifts(
     shifts: Sequence[Shift], dense: float, chance: float | None, method: str, margin: float, compared: str
 ) -> Exhibit:
-    """Return what pruning does to accuracy and what the discount changes on top, with their intervals. shifts: at least
-    one, of which `shown_shifts` are drawn. method: with the discount. compared: what is compared, in sentences.
+    """Return what the discount changes of accuracy, with its intervals, and in the table what pruning does before.
+    shifts: at least one, of which `shown_shifts` are drawn. method: with the discount. compared: what is compared, in
+    sentences.
     """
-    color, drawn = colors_by_method([method])[0], shown_shifts(shifts)
-    rows = [row for one in drawn for row in (_shift(one, 0, REFERENCE), _shift(one, 1, color))]
-    first = shifts[0]
+    color, first = colors_by_method([method])[0], shifts[0]
+    rows = [
+        Accuracy(f"{one.sparsity}: {_DISCOUNT}", *ends(one.discount, POINTS.scale), (), bare_words(one.discount), color)
+        for one in shown_shifts(shifts)
+    ]
     without, discounted = (percent(level, 1) for level in first.accuracies)
     beside = "" if chance is None else f"; chance {percent(chance, 1)}"
     return Exhibit(
@@ -234,15 +237,9 @@ def accuracy_shifts(
         f"Bars: 95 % intervals; shaded: ±{POINTS.margin(margin)}. "
         f"Right answers at {first.sparsity} sparsity: "
         f"{percent(dense, 1)} dense, {without} without the discount, {discounted} with it{beside}. {compared}",
-        accuracy_levels(rows, "accuracy change, points", margin=POINTS.scale * margin, banded=slice(1, None, 2)),
+        accuracy_levels(rows, "accuracy change, points", margin=POINTS.scale * margin),
         pd.DataFrame([told for one in shifts for told in _told(one, dense)]),
     )
-
-
-def _shift(shift: Shift, which: int, color: str) -> Accuracy:
-    """Return a row of a difference in points. which: 0 of the cost, 1 of the discount."""
-    one, name = (shift.cost, shift.discount)[which], (_COST, _DISCOUNT)[which]
-    return Accuracy(f"{shift.sparsity}: {name}", *ends(one, POINTS.scale), (), bare_words(one), color)
 
 
 def _told(shift: Shift, dense: float) -> list[dict[str, str | float]]:

@@ -298,16 +298,10 @@ class Accuracy:
 
 
 def accuracy_levels(
-    rows: Sequence[Accuracy],
-    x_title: str,
-    decimals: int = 1,
-    from_zero: bool = False,
-    margin: float = 0.0,
-    banded: slice = slice(None),
+    rows: Sequence[Accuracy], x_title: str, decimals: int = 1, from_zero: bool = False, margin: float = 0.0
 ) -> go.Figure:
     """Draw a row for each accuracy with its interval, beneath its name, and dots of its seeds. decimals: of a seed.
     from_zero: start the axis there. margin: of changes, half of the band around none that do not matter, in points.
-    banded: the rows that are held against it.
     """
     figure = go.Figure()
     value, low, high = ends_of(rows)
@@ -347,8 +341,7 @@ def accuracy_levels(
         even = {"fillcolor": REFERENCE, "opacity": _FAINT, "line_width": 0, "layer": "below"}
         for place in range(len(rows)):  # in pieces, as names stand between the rows
             ends_at = {"y0": place - _HALF_BAND, "y1": place + _HALF_BAND}
-            if place in range(len(rows))[banded]:
-                figure.add_shape(type="rect", x0=-margin, x1=margin, **ends_at, **even)
+            figure.add_shape(type="rect", x0=-margin, x1=margin, **ends_at, **even)
             figure.add_shape(type="line", x0=0, x1=0, **ends_at, line=grey_line(), layer="below")
     figure.update_layout(margin_t=4, margin_l=14)
     figure.update_xaxes(
