@@ -42,7 +42,7 @@ from analysis.words import counted, listed, percent
 
 _CHANGED = "Weights kept without the discount and pruned with it, or the reverse."
 _SHIFTS, _COST, _DISCOUNT = "Accuracy change", "pruned minus dense", "with minus without discount"
-_DOTS = {"seed": "single seeds", "pair": "pairs of seeds"}
+_DOTS = {"seed": "seeds", "pair": "pairs"}
 _SEED_DECIMALS = 2  # of a per cent, for shares of weights
 
 
@@ -205,7 +205,7 @@ def weights_changed(changes: Sequence[Changed], seeds: int = 0) -> Exhibit:
         ]
     )
     dots = dict.fromkeys(_DOTS[each] for _, _, each, all, _ in kinds if len(all) > 1)
-    small = f"Small dots: {listed(list(dots))}. " if dots else ""
+    small = f"Small dots: {', '.join(dots)}. " if dots else ""
     return Exhibit(
         "Weights chosen differently",
         f"{small}{_CHANGED} Independent masks would differ in {listed(chance)}.{part}",

@@ -156,7 +156,7 @@ def accuracy_by_setting(
     row_height = _ROW_OF_THREE if gains else _ROW
     title = ["<b>accuracy</b>", *["minus dense, points"] * changes, *[f"{mark}discount minus this"] * gains]
     first = _GROUP // 2 + _LINE + _NAMED - _NUMBER * len(title) // 2  # where the numbers of the first row begin
-    y = start = max(0, _NUMBER * len(title) + _GROUP // 2 - _LINE - first)  # they begin above the plot
+    y = start = max(0, _NUMBER * len(title) + 2 * _GROUP - _LINE - first)  # they begin above the plot
     for group in dict.fromkeys(row.group for row in rows):
         y += _GROUP if y > start else 0
         head = f"{group} of the weights removed" if group else "No weights removed"

@@ -210,7 +210,7 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     over_all = (
         f"Over all steps sinks take {told(own.mean())} of attention, untrained mean {told(shares.mean())}; above that "
         f"in {above or 'none'} of 9 steps{together(own > shares)}"
-        f"{f', below in {below}' if below else ''}."
+        f"{f', below in {below} steps' if below else ''}."
     )
     expect(beside).to_have_text(over_all)
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ over: 'all' })")
@@ -230,7 +230,7 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     expect(beside).to_have_text(
         f"Over all steps sinks take {told(own.mean())} of attention, untrained mean {told(shares.mean())}; above all 3 "
         f"untrained in {above or 'none'} of 9 steps{together(own > shares.max(axis=0))}"
-        f"{f', below all 3 in {below}' if below else ''}. One text; 30 prompts on Evidence."
+        f"{f', below all 3 in {below} steps' if below else ''}. One text; 30 prompts on Evidence."
     )
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.strongest()")
     expect(finding).to_contain_text(f"In this text at step {own.argmax()}, where sinks take most, ")
@@ -273,7 +273,7 @@ def test_as_many_sinks_at_random_positions_of_the_same_state_give_the_number_tha
         ever.append(drawn.sum())
     said = re.compile(
         r"(\d+) of \d+ tokens are a sink at some step, .*; drawn at random in each step within the same state "
-        r"\(prompt, masked or written\): (\d+)\."
+        r"\(prompt, masked or written\): (\d+) tokens\."
     )
     expect(page.locator(".sx-lives")).to_have_text(said)
     found = said.search(page.locator(".sx-lives").inner_text())
@@ -443,8 +443,8 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     expect(
         explorer.get_by_text(
             re.compile(
-                r"tokens are a sink at some step, for [\d.]+ of \d+ steps on average; with as many drawn at random "
-                r"in each step among positions of the same state \(prompt, masked or written\), \d+ of \d+ would be\."
+                r"tokens are a sink at some step, for [\d.]+ of \d+ steps on average; drawn at random in each step "
+                r"within the same state \(prompt, masked or written\): \d+ tokens\."
             )
         )
     ).to_be_visible()

@@ -191,7 +191,7 @@ def test_a_study_says_how_many_weights_the_discount_changes_at_every_sparsity_an
             f"{at}: {what}" for at in order for what in ("sink discount, 6 seeds", "another sample, 15 pairs")
         ]
         assert list(shown.table["sparsity"]) == [at for at in order for _ in "ab"]
-        assert shown.sentence.startswith("Small dots: single seeds and pairs of seeds. ")
+        assert shown.sentence.startswith("Small dots: seeds, pairs. ")
     one_seed = Changed("", [0.01], [], 0.5)
     assert [note.text for note in weights_changed([one_seed]).figure.layout.annotations] == [
         "sink discount <b>1.0 %</b>"
