@@ -84,7 +84,7 @@ def test_causes_opens_on_the_shipped_study_before_anything_is_recorded(monkeypat
     written = str(drawn)
     assert (
         "random tokens of equal attention<br>7.5 tokens, 35 % masked, 10 % of attention" in written
-        and "sinks minus<br>control, tokens" in written
+        and "sinks minus<br>control, of 100" in written
     )
 
 
