@@ -45,13 +45,12 @@ from pages.parts.accuracy.panel import (
 )
 from pages.parts.asking import begin, cut_short, may_act, starting_button
 from pages.parts.charts import chart, kept
-from pages.parts.controls import Setting, fold
 from pages.parts.plain import plain
 from pages.parts.pruning.runs import matched_pairs, pairs_at_other_sparsities
 from pages.parts.pruning.settings import Asked, note_start
 from pages.parts.session import EXPECTED, engine, why
 from pages.parts.study.choice import OfStudy, open_study
-from pages.parts.sweeping import SEEDS, cost_in_words, launch, plan, sweeps_at_work, wants_estimates
+from pages.parts.sweeping import SEEDS, cost_in_words, launch, plan, sweeps_at_work
 
 _SCORE, _SEEDS = "prune_then_score", "prune_seeds"
 _REDRAW = 5.0  # seconds between drawings of the accuracies that are there
@@ -197,12 +196,9 @@ def choose_scores(
     """
     if not engine().authorizer.may("run"):
         return None, None
-    scored = Setting(_SCORE, "scoring {}", usual=True, linked=False)
-    place, drawn = fold("Scoring and estimate", "fold_prune_score", [scored, *scoring.SETTINGS])
-    if not (drawn or wants_estimates(model)):
-        return _usual_scores(model), {"model": model, **scoring.USUAL}
     runs = _copies(model)
-    with place:
+    # Always drawn under one title: under another one its number that can be emptied would come back empty.
+    with st.expander("Scoring and estimate", key="fold_prune_score", on_change="rerun"):
         st.toggle(
             "Score after pruning",
             value=True,
@@ -215,11 +211,6 @@ def choose_scores(
         if asked.specs and not asked.problem:
             plan(asked.specs, st.container())
     return (None if settings is None else EvaluateSpec(**settings)), settings
-
-
-@lru_cache(_KEPT)
-def _usual_scores(model: ModelSpec) -> EvaluateSpec:
-    return EvaluateSpec(model=model, **scoring.USUAL)
 
 
 def accuracies_in_brief(
