@@ -23,6 +23,7 @@ from analysis.figures.story.charts import Group, Mark
 from analysis.findings import said_of
 from analysis.findings.ablations import side_of
 from analysis.findings.evaluations import bare_words, cost_words, loss_words
+from analysis.findings.masks import few_changed
 from analysis.pruned.report_file import plain_title
 from analysis.specs import METHODS
 from analysis.statistics.decisions import (
@@ -41,8 +42,6 @@ from analysis.statistics.decisions import (
 from analysis.study import rules
 from analysis.study.findings import Contrast, Findings, MaskChange, Pruning
 from analysis.words import counted, listed, percent
-
-_HARDLY = 0.25  # of what another calibration sample changes
 
 
 def masks(findings: Findings) -> Told | None:
@@ -66,7 +65,7 @@ def masks(findings: Findings) -> Told | None:
             if values
         ]
         groups.append(Group(f"{100 * change.sparsity:g} % of the weights removed{named}", tuple(marks)))
-    only = "only " if value < _HARDLY * floor else ""
+    only = "only " if few_changed(told.changed, told.floor) else ""
     removed = f"{100 * told.sparsity:g} % removed"
     title = f"With {removed}, the discount changes {only}{share(value)} of pruning choices"
     title += f"; another calibration sample changes {share(floor)}" if floor else ""
@@ -85,7 +84,7 @@ def masks(findings: Findings) -> Told | None:
             f"chance {share(one.chance)}."
             for one in changes
         ),
-        meaning=story_parts.of_masks(value, floor or None),
+        meaning=story_parts.of_masks(told.changed, told.floor),
         takeaway=beat,
         summaries=(
             (

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from math import floor, log10, prod
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from types import MappingProxyType
 from typing import Any
 
@@ -20,6 +20,7 @@ import numpy as np
 
 from analysis.figures.story import charts
 from analysis.findings.evaluations import cost_words
+from analysis.findings.masks import few_changed
 from analysis.models.registry import entry
 from analysis.models.weight_files import header
 from analysis.recording.playback import UNDECIDED, Played, unpacked
@@ -344,12 +345,12 @@ def of_sinks(clear: bool | None) -> str:
     return "Over all prompts this model has no clear sinks: methods built for sinks have little to act on."
 
 
-def of_place(masked: str, kinds: Mapping[str, int], layers: int) -> str:
-    """Return what it means where the sinks are. masked: the layers most of whose sinks are no first token, in words;
+def of_place(missed: str, kinds: Mapping[str, int], layers: int) -> str:
+    """Return what it means where the sinks are. missed: the layers most of whose sinks are no first token, in words;
     kinds: in how many of the layers a kind holds most sinks.
     """
-    if masked:
-        return f"{_FIRST} misses most sinks of {masked}."
+    if missed:
+        return f"{_FIRST} misses most sinks of {missed}."
     first, others = kinds.get("first", 0), sum(count for kind, count in kinds.items() if kind != "first")
     if others:
         return f"{_FIRST} misses most sinks in {others} of {layers} layers."
@@ -369,7 +370,7 @@ def of_movement(births: float, steps: int | None, lives: Sequence[float] = (), u
     if not lives or steps is None:
         return "A list of sinks made once goes stale."
     beside = f" (untrained {number(median(untrained))})" if untrained else ""
-    return f"Refresh lists of sinks: one lasts {median(lives):.0f} of {steps} steps in the median layer{beside}."
+    return f"Refresh lists of sinks: a sink lasts {median(lives):.0f} of {steps} steps in the median layer{beside}."
 
 
 def rate(births: float, steps: int | None) -> str:
@@ -420,20 +421,20 @@ def of_changed_text(model: str = "") -> str:
     return f"{change}: check quality before protecting them."
 
 
-def of_masks(changed: float, by_seed: float | None) -> str:
-    """Return what follows from how much the choice changes where it does not, or where nothing stands beside it.
-    by_seed: its change by another calibration seed, None where there is none.
+def of_masks(changed: Sequence[float], by_seed: Sequence[float]) -> str:
+    """Return what follows from how much the choice changes where it does not, where nothing stands beside it, or where
+    another calibration sample changes far more. changed, by_seed: as of `few_changed`.
     """
-    if not changed:
+    value = fmean(changed)
+    if not value:
         return "The discount has no effect here: the same weights are removed with and without it."
     if not by_seed:
         return "Prune with a second calibration seed before reading anything into this."
-    times = by_seed / changed
-    told = f"Fix the calibration text before comparing: another sample changes {times:.0f} times as much."
-    return told if times >= _CLEAR else ""
-
-
-_CLEAR = 2.0  # times the discount's own change, so that the order does not hang on a seed
+    if not few_changed(changed, by_seed):
+        return ""
+    return (
+        f"Fix the calibration text before comparing: another sample changes {fmean(by_seed) / value:.0f} times as much."
+    )
 
 
 def of_accuracy(outcomes: Mapping[str, str]) -> str:

@@ -67,7 +67,7 @@ def place(findings: Findings) -> Told | None:
         for told in (False, True)
     )
     above = f"all tokens{_OTHER_WEIGHTS * (source in others)}"
-    rule = f"Named only if {POINTS.margin(CLEARLY)} above {above}."
+    rule = f"Kinds are named only if {POINTS.margin(CLEARLY)} above {above}."
     beats = [beat.partition("; none in ")[0].removesuffix(".") + "." for beat in beats]
     if tokens[source]:
         beats[0], notes[0] = (f"Standing out, {told[0].lower()}{told[1:]}" for told in (beats[0], notes[0]))
@@ -269,7 +269,8 @@ def _mostly_masked(layers: Layers) -> list[str]:
 
 def _rarely_first(layers: Layers) -> bool:
     """Return whether the first token holds less than half of the sinks of every layer."""
-    return all((kinds["first"]["high"] or 0.0) < 0.5 for kinds in layers.values() if "first" in kinds)
+    ends = [kinds["first"]["high"] for kinds in layers.values() if "first" in kinds]
+    return all(end is not None and end < 0.5 for end in ends)
 
 
 def _most(layers: Layers) -> list[str]:

@@ -210,10 +210,8 @@ def _shift_told(causes: Sequence[Cause], margin: float, briefly: bool = False) -
         if side_of(effect) != same
     ]
     if briefly and by_half is not None:
-        told = [f"{more} {when}" for _, more, when, _ in otherwise]
-        if strictest(causes) == MASS:
-            return f"Predictions shift {_SHIFTS[outcome]} on average, {' and '.join(told)}."
-        return f"At equal attention, predictions shift {', '.join([*told, f'{_SHIFTS[outcome]} overall'])}."
+        told = " and ".join(f"{more} {when}" for _, more, when, _ in otherwise)
+        return f"At equal attention, predictions shift {_SHIFTS[outcome]} on average, {told}."
     if briefly:
         return f"{'Also, ' if outcome == BETTER else 'Yet '}predictions shift {much} with random ones."
     each = ", ".join(

@@ -13,7 +13,7 @@ from analysis.engine import JobRecord
 from analysis.engine.cost_estimate import added
 from analysis.engine.planned import children
 from analysis.models.checkpoint import checkpoint_of
-from analysis.specs import METHODS, EstimateSpec, ModelSpec, PruneSpec, StudySpec, SweepSpec, grid, point_name
+from analysis.specs import METHODS, EstimateSpec, PruneSpec, StudySpec, SweepSpec, grid, point_name
 from pages.parts import address, asking
 from pages.parts.asking import acting_button, allow, begin, cancel_button, duration, is_allowed, progress_bar, running
 from pages.parts.plain import plain
@@ -140,11 +140,6 @@ def plan(specs: list[PruneSpec], buttons: DeltaGenerator) -> None:
     jobs = {method: job for method, (_, job) in estimates.items()}
     waiting = any(not record.ended for record in map(engine().job, jobs.values()) if record is not None)
     st.fragment(_table, run_every=0.7 if waiting else None)(jobs, waiting)
-
-
-def wants_estimates(model: ModelSpec) -> bool:
-    """Return whether `plan` was asked to follow the settings of a model's prunings."""
-    return model.source in st.session_state.get(_WANTED, ())
 
 
 def _want(source: str) -> None:

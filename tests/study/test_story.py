@@ -111,8 +111,8 @@ TITLES = {
     "supports": {
         "place": r"^In layers 0–7, 90 % \[81, 99\] or more of sinks are masked positions; of all tokens, "
         "33 %$",
-        "movement": r"^The diffusion model's sinks move, but less than an untrained model's: on average 0\.29 new per "
-        r"layer and step against 1\.67$",
+        "movement": r"^The diffusion model's sinks move less than an equally sharp untrained model's: 0\.29 new per "
+        r"layer and step on average, against 1\.67$",
         "hidden": r"changes the predictions more than hiding as many random tokens, and than random tokens of equal",
         "accuracy": r"The discount raises accuracy at 50 % and 70 %$",
     },
@@ -120,7 +120,7 @@ TITLES = {
         "place": r"^In \d of 8 layers most sinks are (words|punctuation)",
         "movement": r"^0\.0029 new sinks per layer and step, fewer than writing tokens explains \(0\.082\)$",
         "hidden": "changes about as much as hiding as many random tokens",
-        "masks": r"^With 50 % removed, the discount changes only 0\.01 % of pruning choices; another .* changes 1 %$",
+        "masks": r"^With 50 % removed, the discount changes 0\.01 % of pruning choices; another .* changes 1 %$",
         "accuracy": r"The discount lowers accuracy at 50 % and 70 %$",
     },
     "cannot tell": {
@@ -150,7 +150,7 @@ ANSWERS = {
 MEANINGS = {
     "supports": {
         "place": "misses most sinks of every layer",
-        "movement": "^Refresh lists of sinks: one lasts 10 of 48 steps in the median layer",
+        "movement": "^Refresh lists of sinks: a sink lasts 10 of 48 steps in the median layer",
         "hidden": "^In the diffusion model, when tokens are dropped, spare the sinks: the predictions say so, the text "
         "alone does not",
         "accuracy": "switch the discount on",
@@ -159,12 +159,11 @@ MEANINGS = {
         "place": r"misses most sinks in 4 of 8 layers",
         "movement": "^Looking for sinks once per text is enough",
         "hidden": "sinks need no special care",
-        "masks": "^Fix the calibration text before comparing: another sample changes",
         "accuracy": "leave the discount off",
     },
     "cannot tell": {
         "place": r"misses most sinks in 4 of 8 layers",
-        "movement": "^Refresh lists of sinks: one lasts 10 of 48 steps in the median layer",
+        "movement": "^Refresh lists of sinks: a sink lasts 10 of 48 steps in the median layer",
         "hidden": "no ground to spare the sinks, nor to drop them",
         "accuracy": "no reason to switch the discount on, nor off",
     },
@@ -318,9 +317,9 @@ def test_where_sinks_matter_token_for_token_all_controls_are_told():
             "other masked positions: 38 (drawing less)" if value < 0 else "25 more [15, 35] than other masked positions"
         )
         assert answer.sentence.endswith(
-            f"]; {beside}. Quality was not measured. Predictions shift less on average, more early."
+            f"]; {beside}. Quality was not measured. At equal attention, predictions shift less on average, more early."
         )
-        assert answer.short.endswith(" Quality was not measured. Predictions shift less on average, more early.")
+        assert answer.short.endswith("At equal attention, predictions shift less on average, more early.")
         return answer
 
     others = "random tokens of equal attention:"
@@ -396,7 +395,7 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     assert hidden.title.endswith("; hiding other masked positions: 61 (not significant)")
     assert story.answers[0].lead.endswith("; other masked positions: 61 (not significant).")
     assert story.answers[0].sentence.startswith("2 more [−6, +10]; 20 more [10, 29] than random tokens ")
-    assert story.answers[0].sentence.endswith(" At equal attention, predictions shift more early, less overall.")
+    assert story.answers[0].sentence.endswith(" At equal attention, predictions shift less on average, more early.")
     without = study.model_copy(update={"causes": tuple(one for one in study.causes if one.control != MASKED)})
     (hidden,) = (finding for finding in story_of(without).findings if finding.name == "hidden")
     assert "Random tokens may be of any kind; Causes compares with other masked positions." in hidden.caveat
@@ -438,7 +437,8 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
         (None, "Yet predictions shift not significantly more or less than with random ones."),
         (
             shift.timing,
-            "At equal attention, predictions shift more early, less late, not significantly more or less overall.",
+            "At equal attention, predictions shift not significantly more or less on average, more early and less "
+            "late.",
         ),
     ):
         told = quality_told([shift.model_copy(update={"effect": alike, "timing": timing})], 0.01)
@@ -490,7 +490,7 @@ def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
     assert place.beats[1].endswith("3 and the first token in layer 0.") and any(
         note.endswith(alike) for note in place.notes
     )
-    assert place.caveat == "Named only if 10 points above all tokens, untrained and shuffled weights."
+    assert place.caveat == "Kinds are named only if 10 points above all tokens, untrained and shuffled weights."
     assert place.notes[-1] == (
         "Sinks that are masked positions: layer 0 99 % [99, 100], layer 1 100 % [100, 100] and layer 2 85 % [82, 87]."
     )
@@ -776,7 +776,7 @@ def test_of_masks_every_seed_and_every_pair_of_seeds_is_a_dot_and_counted():
         one.model_copy(update={"changed": one.changed[:3], "floor": (float(np.mean(one.floor)),) * 3})
         for one in study.mask_changes
     ]
-    for changes in (study.mask_changes, fewer):
+    for changes, only in ((study.mask_changes, "only "), (fewer, "")):  # three seeds show no order
         (told,) = (
             one
             for one in story_of(study.model_copy(update={"mask_changes": tuple(changes)})).findings
@@ -786,7 +786,7 @@ def test_of_masks_every_seed_and_every_pair_of_seeds_is_a_dot_and_counted():
         assert f"one of {seeds} seeds, or of their {pairs} pairs" in told.figure
         assert told.figure.count('<i class="run"') == len(changes) * (seeds + pairs)
         assert told.title == (
-            "With 70 % removed, the discount changes only 0.23 % of pruning choices; another calibration sample "
+            f"With 70 % removed, the discount changes {only}0.23 % of pruning choices; another calibration sample "
             "changes 1.9 %"
         )
         assert told.beats == (
@@ -841,8 +841,9 @@ def test_the_last_slide_is_titled_by_the_answers_to_both_questions():
 
 def test_what_a_finding_means_follows_its_decision():
     assert story_parts.of_sinks(clear=False).startswith("Over all prompts this model has no clear sinks")
-    assert story_parts.of_sinks(clear=True) == story_parts.of_masks(0.01, 0.012) == ""
-    assert story_parts.of_masks(0.01, 0.05).endswith("another sample changes 5 times as much.")
+    assert story_parts.of_sinks(clear=True) == story_parts.of_masks([0.01] * 6, [0.012] * 15) == ""
+    assert story_parts.of_masks([0.01] * 6, [0.05] * 15).endswith("another sample changes 5 times as much.")
+    assert not story_parts.of_masks([0.01] * 3, [0.05] * 3), "too few seeds"
     assert "keeps most sinks in 6 of 8 layers" in story_parts.of_place("", {"first": 6}, 8)
     assert "No rule" in story_parts.of_place("", {}, 8)
     assert "at every step" in story_parts.of_movement(2.1, 48, 10.0)
@@ -857,8 +858,8 @@ def test_what_a_finding_means_follows_its_decision():
     assert "this study cannot tell" in story_parts.of_hiding(BETTER, True, CANNOT_TELL, True)
     limited = story_parts.of_hiding(BETTER, True, None, True, "the diffusion model")
     assert limited == "In the diffusion model, when tokens are dropped, spare the sinks: less text changes."
-    assert "second calibration seed" in story_parts.of_masks(0.01, None)
-    assert "the same weights are removed" in story_parts.of_masks(0.0, 0.01)
+    assert "second calibration seed" in story_parts.of_masks([0.01], [])
+    assert "the same weights are removed" in story_parts.of_masks([0.0], [0.01])
     mixed = {"50 %": BETTER, "60 %": EQUIVALENT, "70 %": WORSE, "80 %": CANNOT_TELL}
     told = "The discount: on at 50 %, off at 70 %, not worth it at 60 %, undecided at 80 %."
     assert story_parts.of_accuracy(mixed) == told

@@ -14,7 +14,7 @@ from analysis.specs import SAMPLINGS, CalibrateSpec, CalibrationParams, Evaluate
 from pages.parts.session import engine
 from tests.conftest import GOLDEN
 from tests.helpers import ROOT, edit_config, save_tokenizer, there
-from tests.ui.helpers import texts, unfold
+from tests.ui.helpers import texts
 
 pytestmark = pytest.mark.slow
 # One that writes beside a clean copy and one that does not; the other families are opened by jobs/test_families.py.
@@ -127,7 +127,7 @@ def test_its_discount_is_tuned(made):
 def test_its_prunings_are_offered_and_compared(made):
     test = check(opened("pages/prune.py", made))
     assert test.button(key="prune")
-    assert len(unfold(test, "fold_prune_score").multiselect(key="accuracy_runs").options) == 2
+    assert len(test.multiselect(key="accuracy_runs").options) == 2
     check(opened("pages/runs.py", made, runs_view="Accuracy", evaluation=made.evaluation.id))
     test = check(opened("pages/runs.py", made, runs_view="Masks"))
     every_view(test, "masks_view")

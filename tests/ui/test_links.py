@@ -93,24 +93,21 @@ OFFERS = {
     "ablation": ("run_ablation", "ablate", 1),
     "pruning": ("prune_estimate", "estimate", 2),
 }
-FOLDS = {"pruning": ("fold_prune_score",)}
-"""In which the button lies."""
 
 
 @pytest.mark.parametrize("name", OFFERS)
 def test_what_a_link_shows_runs_when_its_button_is_pressed(recording, name):
     page, query = ADDRESSES[name]
     key, kind, count = OFFERS[name]
-    folds = FOLDS.get(name, ())
     before = started()
-    test = app(page, *folds, **{**query, "recording": recording.id})
+    test = app(page, **{**query, "recording": recording.id})
     test.button(key=key).click().run()
     assert not test.exception
     new = [job for job in engine().jobs(kind) if job.id not in before]
     assert len(new) == count
     assert all(engine().wait(job.id, 300).state == "done" for job in new)
     before = started()
-    again = app(page, *folds, **{**query, "recording": recording.id})  # its answer is stored: a link shows it
+    again = app(page, **{**query, "recording": recording.id})  # its answer is stored: a link shows it
     assert not any(button.key == key for button in again.button) or kind == "ablate"
     assert started() == before
     if kind == "ablate":

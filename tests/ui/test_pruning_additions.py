@@ -14,7 +14,7 @@ PRELOAD = {"distributed.worker.preload": ["tests.pruning.additions"]}
 def pruned(test, method, sparsity) -> dict:
     """Presses the button and returns the report of the run."""
     assert not test.exception, test.exception
-    unfold(test, "fold_prune_score").toggle(key="prune_then_score").set_value(False).run()
+    test.toggle(key="prune_then_score").set_value(False).run()
     test.button(key="prune").click().run()
     record = next(job for job in engine().jobs("prune") if job.spec["method"] == method)
     record = engine().wait(record.id, 300)

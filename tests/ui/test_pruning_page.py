@@ -89,7 +89,7 @@ def test_every_method_and_parameter_has_its_help_from_the_table():
 
 
 def test_it_says_what_a_run_will_take_before_it_starts():
-    test = app(PAGE, "fold_prune_score", **SHORT)
+    test = app(PAGE, **SHORT)
     test.button(key="prune_estimate").click().run()
     test = answered(test)
     table = test.dataframe[0].value
@@ -118,7 +118,7 @@ def test_settings_that_do_not_go_together_cannot_be_submitted():
 
 
 def test_launching_shows_every_run_and_what_it_found():
-    test = app(PAGE, "fold_prune_score", **SHORT, prune_seeds="1")
+    test = app(PAGE, **SHORT, prune_seeds="1")
     test.multiselect(key="prune_methods").set_value(["magnitude", "sink-wanda"]).run()
     test.slider(key="prune_sparsity").set_value(0.3)
     test.toggle(key="prune_then_score").set_value(False).run()
@@ -184,7 +184,7 @@ def test_no_run_is_open_at_first_but_one_that_has_just_finished_and_matches_the_
 def test_the_first_line_compares_a_run_with_its_control_and_both_are_scored_by_one_button():
     for method in ("wanda-noised", "sink-wanda"):
         engine().wait(engine().submit("prune", PruneSpec(method=method, sparsity=0.4, calibration=SMALL)).id, 300)
-    test = app(PAGE, "fold_prune_score", "fold_prune_runs_map", **SHORT, prune_sparsity="0.4")
+    test = app(PAGE, "fold_prune_runs_map", **SHORT, prune_sparsity="0.4")
     told = texts(test)
     assert "sparsity the discount changes " in told and "independent masks differ in" in told
     assert "What the sink discount does to accuracy at these settings is not measured yet." in told

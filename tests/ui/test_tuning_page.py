@@ -36,7 +36,7 @@ from pages.parts.plain import plain
 from pages.parts.session import engine
 from pages.parts.tuning import preview as tune_effects
 from tests.conftest import GOLDEN
-from tests.ui.helpers import app, charts, texts, unfold
+from tests.ui.helpers import app, charts, texts
 
 pytestmark = pytest.mark.slow
 SPEC = CalibrateSpec(
@@ -326,7 +326,7 @@ def test_what_is_pruned_is_what_the_preview_shows(statistics):
     test = check(page(**setting, prune_step_weighting="clean"))
     button = test.button(key="prune")
     assert button.label == "Prune with and without the discount" and not button.disabled
-    unfold(test, "fold_prune_score").toggle(key="prune_then_score").set_value(False).run()
+    test.toggle(key="prune_then_score").set_value(False).run()
     check(test.button(key="prune").click().run())
     jobs = {job.spec["method"]: job.spec for job in engine().jobs("prune")}
     assert set(jobs) == {"sink-wanda", "wanda-noised"}

@@ -44,21 +44,6 @@ _RUNS = "accuracy_runs"
 RUNS_ASKED = "with"  # in the address: ids of runs to compare the dense model with
 
 MOST = 6  # models compared at once that are preselected
-_MORE = ("shots", "guidance", "gen_length", "chat_template")
-# Not from the address: functions in the folder are run, and a link must not lead there.
-_FOLDER = {"include_path": "accuracy_include_path"}
-SETTINGS = [
-    *settings_of(
-        EvaluateSpec,
-        keys_of("accuracy", ("tasks", "limit", "draws", "seed", "canvas_score", *_MORE)),
-        words={"limit": "{} items"},
-        limit=LIMIT,
-    ),
-    *settings_of(EvaluateSpec, _FOLDER, linked=False),
-]
-"""What `score_settings` draws, for a fold around it."""
-USUAL: Mapping[str, Any] = {"limit": LIMIT}
-"""What it returns besides the model where nothing is set."""
 
 
 def choose_runs(runs: dict[str, Run]) -> list[str]:
@@ -194,15 +179,17 @@ def _samples(
 
 def _more(narrow: bool) -> dict:
     """Draw the settings that override how the tasks put their items."""
-    keys = keys_of("accuracy", _MORE)
-    settings = [*settings_of(EvaluateSpec, keys), *settings_of(EvaluateSpec, _FOLDER, linked=False)]
+    keys = keys_of("accuracy", ("shots", "guidance", "gen_length", "chat_template"))
+    # Not from the address: functions in the folder are run, and a link must not lead there.
+    folder = {"include_path": "accuracy_include_path"}
+    settings = [*settings_of(EvaluateSpec, keys), *settings_of(EvaluateSpec, folder, linked=False)]
     place, drawn = fold("More settings", "fold_accuracy_more", settings)
     if not drawn:
         return {}
     columns = [place] if narrow else keyed_columns(len(keys), "accuracy_more", place)
     values = controls.draw_each(EvaluateSpec, keys, columns)
     with place:
-        own = controls.draw(EvaluateSpec, "include_path", _FOLDER["include_path"], persist_state="session")
+        own = controls.draw(EvaluateSpec, "include_path", folder["include_path"], persist_state="session")
         values["include_path"] = own or None
     return values
 

@@ -197,8 +197,7 @@ def choose_scores(
     if not engine().authorizer.may("run"):
         return None, None
     runs = _copies(model)
-    # Always drawn under one title: under another one its number that can be emptied would come back empty.
-    with st.expander("Scoring and estimate", key="fold_prune_score", on_change="rerun"):
+    with st.expander("Scoring and estimate", key="fold_prune_score"):
         st.toggle(
             "Score after pruning",
             value=True,

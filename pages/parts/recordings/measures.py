@@ -15,7 +15,7 @@ from analysis.sinks import definitions as sink_analysis
 from analysis.sinks import metrics
 from analysis.sinks.step_inputs import ALL, REGIONS
 from analysis.specs import ModelSpec, ReferenceSpec, SinkParams
-from pages.parts.asking import acting_button, allow, ask, ask_by_hand, is_allowed
+from pages.parts.asking import acting_button, allow, ask, ask_by_hand
 from pages.parts.plain import plain
 from pages.parts.recordings.recording import BY_KEY, Recording, cached, open_recording
 from pages.parts.session import EXPECTED, engine, why
@@ -207,15 +207,13 @@ def seconds_of(recording: Recording, share: float = 1.0) -> str:
 def reference_toggle(recording: Recording) -> Recording | None:
     """Draw the switch for the random-weight reference, and return it; None if it is off or not there (yet).
 
-    It starts on if the reference is stored, or if the model is small and the visitor has run it; otherwise switching it
-    on requests the reference.
+    It starts on if the reference is stored; otherwise switching it on requests the reference.
     """
     problem = why_no_model(recording)
     stored = stored_reference(recording)
-    quick = not problem and is_allowed(recording.model.source) and is_small(recording.model)
     wanted = st.toggle(
         "Untrained model",
-        value=stored is not None or quick,
+        value=stored is not None,
         key="random_reference",
         bind="query-params",
         on_change=allow,
