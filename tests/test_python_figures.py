@@ -19,7 +19,6 @@ from tests.helpers import ROOT
 SAVED_BY_VERBS = {
     "analysis.exhibits.claims.claim_figure": "`claims` saves its figures, which `read` opens",
     "analysis.exhibits.claims.claims_figure": "`claims` saves its figures, which `read` opens",
-    "analysis.exhibits.ablation.answer_of_study": "the means of what `ablate` draws, from the file of a study",
     "analysis.exhibits.ablation.effects_of": "`ablate` saves its figures, which `read` opens",
     "analysis.exhibits.ablation.levels_beside": "`ablate` saves its figures, which `read` opens",
     "analysis.exhibits.ablation.timing": "`ablate` saves its figures, which `read` opens",

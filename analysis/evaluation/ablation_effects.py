@@ -60,7 +60,18 @@ MEASURES: Final[Mapping[str, Measure]] = {
     "agreement": Measure(
         "Agreement by position", "share of tokens that stayed the same at their position", True, 1.0, tested=False
     ),
-    "confidence": Measure("Confidence", "mean probability of the tokens chosen", True, "confidence_before"),
+    "repeated": Measure(
+        "Repetition", "share of tokens that equal the one before", True, "repeated_before", tested=False
+    ),
+    "nll": Measure(
+        "Perplexity",
+        "negative log-likelihood under the untouched model (nats per token)",
+        False,
+        "nll_before",
+        change="Perplexity of the text",
+        change_axis="less likely than with the control (nats per token)",
+        level_axis="perplexity under the untouched model",
+    ),
 }
 TESTED: Final = tuple(name for name, measure in MEASURES.items() if measure.tested)
 CONTRASTS: Final = (("moving", "steady"), ("most-variable", "least-variable"))
@@ -91,7 +102,7 @@ def effects(rows: Sequence[Row]) -> list[dict[str, Any]]:
     asked += [((name, most, ""), least) for name in interventions for most, least in CONTRASTS]
     pairs = [(key, _control_key(key, against), against) for key, against in asked if key in by_name]
     found: list[dict[str, Any]] = []
-    for measure in TESTED:
+    for measure in (name for name in TESTED if all(name in row for row in rows)):
         family: list[tuple[dict[str, Any], Difference, dict[str, Any]]] = []
         timings: dict[int, Timing] = {}
         for first_key, second_key, against in pairs:
@@ -161,15 +172,31 @@ def _compared(
     the mean shares of attention of target and control. The interval is that of the ratio by its linear part (the delta
     method): prompt i counts r·d'_i + R·(s_i − r·s'_i), with d' the change under the control, r = s̄/s̄' and R = d̄'/s̄'.
     """
-    target, control = (np.array(row[measure], float)[acted] for row in (first, second))
+    target, control = (values_of(row, measure, acted) for row in (first, second))
     if not per_unit or not len(target):
         return target, control
     named = MEASURES[measure].untouched
-    before = np.array(first[named], float)[acted] if isinstance(named, str) else named
+    before = values_of(first, named, acted) if isinstance(named, str) else named
     change, control_change = target - before, control - before
     share, control_share = (np.array(row["share"], float)[acted] for row in (first, second))
     scale, rate = share.mean() / control_share.mean(), control_change.mean() / control_share.mean()
     return change, scale * control_change + rate * (share - scale * control_share)
+
+
+_OF_TOKENS: Final = {"nll": "tokens", "nll_before": "tokens_before", "repeated": "tokens"}
+"""Numbers per token, with how many tokens each text has."""
+
+
+def values_of(row: Row, name: str, among: np.ndarray | slice = slice(None)) -> np.ndarray:
+    """Return a number of each prompt, (prompts,). One per token is that over all tokens, sum over sum, which a short
+    text moves less, with its linear part (the delta method): r + (v_i − r)·n_i/n̄, of which the mean is r = Σvn/Σn.
+    """
+    values = np.array(row[name], float)[among]
+    if name not in _OF_TOKENS or not len(values):
+        return values
+    tokens = np.array(row[_OF_TOKENS[name]], float)[among]
+    rate = np.average(values, weights=tokens)
+    return np.asarray(rate + (values - rate) * tokens / tokens.mean())
 
 
 def effect_of(row: Row) -> Difference:
@@ -247,7 +274,7 @@ class Levels(NamedTuple):
 def levels_of(rows: Sequence[Row], effect: Row) -> Levels:
     """Return the levels of which an effect is the difference. rows: of the same summary. effect: one with a value."""
     first, _, compared = _sides(rows, effect)
-    level = float(np.mean(np.array(first[effect["measure"]])[compared]))
+    level = float(values_of(first, effect["measure"], compared).mean())
     return Levels(level, level - effect["value"])
 
 
@@ -272,7 +299,7 @@ def changes_of(rows: Sequence[Row], effect: Row) -> tuple[Change, Change]:
     clusters = clusters_of(sides[0], len(compared))[compared] if compared.sum() > 1 else np.zeros(0)
     found = []
     for row in sides:
-        values = np.array(row[effect["measure"]], float)[compared]
+        values = values_of(row, effect["measure"], compared)
         values = 1 - values if MEASURES[effect["measure"]].falls else values
         mean = estimate(values, clusters) if len(clusters) else None
         ends = (np.nan, np.nan) if mean is None else (mean.low, mean.high)
@@ -281,12 +308,20 @@ def changes_of(rows: Sequence[Row], effect: Row) -> tuple[Change, Change]:
     return found[0], found[1]
 
 
-def by_position_of(rows: Sequence[Row], effect: Row) -> tuple[float, float]:
-    """Return the agreement by position with the untouched text, of the target and of its control, over the prompts of
-    which an effect is the difference."""
+def means_of(rows: Sequence[Row], effect: Row, name: str) -> tuple[float, float]:
+    """Return the means of a field of the rows, of the target and of its control, over the prompts of which an effect is
+    the difference."""
     *sides, compared = _sides(rows, effect)
-    target, control = (float(np.mean(np.array(row["agreement"])[compared])) for row in sides)
+    target, control = (float(values_of(row, name, compared).mean()) for row in sides)
     return target, control
+
+
+def rise_of(rows: Sequence[Row], effect: Row) -> Difference:
+    """Return by how much the negative log-likelihood with the target acted on is above that with nothing acted on, over
+    the prompts of which an effect is the difference."""
+    target, _, compared = _sides(rows, effect)
+    acted, before = (values_of(target, name, compared) for name in ("nll", "nll_before"))
+    return difference(acted, before, clusters_of(target, len(compared))[compared], test=False)
 
 
 def _masked_share(row: Row, compared: np.ndarray) -> float:

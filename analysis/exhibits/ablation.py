@@ -1,6 +1,7 @@
 """The figures and tables of an ablation over prompts, for the page and the command line alike. Imports no torch."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,20 +16,33 @@ from analysis.evaluation.ablation_effects import (
     Change,
     answer_rows,
     as_change,
-    by_position_of,
     changes_of,
     effect_of,
     levels_of,
+    means_of,
     quarters_of,
     shown,
     timing_of,
+    values_of,
 )
 from analysis.figures.causes import DifferenceRow, LevelRow, control_differences, levels_with_differences
 from analysis.figures.dynamics import Series, curves
 from analysis.figures.export import Exhibit
 from analysis.figures.style import SINK, ends
 from analysis.findings import finding_of
-from analysis.findings.ablations import HIDDEN, THAN, TOKENS, Summary, is_less, side_of, too_light, without_sinks
+from analysis.findings.ablations import (
+    HIDDEN,
+    PERPLEXITY,
+    THAN,
+    TOKENS,
+    Summary,
+    could_show,
+    is_less,
+    perplexity_change,
+    side_of,
+    too_light,
+    without_sinks,
+)
 from analysis.findings.effects import named
 from analysis.findings.evaluations import flipped
 from analysis.specs import CONTROLS, INTERVENTIONS, MASS_TOLERANCE, QUARTERS, TARGETS
@@ -68,8 +82,8 @@ METHOD = (
 
 
 _MINUS_CONTROL = "sinks minus control"
-_HIDES = f"{HIDDEN}; means"
-_ALIGNED = "Changes count for better or worse, in aligned texts."
+_TOLD = {"nll": PERPLEXITY, "aligned": "Changes count for better or worse, in aligned texts.", "divergence": NAT}
+"""What the levels of each measure are."""
 
 
 def levels_beside(summary: Summary, name: str) -> Exhibit | None:
@@ -77,34 +91,34 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
     measure, drawn = MEASURES[name], answer_rows(summary["effects"], name, (COUNT, MASKED, MASS))
     if not drawn or not measure.level_axis:
         return None
-    unit, (first, last), prompts = TOKENS if measure.percent else NATS, summary["layers"], summary["prompts"]
+    (first, last), prompts = summary["layers"], summary["prompts"]
     sides = [changes_of(summary["rows"], effect) for effect in drawn]
-    hidden = {"sinks": sides[0][0]}
+    hidden = {SINKS: sides[0][0]}
     for effect, (_, control) in zip(drawn, sides, strict=True):
         hidden[CONTROLS[effect["against"]].title] = control
     light = next(
         (too_light(*both) for effect, both in zip(drawn, sides, strict=True) if effect["against"] == MASKED), ""
     )
     lighter = f" They draw less attention, {light}: part of that difference may be due to it." if light else ""
-    told = [_minus_control(unit), *(_difference(effect_of(as_change(effect)), unit) for effect in drawn)]
+    told = [_heading(name), *(_difference(effect_of(as_change(effect)), name) for effect in drawn)]
     tests = max(effect["tests"] for effect in drawn)
-    of_text = name == "aligned"
-    in_place = of_text and [by_position_of(summary["rows"], effect) for effect in drawn]
+    in_place = name == "aligned" and [means_of(summary["rows"], effect, "agreement") for effect in drawn]
     hollow = "" if all(map(shown, drawn)) else ", hollow where not significantly different from the sinks"
-    hiding = drawn[0]["intervention"] == "attention"
-    begins = _HIDES if hiding else "Means"
+    over = f"{prompts} prompts" if name == "nll" else f"means over {prompts} prompts"
+    begins = f"{HIDDEN}; {over}" if drawn[0]["intervention"] == "attention" else f"{over[0].upper()}{over[1:]}"
     few = next((both for effect, both in zip(drawn, sides, strict=True) if effect["against"] == COUNT), None)
+    reference = _unrelated(summary.get("unrelated")) if name == "aligned" else None
+    if name == "nll":
+        reference = _nothing_hidden(means_of(summary["rows"], drawn[0], "nll_before")[0])
     return Exhibit(
         measure.change,
-        f"{begins} over {prompts} prompts, 95 % intervals{hollow}.{f' {_ALIGNED}' if of_text else ''} Differences "
+        f"{begins}, 95 % intervals{hollow}. {_TOLD[name]} Differences "
         f"are computed before rounding. Layers {first} to {last}; significant after Holm correction over "
         f"{counted(tests, 'test')}. {CONTROLS_TOLD}{lighter}{_stand_in(few)}{without_sinks(drawn[0])}"
-        + (f" {_by_position(drawn, in_place)}" if in_place else "")
-        + ("" if measure.percent else f" {NAT}"),
+        + (could_show({row["against"]: effect_of(row) for row in drawn}) if name == "nll" else "")
+        + (f" {_by_position(drawn, in_place)}" if in_place else ""),
         levels_with_differences(
-            _level_rows(hidden, [True, *map(shown, drawn)], told, unit, prompts),
-            measure.level_axis,
-            _unrelated(summary.get("unrelated")) if of_text else None,
+            _level_rows(hidden, [True, *map(shown, drawn)], told, name, prompts), measure.level_axis, reference
         ),
         pd.DataFrame(
             [
@@ -120,23 +134,39 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
 
 
 def _level_rows(
-    hidden: Mapping[str, Change], filled: Sequence[bool], told: Sequence[str], unit: Unit, prompts: int
+    hidden: Mapping[str, Change], filled: Sequence[bool], told: Sequence[str], name: str, prompts: int
 ) -> list[LevelRow]:
     """Return a row for what each kind of hidden tokens changes, the sinks first, then what changes most. filled, told:
-    as of `LevelRow`. prompts: of most.
+    as of `LevelRow`. name: of the measure. prompts: of most.
     """
     sinks, *others = [
         LevelRow(
             called,
             f"{level.tokens:.1f} tokens, {_masked(level.masked)}{percent(level.share, 0)} of attention"
             f"{'' if level.n in (prompts, 1) else f', {level.n} prompts'}",
-            *ends(level, unit.scale),
+            *_as_read(level, name),
             full,
             words,
         )
         for (called, level), full, words in zip(hidden.items(), filled, told, strict=True)
     ]
     return [sinks, *sorted(others, key=lambda row: -row.value)]
+
+
+def _as_read(level: Change, name: str) -> tuple[float, float, float]:
+    """Return a level and the ends of its interval as they are drawn: likelihoods as perplexity."""
+    if name == "nll":
+        return float(np.exp(level.value)), float(np.exp(level.low)), float(np.exp(level.high))
+    return ends(level, _unit(name).scale)
+
+
+def _unit(name: str) -> Unit:
+    return TOKENS if MEASURES[name].percent else NATS
+
+
+def _nothing_hidden(nats: float) -> tuple[str, float]:
+    """Return the level of perplexity with nothing hidden, with its name."""
+    return "nothing hidden", float(np.exp(nats))
 
 
 def _stand_in(sides: tuple[Change, Change] | None) -> str:
@@ -164,8 +194,11 @@ def _by_position(drawn: Sequence[Mapping[str, Any]], levels: Sequence[tuple[floa
     )
 
 
-def _minus_control(unit: Unit) -> str:
-    return f"{_MINUS_CONTROL}, {'of 100' if unit is TOKENS else unit.name}"
+def _heading(name: str) -> str:
+    """Return the heading of the differences of a measure."""
+    if name == "nll":
+        return "sinks against control"
+    return f"{_MINUS_CONTROL}, {'of 100' if _unit(name) is TOKENS else NATS.name}"
 
 
 def _masked(share: float) -> str:
@@ -173,58 +206,81 @@ def _masked(share: float) -> str:
     return f"{percent(share, 0)} masked, " if share > 0 else ""
 
 
-def _difference(change: Difference, unit: Unit) -> str:
-    return interval_words(change, unit).replace(f" {unit.name}", "")
+def _difference(change: Difference, name: str) -> str:
+    """Return a difference in a measure beside the axis, without its unit."""
+    if name == "nll":
+        return perplexity_change(change)
+    return interval_words(change, _unit(name)).replace(f" {_unit(name).name}", "")
 
 
-def answer_of_study(causes: Sequence[Cause]) -> tuple[str, str, str, list[tuple[str, ...]], Exhibit] | None:
-    """Say how much of the text changes with the sinks of one model and with each control hidden, as a study found;
-    where predictions say otherwise; what that leaves open; with the rows of `findings.ablations.shifts`; and draw the
-    first. None where the study did not compare the text.
+@dataclass(frozen=True)
+class StudyAnswer:
+    """A study's answer on hiding the sinks of one model: the sentence, what it leaves open, how many tokens change, the
+    rows of `findings.ablations.shifts`, and the figure of perplexity.
     """
-    held = {cause.control: cause for cause in causes if cause.measure == "aligned"}
-    drawn = {control: held[control] for control in (COUNT, MASKED, MASS) if control in held}
-    if not drawn:
+
+    told: str
+    caveats: str
+    changed: str
+    shifts: list[tuple[str, ...]]
+    figure: Exhibit
+
+
+def answer_of_study(causes: Sequence[Cause]) -> StudyAnswer | None:
+    """Say what hiding the sinks of one model does to perplexity beside hiding each control, as a study found, and draw
+    it. None where the study did not measure that.
+    """
+    by_measure = {
+        name: {cause.control: cause for cause in causes if cause.measure == name and cause.control != UNIT}
+        for name in ("nll", "aligned", "divergence")
+    }
+    drawn, first = by_measure["nll"], next(iter(by_measure["nll"].values()), None)
+    if first is None or first.rise is None:
         return None
-    measure, first = MEASURES["aligned"], next(iter(drawn.values()))
-    changes = {control: flipped(cause.effect) for control, cause in drawn.items()}  # of agreement, as ones of changes
-    text = {control: side_of(change) for control, change in changes.items()}
+    levels = {
+        name: {of: (cause.sides[1].value, as_change_of(cause)) for of, cause in those.items()}
+        for name, those in by_measure.items()
+    }
+    sinks = {name: next((one.sides[0].value for one in of.values()), 0.0) for name, of in by_measure.items()}
+    timings = {of: cause.timing for of, cause in by_measure["divergence"].items() if cause.timing is not None}
     hidden = {SINKS: first.sides[0]} | {CONTROLS[control].title: cause.sides[1] for control, cause in drawn.items()}
-    told = [_minus_control(TOKENS), *(_difference(change, TOKENS) for change in changes.values())]
-    shifts = {cause.control: cause for cause in causes if cause.measure == "divergence" and cause.control != UNIT}
-    sinks = next((cause.sides[0].value for cause in shifts.values()), 0.0)
-    predictions = {of: (cause.sides[1].value, cause.effect) for of, cause in shifts.items()}
-    timings = {of: cause.timing for of, cause in shifts.items() if cause.timing is not None}
+    differences = [cause.effect for cause in drawn.values()]
+    told = [_heading("nll"), *(_difference(effect, "nll") for effect in differences)]
     table = [
-        {"hidden": name, "attention": level.share, "value": level.value, _MINUS_CONTROL: words}
+        {"hidden": name, "attention": level.share, "nats per token": level.value, _heading("nll"): words}
         for (name, level), words in zip(hidden.items(), told, strict=True)
     ]
-    return (
-        finding_of(
-            "text with each",
-            first.sides[0].value,
-            {control: (cause.sides[1].value, changes[control]) for control, cause in drawn.items()},
-            unrelated=None if first.unrelated is None else 1 - first.unrelated,
-        ),
-        finding_of("predictions otherwise", text, sinks, predictions, timings),
+    unrelated = next((cause.unrelated for cause in by_measure["aligned"].values()), None)
+    return StudyAnswer(
+        finding_of("perplexity with each", first.rise, sinks["nll"], levels["nll"]),
         finding_of(
             "caveats of each",
             {of: tuple((side.share, side.masked) for side in cause.sides) for of, cause in drawn.items()},
+            {of: cause.repeated for of, cause in drawn.items() if cause.repeated is not None},
         ),
-        finding_of("shifts with each", sinks, predictions, timings),
+        finding_of("tokens changed", sinks["aligned"], levels["aligned"], unrelated) if levels["aligned"] else "",
+        finding_of("shifts with each", sinks["divergence"], levels["divergence"], timings),
         Exhibit(
-            measure.change,
-            f"{_HIDES} over {first.effect.n} prompts, 95 % intervals. {_ALIGNED} {CONTROLS_TOLD}",
+            MEASURES["nll"].change,
+            f"{HIDDEN}; {first.effect.n} prompts, 95 % intervals. {PERPLEXITY} {CONTROLS_TOLD}"
+            + could_show({of: cause.effect for of, cause in drawn.items()}),
             levels_with_differences(
-                _level_rows(hidden, [True, *(side != 0 for side in text.values())], told, TOKENS, first.effect.n),
-                measure.level_axis,
-                _unrelated(first.unrelated),
+                _level_rows(
+                    hidden, [True, *(side_of(effect) != 0 for effect in differences)], told, "nll", first.effect.n
+                ),
+                MEASURES["nll"].level_axis,
+                _nothing_hidden(first.sides[0].value - first.rise.value),
             ),
             pd.DataFrame(table),
             formula=METHOD,
             name="levels-study",
         ),
     )
+
+
+def as_change_of(cause: Cause) -> Difference:
+    """Return the effect of a cause with its sign turned where its measure falls as more changes."""
+    return flipped(cause.effect) if MEASURES[cause.measure].falls else cause.effect
 
 
 def timing(summary: Summary) -> Exhibit | None:
@@ -298,7 +354,7 @@ def effects_of(summary: Summary, name: str) -> Exhibit | None:
                     INTERVENTIONS[effect["intervention"]].title,
                     *ends(change, unit.scale),
                     flag,
-                    _difference(change, unit),
+                    interval_words(change, unit).replace(f" {unit.name}", ""),
                     f"{measure.axis}: {at.target:.3g}, control {at.control:.3g}",
                 )
                 for effect, change, at, flag in zip(drawn, differences, levels, tested, strict=True)
@@ -325,7 +381,10 @@ def effects_of(summary: Summary, name: str) -> Exhibit | None:
 def means(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Return a row per intervention, target and control: means over the prompts."""
     return pd.DataFrame(
-        [_condition(row) | {title: float(np.mean(row[name])) for name, title in NUMBERS.items()} for row in rows]
+        [
+            _condition(row) | {title: float(values_of(row, name).mean()) for name, title in NUMBERS.items()}
+            for row in rows
+        ]
     )
 
 

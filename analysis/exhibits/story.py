@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
-from analysis.evaluation.ablation_effects import COUNT, MASS, MEASURES
+from analysis.evaluation.ablation_effects import MEASURES
 from analysis.exhibits import story_sinks
 from analysis.exhibits.story_parts import (
     about,
@@ -26,20 +26,11 @@ from analysis.exhibits.story_parts import (
     size_told,
     within,
 )
-from analysis.exhibits.story_text import (
-    beside_sinks,
-    control_told,
-    predictions_follow,
-    quality_told,
-    text_causes,
-    text_in_words,
-    text_levels,
-    text_matters,
-)
+from analysis.exhibits.story_text import answer_told, text_in_words, text_matters
 from analysis.figures.story import CANNOT_TELL as NO_ANSWER
 from analysis.figures.story import Answer, Story, Told, charts
 from analysis.findings import said_of
-from analysis.findings.ablations import HIDDEN, side_of
+from analysis.findings.ablations import HIDDEN
 from analysis.findings.evaluations import cost_words
 from analysis.recording.playback import opening_frame
 from analysis.specs import QUESTION, SIZES, PruneSpec, StudySpec, detail
@@ -172,7 +163,7 @@ def _matter(findings: Findings) -> Answer | None:
     text = "" if MEASURES[spec.primary].percent else text_in_words(causes)
     said = rules.matter_sentence(causes, spec, "hiding them", numbers=not text)
     if not MEASURES[spec.primary].percent and said.startswith(("Yes: ", "It depends: ")) and text_matters(causes):
-        return Answer(_asks(findings, causes), *_token_for_token(causes, rules.shift_of(spec, "divergence")))
+        return Answer(_asks(findings, causes), *answer_told(causes))
     lead = said.replace("its predictions", "predictions", 1).replace("its", "the", 1)
     brief = next((f"{word.removesuffix(': ')}." for word in _YES_NO if lead.startswith(word)), "")
     return Answer(
@@ -183,23 +174,6 @@ def _matter(findings: Findings) -> Answer | None:
 def _asks(findings: Findings, causes: Sequence[Cause]) -> str:
     model = within(findings, causes[0].model) if len(called(findings)) > 1 else "this model"
     return f"Do sinks matter in {model}?"
-
-
-def _token_for_token(causes: Sequence[Cause], margin: float) -> tuple[str, str, str]:
-    """Return lead, sentence and the words of a slide where hiding sinks changes more of the text than hiding as many
-    random tokens. causes: of one model. margin: of the predictions, in nats.
-    """
-    unrelated = text_causes(causes)[COUNT].unrelated
-    scale = "" if unrelated is None else f" (unrelated texts: {100 * (1 - unrelated):.0f})"
-    told = f"hiding them changes {text_levels(causes)[COUNT][0]} of 100 tokens{scale}; {beside_sinks(causes)}"
-    open_ones = [name for name, cause in text_causes(causes).items() if side_of(cause.effect) >= 0]
-    yes = "Yes" if not open_ones else "Per token, yes" if open_ones == [MASS] else "It depends"
-    if yes == "Yes" and not predictions_follow(causes, margin):
-        yes = "For the text, yes"
-    lead, quality = f"{yes}: {told}.", quality_told(causes, margin)
-    told = control_told(causes)
-    short = quality.partition(" (")[0].removesuffix(".")
-    return lead, f"{told} {quality}", f"{lead} {told} {short}."
 
 
 _LEADS = {

@@ -1,6 +1,7 @@
-"""The story's finding on what hiding sinks changes in text and predictions."""
+"""The story's finding on what hiding sinks does to text and predictions."""
 
 from collections.abc import Mapping, Sequence
+from math import exp
 
 import numpy as np
 from markupsafe import Markup
@@ -11,28 +12,35 @@ from analysis.exhibits.story_parts import called, rows_of, within
 from analysis.exhibits.story_text import (
     beside_sinks,
     by_attention,
-    changed,
     early_told,
     halves_told,
-    level_beside,
-    levels_apart,
+    hidden_moves,
+    levels_of,
     no_less_with_random,
     no_match,
-    predictions_follow,
     predictions_told,
     strictest,
     text_causes,
     text_effect,
-    text_levels,
     text_matters,
-    tokens_more,
+    untouched_of,
 )
 from analysis.figures.story import Example, Summary, Told, charts
 from analysis.figures.story.charts import Group, Line, Mark
-from analysis.findings.ablations import HIDDEN, side_of, size_told, when_shifted
+from analysis.findings.ablations import (
+    HIDDEN,
+    could_show,
+    perplexity,
+    perplexity_apart,
+    perplexity_change,
+    repetition,
+    side_of,
+    tokens_changed,
+)
+from analysis.findings.evaluations import flipped
 from analysis.sinks.agreement import Agreement, agreement
 from analysis.specs import CONTROLS
-from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, NATS, WAITING, WORSE, decide, interval_words
+from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, WAITING, WORSE, decide, interval_words
 from analysis.study import rules
 from analysis.study.findings import Cause, Continuation, Findings
 from analysis.words import counted, listed, percent
@@ -51,39 +59,41 @@ def hidden(findings: Findings) -> Told | None:
     margin = rules.shift_of(spec, own.measure)
     example = texts(findings, own.model)
     notes = [verdict.numbers]
-    effects, tokens = _effects(findings, primary), _tokens(findings)
+    effects, levels = _effects(findings, primary), _levels(findings)
     those = by_model[own.model]
     at_equal = rules.cause_of(those, spec.primary, MASS)
     over = _over_prompts(own, at_equal, those)
     measure = MEASURES[own.measure]
     notes += [
         f"{HIDDEN}. {_DRAWN_ONCE}",
+        predictions_told(those, rules.shift_of(spec, "divergence")),
         halves_told(those),
         early_told(those),
         by_attention(those),
+        could_show({of: cause.effect for of, cause in text_causes(those).items()}).strip(),
         _tested(those),
         f"{measure.title}: {measure.axis}.",
     ]
     where = f"In {within(findings, own.model)}, " if len(called(findings)) > 1 else ""
     title = _text_title(own, those, margin, where)
-    shift, untrained = predictions_told(those, rules.shift_of(spec, "divergence")), _random_weights(findings)
-    beats = list(filter(None, (" ".join(filter(None, (over, shift))), untrained)))
-    takeaways = [] if title else [_levels_told(own.effect.n, those) or over]
-    takeaways += [shift, untrained if no_less_with_random(those) or not shift else ""]
+    changed, untrained = _tokens_changed(those), _random_weights(findings)
+    beats = list(filter(None, (over, changed, untrained)))
+    takeaways = [changed] if title else [_levels_told(own.effect.n, those) or over, changed]
+    takeaways += [untrained] if no_less_with_random(those) else []
     held = [f"{100 * side.share:.1f} %" for side in own.sides]
     return Told(
         "hidden",
         title
         or _hidden_title(own, decide(own.effect, margin))
         + ("" if at_equal is None else _at_equal(at_equal, decide(own.effect, margin), margin)),
-        tokens or effects,
+        levels or effects,
         verdict.numbers if example is None else f"{example.alt} {verdict.numbers}",
         tuple(beats or [f"Means over {counted(own.effect.n, 'prompt')}."]),
-        " ".join(filter(None, (_not_shown(held, at_equal, those), _any_kind(findings, those), _rounded(findings)))),
+        " ".join(filter(None, (_not_shown(held, at_equal, those), _any_kind(findings, those)))),
         tuple(filter(None, notes)),
         meaning=_meaning(findings, own, at_equal, those, margin),
         takeaway=" ".join(filter(None, takeaways)),
-        folded=effects if tokens else None,
+        folded=effects if levels else None,
         summaries=_summaries(own, those),
         brief=_text_brief(own, those, margin),
         example=example,
@@ -137,17 +147,18 @@ def text_shown(text: Continuation, control: str = COUNT) -> tuple[Markup, str]:
     variants = dict(zip(names, _variants(text, control), strict=True))
     same = {name: _kept(text.untouched, words) for name, words in variants.items()}
     changed = {name: sum(not kept for kept in flags) for name, flags in same.items()}
-    lines = [Line(f"Nothing hidden ({which_prompt(text)})", text.untouched, None)]
-    lines += [
-        Line(
-            f"{name}: {changed[name]} of {len(words)} tokens differ (shaded){_left_out(text.untouched, words)}",
-            words,
-            same[name],
-        )
-        for name, words in variants.items()
-    ]
+    before, after = ("", {}) if text.nlls is None else (_perplexity(text.nlls[0]), text.nlls[1])
+    lines = [Line(f"Nothing hidden{before} ({which_prompt(text)})", text.untouched, None)]
+    for (name, words), key in zip(variants.items(), ("", control), strict=True):
+        shorter, likely = _left_out(text.untouched, words), _perplexity(after[key]) if key in after else ""
+        told = f"{name}: {changed[name]} of {len(words)} tokens differ (shaded){shorter}{likely}"
+        lines.append(Line(told, words, same[name]))
     told = f"One text, untouched and {'; '.join(line.title.lower() for line in lines[1:])}."
     return charts.aligned(text.prompt, lines), told
+
+
+def _perplexity(nats: float) -> str:
+    return f", perplexity {perplexity(nats)}"
 
 
 def which_prompt(text: Continuation) -> str:
@@ -156,42 +167,49 @@ def which_prompt(text: Continuation) -> str:
 
 
 def _levels_told(prompts: int, causes: Sequence[Cause]) -> str:
-    """Tell how many tokens change with the sinks and with the tokens of each control hidden; empty where that was not
+    """Tell perplexity with nothing, with the sinks and with the tokens of each control hidden; empty where that was not
     measured.
     """
-    levels, there = text_levels(causes), text_causes(causes)
+    there = text_causes(causes)
     if not there:
         return ""
-    others = ", ".join(
-        f"{level} with {_title(control)}"
-        for control, (_, level) in levels.items()
-        if control == COUNT or level_beside(there[control])
-    )
-    return f"Over {prompts} prompts {levels[COUNT][0]} of 100 tokens change with sinks hidden; {others}."
+    others = ", ".join(f"{levels_of(cause)[1]} with {_title(control)}" for control, cause in there.items())
+    before, sinks = perplexity(untouched_of(causes)), levels_of(there[COUNT])[0]
+    return f"Over {prompts} prompts perplexity is {before}; {sinks} with sinks hidden; {others}."
+
+
+def _tokens_changed(causes: Sequence[Cause]) -> str:
+    """Tell how many tokens of 100 change with the sinks and with the tokens of the strictest control hidden; empty
+    where that was not measured.
+    """
+    of = {cause.control: cause for cause in causes if cause.measure == "aligned"}
+    there = {name: of[name] for name in ((strictest(causes) or COUNT), COUNT) if name in of}
+    if not there:
+        return ""
+    first = next(iter(there.values()))
+    levels = {name: (cause.sides[1].value, flipped(cause.effect)) for name, cause in there.items()}
+    return tokens_changed(first.sides[0].value, levels, first.unrelated)
 
 
 def _summaries(own: Cause, causes: Sequence[Cause]) -> tuple[Summary, ...]:
-    """Return the rows of the last slide: tokens of the text that change where that was measured, beside the strictest
-    control, and the shift of predictions at equal attention; else the outcome.
+    """Return the rows of the last slide: perplexity and the tokens that change, where they were measured, beside the
+    strictest control; else the outcome.
     """
     there, control = text_causes(causes), strictest(causes) or COUNT
     if not there:
         named = f"Hiding sinks: {MEASURES[own.measure].title.lower()}"
         return (Summary(named, interval_words(own.effect, rules.unit_of(own.measure)), rules.AS_MANY),)
-    quantity = "Tokens of 100 that hiding sinks changes (not quality)"
-    sinks, others = text_levels(causes)[control]
+    sinks, others = levels_of(there[control])
+    quantity = f"Perplexity with sinks hidden (with nothing: {perplexity(untouched_of(causes))})"
     baseline = f"{_title(control)}: {others}"
-    if unrelated := there[control].unrelated:
-        baseline += f"; two unrelated texts: {100 * (1 - unrelated):.0f}"
-    rows = [Summary(quantity, f"{sinks} ({' '.join(tokens_more(there[control].effect))})", baseline)]
-    shift = rules.cause_of(causes, "divergence", MASS)
-    if shift is not None:
-        sinks, others = levels_apart(shift)
-        more = size_told(shift.effect, NATS, "more" if shift.effect.value > 0 else "less")
-        quantity = "Shift of predictions, mean of all steps (KL, nats)"
-        side = side_of(shift.timing.early) if shift.timing is not None and when_shifted(shift.timing) else 0
-        early = {1: "; first half: more", -1: "; first half: less", 0: ""}[side]
-        rows.append(Summary(quantity, f"{sinks} ({more})", f"{_title(MASS)}: {others}{early}"))
+    if control != COUNT:
+        baseline += f"; as many: {levels_of(there[COUNT])[1]}"
+    rows = [Summary(quantity, f"{sinks} ({perplexity_apart(there[control].effect)})", baseline)]
+    changed = rules.cause_of(causes, "aligned", control)
+    if changed is not None:
+        sinks, others = (f"{100 * side.value:.0f}" for side in changed.sides)
+        unrelated = "" if changed.unrelated is None else f"; two unrelated texts: {100 * (1 - changed.unrelated):.0f}"
+        rows.append(Summary("Tokens of 100 that change", sinks, f"{_title(control)}: {others}{unrelated}"))
     return tuple(rows)
 
 
@@ -207,23 +225,21 @@ def _meaning(findings: Findings, own: Cause, at_equal: Cause | None, causes: Seq
     if _by_text(own, causes, margin):
         equal = None
         if MASS in text_causes(causes):
-            equal = {-1: BETTER, 0: CANNOT_TELL, 1: WORSE}[side_of(text_effect(causes, MASS))]
-        if equal == BETTER and not predictions_follow(causes, margin):
-            return story_parts.of_changed_text(model)
+            equal = {1: BETTER, 0: CANNOT_TELL, -1: WORSE}[side_of(text_effect(causes, MASS))]
         return story_parts.of_hiding(BETTER, True, equal, True, model)
     of = {cause.measure: cause.effect for cause in causes if cause.control == MASS}
-    both = {"divergence", "aligned"} <= of.keys()
+    both = {"divergence", "nll"} <= of.keys()
     return story_parts.of_hiding(
         decide(own.effect, margin),
         (own.effect.value > 0) == (rules.HIDING[own.measure].matters > 0),
         None if at_equal is None else decide(at_equal.effect, margin),
-        not both or side_of(of["divergence"]) == -side_of(of["aligned"]),
+        not both or side_of(of["divergence"]) == side_of(of["nll"]),
         model,
     )
 
 
 def _by_text(own: Cause, causes: Sequence[Cause], margin: float) -> bool:
-    """Return whether the text tells the finding: predictions and text both change more than with as many tokens."""
+    """Return whether perplexity tells the finding: it rises, and predictions shift, more than with as many tokens."""
     return own.measure == "divergence" and decide(own.effect, margin) == BETTER and text_matters(causes)
 
 
@@ -234,8 +250,8 @@ def _tested(causes: Sequence[Cause]) -> str:
         return ""
     held = "; ".join(f"{_title(control)}: {CONTROLS[control].help}" for control in text_causes(causes))
     return (
-        f"Text, against {listed(others)}: significant where the interval leaves out 0, without correction. Differences "
-        f"are rounded on their own. {held[0].upper()}{held[1:]}."
+        f"Perplexity, against {listed(others)}: significant where the interval leaves out 0, without correction. "
+        f"{held[0].upper()}{held[1:]}."
     )
 
 
@@ -244,6 +260,11 @@ _DRAWN_ONCE = "Random tokens are drawn once."
 
 def _not_shown(held: Sequence[str], at_equal: Cause | None, causes: Sequence[Cause]) -> str:
     """Tell what the comparisons leave open."""
+    repeated = {of: cause.repeated for of, cause in text_causes(causes).items() if cause.repeated is not None}
+    return " ".join(filter(None, (_unmatched(held, at_equal, causes), repetition(repeated))))
+
+
+def _unmatched(held: Sequence[str], at_equal: Cause | None, causes: Sequence[Cause]) -> str:
     if at_equal is not None:
         if not at_equal.sides[0].masked > 0:
             return _DRAWN_ONCE
@@ -258,17 +279,10 @@ def _not_shown(held: Sequence[str], at_equal: Cause | None, causes: Sequence[Cau
     return f"Sinks hold {held[0]} of the attention, the others {held[1]}: part of a difference can come from that."
 
 
-def _rounded(findings: Findings) -> str:
-    """Tell that differences are taken before rounding where rounded levels in the figure contradict one."""
-    told = [cause for causes in findings.causes_by_model.values() for cause in text_causes(causes).values()]
-    apart = not all(map(level_beside, told))
-    return "Differences taken before rounding." if apart else ""
-
-
 def _by_position(causes: Sequence[Cause], control: str) -> str:
     """Tell, as the end of a sentence, how many tokens of 100 differ at their position over all prompts, with the sinks
     and with a control's tokens hidden; empty where the study does not hold that."""
-    cause = text_causes(causes).get(control)
+    cause = rules.cause_of(causes, "aligned", control)
     if cause is None or cause.by_position is None:
         return ""
     sinks, others = (f"{100 * (1 - agreement):.0f}" for agreement in cause.by_position)
@@ -297,17 +311,16 @@ def _random_weights(findings: Findings) -> str:
     told = list[str]()
     for model in called(findings):
         causes = findings.causes_by_model.get(model, [])
-        own = rules.cause_of(causes, "aligned", COUNT)
+        own = rules.cause_of(causes, "nll", COUNT)
         if own is not None and own.untrained is not None:
-            so = ", whose effect needs no training" if no_less_with_random(causes) else ""
-            than = "" if told else f" than hiding {_title(COUNT)}"
-            told.append(f"{' '.join(tokens_more(own.untrained))}{than} in {within(findings, model)}{so}")
-    return f"With random weights hiding sinks changes {'; '.join(told)}." if told else ""
+            so = f" (trained: {perplexity_change(own.effect)})" if no_less_with_random(causes) else ""
+            told.append(f"{perplexity_change(own.untrained)} in {within(findings, model)}{so}")
+    return f"With random weights, sinks hidden against {_title(COUNT)}: perplexity {'; '.join(told)}." if told else ""
 
 
 def _over_prompts(own: Cause, at_equal: Cause | None, causes: Sequence[Cause]) -> str:
-    """Tell how much of the text changes over all prompts, where that was measured and the figure does not hold it; else
-    the primary outcome. causes: of the same model.
+    """Tell the primary outcome; nothing where perplexity was measured, which the figure holds. causes: of the same
+    model.
     """
     if text_causes(causes):
         return ""
@@ -363,9 +376,9 @@ def _effects(findings: Findings, causes: Sequence[Cause]) -> Markup:
     return charts.intervals(groups, axis, unit.scale, band, unit.margin(band))
 
 
-def _tokens(findings: Findings) -> Markup:
-    """Draw how many tokens of the text change with the sinks and with each control's tokens hidden, beside those that
-    two unrelated texts differ in, per model; empty where that was not measured.
+def _levels(findings: Findings) -> Markup:
+    """Draw perplexity with nothing, with the sinks and with each control's tokens hidden, per model; empty where that
+    was not measured.
     """
     groups, prompts = [], 0
     for beat, (model, causes) in enumerate(findings.causes_by_model.items()):
@@ -373,25 +386,25 @@ def _tokens(findings: Findings) -> Markup:
         if not there:
             continue
         prompts = max(prompts, there[COUNT].effect.n)
-        unrelated = there[COUNT].unrelated
-        marks = [_level("sinks", there[COUNT].sides[0], charts.MODEL, beat)]
-        for control, cause in sorted(there.items(), key=lambda each: (each[1].unmatched, -changed(each[1])[1])):
+        before = untouched_of(causes)
+        marks = [
+            Mark("nothing", exp(before), perplexity(before), charts.NULL, beat=beat),
+            _level("sinks", there[COUNT].sides[0], charts.MODEL, beat),
+        ]
+        for control, cause in sorted(there.items(), key=lambda each: (each[1].unmatched, -each[1].sides[1].value)):
             marks += _beside_sinks(control, cause, beat)
-        if unrelated is not None:
-            name = "for scale: two unrelated texts"
-            marks.append(Mark(name, 1 - unrelated, f"{100 * (1 - unrelated):.0f}", charts.NULL, beat=beat))
         groups.append(Group(f"Hidden in {within(findings, model)}", tuple(marks)))
     if not groups:
         return Markup()
-    return charts.bars(groups, f"tokens of 100 not aligned with the untouched text, {prompts} prompts", 100)
+    return charts.bars(groups, f"perplexity under the untouched model (lower is better), {prompts} prompts")
 
 
 def _beside_sinks(control: str, cause: Cause, beat: int) -> list[Mark]:
-    """Return the row of a control: what changes with its tokens hidden, and the difference from the sinks, of the same
-    prompts; below the sinks of these prompts where others lack the control.
+    """Return the row of a control: perplexity with its tokens hidden, and how much that is more than with the sinks, of
+    the same prompts; below the sinks of these prompts where others lack the control.
     """
     sinks, others = cause.sides
-    beside = f", {' '.join(tokens_more(cause.effect, of_control=True))}"
+    beside = f", {perplexity_apart(flipped(cause.effect))}"
     if not cause.unmatched:
         return [_level(_title(control), others, charts.NULL, beat, beside)]
     these = f"sinks ({cause.effect.n} of {counted(cause.effect.n + cause.unmatched, 'prompt')})"
@@ -400,24 +413,26 @@ def _beside_sinks(control: str, cause: Cause, beat: int) -> list[Mark]:
 
 
 def _level(name: str, side: Change, tone: str, beat: int, beside: str = "") -> Mark:
-    """Return the row of what changes with some tokens hidden. beside: the difference from the sinks, after a comma."""
-    return Mark(name, side.value, f"{100 * side.value:.0f}{beside}", tone, side.low, side.high, beat=beat)
+    """Return the row of perplexity with some tokens hidden. beside: how much it differs from the sinks', after a
+    comma."""
+    told = f"{perplexity(side.value)}{beside}"
+    return Mark(name, exp(side.value), told, tone, exp(side.low), exp(side.high), beat=beat)
 
 
 def _text_title(own: Cause, causes: Sequence[Cause], margin: float, where: str) -> str:
-    """Return the title where the text tells the finding; else nothing. where: its beginning, of whose text it is."""
+    """Return the title where perplexity tells the finding; else nothing. where: its beginning, of whose text it is."""
     if not _by_text(own, causes, margin):
         return ""
     hiding = f"{where}hiding" if where else "Hiding"
-    return f"{hiding} sinks changes {text_levels(causes)[COUNT][0]} of 100 tokens; hiding {beside_sinks(causes)}"
+    return f"{hiding} sinks {hidden_moves(causes)}; hiding {beside_sinks(causes)}"
 
 
 def _text_brief(own: Cause, causes: Sequence[Cause], margin: float) -> str:
     """Return the title in a few words; empty where `_text_title` is."""
-    levels, control = text_levels(causes), strictest(causes) or COUNT
+    control = strictest(causes) or COUNT
     if not _by_text(own, causes, margin) or text_causes(causes)[control].unmatched:
         return ""
-    return f"Hiding sinks changes {levels[COUNT][0]} of 100 tokens ({levels[control][1]} {_HELD[control]})"
+    return f"Hiding sinks {hidden_moves(causes)} ({levels_of(text_causes(causes)[control])[1]} {_HELD[control]})"
 
 
 _HELD_SHORT = {COUNT: "as many random", MASKED: "other masked", MASS: "equal attention"}

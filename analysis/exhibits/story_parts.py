@@ -393,7 +393,7 @@ def rare(births: float, steps: int | None) -> bool:
 def of_hiding(outcome: str, more: bool, at_equal: str | None, agree: bool, model: str = "") -> str:
     """Return what the effect of hiding sinks means. outcome: the decision against as many tokens; more: whether sinks
     change more than these. at_equal: the decision at equal attention, None where not compared. agree: whether
-    predictions and text agree there. model: whose sinks were hidden, where there are several.
+    predictions and perplexity agree there. model: whose sinks were hidden, where there are several.
     """
     if outcome == EQUIVALENT:
         return "By this measure sinks need no special care when tokens are dropped."
@@ -405,20 +405,12 @@ def of_hiding(outcome: str, more: bool, at_equal: str | None, agree: bool, model
         return "By this measure sinks are safer to drop than other tokens."
     when = f"In {model}, when" if model else "When"
     if at_equal in (None, outcome):
-        why = ": less text changes" if agree else ": the predictions say so, the text alone does not"
+        why = ": perplexity rises less" if agree else ": the predictions say so, perplexity alone does not"
         return f"{when} tokens are dropped, spare the sinks{why}."
     told = f"{when} a fixed number of tokens is dropped, spare the sinks; for a fixed amount of attention "
     if not agree:
-        return f"{told}predictions and text disagree."
+        return f"{told}predictions and perplexity disagree."
     return told + ("this study cannot tell." if at_equal in (CANNOT_TELL, WAITING) else "they need no special care.")
-
-
-def of_changed_text(model: str = "") -> str:
-    """Return what it means that hiding sinks changes more of the text, while predictions shift no more on average.
-    model: whose sinks were hidden, where there are several.
-    """
-    change = f"{f'In {model}, h' if model else 'H'}iding sinks changes more text than hiding other tokens"
-    return f"{change}: check quality before protecting them."
 
 
 def of_masks(changed: Sequence[float], by_seed: Sequence[float]) -> str:

@@ -169,7 +169,7 @@ def levels_with_differences(
             x=value,
             y=first + np.arange(len(some)),
             mode="markers+text",
-            text=[f"{each:.0f}" if each >= 10 else f"{each:#.2g}" for each in value],
+            text=list(map(_level, value)),
             textposition=[f"bottom {_side(each, reference, last)}" for each in value],
             showlegend=False,
             cliponaxis=False,
@@ -191,11 +191,11 @@ def levels_with_differences(
         figure.add_annotation(
             x=level,
             y=len(rows) - 0.45,
-            xanchor="right",
+            xanchor="left" if level < last / 3 else "right",
             yanchor="top",
             showarrow=False,
-            text=f"{as_text(name)}: {level:.0f}",
-            xshift=30,
+            text=f"{as_text(name)}: {_level(level)}",
+            xshift=-4 if level < last / 3 else 30,
         )
     for place, row in enumerate(rows):
         figure.add_annotation(
@@ -213,6 +213,10 @@ def levels_with_differences(
     figure.update_layout(margin_l=14, margin_r=134, margin_t=24)
     figure.update_xaxes(zeroline=False, tickformat="~g", dtick=step, range=[0, 1.01 * last])
     return figure
+
+
+def _level(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:#.2g}"
 
 
 def _side(value: float, reference: tuple[str, float] | None, last: float) -> str:

@@ -65,21 +65,20 @@ _RULES_OF: dict[str, dict[str, str]] = {
     "ablate_set": {
         "answer": "analysis.findings.ablations:answer",
         "answer in numbers": "analysis.findings.ablations:answer_in_numbers",
-        "predictions against text": "analysis.findings.ablations:disagreements",
+        "predictions against perplexity": "analysis.findings.ablations:disagreements",
         "strongest effect": "analysis.findings.effects:strongest",
         "moving sinks": "analysis.findings.effects:contrasts",
         "tests of effects": "analysis.findings.ablations:correction",
     },
     "texts": {
-        "predictions apart": "analysis.findings.ablations:predictions_apart",
         "caveats": "analysis.findings.ablations:caveats",
         "first text": "analysis.findings.ablations:first_beside_mean",
         "shifts of predictions": "analysis.findings.ablations:shifts",
     },
     "levels": {
-        "predictions otherwise": "analysis.findings.ablations:otherwise",
         "caveats of each": "analysis.findings.ablations:caveats_of",
-        "text with each": "analysis.findings.ablations:text_with_each",
+        "perplexity with each": "analysis.findings.ablations:perplexity_with_each",
+        "tokens changed": "analysis.findings.ablations:tokens_changed",
         "shifts with each": "analysis.findings.ablations:shifts_beside",
     },
     "evict": {

@@ -11,7 +11,6 @@ from analysis.evaluation.ablation_effects import (
     COUNT,
     MASKED,
     MASS,
-    MEASURES,
     UNIT,
     Change,
     Row,
@@ -20,10 +19,12 @@ from analysis.evaluation.ablation_effects import (
     as_change,
     changes_of,
     effect_of,
+    means_of,
+    rise_of,
     timing_of,
 )
 from analysis.specs import CONTROLS, INTERVENTIONS, MASS_TOLERANCE
-from analysis.statistics.decisions import NATS, POINTS, Unit, interval_words
+from analysis.statistics.decisions import NATS, Unit, interval_words
 from analysis.statistics.differences import Difference
 from analysis.words import counted, listed, percent
 
@@ -37,150 +38,158 @@ HIDDEN: Final = "Hidden: not attended to"
 
 THAN: Final[Mapping[str, str]] = {name: CONTROLS[name].title for name in (COUNT, MASKED, MASS)}
 """The controls of the answer, as after "than hiding"."""
-_TEXT: Final = "aligned"
+_TEXT: Final = "nll"
 TOKENS: Final = Unit("tokens", 100.0, 0)
 """Changes of the text: of 100 tokens."""
 Levels = Mapping[str, tuple[float, Difference]]
-"""The change with the tokens of each control hidden, and by how much that with the sinks hidden is more."""
+"""What is measured with the tokens of each control hidden, and by how much it is more with the sinks hidden."""
 PER_UNIT: Final = "Per unit of attention"
 """The beginning of the answer's last sentence."""
-_BESIDE: Final = {1: "significantly fewer", -1: "significantly more", 0: "not significantly fewer"}
-"""Number of tokens that a control changes beside the sinks, by the side on which these lie."""
+PERPLEXITY: Final = (
+    "Perplexity of each text under the untouched model, lower is better: e to the negative log-likelihood per token, "
+    "over all tokens of all texts. Of a diffusion model that is the bound of LLaDA (arXiv 2502.09992)."
+)
+"""What perplexity is."""
 _THAN: Final = {1: "more than with", -1: "less than with", 0: "not significantly more or less than with"}
+_HIGHER: Final = {1: "higher than with", -1: "lower than with", 0: "not significantly higher or lower than with"}
 _MORE: Final = {1: "more", -1: "less"}
 _MORE_OR_LESS: Final = {1: "significantly more", -1: "significantly less", 0: "not significantly more or less"}
 
 
+def perplexity(nats: float) -> str:
+    """Return the perplexity of a negative log-likelihood in nats per token, with two significant digits."""
+    value = float(np.exp(nats))
+    return f"{value:#.2g}".removesuffix(".") if value < 99.5 else f"{float(f'{value:.2g}'):,.0f}"
+
+
+def _shares(difference: Difference) -> tuple[float, ...]:
+    """Return estimate and ends of a difference in nats per token as per cent of perplexity."""
+    return tuple(100 * (float(np.exp(end)) - 1) for end in (difference.value, difference.low, difference.high))
+
+
+def perplexity_change(difference: Difference) -> str:
+    """Return a difference in nats per token as a change of perplexity: `−18 % [−32, −2]`."""
+    value, low, high = (f"{share:+,}".replace("-", "−").replace("+0", "0") for share in map(round, _shares(difference)))
+    return f"{value} % [{low}, {high}]"
+
+
+def perplexity_apart(difference: Difference) -> str:
+    """Return the same in words: `18 % lower [2, 32]`; with signs where the interval holds 0."""
+    value, low, high = map(round, _shares(difference))
+    if low * high <= 0 or not value:
+        return perplexity_change(difference)
+    ends = f"[{low:,}, {high:,}]" if value > 0 else f"[{-high:,}, {-low:,}]"
+    return f"{abs(value):,} % {'higher' if value > 0 else 'lower'} {ends}"
+
+
+def perplexity_seen(difference: Difference) -> str:
+    """Return which difference in perplexity the data could have shown: `21 % of perplexity`; empty if unknown."""
+    size = difference.detectable()
+    return f"{100 * np.expm1(size):.2g} % of perplexity" if size is not None and np.isfinite(size) else ""
+
+
+def could_show(differences: Mapping[str, Difference]) -> str:
+    """Say which difference in perplexity would have been detected from each control from which that with the sinks
+    hidden is not significantly apart, after a space; empty where there is none. differences: by control, in nats.
+    """
+    told = [f"{perplexity_seen(one)} from {THAN[of]}" for of, one in differences.items() if not side_of(one)]
+    return f" A difference of {listed(told)} would have been detected." if told else ""
+
+
+def moved(nats: float, rise: Difference) -> str:
+    """Return what hiding some tokens does to perplexity: `raises perplexity from 2.6 to 4.0`. nats: the negative
+    log-likelihood with these hidden; rise: by how much that is above the one with nothing hidden."""
+    before, after, side = perplexity(nats - rise.value), perplexity(nats), side_of(rise)
+    if not side:
+        return f"does not significantly change perplexity ({before} to {after})"
+    return f"{'raises' if side > 0 else 'lowers'} perplexity from {before} to {after}"
+
+
 def answer(summary: Summary) -> list[str]:
-    """Say whether hiding the sinks changes more of the text than hiding each control does. Empty where sinks were not
-    compared.
+    """Say what hiding the sinks does to the perplexity of the text beside hiding each control. Empty where sinks were
+    not compared.
     """
     if told := _no_sinks(summary["rows"]):
         return [told]
     compared = _compared(summary, _TEXT)
     if not compared:
         return []
-    sinks, others = _levels(summary, compared)
-    kept, row = summary["unrelated"], next(iter(compared.values()))
-    unrelated = None if kept is None else 1 - kept
-    changed = changes_of(summary["rows"], row)[0]
-    said = text_with_each(sinks, others, row["intervention"], unrelated, (changed.low, changed.high))
+    row = next(iter(compared.values()))
+    rise = rise_of(summary["rows"], row)
+    said = perplexity_with_each(rise, *_levels(summary, compared), row["intervention"])
     return [f"{said}{_detectable(compared)}"]
 
 
-def text_with_each(
-    sinks: float,
-    others: Levels,
-    done: str = "attention",
-    unrelated: float | None = None,
-    ends: tuple[float, float] = (np.nan, np.nan),
-) -> str:
-    """Say how much of the text changes with the sinks hidden and with random tokens of equal attention, or with each
-    control where these are not on every prompt: by how much that is less, and which controls lie on another side.
-    sinks: a share of the tokens. done: to the positions, of `INTERVENTIONS`. unrelated: the share that two unrelated
-    texts do not have in common, where known. ends: of the interval of `sinks`, where known.
+def perplexity_with_each(rise: Difference, sinks: float, others: Levels, done: str = "attention") -> str:
+    """Say what perplexity is with nothing, with the sinks and with the tokens of each control hidden, and on which side
+    of each control it lies with the sinks. All are in nats per token. rise: with the sinks, above nothing. done: to the
+    positions, of `INTERVENTIONS`.
     """
     whole = max(difference.n for _, difference in others.values())
-    leads = MASS in others and others[MASS][1].n == whole  # on some prompts no tokens draw as much
-    shown = {MASS: others[MASS]} if leads else others
-    values = sorted(value for value, _ in shown.values())
-    span = " to ".join(dict.fromkeys((_tokens(values[0]), _tokens(values[-1]))))
-    instead = "other tokens" if len(shown) > 1 else THAN[next(iter(shown))]
-    sides = {of: side_of(difference) for of, (_, difference) in others.items()}
-    common = sides[next(iter(shown))] if len({sides[of] for of in shown}) == 1 else 1
     by_side: dict[int, list[str]] = {}
-    for of, side in sides.items():
-        if side != common:
-            by_side.setdefault(side, []).append(THAN[of])
-    beside = [f"{_BESIDE[side]}: {listed(those)}" for side, those in by_side.items()]
-    if common != 1:
-        beside.insert(0, _BESIDE[common])
-    changed, hidden = f"{_tokens(sinks)} of 100 tokens", done == "attention"
-    alike = unrelated is not None and hidden and ends[0] <= unrelated <= ends[1]
-    if unrelated is not None and not alike:
-        changed += f" (two unrelated texts: {_tokens(unrelated)})"
-    unrelated_too = f" {_tokens(sinks)} is about what two unrelated texts differ in ({_tokens(unrelated or 0.0)})."
-    ceiling = unrelated_too if alike else ""
-    said = f"Hiding the sinks changes {changed}" if hidden else f"Sinks, {INTERVENTIONS[done].title}: {changed} change"
-    if all(sides[of] == 1 for of in shown):
-        least = min((difference for _, difference in shown.values()), key=lambda each: each.value)
-        more = f"{'at least ' if len(shown) > 1 else ''}{size_told(least, TOKENS, 'more')}"
-        than = f"{'hiding' if hidden else 'with'} {instead}"
-        return f"{said}, {more} than {than} ({'; '.join((span, *beside))}).{ceiling}"
-    exceptions = f" ({'; '.join(beside)})" if beside else ""
-    instead = f"hiding {instead} changes" if hidden else f"{instead} instead:"
-    return f"{said}; {instead} {span}{exceptions}.{ceiling}"
+    for of, (nats, difference) in others.items():
+        level = perplexity(nats)
+        if difference.n < whole:  # on some prompts no tokens draw as much
+            level += f" beside {perplexity(nats + difference.value)} over {difference.n} prompts"
+        by_side.setdefault(side_of(difference), []).append(f"{THAN[of]} ({level})")
+    beside = ", ".join(f"{_HIGHER[side]} {listed(by_side[side])}" for side in (1, 0, -1) if side in by_side)
+    who = "Hiding the sinks" if done == "attention" else f"Sinks, {INTERVENTIONS[done].title}: this"
+    return f"{who} {moved(sinks, rise)}: {beside}."
 
 
 def answer_in_numbers(summary: Summary) -> list[str]:
-    """Say the same of the predictions, and of both per unit of attention. Empty where sinks were not compared."""
-    return list(filter(None, (_predictions(summary), _per_unit(summary["effects"]))))
-
-
-def predictions_apart(summary: Summary) -> str:
-    """Say beside which controls the predictions say otherwise than the text, and how far they shift; empty where they
-    agree.
+    """Say how many tokens change, how far predictions shift, and what is left of both per unit of attention. Empty
+    where sinks were not compared.
     """
-    text = {of: side_of(effect_of(row)) for of, row in _compared(summary, _TEXT).items()}
-    compared = _compared(summary, _PREDICTIONS)
-    timings = {of: timing for of, row in compared.items() if (timing := timing_of(row)) is not None}
-    return otherwise(text, *_levels(summary, compared), timings)
+    return list(filter(None, (_changed(summary), _predictions(summary), _per_unit(summary["effects"]))))
 
 
-def otherwise(text: Mapping[str, int], sinks: float, others: Levels, timings: Mapping[str, Timing]) -> str:
-    """Say the same of the sides of each control on which the changes of the text with the sinks hidden lie, of the
-    shift of predictions with the sinks hidden in nats, of that with each control, and of when they shift.
+def _changed(summary: Summary) -> str:
+    """Say how many tokens of the text change with the sinks and with each control hidden."""
+    compared = _compared(summary, "aligned")
+    return tokens_changed(*_levels(summary, compared), summary.get("unrelated")) if compared else ""
+
+
+def tokens_changed(sinks: float, others: Levels, unrelated: float | None) -> str:
+    """Say how many tokens of 100 change with the sinks and with the tokens of each control hidden. sinks: a share of
+    the tokens. unrelated: the share that two unrelated texts have in common, where known.
     """
-    told = {}
-    for of, (_, difference) in others.items():
-        side, than = side_of(difference), f"than with {THAN[of]}"
-        if side and side != text.get(of, side):
-            told[of] = f"{size_told(difference, NATS, 'more' if side > 0 else 'less')} {than}"
-        elif side != text.get(of, side):
-            told[of] = f"{_MORE_OR_LESS[0]} {than} ({interval_words(difference, NATS)})"
-    if not told:
-        return ""
-    when = [of for of in told if of in timings and when_shifted(timings[of])]
-    if when:
-        return _by_half(when[-1], timings, others[when[-1]][1])  # the strictest control
-    why = "No half of the steps tells why." if timings else "Why was not measured."
-    over_all = f"over all steps they shift by {sinks:.2g} nats, {listed(list(told.values()))}"
-    return f"Predicted probabilities say otherwise: {over_all}. {why}"
-
-
-def _by_half(of: str, timings: Mapping[str, Timing], overall: Difference) -> str:
-    """Say whether predictions shift more than with a control in the first half of the steps, where they do otherwise in
-    the second, and over all steps; `shifts` holds the second half. overall: the difference from the control over all.
-    """
-    early, over_all = side_of(timings[of].early), _MORE.get(side_of(overall), _MORE_OR_LESS[0])
-    every = len(timings) > 1 and all(side_of(timing.early) == early for timing in timings.values())
-    first, second, much = THAN[of], "", interval_words(timings[of].early, NATS)
-    if every:
-        least = min((timing.early for timing in timings.values()), key=lambda each: abs(each.value))
-        first, second = "any control", f" than with {THAN[of]}"
-        much = f"{'at least' if early > 0 else 'at most'} {interval_words(least, NATS)}"
-    return (
-        f"In the first half of the steps predictions shift {_MORE[early]} than with {first} (KL difference {much}); "
-        f"over all steps {over_all}{second} ({_in_nats(overall)})."
-    )
+    scale = "" if unrelated is None else f" (two unrelated texts: {_tokens(1 - unrelated)})"
+    beside = listed([f"{_tokens(value)} with {THAN[of]}" for of, (value, _) in others.items()])
+    return f"Hiding the sinks changes {_tokens(sinks)} of 100 tokens{scale}, {beside}; for better or worse."
 
 
 Held = tuple[float, float]
 """Of some tokens, the share of all attention that they draw, and the share of them that is masked."""
-NO_QUALITY: Final = "Quality was not measured."
 
 
 def caveats(summary: Summary) -> str:
-    """Say what the comparison leaves open: where no control matches the sinks in both attention and masking, and that
-    a changed text may be as good. Empty where sinks were not compared.
+    """Say what the comparison leaves open: where no control matches the sinks in both attention and masking, and where
+    repetition flatters the text without sinks. Empty where sinks were not compared.
     """
-    held = {of: changes_of(summary["rows"], row) for of, row in _compared(summary, _TEXT).items()}
-    return caveats_of({of: ((one.share, one.masked), (two.share, two.masked)) for of, (one, two) in held.items()})
+    compared = _compared(summary, _TEXT)
+    held = {of: changes_of(summary["rows"], row) for of, row in compared.items()}
+    told = {of: means_of(summary["rows"], row, "repeated") for of, row in compared.items()}
+    return caveats_of({of: ((one.share, one.masked), (two.share, two.masked)) for of, (one, two) in held.items()}, told)
 
 
-def caveats_of(held: Mapping[str, tuple[Held, Held]]) -> str:
-    """Say the same of what the sinks and the tokens of each control hold."""
-    return f"{_no_match(held)} {NO_QUALITY}".strip() if held else ""
+def caveats_of(held: Mapping[str, tuple[Held, Held]], repeated: Mapping[str, tuple[float, float]]) -> str:
+    """Say the same of what the sinks and the tokens of each control hold, and of how much the texts repeat."""
+    return " ".join(filter(None, (_no_match(held), repetition(repeated))))
+
+
+def repetition(repeated: Mapping[str, tuple[float, float]]) -> str:
+    """Say that perplexity is lower for repetition, where texts without the sinks repeat more than those without the
+    tokens of the strictest control. repeated: the shares of tokens that equal the one before, at both, by control.
+    """
+    control = next((name for name in (MASS, MASKED, COUNT) if name in repeated), None)
+    if control is None or repeated[control][0] - repeated[control][1] < _REPEATS:
+        return ""
+    sinks, others = (percent(share, 0) for share in repeated[control])
+    return f"Repetition lowers perplexity: {sinks} of tokens repeat the one before, {others} with {THAN[control]}."
+
+
+_REPEATS: Final = 0.01  # difference in the share of repeated tokens that is told
 
 
 def _no_match(held: Mapping[str, tuple[Held, Held]]) -> str:
@@ -332,13 +341,13 @@ def is_less(control: float, sinks: float) -> bool:
 
 def _tokens(share: float) -> str:
     """Return a share of changed tokens as a number of 100."""
-    return f"{100 * share:.2g}" if share < 0.1 else f"{100 * share:.0f}"
+    return f"{100 * share:.2g}" if 0.0005 < share < 0.1 else f"{100 * share:.0f}"
 
 
 def _per_unit(effects: Sequence[Row]) -> str:
     """Say what is left of the differences per unit of attention hidden."""
     told: dict[int, list[str]] = {}
-    for measure, what in ((_TEXT, "the text"), (_PREDICTIONS, "the predictions")):
+    for measure, what in ((_TEXT, "perplexity"), (_PREDICTIONS, "the predictions")):
         for row in answer_rows(effects, measure, (UNIT,)):
             told.setdefault(side_of(effect_of(as_change(row))), []).append(what)
     if not told:
@@ -354,11 +363,11 @@ def first_beside_mean(summary: Summary) -> str:
     """Say how many tokens of the text that is shown change with the sinks hidden, beside the mean over all prompts;
     empty where sinks were not compared. Of texts of two lengths only the share is told.
     """
-    drawn = answer_rows(summary["effects"], _TEXT, (COUNT,))
+    drawn = answer_rows(summary["effects"], "aligned", (COUNT,))
     if not drawn:
         return ""
     target = next(row for row in summary["rows"] if _same_target(row, drawn[0]))
-    here, mean = 1 - target[_TEXT][summary["shown"]], changes_of(summary["rows"], drawn[0])[0].value
+    here, mean = 1 - target["aligned"][summary["shown"]], changes_of(summary["rows"], drawn[0])[0].value
     lengths, share = {len(words) for words in _first_texts(summary)}, percent(here, 0)
     [length] = lengths if len(lengths) == 1 else [0]
     changed = f"{here * length:.0f} of {length} tokens change ({share})" if length else f"{share} of tokens change"
@@ -395,7 +404,7 @@ def _detectable(compared: Mapping[str, Row]) -> str:
     size = effect_of(change).detectable()
     if size is None or not np.isfinite(size):
         return ""
-    amount = f"{100 * size:.2g} of 100 tokens" if MEASURES[change["measure"]].falls else f"{size:.2g} nats"
+    amount = perplexity_seen(effect_of(change)) if change["measure"] == _TEXT else f"{size:.2g} nats"
     return f" A difference of {amount} from as many random tokens would have been detected."
 
 
@@ -405,14 +414,14 @@ def without_sinks(effect: Row) -> str:
     return f" {counted(count, 'prompt')} had no sinks and {'are' if count > 1 else 'is'} left out." if count else ""
 
 
-# --- predictions against text -----------------------------------------------------------------------------------
+# --- predictions against perplexity -------------------------------------------------------------------------------
 
 WHERE: Final[Mapping[str, str]] = {COUNT: "Against as many matched tokens", MASS: "At equal attention"}
-"""The controls against which predictions and text are compared in words."""
+"""The controls against which predictions and perplexity are compared in words."""
 
 
 def disagreements(summary: Summary) -> list[str]:
-    """Say against which controls hiding sinks does another thing to the predictions than to the text."""
+    """Say against which controls hiding sinks does another thing to the predictions than to perplexity."""
     found = {
         (row["intervention"], row["against"], row["measure"]): effect_of(row)
         for row in summary["effects"]
@@ -422,7 +431,7 @@ def disagreements(summary: Summary) -> list[str]:
     told = []
     for name in interventions:
         for control, where in WHERE.items():
-            pair = [found.get((name, control, measure)) for measure in (_PREDICTIONS, "aligned")]
+            pair = [found.get((name, control, measure)) for measure in (_PREDICTIONS, _TEXT)]
             if pair[0] is not None and pair[1] is not None:
                 which = (
                     where if len(interventions) == 1 else f"{INTERVENTIONS[name].title.capitalize()}: {where.lower()}"
@@ -432,28 +441,17 @@ def disagreements(summary: Summary) -> list[str]:
 
 
 def disagreement(predictions: Difference, text: Difference, where: str) -> str:
-    """Say that hiding sinks, compared with one control, does another thing to the predictions than to the text; empty
-    where both show the same. predictions, text: sinks minus control of `divergence` and of `aligned`, significant where
-    their interval lies on one side of 0 and p, if there is one, is below 0.05. where: the control, before a comma.
+    """Say that hiding sinks, compared with one control, does another thing to the predictions than to perplexity; empty
+    where both show the same. predictions, text: sinks minus control of `divergence` and of `nll`. where: the control,
+    before a comma.
     """
-    sides = side_of(predictions), -side_of(text)  # 1: more than the control
+    sides = side_of(predictions), side_of(text)  # 1: more than the control
     if sides[0] == sides[1]:
         return ""
-    words = {1: "more", -1: "less"}
-    of_predictions, of_text = interval_words(predictions, NATS), interval_words(text, POINTS)
-    if all(sides):
-        return (
-            f"{where}, predictions and text disagree: hiding the sinks changes the predictions {words[sides[0]]} "
-            f"({of_predictions}) but the text {words[sides[1]]} (agreement {of_text})."
-        )
-    if sides[0]:
-        return (
-            f"{where}, hiding the sinks changes the predictions {words[sides[0]]} ({of_predictions}); for the text no "
-            f"difference is shown (agreement {of_text})."
-        )
+    raised = {1: "perplexity is higher", -1: "perplexity is lower", 0: "perplexity does not differ significantly"}
     return (
-        f"{where}, hiding the sinks changes the text {words[sides[1]]} (agreement {of_text}); for the predictions no "
-        f"difference is shown ({of_predictions})."
+        f"{where}, hiding the sinks shifts predictions {_MORE_OR_LESS[sides[0]]} "
+        f"({interval_words(predictions, NATS)}); {raised[sides[1]]} ({perplexity_change(text)})."
     )
 
 

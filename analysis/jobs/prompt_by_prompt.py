@@ -229,17 +229,21 @@ def _one_prompt(
     """A row for every intervention and condition with the measures and the text of this prompt."""
     import torch
 
+    from analysis.evaluation.text_likelihood import text_scores
     from analysis.models.tokenizer import token_strings
     from analysis.recording.ablation import Ablation, Condition, Drawn, compare
     from analysis.recording.denoising import denoise
+
+    def going() -> None:
+        if context.stopping and index >= LEAST:
+            raise Stopped
+        context.progress("ablating", index, _in_all(spec))
 
     def told(steps: "Iterator[Step]") -> "list[Step]":
         kept = []
         for step in steps:
             kept.append(step)
-            if context.stopping and index >= LEAST:
-                raise Stopped
-            context.progress("ablating", index, _in_all(spec))
+            going()
         return kept
 
     def written(tokens: list[int]) -> list[str]:
@@ -252,7 +256,8 @@ def _one_prompt(
     plain = untouched[-1].choice.output[0, len(ids) :].tolist()
     masks = model.mask_token is not None
     conditions = [Condition(name, control) for name in spec.targets for control in ("", *controls_drawn(name, masks))]
-    before = compare(untouched, untouched, len(ids))["confidence"]
+    [score] = text_scores(model, ids, [plain], spec.seed, going)
+    before = {f"{name}_before": value for name, value in score._asdict().items()}
     at_once = rows_at_once(spec.sampling, model, len(untouched[-1].choice.output[0]))
     rows = []
     for intervention in spec.interventions:
@@ -265,14 +270,17 @@ def _one_prompt(
             )
             rows_of_prompt = prompt.expand(len(batch), -1)
             steps = told(denoise(model, rows_of_prompt, spec.sampling, spec.seed, ablation, growing=True))
-            for row, condition in enumerate(batch):
-                changed = compare(steps[: len(ablation.told[row].share)], untouched, len(ids), row)
-                measured = {name: changed[name] for name in ("aligned", "agreement", "confidence")} | ablation.told[
-                    row
-                ].means()
+            found = [
+                compare(steps[: len(told_of.share)], untouched, len(ids), row)
+                for row, told_of in enumerate(ablation.told)
+            ]
+            scores = text_scores(model, ids, [changed["tokens"] for changed in found], spec.seed, going)
+            for row, (condition, changed) in enumerate(zip(batch, found, strict=True)):
+                measured = {name: changed[name] for name in ("aligned", "agreement")}
+                measured |= scores[row]._asdict() | ablation.told[row].means()
                 named = {"intervention": intervention, "target": condition.target, "control": condition.control}
                 text = {"words": written(changed["tokens"]), "untouched": written(plain)}
-                rows.append(named | measured | {"confidence_before": before} | text)
+                rows.append(named | measured | before | text)
     return rows
 
 

@@ -11,6 +11,7 @@ from analysis.specs.ablation import (
     MASS_TOLERANCE,
     QUARTERS,
     TARGETS,
+    TEXT_DRAWS,
     AblateSetSpec,
     Control,
     Intervention,

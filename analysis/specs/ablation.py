@@ -29,6 +29,7 @@ class Target(Choice):
 
 
 MASS_TOLERANCE = 0.1  # largest relative difference in attention between equal-mass positions and the target
+TEXT_DRAWS = 32  # masked sets by which the likelihood of a text is estimated
 QUARTERS = tuple(f"divergence_{quarter}" for quarter in range(1, 5))
 """Names of the divergence over each quarter of the steps in the rows of an ablation."""
 EARLY_SHARE = "share_early"

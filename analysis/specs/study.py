@@ -178,16 +178,16 @@ class StudySpec(JobSpec):
         le=100,
         step=0.1,
     )
-    primary: Literal["divergence", "aligned", "confidence"] = parameter(
+    primary: Literal["divergence", "aligned", "nll"] = parameter(
         "divergence",
         "Primary outcome",
         "What decides whether sinks matter: the change of predictions at undecided positions (divergence), of the "
-        "text (aligned), or of the model's confidence (confidence). The others are secondary.",
+        "text (aligned), or of its perplexity (nll). The others are secondary.",
     )
     shift: float = parameter(
         0.01,
         "Shift asked about",
-        "The smallest change of the predictions that would matter, beyond that of hiding matched tokens.",
+        "The smallest change of predictions or perplexity that would matter, beyond that of hiding matched tokens.",
         unit="nats",
         gt=0,
         le=10,
@@ -196,7 +196,7 @@ class StudySpec(JobSpec):
     change: float = parameter(
         2.0,
         "Change of text asked about",
-        "The smallest change of agreement or confidence that would matter, beyond that of hiding matched tokens.",
+        "The smallest change of agreement that would matter, beyond that of hiding matched tokens.",
         unit="points",
         gt=0,
         le=100,

@@ -21,6 +21,7 @@ from analysis.models.checkpoint import checkpoint_of
 from analysis.sinks.movement import weight_nulls
 from analysis.specs import (
     CLAIM_MEASURES,
+    TEXT_DRAWS,
     AblateSetSpec,
     AutoregressiveSampling,
     ClaimMeasuresSpec,
@@ -103,9 +104,11 @@ def forwards(spec: Spec) -> int:
             # Every prompt once more at half the length, in half the steps.
             return round(spec.sampling.forwards() * ((1.5 + spec.by_query) * spec.count + nulls))
         case AblateSetSpec():
-            # Untouched once; each target and its controls take a forward that chooses and one that predicts.
+            # Untouched once; each target and its controls take a forward that chooses and one that predicts. Then the
+            # likelihood of each text.
             conditions = sum(1 + len(controls_drawn(name)) for name in spec.targets) * len(spec.interventions)
-            return spec.sampling.forwards() * len(spec.prompts) * (1 + spec.random_model) * (1 + 2 * conditions)
+            each = spec.sampling.forwards() * (1 + 2 * conditions) + TEXT_DRAWS * (1 + conditions)
+            return each * len(spec.prompts) * (1 + spec.random_model)
         case ClaimMeasuresSpec():
             # Recorded once; then one pass over the steps looked at with one other text, and the forwards of each
             # measure.

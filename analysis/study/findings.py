@@ -122,7 +122,8 @@ class Cause(Found):
     by themselves, of which the effect is the difference. left_out: prompts without sinks. unmatched: further prompts
     that lack this control. untrained: the effect in a model with random weights, None where none was asked for.
     timing: of the divergence alone. by_position: beside the aligned agreement, that by position at both; unrelated:
-    that of two untouched texts of prompts that are not alike.
+    that of two untouched texts of prompts that are not alike. rise: of the negative log-likelihood, by how much it is
+    above that with nothing hidden; repeated: beside it, the share of tokens that equal the one before, at both.
     """
 
     model: str
@@ -136,13 +137,16 @@ class Cause(Found):
     timing: Timing | None = None
     by_position: tuple[float, float] | None = None
     unrelated: float | None = None
+    rise: Difference | None = None
+    repeated: tuple[float, float] | None = None
 
 
 class Continuation(Found):
     """A model's continuations of one prompt: untouched, with its sinks hidden, and with as many matched tokens hidden.
     Each is a tuple of tokens. others: with the positions of further controls hidden, by the control. number: of the
     prompt, from 1. median_of: number of prompts over whose medians its changes by hiding the sinks and by hiding
-    tokens of equal attention are nearest.
+    tokens of equal attention are nearest. nlls: the negative log-likelihood under the untouched model, in nats per
+    token, of the untouched text and of the others by the control, "" for the sinks; None where not measured.
     """
 
     model: str
@@ -153,6 +157,7 @@ class Continuation(Found):
     hidden: tuple[str, ...]
     matched: tuple[str, ...]
     others: dict[str, tuple[str, ...]] = {}
+    nlls: tuple[float, dict[str, float]] | None = None
 
 
 class MaskChange(Found):
@@ -229,7 +234,7 @@ class Findings(Found):
     explorer: the recordings to watch as `explorer_html` takes them, empty where they are not there or too large.
     """
 
-    format: Literal["sinkscope-study-3"] = "sinkscope-study-3"
+    format: Literal["sinkscope-study-4"] = "sinkscope-study-4"
     spec: Mapping[str, Any]
     created: str
     state: str

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -56,25 +57,30 @@ def continuations_of(ablations: Mapping[str, JobRecord]) -> tuple[Continuation, 
     """
     found = []
     for model, job in ablations.items():
-        written = {
-            row["control"]: tuple(row["words"])
-            for row in job.summary["texts"]
-            if row["intervention"] == "attention" and row["target"] == "sinks"
-        }
+        at = job.summary["shown"]
+        written = {row["control"]: tuple(row["words"]) for row in job.summary["texts"] if _hides_sinks(row)}
+        measured = [row for row in job.summary["rows"] if _hides_sinks(row) and "nll" in row]
         if written:
             found.append(
                 Continuation(
                     model=model,
-                    prompt=str(job.spec["prompts"][job.summary["shown"]]),
-                    number=job.summary["shown"] + 1,
+                    prompt=str(job.spec["prompts"][at]),
+                    number=at + 1,
                     median_of=job.summary["prompts"],
                     untouched=tuple(job.summary["untouched"]),
                     hidden=written.pop(""),
                     matched=written.pop(COUNT),
                     others=written,
+                    nlls=(measured[0]["nll_before"][at], {row["control"]: row["nll"][at] for row in measured})
+                    if measured
+                    else None,
                 )
             )
     return tuple(found)
+
+
+def _hides_sinks(row: Mapping[str, Any]) -> bool:
+    return row["intervention"] == "attention" and row["target"] == "sinks"
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,11 @@ from analysis.evaluation.ablation_effects import (
     MASS,
     TESTED,
     UNIT,
-    by_position_of,
     changes_of,
     effect_of,
     effects,
+    means_of,
+    rise_of,
     timing_of,
 )
 from analysis.evaluation.conditions import PLACEBOS
@@ -253,7 +254,9 @@ def causes_of(ablations: Mapping[str, JobRecord], primary: str) -> tuple[Cause, 
             effect=_tested(row, primary) if _whole(job) else replace(effect_of(row), p=None, final=False),
             sides=changes_of(job.summary["rows"], row),
             timing=timing_of(row) if _whole(job) else None,
-            by_position=by_position_of(job.summary["rows"], row) if _of_text(row) else None,
+            by_position=means_of(job.summary["rows"], row, "agreement") if _of_text(row) else None,
+            rise=rise_of(job.summary["rows"], row) if row["measure"] == "nll" else None,
+            repeated=means_of(job.summary["rows"], row, "repeated") if row["measure"] == "nll" else None,
             unrelated=job.summary["unrelated"] if _of_text(row) else None,
             untrained=next(
                 (effect_of(other) for other in _hidden(job.summary["untrained"]) if _same(row, other)), None

@@ -245,7 +245,7 @@ HIDING: Mapping[str, Hiding] = {
     "agreement": Hiding(
         "text by position", "changes less of its text by position", "changes more of its text by position", -1
     ),
-    "confidence": Hiding("confidence", "lowers its confidence less", "lowers its confidence more", -1),
+    "nll": Hiding("perplexity", "raises the perplexity of its text more", "raises the perplexity of its text less", 1),
 }
 AS_MANY = f"hiding {CONTROLS[COUNT].title}"
 AS_MUCH = CONTROLS[MASS].title
@@ -293,7 +293,7 @@ def _matter(causes: Sequence[Cause], spec: StudySpec) -> Verdict:
         " ".join(numbers),
         _controlled(primary, equal),
         f"The interval covers the choice of {effect.n} prompts; one seed of the sampler and of the controls was "
-        f"used.{_left_out(primary, equal)} Not covered: other texts, other samplers, the quality of the text.",
+        f"used.{_left_out(primary, equal)} Not covered: other texts, other samplers.",
         "",
     )
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import combinations
 
@@ -14,7 +15,16 @@ from hypothesis import strategies as st
 from analysis import jobs
 from analysis.attention import AttentionInputs, BlockedKeys
 from analysis.errors import UserError
-from analysis.evaluation.ablation_effects import MEASURES, changes_of, effect_of, effects, levels_of, shown, timing_of
+from analysis.evaluation.ablation_effects import (
+    MEASURES,
+    changes_of,
+    effect_of,
+    effects,
+    levels_of,
+    shown,
+    timing_of,
+    values_of,
+)
 from analysis.exhibits.ablation import effects_of, levels_beside, timing
 from analysis.findings import finding_of, said_of
 from analysis.findings.ablations import (
@@ -22,6 +32,9 @@ from analysis.findings.ablations import (
     answer_in_numbers,
     disagreement,
     disagreements,
+    perplexity,
+    perplexity_apart,
+    perplexity_change,
     when_alike,
     without_sinks,
 )
@@ -328,7 +341,8 @@ def test_a_set_is_ablated_under_every_condition_beside_its_control(study):
     for row in summary["rows"]:
         assert all(len(row[name]) == 3 for name in (*MEASURES, "share", "count", "undecided"))
         assert all(within <= count for within, count in zip(row["undecided"], row["count"], strict=True))
-        assert all(0 <= value <= 1 for name in ("aligned", "agreement", "confidence", "share") for value in row[name])
+        assert all(0 <= value <= 1 for name in ("aligned", "agreement", "repeated", "share") for value in row[name])
+        assert all(value > 0 for name in ("nll", "nll_before") for value in row[name])
         assert all(value >= -1e-6 for value in row["divergence"])
     by_name = {(row["intervention"], row["target"], row["control"]): row for row in summary["rows"]}
     sinks, control, equal = (by_name["attention", "sinks", control] for control in ("", "matched", "mass"))
@@ -473,8 +487,10 @@ def rows_of(divergence: dict[tuple[str, str], np.ndarray], **others: list) -> li
     return [
         {"intervention": "attention", "target": target, "control": control, "aligned": [0.5] * len(values)}
         | {"agreement": [0.4 - 0.1 * bool(control)] * len(values)}
-        | {"confidence": [0.5] * len(values), "divergence": values, "share": [0.1] * len(values)}
-        | {"count": [2] * len(values), "undecided": [0] * len(values), "confidence_before": [0.9] * len(values)}
+        | {"nll": [1.0] * len(values), "divergence": values, "share": [0.1] * len(values)}
+        | {"count": [2] * len(values), "undecided": [0] * len(values), "nll_before": [0.5] * len(values)}
+        | {"repeated": [0.0] * len(values), "repeated_before": [0.0] * len(values)}
+        | dict.fromkeys(("tokens", "tokens_before"), [48] * len(values))
         | dict.fromkeys(QUARTERS, values)
         | {EARLY_SHARE: [0.1] * len(values)}
         | {name: given[bool(control)] for name, given in others.items()}
@@ -495,7 +511,7 @@ def test_an_effect_is_said_with_its_interval_and_nothing_is_said_of_none():
     effect = found[0]
     assert f"[{effect['low']:+.3f}, {effect['high']:+.3f}]" in told and "40 prompts" in told
     assert f"Per unit of attention the difference is {found[1]['value']:+.3f}" in told and "equal attention" not in told
-    assert {effect["measure"] for effect in found} == {"divergence", "aligned", "confidence"}, "by position: no test"
+    assert {effect["measure"] for effect in found} == {"divergence", "aligned", "nll"}, "by position: no test"
     assert [row.get("by_position") for row in found if row["against"] == "matched"] == [None, pytest.approx(0.1), None]
     assert strongest(summary_of(rows_of({("sinks", ""): noise[0], ("sinks", "matched"): noise[1]}))) == ""
 
@@ -505,7 +521,7 @@ SIDES = {"more": 1, "less": -1, "neither": 0}
 
 @pytest.mark.parametrize("text", SIDES)
 @pytest.mark.parametrize("predictions", SIDES)
-def test_where_predictions_and_text_disagree_one_sentence_says_so_and_else_none(predictions, text):
+def test_where_predictions_and_perplexity_disagree_one_sentence_says_so_and_else_none(predictions, text):
     rng = np.random.default_rng(1)
 
     def values(side: float, scale: float) -> list[float]:
@@ -513,26 +529,23 @@ def test_where_predictions_and_text_disagree_one_sentence_says_so_and_else_none(
 
     rows = rows_of(
         {("sinks", ""): values(SIDES[predictions], 0.1), ("sinks", "mass"): values(0, 0.1)},
-        aligned=[values(-SIDES[text], 0.1), values(0, 0.1)],
+        nll=[values(SIDES[text], 0.1), values(0, 0.1)],
     )
     told = disagreements(summary_of(rows))
     if predictions == text:
         assert told == []
         return
     [sentence] = told
-    assert sentence.startswith("At equal attention, ")
-    if "neither" not in (predictions, text):
-        assert "predictions and text disagree" in sentence
-    for of, side in (("predictions", predictions), ("text", text)):
-        said = "no difference is shown" if side == "neither" else f"the {of} {side}"
-        assert said in sentence
-    assert " nats [" in sentence and " points [" in sentence
+    shifts = {"neither": "not significantly more or less", "more": "significantly more", "less": "significantly less"}
+    is_now = {"neither": "does not differ significantly", "more": "is higher", "less": "is lower"}
+    assert sentence.startswith(f"At equal attention, hiding the sinks shifts predictions {shifts[predictions]} (")
+    assert f"; perplexity {is_now[text]} (" in sentence and " nats [" in sentence and " % [" in sentence
 
 
 def test_an_untested_difference_is_judged_by_its_interval_and_a_tested_one_by_both():
     up, down = Difference(0.2, 0.1, 0.3, 40, 40), Difference(-0.2, -0.3, -0.1, 40, 40)
-    assert disagreement(up, down, "At equal attention") == "" != disagreement(up, up, "At equal attention")
-    assert "for the text no difference is shown" in disagreement(up, replace(down, p=0.2, p_holm=0.2), "Here")
+    assert disagreement(up, up, "At equal attention") == "" != disagreement(up, down, "At equal attention")
+    assert "perplexity does not differ significantly" in disagreement(up, replace(down, p=0.2, p_holm=0.2), "Here")
 
 
 def test_hiding_nothing_changes_no_token_where_decoding_is_deterministic(tmp_path):
@@ -606,27 +619,24 @@ def test_the_answer_names_both_controls_and_what_the_effect_is_a_share_of():
         ("sinks", control): rng.normal(mean, 0.02, 30).tolist()
         for control, mean in (("", 0.5), ("matched", 0.25), ("mass", 0.9))
     }
-    rows = rows_of(values, share=share)
+    nats = rng.normal(1.0, 0.002, 30).tolist()
+    rows = rows_of(values, share=share, nll=[nats, nats[::-1]])
     rows[2]["share"] = share[2]
     summary = summary_of(rows) | {"layers": [0, 3], "prompts": 30}
-    text, told, unit, *_, corrected = said_of("ablate_set", summary)
-    assert re.fullmatch(
-        r"Predicted probabilities say otherwise: over all steps they shift by 0\.5 nats, 0\.2\d+ more "
-        r"\[0\.2\d+, 0\.2\d+\] than with as many random tokens and "
-        r"0\.39\d less \[0\.3\d+, 0\.4\d+\] than with random tokens of equal attention\. No half of "
-        r"the steps tells why\.",
-        finding_of("predictions apart", summary),
-    )
+    text, changed, told, unit, *_, corrected = said_of("ablate_set", summary)
     assert "Holm correction over 3 tests per measure" in corrected and "not the seed" in corrected
     assert re.fullmatch(
         r"With the sinks hidden, predictions shift by 0\.5 nats \(KL\), more than with as many random tokens "
         r"\(0\.2\d\), less than with random tokens of equal attention \(0\.9\)\.",
         told,
     )
-    assert re.match(
-        r"Hiding the sinks changes 50 of 100 tokens; hiding random tokens of equal attention changes 50 \(not "
-        r"significantly fewer\)\.",
-        text,
+    assert text.startswith(
+        "Hiding the sinks raises perplexity from 1.6 to 2.7: not significantly higher or lower than with as many "
+        "random tokens (2.7) and random tokens of equal attention (2.7)."
+    )
+    assert changed == (
+        "Hiding the sinks changes 50 of 100 tokens, 50 with as many random tokens and 50 with random tokens of equal "
+        "attention; for better or worse."
     )
     assert unit.startswith("Per unit of attention, sinks ") and " as many random tokens" in unit
     for effect in summary["effects"]:
@@ -653,6 +663,12 @@ def test_the_answer_names_both_controls_and_what_the_effect_is_a_share_of():
     assert "Holm correction over 3 tests" in drawn.sentence and "4 % less likely" in drawn.sentence
     kept = levels_beside(summary, "aligned")
     assert kept.figure.data[0].x[0] == pytest.approx(50) and set(kept.figure.data[1].marker.symbol) == {"circle-open"}
+    perplexities = levels_beside(summary, "nll")
+    assert perplexities.figure.data[0].x[0] == pytest.approx(np.exp(np.mean(nats))), "of nats per token"
+    assert "nothing hidden: 1.6" in [note.text for note in perplexities.figure.layout.annotations]
+    assert "lower is better" in perplexities.sentence and perplexities.table["value"].tolist() == pytest.approx(
+        [np.mean(nats)] * 3
+    )
     effect = effects_of(summary, "aligned")
     assert effect.figure.data[0].x[0] == pytest.approx(-100 * effect.table["value"][0]), "right: more tokens change"
     further = rows + rows_of({("moving", ""): values["sinks", ""], ("moving", "matched"): values["sinks", "matched"]})
@@ -661,29 +677,26 @@ def test_the_answer_names_both_controls_and_what_the_effect_is_a_share_of():
     assert len(effects_of(several, "divergence").table) == 5
 
 
-def test_the_answer_says_that_the_text_changes_more_where_the_predictions_change_less():
+def test_the_answer_tells_perplexity_beside_every_control_by_the_side_on_which_it_lies():
     rng = np.random.default_rng(7)
     kept = {"": 0.3, "matched": 0.6, "mass": 0.5}
+    nats = {"": 1.4, "matched": 1.0, "mass": 1.6}
     changes = {"": 0.5, "matched": 0.25, "mass": 0.9}
     rows = rows_of({("sinks", control): rng.normal(mean, 0.02, 30).tolist() for control, mean in changes.items()})
     for row in rows:
         row["aligned"] = rng.normal(kept[row["control"]], 0.02, 30).tolist()
+        row["nll"] = rng.normal(nats[row["control"]], 0.02, 30).tolist()
     [text] = answer(summary_of(rows))
-    told, unit = finding_of("answer in numbers", summary_of(rows))
-    least = re.match(
-        r"Hiding the sinks changes 70 of 100 tokens, ([\d.]+) more \[.+\] than hiding random tokens of "
-        r"equal attention \(5\d\)",
-        text,
+    assert text == (
+        "Hiding the sinks raises perplexity from 1.6 to 4.0: higher than with as many random tokens (2.7), lower than "
+        "with random tokens of equal attention (4.9)."
     )
-    closest = np.mean(rows[2]["aligned"]) - np.mean(rows[0]["aligned"])
-    assert float(least[1]) == pytest.approx(100 * closest, abs=0.06), "beside the control that changes most"
-    assert re.search(
-        r" 0\.\d+ nats, 0\.4\d+ less \[.*\] than with random tokens of equal attention\. No half of",
-        finding_of("predictions apart", summary_of(rows)),
-    ), "as many random tokens agree"
+    assert disagreements(summary_of(rows)) == [], "predictions lie on the same sides"
+    changed, told, unit = finding_of("answer in numbers", summary_of(rows))
+    assert re.match(r"Hiding the sinks changes 70 of 100 tokens, 4\d with as many random tokens and 5\d with", changed)
     assert told.endswith("), less than with random tokens of equal attention (0.9).")
     assert unit.startswith(
-        "Per unit of attention, sinks change the text and the predictions significantly more than as "
+        "Per unit of attention, sinks change perplexity and the predictions significantly more than as "
     )
     first = round(100 * (1 - rows[0]["aligned"][0]))
     assert finding_of("first text", summary_of(rows)) == f"{first} % of tokens change; mean 70 %."
@@ -696,18 +709,18 @@ def test_the_answer_says_that_the_text_changes_more_where_the_predictions_change
     assert finding_of("first text", whole) == f"{first} % of tokens change; mean 70 %.", "one is shorter"
     third = round(100 * (1 - rows[0]["aligned"][2]))
     assert finding_of("first text", summary_of(rows) | {"shown": 2}).startswith(f"{third} % of tokens")
-    rows[2]["aligned"] = rng.normal(0.1, 0.02, 30).tolist()
-    mixed = answer(summary_of(rows))[0]
-    assert mixed.endswith(" changes 90 (significantly more; significantly fewer: as many random tokens).")
-    rows[2]["aligned"] = rows[0]["aligned"]
-    alike = answer(summary_of(rows))[0]
-    assert alike.endswith(" changes 70 (not significantly fewer; significantly fewer: as many random tokens).")
-    rows[2]["aligned"] = rng.normal(0.5, 0.02, 30).tolist()
+    rows[2]["nll"] = rows[0]["nll"]
+    assert answer(summary_of(rows))[0].endswith(
+        ": higher than with as many random tokens (2.7), not significantly higher or lower than with random tokens of "
+        "equal attention (4.0)."
+    )
     masked = rows_of({("sinks", "masked"): rows[0]["divergence"]})
     masked[0]["aligned"] = rng.normal(0.3, 0.02, 30).tolist()
+    masked[0]["nll"] = rng.normal(1.1, 0.02, 30).tolist()
     with_masks = [rows[0], rows[1], masked[0], rows[2]]
-    assert answer(summary_of(with_masks))[0].endswith("; not significantly fewer: other masked positions)."), (
-        "masked positions that change as much as the sinks do stand in the headline"
+    assert (
+        ": higher than with as many random tokens (2.7) and other masked positions (3.0), not significantly"
+        in (answer(summary_of(with_masks))[0])
     )
     of_set, less = {"layers": [0, 3], "prompts": 30}, "They draw less attention, 6 % beside 10 %: part of that"
     assert less not in levels_beside(summary_of(with_masks) | of_set, "aligned").sentence
@@ -719,18 +732,23 @@ def test_the_answer_says_that_the_text_changes_more_where_the_predictions_change
     )
     assert "two unrelated texts: 75" in [note.text for note in drawn.figure.layout.annotations]
     assert [line.x0 for line in drawn.figure.layout.shapes] == [75] * 4, "beside each row"
-    assert finding_of("caveats", lighter) == "Quality was not measured.", "none is masked"
+    assert finding_of("caveats", lighter) == "", "none is masked"
     assert drawn.figure.layout.xaxis.range[1] > 75
     masked[0]["share"] = [0.1] * 30
     for row, undecided in zip(with_masks, (2.0, 1.0, 0.0, 0.5), strict=True):
         row["undecided"] = [undecided if row["control"] != "masked" else count for count in row["count"]]
     drawn = levels_beside(summary_of(with_masks) | of_set, "aligned").figure
     written = " ".join(str(note.text) for note in drawn.layout.annotations)
-    assert finding_of("caveats", summary_of(with_masks)) == "Quality was not measured.", "masked ones match in both"
+    assert finding_of("caveats", summary_of(with_masks)) == "", "masked ones match in both"
     masked[0]["share"] = [0.06] * 30
     assert finding_of("caveats", summary_of(with_masks)) == (
         "Over all steps no control matches both masking and attention: random tokens of equal attention are 25 % "
-        "masked (sinks 100 %), other masked positions draw 6 % of attention (sinks 10 %). Quality was not measured."
+        "masked (sinks 100 %), other masked positions draw 6 % of attention (sinks 10 %)."
+    )
+    with_masks[0]["repeated"], with_masks[3]["repeated"] = [0.11] * 30, [0.03] * 30
+    assert finding_of("caveats", summary_of(with_masks)).endswith(
+        "). Repetition lowers perplexity: 11 % of tokens repeat the one before, 3 % with random tokens of equal "
+        "attention."
     )
     assert "50 % of these random tokens are masked, 100 % of the sinks." in (
         levels_beside(summary_of(with_masks) | of_set, "aligned").sentence
@@ -769,7 +787,7 @@ def timed(
     return summary_of(rows) | {"layers": [0, 3], "prompts": 30}
 
 
-def test_when_predictions_shift_is_told_where_each_half_of_the_steps_says_the_opposite():
+def test_the_shift_of_predictions_is_told_for_each_half_of_the_steps():
     early = timed((0.4, 0.2, 0.1, 0.1), (0.05, 0.05, 0.2, 0.9))
     (mass,) = (row for row in early["effects"] if row["against"] == "mass" and row["measure"] == "divergence")
     found = timing_of(json.loads(json.dumps(mass)))
@@ -779,34 +797,9 @@ def test_when_predictions_shift_is_told_where_each_half_of_the_steps_says_the_op
     halves = quarters[""].reshape(2, 2, 30).mean(axis=1) - quarters["mass"].reshape(2, 2, 30).mean(axis=1)
     assert (found.early.value, found.late.value) == pytest.approx(tuple(halves.mean(axis=1)))
     assert found.early.tests == found.late.tests == 2 and found.early.shown and found.late.shown
-    said = finding_of("predictions apart", early)
-    ends = [interval_words(each, NATS) for each in (found.early, found.late, effect_of(mass))]
-    assert said == (
-        f"In the first half of the steps predictions shift more than with random tokens of equal attention (KL "
-        f"difference {ends[0]}); over all steps less ({ends[2].replace(' nats', '')})."
-    )
-    both = timed((0.4, 0.2, 0.1, 0.1), (0.05, 0.05, 0.2, 0.9), masked=(0.05, 0.05, 0.1, 0.1))
-    timings = [timing_of(row) for row in both["effects"] if row["measure"] == "divergence"]
-    least = min((timing.early for timing in timings if timing is not None), key=lambda each: each.value)
-    assert finding_of("predictions apart", both).startswith(
-        f"In the first half of the steps predictions shift more than with any control (KL difference at least "
-        f"{interval_words(least, NATS)}); over all steps less than with random tokens of equal attention (−"
-    )
-    either = timed((0.4, 0.2, 0.1, 0.1), (0.05, 0.05, 0.2, 0.9), masked=(0.5, 0.5, 0.1, 0.1))
-    assert "any control" not in finding_of("predictions apart", either), "the masked ones shift them more"
     _, row = finding_of("shifts of predictions", early)
     ends = [interval_words(each, NATS).replace(" nats", "") for each in (found.early, found.late, effect_of(mass))]
     assert row == ("sinks minus random tokens of equal attention", *ends)
-    assert finding_of("predictions apart", timed((0.1, 0.1, 0.1, 0.1), (0.2, 0.2, 0.2, 0.2))).endswith(
-        " No half of the steps tells why."
-    )
-    level = timed((0.4, 0.2, 0.1, 0.1), (0.1, 0.1, 0.3, 0.3), noise=0.02)
-    assert re.search(
-        r" nats \[[^)]*\]\); over all steps not significantly more or less \([^)]*\)\.$",
-        finding_of("predictions apart", level),
-    )
-    noisy = timed((0.12, 0.12, 0.1, 0.1), (0.1, 0.1, 0.9, 0.9), noise=0.2)
-    assert finding_of("predictions apart", noisy).endswith(" tells why."), "the first half is not shown"
     assert "timing" not in untested(early["effects"])[0] and timing_of({}) is None
 
 
@@ -828,7 +821,7 @@ def test_masked_positions_are_told_in_the_half_of_the_steps_in_which_they_draw_a
     ].startswith("+0.2")
     (alike,) = (row for row in effects(early["rows"]) if (row["against"], row["measure"]) == ("masked", "divergence"))
     held = {"masked": ((0.1, 0.95), (0.06, 1.0)), "mass": ((0.1, 0.95), (0.1, 0.35))}
-    assert finding_of("caveats of each", held).startswith(
+    assert finding_of("caveats of each", held, {}).startswith(
         "Over all steps no control matches both masking and attention: random tokens of equal attention are 35 % masked"
     )
     said = when_alike(timing_of(alike))
@@ -852,44 +845,70 @@ def test_the_shift_of_predictions_is_drawn_by_quarter_of_the_steps():
     assert timing(early | {"effects": untested(early["effects"])}) is None
 
 
-def test_a_control_that_only_some_prompts_have_does_not_lead_the_answer():
+def test_a_control_that_only_some_prompts_have_is_told_beside_the_sinks_of_these():
     every, some = Difference(0.45, 0.35, 0.56, 30, 30), Difference(-0.07, -0.25, 0.11, 15, 15)
-    told = finding_of("text with each", 0.53, {"matched": (0.07, every), "mass": (0.52, some)})
-    assert told.startswith("Hiding the sinks changes 53 of 100 tokens; hiding other tokens changes 7 to 52 (")
-    assert told.endswith("random tokens of equal attention).")
-    told = finding_of("text with each", 0.53, {"matched": (0.07, every), "mass": (0.43, replace(every, value=0.1))})
-    assert told.startswith(
-        "Hiding the sinks changes 53 of 100 tokens, 10 more [35, 56] than hiding random tokens of equal attention (43"
+    others = {"matched": (0.95, every), "mass": (1.5, some)}
+
+    def told(nats: float, rise: float, others: Mapping[str, tuple[float, Difference]], done: str = "attention") -> str:
+        """Return it where hiding the sinks takes the negative log-likelihood by a rise, ± 0.1, to so many nats."""
+        rises = Difference(rise, rise - 0.1, rise + 0.1, 30, 30)
+        return str(finding_of("perplexity with each", rises, nats, others, done))
+
+    assert told(1.4, 0.5, others) == (
+        "Hiding the sinks raises perplexity from 2.5 to 4.1: higher than with as many random tokens (2.6), not "
+        "significantly higher or lower than with random tokens of equal attention (4.5 beside 4.2 over 15 prompts)."
     )
+    alone = {"matched": (0.95, every)}
+    unclear = "Hiding the sinks does not significantly change perplexity (2.5 to 2.6):"
+    assert told(0.95, 0.05, alone).startswith(unclear)
+    assert "lowers perplexity from 2.5 to 1.0" in told(0.01, -0.89, alone)
+    replaced = told(1.4, 0.5, alone, "key")
+    assert replaced.startswith("Sinks, key alone replaced: this raises perplexity from 2.5 to 4.1")
 
 
-def test_as_many_changed_tokens_as_two_unrelated_texts_differ_in_are_called_so_where_the_interval_holds_these():
-    others = {"mass": (0.43, Difference(0.2, 0.1, 0.29, 30, 30))}
-    told = finding_of("text with each", 0.63, others, unrelated=0.65, ends=(0.56, 0.69))
-    assert told == (
-        "Hiding the sinks changes 63 of 100 tokens, 20 more [10, 29] than hiding random tokens of equal attention "
-        "(43). 63 is about what two unrelated texts differ in (65)."
-    )
-    for ends in ((0.5, 0.64), (0.66, 0.7), (np.nan, np.nan)):
-        told = finding_of("text with each", 0.63, others, unrelated=0.65, ends=ends)
-        assert told.startswith("Hiding the sinks changes 63 of 100 tokens (two unrelated texts: 65), 20 more [")
-    rows = rows_of({("sinks", control): [0.5] * 30 for control in ("", "matched")})
-    for row, kept in zip(rows, (0.37, 0.68), strict=True):
-        row["aligned"] = np.random.default_rng(9).normal(kept, 0.1, 30).tolist()
-    [told] = answer(summary_of(rows) | {"unrelated": float(np.mean(rows[0]["aligned"])) + 0.01})
-    assert " is about what two unrelated texts differ in (" in told
+def test_perplexity_and_its_changes_are_told_in_the_digits_that_are_read():
+    assert [perplexity(nats) for nats in (0.0, 0.945, 2.5, 5.3, 9.0)] == ["1.0", "2.6", "12", "200", "8,100"]
+    lower = Difference(-0.201, -0.385, -0.017, 30, 30)
+    assert perplexity_change(lower) == "−18 % [−32, −2]" and perplexity_apart(lower) == "18 % lower [2, 32]"
+    open_one = Difference(0.05, -0.04, 0.14, 30, 30)
+    assert perplexity_apart(open_one) == "+5 % [−4, +15]"
+    assert perplexity_apart(Difference(1.5, 1.0, 2.5, 30, 30)) == "348 % higher [172, 1,118]"
+
+
+@given(st.floats(-3, 3), st.floats(0.01, 1))
+def test_a_change_of_perplexity_keeps_the_sides_of_its_interval(value, half):
+    difference = Difference(value, value - half, value + half, 30, 30)
+    numbers = [
+        float(each.replace("−", "-").replace(",", ""))
+        for each in re.findall(
+            r"[−+]?[\d,]+(?= %)|(?<=\[)[−+\d,]+?(?=, )|(?<=, )[−+\d,]+(?=\])", perplexity_change(difference)
+        )
+    ]
+    expected = [100 * np.expm1(end) for end in (value, value - half, value + half)]
+    assert numbers == pytest.approx(expected, abs=0.501)
+
+
+@given(st.lists(st.tuples(st.floats(0, 12), st.integers(1, 64)), min_size=2, max_size=30))
+def test_a_number_per_token_is_that_over_all_tokens_of_all_texts(texts):
+    values, tokens = map(np.array, zip(*texts, strict=True))
+    found = values_of({"nll": values, "tokens": tokens}, "nll")
+    rate = (values * tokens).sum() / tokens.sum()
+    assert found.mean() == pytest.approx(rate, abs=1e-9)
+    residuals = values * tokens - rate * tokens  # of the ratio, whose variance is that of their mean over the mean size
+    assert found - rate == pytest.approx(residuals / tokens.mean(), abs=1e-9)
+    assert values_of({"aligned": values}, "aligned").tolist() == values.tolist()
 
 
 def test_an_answer_without_significance_says_what_would_have_been_detected():
     rng = np.random.default_rng(6)
     values = {("sinks", control): rng.normal(0.5, 0.1, 20).tolist() for control in ("", "matched")}
-    [text], (told, unit) = (rule(summary_of(rows_of(values))) for rule in (answer, answer_in_numbers))
-    assert finding_of("predictions apart", summary_of(rows_of(values))) == ""
+    rows = rows_of(values, nll=[rng.normal(1.0, 0.1, 20).tolist() for _ in range(2)])
+    [text], (_, told, unit) = (rule(summary_of(rows)) for rule in (answer, answer_in_numbers))
     assert re.search(r"not significantly more or less than with as many random tokens \(0\.\d+\)\. A diff", told)
-    assert re.search(r"; hiding as many random tokens changes \d+ \(not significantly fewer\)\. A diff", text)
+    assert re.search(r": not significantly higher or lower than with as many random tokens \([\d.]+\)\. A diff", text)
     assert unit == "Per unit of attention, sinks and as many random tokens do not differ significantly."
     assert "nats from as many random tokens would have been detected." in told
-    assert "of 100 tokens from as many random tokens would have been detected." in text
+    assert re.search(r"A difference of [\d.]+ % of perplexity from as many random tokens would have been", text)
 
 
 def test_effects_on_the_text_are_told_by_position_too():

@@ -86,14 +86,16 @@ class Drawn:
             values["agreement"] = values["aligned"]
             share = [0.05 if control == "matched" else 0.1] * prompts
             nothing: list[float] = [0] * self.sinkless
-            values["confidence_before"] = [UNTOUCHED["confidence"]] * (prompts + self.sinkless)
+            values["nll_before"] = [UNTOUCHED["nll"]] * (prompts + self.sinkless)
+            values["repeated"] = [0.0] * (prompts + self.sinkless)
+            values |= dict.fromkeys(("tokens", "tokens_before"), [48] * (prompts + self.sinkless))
             values |= dict.fromkeys(QUARTERS, values["divergence"]) | {"undecided": [0] * (prompts + self.sinkless)}
             held = dict.fromkeys(("share", EARLY_SHARE), share + nothing)
             rows.append({**named, **values, "count": [2] * prompts + nothing, **held})
         return rows
 
 
-UNTOUCHED = {"divergence": 0.0, "aligned": 1.0, "confidence": 0.5}
+UNTOUCHED = {"divergence": 0.0, "aligned": 1.0, "nll": 1.0}
 
 
 def spec(**changes) -> StudySpec:

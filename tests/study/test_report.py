@@ -59,5 +59,5 @@ def test_the_folder_holds_every_figure_and_table(monkeypatch):
         verdict = archive.read("verdict.txt").decode()
         assert archive.read("pictures.txt") == b"No browser.\n"
     assert {"report.html", "contrasts.csv", "settings.csv", "figure-seeds.html", "figure-seeds.csv"} <= names
-    assert numbers["format"] == "sinkscope-study-3"
+    assert numbers["format"] == "sinkscope-study-4"
     assert "Does the discount help?" in verdict and "Controlled" not in verdict.splitlines()[0]

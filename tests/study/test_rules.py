@@ -39,7 +39,7 @@ def test_one_comparison_has_one_p_wherever_it_stands(monkeypatch):
     """Adjusted over all comparisons that the study plans, those of hidden sinks among them."""
     monkeypatch.setattr(gather_pruning, "_needs", lambda spec, step: "")
     changes = (0.03, 0.08, 0.02, 0.05, 0.01, 0.06)
-    causes = {("bundled", name): changes for name in ("divergence", "aligned", "confidence")}
+    causes = {("bundled", name): changes for name in ("divergence", "aligned", "nll")}
     found = gathered(Drawn({"wanda-noised": 0.02, "sink-wanda": 0.04}, own=0.05, causes=causes))
     effects = [one.effect for one in (*found.causes, *found.pruning.contrasts)]
     tested = [one for one in effects if one.p is not None]

@@ -294,7 +294,7 @@ def test_headline_and_figures_have_one_source_at_a_time():
     assert "±1.7 points would have been detected with 80 % power." in told
     assert (
         "Both intervals lie inside ±2 points, fixed beforehand. Against Wanda as published (clean text): "
-        "+0.9 [−1.1, +2.9] at 70 %, not inside: undecided." in told
+        "+0.8 [−1.2, +2.8] at 70 %, not inside: undecided." in told
     )
     assert (
         "A possible reason, not tested: at 50 % sparsity the discount changes 0.21 % of pruning choices, "

@@ -75,7 +75,7 @@ def test_without_a_sweep_the_page_shows_the_one_that_ships(tmp_path, monkeypatch
     )
     assert (
         "Both intervals lie inside ±2 points, fixed beforehand. Against Wanda as published (clean text): "
-        "+0.9 [−1.1, +2.9] at 70 %, not inside: undecided." in told
+        "+0.8 [−1.2, +2.8] at 70 %, not inside: undecided." in told
     )
     assert "At 60 %, it gains." in told and not test.exception
 

@@ -95,7 +95,7 @@ _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription=
 {% if told.example.reading %}<p class="takeaway">{{ told.example.reading }}</p>{% endif %}
 <figure aria-label="{{ told.example.alt }}">{{ told.example.figure }}</figure>
 </div>
-<p class="caveat"><b>Limits:</b> One text, an example, not evidence; quality was not measured.</p>
+<p class="caveat"><b>Limits:</b> One text, an example, not evidence.</p>
 <aside class="speaker"><p>{{ told.example.alt }} {{ told.example.note }}</p><p>{{ about }}</p></aside>
 </section>
 {% endif %}

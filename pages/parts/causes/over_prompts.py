@@ -15,6 +15,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.bundled.prompts import prompts
 from analysis.engine import JobRecord
+from analysis.evaluation import ablation_effects
 from analysis.evaluation.eviction_effects import TESTED
 from analysis.exhibits import ablation, eviction
 from analysis.findings import finding_of, findings_of
@@ -41,9 +42,9 @@ from pages.parts import asking, controls
 from pages.parts.asking import acting_button
 from pages.parts.causes.results import (
     BENEATH,
+    CHANGED,
     NEXT,
     Figures,
-    above_shifts,
     answer_first,
     beside_example,
     draw_figures,
@@ -130,11 +131,11 @@ class OverPrompts:
     the key of a finished job in the page's address. what: what a run does, before "over N prompts". about: what it
     does with {prompts}, as a sentence. spec: its question. controls: draws the controls of the question and returns
     their fields. cost: what a run takes. outcome, means, single: figures by name and tables of a summary.
-    predictions: further figures, in a fold that is drawn only where the first of them exists; apart: what these say
-    otherwise than the outcome, as a sentence; shifts: their numbers by half of the steps, drawn beside that. caveats:
-    what the answer leaves open, in sentences. columns: of the tables. note: under which conditions the numbers hold.
-    next_step: draws the ways on. others: draws what is known of other models, given this one. example: returns what
-    draws one text of a job, if there is one. floor: what doing nothing changes, of the question, as a sentence.
+    more: further figures, in a fold that is drawn only where the first of them exists; shifts: how far predictions
+    shift by half of the steps, drawn there. caveats: what the answer leaves open, in sentences. columns: of the
+    tables. note: under which conditions the numbers hold. next_step: draws the ways on. others: draws what is known of
+    other models, given this one. example: returns what draws one text of a job, if there is one. floor: what doing
+    nothing changes, of the question, as a sentence.
     """
 
     kind: str
@@ -150,8 +151,7 @@ class OverPrompts:
     means: Callable[[Sequence[Summary]], pd.DataFrame]
     single: Callable[[Sequence[Summary], Sequence[str]], pd.DataFrame]
     columns: Mapping[str, Any]
-    predictions: Callable[[Summary], Figures] = lambda summary: {}
-    apart: Callable[[Summary], str] = lambda summary: ""
+    more: Callable[[Summary], Figures] = lambda summary: {}
     shifts: Callable[[Summary], Sequence[tuple[str, ...]]] = lambda summary: ()
     caveats: Callable[[Summary], str] = lambda summary: ""
     note: Callable[[Summary], str] = lambda summary: ""
@@ -274,12 +274,9 @@ class OverPrompts:
             st.warning(f"Stopped after {done:d} of {planned:d} prompts. Intervals are interim, and nothing is tested.")
             if not earlier:
                 asking.go_on(self.kind, spec, "Continue")
-        apart = self.apart(job.summary) if done == planned else ""
-        shifts = self.shifts(job.summary) if apart else []
         if answer:
-            caveats = " ".join(filter(None, (self.caveats(job.summary), above_shifts(apart, shifts))))
-            beneath = [*filter(None, (" ".join(answer[1:]), caveats))]
-            told = " ".join(filter(None, (*beneath, apart)))
+            beneath = [*filter(None, (" ".join(answer[1:]), self.caveats(job.summary)))]
+            told = " ".join(beneath)
             exhibit_text(f"{self.name.capitalize()} over prompts", answer[0], told, f"{self.kind}_answer")
             place.markdown(f"##### {plain(answer[0])}")
             with place.container(key=BENEATH):
@@ -287,14 +284,14 @@ class OverPrompts:
                     st.markdown(plain(paragraph))
         aside.caption(plain(f"{SINK.format(criterion(spec.sinks))} {self.floor(spec)}".strip()))
         beside_example(self.outcome(job.summary), self.example(job), self.kind)
-        draw_shifts(shifts)
         self.next_step()
-        predictions = self.predictions(job.summary)
-        if next(iter(predictions.values()), None) is not None:
-            with st.expander("Predicted probabilities", icon=":material/query_stats:", key=f"{self.kind}_more"):
+        more = self.more(job.summary)
+        if next(iter(more.values()), None) is not None:
+            with st.expander(CHANGED, icon=":material/query_stats:", key=f"{self.kind}_more"):
                 for sentence in in_numbers:
                     st.markdown(plain(sentence), help=_PER_UNIT if PER_UNIT in sentence else None)
-                draw_figures(predictions, self.kind)
+                draw_shifts(self.shifts(job.summary) if done == planned else ())
+                draw_figures(more, self.kind)
         self.others(spec.model.source)
         if others:
             with st.expander("All findings", icon=":material/notes:", key=f"{self.kind}_findings"):
@@ -388,13 +385,12 @@ ABLATION = OverPrompts(
     spec=AblateSetSpec,
     controls=_ablation_controls,
     cost=_ablation_cost,
-    outcome=lambda summary: {"levels_aligned": ablation.levels_beside(summary, "aligned")},
-    predictions=lambda summary: {
-        "levels_divergence": ablation.levels_beside(summary, "divergence"),
+    outcome=lambda summary: {"levels_nll": ablation.levels_beside(summary, "nll")},
+    more=lambda summary: {
+        **{f"levels_{name}": ablation.levels_beside(summary, name) for name in ("aligned", "divergence")},
         "timing": ablation.timing(summary),
-        **{f"effects_{name}": ablation.effects_of(summary, name) for name in ("aligned", "divergence")},
+        **{f"effects_{name}": ablation.effects_of(summary, name) for name in ablation_effects.TESTED},
     },
-    apart=lambda summary: finding_of("predictions apart", summary),
     shifts=lambda summary: finding_of("shifts of predictions", summary),
     caveats=lambda summary: finding_of("caveats", summary),
     means=ablation.means,
@@ -408,13 +404,14 @@ ABLATION = OverPrompts(
             ("divergence", "change (nats)", "%.3f"),
             ("aligned", "text kept", PER_CENT_CELLS),
             ("agreement", "in place", PER_CENT_CELLS),
-            ("confidence", "confidence", PER_CENT_CELLS),
+            ("repeated", "repeated", PER_CENT_CELLS),
+            ("nll", "nats per token", "%.2f"),
         )
     },
     note=lambda summary: (
         "Attention and positions: the share that untouched forwards paid to the positions hidden, "
         "and how many those were per step. Text kept: tokens in common with the untouched text, aligned; in place: at "
-        "their position."
+        "their position. Repeated: tokens that equal the one before. Nats per token: of the untouched model."
     ),
 )
 

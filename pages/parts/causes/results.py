@@ -1,6 +1,5 @@
 """What results over prompts are drawn with: figures beside one text, the table of shifts, the order on a phone."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 
 import streamlit as st
@@ -15,6 +14,8 @@ Figures = Mapping[str, Exhibit | None]
 """Figures by name; None where the summary does not hold what one shows."""
 NEXT, BENEATH, _SHIFTS = "causes_next", "causes_beneath", "shifts"
 """Keys of containers: with the ways on, with what stands beneath the answer, with the table of shifts."""
+CHANGED = "Changed tokens and predictions"
+"""Title of the fold with what hiding changes besides perplexity."""
 # On a phone the name of a row stands above its numbers, each of which has its interval beneath it.
 _SHIFTED = f"""<style>@media (max-width:{PHONE}px){{
 .st-key-shifts table,.st-key-shifts :is(thead,tbody){{display:block;width:100%}}
@@ -49,16 +50,11 @@ def beside_example(shown: Figures, example: Callable[[], None] | None, key: str)
 
 
 def answer_first(key: str, rows: Mapping[str, Sequence[int]], answer: str = "", last: str = "") -> None:
-    """Set on a phone what stands beneath the answer above the figure, the text and the table of shifts. key: as of
+    """Set on a phone what stands beneath the answer above the figure and the text. key: as of
     `beside_example`. rows, last: as of `order_on_a_phone`. answer: key of the container that holds the answer, if any.
     """
     opened: dict[str, int | None] = {answer: None} if answer else {}
-    order_on_a_phone({figures_row(f"{key}_example"): (2, 3), **rows}, {**opened, BENEATH: 1, _SHIFTS: 4}, last)
-
-
-def above_shifts(told: str, rows: Sequence[tuple[str, ...]]) -> str:
-    """Return a sentence on predictions, without its numbers where rows of the table beneath hold these."""
-    return re.sub(r" \([^()]*\)", "", told) if rows else told
+    order_on_a_phone({figures_row(f"{key}_example"): (2, 3), **rows}, {**opened, BENEATH: 1}, last)
 
 
 def draw_shifts(rows: Sequence[tuple[str, ...]]) -> None:

@@ -78,17 +78,19 @@ def study_answer(source: str) -> None:
     answered = None if current is None else answer_of_study([one for one in current[1].causes if one.model == source])
     if current is None or answered is None:
         return
-    told, apart, caveats, shifts, figure = answered
-    st.markdown(f"##### {plain(told)}")
-    with st.container(key=results.BENEATH):
-        st.markdown(plain(f"{caveats} {results.above_shifts(apart, shifts)}".strip()))
+    st.markdown(f"##### {plain(answered.told)}")
+    if answered.caveats:
+        with st.container(key=results.BENEATH):
+            st.markdown(plain(answered.caveats))
     sink = over_prompts.SINK.format(criterion(SinkParams()))
     st.caption(plain(f"{sink} This is the {current[0]} study; your own runs take its place."))
     text = next((text for text in current[1].continuations if text.model == source), None)
     example = None if text is None else _drawn(text)
     results.answer_first("study", {})
-    results.beside_example({"levels": figure}, example, "study")
-    results.draw_shifts(shifts if apart else ())
+    results.beside_example({"levels": answered.figure}, example, "study")
+    with st.expander(results.CHANGED, icon=":material/query_stats:", key="study_more"):
+        st.markdown(plain(answered.changed))
+        results.draw_shifts(answered.shifts)
 
 
 def other_models(source: str) -> None:
