@@ -163,7 +163,7 @@ def _perplexity(nats: float) -> str:
 
 def which_prompt(text: Continuation) -> str:
     """Return which of the prompts a text goes on from, and by which rule it was chosen."""
-    return f"prompt {text.number} of {text.median_of}, nearest the median change"
+    return f"prompt {text.number} of {text.median_of}, nearest the medians"
 
 
 def _levels_told(prompts: int, causes: Sequence[Cause]) -> str:
@@ -396,7 +396,8 @@ def _levels(findings: Findings) -> Markup:
         groups.append(Group(f"Hidden in {within(findings, model)}", tuple(marks)))
     if not groups:
         return Markup()
-    return charts.bars(groups, f"perplexity under the untouched model (lower is better), {prompts} prompts")
+    axis = "perplexity under the untouched model (lower is better)"
+    return charts.bars(groups, f"{axis}, {prompts} prompts; differences: from the sinks")
 
 
 def _beside_sinks(control: str, cause: Cause, beat: int) -> list[Mark]:

@@ -154,13 +154,14 @@ def ablate_set(spec: AblateSetSpec, context: Context) -> Outcome[AblateSetSummar
 
 
 def _typical(done: list[list[dict[str, Any]]]) -> int:
-    """Return the prompt whose text changes nearest the medians over prompts with the sinks hidden and with random
-    tokens of equal attention hidden, the first of those as near; by the first condition where sinks are not hidden.
+    """Return the prompt nearest the medians over prompts, in agreement and in nats per token, with the sinks hidden and
+    with random tokens of equal attention hidden, the first of those as near; by the first condition where sinks are not
+    hidden.
     """
     named = [tuple(row[name] for name in _CONDITION) for row in done[0]]
     both = [named.index(wanted) for control in ("", MASS) if (wanted := ("attention", "sinks", control)) in named]
-    agreement = np.array([[rows[at]["aligned"] for at in both or [0]] for rows in done], float)
-    return int(np.argmin(np.abs(agreement - np.median(agreement, axis=0)).sum(axis=1).round(6)))
+    told = np.array([[rows[at][name] for at in both or [0] for name in ("aligned", "nll")] for rows in done], float)
+    return int(np.argmin(np.abs(told - np.median(told, axis=0)).sum(axis=1).round(6)))
 
 
 def _untrained(

@@ -144,9 +144,10 @@ class Cause(Found):
 class Continuation(Found):
     """A model's continuations of one prompt: untouched, with its sinks hidden, and with as many matched tokens hidden.
     Each is a tuple of tokens. others: with the positions of further controls hidden, by the control. number: of the
-    prompt, from 1. median_of: number of prompts over whose medians its changes by hiding the sinks and by hiding
-    tokens of equal attention are nearest. nlls: the negative log-likelihood under the untouched model, in nats per
-    token, of the untouched text and of the others by the control, "" for the sinks; None where not measured.
+    prompt, from 1. median_of: number of prompts to whose medians, of agreement and of nats per token, it is nearest
+    with the sinks and with random tokens of equal attention hidden. nlls: the negative log-likelihood under the
+    untouched model, in nats per token, of the untouched text and of the others by the control, "" for the sinks; None
+    where not measured.
     """
 
     model: str

@@ -52,7 +52,7 @@ MOST_BYTES = 1 << 20  # of an explorer in a study, packed: what a report of thre
 
 
 def continuations_of(ablations: Mapping[str, JobRecord]) -> tuple[Continuation, ...]:
-    """Return the texts of one prompt of each model, the one whose changes are nearest the median: untouched, with its
+    """Return the texts of one prompt of each model, the one nearest the medians: untouched, with its
     sinks and with each control hidden. Of an ablation that does not hide sinks there is none.
     """
     found = []

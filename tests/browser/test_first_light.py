@@ -81,7 +81,14 @@ def test_on_a_phone_the_shipped_answer_on_hiding_sinks_is_read_without_scrolling
     assert page.locator("html").evaluate("html => html.scrollWidth") == 390
     assert table.evaluate("table => table.scrollWidth <= table.clientWidth")
     main = page.get_by_test_id("stMain")
-    parts = ["Hiding the sinks raises", "Sink: attention,", "Over all steps no control", "Perplexity of", "One text"]
+    parts = [
+        "Hiding the sinks raises",
+        "Sink: attention,",
+        "Over all steps no control",
+        "Perplexity of",
+        "One text",
+        "Changed tokens",
+    ]
     places = [box["y"] for part in parts if (box := main.get_by_text(part).first.bounding_box()) is not None]
     assert places == sorted(places) and len(places) == len(parts), "what the answer leaves open comes before the figure"
     for row in table.locator("tbody tr").all():

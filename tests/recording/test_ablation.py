@@ -378,22 +378,25 @@ def test_the_texts_of_the_prompt_with_the_median_change_are_kept(study):
         assert np.mean(same) == pytest.approx(row["agreement"][summary["shown"]], abs=1e-6)
 
 
-def test_the_prompt_shown_is_the_one_nearest_the_median_never_the_strongest():
+def test_the_prompt_shown_is_the_one_nearest_the_medians_never_the_strongest():
     def done(*agreement: float) -> list[list[dict]]:
-        named = {"intervention": "attention", "control": ""}
+        named = {"intervention": "attention", "control": "", "nll": 1.0}
         return [
             [named | {"target": "first", "aligned": 0.0}, named | {"target": "sinks", "aligned": one}]
             for one in agreement
         ]
 
     def beside(*mass: float) -> list[dict]:
-        return [{"intervention": "attention", "target": "sinks", "control": "mass", "aligned": one} for one in mass]
+        named = {"intervention": "attention", "target": "sinks", "control": "mass", "nll": 1.0}
+        return [named | {"aligned": one} for one in mass]
 
     assert _typical(done(0.1, 0.6, 0.4)) == 2
     both = [[*rows, other] for rows, other in zip(done(0.4, 0.5, 0.6), beside(0.8, 0.9, 0.2), strict=True)]
     assert _typical(both) == 0, "the median of one alone is further from that of the other: medians 0.5 and 0.8"
     assert _typical(done(0.9, 0.2, 0.5, 0.4)) == 2, "the first of two as near"
     assert _typical([rows[:1] for rows in done(0.9, 0.2)]) == 0, "sinks are not hidden"
+    surprising = [[*rows[:1], rows[1] | {"nll": one}] for rows, one in zip(done(0.4, 0.5, 0.6), (1, 3, 1), strict=True)]
+    assert _typical(surprising) == 0, "the agreement of the second is the median, its perplexity is far from it"
 
 
 def test_random_weights_stand_beside_on_the_same_prompts(study):

@@ -780,9 +780,7 @@ def test_a_text_has_a_slide_of_its_own():
         "In one text hiding sinks changes 2 of 3 tokens (67 %); hiding as many random tokens: 0 (0 %)"
         in chosen.replace("\u00a0", " ")
     )
-    assert (
-        "Nothing hidden (prompt 7 of 30, nearest the median change)" in chosen and "an example, not evidence" in chosen
-    )
+    assert "Nothing hidden (prompt 7 of 30, nearest the medians)" in chosen and "an example, not evidence" in chosen
 
 
 def test_the_text_of_the_example_is_the_one_nearest_the_median():
@@ -790,7 +788,7 @@ def test_the_text_of_the_example_is_the_one_nearest_the_median():
     assert hidden.example.title == (
         "In one text hiding sinks changes 29 of 48 tokens (60 %); hiding random tokens of equal attention: 19 (40 %)"
     )
-    assert "prompt 8 of 30, nearest the median change" in hidden.example.figure
+    assert "prompt 8 of 30, nearest the medians" in hidden.example.figure
 
 
 def test_the_last_slide_is_titled_by_the_answers_to_both_questions():

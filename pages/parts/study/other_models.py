@@ -36,6 +36,7 @@ from pages.parts.study.choice import ADDRESS, current_study, example, of_record,
 from pages.parts.study.presentation import mount
 
 _SHIPPED = "This is the shipped study; your own recordings take its place."
+_CHANGED = "study_changed"  # key of a container
 _SHADED = "Shaded: does not line up, in order, with the first."
 _SHOWN = ("causes_aligned", "causes_divergence")  # as on Causes
 
@@ -86,9 +87,9 @@ def study_answer(source: str) -> None:
     st.caption(plain(f"{sink} This is the {current[0]} study; your own runs take its place."))
     text = next((text for text in current[1].continuations if text.model == source), None)
     example = None if text is None else _drawn(text)
-    results.answer_first("study", {})
+    results.answer_first("study", {}, last=_CHANGED)
     results.beside_example({"levels": answered.figure}, example, "study")
-    with st.expander(results.CHANGED, icon=":material/query_stats:", key="study_more"):
+    with st.container(key=_CHANGED), st.expander(results.CHANGED, icon=":material/query_stats:", key="study_more"):
         st.markdown(plain(answered.changed))
         results.draw_shifts(answered.shifts)
 
