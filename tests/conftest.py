@@ -164,17 +164,24 @@ def over_golden(**rows: Iterable[Any]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(("golden", *rows), taken, indirect=["golden"])
 
 
-@pytest.fixture(scope="session", params=GOLDEN_NAMES)
-def golden(request) -> "tuple[LoadedModel, dict, dict]":
-    """A golden checkpoint, what the authors' code computes on it, and what their samplers generate."""
+@cache
+def _golden(name: str) -> "tuple[LoadedModel, dict, dict]":
+    """Loaded once, where tests that take one checkpoint after another let go of it each time."""
     from safetensors.torch import load_file
 
     from analysis.models.load import load
     from analysis.specs import ModelSpec
 
-    folder = GOLDEN / request.param
+    folder = GOLDEN / name
     model = load(ModelSpec(source=str(folder), device="cpu"))
     return model, load_file(folder / "golden.safetensors"), load_file(folder / "generate.safetensors")
+
+
+@pytest.fixture(scope="session", params=GOLDEN_NAMES)
+def golden(request) -> "tuple[LoadedModel, dict, dict]":
+    """A golden checkpoint, what the authors' code computes on it, and what their samplers generate. Shared: never
+    change its weights."""
+    return _golden(request.param)
 
 
 @pytest.fixture(scope="session", autouse=True)
