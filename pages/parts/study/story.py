@@ -175,7 +175,8 @@ def story(findings: Findings, name: str) -> None:
         left, right = st.columns([6, 5], gap="medium")
         with left, st.container(key="story_first"):
             first_screen(findings, told, name)
-        with right, st.container(key="story_stage"):
+        with right, st.container(key="story_stage", gap="small"):
+            st.markdown("**Watch sinks while the model writes**")
             stored_player(playback, "study_player", lambda chosen: draw_token(findings, chosen))
     if told.findings:
         mount(findings_html(told.findings), "story_findings")
