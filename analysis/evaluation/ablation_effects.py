@@ -324,6 +324,14 @@ def rise_of(rows: Sequence[Row], effect: Row) -> Difference:
     return difference(acted, before, clusters_of(target, len(compared))[compared], test=False)
 
 
+def length_of(rows: Sequence[Row], effect: Row) -> Difference:
+    """Return by how many tokens the texts up to where they end are longer with the target than with its control acted
+    on, over the prompts of which an effect is the difference."""
+    *sides, compared = _sides(rows, effect)
+    target, control = (np.array(row["tokens"], float)[compared] for row in sides)
+    return difference(target, control, clusters_of(sides[0], len(compared))[compared], test=False)
+
+
 def _masked_share(row: Row, compared: np.ndarray) -> float:
     """Return the share of the positions acted on that was undecided, over the prompts compared, (prompts,) bool."""
     count = float(np.sum(np.array(row["count"], float)[compared]))

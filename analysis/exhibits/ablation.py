@@ -257,6 +257,8 @@ def answer_of_study(causes: Sequence[Cause]) -> StudyAnswer | None:
             "caveats of each",
             {of: tuple((side.share, side.masked) for side in cause.sides) for of, cause in drawn.items()},
             {of: cause.repeated for of, cause in drawn.items() if cause.repeated is not None},
+            first.tokens,
+            lengths_of(drawn),
         ),
         finding_of("tokens changed", sinks["aligned"], levels["aligned"], unrelated) if levels["aligned"] else "",
         finding_of("shifts with each", sinks["divergence"], levels["divergence"], timings),
@@ -276,6 +278,12 @@ def answer_of_study(causes: Sequence[Cause]) -> StudyAnswer | None:
             name="levels-study",
         ),
     )
+
+
+def lengths_of(causes: Mapping[str, Cause]) -> dict[str, tuple[float, Difference]]:
+    """Return how many tokens texts have up to where they end with the tokens of each control hidden, and by how many
+    they have more with the sinks hidden. causes: on perplexity, by control."""
+    return {of: (one.tokens - one.longer.value, one.longer) for of, one in causes.items() if one.longer is not None}
 
 
 def as_change_of(cause: Cause) -> Difference:

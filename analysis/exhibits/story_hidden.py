@@ -1,6 +1,7 @@
 """The story's finding on what hiding sinks does to text and predictions."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from math import exp
 
 import numpy as np
@@ -8,8 +9,10 @@ from markupsafe import Markup
 
 from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS, MEASURES, Change
 from analysis.exhibits import story_parts, story_sinks
+from analysis.exhibits.ablation import lengths_of
 from analysis.exhibits.story_parts import called, rows_of, within
 from analysis.exhibits.story_text import (
+    LENGTH,
     beside_sinks,
     by_attention,
     early_told,
@@ -30,11 +33,13 @@ from analysis.figures.story.charts import Group, Line, Mark
 from analysis.findings.ablations import (
     HIDDEN,
     could_show,
+    endings,
     perplexity,
     perplexity_apart,
     perplexity_change,
     repetition,
     side_of,
+    size_told,
     tokens_changed,
 )
 from analysis.findings.evaluations import flipped
@@ -42,7 +47,7 @@ from analysis.sinks.agreement import Agreement, agreement
 from analysis.specs import CONTROLS
 from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, WAITING, WORSE, decide, interval_words
 from analysis.study import rules
-from analysis.study.findings import Cause, Continuation, Findings
+from analysis.study.findings import Cause, Continuation, Findings, Score
 from analysis.words import counted, listed, percent
 
 
@@ -77,8 +82,10 @@ def hidden(findings: Findings) -> Told | None:
     where = f"In {within(findings, own.model)}, " if len(called(findings)) > 1 else ""
     title = _text_title(own, those, margin, where)
     changed, untrained = _tokens_changed(those), _random_weights(findings)
-    beats = list(filter(None, (over, changed, untrained)))
-    takeaways = [changed] if title else [_levels_told(own.effect.n, those) or over, changed]
+    first = _endings(those) or changed
+    beats = list(filter(None, (over, first, untrained)))
+    notes += [changed] if first != changed else []
+    takeaways = [first] if title else [_levels_told(own.effect.n, those) or over, first]
     takeaways += [untrained] if no_less_with_random(those) else []
     held = [f"{100 * side.share:.1f} %" for side in own.sides]
     return Told(
@@ -115,7 +122,7 @@ def texts(findings: Findings, model: str) -> Example | None:
         f"{_title(control)}: {others} ({shares[1]})"
     )
     in_place = _by_position(findings.causes_by_model.get(model, ()), control)
-    begins = any("[BOS]" in words for words in _variants(text, control))
+    begins = any(_begins_inside(words) for words in _variants(text, control))
     longest = max(len(text.untouched), *map(len, _variants(text, control)))
     sinks_moved, others_moved = (round((1 - each.by_position) * longest) for each in alike)
     return Example(
@@ -125,6 +132,11 @@ def texts(findings: Findings, model: str) -> Example | None:
         f"The others may have moved: by position {sinks_moved} (sinks) and {others_moved} (random) of {longest} "
         f"differ{in_place}.",
     )
+
+
+def _begins_inside(words: Sequence[str]) -> bool:
+    """Return whether a text begins anew where none has ended."""
+    return any(word == "[BOS]" and before != "[EOS]" for before, word in pairwise(words))
 
 
 _BOS = " [BOS] inside a text is an error."
@@ -147,18 +159,21 @@ def text_shown(text: Continuation, control: str = COUNT) -> tuple[Markup, str]:
     variants = dict(zip(names, _variants(text, control), strict=True))
     same = {name: _kept(text.untouched, words) for name, words in variants.items()}
     changed = {name: sum(not kept for kept in flags) for name, flags in same.items()}
-    before, after = ("", {}) if text.nlls is None else (_perplexity(text.nlls[0]), text.nlls[1])
-    lines = [Line(f"Nothing hidden{before} ({which_prompt(text)})", text.untouched, None)]
+    before, after = ((0.0, 0), {}) if text.scores is None else text.scores
+    lines = [Line(f"Nothing hidden{_perplexity(before, text.untouched)} ({which_prompt(text)})", text.untouched, None)]
     for (name, words), key in zip(variants.items(), ("", control), strict=True):
-        shorter, likely = _left_out(text.untouched, words), _perplexity(after[key]) if key in after else ""
-        told = f"{name}: {changed[name]} of {len(words)} tokens differ (shaded){shorter}{likely}"
+        shorter, likely = _left_out(text.untouched, words), _perplexity(after.get(key, (0.0, 0)), words)
+        told = f"{name}: {changed[name]} of {len(words)} tokens differ{shorter}{likely}"
         lines.append(Line(told, words, same[name]))
     told = f"One text, untouched and {'; '.join(line.title.lower() for line in lines[1:])}."
     return charts.aligned(text.prompt, lines), told
 
 
-def _perplexity(nats: float) -> str:
-    return f", perplexity {perplexity(nats)}"
+def _perplexity(score: Score, words: Sequence[str]) -> str:
+    """Return the perplexity of a text as the end of its title; empty where it was not measured."""
+    nats, tokens = score
+    until = f" up to {words[tokens - 1]}" if tokens < len(words) else ""
+    return f", perplexity {perplexity(nats)}{until}" if tokens else ""
 
 
 def which_prompt(text: Continuation) -> str:
@@ -176,6 +191,15 @@ def _levels_told(prompts: int, causes: Sequence[Cause]) -> str:
     others = ", ".join(f"{levels_of(cause)[1]} with {_title(control)}" for control, cause in there.items())
     before, sinks = perplexity(untouched_of(causes)), levels_of(there[COUNT])[0]
     return f"Over {prompts} prompts perplexity is {before}; {sinks} with sinks hidden; {others}."
+
+
+def _endings(causes: Sequence[Cause]) -> str:
+    """Tell where texts end with the sinks, and with the strictest control and as many random tokens hidden; empty where
+    that is alike, or not measured."""
+    there = text_causes(causes)
+    told = {name: there[name] for name in (strictest(causes) or COUNT, COUNT)} if there else {}
+    lengths = lengths_of(told)
+    return endings(there[COUNT].tokens, lengths) if lengths else ""
 
 
 def _tokens_changed(causes: Sequence[Cause]) -> str:
@@ -205,6 +229,14 @@ def _summaries(own: Cause, causes: Sequence[Cause]) -> tuple[Summary, ...]:
     if control != COUNT:
         baseline += f"; as many: {levels_of(there[COUNT])[1]}"
     rows = [Summary(quantity, f"{sinks} ({perplexity_apart(there[control].effect)})", baseline)]
+    longer = there[control].longer
+    if longer is not None and side_of(longer):
+        length, word = there[control].tokens, "more" if longer.value > 0 else "fewer"
+        told = f"{length:.0f} ({size_told(longer, LENGTH, word)})"
+        rows.append(
+            Summary("Tokens of a text with sinks hidden", told, f"{_title(control)}: {length - longer.value:.0f}")
+        )
+        return tuple(rows)
     changed = rules.cause_of(causes, "aligned", control)
     if changed is not None:
         sinks, others = (f"{100 * side.value:.0f}" for side in changed.sides)
@@ -260,7 +292,8 @@ _DRAWN_ONCE = "Random tokens are drawn once."
 
 def _not_shown(held: Sequence[str], at_equal: Cause | None, causes: Sequence[Cause]) -> str:
     """Tell what the comparisons leave open."""
-    repeated = {of: cause.repeated for of, cause in text_causes(causes).items() if cause.repeated is not None}
+    there = text_causes(causes)
+    repeated = {of: cause.repeated for of, cause in there.items() if cause.repeated is not None}
     return " ".join(filter(None, (_unmatched(held, at_equal, causes), repetition(repeated))))
 
 
@@ -315,7 +348,7 @@ def _random_weights(findings: Findings) -> str:
         if own is not None and own.untrained is not None:
             so = f" (trained: {perplexity_change(own.effect)})" if no_less_with_random(causes) else ""
             told.append(f"{perplexity_change(own.untrained)} in {within(findings, model)}{so}")
-    return f"With random weights, sinks hidden against {_title(COUNT)}: perplexity {'; '.join(told)}." if told else ""
+    return f"With random weights, perplexity against {_title(COUNT)}: {'; '.join(told)}." if told else ""
 
 
 def _over_prompts(own: Cause, at_equal: Cause | None, causes: Sequence[Cause]) -> str:

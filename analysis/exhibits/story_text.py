@@ -12,11 +12,22 @@ from analysis.findings.ablations import (
     perplexity_change,
     perplexity_seen,
     side_of,
+    size_told,
     when_alike,
     when_shifted,
 )
 from analysis.specs import CONTROLS
-from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, NATS, WAITING, WORSE, decide, interval_words
+from analysis.statistics.decisions import (
+    BETTER,
+    CANNOT_TELL,
+    EQUIVALENT,
+    NATS,
+    WAITING,
+    WORSE,
+    Unit,
+    decide,
+    interval_words,
+)
 from analysis.statistics.differences import Difference
 from analysis.study.findings import Cause
 from analysis.study.rules import cause_of
@@ -89,7 +100,18 @@ def text_in_words(causes: Sequence[Cause]) -> str:
     return f"Hiding sinks {hidden_moves(causes)}; it is {listed(than_controls(causes))}{could}."
 
 
-LOWER_IS_BETTER = "Perplexity is how much a text surprises the untouched model: lower is better."
+def _endings(cause: Cause) -> str:
+    """Say by how many tokens texts end earlier or later with the sinks hidden than with the control just told; empty
+    where that is not significant.
+    """
+    if cause.longer is None or not side_of(cause.longer):
+        return ""
+    size = size_told(cause.longer, LENGTH, f"tokens {'later' if cause.longer.value > 0 else 'earlier'}")
+    return f"Texts end {size} than with these."
+
+
+LENGTH = Unit("tokens", 1.0, 0)
+LOWER_IS_BETTER = "Perplexity: the untouched model's surprise, lower is better."
 
 
 def answer_told(causes: Sequence[Cause]) -> tuple[str, str, str]:
@@ -103,8 +125,8 @@ def answer_told(causes: Sequence[Cause]) -> tuple[str, str, str]:
     lead_by = COUNT if open_ones or not strict or there[strict].unmatched else strict
     lead = f"{yes}: hiding them {hidden_moves(causes)}, {CONTROLS[lead_by].title} to {levels_of(there[lead_by])[1]}."
     told = [_beside_lead(name, there[name]) for name in open_ones or [lead_by]]
-    sentence = " ".join([*told, LOWER_IS_BETTER])
-    return lead, sentence, f"{lead} {sentence}"
+    beside = " ".join(filter(None, (*told, _endings(there[(open_ones or [lead_by])[-1]]))))
+    return lead, f"{beside} {LOWER_IS_BETTER}", f"{lead} {beside} Lower is better."
 
 
 def _beside_lead(control: str, cause: Cause) -> str:

@@ -1,6 +1,6 @@
 """Sentences on an ablation over many prompts beside its controls."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 from typing import Any, Final
@@ -19,6 +19,7 @@ from analysis.evaluation.ablation_effects import (
     as_change,
     changes_of,
     effect_of,
+    length_of,
     means_of,
     rise_of,
     timing_of,
@@ -51,6 +52,7 @@ PERPLEXITY: Final = (
 )
 """What perplexity is."""
 _THAN: Final = {1: "more than with", -1: "less than with", 0: "not significantly more or less than with"}
+_LATER: Final = {1: "later than with", -1: "earlier than with", 0: "not significantly earlier or later than with"}
 _HIGHER: Final = {1: "higher than with", -1: "lower than with", 0: "not significantly higher or lower than with"}
 _MORE: Final = {1: "more", -1: "less"}
 _MORE_OR_LESS: Final = {1: "significantly more", -1: "significantly less", 0: "not significantly more or less"}
@@ -125,16 +127,21 @@ def perplexity_with_each(rise: Difference, sinks: float, others: Levels, done: s
     of each control it lies with the sinks. All are in nats per token. rise: with the sinks, above nothing. done: to the
     positions, of `INTERVENTIONS`.
     """
-    whole = max(difference.n for _, difference in others.values())
-    by_side: dict[int, list[str]] = {}
-    for of, (nats, difference) in others.items():
-        level = perplexity(nats)
-        if difference.n < whole:  # on some prompts no tokens draw as much
-            level += f" beside {perplexity(nats + difference.value)} over {difference.n} prompts"
-        by_side.setdefault(side_of(difference), []).append(f"{THAN[of]} ({level})")
-    beside = ", ".join(f"{_HIGHER[side]} {listed(by_side[side])}" for side in (1, 0, -1) if side in by_side)
+    beside = _beside_each(others, _HIGHER, perplexity)
     who = "Hiding the sinks" if done == "attention" else f"Sinks, {INTERVENTIONS[done].title}: this"
     return f"{who} {moved(sinks, rise)}: {beside}."
+
+
+def _beside_each(others: Levels, words: Mapping[int, str], told: Callable[[float], str]) -> str:
+    """Say on which side of each control a level with the sinks lies, and the level with it. words: by the side."""
+    whole = max(difference.n for _, difference in others.values())
+    by_side: dict[int, list[str]] = {}
+    for of, (value, difference) in others.items():
+        level = told(value)
+        if difference.n < whole:  # on some prompts no tokens draw as much
+            level += f" beside {told(value + difference.value)} over {difference.n} prompts"
+        by_side.setdefault(side_of(difference), []).append(f"{THAN[of]} ({level})")
+    return ", ".join(f"{words[side]} {listed(by_side[side])}" for side in (1, -1, 0) if side in by_side)
 
 
 def answer_in_numbers(summary: Summary) -> list[str]:
@@ -156,7 +163,7 @@ def tokens_changed(sinks: float, others: Levels, unrelated: float | None) -> str
     """
     scale = "" if unrelated is None else f" (two unrelated texts: {_tokens(1 - unrelated)})"
     beside = listed([f"{_tokens(value)} with {THAN[of]}" for of, (value, _) in others.items()])
-    return f"Hiding the sinks changes {_tokens(sinks)} of 100 tokens{scale}, {beside}; for better or worse."
+    return f"Hiding the sinks changes {_tokens(sinks)} of 100 tokens{scale}, {beside}."
 
 
 Held = tuple[float, float]
@@ -164,18 +171,34 @@ Held = tuple[float, float]
 
 
 def caveats(summary: Summary) -> str:
-    """Say what the comparison leaves open: where no control matches the sinks in both attention and masking, and where
-    repetition flatters the text without sinks. Empty where sinks were not compared.
+    """Say what the comparison leaves open: where texts end earlier, where repetition flatters those without sinks, and
+    where no control matches the sinks in both attention and masking. Empty where sinks were not compared.
     """
-    compared = _compared(summary, _TEXT)
-    held = {of: changes_of(summary["rows"], row) for of, row in compared.items()}
-    told = {of: means_of(summary["rows"], row, "repeated") for of, row in compared.items()}
-    return caveats_of({of: ((one.share, one.masked), (two.share, two.masked)) for of, (one, two) in held.items()}, told)
+    compared, rows = _compared(summary, _TEXT), summary["rows"]
+    held = {of: changes_of(rows, row) for of, row in compared.items()}
+    return caveats_of(
+        {of: ((one.share, one.masked), (two.share, two.masked)) for of, (one, two) in held.items()},
+        {of: means_of(rows, row, "repeated") for of, row in compared.items()},
+        next((means_of(rows, row, "tokens")[0] for row in compared.values()), 0.0),
+        {of: (means_of(rows, row, "tokens")[1], length_of(rows, row)) for of, row in compared.items()},
+    )
 
 
-def caveats_of(held: Mapping[str, tuple[Held, Held]], repeated: Mapping[str, tuple[float, float]]) -> str:
-    """Say the same of what the sinks and the tokens of each control hold, and of how much the texts repeat."""
-    return " ".join(filter(None, (_no_match(held), repetition(repeated))))
+def caveats_of(
+    held: Mapping[str, tuple[Held, Held]], repeated: Mapping[str, tuple[float, float]], tokens: float, lengths: Levels
+) -> str:
+    """Say the same of what the sinks and the tokens of each control hold, of how much the texts repeat, and of how long
+    they are."""
+    return " ".join(filter(None, (endings(tokens, lengths) if lengths else "", repetition(repeated), _no_match(held))))
+
+
+def endings(tokens: float, others: Levels) -> str:
+    """Say where texts end with the sinks and with the tokens of each control hidden; empty where that is alike. Beyond
+    their end perplexity does not count. tokens: of the texts with the sinks hidden.
+    """
+    if not any(side_of(difference) for _, difference in others.values()):
+        return ""
+    return f"Texts end after {tokens:.0f} tokens, {_beside_each(others, _LATER, '{:.0f}'.format)}."
 
 
 def repetition(repeated: Mapping[str, tuple[float, float]]) -> str:

@@ -123,7 +123,9 @@ class Cause(Found):
     that lack this control. untrained: the effect in a model with random weights, None where none was asked for.
     timing: of the divergence alone. by_position: beside the aligned agreement, that by position at both; unrelated:
     that of two untouched texts of prompts that are not alike. rise: of the negative log-likelihood, by how much it is
-    above that with nothing hidden; repeated: beside it, the share of tokens that equal the one before, at both.
+    above that with nothing hidden; beside it, of the texts up to where they end, repeated: the share of tokens that
+    equal the one before, at both; tokens: how many they have with the sinks hidden; longer: by how many more than with
+    the control.
     """
 
     model: str
@@ -139,15 +141,20 @@ class Cause(Found):
     unrelated: float | None = None
     rise: Difference | None = None
     repeated: tuple[float, float] | None = None
+    tokens: float = 0.0
+    longer: Difference | None = None
+
+
+Score = tuple[float, int]
 
 
 class Continuation(Found):
     """A model's continuations of one prompt: untouched, with its sinks hidden, and with as many matched tokens hidden.
     Each is a tuple of tokens. others: with the positions of further controls hidden, by the control. number: of the
     prompt, from 1. median_of: number of prompts to whose medians, of agreement and of nats per token, it is nearest
-    with the sinks and with random tokens of equal attention hidden. nlls: the negative log-likelihood under the
-    untouched model, in nats per token, of the untouched text and of the others by the control, "" for the sinks; None
-    where not measured.
+    with the sinks and with random tokens of equal attention hidden. scores: of the untouched text, and of the others by
+    the control, "" for the sinks: the negative log-likelihood under the untouched model in nats per token, and how many
+    tokens it has up to where it ends; None where not measured.
     """
 
     model: str
@@ -158,7 +165,7 @@ class Continuation(Found):
     hidden: tuple[str, ...]
     matched: tuple[str, ...]
     others: dict[str, tuple[str, ...]] = {}
-    nlls: tuple[float, dict[str, float]] | None = None
+    scores: tuple[Score, dict[str, Score]] | None = None
 
 
 class MaskChange(Found):

@@ -42,6 +42,7 @@ from analysis.study.findings import (
     JobTiming,
     MaskChange,
     PartFound,
+    Score,
     StoredSentences,
 )
 from analysis.study.gather_pruning import adjusted, causes_of, planned_causes, planned_steps, pruning_of, steps_of
@@ -71,12 +72,16 @@ def continuations_of(ablations: Mapping[str, JobRecord]) -> tuple[Continuation, 
                     hidden=written.pop(""),
                     matched=written.pop(COUNT),
                     others=written,
-                    nlls=(measured[0]["nll_before"][at], {row["control"]: row["nll"][at] for row in measured})
-                    if measured
-                    else None,
+                    scores=_scores(measured, at) if measured else None,
                 )
             )
     return tuple(found)
+
+
+def _scores(rows: Sequence[Mapping[str, Any]], at: int) -> tuple[Score, dict[str, Score]]:
+    """Return the scores of the texts of one prompt. rows: of the sinks and of their controls."""
+    before = rows[0]["nll_before"][at], rows[0]["tokens_before"][at]
+    return before, {row["control"]: (row["nll"][at], row["tokens"][at]) for row in rows}
 
 
 def _hides_sinks(row: Mapping[str, Any]) -> bool:

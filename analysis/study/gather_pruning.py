@@ -20,6 +20,7 @@ from analysis.evaluation.ablation_effects import (
     changes_of,
     effect_of,
     effects,
+    length_of,
     means_of,
     rise_of,
     timing_of,
@@ -257,6 +258,8 @@ def causes_of(ablations: Mapping[str, JobRecord], primary: str) -> tuple[Cause, 
             by_position=means_of(job.summary["rows"], row, "agreement") if _of_text(row) else None,
             rise=rise_of(job.summary["rows"], row) if row["measure"] == "nll" else None,
             repeated=means_of(job.summary["rows"], row, "repeated") if row["measure"] == "nll" else None,
+            tokens=means_of(job.summary["rows"], row, "tokens")[0] if row["measure"] == "nll" else 0.0,
+            longer=length_of(job.summary["rows"], row) if row["measure"] == "nll" else None,
             unrelated=job.summary["unrelated"] if _of_text(row) else None,
             untrained=next(
                 (effect_of(other) for other in _hidden(job.summary["untrained"]) if _same(row, other)), None

@@ -125,12 +125,14 @@ def test_texts_are_those_of_hidden_sinks_and_of_the_matched_tokens():
         for intervention in ("value", "attention")
         for control in ("matched", "", "mass")
     ]
-    rows = [{**text, "nll": [0.0, 1.0 + place], "nll_before": [0.0, 0.5]} for place, text in enumerate(texts)]
+    before = {"nll_before": [0.0, 0.5], "tokens_before": [1, 8]}
+    rows = [{**text, **before, "nll": [0.0, 1.0 + place], "tokens": [1, 4]} for place, text in enumerate(texts)]
     summary = {"texts": texts, "rows": rows, "untouched": ["as", "it", "was"], "shown": 1, "prompts": 2}
     (text,) = continuations_of({"bundled": job("a", **summary)})
     assert (text.hidden, text.matched) == (("attention", ""), ("attention", "matched"))
     assert text.others == {"mass": ("attention", "mass")} and text.untouched == ("as", "it", "was")
-    assert text.nlls == (0.5, {"matched": 4.0, "": 5.0, "mass": 6.0}), "of the prompt that is shown"
+    scores = {"matched": (4.0, 4), "": (5.0, 4), "mass": (6.0, 4)}
+    assert text.scores == ((0.5, 8), scores), "of the prompt that is shown"
     assert (text.prompt, text.number, text.median_of) == ("Two days", 2, 2)
     assert continuations_of({"bundled": job("a", **{**summary, "texts": texts[:3], "rows": rows[:3]})}) == (), (
         "values alone are hidden"

@@ -307,9 +307,9 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
             for one in study.causes
         ]
         (answer, _) = story_of(study.model_copy(update={"causes": tuple(causes)})).answers
-        assert answer.short == answer.words
+        assert answer.short.startswith(answer.lead) and answer.short.endswith(" Lower is better.")
         assert answer.sentence.endswith(
-            " Perplexity is how much a text surprises the untouched model: lower is better."
+            " Perplexity: the untouched model's surprise, lower is better."
         )
         return answer
 
@@ -334,10 +334,10 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
         hidden.notes
     )
     assert hidden.beats == (
-        "Hiding the sinks changes 63 of 100 tokens (two unrelated texts: 65), 43 with random tokens of equal attention "
-        "and 32 with as many random tokens; for better or worse.",
-        "With random weights, sinks hidden against as many random tokens: perplexity 0 % [−2, +2] in the diffusion "
-        "model; +47 % [+37, +57] in the left-to-right twin (trained: +2 % [−6, +11]).",
+        "Texts end after 21 tokens, earlier than with random tokens of equal attention (44) and as many random tokens "
+        "(45).",
+        "With random weights, perplexity against as many random tokens: 0 % [−2, +2] in the diffusion model; "
+        "+47 % [+37, +57] in the left-to-right twin (trained: +2 % [−6, +11]).",
     )
     assert levels_drawn(hidden, 0) == [
         ("nothing", "2.4"),
@@ -712,7 +712,7 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
             "3.8 (−15 % [−31, +4])",
             "random tokens of equal attention: 4.5; as many: 2.6",
         ),
-        ("Tokens of 100 that change", "63", "random tokens of equal attention: 43; two unrelated texts: 65"),
+        ("Tokens of a text with sinks hidden", "21 (24 fewer [16, 31])", "random tokens of equal attention: 44"),
         (
             "Pruning choices the discount changes, 70 % removed",
             "0.23 % (seeds: 0.22 to 0.24 %)",
@@ -780,15 +780,17 @@ def test_a_text_has_a_slide_of_its_own():
         "In one text hiding sinks changes 2 of 3 tokens (67 %); hiding as many random tokens: 0 (0 %)"
         in chosen.replace("\u00a0", " ")
     )
-    assert "Nothing hidden (prompt 7 of 30, nearest the medians)" in chosen and "an example, not evidence" in chosen
+    assert "Nothing hidden (prompt 7 of 30, nearest the medians)" in chosen and "An example, not evidence" in chosen
 
 
 def test_the_text_of_the_example_is_the_one_nearest_the_median():
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert hidden.example.title == (
-        "In one text hiding sinks changes 29 of 48 tokens (60 %); hiding random tokens of equal attention: 19 (40 %)"
+        "In one text hiding sinks changes 33 of 48 tokens (69 %); hiding random tokens of equal attention: 22 (46 %)"
     )
-    assert "prompt 8 of 30, nearest the medians" in hidden.example.figure
+    assert "prompt 21 of 30, nearest the medians" in hidden.example.figure
+    assert "33 of 48 tokens differ, perplexity 3.7 up to [EOS]" in hidden.example.figure.replace("\u00a0", " ")
+    assert "error" not in hidden.example.reading, "a text may begin where one has ended"
 
 
 def test_the_last_slide_is_titled_by_the_answers_to_both_questions():

@@ -67,7 +67,7 @@ def test_causes_opens_on_the_shipped_study_before_anything_is_recorded(monkeypat
     ) in said
     assert (
         "Hiding the sinks changes 63 of 100 tokens (two unrelated texts: 65), 32 with as many random tokens, 38 with "
-        "other masked positions and 43 with random tokens of equal attention; for better or worse." in said
+        "other masked positions and 43 with random tokens of equal attention." in said
     )
     assert (
         "Over all steps no control matches both masking and attention: random tokens of equal attention are 35 % "

@@ -58,7 +58,7 @@ _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription=
 <div class="answers">
 {% for answer in answers %}
 {% set lead, stop, rest = answer.short.partition(". ") %}
-<p class="answer">{{ answer.question }}<b>{{ lead }}{{ stop.strip() }}</b>{{ rest }}</p>
+<p class="answer">{{ answer.question }} <b>{{ lead }}{{ stop.strip() }}</b> {{ rest }}</p>
 {% endfor %}
 </div>
 </div>
@@ -92,10 +92,9 @@ _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription=
 <section class="slide">
 <h2>{{ told.example.title }}</h2>
 <div class="body">
-{% if told.example.reading %}<p class="takeaway">{{ told.example.reading }}</p>{% endif %}
+<p class="takeaway">{{ told.example.reading }} An example, not evidence.</p>
 <figure aria-label="{{ told.example.alt }}">{{ told.example.figure }}</figure>
 </div>
-<p class="caveat"><b>Limits:</b> One text, an example, not evidence.</p>
 <aside class="speaker"><p>{{ told.example.alt }} {{ told.example.note }}</p><p>{{ about }}</p></aside>
 </section>
 {% endif %}
