@@ -149,7 +149,6 @@ def _preview(model: ModelSpec, asked: Asked, place: DeltaGenerator) -> Opened | 
             st.error("The stored statistics are gone. Preview the masks again.")
         return None
     with place.container(border=True, key="prune_preview", gap="small"):
-        st.markdown("**Preview at these settings**")
         named = _named(found, asked.setting)
         if named:
             views.masks_preview(found, named)

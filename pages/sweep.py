@@ -67,7 +67,7 @@ def _example(answer: DeltaGenerator, actions: DeltaGenerator) -> None:
     told = None if study is None else levels_of_study(study)
     if told is not None:
         with answer:
-            before, after = "Shipped study of the diffusion model.", "Yours takes its place."
+            before, after = "Shipped study of the diffusion model.", "Your sweep will replace it."
             say_cost(told, before=before, after=after, beside=actions)
         chart(told.shown, "sweep_levels")
     found = _shipped(str(EXAMPLE), EXAMPLE.stat().st_mtime_ns) if EXAMPLE.is_file() else None

@@ -81,6 +81,7 @@ METHOD = (
 )
 
 
+_HOLLOW = ", hollow where not significantly different from the sinks"
 _MINUS_CONTROL = "sinks minus control"
 _TOLD = {"nll": PERPLEXITY, "aligned": "Changes count for better or worse, in aligned texts.", "divergence": NAT}
 """What the levels of each measure are."""
@@ -103,7 +104,7 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
     told = [_heading(name), *(_difference(effect_of(as_change(effect)), name) for effect in drawn)]
     tests = max(effect["tests"] for effect in drawn)
     in_place = name == "aligned" and [means_of(summary["rows"], effect, "agreement") for effect in drawn]
-    hollow = "" if all(map(shown, drawn)) else ", hollow where not significantly different from the sinks"
+    hollow = "" if all(map(shown, drawn)) else _HOLLOW
     over = f"{prompts} prompts" if name == "nll" else f"means over {prompts} prompts"
     begins = f"{HIDDEN}; {over}" if drawn[0]["intervention"] == "attention" else f"{over[0].upper()}{over[1:]}"
     few = next((both for effect, both in zip(drawn, sides, strict=True) if effect["against"] == COUNT), None)
@@ -246,6 +247,7 @@ def answer_of_study(causes: Sequence[Cause]) -> StudyAnswer | None:
     hidden = {SINKS: first.sides[0]} | {CONTROLS[control].title: cause.sides[1] for control, cause in drawn.items()}
     differences = [cause.effect for cause in drawn.values()]
     told = [_heading("nll"), *(_difference(effect, "nll") for effect in differences)]
+    hollow = "" if all(map(side_of, differences)) else _HOLLOW
     table = [
         {"hidden": name, "attention": level.share, "nats per token": level.value, _heading("nll"): words}
         for (name, level), words in zip(hidden.items(), told, strict=True)
@@ -264,7 +266,7 @@ def answer_of_study(causes: Sequence[Cause]) -> StudyAnswer | None:
         finding_of("shifts with each", sinks["divergence"], levels["divergence"], timings),
         Exhibit(
             MEASURES["nll"].change,
-            f"{HIDDEN}; {first.effect.n} prompts, 95 % intervals. {PERPLEXITY} {CONTROLS_TOLD}"
+            f"{HIDDEN}; {first.effect.n} prompts, 95 % intervals{hollow}. {PERPLEXITY} {CONTROLS_TOLD}"
             + could_show({of: cause.effect for of, cause in drawn.items()}),
             levels_with_differences(
                 _level_rows(

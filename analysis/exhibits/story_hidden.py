@@ -35,7 +35,6 @@ from analysis.findings.ablations import (
     could_show,
     endings,
     perplexity,
-    perplexity_apart,
     perplexity_change,
     repetition,
     side_of,
@@ -115,12 +114,14 @@ def texts(findings: Findings, model: str) -> Example | None:
         return None
     control = MASS if MASS in text.others else COUNT
     alike = [_agreement(text.untouched, words) for words in _variants(text, control)]
-    sinks, others = (int((~each.kept[1]).sum()) for each in alike)
-    shares = [percent(int((~each.kept[1]).sum()) / len(each.kept[1]), 0) for each in alike]
-    title = (
-        f"In one text hiding sinks changes {sinks} of {len(text.hidden)} tokens ({shares[0]}); hiding "
-        f"{_title(control)}: {others} ({shares[1]})"
-    )
+    title = _ends_early(text, control)
+    if not title:
+        sinks, others = (int((~each.kept[1]).sum()) for each in alike)
+        shares = [percent(int((~each.kept[1]).sum()) / len(each.kept[1]), 0) for each in alike]
+        title = (
+            f"In one text hiding sinks changes {sinks} of {len(text.hidden)} tokens ({shares[0]}); hiding "
+            f"{_title(control)}: {others} ({shares[1]})"
+        )
     in_place = _by_position(findings.causes_by_model.get(model, ()), control)
     begins = any(_begins_inside(words) for words in _variants(text, control))
     longest = max(len(text.untouched), *map(len, _variants(text, control)))
@@ -132,6 +133,20 @@ def texts(findings: Findings, model: str) -> Example | None:
         f"The others may have moved: by position {sinks_moved} (sinks) and {others_moved} (random) of {longest} "
         f"differ{in_place}.",
     )
+
+
+def _ends_early(text: Continuation, control: str) -> str:
+    """Return a title that tells where the text ends with its sinks hidden, where that is earlier than untouched and
+    than with a control's tokens hidden; else nothing.
+    """
+    if text.scores is None or control not in text.scores[1]:
+        return ""
+    (_, untouched), (_, sinks), (_, others) = text.scores[0], text.scores[1][""], text.scores[1][control]
+    if sinks >= min(untouched, others):
+        return ""
+    length = len(_variants(text, control)[1])
+    instead = "it does not end" if others == length else f"after {others}"
+    return f"One text: with sinks hidden it ends after {sinks} tokens; with {_title(control)} hidden {instead}"
 
 
 def _begins_inside(words: Sequence[str]) -> bool:
@@ -160,11 +175,18 @@ def text_shown(text: Continuation, control: str = COUNT) -> tuple[Markup, str]:
     same = {name: _kept(text.untouched, words) for name, words in variants.items()}
     changed = {name: sum(not kept for kept in flags) for name, flags in same.items()}
     before, after = ((0.0, 0), {}) if text.scores is None else text.scores
-    lines = [Line(f"Nothing hidden{_perplexity(before, text.untouched)} ({which_prompt(text)})", text.untouched, None)]
+    lines = [
+        Line(
+            f"Nothing hidden{_perplexity(before, text.untouched)} ({which_prompt(text)})",
+            text.untouched,
+            None,
+            before[1] or len(text.untouched),
+        )
+    ]
     for (name, words), key in zip(variants.items(), ("", control), strict=True):
-        shorter, likely = _left_out(text.untouched, words), _perplexity(after.get(key, (0.0, 0)), words)
-        told = f"{name}: {changed[name]} of {len(words)} tokens differ{shorter}{likely}"
-        lines.append(Line(told, words, same[name]))
+        nats, until = after.get(key, (0.0, 0))
+        told = f"{name}: {changed[name]} of {len(words)} tokens differ{_left_out(text.untouched, words)}"
+        lines.append(Line(f"{told}{_perplexity((nats, until), words)}", words, same[name], until or len(words)))
     told = f"One text, untouched and {'; '.join(line.title.lower() for line in lines[1:])}."
     return charts.aligned(text.prompt, lines), told
 
@@ -223,12 +245,9 @@ def _summaries(own: Cause, causes: Sequence[Cause]) -> tuple[Summary, ...]:
     if not there:
         named = f"Hiding sinks: {MEASURES[own.measure].title.lower()}"
         return (Summary(named, interval_words(own.effect, rules.unit_of(own.measure)), rules.AS_MANY),)
-    sinks, others = levels_of(there[control])
     quantity = f"Perplexity with sinks hidden (with nothing: {perplexity(untouched_of(causes))})"
-    baseline = f"{_title(control)}: {others}"
-    if control != COUNT:
-        baseline += f"; as many: {levels_of(there[COUNT])[1]}"
-    rows = [Summary(quantity, f"{sinks} ({perplexity_apart(there[control].effect)})", baseline)]
+    beside = [_baseline(name, there[name]) for name in dict.fromkeys((control, COUNT))]
+    rows = [Summary(quantity, levels_of(there[control])[0], "; ".join(beside))]
     longer = there[control].longer
     if longer is not None and side_of(longer):
         length, word = there[control].tokens, "more" if longer.value > 0 else "fewer"
@@ -243,6 +262,11 @@ def _summaries(own: Cause, causes: Sequence[Cause]) -> tuple[Summary, ...]:
         unrelated = "" if changed.unrelated is None else f"; two unrelated texts: {100 * (1 - changed.unrelated):.0f}"
         rows.append(Summary("Tokens of 100 that change", sinks, f"{_title(control)}: {others}{unrelated}"))
     return tuple(rows)
+
+
+def _baseline(control: str, cause: Cause) -> str:
+    """Return perplexity with a control's tokens hidden, and by how much that with the sinks differs from it."""
+    return f"{_SHORT[control]}: {levels_of(cause)[1]} ({perplexity_change(cause.effect)})"
 
 
 def _title(control: str) -> str:
@@ -365,8 +389,10 @@ def _over_prompts(own: Cause, at_equal: Cause | None, causes: Sequence[Cause]) -
 
 
 def _kept(first: Sequence[str], second: Sequence[str]) -> tuple[bool, ...]:
-    """Return whether each token of the second text is part of its alignment with the first."""
-    return tuple(_agreement(first, second).kept[1].tolist())
+    """Return whether each token of the second text is part of its longest alignment with the first, of which the tokens
+    that both begin with are one part."""
+    begin = next((at for at, pair in enumerate(zip(first, second, strict=False)) if pair[0] != pair[1]), len(second))
+    return (True,) * begin + tuple(_agreement(first[begin:], second[begin:]).kept[1].tolist())
 
 
 def _agreement(first: Sequence[str], second: Sequence[str]) -> Agreement:
@@ -430,7 +456,7 @@ def _levels(findings: Findings) -> Markup:
     if not groups:
         return Markup()
     axis = "perplexity under the untouched model (lower is better)"
-    return charts.bars(groups, f"{axis}, {prompts} prompts; differences: from the sinks")
+    return charts.bars(groups, f"{axis}, {prompts} prompts; %: sinks against control")
 
 
 def _beside_sinks(control: str, cause: Cause, beat: int) -> list[Mark]:
@@ -438,11 +464,11 @@ def _beside_sinks(control: str, cause: Cause, beat: int) -> list[Mark]:
     the same prompts; below the sinks of these prompts where others lack the control.
     """
     sinks, others = cause.sides
-    beside = f", {perplexity_apart(flipped(cause.effect))}"
+    beside = f", {perplexity_change(cause.effect)}"
     if not cause.unmatched:
         return [_level(_title(control), others, charts.NULL, beat, beside)]
     these = f"sinks ({cause.effect.n} of {counted(cause.effect.n + cause.unmatched, 'prompt')})"
-    name = f"{_HELD_SHORT[control]} (same {cause.effect.n})"
+    name = f"{_SHORT[control]} (same {cause.effect.n})"
     return [_level(these, sinks, charts.MODEL, beat), _level(name, others, charts.NULL, beat, beside)]
 
 
@@ -469,7 +495,7 @@ def _text_brief(own: Cause, causes: Sequence[Cause], margin: float) -> str:
     return f"Hiding sinks {hidden_moves(causes)} ({levels_of(text_causes(causes)[control])[1]} {_HELD[control]})"
 
 
-_HELD_SHORT = {COUNT: "as many random", MASKED: "other masked", MASS: "equal attention"}
+_SHORT = {COUNT: "as many random", MASKED: "other masked", MASS: "equal attention"}
 _HELD = {COUNT: "for as many random ones", MASKED: "for other masked positions", MASS: "at equal attention"}
 """The controls in the title of the last slide."""
 

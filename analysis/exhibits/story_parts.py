@@ -424,9 +424,8 @@ def of_masks(changed: Sequence[float], by_seed: Sequence[float]) -> str:
         return "Prune with a second calibration seed before reading anything into this."
     if not few_changed(changed, by_seed):
         return ""
-    return (
-        f"Fix the calibration text before comparing: another sample changes {fmean(by_seed) / value:.0f} times as much."
-    )
+    times = f"{fmean(by_seed) / value:.0f} times as many weights"
+    return f"Fix the calibration text before comparing: another sample changes {times}."
 
 
 def of_accuracy(outcomes: Mapping[str, str]) -> str:

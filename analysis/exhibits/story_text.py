@@ -101,17 +101,17 @@ def text_in_words(causes: Sequence[Cause]) -> str:
 
 
 def _endings(cause: Cause) -> str:
-    """Say by how many tokens texts end earlier or later with the sinks hidden than with the control just told; empty
-    where that is not significant.
+    """Say by how many tokens texts end earlier or later with the sinks than with a control hidden; empty where that is
+    not significant.
     """
     if cause.longer is None or not side_of(cause.longer):
         return ""
-    size = size_told(cause.longer, LENGTH, f"tokens {'later' if cause.longer.value > 0 else 'earlier'}")
-    return f"Texts end {size} than with these."
+    return f"Texts end {size_told(cause.longer, LENGTH, f'tokens {_LATER[side_of(cause.longer)]}')}."
 
 
+_LATER = {1: "later", -1: "earlier"}
 LENGTH = Unit("tokens", 1.0, 0)
-LOWER_IS_BETTER = "Perplexity: the untouched model's surprise, lower is better."
+LOWER_IS_BETTER = "Perplexity is the model's surprise: lower is better."
 
 
 def answer_told(causes: Sequence[Cause]) -> tuple[str, str, str]:
@@ -124,22 +124,22 @@ def answer_told(causes: Sequence[Cause]) -> tuple[str, str, str]:
     strict = strictest(causes)
     lead_by = COUNT if open_ones or not strict or there[strict].unmatched else strict
     lead = f"{yes}: hiding them {hidden_moves(causes)}, {CONTROLS[lead_by].title} to {levels_of(there[lead_by])[1]}."
-    told = [_beside_lead(name, there[name]) for name in open_ones or [lead_by]]
-    beside = " ".join(filter(None, (*told, _endings(there[(open_ones or [lead_by])[-1]]))))
-    return lead, f"{beside} {LOWER_IS_BETTER}", f"{lead} {beside} Lower is better."
+    told = [f"That is {perplexity_apart(there[lead_by].effect)}."]
+    told += [_open_one(name, there[name]) for name in open_ones]
+    if not open_ones:
+        told += filter(None, [_endings(there[lead_by])])
+    beside = " ".join(told)
+    return lead, f"{beside} {LOWER_IS_BETTER}", f"{lead} {beside} Lower perplexity is better."
 
 
-def _beside_lead(control: str, cause: Cause) -> str:
-    """Return a sentence on a control beside the lead: what it makes of perplexity, and how much less that is with the
-    sinks hidden."""
-    side, title = side_of(cause.effect), CONTROLS[control].title
-    if side > 0:
-        return f"That is {perplexity_apart(cause.effect)}."
+def _open_one(control: str, cause: Cause) -> str:
+    """Return a sentence on a control that perplexity with the sinks hidden does not exceed: what it makes of
+    perplexity, by how much that with the sinks differs from it, and where texts end."""
     sinks, others = levels_of(cause)
-    over = f" on {cause.effect.n} prompts" if cause.unmatched else ""
-    level = f"{others} beside {sinks}" if cause.unmatched else others
-    begins, beside = f"{title[0].upper()}{title[1:]}", f"(sinks {perplexity_apart(cause.effect)})."
-    return f"{begins} do more{over}: {level} {beside}" if side else f"{begins}{over}: {level}, not significant {beside}"
+    level = f"{others} beside {sinks} on {cause.effect.n} prompts" if cause.unmatched else others
+    told = f"Against {CONTROLS[control].title} ({level}): {perplexity_change(cause.effect)}"
+    ends = _endings(cause)
+    return f"{told}; {ends[0].lower()}{ends[1:]}" if ends else f"{told}."
 
 
 def text_effect(causes: Sequence[Cause], control: str) -> Difference:

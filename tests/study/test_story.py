@@ -307,22 +307,23 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
             for one in study.causes
         ]
         (answer, _) = story_of(study.model_copy(update={"causes": tuple(causes)})).answers
-        assert answer.short.startswith(answer.lead) and answer.short.endswith(" Lower is better.")
-        assert answer.sentence.endswith(
-            " Perplexity: the untouched model's surprise, lower is better."
-        )
+        assert answer.short.startswith(answer.lead) and answer.short.endswith(" Lower perplexity is better.")
+        assert answer.sentence.endswith(" Perplexity is the model's surprise: lower is better.")
         return answer
 
     told = answered(0.2)
     assert told.lead == "Yes: hiding them raises perplexity from 2.4 to 3.8, random tokens of equal attention to 3.1."
-    assert told.sentence.startswith("That is 22 % higher [11, 35].")
+    assert told.sentence.startswith("That is 22 % higher [11, 35]. Texts end 24 tokens earlier [16, 31]. ")
     told = answered(-0.2)
     per_token = "Per token, yes: hiding them raises perplexity from 2.4 to 3.8, as many random tokens to 2.6."
     assert told.lead == per_token
-    assert told.sentence.startswith("Random tokens of equal attention do more: 4.7 (sinks 18 % lower [10, 26]).")
+    assert told.sentence.startswith(
+        "That is 48 % higher [23, 78]. Against random tokens of equal attention (4.7): −18 % [−26, −10]; texts end 24 "
+        "tokens earlier [16, 31]. "
+    )
     told = answered(0.05)
     assert told.lead == per_token
-    assert told.sentence.startswith("Random tokens of equal attention: 3.6, not significant (sinks +5 % [−5, +16]).")
+    assert "Against random tokens of equal attention (3.6): +5 % [−5, +16]; texts end" in told.sentence
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert hidden.title == (
         "In the diffusion model, hiding sinks raises perplexity from 2.4 to 3.8; hiding random tokens of equal "
@@ -342,13 +343,13 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
     assert levels_drawn(hidden, 0) == [
         ("nothing", "2.4"),
         ("sinks", "3.8"),
-        ("random tokens of equal attention", "4.5, +18 % [−3, +45]"),
-        ("other masked positions", "2.8, 27 % lower [12, 39]"),
-        ("as many random tokens", "2.6, 32 % lower [19, 44]"),
+        ("random tokens of equal attention", "4.5, −15 % [−31, +4]"),
+        ("other masked positions", "2.8, +36 % [+14, +63]"),
+        ("as many random tokens", "2.6, +48 % [+23, +78]"),
     ]
     assert levels_drawn(hidden, 1)[3:] == [
         ("sinks (15 of 30 prompts)", "1.9"),
-        ("equal attention (same 15)", "2.7, 40 % higher [2, 91]"),
+        ("equal attention (same 15)", "2.7, −28 % [−48, −2]"),
     ], "a control that some prompts lack is beside the sinks of those that have it"
     sinks = next(one for one in own if (one.measure, one.control) == ("nll", COUNT)).sides[0]
     whisker = re.findall(r'class="whisker" style="left:([\d.]+)%;width:calc\(([\d.]+)%', hidden.figure)[0]
@@ -380,13 +381,13 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
 
     story = masked(0.31)
     (hidden,) = (finding for finding in story.findings if finding.name == "hidden")
-    assert ("other masked positions", "2.8, 27 % lower [21, 32]") in levels_drawn(hidden, 0)
+    assert ("other masked positions", "2.8, +36 % [+26, +48]") in levels_drawn(hidden, 0)
     assert "any kind" not in hidden.caveat and "other masked positions draw less." in hidden.caveat
     assert story.answers[0].lead.startswith("Per token, yes: ") and "other masked positions" not in hidden.title
     assert words(story) <= MOST_WORDS
     story = masked(0.02)
     assert story.answers[0].lead.startswith("It depends: ")
-    assert "Other masked positions: 3.7, not significant (sinks +2 % [−6, +11])." in story.answers[0].sentence
+    assert "Against other masked positions (3.7): +2 % [−6, +11]; " in story.answers[0].sentence
     without = study.model_copy(update={"causes": tuple(one for one in study.causes if one.control != MASKED)})
     (hidden,) = (finding for finding in story_of(without).findings if finding.name == "hidden")
     assert "Random tokens may be of any kind; Causes compares with other masked positions." in hidden.caveat
@@ -709,8 +710,8 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
         ),
         (
             "Perplexity with sinks hidden (with nothing: 2.4)",
-            "3.8 (−15 % [−31, +4])",
-            "random tokens of equal attention: 4.5; as many: 2.6",
+            "3.8",
+            "equal attention: 4.5 (−15 % [−31, +4]); as many random: 2.6 (+48 % [+23, +78])",
         ),
         ("Tokens of a text with sinks hidden", "21 (24 fewer [16, 31])", "random tokens of equal attention: 44"),
         (
@@ -786,10 +787,13 @@ def test_a_text_has_a_slide_of_its_own():
 def test_the_text_of_the_example_is_the_one_nearest_the_median():
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert hidden.example.title == (
-        "In one text hiding sinks changes 33 of 48 tokens (69 %); hiding random tokens of equal attention: 22 (46 %)"
+        "One text: with sinks hidden it ends after 4 tokens; with random tokens of equal attention hidden it does not "
+        "end"
     )
     assert "prompt 21 of 30, nearest the medians" in hidden.example.figure
     assert "33 of 48 tokens differ, perplexity 3.7 up to [EOS]" in hidden.example.figure.replace("\u00a0", " ")
+    ends = '<span>.</span> <mark>[EOS]</mark> <mark class="beyond">[BOS]</mark>'
+    assert ends in hidden.example.figure, "what both texts begin with lines up; what follows the end is faint"
     assert "error" not in hidden.example.reading, "a text may begin where one has ended"
 
 
@@ -806,7 +810,7 @@ def test_the_last_slide_is_titled_by_the_answers_to_both_questions():
 def test_what_a_finding_means_follows_its_decision():
     assert story_parts.of_sinks(clear=False).startswith("Over all prompts this model has no clear sinks")
     assert story_parts.of_sinks(clear=True) == story_parts.of_masks([0.01] * 6, [0.012] * 15) == ""
-    assert story_parts.of_masks([0.01] * 6, [0.05] * 15).endswith("another sample changes 5 times as much.")
+    assert story_parts.of_masks([0.01] * 6, [0.05] * 15).endswith("another sample changes 5 times as many weights.")
     assert not story_parts.of_masks([0.01] * 3, [0.05] * 3), "too few seeds"
     assert "keeps most sinks in 6 of 8 layers" in story_parts.of_place("", {"first": 6}, 8)
     assert "No rule" in story_parts.of_place("", {}, 8)

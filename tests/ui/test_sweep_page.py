@@ -71,7 +71,7 @@ def test_without_a_sweep_the_page_shows_the_one_that_ships(tmp_path, monkeypatch
         "Shipped study of the diffusion model. Sink-Wanda, λ = 1 (sinks count for nothing): Wanda on noised text (as "
         "seen while denoising) with the discount; baseline: without it. 2 sparsities × 3 variants × 6 seeds; 768 "
         "items of 6 tasks. "
-        "Yours takes its place." in told
+        "Your sweep will replace it." in told
     )
     assert (
         "Both intervals lie inside ±2 points, fixed beforehand. Against Wanda as published (clean text): "

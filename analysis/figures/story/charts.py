@@ -256,11 +256,14 @@ def caption(text: str) -> Markup:
 
 @dataclass(frozen=True)
 class Line:
-    """A text under its title. same: which tokens it shares with the first text; None for the first text itself."""
+    """A text under its title. same: which tokens it shares with the first text; None for the first text itself. end: of
+    its tokens up to where it ends; those beyond are faint.
+    """
 
     title: str
     tokens: tuple[str, ...]
     same: tuple[bool, ...] | None
+    end: int
     beat: int = 0
 
 
@@ -275,7 +278,7 @@ _ALIGNED = """
 <div class="line" data-beat="{{ line.beat }}"><p class="of">{{ line.title }}</p><p>
 {% for token in line.tokens %}
 {% set kind = "mark" if line.same is not none and not line.same[loop.index0] else "span" %}
-<{{ kind }}>{{ token | shown }}</{{ kind }}>{{ " " }}
+<{{ kind }}{% if loop.index0 >= line.end %} class="beyond"{% endif %}>{{ token | shown }}</{{ kind }}>{{ " " }}
 {% endfor %}
 </p></div>
 {% endfor %}

@@ -259,7 +259,7 @@ def _cost(spec: CalibrateSpec) -> str:
             continue
         share = text.samples * text.seq_len / (alike["samples"] * alike["seq_len"])
         return f"about {duration(share * (job.finished - job.started))}"
-    return "time not known yet"
+    return "time not known"
 
 
 _HISTORY, _A = "tuning_history", "tuning_a"
