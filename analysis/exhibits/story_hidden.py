@@ -370,8 +370,8 @@ def _random_weights(findings: Findings) -> str:
         causes = findings.causes_by_model.get(model, [])
         own = rules.cause_of(causes, "nll", COUNT)
         if own is not None and own.untrained is not None:
-            so = f" (trained: {perplexity_change(own.effect)})" if no_less_with_random(causes) else ""
-            told.append(f"{perplexity_change(own.untrained)} in {within(findings, model)}{so}")
+            so = f" (trained {perplexity_change(own.effect)})" if no_less_with_random(causes) else ""
+            told.append(f"{within(findings, model)} {perplexity_change(own.untrained)}{so}")
     return f"With random weights, perplexity against {_title(COUNT)}: {'; '.join(told)}." if told else ""
 
 

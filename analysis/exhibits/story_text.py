@@ -111,7 +111,6 @@ def _endings(cause: Cause) -> str:
 
 _LATER = {1: "later", -1: "earlier"}
 LENGTH = Unit("tokens", 1.0, 0)
-LOWER_IS_BETTER = "Perplexity is the model's surprise: lower is better."
 
 
 def answer_told(causes: Sequence[Cause]) -> tuple[str, str, str]:
@@ -128,8 +127,8 @@ def answer_told(causes: Sequence[Cause]) -> tuple[str, str, str]:
     told += [_open_one(name, there[name]) for name in open_ones]
     if not open_ones:
         told += filter(None, [_endings(there[lead_by])])
-    beside = " ".join(told)
-    return lead, f"{beside} {LOWER_IS_BETTER}", f"{lead} {beside} Lower perplexity is better."
+    sentence = " ".join((*told, "Lower perplexity is better."))
+    return lead, sentence, f"{lead} {sentence}"
 
 
 def _open_one(control: str, cause: Cause) -> str:

@@ -179,7 +179,7 @@ def levels_with_differences(
             customdata=[f" [{row.low:.3g}, {row.high:.3g}]" if np.isfinite(row.low) else "" for row in some],
             hovertemplate="%{hovertext}<br>%{x:.3g}%{customdata}<extra></extra>",
         )
-    layout(figure, wrapped(x_title, 24), "", 100 + 64 * len(rows))
+    layout(figure, wrapped(x_title, 24), "", 100 + 70 * len(rows))
     beneath = 0.5 if reference is None else 0.8  # room for its name
     name_rows_above(figure, [f"{wrapped(row.name, 34)}<br>{as_text(row.held)}" for row in rows], 0.7, beneath)
     if reference is not None:

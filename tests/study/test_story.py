@@ -116,8 +116,8 @@ TITLES = {
     "supports": {
         "place": r"^In layers 0–7, 90 % \[81, 99\] or more of sinks are masked positions; of all tokens, "
         "33 %$",
-        "movement": r"^The diffusion model's sinks move less than an equally sharp untrained model's: 0\.29 new per "
-        r"layer and step on average, against 1\.67$",
+        "movement": r"^The diffusion model's sinks move, but less than an equally sharp untrained model's: 0\.29 new "
+        r"per layer and step, against 1\.67$",
         "hidden": r"^In the diffusion model, hiding sinks raises perplexity from 2\.7 to 3\.3; hiding random tokens of "
         r"equal attention: 2\.7$",
         "accuracy": r"The discount raises accuracy at 50 % and 70 %$",
@@ -308,7 +308,7 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
         ]
         (answer, _) = story_of(study.model_copy(update={"causes": tuple(causes)})).answers
         assert answer.short.startswith(answer.lead) and answer.short.endswith(" Lower perplexity is better.")
-        assert answer.sentence.endswith(" Perplexity is the model's surprise: lower is better.")
+        assert answer.sentence.endswith(" Lower perplexity is better.")
         return answer
 
     told = answered(0.2)
@@ -337,8 +337,8 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
     assert hidden.beats == (
         "Texts end after 21 tokens, earlier than with random tokens of equal attention (44) and as many random tokens "
         "(45).",
-        "With random weights, perplexity against as many random tokens: 0 % [−2, +2] in the diffusion model; "
-        "+47 % [+37, +57] in the left-to-right twin (trained: +2 % [−6, +11]).",
+        "With random weights, perplexity against as many random tokens: the diffusion model 0 % [−2, +2]; the "
+        "left-to-right twin +47 % [+37, +57] (trained +2 % [−6, +11]).",
     )
     assert levels_drawn(hidden, 0) == [
         ("nothing", "2.4"),

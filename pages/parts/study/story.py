@@ -176,7 +176,7 @@ def story(findings: Findings, name: str) -> None:
         with left, st.container(key="story_first"):
             first_screen(findings, told, name)
         with right, st.container(key="story_stage", gap="small"):
-            st.markdown("**Watch sinks while the model writes**")
+            st.markdown("**Watch it write**")
             stored_player(playback, "study_player", lambda chosen: draw_token(findings, chosen))
     if told.findings:
         mount(findings_html(told.findings), "story_findings")
@@ -346,7 +346,7 @@ align-self:flex-start}}
 @media (max-width:640px){[data-testid='stMain'] h1{font-size:1.45rem}
 [data-testid='stMainBlockContainer']{padding-top:3.4rem;padding-bottom:.5rem}
 .st-key-story_first,.st-key-story_first .stVerticalBlock{gap:.4rem}.st-key-story_behind{gap:.4rem}
-.st-key-story_stage{--player-size:.78rem}.st-key-story_ways{gap:.35rem;margin:.3rem 0}
+.st-key-story_stage{--player-size:.78rem;gap:.2rem}.st-key-story_ways{gap:.35rem;margin:.3rem 0}
 .st-key-story_ways [data-testid='stPageLink'] p{font-size:.79rem}
 .st-key-story_ways [data-testid='stPageLink'] a{padding:.3rem;gap:.3rem}}
 @media (max-width:1100px){
