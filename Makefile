@@ -5,7 +5,7 @@ PORT ?= 8501
 # Processes of the test suite; the tests of a file, and of files that share a server, stay in one, slow files first.
 # Threads that spin while they wait would take the CPUs of the other processes. What one process compiles the others
 # read, also where the environment says no.
-TESTERS ?= 3
+TESTERS ?= 4
 PYTEST = PYTHONDONTWRITEBYTECODE= OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder
 # pip compiles what it installs in one process; this does in as many as there are CPUs, all but the libraries' own tests,
 # so that the first start is no slower than the next. What cannot be compiled is left. For tests that run once, `make test

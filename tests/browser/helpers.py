@@ -97,6 +97,20 @@ def enter_number(page: Page, label: str, value: int) -> None:
     raise AssertionError(f"{label} does not take {value}")
 
 
+def open_settings(page: Page) -> None:
+    """Opens the settings of a recording; again where the press fell on nothing, as they were being drawn anew."""
+    first = page.get_by_role("spinbutton", name=re.compile("^New tokens"))
+    for patience in (20_000, 60_000, PATIENCE):
+        all_drawn(page)
+        page.get_by_text(re.compile("^Settings")).click()
+        try:
+            first.wait_for(timeout=patience)
+            return
+        except TimeoutError:
+            continue
+    raise AssertionError("the settings do not open")
+
+
 def record(page: Page) -> None:
     """Presses Record and waits for the address of the new recording; again where the press fell on nothing, as the
     browser was drawing the button anew. What is asked twice is recorded once."""

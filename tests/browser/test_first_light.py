@@ -10,7 +10,18 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from analysis.specs import QUESTION
 from tests.browser.conftest import PATIENCE
-from tests.browser.helpers import all_drawn, click_cell, enter_number, held, moving, played, plot, record, worker_of
+from tests.browser.helpers import (
+    all_drawn,
+    click_cell,
+    enter_number,
+    held,
+    moving,
+    open_settings,
+    played,
+    plot,
+    record,
+    worker_of,
+)
 from tests.engine.helpers import until
 
 pytestmark = pytest.mark.slow
@@ -109,7 +120,7 @@ def test_two_clicks_from_the_first_page_to_the_sinks_of_ones_own_prompt(page, ad
     expect(page.get_by_test_id("stMain").get_by_text("Shipped study")).to_be_visible()
     curve = explorer.locator(".sx-curve")
     until(lambda: left(curve) < left(explorer) - 200)  # it uses the room beneath the prompt until that column grows
-    page.get_by_text(re.compile("^Settings")).click()
+    open_settings(page)
     expect(page.get_by_role("spinbutton", name="Seed")).to_be_visible()
     until(lambda: left(curve) >= left(explorer))
     page.get_by_role("textbox", name="Prompt").fill("mia goes to the park with her cat .")
@@ -129,7 +140,7 @@ def test_record_16_steps_step_through_click_a_head_find_its_plot(page, address, 
     received: list[bytes | str] = []
     page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: received.append(frame)))
     moving(page).goto(f"{address}/explore")
-    page.get_by_text(re.compile("^Settings")).click()
+    open_settings(page)
     enter_number(page, "New tokens", 16)
     enter_number(page, "Denoising steps", 16)
     expect(page.get_by_text("16 new tokens in 16 forwards")).to_be_visible()
@@ -251,7 +262,7 @@ def test_a_late_refresh_in_the_name_of_the_page_that_was_left_does_not_lead_back
 
 def test_a_recording_survives_a_refresh_and_a_page_switch_while_it_runs(page, address):
     page.goto(f"{address}/explore")
-    page.get_by_text(re.compile("^Settings")).click()
+    open_settings(page)
     enter_number(page, "New tokens", 100)
     enter_number(page, "Denoising steps", 100)
     expect(page.get_by_text("100 new tokens in 100 forwards")).to_be_visible()
