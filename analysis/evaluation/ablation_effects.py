@@ -102,7 +102,7 @@ def effects(rows: Sequence[Row]) -> list[dict[str, Any]]:
     asked += [((name, most, ""), least) for name in interventions for most, least in CONTRASTS]
     pairs = [(key, _control_key(key, against), against) for key, against in asked if key in by_name]
     found: list[dict[str, Any]] = []
-    for measure in (name for name in TESTED if all(name in row for row in rows)):
+    for measure in TESTED:
         family: list[tuple[dict[str, Any], Difference, dict[str, Any]]] = []
         timings: dict[int, Timing] = {}
         for first_key, second_key, against in pairs:

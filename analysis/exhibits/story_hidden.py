@@ -1,15 +1,14 @@
 """The story's finding on what hiding sinks does to text and predictions."""
 
-from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 from math import exp
 
-import numpy as np
 from markupsafe import Markup
 
 from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS, MEASURES, Change
 from analysis.exhibits import story_parts, story_sinks
 from analysis.exhibits.ablation import lengths_of
+from analysis.exhibits.story_example import texts
 from analysis.exhibits.story_parts import called, rows_of, within
 from analysis.exhibits.story_text import (
     LENGTH,
@@ -28,8 +27,8 @@ from analysis.exhibits.story_text import (
     text_matters,
     untouched_of,
 )
-from analysis.figures.story import Example, Summary, Told, charts
-from analysis.figures.story.charts import Group, Line, Mark
+from analysis.figures.story import Summary, Told, charts
+from analysis.figures.story.charts import Group, Mark
 from analysis.findings.ablations import (
     HIDDEN,
     could_show,
@@ -42,11 +41,10 @@ from analysis.findings.ablations import (
     tokens_changed,
 )
 from analysis.findings.evaluations import flipped
-from analysis.sinks.agreement import Agreement, agreement
 from analysis.specs import CONTROLS
 from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, WAITING, WORSE, decide, interval_words
 from analysis.study import rules
-from analysis.study.findings import Cause, Continuation, Findings, Score
+from analysis.study.findings import Cause, Findings
 from analysis.words import counted, listed, percent
 
 
@@ -106,103 +104,6 @@ def hidden(findings: Findings) -> Told | None:
     )
 
 
-def texts(findings: Findings, model: str) -> Example | None:
-    """Return one text of a model as it writes it untouched, with its sinks hidden and with random tokens hidden, of
-    equal attention where the study has them, shaded where it differs. None where the study has none."""
-    text = next((one for one in findings.continuations if one.model == model), None)
-    if text is None:
-        return None
-    control = MASS if MASS in text.others else COUNT
-    alike = [_agreement(text.untouched, words) for words in _variants(text, control)]
-    title = _ends_early(text, control)
-    if not title:
-        sinks, others = (int((~each.kept[1]).sum()) for each in alike)
-        shares = [percent(int((~each.kept[1]).sum()) / len(each.kept[1]), 0) for each in alike]
-        title = (
-            f"In one text hiding sinks changes {sinks} of {len(text.hidden)} tokens ({shares[0]}); hiding "
-            f"{_title(control)}: {others} ({shares[1]})"
-        )
-    in_place = _by_position(findings.causes_by_model.get(model, ()), control)
-    begins = any(_begins_inside(words) for words in _variants(text, control))
-    longest = max(len(text.untouched), *map(len, _variants(text, control)))
-    sinks_moved, others_moved = (round((1 - each.by_position) * longest) for each in alike)
-    return Example(
-        title,
-        *text_shown(text, control),
-        f"Shaded: tokens that do not line up, in order, with the first text.{_BOS if begins else ''}",
-        f"The others may have moved: by position {sinks_moved} (sinks) and {others_moved} (random) of {longest} "
-        f"differ{in_place}.",
-    )
-
-
-def _ends_early(text: Continuation, control: str) -> str:
-    """Return a title that tells where the text ends with its sinks hidden, where that is earlier than untouched and
-    than with a control's tokens hidden; else nothing.
-    """
-    if text.scores is None or control not in text.scores[1]:
-        return ""
-    (_, untouched), (_, sinks), (_, others) = text.scores[0], text.scores[1][""], text.scores[1][control]
-    if sinks >= min(untouched, others):
-        return ""
-    length = len(_variants(text, control)[1])
-    instead = "it does not end" if others == length else f"after {others}"
-    return f"One text: with sinks hidden it ends after {sinks} tokens; with {_title(control)} hidden {instead}"
-
-
-def _begins_inside(words: Sequence[str]) -> bool:
-    """Return whether a text begins anew where none has ended."""
-    return any(word == "[BOS]" and before != "[EOS]" for before, word in pairwise(words))
-
-
-_BOS = " [BOS] inside a text is an error."
-
-
-def _variants(text: Continuation, control: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the text with its sinks and with a control's tokens hidden."""
-    return text.hidden, text.matched if control == COUNT else text.others[control]
-
-
-OTHERS_HIDDEN: Mapping[str, str] = {
-    name: f"{CONTROLS[name].title[0].upper()}{CONTROLS[name].title[1:]}" for name in (COUNT, MASKED, MASS)
-}
-"""The controls by what they hide of one text, as its titles call it."""
-
-
-def text_shown(text: Continuation, control: str = COUNT) -> tuple[Markup, str]:
-    """Draw one text and tell it, as `texts`. control: hidden beneath the sinks, of `OTHERS_HIDDEN`."""
-    names = "Its sinks hidden", f"{OTHERS_HIDDEN[control]} hidden"
-    variants = dict(zip(names, _variants(text, control), strict=True))
-    same = {name: _kept(text.untouched, words) for name, words in variants.items()}
-    changed = {name: sum(not kept for kept in flags) for name, flags in same.items()}
-    before, after = ((0.0, 0), {}) if text.scores is None else text.scores
-    lines = [
-        Line(
-            f"Nothing hidden{_perplexity(before, text.untouched)} ({which_prompt(text)})",
-            text.untouched,
-            None,
-            before[1] or len(text.untouched),
-        )
-    ]
-    for (name, words), key in zip(variants.items(), ("", control), strict=True):
-        nats, until = after.get(key, (0.0, 0))
-        told = f"{name}: {changed[name]} of {len(words)} tokens differ{_left_out(text.untouched, words)}"
-        lines.append(Line(f"{told}{_perplexity((nats, until), words)}", words, same[name], until or len(words)))
-    told = f"One text, untouched and {'; '.join(line.title.lower() for line in lines[1:])}."
-    return charts.aligned(text.prompt, lines), told
-
-
-def _perplexity(score: Score, words: Sequence[str]) -> str:
-    """Return the perplexity of a text as the end of its title; empty where it was not measured."""
-    nats, tokens = score
-    until = f" up to {words[tokens - 1]}" if tokens < len(words) else ""
-    return f", perplexity {perplexity(nats)}{until}" if tokens else ""
-
-
-def which_prompt(text: Continuation) -> str:
-    """Return which of the prompts a text goes on from, and by which rule it was chosen."""
-    return f"prompt {text.number} of {text.median_of}, nearest the medians"
-
-
 def _levels_told(prompts: int, causes: Sequence[Cause]) -> str:
     """Tell perplexity with nothing, with the sinks and with the tokens of each control hidden; empty where that was not
     measured.
@@ -238,8 +139,8 @@ def _tokens_changed(causes: Sequence[Cause]) -> str:
 
 
 def _summaries(own: Cause, causes: Sequence[Cause]) -> tuple[Summary, ...]:
-    """Return the rows of the last slide: perplexity and the tokens that change, where they were measured, beside the
-    strictest control; else the outcome.
+    """Return the rows of the last slide, beside the strictest control: perplexity, and where texts end or else how many
+    tokens change; the outcome where perplexity was not measured.
     """
     there, control = text_causes(causes), strictest(causes) or COUNT
     if not there:
@@ -336,16 +237,6 @@ def _unmatched(held: Sequence[str], at_equal: Cause | None, causes: Sequence[Cau
     return f"Sinks hold {held[0]} of the attention, the others {held[1]}: part of a difference can come from that."
 
 
-def _by_position(causes: Sequence[Cause], control: str) -> str:
-    """Tell, as the end of a sentence, how many tokens of 100 differ at their position over all prompts, with the sinks
-    and with a control's tokens hidden; empty where the study does not hold that."""
-    cause = rules.cause_of(causes, "aligned", control)
-    if cause is None or cause.by_position is None:
-        return ""
-    sinks, others = (f"{100 * (1 - agreement):.0f}" for agreement in cause.by_position)
-    return f"; over {cause.effect.n} prompts, {sinks} and {others} of 100"
-
-
 def _any_kind(findings: Findings, causes: Sequence[Cause]) -> str:
     """Tell that the controls may be no masked positions, where a model has these and was not compared with them."""
     rows = rows_of(findings, "layers", model=causes[0].model)
@@ -353,12 +244,6 @@ def _any_kind(findings: Findings, causes: Sequence[Cause]) -> str:
     if not masks or MASKED in text_causes(causes):
         return ""
     return f"Random tokens may be of any kind; Causes compares with {_title(MASKED)}."
-
-
-def _left_out(untouched: Sequence[str], words: Sequence[str]) -> str:
-    """Tell how many tokens shorter a text is, as the end of its title."""
-    shorter = len(untouched) - len(words)
-    return f", {shorter} fewer in all" if shorter > 0 else ""
 
 
 def _random_weights(findings: Findings) -> str:
@@ -386,19 +271,6 @@ def _over_prompts(own: Cause, at_equal: Cause | None, causes: Sequence[Cause]) -
     named = MEASURES[own.measure].title.lower()
     told = f"{over}, sinks minus {_title(COUNT)}: {named} {interval_words(own.effect, unit)}"
     return f"{told}." if at_equal is None else f"{told}; at equal attention {interval_words(at_equal.effect, unit)}."
-
-
-def _kept(first: Sequence[str], second: Sequence[str]) -> tuple[bool, ...]:
-    """Return whether each token of the second text is part of its longest alignment with the first, of which the tokens
-    that both begin with are one part."""
-    begin = next((at for at, pair in enumerate(zip(first, second, strict=False)) if pair[0] != pair[1]), len(second))
-    return (True,) * begin + tuple(_agreement(first[begin:], second[begin:]).kept[1].tolist())
-
-
-def _agreement(first: Sequence[str], second: Sequence[str]) -> Agreement:
-    ids = {word: number for number, word in enumerate(dict.fromkeys((*first, *second)))}
-    before, after = (np.array([ids[word] for word in words], np.int64) for words in (first, second))
-    return agreement(before, after)
 
 
 _AGAINST = {name: f"against {_title(name)}" for name in (COUNT, MASKED, MASS)}
@@ -460,7 +332,7 @@ def _levels(findings: Findings) -> Markup:
 
 
 def _beside_sinks(control: str, cause: Cause, beat: int) -> list[Mark]:
-    """Return the row of a control: perplexity with its tokens hidden, and how much that is more than with the sinks, of
+    """Return the row of a control: perplexity with its tokens hidden, and by how much that with the sinks differs, of
     the same prompts; below the sinks of these prompts where others lack the control.
     """
     sinks, others = cause.sides
@@ -473,8 +345,8 @@ def _beside_sinks(control: str, cause: Cause, beat: int) -> list[Mark]:
 
 
 def _level(name: str, side: Change, tone: str, beat: int, beside: str = "") -> Mark:
-    """Return the row of perplexity with some tokens hidden. beside: how much it differs from the sinks', after a
-    comma."""
+    """Return the row of perplexity with some tokens hidden. beside: by how much that with the sinks differs,
+    after a comma."""
     told = f"{perplexity(side.value)}{beside}"
     return Mark(name, exp(side.value), told, tone, exp(side.low), exp(side.high), beat=beat)
 

@@ -48,7 +48,8 @@ PER_UNIT: Final = "Per unit of attention"
 """The beginning of the answer's last sentence."""
 PERPLEXITY: Final = (
     "Perplexity of each text under the untouched model, lower is better: e to the negative log-likelihood per token, "
-    "over all tokens of all texts. Of a diffusion model that is the bound of LLaDA (arXiv 2502.09992)."
+    "over all tokens of all texts up to where they end; one that does not end counts whole. Of a diffusion model that "
+    "is the bound of LLaDA (arXiv 2502.09992)."
 )
 """What perplexity is."""
 _THAN: Final = {1: "more than with", -1: "less than with", 0: "not significantly more or less than with"}

@@ -107,7 +107,8 @@ def forwards(spec: Spec) -> int:
             # Untouched once; each target and its controls take a forward that chooses and one that predicts. Then the
             # likelihood of each text.
             conditions = sum(1 + len(controls_drawn(name)) for name in spec.targets) * len(spec.interventions)
-            each = spec.sampling.forwards() * (1 + 2 * conditions) + TEXT_DRAWS * (1 + conditions)
+            draws = 1 if isinstance(spec.sampling, AutoregressiveSampling) else TEXT_DRAWS
+            each = spec.sampling.forwards() * (1 + 2 * conditions) + draws * (1 + conditions)
             return each * len(spec.prompts) * (1 + spec.random_model)
         case ClaimMeasuresSpec():
             # Recorded once; then one pass over the steps looked at with one other text, and the forwards of each

@@ -53,14 +53,14 @@ MOST_BYTES = 1 << 20  # of an explorer in a study, packed: what a report of thre
 
 
 def continuations_of(ablations: Mapping[str, JobRecord]) -> tuple[Continuation, ...]:
-    """Return the texts of one prompt of each model, the one nearest the medians: untouched, with its
-    sinks and with each control hidden. Of an ablation that does not hide sinks there is none.
+    """Return the texts of one prompt of each model, the one nearest the medians: untouched, with its sinks
+    and with each control hidden. Of an ablation that does not hide sinks there is none.
     """
     found = []
     for model, job in ablations.items():
         at = job.summary["shown"]
         written = {row["control"]: tuple(row["words"]) for row in job.summary["texts"] if _hides_sinks(row)}
-        measured = [row for row in job.summary["rows"] if _hides_sinks(row) and "nll" in row]
+        measured = [row for row in job.summary["rows"] if _hides_sinks(row)]
         if written:
             found.append(
                 Continuation(
@@ -72,7 +72,7 @@ def continuations_of(ablations: Mapping[str, JobRecord]) -> tuple[Continuation, 
                     hidden=written.pop(""),
                     matched=written.pop(COUNT),
                     others=written,
-                    scores=_scores(measured, at) if measured else None,
+                    scores=_scores(measured, at),
                 )
             )
     return tuple(found)

@@ -14,7 +14,7 @@ from streamlit.delta_generator import DeltaGenerator
 from analysis.engine import JobRecord
 from analysis.evaluation.ablation_effects import COUNT, MASS
 from analysis.exhibits.ablation import answer_of_study
-from analysis.exhibits.story_hidden import OTHERS_HIDDEN, text_shown
+from analysis.exhibits.story_example import OTHERS_HIDDEN, text_shown
 from analysis.exhibits.study import part_exhibits, shares_of_each, sinks_of_each
 from analysis.figures.export import Exhibit
 from analysis.figures.story import figure_html

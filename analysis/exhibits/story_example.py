@@ -1,0 +1,143 @@
+"""One text of a model with and without its sinks: an example of what hiding them does."""
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
+from markupsafe import Markup
+
+from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS
+from analysis.figures.story import Example, charts
+from analysis.figures.story.charts import Line
+from analysis.findings.ablations import perplexity
+from analysis.sinks.agreement import Agreement, agreement
+from analysis.specs import CONTROLS
+from analysis.study import rules
+from analysis.study.findings import Cause, Continuation, Findings, Score
+from analysis.words import percent
+
+
+def texts(findings: Findings, model: str) -> Example | None:
+    """Return one text of a model as it writes it untouched, with its sinks hidden and with random tokens hidden, of
+    equal attention where the study has them, shaded where it differs. None where the study has none."""
+    text = next((one for one in findings.continuations if one.model == model), None)
+    if text is None:
+        return None
+    control = MASS if MASS in text.others else COUNT
+    alike = [_agreement(text.untouched, words) for words in _variants(text, control)]
+    title = _ends_early(text, control)
+    if not title:
+        sinks, others = (int((~each.kept[1]).sum()) for each in alike)
+        shares = [percent(int((~each.kept[1]).sum()) / len(each.kept[1]), 0) for each in alike]
+        title = (
+            f"In one text hiding sinks changes {sinks} of {len(text.hidden)} tokens ({shares[0]}); hiding "
+            f"{CONTROLS[control].title}: {others} ({shares[1]})"
+        )
+    in_place = _by_position(findings.causes_by_model.get(model, ()), control)
+    begins = any(_begins_inside(words) for words in _variants(text, control))
+    longest = max(len(text.untouched), *map(len, _variants(text, control)))
+    sinks_moved, others_moved = (round((1 - each.by_position) * longest) for each in alike)
+    return Example(
+        title,
+        *text_shown(text, control),
+        f"Shaded: tokens that do not line up, in order, with the first text.{_BOS if begins else ''}",
+        f"The others may have moved: by position {sinks_moved} (sinks) and {others_moved} (random) of {longest} "
+        f"differ{in_place}.",
+    )
+
+
+def _ends_early(text: Continuation, control: str) -> str:
+    """Return a title that tells where the text ends with its sinks hidden, where that is earlier than untouched and
+    than with a control's tokens hidden; else nothing.
+    """
+    if text.scores is None or control not in text.scores[1]:
+        return ""
+    (_, untouched), (_, sinks), (_, others) = text.scores[0], text.scores[1][""], text.scores[1][control]
+    if sinks >= min(untouched, others):
+        return ""
+    length = len(_variants(text, control)[1])
+    instead = "it does not end" if others == length else f"after {others}"
+    return f"One text: with sinks hidden it ends after {sinks} tokens; with {CONTROLS[control].title} hidden {instead}"
+
+
+def _begins_inside(words: Sequence[str]) -> bool:
+    """Return whether a text begins anew where none has ended."""
+    return any(word == "[BOS]" and before != "[EOS]" for before, word in pairwise(words))
+
+
+_BOS = " [BOS] inside a text is an error."
+
+
+def _variants(text: Continuation, control: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the text with its sinks and with a control's tokens hidden."""
+    return text.hidden, text.matched if control == COUNT else text.others[control]
+
+
+OTHERS_HIDDEN: Mapping[str, str] = {
+    name: f"{CONTROLS[name].title[0].upper()}{CONTROLS[name].title[1:]}" for name in (COUNT, MASKED, MASS)
+}
+"""The controls by what they hide of one text, as its titles call it."""
+
+
+def text_shown(text: Continuation, control: str = COUNT) -> tuple[Markup, str]:
+    """Draw one text and tell it, as `texts`. control: hidden beneath the sinks, of `OTHERS_HIDDEN`."""
+    names = "Its sinks hidden", f"{OTHERS_HIDDEN[control]} hidden"
+    variants = dict(zip(names, _variants(text, control), strict=True))
+    same = {name: _kept(text.untouched, words) for name, words in variants.items()}
+    changed = {name: sum(not kept for kept in flags) for name, flags in same.items()}
+    before, after = ((0.0, 0), {}) if text.scores is None else text.scores
+    lines = [
+        Line(
+            f"Nothing hidden{_perplexity(before, text.untouched)} ({which_prompt(text)})",
+            text.untouched,
+            None,
+            before[1] or len(text.untouched),
+        )
+    ]
+    for (name, words), key in zip(variants.items(), ("", control), strict=True):
+        nats, until = after.get(key, (0.0, 0))
+        told = f"{name}: {changed[name]} of {len(words)} tokens differ{_left_out(text.untouched, words)}"
+        lines.append(Line(f"{told}{_perplexity((nats, until), words)}", words, same[name], until or len(words)))
+    told = f"One text, untouched and {'; '.join(line.title.lower() for line in lines[1:])}."
+    return charts.aligned(text.prompt, lines), told
+
+
+def _perplexity(score: Score, words: Sequence[str]) -> str:
+    """Return the perplexity of a text as the end of its title; empty where it was not measured."""
+    nats, tokens = score
+    until = f" up to {words[tokens - 1]}" if tokens < len(words) else ""
+    return f", perplexity {perplexity(nats)}{until}" if tokens else ""
+
+
+def which_prompt(text: Continuation) -> str:
+    """Return which of the prompts a text goes on from, and by which rule it was chosen."""
+    return f"prompt {text.number} of {text.median_of}, nearest the medians"
+
+
+def _by_position(causes: Sequence[Cause], control: str) -> str:
+    """Tell, as the end of a sentence, how many tokens of 100 differ at their position over all prompts, with the sinks
+    and with a control's tokens hidden; empty where the study does not hold that."""
+    cause = rules.cause_of(causes, "aligned", control)
+    if cause is None or cause.by_position is None:
+        return ""
+    sinks, others = (f"{100 * (1 - agreement):.0f}" for agreement in cause.by_position)
+    return f"; over {cause.effect.n} prompts, {sinks} and {others} of 100"
+
+
+def _left_out(untouched: Sequence[str], words: Sequence[str]) -> str:
+    """Tell how many tokens shorter a text is, as the end of its title."""
+    shorter = len(untouched) - len(words)
+    return f", {shorter} fewer in all" if shorter > 0 else ""
+
+
+def _kept(first: Sequence[str], second: Sequence[str]) -> tuple[bool, ...]:
+    """Return whether each token of the second text is part of its longest alignment with the first, of which the tokens
+    that both begin with are one part."""
+    begin = next((at for at, pair in enumerate(zip(first, second, strict=False)) if pair[0] != pair[1]), len(second))
+    return (True,) * begin + tuple(_agreement(first[begin:], second[begin:]).kept[1].tolist())
+
+
+def _agreement(first: Sequence[str], second: Sequence[str]) -> Agreement:
+    ids = {word: number for number, word in enumerate(dict.fromkeys((*first, *second)))}
+    before, after = (np.array([ids[word] for word in words], np.int64) for words in (first, second))
+    return agreement(before, after)
