@@ -119,6 +119,7 @@ def _reading(answers: Sequence[Answer]) -> str:
     """Tell how to read the numbers of the answers."""
     told = ["Brackets: 95 % intervals."] if any("[" in answer.words for answer in answers) else []
     told += [f"{HIDDEN}."] if any("hiding" in answer.words for answer in answers) else []
+    told += ["Perplexity: lower is better."] if any("perplexity" in answer.words for answer in answers) else []
     units = [answer for answer in answers if re.search(rf"\b{NATS.name}\b", answer.words) and "KL" not in answer.words]
     return " ".join([*told, *([_NATS] if units else [])])
 
@@ -163,7 +164,12 @@ def _matter(findings: Findings) -> Answer | None:
     text = "" if MEASURES[spec.primary].percent else text_in_words(causes)
     said = rules.matter_sentence(causes, spec, "hiding them", numbers=not text)
     if not MEASURES[spec.primary].percent and said.startswith(("Yes: ", "It depends: ")) and text_matters(causes):
-        return Answer(_asks(findings, causes), *answer_told(causes))
+        others = {
+            within(findings, model): those
+            for model, those in findings.causes_by_model.items()
+            if model != causes[0].model
+        }
+        return Answer(_asks(findings, causes), *answer_told(causes, others))
     lead = said.replace("its predictions", "predictions", 1).replace("its", "the", 1)
     brief = next((f"{word.removesuffix(': ')}." for word in _YES_NO if lead.startswith(word)), "")
     return Answer(

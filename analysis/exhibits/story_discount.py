@@ -36,6 +36,7 @@ from analysis.statistics.decisions import (
     WAITING,
     WORSE,
     conclusions,
+    decide,
     interval_words,
     tests_in_words,
 )
@@ -67,29 +68,34 @@ def masks(findings: Findings) -> Told | None:
         groups.append(Group(f"{100 * change.sparsity:g} % of the weights removed{named}", tuple(marks)))
     only = "only " if few_changed(told.changed, told.floor) else ""
     removed = f"{100 * told.sparsity:g} % removed"
-    title = f"With {removed}, the discount changes {only}{share(value)} of pruning choices"
-    title += f"; another calibration sample changes {share(floor)}" if floor else ""
+    title = f"With {removed}, the discount chooses {only}{share(value)} of weights differently"
+    title += f"; another calibration sample, {share(floor)}" if floor else ""
     chances = {f"{100 * one.sparsity:g} %": share(one.chance) for one in changes}
     drawn = listed([f"{one} ({each} removed)" for each, one in chances.items()])
-    beat = f"{recipe(findings)} Random choices would differ in {drawn}."
+    beat = recipe(findings)
     return Told(
         "masks",
         title,
-        charts.bars(groups, "weights kept in only one of the two runs (% of all)", 100, _dots_told(changes)),
+        charts.bars(
+            groups, "chosen differently: kept in only one of two runs (% of all weights)", 100, _dots_told(changes)
+        ),
         beat,
         (beat,),
         f"{_calibration(findings)}{_untried(findings)}",
-        tuple(
-            f"{METHODS[one.method].title}, {100 * one.sparsity:g} %: {_runs(one.changed)}; seeds {_runs(one.floor)}; "
-            f"chance {share(one.chance)}."
-            for one in changes
+        (
+            *(
+                f"{METHODS[one.method].title}, {100 * one.sparsity:g} %: {_runs(one.changed)}; seeds "
+                f"{_runs(one.floor)}; chance {share(one.chance)}."
+                for one in changes
+            ),
+            f"Random choices would differ in {drawn}.",
         ),
         meaning=story_parts.of_masks(told.changed, told.floor),
         takeaway=beat,
         summaries=(
             (
                 Summary(
-                    f"Pruning choices the discount changes, {removed}",
+                    f"Weights the discount chooses differently, {removed}",
                     _runs(told.changed, "seeds: "),
                     f"another calibration sample: {share(floor)}",
                 ),
@@ -204,7 +210,7 @@ def _summary(
 
 def _chance_told(pruning: Pruning) -> str:
     """Tell the accuracy of guessing; empty where it is not known."""
-    return "" if pruning.chance is None else f"Chance: {percent(pruning.chance, 1)}."
+    return "" if pruning.chance is None else f"Guessing scores {percent(pruning.chance, 1)}."
 
 
 def _against_published(findings: Findings, by_setting: Mapping[str, Contrast], outcomes: Mapping[str, str]) -> str:
@@ -237,14 +243,20 @@ def _changes(
         rows = [("with discount minus without", contrast.effect, interval_words(contrast.effect), charts.MODEL)]
         if published is not None:
             baseline = plain_title(METHODS[contrast.method].published or "")
-            rows.append((f"with discount minus {baseline}", published, interval_words(published), charts.MODEL))
+            reaches_out = published.low < -margin or margin < published.high
+            undecided = reaches_out and decide(published, margin) == CANNOT_TELL
+            told = f"{interval_words(published)}{', undecided' * undecided}"
+            rows.append((f"with discount minus {baseline}", published, told, charts.MODEL))
         marks = [
             Mark(label, one.value, words, tone, one.low, one.high, filled=side_of(one) != 0)
             for label, one, words, tone in rows
         ]
-        right = [f"accuracy {percent(dense, 1).removesuffix(' %')} → {without[name]}"] if name in without else []
+        told = f"without discount, accuracy {percent(dense, 1).removesuffix(' %')} → "
+        right = [f"{told}{without[name]}"] if name in without else []
         alone = ", ".join(right + ([loss_words(costs[name])] if name in costs else []))
-        groups.append(Group(f"{_removed(name)}{f': {alone}' * bool(alone)}", tuple(marks)))
+        groups.append(
+            Group(f"{_removed(name).replace(' of the weights', '')}{f': {alone}' * bool(alone)}", tuple(marks))
+        )
     return charts.intervals(groups, "change of accuracy (points)", 100, margin, POINTS.margin(margin).partition(" ")[0])
 
 

@@ -12,7 +12,6 @@ from analysis.exhibits.story_example import texts
 from analysis.exhibits.story_parts import called, rows_of, within
 from analysis.exhibits.story_text import (
     LENGTH,
-    beside_sinks,
     by_attention,
     early_told,
     halves_told,
@@ -20,11 +19,13 @@ from analysis.exhibits.story_text import (
     levels_of,
     no_less_with_random,
     no_match,
+    open_told,
     predictions_told,
     strictest,
     text_causes,
     text_effect,
     text_matters,
+    told_by,
     untouched_of,
 )
 from analysis.figures.story import Summary, Told, charts
@@ -67,22 +68,24 @@ def hidden(findings: Findings) -> Told | None:
     over = _over_prompts(own, at_equal, those)
     measure = MEASURES[own.measure]
     notes += [
-        f"{HIDDEN}. {_DRAWN_ONCE}",
+        f"{HIDDEN}. {_DRAWN_ONCE}{' Perplexity is under the untouched model.' * bool(levels)}",
         predictions_told(those, rules.shift_of(spec, "divergence")),
         halves_told(those),
         early_told(those),
         by_attention(those),
         could_show({of: cause.effect for of, cause in text_causes(those).items()}).strip(),
         _tested(those),
+        _sizes_told(at_equal),
         f"{measure.title}: {measure.axis}.",
     ]
     where = f"In {within(findings, own.model)}, " if len(called(findings)) > 1 else ""
     title = _text_title(own, those, margin, where)
     changed, untrained = _tokens_changed(those), _random_weights(findings)
     first = _endings(those) or changed
-    beats = list(filter(None, (over, first, untrained)))
-    notes += [changed] if first != changed else []
-    takeaways = [first] if title else [_levels_told(own.effect.n, those) or over, first]
+    said = (open_told(those) if title else []) or [first]
+    beats = list(filter(None, (over, *said, untrained)))
+    notes += [line for line in dict.fromkeys((first, changed)) if line not in said]
+    takeaways = said if title else [_levels_told(own.effect.n, those) or over, first]
     takeaways += [untrained] if no_less_with_random(those) else []
     held = [f"{100 * side.share:.1f} %" for side in own.sides]
     return Told(
@@ -153,9 +156,7 @@ def _summaries(own: Cause, causes: Sequence[Cause]) -> tuple[Summary, ...]:
     if longer is not None and side_of(longer):
         length, word = there[control].tokens, "more" if longer.value > 0 else "fewer"
         told = f"{length:.0f} ({size_told(longer, LENGTH, word)})"
-        rows.append(
-            Summary("Tokens of a text with sinks hidden", told, f"{_title(control)}: {length - longer.value:.0f}")
-        )
+        rows.append(Summary("Tokens of a text with sinks hidden", told, f"{_title(control)}"))
         return tuple(rows)
     changed = rules.cause_of(causes, "aligned", control)
     if changed is not None:
@@ -212,6 +213,14 @@ def _tested(causes: Sequence[Cause]) -> str:
     )
 
 
+def _sizes_told(at_equal: Cause | None) -> str:
+    """Tell how many tokens are hidden in a step; empty where nothing was compared at equal attention."""
+    if at_equal is None:
+        return ""
+    sinks, others = (f"{side.tokens:.1f}" for side in at_equal.sides)
+    return f"Hidden per step: {sinks} sinks, {others} {_title(MASS)}."
+
+
 _DRAWN_ONCE = "Random tokens are drawn once."
 
 
@@ -229,10 +238,9 @@ def _unmatched(held: Sequence[str], at_equal: Cause | None, causes: Sequence[Cau
         sinks, others = (percent(side.masked, 0) for side in at_equal.sides)
         if not no_match(causes):
             return f"{_DRAWN_ONCE} {sinks} of sinks hidden are masked, {others} of {_title(MASS)}."
-        most, fewest = (f"{side.tokens:.1f}" for side in reversed(at_equal.sides))
         return (
-            f"No control matches both masking and attention: {_title(MASS)} ({most} a step, sinks {fewest}) are "
-            f"{others} masked (sinks {sinks}), {_title(MASKED)} draw less."
+            f"No control matches both masking and attention: {_title(MASS)} are {others} masked (sinks {sinks}), "
+            f"{_title(MASKED)} draw less."
         )
     return f"Sinks hold {held[0]} of the attention, the others {held[1]}: part of a difference can come from that."
 
@@ -327,8 +335,7 @@ def _levels(findings: Findings) -> Markup:
         groups.append(Group(f"Hidden in {within(findings, model)}", tuple(marks)))
     if not groups:
         return Markup()
-    axis = "perplexity under the untouched model (lower is better)"
-    return charts.bars(groups, f"{axis}, {prompts} prompts; %: sinks against control")
+    return charts.bars(groups, f"perplexity (lower is better), {prompts} prompts; %: sinks against control")
 
 
 def _beside_sinks(control: str, cause: Cause, beat: int) -> list[Mark]:
@@ -355,20 +362,21 @@ def _text_title(own: Cause, causes: Sequence[Cause], margin: float, where: str) 
     """Return the title where perplexity tells the finding; else nothing. where: its beginning, of whose text it is."""
     if not _by_text(own, causes, margin):
         return ""
-    hiding = f"{where}hiding" if where else "Hiding"
-    return f"{hiding} sinks {hidden_moves(causes)}; hiding {beside_sinks(causes)}"
+    hiding, control = f"{where}hiding" if where else "Hiding", told_by(causes)
+    others = levels_of(text_causes(causes)[control])[1]
+    return f"{hiding} sinks {hidden_moves(causes)}; hiding {_title(control)}, to {others}"
 
 
 def _text_brief(own: Cause, causes: Sequence[Cause], margin: float) -> str:
     """Return the title in a few words; empty where `_text_title` is."""
-    control = strictest(causes) or COUNT
-    if not _by_text(own, causes, margin) or text_causes(causes)[control].unmatched:
+    if not _by_text(own, causes, margin):
         return ""
+    control = told_by(causes)
     return f"Hiding sinks {hidden_moves(causes)} ({levels_of(text_causes(causes)[control])[1]} {_HELD[control]})"
 
 
 _SHORT = {COUNT: "as many random", MASKED: "other masked", MASS: "equal attention"}
-_HELD = {COUNT: "for as many random ones", MASKED: "for other masked positions", MASS: "at equal attention"}
+_HELD = {COUNT: "for as many random tokens", MASKED: "for other masked positions", MASS: "at equal attention"}
 """The controls in the title of the last slide."""
 
 

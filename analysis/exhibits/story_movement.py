@@ -48,9 +48,12 @@ def movement(findings: Findings) -> Told | None:
         groups.append(Group(names[model], tuple(marks)))
     steps = int(recordings(findings)[0].frames[-1]) if findings.playback else None
     beats = [f"A layer gains {number(value)} new sinks per step."]
+    title = _title(observed, nulls, value, steps, within(findings, source) if len(by_model) > 1 else "")
+    told_in_title = "fixed" not in nulls or _WRITTEN in title
+    written = "" if told_in_title else f"{_WRITTEN.capitalize()} {_beside(nulls['fixed'], value)}."
     if nulls:
-        beats = [f"{_by_layer(observed, nulls[hardest], MOVEMENT_NULLS[hardest].called)}."]
-    beats += [_other(names[model], births) for model, births in by_model.items() if model != source]
+        beats = [f"{written} {_by_layer(observed, nulls[hardest], MOVEMENT_NULLS[hardest].called)}.".strip()]
+    others = [_other(names[model], births) for model, births in by_model.items() if model != source]
     notes = [_NEW, *([chance] if (chance := _chance(nulls, value)) else [])]
     if steps is not None and not story_parts.rare(value, steps):
         notes.append(f"Over {steps} steps a layer gains {counted(round(value * steps), 'sink')}.")
@@ -62,14 +65,14 @@ def movement(findings: Findings) -> Told | None:
     notes += [f"{MOVEMENT_NULLS[null].called.capitalize()}: {MOVEMENT_NULLS[null].sentence}." for null in nulls]
     return Told(
         "movement",
-        _title(observed, nulls, value, steps, within(findings, source) if len(by_model) > 1 else ""),
+        title,
         charts.bars(groups, f"new sinks per layer and step, mean over {findings.parameters.prompts} prompts"),
         "; ".join(f"{group.title}, {mark.label}: {mark.told}" for group in groups for mark in group.marks),
-        tuple(beats),
+        (*beats, *others),
         f"{_models_told(findings, nulls)}{_at_a_time(findings, source)}",
         tuple(notes),
         meaning=story_parts.of_movement(value, steps, *_lives(findings, source)),
-        takeaway=" ".join(beats),
+        takeaway=" ".join([*([written] if written else beats), *others]),
     )
 
 
@@ -143,11 +146,12 @@ def _title(observed: Rows, nulls: Mapping[str, Rows], value: float, steps: int |
         null = Measured.mean(nulls[SHARP]).told(beside=Measured.mean(observed)).partition(" [")[0]
         beside = f"{number(value)} new per layer and step, against {null}"
         return f"{whose} move, but less than an equally sharp untrained model's: {beside}"
-    beside = f"{_SIDES[side]} than writing tokens explains ({_beside(nulls['fixed'], value)})"
+    beside = f"{_SIDES[side]} than {_WRITTEN} ({_beside(nulls['fixed'], value)})"
     born = f"New sinks keep appearing: {number(value)}" if moving else f"{number(value)} new sinks"
     return f"{born} per layer and step, {beside}"
 
 
+_WRITTEN = "writing tokens explains"
 _SIDES = {1: "more", -1: "fewer", 0: "not clearly more"}
 
 

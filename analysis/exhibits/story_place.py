@@ -52,7 +52,10 @@ def place(findings: Findings) -> Told | None:
         of_all = _masked_tokens(findings)
         of_layers = _masked_rows(portions[source])
         rows = [of_layers[layer] for layer in _mostly_masked(portions[source])]
-        among = f"{_share_told(min(rows, key=lambda row: row['value']))}{' or more' * (len(rows) > 1)}"
+        values = [row["value"] for row in rows]
+        among = spread(min(values), max(values), share)
+        if among == share(rows[0]["value"]):  # alike in all layers
+            among = _share_told(min(rows, key=lambda row: row["value"]))
         title = f"In {masked}, {among} of sinks are masked positions"
         title += f"; of all tokens, {of_all.partition(' of')[0]}" if of_all else ""
         beside = "; ".join(filter(None, (of_all, most and f"untrained at most {most}")))

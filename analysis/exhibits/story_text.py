@@ -1,6 +1,6 @@
 """What hiding sinks does to perplexity, and to predictions beside it, in the words of the story."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import floor, log10
 
 from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS, UNIT
@@ -63,16 +63,17 @@ def levels_of(cause: Cause) -> tuple[str, str]:
     return perplexity(sinks.value), perplexity(others.value)
 
 
-def beside_sinks(causes: Sequence[Cause]) -> str:
-    """Return perplexity with the tokens of the strictest control hidden, as a clause beside that with the sinks:
-    `random tokens of equal attention: 4.8`. causes: of one model.
+def told_by(causes: Sequence[Cause]) -> str:
+    """Return the control that a title tells: the strictest, or as many random tokens where there is one that the sinks
+    do not exceed, which is told after it. causes: of one model.
     """
-    control = strictest(causes) or COUNT
-    cause = text_causes(causes)[control]
-    sinks, others = levels_of(cause)
-    over = f" beside {sinks}" if cause.unmatched else ""
-    open_one = "" if side_of(cause.effect) else " (not significant)"
-    return f"{CONTROLS[control].title}: {others}{over}{open_one}"
+    strict = strictest(causes)
+    return COUNT if open_controls(causes) or not strict or text_causes(causes)[strict].unmatched else strict
+
+
+def open_controls(causes: Sequence[Cause]) -> list[str]:
+    """Return the controls that perplexity with the sinks hidden does not exceed. causes: of one model."""
+    return [name for name, cause in text_causes(causes).items() if side_of(cause.effect) <= 0]
 
 
 def than_controls(causes: Sequence[Cause]) -> list[str]:
@@ -113,30 +114,53 @@ _LATER = {1: "later", -1: "earlier"}
 LENGTH = Unit("tokens", 1.0, 0)
 
 
-def answer_told(causes: Sequence[Cause]) -> tuple[str, str, str]:
+def answer_told(causes: Sequence[Cause], others: Mapping[str, Sequence[Cause]]) -> tuple[str, str, str]:
     """Return lead, sentence and the words of a slide on whether sinks matter, where perplexity is higher than with as
     many random tokens: a yes without a condition where it is higher than with every control. causes: of one model.
+    others: of the models beside it, by name.
+    """
+    there, control = text_causes(causes), told_by(causes)
+    open_ones = open_controls(causes)
+    yes = "Yes" if not open_ones else "Per token, yes" if open_ones == [MASS] else "It depends"
+    others_hidden = f"hiding {CONTROLS[control].title}, to {levels_of(there[control])[1]}"
+    lead = f"{yes}: hiding them {hidden_moves(causes)}; {others_hidden}."
+    apart = f"That is {perplexity_apart(there[control].effect)}"
+    beside = [f"In {name}: {_beside_it(those)}." for name, those in others.items() if text_causes(those)]
+    told = open_told(causes) or filter(None, [_endings(there[control])])
+    short = [f"; {CONTROLS[name].title}: {_open_level(there[name])}" for name in open_ones]
+    return lead, " ".join((f"{apart}.", *told, *beside)), " ".join((lead, f"{apart}{''.join(short)}.", *beside))
+
+
+def _open_level(cause: Cause) -> str:
+    """Return perplexity with a control's tokens hidden that the sinks do not exceed."""
+    sinks, others = levels_of(cause)
+    beside = f" beside {sinks}" if cause.unmatched else ""
+    return f"{others}{beside}{'' if side_of(cause.effect) else ', not significantly different'}"
+
+
+def _beside_it(causes: Sequence[Cause]) -> str:
+    """Return perplexity with nothing and with the sinks hidden, of a model beside the one that is told."""
+    cause = text_causes(causes)[COUNT]
+    sinks, others = levels_of(cause)
+    if cause.rise is None or not side_of(cause.rise):
+        return f"{perplexity(untouched_of(causes))} to {sinks}, not significant"
+    open_one = "" if side_of(cause.effect) else ", not significantly different"
+    return f"{perplexity(untouched_of(causes))} to {sinks}, {CONTROLS[COUNT].title} to {others}{open_one}"
+
+
+def open_told(causes: Sequence[Cause]) -> list[str]:
+    """Return a sentence on each control that perplexity with the sinks hidden does not exceed: what it makes of
+    perplexity, by how much that with the sinks differs from it, and where texts end. causes: of one model.
     """
     there = text_causes(causes)
-    open_ones = [name for name, cause in there.items() if side_of(cause.effect) <= 0]
-    yes = "Yes" if not open_ones else "Per token, yes" if open_ones == [MASS] else "It depends"
-    strict = strictest(causes)
-    lead_by = COUNT if open_ones or not strict or there[strict].unmatched else strict
-    lead = f"{yes}: hiding them {hidden_moves(causes)}, {CONTROLS[lead_by].title} to {levels_of(there[lead_by])[1]}."
-    told = [f"That is {perplexity_apart(there[lead_by].effect)}."]
-    told += [_open_one(name, there[name]) for name in open_ones]
-    if not open_ones:
-        told += filter(None, [_endings(there[lead_by])])
-    sentence = " ".join((*told, "Lower perplexity is better."))
-    return lead, sentence, f"{lead} {sentence}"
+    return [_open_one(name, there[name]) for name in open_controls(causes)]
 
 
 def _open_one(control: str, cause: Cause) -> str:
-    """Return a sentence on a control that perplexity with the sinks hidden does not exceed: what it makes of
-    perplexity, by how much that with the sinks differs from it, and where texts end."""
     sinks, others = levels_of(cause)
     level = f"{others} beside {sinks} on {cause.effect.n} prompts" if cause.unmatched else others
-    told = f"Against {CONTROLS[control].title} ({level}): {perplexity_change(cause.effect)}"
+    open_one = "" if side_of(cause.effect) else ", not significant"
+    told = f"Against {CONTROLS[control].title} ({level}): {perplexity_change(cause.effect)}{open_one}"
     ends = _endings(cause)
     return f"{told}; {ends[0].lower()}{ends[1:]}" if ends else f"{told}."
 

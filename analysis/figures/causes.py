@@ -39,7 +39,6 @@ from analysis.figures.style import (
 _FEW_POSITIONS = 40  # of more, marks are smaller
 _LINE = 16  # pixels of a line of a name beside its row
 _ABOVE_ROW, _BELOW_ROW = 0.13, 0.28  # of the distance of two rows, over which a row's line of no difference reaches
-_CLOSE = 0.07  # of the axis: a number beneath its dot would touch a line so near
 _TOLD = 16  # characters of a difference that fits in one line beside its row
 _GAPS = 32  # columns up to which cells are parted; of more, the gaps on a phone would be as wide as the cells
 
@@ -156,8 +155,8 @@ class LevelRow:
 def levels_with_differences(
     rows: Sequence[LevelRow], x_title: str, reference: tuple[str, float] | None = None
 ) -> go.Figure:
-    """Draw a row per hidden target, the sinks first: its level with the interval, and outside the axis the
-    difference. reference: a level to read all by, with its name.
+    """Draw a row per hidden target, the sinks first: its level with the interval, and beside the axis the level and the
+    difference in words. reference: a level to read all by, with its name.
     """
     figure = go.Figure()
     most = max(np.nanmax(ends_of(rows)), 0 if reference is None else reference[1])
@@ -168,9 +167,7 @@ def levels_with_differences(
         figure.add_scatter(
             x=value,
             y=first + np.arange(len(some)),
-            mode="markers+text",
-            text=list(map(_level, value)),
-            textposition=[f"bottom {_side(each, reference, last)}" for each in value],
+            mode="markers",
             showlegend=False,
             cliponaxis=False,
             error_x=interval_bar(value, np.fmin(low, value), np.fmax(high, value), color=color),
@@ -204,12 +201,23 @@ def levels_with_differences(
             xanchor="left",
             xshift=14,
             y=place,
-            yshift=(-6 if len(row.told) > _TOLD else 0) if place else 31,  # the first heads the column
             yanchor="middle",  # at the height of the dot
             align="left",
             showarrow=False,
-            text=_told(row.told) if place else f"<b>{wrapped(row.told, _TOLD)}</b>",
+            text=f"<b>{_level(row.value)}</b>{f'<br>{_told(row.told)}' if place else ''}",
         )
+    figure.add_annotation(
+        x=1,
+        xref="paper",
+        xanchor="left",
+        xshift=14,
+        y=0,
+        yshift=31,
+        yanchor="middle",
+        align="left",
+        showarrow=False,
+        text=f"<b>{wrapped(rows[0].told, _TOLD)}</b>",
+    )
     figure.update_layout(margin_l=14, margin_r=134, margin_t=24)
     figure.update_xaxes(zeroline=False, tickformat="~g", dtick=step, range=[0, 1.01 * last])
     return figure
@@ -217,13 +225,6 @@ def levels_with_differences(
 
 def _level(value: float) -> str:
     return f"{value:.0f}" if value >= 10 else f"{value:#.2g}"
-
-
-def _side(value: float, reference: tuple[str, float] | None, last: float) -> str:
-    """Return on which side of its dot a number stands beneath it, away from the reference. last: the axis's end."""
-    if reference is None or abs(value - reference[1]) > _CLOSE * last:
-        return "center"
-    return "left" if value <= reference[1] else "right"
 
 
 def _tick_distance(most: float) -> float:

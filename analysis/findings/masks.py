@@ -52,14 +52,14 @@ def discounted_mask(
     """
     value = float(np.mean(changed))
     if not value > 0:
-        return f"{who} changes no pruning choice."
+        return f"{who} chooses no weight differently."
     beside = f"; independent masks differ in {percent(chance)}" if chance > 0 else ""
     if len(seeds) and (floor := float(np.mean(seeds))) > 0:
         beside = f", another calibration sample {percent(floor)}"
     few = few_changed(changed, seeds)
     if explains and few:
         who = f"A possible reason, not tested: {who[0].lower()}{who[1:]}"
-    return f"{who} changes {'only ' * (few and not explains)}{percent(value)} of pruning choices{beside}."
+    return f"{who} chooses {'only ' * (few and not explains)}{percent(value)} of the weights differently{beside}."
 
 
 def whole_against_seeds(title: str, value: float, seeds: float | None, chance: float, whole: str) -> str:

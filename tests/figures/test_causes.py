@@ -69,10 +69,10 @@ def test_levels_stand_with_their_intervals_and_the_difference_from_the_first_in_
     texts = [note.text for note in figure.layout.annotations]
     assert (
         texts[0] == "sinks &lt;i&gt;<br>3.1 tokens"
-        and "+5 [-5, +15]" in texts
-        and "+0.044<br>[+0.033, +0.055]" in texts
-    )
-    assert first.text == ("60",) and others.text == ("30", "55", "55"), "the value at a dot is its own"
+        and "<b>55</b><br>+5 [-5, +15]" in texts
+        and "<b>55</b><br>+0.044<br>[+0.033, +0.055]" in texts
+        and {"<b>60</b>", "<b>sinks minus<br>control</b>"} <= {*texts}
+    ), "a level stands beside its own row"
     beside = [note for note in figure.layout.annotations if note.x == 1]
     assert {(note.xref, note.xanchor) for note in beside} == {("paper", "left")} and figure.layout.margin.r > 100
     low, high = figure.layout.xaxis.range
@@ -80,15 +80,6 @@ def test_levels_stand_with_their_intervals_and_the_difference_from_the_first_in_
     nats = levels_with_differences([LevelRow("sinks", "", 0.13, 0.12, 0.15, True, "")], "nats").layout.xaxis
     assert nats.dtick == pytest.approx(0.05) and nats.range[1] == pytest.approx(0.15, rel=0.02)
     assert levels_with_differences([LevelRow("sinks", "", 0.0, 0.0, 0.0, True, "")], "nats").layout.xaxis.range[1] > 0
-
-
-def test_a_number_stands_beside_a_reference_that_would_run_through_it():
-    rows = [
-        LevelRow(name, "", value, np.nan, np.nan, True, "") for name, value in (("a", 63.0), ("b", 66.0), ("c", 43.0))
-    ]
-    first, others = levels_with_differences(rows, "tokens", ("two unrelated texts", 65.0)).data
-    assert first.textposition == ("bottom left",) and others.textposition == ("bottom right", "bottom center")
-    assert levels_with_differences(rows, "tokens").data[0].textposition == ("bottom center",)
 
 
 def test_positions_are_joined_where_both_filled_them():

@@ -114,19 +114,18 @@ def story_told(name: str) -> Story:
 
 TITLES = {
     "supports": {
-        "place": r"^In layers 0–7, 90 % \[81, 99\] or more of sinks are masked positions; of all tokens, "
-        "33 %$",
+        "place": r"^In layers 0–7, 90 % \[81, 99\] of sinks are masked positions; of all tokens, 33 %$",
         "movement": r"^The diffusion model's sinks move, but less than an equally sharp untrained model's: 0\.29 new "
         r"per layer and step, against 1\.67$",
         "hidden": r"^In the diffusion model, hiding sinks raises perplexity from 2\.7 to 3\.3; hiding random tokens of "
-        r"equal attention: 2\.7$",
+        r"equal attention, to 2\.7$",
         "accuracy": r"The discount raises accuracy at 50 % and 70 %$",
     },
     "refutes": {
         "place": r"^In \d of 8 layers most sinks are (words|punctuation)",
         "movement": r"^0\.0029 new sinks per layer and step, fewer than writing tokens explains \(0\.082\)$",
         "hidden": "changes about as much as hiding as many random tokens",
-        "masks": r"^With 50 % removed, the discount changes 0\.01 % of pruning choices; another .* changes 1 %$",
+        "masks": r"^With 50 % removed, the discount chooses 0\.01 % of weights differently; another .* sample, 1 %$",
         "accuracy": r"The discount lowers accuracy at 50 % and 70 %$",
     },
     "cannot tell": {
@@ -137,8 +136,8 @@ TITLES = {
 }
 ANSWERS = {
     "supports": (
-        r"^Yes: hiding them raises perplexity from 2\.7 to 3\.3, random tokens of equal attention to 2\.7\. That is "
-        r"22 % higher \[10, 36\]\.",
+        r"^Yes: hiding them raises perplexity from 2\.7 to 3\.3; hiding random tokens of equal attention, to 2\.7\. "
+        r"That is 22 % higher \[10, 36\]\.",
         r"^Yes: removing 50 % of the weights costs 21 points of accuracy \[15, 26\]; the discount wins back "
         r"12\.1 \[9\.0, 15\.3\]\. Removing 70 % costs 20 points \[15, 25\]; it wins back 12\.\d \[.*\]\. "
         r"Unpruned: 90\.0 %\.$",
@@ -307,15 +306,19 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
             for one in study.causes
         ]
         (answer, _) = story_of(study.model_copy(update={"causes": tuple(causes)})).answers
-        assert answer.short.startswith(answer.lead) and answer.short.endswith(" Lower perplexity is better.")
-        assert answer.sentence.endswith(" Lower perplexity is better.")
+        assert answer.short.startswith(answer.lead)
+        assert answer.short.endswith(" In the left-to-right twin: 1.9 to 2.0, not significant.")
+        assert answer.sentence.endswith(" In the left-to-right twin: 1.9 to 2.0, not significant.")
         return answer
 
     told = answered(0.2)
-    assert told.lead == "Yes: hiding them raises perplexity from 2.4 to 3.8, random tokens of equal attention to 3.1."
+    assert (
+        told.lead
+        == "Yes: hiding them raises perplexity from 2.4 to 3.8; hiding random tokens of equal attention, to 3.1."
+    )
     assert told.sentence.startswith("That is 22 % higher [11, 35]. Texts end 24 tokens earlier [16, 31]. ")
     told = answered(-0.2)
-    per_token = "Per token, yes: hiding them raises perplexity from 2.4 to 3.8, as many random tokens to 2.6."
+    per_token = "Per token, yes: hiding them raises perplexity from 2.4 to 3.8; hiding as many random tokens, to 2.6."
     assert told.lead == per_token
     assert told.sentence.startswith(
         "That is 48 % higher [23, 78]. Against random tokens of equal attention (4.7): −18 % [−26, −10]; texts end 24 "
@@ -323,20 +326,24 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
     )
     told = answered(0.05)
     assert told.lead == per_token
-    assert "Against random tokens of equal attention (3.6): +5 % [−5, +16]; texts end" in told.sentence
+    assert "Against random tokens of equal attention (3.6): +5 % [−5, +16], not significant; texts end" in told.sentence
+    assert "; random tokens of equal attention: 3.6, not significantly different." in told.short
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert hidden.title == (
-        "In the diffusion model, hiding sinks raises perplexity from 2.4 to 3.8; hiding random tokens of equal "
-        "attention: 4.5 (not significant)"
+        "In the diffusion model, hiding sinks raises perplexity from 2.4 to 3.8; hiding as many random tokens, to 2.6"
     )
     own = [one for one in study.causes if one.model == "bundled"]
     assert "Per unit of attention, perplexity: +37 % [+11, +69]." in hidden.notes
     assert "A difference of 50 % of perplexity from random tokens of equal attention would have been detected." in (
         hidden.notes
     )
-    assert hidden.beats == (
+    assert (
         "Texts end after 21 tokens, earlier than with random tokens of equal attention (44) and as many random tokens "
-        "(45).",
+        "(45)."
+    ) in hidden.notes
+    assert hidden.beats == (
+        "Against random tokens of equal attention (4.5): −15 % [−31, +4], not significant; texts end 24 tokens earlier "
+        "[16, 31].",
         "With random weights, perplexity against as many random tokens: the diffusion model 0 % [−2, +2]; the "
         "left-to-right twin +47 % [+37, +57] (trained +2 % [−6, +11]).",
     )
@@ -364,7 +371,7 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
     of_count = [one for one in study.causes if one.control not in (MASKED, MASS)]
     without = study.model_copy(update={"causes": tuple(of_count)})
     (hidden,) = (finding for finding in story_of(without).findings if finding.name == "hidden")
-    assert hidden.title.endswith("; hiding as many random tokens: 2.6")
+    assert hidden.title.endswith("; hiding as many random tokens, to 2.6")
 
 
 def test_other_masked_positions_are_a_control_where_the_study_has_them():
@@ -387,7 +394,7 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     assert words(story) <= MOST_WORDS
     story = masked(0.02)
     assert story.answers[0].lead.startswith("It depends: ")
-    assert "Against other masked positions (3.7): +2 % [−6, +11]; " in story.answers[0].sentence
+    assert "Against other masked positions (3.7): +2 % [−6, +11], not significant; " in story.answers[0].sentence
     without = study.model_copy(update={"causes": tuple(one for one in study.causes if one.control != MASKED)})
     (hidden,) = (finding for finding in story_of(without).findings if finding.name == "hidden")
     assert "Random tokens may be of any kind; Causes compares with other masked positions." in hidden.caveat
@@ -426,9 +433,10 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert {overall, early, halves_told(own)} <= set(hidden.notes)
     assert hidden.caveat == (
-        "No control matches both masking and attention: random tokens of equal attention (7.5 a step, sinks 3.1) are "
-        "35 % masked (sinks 95 %), other masked positions draw less."
+        "No control matches both masking and attention: random tokens of equal attention are 35 % masked "
+        "(sinks 95 %), other masked positions draw less."
     )
+    assert "Hidden per step: 3.1 sinks, 7.5 random tokens of equal attention." in hidden.notes
 
     def other(text: float, predictions: float, wide: float = 0.004) -> str:
         """Return it where perplexity and predictions differ by so much."""
@@ -512,7 +520,7 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
     (_, at_70), (_, refuting) = (story_of(each).findings[-2:] for each in (study, refutes()))
     drawn = at_70.figure.replace("\u00a0", " ")
     assert "+0.3 points" in drawn
-    assert "70 % of the weights removed: accuracy 92.6 → 71.8 %, −21 points [−24, −18]<" in drawn
+    assert "70 % removed: without discount, accuracy 92.6 → 71.8 %, −21 points [−24, −18]<" in drawn
     assert "wins back" not in refuting.title
     pruning = study.pruning.model_copy(update={"settings": (), "waterfalls": ()})
     (_, answer) = story_of(study.model_copy(update={"pruning": pruning})).answers
@@ -589,10 +597,11 @@ def test_the_first_finding_tells_both_models_by_multiples_of_an_even_split_besid
 def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_exceeded():
     (told,) = (finding for finding in story_told("example").findings if finding.name == "movement")
     assert told.beats == (
-        "Layer 0 gains more new sinks than an equally sharp untrained model, layers 1–7 fewer.",
+        "Writing tokens explains 0.08. Layer 0 gains more new sinks than an equally sharp untrained model, layers 1–7 "
+        "fewer.",
         "Left-to-right twin: less steady than untrained, 0.52 against 0.42.",
     )
-    assert told.takeaway == " ".join(told.beats)
+    assert told.takeaway == f"Writing tokens explains 0.08. {told.beats[1]}"
     drawn = re.findall(
         r'data-beat="0"><span class="label">([^<]+)</span>.*?<span class="told">([\d.]+)\s\[[^<]+\]</span>', told.figure
     )
@@ -623,7 +632,7 @@ def test_kinds_of_sinks_stand_beneath_those_of_all_tokens():
     study = read(EXAMPLE)
     (told,) = (finding for finding in story_told("example").findings if finding.name == "place")
     assert told.figure.count(">all tokens<") == 2 and 'title="masked position: 33 %"' in told.figure
-    assert told.title == "In layers 0–2, 85 % [82, 87] or more of sinks are masked positions; of all tokens, 33 %"
+    assert told.title == "In layers 0–2, 85 to 100 % of sinks are masked positions; of all tokens, 33 %"
     tables = rows_of(study)
     tables["layers"] = [row for row in tables["layers"] if row["measure"] != "Share of all tokens"]
     (told,) = (
@@ -703,19 +712,15 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
     rows = [row for told in story_told("example").findings for row in told.summaries]
     assert [(row.quantity, row.value, row.baseline) for row in rows] == [
         ("Attention of a sink", "2.47 × an even split [2.42, 2.52]", rows[0].baseline),
-        (
-            "Sinks of layers 0–2 that are masked positions",
-            "85 % [82, 87] or more",
-            "33 % of all tokens; untrained at most 14 %",
-        ),
+        ("Sinks of layers 0–2 that are masked positions", "85 to 100 %", "33 % of all tokens; untrained at most 14 %"),
         (
             "Perplexity with sinks hidden (with nothing: 2.4)",
             "3.8",
             "equal attention: 4.5 (−15 % [−31, +4]); as many random: 2.6 (+48 % [+23, +78])",
         ),
-        ("Tokens of a text with sinks hidden", "21 (24 fewer [16, 31])", "random tokens of equal attention: 44"),
+        ("Tokens of a text with sinks hidden", "21 (24 fewer [16, 31])", "random tokens of equal attention"),
         (
-            "Pruning choices the discount changes, 70 % removed",
+            "Weights the discount chooses differently, 70 % removed",
             "0.23 % (seeds: 0.22 to 0.24 %)",
             "another calibration sample: 1.9 %",
         ),
@@ -751,13 +756,13 @@ def test_of_masks_every_seed_and_every_pair_of_seeds_is_a_dot_and_counted():
         assert f"one of {seeds} seeds, or of their {pairs} pairs" in told.figure
         assert told.figure.count('<i class="run"') == len(changes) * (seeds + pairs)
         assert told.title == (
-            f"With 70 % removed, the discount changes {only}0.23 % of pruning choices; another calibration sample "
-            "changes 1.9 %"
+            f"With 70 % removed, the discount chooses {only}0.23 % of weights differently; another calibration "
+            "sample, 1.9 %"
         )
         assert told.beats == (
-            "Sink-Wanda scores weights by size and inputs; inputs from sinks count for nothing (λ = 1). Random "
-            "choices would differ in 50 % (50 % removed) and 42 % (70 % removed).",
+            "Sink-Wanda scores weights by size and inputs; inputs from sinks count for nothing (λ = 1).",
         )
+        assert "Random choices would differ in 50 % (50 % removed) and 42 % (70 % removed)." in told.notes
         assert told.caveat.endswith(" of 128 tokens. Discounting as many random tokens was not tried.")
     with_sham = study.model_copy(update={"spec": {**study.spec, "methods": WITH_SHAMS}})
     (told,) = (one for one in story_of(with_sham).findings if one.name == "masks")
@@ -799,8 +804,8 @@ def test_the_text_of_the_example_is_the_one_nearest_the_median():
 
 def test_the_last_slide_is_titled_by_the_answers_to_both_questions():
     assert story_told("example").in_short == (
-        "Hiding sinks raises perplexity from 2.4 to 3.8 (4.5 at equal attention); the discount alone changes accuracy "
-        "by less than 2 points"
+        "Hiding sinks raises perplexity from 2.4 to 3.8 (2.6 for as many random tokens); the discount alone changes "
+        "accuracy by less than 2 points"
     )
     assert story_told("cannot tell").in_short == (
         "This study cannot tell whether hiding the sinks changes more, nor whether the discount changes accuracy"

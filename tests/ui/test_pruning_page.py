@@ -297,7 +297,7 @@ def test_headline_and_figures_have_one_source_at_a_time():
         "+0.8 [−1.2, +2.8] at 70 %, not inside: undecided." in told
     )
     assert (
-        "A possible reason, not tested: at 50 % sparsity the discount changes 0.21 % of pruning choices, "
+        "A possible reason, not tested: at 50 % sparsity the discount chooses 0.21 % of the weights differently, "
         "another calibration sample 1.7 %." in told
     )
     accuracies = "50 % sparsity: 92.6 % dense, 91.3 % without the discount, 91.4 % with it; chance 37.5 %."

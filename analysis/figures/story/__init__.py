@@ -51,9 +51,8 @@ _FINDINGS = """{% for told in findings %}
 _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription="slides" aria-label="Slides"
  {% if hidden %}hidden{% endif %}>
 <section class="slide">
-<div class="opening"><h1>{{ question }}</h1><p class="caveat">{{ about }} {{ thin }} {{ reading }}</p></div>
+<div class="opening"><h1>{{ question }}</h1><p class="what">{{ what }}</p></div>
 <div class="body">
-<p class="what">{{ what }}</p>
 {% if picture %}<figure aria-label="{{ picture_told }}">{{ picture }}</figure>{% endif %}
 <div class="answers">
 {% for answer in answers %}
@@ -62,6 +61,7 @@ _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription=
 {% endfor %}
 </div>
 </div>
+<div class="foot"><p class="caveat">{{ about }} {{ thin }} {{ reading }}</p></div>
 <aside class="speaker">
 <p>{{ made }}. {{ recipe }}</p>
 {% for answer in answers %}<p>{{ answer.question }} {{ answer.words }}</p>{% endfor %}
