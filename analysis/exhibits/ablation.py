@@ -198,7 +198,7 @@ def _by_position(drawn: Sequence[Mapping[str, Any]], levels: Sequence[tuple[floa
 def _heading(name: str) -> str:
     """Return the heading of the differences of a measure."""
     if name == "nll":
-        return "sinks against control"
+        return "value; sinks against control"
     return f"{_MINUS_CONTROL}, {'of 100' if _unit(name) is TOKENS else NATS.name}"
 
 

@@ -143,7 +143,8 @@ def _picture(findings: Findings) -> tuple[Markup, str]:
     name = f"‘{tokens[strongest - first].text.strip()}’"
     who = "a masked position" if tokens[strongest - first].masked else name
     above = story_sinks.threshold().removesuffix(" of a step")
-    where = f"Step {int(track.frames[at])}, layers averaged; orange: sink ({above})."
+    far = f"far above average ({above.removeprefix('above ')})"
+    where = f"Step {int(track.frames[at])}, layers averaged; orange: sink, {far}."
     has = story_sinks.has_sinks(findings)
     told = f"One step of one text: {who} draws {times} an even split. {has}".strip()
     label = f"this token: {times}" if 2 <= strongest - first < len(tokens) - 2 else times  # within the picture
@@ -238,7 +239,7 @@ def _discount(findings: Findings) -> Answer | None:
         sentence += f" It would have detected ±{listed(list(sizes))} points."
     elif seen and min(seen) >= TOO_COARSE:
         sentence += f" It would have detected nothing below {100 * TOO_COARSE:.0f} points."
-    return Answer("Does counting them less (the discount) help pruning?", lead, sentence, brief)
+    return Answer("Does counting their inputs less (the discount) help pruning?", lead, sentence, brief)
 
 
 def _changed(effects: Mapping[str, Difference]) -> str:

@@ -40,6 +40,7 @@ from analysis.statistics.decisions import (
     interval_words,
     tests_in_words,
 )
+from analysis.statistics.differences import Difference
 from analysis.study import rules
 from analysis.study.findings import Contrast, Findings, MaskChange, Pruning
 from analysis.words import counted, listed, percent
@@ -162,7 +163,7 @@ def accuracy(findings: Findings) -> Told | None:
     came_with = said_of("gain", pruning, margin, above)
     beats += [f"{said[0].upper()}{said[1:]}" for said in came_with]
     unseen, published = _cost_unseen(findings, by_setting), _against_published(findings, by_setting, outcomes)
-    beats[0] += published
+    beats[0] = f"{unseen or beats[0]}{published}"
     return Told(
         "accuracy",
         _accuracy_title(findings, by_setting, outcomes, margin),
@@ -172,7 +173,10 @@ def accuracy(findings: Findings) -> Told | None:
         f"{recipe(findings, brief=True)}; intervals over {items_told(pruning)}{_seeds_told(by_setting)}; no other "
         "models, tasks or texts.",
         (
-            *filter(None, (levels and alone, unseen, rest if of_noise else "", tests_in_words(of_discount))),
+            *filter(
+                None,
+                (levels and alone, levels if unseen else "", rest if of_noise else "", tests_in_words(of_discount)),
+            ),
             pruning.noise,
             f"Margin: ±{POINTS.margin(margin)}, fixed in the study's specification before it ran.",
             *needs(findings),
@@ -199,12 +203,14 @@ def _summary(
     baseline = "the same pruning without it"
     if len(settings) == 1 and settings[0] in costs:
         cost = cost_words(costs[settings[0]], "").partition(" [")[0]
-        baseline = f"margin ±{POINTS.margin(margin).partition(' ')[0]}; pruning alone {cost}"
+        baseline = f"pruning alone {cost}"
     removed = _removed(listed(settings)).replace(" of the weights", "")
     method = next(iter(by_setting.values())).method
     published = {percent(at, 0): one for at, one in published_of_study(findings, method).items()}
     if len(settings) == 1 and settings[0] in published:
-        baseline += f"; against published {bare_words(published[settings[0]])}"
+        baseline += (
+            f"; against published {bare_words(published[settings[0]])}{_undecided(published[settings[0]], margin)}"
+        )
     return Summary(f"Accuracy points the discount adds, {removed}", listed(told), baseline)
 
 
@@ -243,10 +249,7 @@ def _changes(
         rows = [("with discount minus without", contrast.effect, interval_words(contrast.effect), charts.MODEL)]
         if published is not None:
             baseline = plain_title(METHODS[contrast.method].published or "")
-            reaches_out = published.low < -margin or margin < published.high
-            undecided = reaches_out and decide(published, margin) == CANNOT_TELL
-            told = f"{interval_words(published)}{', undecided' * undecided}"
-            rows.append((f"with discount minus {baseline}", published, told, charts.MODEL))
+            rows.append((f"with discount minus {baseline}", published, interval_words(published), charts.MODEL))
         marks = [
             Mark(label, one.value, words, tone, one.low, one.high, filled=side_of(one) != 0)
             for label, one, words, tone in rows
@@ -258,6 +261,12 @@ def _changes(
             Group(f"{_removed(name).replace(' of the weights', '')}{f': {alone}' * bool(alone)}", tuple(marks))
         )
     return charts.intervals(groups, "change of accuracy (points)", 100, margin, POINTS.margin(margin).partition(" ")[0])
+
+
+def _undecided(effect: Difference, margin: float) -> str:
+    """Return `, undecided` where an effect may lie on either side of the margin."""
+    reaches_out = effect.low < -margin or margin < effect.high
+    return ", undecided" if reaches_out and decide(effect, margin) == CANNOT_TELL else ""
 
 
 def _removed(setting: str) -> str:

@@ -155,8 +155,8 @@ def _summaries(own: Cause, causes: Sequence[Cause]) -> tuple[Summary, ...]:
     longer = there[control].longer
     if longer is not None and side_of(longer):
         length, word = there[control].tokens, "more" if longer.value > 0 else "fewer"
-        told = f"{length:.0f} ({size_told(longer, LENGTH, word)})"
-        rows.append(Summary("Tokens of a text with sinks hidden", told, f"{_title(control)}"))
+        apart = f"{size_told(longer, LENGTH, word)} than {_HELD[control].removeprefix('for ')}"
+        rows.append(Summary("Tokens of a text with sinks hidden", f"{length:.0f}", apart))
         return tuple(rows)
     changed = rules.cause_of(causes, "aligned", control)
     if changed is not None:
@@ -228,7 +228,9 @@ def _not_shown(held: Sequence[str], at_equal: Cause | None, causes: Sequence[Cau
     """Tell what the comparisons leave open."""
     there = text_causes(causes)
     repeated = {of: cause.repeated for of, cause in there.items() if cause.repeated is not None}
-    return " ".join(filter(None, (_unmatched(held, at_equal, causes), repetition(repeated))))
+    apart = any(cause.longer is not None and side_of(cause.longer) for cause in there.values())
+    ends = "Perplexity stops where a text ends." if apart else ""
+    return " ".join(filter(None, (_unmatched(held, at_equal, causes), ends, repetition(repeated))))
 
 
 def _unmatched(held: Sequence[str], at_equal: Cause | None, causes: Sequence[Cause]) -> str:

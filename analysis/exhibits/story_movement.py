@@ -72,7 +72,7 @@ def movement(findings: Findings) -> Told | None:
         f"{_models_told(findings, nulls)}{_at_a_time(findings, source)}",
         tuple(notes),
         meaning=story_parts.of_movement(value, steps, *_lives(findings, source)),
-        takeaway=" ".join([*([written] if written else beats), *others]),
+        takeaway=" ".join([*beats, *others]),
     )
 
 

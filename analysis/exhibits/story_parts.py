@@ -350,12 +350,12 @@ def of_place(missed: str, kinds: Mapping[str, int], layers: int) -> str:
     kinds: in how many of the layers a kind holds most sinks.
     """
     if missed:
-        return f"{_FIRST} misses most sinks of {missed}."
+        return f"{_FIRST} would miss most sinks of {missed}."
     first, others = kinds.get("first", 0), sum(count for kind, count in kinds.items() if kind != "first")
     if others:
-        return f"{_FIRST} misses most sinks in {others} of {layers} layers."
+        return f"{_FIRST} would miss most sinks in {others} of {layers} layers."
     if first:
-        return f"{_FIRST} keeps most sinks in {first} of {layers} layers."
+        return f"{_FIRST} would keep most sinks in {first} of {layers} layers."
     return "No rule by the kind of token finds them: measure the attention."
 
 

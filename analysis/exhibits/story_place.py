@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from analysis.exhibits import story_parts
-from analysis.exhibits.story_parts import called, factor, layer_names, rows_of, share, spread
+from analysis.exhibits.story_parts import called, factor, layer_names, rows_of, share, spread, within
 from analysis.exhibits.story_sinks import KINDS_TOLD, MASKED, draws_by_layer, masked_of_all
 from analysis.figures.layer_kinds import ALL_TOKENS
 from analysis.figures.story import Summary, Told, charts
@@ -56,7 +56,8 @@ def place(findings: Findings) -> Told | None:
         among = spread(min(values), max(values), share)
         if among == share(rows[0]["value"]):  # alike in all layers
             among = _share_told(min(rows, key=lambda row: row["value"]))
-        title = f"In {masked}, {among} of sinks are masked positions"
+        whose = f"{within(findings, source)}'s " if len(names) > 1 else ""
+        title = f"In {whose}{masked}, {among} of sinks are masked positions"
         title += f"; of all tokens, {of_all.partition(' of')[0]}" if of_all else ""
         beside = "; ".join(filter(None, (of_all, most and f"untrained at most {most}")))
         summaries = (Summary(f"Sinks of {masked} that are masked positions", among, beside),)

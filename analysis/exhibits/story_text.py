@@ -139,13 +139,12 @@ def _open_level(cause: Cause) -> str:
 
 
 def _beside_it(causes: Sequence[Cause]) -> str:
-    """Return perplexity with nothing and with the sinks hidden, of a model beside the one that is told."""
+    """Return perplexity with nothing and with the sinks hidden, of a model beside the one that is told, and by how much
+    it differs from that with as many random tokens.
+    """
     cause = text_causes(causes)[COUNT]
-    sinks, others = levels_of(cause)
-    if cause.rise is None or not side_of(cause.rise):
-        return f"{perplexity(untouched_of(causes))} to {sinks}, not significant"
-    open_one = "" if side_of(cause.effect) else ", not significantly different"
-    return f"{perplexity(untouched_of(causes))} to {sinks}, {CONTROLS[COUNT].title} to {others}{open_one}"
+    sinks, _ = levels_of(cause)
+    return f"{perplexity(untouched_of(causes))} to {sinks} ({perplexity_change(cause.effect)})"
 
 
 def open_told(causes: Sequence[Cause]) -> list[str]:

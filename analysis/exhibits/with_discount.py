@@ -48,13 +48,15 @@ _SEED_DECIMALS = 2  # of a per cent, for shares of weights
 
 class Shift(NamedTuple):
     """Accuracy at one sparsity, as `50 %`. cost: pruned without the discount minus dense. discount: with minus without
-    it. accuracies: without and with the discount.
+    it. accuracies: without and with the discount. published: with it minus the method's published baseline, None where
+    these were not compared.
     """
 
     sparsity: str
     cost: Difference
     discount: Difference
     accuracies: tuple[float, float]
+    published: Difference | None = None
 
 
 def shifts_of_study(findings: Findings, contrast: Contrast) -> list[Shift]:
@@ -64,7 +66,7 @@ def shifts_of_study(findings: Findings, contrast: Contrast) -> list[Shift]:
     if pruning is None:
         return []
     alike = [one for one in discounts(findings).values() if one.method == contrast.method]
-    found = []
+    found, published = [], published_of_study(findings, contrast.method)
     for one in sorted(alike, key=lambda one: one.sparsity != contrast.sparsity):
         cost, (without, discounted) = cost_of(findings, one), accuracies(findings, one)
         if cost is None or not without:
@@ -73,7 +75,7 @@ def shifts_of_study(findings: Findings, contrast: Contrast) -> list[Shift]:
             continue
         levels = float(np.mean(without)), float(np.mean(discounted))
         effect = replace(one.effect, above_chance=cost.above_chance)
-        found.append(Shift(percent(one.sparsity, 0), cost, effect, levels))
+        found.append(Shift(percent(one.sparsity, 0), cost, effect, levels, published.get(one.sparsity)))
     return found
 
 
@@ -226,31 +228,36 @@ def accuracy_shifts(
     sentences.
     """
     color, first = colors_by_method([method])[0], shifts[0]
+    beside = f"with discount minus {plain_title(METHODS[method].published or '')}"
     rows = [
-        Accuracy(f"{one.sparsity}: {_DISCOUNT}", *ends(one.discount, POINTS.scale), (), bare_words(one.discount), color)
+        Accuracy(f"{one.sparsity}: {name}", *ends(effect, POINTS.scale), (), bare_words(effect), of)
         for one in shown_shifts(shifts)
+        for name, effect, of in ((_DISCOUNT, one.discount, color), (beside, one.published, REFERENCE))
+        if effect is not None
     ]
     without, discounted = (percent(level, 1) for level in first.accuracies)
-    beside = "" if chance is None else f"; chance {percent(chance, 1)}"
+    guessing = "" if chance is None else f"; chance {percent(chance, 1)}"
     return Exhibit(
         _SHIFTS,
         f"Bars: 95 % intervals; shaded: ±{POINTS.margin(margin)}. "
         f"Right answers at {first.sparsity} sparsity: "
-        f"{percent(dense, 1)} dense, {without} without the discount, {discounted} with it{beside}. {compared}",
+        f"{percent(dense, 1)} dense, {without} without the discount, {discounted} with it{guessing}. {compared}",
         accuracy_levels(rows, "accuracy change, points", margin=POINTS.scale * margin),
-        pd.DataFrame([told for one in shifts for told in _told(one, dense)]),
+        pd.DataFrame([told for one in shifts for told in _told(one, dense, beside)]),
     )
 
 
-def _told(shift: Shift, dense: float) -> list[dict[str, str | float]]:
-    """Return both differences as rows of a table."""
-    levels = (dense, dense + shift.cost.value), shift.accuracies
-    both = zip((_COST, _DISCOUNT), (shift.cost, shift.discount), levels, strict=True)
+def _told(shift: Shift, dense: float, beside: str) -> list[dict[str, str | float]]:
+    """Return the differences as rows of a table. beside: name of that to the published baseline."""
+    after = shift.accuracies[1]
+    of = {_COST: (shift.cost, dense, dense + shift.cost.value), _DISCOUNT: (shift.discount, *shift.accuracies)} | (
+        {beside: (shift.published, after - shift.published.value, after)} if shift.published is not None else {}
+    )
     return [
         {"sparsity": shift.sparsity, "difference": name}
         | dict(zip(("points", "low", "high"), ends(one, POINTS.scale), strict=True))
         | {"from, %": 100 * before, "to, %": 100 * after}
-        for name, one, (before, after) in both
+        for name, (one, before, after) in of.items()
     ]
 
 

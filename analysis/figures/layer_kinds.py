@@ -40,7 +40,7 @@ _BESIDE, _KEY_LEFT = 5, -64  # kinds that a line names, and pixels from the pane
 _NAME, _HEAD = 22, 6  # pixels of a model's name above its panels, and of what the numbers at the right are
 _SHARES = (0, 0.25, 0.5, 0.75, 1)  # that the axis names
 _COUNTS, _COUNTED = 52, "sinks<br>per step"  # pixels of a column at the right of the bars, and what its numbers are
-_HELD, _HELD_KIND = 66, "same kind:<br>untrained"  # the same of the column of other weights
+_HELD, _HELD_KIND = 76, "same kind:<br>untrained"  # the same of the column of other weights
 _SHUFFLED = " /<br>shuffled"  # what follows where shuffled ones are known, too
 _ROW, _LEGEND = 250, 120  # pixels a row of panels, and above them
 _LINE, _ABOVE = 16, 32  # pixels of a line of the panels' titles, and of what parts them from the legend above
@@ -64,7 +64,7 @@ class LayerKinds:
     counts (L,): sinks per step. tokens (K,): the same parts of all tokens, None where they are not known. untrained:
     the portions in untrained, equally sharp models, NaN without sinks. shuffled: the same with shuffled weights.
     told, beside: by layer, the kind whose share is bold, and the one whose share with other weights is written beside
-    it where no kind's is.
+    it where no kind's is; the commonest where neither is known.
     """
 
     name: str
@@ -183,10 +183,12 @@ def _count_rows(figure: go.Figure, model: LayerKinds, row: int) -> None:
         at |= {"xshift": _GAP + _COUNTS, "opacity": _MUTED}
         others = [model.untrained, *([model.shuffled] if np.isfinite(model.shuffled).any() else [])]
         leading = {**model.beside, **model.told}
-        for layer in model.held:
-            if layer in model.named:
-                shares = [_share(weights[layer, leading[layer]]) for weights in others] if layer in leading else []
-                notes.append({"y": layer, "text": f"{' / '.join(shares)} %" if shares else "–", **along, **at})
+        for layer in (
+            layer for layer in model.held if layer in model.named and np.isfinite(model.portions.value[layer]).any()
+        ):
+            kind = leading.get(layer, int(np.nanargmax(model.portions.value[layer])))
+            shares = " / ".join(_share(weights[layer, kind]) for weights in others)
+            notes.append({"y": layer, "text": f"{_mark(kind, _LABEL)} {shares} %", **along, **at})
         notes.append({"text": _HELD_KIND + _SHUFFLED * (len(others) > 1), **head, **at})
     add_notes(figure, notes)
 
@@ -210,8 +212,8 @@ _UNTRAINED = "thin: untrained; bold: stands out most"
 """What the thin bars and the bold numbers are."""
 
 
-def _mark(kind: int) -> str:
-    return f"<span style='color:{_color(kind)};font-size:14px'>■</span>"
+def _mark(kind: int, size: int = 14) -> str:
+    return f"<span style='color:{_color(kind)};font-size:{size}px'>■</span>"
 
 
 def _color(kind: int) -> str:

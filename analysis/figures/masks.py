@@ -208,7 +208,7 @@ def changed_by_projection(shown: Sequence[Changed], names: Sequence[str]) -> go.
             mode="markers+text" if alone else "markers",
             name=as_text(one.name),
             marker=dots(color, 10, symbol="circle-open" if one.is_floor else "circle"),
-            text=[words.percent(one.whole[place]) for place in there.tolist()] if alone else None,
+            text=[words.percent(one.whole[place], 2) for place in there.tolist()] if alone else None,
             textposition="middle right",
             cliponaxis=False,
             hovertext=[f"{as_text(names[place])}: {words.percent(one.whole[place])}" for place in there.tolist()],

@@ -114,7 +114,8 @@ def story_told(name: str) -> Story:
 
 TITLES = {
     "supports": {
-        "place": r"^In layers 0–7, 90 % \[81, 99\] of sinks are masked positions; of all tokens, 33 %$",
+        "place": r"^In the diffusion model's layers 0–7, 90 % \[81, 99\] of sinks are masked positions; of all tokens, "
+        "33 %$",
         "movement": r"^The diffusion model's sinks move, but less than an equally sharp untrained model's: 0\.29 new "
         r"per layer and step, against 1\.67$",
         "hidden": r"^In the diffusion model, hiding sinks raises perplexity from 2\.7 to 3\.3; hiding random tokens of "
@@ -155,19 +156,19 @@ ANSWERS = {
 }
 MEANINGS = {
     "supports": {
-        "place": "misses most sinks of every layer",
+        "place": "would miss most sinks of every layer",
         "movement": "^Refresh lists of sinks: a sink lasts 10 of 48 steps in the median layer",
         "hidden": "^In the diffusion model, when tokens are dropped, spare the sinks: perplexity rises less",
         "accuracy": "switch the discount on",
     },
     "refutes": {
-        "place": r"misses most sinks in 4 of 8 layers",
+        "place": r"would miss most sinks in 4 of 8 layers",
         "movement": "^Looking for sinks once per text is enough",
         "hidden": "sinks need no special care",
         "accuracy": "leave the discount off",
     },
     "cannot tell": {
-        "place": r"misses most sinks in 4 of 8 layers",
+        "place": r"would miss most sinks in 4 of 8 layers",
         "movement": "^Refresh lists of sinks: a sink lasts 10 of 48 steps in the median layer",
         "hidden": "no ground to spare the sinks, nor to drop them",
         "accuracy": "no reason to switch the discount on, nor off",
@@ -236,7 +237,7 @@ def test_a_small_study_says_so_first_and_a_large_one_does_not():
 
 
 def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
-    assert "Step 40, layers averaged; orange: sink (above mean + 2 std)." in story_told("supports").picture
+    assert "Step 40, layers averaged; orange: sink, far above average (mean + 2 std)." in story_told("supports").picture
     assert re.search(
         r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks, mostly masked: "
         r"they draw [\d.]+ × an even split \[[\d.]+, [\d.]+\]; untrained models, equally sharp, "
@@ -307,8 +308,8 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
         ]
         (answer, _) = story_of(study.model_copy(update={"causes": tuple(causes)})).answers
         assert answer.short.startswith(answer.lead)
-        assert answer.short.endswith(" In the left-to-right twin: 1.9 to 2.0, not significant.")
-        assert answer.sentence.endswith(" In the left-to-right twin: 1.9 to 2.0, not significant.")
+        assert answer.short.endswith(" In the left-to-right twin: 1.9 to 2.0 (+2 % [−6, +11]).")
+        assert answer.sentence.endswith(" In the left-to-right twin: 1.9 to 2.0 (+2 % [−6, +11]).")
         return answer
 
     told = answered(0.2)
@@ -434,7 +435,7 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
     assert {overall, early, halves_told(own)} <= set(hidden.notes)
     assert hidden.caveat == (
         "No control matches both masking and attention: random tokens of equal attention are 35 % masked "
-        "(sinks 95 %), other masked positions draw less."
+        "(sinks 95 %), other masked positions draw less. Perplexity stops where a text ends."
     )
     assert "Hidden per step: 3.1 sinks, 7.5 random tokens of equal attention." in hidden.notes
 
@@ -601,7 +602,7 @@ def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_e
         "fewer.",
         "Left-to-right twin: less steady than untrained, 0.52 against 0.42.",
     )
-    assert told.takeaway == f"Writing tokens explains 0.08. {told.beats[1]}"
+    assert told.takeaway == " ".join(told.beats)
     drawn = re.findall(
         r'data-beat="0"><span class="label">([^<]+)</span>.*?<span class="told">([\d.]+)\s\[[^<]+\]</span>', told.figure
     )
@@ -632,7 +633,10 @@ def test_kinds_of_sinks_stand_beneath_those_of_all_tokens():
     study = read(EXAMPLE)
     (told,) = (finding for finding in story_told("example").findings if finding.name == "place")
     assert told.figure.count(">all tokens<") == 2 and 'title="masked position: 33 %"' in told.figure
-    assert told.title == "In layers 0–2, 85 to 100 % of sinks are masked positions; of all tokens, 33 %"
+    assert (
+        told.title
+        == "In the diffusion model's layers 0–2, 85 to 100 % of sinks are masked positions; of all tokens, 33 %"
+    )
     tables = rows_of(study)
     tables["layers"] = [row for row in tables["layers"] if row["measure"] != "Share of all tokens"]
     (told,) = (
@@ -650,7 +654,8 @@ def test_what_pruning_costs_is_told_with_what_is_won_back():
     assert told.takeaway.endswith(
         " Against Wanda as published (clean text): +0.8 [−1.2, +2.8] at 70 %, not inside ±2 points: undecided."
     )
-    assert "At 50 % pruning alone has no significant cost to win back." in told.notes
+    assert told.takeaway.startswith("At 50 % pruning alone has no significant cost to win back. ")
+    assert "Guessing scores 37.5 %." in told.notes
     shown = re.findall(r'<span class="told">([^<]+)</span>', told.figure)
     assert glued("+0.1 points [−0.7, +0.9]") in shown and not any("21" in one for one in shown), "on their own scale"
     effect = Difference(value=0.012, low=0.004, high=0.02, n=9, clusters=9)
@@ -718,7 +723,7 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
             "3.8",
             "equal attention: 4.5 (−15 % [−31, +4]); as many random: 2.6 (+48 % [+23, +78])",
         ),
-        ("Tokens of a text with sinks hidden", "21 (24 fewer [16, 31])", "random tokens of equal attention"),
+        ("Tokens of a text with sinks hidden", "21", "24 fewer [16, 31] than at equal attention"),
         (
             "Weights the discount chooses differently, 70 % removed",
             "0.23 % (seeds: 0.22 to 0.24 %)",
@@ -727,7 +732,7 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
         (
             "Accuracy points the discount adds, 70 % removed",
             "+0.3 [−0.3, +1.0]",
-            "margin ±2; pruning alone costs 21; against published +0.8 [−1.2, +2.8]",
+            "pruning alone costs 21; against published +0.8 [−1.2, +2.8], undecided",
         ),
     ]
     assert rows[0].baseline == "untrained, equally sharp: 1.81 × [1.78, 1.84]"
@@ -817,7 +822,7 @@ def test_what_a_finding_means_follows_its_decision():
     assert story_parts.of_sinks(clear=True) == story_parts.of_masks([0.01] * 6, [0.012] * 15) == ""
     assert story_parts.of_masks([0.01] * 6, [0.05] * 15).endswith("another sample changes 5 times as many weights.")
     assert not story_parts.of_masks([0.01] * 3, [0.05] * 3), "too few seeds"
-    assert "keeps most sinks in 6 of 8 layers" in story_parts.of_place("", {"first": 6}, 8)
+    assert "would keep most sinks in 6 of 8 layers" in story_parts.of_place("", {"first": 6}, 8)
     assert "No rule" in story_parts.of_place("", {}, 8)
     assert "at every step" in story_parts.of_movement(2.1, 48, 10.0)
     assert story_parts.of_movement(0.3, None, None) == "A list of sinks made once goes stale."

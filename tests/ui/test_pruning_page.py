@@ -186,7 +186,7 @@ def test_the_first_line_compares_a_run_with_its_control_and_both_are_scored_by_o
         engine().wait(engine().submit("prune", PruneSpec(method=method, sparsity=0.4, calibration=SMALL)).id, 300)
     test = app(PAGE, "fold_prune_runs_map", **SHORT, prune_sparsity="0.4")
     told = texts(test)
-    assert "sparsity the discount changes " in told and "independent masks differ in" in told
+    assert "sparsity the discount chooses " in told and "independent masks differ in" in told
     assert "What the sink discount does to accuracy at these settings is not measured yet." in told
     assert "With and without the discount are not scored on the same items yet." in told
     assert "Mask disagreement" in told, "the masks that were pruned, until those of the settings are previewed"

@@ -282,7 +282,7 @@ class OverPrompts:
             with place.container(key=BENEATH):
                 for paragraph in beneath:
                     st.markdown(plain(paragraph))
-        aside.caption(plain(f"{SINK.format(criterion(spec.sinks))} {self.floor(spec)}".strip()))
+        aside.caption(plain(SINK.format(criterion(spec.sinks))))
         beside_example(self.outcome(job.summary), self.example(job), self.kind)
         self.next_step()
         more = self.more(job.summary)
@@ -300,7 +300,7 @@ class OverPrompts:
         with st.expander("Method, every number and settings", icon=":material/list:", key=f"{self.kind}_numbers"):
             st.markdown(
                 f"{plain(self.about.format(prompts=counted(done, 'prompt')))} {spec.sampling.gen_length:d} new tokens, "
-                f"seed {spec.seed:d}. {plain(' '.join(tested))}".strip()
+                f"seed {spec.seed:d}. {self.floor(spec)} {plain(' '.join(tested))}".strip()
             )
             self._numbers(spec, job.summary)
             st.json(self.settings(job), expanded=False)

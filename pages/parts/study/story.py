@@ -367,7 +367,7 @@ def without_study() -> None:
 def first_screen(findings: Findings, told: Story, name: str) -> None:
     """Draw what this is, one sink, the answer, and the ways on. name: of the study in the address."""
     st.title(QUESTION, anchor=False)
-    st.caption(plain(" ".join(filter(None, (told.about, told.thin, told.reading)))))
+    st.caption(plain(" ".join(filter(None, (told.about, told.thin)))))
     before, term, after = told.what.partition(told.term)
     st.markdown(f"{plain(before)} **{plain(term)}**{plain(after)}")  # plain drops the space at the end
     if told.picture:
@@ -383,6 +383,7 @@ def first_screen(findings: Findings, told: Story, name: str) -> None:
             st.markdown(nothing)
         for answer in told.answers:
             st.markdown(f"{plain(answer.question)} **{plain(answer.lead)}** {plain(answer.sentence)}")
+        st.caption(plain(told.reading))
     _ways(name)
 
 
