@@ -34,7 +34,7 @@ from analysis.pruning.wanda import MAGNITUDE, SINK_WANDA, WANDA, WANDA_NOISED
 from analysis.registry import Implementations
 from analysis.specs import ALLOCATIONS, METHODS, PARTS, PATTERNS, QUANTIZERS, Method, ModelSpec, PruneSpec, Quantizer
 from analysis.specs.commands import command
-from analysis.specs.what_is_read import only_read
+from analysis.specs.pruning import only_read
 
 __all__ = [
     "ALGORITHMS",

@@ -34,7 +34,7 @@ from analysis.specs import (
     sentence,
     setting_key,
 )
-from analysis.specs.what_is_read import only_read
+from analysis.specs.pruning import only_read
 from pages.parts import address, controls
 from pages.parts.accuracy.panel import evaluations
 from pages.parts.controls import fold, keys_of, settings_of
