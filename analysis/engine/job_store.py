@@ -363,6 +363,18 @@ class JobStore:
             self.unwritable = ""
 
 
+class Label(BaseModel, frozen=True):
+    """A visitor's label for a run or a recording. name: '' for the automatic one."""
+
+    name: str = ""
+    tags: tuple[str, ...] = ()
+    note: str = ""
+    star: bool = False
+
+
+NO_LABEL = Label()
+
+
 class StoredJobs:
     """The jobs of a store and their results. authorizer: checks permissions. who: see `Engine`."""
 
@@ -444,6 +456,16 @@ class StoredJobs:
     def models_folder(self) -> Path:
         """Folder of checkpoints, by whomever, that pages offer by name. It need not exist."""
         return self.store.models
+
+    def labels(self) -> dict[str, Label]:
+        """Return the labels of recordings and runs, by id."""
+        labels = {}
+        for name, fields in self.store.labels().items():
+            try:
+                labels[name] = Label.model_validate(fields)
+            except ValidationError:
+                labels[name] = NO_LABEL
+        return labels
 
     def wait(self, job_id: str, timeout: float) -> JobRecord:
         """Block until the job has ended. Raises TimeoutError, and KeyError for an unknown id."""

@@ -5,7 +5,8 @@ import re
 
 import pytest
 
-from analysis.engine.runs import Label, known_runs, save_label
+from analysis.engine.job_store import Label
+from analysis.engine.runs import known_runs, save_label
 from analysis.pruned.report_file import run_name
 from analysis.specs import CalibrationParams, EvaluateSpec, LLaDASampling, ModelSpec, PruneSpec, RecordSpec
 from analysis.words import percent

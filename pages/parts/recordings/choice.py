@@ -11,7 +11,8 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
-from analysis.engine.runs import Label, recording_labels, save_recording_label
+from analysis.engine.job_store import Label
+from analysis.engine.runs import save_recording_label
 from analysis.sinks.step_inputs import SPLITS, undecided_named
 from analysis.specs import DEFINITIONS, AutoregressiveSampling, ModelSpec, RecordSpec, SinkParams
 from analysis.words import in_sentence, model_title
@@ -93,7 +94,7 @@ def _say(row: DeltaGenerator | None, shown: JobRecord | None) -> None:
     """
     if shown is None or not may_act() or not engine().has_result(shown):
         return
-    label = recording_labels(engine()).get(shown.id, Label())
+    label = engine().labels().get(shown.id, Label())
     if row is not None:
         automatic = recording_title(shown)
         with row.popover("Tags", icon=":material/label:", width="content"):
