@@ -24,7 +24,7 @@ from analysis.job_context import Context, environment, now
 from analysis.models.blocks import private_block
 from analysis.models.files import StoredTensor
 from analysis.models.loaded import LoadedModel, free_bytes
-from analysis.models.projection_names import expert_of, kind_of
+from analysis.models.weight_files import expert_of, kind_of
 from analysis.pruned.report_file import FORMAT, Report, ReportedSize
 from analysis.pruning.algorithm import Algorithm, Removal
 from analysis.pruning.quantization import GPTQ, RTN, Quantization
