@@ -11,7 +11,7 @@ from analysis.exhibits.with_discount import Changed
 from analysis.specs import CalibrateSpec, ModelSpec, TuneParams
 from analysis.tuning.statistics_file import why_not
 from analysis.words import DISCOUNT_TOLD
-from pages.parts.accuracy.panel import pair_results
+from pages.parts.accuracy.choice import pair_results
 from pages.parts.charts import export_button, start_exhibits
 from pages.parts.controls import figures_beside, keyed_columns, left_to_right, segments, title_row, views_row
 from pages.parts.frame import run

@@ -34,15 +34,15 @@ from analysis.study.rules import margin_of
 from analysis.words import counted, listed, percent
 from pages.parts import address
 from pages.parts.accuracy import choice as scoring
-from pages.parts.accuracy.choice import choose_evaluation, choose_runs, say_scores, score_settings
-from pages.parts.accuracy.panel import (
-    ALL_SEEDS,
-    accuracy_in_brief,
-    accuracy_panel,
+from pages.parts.accuracy.choice import (
+    choose_evaluation,
+    choose_runs,
     evaluations,
-    joined_panel,
     pair_results,
+    say_scores,
+    score_settings,
 )
+from pages.parts.accuracy.panel import ALL_SEEDS, accuracy_in_brief, accuracy_panel, joined_panel
 from pages.parts.asking import begin, cut_short, may_act, starting_button
 from pages.parts.charts import chart, kept
 from pages.parts.plain import plain

@@ -36,7 +36,7 @@ from analysis.specs import (
 )
 from analysis.specs.pruning import only_read
 from pages.parts import address, controls
-from pages.parts.accuracy.panel import evaluations
+from pages.parts.accuracy.choice import evaluations
 from pages.parts.controls import fold, keys_of, settings_of
 from pages.parts.plain import plain
 from pages.parts.session import EXPECTED, not_in_address, why
