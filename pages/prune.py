@@ -32,11 +32,10 @@ from pages.parts.pruning.outcome import (
     start,
     wanted,
 )
-from pages.parts.pruning.runs import active_runs, finished_runs, matched_pairs, newest_pair
+from pages.parts.pruning.runs import active_runs, finished_runs, matched_pairs, newest_pair, sweeps_at_work
 from pages.parts.pruning.settings import Asked, choose_source, prune_settings
 from pages.parts.session import EXPECTED, model_in_use
 from pages.parts.study.choice import OfStudy
-from pages.parts.sweeping import sweeps_at_work
 from pages.parts.tuning import views
 from pages.parts.tuning.preview import (
     Opened,

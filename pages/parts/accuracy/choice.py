@@ -46,8 +46,8 @@ from pages.parts.address import shown_box
 from pages.parts.asking import starting_button
 from pages.parts.controls import fold, keyed_columns, keys_of, settings_of
 from pages.parts.plain import plain
+from pages.parts.pruning.runs import LIMIT
 from pages.parts.session import EXPECTED, engine, submit, tell, told, why
-from pages.parts.sweeping import LIMIT
 
 _PRESELECTED = "accuracy_preselected"
 _RUNS = "accuracy_runs"

@@ -46,11 +46,18 @@ from pages.parts.accuracy.panel import ALL_SEEDS, accuracy_in_brief, accuracy_pa
 from pages.parts.asking import begin, cut_short, may_act, starting_button
 from pages.parts.charts import chart, kept
 from pages.parts.plain import plain
-from pages.parts.pruning.runs import matched_pairs, pairs_at_other_sparsities
+from pages.parts.pruning.runs import (
+    SEEDS,
+    cost_in_words,
+    launch,
+    matched_pairs,
+    pairs_at_other_sparsities,
+    plan,
+    sweeps_at_work,
+)
 from pages.parts.pruning.settings import Asked, note_start
 from pages.parts.session import EXPECTED, engine, why
 from pages.parts.study.choice import OfStudy, open_study
-from pages.parts.sweeping import SEEDS, cost_in_words, launch, plan, sweeps_at_work
 
 _SCORE, _SEEDS = "prune_then_score", "prune_seeds"
 _REDRAW = 5.0  # seconds between drawings of the accuracies that are there

@@ -39,9 +39,9 @@ from pages.parts import address, controls
 from pages.parts.accuracy.choice import evaluations
 from pages.parts.controls import fold, keys_of, settings_of
 from pages.parts.plain import plain
+from pages.parts.pruning.runs import sweeps_at_work
 from pages.parts.session import EXPECTED, not_in_address, why
 from pages.parts.study.choice import OfStudy, found_by_study
-from pages.parts.sweeping import sweeps_at_work
 from pages.parts.tuning.preview import actions, key_of, remember, sliders, stored_settings
 
 DEFAULT_CALIBRATION: CalibrationParams = CalibrateSpec.model_fields["calibration"].default
