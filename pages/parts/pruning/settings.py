@@ -205,7 +205,7 @@ def _take_old_steps() -> None:
 
 def patterns_not_offered(checkpoint: Checkpoint | None) -> list[str]:
     """Return the patterns that cut out whole experts, if the model is known to have none to cut."""
-    if checkpoint is None or not why_no_experts_are_cut(checkpoint.architecture):
+    if checkpoint is None or checkpoint.architecture.mixture:
         return []
     return [name for name, row in PATTERNS.items() if row.cuts_experts]
 
