@@ -36,6 +36,7 @@ from analysis.specs import (
     ModelSpec,
     PlanParams,
     PruneSpec,
+    StudySpec,
     against,
     point_name,
     where,
@@ -46,7 +47,6 @@ from pages.parts.address import shown_box
 from pages.parts.asking import starting_button
 from pages.parts.controls import fold, keyed_columns, keys_of, settings_of
 from pages.parts.plain import plain
-from pages.parts.pruning.runs import LIMIT
 from pages.parts.session import EXPECTED, engine, submit, tell, told, why
 
 _PRESELECTED = "accuracy_preselected"
@@ -54,6 +54,8 @@ _RUNS = "accuracy_runs"
 RUNS_ASKED = "with"  # in the address: ids of runs to compare the dense model with
 
 MOST = 6  # models compared at once that are preselected
+LIMIT: int = StudySpec.model_fields["limit"].default
+"""Items per task that are preset: as many as in a study, enough to resolve differences of its margin."""
 
 
 def choose_runs(runs: dict[str, Run]) -> list[str]:

@@ -49,8 +49,6 @@ from pages.parts.session import EXPECTED, engine, leave, model_in_use, submit, t
 ADDRESS = "sweep"
 SEEDS: int = len(StudySpec.model_fields["seeds"].default)
 """Preset calibration seeds: as many as in a study, enough to resolve differences of its margin."""
-LIMIT: int = StudySpec.model_fields["limit"].default
-"""Items per task that are preset, likewise."""
 REFRESH = 1.0  # seconds between looks at how far it is
 _SHOWN_FAILURES = 5
 
