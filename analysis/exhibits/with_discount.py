@@ -13,7 +13,7 @@ import pandas as pd
 
 from analysis.evaluation import comparing, tables
 from analysis.evaluation.comparing import Pair
-from analysis.evaluation.results import AVERAGE, Results, once
+from analysis.evaluation.results import AVERAGE, Results, average, chance_level, once
 from analysis.exhibits.scored_runs import text_read
 from analysis.exhibits.story_parts import accuracies, cost_of, discounts
 from analysis.figures.accuracy import Accuracy, OverSeeds, accuracy_levels, over_seeds
@@ -281,7 +281,7 @@ def differences_over_seeds(results: Results, pairs: Sequence[Pair]) -> Exhibit:
 @once
 def accuracy_by_role(results: Results, title: str) -> Exhibit:
     """Return the average accuracy of each role (`tables.roles`), with what its seeds give alone."""
-    members, chance = tables.roles(results), tables.chance_level(results, AVERAGE)
+    members, chance = tables.roles(results), chance_level(results, AVERAGE)
     first = [models[0] for models in members.values()]
     settings = [results.runs[model].settings.get("method", "" if model else "dense") for model in first]
     rows = []
@@ -290,8 +290,8 @@ def accuracy_by_role(results: Results, title: str) -> Exhibit:
         for setting, color in zip(settings, colors_by_method(settings), strict=True)
     ]
     for (role, models), color in zip(members.items(), colors, strict=True):
-        whole = tables.average(results, *models)
-        alone = [tables.average(results, model).value for model in models] if len(models) > 1 else []
+        whole = average(results, *models)
+        alone = [average(results, model).value for model in models] if len(models) > 1 else []
         seeds = tuple(100 * float(one) for one in alone)
         rows.append(Accuracy(role, *ends(whole, 100), seeds, _per_cent(tables.percent_words(whole)), color))
     beside = "" if chance is None else f"; chance: {percent(chance, 1)}"
@@ -317,7 +317,7 @@ def shifts_of_runs(results: Results, pairs: Sequence[Pair]) -> list[Shift]:
     shifts = []
     for name, discount in discounts.items():
         alike = [pair for pair, setting in names.items() if setting == name]
-        without, discounted = (tables.average(results, *(pair[side] for pair in alike)).value for side in (1, 0))
+        without, discounted = (average(results, *(pair[side] for pair in alike)).value for side in (1, 0))
         shifts.append(Shift(name, costs[name], discount, (without, discounted)))
     return shifts
 

@@ -9,8 +9,8 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine.run_pairs import RunPair, has_setting, scored_pairs, sweep_of, title_of
 from analysis.engine.runs import Run, known_runs
-from analysis.evaluation import comparing, tables
-from analysis.evaluation.results import AVERAGE, Results, once
+from analysis.evaluation import comparing
+from analysis.evaluation.results import AVERAGE, Results, average, chance_level, once
 from analysis.exhibits.scored_runs import recipe_told, text_of, text_read
 from analysis.exhibits.with_discount import (
     Changed,
@@ -404,8 +404,8 @@ def _found_in_results(results: Results, spec: PruneSpec, names: Sequence[str]) -
     return Found(
         title_of(spec, method=False),
         tuple(shifts),
-        tables.average(results, 0).value,
-        tables.chance_level(results, AVERAGE),
+        average(results, 0).value,
+        chance_level(results, AVERAGE),
         tuple(benchmark.title for benchmark in results.accuracies),
         spec.method,
         MARGIN,
