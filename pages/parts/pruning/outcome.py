@@ -427,7 +427,7 @@ def answer(study: OfStudy | None, pairs: list[RunPair], found: Found | None, cha
         if changes:
             st.markdown(plain(changes[0].words()))
         return
-    told = _told(None, found, tuple(changes), _seeds_in_words(pairs, found)) if study is None else _told_of_study(study)
+    told = _told(study, found, tuple(changes), "" if study is not None else _seeds_in_words(pairs, found))
     st.markdown(f"##### {plain(told.said)}", help=plain(told.explained) or None)
     for sentence in filter(None, (told.held, told.changed)):
         st.markdown(plain(sentence))
@@ -445,14 +445,10 @@ class _Told(NamedTuple):
     stands: str
 
 
-def _told_of_study(study: OfStudy) -> _Told:
-    return _told(study, found_in_study(study), changes_in_study(study))
-
-
 @lru_cache(_KEPT)
 def _told(study: OfStudy | None, found: Found | None, changes: tuple[Changed, ...], seeds: str = "") -> _Told:
     """seeds: of runs, in words."""
-    said, stands, explained, held, explains = "This study does not hold what pruning costs.", "", "", "", False
+    said, stands, explained, explains = "This study does not hold what pruning costs.", "", "", False
     if found is not None:
         first, *others = shown_shifts(found.shifts)
         levels = {found.setting: first.discount} | {one.sparsity: one.discount for one in others}
@@ -462,7 +458,6 @@ def _told(study: OfStudy | None, found: Found | None, changes: tuple[Changed, ..
         fixed = "fixed in the study's specification" if study is not None else "that of a study"
         explained = f"The margin of {POINTS.margin(found.margin)} is {fixed}. {detected} {found.compared}"
         explained += f" Tasks: {listed(found.tasks)}. {found.explained}"
-        held = " ".join(filter(None, (found.inside, found.published)))
     if study is not None:
         explained += f" Method, sparsity and λ are those chosen here, all else is as in the {study.within}."
     held = "" if found is None else " ".join(filter(None, (found.inside, found.published)))
