@@ -22,8 +22,7 @@ from analysis.models.loaded import LoadedModel, OpenedModel
 from analysis.recording.block_denoising import BLOCK_SAMPLERS, Frame
 from analysis.recording.canvas_denoising import canvas_choices, canvas_steps, reading_steps
 from analysis.recording.dream_denoising import dream_steps
-from analysis.recording.first_hitting import first_hitting_steps
-from analysis.recording.mdlm_denoising import mdlm_steps
+from analysis.recording.mdlm_denoising import first_hitting_steps, mdlm_steps
 from analysis.recording.steps import (
     Choice,
     MaskedText,
