@@ -1,5 +1,5 @@
-"""One pruning with and without the sink discount: what a study has found of it, and the figures of the weights it
-changes and of the accuracies, the same for a study and for runs.
+"""One pruning with and without the sink discount: what the method reads, what a study has found of it, and the figures
+of the weights it changes and of the accuracies, the same for a study and for runs.
 
 Differences of accuracy over calibration seeds as one figure, task by task.
 """
@@ -14,7 +14,6 @@ import pandas as pd
 from analysis.evaluation import comparing, tables
 from analysis.evaluation.comparing import Pair
 from analysis.evaluation.results import AVERAGE, Results, average, chance_level, once
-from analysis.exhibits.scored_runs import text_read
 from analysis.exhibits.story_parts import accuracies, cost_of, discounts
 from analysis.figures.accuracy import Accuracy, OverSeeds, accuracy_levels, over_seeds
 from analysis.figures.export import Exhibit
@@ -23,7 +22,7 @@ from analysis.findings import finding_of
 from analysis.findings.evaluations import MARGIN, bare_words, no_help
 from analysis.findings.masks import few_changed
 from analysis.pruned.report_file import is_control, plain_title
-from analysis.specs import METHODS, PruneSpec
+from analysis.specs import METHODS, NOISES, PruneSpec
 from analysis.statistics.decisions import (
     BETTER,
     CANNOT_TELL,
@@ -40,10 +39,34 @@ from analysis.study.findings import Contrast, Findings, Pruning
 from analysis.study.rules import above_chance
 from analysis.words import counted, listed, percent
 
+NOISED = "as seen while denoising"
 _CHANGED = "Weights kept without the discount and pruned with it, or the reverse."
 _SHIFTS, _COST, _DISCOUNT = "Accuracy change", "pruned minus dense", "with minus without discount"
 _DOTS = {"seed": "seeds", "pair": "pairs"}
 _SEED_DECIMALS = 2  # of a per cent, for shares of weights
+
+
+def text_read(method: str) -> str:
+    """Return whether a method reads `clean` or `noised` text as published; '' where it reads none. Its control tells,
+    as a method may read clean text and take its discount from noised text."""
+    row = METHODS[METHODS[method].control or method]
+    return ("noised" if row.noised else "clean") if row.calibrated else ""
+
+
+def text_of(spec: PruneSpec) -> str:
+    """Return whether a pruning was calibrated on `clean` or `noised` text; '' where none was read."""
+    read = text_read(spec.method)
+    return "clean" if read and NOISES[spec.calibration.noise].clean else read
+
+
+def recipe_told(method: str, read: str, strength: str = "") -> str:
+    """Say what a method with a discount is, and what it is compared with. read: of `text_of`. strength: of the
+    discount, in words."""
+    row = METHODS[method]
+    who = f"{row.title}{f', {strength}' if strength else ''}"
+    text = f" on {read} text{f' ({NOISED})' if read == 'noised' else ''}" if read else ""
+    without = METHODS[row.published or row.control or method].title
+    return f"{who}: {without}{text} with the discount; baseline: without it."
 
 
 class Shift(NamedTuple):

@@ -11,7 +11,6 @@ from analysis.engine.run_pairs import RunPair, has_setting, scored_pairs, sweep_
 from analysis.engine.runs import Run, known_runs
 from analysis.evaluation import comparing
 from analysis.evaluation.results import AVERAGE, Results, average, chance_level, once
-from analysis.exhibits.scored_runs import recipe_told, text_of, text_read
 from analysis.exhibits.with_discount import (
     Changed,
     Shift,
@@ -21,10 +20,13 @@ from analysis.exhibits.with_discount import (
     compared_in,
     explained_by_masks,
     published_of_study,
+    recipe_told,
     shifts_of_runs,
     shifts_of_study,
     shown_shifts,
     tasks_of,
+    text_of,
+    text_read,
 )
 from analysis.findings import finding_of
 from analysis.findings.evaluations import MARGIN, inside_margin, tested, together
