@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeVar, cast, overload
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from analysis.engine.permissions import Authorizer, Visitor
-from analysis.jobs import JOBS
+from analysis.jobs import JOBS, known_key
 from analysis.models.checkpoint import CONFIG_FILE
 from analysis.specs import JobSpec, Spec
 from cache.presence import Presence, this_process
@@ -408,8 +408,11 @@ class StoredJobs:
         result = self.result(record)
         return None if result is None else result.file
 
-    def answered(self, kind: str, key: str | None) -> JobRecord | None:
-        """Return the finished job whose result for this key is stored, or None; nothing is run."""
+    def answered(self, kind: str, asked: Spec | str | None) -> JobRecord | None:
+        """Return the finished job whose result is stored, or None; nothing is run. asked: its spec or its result's key.
+        Raises UserError for a bad model source.
+        """
+        key = known_key(kind, asked) if isinstance(asked, Spec) else asked
         jobs = (job for job in self._job_store.jobs(kind) if key and job.key == key)
         return next((job for job in jobs if self.has_result(job)), None)
 
@@ -417,8 +420,11 @@ class StoredJobs:
         """Return True if `result` would find something, without reading it."""
         return record.key is not None and record.state == "done" and self.store.has_result(record.key)
 
-    def knows(self, kind: str, key: str | None) -> bool:
-        """Return True if the result for a key is stored, or a job that will produce it is queued or running."""
+    def knows(self, kind: str, asked: Spec | str | None) -> bool:
+        """Return True if a result is stored, or a job that will produce it is queued or running. asked: as of
+        `answered`.
+        """
+        key = known_key(kind, asked) if isinstance(asked, Spec) else asked
         return key is not None and (
             self.store.has_result(key) or any(job.key == key and not job.ended for job in self._job_store.jobs(kind))
         )

@@ -15,7 +15,6 @@ from analysis.figures.export import Exhibit
 from analysis.figures.masks import Grid, grids
 from analysis.findings import finding_of
 from analysis.findings.masks import SAME
-from analysis.jobs import known_key
 from analysis.pruned import masks_file
 from analysis.specs import FootprintSpec
 from analysis.words import percent
@@ -35,7 +34,7 @@ def footprint_of(record: JobRecord, folder: Path) -> None:
     )
     spec = FootprintSpec(model=record.parameters().model, pruned=str(folder))
     try:
-        answer = engine().answered("footprint", known_key("footprint", spec))
+        answer = engine().answered("footprint", spec)
     except EXPECTED as error:
         st.caption(plain(why(error)))
         return
