@@ -205,3 +205,8 @@ def model_short_title(source: str) -> str:
 def in_sentence(title: str) -> str:
     """Return the title of a model within a sentence: `the diffusion model`; any other name as it is."""
     return f"the {title[0].lower()}{title[1:]}" if title.startswith(tuple(MODEL_TITLES.values())) else title
+
+
+def file_name(title: str) -> str:
+    """Return a name for the file of what has this title, without an ending."""
+    return "-".join(re.findall(r"[a-z0-9]+", title.lower()))[:80].rstrip("-") or "figure"

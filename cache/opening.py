@@ -1,8 +1,5 @@
-"""The format of a store on disk, and opening it: explain in a sentence why it cannot be opened, and set damage aside.
-
-Rows hold text and bytes only; no pickle is ever written or read. diskcache pickles types it does not know, and its
-JSONDisk still unpickles a hostile row (mode 4, or a key with raw = 0), which runs code. `PlainDisk` refuses both, and
-file names that point outside the store's folder.
+"""The format of a store on disk, and opening it: explain in a sentence why it cannot be opened, and set damage aside;
+and the copy of the rows that cannot be computed again.
 
 The format is stamped beside the databases. An older store is migrated; one that a newer version wrote is left
 untouched.
@@ -14,74 +11,11 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping
-from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
 import diskcache
-from diskcache.core import MODE_BINARY, MODE_RAW, MODE_TEXT, UNKNOWN
-
-
-class RefusedRow(ValueError):
-    """Row that this store never writes: something else put it there, and it is not opened."""
-
-
-class PlainDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
-    """Disk whose keys are text and whose values are text, bytes or files.
-
-    Anything else raises TypeError on writing, RefusedRow on reading.
-    """
-
-    def put(self, key: Any) -> tuple[str, bool]:
-        if type(key) is not str:
-            raise TypeError(f"Keys of the store are text, not {type(key).__name__}.")
-        return key, True
-
-    def get(self, key: Any, raw: bool) -> str:
-        if not raw or type(key) is not str:
-            raise RefusedRow("The store holds a key that it never writes. It is not opened; clear the store.")
-        return key
-
-    def store(self, value: Any, read: bool, key: Any = UNKNOWN) -> tuple[int, int, str | None, Any]:
-        if type(value) not in (str, bytes) and not (read and hasattr(value, "read")):
-            raise TypeError(f"Values of the store are text, bytes or files, not {type(value).__name__}.")
-        if isinstance(value, BufferedReader):
-            linked = self._linked(value, key)
-            if linked is not None:
-                return linked
-        row: tuple[int, int, str | None, Any] = super().store(value, read, key)
-        return row
-
-    def _linked(self, file: BufferedReader, key: Any) -> tuple[int, int, str, None] | None:
-        """Hard-link a file into the store without copying and return its row, or None where that is impossible: on
-        another disk, or for a file with further links.
-        """
-        name, path = self.filename(key, file)
-        stat = os.fstat(file.fileno())
-        if stat.st_nlink != 1 or Path(file.name).is_symlink():
-            return None
-        try:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
-            os.link(file.name, path)
-        except OSError:
-            return None
-        return stat.st_size, MODE_BINARY, name, None
-
-    def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> Any:
-        if mode not in (MODE_RAW, MODE_BINARY, MODE_TEXT):
-            raise RefusedRow("The store holds a value in a form that it never writes. It is not opened.")
-        if filename is not None and not self._inside(filename):
-            raise RefusedRow("The store names a file outside its folder. It is not opened.")
-        return super().fetch(mode, filename, value, read)
-
-    def remove(self, file_path: str) -> None:
-        if self._inside(file_path):
-            super().remove(file_path)
-
-    def _inside(self, filename: str) -> bool:
-        root = Path(self._directory).resolve()
-        return (root / filename).resolve().is_relative_to(root)
-
+from diskcache.core import MODE_BINARY
 
 SHORTEST = 512  # bytes of the smallest possible database, one page
 _BEYOND = 2000  # stop after this many row numbers without a readable row
@@ -90,13 +24,13 @@ _FIELDS = "key, raw, mode, filename, value, expire_time"
 
 def salvage(aside: Path, cache: diskcache.Cache) -> int:
     """Copy every readable row of the database in `aside` into `cache`; return their number."""
-    disk, kept = PlainDisk(str(aside)), 0
+    disk, kept = type(cache.disk)(str(aside)), 0
     for key, raw, mode, filename, value, _ in _rows(aside / DATABASE):
         try:
             name = disk.get(key, raw)
             as_file = mode == MODE_BINARY and filename is not None
             content = disk.fetch(mode, filename, value, as_file)
-        except (RefusedRow, OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError):
             continue
         with content if as_file else contextlib.nullcontext():
             cache.set(name, content, read=as_file)
@@ -157,14 +91,19 @@ def make_folder(folder: Path, private: bool) -> None:
 
 
 def open_cache(
-    folder: Path, what: str, thorough: bool = True, on_damage: Callable[[], None] | None = None, **settings: Any
+    folder: Path,
+    what: str,
+    disk: type[diskcache.Disk],
+    thorough: bool = True,
+    on_damage: Callable[[], None] | None = None,
+    **settings: Any,
 ) -> tuple[diskcache.Cache, str]:
     """Open or create the cache in `folder`; return it and a sentence if a damaged one was set aside, otherwise "".
 
-    The readable rows of a damaged cache are copied. what: its contents, for that sentence. thorough: check the whole
-    database, not only its first pages. on_damage: called before a cache is set aside. An empty file or a database
-    without tables counts as damaged: SQLite would take it for a new one. Raises StoreError if the cache can neither be
-    opened nor set aside.
+    The readable rows of a damaged cache are copied. what: its contents, for that sentence. disk: says what its rows may
+    hold. thorough: check the whole database, not only its first pages. on_damage: called before a cache is set aside.
+    An empty file or a database without tables counts as damaged: SQLite would take it for a new one. Raises StoreError
+    if the cache can neither be opened nor set aside.
     """
     damage = _damage(folder / DATABASE, thorough)
     if damage:
@@ -173,7 +112,7 @@ def open_cache(
         aside = _set_aside(folder)
         make_folder(folder, private=True)
     try:
-        cache = diskcache.Cache(str(folder), disk=PlainDisk, **settings)
+        cache = diskcache.Cache(str(folder), disk=disk, **settings)
         with cache.transact():  # takes the lock for writing, which a read-only database refuses
             pass
     except (OSError, ValueError, sqlite3.Error, diskcache.Timeout) as error:
@@ -257,6 +196,67 @@ def _set_aside(folder: Path) -> Path:
 
 def _reason(error: Exception) -> str:
     return (error.strerror if isinstance(error, OSError) and error.strerror else str(error)).rstrip(".")
+
+
+_SPARE = 400  # lines by which the journal may exceed two notes per row before it is rewritten
+
+
+class Backup:
+    """The journal in `file`. Write errors are ignored: it is only a copy."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def note(self, name: str, text: str | None) -> None:
+        """Append the current text of a row, or None for a removed one."""
+        with contextlib.suppress(OSError):
+            descriptor = _opened(self.file, os.O_APPEND)
+            try:
+                # A single write, so that no other program's line interleaves; on a new line in case the last was cut.
+                os.write(descriptor, f"\n{json.dumps([name, text])}\n".encode())
+            finally:
+                os.close(descriptor)
+
+    def rows(self) -> dict[str, str]:
+        """Return the rows as last noted, skipping unreadable lines; empty without a journal."""
+        return self._read()[0]
+
+    def renew(self, rows: Mapping[str, str]) -> None:
+        """Rewrite a journal that is missing, outdated or has grown long.
+
+        Entries missing from `rows` are kept: where the database lost a row that nobody removed, the copy is all that is
+        left.
+        """
+        noted, lines = self._read()
+        is_long = lines > 4 * len(noted) + _SPARE  # two lines per note
+        if not is_long and all(noted.get(name) == text for name, text in rows.items()):
+            return
+        new = self.file.with_name(f".{self.file.name}.{os.getpid()}")
+        with contextlib.suppress(OSError):
+            with os.fdopen(_opened(new, os.O_TRUNC), "w", encoding="utf-8") as out:
+                out.writelines(json.dumps(row) + "\n" for row in {**noted, **rows}.items())
+            new.replace(self.file)
+
+    def _read(self) -> tuple[dict[str, str], int]:
+        """Return the rows and the number of lines they took."""
+        rows: dict[str, str] = {}
+        count = 0
+        with contextlib.suppress(OSError), self.file.open(encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                count += 1
+                with contextlib.suppress(ValueError):
+                    row = json.loads(line)
+                    if not (isinstance(row, list) and len(row) == 2 and isinstance(row[0], str)):
+                        continue
+                    if isinstance(row[1], str):
+                        rows[row[0]] = row[1]
+                    elif row[1] is None:
+                        rows.pop(row[0], None)
+        return rows, count
+
+
+def _opened(file: Path, flag: int) -> int:
+    return os.open(file, os.O_CREAT | os.O_WRONLY | flag, 0o600)
 
 
 STAMP = "format.json"

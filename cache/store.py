@@ -1,6 +1,10 @@
 """Store that persists between runs: results, keyed by content and evicted by size; folders and jobs, until deleted.
 
 Rows that cannot be recomputed have a copy beside their database.
+
+Rows hold text and bytes only; no pickle is ever written or read. diskcache pickles types it does not know, and its
+JSONDisk still unpickles a hostile row (mode 4, or a key with raw = 0), which runs code. `PlainDisk` refuses both, and
+file names that point outside the store's folder.
 """
 
 import contextlib
@@ -9,11 +13,14 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
+import diskcache
+from diskcache.core import MODE_BINARY, MODE_RAW, MODE_TEXT, UNKNOWN
 from platformdirs import user_cache_path
 
 from cache import environment
@@ -21,7 +28,7 @@ from cache.opening import (
     DATABASE,
     FOLDER_ROW,
     FORMAT,
-    RefusedRow,
+    Backup,
     StoreError,
     brought_up,
     format_of,
@@ -30,65 +37,66 @@ from cache.opening import (
     stamp,
 )
 
-_SPARE = 400  # lines by which the journal may exceed two notes per row before it is rewritten
+
+class RefusedRow(ValueError):
+    """Row that this store never writes: something else put it there, and it is not opened."""
 
 
-class Backup:
-    """The journal in `file`. Write errors are ignored: it is only a copy."""
+class PlainDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no types
+    """Disk whose keys are text and whose values are text, bytes or files.
 
-    def __init__(self, file: Path) -> None:
-        self.file = file
+    Anything else raises TypeError on writing, RefusedRow on reading.
+    """
 
-    def note(self, name: str, text: str | None) -> None:
-        """Append the current text of a row, or None for a removed one."""
-        with contextlib.suppress(OSError):
-            descriptor = _opened(self.file, os.O_APPEND)
-            try:
-                # A single write, so that no other program's line interleaves; on a new line in case the last was cut.
-                os.write(descriptor, f"\n{json.dumps([name, text])}\n".encode())
-            finally:
-                os.close(descriptor)
+    def put(self, key: Any) -> tuple[str, bool]:
+        if type(key) is not str:
+            raise TypeError(f"Keys of the store are text, not {type(key).__name__}.")
+        return key, True
 
-    def rows(self) -> dict[str, str]:
-        """Return the rows as last noted, skipping unreadable lines; empty without a journal."""
-        return self._read()[0]
+    def get(self, key: Any, raw: bool) -> str:
+        if not raw or type(key) is not str:
+            raise RefusedRow("The store holds a key that it never writes. It is not opened; clear the store.")
+        return key
 
-    def renew(self, rows: Mapping[str, str]) -> None:
-        """Rewrite a journal that is missing, outdated or has grown long.
+    def store(self, value: Any, read: bool, key: Any = UNKNOWN) -> tuple[int, int, str | None, Any]:
+        if type(value) not in (str, bytes) and not (read and hasattr(value, "read")):
+            raise TypeError(f"Values of the store are text, bytes or files, not {type(value).__name__}.")
+        if isinstance(value, BufferedReader):
+            linked = self._linked(value, key)
+            if linked is not None:
+                return linked
+        row: tuple[int, int, str | None, Any] = super().store(value, read, key)
+        return row
 
-        Entries missing from `rows` are kept: where the database lost a row that nobody removed, the copy is all that is
-        left.
+    def _linked(self, file: BufferedReader, key: Any) -> tuple[int, int, str, None] | None:
+        """Hard-link a file into the store without copying and return its row, or None where that is impossible: on
+        another disk, or for a file with further links.
         """
-        noted, lines = self._read()
-        is_long = lines > 4 * len(noted) + _SPARE  # two lines per note
-        if not is_long and all(noted.get(name) == text for name, text in rows.items()):
-            return
-        new = self.file.with_name(f".{self.file.name}.{os.getpid()}")
-        with contextlib.suppress(OSError):
-            with os.fdopen(_opened(new, os.O_TRUNC), "w", encoding="utf-8") as out:
-                out.writelines(json.dumps(row) + "\n" for row in {**noted, **rows}.items())
-            new.replace(self.file)
+        name, path = self.filename(key, file)
+        stat = os.fstat(file.fileno())
+        if stat.st_nlink != 1 or Path(file.name).is_symlink():
+            return None
+        try:
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            os.link(file.name, path)
+        except OSError:
+            return None
+        return stat.st_size, MODE_BINARY, name, None
 
-    def _read(self) -> tuple[dict[str, str], int]:
-        """Return the rows and the number of lines they took."""
-        rows: dict[str, str] = {}
-        count = 0
-        with contextlib.suppress(OSError), self.file.open(encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                count += 1
-                with contextlib.suppress(ValueError):
-                    row = json.loads(line)
-                    if not (isinstance(row, list) and len(row) == 2 and isinstance(row[0], str)):
-                        continue
-                    if isinstance(row[1], str):
-                        rows[row[0]] = row[1]
-                    elif row[1] is None:
-                        rows.pop(row[0], None)
-        return rows, count
+    def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> Any:
+        if mode not in (MODE_RAW, MODE_BINARY, MODE_TEXT):
+            raise RefusedRow("The store holds a value in a form that it never writes. It is not opened.")
+        if filename is not None and not self._inside(filename):
+            raise RefusedRow("The store names a file outside its folder. It is not opened.")
+        return super().fetch(mode, filename, value, read)
 
+    def remove(self, file_path: str) -> None:
+        if self._inside(file_path):
+            super().remove(file_path)
 
-def _opened(file: Path, flag: int) -> int:
-    return os.open(file, os.O_CREAT | os.O_WRONLY | flag, 0o600)
+    def _inside(self, filename: str) -> bool:
+        root = Path(self._directory).resolve()
+        return (root / filename).resolve().is_relative_to(root)
 
 
 BACKUP = "runs-backup.jsonl"  # jobs, names and places of folders
@@ -141,12 +149,12 @@ class Store:
         for folder in (self.root / "results", self.root / "runs", self.incoming, self.scratch, self.kept):
             make_folder(folder, private=True)
         self._results, lost_results = open_cache(
-            self.root / "results", "results", size_limit=results_limit, eviction_policy="least-recently-used"
+            self.root / "results", "results", PlainDisk, size_limit=results_limit, eviction_policy="least-recently-used"
         )
         is_new = not os.path.lexists(self.root / "runs" / DATABASE)
         self._backup = Backup(self.root / BACKUP)
         self._runs, lost_runs = open_cache(
-            self.root / "runs", "jobs", on_damage=self._mark_unrestored, eviction_policy="none"
+            self.root / "runs", "jobs", PlainDisk, on_damage=self._mark_unrestored, eviction_policy="none"
         )
         if lost_runs or is_new or (self.root / UNRESTORED).exists():
             lost_runs = self._restore(lost_runs)

@@ -10,8 +10,8 @@ from typing import Any
 
 import diskcache
 
-from cache.opening import DATABASE, RefusedRow, format_of, make_folder, open_cache
-from cache.store import Store, default_root
+from cache.opening import DATABASE, format_of, make_folder, open_cache
+from cache.store import PlainDisk, RefusedRow, Store, default_root
 
 LIMIT = 4 * 2**30  # bytes
 LARGEST = LIMIT // 4  # bytes of one row: a larger one would evict all others
@@ -37,7 +37,12 @@ class _Rows:
         database = folder / DATABASE
         small = not database.is_file() or database.stat().st_size <= READ_WHOLE
         self._cache, _ = open_cache(
-            folder, self.what, thorough=small, size_limit=LIMIT, eviction_policy=f"least-recently-{self.evicts}"
+            folder,
+            self.what,
+            PlainDisk,
+            thorough=small,
+            size_limit=LIMIT,
+            eviction_policy=f"least-recently-{self.evicts}",
         )
 
     def _row(self, key: str) -> Any:

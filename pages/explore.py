@@ -165,7 +165,7 @@ def _look_at(record: JobRecord) -> None:
         more = st.expander("Compare and share", key="fold_compare", on_change="rerun")
         compare, share = more.container(), more.container()
         with chosen:
-            choose_recording(record, share)
+            choose_recording(record, share, actions=bool(more.open))
             recording = opened(record)
         if recording is None:
             return

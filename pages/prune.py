@@ -11,7 +11,7 @@ from analysis.exhibits.with_discount import Changed
 from analysis.specs import CalibrateSpec, ModelSpec, TuneParams
 from analysis.tuning.statistics_file import why_not
 from analysis.words import DISCOUNT_TOLD
-from pages.parts.accuracy.panel import pair_results
+from pages.parts.accuracy.choice import pair_results
 from pages.parts.charts import export_button, start_exhibits
 from pages.parts.controls import figures_beside, keyed_columns, left_to_right, segments, title_row, views_row
 from pages.parts.frame import run
@@ -32,11 +32,10 @@ from pages.parts.pruning.outcome import (
     start,
     wanted,
 )
-from pages.parts.pruning.runs import active_runs, finished_runs, matched_pairs, newest_pair
+from pages.parts.pruning.runs import active_runs, finished_runs, matched_pairs, newest_pair, sweeps_at_work
 from pages.parts.pruning.settings import Asked, choose_source, prune_settings
 from pages.parts.session import EXPECTED, model_in_use
 from pages.parts.study.choice import OfStudy
-from pages.parts.sweeping import sweeps_at_work
 from pages.parts.tuning import views
 from pages.parts.tuning.preview import (
     Opened,

@@ -13,8 +13,7 @@ from pages.parts import address, controls
 from pages.parts.asking import begin, cut_short, parts_progress, starting_button
 from pages.parts.charts import start_exhibits
 from pages.parts.controls import keyed_columns, keys_of, settings_of, titled
-from pages.parts.frame import run
-from pages.parts.model_panel import real_model
+from pages.parts.frame import real_model, run
 from pages.parts.plain import model_called, plain
 from pages.parts.session import EXPECTED, engine, model_in_use, told, why
 from pages.parts.study import choice, presentation

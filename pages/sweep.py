@@ -27,12 +27,12 @@ from pages.parts.controls import title_row
 from pages.parts.frame import run
 from pages.parts.lazy_section import lazy_section
 from pages.parts.plain import code, plain
+from pages.parts.pruning.runs import ADDRESS, REFRESH, follow, launch, offer_more_seeds
 from pages.parts.session import EXPECTED, engine, model_in_use, model_name, not_in_address, submit, tell
 from pages.parts.study.choice import can_tell, example, read_point
 from pages.parts.sweep.differences import say_cost
 from pages.parts.sweep.results import sweep_results
 from pages.parts.sweep.settings import asked_by_address, sweep_settings
-from pages.parts.sweeping import ADDRESS, REFRESH, follow, launch, offer_more_seeds
 
 REDRAW = 5.0  # seconds between redraws
 _NAMED = 2  # methods that a title names

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from analysis.models.registry import BUNDLED
-from analysis.recording.set_words import layers_in_words
+from analysis.recording.set_tables import layers_in_words
 from analysis.sinks.intervals import paired_difference
 from analysis.sinks.movement import MOVEMENT_NULLS, WEIGHT_NULLS
 from training.readings import KINDS, MEASUREMENTS, TRAINING, Numbers, number, percent, points, read, table, trainings

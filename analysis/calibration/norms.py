@@ -24,7 +24,7 @@ from analysis.calibration.known_mass import Batches
 from analysis.calibration.runners import Group, Groups, OnForward, Runner
 from analysis.errors import UserError
 from analysis.models.experts import Routed, expert_inputs
-from analysis.models.projection_names import expert_of, kind_of
+from analysis.models.weight_files import expert_of, kind_of
 
 Scores = list[dict[str, torch.Tensor]]
 """By layer and projection: s (F,); projections with one input share one tensor."""

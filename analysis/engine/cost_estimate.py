@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from analysis.engine.job_store import JobRecord
 from analysis.engine.planned import LOOKAHEAD
 from analysis.engine.sweeps import Sweeps
-from analysis.jobs import known_key
 from analysis.models.checkpoint import checkpoint_of, weight_bytes
 from analysis.specs import EstimateSpec, EvaluateSpec, EvictionPoint, PruneSpec, SweepSpec, grid, setting_key
 
@@ -60,7 +59,7 @@ def foresee(engine: "Engine", sweeps: Sweeps, spec: SweepSpec) -> CostEstimate:
     for point in points:
         question = _question_of(point)
         if question not in answers:
-            answers[question] = engine.answered("estimate", known_key("estimate", question))
+            answers[question] = engine.answered("estimate", question)
         estimate = answers[question]
         by_size, size = took.get(_but_size(question), {}), _size(question)
         seconds = fmean(by_size[size]) if size in by_size else None

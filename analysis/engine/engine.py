@@ -13,10 +13,9 @@ from pydantic import ValidationError
 from analysis.engine.cluster import Cluster, check_scheduler, connect, start_local
 from analysis.engine.cost_estimate import CostEstimate, foresee
 from analysis.engine.dispatcher import Dispatcher
-from analysis.engine.job_store import ENDED, JobRecord, JobStore, lives_here, new_owner, retire
+from analysis.engine.job_store import ENDED, JobRecord, JobStore, StoredJobs, lives_here, new_owner, retire
 from analysis.engine.permissions import OWNER, Visitor, refusal
 from analysis.engine.planned import Part, PartPlanner, Planner
-from analysis.engine.stored_jobs import StoredJobs
 from analysis.engine.studies import ClaimRuns, Studies
 from analysis.engine.sweeps import Point, Sweeps
 from analysis.errors import UserError

@@ -8,15 +8,17 @@ Every visitor has a role. `owner` is whoever uses SinkScope on their own machine
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from analysis.engine.job_store import JobRecord, JobStore
 from analysis.errors import UserError, shorten
 from analysis.models.registry import BUNDLED_PAIR, MODELS, entry
 from analysis.specs import AlternativesSpec, ModelSpec, RecordSpec, Replay, Spec, named_fields
 from cache import environment
 from cache.environment import VisitorLimits
 from cache.store import Store
+
+if TYPE_CHECKING:
+    from analysis.engine.job_store import JobRecord, JobStore
 
 LONGEST_PROMPT = 400  # characters
 MOST_TOKENS = 64  # new tokens, and denoising steps
@@ -111,7 +113,7 @@ def why_not(visitor: Visitor) -> str:
     return {"guest": ONLY_READ, "nobody": NOT_IN}.get(visitor.role, LOOKS_ONLY)
 
 
-def demand(visitor: Visitor, action: str, record: JobRecord | None = None) -> None:
+def demand(visitor: Visitor, action: str, record: "JobRecord | None" = None) -> None:
     """Raise UserError unless a visitor may do this. record: the job it is done to."""
     if not may(visitor, action):
         raise UserError(why_not(visitor))
@@ -282,14 +284,14 @@ def _characters(value: Any) -> int:
 # --- visibility of texts ---------------------------------------------------------------------------------------
 
 
-def is_listed(record: JobRecord, visitor: Visitor) -> bool:
+def is_listed(record: "JobRecord", visitor: Visitor) -> bool:
     """Return True if a visitor's lists show a job. A job that holds no visitor's words is always shown."""
     if not visitor.name or not record.visitors or record.shared or visitor.name in record.visitors:
         return True
     return not holds_words(record)
 
 
-def holds_words(record: JobRecord) -> bool:
+def holds_words(record: "JobRecord") -> bool:
     """Return True if a job's parameters hold a text that a visitor wrote, or its tokens."""
     from analysis.jobs import JOBS
 
@@ -310,7 +312,7 @@ class Authorizer:
     (SINKSCOPE_DEMO), where all are guests. Raises VariableError for an invalid variable of a shared server.
     """
 
-    def __init__(self, store: Store, job_store: JobStore, who: Callable[[], Visitor] | None = None) -> None:
+    def __init__(self, store: Store, job_store: "JobStore", who: Callable[[], Visitor] | None = None) -> None:
         self.demo = bool(environment.value("SINKSCOPE_DEMO"))
         self._store = store
         self._job_store = job_store
@@ -334,7 +336,7 @@ class Authorizer:
         """Return whether the visitor may do this at all: an action of `PERMISSIONS`."""
         return may(self.visitor, action)
 
-    def demand(self, action: str, record: JobRecord | None = None) -> None:
+    def demand(self, action: str, record: "JobRecord | None" = None) -> None:
         """Raise UserError unless the visitor may do this. Called before any stored thing is changed. record: the job it
         is done to.
         """
@@ -380,14 +382,14 @@ class Authorizer:
         keys = {job.key for job in self._job_store.jobs() if job.key and job.visitors[:1] == (visitor.name,)}
         return sum(self._store.result_bytes(key) for key in keys)
 
-    def lists(self, record: JobRecord) -> bool:
+    def lists(self, record: "JobRecord") -> bool:
         """Return True if the visitor's lists show a job."""
         return is_listed(record, self.visitor)
 
-    def may_leave(self, record: JobRecord | None) -> bool:
+    def may_leave(self, record: "JobRecord | None") -> bool:
         """Return whether the visitor may withdraw a job: one of theirs, alone or among others."""
         return self.may("cancel") and (not self.visitor.name or record is None or self.visitor.name in record.visitors)
 
-    def is_theirs_alone(self, record: JobRecord) -> bool:
+    def is_theirs_alone(self, record: "JobRecord") -> bool:
         """Return True if only the visitor has asked for a job."""
         return not self.visitor.name or record.visitors == (self.visitor.name,)

@@ -20,7 +20,7 @@ from analysis.specs import (
     step_range,
     where,
 )
-from analysis.specs.what_is_read import only_read
+from analysis.specs.pruning import only_read
 
 
 class RunPair(NamedTuple):

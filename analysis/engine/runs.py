@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 from weakref import WeakKeyDictionary
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from analysis.engine.engine import Engine
-from analysis.engine.job_store import JobRecord
+from analysis.engine.job_store import NO_LABEL, JobRecord, Label
 from analysis.engine.sweeps import whole_key
 from analysis.errors import UserError
 from analysis.models.checkpoint import CONFIG_FILE
@@ -29,18 +29,6 @@ from analysis.words import first_of
 Kind = Literal["dense", "pruned", "imported", "evicted"]
 LONGEST_NAME, LONGEST_NOTE = 80, 4000  # characters
 _KEPT = re.compile(r".*/(kept/[0-9a-f]{32}/[^/]+)")  # a folder kept by a store, wherever the store is
-
-
-class Label(BaseModel, frozen=True):
-    """A visitor's label for a run. name: '' for the automatic one."""
-
-    name: str = ""
-    tags: tuple[str, ...] = ()
-    note: str = ""
-    star: bool = False
-
-
-_NO_LABEL = Label()
 
 
 @dataclass(frozen=True)
@@ -73,7 +61,7 @@ class Run:
     report: Report | None = None
     record: JobRecord | None = None
     evaluations: tuple[Scored, ...] = ()
-    label: Label = _NO_LABEL
+    label: Label = NO_LABEL
     kept: str = ""
 
     @cached_property
@@ -136,7 +124,7 @@ def known_runs(engine: Engine) -> list[Run]:
     A run keeps the name under which it was first listed, whatever is pruned later. They are listed anew once a job, a
     label or a model's folder is another.
     """
-    jobs, labels = [record for kind in _KINDS for record in engine.jobs(kind)], recording_labels(engine)
+    jobs, labels = [record for kind in _KINDS for record in engine.jobs(kind)], engine.labels()
     listed = _LISTINGS.get(engine)
     if listed is None or listed[:2] != (jobs, labels) or listed.state != _state(engine, jobs, listed.folders):
         folders = _folders(engine, jobs)
@@ -182,7 +170,7 @@ def _list_runs(engine: Engine, labels: Mapping[str, Label]) -> list[Run]:
             run,
             automatic=names[run.id],
             evaluations=run.evaluations or tuple(evaluations.get((_scored_place(engine, run), run.kept), ())),
-            label=labels.get(run.id, _NO_LABEL),
+            label=labels.get(run.id, NO_LABEL),
         )
         for run in runs
     ]
@@ -448,13 +436,6 @@ def remove(engine: Engine, records: Sequence[JobRecord]) -> None:
 # --- labels --------------------------------------------------------------------------------------------------
 
 
-def _label(fields: Mapping[str, Any]) -> Label:
-    try:
-        return Label.model_validate(fields)
-    except ValidationError:
-        return _NO_LABEL
-
-
 def save_label(engine: Engine, run: Run, label: Label) -> None:
     """Save a visitor's label for a run. A name equal to the automatic one is not stored.
 
@@ -472,11 +453,6 @@ def save_label(engine: Engine, run: Run, label: Label) -> None:
         raise UserError(f"Another run is called '{name}'. Choose a name of its own.")
     tags = tuple(dict.fromkeys(tag.strip() for tag in label.tags if tag.strip()))
     engine.store.save_label(run.id, label.model_copy(update={"name": name, "tags": tags}).model_dump(mode="json"))
-
-
-def recording_labels(engine: Engine) -> dict[str, Label]:
-    """Return the labels of recordings and runs, by id."""
-    return {job_id: _label(fields) for job_id, fields in engine.store.labels().items()}
 
 
 def save_recording_label(engine: Engine, record: JobRecord, label: Label, automatic: str) -> None:

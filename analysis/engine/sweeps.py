@@ -269,7 +269,7 @@ class Sweeps(Planner[SweepSpec, _Live]):
         known = self._finished()("evaluate", step.spec) if isinstance(step.spec, EvaluateSpec) else None
         if known is not None:
             return self._note(record.id, step.name, known) or record
-        there = step.kind == "prune" and self._engine.answered("prune", known_key("prune", step.spec)) is not None
+        there = step.kind == "prune" and self._engine.answered("prune", step.spec) is not None
         job = self._engine.submit(step.kind, step.spec, self._asker(record.id), record)
         return self._note(record.id, step.name, job, made=step.kind == "prune" and not there) or record
 

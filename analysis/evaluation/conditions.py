@@ -22,7 +22,7 @@ from analysis.specs import (
     PruneSpec,
     kept_of,
 )
-from analysis.specs.what_is_read import held_against, read_by, readers
+from analysis.specs.pruning import held_against, read_by, readers
 
 Conditions = Mapping[str, Any]
 """By name, as `calibration.seed`. Two can be compared on the names that both have."""

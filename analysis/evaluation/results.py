@@ -1,4 +1,4 @@
-"""Results of an evaluation so far: its items and answers, and their scores as arrays."""
+"""Results of an evaluation so far: its items and answers, their scores as arrays, accuracies and what chance gives."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +18,8 @@ from analysis.evaluation.items_file import (
     LineReader,
 )
 from analysis.pruned.report_file import PrunedRun
+from analysis.statistics import clustered
+from analysis.statistics.clustered import Estimate
 
 AVERAGE = "average"
 PERPLEXITY = "loglikelihood_rolling"
@@ -238,3 +240,32 @@ def begun(results: Results) -> list[EvaluatedBenchmark]:
 def names_of(results: Results, task: str) -> list[str]:
     """The benchmark of this name, or, of `AVERAGE`, those begun."""
     return [benchmark.name for benchmark in begun(results)] if task == AVERAGE else [task]
+
+
+@once
+def chance_level(results: Results, task: str) -> float | None:
+    """The accuracy of choosing at random, on a benchmark or on the average of those begun.
+
+    None where an answer is written, so that nothing is chosen.
+    """
+    levels = [results.chance[name] for name in names_of(results, task)]
+    known = [level for level in levels if level is not None]
+    return float(np.mean(known)) if known and len(known) == len(levels) else None
+
+
+def accuracy(results: Results, benchmark: str, *models: int) -> Estimate:
+    """The accuracy on a benchmark, the mean over models of the items that all of them have answered."""
+    return clustered.estimate(_scored(results, benchmark, models), clusters(results, benchmark, models))
+
+
+def _scored(results: Results, benchmark: str, models: Sequence[int]) -> np.ndarray:
+    return np.asarray(np.mean([scores(results, benchmark, model, models)[0] for model in models], axis=0))
+
+
+@once
+def average(results: Results, *models: int) -> Estimate:
+    """The accuracy over the benchmarks that are begun, each with the same weight, the mean over models of the items
+    that all of them have answered."""
+    names = names_of(results, AVERAGE)
+    answered = [_scored(results, name, models) for name in names]
+    return clustered.average(answered, [clusters(results, name, models) for name in names])

@@ -21,7 +21,7 @@ import numpy as np
 from analysis.evaluation import plan_noise, planning, results
 from analysis.evaluation.conditions import HELD_AGAINST
 from analysis.specs import METHODS, EvictionPoint, PruneSpec, against, detail, part_alone, setting_key, setting_name
-from analysis.specs.pruning import called
+from analysis.specs.sweep import called
 from analysis.statistics import clustered
 from analysis.statistics.clustered import Estimate
 from analysis.statistics.crossed import SeedFloor, crossed_difference, seed_floor

@@ -10,8 +10,18 @@ import numpy as np
 from analysis.evaluation import comparing
 from analysis.evaluation.comparing import Pairs
 from analysis.evaluation.items_file import Answer, EvaluatedItem
-from analysis.evaluation.results import AVERAGE, PERPLEXITY, Results, Table, begun, clusters, names_of, once, scores
-from analysis.statistics import clustered
+from analysis.evaluation.results import (
+    AVERAGE,
+    PERPLEXITY,
+    Results,
+    Table,
+    accuracy,
+    average,
+    begun,
+    chance_level,
+    once,
+    scores,
+)
 from analysis.statistics.clustered import Estimate
 from analysis.statistics.differences import Difference
 from analysis.words import percent
@@ -48,26 +58,6 @@ def accuracy_grid(results: Results) -> list[dict[str, str]]:
             levels = {title: chance_level(results, AVERAGE)} | levels
         rows.append({"model": CHANCE} | _in_percent(levels))
     return rows
-
-
-@once
-def chance_level(results: Results, task: str) -> float | None:
-    """The accuracy of choosing at random, on a benchmark or on the average of those begun.
-
-    None where an answer is written, so that nothing is chosen.
-    """
-    levels = [results.chance[name] for name in names_of(results, task)]
-    known = [level for level in levels if level is not None]
-    return float(np.mean(known)) if known and len(known) == len(levels) else None
-
-
-def accuracy(results: Results, benchmark: str, *models: int) -> Estimate:
-    """The accuracy on a benchmark, the mean over models of the items that all of them have answered."""
-    return clustered.estimate(_scored(results, benchmark, models), clusters(results, benchmark, models))
-
-
-def _scored(results: Results, benchmark: str, models: Sequence[int]) -> np.ndarray:
-    return np.asarray(np.mean([scores(results, benchmark, model, models)[0] for model in models], axis=0))
 
 
 @once
@@ -109,15 +99,6 @@ def roles(results: Results) -> dict[str, list[int]]:
             members[role] = list(dict.fromkeys(pair[side] for pair in pairs))
     placed = {model for models in members.values() for model in models}
     return members | {name: [model] for model, name in enumerate(results.names) if model not in placed}
-
-
-@once
-def average(results: Results, *models: int) -> Estimate:
-    """The accuracy over the benchmarks that are begun, each with the same weight, the mean over models of the items
-    that all of them have answered."""
-    names = names_of(results, AVERAGE)
-    answered = [_scored(results, name, models) for name in names]
-    return clustered.average(answered, [clusters(results, name, models) for name in names])
 
 
 def percent_words(estimate: Estimate) -> str:

@@ -8,9 +8,16 @@ import numpy as np
 import pandas as pd
 
 from analysis.evaluation.sweep_scores import Comparison, Setting, from_dense
-from analysis.exhibits.scored_runs import EXPLAINED, recipe_told, text_of, text_read
+from analysis.exhibits.scored_runs import EXPLAINED
 from analysis.exhibits.story_parts import accuracies, cost_of, discounts, strength_told
-from analysis.exhibits.with_discount import against_published, published_of_study, tasks_of
+from analysis.exhibits.with_discount import (
+    against_published,
+    published_of_study,
+    recipe_told,
+    tasks_of,
+    text_of,
+    text_read,
+)
 from analysis.figures.export import Exhibit
 from analysis.figures.style import METHOD_LOOKS, REFERENCE, Look, colors_by_method, ends_of
 from analysis.figures.sweep import Change, Line, accuracies_and_changes

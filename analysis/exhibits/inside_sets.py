@@ -26,7 +26,7 @@ from analysis.jobs.outcome import Outcome
 from analysis.recording import inside_specs
 from analysis.recording.set_file import RecordingSet
 from analysis.recording.set_measures import LEAST_MODELS
-from analysis.recording.set_words import layers_in_words
+from analysis.recording.set_tables import layers_in_words
 from analysis.recording.trajectory import Trajectory
 from analysis.recording.trajectory_file import open_trajectory
 from analysis.sinks import agreement, definitions, geometry

@@ -19,14 +19,15 @@ from analysis.recording.set_tables import (
     AS_SET,
     COUNT,
     ENDS,
+    KIND_LABELS,
     OBSERVED,
     Sets,
     count_table,
     kind_table,
     movement_table,
+    number,
     prompts_of,
 )
-from analysis.recording.set_words import KIND_LABELS, number
 from analysis.sinks.intervals import Estimates
 from analysis.sinks.metrics import CURVES, HEAD_METRICS
 from analysis.sinks.movement import MOVEMENT_NULLS, WEIGHT_NULLS, null_name

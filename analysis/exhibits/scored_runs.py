@@ -13,11 +13,12 @@ from analysis.engine.runs import Run, score
 from analysis.evaluation.conditions import RELATIONS
 from analysis.evaluation.results import Results, begun, clusters, scores
 from analysis.evaluation.sweep_scores import Comparison, Setting, between, comparisons, from_dense
+from analysis.exhibits.with_discount import NOISED, text_of
 from analysis.figures.export import Exhibit
 from analysis.figures.pruning import Scores, accuracy_by_setting
 from analysis.findings.evaluations import apart_by_rounding, bare_words, flipped
 from analysis.pruned.report_file import is_control, plain_title, seed_of
-from analysis.specs import METHODS, NOISES, PruneSpec, against, detail, setting_key, where
+from analysis.specs import METHODS, PruneSpec, against, detail, setting_key, where
 from analysis.statistics.decisions import interval_words, over_seeds
 from analysis.statistics.differences import Difference, in_family
 from analysis.words import listed, percent
@@ -36,7 +37,6 @@ _FORMULA = (
     f"\n\n{EXPLAINED}"
 )
 
-_NOISED = "as seen while denoising"
 _WHISKERS = (
     "whiskers: 95 % intervals of the change from dense; where one crosses the dashed line, accuracy is not "
     "significantly below dense"
@@ -270,7 +270,7 @@ def accuracy_of_runs(alike: Alike, results: Results | None, who: str = "", gains
         return None
     bars = _WHISKERS if losses else ""
     dots = "dots: seeds" if max(counts) > 1 else ""
-    noised = f"Noised text: calibration {_NOISED}." if any("noised" in row.text for row in rows) else ""
+    noised = f"Noised text: calibration {NOISED}." if any("noised" in row.text for row in rows) else ""
     left_out = [f"{name} ({listed(accuracies)})" for name, accuracies in others.items()]
     undrawn = f"not drawn: {listed(left_out)}" if left_out else ""
     scored = f"Right answers to {alike.items:,} items of {alike.tasks}"
@@ -316,29 +316,6 @@ def _with_baselines(groups: Sequence[tuple[PruneSpec, Sequence[tuple[Run, float]
     others = [against(spec, relation) for spec in own for relation in RELATIONS]
     baselines = {setting_key(other) for other in others if other is not None} & keys
     return baselines | {setting_key(spec) for spec in own} if baselines else keys
-
-
-def text_read(method: str) -> str:
-    """Return whether a method reads `clean` or `noised` text as published; '' where it reads none. Its control tells,
-    as a method may read clean text and take its discount from noised text."""
-    row = METHODS[METHODS[method].control or method]
-    return ("noised" if row.noised else "clean") if row.calibrated else ""
-
-
-def text_of(spec: PruneSpec) -> str:
-    """Return whether a pruning was calibrated on `clean` or `noised` text; '' where none was read."""
-    read = text_read(spec.method)
-    return "clean" if read and NOISES[spec.calibration.noise].clean else read
-
-
-def recipe_told(method: str, read: str, strength: str = "") -> str:
-    """Say what a method with a discount is, and what it is compared with. read: of `text_of`. strength: of the
-    discount, in words."""
-    row = METHODS[method]
-    who = f"{row.title}{f', {strength}' if strength else ''}"
-    text = f" on {read} text{f' ({_NOISED})' if read == 'noised' else ''}" if read else ""
-    without = METHODS[row.published or row.control or method].title
-    return f"{who}: {without}{text} with the discount; baseline: without it."
 
 
 def _named(spec: PruneSpec) -> str:

@@ -16,7 +16,7 @@ from analysis.figures.style import ends_of
 from analysis.findings import finding_of
 from analysis.findings.layers import KindShares
 from analysis.specs import CONTROLS, METHODS, STUDY_PARTS
-from analysis.specs.pruning import called
+from analysis.specs.sweep import called
 from analysis.statistics.decisions import family_words
 from analysis.study.findings import Cause, Findings, Setting, Waterfall
 from analysis.study.rules import effect_words, unit_of

@@ -38,7 +38,7 @@ from analysis.figures.frontier import Points, Saving, frontier
 from analysis.figures.sweep import Curve, Delta
 from analysis.findings import finding_of
 from analysis.specs import METHODS, EvictionPoint, detail, part_alone, step_range, titles_apart
-from analysis.specs.pruning import called
+from analysis.specs.sweep import called
 from analysis.words import percent
 
 EXAMPLE = Path(__file__).parents[1] / "bundled" / "frontier.json.gz"

@@ -1,5 +1,5 @@
-"""One pruning with and without the sink discount: what a study has found of it, and the figures of the weights it
-changes and of the accuracies, the same for a study and for runs.
+"""One pruning with and without the sink discount: what the method reads, what a study has found of it, and the figures
+of the weights it changes and of the accuracies, the same for a study and for runs.
 
 Differences of accuracy over calibration seeds as one figure, task by task.
 """
@@ -13,8 +13,7 @@ import pandas as pd
 
 from analysis.evaluation import comparing, tables
 from analysis.evaluation.comparing import Pair
-from analysis.evaluation.results import AVERAGE, Results, once
-from analysis.exhibits.scored_runs import text_read
+from analysis.evaluation.results import AVERAGE, Results, average, chance_level, once
 from analysis.exhibits.story_parts import accuracies, cost_of, discounts
 from analysis.figures.accuracy import Accuracy, OverSeeds, accuracy_levels, over_seeds
 from analysis.figures.export import Exhibit
@@ -23,7 +22,7 @@ from analysis.findings import finding_of
 from analysis.findings.evaluations import MARGIN, bare_words, no_help
 from analysis.findings.masks import few_changed
 from analysis.pruned.report_file import is_control, plain_title
-from analysis.specs import METHODS, PruneSpec
+from analysis.specs import METHODS, NOISES, PruneSpec
 from analysis.statistics.decisions import (
     BETTER,
     CANNOT_TELL,
@@ -40,10 +39,34 @@ from analysis.study.findings import Contrast, Findings, Pruning
 from analysis.study.rules import above_chance
 from analysis.words import counted, listed, percent
 
+NOISED = "as seen while denoising"
 _CHANGED = "Weights kept without the discount and pruned with it, or the reverse."
 _SHIFTS, _COST, _DISCOUNT = "Accuracy change", "pruned minus dense", "with minus without discount"
 _DOTS = {"seed": "seeds", "pair": "pairs"}
 _SEED_DECIMALS = 2  # of a per cent, for shares of weights
+
+
+def text_read(method: str) -> str:
+    """Return whether a method reads `clean` or `noised` text as published; '' where it reads none. Its control tells,
+    as a method may read clean text and take its discount from noised text."""
+    row = METHODS[METHODS[method].control or method]
+    return ("noised" if row.noised else "clean") if row.calibrated else ""
+
+
+def text_of(spec: PruneSpec) -> str:
+    """Return whether a pruning was calibrated on `clean` or `noised` text; '' where none was read."""
+    read = text_read(spec.method)
+    return "clean" if read and NOISES[spec.calibration.noise].clean else read
+
+
+def recipe_told(method: str, read: str, strength: str = "") -> str:
+    """Say what a method with a discount is, and what it is compared with. read: of `text_of`. strength: of the
+    discount, in words."""
+    row = METHODS[method]
+    who = f"{row.title}{f', {strength}' if strength else ''}"
+    text = f" on {read} text{f' ({NOISED})' if read == 'noised' else ''}" if read else ""
+    without = METHODS[row.published or row.control or method].title
+    return f"{who}: {without}{text} with the discount; baseline: without it."
 
 
 class Shift(NamedTuple):
@@ -288,7 +311,7 @@ def differences_over_seeds(results: Results, pairs: Sequence[Pair]) -> Exhibit:
 @once
 def accuracy_by_role(results: Results, title: str) -> Exhibit:
     """Return the average accuracy of each role (`tables.roles`), with what its seeds give alone."""
-    members, chance = tables.roles(results), tables.chance_level(results, AVERAGE)
+    members, chance = tables.roles(results), chance_level(results, AVERAGE)
     first = [models[0] for models in members.values()]
     settings = [results.runs[model].settings.get("method", "" if model else "dense") for model in first]
     rows = []
@@ -297,8 +320,8 @@ def accuracy_by_role(results: Results, title: str) -> Exhibit:
         for setting, color in zip(settings, colors_by_method(settings), strict=True)
     ]
     for (role, models), color in zip(members.items(), colors, strict=True):
-        whole = tables.average(results, *models)
-        alone = [tables.average(results, model).value for model in models] if len(models) > 1 else []
+        whole = average(results, *models)
+        alone = [average(results, model).value for model in models] if len(models) > 1 else []
         seeds = tuple(100 * float(one) for one in alone)
         rows.append(Accuracy(role, *ends(whole, 100), seeds, _per_cent(tables.percent_words(whole)), color))
     beside = "" if chance is None else f"; chance: {percent(chance, 1)}"
@@ -324,7 +347,7 @@ def shifts_of_runs(results: Results, pairs: Sequence[Pair]) -> list[Shift]:
     shifts = []
     for name, discount in discounts.items():
         alike = [pair for pair, setting in names.items() if setting == name]
-        without, discounted = (tables.average(results, *(pair[side] for pair in alike)).value for side in (1, 0))
+        without, discounted = (average(results, *(pair[side] for pair in alike)).value for side in (1, 0))
         shifts.append(Shift(name, costs[name], discount, (without, discounted)))
     return shifts
 

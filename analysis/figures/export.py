@@ -10,7 +10,6 @@ import base64
 import gzip
 import hashlib
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -25,7 +24,7 @@ from plotly.offline import get_plotlyjs
 
 from analysis.figures.explorer import explorer_html, explorer_script
 from analysis.figures.style import CLICK_HINT, PAGE_STYLE, with_tool_bar
-from analysis.words import column_formats
+from analysis.words import column_formats, file_name
 
 _STYLE = """:root{color-scheme:light dark;--ink:#1c2433;--paper:#fff;--soft:#f3f5f9;--line:#d5dbe5;--dim:#5a6577}
 @media (prefers-color-scheme:dark){:root{--ink:#e4e9f2;--paper:#10141d;--soft:#1a202d;--line:#323b4d;--dim:#9aa5b8}}
@@ -205,7 +204,7 @@ def page_html(
                 "title": exhibit.title,
                 "sentence": exhibit.told,
                 "notes": exhibit.notes,
-                "name": figure_name(exhibit.title),
+                "name": file_name(exhibit.title),
                 "size": size_packed,
                 "figure": Markup(text),
                 "table": Markup(table_html(exhibit.table)) if len(exhibit.table.columns) else None,
@@ -252,16 +251,6 @@ def table_html(table: pd.DataFrame) -> str:
     for name, write in column_formats(table).items():
         shown[name] = table[name].map(write)
     return f'<div class="scroll">{shown.to_html(index=False, na_rep="", border=0)}</div>'
-
-
-def figure_name(title: str) -> str:
-    """Return a file name for a figure's picture, from its title."""
-    return "-".join(re.findall(r"[a-z0-9]+", title.lower()))[:80].rstrip("-") or "figure"
-
-
-def file_name(page: str, subject: str) -> str:
-    """Return a file name for an exported page, from the page and its subject."""
-    return f"{figure_name(f'sinkscope {page} {subject}')}.html"
 
 
 def _json(figure: go.Figure) -> str:

@@ -13,8 +13,7 @@ from analysis.findings.sets import LEAST_PORTION, family_of
 from analysis.recording import set_measures
 from analysis.recording.set_file import RecordingSet
 from analysis.recording.set_measures import arrays_of, by_kind, moves, of_all_kinds
-from analysis.recording.set_tables import Sets
-from analysis.recording.set_words import KIND_TITLES, layers_in_words, number, spread
+from analysis.recording.set_tables import KIND_TITLES, Sets, layers_in_words, number, spread
 from analysis.sinks.intervals import LEVEL, Estimates
 from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.words import listed, percent

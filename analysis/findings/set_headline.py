@@ -23,8 +23,7 @@ from analysis.findings.layers import (
 )
 from analysis.recording.set_file import RecordingSet
 from analysis.recording.set_measures import by_kind, counts_over_steps, moves, of_all_kinds
-from analysis.recording.set_tables import Sets, prompt_table
-from analysis.recording.set_words import SINGULAR, layers_in_words, number
+from analysis.recording.set_tables import SINGULAR, Sets, layers_in_words, number, prompt_table
 from analysis.sinks.intervals import LEAST_PROMPTS
 from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.words import counted, in_sentence, listed, percent

@@ -27,7 +27,7 @@ from analysis.recording.set_measures import (
     moves,
     prompts_seen,
 )
-from analysis.recording.set_words import KIND_TITLES, SINGULAR, layers_in_words, number, spread
+from analysis.recording.set_tables import KIND_TITLES, SINGULAR, layers_in_words, number, spread
 from analysis.registry import Registry
 from analysis.sinks.intervals import LEAST_PROMPTS, LEVEL, Estimates, Parts, quotient
 from analysis.sinks.layer_run import VARIANTS

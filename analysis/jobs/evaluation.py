@@ -19,8 +19,8 @@ from analysis.errors import ModelChanged, UserError
 from analysis.evaluation import comparing, conditions, importing
 from analysis.evaluation.comparing import Pair
 from analysis.evaluation.items_file import DOCUMENTS, End, EvaluatedBenchmark, EvaluatedModel, Header, LineWriter
-from analysis.evaluation.results import PERPLEXITY, Results, read, scores
-from analysis.evaluation.tables import accuracy, average, cut_items, estimated_by, mean_draws, perplexities
+from analysis.evaluation.results import PERPLEXITY, Results, accuracy, average, read, scores
+from analysis.evaluation.tables import cut_items, estimated_by, mean_draws, perplexities
 from analysis.findings import finding_of
 from analysis.job_context import Context, environment
 from analysis.jobs.outcome import Outcome

@@ -230,7 +230,7 @@ def _one_prompt(
     """A row for every intervention and condition with the measures and the text of this prompt."""
     import torch
 
-    from analysis.evaluation.text_likelihood import text_scores
+    from analysis.evaluation.likelihood import text_scores
     from analysis.models.tokenizer import token_strings
     from analysis.recording.ablation import Ablation, Condition, Drawn, compare
     from analysis.recording.denoising import denoise

@@ -23,8 +23,7 @@ from analysis.errors import UserError, shorten
 from analysis.models import encoders, experts, mdlm, native_code
 from analysis.models.checkpoint import Checkpoint, stored_shapes
 from analysis.models.family import Architecture
-from analysis.models.projection_names import fused_of, packed_of, part_of_fused
-from analysis.models.weight_files import same_tensor
+from analysis.models.weight_files import fused_of, packed_of, part_of_fused, same_tensor
 
 # Conversions of the authors' parameter names to native ones, by class. Other families use the native names.
 _NAMES = {

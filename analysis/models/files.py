@@ -18,7 +18,7 @@ from analysis.errors import UserError
 from analysis.models.checkpoint import Checkpoint
 from analysis.models.checks import names_of_parameters, native_name
 from analysis.models.loaded import LoadedModel
-from analysis.models.projection_names import PACKED, fused_of, part_of_fused, parts_of_packed
+from analysis.models.weight_files import PACKED, fused_of, part_of_fused, parts_of_packed
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from analysis.models.projection_names import expert_of, of_any_expert
+from analysis.models.weight_files import expert_of, of_any_expert
 from analysis.registry import Registry
 from analysis.specs import PATTERNS
 from analysis.specs.pruning_choices import LARGEST_GROUP

@@ -17,16 +17,17 @@ from safetensors.numpy import save_file
 from analysis.errors import UserError
 from analysis.models.checkpoint import CONFIG_FILE, Checkpoint, find, open_folder
 from analysis.models.family import Geometry
-from analysis.models.projection_names import (
+from analysis.models.weight_files import (
     FUSED,
     PACKED,
+    Entry,
     expert_of,
     fused_of,
+    header,
     of_any_expert,
     part_of_fused,
     parts_of_packed,
 )
-from analysis.models.weight_files import Entry, header
 from analysis.pruned.compare import Comparison, compare
 
 MASK_FILE = "masks.safetensors"

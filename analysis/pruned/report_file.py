@@ -20,8 +20,8 @@ from pydantic import ValidationError
 
 from analysis import outputs
 from analysis.specs import METHODS, CalibrationParams, DiscountParams, PruneSpec, QuantizationParams, told_apart
+from analysis.specs.pruning import only_read, readers
 from analysis.specs.pruning_choices import Method, Reader
-from analysis.specs.what_is_read import only_read, readers
 
 _SYMBOLS = ("sink_std", "sink_alpha", "discount_strength")  # their labels begin with the letter of the formula
 _NO_DIFFERENCE = ("out", "overwrite", "byte_budget", "streaming")  # where and in how much memory

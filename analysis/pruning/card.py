@@ -13,7 +13,7 @@ from analysis.calibration.text import SOURCES
 from analysis.models.registry import BUNDLED_PAIR, MODELS
 from analysis.pruned.report_file import CARD_FILE, FAKE, Report, inner, quantization_title
 from analysis.specs import METHODS, PARTS, QUANTIZERS, CalibrationParams, PruneSpec, Reader, Spec
-from analysis.specs.what_is_read import only_read, readers
+from analysis.specs.pruning import only_read, readers
 from analysis.words import percent
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")

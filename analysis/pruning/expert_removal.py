@@ -19,9 +19,9 @@ from analysis.errors import UserError
 from analysis.models.canvas import reader_of
 from analysis.models.experts import expert_layers, packed_name
 from analysis.models.family import why_no_experts_are_cut
+from analysis.models.load import parameter_shapes
 from analysis.models.loaded import LoadedModel, Projection
-from analysis.models.projection_names import expert_of
-from analysis.models.shapes import parameter_shapes
+from analysis.models.weight_files import expert_of
 from analysis.pruning.algorithm import Calibration, Flags, Known, Prepared, Removal, Shapes, require_opens_again
 from analysis.pruning.selection import lowest
 from analysis.pruning.wanda import moved_of, step_weights_of

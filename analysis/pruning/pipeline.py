@@ -23,7 +23,7 @@ from analysis.models.checkpoint import weight_bytes
 from analysis.models.files import block_prefix, joined, require, stored_tensors
 from analysis.models.load import require_opens
 from analysis.models.loaded import LoadedModel
-from analysis.models.projection_names import words_of
+from analysis.models.weight_files import words_of
 from analysis.pruned.masks_file import MaskWriter
 from analysis.pruned.report_file import CARD_FILE, FAKE, Report, write_report
 from analysis.pruning.algorithm import Calibration, Flags, Prepared

@@ -14,9 +14,9 @@ from analysis.calibration.activations import rows_of, turned
 from analysis.errors import UserError
 from analysis.models.checks import is_finite
 from analysis.models.files import block_prefix
+from analysis.models.load import parameter_shapes
 from analysis.models.loaded import LoadedModel, Projection
-from analysis.models.projection_names import words_of
-from analysis.models.shapes import parameter_shapes
+from analysis.models.weight_files import words_of
 from analysis.pruning import selection, structured
 from analysis.pruning.algorithm import Algorithm, Blocks, Flags, Known, Removal, Shapes, require_opens_again
 from analysis.pruning.allocation import layer_sparsities, weight_counts

@@ -24,7 +24,7 @@ from analysis.job_context import Context, environment, now
 from analysis.models.blocks import private_block
 from analysis.models.files import StoredTensor
 from analysis.models.loaded import LoadedModel, free_bytes
-from analysis.models.projection_names import expert_of, kind_of
+from analysis.models.weight_files import expert_of, kind_of
 from analysis.pruned.report_file import FORMAT, Report, ReportedSize
 from analysis.pruning.algorithm import Algorithm, Removal
 from analysis.pruning.quantization import GPTQ, RTN, Quantization
@@ -34,7 +34,7 @@ from analysis.pruning.wanda import MAGNITUDE, SINK_WANDA, WANDA, WANDA_NOISED
 from analysis.registry import Implementations
 from analysis.specs import ALLOCATIONS, METHODS, PARTS, PATTERNS, QUANTIZERS, Method, ModelSpec, PruneSpec, Quantizer
 from analysis.specs.commands import command
-from analysis.specs.what_is_read import only_read
+from analysis.specs.pruning import only_read
 
 __all__ = [
     "ALGORITHMS",

@@ -9,12 +9,11 @@ Shapes: T forwards, S positions.
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from analysis.errors import UserError
-from analysis.recording.trajectory import Trajectory, tokens_written
+from analysis.recording.trajectory import Trajectory, tokens_written, why_no_branch
 from analysis.sinks import definitions
 from analysis.sinks.agreement import agreement, agreement_by_chance, agreement_by_step
 from analysis.sinks.step_inputs import TokenState
@@ -22,16 +21,6 @@ from analysis.specs import Branch, RecordSpec, SinkParams, Spec
 from analysis.specs.writing import THRESHOLD, Writing
 
 _WORD = next(rule.max_length for rule in Branch.model_fields["word"].metadata if hasattr(rule, "max_length"))
-
-
-def why_no_branch(architecture: str, noise: Literal["mask", "uniform"] | None) -> str:
-    """Return why texts of this family cannot be branched, or ''. noise: what undecided tokens hold."""
-    if noise != "uniform":
-        return ""
-    return (
-        f"A text of {architecture} cannot be branched: every step draws the whole canvas again, so a token that is "
-        "written into it does not stay."
-    )
 
 
 def deciding_step(trajectory: Trajectory, step: int, position: int, finished: bool = False) -> int | None:

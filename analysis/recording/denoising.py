@@ -19,12 +19,10 @@ from analysis.models.experts import Routing, RoutingObserver
 from analysis.models.kept_keys import GrowingText, KeptKeys, PrefixCache, can_grow
 from analysis.models.layout import Layout
 from analysis.models.loaded import LoadedModel, OpenedModel
-from analysis.recording.alternatives import why_no_branch
 from analysis.recording.block_denoising import BLOCK_SAMPLERS, Frame
 from analysis.recording.canvas_denoising import canvas_choices, canvas_steps, reading_steps
 from analysis.recording.dream_denoising import dream_steps
-from analysis.recording.first_hitting import first_hitting_steps
-from analysis.recording.mdlm_denoising import mdlm_steps
+from analysis.recording.mdlm_denoising import first_hitting_steps, mdlm_steps
 from analysis.recording.steps import (
     Choice,
     MaskedText,
@@ -43,6 +41,7 @@ from analysis.recording.steps import (
     surest_by_factor,
     written_once,
 )
+from analysis.recording.trajectory import why_no_branch
 from analysis.sinks.step_inputs import TokenState
 from analysis.specs import (
     AutoregressiveSampling,

@@ -59,6 +59,16 @@ class RecordedModel(BaseModel, extra="forbid", frozen=True):
     end_tokens: tuple[int, ...]
 
 
+def why_no_branch(architecture: str, noise: Literal["mask", "uniform"] | None) -> str:
+    """Return why texts of this family cannot be branched, or ''. noise: what undecided tokens hold."""
+    if noise != "uniform":
+        return ""
+    return (
+        f"A text of {architecture} cannot be branched: every step draws the whole canvas again, so a token that is "
+        "written into it does not stay."
+    )
+
+
 class RecordingInfo(BaseModel, extra="forbid", frozen=True):
     """Everything about a trajectory that is not an array.
 

@@ -8,7 +8,7 @@ attention gives 1 on average, as in `definitions`. A metric is one row of `CURVE
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -23,8 +23,13 @@ _T = TypeVar("_T")
 
 def _each_step(function: Callable[[int], _T], steps: int) -> list[_T]:
     """function(0), …, function(steps − 1), on the CPUs allotted: NumPy lets other threads run while it computes."""
-    with ThreadPoolExecutor(max_workers=min(allotted_cpus(), 8)) as pool:
-        return list(pool.map(function, range(steps)))
+    return list(_threads().map(function, range(steps)))
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    """Return the threads that compute steps, the same for all metrics."""
+    return ThreadPoolExecutor(max_workers=min(allotted_cpus(), 8))
 
 
 # --- distributions over positions -------------------------------------------------------------------------------

@@ -18,7 +18,19 @@ from analysis.specs.ablation import (
     Target,
     controls_drawn,
 )
-from analysis.specs.base import Spec, choices, either, help_text, in_words, parameter, short_label, told_apart
+from analysis.specs.base import (
+    JobSpec,
+    ModelSpec,
+    Spec,
+    choices,
+    either,
+    help_text,
+    in_words,
+    named_fields,
+    parameter,
+    short_label,
+    told_apart,
+)
 from analysis.specs.block_sampling import (
     BD3LMSampling,
     BlockWriting,
@@ -51,27 +63,15 @@ from analysis.specs.observing import (
     AttentionMapSpec,
     Branch,
     GeometrySpec,
-    JobSpec,
     KeptForward,
     LensSpec,
     LoadSpec,
-    ModelSpec,
     NoiseSpec,
     RecordSpec,
     ReferenceSpec,
     UnloadSpec,
-    named_fields,
 )
-from analysis.specs.pruning import (
-    PARTS,
-    RECIPE,
-    DenseStatisticsSpec,
-    EstimateSpec,
-    FootprintParams,
-    FootprintSpec,
-    PruneSpec,
-    part_alone,
-)
+from analysis.specs.pruning import PARTS, DenseStatisticsSpec, EstimateSpec, FootprintParams, FootprintSpec, PruneSpec
 from analysis.specs.pruning_choices import (
     ALLOCATIONS,
     METHODS,
@@ -116,10 +116,12 @@ from analysis.specs.sampling import (
 from analysis.specs.sinks import DEFINITIONS, SinkDefinition, SinkParams
 from analysis.specs.study import QUESTION, SIZES, STUDY_PARTS, Registration, StudySpec
 from analysis.specs.sweep import (
+    RECIPE,
     SweepSpec,
     against,
     detail,
     grid,
+    part_alone,
     point_name,
     scored_as,
     setting_key,

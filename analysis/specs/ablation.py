@@ -9,8 +9,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from analysis.registry import Choice, Registry
-from analysis.specs.base import ChatTemplate, OneOf, parameter, random_seed, require_keys
-from analysis.specs.observing import JobSpec
+from analysis.specs.base import ChatTemplate, JobSpec, OneOf, parameter, random_seed, require_keys
 from analysis.specs.sampling import LLaDASampling, Sampling
 from analysis.specs.sinks import SinkParams
 from analysis.words import percent

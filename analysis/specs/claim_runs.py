@@ -9,9 +9,8 @@ from typing import Annotated
 from pydantic import model_validator
 
 from analysis.registry import Implemented, Registry
-from analysis.specs.base import ChatTemplate, OneOf, like, parameter, random_seed, require_keys
+from analysis.specs.base import ChatTemplate, JobSpec, ModelSpec, OneOf, like, parameter, random_seed, require_keys
 from analysis.specs.claims import CLAIM_DATA, CLAIMS, Claim
-from analysis.specs.observing import JobSpec, ModelSpec
 from analysis.specs.recording_sets import MOST_PROMPTS
 from analysis.specs.sampling import LLaDASampling, Sampling
 from analysis.specs.sinks import SinkParams

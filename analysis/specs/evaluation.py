@@ -9,6 +9,8 @@ from analysis.registry import Choice, Registry
 from analysis.specs.base import (
     LLADA_SOURCE,
     ChatTemplate,
+    JobSpec,
+    ModelSpec,
     OneOf,
     PathText,
     PathTexts,
@@ -18,7 +20,6 @@ from analysis.specs.base import (
     require_folder,
 )
 from analysis.specs.eviction import EVERYTHING, Kept, kept_of
-from analysis.specs.observing import JobSpec, ModelSpec
 
 
 @dataclass(frozen=True)

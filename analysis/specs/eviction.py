@@ -13,8 +13,7 @@ from pydantic import model_validator
 from analysis.errors import shorten
 from analysis.registry import Choice, Registry
 from analysis.specs.ablation import PromptsSpec
-from analysis.specs.base import OneOf, parameter
-from analysis.specs.observing import ModelSpec
+from analysis.specs.base import ModelSpec, OneOf, parameter
 from analysis.specs.pruning import PruneSpec
 from analysis.specs.pruning_choices import METHODS
 from analysis.specs.pruning_params import CalibrationParams

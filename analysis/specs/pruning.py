@@ -1,30 +1,16 @@
 """Pruning of a model: the calibration text, the discount of sinks, the method and the output folder.
 
-The published recipe of Sink-Wanda by its parts: its changes to Wanda, and prunings that change one part alone.
-
-Noise, order and norm are switches of `wanda-noised` and `sink-wanda` (`calibration.noise`, `ranking` and `norm` of a
-`PruneSpec`), on as published. With all of them off, the control is Wanda.
+The settings that a pruning reads; the others do not affect it and appear in no name and no command.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from analysis.registry import Choice, Registry
-from analysis.specs.base import SINK_AWARE_SOURCE, OneOf, PathText, Spec, either, like, parameter
-from analysis.specs.observing import JobSpec
-from analysis.specs.pruning_choices import (
-    ALLOCATIONS,
-    METHODS,
-    NOISES,
-    PATTERNS,
-    PUBLISHED,
-    QUANTIZERS,
-    QUOTA_SCOPES,
-    Reader,
-)
-from analysis.specs.pruning_params import CalibrationParams, DiscountParams, QuantizationParams, StepParams
+from analysis.specs.base import SINK_AWARE_SOURCE, JobSpec, OneOf, PathText, Spec, either, like, parameter
+from analysis.specs.pruning_choices import ALLOCATIONS, METHODS, PATTERNS, PUBLISHED, QUANTIZERS, QUOTA_SCOPES, Reader
+from analysis.specs.pruning_params import AS_STORED, CalibrationParams, DiscountParams, QuantizationParams, StepParams
 
 PARTS: dict[str, type[Spec]] = {
     "calibration": CalibrationParams,
@@ -354,67 +340,96 @@ class FootprintSpec(FootprintParams, JobSpec):
     pruned: PathText = parameter(..., "Pruned folder", "The checkpoint to compare with the model.", min_length=1)
 
 
-RECIPE: Registry[Choice] = Registry(
-    Choice("noise", "noise", "noised calibration text in place of clean text"),
-    Choice("order", "order", "statistics of the dense model, where Wanda feeds each layer by the pruned ones before"),
-    Choice("norm", "norm", "norms of single sequences added up in place of one norm over all tokens"),
-    Choice("discount", "discount", "tokens that are sinks count less"),
-)
-"""The parts of the recipe. help: a part's change to Wanda."""
+_TEXT = ("data", "samples", "seq_len", "seed")  # of the calibration; the rest is about noise
 
 
-def decomposable(method: str) -> bool:
-    """Return True if the gain of a method over its published baseline can be decomposed."""
-    row = METHODS[method]
-    return row.weighs_steps and row.control is not None and row.published not in (None, row.control)
+def read_by(settings: Mapping[str, Any]) -> Callable[[str], bool]:
+    """Return whether a pruning reads a setting: a field of `PruneSpec`, dotted inside a nested one, as
+    `discount.sink_std`.
 
-
-def changes_alone(method: str, part: str, noise: str) -> dict[str, object]:
-    """Return the settings of a pruning with one part of the recipe. method: `decomposable`. noise: the recipe's."""
-    switches: dict[str, object] = {
-        "calibration": {"noise": noise if part == "noise" else next(name for name, row in NOISES.items() if row.clean)},
-        "ranking": PUBLISHED if part == "order" else "layerwise",
-        "norm": PUBLISHED if part == "norm" else "pooled",
+    settings: with its method; the allocation, pattern and worth of experts default as in `PruneSpec`.
+    """
+    stated = {field: settings.get(field, default) for field, default in _DECIDING.items()}
+    method, allocation = METHODS.get(str(stated["method"])), ALLOCATIONS.get(str(stated["allocation"]))
+    if method is None:
+        return lambda name: True
+    pattern = str(stated["pattern"])
+    cuts_experts = pattern in PATTERNS and PATTERNS[pattern].cuts_experts
+    rows = readers({**settings, "method": method.name})
+    calibrated, noised = any(row.calibrated for row in rows), any(row.noised for row in rows)
+    reads_text = calibrated or (allocation is not None and allocation.needs_outliers)
+    draws_experts = cuts_experts and stated["expert_worth"] == "random"
+    by_part = {
+        "discount": any(row.discounted for row in rows),
+        "steps": any(row.weighs_steps for row in rows),
+        "quantization": len(rows) > 1,
     }
-    return {"method": method if part == "discount" else METHODS[method].control, **switches}
-
-
-def part_alone(point: PruneSpec) -> str:
-    """Return the one part of `RECIPE` that a pruning has; '' if it has none or several."""
-    method = METHODS[point.method]
-    if not method.weighs_steps:
-        return ""
-    there = {
-        "noise": not NOISES[point.calibration.noise].clean,
-        "order": not point.layerwise,
-        "norm": not point.pooled,
-        "discount": method.discounted,
+    by_name = {
+        "quantization.bits": True,
+        "expert_worth": cuts_experts,
+        "ranking": method.ranking is not None,
+        "norm": method.norm is not None,
     }
-    parts = [name for name, has in there.items() if has]
-    return parts[0] if len(parts) == 1 else ""
-
-
-def baseline_of(method: str) -> str | None:
-    """Return the published baseline of the recipe that a method or control belongs to."""
-    return next(
-        (row.published for row in METHODS.values() if decomposable(row.name) and method in (row.name, row.control)),
-        None,
+    if not method.removes:
+        by_name |= dict.fromkeys(_ABOUT_REMOVAL, False)
+    of_others = {name for row in ALLOCATIONS.values() for name in row.reads} - set(
+        allocation.reads if allocation else ()
     )
 
+    def is_read(name: str) -> bool:
+        if name in by_name:
+            return by_name[name]
+        part, _, field = name.rpartition(".")
+        if part == "calibration":
+            return (draws_experts and field == "seed") or (reads_text if field in _TEXT else noised)
+        if part in by_part:
+            return by_part[part]
+        return allocation is None or name not in of_others
 
-def called(method: str, part: str = "") -> str:
-    """Return the title of a method, or of its baseline with the one part of the recipe that it has."""
-    baseline = baseline_of(method) if part else None
-    return METHODS[method].title if baseline is None else f"{METHODS[baseline].title} + {RECIPE[part].title}"
+    return is_read
 
 
-def why_not_decomposed(methods: Collection[str], pruning: PruneSpec) -> str:
-    """Return why a sweep of these methods cannot decompose the recipe, as a sentence; '' if it can."""
-    apart = [name for name in methods if decomposable(name) and METHODS[name].published in methods]
-    if not apart:
-        known = [name for name in METHODS if decomposable(name)]
-        pairs = either(f"{name} with {METHODS[name].published}" for name in known)
-        return f"To take the recipe apart, sweep {pairs}."
-    if (pruning.ranking, pruning.norm) != (PUBLISHED, PUBLISHED) or NOISES[pruning.calibration.noise].clean:
-        return "The recipe is taken apart as published: leave order and norm as published, and the text noised."
-    return ""
+_DECIDING = {name: PruneSpec.model_fields[name].default for name in ("method", "allocation", "pattern", "expert_worth")}
+_ABOUT_REMOVAL = ("sparsity", "pattern", "allocation", "quota_scope", "expert_worth")
+
+
+_QUANTIZED = {name: PARTS["quantization"].model_fields[name].default for name in ("bits", "quantizer")}
+
+
+def readers(settings: Mapping[str, Any]) -> tuple[Reader, ...]:
+    """Return the rows that decide what a pruning reads: of its method, and of its quantizer if weights are quantized.
+
+    settings: as for `read_by`. Empty without a method; rows unknown to this version are left out.
+    """
+    method = METHODS.get(str(settings.get("method")))
+    group = settings.get("quantization")
+    stated = dict(group) if isinstance(group, Mapping) else {}
+    bits, name = (
+        settings.get(f"quantization.{field}", stated.get(field, default)) for field, default in _QUANTIZED.items()
+    )
+    quantizer = QUANTIZERS.get(str(name)) if isinstance(bits, int) and bits < AS_STORED else None
+    return tuple(row for row in (method, quantizer) if row is not None)
+
+
+def only_read(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters of a pruning, as `PruneSpec.model_dump` gives them, without those it does not look at."""
+    kept: dict[str, Any] = {}
+    is_read = read_by(parameters)
+    for name, value in parameters.items():
+        if name in PARTS and isinstance(value, Mapping):
+            inner = {field: each for field, each in value.items() if is_read(f"{name}.{field}")}
+            unquantized = inner == {"bits": AS_STORED}  # as in reports of versions without bits
+            kept |= {name: inner} if inner and not unquantized else {}
+        elif is_read(name):
+            kept[name] = value
+    return kept
+
+
+def held_against(rows: Sequence[Reader], relation: str) -> tuple[str, ...] | None:
+    """Return the names of the rows that a pruning's rows are compared with: for each that discounts, its `relation`,
+    such as `control`; the others themselves. None if one names none, and if none discounts.
+    """
+    others = [getattr(row, relation, None) if row.discounted else row.name for row in rows]
+    if None in others or not any(row.discounted for row in rows):
+        return None
+    return tuple(map(str, others))

@@ -8,8 +8,7 @@ from typing import Annotated, Any
 from pydantic import model_validator
 
 from analysis.registry import Choice, Registry
-from analysis.specs.base import ChatTemplate, OneOf, Spec, parameter, random_seed, require_keys
-from analysis.specs.observing import JobSpec
+from analysis.specs.base import ChatTemplate, JobSpec, OneOf, Spec, parameter, random_seed, require_keys
 from analysis.specs.sampling import LLaDASampling, Sampling
 from analysis.specs.sinks import SinkParams
 

@@ -12,9 +12,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, field_validator, model_validator
 
 from analysis.registry import Choice, Implemented, Registry
-from analysis.specs.base import OneOf, like, parameter, random_seed, require_keys
+from analysis.specs.base import JobSpec, ModelSpec, OneOf, like, parameter, random_seed, require_keys
 from analysis.specs.evaluation import EvaluateSpec
-from analysis.specs.observing import JobSpec, ModelSpec
 from analysis.specs.pruning import PruneSpec
 from analysis.specs.pruning_choices import METHODS
 from analysis.specs.pruning_params import CalibrationParams

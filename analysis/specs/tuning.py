@@ -9,6 +9,7 @@ from pydantic import field_validator
 
 from analysis.registry import Choice, Registry
 from analysis.specs.base import (
+    JobSpec,
     OneOf,
     PathText,
     Spec,
@@ -20,7 +21,6 @@ from analysis.specs.base import (
     random_seed,
     require_folder,
 )
-from analysis.specs.observing import JobSpec
 from analysis.specs.pruning import PruneSpec
 from analysis.specs.pruning_params import CalibrationParams, DiscountParams, StepParams
 

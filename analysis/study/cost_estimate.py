@@ -15,7 +15,6 @@ from analysis.engine.cost_estimate import CostEstimate, duration, nothing_swept
 from analysis.engine.planned import Child
 from analysis.engine.studies import children_of, claim_children
 from analysis.evaluation.presets import PRESETS, expand, known_sizes
-from analysis.jobs import known_key
 from analysis.jobs.claim_measures import NULLS, text_sampling
 from analysis.models.checkpoint import checkpoint_of
 from analysis.sinks.movement import weight_nulls
@@ -74,7 +73,7 @@ def _foreseen(engine: Engine, spec: StudySpec, asked: Sequence[Child], example: 
     seconds, disk, unknown, from_example = sweep.seconds, sweep.disk_bytes, [], False
     children = {child.name: child for child in asked if child.kind != "sweep"}
     for child in children.values():
-        if engine.answered(child.kind, known_key(child.kind, child.spec)) is not None:
+        if engine.answered(child.kind, child.spec) is not None:
             continue
         measured = _of_store(engine, child)
         if not measured and example is not None:

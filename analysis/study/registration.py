@@ -12,8 +12,8 @@ from analysis.evaluation import planning
 from analysis.evaluation.ablation_effects import MEASURES
 from analysis.job_context import now
 from analysis.specs import METHODS, STUDY_PARTS, Registration, StudySpec, grid, part_alone
-from analysis.specs.pruning import called
 from analysis.specs.study import MOST_BYTES
+from analysis.specs.sweep import called
 from analysis.statistics.decisions import POINTS
 from analysis.study import plans, rules
 from analysis.study.findings import Findings, Registered

@@ -17,7 +17,7 @@ from typing import Any
 import streamlit as st
 
 from analysis.engine import JobRecord
-from analysis.jobs import JOBS, known_key
+from analysis.jobs import JOBS
 from analysis.pruned.report_file import quantization_title
 from analysis.specs import JobSpec
 from analysis.words import percent
@@ -288,7 +288,7 @@ def at_hand(kind: str, spec: JobSpec) -> bool:
     """Return whether submitting starts nothing: the answer is stored, or its job is queued or running. Raises UserError
     for a bad model source.
     """
-    return engine().knows(kind, known_key(kind, spec))
+    return engine().knows(kind, spec)
 
 
 def begins(kind: str, spec: JobSpec, place: str = "") -> bool:

@@ -22,10 +22,10 @@ import streamlit as st
 from plotly.io.json import to_json_plotly
 from streamlit.delta_generator import DeltaGenerator
 
-from analysis.figures.export import Card, Exhibit, figure_name, file_name, page_html
+from analysis.figures.export import Card, Exhibit, page_html
 from analysis.figures.style import with_tool_bar
 from analysis.table_files import csv_of_table, parquet_of_table
-from analysis.words import column_formats
+from analysis.words import column_formats, file_name
 from pages.parts import plotly_script
 from pages.parts.plain import escaped, plain
 
@@ -117,7 +117,7 @@ def copy_button(label: str, text: str, key: str) -> None:
 def saving(title: str) -> dict[str, Any]:
     """Return the options of Plotly's tool bar for saving a figure: the format chosen, and a file named by title."""
     chosen = str(st.session_state.get(_FORMAT, _FORMATS[0])).lower()
-    return {"toImageButtonOptions": {"format": chosen, "filename": figure_name(title), "scale": _SCALE}}
+    return {"toImageButtonOptions": {"format": chosen, "filename": file_name(title), "scale": _SCALE}}
 
 
 if TYPE_CHECKING:
@@ -363,13 +363,14 @@ def export_button(title: str, settings: Mapping[str, Any], subject: str) -> None
     """
     exhibits, cards = (list(st.session_state.get(kind, {}).values()) for kind in (_EXHIBITS, _CARDS))
     settings = {**settings, "selection": st.query_params.to_dict()}
+    name = title.removeprefix("SinkScope: ")
     if exhibits:
         download(
             "Export page (HTML)",
             lambda: page_html(
                 title, settings, [each() if callable(each) else each for each in exhibits], cards, subject=subject
             ),
-            file_name(title.removeprefix("SinkScope: "), subject),
+            f"{file_name(f'sinkscope {name} {subject}')}.html",
             "export_html",
             "ios_share",
             help="One file with these plots and their settings. It opens anywhere, without a server.",

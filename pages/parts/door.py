@@ -212,9 +212,15 @@ def mode() -> str:
     """Return how visitors come in: `demonstration`, `password`, `log-in`, or `local`, where every visitor is the
     owner.
     """
-    if environment.value("SINKSCOPE_DEMO"):
+    if is_demonstration():
         return "demonstration"
     return "password" if passwords() else "log-in" if _secrets("auth") else "local"
+
+
+@cache
+def is_demonstration() -> bool:
+    """Return whether this server was started as a demonstration."""
+    return bool(environment.value("SINKSCOPE_DEMO"))
 
 
 def role_of(address: str) -> str:

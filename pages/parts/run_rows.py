@@ -12,7 +12,8 @@ import pandas as pd
 import streamlit as st
 from streamlit.column_config import DatetimeColumn, NumberColumn, TextColumn
 
-from analysis.engine.runs import Label, Run, Score, latency, score, size
+from analysis.engine.job_store import Label
+from analysis.engine.runs import Run, Score, latency, score, size
 from analysis.exhibits.scored_runs import EXPLAINED
 from analysis.pruned.report_file import plain_title, quantization_title, seed_of, settings_title
 from analysis.specs import METHODS, kept_of

@@ -130,15 +130,17 @@ _MODEL = "model_in_use"
 
 @st.cache_resource(show_spinner=False)
 def engine() -> Engine:
-    """Return the one engine of this server, shared by all visitors."""
+    """Return the one engine of this server, shared by all visitors. Raises UserError for an unusable environment, and
+    StoreError for a store that cannot be used.
+    """
+    problems = environment.problems()
+    if problems:
+        raise UserError(" ".join(problems))
     return Engine(Store(), who=who, serves=True)
 
 
 def why_no_engine() -> str:
     """Return why there is no engine, or ''. Every rerun tries again."""
-    problems = environment.problems()
-    if problems:
-        return " ".join(problems)
     try:
         engine()
     except EXPECTED as error:

@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 from analysis.errors import UserError
 from analysis.evaluation import comparing, curves, sweep_scores, tables
 from analysis.evaluation.frontier import COSTS, placed
-from analysis.evaluation.results import AVERAGE, Results
+from analysis.evaluation.results import AVERAGE, Results, chance_level
 from analysis.exhibits import sweeps
 from analysis.exhibits.discount_levels import levels_of_sweep, pairs_along
 from analysis.exhibits.sweeps import plane
@@ -36,7 +36,7 @@ def _accuracies(results: Results, task: str = AVERAGE) -> go.Figure:
     chosen = _task(results, task)
     bands = curves.accuracy_curves(results, chosen)
     colors = list(map(series_color, range(len(bands))))
-    return figures.running(bands, colors, "accuracy", chance=tables.chance_level(results, chosen))
+    return figures.running(bands, colors, "accuracy", chance=chance_level(results, chosen))
 
 
 def _running_differences(results: Results, task: str = AVERAGE) -> go.Figure:

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from cache.keys import content_key
-from cache.opening import PlainDisk, RefusedRow
-from cache.store import Store
+from cache.store import PlainDisk, RefusedRow, Store
 
 SPRUNG: list[str] = []
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from cache.opening import DATABASE, STAMP, StoreError, open_cache
-from cache.store import BACKUP, UNRESTORED, Store, default_root
+from cache.store import BACKUP, UNRESTORED, PlainDisk, Store, default_root
 from cache.stores import Responses
 
 as_root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everything")
@@ -330,7 +330,7 @@ def test_a_store_damaged_while_it_is_open_answers_nothing_instead_of_failing(tmp
     fill(tmp_path)
     store = Store(tmp_path)
     store.close()
-    cache, _ = open_cache(tmp_path / "runs", "jobs")
+    cache, _ = open_cache(tmp_path / "runs", "jobs", PlainDisk)
     cache.close()
     store = Store(tmp_path)
     with sqlite3.connect(tmp_path / "runs" / DATABASE) as database:

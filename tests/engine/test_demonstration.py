@@ -3,8 +3,9 @@
 import pytest
 
 from analysis.engine import Engine
+from analysis.engine.job_store import Label
 from analysis.engine.permissions import JOBS_RUN, LONGEST_PROMPT, MOST_TOKENS, MOST_WAITING, ONLY_READ, refusal
-from analysis.engine.runs import Label, Run, remove, remove_run, save_label
+from analysis.engine.runs import Run, remove, remove_run, save_label
 from analysis.errors import UserError
 from analysis.jobs import JOBS
 from analysis.specs import AlternativesSpec, AutoregressiveSampling, Branch, LLaDASampling, ModelSpec, RecordSpec

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from analysis.engine import Engine, JobRecord
+from analysis.engine.job_store import Label
 from analysis.engine.permissions import (
     GUEST,
     LOOKS_ONLY,
@@ -21,7 +22,7 @@ from analysis.engine.permissions import (
     is_listed,
     may,
 )
-from analysis.engine.runs import Label, Run, remove, save_label
+from analysis.engine.runs import Run, remove, save_label
 from analysis.errors import UserError
 from analysis.jobs import JOBS
 from analysis.specs import (

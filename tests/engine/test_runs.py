@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from analysis.engine import Engine
-from analysis.engine.job_store import JobRecord
-from analysis.engine.runs import Label, known_runs, remove_run, save_label, score, size, stored_results
+from analysis.engine.job_store import JobRecord, Label
+from analysis.engine.runs import known_runs, remove_run, save_label, score, size, stored_results
 from analysis.errors import UserError
 from analysis.pruned.report_file import Report, load_report, run_name
 from analysis.specs import EvaluateSpec, ModelSpec, PruneSpec

@@ -7,7 +7,8 @@ import threading
 import pytest
 
 from analysis.engine import Engine, JobRecord
-from analysis.engine.runs import Label, known_runs, save_label
+from analysis.engine.job_store import Label
+from analysis.engine.runs import known_runs, save_label
 from analysis.engine.stored_tables import stored_tables
 from analysis.engine.sweeps import point_row, scored
 from analysis.errors import UserError

@@ -164,7 +164,7 @@ def test_a_file_that_another_run_writes_anew_is_read_from_its_beginning(tmp_path
 
 def test_curves_end_at_the_estimates(found):
     for model, curve in enumerate(curves.accuracy_curves(found, "a")):
-        one = tables.accuracy(found, "a", model)
+        one = results.accuracy(found, "a", model)
         assert (curve.mean[-1], curve.low[-1], curve.high[-1], len(curve.items)) == pytest.approx(
             (one.value, one.low, one.high, one.n)
         )
@@ -529,10 +529,10 @@ def test_over_seeds_the_average_and_each_task_have_their_seeds_and_their_interva
 def test_accuracies_by_role_have_a_dot_per_seed_and_tell_chance(seeded, found):
     exhibit = accuracy_by_role(seeded, "Accuracy")
     *roles, seeds = exhibit.figure.data
-    whole = [tables.average(seeded, *models) for models in tables.roles(seeded).values()]
+    whole = [results.average(seeded, *models) for models in tables.roles(seeded).values()]
     assert [one.x[0] for one in roles] == pytest.approx([100 * one.value for one in whole])
     assert [one.error_x.array[0] for one in roles] == pytest.approx([100 * (one.high - one.value) for one in whole])
-    chance = f"; chance: {100 * tables.chance_level(seeded, results.AVERAGE):.1f} %. The interval"
+    chance = f"; chance: {100 * results.chance_level(seeded, results.AVERAGE):.1f} %. The interval"
     assert chance in exhibit.sentence
     assert " % [" in exhibit.figure.layout.annotations[0].text
     assert len(seeds.x) == 6 and "3 calibration seeds" in exhibit.sentence
@@ -659,7 +659,7 @@ def test_averages_are_over_what_every_model_has_begun(found):
     *rows, chance = tables.accuracy_grid(behind)
     assert chance == {"model": "choosing at random", "Average of 1 of 2 tasks": "50.0", "A": "50.0", "B": "50.0"}
     for model, row in enumerate(rows):
-        own = tables.accuracy(behind, "a", model)
+        own = results.accuracy(behind, "a", model)
         assert row["Average of 1 of 2 tasks"].startswith(f"{100 * own.value:.0f} [")
     for model, curve in enumerate(curves.accuracy_curves(behind, results.AVERAGE)):
         assert curve.mean[-1] == pytest.approx(results.scores(behind, "a", model)[0].mean())
@@ -669,7 +669,7 @@ def test_averages_are_over_what_every_model_has_begun(found):
 
 def test_the_grid_and_the_verdicts_say_what_the_estimates_say(found):
     (row, *_), (verdict, *_) = tables.accuracy_grid(found), evaluations.verdicts(found, [(1, 0)])
-    one = tables.accuracy(found, "a", 0)
+    one = results.accuracy(found, "a", 0)
     assert row["A"] == f"{100 * one.value:.0f} [{100 * one.low:.0f}, {100 * one.high:.0f}]", "no more than it supports"
     mean = comparing.family(found)[1, 0][results.AVERAGE]
     sign = "−" if mean.value < 0 else "+"
@@ -798,7 +798,7 @@ def test_running_accuracy_has_the_chance_level_in_view(found):
     assert not plain.layout.shapes
     rows = tables.accuracy_table(found)
     assert {row["chance"] for row in rows} == {0.5}
-    assert tables.chance_level(found, results.AVERAGE) == 0.5
+    assert results.chance_level(found, results.AVERAGE) == 0.5
 
 
 def test_long_curves_are_thinned_and_keep_their_end():

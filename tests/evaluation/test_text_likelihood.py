@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from analysis.errors import UserError
-from analysis.evaluation.likelihood import Request, log_likelihoods
-from analysis.evaluation.text_likelihood import text_scores
+from analysis.evaluation.likelihood import Request, log_likelihoods, text_scores
 from analysis.models.load import load
 from analysis.recording.denoising import stop_tokens
 from analysis.specs import TEXT_DRAWS, ModelSpec

@@ -3,13 +3,14 @@
 from dataclasses import replace
 from typing import Any
 
-from analysis.exhibits.scored_runs import recipe_told, text_of
 from analysis.exhibits.with_discount import (
     Changed,
     against_published,
     changes_of_study,
     explained_by_masks,
     published_of_study,
+    recipe_told,
+    text_of,
     weights_changed,
 )
 from analysis.findings import finding_of

@@ -15,7 +15,7 @@ from analysis.findings.sets import OTHER_WEIGHTS, RULES, family_of
 from analysis.recording import set_tables
 from analysis.recording.set_file import ALL_LAYERS, RecordingSet
 from analysis.recording.set_measures import KIND_MEASURES, MOVES, by_kind, compared, excesses
-from analysis.recording.set_words import KIND_LABELS, layers_in_words
+from analysis.recording.set_tables import KIND_LABELS, layers_in_words
 from analysis.sinks.layer_run import VARIANTS
 from analysis.sinks.movement import MOVEMENT_NULLS, WEIGHT_NULLS
 from tests.helpers import there

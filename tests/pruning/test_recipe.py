@@ -15,7 +15,7 @@ from analysis.pruning.sparsegpt import SINK_SPARSEGPT
 from analysis.pruning.wanda import step_weights_of, wanda_score
 from analysis.sinks.discount import discounted, light, scored_mass, sham, sink_scores
 from analysis.specs import METHODS, RECIPE, CalibrationParams, DiscountParams, PruneSpec, StepParams, part_alone
-from analysis.specs.pruning import changes_alone
+from analysis.specs.sweep import changes_alone
 from tests.pruning.test_ranking import TEXT, pruned
 from tests.pruning.test_ranking import model as model
 from tests.pruning.test_ranking import text as text

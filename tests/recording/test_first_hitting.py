@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from analysis.attention import MassObserver
 from analysis.models.layout import Layout, visible
 from analysis.models.load import load
-from analysis.recording import first_hitting, mdlm_denoising
+from analysis.recording import mdlm_denoising
 from analysis.recording.denoising import denoise
 from analysis.specs import FirstHittingSampling, ModelSpec
 from tests.conftest import GOLDEN
@@ -49,7 +49,7 @@ def test_every_run_that_fits_equals_the_authors_step_by_step_cache_included(mode
     monkeypatch.setattr(mdlm_denoising, "draws", lambda shape, generator, dtype: next(uniform)[None])
     if asked["first_hitting"]:
         picks = iter(told["pick"].tolist())
-        monkeypatch.setattr(first_hitting, "place", lambda count, generator: next(picks))
+        monkeypatch.setattr(mdlm_denoising, "place", lambda count, generator: next(picks))
     sampling = FirstHittingSampling(
         gen_length=asked["length"] - 1,
         block_length=asked["block_size"],
@@ -83,9 +83,9 @@ def test_what_is_left_at_the_end_of_time_is_the_likeliest_token_and_no_token_zer
 
 
 def test_the_nucleus_leaves_out_the_token_that_crosses_it_but_never_all():
-    kept = first_hitting.nucleus(torch.tensor([[[0.5, 0.3, 0.2]], [[0.9, 0.06, 0.04]]]), 0.79)
+    kept = mdlm_denoising.nucleus(torch.tensor([[[0.5, 0.3, 0.2]], [[0.9, 0.06, 0.04]]]), 0.79)
     assert kept[0, 0].tolist() == [1, 0, 0]
     assert kept[1, 0].tolist() == [1, 0, 0]
-    assert first_hitting.nucleus(torch.tensor([[[0.5, 0.3, 0.2]]]), 0.8)[0, 0].tolist() == pytest.approx(
+    assert mdlm_denoising.nucleus(torch.tensor([[[0.5, 0.3, 0.2]]]), 0.8)[0, 0].tolist() == pytest.approx(
         [0.625, 0.375, 0]
     )

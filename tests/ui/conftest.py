@@ -4,7 +4,7 @@ import pytest
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 from streamlit.testing.v1.element_tree import Selectbox
 
-from pages.parts import lazy_section
+from pages.parts import door, lazy_section
 from pages.parts.session import engine
 from tests.ui.helpers import sent_to_explorer
 
@@ -14,6 +14,7 @@ def _own_engine(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SINKSCOPE_HOME", str(tmp_path_factory.mktemp("home")))
         engine.clear()
+        door.is_demonstration.cache_clear()
         yield
         engine().close()
         engine.clear()

@@ -45,7 +45,7 @@ def state() -> tuple:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_says_that_this_is_a_demonstration_and_no_control_of_it_starts_or_changes_anything(name, demonstration):
-    test = app(f"pages/{name}.py", recording=demonstration.id, **PAGES[name])
+    test = app(f"pages/{name}.py", "fold_compare", recording=demonstration.id, **PAGES[name])
     assert "This is a demonstration" in test.main.caption[0].value, "before everything else"
     said = "\n".join([texts(test), *(block.value for block in test.code)])
     assert "Switched off in this demonstration" in said or name not in SWITCHED_OFF
@@ -59,7 +59,7 @@ def test_a_page_says_that_this_is_a_demonstration_and_no_control_of_it_starts_or
         test.button(key=key).click().run()
         assert not test.exception
         assert state() == before, f"{key} changes something"
-        test = app(f"pages/{name}.py", recording=demonstration.id, **PAGES[name])
+        test = app(f"pages/{name}.py", "fold_compare", recording=demonstration.id, **PAGES[name])
 
 
 def test_a_visitor_does_not_come_to_what_another_one_is_recording(demonstration):

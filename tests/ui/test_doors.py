@@ -13,7 +13,7 @@ from pages.explore import TABS
 from pages.parts.explore.dynamics import VIEWS
 from pages.parts.session import engine, why
 from tests.helpers import ROOT
-from tests.ui.helpers import another_model, prompt_box, texts
+from tests.ui.helpers import another_model, prompt_box, texts, unfold
 
 pytestmark = pytest.mark.slow
 
@@ -212,7 +212,7 @@ def test_any_file_that_is_dropped_on_a_page_ends_in_a_sentence(recording):
         ("long" * 60 + ".safetensors", b"{}"),
         ("short.safetensors", whole[:-100]),
     ):
-        test = visit("pages/explore.py", recording=recording.id)
+        test = unfold(visit("pages/explore.py", recording=recording.id), "fold_compare")
         checked(test.file_uploader[0].upload(name, content).run())
         assert test.error, name
 

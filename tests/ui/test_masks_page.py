@@ -5,7 +5,8 @@ import base64
 import numpy as np
 import pytest
 
-from analysis.engine.runs import Label, known_runs, save_label
+from analysis.engine.job_store import Label
+from analysis.engine.runs import known_runs, save_label
 from analysis.models.checkpoint import find, fingerprint
 from analysis.models.load import load
 from analysis.pruned import compare, masks_file

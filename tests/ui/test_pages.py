@@ -270,7 +270,7 @@ def test_the_explorer_and_the_tab_beneath_it_share_their_place(recording, explor
 
 
 def test_a_recording_is_tagged_and_starred_and_the_box_finds_it_by_that(recording):
-    test = app("pages/explore.py", recording=recording.id)
+    test = app("pages/explore.py", "fold_compare", recording=recording.id)
     automatic = shown_box(test).value
 
     def say(tags, star):

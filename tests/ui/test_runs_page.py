@@ -5,11 +5,12 @@ import re
 
 import pytest
 
-from analysis.engine.runs import Label, known_runs, save_label
+from analysis.engine.job_store import Label
+from analysis.engine.runs import known_runs, save_label
 from analysis.pruned.report_file import run_name
 from analysis.specs import CalibrationParams, EvaluateSpec, LLaDASampling, ModelSpec, PruneSpec, RecordSpec
 from analysis.words import percent
-from pages.parts.accuracy.panel import finished_results
+from pages.parts.accuracy.choice import finished_results
 from pages.parts.session import engine
 from tests.engine.fake_hub import fake_hub
 from tests.ui.helpers import app, folds, texts

@@ -46,12 +46,12 @@ PAGES = ("start", "explore", "evidence", "causes", "prune", "sweep", "runs")
 def test_no_button_of_who_may_look_starts_or_changes_anything(name, recording, asked_by):
     asked_by["is"] = EVE
     before = [(job.id, job.state, job.shared) for job in engine()._job_store.jobs()], engine().store.labels()
-    test = app(f"pages/{name}.py", recording=recording.id)
+    test = app(f"pages/{name}.py", "fold_compare", recording=recording.id)
     assert "You may look at this server" in texts(test) and not test.get("file_uploader")
     for key in [button.key for button in test.button if not button.disabled]:
         test.button(key=key).click().run()
         assert not test.exception, key
-        test = app(f"pages/{name}.py", recording=recording.id)
+        test = app(f"pages/{name}.py", "fold_compare", recording=recording.id)
     assert ([(job.id, job.state, job.shared) for job in engine()._job_store.jobs()], engine().store.labels()) == before
 
 
@@ -59,12 +59,13 @@ def test_a_recording_is_listed_to_others_once_it_is_shared(recording, asked_by):
     asked_by["is"] = EVE
     assert engine().jobs("record") == []
     asked_by["is"] = ADA
-    test = app("pages/explore.py", recording=recording.id)
+    test = app("pages/explore.py", "fold_compare", recording=recording.id)
     test.toggle(key=f"shared_{recording.id}").set_value(True).run()
     assert not test.exception and engine().job(recording.id).shared
     asked_by["is"] = EVE
     assert [job.id for job in engine().jobs("record")] == [recording.id]
-    assert not [one for one in app("pages/explore.py", recording=recording.id).toggle if "shared" in str(one.key)]
+    test = app("pages/explore.py", "fold_compare", recording=recording.id)
+    assert not [one for one in test.toggle if "shared" in str(one.key)]
 
 
 def test_a_model_that_is_not_listed_is_not_opened_by_an_address_or_the_sidebar(asked_by, recording):

@@ -1,7 +1,10 @@
-"""Scoring a model and pruned copies of it on benchmark tasks: what to score, what it can show, and the one shown."""
+"""Scoring a model and pruned copies of it on benchmark tasks: what to score, what it can show, and the one shown.
+
+Results of evaluations: of one, or of several runs joined by item.
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -11,13 +14,19 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
-from analysis.engine.runs import Run
+from analysis.engine.run_pairs import RunPair
+from analysis.engine.runs import Run, Scored, known_runs
+from analysis.errors import UserError
 from analysis.evaluation import comparing, planning
 from analysis.evaluation.comparing import DENSE
 from analysis.evaluation.conditions import RELATIONS
+from analysis.evaluation.importing import Part, joined
+from analysis.evaluation.items_file import DOCUMENTS
 from analysis.evaluation.plan_noise import Sample, measured
 from analysis.evaluation.planning import Noise
 from analysis.evaluation.presets import PRESETS, known_sizes
+from analysis.evaluation.results import Growing, Results, read
+from analysis.evaluation.tables import ROLES
 from analysis.models.checkpoint import checkpoint_of
 from analysis.specs import (
     CANVAS_SCORES,
@@ -27,23 +36,26 @@ from analysis.specs import (
     ModelSpec,
     PlanParams,
     PruneSpec,
+    StudySpec,
     against,
+    point_name,
+    where,
     without_seed,
 )
 from pages.parts import address, controls
-from pages.parts.accuracy.panel import RunNames, evaluations, names_of_models, results_of, run_names
 from pages.parts.address import shown_box
 from pages.parts.asking import starting_button
 from pages.parts.controls import fold, keyed_columns, keys_of, settings_of
 from pages.parts.plain import plain
-from pages.parts.session import EXPECTED, submit, why
-from pages.parts.sweeping import LIMIT
+from pages.parts.session import EXPECTED, engine, submit, tell, told, why
 
 _PRESELECTED = "accuracy_preselected"
 _RUNS = "accuracy_runs"
 RUNS_ASKED = "with"  # in the address: ids of runs to compare the dense model with
 
 MOST = 6  # models compared at once that are preselected
+LIMIT: int = StudySpec.model_fields["limit"].default
+"""Items per task that are preset: as many as in a study, enough to resolve differences of its margin."""
 
 
 def choose_runs(runs: dict[str, Run]) -> list[str]:
@@ -197,6 +209,132 @@ def _more(narrow: bool) -> dict:
 def _evaluate(spec: EvaluateSpec) -> None:
     """Submit the evaluation. A callback, so that no other rerun can lose the click."""
     address.write("evaluation", submit("evaluate", spec).id)
+
+
+# --- results --------------------------------------------------------------------------------------------------------
+
+
+RunNames = Mapping[tuple[str, int], tuple[str, str]]
+"""By an evaluation's id and a model's number: the model's name in a sweep, and the name of its run."""
+
+
+def evaluations() -> list[JobRecord]:
+    """Return the evaluations and the finished imports, newest first."""
+    imports = [record for record in engine().jobs("import") if record.state == "done"]
+    return sorted([*engine().jobs("evaluate"), *imports], key=lambda record: -record.created)
+
+
+def finished_results(record: JobRecord) -> Results | None:
+    """Return a finished evaluation's results, its models named as on pages; None if it is no longer in the store.
+    Raises UserError for a damaged file.
+    """
+    return _results(record, names_of_models(record, run_names()))
+
+
+def run_names() -> RunNames:
+    """Return the names of the pruned models of all finished evaluations."""
+    names: dict[tuple[str, int], tuple[str, str]] = {}
+    for run in known_runs(engine()):
+        if run.pruning is not None and run.evaluations:
+            swept = point_name(run.pruning)
+            names |= {(scored.record.id, scored.number): (swept, run.name) for scored in run.evaluations}
+    return names
+
+
+def names_of_models(record: JobRecord, known: RunNames) -> tuple[str, ...]:
+    """Return the names of a finished evaluation's models: its own, or those of the runs for models named by a sweep, if
+    no two become equal.
+    """
+    own = tuple(map(str, record.summary["models"]))
+    swept = [known.get((record.id, number), ("", "")) for number in range(len(own))]
+    names = tuple(run if run and name == point else name for name, (point, run) in zip(own, swept, strict=True))
+    return names if len(set(names)) == len(names) else own
+
+
+def _results(record: JobRecord, names: tuple[str, ...]) -> Results | None:
+    file = engine().result_file(record)
+    return None if file is None else _opened(str(file), record.key, names)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _opened(path: str, key: str | None, names: tuple[str, ...]) -> Results:
+    found = read(Path(path))
+    if not names:
+        return found
+    return replace(found, header=found.header.model_copy(update={"names": names}))
+
+
+def joined_results(runs: Sequence[Run], dense: bool = False, names: Sequence[str] = ()) -> Results | None:
+    """Return the answers of the runs, from an evaluation they share, else joined by item from the newest of each; None
+    after saying why there are none. dense: put the dense model of the first one's evaluation before them. names: of the
+    runs here, instead of their own.
+    """
+    shared = _shared(runs)
+    names = names or [run.name for run in runs]
+    for run, scored in zip(runs, shared, strict=True):
+        if not engine().has_result(scored.record):
+            st.info(f"The answers of {plain(run.name)} are no longer in the store. Score it again.")
+            return None
+    key = tuple((name, scored.record.key, scored.number) for name, scored in zip(names, shared, strict=True))
+    try:
+        together = _joined((dense, *key), dense, names, shared)
+    except EXPECTED as error:
+        tell(error)
+        return None
+    for problem in together.problems:
+        st.caption(f":material/join_inner: {plain(problem)}")
+    return together
+
+
+@st.cache_resource(max_entries=8, show_spinner="Reading the answers …")
+def _joined(key: tuple[object, ...], _dense: bool, _names: Sequence[str], _shared: Sequence[Scored]) -> Results:
+    """Read each file once, as many are more than are kept."""
+    parts: list[Part] = []
+    for name, scored in zip(_names, _shared, strict=True):
+        results = _results(scored.record, ())
+        if results is None:
+            raise UserError(f"The answers of {name} are no longer in the store. Score it again.")
+        if _dense and not parts:
+            parts.append(Part(results.names[0], results, 0))
+        parts.append(Part(name, results, scored.number))
+    return joined(parts)
+
+
+def pair_results(pairs: list[RunPair]) -> Results | None:
+    """Return what pairs answered beside their dense model, joined by item; None where none is scored. pairs: of
+    `scored_pairs`."""
+    if not pairs:
+        return None
+    names = [f"{role}, {where(pair.spec)}, seed {pair.seed}" for pair in pairs for role in ROLES]
+    return joined_results([run for pair in pairs for run in (pair.control, pair.run)], dense=True, names=names)
+
+
+def _shared(runs: Sequence[Run]) -> list[Scored]:
+    """Return where each run was scored: in the newest evaluation that holds all of them, else in its own newest."""
+    for first in runs[0].evaluations:
+        places = [
+            next((evaluation for evaluation in run.evaluations if evaluation.record.id == first.record.id), None)
+            for run in runs
+        ]
+        shared = [place for place in places if place is not None]
+        if len(shared) == len(runs):
+            return shared
+    return [run.evaluations[0] for run in runs]
+
+
+@told()
+def results_of(record: JobRecord) -> Results | None:
+    """Return the results so far, or None."""
+    if record.state == "done":
+        return finished_results(record)
+    growing = engine().growing_file(record, DOCUMENTS)
+    return None if growing is None else _growing(str(growing), record.run).read()
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _growing(path: str, run: str) -> Growing:
+    """Open the growing file. run: the job's try, as the next one writes another file of the same name."""
+    return Growing(Path(path))
 
 
 # --- the evaluation shown ---------------------------------------------------------------------------------------

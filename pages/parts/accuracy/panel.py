@@ -2,147 +2,30 @@
 
 `accuracy_panel(record)` draws all of one evaluation, running, ended or imported; `accuracy_in_brief(record)` only the
 results to read at a glance, with a link to the rest.
-
-Results of finished evaluations: of one, or of several runs joined by item.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 import pandas as pd
 import streamlit as st
 
 from analysis.engine import JobRecord
-from analysis.engine.run_pairs import RunPair
-from analysis.engine.runs import Run, Scored, known_runs
-from analysis.errors import UserError
 from analysis.evaluation import comparing, tables
-from analysis.evaluation.importing import Part, joined
-from analysis.evaluation.items_file import DOCUMENTS
-from analysis.evaluation.results import PERPLEXITY, Growing, Results, read
-from analysis.evaluation.tables import ROLES
+from analysis.evaluation.results import PERPLEXITY, Results
 from analysis.jobs import EvaluatePartial
-from analysis.specs import EvaluateSpec, ImportSpec, Spec, point_name, where
+from analysis.specs import EvaluateSpec, ImportSpec, Spec
 from analysis.specs.commands import evaluate_command, import_command
 from pages.parts import address
+from pages.parts.accuracy.choice import results_of
 from pages.parts.accuracy.results import Compared, accuracies, at_a_glance, differences, in_brief, perplexity, scores_of
 from pages.parts.asking import acting_button, cancel_button, duration, how_it_ended, progress_bar, running
 from pages.parts.charts import download, export_button, reproduce, table
 from pages.parts.controls import keyed_columns, pick
 from pages.parts.lazy_section import lazy_section
 from pages.parts.plain import code, plain
-from pages.parts.session import EXPECTED, engine, restart, submit, tell, told
+from pages.parts.session import engine, restart, submit, told
 
 ALL_SEEDS = "all calibration seeds, with against without the discount"
-RunNames = Mapping[tuple[str, int], tuple[str, str]]
-"""By an evaluation's id and a model's number: the model's name in a sweep, and the name of its run."""
-
-
-def evaluations() -> list[JobRecord]:
-    """Return the evaluations and the finished imports, newest first."""
-    imports = [record for record in engine().jobs("import") if record.state == "done"]
-    return sorted([*engine().jobs("evaluate"), *imports], key=lambda record: -record.created)
-
-
-def finished_results(record: JobRecord) -> Results | None:
-    """Return a finished evaluation's results, its models named as on pages; None if it is no longer in the store.
-    Raises UserError for a damaged file.
-    """
-    return _results(record, names_of_models(record, run_names()))
-
-
-def run_names() -> RunNames:
-    """Return the names of the pruned models of all finished evaluations."""
-    names: dict[tuple[str, int], tuple[str, str]] = {}
-    for run in known_runs(engine()):
-        if run.pruning is not None and run.evaluations:
-            swept = point_name(run.pruning)
-            names |= {(scored.record.id, scored.number): (swept, run.name) for scored in run.evaluations}
-    return names
-
-
-def names_of_models(record: JobRecord, known: RunNames) -> tuple[str, ...]:
-    """Return the names of a finished evaluation's models: its own, or those of the runs for models named by a sweep, if
-    no two become equal.
-    """
-    own = tuple(map(str, record.summary["models"]))
-    swept = [known.get((record.id, number), ("", "")) for number in range(len(own))]
-    names = tuple(run if run and name == point else name for name, (point, run) in zip(own, swept, strict=True))
-    return names if len(set(names)) == len(names) else own
-
-
-def _results(record: JobRecord, names: tuple[str, ...]) -> Results | None:
-    file = engine().result_file(record)
-    return None if file is None else _opened(str(file), record.key, names)
-
-
-@st.cache_resource(max_entries=8, show_spinner=False)
-def _opened(path: str, key: str | None, names: tuple[str, ...]) -> Results:
-    found = read(Path(path))
-    if not names:
-        return found
-    return replace(found, header=found.header.model_copy(update={"names": names}))
-
-
-def joined_results(runs: Sequence[Run], dense: bool = False, names: Sequence[str] = ()) -> Results | None:
-    """Return the answers of the runs, from an evaluation they share, else joined by item from the newest of each; None
-    after saying why there are none. dense: put the dense model of the first one's evaluation before them. names: of the
-    runs here, instead of their own.
-    """
-    shared = _shared(runs)
-    names = names or [run.name for run in runs]
-    for run, scored in zip(runs, shared, strict=True):
-        if not engine().has_result(scored.record):
-            st.info(f"The answers of {plain(run.name)} are no longer in the store. Score it again.")
-            return None
-    key = tuple((name, scored.record.key, scored.number) for name, scored in zip(names, shared, strict=True))
-    try:
-        together = _joined((dense, *key), dense, names, shared)
-    except EXPECTED as error:
-        tell(error)
-        return None
-    for problem in together.problems:
-        st.caption(f":material/join_inner: {plain(problem)}")
-    return together
-
-
-@st.cache_resource(max_entries=8, show_spinner="Reading the answers …")
-def _joined(key: tuple[object, ...], _dense: bool, _names: Sequence[str], _shared: Sequence[Scored]) -> Results:
-    """Read each file once, as many are more than are kept."""
-    parts: list[Part] = []
-    for name, scored in zip(_names, _shared, strict=True):
-        results = _results(scored.record, ())
-        if results is None:
-            raise UserError(f"The answers of {name} are no longer in the store. Score it again.")
-        if _dense and not parts:
-            parts.append(Part(results.names[0], results, 0))
-        parts.append(Part(name, results, scored.number))
-    return joined(parts)
-
-
-def pair_results(pairs: list[RunPair]) -> Results | None:
-    """Return what pairs answered beside their dense model, joined by item; None where none is scored. pairs: of
-    `scored_pairs`."""
-    if not pairs:
-        return None
-    names = [f"{role}, {where(pair.spec)}, seed {pair.seed}" for pair in pairs for role in ROLES]
-    return joined_results([run for pair in pairs for run in (pair.control, pair.run)], dense=True, names=names)
-
-
-def _shared(runs: Sequence[Run]) -> list[Scored]:
-    """Return where each run was scored: in the newest evaluation that holds all of them, else in its own newest."""
-    for first in runs[0].evaluations:
-        places = [
-            next((evaluation for evaluation in run.evaluations if evaluation.record.id == first.record.id), None)
-            for run in runs
-        ]
-        shared = [place for place in places if place is not None]
-        if len(shared) == len(runs):
-            return shared
-    return [run.evaluations[0] for run in runs]
-
-
 _BOUND = (
     r"$b_i = -\log p(\text{right answer}) / \text{its tokens}$: for a diffusion model LLaDA's bound on it, "
     "estimated with masks that all models share, for an autoregressive model exact. Means have Student's 95 % interval "
@@ -274,21 +157,6 @@ def _more(results: Results, compared: Compared | None) -> None:
 
 
 # --- where it stands --------------------------------------------------------------------------------------------
-
-
-@told()
-def results_of(record: JobRecord) -> Results | None:
-    """Return the results so far, or None."""
-    if record.state == "done":
-        return finished_results(record)
-    growing = engine().growing_file(record, DOCUMENTS)
-    return None if growing is None else _growing(str(growing), record.run).read()
-
-
-@st.cache_resource(max_entries=4, show_spinner=False)
-def _growing(path: str, run: str) -> Growing:
-    """Open the growing file. run: the job's try, as the next one writes another file of the same name."""
-    return Growing(Path(path))
 
 
 def _how_it_ended(record: JobRecord, results: Results | None) -> None:

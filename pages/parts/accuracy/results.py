@@ -13,7 +13,7 @@ from analysis.evaluation import comparing, conditions, curves, tables
 from analysis.evaluation import results as evaluations
 from analysis.evaluation.comparing import Pair
 from analysis.evaluation.items_file import EvaluatedBenchmark
-from analysis.evaluation.results import AVERAGE, Results, once
+from analysis.evaluation.results import AVERAGE, Results, chance_level, once
 from analysis.exhibits.with_discount import accuracy_by_role, differences_over_seeds
 from analysis.figures import accuracy as figures
 from analysis.figures.export import Exhibit
@@ -383,7 +383,7 @@ def _conditions(results: Results) -> None:
 
 @once
 def _running_accuracy(results: Results, task: str, title: str) -> Exhibit:
-    running, chance = curves.accuracy_curves(results, task), tables.chance_level(results, task)
+    running, chance = curves.accuracy_curves(results, task), chance_level(results, task)
     begun = [curve for curve in running if len(curve.items)]
     return Exhibit(
         f"Running accuracy: {title}",

@@ -18,7 +18,8 @@ from analysis.findings import finding_of
 from analysis.jobs import AlternativesSummary
 from analysis.models.before_loading import single_token
 from analysis.models.checkpoint import checkpoint_of
-from analysis.recording.alternatives import Likeness, branch_of, branch_request, deciding_step, likeness, why_no_branch
+from analysis.recording.alternatives import Likeness, branch_of, branch_request, deciding_step, likeness
+from analysis.recording.trajectory import why_no_branch
 from analysis.specs import DEFINITIONS, AlternativesSpec, Branch, SinkParams
 from analysis.words import percent
 from pages.parts import address, asking, tokens

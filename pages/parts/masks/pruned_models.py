@@ -24,7 +24,7 @@ from analysis.exhibits.with_discount import Changed, weights_changed
 from analysis.figures import masks as figures
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
-from analysis.models.projection_names import of_expert
+from analysis.models.weight_files import of_expert
 from analysis.pruned import compare, masks_file
 from analysis.pruned.compare import MEASURES, Comparison, Measure
 from analysis.pruned.masks_file import MaskFolder

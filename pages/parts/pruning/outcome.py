@@ -9,9 +9,8 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine.run_pairs import RunPair, has_setting, scored_pairs, sweep_of, title_of
 from analysis.engine.runs import Run, known_runs
-from analysis.evaluation import comparing, tables
-from analysis.evaluation.results import AVERAGE, Results, once
-from analysis.exhibits.scored_runs import recipe_told, text_of, text_read
+from analysis.evaluation import comparing
+from analysis.evaluation.results import AVERAGE, Results, average, chance_level, once
 from analysis.exhibits.with_discount import (
     Changed,
     Shift,
@@ -21,10 +20,13 @@ from analysis.exhibits.with_discount import (
     compared_in,
     explained_by_masks,
     published_of_study,
+    recipe_told,
     shifts_of_runs,
     shifts_of_study,
     shown_shifts,
     tasks_of,
+    text_of,
+    text_read,
 )
 from analysis.findings import finding_of
 from analysis.findings.evaluations import MARGIN, inside_margin, tested, together
@@ -34,23 +36,30 @@ from analysis.study.rules import margin_of
 from analysis.words import counted, listed, percent
 from pages.parts import address
 from pages.parts.accuracy import choice as scoring
-from pages.parts.accuracy.choice import choose_evaluation, choose_runs, say_scores, score_settings
-from pages.parts.accuracy.panel import (
-    ALL_SEEDS,
-    accuracy_in_brief,
-    accuracy_panel,
+from pages.parts.accuracy.choice import (
+    choose_evaluation,
+    choose_runs,
     evaluations,
-    joined_panel,
     pair_results,
+    say_scores,
+    score_settings,
 )
+from pages.parts.accuracy.panel import ALL_SEEDS, accuracy_in_brief, accuracy_panel, joined_panel
 from pages.parts.asking import begin, cut_short, may_act, starting_button
 from pages.parts.charts import chart, kept
 from pages.parts.plain import plain
-from pages.parts.pruning.runs import matched_pairs, pairs_at_other_sparsities
+from pages.parts.pruning.runs import (
+    SEEDS,
+    cost_in_words,
+    launch,
+    matched_pairs,
+    pairs_at_other_sparsities,
+    plan,
+    sweeps_at_work,
+)
 from pages.parts.pruning.settings import Asked, note_start
 from pages.parts.session import EXPECTED, engine, why
 from pages.parts.study.choice import OfStudy, open_study
-from pages.parts.sweeping import SEEDS, cost_in_words, launch, plan, sweeps_at_work
 
 _SCORE, _SEEDS = "prune_then_score", "prune_seeds"
 _REDRAW = 5.0  # seconds between drawings of the accuracies that are there
@@ -397,8 +406,8 @@ def _found_in_results(results: Results, spec: PruneSpec, names: Sequence[str]) -
     return Found(
         title_of(spec, method=False),
         tuple(shifts),
-        tables.average(results, 0).value,
-        tables.chance_level(results, AVERAGE),
+        average(results, 0).value,
+        chance_level(results, AVERAGE),
         tuple(benchmark.title for benchmark in results.accuracies),
         spec.method,
         MARGIN,
@@ -420,7 +429,7 @@ def answer(study: OfStudy | None, pairs: list[RunPair], found: Found | None, cha
         if changes:
             st.markdown(plain(changes[0].words()))
         return
-    told = _told(None, found, tuple(changes), _seeds_in_words(pairs, found)) if study is None else _told_of_study(study)
+    told = _told(study, found, tuple(changes), "" if study is not None else _seeds_in_words(pairs, found))
     st.markdown(f"##### {plain(told.said)}", help=plain(told.explained) or None)
     for sentence in filter(None, (told.held, told.changed)):
         st.markdown(plain(sentence))
@@ -438,14 +447,10 @@ class _Told(NamedTuple):
     stands: str
 
 
-def _told_of_study(study: OfStudy) -> _Told:
-    return _told(study, found_in_study(study), changes_in_study(study))
-
-
 @lru_cache(_KEPT)
 def _told(study: OfStudy | None, found: Found | None, changes: tuple[Changed, ...], seeds: str = "") -> _Told:
     """seeds: of runs, in words."""
-    said, stands, explained, held, explains = "This study does not hold what pruning costs.", "", "", "", False
+    said, stands, explained, explains = "This study does not hold what pruning costs.", "", "", False
     if found is not None:
         first, *others = shown_shifts(found.shifts)
         levels = {found.setting: first.discount} | {one.sparsity: one.discount for one in others}
@@ -455,7 +460,6 @@ def _told(study: OfStudy | None, found: Found | None, changes: tuple[Changed, ..
         fixed = "fixed in the study's specification" if study is not None else "that of a study"
         explained = f"The margin of {POINTS.margin(found.margin)} is {fixed}. {detected} {found.compared}"
         explained += f" Tasks: {listed(found.tasks)}. {found.explained}"
-        held = " ".join(filter(None, (found.inside, found.published)))
     if study is not None:
         explained += f" Method, sparsity and λ are those chosen here, all else is as in the {study.within}."
     held = "" if found is None else " ".join(filter(None, (found.inside, found.published)))

@@ -1,232 +1,208 @@
-"""Pruning runs: running ones with their progress, and results of finished ones; reports, also of those on Runs."""
+"""Prunings and sweeps of them: what they cost, the click that starts them, their progress, and those that are finished.
+
+Cost of a pruning, measured on one step of each phase before anything long starts.
+"""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import nullcontext
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
+from analysis.engine.cost_estimate import added
+from analysis.engine.planned import children
 from analysis.engine.run_pairs import RunPair, as_asked, at_other_sparsities, pairs_by_setting
-from analysis.engine.runs import Run, known_runs, size
+from analysis.engine.runs import Run, known_runs
 from analysis.figures import pruning as figures
-from analysis.figures.export import Exhibit
-from analysis.figures.masks import Grid, grids
-from analysis.findings import finding_of
-from analysis.findings.masks import SAME
-from analysis.jobs import known_key
 from analysis.jobs.summaries import PrunePartial
-from analysis.pruned import masks_file
+from analysis.models.checkpoint import checkpoint_of
 from analysis.pruned.report_file import plain_name, seed_of
-from analysis.specs import FootprintSpec, PruneSpec
-from analysis.words import counted, percent
+from analysis.specs import METHODS, EstimateSpec, PruneSpec, StudySpec, SweepSpec, grid, point_name
+from analysis.words import counted
 from cache.keys import content_key
-from pages.parts.asking import acting_button, cancel_button, duration, log_drawer, progress_bar, restart_button, running
-from pages.parts.charts import cells, chart, copy_button, download, exhibit_text, export_button, kept, plot, reproduce
-from pages.parts.controls import keyed_columns
+from pages.parts import address, asking
+from pages.parts.asking import (
+    acting_button,
+    allow,
+    begin,
+    cancel_button,
+    duration,
+    is_allowed,
+    log_drawer,
+    progress_bar,
+    restart_button,
+    running,
+)
+from pages.parts.charts import plot
 from pages.parts.lazy_section import lazy_section
-from pages.parts.plain import code, plain
+from pages.parts.plain import plain
+from pages.parts.pruning.report import pruned_numbers, pruned_report
 from pages.parts.run_rows import by_sparsity, in_pairs, table_of_runs
-from pages.parts.session import EXPECTED, engine, model_in_use, submit, told, why
-from pages.parts.sweeping import asked_by, follow, sweeps_at_work
+from pages.parts.session import EXPECTED, engine, leave, model_in_use, submit, told
+
+ADDRESS = "sweep"
+SEEDS: int = len(StudySpec.model_fields["seeds"].default)
+"""Preset calibration seeds: as many as in a study, enough to resolve differences of its margin."""
+REFRESH = 1.0  # seconds between looks at how far it is
+_SHOWN_FAILURES = 5
 
 
-def footprint_of(record: JobRecord, folder: Path) -> None:
-    """Draw the footprint of a finished run, or the button that measures it."""
-    st.markdown(
-        "**Footprint**",
-        help="Weights, bytes and time of the pruned checkpoint beside the dense one. Both models run in turns, so that "
-        "what else this machine does weighs on both alike.",
-    )
-    spec = FootprintSpec(model=record.parameters().model, pruned=str(folder))
-    try:
-        answer = engine().answered("footprint", known_key("footprint", spec))
-    except EXPECTED as error:
-        st.caption(plain(why(error)))
-        return
-    if answer is not None:
-        _show(answer.summary["footprint"])
-        return
-    fields = spec.model_dump(mode="json")
-    job = next((job for job in engine().jobs("footprint") if job.spec == fields), None)
-    if job is not None and not job.ended:
-        _follow(job.id)
-        return
-    if job is not None and job.reason:
-        st.error(plain(job.reason))
-    if acting_button("Measure size and speed", key=f"footprint_{record.id}", icon=":material/speed:"):
-        with told():
-            submit("footprint", spec)
-            st.rerun()
+def launch(spec: SweepSpec, shown: bool = False) -> None:
+    """Start a sweep. A callback, so that no other rerun can lose the click. shown: show this sweep on the page."""
+    record = begin("sweep", spec)
+    if shown:
+        address.write(ADDRESS, record.id)
 
 
-@st.fragment(run_every=0.5)
-def _follow(job_id: str) -> None:
-    job = running(job_id)
-    progress_bar(job)
-    cancel_button(job, f"cancel_{job_id}")
+def cost_in_words(spec: SweepSpec) -> str:
+    """Return what is left of a sweep and how long that takes. Raises UserError for a bad model source."""
+    return added(engine().foresee(spec))
 
 
-def _show(footprint: dict) -> None:
-    dense, pruned, speed = footprint["dense"], footprint["pruned"], footprint["speed"]
-    rows = [
-        ("weights", f"{dense['parameters']:,}", f"{pruned['parameters']:,}"),
-        ("of them not zero", f"{dense['nonzeros']:,}", f"{pruned['nonzeros']:,}"),
-        ("weights as stored", _megabytes(dense["dense_bytes"]), _megabytes(pruned["dense_bytes"])),
-        (
-            "in theory, as a bit mask and values",
-            _megabytes(dense["bitmask_bytes"]),
-            _megabytes(pruned["bitmask_bytes"]),
-        ),
-    ]
-    if speed is not None:
-        rows += [
-            ("one forward", f"{1000 * speed['dense_seconds']:.1f} ms", f"{1000 * speed['pruned_seconds']:.1f} ms"),
-            (
-                "tokens per second",
-                f"{speed['dense_tokens_per_second']:,.0f}",
-                f"{speed['pruned_tokens_per_second']:,.0f}",
-            ),
-        ]
-    st.dataframe(pd.DataFrame(rows, columns=["", "dense", "pruned"]), hide_index=True, width="stretch")
-    st.caption(plain(footprint["statement"]))
-    if speed is not None:
-        st.caption(
-            f"{speed['speedup']:.2f}× the dense model's speed, 95 % interval {speed['low']:.2f} to "
-            f"{speed['high']:.2f}: "
-            f"{speed['repeats']:d} forwards of {speed['sequences']:d} × {speed['tokens']:d} tokens each, "
-            f"{plain(speed['dtype'])}, {plain(speed['device_name'])}, {speed['threads']:d} threads."
-        )
+def sweeps_at_work() -> list[JobRecord]:
+    """Return the sweeps that have not ended, the newest first."""
+    return [record for record in engine().jobs("sweep") if not record.ended]
 
 
-def _megabytes(count: int) -> str:
-    return f"{count / 1e6:,.2f} MB"
+def asked_by(sweeps: Collection[JobRecord]) -> set[str]:
+    """Return the ids of the jobs that sweeps have asked for."""
+    return {job_id for record in sweeps for job_id in children(record).values()}
 
 
-_sparsity_grid, _grids = kept(figures.sparsity_grid), kept(grids)
+def follow(sweep_id: str) -> None:
+    """Draw a sweep's progress until it ends, with failures so far and the buttons."""
+    st.fragment(_running, run_every=REFRESH)(sweep_id)
 
 
-def pruned_numbers(run: Run) -> None:
-    """Say how much was removed, how long that took, what the folder weighs, and what the report notes."""
-    report: Mapping[str, Any] = run.report or {}
-    phases, model = report.get("phases") or (), report.get("model") or {}
-    sentences = []
-    if run.sparsity:
-        share = percent(run.sparsity["overall"], 1)
-        sentences.append(f"{run.sparsity['pruned_weights']:,} weights removed, {share} of those that can be.")
-    if phases:
-        sentences.append(f"Took {duration(sum(row['seconds'] for row in phases))}.")
-    sentences.append(f"Folder: {size(run) / 1e6:,.1f} MB.")
-    if model.get("dtype") and model.get("device"):
-        sentences.append(f"Ran in {model['dtype']} on {model['device']}.")
-    said = " ".join([*sentences, *(report.get("notes") or ())])
-    exhibit_text("Pruning", said, "", f"pruned_numbers_{run.id}")
-    st.caption(plain(said), help=_phases_in_words(phases) if phases else None)
-
-
-def _phases_in_words(phases: Sequence[Mapping[str, Any]]) -> str:
-    """Return the seconds of each phase and the most memory the process took."""
-    seconds = " · ".join(f"{phase['phase']} {phase['seconds']:.1f} s" for phase in phases)
-    return plain(f"{seconds}. At most {max(phase['peak_bytes'] for phase in phases) / 1e6:,.0f} MB in the process.")
-
-
-def pruned_report(run: Run) -> None:
-    """Draw where weights went, the footprint, the folder, the command and the files."""
-    report: Mapping[str, Any] = run.report or {}
-    left, right = keyed_columns([3, 2], "pruned_report", gap="medium")
-    with left:
-        if run.sparsity.get("grid") and run.folder is not None:
-            _what_varies(run.sparsity, run.folder)
-    with right:
-        if run.record is not None and run.folder is not None:
-            footprint_of(run.record, run.folder)
-        if engine().authorizer.may("run"):
-            st.markdown("**Folder**", help=code(str(run.folder)))
-            copy_button("Copy path", str(run.folder), f"copy_path_{run.id}")
-    if report.get("command"):
-        reproduce(str(report["command"]))
+def _running(sweep_id: str) -> None:
+    record = running(sweep_id)
+    progress_bar(record)
+    failed = [point for point in engine().sweep_points(record) if point.state == "failed"]
+    for point in failed[:_SHOWN_FAILURES]:
+        st.caption(f":material/error: {plain(point_name(point.pruning))}: {plain(point.reason)}")
     with st.container(horizontal=True):
-        export_button("SinkScope: pruning", run.parameters, run.name)
-        name = f"{run.parameters.get('method', 'pruning')}-report.json"
-        download("Report (JSON)", report, name, f"report_{run.id}")
-    if run.record is not None:
-        log_drawer(run.record)
+        cancel_button(record, f"cancel_sweep_{sweep_id}", "Stop")
+        if failed and acting_button("Retry failed points", f"retry_{sweep_id}", icon=":material/replay:"):
+            engine().retry_failed(sweep_id)
 
 
-def _what_varies(sparsity: Mapping[str, Any], folder: Path) -> None:
-    """Draw sparsity by layer and projection; where all have the same, by head if heads differ."""
-    grid, whole = np.array(sparsity["grid"], np.float32), float(sparsity["overall"])
-    if np.nanmax(grid) - np.nanmin(grid) > SAME:
-        axes = {"layer": range(len(grid)), "projection": sparsity["projections"]}
-        chart(
-            Exhibit(
-                "Sparsity by layer and projection",
-                "The share of the weights of each matrix that was removed.",
-                _sparsity_grid(grid, sparsity["projections"]),
-                cells(axes, {"sparsity": grid}),
-                formula="Removed weights over all weights of the matrix.",
-                finding=finding_of("sparsity of matrices", grid, sparsity["projections"], whole),
-            ),
-            "pruned_sparsity",
+# --- more seeds -------------------------------------------------------------------------------------------------
+
+
+def offer_more_seeds(spec: SweepSpec, key: str) -> None:
+    """Draw the button that does the same again with more calibration seeds, and say what it takes; nothing where that
+    cannot be, as where the model is gone. spec: with the seeds that there are. key: of the button.
+    """
+    if not engine().authorizer.may("run"):
+        return
+    have = len(spec.seeds)
+    more = max(SEEDS - have, have)
+    seeds = (*spec.seeds, *range(max(spec.seeds) + 1, max(spec.seeds) + 1 + more))
+    try:
+        wider = SweepSpec.model_validate({**spec.model_dump(), "seeds": seeds})
+        cost_estimate = engine().foresee(wider)
+    except EXPECTED:
+        return
+    lost = max(len(grid(spec).prunings) - cost_estimate.known, 0)
+    acting_button(
+        f"Run {more} more seeds",
+        key,
+        icon=":material/add:",
+        help="Prunes and scores the same with more calibration seeds. "
+        + ("" if lost else "What is finished is used again."),
+        on_click=launch,
+        args=(wider, True),
+    )
+    st.caption(plain(added(cost_estimate, lost)), width="content")
+
+
+_ASKED, _WANTED = "prune_estimates", "prune_estimates_wanted"
+
+
+@told()
+def plan(specs: list[PruneSpec], buttons: DeltaGenerator) -> None:
+    """Draw a table of time, memory and disk by method, once requested. It fills in as the probes answer. buttons: where
+    to draw the one that requests it.
+    """
+    if checkpoint_of(specs[0].model) is None:
+        st.info("This model is not on this disk. Load it in the sidebar; then this says what pruning it takes.")
+        return
+    estimates: dict[str, tuple[str, str]] = st.session_state.get(_ASKED, {})
+    questions = {spec.method: EstimateSpec.of(spec) for spec in specs}
+    wanted = {method: question.model_dump_json() for method, question in questions.items()}
+    source = specs[0].model.source
+    # Not of every model that was run by hand: the preview would wait for the probes.
+    may_ask = (source in st.session_state.get(_WANTED, ()) and is_allowed(source)) or all(
+        asking.at_hand("estimate", question) for question in questions.values()
+    )
+    if not may_ask:
+        acting_button(
+            "Estimate",
+            "prune_estimate",
+            buttons,
+            icon=":material/timer:",
+            on_click=_want,
+            args=(source,),
+            help="Time and memory, from one step of each phase. From then on it follows the settings.",
         )
         return
-    everywhere = f"Every matrix lost {percent(float(np.nanmean(grid)), 1)} of its weights"
-    heads = {name: _by_head(values) for name, values in sparsity["by_head"].items()}
-    varying = {name: values for name, values in heads.items() if values.size and _range(values) > SAME}
-    if not varying:
-        st.caption(f"{everywhere}, and every head as many.")
-        return
-    st.caption(f"{everywhere}; heads differ.")
-    with st.expander("Sparsity by head", key="fold_sparsity_by_head"):
-        _by_heads(varying, everywhere, whole, folder)
+    if wanted != {method: text for method, (text, _) in estimates.items()}:
+        answers = {
+            method: estimates[method]
+            if estimates.get(method, ("",))[0] == text
+            else (text, submit("estimate", questions[method]).id)
+            for method, text in wanted.items()
+        }
+        for earlier in {job for _, job in estimates.values()} - {job for _, job in answers.values()}:
+            leave(earlier)  # no longer shown
+        st.session_state[_ASKED] = estimates = answers
+    jobs = {method: job for method, (_, job) in estimates.items()}
+    waiting = any(not record.ended for record in map(engine().job, jobs.values()) if record is not None)
+    st.fragment(_table, run_every=0.7 if waiting else None)(jobs, waiting)
 
 
-def _by_heads(varying: Mapping[str, np.ndarray], everywhere: str, whole: float, folder: Path) -> None:
-    """Draw the sparsity of every head of the projection in which they differ most."""
-    name, values = max(varying.items(), key=lambda item: _range(item[1]))
-    axes = {"layer": range(len(values)), "head": range(values.shape[1])}
-    chart(
-        Exhibit(
-            f"Sparsity by head, {name}",
-            f"{everywhere}. Red: the head lost more than the whole, blue: less.",
-            _grids([Grid("", values - whole)], "sparsity beyond the whole", "head", signed=True),
-            cells(axes, {"sparsity": values}),
-            formula="Removed weights over all weights of the head's slice, less those of the whole. Chance: as many "
-            "weights "
-            r"removed at random, which spreads by $\sqrt{p(1-p)/n}$ over the $n$ weights of a slice.",
-            finding=finding_of(
-                "sparsity of heads", values, whole, _weights_of_head(folder, name, values.shape[1]), name
-            ),
-        ),
-        "pruned_sparsity",
+def _want(source: str) -> None:
+    allow(source)
+    st.session_state.setdefault(_WANTED, set()).add(source)
+
+
+def _table(estimates: dict[str, str], was_waiting: bool) -> None:
+    rows, pending, problems = [], False, []
+    for method, job_id in estimates.items():
+        record = engine().job(job_id)
+        row = {"method": METHODS[method].title, "time": "measuring …", "memory": "", "disk": ""}
+        if record is not None and record.state == "done":
+            estimate = record.summary
+            row["time"] = f"about {duration(estimate['total_seconds'])}"
+            row["memory"] = f"{estimate['memory_bytes'] / 1e6:,.0f} MB extra"
+            row["disk"] = f"{estimate['disk_bytes'] / 1e6:,.0f} MB"
+            if estimate["memory_bytes"] > estimate["free_bytes"]:
+                free = estimate["free_bytes"] / 1e9
+                problems.append(f"{METHODS[method].title} needs more memory than the {free:.1f} GB that are free.")
+        elif record is not None and record.ended:
+            row["time"] = "not known"
+            problems.append(f"{METHODS[method].title}: {record.reason or 'the estimate was cancelled'}")
+        else:
+            pending = True
+        rows.append(row)
+    if was_waiting and not pending:
+        st.rerun()
+    st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
+    for problem in problems:
+        st.warning(plain(problem))
+    st.caption(
+        "Measured on one step of each phase, on this device. Runs go one after the other; text whose attention mass is "
+        "known takes less."
     )
 
 
-def _weights_of_head(folder: Path, name: str, heads: int) -> int:
-    """Return the size of a head's slice; 0 if the folder's masks are unreadable or layers differ."""
-    try:
-        masks = masks_file.open_masks(str(folder))
-        shapes = {masks.shape((layer, name)) for layer in range(masks.geometry.layers)}
-    except (*EXPECTED, KeyError):
-        return 0
-    rows, columns = shapes.pop()
-    return 0 if shapes else rows * columns // heads
-
-
-def _by_head(rows: list[list[float]]) -> np.ndarray:
-    """Return sparsity by layer and head (L, H), NaN past the heads of a layer that has fewer."""
-    heads = max(map(len, rows), default=0)
-    return np.array([[*row, *[np.nan] * (heads - len(row))] for row in rows], np.float32).reshape(len(rows), heads)
-
-
-def _range(values: np.ndarray) -> float:
-    return float(np.nanmax(values) - np.nanmin(values))
-
+# --- prunings --------------------------------------------------------------------------------------------------------
 
 SHOWN = 6  # that were cut off
 _LATEST = 4  # pruned models that are listed where none has the settings

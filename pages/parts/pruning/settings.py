@@ -34,14 +34,14 @@ from analysis.specs import (
     sentence,
     setting_key,
 )
-from analysis.specs.what_is_read import only_read
+from analysis.specs.pruning import only_read
 from pages.parts import address, controls
-from pages.parts.accuracy.panel import evaluations
+from pages.parts.accuracy.choice import evaluations
 from pages.parts.controls import fold, keys_of, settings_of
 from pages.parts.plain import plain
+from pages.parts.pruning.runs import sweeps_at_work
 from pages.parts.session import EXPECTED, not_in_address, why
 from pages.parts.study.choice import OfStudy, found_by_study
-from pages.parts.sweeping import sweeps_at_work
 from pages.parts.tuning.preview import actions, key_of, remember, sliders, stored_settings
 
 DEFAULT_CALIBRATION: CalibrationParams = CalibrateSpec.model_fields["calibration"].default
@@ -205,7 +205,7 @@ def _take_old_steps() -> None:
 
 def patterns_not_offered(checkpoint: Checkpoint | None) -> list[str]:
     """Return the patterns that cut out whole experts, if the model is known to have none to cut."""
-    if checkpoint is None or not why_no_experts_are_cut(checkpoint.architecture):
+    if checkpoint is None or checkpoint.architecture.mixture:
         return []
     return [name for name, row in PATTERNS.items() if row.cuts_experts]
 

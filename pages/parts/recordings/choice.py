@@ -11,7 +11,8 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
-from analysis.engine.runs import Label, recording_labels, save_recording_label
+from analysis.engine.job_store import Label
+from analysis.engine.runs import save_recording_label
 from analysis.sinks.step_inputs import SPLITS, undecided_named
 from analysis.specs import DEFINITIONS, AutoregressiveSampling, ModelSpec, RecordSpec, SinkParams
 from analysis.words import in_sentence, model_title
@@ -46,8 +47,10 @@ height:1px;overflow:hidden;clip-path:inset(50%)}}
 _TAKEN_IN = "files_taken_in"
 
 
-def choose_recording(shown: JobRecord | None, more: DeltaGenerator | None = None) -> None:
-    """Draw a box of all finished recordings; choosing one shows it. more: where its buttons go; None: beside it."""
+def choose_recording(shown: JobRecord | None, more: DeltaGenerator | None = None, actions: bool = True) -> None:
+    """Draw a box of all finished recordings; choosing one shows it. more: where its buttons go; None: beside it.
+    actions: whether they are seen.
+    """
     jobs = finished_recordings()
     if not jobs:
         _open_file()
@@ -58,12 +61,13 @@ def choose_recording(shown: JobRecord | None, more: DeltaGenerator | None = None
     else:
         row = st.container(horizontal=True, vertical_alignment="bottom", key=_ROW)
         box = row.container()
-    with row.popover("Share", icon=":material/share:", width="content"):
-        _download(shown)
-        _share(shown)
-        _open_file()
-        _remove(shown)
-    _say(row, shown)
+    if actions:
+        with row.popover("Share", icon=":material/share:", width="content"):
+            _download(shown)
+            _share(shown)
+            _open_file()
+            _remove(shown)
+    _say(row if actions else None, shown)
     with box:
         recording_box(shown, "Recording")
 
@@ -84,13 +88,17 @@ def recording_box(shown: JobRecord | None, label: str) -> None:
     )
 
 
-def _say(row: DeltaGenerator, shown: JobRecord | None) -> None:
-    """Draw name, tags, notes and star of the recording shown, by which the box finds it."""
+def _say(row: DeltaGenerator | None, shown: JobRecord | None) -> None:
+    """Draw name, tags, notes and star of the recording shown, by which the box finds it. row: of the form, where it is
+    seen.
+    """
     if shown is None or not may_act() or not engine().has_result(shown):
         return
-    label, automatic = recording_labels(engine()).get(shown.id, Label()), recording_title(shown)
-    with row.popover("Tags", icon=":material/label:", width="content"):
-        label_form(shown.id, label.name, label, lambda said: save_recording_label(engine(), shown, said, automatic))
+    label = engine().labels().get(shown.id, Label())
+    if row is not None:
+        automatic = recording_title(shown)
+        with row.popover("Tags", icon=":material/label:", width="content"):
+            label_form(shown.id, label.name, label, lambda said: save_recording_label(engine(), shown, said, automatic))
     caveat = shown.summary.get("caveat")
     for remark in filter(None, (label.note, caveat)):
         st.caption(plain(str(remark)))

@@ -10,7 +10,7 @@ import numpy as np
 import streamlit as st
 
 from analysis.engine import JobRecord
-from analysis.engine.runs import Label, recording_labels
+from analysis.engine.job_store import Label
 from analysis.recording.trajectory import RecordingInfo, Trajectory
 from analysis.recording.trajectory_file import open_trajectory
 from analysis.specs import ModelSpec, RecordSpec
@@ -158,7 +158,7 @@ def prefer_recording(fits: Callable[[JobRecord], bool]) -> None:
 
 def recording_titles(jobs: list[JobRecord], short: bool = False) -> dict[str, str]:
     """Return the title of each recording by id. Equal ones are numbered, as widgets go by what is read."""
-    labels, title = recording_labels(engine()), short_title if short else recording_title
+    labels, title = engine().labels(), short_title if short else recording_title
     return numbered({job.id: _as_labelled(title(job), labels.get(job.id, Label())) for job in jobs})
 
 

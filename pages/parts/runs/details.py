@@ -17,7 +17,7 @@ from pages.parts import address
 from pages.parts.asking import acting_button, may_act
 from pages.parts.charts import table
 from pages.parts.plain import code, plain
-from pages.parts.pruning.runs import pruned_numbers, pruned_report
+from pages.parts.pruning.report import pruned_numbers, pruned_report
 from pages.parts.recordings.recording import finished_recordings
 from pages.parts.run_rows import accuracy_cells, label_form, label_said
 from pages.parts.session import engine, told

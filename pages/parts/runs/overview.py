@@ -41,15 +41,8 @@ from analysis.specs import EVERYTHING, ModelSpec, RecordSpec
 from analysis.statistics.decisions import family_words
 from analysis.words import counted, percent
 from pages.parts import asking, tokens
-from pages.parts.accuracy.choice import choose_evaluation, score_settings
-from pages.parts.accuracy.panel import (
-    ALL_SEEDS,
-    accuracy_panel,
-    evaluations,
-    joined_panel,
-    joined_results,
-    pair_results,
-)
+from pages.parts.accuracy.choice import choose_evaluation, evaluations, joined_results, pair_results, score_settings
+from pages.parts.accuracy.panel import ALL_SEEDS, accuracy_panel, joined_panel
 from pages.parts.address import linked_box, primary_link
 from pages.parts.asking import acting_button, allow, duration, is_allowed, may_act
 from pages.parts.charts import chart, exhibit_text, export_button, heading, table

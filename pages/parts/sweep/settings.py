@@ -31,6 +31,7 @@ from pages.parts import controls
 from pages.parts.accuracy.choice import draw_tasks
 from pages.parts.controls import fold, keyed_columns, keys_of, settings_of
 from pages.parts.plain import plain
+from pages.parts.pruning.runs import SEEDS
 from pages.parts.pruning.settings import (
     CALIBRATION_IN_WORDS,
     found,
@@ -40,7 +41,6 @@ from pages.parts.pruning.settings import (
     unfit_noises,
 )
 from pages.parts.session import EXPECTED, why
-from pages.parts.sweeping import SEEDS
 
 _FIRST = ("sparsities", "seeds", "strengths")
 _CHOSEN, _WRITTEN = ("patterns", "quantizers", "bits"), ("stds", "step_ranges")  # axes that are rarely changed

@@ -21,7 +21,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
 from analysis.figures import masks as grids
-from analysis.jobs import JOBS, known_key
+from analysis.jobs import JOBS
 from analysis.models.checkpoint import checkpoint_of
 from analysis.specs import (
     PRESETS,
@@ -94,7 +94,7 @@ def statistics_job(model: ModelSpec, calibration: CalibrationParams, stored: Map
     except ValidationError as error:
         st.error(plain(sentence(error)))
         return None
-    ready = engine().answered("calibrate", known_key("calibrate", spec))
+    ready = engine().answered("calibrate", spec)
     if ready is not None:
         return ready
     if st.session_state.get(_ASKED) != _question(spec) and not asking.at_hand("calibrate", spec):
@@ -155,7 +155,7 @@ def opened(job: JobRecord) -> Opened | None:
     found = Opened(job, _open(str(file), job.key), job.key or "")
     missing: list[Part] = []
     for part in found.statistics.missing:
-        done = engine().answered(part, _part_key(part, job))
+        done = engine().answered(part, _part_spec(part, job))
         found, there = _with(found, done)
         if not there:
             missing.append(part)
@@ -171,7 +171,7 @@ def opened(job: JobRecord) -> Opened | None:
         with column:
             done = asking.ask(part, spec, _MEASURES[part])
         found, there = _with(found, done)
-        if not there and engine().knows(part, _part_key(part, job)):
+        if not there and engine().knows(part, spec):
             waits.add(part)
     return Opened(job, found.statistics, found.key, frozenset(waits), unasked)
 
@@ -220,10 +220,6 @@ def with_floor(job: JobRecord) -> StoredStatistics | None:
 
 def _part_spec(part: Part, job: JobRecord) -> CalibrateSpec:
     return JOBS[part].spec.model_validate(job.spec)
-
-
-def _part_key(part: Part, job: JobRecord) -> str | None:
-    return known_key(part, _part_spec(part, job))
 
 
 def _with(found: Opened, done: JobRecord | None) -> tuple[Opened, bool]:
