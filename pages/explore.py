@@ -30,7 +30,7 @@ from pages.parts.recordings.choice import beside_choice, choose_recording, opene
 from pages.parts.recordings.explorer import gone, note_drawn, sink_params, split_in, stored_explorer
 from pages.parts.recordings.measures import reference_offer
 from pages.parts.recordings.recording import Recording, show_recording, shown_recording
-from pages.parts.session import engine, told
+from pages.parts.session import SOON, engine, told
 from pages.parts.study.choice import example
 
 _SINKS = ("definition", "split", *(row.parameter for row in DEFINITIONS.values()))
@@ -211,7 +211,7 @@ def _tab(recording: Recording, name: str | None) -> None:
 # --- following --------------------------------------------------------------------------------------------------
 
 
-@st.fragment(run_every=0.3)
+@st.fragment(run_every=SOON)
 def _follow(job_id: str) -> None:
     record = running(job_id)
     heading("Recording now", "The text fills in as the model writes it. Shade: the probability of each token.", None)

@@ -15,11 +15,10 @@ from pages.parts.charts import start_exhibits
 from pages.parts.controls import keyed_columns, keys_of, settings_of, titled
 from pages.parts.frame import real_model, run
 from pages.parts.plain import model_called, plain
-from pages.parts.session import EXPECTED, engine, model_in_use, told, why
+from pages.parts.session import EXPECTED, LOOK, REDRAW, engine, model_in_use, told, why
 from pages.parts.study import choice, presentation
 from pages.parts.study.story import ASKING, behind, share, story, without_study
 
-REFRESH, REDRAW = 1.0, 5.0  # seconds between updates of progress, and between redraws of results
 _AGE = 60  # seconds for which times of earlier jobs are taken as they were
 
 
@@ -58,7 +57,7 @@ def _present() -> None:
 
 def _state(record: JobRecord) -> None:
     if not record.ended:
-        st.fragment(parts_progress, run_every=REFRESH)(record.id, lambda name: STUDY_PARTS[name].title)
+        st.fragment(parts_progress, run_every=LOOK)(record.id, lambda name: STUDY_PARTS[name].title)
     elif record.state != "done":
         cut_short(record, "study", "parts")
 
@@ -74,7 +73,7 @@ def _await_masks(study_id: str) -> None:
     """Draw the story anew once its masks are compared."""
     record = engine().job(study_id)
     if record is not None and choice.compares_masks(record):
-        st.fragment(_until_compared, run_every=REFRESH)(study_id)
+        st.fragment(_until_compared, run_every=LOOK)(study_id)
 
 
 def _until_compared(study_id: str) -> None:

@@ -27,14 +27,13 @@ from pages.parts.controls import title_row
 from pages.parts.frame import run
 from pages.parts.lazy_section import lazy_section
 from pages.parts.plain import code, plain
-from pages.parts.pruning.runs import ADDRESS, REFRESH, follow, launch, offer_more_seeds
-from pages.parts.session import EXPECTED, engine, model_in_use, model_name, not_in_address, submit, tell
+from pages.parts.pruning.runs import ADDRESS, follow, launch, offer_more_seeds
+from pages.parts.session import EXPECTED, LOOK, REDRAW, engine, model_in_use, model_name, not_in_address, submit, tell
 from pages.parts.study.choice import can_tell, example, read_point
 from pages.parts.sweep.differences import say_cost
 from pages.parts.sweep.results import sweep_results
 from pages.parts.sweep.settings import asked_by_address, sweep_settings
 
-REDRAW = 5.0  # seconds between redraws
 _NAMED = 2  # methods that a title names
 _NEW = "sweep_new_opened"  # whether the settings of a new sweep are drawn
 
@@ -173,7 +172,7 @@ def _offer_estimates(spec: SweepSpec, cost_estimate: CostEstimate, place: DeltaG
         help="Runs one step of each phase of every kind of pruning.",
     )
     if any(not job.ended for job in engine().jobs("estimate")):
-        st.fragment(_await_estimates, run_every=REFRESH)()
+        st.fragment(_await_estimates, run_every=LOOK)()
 
 
 def _estimate(spec: SweepSpec, cost_estimate: CostEstimate) -> None:

@@ -105,3 +105,19 @@ def test_pages_lead_to_each_other_by_links():
     the page that was opened. The frame alone switches: it draws again what was emptied all the same."""
     switching = [path.name for path in (ROOT / "pages").rglob("*.py") if "st.switch_page" in path.read_text("utf-8")]
     assert switching == ["frame.py"]
+
+
+def test_pages_look_at_jobs_no_more_often_than_is_said_in_one_place():
+    """Every look costs the browser CPU that the job would use; a number of a page's own would go unseen."""
+    asked = [
+        (path.name, keyword.value)
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        for keyword in node.keywords
+        if keyword.arg == "run_every"
+    ]
+    assert len(asked) > 10
+    assert [
+        name for name, value in asked for each in ast.walk(value) if isinstance(each, ast.Constant) and each.value
+    ] == []

@@ -25,6 +25,8 @@ from pages.parts import address
 from pages.parts.plain import plain, shortened
 from pages.parts.session import (
     EXPECTED,
+    REDRAW,
+    SOON,
     engine,
     leave,
     model_name,
@@ -407,7 +409,7 @@ def _offer(key: str, source: str, what: str) -> None:
     )
 
 
-@st.fragment(run_every=0.4)
+@st.fragment(run_every=SOON)
 def follow(job_id: str, what: str) -> None:
     """Draw a job's progress, with a button to cancel it; the page is redrawn at its end."""
     address.keep()
@@ -419,7 +421,7 @@ def follow(job_id: str, what: str) -> None:
         cancel_button(record, f"cancel_{job_id}")
 
 
-@st.fragment(run_every=5)
+@st.fragment(run_every=REDRAW)
 def _interim(job_id: str, draw: Callable[[Mapping[str, Any]], None]) -> None:
     """Draw a job's results so far. Slower than its progress, as figures are redrawn each time."""
     record = engine().job(job_id)

@@ -23,7 +23,7 @@ from pages.parts.asking import begin, cut_short, parts_progress, starting_button
 from pages.parts.charts import chart, exhibit_text
 from pages.parts.controls import segments
 from pages.parts.plain import as_written, model_called, plain
-from pages.parts.session import engine, model_in_use, model_name, not_in_address, told
+from pages.parts.session import LOOK, REDRAW, engine, model_in_use, model_name, not_in_address, told
 from pages.parts.study.choice import example, read_point
 
 
@@ -42,7 +42,6 @@ def _judged(record_id: str, state: str, states: tuple[str, ...], model: str) -> 
 
 ADDRESS = "claims"  # in the address: the run that is shown
 _CLAIM = "claim"  # in the address: the claim that is open
-_REFRESH, _REDRAW = 1.0, 5.0
 
 
 def tested_claims() -> dict[str, Any] | None:
@@ -56,8 +55,8 @@ def tested_claims() -> dict[str, Any] | None:
         _ask()
         return None
     if not record.ended:
-        st.fragment(parts_progress, run_every=_REFRESH)(record.id, lambda name: CLAIM_DATA[name].title.capitalize())
-        st.fragment(_draw, run_every=_REDRAW)(record.id)
+        st.fragment(parts_progress, run_every=LOOK)(record.id, lambda name: CLAIM_DATA[name].title.capitalize())
+        st.fragment(_draw, run_every=REDRAW)(record.id)
     else:
         if record.state != "done":
             cut_short(record, "run of the claims", "parts")

@@ -39,6 +39,8 @@ from pages.parts.controls import TITLES, keys_of
 from pages.parts.plain import code, plain, shortened
 from pages.parts.session import (
     EXPECTED,
+    LOOK,
+    SOON,
     demo_models,
     engine,
     is_verified,
@@ -56,7 +58,7 @@ from pages.parts.study.choice import study_in_hand, study_panel
 
 _DISMISSED, _SHOWN_BUSY = "dismissed_troubles", "shown_busy"
 # Seconds. A job that this visitor begins is shown at once (`show_what_began`), others' at the next look.
-BUSY_REFRESH, IDLE_REFRESH = 1.0, 2.0
+_IDLE = 2.0
 RECENT = 86400  # seconds for which a job that was cut off is shown
 SHOWN_TROUBLES = 5
 
@@ -84,7 +86,7 @@ def _jobs_panel(page: StreamlitPage) -> None:
     st.markdown("**Engine**")
     active = st.session_state[_SHOWN_BUSY] = bool(active_jobs())
     opened = _Opened(page, _page_hash(), st.query_params.to_dict())
-    st.fragment(_jobs, run_every=BUSY_REFRESH if active else IDLE_REFRESH)(active, study_in_hand(), opened)
+    st.fragment(_jobs, run_every=LOOK if active else _IDLE)(active, study_in_hand(), opened)
 
 
 @dataclass(frozen=True)
@@ -386,7 +388,7 @@ def _ask_for(source: str, given: Mapping[str, str]) -> None:
     st.rerun()
 
 
-@st.fragment(run_every=0.4)
+@st.fragment(run_every=SOON)
 def _follow_loading(job_id: str) -> None:
     record = engine().job(job_id)
     if record is not None and not record.ended:

@@ -30,6 +30,11 @@ from pages.parts.plain import plain
 
 EXPECTED = (OSError, ValueError)
 """Errors of opening, reading and validating: UserError, ValidationError and UnicodeError are ValueErrors."""
+LOOK, SOON, REDRAW = 1.0, 0.7, 5.0
+"""Seconds between looks at how far a job is, at one that the visitor waits for, and between drawings of its results so
+far. Each look costs the browser, and so a job beside it on a CPU, some hundredths of a second; a plot that changes is
+blank for a moment.
+"""
 _REFUSED = "refused"
 _SHOWN = 120  # characters of a path that are shown
 

@@ -23,7 +23,7 @@ from pages.parts.charts import download, export_button, reproduce, table
 from pages.parts.controls import keyed_columns, pick
 from pages.parts.lazy_section import lazy_section
 from pages.parts.plain import code, plain
-from pages.parts.session import engine, restart, submit, told
+from pages.parts.session import LOOK, REDRAW, engine, restart, submit, told
 
 ALL_SEEDS = "all calibration seeds, with against without the discount"
 _BOUND = (
@@ -60,10 +60,6 @@ def likelihoods(results: Results) -> None:
         )
 
 
-REFRESH = 1.0  # seconds between looks at how far it is
-REDRAW = 4.0  # seconds between drawings of the results, as a plot that changes is blank for a moment
-
-
 def accuracy_panel(record: JobRecord) -> None:
     """Draw an evaluation. While it runs, it redraws itself and leaves the rest of the page alone."""
     if record.ended:
@@ -81,7 +77,7 @@ def _follow(record: JobRecord, draw: Callable[[Results], None]) -> None:
         if results is not None:
             draw(results)
 
-    st.fragment(_state, run_every=REFRESH)(record.id)
+    st.fragment(_state, run_every=LOOK)(record.id)
     st.fragment(so_far, run_every=REDRAW)()
 
 

@@ -58,11 +58,10 @@ from pages.parts.pruning.runs import (
     sweeps_at_work,
 )
 from pages.parts.pruning.settings import Asked, note_start
-from pages.parts.session import EXPECTED, engine, why
+from pages.parts.session import EXPECTED, REDRAW, engine, why
 from pages.parts.study.choice import OfStudy, open_study
 
 _SCORE, _SEEDS = "prune_then_score", "prune_seeds"
-_REDRAW = 5.0  # seconds between drawings of the accuracies that are there
 _MOST_SEEDS = 64
 _KEPT = 16  # prunings of studies
 
@@ -237,7 +236,7 @@ def accuracies_in_brief(
     is shown instead of runs. drawn: whether an evaluation is to be drawn here, and not in full.
     """
     if study is None and sweeps_at_work():
-        st.fragment(_scores_so_far, run_every=_REDRAW)(asked.specs)
+        st.fragment(_scores_so_far, run_every=REDRAW)(asked.specs)
         return
     _say_cut_short(asked)
     if study is not None:
@@ -282,7 +281,7 @@ def answer_so_far(specs: list[PruneSpec], changes: Sequence[Changed]) -> None:
         pairs = _asked_pairs(specs)
         answer(None, pairs, found_in_runs(pairs), changes)
 
-    st.fragment(say, run_every=_REDRAW)()
+    st.fragment(say, run_every=REDRAW)()
 
 
 def _asked_pairs(specs: list[PruneSpec]) -> list[RunPair]:

@@ -22,7 +22,7 @@ from pages.parts.asking import acting_button, cancel_button, duration, log_drawe
 from pages.parts.charts import cells, chart, copy_button, download, exhibit_text, export_button, kept, reproduce
 from pages.parts.controls import keyed_columns
 from pages.parts.plain import code, plain
-from pages.parts.session import EXPECTED, engine, submit, told, why
+from pages.parts.session import EXPECTED, SOON, engine, submit, told, why
 
 
 def footprint_of(record: JobRecord, folder: Path) -> None:
@@ -54,7 +54,7 @@ def footprint_of(record: JobRecord, folder: Path) -> None:
             st.rerun()
 
 
-@st.fragment(run_every=0.5)
+@st.fragment(run_every=SOON)
 def _follow(job_id: str) -> None:
     job = running(job_id)
     progress_bar(job)

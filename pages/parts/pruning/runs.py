@@ -44,12 +44,11 @@ from pages.parts.lazy_section import lazy_section
 from pages.parts.plain import plain
 from pages.parts.pruning.report import pruned_numbers, pruned_report
 from pages.parts.run_rows import by_sparsity, in_pairs, table_of_runs
-from pages.parts.session import EXPECTED, engine, leave, model_in_use, submit, told
+from pages.parts.session import EXPECTED, LOOK, SOON, engine, leave, model_in_use, submit, told
 
 ADDRESS = "sweep"
 SEEDS: int = len(StudySpec.model_fields["seeds"].default)
 """Preset calibration seeds: as many as in a study, enough to resolve differences of its margin."""
-REFRESH = 1.0  # seconds between looks at how far it is
 _SHOWN_FAILURES = 5
 
 
@@ -77,7 +76,7 @@ def asked_by(sweeps: Collection[JobRecord]) -> set[str]:
 
 def follow(sweep_id: str) -> None:
     """Draw a sweep's progress until it ends, with failures so far and the buttons."""
-    st.fragment(_running, run_every=REFRESH)(sweep_id)
+    st.fragment(_running, run_every=LOOK)(sweep_id)
 
 
 def _running(sweep_id: str) -> None:
@@ -164,7 +163,7 @@ def plan(specs: list[PruneSpec], buttons: DeltaGenerator) -> None:
         st.session_state[_ASKED] = estimates = answers
     jobs = {method: job for method, (_, job) in estimates.items()}
     waiting = any(not record.ended for record in map(engine().job, jobs.values()) if record is not None)
-    st.fragment(_table, run_every=0.7 if waiting else None)(jobs, waiting)
+    st.fragment(_table, run_every=SOON if waiting else None)(jobs, waiting)
 
 
 def _want(source: str) -> None:
@@ -209,7 +208,6 @@ _LATEST = 4  # pruned models that are listed where none has the settings
 _MOST = 12  # that are seen at once, of the settings
 _OPENED, _MATCHING, _PRESET = "prune_opened", "prune_matching", "prune_opened_first"
 FRESH = 600.0  # seconds in which a run has just finished
-_REFRESH = 0.7  # seconds
 
 
 def active_runs() -> None:
@@ -221,7 +219,7 @@ def active_runs() -> None:
     alone = (record for record in engine().jobs("prune") if record.id not in theirs)
     active = [record for record in reversed(list(alone)) if not record.ended]
     if active:
-        st.fragment(_active, run_every=_REFRESH)([record.id for record in active])
+        st.fragment(_active, run_every=LOOK)([record.id for record in active])
 
 
 def finished_runs(asked: Sequence[PruneSpec], above: bool = False) -> None:

@@ -25,7 +25,7 @@ from pages.parts.charts import table
 from pages.parts.controls import draw_list, parts_of
 from pages.parts.plain import plain
 from pages.parts.run_rows import MOST_RUNS, ROWS, RUNS_ASKED, by_sparsity, method_title, table_of_runs
-from pages.parts.session import engine, not_in_address, submit
+from pages.parts.session import LOOK, engine, not_in_address, submit
 
 _CHOSEN, _FIRST, _SHOWN, _AGAIN = "runs_chosen", "runs_chosen_by_address", "runs_shown", "runs_cleared"
 _ROWS = 200  # of the table, beyond which it scrolls; of one beneath which the run in the address is opened, `ROWS`
@@ -172,7 +172,6 @@ def _words(run: Run) -> str:
     return " ".join([run.name, run.automatic, run.model, method_title(run), *run.label.tags, run.label.note]).lower()
 
 
-REFRESH = 1.0  # seconds between looks
 _FOLDER, _MINE = "import_folder", "imports_asked"
 _LISTED = ("filters", "metrics")
 
@@ -208,7 +207,7 @@ def _ask() -> None:
 def _under_way() -> None:
     records = [record for job in st.session_state.get(_MINE, ()) if (record := engine().job(job)) is not None]
     if any(not record.ended for record in records):
-        st.fragment(_progress, run_every=REFRESH)()
+        st.fragment(_progress, run_every=LOOK)()
         return
     for record in records:
         if record.state == "failed":

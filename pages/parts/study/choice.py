@@ -34,7 +34,7 @@ from pages.parts import address
 from pages.parts.address import shown_box
 from pages.parts.asking import cancel_button, progress_bar, running
 from pages.parts.plain import as_written, plain
-from pages.parts.session import EXPECTED, engine, not_in_address
+from pages.parts.session import EXPECTED, LOOK, engine, not_in_address
 
 AT_ONCE = 64 * 2**20  # bytes of weights and masks that are compared while a page is drawn
 
@@ -125,7 +125,6 @@ ADDRESS = "study"
 EXAMPLE = "example"
 EXAMPLE_TITLE, _EXAMPLE_SHORT = "Study that comes with SinkScope", "Shipped study"
 _OPENED = "study_opened"
-_REFRESH = 1.0  # seconds between looks at how far it is
 
 
 def studies() -> dict[str, JobRecord | None]:
@@ -167,7 +166,7 @@ def study_panel() -> None:
         query_params={ADDRESS: name},
     )
     if record is not None and not record.ended:
-        st.fragment(_running, run_every=_REFRESH)(record.id)
+        st.fragment(_running, run_every=LOOK)(record.id)
     else:
         icon = "check_circle" if record is None or record.state == "done" else "error"
         st.caption(f":material/{icon}: {plain(_state(record))}")

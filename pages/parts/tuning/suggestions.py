@@ -41,7 +41,7 @@ from pages.parts.asking import (
 from pages.parts.charts import as_read, chart, download, download_buttons, heading
 from pages.parts.controls import keyed_columns, keys_of
 from pages.parts.plain import plain
-from pages.parts.session import engine, not_in_address, restart, submit, told
+from pages.parts.session import LOOK, engine, not_in_address, restart, submit, told
 from pages.parts.tuning import preview
 
 _SAMPLER = "Settings are drawn by a tree-structured Parzen estimator (TPE), the first ten at random."
@@ -318,7 +318,6 @@ def held_in_words(spec: SuggestSpec) -> str:
     return ", ".join([preview.rest_in_words(spec.setting).replace(" · ", ", "), *fixed])
 
 
-REFRESH = 0.7  # seconds
 _SEARCH = "search"
 
 
@@ -347,7 +346,7 @@ def suggest_view(statistics_spec: CalibrateSpec, setting: TuneParams) -> None:
         ways = " ".join(f"By {plain(objective.title)}: {plain(objective.help)}" for objective in OBJECTIVES.values())
         st.info(f"No search of this model yet. {ways}")
         return
-    st.fragment(_panel, run_every=None if record.ended else REFRESH)(record.id, record.ended)
+    st.fragment(_panel, run_every=None if record.ended else LOOK)(record.id, record.ended)
 
 
 def _time_in_words(spec: SuggestSpec) -> str:
