@@ -54,7 +54,7 @@ from analysis.words import counted, listed, percent
 
 _SHOWN = 9  # tokens in the picture of a sink
 TERM = "attention sinks"
-WHAT = f"Diffusion language models fill blanks ([MASK]) step by step. A few tokens, {TERM}, draw more than their share."
+WHAT = f"Diffusion language models fill blanks ([MASK]) in steps. A few tokens, {TERM}, draw more than their share."
 
 
 def story_of(findings: Findings) -> Story:
@@ -144,11 +144,10 @@ def _picture(findings: Findings) -> tuple[Markup, str]:
     who = "a masked position" if tokens[strongest - first].masked else name
     above = story_sinks.threshold().removesuffix(" of a step")
     far = f"far above average ({above.removeprefix('above ')})"
-    where = f"Step {int(track.frames[at])}, layers averaged; orange: sink, {far}."
+    where = f"Step {int(track.frames[at])}; orange: sinks, {far}."
     has = story_sinks.has_sinks(findings)
     told = f"One step of one text: {who} draws {times} an even split. {has}".strip()
-    label = f"this token: {times}" if 2 <= strongest - first < len(tokens) - 2 else times  # within the picture
-    return charts.skyline(tokens, label, where) + charts.caption(has), told
+    return charts.skyline(tokens, times, where) + charts.caption(has), told
 
 
 # --- the answer -------------------------------------------------------------------------------------------------
@@ -166,7 +165,7 @@ def _matter(findings: Findings) -> Answer | None:
     said = rules.matter_sentence(causes, spec, "hiding them", numbers=not text)
     if not MEASURES[spec.primary].percent and said.startswith(("Yes: ", "It depends: ")) and text_matters(causes):
         others = {
-            within(findings, model): those
+            called(findings)[model]: those
             for model, those in findings.causes_by_model.items()
             if model != causes[0].model
         }
@@ -212,8 +211,7 @@ def _discount(findings: Findings) -> Answer | None:
         if prices and -prices[0].cost.value > margin:
             price, *others = prices
             change = interval_words(price.effect).replace(POINTS.name, f"{POINTS.name} of accuracy", 1)
-            removing = f"removing {price.setting.replace(' %', ' % of weights', 1)} {cost_words(price.cost, '')}"
-            lead = f"{lead.partition(':')[0]}: {change} where {removing}."
+            lead = f"{lead.partition(':')[0]}: {change} where pruning {price.setting} {cost_words(price.cost, '')}."
             sentence = (
                 _changed({one.setting: one.effect for one in others}).replace(f" {POINTS.name}", "") if others else ""
             )
@@ -239,7 +237,7 @@ def _discount(findings: Findings) -> Answer | None:
         sentence += f" It would have detected ±{listed(list(sizes))} points."
     elif seen and min(seen) >= TOO_COARSE:
         sentence += f" It would have detected nothing below {100 * TOO_COARSE:.0f} points."
-    return Answer("Does counting their inputs less (the discount) help pruning?", lead, sentence, brief)
+    return Answer("Does counting them less (the discount) help pruning?", lead, sentence, brief)
 
 
 def _changed(effects: Mapping[str, Difference]) -> str:

@@ -96,7 +96,7 @@ def text_shown(text: Continuation, control: str = COUNT) -> tuple[Markup, str]:
     ]
     for (name, words), key in zip(variants.items(), ("", control), strict=True):
         nats, until = after.get(key, (0.0, 0))
-        told = f"{name}: {changed[name]} of {len(words)} tokens differ{_left_out(text.untouched, words)}"
+        told = f"{name}: {changed[name]} of {len(words)} differ{_left_out(text.untouched, words)}"
         lines.append(Line(f"{told}{_perplexity((nats, until), words)}", words, same[name], until or len(words)))
     told = f"One text, untouched and {'; '.join(line.title.lower() for line in lines[1:])}."
     return charts.aligned(text.prompt, lines), told

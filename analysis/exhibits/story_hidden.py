@@ -267,7 +267,7 @@ def _random_weights(findings: Findings) -> str:
         if own is not None and own.untrained is not None:
             so = f" (trained {perplexity_change(own.effect)})" if no_less_with_random(causes) else ""
             told.append(f"{within(findings, model)} {perplexity_change(own.untrained)}{so}")
-    return f"With random weights, perplexity against {_title(COUNT)}: {'; '.join(told)}." if told else ""
+    return f"Random weights, against {_title(COUNT)}: {'; '.join(told)}." if told else ""
 
 
 def _over_prompts(own: Cause, at_equal: Cause | None, causes: Sequence[Cause]) -> str:

@@ -201,7 +201,7 @@ def _chance(nulls: Mapping[str, Rows], observed: float) -> str:
 
 def _by_layer(observed: Rows, null: Rows, called: str) -> str:
     """Return which layers gain more and which fewer new sinks than by a null of this name."""
-    whose = called if called == UNTRAINED else f"with {called}"
+    whose = "untrained" if called == UNTRAINED else f"with {called}"
     told = list[str]()
     for layers, side in ((_layers_above(observed, null), "more"), (_layers_above(null, observed), "fewer")):
         if layers:

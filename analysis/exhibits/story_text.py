@@ -124,8 +124,8 @@ def answer_told(causes: Sequence[Cause], others: Mapping[str, Sequence[Cause]]) 
     yes = "Yes" if not open_ones else "Per token, yes" if open_ones == [MASS] else "It depends"
     others_hidden = f"hiding {CONTROLS[control].title}, to {levels_of(there[control])[1]}"
     lead = f"{yes}: hiding them {hidden_moves(causes)}; {others_hidden}."
-    apart = f"That is {perplexity_apart(there[control].effect)}"
-    beside = [f"In {name}: {_beside_it(those)}." for name, those in others.items() if text_causes(those)]
+    apart = f"Sinks: {perplexity_apart(there[control].effect)}"
+    beside = [f"{name}: {_beside_it(those)}." for name, those in others.items() if text_causes(those)]
     told = open_told(causes) or filter(None, [_endings(there[control])])
     short = [f"; {CONTROLS[name].title}: {_open_level(there[name])}" for name in open_ones]
     return lead, " ".join((f"{apart}.", *told, *beside)), " ".join((lead, f"{apart}{''.join(short)}.", *beside))

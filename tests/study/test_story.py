@@ -138,7 +138,7 @@ TITLES = {
 ANSWERS = {
     "supports": (
         r"^Yes: hiding them raises perplexity from 2\.7 to 3\.3; hiding random tokens of equal attention, to 2\.7\. "
-        r"That is 22 % higher \[10, 36\]\.",
+        r"Sinks: 22 % higher \[10, 36\]\.",
         r"^Yes: removing 50 % of the weights costs 21 points of accuracy \[15, 26\]; the discount wins back "
         r"12\.1 \[9\.0, 15\.3\]\. Removing 70 % costs 20 points \[15, 25\]; it wins back 12\.\d \[.*\]\. "
         r"Unpruned: 90\.0 %\.$",
@@ -237,7 +237,7 @@ def test_a_small_study_says_so_first_and_a_large_one_does_not():
 
 
 def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
-    assert "Step 40, layers averaged; orange: sink, far above average (mean + 2 std)." in story_told("supports").picture
+    assert "Step 40; orange: sinks, far above average (mean + 2 std)." in story_told("supports").picture
     assert re.search(
         r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks, mostly masked: "
         r"they draw [\d.]+ × an even split \[[\d.]+, [\d.]+\]; untrained models, equally sharp, "
@@ -308,8 +308,8 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
         ]
         (answer, _) = story_of(study.model_copy(update={"causes": tuple(causes)})).answers
         assert answer.short.startswith(answer.lead)
-        assert answer.short.endswith(" In the left-to-right twin: 1.9 to 2.0 (+2 % [−6, +11]).")
-        assert answer.sentence.endswith(" In the left-to-right twin: 1.9 to 2.0 (+2 % [−6, +11]).")
+        assert answer.short.endswith(" Left-to-right twin: 1.9 to 2.0 (+2 % [−6, +11]).")
+        assert answer.sentence.endswith(" Left-to-right twin: 1.9 to 2.0 (+2 % [−6, +11]).")
         return answer
 
     told = answered(0.2)
@@ -317,12 +317,12 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
         told.lead
         == "Yes: hiding them raises perplexity from 2.4 to 3.8; hiding random tokens of equal attention, to 3.1."
     )
-    assert told.sentence.startswith("That is 22 % higher [11, 35]. Texts end 24 tokens earlier [16, 31]. ")
+    assert told.sentence.startswith("Sinks: 22 % higher [11, 35]. Texts end 24 tokens earlier [16, 31]. ")
     told = answered(-0.2)
     per_token = "Per token, yes: hiding them raises perplexity from 2.4 to 3.8; hiding as many random tokens, to 2.6."
     assert told.lead == per_token
     assert told.sentence.startswith(
-        "That is 48 % higher [23, 78]. Against random tokens of equal attention (4.7): −18 % [−26, −10]; texts end 24 "
+        "Sinks: 48 % higher [23, 78]. Against random tokens of equal attention (4.7): −18 % [−26, −10]; texts end 24 "
         "tokens earlier [16, 31]. "
     )
     told = answered(0.05)
@@ -345,8 +345,8 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
     assert hidden.beats == (
         "Against random tokens of equal attention (4.5): −15 % [−31, +4], not significant; texts end 24 tokens earlier "
         "[16, 31].",
-        "With random weights, perplexity against as many random tokens: the diffusion model 0 % [−2, +2]; the "
-        "left-to-right twin +47 % [+37, +57] (trained +2 % [−6, +11]).",
+        "Random weights, against as many random tokens: the diffusion model 0 % [−2, +2]; the left-to-right twin "
+        "+47 % [+37, +57] (trained +2 % [−6, +11]).",
     )
     assert levels_drawn(hidden, 0) == [
         ("nothing", "2.4"),
@@ -513,9 +513,7 @@ def test_no_kind_is_named_or_left_out_against_the_rule_that_the_sentence_states(
 def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a_study_has_none():
     study = read(EXAMPLE)
     (_, answer) = story_told("example").answers
-    assert answer.lead == (
-        "Not measurably: +0.3 points of accuracy [−0.3, +1.0] where removing 70 % of weights costs 21 [18, 24]."
-    )
+    assert answer.lead == ("Not measurably: +0.3 points of accuracy [−0.3, +1.0] where pruning 70 % costs 21 [18, 24].")
     assert answer.sentence == "+0.1 [−0.7, +0.9] at 50 %. Both within ±2, fixed beforehand."
     assert answer.short == answer.words
     (_, at_70), (_, refuting) = (story_of(each).findings[-2:] for each in (study, refutes()))
@@ -598,8 +596,7 @@ def test_the_first_finding_tells_both_models_by_multiples_of_an_even_split_besid
 def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_exceeded():
     (told,) = (finding for finding in story_told("example").findings if finding.name == "movement")
     assert told.beats == (
-        "Writing tokens explains 0.08. Layer 0 gains more new sinks than an equally sharp untrained model, layers 1–7 "
-        "fewer.",
+        "Writing tokens explains 0.08. Layer 0 gains more new sinks than untrained, layers 1–7 fewer.",
         "Left-to-right twin: less steady than untrained, 0.52 against 0.42.",
     )
     assert told.takeaway == " ".join(told.beats)
@@ -654,7 +651,7 @@ def test_what_pruning_costs_is_told_with_what_is_won_back():
     assert told.takeaway.endswith(
         " Against Wanda as published (clean text): +0.8 [−1.2, +2.8] at 70 %, not inside ±2 points: undecided."
     )
-    assert told.takeaway.startswith("At 50 % pruning alone has no significant cost to win back. ")
+    assert told.takeaway.startswith("At 50 % pruning alone costs nothing significant. ")
     assert "Guessing scores 37.5 %." in told.notes
     shown = re.findall(r'<span class="told">([^<]+)</span>', told.figure)
     assert glued("+0.1 points [−0.7, +0.9]") in shown and not any("21" in one for one in shown), "on their own scale"
@@ -688,7 +685,7 @@ def test_a_change_too_small_to_matter_is_measurable_where_it_is_significant(valu
     ]
     pruning = study.pruning.model_copy(update={"contrasts": tuple(contrasts)})
     (_, answer) = story_of(study.model_copy(update={"pruning": pruning})).answers
-    assert answer.lead == f"{lead} where removing 70 % of weights costs 21 [18, 24]."
+    assert answer.lead == f"{lead} where pruning 70 % costs 21 [18, 24]."
 
 
 def test_perplexity_is_no_yes_where_it_rises_as_much_with_random_weights():
@@ -801,7 +798,7 @@ def test_the_text_of_the_example_is_the_one_nearest_the_median():
         "end"
     )
     assert "prompt 21 of 30, nearest the medians" in hidden.example.figure
-    assert "33 of 48 tokens differ, perplexity 3.7 up to [EOS]" in hidden.example.figure.replace("\u00a0", " ")
+    assert "33 of 48 differ, perplexity 3.7 up to [EOS]" in hidden.example.figure.replace("\u00a0", " ")
     ends = '<span>.</span> <mark>[EOS]</mark> <mark class="beyond">[BOS]</mark>'
     assert ends in hidden.example.figure, "what both texts begin with lines up; what follows the end is faint"
     assert "error" not in hidden.example.reading, "a text may begin where one has ended"

@@ -346,7 +346,8 @@ align-self:flex-start}}
 @media (max-width:640px){[data-testid='stMain'] h1{font-size:1.45rem}
 [data-testid='stMainBlockContainer']{padding-top:3.4rem;padding-bottom:.5rem}
 .st-key-story_first,.st-key-story_first .stVerticalBlock{gap:.4rem}.st-key-story_behind{gap:.4rem}
-.st-key-story_stage{--player-size:.78rem;gap:.2rem}.st-key-story_ways{gap:.35rem;margin:.3rem 0}
+.st-key-story_stage{--player-size:.78rem;gap:.2rem}.st-key-story_ways{gap:.35rem;margin:.3rem 0 0}
+[data-testid='stHorizontalBlock']:has(.st-key-story_stage){gap:.3rem}
 .st-key-story_ways [data-testid='stPageLink'] p{font-size:.79rem}
 .st-key-story_ways [data-testid='stPageLink'] a{padding:.3rem;gap:.3rem}}
 @media (max-width:1100px){
@@ -367,7 +368,6 @@ def without_study() -> None:
 def first_screen(findings: Findings, told: Story, name: str) -> None:
     """Draw what this is, one sink, the answer, and the ways on. name: of the study in the address."""
     st.title(QUESTION, anchor=False)
-    st.caption(plain(" ".join(filter(None, (told.about, told.thin)))))
     before, term, after = told.what.partition(told.term)
     st.markdown(f"{plain(before)} **{plain(term)}**{plain(after)}")  # plain drops the space at the end
     if told.picture:
@@ -383,7 +383,7 @@ def first_screen(findings: Findings, told: Story, name: str) -> None:
             st.markdown(nothing)
         for answer in told.answers:
             st.markdown(f"{plain(answer.question)} **{plain(answer.lead)}** {plain(answer.sentence)}")
-        st.caption(plain(told.reading))
+    st.caption(plain(" ".join(filter(None, (told.about, told.thin, told.reading)))))
     _ways(name)
 
 
