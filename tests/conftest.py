@@ -103,7 +103,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     """Where tests run, which is not where xdist hands them out: loads what most of them need, and leaves what was
-    imported out when garbage is looked for, as the server does: Streamlit looks for it after every run of a page."""
+    imported out when garbage is looked for, as the server does."""
     import torch
 
     from analysis.machine.process import allotted_cpus
