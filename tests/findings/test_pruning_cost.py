@@ -184,8 +184,8 @@ def test_a_study_says_how_many_weights_the_discount_changes_at_every_sparsity_an
     for contrast, order in ((first, ["50 %", "70 %"]), (second, ["70 %", "50 %"])):
         changes = changes_of_study(study, contrast)
         assert [one.sparsity for one in changes] == order
-        assert changes[0].words().startswith(f"At {order[0]} sparsity the discount changes only 0.2")
-        explained = f"A possible reason, not tested: at {order[0]} sparsity the discount changes"
+        assert changes[0].words().startswith(f"At {order[0]} sparsity the discount chooses only 0.2")
+        explained = f"A possible reason, not tested: at {order[0]} sparsity the discount chooses"
         assert changes[0].words(explains=True).startswith(f"{explained} 0.2")
         shown = weights_changed(changes)
         assert [note.text.partition(" <b>")[0] for note in shown.figure.layout.annotations] == [

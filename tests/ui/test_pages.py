@@ -81,7 +81,7 @@ def test_causes_opens_on_the_shipped_study_before_anything_is_recorded(monkeypat
     written = str(drawn)
     assert (
         "random tokens of equal attention<br>7.5 tokens, 35 % masked, 10 % of attention" in written
-        and "sinks against<br>control" in written
+        and "value; sinks<br>against control" in written
         and "nothing hidden: 2.4" in written
     )
 

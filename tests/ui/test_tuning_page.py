@@ -106,7 +106,7 @@ def test_masks_are_shown_before_the_floor_and_the_output_error_are_there(monkeyp
     assert [card.value for card in test.metric] == [changed, "not measured", "not measured"]
     assert len(charts(test)) == 4, "two of the preview, and the weights and accuracies of the study"
     assert "does not tell a discount from chance" in texts(test)
-    assert "This preview: the discount changes " not in texts(test)
+    assert "This preview: the discount chooses " not in texts(test)
 
     def asked():
         return [job for job in engine().jobs("seed_floor") if job.spec["calibration"]["seed"] == 9]
@@ -138,7 +138,7 @@ def test_masks_are_shown_before_the_floor_and_the_output_error_are_there(monkeyp
     expected = total(whole, TuneParams())
     check(test.run())
     assert [card.value for card in test.metric] == [changed, percent(expected.floor, 3), percent(expected.error, 3)]
-    assert "does not tell" not in texts(test) and "This preview: the discount changes " in texts(test)
+    assert "does not tell" not in texts(test) and "This preview: the discount chooses " in texts(test)
     assert not any(button.key.startswith("offer_") for button in test.button)
 
 
@@ -336,7 +336,7 @@ def test_what_is_pruned_is_what_the_preview_shows(statistics):
     assert (spec.steps.last_step, spec.steps.step_weighting) == (25, "clean")
     for job in engine().jobs("prune"):
         assert engine().wait(job.id, 300).state == "done", job.reason
-    assert ": the discount changes" in texts(check(test.run())), "without leaving the page"
+    assert ": the discount chooses" in texts(check(test.run())), "without leaving the page"
     assert not engine().jobs("evaluate"), "as scoring was switched off"
 
 
