@@ -282,15 +282,14 @@ def test_the_bars_of_a_layer_add_up_to_all_of_its_sinks_and_have_their_number_at
     np.testing.assert_allclose(sum(np.array(trace.x) for trace in shown.data), 1, atol=1e-5)
     [key] = [note.text for note in shown.layout.annotations if "word" in note.text]
     assert key.endswith("<br>thin: untrained; bold: stands out most")
-    own, *others = (by_kind(recordings, "portion", null).value for null in ("trained", "matched", "permuted"))
-    kinds = [0, 0, *own[2:LAYERS].argmax(axis=1)]
-    told_beside = [" / ".join(f"{100 * each[layer, kind]:.0f}" for each in others) for layer, kind in enumerate(kinds)]
+    others = zip(*(by_kind(recordings, "portion", null).value[:2, 0] for null in ("matched", "permuted")), strict=True)
     at_layers = [note for note in shown.layout.annotations if note.y in range(LAYERS) and note.yref == "y"]
     beside = [note.text for note in at_layers if note.xshift == max(each.xshift for each in at_layers)]
-    assert [re.sub("<[^>]+>", "", text) for text in beside] == [f"■ {shares} %" for shares in told_beside]
-    colors = {bar.name: bar.marker.color for bar in shown.data}
+    leading = [f"■ {100 * thin:.0f} / {100 * shuffled:.0f} %" for thin, shuffled in others]
+    assert [re.sub("<[^>]+>", "", text) for text in beside[:2]] == leading
     marked = [re.findall("color:(#[0-9a-f]+)", text)[0] for text in beside]
-    assert marked == [colors[KIND_LABELS[recordings.kinds[kind]]] for kind in kinds], "that leads, or is commonest"
+    commonest = [max(shown.data, key=lambda bar: bar.x[list(bar.y).index(layer)]) for layer in range(2, LAYERS)]
+    assert marked[2:] == [bar.marker.color for bar in commonest], "the commonest where no kind leads"
     for layer in range(LAYERS):
         bold = [bar.name for bar in shown.data if bar.text[list(bar.y).index(layer)].startswith("<b>")]
         assert bold == [KIND_LABELS[recordings.kinds[0]]] * (layer < 2), "whose share is beside it"
