@@ -50,11 +50,11 @@ def beside_example(shown: Figures, example: Callable[[], None] | None, key: str)
 
 
 def answer_first(key: str, rows: Mapping[str, Sequence[int]], answer: str = "", last: str = "") -> None:
-    """Set on a phone what stands beneath the answer above the figure and the text. key: as of
+    """Set on a phone what stands beneath the answer below the figure and above the text. key: as of
     `beside_example`. rows, last: as of `order_on_a_phone`. answer: key of the container that holds the answer, if any.
     """
     opened: dict[str, int | None] = {answer: None} if answer else {}
-    order_on_a_phone({figures_row(f"{key}_example"): (2, 3), **rows}, {**opened, BENEATH: 1}, last)
+    order_on_a_phone({figures_row(f"{key}_example"): (1, 3), **rows}, {**opened, BENEATH: 2}, last)
 
 
 def draw_shifts(rows: Sequence[tuple[str, ...]]) -> None:
