@@ -101,7 +101,9 @@ def test_on_a_phone_the_shipped_answer_on_hiding_sinks_is_read_without_scrolling
         "Changed tokens",
     ]
     places = [box["y"] for part in parts if (box := main.get_by_text(part).first.bounding_box()) is not None]
-    assert places == sorted(places) and len(places) == len(parts), "what the answer leaves open comes between figure and text"
+    assert places == sorted(places) and len(places) == len(parts), (
+        "what the answer leaves open comes between figure and text"
+    )
     for row in table.locator("tbody tr").all():
         name, *numbers = (box for cell in row.locator("td").all() if (box := cell.bounding_box()) is not None)
         assert len(numbers) == 3 and len({box["y"] for box in numbers}) == 1
