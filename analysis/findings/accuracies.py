@@ -142,7 +142,9 @@ def _best(gaps: Mapping[tuple[str, str, str], Difference], methods: int, margin:
     if ONE_SEED in decided.values():
         return "one calibration seed cannot tell the methods apart"
     largest = f"{better} minus {worse}{_removing(where)}, {bare_words(gain_of(gap))}"
-    return f"no method is significantly better than another ({'largest: ' if len(gaps) > 1 else ''}{largest})"
+    if len(gaps) == 1:
+        return f"neither method is significantly better ({largest})"
+    return f"none of the {len(gaps)} differences between methods is significant (largest: {largest})"
 
 
 def _within(method: str) -> str:
