@@ -96,7 +96,7 @@ def masks(findings: Findings) -> Told | None:
         summaries=(
             (
                 Summary(
-                    f"Weights the discount chooses differently, {removed}",
+                    f"Weights chosen differently, {removed}",
                     _runs(told.changed, "seeds: "),
                     f"another calibration sample: {share(floor)}",
                 ),

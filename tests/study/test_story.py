@@ -722,7 +722,7 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
         ),
         ("Tokens of a text with sinks hidden", "21", "24 fewer [16, 31] than at equal attention"),
         (
-            "Weights the discount chooses differently, 70 % removed",
+            "Weights chosen differently, 70 % removed",
             "0.23 % (seeds: 0.22 to 0.24 %)",
             "another calibration sample: 1.9 %",
         ),
