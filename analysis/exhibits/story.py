@@ -143,8 +143,7 @@ def _picture(findings: Findings) -> tuple[Markup, str]:
     name = f"‘{tokens[strongest - first].text.strip()}’"
     who = "a masked position" if tokens[strongest - first].masked else name
     above = story_sinks.threshold().removesuffix(" of a step")
-    far = f"far above average ({above.removeprefix('above ')})"
-    where = f"Step {int(track.frames[at])}; orange: sinks, {far}."
+    where = f"Step {int(track.frames[at])}, layers averaged; orange: sinks ({above})."
     has = story_sinks.has_sinks(findings)
     told = f"One step of one text: {who} draws {times} an even split. {has}".strip()
     return charts.skyline(tokens, times, where) + charts.caption(has), told
@@ -165,7 +164,7 @@ def _matter(findings: Findings) -> Answer | None:
     said = rules.matter_sentence(causes, spec, "hiding them", numbers=not text)
     if not MEASURES[spec.primary].percent and said.startswith(("Yes: ", "It depends: ")) and text_matters(causes):
         others = {
-            called(findings)[model]: those
+            within(findings, model): those
             for model, those in findings.causes_by_model.items()
             if model != causes[0].model
         }
@@ -216,7 +215,7 @@ def _discount(findings: Findings) -> Answer | None:
                 _changed({one.setting: one.effect for one in others}).replace(f" {POINTS.name}", "") if others else ""
             )
             every = {1: "This is", 2: "Both"}.get(len(effects), "All")
-            inside = f"{every} within ±{POINTS.margin(margin).partition(' ')[0]}, fixed beforehand."
+            inside = f"{every} within ±{POINTS.margin(margin).partition(' ')[0]}."
             sentence = f"{sentence} {inside}".strip()
             brief = f"{lead} {sentence}"
         brief = brief or lead
@@ -303,7 +302,7 @@ def _is_small(spec: StudySpec) -> bool:
 def _closing(findings: Findings) -> tuple[str, ...]:
     spec, pruning = findings.parameters, findings.pruning
     size = size_told(spec.model) or "one size"
-    lines = [f"One model of {size}: it says nothing about others.", about(findings)]
+    lines = [f"One model of {size}: results may not transfer.", about(findings)]
     lines.append(f"Hidden sinks: {counted(spec.prompts, 'prompt')}, one seed of the sampler.")
     if pruning is not None:
         lines.append(pruning.noise)

@@ -40,7 +40,7 @@ def texts(findings: Findings, model: str) -> Example | None:
     return Example(
         title,
         *text_shown(text, control),
-        f"Shaded: tokens that do not line up, in order, with the first text.{_BOS if begins else ''}",
+        f"Shaded: does not line up with the first text; faint: after the end.{_BOS if begins else ''}",
         f"The others may have moved: by position {sinks_moved} (sinks) and {others_moved} (random) of {longest} "
         f"differ{in_place}.",
     )
@@ -88,7 +88,7 @@ def text_shown(text: Continuation, control: str = COUNT) -> tuple[Markup, str]:
     before, after = ((0.0, 0), {}) if text.scores is None else text.scores
     lines = [
         Line(
-            f"Nothing hidden{_perplexity(before, text.untouched)} ({which_prompt(text)})",
+            f"Nothing hidden{_perplexity(before)} ({which_prompt(text)})",
             text.untouched,
             None,
             before[1] or len(text.untouched),
@@ -96,17 +96,18 @@ def text_shown(text: Continuation, control: str = COUNT) -> tuple[Markup, str]:
     ]
     for (name, words), key in zip(variants.items(), ("", control), strict=True):
         nats, until = after.get(key, (0.0, 0))
-        told = f"{name}: {changed[name]} of {len(words)} differ{_left_out(text.untouched, words)}"
-        lines.append(Line(f"{told}{_perplexity((nats, until), words)}", words, same[name], until or len(words)))
+        told = f"{changed[name]} of {len(words)} differ{_left_out(text.untouched, words)}"
+        if 0 < until < len(words):
+            told = f"ends after {until} of {len(words)} tokens"
+        lines.append(Line(f"{name}: {told}{_perplexity((nats, until))}", words, same[name], until or len(words)))
     told = f"One text, untouched and {'; '.join(line.title.lower() for line in lines[1:])}."
     return charts.aligned(text.prompt, lines), told
 
 
-def _perplexity(score: Score, words: Sequence[str]) -> str:
-    """Return the perplexity of a text as the end of its title; empty where it was not measured."""
+def _perplexity(score: Score) -> str:
+    """Return the perplexity of a text, up to its end, as the end of its title; empty where it was not measured."""
     nats, tokens = score
-    until = f" up to {words[tokens - 1]}" if tokens < len(words) else ""
-    return f", perplexity {perplexity(nats)}{until}" if tokens else ""
+    return f", perplexity {perplexity(nats)}" if tokens else ""
 
 
 def which_prompt(text: Continuation) -> str:

@@ -75,7 +75,6 @@ def hidden(findings: Findings) -> Told | None:
         by_attention(those),
         could_show({of: cause.effect for of, cause in text_causes(those).items()}).strip(),
         _tested(those),
-        _sizes_told(at_equal),
         f"{measure.title}: {measure.axis}.",
     ]
     where = f"In {within(findings, own.model)}, " if len(called(findings)) > 1 else ""
@@ -156,7 +155,7 @@ def _summaries(own: Cause, causes: Sequence[Cause]) -> tuple[Summary, ...]:
     if longer is not None and side_of(longer):
         length, word = there[control].tokens, "more" if longer.value > 0 else "fewer"
         apart = f"{size_told(longer, LENGTH, word)} than {_HELD[control].removeprefix('for ')}"
-        rows.append(Summary("Tokens of a text with sinks hidden", f"{length:.0f}", apart))
+        rows.append(Summary("Tokens until a text ends, sinks hidden", f"{length:.0f}", apart))
         return tuple(rows)
     changed = rules.cause_of(causes, "aligned", control)
     if changed is not None:
@@ -184,7 +183,10 @@ def _meaning(findings: Findings, own: Cause, at_equal: Cause | None, causes: Seq
         equal = None
         if MASS in text_causes(causes):
             equal = {1: BETTER, 0: CANNOT_TELL, -1: WORSE}[side_of(text_effect(causes, MASS))]
-        return story_parts.of_hiding(BETTER, True, equal, True, model)
+        longer = text_causes(causes)[MASS].longer if MASS in text_causes(causes) else None
+        return story_parts.of_hiding(
+            BETTER, True, equal, True, model, earlier=longer is not None and side_of(longer) < 0
+        )
     of = {cause.measure: cause.effect for cause in causes if cause.control == MASS}
     both = {"divergence", "nll"} <= of.keys()
     return story_parts.of_hiding(
@@ -213,14 +215,6 @@ def _tested(causes: Sequence[Cause]) -> str:
     )
 
 
-def _sizes_told(at_equal: Cause | None) -> str:
-    """Tell how many tokens are hidden in a step; empty where nothing was compared at equal attention."""
-    if at_equal is None:
-        return ""
-    sinks, others = (f"{side.tokens:.1f}" for side in at_equal.sides)
-    return f"Hidden per step: {sinks} sinks, {others} {_title(MASS)}."
-
-
 _DRAWN_ONCE = "Random tokens are drawn once."
 
 
@@ -229,7 +223,7 @@ def _not_shown(held: Sequence[str], at_equal: Cause | None, causes: Sequence[Cau
     there = text_causes(causes)
     repeated = {of: cause.repeated for of, cause in there.items() if cause.repeated is not None}
     apart = any(cause.longer is not None and side_of(cause.longer) for cause in there.values())
-    ends = "Perplexity stops where a text ends." if apart else ""
+    ends = "Perplexity is over unequal lengths." if apart else ""
     return " ".join(filter(None, (_unmatched(held, at_equal, causes), ends, repetition(repeated))))
 
 
@@ -240,9 +234,10 @@ def _unmatched(held: Sequence[str], at_equal: Cause | None, causes: Sequence[Cau
         sinks, others = (percent(side.masked, 0) for side in at_equal.sides)
         if not no_match(causes):
             return f"{_DRAWN_ONCE} {sinks} of sinks hidden are masked, {others} of {_title(MASS)}."
+        most, fewest = (f"{side.tokens:.1f}" for side in reversed(at_equal.sides))
         return (
-            f"No control matches both masking and attention: {_title(MASS)} are {others} masked (sinks {sinks}), "
-            f"{_title(MASKED)} draw less."
+            f"No control matches both masking and attention: {_title(MASS)} ({most} a step, sinks {fewest}) are "
+            f"{others} masked (sinks {sinks}), {_title(MASKED)} draw less."
         )
     return f"Sinks hold {held[0]} of the attention, the others {held[1]}: part of a difference can come from that."
 

@@ -390,10 +390,13 @@ def rare(births: float, steps: int | None) -> bool:
     return births <= 0 or (steps is not None and births * steps < 1)
 
 
-def of_hiding(outcome: str, more: bool, at_equal: str | None, agree: bool, model: str = "") -> str:
+def of_hiding(
+    outcome: str, more: bool, at_equal: str | None, agree: bool, model: str = "", earlier: bool = False
+) -> str:
     """Return what the effect of hiding sinks means. outcome: the decision against as many tokens; more: whether sinks
     change more than these. at_equal: the decision at equal attention, None where not compared. agree: whether
-    predictions and perplexity agree there. model: whose sinks were hidden, where there are several.
+    predictions and perplexity agree there. model: whose sinks were hidden, where there are several. earlier: whether
+    texts end earlier there.
     """
     if outcome == EQUIVALENT:
         return "By this measure sinks need no special care when tokens are dropped."
@@ -410,7 +413,9 @@ def of_hiding(outcome: str, more: bool, at_equal: str | None, agree: bool, model
     told = f"{when} a fixed number of tokens is dropped, spare the sinks; for a fixed amount of attention "
     if not agree:
         return f"{told}predictions and perplexity disagree."
-    return told + ("this study cannot tell." if at_equal in (CANNOT_TELL, WAITING) else "they need no special care.")
+    if at_equal not in (CANNOT_TELL, WAITING):
+        return told + "they need no special care."
+    return told + ("perplexity cannot tell, but texts end earlier." if earlier else "this study cannot tell.")
 
 
 def of_masks(changed: Sequence[float], by_seed: Sequence[float]) -> str:

@@ -124,11 +124,16 @@ def answer_told(causes: Sequence[Cause], others: Mapping[str, Sequence[Cause]]) 
     yes = "Yes" if not open_ones else "Per token, yes" if open_ones == [MASS] else "It depends"
     others_hidden = f"hiding {CONTROLS[control].title}, to {levels_of(there[control])[1]}"
     lead = f"{yes}: hiding them {hidden_moves(causes)}; {others_hidden}."
-    apart = f"Sinks: {perplexity_apart(there[control].effect)}"
-    beside = [f"{name}: {_beside_it(those)}." for name, those in others.items() if text_causes(those)]
+    apart = f"{levels_of(there[control])[0]} is {perplexity_apart(there[control].effect)}"
+    beside = {name: text_causes(those).get(control) for name, those in others.items()}
+    apart += "".join(f"; in {name} {_beside_it(cause)}" for name, cause in beside.items() if cause is not None)
     told = open_told(causes) or filter(None, [_endings(there[control])])
-    short = [f"; {CONTROLS[name].title}: {_open_level(there[name])}" for name in open_ones]
-    return lead, " ".join((f"{apart}.", *told, *beside)), " ".join((lead, f"{apart}{''.join(short)}.", *beside))
+    short = [f"{_capital(CONTROLS[name].title)}: {_open_level(there[name])}." for name in open_ones]
+    return lead, " ".join((f"{apart}.", *told)), " ".join((lead, f"{apart}.", *short))
+
+
+def _capital(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}"
 
 
 def _open_level(cause: Cause) -> str:
@@ -138,13 +143,11 @@ def _open_level(cause: Cause) -> str:
     return f"{others}{beside}{'' if side_of(cause.effect) else ', not significantly different'}"
 
 
-def _beside_it(causes: Sequence[Cause]) -> str:
-    """Return perplexity with nothing and with the sinks hidden, of a model beside the one that is told, and by how much
-    it differs from that with as many random tokens.
+def _beside_it(cause: Cause) -> str:
+    """Return perplexity with the sinks and with a control's tokens hidden, of a model beside the one that is told, and
+    by how much they differ.
     """
-    cause = text_causes(causes)[COUNT]
-    sinks, _ = levels_of(cause)
-    return f"{perplexity(untouched_of(causes))} to {sinks} ({perplexity_change(cause.effect)})"
+    return f"{' against '.join(levels_of(cause))}, {perplexity_change(cause.effect)}"
 
 
 def open_told(causes: Sequence[Cause]) -> list[str]:

@@ -251,7 +251,7 @@ def accuracy_shifts(
     sentences.
     """
     color, first = colors_by_method([method])[0], shifts[0]
-    beside = f"with discount minus {plain_title(METHODS[method].published or '')}"
+    beside = "discount minus published"
     rows = [
         Accuracy(f"{one.sparsity}: {name}", *ends(effect, POINTS.scale), (), bare_words(effect), of)
         for one in shown_shifts(shifts)

@@ -138,7 +138,7 @@ TITLES = {
 ANSWERS = {
     "supports": (
         r"^Yes: hiding them raises perplexity from 2\.7 to 3\.3; hiding random tokens of equal attention, to 2\.7\. "
-        r"Sinks: 22 % higher \[10, 36\]\.",
+        r"3\.3 is 22 % higher \[10, 36\]\.",
         r"^Yes: removing 50 % of the weights costs 21 points of accuracy \[15, 26\]; the discount wins back "
         r"12\.1 \[9\.0, 15\.3\]\. Removing 70 % costs 20 points \[15, 25\]; it wins back 12\.\d \[.*\]\. "
         r"Unpruned: 90\.0 %\.$",
@@ -237,7 +237,7 @@ def test_a_small_study_says_so_first_and_a_large_one_does_not():
 
 
 def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
-    assert "Step 40; orange: sinks, far above average (mean + 2 std)." in story_told("supports").picture
+    assert "Step 40, layers averaged; orange: sinks (above mean + 2 std)." in story_told("supports").picture
     assert re.search(
         r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks, mostly masked: "
         r"they draw [\d.]+ × an even split \[[\d.]+, [\d.]+\]; untrained models, equally sharp, "
@@ -308,8 +308,7 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
         ]
         (answer, _) = story_of(study.model_copy(update={"causes": tuple(causes)})).answers
         assert answer.short.startswith(answer.lead)
-        assert answer.short.endswith(" Left-to-right twin: 1.9 to 2.0 (+2 % [−6, +11]).")
-        assert answer.sentence.endswith(" Left-to-right twin: 1.9 to 2.0 (+2 % [−6, +11]).")
+        assert "; in the left-to-right twin " in answer.short and "; in the left-to-right twin " in answer.sentence
         return answer
 
     told = answered(0.2)
@@ -317,18 +316,21 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
         told.lead
         == "Yes: hiding them raises perplexity from 2.4 to 3.8; hiding random tokens of equal attention, to 3.1."
     )
-    assert told.sentence.startswith("Sinks: 22 % higher [11, 35]. Texts end 24 tokens earlier [16, 31]. ")
+    assert told.sentence == (
+        "3.8 is 22 % higher [11, 35]; in the left-to-right twin 1.9 against 1.6, +22 % [+11, +35]. Texts end 24 tokens "
+        "earlier [16, 31]."
+    ), "the twin against the same control"
     told = answered(-0.2)
     per_token = "Per token, yes: hiding them raises perplexity from 2.4 to 3.8; hiding as many random tokens, to 2.6."
     assert told.lead == per_token
-    assert told.sentence.startswith(
-        "Sinks: 48 % higher [23, 78]. Against random tokens of equal attention (4.7): −18 % [−26, −10]; texts end 24 "
-        "tokens earlier [16, 31]. "
+    assert told.sentence == (
+        "3.8 is 48 % higher [23, 78]; in the left-to-right twin 2.0 against 2.0, +2 % [−6, +11]. Against random tokens "
+        "of equal attention (4.7): −18 % [−26, −10]; texts end 24 tokens earlier [16, 31]."
     )
     told = answered(0.05)
     assert told.lead == per_token
     assert "Against random tokens of equal attention (3.6): +5 % [−5, +16], not significant; texts end" in told.sentence
-    assert "; random tokens of equal attention: 3.6, not significantly different." in told.short
+    assert ". Random tokens of equal attention: 3.6, not significantly different." in told.short
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert hidden.title == (
         "In the diffusion model, hiding sinks raises perplexity from 2.4 to 3.8; hiding as many random tokens, to 2.6"
@@ -366,7 +368,7 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
     assert ends == pytest.approx([exp(sinks.low), exp(sinks.high)], abs=1e-2), "of its own"
     assert hidden.meaning == (
         "In the diffusion model, when a fixed number of tokens is dropped, spare the sinks; for a fixed amount of "
-        "attention this study cannot tell."
+        "attention perplexity cannot tell, but texts end earlier."
     )
     assert hidden.takeaway == hidden.beats[0]
     of_count = [one for one in study.causes if one.control not in (MASKED, MASS)]
@@ -434,10 +436,9 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert {overall, early, halves_told(own)} <= set(hidden.notes)
     assert hidden.caveat == (
-        "No control matches both masking and attention: random tokens of equal attention are 35 % masked "
-        "(sinks 95 %), other masked positions draw less. Perplexity stops where a text ends."
+        "No control matches both masking and attention: random tokens of equal attention (7.5 a step, sinks 3.1) are "
+        "35 % masked (sinks 95 %), other masked positions draw less. Perplexity is over unequal lengths."
     )
-    assert "Hidden per step: 3.1 sinks, 7.5 random tokens of equal attention." in hidden.notes
 
     def other(text: float, predictions: float, wide: float = 0.004) -> str:
         """Return it where perplexity and predictions differ by so much."""
@@ -478,7 +479,10 @@ def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
     assert place.beats[1].endswith("3 and the first token in layer 0.") and any(
         note.endswith(alike) for note in place.notes
     )
-    assert place.caveat == "Kinds are named only if 10 points above all tokens, untrained and shuffled weights."
+    assert place.caveat == (
+        "Named: 10 points above all tokens, untrained and shuffled weights. Sinks of each layer; elsewhere, layers "
+        "averaged."
+    )
     assert place.notes[-1] == (
         "Sinks that are masked positions: layer 0 99 % [99, 100], layer 1 100 % [100, 100] and layer 2 85 % [82, 87]."
     )
@@ -514,7 +518,7 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
     study = read(EXAMPLE)
     (_, answer) = story_told("example").answers
     assert answer.lead == ("Not measurably: +0.3 points of accuracy [−0.3, +1.0] where pruning 70 % costs 21 [18, 24].")
-    assert answer.sentence == "+0.1 [−0.7, +0.9] at 50 %. Both within ±2, fixed beforehand."
+    assert answer.sentence == "+0.1 [−0.7, +0.9] at 50 %. Both within ±2."
     assert answer.short == answer.words
     (_, at_70), (_, refuting) = (story_of(each).findings[-2:] for each in (study, refutes()))
     drawn = at_70.figure.replace("\u00a0", " ")
@@ -596,7 +600,7 @@ def test_the_first_finding_tells_both_models_by_multiples_of_an_even_split_besid
 def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_exceeded():
     (told,) = (finding for finding in story_told("example").findings if finding.name == "movement")
     assert told.beats == (
-        "Writing tokens explains 0.08. Layer 0 gains more new sinks than untrained, layers 1–7 fewer.",
+        "Writing alone would give 0.08. Layer 0 gains more new sinks than untrained, layers 1–7 fewer.",
         "Left-to-right twin: less steady than untrained, 0.52 against 0.42.",
     )
     assert told.takeaway == " ".join(told.beats)
@@ -651,7 +655,7 @@ def test_what_pruning_costs_is_told_with_what_is_won_back():
     assert told.takeaway.endswith(
         " Against Wanda as published (clean text): +0.8 [−1.2, +2.8] at 70 %, not inside ±2 points: undecided."
     )
-    assert told.takeaway.startswith("At 50 % pruning alone costs nothing significant. ")
+    assert told.takeaway.startswith("At 50 % pruning alone has no significant cost. ")
     assert "Guessing scores 37.5 %." in told.notes
     shown = re.findall(r'<span class="told">([^<]+)</span>', told.figure)
     assert glued("+0.1 points [−0.7, +0.9]") in shown and not any("21" in one for one in shown), "on their own scale"
@@ -720,7 +724,7 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
             "3.8",
             "equal attention: 4.5 (−15 % [−31, +4]); as many random: 2.6 (+48 % [+23, +78])",
         ),
-        ("Tokens of a text with sinks hidden", "21", "24 fewer [16, 31] than at equal attention"),
+        ("Tokens until a text ends, sinks hidden", "21", "24 fewer [16, 31] than at equal attention"),
         (
             "Weights chosen differently, 70 % removed",
             "0.23 % (seeds: 0.22 to 0.24 %)",
@@ -735,8 +739,8 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
     assert rows[0].baseline == "untrained, equally sharp: 1.81 × [1.78, 1.84]"
     assert " ".join(story_told("example").decision.values()) == (
         "In this model, leave this discount out: the same pruning without it does about as well. In the diffusion "
-        "model, when a fixed number of tokens is dropped, spare the sinks; for a fixed amount of attention this study "
-        "cannot tell."
+        "model, when a fixed number of tokens is dropped, spare the sinks; for a fixed amount of attention perplexity "
+        "cannot tell, but texts end earlier."
     )
     undecided = slides_html(story_told("cannot tell"))
     assert "<b>Pruning:</b> This is no reason to switch the discount on, nor off" in undecided
@@ -798,7 +802,7 @@ def test_the_text_of_the_example_is_the_one_nearest_the_median():
         "end"
     )
     assert "prompt 21 of 30, nearest the medians" in hidden.example.figure
-    assert "33 of 48 differ, perplexity 3.7 up to [EOS]" in hidden.example.figure.replace("\u00a0", " ")
+    assert "Its sinks hidden: ends after 4 of 48 tokens, perplexity 3.7" in hidden.example.figure.replace("\u00a0", " ")
     ends = '<span>.</span> <mark>[EOS]</mark> <mark class="beyond">[BOS]</mark>'
     assert ends in hidden.example.figure, "what both texts begin with lines up; what follows the end is faint"
     assert "error" not in hidden.example.reading, "a text may begin where one has ended"

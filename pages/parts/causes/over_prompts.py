@@ -300,7 +300,7 @@ class OverPrompts:
         with st.expander("Method, every number and settings", icon=":material/list:", key=f"{self.kind}_numbers"):
             st.markdown(
                 f"{plain(self.about.format(prompts=counted(done, 'prompt')))} {spec.sampling.gen_length:d} new tokens, "
-                f"seed {spec.seed:d}. {self.floor(spec)} {plain(' '.join(tested))}".strip()
+                f"seed {spec.seed:d}. {plain(' '.join((self.floor(spec), *tested)))}".strip()
             )
             self._numbers(spec, job.summary)
             st.json(self.settings(job), expanded=False)
