@@ -662,7 +662,7 @@ def test_the_answer_names_both_controls_and_what_the_effect_is_a_share_of():
     assert controls.x[1] < sinks < controls.x[0] and controls.marker.symbol == ("circle", "circle")
     written = [note.text for note in drawn.figure.layout.annotations]
     assert "sinks<br>2.0 tokens, 21 % of attention" in written and "<b>sinks minus<br>control, nats</b>" in written
-    assert any(note.startswith("+0.2") for note in written) and any(note.startswith("−0.") for note in written)
+    assert any("<br>+0.2" in note for note in written) and any("<br>−0." in note for note in written)
     assert "Holm correction over 3 tests" in drawn.sentence and "4 % less likely" in drawn.sentence
     kept = levels_beside(summary, "aligned")
     assert kept.figure.data[0].x[0] == pytest.approx(50) and set(kept.figure.data[1].marker.symbol) == {"circle-open"}
