@@ -223,7 +223,7 @@ def _not_shown(held: Sequence[str], at_equal: Cause | None, causes: Sequence[Cau
     there = text_causes(causes)
     repeated = {of: cause.repeated for of, cause in there.items() if cause.repeated is not None}
     apart = any(cause.longer is not None and side_of(cause.longer) for cause in there.values())
-    ends = "Perplexity is over unequal lengths." if apart else ""
+    ends = "Texts differ in length." if apart else ""
     return " ".join(filter(None, (_unmatched(held, at_equal, causes), ends, repetition(repeated))))
 
 
@@ -261,8 +261,8 @@ def _random_weights(findings: Findings) -> str:
         own = rules.cause_of(causes, "nll", COUNT)
         if own is not None and own.untrained is not None:
             so = f" (trained {perplexity_change(own.effect)})" if no_less_with_random(causes) else ""
-            told.append(f"{within(findings, model)} {perplexity_change(own.untrained)}{so}")
-    return f"Random weights, against {_title(COUNT)}: {'; '.join(told)}." if told else ""
+            told.append(f"{perplexity_change(own.untrained)} in {within(findings, model)}{so}")
+    return f"Random weights, perplexity against {_title(COUNT)}: {'; '.join(told)}." if told else ""
 
 
 def _over_prompts(own: Cause, at_equal: Cause | None, causes: Sequence[Cause]) -> str:

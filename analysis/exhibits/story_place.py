@@ -71,7 +71,7 @@ def place(findings: Findings) -> Told | None:
         for told in (False, True)
     )
     above = f"all tokens{_OTHER_WEIGHTS * (source in others)}"
-    rule = f"Named: {POINTS.margin(CLEARLY)} above {above}. {_OF_EACH_LAYER}"
+    rule = f"Kinds named: {POINTS.margin(CLEARLY)} or more above {above}. {_OF_EACH_LAYER}"
     beats = [beat.partition("; none in ")[0].removesuffix(".") + "." for beat in beats]
     if tokens[source]:
         beats[0], notes[0] = (f"Standing out, {told[0].lower()}{told[1:]}" for told in (beats[0], notes[0]))
@@ -105,7 +105,7 @@ def place(findings: Findings) -> Told | None:
     )
 
 
-_OF_EACH_LAYER = "Sinks of each layer; elsewhere, layers averaged."
+_OF_EACH_LAYER = "Sinks per layer; elsewhere, layers averaged."
 _OTHER_WEIGHTS = ", untrained and shuffled weights"
 
 

@@ -147,7 +147,8 @@ def _beside_it(cause: Cause) -> str:
     """Return perplexity with the sinks and with a control's tokens hidden, of a model beside the one that is told, and
     by how much they differ.
     """
-    return f"{' against '.join(levels_of(cause))}, {perplexity_change(cause.effect)}"
+    over = f" on {cause.effect.n} prompts" if cause.unmatched else ""
+    return f"{' against '.join(levels_of(cause))}, {perplexity_change(cause.effect)}{over}"
 
 
 def open_told(causes: Sequence[Cause]) -> list[str]:

@@ -302,7 +302,7 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
         effect = Difference(value=value, low=value - 0.1, high=value + 0.1, n=30, clusters=30)
         causes = [
             one.model_copy(update={"effect": effect, "sides": with_control(one, one.sides[0].value - value)})
-            if (one.measure, one.control) == ("nll", MASS)
+            if (one.model, one.measure, one.control) == ("bundled", "nll", MASS)
             else one
             for one in study.causes
         ]
@@ -317,8 +317,8 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
         == "Yes: hiding them raises perplexity from 2.4 to 3.8; hiding random tokens of equal attention, to 3.1."
     )
     assert told.sentence == (
-        "3.8 is 22 % higher [11, 35]; in the left-to-right twin 1.9 against 1.6, +22 % [+11, +35]. Texts end 24 tokens "
-        "earlier [16, 31]."
+        "3.8 is 22 % higher [11, 35]; in the left-to-right twin 1.9 against 2.7, −28 % [−48, −2] on 15 prompts. Texts "
+        "end 24 tokens earlier [16, 31]."
     ), "the twin against the same control"
     told = answered(-0.2)
     per_token = "Per token, yes: hiding them raises perplexity from 2.4 to 3.8; hiding as many random tokens, to 2.6."
@@ -347,8 +347,8 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
     assert hidden.beats == (
         "Against random tokens of equal attention (4.5): −15 % [−31, +4], not significant; texts end 24 tokens earlier "
         "[16, 31].",
-        "Random weights, against as many random tokens: the diffusion model 0 % [−2, +2]; the left-to-right twin "
-        "+47 % [+37, +57] (trained +2 % [−6, +11]).",
+        "Random weights, perplexity against as many random tokens: 0 % [−2, +2] in the diffusion model; +47 % [+37, "
+        "+57] in the left-to-right twin (trained +2 % [−6, +11]).",
     )
     assert levels_drawn(hidden, 0) == [
         ("nothing", "2.4"),
@@ -437,7 +437,7 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
     assert {overall, early, halves_told(own)} <= set(hidden.notes)
     assert hidden.caveat == (
         "No control matches both masking and attention: random tokens of equal attention (7.5 a step, sinks 3.1) are "
-        "35 % masked (sinks 95 %), other masked positions draw less. Perplexity is over unequal lengths."
+        "35 % masked (sinks 95 %), other masked positions draw less. Texts differ in length."
     )
 
     def other(text: float, predictions: float, wide: float = 0.004) -> str:
@@ -480,8 +480,8 @@ def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
         note.endswith(alike) for note in place.notes
     )
     assert place.caveat == (
-        "Named: 10 points above all tokens, untrained and shuffled weights. Sinks of each layer; elsewhere, layers "
-        "averaged."
+        "Kinds named: 10 points or more above all tokens, untrained and shuffled weights. Sinks per layer; elsewhere, "
+        "layers averaged."
     )
     assert place.notes[-1] == (
         "Sinks that are masked positions: layer 0 99 % [99, 100], layer 1 100 % [100, 100] and layer 2 85 % [82, 87]."

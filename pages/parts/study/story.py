@@ -345,7 +345,7 @@ align-self:flex-start}}
 .st-key-story_first{min-height:calc(100vh - 4.2rem)}}
 @media (max-width:640px){[data-testid='stMain'] h1{font-size:1.45rem}
 [data-testid='stMainBlockContainer']{padding-top:3.4rem;padding-bottom:.5rem}
-.st-key-story_first,.st-key-story_first .stVerticalBlock{gap:.4rem}.st-key-story_behind{gap:.4rem}
+.st-key-story_first,.st-key-story_first .stVerticalBlock{gap:.3rem}.st-key-story_behind{gap:.25rem}
 .st-key-story_stage{--player-size:.78rem;gap:.2rem}.st-key-story_ways{gap:.35rem;margin:.3rem 0 0}
 [data-testid='stHorizontalBlock']:has(.st-key-story_stage){gap:.3rem}
 .st-key-story_ways [data-testid='stPageLink'] p{font-size:.79rem}
