@@ -98,9 +98,9 @@ def glued(text: str) -> str:
     return re.sub(r"\[[^\]]{1,30}\]", lambda found: found[0].replace(" ", "\u00a0"), text)
 
 
-def listed(parts: Sequence[str]) -> str:
-    """'a', 'a and b', 'a, b and c'."""
-    return " and ".join(part for part in (", ".join(parts[:-1]), *parts[-1:]) if part)
+def listed(parts: Sequence[str], last: str = "and") -> str:
+    """'a', 'a and b', 'a, b and c'. last: the word before the last one."""
+    return f" {last} ".join(part for part in (", ".join(parts[:-1]), *parts[-1:]) if part)
 
 
 def first_of(names: Sequence[str]) -> str:

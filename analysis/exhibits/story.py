@@ -5,52 +5,21 @@ whose numbers a study lacks is left out.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from analysis.evaluation.ablation_effects import MEASURES
 from analysis.exhibits import story_sinks
-from analysis.exhibits.story_parts import (
-    about,
-    called,
-    day,
-    discounts,
-    factor,
-    needs,
-    outcomes_of,
-    position,
-    prices_of,
-    recipe,
-    recordings,
-    size_told,
-    within,
-)
-from analysis.exhibits.story_text import answer_told, text_in_words, text_matters
+from analysis.exhibits.story_answers import answers_of
+from analysis.exhibits.story_parts import about, called, day, factor, needs, position, recipe, recordings, size_told
 from analysis.figures.story import CANNOT_TELL as NO_ANSWER
 from analysis.figures.story import Answer, Story, Told, charts
 from analysis.findings import said_of
-from analysis.findings.ablations import HIDDEN
-from analysis.findings.evaluations import cost_words
 from analysis.recording.playback import opening_frame
-from analysis.specs import QUESTION, SIZES, PruneSpec, StudySpec, detail
-from analysis.statistics.decisions import (
-    AT_CHANCE,
-    BETTER,
-    CANNOT_TELL,
-    EQUIVALENT,
-    NATS,
-    ONE_SEED,
-    POINTS,
-    TOO_COARSE,
-    WAITING,
-    WORSE,
-    interval_words,
-)
-from analysis.statistics.differences import Difference
-from analysis.study import rules
-from analysis.study.findings import Cause, Findings
-from analysis.words import counted, listed, percent
+from analysis.specs import QUESTION, SIZES, StudySpec
+from analysis.statistics.decisions import NATS
+from analysis.study.findings import Findings
+from analysis.words import counted
 
 _SHOWN = 9  # tokens in the picture of a sink
 TERM = "attention sinks"
@@ -61,7 +30,7 @@ def story_of(findings: Findings) -> Story:
     """Return the story of what a study has found by now."""
     picture, told = _picture(findings)
     shown = tuple(said_of("story", findings))
-    answers = tuple(filter(None, (_matter(findings), _discount(findings))))
+    answers = answers_of(findings)
     return Story(
         made=f"SinkScope study of {day(findings.created)}",
         question=QUESTION,
@@ -117,9 +86,7 @@ def playback_of(findings: Findings) -> dict[str, object] | None:
 
 def _reading(answers: Sequence[Answer]) -> str:
     """Tell how to read the numbers of the answers."""
-    told = ["Brackets: 95 % intervals."] if any("[" in answer.words for answer in answers) else []
-    told += [f"{HIDDEN}."] if any("hiding" in answer.words for answer in answers) else []
-    told += ["Perplexity: lower is better."] if any("perplexity" in answer.words for answer in answers) else []
+    told = ["Intervals: 95 %."] if any("[" in answer.words for answer in answers) else []
     units = [answer for answer in answers if re.search(rf"\b{NATS.name}\b", answer.words) and "KL" not in answer.words]
     return " ".join([*told, *([_NATS] if units else [])])
 
@@ -147,136 +114,6 @@ def _picture(findings: Findings) -> tuple[Markup, str]:
     has = story_sinks.has_sinks(findings)
     told = f"One step of one text: {who} draws {times} an even split. {has}".strip()
     return charts.skyline(tokens, times, where) + charts.caption(has), told
-
-
-# --- the answer -------------------------------------------------------------------------------------------------
-
-_YES_NO = ("Yes: ", "No: ", "It depends: ")
-
-
-def _matter(findings: Findings) -> Answer | None:
-    """Answer whether sinks matter."""
-    causes = next(iter(findings.causes_by_model.values()), None)
-    if causes is None:
-        return None
-    spec = findings.parameters
-    text = "" if MEASURES[spec.primary].percent else text_in_words(causes)
-    said = rules.matter_sentence(causes, spec, "hiding them", numbers=not text)
-    if not MEASURES[spec.primary].percent and said.startswith(("Yes: ", "It depends: ")) and text_matters(causes):
-        others = {
-            within(findings, model): those
-            for model, those in findings.causes_by_model.items()
-            if model != causes[0].model
-        }
-        return Answer(_asks(findings, causes), *answer_told(causes, others))
-    lead = said.replace("its predictions", "predictions", 1).replace("its", "the", 1)
-    brief = next((f"{word.removesuffix(': ')}." for word in _YES_NO if lead.startswith(word)), "")
-    return Answer(
-        _asks(findings, causes), lead, text, brief or (f"{NO_ANSWER}." if lead.startswith(NO_ANSWER) else "Perhaps.")
-    )
-
-
-def _asks(findings: Findings, causes: Sequence[Cause]) -> str:
-    model = within(findings, causes[0].model) if len(called(findings)) > 1 else "this model"
-    return f"Do sinks matter in {model}?"
-
-
-_LEADS = {
-    BETTER: "Yes.",
-    WORSE: "No, it hurts.",
-    EQUIVALENT: "No.",
-    CANNOT_TELL: "This study cannot tell.",
-    ONE_SEED: "One calibration seed cannot tell.",
-    AT_CHANCE: "It cannot be judged: the dense model is at chance.",
-    WAITING: "Not known yet.",
-}
-
-
-def _discount(findings: Findings) -> Answer | None:
-    by_setting = discounts(findings)
-    if not by_setting:
-        return None
-    outcomes = outcomes_of(findings, by_setting)
-    effects = {name: contrast.effect for name, contrast in by_setting.items()}
-    only = next(iter(outcomes.values())) if len(set(outcomes.values())) == 1 else ""
-    lead, brief = lead_of(set(outcomes.values())), ""
-    prices, margin = prices_of(findings, by_setting), rules.margin_of(findings)
-    sentence = _changed({price.setting: price.effect for price in prices} or effects)
-    if only == EQUIVALENT:
-        clear = any(one.shown for one in effects.values())
-        lead = f"{'No' if clear else 'Not measurably'}: it changes accuracy by less than {POINTS.margin(margin)}."
-        if any(one.shown and one.value > 0 for one in effects.values()):
-            lead = f"Little: it gains less than {POINTS.margin(margin)}."  # significant, and too small to matter
-        if prices and -prices[0].cost.value > margin:
-            price, *others = prices
-            change = interval_words(price.effect).replace(POINTS.name, f"{POINTS.name} of accuracy", 1)
-            lead = f"{lead.partition(':')[0]}: {change} where pruning {price.setting} {cost_words(price.cost, '')}."
-            sentence = (
-                _changed({one.setting: one.effect for one in others}).replace(f" {POINTS.name}", "") if others else ""
-            )
-            every = {1: "This is", 2: "Both"}.get(len(effects), "All")
-            inside = f"{every} within ±{POINTS.margin(margin).partition(' ')[0]}."
-            sentence = f"{sentence} {inside}".strip()
-            brief = f"{lead} {sentence}"
-        brief = brief or lead
-    elif only in (BETTER, WORSE):
-        changes = [f"{POINTS.number(one.value)} {POINTS.name} at {name}" for name, one in effects.items()]
-        brief = f"{lead.removesuffix('.')}: {listed(changes)}."
-    elif only == CANNOT_TELL:
-        name, effect = next(iter(effects.items()))
-        brief = f"{lead.removesuffix('.')}: {interval_words(effect)} at {name}."
-    if only in (BETTER, WORSE, CANNOT_TELL) and prices and prices[0].cost.value < 0:
-        lead = f"{lead.removesuffix('.')}: {prices[0].words}."
-        sentence = " ".join([*(price.after_another for price in prices[1:]), _unpruned(findings)])
-        brief = brief or lead
-    open_ones = [effects[name] for name, outcome in outcomes.items() if outcome == CANNOT_TELL]
-    seen = [size for effect in open_ones if (size := effect.detectable()) == size]
-    if seen and max(seen) < TOO_COARSE:
-        sizes = dict.fromkeys(POINTS.size(size).removesuffix(" points") for size in seen)
-        sentence += f" It would have detected ±{listed(list(sizes))} points."
-    elif seen and min(seen) >= TOO_COARSE:
-        sentence += f" It would have detected nothing below {100 * TOO_COARSE:.0f} points."
-    return Answer("Does counting them less (the discount) help pruning?", lead, sentence, brief)
-
-
-def _changed(effects: Mapping[str, Difference]) -> str:
-    """Tell by how much the discount changes accuracy at each setting."""
-    told = [f"{interval_words(effect)} at {name}" for name, effect in effects.items()]
-    later = [each.replace(f" {POINTS.name}", "", 1) for each in told[1:]]
-    return f"{'; '.join([*told[:1], *later])}."
-
-
-def _unpruned(findings: Findings) -> str:
-    return "" if findings.pruning is None else f"Unpruned: {percent(findings.pruning.dense, 1)}."
-
-
-def discount_at(findings: Findings, settings: Mapping[str, PruneSpec]) -> dict[str, Difference]:
-    """Return what the study has found of the discount at those settings, by their names, at which it can tell.
-
-    settings: prunings with the discount.
-    """
-    by_setting = discounts(findings)
-    outcomes = outcomes_of(findings, by_setting)
-    told = {
-        (one.method, one.sparsity): one.effect
-        for name, one in by_setting.items()
-        if outcomes[name] in (BETTER, WORSE, EQUIVALENT)
-    }
-    asked = {name: (one.method, one.sparsity) for name, one in settings.items() if not detail(one)}
-    return {name: told[at] for name, at in asked.items() if at in told}
-
-
-def lead_of(outcomes: set[str]) -> str:
-    """Return the first words of the answer to whether the discount helps, by its outcomes at all settings."""
-    if len(outcomes) == 1:
-        return _LEADS[next(iter(outcomes))]
-    if {BETTER, WORSE} <= outcomes:
-        return "It helps at some settings and hurts at others."
-    if BETTER in outcomes:
-        return "At some settings."
-    if WORSE in outcomes:
-        return "It hurts at some settings."
-    return "No gain is shown."
 
 
 # --- what is thin -----------------------------------------------------------------------------------------------

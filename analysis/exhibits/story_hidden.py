@@ -325,7 +325,7 @@ def _levels(findings: Findings) -> Markup:
         before = untouched_of(causes)
         marks = [
             Mark("nothing", exp(before), perplexity(before), charts.NULL, beat=beat),
-            _level("sinks", there[COUNT].sides[0], charts.MODEL, beat),
+            _level("sinks", there[COUNT].sides[0], charts.SINK, beat),
         ]
         for control, cause in sorted(there.items(), key=lambda each: (each[1].unmatched, -each[1].sides[1].value)):
             marks += _beside_sinks(control, cause, beat)
@@ -345,7 +345,7 @@ def _beside_sinks(control: str, cause: Cause, beat: int) -> list[Mark]:
         return [_level(_title(control), others, charts.NULL, beat, beside)]
     these = f"sinks ({cause.effect.n} of {counted(cause.effect.n + cause.unmatched, 'prompt')})"
     name = f"{_SHORT[control]} (same {cause.effect.n})"
-    return [_level(these, sinks, charts.MODEL, beat), _level(name, others, charts.NULL, beat, beside)]
+    return [_level(these, sinks, charts.SINK, beat), _level(name, others, charts.NULL, beat, beside)]
 
 
 def _level(name: str, side: Change, tone: str, beat: int, beside: str = "") -> Mark:

@@ -44,7 +44,7 @@ def sink(findings: Findings) -> Told | None:
     groups = [
         Group(
             called(findings)[model],
-            (_draws_mark("its sinks", one.own, charts.MODEL), _draws_mark(one.labelled, one.null, charts.NULL)),
+            (_draws_mark("its sinks", one.own, charts.SINK), _draws_mark(one.labelled, one.null, charts.NULL)),
         )
         for model, one in draws.items()
     ]

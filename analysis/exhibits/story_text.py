@@ -1,6 +1,6 @@
 """What hiding sinks does to perplexity, and to predictions beside it, in the words of the story."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import floor, log10
 
 from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS, UNIT
@@ -8,7 +8,6 @@ from analysis.findings.ablations import (
     moved,
     neither_matches,
     perplexity,
-    perplexity_apart,
     perplexity_change,
     perplexity_seen,
     side_of,
@@ -76,31 +75,6 @@ def open_controls(causes: Sequence[Cause]) -> list[str]:
     return [name for name, cause in text_causes(causes).items() if side_of(cause.effect) <= 0]
 
 
-def than_controls(causes: Sequence[Cause]) -> list[str]:
-    """Return perplexity with the tokens of each control hidden, a clause each: `2.8 with as many random tokens (sinks
-    42 % higher [19, 67])`. causes: of one model.
-    """
-    told = []
-    for control, cause in text_causes(causes).items():
-        sinks, others = levels_of(cause)
-        apart = f"{sinks}, {_apart(cause.effect)}" if cause.unmatched else _apart(cause.effect)
-        told.append(f"{others} with {CONTROLS[control].title} (sinks {apart})")
-    return told
-
-
-def _apart(effect: Difference) -> str:
-    return perplexity_apart(effect) + ("" if side_of(effect) else ", not significant")
-
-
-def text_in_words(causes: Sequence[Cause]) -> str:
-    """Return a sentence on perplexity; empty where that was not measured. causes: of one model."""
-    there = text_causes(causes)
-    if not there:
-        return ""
-    could = "" if any(side_of(cause.effect) for cause in there.values()) else _could_see(there[COUNT].effect)
-    return f"Hiding sinks {hidden_moves(causes)}; it is {listed(than_controls(causes))}{could}."
-
-
 def _endings(cause: Cause) -> str:
     """Say by how many tokens texts end earlier or later with the sinks than with a control hidden; empty where that is
     not significant.
@@ -114,41 +88,31 @@ _LATER = {1: "later", -1: "earlier"}
 LENGTH = Unit("tokens", 1.0, 0)
 
 
-def answer_told(causes: Sequence[Cause], others: Mapping[str, Sequence[Cause]]) -> tuple[str, str, str]:
-    """Return lead, sentence and the words of a slide on whether sinks matter, where perplexity is higher than with as
-    many random tokens: a yes without a condition where it is higher than with every control. causes: of one model.
-    others: of the models beside it, by name.
+def yes_by_text(causes: Sequence[Cause]) -> str:
+    """Return whether sinks matter, where perplexity is higher than with as many random tokens: a yes without a
+    condition where it is higher than with every control. causes: of one model.
     """
-    there, control = text_causes(causes), told_by(causes)
     open_ones = open_controls(causes)
     yes = "Yes" if not open_ones else "Per token, yes" if open_ones == [MASS] else "It depends"
-    others_hidden = f"hiding {CONTROLS[control].title}, to {levels_of(there[control])[1]}"
-    lead = f"{yes}: hiding them {hidden_moves(causes)}; {others_hidden}."
-    apart = f"{levels_of(there[control])[0]} is {perplexity_apart(there[control].effect)}"
-    beside = {name: text_causes(those).get(control) for name, those in others.items()}
-    apart += "".join(f"; in {name} {_beside_it(cause)}" for name, cause in beside.items() if cause is not None)
-    told = open_told(causes) or filter(None, [_endings(there[control])])
-    short = [f"{_capital(CONTROLS[name].title)}: {_open_level(there[name])}." for name in open_ones]
-    return lead, " ".join((f"{apart}.", *told)), " ".join((lead, f"{apart}.", *short))
+    told = dict.fromkeys((COUNT, strictest(causes) or COUNT))
+    beaten = [CONTROLS[name].title for name in told if name not in open_ones]
+    return f"{yes}: hiding them raises perplexity more than hiding {listed(beaten, 'or')}."
 
 
-def _capital(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}"
-
-
-def _open_level(cause: Cause) -> str:
-    """Return perplexity with a control's tokens hidden that the sinks do not exceed."""
-    sinks, others = levels_of(cause)
-    beside = f" beside {sinks}" if cause.unmatched else ""
-    return f"{others}{beside}{'' if side_of(cause.effect) else ', not significantly different'}"
-
-
-def _beside_it(cause: Cause) -> str:
-    """Return perplexity with the sinks and with a control's tokens hidden, of a model beside the one that is told, and
-    by how much they differ.
+def changes_told(causes: Sequence[Cause], controls: Sequence[str]) -> list[str]:
+    """Return a sentence on each control: by how much perplexity with the sinks hidden differs from it, and where texts
+    end. causes: of one model. controls: of `text_causes`, the one whose texts are told last.
     """
-    over = f" on {cause.effect.n} prompts" if cause.unmatched else ""
-    return f"{' against '.join(levels_of(cause))}, {perplexity_change(cause.effect)}{over}"
+    there = text_causes(causes)
+    told = [_change_told(name, there[name], ends=name == controls[-1]) for name in controls]
+    return [f"Sinks {told[0][0].lower()}{told[0][1:]}", *told[1:]]
+
+
+def _change_told(control: str, cause: Cause, ends: bool, level: str = "") -> str:
+    open_one = "" if side_of(cause.effect) else ", not significant"
+    told = f"Against {CONTROLS[control].title}{level}: {perplexity_change(cause.effect)}{open_one}"
+    later = _endings(cause) if ends else ""
+    return f"{told}; {later[0].lower()}{later[1:]}" if later else f"{told}."
 
 
 def open_told(causes: Sequence[Cause]) -> list[str]:
@@ -162,10 +126,7 @@ def open_told(causes: Sequence[Cause]) -> list[str]:
 def _open_one(control: str, cause: Cause) -> str:
     sinks, others = levels_of(cause)
     level = f"{others} beside {sinks} on {cause.effect.n} prompts" if cause.unmatched else others
-    open_one = "" if side_of(cause.effect) else ", not significant"
-    told = f"Against {CONTROLS[control].title} ({level}): {perplexity_change(cause.effect)}{open_one}"
-    ends = _endings(cause)
-    return f"{told}; {ends[0].lower()}{ends[1:]}" if ends else f"{told}."
+    return _change_told(control, cause, ends=True, level=f" ({level})")
 
 
 def text_effect(causes: Sequence[Cause], control: str) -> Difference:
@@ -306,6 +267,15 @@ def by_attention(causes: Sequence[Cause]) -> str:
         return ""
     could = "" if side_of(cause.effect) else _could_see(cause.effect)
     return f"Per unit of attention, perplexity: {perplexity_change(cause.effect)}{could}."
+
+
+def could_see(causes: Sequence[Cause]) -> str:
+    """Return which difference from as many random tokens would have been detected, where perplexity differs from that
+    with no control; else nothing. causes: of one model.
+    """
+    there = text_causes(causes)
+    size = "" if any(side_of(cause.effect) for cause in there.values()) else perplexity_seen(there[COUNT].effect)
+    return f"±{size} would have been detected." if size else ""
 
 
 def _could_see(effect: Difference) -> str:

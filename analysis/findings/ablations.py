@@ -76,15 +76,6 @@ def perplexity_change(difference: Difference) -> str:
     return f"{value} % [{low}, {high}]"
 
 
-def perplexity_apart(difference: Difference) -> str:
-    """Return the same in words: `18 % lower [2, 32]`; with signs where the interval holds 0."""
-    value, low, high = map(round, _shares(difference))
-    if low * high <= 0 or not value:
-        return perplexity_change(difference)
-    ends = f"[{low:,}, {high:,}]" if value > 0 else f"[{-high:,}, {-low:,}]"
-    return f"{abs(value):,} % {'higher' if value > 0 else 'lower'} {ends}"
-
-
 def perplexity_seen(difference: Difference) -> str:
     """Return which difference in perplexity the data could have shown: `21 % of perplexity`; empty if unknown."""
     size = difference.detectable()

@@ -11,7 +11,8 @@ import pytest
 
 from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS, Change
 from analysis.exhibits import story_parts
-from analysis.exhibits.story import discount_at, playback_of, story_of
+from analysis.exhibits.story import playback_of, story_of
+from analysis.exhibits.story_answers import discount_at
 from analysis.exhibits.story_parts import Measured, Price
 from analysis.exhibits.story_text import early_told, halves_told, predictions_told
 from analysis.exhibits.study_report import report_html
@@ -137,21 +138,19 @@ TITLES = {
 }
 ANSWERS = {
     "supports": (
-        r"^Yes: hiding them raises perplexity from 2\.7 to 3\.3; hiding random tokens of equal attention, to 2\.7\. "
-        r"3\.3 is 22 % higher \[10, 36\]\.",
-        r"^Yes: removing 50 % of the weights costs 21 points of accuracy \[15, 26\]; the discount wins back "
-        r"12\.1 \[9\.0, 15\.3\]\. Removing 70 % costs 20 points \[15, 25\]; it wins back 12\.\d \[.*\]\. "
-        r"Unpruned: 90\.0 %\.$",
+        "^Yes: hiding them raises perplexity more than hiding as many random tokens or random tokens of equal "
+        r"attention\. Perplexity .* nothing 2\.7, sinks 3\.3, .* Sinks against as many random tokens: \+22 % \[",
+        r"^Yes: \+12\.1 points of accuracy at 50 %\. Accuracy, .*: dense model 90\.0 %, 50 % removed, no discount "
+        r"69\.5 %, 50 % removed, with discount 81\.6 %\. With the discount: \+12\.1 points \[\+9",
     ),
     "refutes": (
         r"^No: hiding them changes predictions about as much",
-        r"^No, it hurts: removing 50 % of the weights costs 21 points of accuracy \[15, 26\]; the discount changes "
-        r"accuracy by −1",
+        r"^No, it hurts: −1\d\.\d points of accuracy at 50 %\. .* With the discount: −1\d\.\d points \[−",
     ),
     "cannot tell": (
         r"^This study cannot tell whether",
-        r"^This study cannot tell: removing .* changes accuracy by \+20 \[−10, \+50\].* It would have detected nothing "
-        r"below 25 points\.$",
+        r"^This study cannot tell\. .* With the discount: \+20 points \[−10, \+50\] at 50 %; .* It would have detected "
+        r"nothing below 25 points\.$",
     ),
 }
 MEANINGS = {
@@ -220,12 +219,6 @@ def test_other_pages_are_told_of_the_discount_only_what_a_study_can_tell():
     assert not discount_at(read(EXAMPLE), {"50 %": weak})
 
 
-def test_a_slide_tells_by_how_much_the_discount_helps_or_hurts():
-    (_, helps), (_, hurts) = (story_told(name).answers for name in ("supports", "refutes"))
-    assert re.fullmatch(r"Yes: \+12\.\d points at 50 % and \+12\.\d points at 70 %\.", helps.short)
-    assert re.fullmatch(r"No, it hurts: −1[12]\.\d points at 50 % and −1[12]\.\d points at 70 %\.", hurts.short)
-
-
 def test_a_small_study_says_so_first_and_a_large_one_does_not():
     large = supports()
     assert "30 prompts, 6 calibration seeds" in story_told("supports").thin
@@ -259,16 +252,15 @@ def test_every_slide_of_a_finding_has_a_takeaway_and_the_last_one_has_few_rows()
         last = slides_html(story).split('<section class="slide')[-1]
         assert last.count("<tr>") == 1 + sum(len(told.summaries) for told in story.findings) <= 7
         first = slides_html(story).split('<section class="slide')[1]
-        plain = re.sub("</?b>", "", first)
-        assert all(glued(answer.short) in plain for answer in story.answers) and story.made in first
+        assert story.made in first
+        for answer in story.answers:
+            assert str(answer.figure) in first and glued(answer.levels) in first and glued(answer.sentence) in first
         assert story.recipe == (
             "Sink-Wanda scores weights by size and inputs; inputs from sinks count for nothing (λ = 1)."
         )
         assert glued(story.recipe) in first and all("4.7 million parameters" in slide for slide in (first, last))
-        leads = [answer.short.partition(". ")[0] for answer in story.answers]
-        assert re.findall("<b>(.+?)</b>", first.partition("<aside")[0])[-2:] == [
-            glued(lead.removesuffix(".") + ".") for lead in leads
-        ], "what qualifies an answer is told, not shouted"
+        bold = re.findall("<p>[^<]+<b>(.+?)</b>", first.partition("<aside")[0])
+        assert bold == [glued(answer.lead) for answer in story.answers]
 
 
 @pytest.mark.parametrize("name", FIXTURES)
@@ -283,9 +275,9 @@ def test_a_finding_says_what_follows_from_it_in_practice(name):
 def test_the_answer_tells_perplexity_and_points_and_each_model_has_one_name(name):
     story = story_told(name)
     told = " ".join(answer.words for answer in story.answers)
-    assert "perplexity" in told and "accuracy" in told
+    assert "Perplexity" in told and "Accuracy" in told
     assert ("Nats: KL divergence." in story.reading) == ("nats" in told and "KL" not in told)
-    assert story.reading.startswith("Brackets: 95 % intervals.")
+    assert story.reading.startswith("Intervals: 95 %.")
     assert story.about.endswith("of stories (4.7 million parameters) and its left-to-right twin.")
     others = [*(line for finding in story.findings for line in (finding.title, *finding.beats, finding.takeaway))]
     assert not re.search("bundled|[Aa]utoregressive|nats", " ".join(others))
@@ -307,30 +299,29 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
             for one in study.causes
         ]
         (answer, _) = story_of(study.model_copy(update={"causes": tuple(causes)})).answers
-        assert answer.short.startswith(answer.lead)
-        assert "; in the left-to-right twin " in answer.short and "; in the left-to-right twin " in answer.sentence
         return answer
 
     told = answered(0.2)
-    assert (
-        told.lead
-        == "Yes: hiding them raises perplexity from 2.4 to 3.8; hiding random tokens of equal attention, to 3.1."
+    assert told.lead == (
+        "Yes: hiding them raises perplexity more than hiding as many random tokens or random tokens of equal attention."
+    )
+    assert told.levels.endswith(
+        ": nothing 2.4, sinks 3.8, as many random tokens 2.6, random tokens of equal attention 3.1."
     )
     assert told.sentence == (
-        "3.8 is 22 % higher [11, 35]; in the left-to-right twin 1.9 against 2.7, −28 % [−48, −2] on 15 prompts. Texts "
-        "end 24 tokens earlier [16, 31]."
-    ), "the twin against the same control"
+        "Sinks against as many random tokens: +48 % [+23, +78]. Against random tokens of equal attention: +22 % "
+        "[+11, +35]; texts end 24 tokens earlier [16, 31]."
+    )
     told = answered(-0.2)
-    per_token = "Per token, yes: hiding them raises perplexity from 2.4 to 3.8; hiding as many random tokens, to 2.6."
+    per_token = "Per token, yes: hiding them raises perplexity more than hiding as many random tokens."
     assert told.lead == per_token
-    assert told.sentence == (
-        "3.8 is 48 % higher [23, 78]; in the left-to-right twin 2.0 against 2.0, +2 % [−6, +11]. Against random tokens "
-        "of equal attention (4.7): −18 % [−26, −10]; texts end 24 tokens earlier [16, 31]."
+    assert told.sentence.endswith(
+        " Against random tokens of equal attention: −18 % [−26, −10]; texts end 24 tokens earlier [16, 31]."
     )
     told = answered(0.05)
     assert told.lead == per_token
-    assert "Against random tokens of equal attention (3.6): +5 % [−5, +16], not significant; texts end" in told.sentence
-    assert ". Random tokens of equal attention: 3.6, not significantly different." in told.short
+    assert "Against random tokens of equal attention: +5 % [−5, +16], not significant; texts end" in told.sentence
+    assert told.levels.endswith("random tokens of equal attention 3.6.")
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert hidden.title == (
         "In the diffusion model, hiding sinks raises perplexity from 2.4 to 3.8; hiding as many random tokens, to 2.6"
@@ -397,7 +388,7 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     assert words(story) <= MOST_WORDS
     story = masked(0.02)
     assert story.answers[0].lead.startswith("It depends: ")
-    assert "Against other masked positions (3.7): +2 % [−6, +11], not significant; " in story.answers[0].sentence
+    assert "Against other masked positions: +2 % [−6, +11], not significant. " in story.answers[0].sentence
     without = study.model_copy(update={"causes": tuple(one for one in study.causes if one.control != MASKED)})
     (hidden,) = (finding for finding in story_of(without).findings if finding.name == "hidden")
     assert "Random tokens may be of any kind; Causes compares with other masked positions." in hidden.caveat
@@ -517,9 +508,12 @@ def test_no_kind_is_named_or_left_out_against_the_rule_that_the_sentence_states(
 def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a_study_has_none():
     study = read(EXAMPLE)
     (_, answer) = story_told("example").answers
-    assert answer.lead == ("Not measurably: +0.3 points of accuracy [−0.3, +1.0] where pruning 70 % costs 21 [18, 24].")
-    assert answer.sentence == "+0.1 [−0.7, +0.9] at 50 %. Both within ±2."
-    assert answer.short == answer.words
+    assert answer.lead == "Not measurably: it changes accuracy by less than 2 points."
+    assert answer.levels == (
+        "Accuracy, 768 items of 6 tasks (chance 37.5 %): dense model 92.6 %, 70 % removed, no discount 71.8 %, "
+        "70 % removed, with discount 72.2 %."
+    )
+    assert answer.sentence == "With the discount: +0.3 points [−0.3, +1.0] at 70 %; +0.1 [−0.7, +0.9] at 50 %."
     (_, at_70), (_, refuting) = (story_of(each).findings[-2:] for each in (study, refutes()))
     drawn = at_70.figure.replace("\u00a0", " ")
     assert "+0.3 points" in drawn
@@ -527,10 +521,8 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
     assert "wins back" not in refuting.title
     pruning = study.pruning.model_copy(update={"settings": (), "waterfalls": ()})
     (_, answer) = story_of(study.model_copy(update={"pruning": pruning})).answers
-    assert answer.lead == "Not measurably: it changes accuracy by less than 2 points.", (
-        "what pruning costs is not known"
-    )
-    assert answer.sentence == ("+0.1 points [−0.7, +0.9] at 50 %; +0.3 [−0.3, +1.0] at 70 %.")
+    assert answer.figure is None and answer.levels == "", "what pruning costs is not known"
+    assert answer.sentence == "With the discount: +0.1 points [−0.7, +0.9] at 50 %; +0.3 [−0.3, +1.0] at 70 %."
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -676,7 +668,7 @@ def test_what_pruning_costs_is_told_with_what_is_won_back():
 
 @pytest.mark.parametrize(
     ("value", "lead"),
-    [(0.004, "Little: +0.4 points of accuracy [+0.2, +0.6]"), (-0.004, "No: −0.4 points of accuracy [−0.6, −0.2]")],
+    [(0.004, "Little: it gains less than 2 points."), (-0.004, "No: it changes accuracy by less than 2 points.")],
 )
 def test_a_change_too_small_to_matter_is_measurable_where_it_is_significant(value, lead):
     study = read(EXAMPLE)
@@ -689,7 +681,7 @@ def test_a_change_too_small_to_matter_is_measurable_where_it_is_significant(valu
     ]
     pruning = study.pruning.model_copy(update={"contrasts": tuple(contrasts)})
     (_, answer) = story_of(study.model_copy(update={"pruning": pruning})).answers
-    assert answer.lead == f"{lead} where pruning 70 % costs 21 [18, 24]."
+    assert answer.lead == lead
 
 
 def test_perplexity_is_no_yes_where_it_rises_as_much_with_random_weights():
@@ -698,7 +690,7 @@ def test_perplexity_is_no_yes_where_it_rises_as_much_with_random_weights():
         one.model_copy(update={"untrained": one.effect}) if one.measure == "nll" else one for one in study.causes
     )
     (answer, _) = story_of(study.model_copy(update={"causes": causes})).answers
-    assert answer.lead.startswith("It depends: hiding them changes predictions more") and answer.short == "It depends."
+    assert answer.lead.startswith("It depends: hiding them changes predictions more")
 
 
 def test_a_mean_has_as_many_digits_as_its_interval_supports():
@@ -873,7 +865,7 @@ def test_a_study_of_one_model_that_pruned_nothing_names_it_and_claims_nothing_of
         }
     )
     story = story_of(alone)
-    assert [answer.question for answer in story.answers] == ["Do sinks matter in this model?"]
+    assert [answer.question for answer in story.answers] == ["Do sinks matter?"]
     assert [finding.name for finding in story.findings] == ["sink", "place", "movement", "hidden"]
     beats = " ".join(beat for finding in story.findings for beat in finding.beats)
     assert "One text, step 40 (0–47): 8 of 70 tokens" in beats and "the model: masked positions in layers 0–2" in beats

@@ -35,11 +35,11 @@ def test_the_first_screen_is_the_finished_example_and_nothing_runs_for_it():
     told, found = texts(test), read(EXAMPLE)
     assert test.title[0].value == QUESTION
     story = story_of(found)
-    for answer in story.answers:
-        assert f"{_read(answer.question)} **{_read(answer.lead)}** " in told
-    for sentence in (story.about, story.thin, *(answer.sentence for answer in story.answers)):
-        assert _read(sentence) in told
+    assert all(_read(sentence) in told for sentence in (story.about, story.thin))
     pieces = story_pieces(test)
+    for answer in story.answers:
+        assert f"<p>{answer.question} <b>{answer.lead}</b></p>" in pieces
+        assert answer.sentence in pieces and f'aria-label="{answer.levels}"' in pieces
     for finding in story.findings:
         assert escape(finding.title) in pieces and escape(finding.caveat) in pieces
     for one in rules.verdicts(found):

@@ -48,18 +48,26 @@ _FINDINGS = """{% for told in findings %}
 {% endfor %}
 """
 
+_ANSWERS = """<div class="answers">
+{% for answer in answers %}
+<div class="answer">
+<p>{{ answer.question }} <b>{{ answer.lead }}</b></p>
+{% if answer.figure %}<figure aria-label="{{ answer.levels }}">{{ answer.figure }}</figure>{% endif %}
+{% if answer.sentence %}<p class="apart">{{ answer.sentence }}</p>{% endif %}
+</div>
+{% endfor %}
+</div>
+"""
+
 _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription="slides" aria-label="Slides"
  {% if hidden %}hidden{% endif %}>
 <section class="slide">
-<div class="opening"><h1>{{ question }}</h1><p class="what">{{ what }}</p></div>
-<div class="body">
+<h1>{{ question }}</h1>
+<div class="body opening">
+<div><p class="what">{{ what }}</p>
 {% if picture %}<figure aria-label="{{ picture_told }}">{{ picture }}</figure>{% endif %}
-<div class="answers">
-{% for answer in answers %}
-{% set lead, stop, rest = answer.short.partition(". ") %}
-<p class="answer">{{ answer.question }} <b>{{ lead }}{{ stop.strip() }}</b> {{ rest }}</p>
-{% endfor %}
 </div>
+{{ drawn_answers }}
 </div>
 <div class="foot"><p class="caveat">{{ about }} {{ thin }} {{ reading }}</p></div>
 <aside class="speaker">
@@ -182,26 +190,20 @@ class Told:
 
 @dataclass(frozen=True)
 class Answer:
-    """A question of the study with its answer. lead: the first word or two of it, empty where there is no short one.
-    brief: what a slide says in place of `lead`.
+    """A question of the study with its answer. lead: in one sentence. sentence: by how much what is compared differs.
+    figure: what is compared, empty where that was not measured; levels: the figure in words.
     """
 
     question: str
     lead: str
     sentence: str
-    brief: str = ""
+    figure: Markup | None = None
+    levels: str = ""
 
     @property
     def words(self) -> str:
         """The answer as one sentence after another."""
-        return f"{self.lead} {self.sentence}".strip()
-
-    @property
-    def short(self) -> str:
-        """The answer in a few words."""
-        if self.brief or self.lead:
-            return self.brief or self.lead
-        return f"{CANNOT_TELL}." if self.sentence.startswith(CANNOT_TELL) else "Perhaps."
+        return " ".join(filter(None, (self.lead, self.levels, self.sentence)))
 
 
 @dataclass(frozen=True)
@@ -273,7 +275,13 @@ def slides_html(story: Story, hidden: bool = False) -> Markup:
     """
     has_example = any(told.example and told.example.title for told in story.findings)
     opening = story.findings[:1] if has_example else ()
-    return Markup(_template(_SLIDES).render(**vars(story), opening=opening, hidden=hidden))
+    drawn = Markup(_template(_ANSWERS).render(answers=story.answers))
+    return Markup(_template(_SLIDES).render(**vars(story), drawn_answers=drawn, opening=opening, hidden=hidden))
+
+
+def answers_html(answers: Sequence[Answer]) -> Markup:
+    """Return the answers by themselves."""
+    return Markup('<div class="story">{}</div>').format(Markup(_template(_ANSWERS).render(answers=answers)))
 
 
 def picture_html(story: Story) -> Markup:

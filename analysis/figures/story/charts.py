@@ -15,8 +15,8 @@ from markupsafe import Markup
 from analysis.figures.style import ink_on
 from analysis.words import glued, percent
 
-MODEL, NULL = "model", "null"
-"""Tones of a mark: what was measured, or what it is held against."""
+MODEL, NULL, SINK = "model", "null", "sink"
+"""Tones of a mark: what was measured, what it is held against, and what is done to sinks: hidden or discounted."""
 _PROMPT = 90  # characters of a prompt before the text that goes on from it
 
 
@@ -24,7 +24,7 @@ _PROMPT = 90  # characters of a prompt before the text that goes on from it
 class Mark:
     """A row of a chart: a bar from zero, or a dot with its interval. told: its numbers as text, on the right.
 
-    tone: MODEL or NULL. low, high: of its interval, None where there is none. dots: single values. filled:
+    tone: MODEL, NULL or SINK. low, high: of its interval, None where there is none. dots: single values. filled:
     whether a dot is filled, which says that the difference is significant. beat: the sentence that speaks of it.
     """
 
@@ -60,6 +60,12 @@ def bars(
     if line is not None:
         keys["rule"] = line[1]
     return _chart(groups, axis, scale, 0.0, 1.04 * most, keys, line=None if line is None else line[0], bar=True)
+
+
+def few_bars(heading: str, marks: Sequence[Mark]) -> Markup:
+    """Draw a few bars from zero beneath what they are, without ticks: their numbers stand beside them."""
+    most = max(map(_reach, marks), default=0.0) or 1.0
+    return _chart([Group(heading, tuple(marks))], "", 1.0, 0.0, 1.04 * most, {}, bar=True)
 
 
 def intervals(
@@ -103,7 +109,7 @@ def _chart(
     bar: bool = False,
 ) -> Markup:
     """Draw rows on one scale. keys: what each kind of mark is, by its class. margin: half-width of a band around zero.
-    line: where a vertical line stands. bar: whether marks are bars.
+    line: where a vertical line stands. bar: whether marks are bars. axis: empty for a chart without ticks.
     """
 
     def at(value: float) -> str:
@@ -119,7 +125,7 @@ def _chart(
 
 
 _CHART = """
-<div class="chart" style="--label:{{ label }};--told:{{ told }}">
+<div class="chart{{ "" if axis else " few" }}" style="--label:{{ label }};--told:{{ told }}">
 {% for group in groups %}
 <div class="panel">
 {% if group.title %}<div class="group">{{ group.title | glued }}</div>{% endif %}
@@ -143,12 +149,15 @@ _CHART = """
 {% endfor %}
 </div>
 {% endfor %}
+{% if axis %}
 <div class="row ticks" aria-hidden="true"><span class="label"></span><span class="track">
 {% for place, tick in ticks.items() %}<i style="left:{{ place }}">{{ tick }}</i>{% endfor %}
 </span></div>
 <div class="axis"><b>{{ axis }}</b>
 {% for kind, name in keys.items() %}<span><i class="key {{ kind }}"></i>{{ name }}</span>{% endfor %}
-</div></div>"""
+</div>
+{% endif %}
+</div>"""
 
 
 @cache

@@ -18,7 +18,7 @@ from markupsafe import Markup
 from analysis.figures.explorer import explorer_html, explorer_script
 from analysis.figures.export import policy, table_html
 from analysis.figures.player import player_html, player_script
-from analysis.figures.story import Story, file_script, findings_html, picture_html, slides_html, story_css
+from analysis.figures.story import Story, answers_html, file_script, findings_html, picture_html, slides_html, story_css
 from analysis.words import glued
 
 _STYLE = """:root{color-scheme:light dark;--page-ink:#1c2433;--page-paper:#fff;--page-line:#d5dbe5;--page-dim:#566073}
@@ -30,7 +30,6 @@ main{max-width:1240px;margin:0 auto;padding:1.5rem 2rem 3rem}
 h1{font-size:1.75rem;line-height:1.15;margin:0 0 .7rem;text-wrap:balance}h2{line-height:1.25;margin:0 0 .6rem}
 .what{margin:0 0 .6rem;text-wrap:pretty}.fine{color:var(--page-dim);font-size:.9rem;margin:0 0 .6rem}
 .answers{border:1px solid var(--page-line);border-radius:.5rem;padding:.8rem 1rem;margin:.6rem 0}
-.answers p{margin:0 0 .5rem}.answers span{display:block}.answers p:last-child{margin:0}
 nav a{display:inline-block;border:1px solid var(--page-line);border-radius:.5rem;padding:.4rem .8rem;
 margin:0 .4rem .4rem 0;color:inherit;text-decoration:none;font-weight:600}
 nav a:first-child{background:#1f5fbf;border-color:#1f5fbf;color:#fff}
@@ -80,13 +79,7 @@ _PAGE = """<!doctype html>
 <p class="fine size">{{ story.about | glued }} {{ story.thin | glued }} {{ story.reading | glued }}</p>
 <p class="what">{{ story.what }}</p>
 {{ picture if story.picture }}
-<div class="answers">
-{% for answer in story.answers %}
-<p>{{ answer.question }} <b>{{ answer.lead | glued }}</b> <span>{{ answer.sentence | glued }}</span></p>
-{% else %}
-<p>The finished parts support no answer yet.</p>
-{% endfor %}
-</div>
+{{ answers or "<p>The finished parts support no answer yet.</p>" | safe }}
 <nav aria-label="This report"><a href="#slide-1">Present</a>
 {%- if explorer %}<a href="#explore">Explore</a>{% endif %}<a href="#appendix">Appendix</a></nav>
 </header>
@@ -156,6 +149,7 @@ def document_html(
         printed_slides=Markup(_PRINTED_SLIDES),
         policy=Markup(policy(scripts)),
         picture=picture_html(story),
+        answers=answers_html(story.answers) if story.answers else "",
         player="" if playback is None else Markup(player_html(dict(playback))),
         findings=findings_html(story.findings) if story.findings else "",
         explorer=Markup(explorer_html(explorer)) if explorer else "",

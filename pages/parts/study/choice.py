@@ -18,7 +18,7 @@ import streamlit as st
 from analysis.engine import JobRecord
 from analysis.engine.sweeps import Point
 from analysis.evaluation import sweep_scores
-from analysis.exhibits.story import discount_at
+from analysis.exhibits.story_answers import discount_at
 from analysis.exhibits.story_parts import discounts
 from analysis.findings import finding_of
 from analysis.findings.evaluations import MARGIN

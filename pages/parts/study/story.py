@@ -14,7 +14,7 @@ from analysis.engine.studies import ablation_name, set_name, watch_name
 from analysis.exhibits import study as exhibits
 from analysis.exhibits.story import WHAT, playback_of, story_of
 from analysis.exhibits.study_report import NOTHING, report_folder, report_html
-from analysis.figures.story import Story, findings_html, picture_html
+from analysis.figures.story import Story, answers_html, findings_html, picture_html
 from analysis.specs import METHODS, QUESTION, STUDY_PARTS, ModelSpec
 from analysis.statistics.decisions import DECISIONS
 from analysis.study import rules
@@ -328,9 +328,8 @@ STYLE = """<style>
 .st-key-study_shown label{position:absolute;clip-path:inset(50%);height:1px;overflow:hidden}
 .st-key-story_stage{--player-size:.82rem}
 [data-testid='stMain'] h1{text-wrap:balance;font-size:1.65rem;line-height:1.15;padding:0}
-.st-key-story_first,.st-key-story_first .stVerticalBlock{gap:.75rem}.st-key-story_first p{margin-bottom:.2rem}
-.st-key-study_answer{padding:.6rem .9rem;margin-top:.35rem}.st-key-study_answer p{font-size:.93rem;line-height:1.4}
-.st-key-study_answer strong{display:block;font-size:1.02rem;text-wrap:balance}
+.st-key-story_first,.st-key-story_first .stVerticalBlock{gap:.5rem}.st-key-story_first p{margin-bottom:.2rem}
+.st-key-study_answer{padding:.5rem .9rem}
 .st-key-story_first [data-testid='stMarkdownContainer']{margin-bottom:-.2rem}
 .st-key-story_first [data-testid='stCaptionContainer']{margin-bottom:.1rem}
 .st-key-story_ways{gap:.5rem;align-items:center}.st-key-story_ways .st-key-primary_link{margin-top:0}
@@ -381,8 +380,8 @@ def first_screen(findings: Findings, told: Story, name: str) -> None:
                 else "No answer: the study ended before its first parts."
             )
             st.markdown(nothing)
-        for answer in told.answers:
-            st.markdown(f"{plain(answer.question)} **{plain(answer.lead)}** {plain(answer.sentence)}")
+        else:
+            mount(answers_html(told.answers), "story_answers")
     st.caption(plain(" ".join(filter(None, (told.about, told.thin, told.reading)))))
     _ways(name)
 
