@@ -119,11 +119,11 @@ def _levels_told(prompts: int, causes: Sequence[Cause]) -> str:
 
 
 def _endings(causes: Sequence[Cause]) -> str:
-    """Tell where texts end with the sinks, and with the strictest control and as many random tokens hidden; empty where
-    that is alike, or not measured."""
+    """Tell where texts end with the sinks and with the tokens of each control hidden; empty where that is alike, or not
+    measured.
+    """
     there = text_causes(causes)
-    told = {name: there[name] for name in (strictest(causes) or COUNT, COUNT)} if there else {}
-    lengths = lengths_of(told)
+    lengths = lengths_of(there)
     return endings(there[COUNT].tokens, lengths) if lengths else ""
 
 

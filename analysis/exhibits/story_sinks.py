@@ -70,7 +70,7 @@ def sink(findings: Findings) -> Told | None:
         meaning=story_parts.of_sinks(_clear(_drawn(findings))),
         takeaway=(text or beats)[0],
         summaries=(
-            Summary("Attention of a sink", own.own.told(_EVEN_SPLIT), f"{own.labelled}: {own.null.told(_TIMES)}"),
+            Summary("Attention of a sink, × an even split", own.own.told(), f"{own.labelled}: {own.null.told()}"),
         ),
     )
 

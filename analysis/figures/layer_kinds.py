@@ -175,7 +175,7 @@ def _count_rows(figure: go.Figure, model: LayerKinds, row: int) -> None:
     """
     number = "" if row == 1 else str(row)  # of the panel's axes
     across, along = {"xref": f"x{number} domain", **_AT_THE_RIGHT}, {"yref": f"y{number}"}
-    head = {"y": 1, "yref": f"y{number} domain", "yanchor": "middle", "align": "left"}
+    head = {"y": -0.5, "yref": f"y{number}", "yanchor": "bottom", "align": "left"}
     at = {**across, "xshift": _GAP}
     notes = [{"y": layer, "text": f"{model.counts[layer]:.1f}", **along, **at} for layer in model.named]
     notes.append({"text": _COUNTED, **head, **at})

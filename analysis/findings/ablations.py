@@ -190,7 +190,13 @@ def endings(tokens: float, others: Levels) -> str:
     """
     if not any(side_of(difference) for _, difference in others.values()):
         return ""
-    return f"Texts end after {tokens:.0f} tokens, {_beside_each(others, _LATER, '{:.0f}'.format)}."
+    most = max(difference.n for _, difference in others.values())
+    sides = {side_of(difference) for _, difference in others.values()}
+    if len(others) == 1 or len(sides) > 1 or any(difference.n < most for _, difference in others.values()):
+        return f"Texts end after {tokens:.0f} tokens, {_beside_each(others, _LATER, '{:.0f}'.format)}."
+    ends = dict.fromkeys(f"{value:.0f}" for value in sorted(value for value, _ in others.values()))
+    alike = " to ".join(dict.fromkeys((next(iter(ends)), [*ends][-1])))
+    return f"Texts end after {tokens:.0f} tokens, {_LATER[sides.pop()]} any control ({alike})."
 
 
 def repetition(repeated: Mapping[str, tuple[float, float]]) -> str:
@@ -215,11 +221,7 @@ def _no_match(held: Mapping[str, tuple[Held, Held]]) -> str:
     (_, masked), (_, fewer) = held[MASS]
     if not neither_matches((drawn, light), (masked, fewer)):
         return ""
-    return (
-        f"Over all steps no control matches both masking and attention: {THAN[MASS]} are {percent(fewer, 0)} masked "
-        f"(sinks {percent(masked, 0)}), {THAN[MASKED]} draw {percent(light, 0)} of attention (sinks "
-        f"{percent(drawn, 0)})."
-    )
+    return "Over all steps no control matches the sinks in both masking and attention."
 
 
 def neither_matches(attention: tuple[float, float], masking: tuple[float, float]) -> bool:

@@ -6,7 +6,6 @@ import shutil
 import struct
 import zlib
 from dataclasses import replace
-from itertools import groupby
 
 import numpy as np
 import pytest
@@ -167,15 +166,6 @@ def told(share):
     return f"{100 * share:.{0 if share >= 0.0995 else 1}f}\u00a0%"
 
 
-def together(marked: np.ndarray) -> str:
-    """The longest run of steps, as it is told where it holds most of them."""
-    runs = [list(run) for one, run in groupby(range(len(marked)), key=lambda step: bool(marked[step])) if one]
-    longest = max(runs, key=len, default=[])
-    if len(longest) < 2 or len(longest) <= marked.sum() / 2:
-        return ""
-    return f" ({'including ' * (len(longest) < marked.sum())}{longest[0]}–{longest[-1]})"
-
-
 def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch):
     trajectory, rng, params = relative(block_trajectory()), np.random.default_rng(0), SinkParams(k=1.25)
     drawn = trajectory.mass * rng.uniform(0.5, 1.5, trajectory.mass.shape)
@@ -198,7 +188,7 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     assert at_step != of_all
     expect(finding).to_contain_text(f"{told(own[3])} of all attention; an even split gives ")
     expect(finding).to_contain_text(f" {even}")
-    expect(finding).to_contain_text(f" In an equally sharp untrained model, sinks take {at_step}.")
+    expect(finding).to_contain_text(f", an equally sharp untrained model {at_step}.")
     asked = SharesAsked(range=(3, 3), to=None, definition="std", threshold=1.25, split=0, judged="head", basis="raw")
     own_heads, null_heads = (head_shares(each, asked).mean() for each in (trajectory, random))
     heads_told = page.locator(".sx-b .sx-key")
@@ -208,13 +198,13 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     )
     above, below = int((own > shares).sum()), int((own < shares).sum())
     over_all = (
-        f"Over all steps sinks take {told(own.mean())} of attention, untrained mean {told(shares.mean())}; above that "
-        f"in {above or 'none'} of 9 steps{together(own > shares)}"
-        f"{f', below in {below} steps' if below else ''}."
+        f"Over all steps sinks take {told(own.mean())} of attention; untrained, {told(shares.mean())} (at most "
+        f"{told(shares.max())} in any step). Above the untrained model in {above or 'none'} of 9 steps"
+        f"{f', below in {below}' if below else ''}."
     )
     expect(beside).to_have_text(over_all)
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ over: 'all' })")
-    expect(finding).to_contain_text(f" In an equally sharp untrained model, sinks take {of_all}.")
+    expect(finding).to_contain_text(f", an equally sharp untrained model {of_all}.")
     expect(beside).to_have_text(over_all)
 
     noise = np.random.default_rng(1).uniform(0.5, 1.5, (3, *trajectory.state.shape))
@@ -225,20 +215,16 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     shares = np.stack([sink_shares(mass.astype(np.float32), params) for mass in draws])
     assert np.allclose(whole, shares, atol=1e-5) and layer == head == []
     above, below = int((own > shares.max(axis=0)).sum()), int((own < shares.min(axis=0)).sum())
-    whose = "3 equally sharp untrained models"
-    expect(finding).to_contain_text(f" In {whose}, sinks take at most {told(shares[:, 3].max())}.")
+    expect(finding).to_contain_text(f", equally sharp untrained models at most {told(shares[:, 3].max())}.")
     expect(beside).to_have_text(
-        f"Over all steps sinks take {told(own.mean())} of attention, untrained mean {told(shares.mean())}; above all 3 "
-        f"untrained in {above or 'none'} of 9 steps{together(own > shares.max(axis=0))}"
-        f"{f', below all 3 in {below} steps' if below else ''}. One text; 30 prompts on Evidence."
+        f"Over all steps sinks take {told(own.mean())} of attention; untrained, {told(shares.mean())} (at most "
+        f"{told(shares.max())} in any step). Above all 3 untrained in {above or 'none'} of 9 steps"
+        f"{f', below in {below}' if below else ''}. One text; 30 prompts on Evidence."
     )
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.strongest()")
-    expect(finding).to_contain_text(f"In this text at step {own.argmax()}, where sinks take most, ")
+    expect(finding).to_contain_text(f"At step {own.argmax()}, where sinks take most, ")
     at_own = shares[:, own.argmax()].max()
-    assert at_own < shares.max(), "the highest peak lies elsewhere"
-    expect(finding).to_contain_text(
-        f" In {whose}, sinks take at most {told(at_own)} at this step, {told(shares.max())} at any."
-    )
+    expect(finding).to_contain_text(f", equally sharp untrained models at most {told(at_own)}.")
 
     of_draws = rng.uniform(0.1, 0.3, (3, 9)).astype(np.float32)
     monkeypatch.setattr(exploring, "shipped_head_shares", lambda asked: of_draws)
@@ -465,7 +451,7 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     expect(explorer.get_by_role("button", name="Undo")).to_be_hidden()
     explorer.get_by_role("button", name=re.compile(r"Peak: step \d")).click()
     found = re.compile(
-        r"In this text at step \d+, where sinks take most, \d of \d+ tokens (is a sink|are sinks) by raw "
+        r"At step \d+, where sinks take most, \d of \d+ tokens (is a sink|are sinks) by raw "
         r"attention\. (It takes|They take) [\d.]+\s% of all attention; "
         r"an even split gives [\d.]+\s% under its mask\."
     )
@@ -505,7 +491,7 @@ def test_the_explorer_of_the_shipped_study_names_its_models_and_judges_both_by_a
     for width in (1280, 820):
         page.set_viewport_size({"width": width, "height": 900})
         page.mouse.move(0, 0)
-        expect(finding).to_contain_text("equally sharp untrained models, sinks take at most")
+        expect(finding).to_contain_text("equally sharp untrained models at most")
         before = text.bounding_box()
         text.hover()
         expect(finding).to_contain_text("takes")

@@ -65,16 +65,16 @@ function finding(recording, view) {
     return [`${capital(name)}, takes `, percent(share), ` ${of} ${when}; an even split gives ${percent(even)}.`];
   }
   if (to) return [`Positions ${to[0]}–${to[1]} take `, percent(share), ` ${of} ${when}; an even split gives ${percent(even)}.`];
-  const peak = count > 0 && atPeak(recording, view), lead = `${view.several ? when : `In this text${one ? "" : ","} ${when}`}, ${peak ? "where sinks take most, " : ""}`;
-  const rest = view.several ? "" : untrained(recording, view, peak);
-  if (count === 0) return [`${lead}there are no sinks in ${place(view)}: no token exceeds ${criterion(view)}.${rest}`];
+  const peak = count > 0 && atPeak(recording, view), lead = `${view.several ? when : capital(when)}, ${peak ? "where sinks take most, " : ""}`;
+  const ofUntrained = view.several ? "" : untrained(recording, view);
+  if (count === 0) return [`${lead}there are no sinks in ${place(view)}: no token exceeds ${criterion(view)}${ofUntrained && `; sinks of ${ofUntrained.join(" take ")}`}.`];
   const [be, take] = count === 1 ? ["is a sink", "It takes"] : ["are sinks", "They take"];
   const flags = one ? recording.sinks(view, view.layer, view.head) : null, { sinks, open, both } = flags ? overlap(recording, flags, t0, t0) : { both: 0 };
   const which = both < sinks ? `${both} ` : both === open ? "exactly those " : sinks > 1 ? "all " : "";
   const still = both ? `, ${which}still ${recording.noise ? "undecided" : "masked"}` : "";
   const raw = recording.even ? "" : recording.evened(view) ? " relative to an even split" : " by raw attention", under = recording.even ? "" : " under its mask";
   const given = `; an even split gives ${percent(even)}${under}`;
-  return [lead, `${few(count)} of ${recording.keys[t1]} tokens ${be}`, `${still}${raw}. ${take} `, `${percent(share)} ${of}`, `${given}.${rest}`];
+  return [lead, `${few(count)} of ${recording.keys[t1]} tokens ${be}`, `${still}${raw}. ${take} `, `${percent(share)} ${of}`, `${given}${ofUntrained && `, ${ofUntrained.join(" ")}`}.`];
 }
 // What a sink of the step exceeds, as the end of "sink"; empty where that is not one multiple of an even split.
 function sinkLevel(recording, view) {
@@ -104,42 +104,25 @@ function atPeak(recording, view) {
   const [t0, t1] = stepRange(view, recording);
   return t0 === t1 && !view.several && t0 === recording.strongest(view, view.layer, view.head);
 }
-// What sinks of untrained models take, as the end of the finding, which says what these are; empty where there are none. At
-// the peak also the most that they take at any step, as this one was chosen by this model's.
-function untrained(recording, view, peak) {
+// Untrained models and what their sinks take, for the end of the finding; empty where there are none.
+function untrained(recording, view) {
   const nulls = recording.nulls(view, view.layer, view.head), several = nulls.length > 1;
   if (!nulls.length) return "";
-  const who = view.head != null ? "heads of this layer in an equally sharp untrained model" : several ? `${nulls.length} equally sharp untrained models` : "an equally sharp untrained model";
-  const most = Math.max(...nulls.map(({ share }) => meanOver(share, stepRange(view, recording))));
-  const highest = Math.max(...nulls.map(({ share }) => share[peakOf(share)])), limit = several ? "at most " : "";
-  if (!(peak ? highest : most)) return ` In ${who} there are no sinks.`;
-  return ` In ${who}, sinks take ${limit}${percent(most)}${peak ? ` at this step, ${several ? "" : "at most "}${percent(highest)} at any` : ""}.`;
+  const who = view.head != null ? "heads of this layer in an equally sharp untrained model" : several ? "equally sharp untrained models" : "an equally sharp untrained model";
+  return [who, `${several ? "at most " : ""}${percent(Math.max(...nulls.map(({ share }) => meanOver(share, stepRange(view, recording)))))}`];
 }
 const meanOf = (values) => meanOver(values, [0, values.length - 1]);
 // What sinks take over all steps, and in how many of them more than the most of the untrained models’ of the finding, or
 // less than the least. Without untrained models only the mean.
 function throughoutAll(recording, view, share, note) {
-  const nulls = recording.nulls(view, view.layer, view.head), all = [0, recording.T - 1], { T } = recording, several = nulls.length > 1;
+  const nulls = recording.nulls(view, view.layer, view.head), all = [0, recording.T - 1], { T } = recording;
   const own = `Over all steps sinks take ${percent(meanOver(share, all))} of ${view.layer == null ? "" : "its "}attention`;
   if (!nulls.length) return [`${own}.${note}`];
-  const over = share.map((value, t) => Number(value > Math.max(...nulls.map((each) => each.share[t])))), above = over.reduce((sum, one) => sum + one, 0);
+  const above = share.reduce((sum, value, t) => sum + (value > Math.max(...nulls.map((each) => each.share[t]))), 0);
   const below = share.reduce((sum, value, t) => sum + (value < Math.min(...nulls.map((each) => each.share[t]))), 0);
-  const others = percent(meanOf(nulls.map((each) => meanOver(each.share, all))));
-  return [
-    `${own}, untrained mean ${others}; above ${several ? `all ${nulls.length} untrained` : "that"} in `,
-    `${above || "none"} of ${T} steps`, `${together(over, above)}${below ? `, below${several ? ` all ${nulls.length}` : ""} in ${below} steps` : ""}.${note}`,
-  ];
-}
-// Where more than half of some steps follow each other, as the end of a sentence; empty where they are scattered. marked: 1 for each
-// of them, 0 for all others.
-function together(marked, count) {
-  let first = 0, length = 0, from = 0;
-  for (let t = 0; t <= marked.length; t++) {
-    if (marked[t]) continue;
-    if (t - from > length) [first, length] = [from, t - from];
-    from = t + 1;
-  }
-  return length > 1 && length > count / 2 ? ` (${length < count ? "including " : ""}${first}–${first + length - 1})` : "";
+  const others = percent(meanOf(nulls.map((each) => meanOver(each.share, all)))), most = percent(Math.max(...nulls.map((each) => each.share[peakOf(each.share)])));
+  const whom = nulls.length > 1 ? `all ${nulls.length} untrained` : "the untrained model";
+  return [`${own}; untrained, ${others} (at most ${most} in any step). Above ${whom} in `, `${above || "none"} of ${T} steps`, `${below ? `, below in ${below}` : ""}.${note}`];
 }
 // How many sinks are open positions and the other way round, over all steps; empty where no position is open or none is a
 // sink.
