@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import streamlit as st
 
+from pages.parts.address import link_buttons
 from pages.parts.causes.one_prompt import ablation, beside_another
 from pages.parts.causes.over_prompts import ABLATION, EVICTION
 from pages.parts.causes.results import NEXT
@@ -19,7 +20,7 @@ from pages.parts.study.other_models import one_text, other_models, study_answer
 
 def _discount() -> None:
     """Draw the link to what a reader does next."""
-    with st.container(horizontal=True, gap="medium", key=NEXT):
+    with link_buttons(NEXT):
         st.page_link("pages/prune.py", label="Discount sinks when pruning", icon=":material/content_cut:")
 
 

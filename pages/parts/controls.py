@@ -307,13 +307,10 @@ def left_to_right() -> Steps:
     return Steps(settings.container(key=_OPEN), preview, outcome, results, st.container(key="beneath_the_steps"))
 
 
-# On a phone the views are one row that is scrolled to the screen's edge, where it is cut; the chosen one is in view.
+# On a phone the views take as many rows as they need, with less room around each.
 _VIEWS = f"""<style>@media (max-width:{PHONE}px){{
-[class*='st-key-'][class*='_view'] [data-testid='stButtonGroup'] [role='radiogroup']{{flex-wrap:nowrap;
-overflow-x:auto;scrollbar-width:none;width:calc(100% + 1rem);padding-right:1.5rem;
-mask-image:linear-gradient(to right,#000 calc(100% - 1.5rem),transparent)}}
-[class*='st-key-'][class*='_view'] [role='radiogroup'] button{{flex:none;padding-inline:.6rem}}
-[class*='st-key-'][class*='_view'] [role='radiogroup'] [data-selected]{{scroll-initial-target:nearest}}}}</style>"""
+[class*='st-key-'][class*='_view'] [data-testid='stButtonGroup'] [role='radiogroup']{{gap:.3rem}}
+[class*='st-key-'][class*='_view'] [role='radiogroup'] button{{padding-inline:.5rem}}}}</style>"""
 
 
 def title_row(page: str) -> DeltaGenerator:

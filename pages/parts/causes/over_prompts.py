@@ -168,7 +168,7 @@ class OverPrompts:
             recording_box(recording.job, _LIKE)
             return None
         asked, answer = f"{self.kind}_asked", st.container(key=f"{self.kind}_answer")
-        answer_first(self.kind, {f"{self.kind}_asking": (0, 5, 5)}, f"{self.kind}_answer", NEXT)
+        answer_first(self.kind, {f"{self.kind}_asking": (0, 5, 5)}, f"{self.kind}_answer", f"buttons_{NEXT}")
         aside, settings, place = keyed_columns([5, 3, 4], f"{self.kind}_asking", vertical_alignment="center")
         with settings.popover("Settings", icon=":material/tune:", width="stretch"):
             recording_box(recording.job, _LIKE)
