@@ -81,7 +81,7 @@ def _levels(causes: Sequence[Cause], controls: Mapping[str, Cause]) -> list[Mark
         Mark("nothing", exp(before), perplexity(before), charts.NULL),
         Mark("sinks", exp(sinks.value), perplexity(sinks.value), charts.SINK, exp(sinks.low), exp(sinks.high)),
     ]
-    for name, cause in controls.items():
+    for name, cause in sorted(controls.items(), key=lambda each: -each[1].sides[1].value):
         side, label = cause.sides[1], CONTROLS[name].title
         label += f" ({cause.effect.n} prompts)" if cause.unmatched else ""
         marks.append(Mark(label, exp(side.value), levels_of(cause)[1], charts.NULL, exp(side.low), exp(side.high)))
@@ -126,7 +126,7 @@ def _discount(findings: Findings) -> Answer | None:
         sentence += f" It would have detected ±{listed(list(sizes))} points."
     elif seen and min(seen) >= TOO_COARSE:
         sentence += f" It would have detected nothing below {100 * TOO_COARSE:.0f} points."
-    asked = "Does counting them less (the discount) help pruning?"
+    asked = "Does counting them less when removing weights (the discount) help?"
     pruning = findings.pruning
     if not prices or pruning is None:
         return Answer(asked, lead, sentence)

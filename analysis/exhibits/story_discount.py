@@ -59,7 +59,7 @@ def masks(findings: Findings) -> Told | None:
         named = f" ({METHODS[change.method].title})" if several else ""
         runs = (
             ("with or without the discount", change.changed, charts.SINK),
-            ("another calibration sample", change.floor, charts.NULL),
+            ("another sample of calibration text", change.floor, charts.NULL),
         )
         marks = [
             Mark(name, float(np.mean(values)), _mean(values), tone, dots=values)
@@ -208,8 +208,9 @@ def _summary(
     method = next(iter(by_setting.values())).method
     published = {percent(at, 0): one for at, one in published_of_study(findings, method).items()}
     if len(settings) == 1 and settings[0] in published:
+        gain = published[settings[0]]
         baseline += (
-            f"; against published {bare_words(published[settings[0]])}{_undecided(published[settings[0]], margin)}"
+            f"; against {plain_title(METHODS[method].published or '')} {bare_words(gain)}{_undecided(gain, margin)}"
         )
     return Summary(f"Accuracy points the discount adds, {removed}", listed(told), baseline)
 
@@ -232,7 +233,7 @@ def _against_published(findings: Findings, by_setting: Mapping[str, Contrast], o
 def _cost_unseen(findings: Findings, by_setting: Mapping[str, Contrast]) -> str:
     """Tell where pruning itself costs nothing significant, so that there is nothing to win back."""
     told = [price.setting for price in prices_of(findings, by_setting) if price.cost.low < 0 < price.cost.high]
-    return f"At {listed(told)} pruning alone has no significant cost." if told else ""
+    return f"At {listed(told)} the cost of pruning itself is undecided." if told else ""
 
 
 def _changes(
@@ -260,7 +261,9 @@ def _changes(
         groups.append(
             Group(f"{_removed(name).replace(' of the weights', '')}{f': {alone}' * bool(alone)}", tuple(marks))
         )
-    return charts.intervals(groups, "change of accuracy (points)", 100, margin, POINTS.margin(margin).partition(" ")[0])
+    return charts.intervals(
+        groups, "change of accuracy, points (right: better)", 100, margin, POINTS.margin(margin).partition(" ")[0]
+    )
 
 
 def _undecided(effect: Difference, margin: float) -> str:

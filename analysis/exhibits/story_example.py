@@ -25,8 +25,8 @@ def texts(findings: Findings, model: str) -> Example | None:
         return None
     control = MASS if MASS in text.others else COUNT
     alike = [_agreement(text.untouched, words) for words in _variants(text, control)]
-    title = _ends_early(text, control)
-    if not title:
+    title = early = _ends_early(text, control)
+    if not early:
         sinks, others = (int((~each.kept[1]).sum()) for each in alike)
         shares = [percent(int((~each.kept[1]).sum()) / len(each.kept[1]), 0) for each in alike]
         title = (
@@ -40,7 +40,8 @@ def texts(findings: Findings, model: str) -> Example | None:
     return Example(
         title,
         *text_shown(text, control),
-        f"Shaded: does not line up with the first text; faint: after the end.{_BOS if begins else ''}",
+        f"Shaded, underlined: does not line up with the first text; faint: after the end.{_BOS if begins else ''}",
+        _EXAMPLE + (_ends_over_all(findings.causes_by_model.get(model, ()), control) if early else "") + ".",
         f"The others may have moved: by position {sinks_moved} (sinks) and {others_moved} (random) of {longest} "
         f"differ{in_place}.",
     )
@@ -56,8 +57,24 @@ def _ends_early(text: Continuation, control: str) -> str:
     if sinks >= min(untouched, others):
         return ""
     length = len(_variants(text, control)[1])
-    instead = "it does not end" if others == length else f"after {others}"
-    return f"One text: with sinks hidden it ends after {sinks} tokens; with {CONTROLS[control].title} hidden {instead}"
+    instead = "it does not end" if others == length else f"it ends after {others}"
+    hidden = f"with {CONTROLS[control].title} hidden"
+    if others == length == untouched:
+        hidden = f"untouched, or {hidden},"
+    return f"One text: with sinks hidden it ends after {sinks} tokens; {hidden} {instead}"
+
+
+_EXAMPLE = "An example, not evidence"
+
+
+def _ends_over_all(causes: Sequence[Cause], control: str) -> str:
+    """Tell after how many tokens texts with their sinks hidden end over all prompts, as the end of a sentence; empty
+    where that was not measured.
+    """
+    cause = rules.cause_of(causes, "nll", control)
+    if cause is None or not cause.tokens:
+        return ""
+    return f": over {cause.effect.n} prompts, {cause.tokens:.0f} tokens to the end"
 
 
 def _begins_inside(words: Sequence[str]) -> bool:

@@ -19,6 +19,7 @@ from analysis.exhibits.story_text import (
     levels_of,
     no_less_with_random,
     no_match,
+    open_controls,
     open_told,
     predictions_told,
     strictest,
@@ -86,6 +87,7 @@ def hidden(findings: Findings) -> Told | None:
     notes += [line for line in dict.fromkeys((first, changed)) if line not in said]
     takeaways = said if title else [_levels_told(own.effect.n, those) or over, first]
     takeaways += [untrained] if no_less_with_random(those) else []
+    takeaways += [_beside_own(findings, model) for model in by_model if model != own.model]
     held = [f"{100 * side.share:.1f} %" for side in own.sides]
     return Told(
         "hidden",
@@ -104,6 +106,21 @@ def hidden(findings: Findings) -> Told | None:
         brief=_text_brief(own, those, margin),
         example=example,
     )
+
+
+def _beside_own(findings: Findings, model: str) -> str:
+    """Tell by how much perplexity with the sinks of another model hidden differs from that with each control; empty
+    where that was not measured.
+    """
+    there = text_causes(findings.causes_by_model[model])
+    name = called(findings).get(model, model)
+    of = (f" ({cause.effect.n} prompts)" if cause.unmatched else "" for cause in there.values())
+    told = [f"{perplexity_change(cause.effect)} {_BESIDE[name]}" for name, cause in there.items()]
+    each = "; ".join(f"{one}{prompts}" for one, prompts in zip(told, of, strict=True))
+    return f"{name}: {each}." if each else ""
+
+
+_BESIDE = {COUNT: "against as many", MASKED: "against other masked positions", MASS: "at equal attention"}
 
 
 def _levels_told(prompts: int, causes: Sequence[Cause]) -> str:
@@ -332,7 +349,7 @@ def _levels(findings: Findings) -> Markup:
         groups.append(Group(f"Hidden in {within(findings, model)}", tuple(marks)))
     if not groups:
         return Markup()
-    return charts.bars(groups, f"perplexity (lower is better), {prompts} prompts; %: sinks against control")
+    return charts.bars(groups, f"perplexity under the untouched model (lower is better), {prompts} prompts")
 
 
 def _beside_sinks(control: str, cause: Cause, beat: int) -> list[Mark]:
@@ -340,7 +357,7 @@ def _beside_sinks(control: str, cause: Cause, beat: int) -> list[Mark]:
     the same prompts; below the sinks of these prompts where others lack the control.
     """
     sinks, others = cause.sides
-    beside = f", {perplexity_change(cause.effect)}"
+    beside = f"; sinks {perplexity_change(cause.effect)}"
     if not cause.unmatched:
         return [_level(_title(control), others, charts.NULL, beat, beside)]
     these = f"sinks ({cause.effect.n} of {counted(cause.effect.n + cause.unmatched, 'prompt')})"
@@ -349,8 +366,7 @@ def _beside_sinks(control: str, cause: Cause, beat: int) -> list[Mark]:
 
 
 def _level(name: str, side: Change, tone: str, beat: int, beside: str = "") -> Mark:
-    """Return the row of perplexity with some tokens hidden. beside: by how much that with the sinks differs,
-    after a comma."""
+    """Return the row of perplexity with some tokens hidden. beside: by how much that with the sinks differs."""
     told = f"{perplexity(side.value)}{beside}"
     return Mark(name, exp(side.value), told, tone, exp(side.low), exp(side.high), beat=beat)
 
@@ -361,15 +377,17 @@ def _text_title(own: Cause, causes: Sequence[Cause], margin: float, where: str) 
         return ""
     hiding, control = f"{where}hiding" if where else "Hiding", told_by(causes)
     others = levels_of(text_causes(causes)[control])[1]
-    return f"{hiding} sinks {hidden_moves(causes)}; hiding {_title(control)}, to {others}"
+    more = [f"{_HELD[name]}, to {levels_of(text_causes(causes)[name])[1]}" for name in open_controls(causes)]
+    return f"{hiding} sinks {hidden_moves(causes)}; hiding {'; '.join([f'{_title(control)}, to {others}', *more])}"
 
 
 def _text_brief(own: Cause, causes: Sequence[Cause], margin: float) -> str:
     """Return the title in a few words; empty where `_text_title` is."""
     if not _by_text(own, causes, margin):
         return ""
-    control = told_by(causes)
-    return f"Hiding sinks {hidden_moves(causes)} ({levels_of(text_causes(causes)[control])[1]} {_HELD[control]})"
+    there = text_causes(causes)
+    beside = [f"{levels_of(there[name])[1]} {_HELD[name]}" for name in (told_by(causes), *open_controls(causes))]
+    return f"Hiding sinks {hidden_moves(causes)} ({', '.join(beside)})"
 
 
 _SHORT = {COUNT: "as many random", MASKED: "other masked", MASS: "equal attention"}

@@ -110,7 +110,11 @@ def _at_a_time(findings: Findings, source: str) -> str:
 
 def _models_told(findings: Findings, nulls: Collection[str]) -> str:
     """Tell of how many models each number is, where untrained ones are among them."""
-    return f"One trained model, {findings.parameters.random_models} untrained. " if SHARP in nulls else ""
+    return (
+        f"One trained model, {findings.parameters.random_models} untrained; intervals over prompts. "
+        if SHARP in nulls
+        else ""
+    )
 
 
 Rows = Sequence[Mapping[str, Any]]
@@ -209,7 +213,9 @@ def _by_layer(observed: Rows, null: Rows, called: str) -> str:
             gain = (
                 f"{names} {side}" if told else f"{names} gain{'s' * (len(layers) == 1)} {side} new sinks than {whose}"
             )
-            told.append(gain)
+            own, other = ([row for row in rows if row["layer"] in layers] for rows in (observed, null))
+            mean = Measured.mean(own).value
+            told.append(f"{gain} ({number(mean)} against {_beside(other, mean)})")
     if not told:
         return f"No layer gains significantly more or fewer new sinks than {whose}"
     return f"{told[0][0].upper()}{', '.join(told)[1:]}"

@@ -301,8 +301,10 @@ def recipe(findings: Findings, brief: bool = False) -> str:
     full = max(findings.parameters.strengths, default=0.0)
     if brief:
         return f"{listed(of)}, λ = {full:g}"
-    scores, sinks = "score" if len(of) > 1 else "scores", "for nothing" if full == 1 else "less"
-    return f"{listed(of)} {scores} weights by size and inputs; inputs from sinks count {sinks} (λ = {full:g})."
+    sinks = "for nothing" if full == 1 else "less"
+    return (
+        f"The discount ({listed(of)}, λ = {full:g}) scores weights by size and inputs; inputs from sinks count {sinks}."
+    )
 
 
 def items_told(pruning: Pruning) -> str:
@@ -370,7 +372,7 @@ def of_movement(births: float, steps: int | None, lives: Sequence[float] = (), u
     if not lives or steps is None:
         return "A list of sinks made once goes stale."
     beside = f" (untrained {number(median(untrained))})" if untrained else ""
-    return f"Refresh lists of sinks: a sink lasts {median(lives):.0f} of {steps} steps in the median layer{beside}."
+    return f"A list of sinks goes stale: a sink lasts {median(lives):.0f} of {steps} steps in the median layer{beside}."
 
 
 def rate(births: float, steps: int | None) -> str:
@@ -415,7 +417,9 @@ def of_hiding(
         return f"{told}predictions and perplexity disagree."
     if at_equal not in (CANNOT_TELL, WAITING):
         return told + "they need no special care."
-    return told + ("perplexity cannot tell, but texts end earlier." if earlier else "this study cannot tell.")
+    return told + (
+        "perplexity is undecided, but hiding sinks ends texts earlier." if earlier else "this study cannot tell."
+    )
 
 
 def of_masks(changed: Sequence[float], by_seed: Sequence[float]) -> str:

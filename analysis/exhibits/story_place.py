@@ -71,7 +71,7 @@ def place(findings: Findings) -> Told | None:
         for told in (False, True)
     )
     above = f"all tokens{_OTHER_WEIGHTS * (source in others)}"
-    rule = f"Kinds named: {POINTS.margin(CLEARLY)} or more above {above}. {_OF_EACH_LAYER}"
+    rule = f"Kinds named exceed {above} by {POINTS.margin(CLEARLY)} or more. {_OF_EACH_LAYER}"
     beats = [beat.partition("; none in ")[0].removesuffix(".") + "." for beat in beats]
     if tokens[source]:
         beats[0], notes[0] = (f"Standing out, {told[0].lower()}{told[1:]}" for told in (beats[0], notes[0]))

@@ -96,7 +96,12 @@ def yes_by_text(causes: Sequence[Cause]) -> str:
     yes = "Yes" if not open_ones else "Per token, yes" if open_ones == [MASS] else "It depends"
     told = dict.fromkeys((COUNT, strictest(causes) or COUNT))
     beaten = [CONTROLS[name].title for name in told if name not in open_ones]
-    return f"{yes}: hiding them raises perplexity more than hiding {listed(beaten, 'or')}."
+    undecided = [name for name in open_ones if not side_of(text_causes(causes)[name].effect)]
+    against = f"; {listed([_AGAINST[name] for name in undecided])}, undecided" if undecided else ""
+    return f"{yes}: hiding them hurts more than hiding {listed(beaten, 'or')}{against}."
+
+
+_AGAINST = {COUNT: "against random tokens", MASKED: "against other masked positions", MASS: "at equal attention"}
 
 
 def changes_told(causes: Sequence[Cause], controls: Sequence[str]) -> list[str]:

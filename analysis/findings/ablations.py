@@ -54,7 +54,7 @@ PERPLEXITY: Final = (
 """What perplexity is."""
 _THAN: Final = {1: "more than with", -1: "less than with", 0: "not significantly more or less than with"}
 _LATER: Final = {1: "later than with", -1: "earlier than with", 0: "not significantly earlier or later than with"}
-_HIGHER: Final = {1: "higher than with", -1: "lower than with", 0: "not significantly higher or lower than with"}
+_HIGHER: Final = {1: "higher than with", -1: "lower than with", 0: "undecided against"}
 _MORE: Final = {1: "more", -1: "less"}
 _MORE_OR_LESS: Final = {1: "significantly more", -1: "significantly less", 0: "not significantly more or less"}
 
@@ -387,8 +387,8 @@ def first_beside_mean(summary: Summary) -> str:
     here, mean = 1 - target["aligned"][summary["shown"]], changes_of(summary["rows"], drawn[0])[0].value
     lengths, share = {len(words) for words in _first_texts(summary)}, percent(here, 0)
     [length] = lengths if len(lengths) == 1 else [0]
-    changed = f"{here * length:.0f} of {length} tokens change ({share})" if length else f"{share} of tokens change"
-    return f"{changed}; mean {percent(mean, 0)}."
+    changed = f"{here * length:.0f} of {length} tokens ({share};" if length else f"{share} of tokens ("
+    return f"Hiding sinks changes {changed}{' ' * bool(length)}over all prompts {percent(mean, 0)})."
 
 
 def _first_texts(summary: Summary) -> list[Sequence[str]]:

@@ -198,8 +198,8 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     )
     above, below = int((own > shares).sum()), int((own < shares).sum())
     over_all = (
-        f"Over all steps sinks take {told(own.mean())} of attention; untrained, {told(shares.mean())} (at most "
-        f"{told(shares.max())} in any step). Above the untrained model in {above or 'none'} of 9 steps"
+        f"Over all steps sinks take {told(own.mean())} of attention, untrained {told(shares.mean())}; above the "
+        f"untrained model in {above or 'none'} of 9 steps"
         f"{f', below in {below}' if below else ''}."
     )
     expect(beside).to_have_text(over_all)
@@ -217,14 +217,13 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     above, below = int((own > shares.max(axis=0)).sum()), int((own < shares.min(axis=0)).sum())
     expect(finding).to_contain_text(f", equally sharp untrained models at most {told(shares[:, 3].max())}.")
     expect(beside).to_have_text(
-        f"Over all steps sinks take {told(own.mean())} of attention; untrained, {told(shares.mean())} (at most "
-        f"{told(shares.max())} in any step). Above all 3 untrained in {above or 'none'} of 9 steps"
+        f"Over all steps sinks take {told(own.mean())} of attention, untrained {told(shares.mean())}; above all 3 "
+        f"untrained in {above or 'none'} of 9 steps"
         f"{f', below in {below}' if below else ''}. One text; 30 prompts on Evidence."
     )
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.strongest()")
     expect(finding).to_contain_text(f"At step {own.argmax()}, where sinks take most, ")
-    at_own = shares[:, own.argmax()].max()
-    expect(finding).to_contain_text(f", equally sharp untrained models at most {told(at_own)}.")
+    expect(finding).to_contain_text(f", equally sharp untrained models at most {told(shares.max())} in any step.")
 
     of_draws = rng.uniform(0.1, 0.3, (3, 9)).astype(np.float32)
     monkeypatch.setattr(exploring, "shipped_head_shares", lambda asked: of_draws)
@@ -258,8 +257,8 @@ def test_as_many_sinks_at_random_positions_of_the_same_state_give_the_number_tha
                 drawn[rng.choice(places, int(flags[places].sum()), replace=False)] = True
         ever.append(drawn.sum())
     said = re.compile(
-        r"(\d+) of \d+ tokens are a sink at some step, .*; drawn at random in each step within the same state "
-        r"\(prompt, masked or written\): (\d+) tokens\."
+        r"(\d+) of \d+ tokens are a sink at some step, .*; if each step’s sinks were random among tokens of the same "
+        r"state \(prompt, masked or written\), (\d+) tokens\."
     )
     expect(page.locator(".sx-lives")).to_have_text(said)
     found = said.search(page.locator(".sx-lives").inner_text())
@@ -429,8 +428,8 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     expect(
         explorer.get_by_text(
             re.compile(
-                r"tokens are a sink at some step, for [\d.]+ of \d+ steps on average; drawn at random in each step "
-                r"within the same state \(prompt, masked or written\): \d+ tokens\."
+                r"tokens are a sink at some step, for [\d.]+ of \d+ steps on average; if each step’s sinks were "
+                r"random among tokens of the same state \(prompt, masked or written\), \d+ tokens\."
             )
         )
     ).to_be_visible()

@@ -633,7 +633,7 @@ def test_the_answer_names_both_controls_and_what_the_effect_is_a_share_of():
         told,
     )
     assert text.startswith(
-        "Hiding the sinks raises perplexity from 1.6 to 2.7: not significantly higher or lower than with as many "
+        "Hiding the sinks raises perplexity from 1.6 to 2.7: undecided against as many "
         "random tokens (2.7) and random tokens of equal attention (2.7)."
     )
     assert changed == (
@@ -701,27 +701,33 @@ def test_the_answer_tells_perplexity_beside_every_control_by_the_side_on_which_i
         "Per unit of attention, sinks change perplexity and the predictions significantly more than as "
     )
     first = round(100 * (1 - rows[0]["aligned"][0]))
-    assert finding_of("first text", summary_of(rows)) == f"{first} % of tokens change; mean 70 %."
+    assert (
+        finding_of("first text", summary_of(rows))
+        == f"Hiding sinks changes {first} % of tokens (over all prompts 70 %)."
+    )
     whole = summary_of(rows) | {"untouched": ["a"] * 200}
     whole["texts"] = [{"words": ["b"] * 200, "intervention": "attention", "target": "sinks", "control": ""}]
     changed = round(200 * (1 - rows[0]["aligned"][0]))
-    told_first = f"{changed} of 200 tokens change ({first} %); mean 70 %."
+    told_first = f"Hiding sinks changes {changed} of 200 tokens ({first} %; over all prompts 70 %)."
     assert finding_of("first text", whole) == told_first
     whole["texts"][0]["words"].pop()
-    assert finding_of("first text", whole) == f"{first} % of tokens change; mean 70 %.", "one is shorter"
+    assert finding_of("first text", whole) == f"Hiding sinks changes {first} % of tokens (over all prompts 70 %).", (
+        "one is shorter"
+    )
     third = round(100 * (1 - rows[0]["aligned"][2]))
-    assert finding_of("first text", summary_of(rows) | {"shown": 2}).startswith(f"{third} % of tokens")
+    assert finding_of("first text", summary_of(rows) | {"shown": 2}).startswith(
+        f"Hiding sinks changes {third} % of tokens"
+    )
     rows[2]["nll"] = rows[0]["nll"]
     assert answer(summary_of(rows))[0].endswith(
-        ": higher than with as many random tokens (2.7), not significantly higher or lower than with random tokens of "
-        "equal attention (4.0)."
+        ": higher than with as many random tokens (2.7), undecided against random tokens of equal attention (4.0)."
     )
     masked = rows_of({("sinks", "masked"): rows[0]["divergence"]})
     masked[0]["aligned"] = rng.normal(0.3, 0.02, 30).tolist()
     masked[0]["nll"] = rng.normal(1.1, 0.02, 30).tolist()
     with_masks = [rows[0], rows[1], masked[0], rows[2]]
     assert (
-        ": higher than with as many random tokens (2.7) and other masked positions (3.0), not significantly"
+        ": higher than with as many random tokens (2.7) and other masked positions (3.0), undecided against"
         in (answer(summary_of(with_masks))[0])
     )
     of_set, less = {"layers": [0, 3], "prompts": 30}, "They draw less attention, 6 % beside 10 %: part of that"
@@ -857,8 +863,8 @@ def test_a_control_that_only_some_prompts_have_is_told_beside_the_sinks_of_these
         return str(finding_of("perplexity with each", rises, nats, others, done))
 
     assert told(1.4, 0.5, others) == (
-        "Hiding the sinks raises perplexity from 2.5 to 4.1: higher than with as many random tokens (2.6), not "
-        "significantly higher or lower than with random tokens of equal attention (4.5 beside 4.2 over 15 prompts)."
+        "Hiding the sinks raises perplexity from 2.5 to 4.1: higher than with as many random tokens (2.6), "
+        "undecided against random tokens of equal attention (4.5 beside 4.2 over 15 prompts)."
     )
     alone = {"matched": (0.95, every)}
     unclear = "Hiding the sinks does not significantly change perplexity (2.5 to 2.6):"
@@ -906,7 +912,7 @@ def test_an_answer_without_significance_says_what_would_have_been_detected():
     rows = rows_of(values, nll=[rng.normal(1.0, 0.1, 20).tolist() for _ in range(2)])
     [text], (_, told, unit) = (rule(summary_of(rows)) for rule in (answer, answer_in_numbers))
     assert re.search(r"not significantly more or less than with as many random tokens \(0\.\d+\)\. A diff", told)
-    assert re.search(r": not significantly higher or lower than with as many random tokens \([\d.]+\)\. A diff", text)
+    assert re.search(r": undecided against as many random tokens \([\d.]+\)\. A diff", text)
     assert unit == "Per unit of attention, sinks and as many random tokens do not differ significantly."
     assert "nats from as many random tokens would have been detected." in told
     assert re.search(r"A difference of [\d.]+ % of perplexity from as many random tokens would have been", text)

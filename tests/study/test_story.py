@@ -138,7 +138,7 @@ TITLES = {
 }
 ANSWERS = {
     "supports": (
-        "^Yes: hiding them raises perplexity more than hiding as many random tokens or random tokens of equal "
+        "^Yes: hiding them hurts more than hiding as many random tokens or random tokens of equal "
         r"attention\. Perplexity .* nothing 2\.7, sinks 3\.3, .* Sinks against as many random tokens: \+22 % \[",
         r"^Yes: \+12\.1 points of accuracy at 50 %\. Accuracy, .*: dense model 90\.0 %, 50 % removed, no discount "
         r"69\.5 %, 50 % removed, with discount 81\.6 %\. With the discount: \+12\.1 points \[\+9",
@@ -156,7 +156,7 @@ ANSWERS = {
 MEANINGS = {
     "supports": {
         "place": "would miss most sinks of every layer",
-        "movement": "^Refresh lists of sinks: a sink lasts 10 of 48 steps in the median layer",
+        "movement": "^A list of sinks goes stale: a sink lasts 10 of 48 steps in the median layer",
         "hidden": "^In the diffusion model, when tokens are dropped, spare the sinks: perplexity rises less",
         "accuracy": "switch the discount on",
     },
@@ -168,7 +168,7 @@ MEANINGS = {
     },
     "cannot tell": {
         "place": r"would miss most sinks in 4 of 8 layers",
-        "movement": "^Refresh lists of sinks: a sink lasts 10 of 48 steps in the median layer",
+        "movement": "^A list of sinks goes stale: a sink lasts 10 of 48 steps in the median layer",
         "hidden": "no ground to spare the sinks, nor to drop them",
         "accuracy": "no reason to switch the discount on, nor off",
     },
@@ -230,7 +230,7 @@ def test_a_small_study_says_so_first_and_a_large_one_does_not():
 
 
 def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
-    assert "Step 40, layers averaged; orange: sinks (above mean + 2 std)." in story_told("supports").picture
+    assert "One text, step 40, layers averaged; orange: sinks (above mean + 2 std)." in story_told("supports").picture
     assert re.search(
         r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks, mostly masked: "
         r"they draw [\d.]+ × an even split \[[\d.]+, [\d.]+\]; untrained models, equally sharp, "
@@ -256,7 +256,7 @@ def test_every_slide_of_a_finding_has_a_takeaway_and_the_last_one_has_few_rows()
         for answer in story.answers:
             assert str(answer.figure) in first and glued(answer.levels) in first and glued(answer.sentence) in first
         assert story.recipe == (
-            "Sink-Wanda scores weights by size and inputs; inputs from sinks count for nothing (λ = 1)."
+            "The discount (Sink-Wanda, λ = 1) scores weights by size and inputs; inputs from sinks count for nothing."
         )
         assert glued(story.recipe) in first and all("4.7 million parameters" in slide for slide in (first, last))
         bold = re.findall("<p>[^<]+<b>(.+?)</b>", first.partition("<aside")[0])
@@ -303,25 +303,25 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
 
     told = answered(0.2)
     assert told.lead == (
-        "Yes: hiding them raises perplexity more than hiding as many random tokens or random tokens of equal attention."
+        "Yes: hiding them hurts more than hiding as many random tokens or random tokens of equal attention."
     )
     assert told.levels.endswith(
-        ": nothing 2.4, sinks 3.8, as many random tokens 2.6, random tokens of equal attention 3.1."
+        ": nothing 2.4, sinks 3.8, random tokens of equal attention 3.1, as many random tokens 2.6."
     )
     assert told.sentence == (
         "Sinks against as many random tokens: +48 % [+23, +78]. Against random tokens of equal attention: +22 % "
         "[+11, +35]; texts end 24 tokens earlier [16, 31]."
     )
     told = answered(-0.2)
-    per_token = "Per token, yes: hiding them raises perplexity more than hiding as many random tokens."
+    per_token = "Per token, yes: hiding them hurts more than hiding as many random tokens."
     assert told.lead == per_token
     assert told.sentence.endswith(
         " Against random tokens of equal attention: −18 % [−26, −10]; texts end 24 tokens earlier [16, 31]."
     )
     told = answered(0.05)
-    assert told.lead == per_token
+    assert told.lead == f"{per_token.removesuffix('.')}; at equal attention, undecided."
     assert "Against random tokens of equal attention: +5 % [−5, +16], not significant; texts end" in told.sentence
-    assert told.levels.endswith("random tokens of equal attention 3.6.")
+    assert ", random tokens of equal attention 3.6, " in told.levels
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert hidden.title == (
         "In the diffusion model, hiding sinks raises perplexity from 2.4 to 3.8; hiding as many random tokens, to 2.6"
@@ -341,13 +341,13 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
     assert levels_drawn(hidden, 0) == [
         ("nothing", "2.4"),
         ("sinks", "3.8"),
-        ("random tokens of equal attention", "4.5, −15 % [−31, +4]"),
-        ("other masked positions", "2.8, +36 % [+14, +63]"),
-        ("as many random tokens", "2.6, +48 % [+23, +78]"),
+        ("random tokens of equal attention", "4.5; sinks −15 % [−31, +4]"),
+        ("other masked positions", "2.8; sinks +36 % [+14, +63]"),
+        ("as many random tokens", "2.6; sinks +48 % [+23, +78]"),
     ]
     assert levels_drawn(hidden, 1)[3:] == [
         ("sinks (15 of 30 prompts)", "1.9"),
-        ("equal attention (same 15)", "2.7, −28 % [−48, −2]"),
+        ("equal attention (same 15)", "2.7; sinks −28 % [−48, −2]"),
     ], "a control that some prompts lack is beside the sinks of those that have it"
     sinks = next(one for one in own if (one.measure, one.control) == ("nll", COUNT)).sides[0]
     whisker = re.findall(r'class="whisker" style="left:([\d.]+)%;width:calc\(([\d.]+)%', hidden.figure)[0]
@@ -356,7 +356,7 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
     assert ends == pytest.approx([exp(sinks.low), exp(sinks.high)], abs=1e-2), "of its own"
     assert hidden.meaning == (
         "In the diffusion model, when a fixed number of tokens is dropped, spare the sinks; for a fixed amount of "
-        "attention perplexity cannot tell, but texts end earlier."
+        "attention perplexity is undecided, but hiding sinks ends texts earlier."
     )
     assert hidden.takeaway == hidden.beats[0]
     of_count = [one for one in study.causes if one.control not in (MASKED, MASS)]
@@ -379,7 +379,7 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
 
     story = masked(0.31)
     (hidden,) = (finding for finding in story.findings if finding.name == "hidden")
-    assert ("other masked positions", "2.8, +36 % [+26, +48]") in levels_drawn(hidden, 0)
+    assert ("other masked positions", "2.8; sinks +36 % [+26, +48]") in levels_drawn(hidden, 0)
     assert "any kind" not in hidden.caveat and "other masked positions draw less." in hidden.caveat
     assert story.answers[0].lead.startswith("Per token, yes: ") and "other masked positions" not in hidden.title
     assert words(story) <= MOST_WORDS
@@ -468,7 +468,7 @@ def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
         note.endswith(alike) for note in place.notes
     )
     assert place.caveat == (
-        "Kinds named: 10 points or more above all tokens, untrained and shuffled weights. Sinks per layer; elsewhere, "
+        "Kinds named exceed all tokens, untrained and shuffled weights by 10 points or more. Sinks per layer; elsewhere, "
         "layers averaged."
     )
     assert place.notes[-1] == (
@@ -589,7 +589,7 @@ def test_the_first_finding_tells_both_models_by_multiples_of_an_even_split_besid
 def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_exceeded():
     (told,) = (finding for finding in story_told("example").findings if finding.name == "movement")
     assert told.beats == (
-        "Writing alone would give 0.08. Layer 0 gains more new sinks than untrained, layers 1–7 fewer.",
+        "Writing alone would give 0.08. Layer 0 gains more new sinks than untrained (0.37 against 0.2), layers 1–7 fewer (0.28 against 1.9).",
         "Left-to-right twin: less steady than untrained, 0.52 against 0.42.",
     )
     assert told.takeaway == " ".join(told.beats)
@@ -616,7 +616,7 @@ def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_e
     )
     assert told.title == "New sinks keep appearing: 0.29 per layer and step, more than writing tokens explains (0.08)"
     assert told.notes[1].endswith("Does attention move by itself (writing alone: 0.08)?")
-    assert told.beats[0] == "Layers 0–7 gain more new sinks than with writing alone."
+    assert told.beats[0] == "Layers 0–7 gain more new sinks than with writing alone (0.29 against 0.08)."
 
 
 def test_kinds_of_sinks_stand_beneath_those_of_all_tokens():
@@ -644,7 +644,7 @@ def test_what_pruning_costs_is_told_with_what_is_won_back():
     assert told.takeaway.endswith(
         " Against Wanda as published (clean text): +0.8 [−1.2, +2.8] at 70 %, not inside ±2 points: undecided."
     )
-    assert told.takeaway.startswith("At 50 % pruning alone has no significant cost. ")
+    assert told.takeaway.startswith("At 50 % the cost of pruning itself is undecided. ")
     assert "Guessing scores 37.5 %." in told.notes
     shown = re.findall(r'<span class="told">([^<]+)</span>', told.figure)
     assert glued("+0.1 points [−0.7, +0.9]") in shown and not any("21" in one for one in shown), "on their own scale"
@@ -722,14 +722,14 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
         (
             "Accuracy points the discount adds, 70 % removed",
             "+0.3 [−0.3, +1.0]",
-            "pruning alone costs 21; against published +0.8 [−1.2, +2.8], undecided",
+            "pruning alone costs 21; against Wanda as published +0.8 [−1.2, +2.8], undecided",
         ),
     ]
     assert rows[0].baseline == "untrained, equally sharp: 1.81 [1.78, 1.84]"
     assert " ".join(story_told("example").decision.values()) == (
         "In this model, leave this discount out: the same pruning without it does about as well. In the diffusion "
         "model, when a fixed number of tokens is dropped, spare the sinks; for a fixed amount of attention perplexity "
-        "cannot tell, but texts end earlier."
+        "is undecided, but hiding sinks ends texts earlier."
     )
     undecided = slides_html(story_told("cannot tell"))
     assert "<b>Pruning:</b> This is no reason to switch the discount on, nor off" in undecided
@@ -755,7 +755,7 @@ def test_of_masks_every_seed_and_every_pair_of_seeds_is_a_dot_and_counted():
             "sample, 1.9 %"
         )
         assert told.beats == (
-            "Sink-Wanda scores weights by size and inputs; inputs from sinks count for nothing (λ = 1).",
+            "The discount (Sink-Wanda, λ = 1) scores weights by size and inputs; inputs from sinks count for nothing.",
         )
         assert "Random choices would differ in 50 % (50 % removed) and 42 % (70 % removed)." in told.notes
         assert told.caveat.endswith(" of 128 tokens. Discounting as many random tokens was not tried.")
@@ -787,8 +787,8 @@ def test_a_text_has_a_slide_of_its_own():
 def test_the_text_of_the_example_is_the_one_nearest_the_median():
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert hidden.example.title == (
-        "One text: with sinks hidden it ends after 4 tokens; with random tokens of equal attention hidden it does not "
-        "end"
+        "One text: with sinks hidden it ends after 4 tokens; untouched, or with random tokens of equal attention "
+        "hidden, it does not end"
     )
     assert "prompt 21 of 30, nearest the medians" in hidden.example.figure
     assert "Its sinks hidden: ends after 4 of 48 tokens, perplexity 3.7" in hidden.example.figure.replace("\u00a0", " ")
@@ -799,8 +799,8 @@ def test_the_text_of_the_example_is_the_one_nearest_the_median():
 
 def test_the_last_slide_is_titled_by_the_answers_to_both_questions():
     assert story_told("example").in_short == (
-        "Hiding sinks raises perplexity from 2.4 to 3.8 (2.6 for as many random tokens); the discount alone changes "
-        "accuracy by less than 2 points"
+        "Hiding sinks raises perplexity from 2.4 to 3.8 (2.6 for as many random tokens, 4.5 at equal attention); the discount "
+        "alone changes accuracy by less than 2 points"
     )
     assert story_told("cannot tell").in_short == (
         "This study cannot tell whether hiding the sinks changes more, nor whether the discount changes accuracy"

@@ -66,7 +66,7 @@ function finding(recording, view) {
   }
   if (to) return [`Positions ${to[0]}–${to[1]} take `, percent(share), ` ${of} ${when}; an even split gives ${percent(even)}.`];
   const peak = count > 0 && atPeak(recording, view), lead = `${view.several ? when : capital(when)}, ${peak ? "where sinks take most, " : ""}`;
-  const ofUntrained = view.several ? "" : untrained(recording, view);
+  const ofUntrained = view.several ? "" : untrained(recording, view, peak);
   if (count === 0) return [`${lead}there are no sinks in ${place(view)}: no token exceeds ${criterion(view)}${ofUntrained && `; sinks of ${ofUntrained.join(" take ")}`}.`];
   const [be, take] = count === 1 ? ["is a sink", "It takes"] : ["are sinks", "They take"];
   const flags = one ? recording.sinks(view, view.layer, view.head) : null, { sinks, open, both } = flags ? overlap(recording, flags, t0, t0) : { both: 0 };
@@ -104,12 +104,14 @@ function atPeak(recording, view) {
   const [t0, t1] = stepRange(view, recording);
   return t0 === t1 && !view.several && t0 === recording.strongest(view, view.layer, view.head);
 }
-// Untrained models and what their sinks take, for the end of the finding; empty where there are none.
-function untrained(recording, view) {
+// Untrained models and what their sinks take, for the end of the finding; empty where there are none. peak: whether the step
+// is the one in which this model's share peaks, beside which theirs stand at their own.
+function untrained(recording, view, peak) {
   const nulls = recording.nulls(view, view.layer, view.head), several = nulls.length > 1;
   if (!nulls.length) return "";
   const who = view.head != null ? "heads of this layer in an equally sharp untrained model" : several ? "equally sharp untrained models" : "an equally sharp untrained model";
-  return [who, `${several ? "at most " : ""}${percent(Math.max(...nulls.map(({ share }) => meanOver(share, stepRange(view, recording)))))}`];
+  const most = Math.max(...nulls.map(({ share }) => (peak ? share[peakOf(share)] : meanOver(share, stepRange(view, recording)))));
+  return [who, `${several || peak ? "at most " : ""}${percent(most)}${peak ? " in any step" : ""}`];
 }
 const meanOf = (values) => meanOver(values, [0, values.length - 1]);
 // What sinks take over all steps, and in how many of them more than the most of the untrained models’ of the finding, or
@@ -120,9 +122,9 @@ function throughoutAll(recording, view, share, note) {
   if (!nulls.length) return [`${own}.${note}`];
   const above = share.reduce((sum, value, t) => sum + (value > Math.max(...nulls.map((each) => each.share[t]))), 0);
   const below = share.reduce((sum, value, t) => sum + (value < Math.min(...nulls.map((each) => each.share[t]))), 0);
-  const others = percent(meanOf(nulls.map((each) => meanOver(each.share, all)))), most = percent(Math.max(...nulls.map((each) => each.share[peakOf(each.share)])));
+  const others = percent(meanOf(nulls.map((each) => meanOver(each.share, all))));
   const whom = nulls.length > 1 ? `all ${nulls.length} untrained` : "the untrained model";
-  return [`${own}; untrained, ${others} (at most ${most} in any step). Above ${whom} in `, `${above || "none"} of ${T} steps`, `${below ? `, below in ${below}` : ""}.${note}`];
+  return [`${own}, untrained ${others}; above ${whom} in `, `${above || "none"} of ${T} steps`, `${below ? `, below in ${below}` : ""}.${note}`];
 }
 // How many sinks are open positions and the other way round, over all steps; empty where no position is open or none is a
 // sink.
@@ -146,7 +148,7 @@ function lived(recording, view) {
   if (recording.sinks(view, view.layer, view.head) === null) return "";
   const { ever, total, chance } = livesOf(recording, view);
   if (!ever) return "No token is a sink at any step.";
-  return `${ever} of ${recording.S} tokens ${ever === 1 ? "is" : "are"} a sink at some step, for ${perToken(total, ever)} of ${recording.T} steps on average; drawn at random in each step within the same state (prompt${recording.autoregressive ? "" : recording.noise ? ", undecided" : ", masked"} or written): ${Math.round(chance)} tokens.`;
+  return `${ever} of ${recording.S} tokens ${ever === 1 ? "is" : "are"} a sink at some step, for ${perToken(total, ever)} of ${recording.T} steps on average; if each step’s sinks were random among tokens of the same state (prompt${recording.autoregressive ? "" : recording.noise ? ", undecided" : ", masked"} or written), ${Math.round(chance)} tokens.`;
 }
 // For how long sinks last, beside chance, and how many of them are open positions.
 function lasting(recording, view) {

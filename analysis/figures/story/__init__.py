@@ -41,7 +41,7 @@ _FINDINGS = """{% for told in findings %}
 {% if told.example %}
 <figure class="example" aria-label="{{ told.example.alt }}">{{ told.example.figure }}
 {% set shaded, stop, rest = told.example.reading.partition(". ") %}
-{% if shaded %}<figcaption>{{ shaded | whole }}{{ stop.strip() }} An example, not evidence.</figcaption>{% endif %}
+{% if shaded %}<figcaption>{{ shaded | whole }}{{ stop.strip() }} {{ told.example.evidence }}</figcaption>{% endif %}
 </figure>
 {% endif %}
 </section>
@@ -100,7 +100,7 @@ _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription=
 <section class="slide">
 <h2>{{ told.example.title }}</h2>
 <div class="body">
-<p class="takeaway">{{ told.example.reading }} An example, not evidence.</p>
+<p class="takeaway">{{ told.example.reading }} {{ told.example.evidence }}</p>
 <figure aria-label="{{ told.example.alt }}">{{ told.example.figure }}</figure>
 </div>
 <aside class="speaker"><p>{{ told.example.alt }} {{ told.example.note }}</p><p>{{ about }}</p></aside>
@@ -111,7 +111,7 @@ _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription=
 <h2>{{ in_short }}</h2>
 <div class="body">
 <table class="sums">
-<tr><th>Measured</th><th>Result [95 % interval]</th><th>Compared with</th></tr>
+<tr><th>Measured</th><th>Result</th><th>Compared with</th></tr>
 {% for told in findings %}{% for row in told.summaries %}
 <tr><td>{{ row.quantity }}</td><td>{{ row.value }}</td><td>{{ row.baseline }}</td></tr>
 {% endfor %}{% endfor %}
@@ -120,7 +120,7 @@ _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription=
 <div class="foot">
 {% if decision %}<p class="meaning">{% for lead, line in decision.items() %}<b>{{ lead }}:</b> {{ line }}
 {% if not loop.last %}<br>{% endif %}{% endfor %}</p>{% endif %}
-<p class="caveat"><b>Limits:</b> {{ closing[0] }} {{ thin }}</p>
+<p class="caveat"><b>Limits:</b> {{ closing[0] }} {{ thin }} {{ reading }}</p>
 </div>
 <aside class="speaker">
 {% for line in closing[1:] %}<p>{{ line }}</p>{% endfor %}
@@ -152,13 +152,15 @@ class Summary:
 @dataclass(frozen=True)
 class Example:
     """One case of a finding. title: of its slide, empty where it was not chosen by a rule and gets none. alt: the
-    figure in words. reading: how to read it, on its slide. note: what whoever speaks may add.
+    figure in words. reading: how to read it, on its slide. evidence: that it is an example, and what is so over all
+    cases. note: what whoever speaks may add.
     """
 
     title: str
     figure: Markup
     alt: str
     reading: str = ""
+    evidence: str = ""
     note: str = ""
 
 

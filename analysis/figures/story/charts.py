@@ -196,7 +196,7 @@ def stacks(groups: Mapping[str, Mapping[str, Mapping[str, float]]], colors: Mapp
     """Draw the parts of each row as one bar. groups: title -> row -> part -> share of the row. A part below
     `_LEAST_PART` leaves its place empty."""
     rows = [parts for by_row in groups.values() for parts in by_row.values()]
-    named = dict.fromkeys(name for parts in rows for name, share in parts.items() if share >= _LEAST_PART)
+    named = [name for name in colors if any(parts.get(name, 0.0) >= _LEAST_PART for parts in rows)]
     return _html(_STACKS, groups=groups, colors=colors, axis=axis, named=named, least=_LEAST_PART)
 
 
