@@ -325,6 +325,7 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert hidden.title == (
         "In the diffusion model, hiding sinks raises perplexity from 2.4 to 3.8; hiding as many random tokens, to 2.6"
+        "; at equal attention, to 4.5"
     )
     own = [one for one in study.causes if one.model == "bundled"]
     assert "Per unit of attention, perplexity: +37 % [+11, +69]." in hidden.notes
@@ -468,8 +469,8 @@ def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
         note.endswith(alike) for note in place.notes
     )
     assert place.caveat == (
-        "Kinds named exceed all tokens, untrained and shuffled weights by 10 points or more. Sinks per layer; elsewhere, "
-        "layers averaged."
+        "Kinds named exceed all tokens, untrained and shuffled weights by 10 points or more. Sinks per layer; "
+        "elsewhere, layers averaged."
     )
     assert place.notes[-1] == (
         "Sinks that are masked positions: layer 0 99 % [99, 100], layer 1 100 % [100, 100] and layer 2 85 % [82, 87]."
@@ -589,7 +590,8 @@ def test_the_first_finding_tells_both_models_by_multiples_of_an_even_split_besid
 def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_exceeded():
     (told,) = (finding for finding in story_told("example").findings if finding.name == "movement")
     assert told.beats == (
-        "Writing alone would give 0.08. Layer 0 gains more new sinks than untrained (0.37 against 0.2), layers 1–7 fewer (0.28 against 1.9).",
+        "Writing alone would give 0.08. Layer 0 gains more new sinks than untrained (0.37 against 0.2), layers 1–7 fewer "
+        "(0.28 against 1.9).",
         "Left-to-right twin: less steady than untrained, 0.52 against 0.42.",
     )
     assert told.takeaway == " ".join(told.beats)
@@ -799,8 +801,8 @@ def test_the_text_of_the_example_is_the_one_nearest_the_median():
 
 def test_the_last_slide_is_titled_by_the_answers_to_both_questions():
     assert story_told("example").in_short == (
-        "Hiding sinks raises perplexity from 2.4 to 3.8 (2.6 for as many random tokens, 4.5 at equal attention); the discount "
-        "alone changes accuracy by less than 2 points"
+        "Hiding sinks raises perplexity from 2.4 to 3.8 (2.6 for as many random tokens, 4.5 at equal attention); the "
+        "discount alone changes accuracy by less than 2 points"
     )
     assert story_told("cannot tell").in_short == (
         "This study cannot tell whether hiding the sinks changes more, nor whether the discount changes accuracy"
