@@ -170,21 +170,6 @@ def test_focused_links_are_outlined_buttons_of_boxes_large_enough_and_choices_of
     assert len(borders) >= 4 and set(borders) == {1}
 
 
-def test_on_a_phone_the_finding_comes_before_the_prompt_and_a_link_leads_to_it(page: Page, address: str) -> None:
-    page.goto(f"{address}/explore")
-    finding, prompt = page.locator(".sx-finding"), page.get_by_role("textbox", name="Prompt")
-    link = page.get_by_role("link", name="New recording")
-    expect(finding).to_contain_text("At step")
-    expect(link).to_be_hidden()
-    page.set_viewport_size({"width": 390, "height": 844})
-    all_drawn(page)
-    expect(finding).to_be_in_viewport()
-    expect(prompt).not_to_be_in_viewport()
-    link.click()
-    expect(prompt).to_be_in_viewport()
-    expect(page.get_by_role("button", name="Record", exact=True)).to_be_in_viewport()
-
-
 PARTS = ("finding", "transport", "scrub", "text", "k", "curve", "heads", "raster")
 """Of the explorer on a phone, from above."""
 
@@ -197,32 +182,25 @@ def top(part: Locator) -> float:
     return box["y"]
 
 
-def test_on_a_phone_figures_come_before_what_they_are_asked_with_and_views_are_one_row(
+def test_on_a_phone_the_finding_comes_before_the_prompt_to_which_a_link_leads_and_after_it_what_answers_it(
     page: Page, address: str
 ) -> None:
-    page.goto(f"{address}/evidence?evidence_view=What+papers+claim")
-    page.set_viewport_size({"width": 390, "height": 844})
-    views = page.locator(".st-key-evidence_view [data-variant=segmented_control]")
-    expect(views).to_have_count(6)
-    all_drawn(page)
-    assert len({top(view) for view in views.all()}) == 1
-    expect(views.last).to_be_in_viewport(ratio=0.9)
-    assert page.locator("html").evaluate("html => html.scrollWidth") == 390
-    page.goto(f"{address}/evidence")
-    all_drawn(page)
-    figures, definition = page.locator(".sinkscope-plot"), page.get_by_text(re.compile("^Shipped study. Sink: "))
-    onward = page.get_by_role("link", name="See sinks in one recording")
-    expect(definition).to_contain_text(" Stands out: ")
-    assert top(definition) < top(figures.first) < top(figures.last) < top(onward)
-    page.set_viewport_size({"width": 1280, "height": 800})
-    assert top(definition) < top(figures.last) < top(onward)
     page.goto(f"{address}/explore")
+    finding, prompt = page.locator(".sx-finding"), page.get_by_role("textbox", name="Prompt")
+    link = page.get_by_role("link", name="New recording")
+    expect(finding).to_contain_text("In this text")
+    expect(link).to_be_hidden()
     page.set_viewport_size({"width": 390, "height": 844})
     all_drawn(page)
+    expect(finding).to_be_in_viewport()
+    expect(prompt).not_to_be_in_viewport()
     parts = [page.locator(f".sx-{name}") for name in PARTS]
     parts.append(page.get_by_role("link", name="Hide these sinks"))
     places = [top(part) for part in parts]
     assert places == sorted(places) and top(parts[PARTS.index("scrub")]) < 844
+    link.click()
+    expect(prompt).to_be_in_viewport()
+    expect(page.get_by_role("button", name="Record", exact=True)).to_be_in_viewport()
     scrub, step = page.get_by_role("slider", name="Step", exact=True), page.locator(".sx-step")
     scrub.fill("7")
     expect(step).to_contain_text("Step 7 ")
@@ -232,15 +210,35 @@ def test_on_a_phone_figures_come_before_what_they_are_asked_with_and_views_are_o
     expect(scrub).to_be_hidden()  # the curve has one
 
 
-def test_figures_beside_each_other_stand_on_one_level_whatever_is_said_above_them(page: Page, address: str) -> None:
+def test_on_a_phone_views_are_one_row(page: Page, address: str) -> None:
+    page.goto(f"{address}/evidence?evidence_view=What+papers+claim")
+    page.set_viewport_size({"width": 390, "height": 844})
+    views = page.locator(".st-key-evidence_view [data-variant=segmented_control]")
+    expect(views).to_have_count(6)
+    all_drawn(page)
+    assert len({top(view) for view in views.all()}) == 1
+    expect(views.last).to_be_in_viewport(ratio=0.9)
+    assert page.locator("html").evaluate("html => html.scrollWidth") == 390
+
+
+def test_figures_stand_on_one_level_whatever_is_said_above_them_and_on_a_phone_before_what_they_are_asked_with(
+    page: Page, address: str
+) -> None:
     page.goto(f"{address}/evidence")
     page.set_viewport_size({"width": 1280, "height": 800})
     expect(page.get_by_text("Left-to-right twin", exact=True)).to_be_visible()
-    plots = page.locator(".sinkscope-plot")
-    expect(plots).to_have_count(2)
+    figures = page.locator(".sinkscope-plot")
+    expect(figures).to_have_count(2)
     all_drawn(page)
     findings = page.locator("strong", has_text=re.compile("^(In layers|Elsewhere)"))
     first, second = (findings.nth(n).bounding_box() for n in range(2))
-    left, right = (plots.nth(n).bounding_box() for n in range(2))
+    left, right = (figures.nth(n).bounding_box() for n in range(2))
     assert first and second and left and right
     assert first["height"] != second["height"] and left["y"] == right["y"] and left["height"] == right["height"]
+    definition = page.get_by_text(re.compile("^Shipped study. Sink: "))
+    onward = page.get_by_role("link", name="See sinks in one recording")
+    expect(definition).to_contain_text(" Stands out: ")
+    assert top(definition) < top(figures.last) < top(onward)
+    page.set_viewport_size({"width": 390, "height": 844})
+    all_drawn(page)
+    assert top(definition) < top(figures.first) < top(figures.last) < top(onward)

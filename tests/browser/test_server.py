@@ -96,10 +96,10 @@ def test_passwords_let_in_those_who_look_and_those_who_run(page, tmp_path):
     with server(tmp_path, "none", "--secrets.files", str(secrets)) as address:
 
         def give(password: str) -> None:
-            page.goto(f"{address}/explore")
             page.get_by_label("Password").fill(password)
             page.get_by_role("button", name="Log in").click()
 
+        page.goto(f"{address}/explore")
         give("a guess")
         expect(page.get_by_text("Wrong password.")).to_be_visible()
         assert page.context.cookies() == []
@@ -107,6 +107,7 @@ def test_passwords_let_in_those_who_look_and_those_who_run(page, tmp_path):
         expect(page.get_by_text("You may look at this server").first).to_be_visible()
         expect(page.get_by_role("button", name="Record", exact=True)).to_be_disabled()
         page.context.clear_cookies()
+        page.goto(f"{address}/explore")
         give("for those who run")
         expect(page.get_by_role("button", name="Record", exact=True)).to_be_enabled()
         page.goto(f"{address}/?source=/etc")

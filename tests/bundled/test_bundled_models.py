@@ -47,10 +47,15 @@ def test_they_are_what_they_are_called(pair):
     assert model.geometry.max_length == 256
 
 
-def test_the_tokenizer_is_the_grammars(pair):
-    """Whole, so that other tests can take the one that ships: counting the grammar's words takes seconds."""
+@pytest.fixture(scope="module")
+def built():
+    """Counts the grammar's words, which takes seconds."""
+    return build_tokenizer()
+
+
+def test_the_tokenizer_is_the_grammars(pair, built):
+    """Whole, so that other tests can take the one that ships."""
     _, model = pair
-    built = build_tokenizer()
     assert model.tokenizer.get_vocab() == built.get_vocab()
     assert model.tokenizer.backend_tokenizer.to_str() == built.backend_tokenizer.to_str()
     assert model.tokenizer.special_tokens_map == built.special_tokens_map

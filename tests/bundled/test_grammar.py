@@ -14,9 +14,11 @@ from analysis.bundled.prompts import keyed_prompts, prompts
 from analysis.bundled.units import UNITS, Scene
 from analysis.bundled.world import CATEGORIES, OPPOSITES, PEOPLE, PROPERTIES, TROUBLES, a, plural
 from analysis.models.tokenizer import load_tokenizer
+from tests.evaluation.test_bundled_tasks import ALL, read
 from tests.helpers import there
 from training import asked, stream
 from training.report import FOLDERS
+from training.tasks import SPLITS
 from training.tokenizer import BOS, EOS, MASK, PAD
 
 ASKED = [maker for name, maker in vars(asked).items() if name.endswith("_asked_anew")]
@@ -88,6 +90,29 @@ def test_no_held_out_combination_is_generated(documents):
     keys = {key for one in documents for key in one.keys}
     assert len(keys) > 20_000
     assert not any(held_out(key) for key in keys)
+
+
+def test_no_item_of_the_benchmark_occurs_in_the_training_text(documents):
+    """By key over all of it, and by text over a part."""
+    items = [item for task in ALL for split in SPLITS for item in read(task, split)]
+    keys = {item["key"] for item in items}
+    assert all(map(held_out, keys))
+    seen = {key for one in documents for key in one.keys}
+    assert len(seen) > 20_000
+    assert seen.isdisjoint(keys)
+    whole = "\n".join(one.text for one in documents[:6_000])
+    for item in items:
+        answer = item["worked"] if "worked" in item else item["choices"][item["answer"]]
+        assert f"{item['context']} {answer}" not in whole
+
+
+def test_a_leak_would_be_noticed(documents):
+    """The same search finds combinations that are trained on."""
+    random = Random("drawn")
+    seen = {key for one in documents for key in one.keys}
+    drawn = (maker(Scene(random)).key for maker in (*UNITS, problem) for _ in range(400))
+    trained = [key for key in drawn if not held_out(key)]
+    assert sum(key in seen for key in trained) > len(trained) / 4
 
 
 def test_about_one_combination_in_seven_is_held_out():

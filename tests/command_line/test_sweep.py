@@ -226,12 +226,12 @@ def test_killed_in_the_middle_the_same_command_goes_on_and_its_shards_merge_to_t
 
 
 @pytest.mark.slow
-def test_shards_merge_to_the_undivided_sweep_byte_for_byte(tmp_path, monkeypatch, capsys):
+def test_shards_merge_to_the_undivided_sweep_byte_for_byte(tmp_path, monkeypatch, capsys, small):
     """Each in a store of its own: what one found is not known to the others."""
     fork_workers()
     for part in ("whole", "1/2", "2/2"):
         monkeypatch.setenv("SINKSCOPE_HOME", str(tmp_path / f"home-{part[0]}"))
-        words = [] if part == "whole" else ["--shard", part]
+        words = ["--model", small.spec.source, *([] if part == "whole" else ["--shard", part])]
         assert main(["sweep", *SMALL, "--seeds", "0", *words, "--out", str(tmp_path / part[0])]) == 0
     whole, first, second = (tmp_path / name for name in "w12")
     merged = tmp_path / "merged"

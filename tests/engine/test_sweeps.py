@@ -3,6 +3,8 @@
 import os
 import signal
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -19,20 +21,27 @@ from tests.engine.helpers import PATIENCE, engine_in, until
 
 pytestmark = pytest.mark.slow
 CPU = ModelSpec(device="cpu")
+NAME = "model"  # of the folder of the small model
+Sweeps = Callable[..., SweepSpec]
 
 
-def small(**changes) -> SweepSpec:
-    return SweepSpec(
-        **{
-            "model": CPU,
+@pytest.fixture(scope="module")
+def sweep(small) -> Sweeps:
+    """Makes sweeps of a small model: what an engine does with them does not depend on the weights."""
+
+    def make(**changes: Any) -> SweepSpec:
+        pruning = PruneSpec(calibration=CalibrationParams(samples=2, seq_len=32, step_interval=25))
+        asked = {
+            "model": small.spec,
             "methods": ("magnitude", "wanda-noised"),
             "sparsities": (0.5,),
             "seeds": (0, 1),
-            "pruning": PruneSpec(calibration=CalibrationParams(samples=2, seq_len=32, step_interval=25)),
+            "pruning": pruning,
             "evaluation": EvaluateSpec(tasks=("bundled_agreement",), limit=2, draws=2),
-            **changes,
         }
-    )
+        return SweepSpec(**{**asked, **changes})
+
+    return make
 
 
 def ended(engine: Engine, spec: SweepSpec) -> JobRecord:
@@ -50,8 +59,8 @@ def engine(tmp_path_factory):
         yield made
 
 
-def test_every_point_is_pruned_and_scored_once_and_its_masks_and_answers_stay(engine):
-    record = ended(engine, small())
+def test_every_point_is_pruned_and_scored_once_and_its_masks_and_answers_stay(engine, sweep: Sweeps):
+    record = ended(engine, sweep())
     assert record.state == "done", record.reason
     points = engine.sweep_points(record)
     assert [(point.pruning.method, point.pruning.calibration.seed) for point in points] == [
@@ -79,9 +88,9 @@ def test_every_point_is_pruned_and_scored_once_and_its_masks_and_answers_stay(en
     assert sorted(job.kind for job in jobs) == ["evaluate"] * 4 + ["prune"] * 3
     assert {job.device for job in jobs} == {"cpu #1", "cpu #2"}
 
-    assert engine.submit("sweep", small()).id == record.id, "the same sweep is answered by reading"
+    assert engine.submit("sweep", sweep()).id == record.id, "the same sweep is answered by reading"
     before = children(engine, "prune") | children(engine, "evaluate")
-    wider = ended(engine, small(sparsities=(0.5, 0.6), methods=("wanda-noised",)))
+    wider = ended(engine, sweep(sparsities=(0.5, 0.6), methods=("wanda-noised",)))
     assert wider.state == "done"
     after = children(engine, "prune") | children(engine, "evaluate")
     assert {job_id: after[job_id] for job_id in before} == before
@@ -90,8 +99,8 @@ def test_every_point_is_pruned_and_scored_once_and_its_masks_and_answers_stay(en
     assert {job.spec["sparsity"] for job in added if job.kind == "prune"} == {0.6}
 
 
-def test_evictions_are_scored_beside_their_control_and_are_runs(engine):
-    spec = small(methods=("none",), policies=("sinks",), budgets=(0.4,))
+def test_evictions_are_scored_beside_their_control_and_are_runs(engine, sweep: Sweeps):
+    spec = sweep(methods=("none",), policies=("sinks",), budgets=(0.4,))
     record = ended(engine, spec)
     assert record.state == "done", record.reason
     points = engine.sweep_points(record)
@@ -108,36 +117,36 @@ def test_evictions_are_scored_beside_their_control_and_are_runs(engine):
     assert {len(one.seeds) for one in sweep_scores.settings(scores, grid(spec).prunings)} == {2}
 
     runs = {run.automatic: run for run in known_runs(engine)}
-    drawn = [name for name in runs if name.startswith("bundled random 40 % kept as sinks seed ")]
+    drawn = [name for name in runs if name.startswith(f"{NAME} random 40 % kept as sinks seed ")]
     assert len(drawn) == 2 and {runs[name].kind for name in drawn} == {"evicted"}
-    run = runs["bundled sinks 40 % kept"]
+    run = runs[f"{NAME} sinks 40 % kept"]
     assert (run.kept, run.runs, run.evaluations[0].number) == ("sinks:0.4", False, 1)
-    assert {place.number for place in runs["bundled dense"].evaluations} == {0}
+    assert {place.number for place in runs[f"{NAME} dense"].evaluations} == {0}
     save_label(engine, run, Label(tags=("cache",), star=True))
     exported = stored_tables(engine)["runs"].set_index("name")
     assert tuple(exported.loc[run.automatic, ["kind", "kept", "tags"]]) == ("evicted", "sinks:0.4", '["cache"]')
     before = children(engine, "evaluate")
-    assert ended(engine, small(methods=("none",), policies=("sinks",), budgets=(0.4,), seeds=(1, 0))).state == "done"
+    assert ended(engine, sweep(methods=("none",), policies=("sinks",), budgets=(0.4,), seeds=(1, 0))).state == "done"
     assert children(engine, "evaluate") == before, "the same points in another order ask nothing anew"
 
 
-def test_checkpoints_stay_where_they_shall_or_were_there_before(engine):
-    own = small().pruning.model_copy(update={"model": CPU, "method": "wanda-noised", "sparsity": 0.3})
+def test_checkpoints_stay_where_they_shall_or_were_there_before(engine, sweep: Sweeps):
+    own = sweep().pruning.model_copy(update={"model": sweep().model, "method": "wanda-noised", "sparsity": 0.3})
     by_hand = engine.wait(engine.submit("prune", own).id, PATIENCE)
-    spec = small(methods=("wanda-noised",), seeds=(0,), sparsities=(0.3,), footprints=True)
+    spec = sweep(methods=("wanda-noised",), seeds=(0,), sparsities=(0.3,), footprints=True)
     dropped = ended(engine, spec)
     assert dropped.state == "done", dropped.reason
     (point,) = engine.sweep_points(dropped)
     assert point.pruned.id == by_hand.id
     assert (engine.result(engine.job(by_hand.id)).folder / "model.safetensors").is_file(), "not the sweep's to drop"
     assert point.footprint.summary["footprint"]["pruned"]["nonzeros"] > 0
-    kept = ended(engine, small(methods=("wanda-noised",), seeds=(0,), sparsities=(0.35,), keep="checkpoints"))
+    kept = ended(engine, sweep(methods=("wanda-noised",), seeds=(0,), sparsities=(0.35,), keep="checkpoints"))
     (point,) = engine.sweep_points(kept)
     assert (engine.result(point.pruned).folder / "model.safetensors").is_file()
 
 
-def test_a_point_that_failed_is_retried_alone(engine):
-    spec = small(sparsities=(0.4, 0.45), seeds=(0,), methods=("wanda-noised",), step_ranges=("0-1000", "51-60"))
+def test_a_point_that_failed_is_retried_alone(engine, sweep: Sweeps):
+    spec = sweep(sparsities=(0.4, 0.45), seeds=(0,), methods=("wanda-noised",), step_ranges=("0-1000", "51-60"))
     record = ended(engine, spec)
     assert record.state == "failed"
     assert record.reason.startswith("2 of 4 points failed. The first: No noise step of the calibration")
@@ -153,9 +162,10 @@ def test_a_point_that_failed_is_retried_alone(engine):
     assert all(job.created > record.created for job in tries), "they were tried again"
 
 
-def test_one_that_is_started_again_in_the_moment_of_its_end_goes_on(engine, monkeypatch):
-    spec = small(sparsities=(0.4,), seeds=(0,), methods=("wanda-noised",), step_ranges=("51-60",))
-    finish, restarts, begun = engine._job_store.finish, [], []
+def test_one_that_is_started_again_in_the_moment_of_its_end_goes_on(engine, monkeypatch, sweep: Sweeps):
+    spec = sweep(sparsities=(0.4,), seeds=(0,), methods=("wanda-noised",), step_ranges=("51-60",))
+    finish, begun = engine._job_store.finish, []
+    restarts: list[threading.Thread] = []
 
     def finish_and_restart(job_id: str, state: str, **changes) -> bool:
         ended_now = finish(job_id, state, **changes)
@@ -174,9 +184,9 @@ def test_one_that_is_started_again_in_the_moment_of_its_end_goes_on(engine, monk
     assert engine.wait(record.id, PATIENCE).state == "failed", "the reason is still there"
 
 
-def test_a_worker_that_dies_costs_a_sweep_no_point(engine):
+def test_a_worker_that_dies_costs_a_sweep_no_point(engine, sweep: Sweeps):
     calibration = CalibrationParams(samples=12, seq_len=128, step_interval=25)
-    spec = small(methods=("wanda-noised",), seeds=(7, 8), pruning=PruneSpec(calibration=calibration))
+    spec = sweep(model=CPU, methods=("wanda-noised",), seeds=(7, 8), pruning=PruneSpec(calibration=calibration))
     record = engine.submit("sweep", spec)
 
     def at_work() -> JobRecord | None:
@@ -191,8 +201,8 @@ def test_a_worker_that_dies_costs_a_sweep_no_point(engine):
     assert sorted(tries) == [0, 1]
 
 
-def test_a_cancelled_sweep_asks_for_nothing_more_and_goes_on_when_it_is_asked_again(engine):
-    spec = small(sparsities=(0.2, 0.25, 0.3, 0.35), methods=("wanda",))
+def test_a_cancelled_sweep_asks_for_nothing_more_and_goes_on_when_it_is_asked_again(engine, sweep: Sweeps):
+    spec = sweep(sparsities=(0.2, 0.25, 0.3, 0.35), methods=("wanda",))
     record = engine.submit("sweep", spec)
     until(lambda: any(job.spec["method"] == "wanda" for job in engine.jobs("prune")))
     engine.cancel(record.id)
@@ -205,8 +215,8 @@ def test_a_cancelled_sweep_asks_for_nothing_more_and_goes_on_when_it_is_asked_ag
     assert engine.wait(record.id, PATIENCE).state == "done"
 
 
-def test_the_next_engine_goes_on_with_a_sweep_and_repeats_nothing(tmp_path):
-    spec = small(sparsities=(0.5, 0.6), methods=("wanda-noised",))
+def test_the_next_engine_goes_on_with_a_sweep_and_repeats_nothing(tmp_path, sweep: Sweeps):
+    spec = sweep(sparsities=(0.5, 0.6), methods=("wanda-noised",))
     with engine_in(tmp_path) as first:
         record = first.submit("sweep", spec)
         until(lambda: any(point.state == "done" for point in first.sweep_points(first.job(record.id))))
@@ -229,13 +239,13 @@ def test_the_next_engine_goes_on_with_a_sweep_and_repeats_nothing(tmp_path):
         assert third.worker_pids() == [], "nothing is left to run"
 
 
-def test_tasks_that_are_not_there_are_said_before_anything_is_pruned(engine):
+def test_tasks_that_are_not_there_are_said_before_anything_is_pruned(engine, sweep: Sweeps):
     evaluation = EvaluateSpec(tasks=("bundled_nonsense",), limit=2)
-    record = ended(engine, small(sparsities=(0.15,), evaluation=evaluation))
+    record = ended(engine, sweep(sparsities=(0.15,), evaluation=evaluation))
     assert record.state == "failed" and "bundled_nonsense" in record.reason
     assert not [job for job in engine.jobs("prune") if job.spec["sparsity"] == 0.15]
 
 
-def test_a_sweep_of_a_model_that_is_none_is_refused_at_once(engine):
+def test_a_sweep_of_a_model_that_is_none_is_refused_at_once(engine, sweep: Sweeps):
     with pytest.raises(UserError, match="There is no model"):
-        engine.submit("sweep", small(model=ModelSpec(source="none such")))
+        engine.submit("sweep", sweep(model=ModelSpec(source="none such")))

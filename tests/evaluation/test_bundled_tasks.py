@@ -3,16 +3,12 @@
 import json
 import math
 from collections import Counter, defaultdict
-from functools import cache
 from itertools import cycle
 from random import Random
 
 import pytest
 import yaml
 
-from analysis.bundled.grammar import Document, document, problem
-from analysis.bundled.heldout import held_out
-from analysis.bundled.units import UNITS, Scene
 from analysis.evaluation.bundled.data import FOLDER
 from training import tasks
 
@@ -58,37 +54,6 @@ def test_effective_clusters_are_kishs():
 @pytest.mark.parametrize("task", ALL)
 def test_dev_and_test_share_no_combination(task):
     assert {item["key"] for item in read(task, "dev")}.isdisjoint(item["key"] for item in read(task, "test"))
-
-
-@cache
-def stream() -> list[Document]:
-    """The beginning of a training stream."""
-    random = Random("a long stream")
-    return [document(random) for _ in range(20_000)]
-
-
-def test_no_item_occurs_in_the_training_stream():
-    """By key over a long stream, and by text over a shorter one."""
-    items = [item for task in ALL for split in tasks.SPLITS for item in read(task, split)]
-    keys = {item["key"] for item in items}
-    assert all(map(held_out, keys))
-    documents = stream()
-    seen = {key for one in documents for key in one.keys}
-    assert len(seen) > 20_000
-    assert seen.isdisjoint(keys)
-    whole = "\n".join(one.text for one in documents[:6_000])
-    for item in items:
-        answer = item["worked"] if "worked" in item else item["choices"][item["answer"]]
-        assert f"{item['context']} {answer}" not in whole
-
-
-def test_a_leak_would_be_noticed():
-    """The same search finds combinations that are trained on."""
-    random = Random("drawn")
-    seen = {key for one in stream() for key in one.keys}
-    drawn = (maker(Scene(random)).key for maker in (*UNITS, problem) for _ in range(400))
-    trained = [key for key in drawn if not held_out(key)]
-    assert sum(key in seen for key in trained) > len(trained) / 4
 
 
 @pytest.mark.parametrize("task", tasks.TASKS)

@@ -190,6 +190,8 @@ def test_eviction_that_keeps_everything_changes_no_token(spec, tmp_path):
     changes = {"small_block_length": 2} if family.sampler == "fast-dllm-v2" else {}
     changes |= {"steps_per_canvas": 3} if family.sampler == "diffusion-gemma" else {}
     length = 2 * there(family.block_size) if family.by_blocks else 4
+    if "steps_per_block" in SAMPLINGS[family.sampler].model_fields:
+        changes |= {"steps_per_block": 2}  # a cache that is read and one that is written, of every block
     if family.sampler in ("llada", "dream") and not family.why_no_cache:
         changes, length = {"cache": "prefix", "block_length": 2, "steps": 4}, 4
     asked = EvictSpec(
