@@ -124,24 +124,31 @@ def seen(text: str) -> str:
     return " ".join(text.replace("\u2060", "").split())
 
 
+# Of each text: how it reads in every place, and its HTML where it holds what Markdown makes.
+READ = """count => [...Array(count).keys()].map((index) => {
+  const shown = document.querySelector(`.st-key-t${index}`);
+  const read = (root, place) => root?.querySelector(place)?.innerText ?? "";
+  const reads = {
+    error: read(shown, "[data-testid=stAlert]"),
+    caption: read(shown, "[data-testid=stCaptionContainer]"),
+    progress: read(shown, "[data-testid=stProgress]"),
+    code: read(document, `.st-key-c${index} code`),
+  };
+  const isMarked = shown?.querySelector("a, img, em, del, .katex, ul, ol, blockquote, h1, h2");
+  return [reads, isMarked ? shown.innerHTML.slice(0, 500) : ""];
+})"""
+
+
 def misread(page: Page, given: list[str]) -> list[tuple[str, str, str]]:
     """What stands otherwise on the page than it was given: where, the text, and how it reads."""
     wrong = []
-    for index, text in enumerate(given):
-        shown = page.locator(f".st-key-t{index}")
-        places = {
-            "error": shown.locator("[data-testid=stAlert]"),
-            "caption": shown.locator("[data-testid=stCaptionContainer]"),
-            "progress": shown.locator("[data-testid=stProgress]"),
-            "code": page.locator(f".st-key-c{index} code"),
-        }
-        for name, place in places.items():
-            reads = seen(place.first.inner_text()) if place.count() else ""
+    for text, (places, marked) in zip(given, page.evaluate(READ, len(given)), strict=True):
+        for name, reads in places.items():
             expected = f"say {text}" if name == "caption" else text
-            if reads != seen(expected):
+            if seen(reads) != seen(expected):
                 wrong.append((name, text, reads))
-        if shown.locator("a, img, em, del, .katex, ul, ol, blockquote, h1, h2").count():
-            wrong.append(("marks", text, shown.inner_html()[:500]))
+        if marked:
+            wrong.append(("marks", text, marked))
     return wrong
 
 
