@@ -188,7 +188,7 @@ def test_on_a_phone_the_finding_comes_before_the_prompt_to_which_a_link_leads_an
     page.goto(f"{address}/explore")
     finding, prompt = page.locator(".sx-finding"), page.get_by_role("textbox", name="Prompt")
     link = page.get_by_role("link", name="New recording")
-    expect(finding).to_contain_text("In this text")
+    expect(finding).to_contain_text("At step")
     expect(link).to_be_hidden()
     page.set_viewport_size({"width": 390, "height": 844})
     all_drawn(page)
