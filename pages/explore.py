@@ -62,9 +62,9 @@ TABS = {
 _TAB, _KEPT, _TOP, _TITLE = "tab", "tab_kept", "explore_top", "explore_title"
 _ASK, _TO_ASK = "explore_ask", "explore_to_ask"  # the heading of the prompt, and the link to it
 _LEFT = 236  # pixels of the prompt's column
-# What is asked stands to the left of what is shown, above it where the page is narrow, and beneath it on a phone, where
-# a link leads to it. On a wide page the title takes no row of its own, and the buttons of the next step stand to the
-# right of the explorer's own; on a phone beneath it.
+# What is asked stands to the left of what is shown, and beneath it where the page is narrow, where a link leads to it.
+# On a wide page the title takes no row of its own, and the buttons of the next step stand right of the explorer's
+# own, else beneath it.
 _STYLE = f"""<style>
 @media (min-width:1100px){{
 .st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']:first-child{{flex:0 0 {_LEFT}px;
@@ -80,8 +80,8 @@ margin-bottom:-1rem}}
 .st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']:first-child{{align-self:flex-start;
 position:relative;z-index:1}}
 .st-key-columns_{_TOP}:not(:has([data-testid='stColumn']:first-child :is(details[open],[data-testid='stAlert'])))
-:is(.st-key-explorer,.st-key-shipped_explorer){{--sx-left:calc({_LEFT}px + 2rem)}}
-.st-key-columns_{_TOP} [data-testid='stSelectbox'] input{{text-overflow:ellipsis;font-size:.82rem}}}}
+:is(.st-key-explorer,.st-key-shipped_explorer){{--sx-left:calc({_LEFT}px + 2rem)}}}}
+.st-key-columns_{_TOP} [data-testid='stSelectbox'] input{{text-overflow:ellipsis;font-size:.82rem}}
 @media (max-width:1099.9px){{
 .st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']:first-child>
 [data-testid='stVerticalBlock']{{display:grid;grid-template-columns:1fr 1fr;align-items:end;gap:.6rem 1rem}}
@@ -91,12 +91,13 @@ position:relative;z-index:1}}
 [data-testid='stElementContainer']:has([data-testid='stAlert']){{grid-column:1/-1}}}}
 @media (max-width:640px){{
 .st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']:first-child>
-[data-testid='stVerticalBlock']>:nth-child(-n+4){{grid-column:1/-1}}
-.st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']:first-child{{order:1}}}}
-@media (max-width:640px){{
+[data-testid='stVerticalBlock']>:nth-child(-n+4){{grid-column:1/-1}}}}
+@media (max-width:1099.9px){{
+.st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']:first-child{{order:1}}
+[data-testid='stLayoutWrapper']:has(>.st-key-{_ASK}){{grid-column:1/-1}}
 [data-testid='stLayoutWrapper']:has(>.st-key-buttons_{NEXT} [data-testid='stPageLink']){{order:1}}
 .st-key-explorer~*{{order:2}}}}
-@media (min-width:640.1px){{
+@media (min-width:1100px){{
 [data-testid='stLayoutWrapper']:is(:has(>.st-key-{_ASK}),:has(>.st-key-{_TO_ASK})){{display:none}}}}
 @media (max-width:1099.9px){{
 .st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']{{flex-wrap:wrap}}

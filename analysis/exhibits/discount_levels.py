@@ -225,7 +225,7 @@ def _levels(
     over = f" and {over_seeds(seeds)}" if seeds > 1 else ", with one seed"
     scored = f"{items[0]:,} items of {counted(items[1], 'task')}"
     of = "95 % interval of the difference"
-    bars = f"Upper bars: {of}; lower bars: of the change from dense" if known else f"Bars: {of}"
+    bars = f"Whiskers above: {of}; below: of the change from dense" if known else f"Whiskers: {of}"
     rounded = apart_by_rounding(zip(lines[-2].value, lines[-1].value, gained, strict=True))
     caption = "; ".join(filter(None, (bars, f"grey: ±{POINTS.margin(margin)}", rounded)))
     text = f"{text_read(published)} text; the others: {text_read(method)} text"

@@ -385,9 +385,11 @@ def _text_brief(own: Cause, causes: Sequence[Cause], margin: float) -> str:
     """Return the title in a few words; empty where `_text_title` is."""
     if not _by_text(own, causes, margin):
         return ""
-    there = text_causes(causes)
-    beside = [f"{levels_of(there[name])[1]} {_HELD[name]}" for name in (told_by(causes), *open_controls(causes))]
-    return f"Hiding sinks {hidden_moves(causes)} ({', '.join(beside)})"
+    there, control, open_ones = text_causes(causes), told_by(causes), open_controls(causes)
+    if open_ones == [MASS]:
+        beside = "less" if side_of(there[MASS].effect) else "undecided"
+        return f"Per token, sinks matter; at equal attention, {beside}"
+    return f"Hiding sinks {hidden_moves(causes)} ({levels_of(there[control])[1]} {_HELD[control]})"
 
 
 _SHORT = {COUNT: "as many random", MASKED: "other masked", MASS: "equal attention"}

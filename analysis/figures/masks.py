@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -194,7 +195,7 @@ class Changed:
 def changed_by_projection(shown: Sequence[Changed], names: Sequence[str]) -> go.Figure:
     """Draw a row per projection, with a dot for all its layers together: filled dots of what changes the masks, hollow
     ones of another calibration seed. The hover has the range over layers. A dot that is alone in its row has its number
-    beside it, and needs no legend.
+    beside it, at the end of a line from zero, and needs no legend.
     """
     figure, alone = go.Figure(), len(shown) == 1
     colors = iter((SINK, *SERIES_COLORS))
@@ -210,6 +211,7 @@ def changed_by_projection(shown: Sequence[Changed], names: Sequence[str]) -> go.
             marker=dots(color, 10, symbol="circle-open" if one.is_floor else "circle"),
             text=[words.percent(one.whole[place], 2) for place in there.tolist()] if alone else None,
             textposition="middle right",
+            error_x=_from_zero(100 * one.whole[there], color) if alone else None,
             cliponaxis=False,
             hovertext=[f"{as_text(names[place])}: {words.percent(one.whole[place])}" for place in there.tolist()],
             customdata=(100 * np.stack([np.nanmin(layers, 0), np.nanmax(layers, 0)], axis=1)).astype(np.float32),
@@ -221,8 +223,14 @@ def changed_by_projection(shown: Sequence[Changed], names: Sequence[str]) -> go.
     if alone:
         figure.update_layout(margin={"t": 8, "r": _BESIDE_DOT})
     rows = named_ticks([_IN_WORDS.get(name) or short for name, short in zip(names, _short(names), strict=True)])
-    figure.update_yaxes(**rows, range=[len(names) - 0.5, -0.5], zeroline=False)
+    figure.update_yaxes(**rows, range=[len(names) - 0.5, -0.5], zeroline=False, showgrid=not alone)
     return figure
+
+
+def _from_zero(values: np.ndarray, color: str) -> dict[str, Any]:
+    """Return lines from zero to the dots at these values."""
+    length = {"symmetric": False, "array": np.zeros(len(values), np.float32), "arrayminus": values.astype(np.float32)}
+    return {"type": "data", **length, "color": color, "thickness": 2, "width": 0}
 
 
 def floor_lines(independent: np.ndarray) -> np.ndarray:

@@ -252,7 +252,7 @@ align-self:flex-start;max-height:calc(100vh - 4.5rem);overflow-y:auto;overflow-x
 @media (max-width:{STACKED}px){{
 .st-key-columns_{_STEPS}>*>[data-testid='stHorizontalBlock']{{flex-wrap:wrap}}
 .st-key-columns_{_STEPS}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']{{min-width:100%}}}}
-.st-key-{_OPEN}{{gap:.6rem}}
+.st-key-{_OPEN},.st-key-{_OPEN}>*>.stVerticalBlock{{gap:.6rem}}
 </style>"""
 
 _PAIRS = "figures_of"

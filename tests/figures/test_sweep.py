@@ -173,7 +173,7 @@ def test_the_published_baseline_stands_beside_both_where_it_was_pruned_at_every_
     first = {one.sparsity: np.mean(one.by_seed) for one in study.pruning.settings if one.method == "wanda"}
     np.testing.assert_allclose(told.shown.table["as published, %"], [100 * first[at] for at in (0.5, 0.7)])
     assert told.noise.startswith(
-        "Upper bars: 95 % interval of the difference; lower bars: of the change from dense; grey: ±2 points; "
+        "Whiskers above: 95 % interval of the difference; below: of the change from dense; grey: ±2 points; "
         "differences taken before rounding. Intervals are over 768 items of 6 tasks and 6 seeds. As published: Wanda, "
         "clean text; the others: noised text. Intervals are Student's"
     )
