@@ -83,10 +83,11 @@ def hidden(findings: Findings) -> Told | None:
     changed, untrained = _tokens_changed(those), _random_weights(findings)
     first = _endings(those) or changed
     said = (open_told(those) if title else []) or [first]
-    beats = list(filter(None, (over, *said, untrained)))
-    notes += [line for line in dict.fromkeys((first, changed)) if line not in said]
+    as_random = untrained if no_less_with_random(those) else ""
+    beats = list(filter(None, (over, *said, as_random)))
+    notes += [line for line in dict.fromkeys((first, changed, untrained)) if line not in beats]
     takeaways = said if title else [_levels_told(own.effect.n, those) or over, first]
-    takeaways += [untrained] if no_less_with_random(those) else []
+    takeaways += [as_random]
     takeaways += [_beside_own(findings, model) for model in by_model if model != own.model]
     held = [f"{100 * side.share:.1f} %" for side in own.sides]
     return Told(
