@@ -232,16 +232,21 @@ class TrackView {
   summary() {
     const { track } = this, row = this.shown * track.positions;
     if (this.shown === track.last) return "finished: the model no longer reads this text";
-    let sinks = 0, tokens = 0, open = 0;
+    let sinks = 0, tokens = 0, open = 0, least = Infinity, most = 0;
     for (let cell = row; cell < row + track.positions; cell++) {
       if (!track.mass[cell]) continue;
       tokens += 1;
-      if (!(track.flags[cell] & SINK)) continue;
+      if (!(track.flags[cell] & SINK)) {
+        most = Math.max(most, track.mass[cell]);
+        continue;
+      }
+      least = Math.min(least, track.mass[cell]);
       sinks += 1;
       if (track.flags[cell] & UNDECIDED) open += 1;
     }
     const opened = open ? `; ${open} ${track.mask < 0 ? "undecided" : "masked"}` : "";
-    return sinks ? `${sinks} sink${sinks === 1 ? "" : "s"} in ${tokens} tokens${opened}` : "no sink";
+    const from = least > most ? ` (from ${((least / FULL) * track.highest).toFixed(1)} ×)` : "";
+    return sinks ? `${sinks} sink${sinks === 1 ? "" : "s"}${from} in ${tokens} tokens${opened}` : "no sink";
   }
 
   describe(position) {

@@ -85,7 +85,7 @@ _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription=
 <h2>{{ told.title }}</h2>
 <div class="body">
 <figure aria-label="{{ told.alt }}">{{ told.figure }}</figure>
-{% if told.takeaway %}<p class="takeaway">{{ told.takeaway }}</p>{% endif %}
+{% if told.takeaway %}<p class="takeaway">{{ told.takeaway | whole }}</p>{% endif %}
 </div>
 <div class="foot">
 {% if told.meaning and told.meaning not in decision.values() %}
