@@ -143,7 +143,7 @@ def _accuracies(dense: float, price: Price) -> list[Mark]:
     values = {
         "dense model": (dense, charts.NULL),
         f"{price.setting} removed, no discount": (without, charts.NULL),
-        f"{price.setting} removed, with discount": (without + price.effect.value, charts.SINK),
+        f"{price.setting} removed, with discount": (without + price.effect.value, charts.MODEL),
     }
     return [Mark(name, value, percent(value, 1), tone) for name, (value, tone) in values.items()]
 

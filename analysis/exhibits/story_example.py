@@ -74,7 +74,7 @@ def _ends_over_all(causes: Sequence[Cause], control: str) -> str:
     cause = rules.cause_of(causes, "nll", control)
     if cause is None or not cause.tokens:
         return ""
-    return f": over {cause.effect.n} prompts, {cause.tokens:.0f} tokens to the end"
+    return f": over {cause.effect.n} prompts, texts with sinks hidden end after {cause.tokens:.0f} tokens"
 
 
 def _begins_inside(words: Sequence[str]) -> bool:

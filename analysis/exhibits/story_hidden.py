@@ -168,7 +168,9 @@ def _summaries(own: Cause, causes: Sequence[Cause]) -> tuple[Summary, ...]:
         return (Summary(named, interval_words(own.effect, rules.unit_of(own.measure)), rules.AS_MANY),)
     quantity = f"Perplexity with sinks hidden (with nothing: {perplexity(untouched_of(causes))})"
     beside = [_baseline(name, there[name]) for name in dict.fromkeys((control, COUNT))]
-    rows = [Summary(quantity, levels_of(there[control])[0], "; ".join(beside))]
+    sinks = there[control].sides[0]
+    ends = "" if sinks.low != sinks.low else f" [{perplexity(sinks.low)}, {perplexity(sinks.high)}]"
+    rows = [Summary(quantity, f"{levels_of(there[control])[0]}{ends}", "; ".join(beside))]
     longer = there[control].longer
     if longer is not None and side_of(longer):
         length, word = there[control].tokens, "more" if longer.value > 0 else "fewer"
@@ -185,7 +187,7 @@ def _summaries(own: Cause, causes: Sequence[Cause]) -> tuple[Summary, ...]:
 
 def _baseline(control: str, cause: Cause) -> str:
     """Return perplexity with a control's tokens hidden, and by how much that with the sinks differs from it."""
-    return f"{_SHORT[control]}: {levels_of(cause)[1]} ({perplexity_change(cause.effect)})"
+    return f"{_SHORT[control]}: {levels_of(cause)[1]} (sinks {perplexity_change(cause.effect)})"
 
 
 def _title(control: str) -> str:
@@ -377,9 +379,11 @@ def _text_title(own: Cause, causes: Sequence[Cause], margin: float, where: str) 
     if not _by_text(own, causes, margin):
         return ""
     hiding, control = f"{where}hiding" if where else "Hiding", told_by(causes)
-    others = levels_of(text_causes(causes)[control])[1]
-    more = [f"{_HELD[name]}, to {levels_of(text_causes(causes)[name])[1]}" for name in open_controls(causes)]
-    return f"{hiding} sinks {hidden_moves(causes)}; hiding {'; '.join([f'{_title(control)}, to {others}', *more])}"
+    there = text_causes(causes)
+    more = "".join(
+        f"; {_HELD[name]}, {'less' if side_of(there[name].effect) else 'undecided'}" for name in open_controls(causes)
+    )
+    return f"{hiding} sinks {hidden_moves(causes)}, {_title(control)} to {levels_of(there[control])[1]}{more}"
 
 
 def _text_brief(own: Cause, causes: Sequence[Cause], margin: float) -> str:
@@ -388,7 +392,9 @@ def _text_brief(own: Cause, causes: Sequence[Cause], margin: float) -> str:
         return ""
     there, control, open_ones = text_causes(causes), told_by(causes), open_controls(causes)
     if open_ones == [MASS]:
-        beside = "less" if side_of(there[MASS].effect) else "undecided"
+        longer = there[MASS].longer
+        undecided = "texts end earlier" if longer is not None and side_of(longer) < 0 else "undecided"
+        beside = "less" if side_of(there[MASS].effect) else undecided
         return f"Per token, sinks matter; at equal attention, {beside}"
     return f"Hiding sinks {hidden_moves(causes)} ({levels_of(there[control])[1]} {_HELD[control]})"
 

@@ -71,7 +71,7 @@ def place(findings: Findings) -> Told | None:
         for told in (False, True)
     )
     above = f"all tokens{_OTHER_WEIGHTS * (source in others)}"
-    rule = f"Kinds named exceed {above} by {POINTS.margin(CLEARLY)} or more. {_OF_EACH_LAYER}"
+    rule = f"Kinds named exceed {above} by {POINTS.margin(CLEARLY)} or more."
     beats = [beat.partition("; none in ")[0].removesuffix(".") + "." for beat in beats]
     if tokens[source]:
         beats[0], notes[0] = (f"Standing out, {told[0].lower()}{told[1:]}" for told in (beats[0], notes[0]))
@@ -79,6 +79,7 @@ def place(findings: Findings) -> Told | None:
     own = _layers_told(portions[source], tokens[source], others.get(source, {}), without=MASKED)
     short = f"{null.labelled[0].upper()}{null.labelled[1:]}: at most {most} masked there. " if null else ""
     in_short = f"{short}{'Also standing' if masked else 'Standing'} out: {own.partition('; none in ')[0]}."
+    in_short += "".join(f" {beat}" for beat in beats[1:])
     prompts = findings.parameters.prompts
     beats += [untrained] if untrained else []
     notes += filter(None, (_averaged(findings), _together(findings, source, portions[source])))
@@ -105,7 +106,6 @@ def place(findings: Findings) -> Told | None:
     )
 
 
-_OF_EACH_LAYER = "Sinks per layer; elsewhere, layers averaged."
 _OTHER_WEIGHTS = ", untrained and shuffled weights"
 
 

@@ -96,8 +96,13 @@ def yes_by_text(causes: Sequence[Cause]) -> str:
     yes = "Yes" if not open_ones else "Per token, yes" if open_ones == [MASS] else "It depends"
     told = dict.fromkeys((COUNT, strictest(causes) or COUNT))
     beaten = [CONTROLS[name].title for name in told if name not in open_ones]
-    undecided = [name for name in open_ones if not side_of(text_causes(causes)[name].effect)]
-    against = f"; {listed([_AGAINST[name] for name in undecided])}, undecided" if undecided else ""
+    if open_ones == [MASS]:  # as many, by what is asked: per token
+        beaten = [beaten[0].removeprefix("as many ")]
+    there = text_causes(causes)
+    undecided = [name for name in open_ones if not side_of(there[name].effect)]
+    earlier = [name for name in undecided if (longer := there[name].longer) is not None and side_of(longer) < 0]
+    what = "texts end earlier" if earlier == undecided else "undecided"
+    against = f"; {listed([_AGAINST[name] for name in undecided])}, {what}" if undecided else ""
     return f"{yes}: hiding them hurts more than hiding {listed(beaten, 'or')}{against}."
 
 

@@ -108,10 +108,10 @@ _TOKENS = {"[MASK]": "tokens still masked"}
 
 
 def _shares(lead: Lead, numbers: Collection[int]) -> str:
-    """Tell the least share in some of a lead's layers, with its interval: `85 % [82, 87] or more`."""
+    """Tell the least share in some of a lead's layers, with its interval: `at least 85 % [82, 87]`."""
     least = min((lead.layers.index(layer) for layer in numbers), key=lead.shares.__getitem__)
     low, high = (percent(end, 0).removesuffix(" %") for end in lead.ends[least])
-    return f"{percent(lead.shares[least], 0)} [{low}, {high}]{' or more' * (len(numbers) > 1)}"
+    return f"{'at least ' * (len(numbers) > 1)}{percent(lead.shares[least], 0)} [{low}, {high}]"
 
 
 def _beside_first(leads: Sequence[Lead], layers: int) -> str:

@@ -134,12 +134,12 @@ def masked_first(seed: int, **arrays: np.ndarray) -> RecordingSet:
 def test_the_headline_names_where_sinks_are_of_one_kind_and_the_share_of_tokens_that_are() -> None:
     told, _, rest = headline(one=masked_first(0)).partition(". ")
     assert re.search(
-        r"^In layers 0 and 1 of one, \d+ % \[\d+, \d+\] or more of sinks are tokens still masked; of all tokens ", told
+        r"^In layers 0 and 1 of one, at least \d+ % \[\d+, \d+\] of sinks are tokens still masked; of all tokens ", told
     )
     portion, least = by_kind(masked_first(0), "portion"), answers({"one": masked_first(0)})["one"].leads[0]
     place = int(np.argmin(least.shares))
     ends = [percent(end[place, 0], 0).removesuffix(" %") for end in (portion.low, portion.high)]
-    assert f"{percent(least.shares[place], 0)} [{', '.join(ends)}] or more of sinks are " in told
+    assert f"at least {percent(least.shares[place], 0)} [{', '.join(ends)}] of sinks are " in told
     assert len(told.replace(" %", "").split()) <= 32 and told.count("%") >= 2 and "." not in told
     assert rest == "Elsewhere, no kind stands out."
     none = "any kind of token clearly more common among sinks than among all tokens."
@@ -178,7 +178,7 @@ def of_punctuation(**others: tuple[float, ...]) -> KindShares:
 def test_the_headline_holds_a_layer_against_other_weights_of_the_same_layer_that_come_close() -> None:
     def told(**others: tuple[float, ...]) -> str:
         [whole] = finding_of("kinds of layers", {"one": of_punctuation(**others)})
-        begin = "In layers 0 and 2 of one, 44 % [43, 45] or more of sinks are punctuation; of all tokens 14 %"
+        begin = "In layers 0 and 2 of one, at least 44 % [43, 45] of sinks are punctuation; of all tokens 14 %"
         end = " Elsewhere, no kind stands out."
         assert whole.endswith(end)
         return str(whole.removeprefix(begin).removesuffix(end))

@@ -117,10 +117,10 @@ TITLES = {
     "supports": {
         "place": r"^In the diffusion model's layers 0–7, 90 % \[81, 99\] of sinks are masked positions; of all tokens, "
         "33 %$",
-        "movement": r"^The diffusion model's sinks move, but less than an equally sharp untrained model's: 0\.29 new "
-        r"per layer and step, against 1\.67$",
-        "hidden": r"^In the diffusion model, hiding sinks raises perplexity from 2\.7 to 3\.3; hiding random tokens of "
-        r"equal attention, to 2\.7$",
+        "movement": r"^The diffusion model's sinks move, but less than in an untrained model: 0\.29 new ones per layer "
+        r"and step against 1\.67 \(layer 0: more\)$",
+        "hidden": r"^In the diffusion model, hiding sinks raises perplexity from 2\.7 to 3\.3, random tokens of equal "
+        r"attention to 2\.7$",
         "accuracy": r"The discount raises accuracy at 50 % and 70 %$",
     },
     "refutes": {
@@ -313,19 +313,19 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
         "[+11, +35]; texts end 24 tokens earlier [16, 31]."
     )
     told = answered(-0.2)
-    per_token = "Per token, yes: hiding them hurts more than hiding as many random tokens."
+    per_token = "Per token, yes: hiding them hurts more than hiding random tokens."
     assert told.lead == per_token
     assert told.sentence.endswith(
         " Against random tokens of equal attention: −18 % [−26, −10]; texts end 24 tokens earlier [16, 31]."
     )
     told = answered(0.05)
-    assert told.lead == f"{per_token.removesuffix('.')}; at equal attention, undecided."
+    assert told.lead == f"{per_token.removesuffix('.')}; at equal attention, texts end earlier."
     assert "Against random tokens of equal attention: +5 % [−5, +16], not significant; texts end" in told.sentence
     assert ", random tokens of equal attention 3.6, " in told.levels
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert hidden.title == (
-        "In the diffusion model, hiding sinks raises perplexity from 2.4 to 3.8; hiding as many random tokens, to 2.6"
-        "; at equal attention, to 4.5"
+        "In the diffusion model, hiding sinks raises perplexity from 2.4 to 3.8, as many random tokens to 2.6; at "
+        "equal attention, undecided"
     )
     own = [one for one in study.causes if one.model == "bundled"]
     assert "Per unit of attention, perplexity: +37 % [+11, +69]." in hidden.notes
@@ -368,7 +368,7 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
     of_count = [one for one in study.causes if one.control not in (MASKED, MASS)]
     without = study.model_copy(update={"causes": tuple(of_count)})
     (hidden,) = (finding for finding in story_of(without).findings if finding.name == "hidden")
-    assert hidden.title.endswith("; hiding as many random tokens, to 2.6")
+    assert hidden.title.endswith(", as many random tokens to 2.6")
 
 
 def test_other_masked_positions_are_a_control_where_the_study_has_them():
@@ -473,10 +473,7 @@ def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
     assert place.beats[1].endswith("3 and the first token in layer 0.") and any(
         note.endswith(alike) for note in place.notes
     )
-    assert place.caveat == (
-        "Kinds named exceed all tokens, untrained and shuffled weights by 10 points or more. Sinks per layer; "
-        "elsewhere, layers averaged."
-    )
+    assert place.caveat == ("Kinds named exceed all tokens, untrained and shuffled weights by 10 points or more.")
     assert place.notes[-1] == (
         "Sinks that are masked positions: layer 0 99 % [99, 100], layer 1 100 % [100, 100] and layer 2 85 % [82, 87]."
     )
@@ -717,8 +714,8 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
         ("Sinks of layers 0–2 that are masked positions", "85 to 100 %", "33 % of all tokens; untrained at most 14 %"),
         (
             "Perplexity with sinks hidden (with nothing: 2.4)",
-            "3.8",
-            "equal attention: 4.5 (−15 % [−31, +4]); as many random: 2.6 (+48 % [+23, +78])",
+            "3.8 [3.1, 4.7]",
+            "equal attention: 4.5 (sinks −15 % [−31, +4]); as many random: 2.6 (sinks +48 % [+23, +78])",
         ),
         ("Tokens until a text ends, sinks hidden", "21", "24 fewer [16, 31] than at equal attention"),
         (
@@ -806,8 +803,8 @@ def test_the_text_of_the_example_is_the_one_nearest_the_median():
 
 def test_the_last_slide_is_titled_by_the_answers_to_both_questions():
     assert story_told("example").in_short == (
-        "Per token, sinks matter; at equal attention, undecided; the discount alone changes accuracy by less than 2 "
-        "points"
+        "Per token, sinks matter; at equal attention, texts end earlier; the discount alone changes accuracy by less "
+        "than 2 points"
     )
     assert story_told("cannot tell").in_short == (
         "This study cannot tell whether hiding the sinks changes more, nor whether the discount changes accuracy"

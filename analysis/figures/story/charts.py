@@ -16,7 +16,7 @@ from analysis.figures.style import ink_on
 from analysis.words import glued, percent
 
 MODEL, NULL, SINK = "model", "null", "sink"
-"""Tones of a mark: what was measured, what it is held against, and what is done to sinks: hidden or discounted."""
+"""Tones of a mark: what was measured, what it is held against, and sinks."""
 _PROMPT = 90  # characters of a prompt before the text that goes on from it
 
 
