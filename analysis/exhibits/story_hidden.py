@@ -168,8 +168,8 @@ def _summaries(own: Cause, causes: Sequence[Cause]) -> tuple[Summary, ...]:
         return (Summary(named, interval_words(own.effect, rules.unit_of(own.measure)), rules.AS_MANY),)
     quantity = f"Perplexity with sinks hidden (with nothing: {perplexity(untouched_of(causes))})"
     beside = [_baseline(name, there[name]) for name in dict.fromkeys((control, COUNT))]
-    sinks = there[control].sides[0]
-    ends = "" if sinks.low != sinks.low else f" [{perplexity(sinks.low)}, {perplexity(sinks.high)}]"
+    own_level = there[control].sides[0]
+    ends = f" [{perplexity(own_level.low)}, {perplexity(own_level.high)}]" if own_level.low == own_level.low else ""
     rows = [Summary(quantity, f"{levels_of(there[control])[0]}{ends}", "; ".join(beside))]
     longer = there[control].longer
     if longer is not None and side_of(longer):
