@@ -96,8 +96,8 @@ def yes_by_text(causes: Sequence[Cause]) -> str:
     yes = "Yes" if not open_ones else "Per token, yes" if open_ones == [MASS] else "It depends"
     told = dict.fromkeys((COUNT, strictest(causes) or COUNT))
     beaten = [CONTROLS[name].title for name in told if name not in open_ones]
-    if open_ones == [MASS]:  # as many, by what is asked: per token
-        beaten = [beaten[0].removeprefix("as many ")]
+    if open_ones == [MASS]:  # per token says that they are as many
+        beaten = ["random tokens"]
     there = text_causes(causes)
     undecided = [name for name in open_ones if not side_of(there[name].effect)]
     earlier = [name for name in undecided if (longer := there[name].longer) is not None and side_of(longer) < 0]
