@@ -11,6 +11,7 @@ from analysis.exhibits.ablation import lengths_of
 from analysis.exhibits.story_example import texts
 from analysis.exhibits.story_parts import called, rows_of, within
 from analysis.exhibits.story_text import (
+    AGAINST,
     LENGTH,
     by_attention,
     early_told,
@@ -116,12 +117,9 @@ def _beside_own(findings: Findings, model: str) -> str:
     there = text_causes(findings.causes_by_model[model])
     name = called(findings).get(model, model)
     of = (f" ({cause.effect.n} prompts)" if cause.unmatched else "" for cause in there.values())
-    told = [f"{perplexity_change(cause.effect)} {_BESIDE[name]}" for name, cause in there.items()]
+    told = [f"{perplexity_change(cause.effect)} {AGAINST[name]}" for name, cause in there.items()]
     each = "; ".join(f"{one}{prompts}" for one, prompts in zip(told, of, strict=True))
     return f"{name}: {each}." if each else ""
-
-
-_BESIDE = {COUNT: "against as many", MASKED: "against other masked positions", MASS: "at equal attention"}
 
 
 def _levels_told(prompts: int, causes: Sequence[Cause]) -> str:

@@ -102,11 +102,12 @@ def yes_by_text(causes: Sequence[Cause]) -> str:
     undecided = [name for name in open_ones if not side_of(there[name].effect)]
     earlier = [name for name in undecided if (longer := there[name].longer) is not None and side_of(longer) < 0]
     what = "texts end earlier" if earlier == undecided else "undecided"
-    against = f"; {listed([_AGAINST[name] for name in undecided])}, {what}" if undecided else ""
+    against = f"; {listed([AGAINST[name] for name in undecided])}, {what}" if undecided else ""
     return f"{yes}: hiding them hurts more than hiding {listed(beaten, 'or')}{against}."
 
 
-_AGAINST = {COUNT: "against random tokens", MASKED: "against other masked positions", MASS: "at equal attention"}
+AGAINST = {COUNT: "against as many random tokens", MASKED: "against other masked positions", MASS: "at equal attention"}
+"""The controls, as what a difference of the sinks is from."""
 
 
 def changes_told(causes: Sequence[Cause], controls: Sequence[str]) -> list[str]:

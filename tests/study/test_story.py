@@ -362,8 +362,8 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
         "attention perplexity is undecided, but hiding sinks ends texts earlier."
     )
     assert hidden.takeaway == (
-        f"{hidden.beats[0]} Left-to-right twin: +2 % [−6, +11] against as many; −28 % [−48, −2] at equal attention "
-        "(15 prompts)."
+        f"{hidden.beats[0]} Left-to-right twin: +2 % [−6, +11] against as many random tokens; −28 % [−48, −2] at "
+        "equal attention (15 prompts)."
     )
     of_count = [one for one in study.causes if one.control not in (MASKED, MASS)]
     without = study.model_copy(update={"causes": tuple(of_count)})
