@@ -25,9 +25,10 @@ from analysis.evaluation.ablation_effects import (
     timing_of,
     values_of,
 )
-from analysis.figures.causes import DifferenceRow, LevelRow, control_differences, levels_with_differences
+from analysis.figures.causes import LevelRow, levels_with_differences
 from analysis.figures.dynamics import Series, curves
 from analysis.figures.export import Exhibit
+from analysis.figures.intervals import difference_row, interval_rows
 from analysis.figures.style import SINK, ends
 from analysis.findings import finding_of
 from analysis.findings.ablations import (
@@ -37,7 +38,9 @@ from analysis.findings.ablations import (
     TOKENS,
     Summary,
     could_show,
+    ends_beside,
     is_less,
+    lengths,
     perplexity_change,
     side_of,
     too_light,
@@ -108,9 +111,10 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
     over = f"{prompts} prompts" if name == "nll" else f"means over {prompts} prompts"
     begins = f"{HIDDEN}; {over}" if drawn[0]["intervention"] == "attention" else f"{over[0].upper()}{over[1:]}"
     few = next((both for effect, both in zip(drawn, sides, strict=True) if effect["against"] == COUNT), None)
-    reference = _unrelated(summary.get("unrelated")) if name == "aligned" else None
+    reference, lasting = _unrelated(summary.get("unrelated")) if name == "aligned" else None, ()
     if name == "nll":
         reference = _nothing_hidden(means_of(summary["rows"], drawn[0], "nll_before")[0])
+        lasting = ends_beside(means_of(summary["rows"], drawn[0], "tokens")[0], lengths(summary))
     return Exhibit(
         measure.change,
         f"{begins}, 95 % intervals{hollow}. {_TOLD[name]} Differences "
@@ -119,7 +123,7 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
         + (could_show({row["against"]: effect_of(row) for row in drawn}) if name == "nll" else "")
         + (f" {_by_position(drawn, in_place)}" if in_place else ""),
         levels_with_differences(
-            _level_rows(hidden, [True, *map(shown, drawn)], told, name, prompts), measure.level_axis, reference
+            _level_rows(hidden, [True, *map(shown, drawn)], told, name, prompts, lasting), measure.level_axis, reference
         ),
         pd.DataFrame(
             [
@@ -135,21 +139,30 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
 
 
 def _level_rows(
-    hidden: Mapping[str, Change], filled: Sequence[bool], told: Sequence[str], name: str, prompts: int
+    hidden: Mapping[str, Change],
+    filled: Sequence[bool],
+    told: Sequence[str],
+    name: str,
+    prompts: int,
+    ends: Sequence[str] = (),
 ) -> list[LevelRow]:
     """Return a row for what each kind of hidden tokens changes, the sinks first, then what changes most. filled, told:
-    as of `LevelRow`. name: of the measure. prompts: of most.
+    as of `LevelRow`. name: of the measure. prompts: of most. ends: where texts end with each kind hidden, if told.
     """
+    lasting = [(line,) for line in ends] or [()] * len(hidden)
     sinks, *others = [
         LevelRow(
             called,
-            f"{level.tokens:.1f} tokens, {_masked(level.masked)}{percent(level.share, 0)} of attention"
-            f"{'' if level.n in (prompts, 1) else f', {level.n} prompts'}",
+            (
+                f"{level.tokens:.1f} tokens, {_masked(level.masked)}{percent(level.share, 0)} of attention"
+                f"{'' if level.n in (prompts, 1) else f', {level.n} prompts'}",
+                *lasts,
+            ),
             *_as_read(level, name),
             full,
             words,
         )
-        for (called, level), full, words in zip(hidden.items(), filled, told, strict=True)
+        for (called, level), full, words, lasts in zip(hidden.items(), filled, told, lasting, strict=True)
     ]
     return [sinks, *sorted(others, key=lambda row: -row.value)]
 
@@ -270,7 +283,12 @@ def answer_of_study(causes: Sequence[Cause]) -> StudyAnswer | None:
             + could_show({of: cause.effect for of, cause in drawn.items()}),
             levels_with_differences(
                 _level_rows(
-                    hidden, [True, *(side_of(effect) != 0 for effect in differences)], told, "nll", first.effect.n
+                    hidden,
+                    [True, *(side_of(effect) != 0 for effect in differences)],
+                    told,
+                    "nll",
+                    first.effect.n,
+                    ends_beside(first.tokens, lengths_of(drawn)),
                 ),
                 MEASURES["nll"].level_axis,
                 _nothing_hidden(first.sides[0].value - first.rise.value),
@@ -357,19 +375,20 @@ def effects_of(summary: Summary, name: str) -> Exhibit | None:
         f"layers {first} to {last}.{without_sinks(drawn[0])}"
         + (" The table holds agreement, which is negative where more changes." if measure.falls else "")
         + ("" if measure.percent else f" {NAT}"),
-        control_differences(
+        interval_rows(
             [
-                DifferenceRow(
+                difference_row(
                     named(effect),
-                    INTERVENTIONS[effect["intervention"]].title,
-                    *ends(change, unit.scale),
-                    flag,
-                    interval_words(change, unit).replace(f" {unit.name}", ""),
-                    f"{measure.axis}: {at.target:.3g}, control {at.control:.3g}",
+                    change,
+                    unit,
+                    group=INTERVENTIONS[effect["intervention"]].title,
+                    filled=flag,
+                    hover=(f"{measure.axis}: {at.target:.3g}, control {at.control:.3g}",),
                 )
                 for effect, change, at, flag in zip(drawn, differences, levels, tested, strict=True)
             ],
             measure.change_axis or f"{measure.axis}, minus the control's (points)",
+            even="same as control",
         ),
         pd.DataFrame(
             [

@@ -7,10 +7,10 @@ from typing import Any, Final
 import pandas as pd
 
 from analysis.claims.verdicts import CANNOT_TELL, DOES_NOT_HOLD, HOLDS, HOLDS_WEAKLY, UNITS, ClaimVerdict, number_words
-from analysis.figures.causes import effect_intervals
 from analysis.figures.export import Exhibit
+from analysis.figures.intervals import difference_row, interval_rows
 from analysis.figures.study import ClaimRow, claim_rows
-from analysis.figures.style import REFERENCE, SERIES_COLORS, ends_of, grey_line
+from analysis.figures.style import REFERENCE, SERIES_COLORS, ends_of
 from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.specs import Claim, ClaimsSpec
 from analysis.statistics.clustered import Estimate, as_json
@@ -78,30 +78,28 @@ def _without_unit(words: str, unit: Unit) -> str:
 def claim_figure(one: ClaimVerdict) -> Exhibit | None:
     """Draw how far a claim's number lies beyond its null and every model with other weights; None without evidence.
 
-    Dashed: no difference. Dotted: the smallest one asked about.
+    The line is no difference; in the band it is smaller than the smallest one asked about.
     """
     claim, evidence = one.claim, one.evidence
     if evidence is None or one.excess is None:
         return None
+    unit = UNITS[claim.unit]
     rows: list[tuple[str, str, Difference]] = [("its null", "the claim's null", one.excess)]
     for null, each in evidence.others.items():
         title = MOVEMENT_NULLS[null].title
         rows += [(f"{title} {number}", title, excess) for number, excess in enumerate(each, start=1)]
-    names, groups, excesses = zip(*rows, strict=True)
-    value, low, high = ends_of(excesses)
-    unit = UNITS[claim.unit]
-    axis = "points beyond it" if unit is POINTS else f"{unit.name} beyond it"
-    figure = effect_intervals(
-        names, groups, value, low, high, ((low > 0) | (high < 0)).tolist(), axis, percent=unit is POINTS
-    )
-    margin = grey_line("dot")
-    figure.add_vline(x=claim.margin, line=margin)
-    figure.add_scatter(x=[None], y=[None], mode="lines", line=margin, name="smallest difference asked about")
+    names = [name for name, *_ in rows]
+    value, low, high = ends_of(excess for *_, excess in rows)
+    drawn = [
+        difference_row(name, excess, unit, group=group, filled=excess.low > 0 or excess.high < 0)
+        for name, group, excess in rows
+    ]
+    figure = interval_rows(drawn, f"{unit.name} beyond it", even="", margin=unit.scale * claim.margin)
     table = pd.DataFrame({"beyond": names, "difference": value, "low": low, "high": high})
     return Exhibit(
         claim.sentence.removesuffix("."),
         f"{claim.quantity[0].upper()}{claim.quantity[1:]}, beyond {claim.null}. Positive: in the claimed direction. "
-        "Filled: the 95 % interval lies on one side of 0. Dotted: the smallest difference asked about.",
+        "Filled: the 95 % interval lies on one side of 0. Grey: smaller than the smallest difference asked about.",
         figure,
         table,
         formula=f"$${claim.formula}$$",

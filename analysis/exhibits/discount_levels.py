@@ -1,4 +1,4 @@
-"""Accuracy without and with the sink discount along sparsities as one figure: of a sweep, or of a study's findings."""
+"""Accuracy without and with the sink discount by sparsity as one figure: of a sweep, or of a study's findings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.evaluation.sweep_scores import Comparison, Setting, from_dense
-from analysis.exhibits.scored_runs import EXPLAINED
+from analysis.exhibits.scored_runs import EXPLAINED, WHISKERS, bare_title
 from analysis.exhibits.story_parts import accuracies, cost_of, discounts, strength_told
 from analysis.exhibits.with_discount import (
     against_published,
@@ -19,19 +19,19 @@ from analysis.exhibits.with_discount import (
     text_read,
 )
 from analysis.figures.export import Exhibit
-from analysis.figures.style import METHOD_LOOKS, REFERENCE, Look, colors_by_method, ends_of
-from analysis.figures.sweep import Change, Line, accuracies_and_changes
+from analysis.figures.pruning import Scores, accuracy_by_setting
+from analysis.figures.style import ends
 from analysis.findings.evaluations import MARGIN, apart_by_rounding, bare_words, inside_margin
+from analysis.pruned.report_file import is_control
 from analysis.specs import METHODS, PruneSpec, against, setting_key
-from analysis.statistics.decisions import POINTS, over_seeds
+from analysis.statistics.decisions import over_seeds, percent
 from analysis.statistics.differences import Difference, in_family
 from analysis.study.findings import Findings
 from analysis.study.rules import above_chance, margin_of
 from analysis.words import counted
+from analysis.words import percent as per_cent
 
 TITLE = "Accuracy without and with the sink discount"
-_PUBLISHED, _WITHOUT, _WITH = "as published", "without discount", "with discount"
-_LOST, _GAINED, _BEYOND = "from dense", f"minus {_WITHOUT}", f"minus {_PUBLISHED}"
 _FORMULA = (
     "Right answers, the mean over tasks and calibration seeds. The difference is taken on the same items, seed by "
     "seed, before rounding."
@@ -39,20 +39,31 @@ _FORMULA = (
 )
 
 
+class _Scored(NamedTuple):
+    """A method at one sparsity. by_seed: its accuracies, a share for each calibration seed. lost: their mean minus the
+    dense model's; beyond: the mean with the discount minus this; None where that is not known."""
+
+    method: str
+    sparsity: float
+    by_seed: Sequence[float] | np.ndarray
+    lost: Difference | None
+    beyond: Difference | None = None
+
+
 @dataclass(frozen=True)
 class DiscountLevels:
-    """Scores of a method with the discount, of its control and, where there are any, of its published baseline along
-    sparsities. methods: of the lines, that with the discount last. losses: the control minus the dense model, by
-    sparsity. gained, published: with the discount minus without it, and minus the published baseline, None where that
-    was not compared. margin: the least difference that matters. setup: what was pruned, and with what it is compared,
-    in sentences. noise: what is drawn and what the intervals are over.
+    """Scores of a method with the discount, of its control and, where there are any, of its published baseline by
+    sparsity. method: that with the discount. scores: sparsity by sparsity, with the discount last. losses: the control
+    minus the dense model, by sparsity. gained, published: with the discount minus without it, and minus the published
+    baseline, by sparsity. margin: the least difference that matters. setup: what was pruned, and with what it is
+    compared, in sentences. noise: what is drawn and what the intervals are over.
     """
 
-    methods: tuple[str, ...]
-    lines: tuple[Line, ...]
+    method: str
+    scores: tuple[_Scored, ...]
     losses: Mapping[float, Difference]
-    gained: Change
-    published: Change | None
+    gained: Mapping[float, Difference]
+    published: Mapping[float, Difference]
     dense: float
     chance: float | None
     margin: float
@@ -60,34 +71,55 @@ class DiscountLevels:
     noise: str
 
     @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods, that with the discount last."""
+        return tuple(dict.fromkeys(one.method for one in self.scores))
+
+    @property
     def shown(self) -> Exhibit:
-        """The differences, and the lines beneath."""
-        drawn = accuracies_and_changes(self.lines, self._changes, self.dense, self.chance, self.margin)
+        """A row for each method at each sparsity, with the differences beside it."""
+        rows = [self._row(one) for one in self.scores]
+        drawn = accuracy_by_setting(rows, self.dense, self.chance, self.method)
         return Exhibit(TITLE, self.noise, drawn, self._table(), formula=_FORMULA)
 
     @property
     def against_published(self) -> str:
         """Tell the largest difference to the published baseline in a sentence; '' where that was not compared."""
-        if self.published is None:
-            return ""
-        found = dict(zip(self.published.x.tolist(), self.published.differences, strict=True))
-        inside = inside_margin(self.gained.differences, self.margin)
-        return against_published(self.methods[-1], found, self.margin if inside else 0.0)
+        inside = inside_margin(list(self.gained.values()), self.margin)
+        return against_published(self.method, self.published, self.margin if inside else 0.0) if self.published else ""
 
-    @property
-    def _changes(self) -> list[Change]:
-        """The differences in the order of the lines."""
-        return [self.gained] if self.published is None else [self.published, self.gained]
+    def _row(self, one: _Scored) -> Scores:
+        """Return what is drawn of one score."""
+        mean, read = float(np.mean(one.by_seed)), text_read(one.method)
+        low, high = (np.nan, np.nan) if one.lost is None else (self.dense + one.lost.low, self.dense + one.lost.high)
+        return Scores(
+            percent(one.sparsity),
+            bare_title(one.method),
+            f"{read} text" if read else "",
+            "" if is_control(one.method) else one.method,
+            mean,
+            low,
+            high,
+            list(one.by_seed) if len(one.by_seed) > 1 else [],
+            per_cent(mean, 1),
+            "" if one.lost is None else bare_words(one.lost),
+            "" if one.beyond is None else bare_words(one.beyond),
+        )
 
     def _table(self) -> pd.DataFrame:
-        frame = pd.DataFrame({"sparsity": self.gained.x}).set_index("sparsity")
-        for line in self.lines:
-            frame[f"{line.name}, %"] = 100 * line.value
-        changes = {f"{line.name}, {line.lost.name}": line.lost for line in self.lines if line.lost is not None}
-        for name, change in (changes | {f"{_WITH} {one.name}": one for one in self._changes}).items():
-            for end, values in zip(("", ", low", ", high"), ends_of(change.differences, 100), strict=True):
-                frame[f"{name}{end}, points"] = pd.Series(values, change.x)
-        return frame.reset_index()
+        rows = []
+        for one in self.scores:
+            row = {
+                "sparsity": one.sparsity,
+                "method": bare_title(one.method),
+                "accuracy, %": 100 * np.mean(one.by_seed),
+            }
+            for name, difference in (("minus dense", one.lost), ("discount minus this", one.beyond)):
+                if difference is not None:
+                    names = (f"{name}{end}, points" for end in ("", ", low", ", high"))
+                    row |= dict(zip(names, ends(difference, 100), strict=True))
+            rows.append(row)
+        return pd.DataFrame(rows)
 
 
 def pairs_along(compared: Sequence[Comparison]) -> dict[str, list[Comparison]]:
@@ -116,10 +148,9 @@ def levels_of_sweep(
     for one in pair:
         baseline = against(one.setting.pruning, "published")
         published = None if baseline is None else by_key.get(setting_key(baseline))
-        scores[one.setting.pruning.sparsity] = [
-            _Scored((), None) if each is None else _Scored(each.by_seed, from_dense(each))
-            for each in (published, one.other, one.setting)
-        ]
+        at, named = one.setting.pruning.sparsity, "" if baseline is None else baseline.method
+        scores[at] = [_Scored(named, at, (), None) if published is None else _score(at, published)]
+        scores[at] += [_score(at, each) for each in (one.other, one.setting)]
     lost = in_family([replace(from_dense(one.other), above_chance=one.other.above_chance) for one in pair])
     point = first.pruning
     return _levels(
@@ -134,6 +165,10 @@ def levels_of_sweep(
     )
 
 
+def _score(sparsity: float, setting: Setting) -> _Scored:
+    return _Scored(setting.pruning.method, sparsity, setting.by_seed, from_dense(setting))
+
+
 def levels_of_study(findings: Findings) -> DiscountLevels | None:
     """Return the accuracies of the first method that a study has pruned with a discount, at the sparsities of which it
     holds what pruning costs; None where there is none."""
@@ -144,19 +179,17 @@ def levels_of_study(findings: Findings) -> DiscountLevels | None:
         return None
     contrasts, costs = zip(*priced, strict=True)
     method, above = contrasts[0].method, above_chance(pruning)
-    baseline = METHODS[method].published
+    baseline, control = METHODS[method].published or "", METHODS[method].control or method
     published = {one.sparsity: one.by_seed for one in pruning.settings if one.method == baseline and not one.part}
     ways = {way.sparsity: way for way in pruning.waterfalls if way.method == method}
     scores = {}
     for one, cost in priced:
         without, discounted = accuracies(findings, one)
         start, *_, whole = ways[one.sparsity].stages
-        begins_there = baseline is not None and start.title == METHODS[baseline].title
-        scores[one.sparsity] = [
-            _Scored(published.get(one.sparsity, ()), start.effect if begins_there else None),
-            _Scored(without, cost),
-            _Scored(discounted, whole.effect),
-        ]
+        begins_there = bool(baseline) and start.title == METHODS[baseline].title
+        first = _Scored(baseline, one.sparsity, published.get(one.sparsity, ()), start.effect if begins_there else None)
+        own = _Scored(method, one.sparsity, discounted, whole.effect)
+        scores[one.sparsity] = [first, _Scored(control, one.sparsity, without, cost), own]
     return _levels(
         method,
         recipe_told(method, text_read(method), strength_told(max(findings.parameters.strengths))),
@@ -168,14 +201,6 @@ def levels_of_study(findings: Findings) -> DiscountLevels | None:
         (pruning.items, len(tasks_of(pruning))),
         margin_of(findings),
     )
-
-
-class _Scored(NamedTuple):
-    """Accuracies of each calibration seed of a variant at one sparsity, and their mean minus the dense model's, None
-    where that is not known."""
-
-    by_seed: Sequence[float] | np.ndarray
-    lost: Difference | None
 
 
 def _levels(
@@ -193,59 +218,34 @@ def _levels(
     with the discount. beside: with the discount minus the published baseline, by sparsity. levels: of the dense model
     and of chance. items: their number, and that of their tasks.
     """
-    x, row = np.array(list(scores)), METHODS[method]
-    (color,) = colors_by_method([method])
-    published, control = row.published or "", row.control or method
-    variants = (
-        (published, _PUBLISHED, METHOD_LOOKS.get(published, Look(REFERENCE, "circle"))),
-        (control, _WITHOUT, Look(REFERENCE, "square")),
-        (method, _WITH, Look(color, "diamond")),
-    )
+    gains = dict(zip(scores, gained, strict=True))
+    baseline, control = next(iter(scores.values()))[:2]
+    everywhere = baseline.method != control.method and all(len(first.by_seed) for first, *_ in scores.values())
+    beside = beside if everywhere else {}
     drawn = [
-        (of, name, look, each)
-        for (of, name, look), each in zip(variants, zip(*scores.values(), strict=True), strict=True)
-        if all(len(one.by_seed) for one in each) and not (name == _PUBLISHED and published == control)
+        one._replace(beyond={baseline.method: beside, control.method: gains}.get(one.method, {}).get(at))
+        for at, each in scores.items()
+        for one in (each if everywhere else each[1:])
     ]
-    known = all(one.lost is not None for *_, each in drawn for one in each)
-    lines = tuple(
-        Line(
-            name,
-            x,
-            np.array([np.mean(one.by_seed) for one in each]),
-            look,
-            _change(_LOST, look, {at: one.lost for at, one in zip(scores, each, strict=True) if one.lost is not None})
-            if known
-            else None,
-        )
-        for _, name, look, each in drawn
-    )
-    methods = tuple(of for of, *_ in drawn)
-    baseline = lines[0] if published in methods[:-2] else None
-    seeds = max(len(one.by_seed) for *_, each in drawn for one in each)
+    known = all(one.lost is not None for one in drawn)
+    drawn = drawn if known else [one._replace(lost=None) for one in drawn]
+    seeds = max(len(one.by_seed) for one in drawn)
     over = f" and {over_seeds(seeds)}" if seeds > 1 else ", with one seed"
     scored = f"{items[0]:,} items of {counted(items[1], 'task')}"
-    of = "95 % interval of the difference"
-    bars = f"Whiskers above: {of}; below: of the change from dense" if known else f"Whiskers: {of}"
-    rounded = apart_by_rounding(zip(lines[-2].value, lines[-1].value, gained, strict=True))
-    caption = "; ".join(filter(None, (bars, f"grey: ±{POINTS.margin(margin)}", rounded)))
-    text = f"{text_read(published)} text; the others: {text_read(method)} text"
-    as_published = "" if baseline is None else f"As published: {METHODS[published].title}, {text}."
-    free = f"Intervals are Student's, with {counted(seeds - 1, 'degree')} of freedom between seeds." * (seeds > 1)
-    sizes = counted(len(x), "sparsity", "sparsities"), counted(len(lines), "variant"), counted(seeds, "seed")
+    means = {at: [np.mean(one.by_seed) for one in each[1:]] for at, each in scores.items()}
+    rounded = apart_by_rounding((*means[at], gains[at]) for at in scores)
+    dots = "dots: seeds" if seeds > 1 else ""
+    caption = "; ".join(filter(None, (f"Right answers to {scored}", WHISKERS if known else "", dots, rounded)))
+    free = f"Intervals are over items{over}, Student's, with {counted(seeds - 1, 'degree')} of freedom between seeds."
+    sizes = counted(len(scores), "sparsity", "sparsities"), counted(3 if everywhere else 2, "variant")
     return DiscountLevels(
-        methods,
-        lines,
-        dict(zip(x.tolist(), lost, strict=True)),
-        _change(_GAINED, lines[-2].look, dict(zip(scores, gained, strict=True))),
-        _change(_BEYOND, baseline.look, beside) if baseline is not None and beside else None,
+        method,
+        tuple(drawn),
+        dict(zip(scores, lost, strict=True)),
+        gains,
+        beside,
         *levels,
         margin,
-        f"{recipe} {' × '.join(sizes)}; {scored}.",
-        " ".join(filter(None, (f"{caption}.", f"Intervals are over {scored}{over}.", as_published, free))),
+        f"{recipe} {' × '.join((*sizes, counted(seeds, 'seed')))}; {scored}.",
+        f"{caption}. {free if seeds > 1 else f'Intervals are over items{over}.'}",
     )
-
-
-def _change(name: str, look: Look, differences: Mapping[float, Difference]) -> Change:
-    """Return differences by sparsity as they are drawn."""
-    told = [bare_words(one) for one in differences.values()]
-    return Change(name, np.array(list(differences)), list(differences.values()), told, look)

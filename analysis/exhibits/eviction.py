@@ -8,13 +8,13 @@ import pandas as pd
 
 from analysis.evaluation.ablation_effects import effect_of, shown
 from analysis.evaluation.eviction_effects import MEASURES, NUMBERS, mean_of
-from analysis.figures.causes import effect_intervals
 from analysis.figures.export import Exhibit
 from analysis.figures.frontier import Points, Saving, frontier
-from analysis.figures.style import ends_of
+from analysis.figures.intervals import difference_row, interval_rows
 from analysis.findings import finding_of
 from analysis.findings.evictions import Summary
 from analysis.specs import POLICIES
+from analysis.statistics.decisions import NATS, POINTS
 from analysis.words import percent
 
 METHOD = (
@@ -99,22 +99,23 @@ def effects_of(summary: Summary, name: str) -> Exhibit | None:
     drawn.sort(key=lambda effect: list(POLICIES).index(effect["policy"]))
     if not drawn:
         return None
-    value, low, high = ends_of(map(effect_of, drawn))
+    unit = POINTS if measure.percent else NATS
+    rows = [
+        difference_row(
+            f"{percent(effect['budget'], 0)} against {effect['against']}",
+            effect_of(effect),
+            unit,
+            group=POLICIES[effect["policy"]].title,
+            filled=shown(effect),
+        )
+        for effect in drawn
+    ]
     better = "Right" if measure.percent else "Left"
     return Exhibit(
         f"{measure.title}: policy minus control",
         f"{better} of the line: the policy is better. Filled: significant after Holm correction over all {len(drawn)}. "
         f"{summary['prompts']} prompts.",
-        effect_intervals(
-            [f"{percent(effect['budget'], 0)} against {effect['against']}" for effect in drawn],
-            [POLICIES[effect["policy"]].title for effect in drawn],
-            value,
-            low,
-            high,
-            [shown(effect) for effect in drawn],
-            measure.axis,
-            measure.percent,
-        ),
+        interval_rows(rows, f"{measure.axis}{' (points)' if measure.percent else ''}", even=""),
         pd.DataFrame(
             [
                 {"policy": POLICIES[effect["policy"]].title, "budget": effect["budget"]}

@@ -37,7 +37,7 @@ _FORMULA = (
     f"\n\n{EXPLAINED}"
 )
 
-_WHISKERS = (
+WHISKERS = (
     "whiskers: 95 % intervals of the change from dense; where one crosses the dashed line, accuracy is not "
     "significantly below dense"
 )
@@ -268,7 +268,7 @@ def accuracy_of_runs(alike: Alike, results: Results | None, who: str = "", gains
         counts.append(len(runs))
     if not rows:
         return None
-    bars = _WHISKERS if losses else ""
+    bars = WHISKERS if losses else ""
     dots = "dots: seeds" if max(counts) > 1 else ""
     noised = f"Noised text: calibration {NOISED}." if any("noised" in row.text for row in rows) else ""
     left_out = [f"{name} ({listed(accuracies)})" for name, accuracies in others.items()]
@@ -319,10 +319,11 @@ def _with_baselines(groups: Sequence[tuple[PruneSpec, Sequence[tuple[Run, float]
 
 
 def _named(spec: PruneSpec) -> str:
-    return " · ".join(filter(None, (_bare_title(spec.method), detail(spec))))
+    return " · ".join(filter(None, (bare_title(spec.method), detail(spec))))
 
 
-def _bare_title(method: str) -> str:
+def bare_title(method: str) -> str:
+    """Return the plain title of a method without saying that it is a control."""
     return plain_title(method).partition(" (control)")[0]
 
 

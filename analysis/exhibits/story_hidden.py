@@ -12,7 +12,6 @@ from analysis.exhibits.story_example import texts
 from analysis.exhibits.story_parts import called, rows_of, within
 from analysis.exhibits.story_text import (
     AGAINST,
-    LENGTH,
     by_attention,
     early_told,
     halves_told,
@@ -34,6 +33,7 @@ from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Mark
 from analysis.findings.ablations import (
     HIDDEN,
+    LENGTH,
     could_show,
     endings,
     perplexity,

@@ -5,6 +5,7 @@ from math import floor, log10
 
 from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS, UNIT
 from analysis.findings.ablations import (
+    LENGTH,
     moved,
     neither_matches,
     perplexity,
@@ -16,17 +17,7 @@ from analysis.findings.ablations import (
     when_shifted,
 )
 from analysis.specs import CONTROLS
-from analysis.statistics.decisions import (
-    BETTER,
-    CANNOT_TELL,
-    EQUIVALENT,
-    NATS,
-    WAITING,
-    WORSE,
-    Unit,
-    decide,
-    interval_words,
-)
+from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, NATS, WAITING, WORSE, decide, interval_words
 from analysis.statistics.differences import Difference
 from analysis.study.findings import Cause
 from analysis.study.rules import cause_of
@@ -85,7 +76,6 @@ def _endings(cause: Cause) -> str:
 
 
 _LATER = {1: "later", -1: "earlier"}
-LENGTH = Unit("tokens", 1.0, 0)
 
 
 def yes_by_text(causes: Sequence[Cause]) -> str:

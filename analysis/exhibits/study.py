@@ -9,9 +9,8 @@ import pandas as pd
 from analysis.evaluation.ablation_effects import MEASURES
 from analysis.exhibits import recording_sets
 from analysis.figures import study as figures
-from analysis.figures.accuracy import way
-from analysis.figures.causes import effect_intervals
 from analysis.figures.export import Exhibit
+from analysis.figures.intervals import difference_row, interval_rows, way
 from analysis.figures.style import ends_of
 from analysis.findings import finding_of
 from analysis.findings.layers import KindShares
@@ -150,15 +149,18 @@ def _cause(name: str, causes: Sequence[Cause], primary: bool) -> Exhibit:
     tested = max(effect.tests for effect in trained)
     untested = any(effect.p is None and effect.final for effect in trained)
     significant = [effect in trained and effect.shown for effect in effects]
-    (value, low, high), axis = ends_of(effects), f"{measure.axis}, sinks minus control"
-    figure = effect_intervals(names, models, value, low, high, significant, axis, measure.percent)
+    drawn = [
+        difference_row(name, effect, unit, group=model, filled=flag)
+        for name, model, effect, flag in zip(names, models, effects, significant, strict=True)
+    ]
+    axis = f"{measure.axis}, sinks minus control{' (points)' if measure.percent else ''}"
     return Exhibit(
         f"{measure.title}: sinks hidden, minus each control",
         f"{'Primary' if primary else 'Secondary'} outcome. A dot is the mean over prompts with its 95 % interval; "
         f"filled: significant {family_words(tested)}."
         + (" Against the controls by attention, secondary outcomes are not tested." if untested else "")
         + (" Random weights are shown for comparison and not tested." if len(effects) > len(trained) else ""),
-        figure,
+        interval_rows(drawn, axis, even=""),
         pd.DataFrame(
             [
                 {
@@ -202,7 +204,7 @@ def _way(waterfall: Waterfall) -> Exhibit:
             [stage.title for stage in waterfall.stages],
             ends.T,
             "change of accuracy (points)",
-            None if waterfall.floor is None else 100 * waterfall.floor,
+            100 * (waterfall.floor or 0.0),
         ),
         pd.DataFrame(
             [

@@ -35,7 +35,9 @@ from analysis.evaluation.sweep_scores import Comparison, Setting
 from analysis.evaluation.sweep_tables import comparison_row
 from analysis.figures.export import Exhibit
 from analysis.figures.frontier import Points, Saving, frontier
-from analysis.figures.sweep import Curve, Delta
+from analysis.figures.intervals import IntervalRow, difference_row
+from analysis.figures.style import colors_by_method
+from analysis.figures.sweep import Curve
 from analysis.findings import finding_of
 from analysis.specs import METHODS, EvictionPoint, detail, part_alone, step_range, titles_apart
 from analysis.specs.sweep import called
@@ -271,27 +273,24 @@ def pair_name(comparison: Comparison) -> str:
     return f"{titles[0]} − {named}{f' · {more}' if more else ''}"
 
 
-def differences_along(compared: Sequence[Comparison]) -> list[Delta]:
-    """Return the differences of a sweep, those of one pair of methods together, by sparsity; none of evictions."""
+def difference_rows(compared: Sequence[Comparison]) -> list[IntervalRow]:
+    """Return the differences of a sweep in points by sparsity, those of one pair of methods in one colour; none of
+    evictions."""
     compared = [one for one in compared if not isinstance(one.setting.pruning, EvictionPoint)]
-    groups: dict[str, list[Comparison]] = defaultdict(list)
-    for comparison in sorted(compared, key=lambda one: one.setting.pruning.sparsity):
-        groups[pair_name(comparison)].append(comparison)
-    return [_delta(name, groups[name]) for name in dict.fromkeys(map(pair_name, compared))]
-
-
-def _delta(name: str, group: Sequence[Comparison]) -> Delta:
-    rows = [comparison_row(comparison) for comparison in group]
-    words = [
-        f"{name}: {100 * row['difference']:+.2f} points [{100 * row['low']:+.2f}, {100 * row['high']:+.2f}], "
-        f"{row['verdict']}, {row['seeds']} seeds, {row['clusters']} clusters"
-        for row in rows
+    methods = {pair_name(one): one.setting.pruning.method for one in compared}
+    colors = dict(zip(methods, colors_by_method(list(methods.values())), strict=True))
+    return [
+        difference_row(
+            f"{percent(one.setting.pruning.sparsity)} sparsity",
+            one.difference,
+            group=pair_name(one),
+            color=colors[pair_name(one)],
+            filled=one.shown,
+            hover=(pair_name(one), _judged(comparison_row(one))),
+        )
+        for one in sorted(compared, key=lambda one: one.setting.pruning.sparsity)
     ]
-    return Delta(
-        name,
-        [one.setting.pruning.sparsity for one in group],
-        [one.difference for one in group],
-        [one.shown for one in group],
-        words,
-        group[0].setting.pruning.method,
-    )
+
+
+def _judged(row: Mapping[str, Any]) -> str:
+    return f"{row['verdict']}, {row['seeds']} seeds, {row['clusters']} clusters"

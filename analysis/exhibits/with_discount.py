@@ -15,8 +15,8 @@ from analysis.evaluation import comparing, tables
 from analysis.evaluation.comparing import Pair
 from analysis.evaluation.results import AVERAGE, Results, average, chance_level, once
 from analysis.exhibits.story_parts import accuracies, cost_of, discounts
-from analysis.figures.accuracy import Accuracy, OverSeeds, accuracy_levels, over_seeds
 from analysis.figures.export import Exhibit
+from analysis.figures.intervals import IntervalRow, difference_row, interval_rows
 from analysis.figures.style import PER_CENT, REFERENCE, colors_by_method, ends
 from analysis.findings import finding_of
 from analysis.findings.evaluations import MARGIN, bare_words, no_help
@@ -43,7 +43,6 @@ NOISED = "as seen while denoising"
 _CHANGED = "Weights kept without the discount and pruned with it, or the reverse."
 _SHIFTS, _COST, _DISCOUNT = "Accuracy change", "pruned minus dense", "with minus without discount"
 _DOTS = {"seed": "seeds", "pair": "pairs"}
-_SEED_DECIMALS = 2  # of a per cent, for shares of weights
 
 
 def text_read(method: str) -> str:
@@ -234,7 +233,7 @@ def weights_changed(changes: Sequence[Changed], seeds: int = 0) -> Exhibit:
     return Exhibit(
         "Weights chosen differently",
         f"{small}{_CHANGED} Independent masks would differ in {listed(chance)}.{part}",
-        accuracy_levels(rows, "weights chosen differently", _SEED_DECIMALS, from_zero=True),
+        interval_rows(rows, "weights chosen differently", unit=PER_CENT, from_zero=True),
         table,
     )
 
@@ -253,7 +252,7 @@ def accuracy_shifts(
     color, first = colors_by_method([method])[0], shifts[0]
     beside = "discount minus published"
     rows = [
-        Accuracy(f"{one.sparsity}: {name}", *ends(effect, POINTS.scale), (), bare_words(effect), of)
+        difference_row(f"{one.sparsity}: {name}", effect, color=of)
         for one in shown_shifts(shifts)
         for name, effect, of in ((_DISCOUNT, one.discount, color), (beside, one.published, REFERENCE))
         if effect is not None
@@ -265,7 +264,7 @@ def accuracy_shifts(
         f"Bars: 95 % intervals; shaded: ±{POINTS.margin(margin)}. "
         f"Right answers at {first.sparsity} sparsity: "
         f"{percent(dense, 1)} dense, {without} without the discount, {discounted} with it{guessing}. {compared}",
-        accuracy_levels(rows, "accuracy change, points", margin=POINTS.scale * margin),
+        interval_rows(rows, "accuracy change, points", even="", margin=POINTS.scale * margin),
         pd.DataFrame([told for one in shifts for told in _told(one, dense, beside)]),
     )
 
@@ -284,17 +283,17 @@ def _told(shift: Shift, dense: float, beside: str) -> list[dict[str, str | float
     ]
 
 
-def _share(name: str, values: Sequence[float], color: str) -> Accuracy:
+def _share(name: str, values: Sequence[float], color: str) -> IntervalRow:
     """Return a row of a mean with what its seeds give alone; no interval."""
     mean = 100 * float(np.mean(values))
     seeds = tuple(100 * one for one in values) if len(values) > 1 else ()
-    return Accuracy(name, mean, mean, mean, seeds, percent(np.mean(values)), color)
+    return IntervalRow(name, mean, np.nan, np.nan, percent(np.mean(values)), color=color, points=seeds)
 
 
 _TITLE = "Accuracy with minus without the discount"
 _SENTENCE = (
-    "In points, on the same items. A diamond is the mean over calibration seeds; its 95 % interval holds the noise of "
-    "seeds and items, and ends in an arrow where it is wider than the axis. A dot is one seed. In the band a "
+    "In points, on the same items. A large dot is the mean over calibration seeds; its 95 % interval holds the noise "
+    "of seeds and items, and ends in an arrow where it is wider than the axis. A small dot is one seed. In the band a "
     "difference is smaller than what a study asks about."
 )
 
@@ -303,7 +302,8 @@ _SENTENCE = (
 def differences_over_seeds(results: Results, pairs: Sequence[Pair]) -> Exhibit:
     """Return the difference on each task and their average. pairs: that differ in nothing but their seed."""
     color = colors_by_method([results.runs[pairs[0][0]].settings.get("method", "")])[0]
-    drawn = over_seeds(_by_task(results, pairs), POINTS.scale * MARGIN, color, "points of accuracy")
+    rows = _by_task(results, pairs, color)
+    drawn = interval_rows(rows, "points of accuracy", even="", margin=POINTS.scale * MARGIN)
     told = pd.DataFrame(tables.difference_table(results, pairs))
     return Exhibit(_TITLE, _SENTENCE, drawn, told.rename(columns=tables.READ_AS))
 
@@ -323,16 +323,17 @@ def accuracy_by_role(results: Results, title: str) -> Exhibit:
         whole = average(results, *models)
         alone = [average(results, model).value for model in models] if len(models) > 1 else []
         seeds = tuple(100 * float(one) for one in alone)
-        rows.append(Accuracy(role, *ends(whole, 100), seeds, _per_cent(tables.percent_words(whole)), color))
+        words = _per_cent(tables.percent_words(whole))
+        rows.append(IntervalRow(role, *ends(whole, 100), words, color=color, points=seeds))
     beside = "" if chance is None else f"; chance: {percent(chance, 1)}"
-    most = max(len(row.seeds) for row in rows)
+    most = max(len(row.points) for row in rows)
     dots, over = ("; dots: seeds", f"tasks and {most} calibration seeds") if most else ("", "tasks")
     planned = results.planned
     return Exhibit(
         title,
         f"Right answers to {planned:,} items, the mean over {over}{beside}. The interval covers the choice of items "
         "alone.",
-        accuracy_levels(rows, f"right answers; line: 95 % over items{dots}"),
+        interval_rows(rows, f"right answers; line: 95 % over items{dots}", unit=PER_CENT),
         pd.DataFrame(tables.role_table(results)),
     )
 
@@ -365,21 +366,20 @@ def _per_cent(words: str) -> str:
     return f"{value}{PER_CENT}{space}{interval}"
 
 
-def _by_task(results: Results, pairs: Sequence[Pair]) -> list[OverSeeds]:
+def _by_task(results: Results, pairs: Sequence[Pair], color: str) -> list[IntervalRow]:
     alone = comparing.family(results, list(pairs))
     found = comparing.on_tasks(results, pairs)
     rows = [
-        _row(results.benchmark(name).title, whole, [alone[pair][name] for pair in pairs])
+        _row(results.benchmark(name).title, whole, [alone[pair][name] for pair in pairs], color)
         for name, whole in found.items()
     ]
     if len(results.accuracies) > 1:
         (whole,) = comparing.at_settings(results, dict.fromkeys(pairs, "")).values()
-        rows.insert(0, _row(tables.MEAN, whole, [alone[pair][AVERAGE] for pair in pairs]))
+        rows.insert(0, _row(tables.MEAN, whole, [alone[pair][AVERAGE] for pair in pairs], color))
     return rows
 
 
-def _row(name: str, whole: Difference, seeds: Sequence[Difference]) -> OverSeeds:
+def _row(name: str, whole: Difference, seeds: Sequence[Difference], color: str) -> IntervalRow:
     stands = f"{whole.n:,} items" + (f", {counted(len(seeds), 'calibration seed')}" if whole.seeds else "")
     alone = tuple(POINTS.scale * seed.value for seed in seeds) if len(seeds) > 1 else ()
-    words = interval_words(whole)
-    return OverSeeds(name, *ends(whole, POINTS.scale), alone, words, f"{name}<br>{words}<br>{stands}")
+    return difference_row(name, whole, words=interval_words(whole), color=color, points=alone, hover=(stands,))

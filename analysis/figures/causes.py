@@ -1,5 +1,4 @@
-"""Figures of the effects of sinks: differences of an ablation with their intervals, and two texts of one prompt side by
-side.
+"""Figures of what sinks do: levels of an ablation with their intervals, and two texts of one prompt side by side.
 
 Figures of the changes when attention to some positions is blocked.
 """
@@ -27,7 +26,6 @@ from analysis.figures.style import (
     layout,
     log_ticks,
     name_rows_above,
-    named_ticks,
     series_color,
     tick_step,
     token_axis,
@@ -43,108 +41,15 @@ _TOLD = 16  # characters of a difference that fits in one line beside its row
 _GAPS = 32  # columns up to which cells are parted; of more, the gaps on a phone would be as wide as the cells
 
 
-def effect_intervals(
-    names: Sequence[str],
-    groups: Sequence[str],
-    values: np.ndarray,
-    low: np.ndarray,
-    high: np.ndarray,
-    shown: Sequence[bool],
-    x_title: str,
-    percent: bool = False,
-) -> go.Figure:
-    """Draw a row per effect with its interval, (N,) each, coloured by group; filled if significant.
-
-    The vertical line is no effect.
-    """
-    figure = go.Figure()
-    rows = np.arange(len(names))
-    number = ".1%" if percent else ".3g"
-    for index, group in enumerate(dict.fromkeys(groups)):
-        at = np.array([member == group for member in groups])
-        figure.add_scatter(
-            x=values[at],
-            y=rows[at],
-            mode="markers",
-            name=as_text(group),
-            marker=dots(series_color(index), 10, np.array(shown)[at]),
-            error_x=interval_bar(values[at], low[at], high[at]),
-            customdata=np.stack([low[at], high[at]], axis=-1),
-            text=[as_text(names[row]) for row in rows[at]],
-            hovertemplate=f"%{{text}}<br>%{{x:{number}}} (%{{customdata[0]:{number}}} to "
-            f"%{{customdata[1]:{number}}})<extra>%{{fullData.name}}</extra>",
-        )
-    figure.add_vline(x=0, line=grey_line("dash"))
-    labels = [wrapped(name, 24) for name in names]
-    lines = max((label.count("<br>") + 1 for label in labels), default=1)
-    layout(figure, wrapped(x_title, 24), "", 170 + max(36, _LINE * lines + 6) * len(names), legend=True)
-    figure.update_yaxes(**named_ticks(labels), range=[len(names) - 0.5, -0.5], zeroline=False)
-    figure.update_xaxes(zeroline=False, tickformat="~p" if percent else "~g")
-    return figure
-
-
-@dataclass(frozen=True)
-class DifferenceRow:
-    """One comparison. group: what is done to the target, its colour. value, low, high: of target minus control. shown:
-    significant. told: the difference in words, beneath the name. levels: what it is the difference of, for the hover.
-    """
-
-    name: str
-    group: str
-    value: float
-    low: float
-    high: float
-    shown: bool
-    told: str
-    levels: str
-
-
-def control_differences(rows: Sequence[DifferenceRow], x_title: str) -> go.Figure:
-    """Draw a row per comparison: target minus control with its interval, beside the line of no difference."""
-    figure = go.Figure()
-    groups = list(dict.fromkeys(row.group for row in rows))
-    for index, group in enumerate(groups):
-        of_group = [row for row in rows if row.group == group]
-        color = SINK if len(groups) == 1 else series_color(index)
-        ends = ends_of(of_group)
-        figure.add_scatter(
-            x=ends[0],
-            y=[place for place, row in enumerate(rows) if row.group == group],
-            mode="markers",
-            name=as_text(group),
-            error_x=interval_bar(*ends, color=color),
-            marker=dots(color, 11, [row.shown for row in of_group]),
-            text=["<br>".join(map(as_text, (row.name, row.told, row.levels))) for row in of_group],
-            hovertemplate="%{text}<extra></extra>",
-        )
-    for place in range(len(rows)):  # beneath its name, which it would cross
-        reach = {"y0": place - _ABOVE_ROW, "y1": place + _BELOW_ROW}
-        figure.add_shape(type="line", x0=0, x1=0, **reach, line=grey_line(width=2))
-    several = len(groups) > 1
-    beside = {"y": 0, "xanchor": "left"} if several else {"y": 1}
-    figure.add_annotation(
-        x=0, yref="paper", yanchor="bottom", text="same as control", font_size=12, showarrow=False, **beside
-    )
-    layout(figure, wrapped(x_title, 28), "", 110 + 62 * len(rows), legend=several)
-    figure.update_layout(margin_l=14, **{"margin_t": 70} if several else {})
-    names = [f"{wrapped(row.name, 36)}<br><b>{wrapped(row.told, 36)}</b>" for row in rows]
-    name_rows_above(figure, names, 0.9, 0.3, xshift=4)
-    _, low, high = ends_of(rows)
-    least, most = min(0.0, *low), max(0.0, *high)
-    room = 0.08 * (most - least)
-    figure.update_xaxes(zeroline=False, tickformat="~g", nticks=5, range=[least - room, most + room])
-    return figure
-
-
 @dataclass(frozen=True)
 class LevelRow:
     """The change without some positions, with its interval; NaN where there is none. held: what these positions are,
-    beneath their name. filled: differs significantly from the first row. told: the difference from it in words, beside
-    the axis; of the first the title of these.
+    and what else changes without them, in lines beneath their name. filled: differs significantly from the first row.
+    told: the difference from it in words, beside the axis; of the first the title of these.
     """
 
     name: str
-    held: str
+    held: tuple[str, ...]
     value: float
     low: float
     high: float
@@ -176,9 +81,11 @@ def levels_with_differences(
             customdata=[f" [{row.low:.3g}, {row.high:.3g}]" if np.isfinite(row.low) else "" for row in some],
             hovertemplate="%{hovertext}<br>%{x:.3g}%{customdata}<extra></extra>",
         )
-    layout(figure, wrapped(x_title, 24), "", 100 + 70 * len(rows))
+    lines = max(len(row.held) for row in rows)
+    layout(figure, wrapped(x_title, 40), "", 86 + (54 + _LINE * lines) * len(rows))
     beneath = 0.5 if reference is None else 0.8  # room for its name
-    name_rows_above(figure, [f"{wrapped(row.name, 34)}<br>{as_text(row.held)}" for row in rows], 0.7, beneath)
+    names = ["<br>".join((wrapped(row.name, 34), *map(as_text, row.held))) for row in rows]
+    name_rows_above(figure, names, 0.7, beneath)
     if reference is not None:
         name, level = reference
         for place in range(len(rows)):  # beneath the names, which it would cross

@@ -42,6 +42,8 @@ THAN: Final[Mapping[str, str]] = {name: CONTROLS[name].title for name in (COUNT,
 _TEXT: Final = "nll"
 TOKENS: Final = Unit("tokens", 100.0, 0)
 """Changes of the text: of 100 tokens."""
+LENGTH: Final = Unit("tokens", 1.0, 0)
+"""Changes of where a text ends."""
 Levels = Mapping[str, tuple[float, Difference]]
 """What is measured with the tokens of each control hidden, and by how much it is more with the sinks hidden."""
 PER_UNIT: Final = "Per unit of attention"
@@ -54,7 +56,7 @@ PERPLEXITY: Final = (
 """What perplexity is."""
 _THAN: Final = {1: "more than with", -1: "less than with", 0: "not significantly more or less than with"}
 _LATER: Final = {1: "later than with", -1: "earlier than with", 0: "not significantly earlier or later than with"}
-_HIGHER: Final = {1: "higher than with", -1: "lower than with", 0: "undecided against"}
+_HIGHER: Final = {1: "higher than with", -1: "lower than with", 0: "not significantly different with"}
 _MORE: Final = {1: "more", -1: "less"}
 _MORE_OR_LESS: Final = {1: "significantly more", -1: "significantly less", 0: "not significantly more or less"}
 
@@ -116,10 +118,11 @@ def answer(summary: Summary) -> list[str]:
 
 def perplexity_with_each(rise: Difference, sinks: float, others: Levels, done: str = "attention") -> str:
     """Say what perplexity is with nothing, with the sinks and with the tokens of each control hidden, and on which side
-    of each control it lies with the sinks. All are in nats per token. rise: with the sinks, above nothing. done: to the
-    positions, of `INTERVENTIONS`.
+    of each control it lies with the sinks; of other masked positions only where they are one of two controls. All are
+    in nats per token. rise: with the sinks, above nothing. done: to the positions, of `INTERVENTIONS`.
     """
-    beside = _beside_each(others, _HIGHER, perplexity)
+    strictest = {of: level for of, level in others.items() if of != MASKED or not {COUNT, MASS} <= others.keys()}
+    beside = _beside_each(strictest, _HIGHER, perplexity)
     who = "Hiding the sinks" if done == "attention" else f"Sinks, {INTERVENTIONS[done].title}: this"
     return f"{who} {moved(sinks, rise)}: {beside}."
 
@@ -172,8 +175,16 @@ def caveats(summary: Summary) -> str:
         {of: ((one.share, one.masked), (two.share, two.masked)) for of, (one, two) in held.items()},
         {of: means_of(rows, row, "repeated") for of, row in compared.items()},
         next((means_of(rows, row, "tokens")[0] for row in compared.values()), 0.0),
-        {of: (means_of(rows, row, "tokens")[1], length_of(rows, row)) for of, row in compared.items()},
+        lengths(summary),
     )
+
+
+def lengths(summary: Summary) -> Levels:
+    """Return how many tokens texts have up to where they end with the tokens of each control hidden, and by how many
+    they have more with the sinks hidden."""
+    rows = summary["rows"]
+    compared = _compared(summary, _TEXT)
+    return {of: (means_of(rows, row, "tokens")[1], length_of(rows, row)) for of, row in compared.items()}
 
 
 def caveats_of(
@@ -197,6 +208,19 @@ def endings(tokens: float, others: Levels) -> str:
     ends = dict.fromkeys(f"{value:.0f}" for value in sorted(value for value, _ in others.values()))
     alike = " to ".join(dict.fromkeys((next(iter(ends)), [*ends][-1])))
     return f"Texts end after {tokens:.0f} tokens, {_LATER[sides.pop()]} any control ({alike})."
+
+
+def ends_beside(tokens: float, others: Levels) -> tuple[str, ...]:
+    """Return where texts end with the sinks hidden, then with the tokens of each control, beside which stands by how
+    many tokens that with the sinks differs; nothing where `endings` is empty. tokens, others: as of `endings`.
+    """
+    if not endings(tokens, others):
+        return ()
+    apart = {
+        of: interval_words(difference, LENGTH).replace(f" {LENGTH.name}", "") for of, (_, difference) in others.items()
+    }
+    sides = (f"ends after {value:.0f} (sinks {apart[of]})" for of, (value, _) in others.items())
+    return f"text ends after {tokens:.0f} tokens", *sides
 
 
 def repetition(repeated: Mapping[str, tuple[float, float]]) -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from analysis.claims.verdicts import CANNOT_TELL, DOES_NOT_HOLD, HOLDS, HOLDS_WEAKLY, VERDICTS, claim_verdicts
+from analysis.claims.verdicts import CANNOT_TELL, DOES_NOT_HOLD, HOLDS, HOLDS_WEAKLY, UNITS, VERDICTS, claim_verdicts
 from analysis.exhibits.claims import as_document, claim_figure, claims_figure, claims_table, summary_line
 from analysis.jobs.claim_measures import NULLS
 from analysis.specs import CLAIM_DATA, CLAIM_MEASURES, CLAIMS, ClaimsSpec, ModelSpec
@@ -128,7 +128,10 @@ def test_table_figure_and_document_hold_every_number():
     assert claims_figure([one for one in verdicts if one.excess is None]) is None
     figure = shown["small-values"]
     assert figure is not None and len(figure.table) == 1 + 2 * 3 and figure.finding
-    assert "smallest difference asked about" in {trace.name for trace in figure.figure.data}
+    margin = CLAIMS["small-values"].margin
+    assert margin and margin in {
+        shape.x1 / UNITS[CLAIMS["small-values"].unit].scale for shape in figure.figure.layout.shapes
+    }
     document = as_document(ClaimsSpec(model=ModelSpec(source="bundled")), verdicts, found.fingerprint, "command")
     assert [row["verdict"] for row in document["claims"]] == [one.verdict for one in verdicts]
     assert len(document["claims"][list(CLAIMS).index("small-values")]["values"]) == 40

@@ -1,11 +1,9 @@
 """The way from the dense model to a sink-aware run, step by step."""
 
-import numpy as np
 import pytest
 
 from analysis.evaluation import comparing, results
 from analysis.evaluation.comparing import decomposed, stages
-from analysis.figures import accuracy as figures
 from analysis.pruned.report_file import PrunedRun
 from tests.evaluation.test_results import written
 from tests.helpers import pruned_run
@@ -50,14 +48,3 @@ def test_without_a_control_nothing_can_be_put_down_to_the_discount(tmp_path):
     found = evaluated(tmp_path / "items.jsonl", "wanda", "sink-wanda")
     assert decomposed(found) == []
     assert stages(found, 2, "a") == []
-
-
-def test_each_change_on_the_way_has_its_own_interval_around_no_change():
-    points = np.array([[-4, -6, -2], [0, -1, 1], [-4, -7, -1]], float)
-    figure = figures.way(["one", "two", "Sink-Wanda"], points, "points", floor=0.5)
-    changes, whole, band = figure.data
-    assert list(changes.x) == [-4, 0] and list(whole.x) == [-4]
-    assert list(changes.error_x.array) == [2, 1] and list(changes.error_x.arrayminus) == [2, 1]
-    assert list(figure.layout.yaxis.ticktext) == ["one: −4.0", "two: +0.0", "Sink-Wanda: −4.0"]
-    assert [(shape.x0, shape.x1) for shape in figure.layout.shapes] == [(0, 0), (-0.5, 0.5)]
-    assert band.name == "two seeds of the control"

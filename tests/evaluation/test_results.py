@@ -528,26 +528,20 @@ def test_over_seeds_the_average_and_each_task_have_their_seeds_and_their_interva
 
 def test_accuracies_by_role_have_a_dot_per_seed_and_tell_chance(seeded, found):
     exhibit = accuracy_by_role(seeded, "Accuracy")
-    *roles, seeds = exhibit.figure.data
+    *looks, seeds = exhibit.figure.data
+    by_place = {at: (x, end) for one in looks for x, at, end in zip(one.x, one.y, one.error_x.array, strict=True)}
+    roles = [by_place[at] for at in sorted(by_place)]
     whole = [results.average(seeded, *models) for models in tables.roles(seeded).values()]
-    assert [one.x[0] for one in roles] == pytest.approx([100 * one.value for one in whole])
-    assert [one.error_x.array[0] for one in roles] == pytest.approx([100 * (one.high - one.value) for one in whole])
+    assert [x for x, _ in roles] == pytest.approx([100 * one.value for one in whole])
+    assert [end for _, end in roles] == pytest.approx([100 * (one.high - one.value) for one in whole])
     chance = f"; chance: {100 * results.chance_level(seeded, results.AVERAGE):.1f} %. The interval"
     assert chance in exhibit.sentence
     assert " % [" in exhibit.figure.layout.annotations[0].text
     assert len(seeds.x) == 6 and "3 calibration seeds" in exhibit.sentence
     alone = accuracy_by_role(found, "Accuracy")
-    assert "seeds" not in alone.sentence and len(alone.figure.data) == len(found.names), "no dots of one seed"
-
-
-def test_an_interval_far_wider_than_its_seeds_ends_in_arrows():
-    def arrows(half: float) -> int:
-        row = figures.OverSeeds("50 %", 0.1, 0.1 - half, 0.1 + half, (0.0, 0.2), "+0.1 points", "hover")
-        figure = figures.over_seeds([row], 2.0, SERIES_COLORS[0], "points")
-        assert figure.layout.xaxis.range[1] < 20, "the axis holds seeds and band"
-        return sum(len(one.x) for one in figure.data if str(one.marker.symbol).startswith("triangle"))
-
-    assert (arrows(0.8), arrows(40.0)) == (0, 2)
+    assert "seeds" not in alone.sentence and sum(len(one.x) for one in alone.figure.data) == len(found.names), (
+        "no dots of one seed"
+    )
 
 
 def test_accuracy_by_role_is_the_mean_over_seeds(seeded, found):
@@ -713,15 +707,19 @@ def test_one_item_in_full(found):
 
 
 def test_dots_are_full_where_a_difference_is_shown():
-    rows = [
-        figures.Whisker("Average", "x", -2.0, -3.0, -1.0, True, "far"),
-        figures.Whisker("Average", "y", 1.0, -1.0, 3.0, False, "near"),
-        figures.Whisker("A", "x", np.nan, np.nan, np.nan, False, "nothing yet"),
+    names = ("task", "points", "low", "high", "clusters", "items", "in words", "p (Holm)")
+    table = [
+        dict(zip(names, row, strict=True))
+        for row in (
+            ("Average", -2.0, -3.0, -1.0, 20, 40, "far", 0.01),
+            ("Average", 1.0, -1.0, 3.0, 40, 40, "near", None),
+            ("A", np.nan, np.nan, np.nan, 0, 0, "nothing yet", None),
+        )
     ]
-    x, y = figures.whiskers(rows, {"x": "#111111", "y": "#222222"}, "points").data
-    assert (list(x.marker.symbol), list(y.marker.symbol)) == (["circle"], ["circle-open"])
-    assert (x.x[0], x.error_x.array[0], x.error_x.arrayminus[0]) == (-2.0, 1.0, 1.0)
-    assert -0.5 < x.y[0] < 0 < y.y[0] < 0.5  # side by side in the first row
+    x, y = figures.difference_rows(table, "xyx", [True, False, False], {"x": "#111111", "y": "#222222"})
+    assert (x.filled, y.filled) == (True, False) and (x.color, y.color) == ("#111111", "#222222")
+    assert (x.name, x.value, x.low, x.high, x.words) == ("Average", -2.0, -3.0, -1.0, "−2.0 [−3.0, −1.0]")
+    assert x.hover == ("x", "40 items in 20 clusters", "far, p = 0.010 (Holm)") and y.hover[1:] == ("40 items", "near")
 
 
 def test_models_are_paired_by_item_not_by_place_in_line(tmp_path):

@@ -4,11 +4,8 @@ import numpy as np
 import pytest
 
 from analysis.figures.causes import (
-    DifferenceRow,
     LevelRow,
     channel_map,
-    control_differences,
-    effect_intervals,
     filled_steps,
     interval_curve,
     lens_map,
@@ -16,50 +13,12 @@ from analysis.figures.causes import (
 )
 
 
-def test_effects_are_filled_where_they_are_shown():
-    figure = effect_intervals(
-        ["a", "b<b>"],
-        ["blocked", "held"],
-        np.array([0.5, 0.1]),
-        np.array([0.3, -0.2]),
-        np.array([0.8, 0.3]),
-        [True, False],
-        "KL divergence from the untouched prediction (nats)",
-    )
-    first, second = figure.data
-    assert max(len(line) for line in figure.layout.xaxis.title.text.split("<br>")) <= 24
-    assert first.marker.symbol == ("circle",) and second.marker.symbol == ("circle-open",)
-    np.testing.assert_allclose([*first.error_x.array, *first.error_x.arrayminus], [0.3, 0.2])
-    long = effect_intervals(
-        ["one of many words, that take three lines or more"] * 2, ["a"] * 2, *np.zeros((3, 2)), [True] * 2, ""
-    )
-    assert long.layout.height > figure.layout.height, "names of several lines have room"
-    assert second.text == ("b&lt;b&gt;",) and figure.layout.yaxis.ticktext == ("a", "b&lt;b&gt;")
-
-
-def test_a_difference_stands_beside_the_line_of_none_with_its_interval_and_its_levels_in_the_hover():
-    rows = [
-        DifferenceRow("as many", "sinks", 0.3, 0.1, 0.5, True, "+0.3 nats [+0.1, +0.5]", "0.5, control 0.2"),
-        DifferenceRow("equal <i>", "sinks", 0.1, -0.1, 0.3, False, "+0.1 nats [-0.1, +0.3]", "0.5, control 0.4"),
-    ]
-    figure = control_differences(rows, "nats")
-    (dots,) = figure.data
-    ends = np.array(dots.x) - dots.error_x.arrayminus, np.array(dots.x) + dots.error_x.array
-    np.testing.assert_allclose(ends, [[0.1, -0.1], [0.5, 0.3]], atol=1e-12)
-    assert dots.marker.symbol == ("circle", "circle-open") and "control 0.2" in dots.text[0]
-    line, first, second = (note.text for note in figure.layout.annotations)
-    assert line == "same as control" and "equal &lt;i&gt;" in second and "+0.3 nats" in first
-    assert {(shape.x0, shape.x1) for shape in figure.layout.shapes} == {(0, 0)}
-    low, high = figure.layout.xaxis.range
-    assert low < -0.1 and high > 0.5, "the line and every interval are in view"
-
-
 def test_levels_stand_with_their_intervals_and_the_difference_from_the_first_in_words():
     rows = [
-        LevelRow("sinks <i>", "3.1 tokens", 60.0, 50.0, 70.0, True, "sinks minus control"),
-        LevelRow("as many", "3.1 tokens", 30.0, 20.0, 40.0, True, "+30 [+20, +40]"),
-        LevelRow("equal", "7.5 tokens", 55.0, np.nan, np.nan, False, "+5 [-5, +15]"),
-        LevelRow("nats", "7.5 tokens", 55.0, np.nan, np.nan, False, "+0.044 [+0.033, +0.055]"),
+        LevelRow("sinks <i>", ("3.1 tokens",), 60.0, 50.0, 70.0, True, "sinks minus control"),
+        LevelRow("as many", ("3.1 tokens",), 30.0, 20.0, 40.0, True, "+30 [+20, +40]"),
+        LevelRow("equal", ("7.5 tokens",), 55.0, np.nan, np.nan, False, "+5 [-5, +15]"),
+        LevelRow("nats", ("7.5 tokens",), 55.0, np.nan, np.nan, False, "+0.044 [+0.033, +0.055]"),
     ]
     figure = levels_with_differences(rows, "changed tokens (of 100)")
     first, others = figure.data
@@ -77,9 +36,11 @@ def test_levels_stand_with_their_intervals_and_the_difference_from_the_first_in_
     assert {(note.xref, note.xanchor) for note in beside} == {("paper", "left")} and figure.layout.margin.r > 100
     low, high = figure.layout.xaxis.range
     assert low == 0 and 80 < high < 82 and figure.layout.xaxis.dtick == 20, "the axis ends at a tick beyond 70"
-    nats = levels_with_differences([LevelRow("sinks", "", 0.13, 0.12, 0.15, True, "")], "nats").layout.xaxis
+    nats = levels_with_differences([LevelRow("sinks", ("",), 0.13, 0.12, 0.15, True, "")], "nats").layout.xaxis
     assert nats.dtick == pytest.approx(0.05) and nats.range[1] == pytest.approx(0.15, rel=0.02)
-    assert levels_with_differences([LevelRow("sinks", "", 0.0, 0.0, 0.0, True, "")], "nats").layout.xaxis.range[1] > 0
+    assert (
+        levels_with_differences([LevelRow("sinks", ("",), 0.0, 0.0, 0.0, True, "")], "nats").layout.xaxis.range[1] > 0
+    )
 
 
 def test_positions_are_joined_where_both_filled_them():

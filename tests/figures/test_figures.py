@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from analysis.figures import causes, dynamics, experts, tuning
 from analysis.figures import sinks as figures
-from analysis.figures.accuracy import Accuracy, accuracy_levels
 from analysis.figures.causes import outcome_bars
+from analysis.figures.intervals import IntervalRow, interval_rows
 from analysis.figures.style import PER_CENT, REFERENCE, as_text, block_reduce, shorten, token_axis
 from pages.parts.charts import Point
 
@@ -207,10 +207,11 @@ def hostile_figures():
         dynamics.kinds_over_steps({HOSTILE: np.ones((2, 1), int), "b": np.ones((2, 1), int)}, ("word",)),
         outcome_bars({HOSTILE: {"nothing": 1.0}}, "agreement", True),
         accuracy.running([curve], ["#111111"], "accuracy"),
-        accuracy.whiskers(
-            [accuracy.Whisker(HOSTILE, HOSTILE, 1, 0, 2, True, HOSTILE)], {HOSTILE: "#111111"}, f"against {HOSTILE}"
+        interval_rows(
+            [IntervalRow(HOSTILE, 1, 0, 2, HOSTILE, group, hover=(HOSTILE,)) for group in (HOSTILE, "b")],
+            f"against {HOSTILE}",
+            even=HOSTILE,
         ),
-        accuracy.way([HOSTILE], np.array([[1, 0, 2]]), "points"),
         masks.grids([masks.Grid(HOSTILE, grid), masks.Grid("b", grid)], "changed", [HOSTILE] * 2, clickable=True),
         masks.over_depth({HOSTILE: line}, {"b": line}, "share", False),
         masks.overlap_matrix(grid, [HOSTILE] * 2, masks.overlap_lines(grid, grid, [HOSTILE] * 2)),
@@ -229,18 +230,3 @@ def test_names_and_tokens_are_drawn_as_text():
         assert "evil" in drawn or "&lt;a" in drawn, figure.data[0].type
         for markup in ("<a ", "</a>", "<b>%", "%{x}</b>", "</b>"):
             assert markup not in drawn.replace(f"<b>{as_text(HOSTILE)}</b>", ""), (figure.data[0].type, markup)
-
-
-AXIS = 50  # pixels of an axis with its title
-
-
-def test_no_name_of_a_row_stands_on_the_band_of_changes_that_do_not_matter():
-    rows = [Accuracy(name, 0, -3, 3, (), "0.0", REFERENCE) for name in "ab"]
-    figure = accuracy_levels(rows, "points", margin=2)
-    assert [(one.type, one.x0, one.x1) for one in figure.layout.shapes] == [("rect", -2, 2), ("line", 0, 0)] * 2
-    start, end = figure.layout.yaxis.range
-    row = (figure.layout.height - figure.layout.margin.t - AXIS) / (start - end)  # pixels
-    names = [note for note in figure.layout.annotations for _ in "bl"]  # of a band and a line
-    for name, shape in zip(names, figure.layout.shapes, strict=True):
-        assert shape.y0 < name.y < shape.y1 < name.y + 0.5
-        assert (name.y - shape.y0) * row < name.yshift, "which is written above that"

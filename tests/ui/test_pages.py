@@ -61,8 +61,8 @@ def test_causes_opens_on_the_shipped_study_before_anything_is_recorded(monkeypat
     test = app("pages/causes.py")
     said = unglued(texts(test)).replace("\\", "")
     assert (
-        "##### Hiding the sinks raises perplexity from 2.4 to 3.8: higher than with as many random tokens (2.6) "
-        "and other masked positions (2.8), undecided against random tokens of "
+        "##### Hiding the sinks raises perplexity from 2.4 to 3.8: higher than with as many random tokens (2.6), "
+        "not significantly different with random tokens of "
         "equal attention (4.5)."
     ) in said
     assert (

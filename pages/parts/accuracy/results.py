@@ -17,6 +17,7 @@ from analysis.evaluation.results import AVERAGE, Results, chance_level, once
 from analysis.exhibits.with_discount import accuracy_by_role, differences_over_seeds
 from analysis.figures import accuracy as figures
 from analysis.figures.export import Exhibit
+from analysis.figures.intervals import interval_rows, way
 from analysis.figures.style import colors_by_method
 from analysis.findings import finding_of
 from analysis.specs import CANVAS_SCORES, NO_MASKED_ESTIMATE
@@ -212,7 +213,8 @@ def _each_pair(results: Results, pairs: list[Pair], name: str) -> Exhibit:
     several = len({other for _, other in pairs}) > 1
     labels = {pair: _pair_label(results, pair) if several else results.names[pair[0]] for pair in pairs}
     named = {(results.names[first], results.names[other]): labels[first, other] for first, other in pairs}
-    whiskers = [figures.whisker(row, named[row["model"], row["than"]], row["in words"] in SHOWN) for row in rows]
+    labelled = [named[row["model"], row["than"]] for row in rows]
+    significant = [row["in words"] in SHOWN for row in rows]
     colors = {labels[pair]: _colors(results)[pair[0]] for pair in pairs}
     return Exhibit(
         f"Difference to {name}",
@@ -220,7 +222,9 @@ def _each_pair(results: Results, pairs: list[Pair], name: str) -> Exhibit:
         "after Holm correction. Not significant is not to say equal. "
         f"{finding_of('tests of an evaluation', results, pairs)} An interval is of one difference alone, so it can lie "
         "beside 0 where the dot is hollow.",
-        figures.whiskers(whiskers, colors, "difference (points)"),
+        interval_rows(
+            figures.difference_rows(rows, labelled, significant, colors), "difference (points)", even="no difference"
+        ),
         pd.DataFrame(rows).rename(columns=tables.READ_AS),
         formula=_TESTS,
         finding=_by_task(rows, several),
@@ -350,7 +354,7 @@ def _steps_to(results: Results, name: str, model: int, task: str, title: str) ->
         "Each row is what one step changes in accuracy, the last the whole way, with the 95 % interval of that paired "
         "difference, over items alone: the noise of the calibration seed is not in it."
         + ("" if final else " Interim: until all items are in, the steps need not add up."),
-        figures.way(titles, points, "change of accuracy (points)"),
+        way(titles, points, "change of accuracy (points)"),
         pd.DataFrame(
             {
                 "step": row.title,

@@ -15,9 +15,10 @@ from analysis.evaluation.conditions import HELD_AGAINST
 from analysis.evaluation.frontier import CACHE, COSTS
 from analysis.evaluation.sweep_scores import Comparison, Setting
 from analysis.exhibits.discount_levels import DiscountLevels, levels_of_sweep, pairs_along
-from analysis.exhibits.sweeps import by_sparsity, differences_along
+from analysis.exhibits.sweeps import by_sparsity, difference_rows
 from analysis.figures import sweep as figures
 from analysis.figures.export import Exhibit
+from analysis.figures.intervals import interval_rows
 from analysis.findings import finding_of, sweeps
 from analysis.findings.evaluations import inside_margin
 from analysis.pruned.report_file import plain_title
@@ -114,7 +115,7 @@ _DELTA = (
     "\n\nIn the interval the variance of the seeds and that of the clusters alone have a Student quantile each "
     "(Banerjee). Tests are adjusted by Holm over all differences shown. With one seed $V = V_{clusters}$."
 )
-_deltas = kept(figures.deltas)
+_intervals = kept(interval_rows)
 
 
 def draw_answer(
@@ -176,10 +177,10 @@ def say_cost(
     """Say in the first line of the page whether the discount helps and what pruning costs, then, where that line leaves
     it out, the margin, what the published baseline shows, and what was pruned. before, after: what else is said of
     that. beside: the row of the buttons, where it stands, if that is not beneath."""
-    said = finding_of("cost of pruning", told.losses, told.gained.differences, margin=told.margin)
+    said = finding_of("cost of pruning", told.losses, list(told.gained.values()), margin=told.margin)
     cost = "The cost is the dense model's accuracy minus that of pruning without the discount, on the same items."
     st.markdown(f"##### {plain(said)}", help=plain(f"{cost} {explained}"))
-    held = " ".join(filter(None, (inside_margin(told.gained.differences, told.margin), told.against_published)))
+    held = " ".join(filter(None, (inside_margin(list(told.gained.values()), told.margin), told.against_published)))
     if held:
         st.markdown(plain(held))
     setup = " ".join(filter(None, (before, told.setup, after)))
@@ -247,7 +248,7 @@ def _figure(compared: Sequence[Comparison]) -> None:
             f"Filled: significant after Holm correction over the {family} comparison{'s' if family > 1 else ''} of "
             "this sweep; hollow: not significant, which is not to say equal. "
             f"{sweeps.noise([comparison.difference for comparison in compared])} {' '.join(filter(None, floors))}",
-            _deltas(differences_along(compared)),
+            _intervals(difference_rows(compared), "difference of accuracy (points)", even=""),
             formula=_DELTA,
             finding=_in_words(compared),
         ),

@@ -1,0 +1,92 @@
+"""The figure of estimates with their intervals: every one in view, none beneath a name, significance by filling."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analysis.figures.intervals import IntervalRow, difference_row, interval_rows, way
+from analysis.statistics.decisions import NATS
+from analysis.statistics.differences import Difference
+
+NUMBERS = st.floats(-1e3, 1e3)
+LINE = 17  # pixels of a line of text
+
+
+def test_an_estimate_stands_beneath_its_name_filled_where_it_is_significant() -> None:
+    rows = [
+        difference_row("as many", Difference(0.3, 0.1, 0.5, 30, 30), NATS, hover=("0.5, control 0.2",)),
+        difference_row("equal <i>", Difference(0.1, -0.1, 0.3, 30, 30), NATS, filled=False),
+    ]
+    figure = interval_rows(rows, "nats", even="same as control")
+    (drawn,) = figure.data
+    ends = np.array(drawn.x) - drawn.error_x.arrayminus, np.array(drawn.x) + drawn.error_x.array
+    np.testing.assert_allclose(ends, [[0.1, -0.1], [0.5, 0.3]], atol=1e-7)
+    assert drawn.marker.symbol == ("circle", "circle-open")
+    assert drawn.text[0] == "as many<br>+0.300 [+0.100, +0.500]<br>0.5, control 0.2"
+    even, first, second = (note.text for note in figure.layout.annotations)
+    assert (
+        even == "same as control" and first == "as many <b>+0.300 [+0.100, +0.500]</b>" and "equal &lt;i&gt;" in second
+    )
+    assert {(shape.x0, shape.x1) for shape in figure.layout.shapes} == {(0, 0)}
+    assert not figure.layout.showlegend
+
+
+@given(st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS), min_size=1, max_size=6), st.floats(0, 10))
+def test_every_estimate_is_in_view_and_no_name_stands_on_a_line_or_a_band(values, margin) -> None:
+    rows = [
+        IntervalRow(f"{'word ' * 12}{place}", value, value - abs(low), value + abs(high), "+1.0", points=(value,))
+        for place, (value, low, high) in enumerate(values)
+    ]
+    figure = interval_rows(rows, "points", even="", margin=margin)
+    low, high = figure.layout.xaxis.range
+    assert all(low < row.value < high for row in rows) and low <= -margin <= margin <= high
+    drawn = figure.data[0]
+    ends = np.array(drawn.x) - drawn.error_x.arrayminus, np.array(drawn.x) + drawn.error_x.array
+    room = 1e-3 * (high - low)
+    assert (ends[0] >= low - room).all() and (ends[1] <= high + room).all()
+    for name in figure.layout.annotations:
+        foot = name.y + LINE * (name.text.count("<br>") + 1)
+        assert all(shape.y0 >= foot or shape.y1 <= name.y for shape in figure.layout.shapes)
+    bottom, top = figure.layout.yaxis.range
+    assert top == 0 and all(0 < y < bottom for one in figure.data for y in one.y)
+
+
+def test_models_share_the_name_of_a_task_each_in_its_colour() -> None:
+    rows = [IntervalRow(task, value, value - 1, value + 1, "+1", f"model {model}", color)
+            for value, task in enumerate(("Average", "Agreement"))
+            for model, color in enumerate(("#111111", "#222222"))]  # fmt: skip
+    figure = interval_rows(rows, "points", even="no difference")
+    assert [note.text for note in figure.layout.annotations] == ["no difference", "Average", "Agreement"]
+    assert [(one.name, one.marker.color) for one in figure.data] == [("model 0", "#111111"), ("model 1", "#222222")]
+    assert figure.layout.showlegend and len({y for one in figure.data for y in one.y}) == 4
+
+
+@pytest.mark.parametrize(("half", "arrows"), [(0.8, 0), (40.0, 2)])
+def test_an_interval_far_wider_than_all_else_ends_in_arrows(half: float, arrows: int) -> None:
+    row = IntervalRow("50 %", 0.1, 0.1 - half, 0.1 + half, points=(0.0, 0.2))
+    figure = interval_rows([row], "points", even="", margin=2.0)
+    assert figure.layout.xaxis.range[1] < 20, "the axis holds seeds and band"
+    assert sum(len(one.x) for one in figure.data if str(one.marker.symbol).startswith("triangle")) == arrows
+
+
+def test_levels_have_no_line_begin_at_zero_where_asked_and_all_seeds_can_be_counted() -> None:
+    row = IntervalRow("mean", 20.0, np.nan, np.nan, "20 %", points=(20.0, 20.0, 20.001))
+    figure = interval_rows([row], "weights", unit=" %", from_zero=True)
+    mean, seeds = figure.data
+    assert not figure.layout.shapes and figure.layout.xaxis.range[0] == 0 and figure.layout.xaxis.ticksuffix == " %"
+    assert len(set(zip(seeds.x, seeds.y, strict=True))) == 3 and len(set(seeds.y)) == 3
+    assert list(mean.x) == [20] and not mean.error_x.array.any()
+    assert interval_rows([row], "weights").layout.xaxis.range[0] > 0
+
+
+def test_each_change_on_the_way_has_its_own_interval_around_no_change() -> None:
+    points = np.array([[-4, -6, -2], [0, -1, 1], [-4, -7, -1]], float)
+    figure = way(["one", "two", "Sink-Wanda"], points, "points", floor=0.5)
+    changes, whole = figure.data
+    assert list(changes.x) == [-4, 0] and list(whole.x) == [-4]
+    assert list(changes.error_x.array) == [2, 1] and list(changes.error_x.arrayminus) == [2, 1]
+    assert changes.marker.symbol == ("circle", "circle-open") and whole.name == "the whole way"
+    names = [note.text for note in figure.layout.annotations]
+    assert names == ["one <b>−4.0</b>", "two <b>+0.0</b>", "Sink-Wanda <b>−4.0</b>"]
+    assert {(shape.x0, shape.x1) for shape in figure.layout.shapes} == {(0, 0), (-0.5, 0.5)}
