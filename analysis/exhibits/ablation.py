@@ -111,7 +111,8 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
     over = f"{prompts} prompts" if name == "nll" else f"means over {prompts} prompts"
     begins = f"{HIDDEN}; {over}" if drawn[0]["intervention"] == "attention" else f"{over[0].upper()}{over[1:]}"
     few = next((both for effect, both in zip(drawn, sides, strict=True) if effect["against"] == COUNT), None)
-    reference, lasting = _unrelated(summary.get("unrelated")) if name == "aligned" else None, ()
+    reference = _unrelated(summary.get("unrelated")) if name == "aligned" else None
+    lasting: tuple[str, ...] = ()
     if name == "nll":
         reference = _nothing_hidden(means_of(summary["rows"], drawn[0], "nll_before")[0])
         lasting = ends_beside(means_of(summary["rows"], drawn[0], "tokens")[0], lengths(summary))
@@ -149,7 +150,7 @@ def _level_rows(
     """Return a row for what each kind of hidden tokens changes, the sinks first, then what changes most. filled, told:
     as of `LevelRow`. name: of the measure. prompts: of most. ends: where texts end with each kind hidden, if told.
     """
-    lasting = [(line,) for line in ends] or [()] * len(hidden)
+    lasting: list[tuple[str, ...]] = [(line,) for line in ends] or [()] * len(hidden)
     sinks, *others = [
         LevelRow(
             called,

@@ -232,8 +232,8 @@ def _levels(
     seeds = max(len(one.by_seed) for one in drawn)
     over = f" and {over_seeds(seeds)}" if seeds > 1 else ", with one seed"
     scored = f"{items[0]:,} items of {counted(items[1], 'task')}"
-    means = {at: [np.mean(one.by_seed) for one in each[1:]] for at, each in scores.items()}
-    rounded = apart_by_rounding((*means[at], gains[at]) for at in scores)
+    means = {at: [float(np.mean(one.by_seed)) for one in each[1:]] for at, each in scores.items()}
+    rounded = apart_by_rounding((without, discounted, gains[at]) for at, (without, discounted) in means.items())
     dots = "dots: seeds" if seeds > 1 else ""
     caption = "; ".join(filter(None, (f"Right answers to {scored}", WHISKERS if known else "", dots, rounded)))
     free = f"Intervals are over items{over}, Student's, with {counted(seeds - 1, 'degree')} of freedom between seeds."

@@ -66,10 +66,10 @@ def _matter(findings: Findings) -> Answer | None:
     marks = _levels(causes, {name: by_text[name] for name in shown})
     levels = f"{_HEADING}: {', '.join(f'{mark.label} {mark.told}' for mark in marks)}."
     sentence = " ".join((*changes_told(causes, list(shown)), could_see(causes)))
-    return Answer(asked, lead, sentence.strip(), charts.few_bars(_HEADING, marks), levels)
+    return Answer(asked, lead, sentence.strip(), charts.few_bars(f"{_HEADING}:", marks), levels)
 
 
-_HEADING = "Perplexity with these hidden from attention (lower is better)"
+_HEADING = "Perplexity (how surprising the text is; lower is better), hiding"
 
 
 def _levels(causes: Sequence[Cause], controls: Mapping[str, Cause]) -> list[Mark]:

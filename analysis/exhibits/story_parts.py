@@ -57,7 +57,9 @@ def about(findings: Findings) -> str:
         told = known.summary.partition(". ")[0].removesuffix(".") + (f" ({size})" if size else "")
     if spec.reference is None:
         return f"{told}."
-    return f"{told} and {_other(spec)}{'' if _is_twin(spec) else f' ({spec.reference.source})'}."
+    if _is_twin(spec):
+        return f"{told} and its twin that writes left to right."
+    return f"{told} and {_other(spec)} ({spec.reference.source})."
 
 
 def size_told(model: ModelSpec) -> str:

@@ -281,12 +281,12 @@ def has_sinks(findings: Findings) -> str:
 _MODELS = {
     "random": "in an untrained model of the same shape",
     "permuted": "in the model with its weights shuffled",
-    SHARP: "untrained models, equally sharp",
+    SHARP: "untrained models with equally sharp attention",
 }
 """Other weights, for a reader who knows no null."""
 _MEANT = {
     null: f" {null[0].upper()}{null[1:]} weights: {told.removeprefix('in ')}." for null, told in _MODELS.items()
-} | {SHARP: " Untrained, equally sharp: random weights, attention as peaked."}
+} | {SHARP: " Equally sharp: random weights, attention as peaked as in the model."}
 
 
 def _weights(findings: Findings) -> list[str]:

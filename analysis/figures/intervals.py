@@ -103,8 +103,8 @@ def interval_rows(
             places.append(y)
             lanes = _lanes(sorted(row.points), _DOT * (span[1] - span[0]))
             color = row.color or colors[row.group]
-            beneath = zip(sorted(row.points), lanes, strict=True)
-            small += [(seed, y + _LANE * (2 + lane), color) for seed, lane in beneath]
+            seeds = zip(sorted(row.points), lanes, strict=True)
+            small += [(seed, y + _LANE * (2 + lane), color) for seed, lane in seeds]
             y += _NEXT + _LANE * (max(lanes) + 1 if lanes else 0)
         y += _AFTER - _NEXT
         ends_at = {"y0": first - _HALF, "y1": y - _AFTER + _HALF, "layer": "below"}
@@ -144,8 +144,10 @@ def way(titles: Sequence[str], points: np.ndarray, x_title: str, floor: float = 
     difference of two calibration seeds of the control, in points, as a grey band around no change.
     """
     rows = [
-        IntervalRow(title, *ends, f"{ends[0]:+.1f}".replace("-", "−"), "one change", filled=ends[1] > 0 or ends[2] < 0)
-        for title, ends in zip(titles, np.asarray(points, float).tolist(), strict=True)
+        IntervalRow(
+            title, value, low, high, f"{value:+.1f}".replace("-", "−"), "one change", filled=low > 0 or high < 0
+        )
+        for title, (value, low, high) in zip(titles, np.asarray(points, float).tolist(), strict=True)
     ]
     rows[-1] = replace(rows[-1], group="the whole way")
     return interval_rows(rows, x_title, even="", margin=floor)

@@ -12,6 +12,7 @@ from analysis.exhibits.sweeps import plane
 from analysis.exhibits.with_discount import accuracy_by_role, differences_over_seeds
 from analysis.figures import accuracy as figures
 from analysis.figures import sweep as sweep_figures
+from analysis.figures.intervals import interval_rows, way
 from analysis.figures.style import ends_of, series_color
 from analysis.findings.sweeps import is_discount
 from analysis.specs import SweepSpec, grid
@@ -27,9 +28,9 @@ def _task(results: Results, task: str) -> str:
 def _differences(results: Results) -> go.Figure:
     rows = tables.difference_table(results, comparing.pairs(results))
     labels = [f"{row['model']} − {row['than']}" for row in rows]
-    shown = [figures.whisker(row, label, row["in words"] in SHOWN) for row, label in zip(rows, labels, strict=True)]
     colors = {label: series_color(place) for place, label in enumerate(dict.fromkeys(labels))}
-    return figures.whiskers(shown, colors, "points")
+    shown = figures.difference_rows(rows, labels, [row["in words"] in SHOWN for row in rows], colors)
+    return interval_rows(shown, "points", even="no difference")
 
 
 def _accuracies(results: Results, task: str = AVERAGE) -> go.Figure:
@@ -51,7 +52,7 @@ def _steps(results: Results, model: str = "", task: str = AVERAGE) -> go.Figure:
         raise UserError(f"No way leads step by step from the dense model to '{model}' here. There are: {known}.")
     stages = comparing.stages(results, names[model or next(iter(names))], _task(results, task))
     points = ends_of((row.difference for row in stages), 100).T
-    return figures.way([row.title for row in stages], points, "change of accuracy (points)")
+    return way([row.title for row in stages], points, "change of accuracy (points)")
 
 
 def _seeds(results: Results) -> list[comparing.Pair]:
@@ -126,13 +127,15 @@ def _sweep_noise_steps(swept: Sweep, method: str = "") -> go.Figure:
 SWEEP_ROWS = {
     "accuracy": Drawn("Accuracy by sparsity, a curve per method, with dense and chance", _sweep_accuracy),
     "discount": Drawn(
-        "Accuracy by sparsity without and with the discount, and their difference. method",
+        "Accuracy without and with the discount by sparsity, with their differences. method",
         _sweep_discount,
         lambda swept: bool(_discounts(swept)),
     ),
     "differences": Drawn(
         "Each method against its control and baseline, by sparsity",
-        lambda swept: sweep_figures.deltas(sweeps.differences_along(sweep_scores.comparisons(swept.settings))),
+        lambda swept: interval_rows(
+            sweeps.difference_rows(sweep_scores.comparisons(swept.settings)), "difference of accuracy (points)", even=""
+        ),
     ),
     "tasks": Drawn("Accuracy by task and method. sparsity: the highest where left out", _sweep_tasks),
     "sizes": Drawn("Accuracy by size or time, each setting joined to its control. size, such as 'bytes'", _sweep_sizes),

@@ -73,19 +73,18 @@ def test_the_published_baseline_stands_beside_both_where_it_was_pruned_at_every_
 def test_a_row_for_each_method_at_each_sparsity_holds_its_level_its_cost_and_what_the_discount_adds() -> None:
     study = read(EXAMPLE)
     told = levels_of_study(study)
-    table = told.shown.table
+    assert told is not None and study.pruning is not None
+    table, notes = told.shown.table, " ".join(note.text for note in told.shown.figure.layout.annotations)
     assert list(zip(table["sparsity"], table["method"], strict=True)) == [
         (sparsity, name)
         for sparsity in (0.5, 0.7)
         for name in ("Wanda as published", "Without discount", "With discount")
     ]
     np.testing.assert_allclose(table["minus dense, points"], table["accuracy, %"] - 100 * study.pruning.dense)
-    notes = " ".join(note.text for note in told.shown.figure.layout.annotations)
     for one in told.scores:
-        assert bare_words(one.lost) in notes
-        assert (one.beyond is None) == (one.method == told.method) and (
-            one.beyond is None or bare_words(one.beyond) in notes
-        )
+        assert one.lost is not None and bare_words(one.lost) in notes
+        assert (one.beyond is None) == (one.method == told.method)
+        assert one.beyond is None or bare_words(one.beyond) in notes
 
 
 def test_all_rows_have_the_interval_of_their_change_from_dense_or_none_has():

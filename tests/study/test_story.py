@@ -233,7 +233,7 @@ def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
     assert "One text, step 40; orange: sinks (above mean + 2 std)." in story_told("supports").picture
     assert re.search(
         r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks, mostly masked: "
-        r"they draw [\d.]+ × an even split \[[\d.]+, [\d.]+\]; untrained models, equally sharp, "
+        r"they draw [\d.]+ × an even split \[[\d.]+, [\d.]+\]; untrained models with equally sharp attention, "
         r"[\d.]+ × \[[\d.]+, [\d.]+\]\.$",
         story_told("supports").picture_told,
     )
@@ -278,7 +278,7 @@ def test_the_answer_tells_perplexity_and_points_and_each_model_has_one_name(name
     assert "Perplexity" in told and "Accuracy" in told
     assert ("Nats: KL divergence." in story.reading) == ("nats" in told and "KL" not in told)
     assert story.reading.startswith("Intervals: 95 %.")
-    assert story.about.endswith("of stories (4.7 million parameters) and its left-to-right twin.")
+    assert story.about.endswith("of stories (4.7 million parameters) and its twin that writes left to right.")
     others = [*(line for finding in story.findings for line in (finding.title, *finding.beats, finding.takeaway))]
     assert not re.search("bundled|[Aa]utoregressive|nats", " ".join(others))
     assert "Left-to-right twin" in findings_html(story.findings)
@@ -586,8 +586,8 @@ def test_the_first_finding_tells_both_models_by_multiples_of_an_even_split_besid
     assert rows == list(zip(2 * labels, map(glued, draws), strict=True)) and told.figure.count("whisker") == 4
     assert told.caveat == (
         "Sinks: attention above mean + 2 std of a step, so high by definition; layers averaged. Even split: every "
-        "token attends evenly to all it may. Untrained, equally sharp: random weights, attention as "
-        "peaked."
+        "token attends evenly to all it may. Equally sharp: random weights, attention as "
+        "peaked as in the model."
     )
     assert "mean over 30 prompts" in told.figure and told.takeaway.startswith("One text, step 40")
 
