@@ -84,7 +84,7 @@ def levels_with_differences(
     lines = max(len(row.held) for row in rows)
     layout(figure, wrapped(x_title, 40), "", 86 + (54 + _LINE * lines) * len(rows))
     beneath = 0.5 if reference is None else 0.8  # room for its name
-    names = ["<br>".join((wrapped(row.name, 34), *map(as_text, row.held))) for row in rows]
+    names = ["<br>".join((f"<b>{wrapped(row.name, 34)}</b>", *map(as_text, row.held))) for row in rows]
     name_rows_above(figure, names, 0.7, beneath)
     if reference is not None:
         name, level = reference

@@ -32,15 +32,15 @@ _MOST_NAMED = 16  # layers up to which each is named
 _APART = 1.3  # rows between the baseline, whose name has two lines, and what is beneath it
 _BAR, _THIN, _THIN_AT = 0.54, 0.26, 0.44  # rows: of bars, and from one to the thin one beneath
 _ENDS = 0.6  # rows from the last layer to the end of its panel
-_LABEL, _LABELLED = 11, 0.08  # pixels of the letters in a bar, and the least portion that is written there
+_LABEL, _LABELLED = 12, 0.08  # pixels of the letters in a bar, and the least portion that is written there
 _MUTED = 0.8  # opacity of the shares in untrained models
 _BENEATH, _BETWEEN = 66, 34  # pixels beneath the panels, and between those of two models
 _KEY_LINE, _KEY_ROOM = 20, 14  # pixels of a line that names marks, and between these and the panels
 _BESIDE, _KEY_LEFT = 5, -64  # kinds that a line names, and pixels from the panels to its begin
 _NAME, _HEAD = 22, 6  # pixels of a model's name above its panels, and of what the numbers at the right are
 _SHARES = (0, 0.25, 0.5, 0.75, 1)  # that the axis names
-_COUNTS, _COUNTED = 52, "sinks<br>per step"  # pixels of a column at the right of the bars, and what its numbers are
-_HELD, _HELD_KIND = 76, "■ share:<br>untrained"  # the same of the column of other weights
+_HELD, _HELD_KIND = 84, "■ share:<br>untrained"  # pixels of the column at the right of the bars, and what it holds
+_BARE = 14  # pixels at the right without it
 _SHUFFLED = " /<br>shuffled"  # what follows where shuffled ones are known, too
 _ROW, _LEGEND = 250, 120  # pixels a row of panels, and above them
 _LINE, _ABOVE = 16, 32  # pixels of a line of the panels' titles, and of what parts them from the legend above
@@ -123,7 +123,7 @@ ALL_TOKENS = "all tokens"
 
 def layer_kinds(models: Sequence[LayerKinds], beside: Sequence[LayerKinds] = ()) -> go.Figure:
     """Draw a panel per model: kinds of each layer's sinks, above those in untrained models and beneath all tokens, and
-    at the right the number of sinks per step and the share of one kind with other weights.
+    at the right the share of one kind with other weights.
     beside: models whose figures stand beside this one, with as much room above.
     """
     rows = max(len(model.counts) - min(model.above, default=0) for model in models)
@@ -137,7 +137,7 @@ def layer_kinds(models: Sequence[LayerKinds], beside: Sequence[LayerKinds] = ())
     for number, model in enumerate(models, start=1):
         _kind_bars(figure, model, number)
         figure.update_yaxes(**_row_axis(model), row=number)
-        _count_rows(figure, model, number)
+        _write_others(figure, model, number)
         if len(models) > 1:
             top = next(figure.select_yaxes(row=number, col=1)).domain[1]
             figure.add_annotation(text=f"<b>{as_text(model.name)}</b>", **_ON_PAPER, y=top)
@@ -149,7 +149,7 @@ def layer_kinds(models: Sequence[LayerKinds], beside: Sequence[LayerKinds] = ())
     above = _KEY_LINE * max(len(keys), *(len(_keys([model])) for model in beside), 0) + _KEY_ROOM + head
     height = above + tall * len(models) + _BETWEEN * (len(models) - 1) + _BENEATH
     layout(figure, "", "", height, legend=False)
-    right = _COUNTS + (_HELD if any(model.held for model in (*models, *beside)) else 0)
+    right = _HELD if any(model.held for model in (*models, *beside)) else _BARE
     figure.update_layout(barmode="stack", margin_t=above, margin_r=right)
     figure.update_xaxes(
         zeroline=False, range=[0, 1], tickvals=_SHARES, ticktext=[_unitless(value) for value in _SHARES]
@@ -169,28 +169,25 @@ _ON_PAPER: dict[str, Any] = {
 }
 
 
-def _count_rows(figure: go.Figure, model: LayerKinds, row: int) -> None:
-    """Write at the right of each layer its sinks per step and the share of the kind that leads in it in untrained
-    models and with shuffled weights, as far as the layers are named.
+def _write_others(figure: go.Figure, model: LayerKinds, row: int) -> None:
+    """Write at the right of each layer, as far as the layers are named, the share of the kind that leads in it in
+    untrained models and with shuffled weights.
     """
+    if not model.held:
+        return
     number = "" if row == 1 else str(row)  # of the panel's axes
-    across, along = {"xref": f"x{number} domain", **_AT_THE_RIGHT}, {"yref": f"y{number}"}
-    head = {"y": -0.5, "yref": f"y{number}", "yanchor": "bottom", "align": "left"}
-    at = {**across, "xshift": _GAP}
-    notes = [{"y": layer, "text": f"{model.counts[layer]:.1f}", **along, **at} for layer in model.named]
-    notes.append({"text": _COUNTED, **head, **at})
-    if model.held:
-        at |= {"xshift": _GAP + _COUNTS, "opacity": _MUTED}
-        others = [model.untrained, *([model.shuffled] if np.isfinite(model.shuffled).any() else [])]
-        leading = {**model.beside, **model.told}
-        for layer in (
-            layer for layer in model.held if layer in model.named and np.isfinite(model.portions.value[layer]).any()
-        ):
-            kind = leading.get(layer, int(np.nanargmax(model.portions.value[layer])))
-            shares = " / ".join(_share(weights[layer, kind]) for weights in others)
-            notes.append({"y": layer, "text": f"{_mark(kind, _LABEL)} {shares} %", **along, **at})
-        notes.append({"text": _HELD_KIND + _SHUFFLED * (len(others) > 1), **head, **at})
-    add_notes(figure, notes)
+    along = {"yref": f"y{number}"}
+    at = {"xref": f"x{number} domain", "xshift": _GAP, "opacity": _MUTED, **_AT_THE_RIGHT}
+    others = [model.untrained, *([model.shuffled] if np.isfinite(model.shuffled).any() else [])]
+    leading, notes = {**model.beside, **model.told}, []
+    for layer in (
+        layer for layer in model.held if layer in model.named and np.isfinite(model.portions.value[layer]).any()
+    ):
+        kind = leading.get(layer, int(np.nanargmax(model.portions.value[layer])))
+        shares = " / ".join(_share(weights[layer, kind]) for weights in others)
+        notes.append({"y": layer, "text": f"{_mark(kind, _LABEL)} {shares} %", **along, **at})
+    head = {"y": -0.5, "yanchor": "bottom", "align": "left"}
+    add_notes(figure, [*notes, {"text": _HELD_KIND + _SHUFFLED * (len(others) > 1), **head, **along, **at}])
 
 
 _GAP = 8  # pixels from the bars to their numbers
@@ -244,8 +241,9 @@ def _kind_bars(figure: go.Figure, model: LayerKinds, row: int) -> None:
         value = model.rows[:, kind]
         low, high = (np.nan_to_num(end[:, kind]) for end in (model.portions.low, model.portions.high))
         told = [
-            f"[{percent(least, 0).removesuffix(' %')}, {percent(most, 0)}] of the sinks of layer {layer}"
-            for layer, (least, most) in enumerate(zip(low, high, strict=True))
+            f"[{percent(least, 0).removesuffix(' %')}, {percent(most, 0)}] of the sinks of layer {layer}, {count:.1f} "
+            "per step"
+            for layer, (least, most, count) in enumerate(zip(low, high, model.counts, strict=True))
         ]
         color, name = _color(kind), as_text(model.kinds[kind])
         bold = [layer for layer in model.bold if model.told[layer] == kind]

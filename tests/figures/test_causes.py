@@ -27,7 +27,7 @@ def test_levels_stand_with_their_intervals_and_the_difference_from_the_first_in_
     np.testing.assert_allclose([*others.error_x.array, *others.error_x.arrayminus], [10, 0, 0, 10, 0, 0])
     texts = [note.text for note in figure.layout.annotations]
     assert (
-        texts[0] == "sinks &lt;i&gt;<br>3.1 tokens"
+        texts[0] == "<b>sinks &lt;i&gt;</b><br>3.1 tokens"
         and "<b>55</b><br>+5 [-5, +15]" in texts
         and "<b>55</b><br>+0.044<br>[+0.033, +0.055]" in texts
         and {"<b>60</b>", "<b>sinks minus<br>control</b>"} <= {*texts}

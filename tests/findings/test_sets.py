@@ -273,7 +273,7 @@ def test_models_beside_each_other_have_a_figure_each_with_its_key() -> None:
     assert first.figure.layout.xaxis.ticktext[-1] == "100" and first.figure.layout.xaxis.title.text.endswith(", %")
 
 
-def test_the_bars_of_a_layer_add_up_to_all_of_its_sinks_and_have_their_number_at_the_right() -> None:
+def test_the_bars_of_a_layer_add_up_to_all_of_its_sinks_and_stand_beside_those_of_other_weights() -> None:
     recordings = a_set(0)
     recordings.arrays["trained.sinks"][:, :, 2] *= 0.01  # a kind that is rare
     recordings.arrays["trained.sinks"][:, :2, 0] *= 50  # and one that stands out in two layers
@@ -297,9 +297,9 @@ def test_the_bars_of_a_layer_add_up_to_all_of_its_sinks_and_have_their_number_at
     assert not any(re.search("thin|untrained", note.text or "") for note in alone.layout.annotations)
     assert not any("<b>" in text for bar in alone.data for text in bar.text)
     assert alone.layout.margin.r < shown.layout.margin.r, "no column without its numbers"
-    written = [note.text for note in shown.layout.annotations]
     for one in layers.answer_of(recordings).layers:
-        assert f"{one.count:.1f}" in written
+        place = list(shown.data[0].y).index(one.layer)
+        assert shown.data[0].customdata[place].endswith(f"of the sinks of layer {one.layer}, {one.count:.1f} per step")
     told = recording_sets.layers_by_kind({"one": recordings}).sentence
     table = set_tables.kind_table({"one": recordings})
     of_layers = (table["weights"] == "trained") & (table["layer"] != ALL_LAYERS)
