@@ -111,6 +111,12 @@ def claim_verdicts(claims: Sequence[Claim], found: Found, model: str) -> list[Cl
 
     model: its name in sentences. Raises UserError for damaged data.
     """
+    return verdicts_on(claims, *evidence_of(claims, found), model)
+
+
+def evidence_of(claims: Sequence[Claim], found: Found) -> tuple[dict[str, Evidence], dict[str, str]]:
+    """Return the evidence on each claim, and why another has none, both by its name. Raises UserError for damaged
+    data."""
     told: dict[str, Evidence] = {}
     missing: dict[str, str] = {}
     for claim in claims:
@@ -118,6 +124,13 @@ def claim_verdicts(claims: Sequence[Claim], found: Found, model: str) -> list[Cl
             told[claim.name] = EVIDENCE[claim.name](claim, found)
         except Missing as reason:
             missing[claim.name] = str(reason)
+    return told, missing
+
+
+def verdicts_on(
+    claims: Sequence[Claim], told: Mapping[str, Evidence], missing: Mapping[str, str], model: str
+) -> list[ClaimVerdict]:
+    """Return the same of evidence. told, missing: of `evidence_of`."""
     judged = judge(claims, told)
     return [
         verdict_of(judged[claim.name], model) if claim.name in judged else _untold(claim, model, missing[claim.name])

@@ -93,6 +93,7 @@ def masks(findings: Findings) -> Told | None:
         ),
         meaning=story_parts.of_masks(told.changed, told.floor),
         takeaway=beat,
+        defines=True,
         summaries=(
             (
                 Summary(

@@ -147,6 +147,7 @@ _RULES_OF: dict[str, dict[str, str]] = {
     },
     "plane": {"gain at the same cost": "analysis.findings.sweeps:at_same_cost"},
     "claims": {"claims": "analysis.claims.verdicts:claim_verdicts"},
+    "tested claims": {"tested claims": "analysis.claims.verdicts:verdicts_on"},
     "study": {
         "sinks matter": "analysis.study.rules:sinks_matter",
         "methods compared": "analysis.study.rules:methods_compared",

@@ -1,14 +1,16 @@
 """The claims of a run: starting one, its progress, and a row per claim that opens on its figure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from analysis.claims.evidence import found_by
+from analysis.claims.shipped import EXAMPLE, TestedClaims, read
 from analysis.claims.verdicts import ClaimVerdict
 from analysis.engine import JobRecord
 from analysis.engine.studies import new_claims
@@ -20,7 +22,7 @@ from analysis.words import in_sentence, model_title
 from pages.parts import address
 from pages.parts.address import shown_box
 from pages.parts.asking import begin, cut_short, parts_progress, starting_button
-from pages.parts.charts import chart, exhibit_text
+from pages.parts.charts import chart, exhibit_text, reproduce
 from pages.parts.controls import segments
 from pages.parts.plain import as_written, model_called, plain
 from pages.parts.session import LOOK, REDRAW, engine, model_in_use, model_name, not_in_address, told
@@ -48,12 +50,7 @@ def tested_claims() -> dict[str, Any] | None:
     """Draw the part. Return its settings for an exported page; None if there is nothing to show."""
     record = _shown()
     if record is None:
-        st.info(
-            "No claims tested yet. A run puts what papers say about sinks to your model, claim by claim, each with a "
-            "null and a verdict."
-        )
-        _ask()
-        return None
+        return _shipped()
     if not record.ended:
         st.fragment(parts_progress, run_every=LOOK)(record.id, lambda name: CLAIM_DATA[name].title.capitalize())
         st.fragment(_draw, run_every=REDRAW)(record.id)
@@ -64,6 +61,28 @@ def tested_claims() -> dict[str, Any] | None:
     with st.expander("Test the claims on another model, or with more prompts", icon=":material/science:"):
         _ask()
     return record.parameters(ClaimsSpec).model_dump(mode="json")
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _read(path: str, changed: int) -> tuple[TestedClaims, list[ClaimVerdict]]:
+    """Return the claims as the file that ships has them. changed: when it was, in nanoseconds."""
+    tested = read(Path(path))
+    model = in_sentence(model_title(tested.spec.model.source))
+    return tested, said_of("tested claims", tested.spec.claims, tested.evidence, tested.missing, model)
+
+
+def _shipped() -> dict[str, Any]:
+    """Draw what the run that ships found, while there is no other, and the way to another."""
+    tested, verdicts = _read(str(EXAMPLE), EXAMPLE.stat().st_mtime_ns)
+    _tell(verdicts)
+    with st.container(border=True):
+        st.markdown("**Test them on your model**")
+        _ask()
+    _figures("shipped", verdicts)
+    size = CLAIM_SIZES["quick"].help
+    st.caption(plain(f"Shipped result, of {tested.created:.10}. {size} Your run replaces it."))
+    reproduce(tested.command)
+    return tested.spec.model_dump(mode="json")
 
 
 # --- which run --------------------------------------------------------------------------------------------------
@@ -127,9 +146,19 @@ def _draw(run: str) -> None:
     if record is None:
         return
     verdicts = verdicts_of(record, in_sentence(model_title(model_name(record.parameters(ClaimsSpec).model.source))))
+    _tell(verdicts)
+    _figures(run, verdicts)
+
+
+def _tell(verdicts: Sequence[ClaimVerdict]) -> None:
+    """Count the verdicts in the first line."""
     st.markdown(f"##### {plain(summary_line(verdicts))}")
-    overview = claims_figure(verdicts)
     exhibit_text("What papers claim", summary_line(verdicts), "", "claims_summary")
+
+
+def _figures(run: str, verdicts: Sequence[ClaimVerdict]) -> None:
+    """Draw each claim beside its null, those without evidence in words, and one of them in detail. run: its id."""
+    overview = claims_figure(verdicts)
     if overview is not None:
         chart(replace(overview, title="Each claim beside its null"), "claims_overview")
     untold = [one for one in verdicts if one.excess is None]

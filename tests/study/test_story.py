@@ -799,7 +799,7 @@ def test_the_text_of_the_example_is_the_one_nearest_the_median():
     )
     assert "prompt 21 of 30, nearest the medians" in hidden.example.figure
     assert "Its sinks hidden: ends after 4 of 48 tokens, perplexity 3.7" in hidden.example.figure.replace("\u00a0", " ")
-    ends = '<span>.</span> <mark>[EOS]</mark> <mark class="beyond">[BOS]</mark>'
+    ends = '<span>.</span> <mark>[EOS]</mark> <span class="beyond">[BOS]</span>'
     assert ends in hidden.example.figure, "what both texts begin with lines up; what follows the end is faint"
     assert "error" not in hidden.example.reading, "a text may begin where one has ended"
 

@@ -84,8 +84,9 @@ _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription=
 <section class="slide">
 <h2>{{ told.title }}</h2>
 <div class="body">
+{% if told.takeaway and told.defines %}<p class="takeaway">{{ told.takeaway | whole }}</p>{% endif %}
 <figure aria-label="{{ told.alt }}">{{ told.figure }}</figure>
-{% if told.takeaway %}<p class="takeaway">{{ told.takeaway | whole }}</p>{% endif %}
+{% if told.takeaway and not told.defines %}<p class="takeaway">{{ told.takeaway | whole }}</p>{% endif %}
 </div>
 <div class="foot">
 {% if told.meaning and told.meaning not in decision.values() %}
@@ -169,9 +170,10 @@ class Told:
     """A finding as it is told. title: the finding itself. beats: sentences that lead through the figure, one after the
     other. alt: the figure in words. caveat: what it does not show. notes: numbers for whoever speaks. plays: whether
     the player steps along with it. meaning: what it means for whoever runs or prunes such a model, empty where nothing
-    follows. takeaway: the sentence beneath the figure on a slide, with a number and its baseline. summaries: its rows
-    on the last slide. folded: a second figure, among the numbers. brief: the title in a few words, for the last slide;
-    empty where its first clause will do. example: beneath it, and on a slide of its own.
+    follows. takeaway: the sentence beneath the figure on a slide, with a number and its baseline. defines: it says what
+    the figure is about, and stands above it. summaries: its rows on the last slide. folded: a second figure, among the
+    numbers. brief: the title in a few words, for the last slide; empty where its first clause will do. example: beneath
+    it, and on a slide of its own.
     """
 
     name: str
@@ -184,6 +186,7 @@ class Told:
     plays: bool = False
     meaning: str = ""
     takeaway: str = ""
+    defines: bool = False
     summaries: tuple[Summary, ...] = ()
     folded: Markup | None = None
     brief: str = ""

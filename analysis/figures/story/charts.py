@@ -277,7 +277,7 @@ class Line:
 
 
 def aligned(prompt: str, lines: Sequence[Line]) -> Markup:
-    """Draw texts that continue one prompt, shaded where they differ from the first."""
+    """Draw texts that continue one prompt, shaded where they differ from the first before they end."""
     return _html(_ALIGNED, prompt=_end(prompt), lines=lines)
 
 
@@ -286,8 +286,9 @@ _ALIGNED = """
 {% for line in lines %}
 <div class="line" data-beat="{{ line.beat }}"><p class="of">{{ line.title }}</p><p>
 {% for token in line.tokens %}
-{% set kind = "mark" if line.same is not none and not line.same[loop.index0] else "span" %}
-<{{ kind }}{% if loop.index0 >= line.end %} class="beyond"{% endif %}>{{ token | shown }}</{{ kind }}>{{ " " }}
+{% set counted = loop.index0 < line.end %}
+{% set kind = "mark" if counted and line.same is not none and not line.same[loop.index0] else "span" %}
+<{{ kind }}{% if not counted %} class="beyond"{% endif %}>{{ token | shown }}</{{ kind }}>{{ " " }}
 {% endfor %}
 </p></div>
 {% endfor %}

@@ -1,0 +1,61 @@
+"""Test the claims that ship: `python -m training.claims`. It resumes where it was cut off, in the store of the
+environment, and writes the evidence into the package.
+"""
+
+import sys
+import time
+from datetime import UTC, datetime
+
+from analysis.claims.evidence import found_by
+from analysis.claims.shipped import EXAMPLE, TestedClaims, write
+from analysis.claims.verdicts import evidence_of
+from analysis.command_line.claims import claims_command
+from analysis.engine import Engine, JobRecord
+from analysis.engine.studies import new_claims
+from analysis.job_context import environment
+from analysis.specs import ClaimsSpec, ModelSpec
+from cache.store import Store
+
+MOST_BYTES = 2**17  # of the repository
+
+
+def main() -> int:
+    """Test the claims on the bundled diffusion model at the quick size and write the example. Returns 1 where a part
+    failed."""
+    store = Store()
+    engine = Engine(store, alone=True)
+    try:
+        record = engine.submit("claims", new_claims(ModelSpec(source="bundled")))
+        while not record.ended:
+            time.sleep(1)
+            record = engine.job(record.id) or record
+        if record.state != "done":
+            print(record.reason, file=sys.stderr)
+            return 1
+        write(shipped(record, engine), EXAMPLE)
+    finally:
+        engine.close()
+        store.close()
+    size = EXAMPLE.stat().st_size
+    print(f"{EXAMPLE}: {size:,} bytes")
+    return 0 if size <= MOST_BYTES else 1
+
+
+def shipped(record: JobRecord, engine: Engine) -> TestedClaims:
+    """Return what a finished run found. Raises UserError for a damaged file."""
+    spec, found = record.parameters(ClaimsSpec), found_by(record, engine)
+    evidence, missing = evidence_of(spec.claims, found)
+    created = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="seconds")
+    return TestedClaims(
+        spec=spec,
+        evidence=evidence,
+        missing=missing,
+        fingerprint=found.fingerprint,
+        created=created,
+        environment=environment(),
+        command=claims_command(spec),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
