@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -25,11 +26,10 @@ from analysis.evaluation.ablation_effects import (
     timing_of,
     values_of,
 )
-from analysis.figures.causes import LevelRow, levels_with_differences
 from analysis.figures.dynamics import Series, curves
 from analysis.figures.export import Exhibit
-from analysis.figures.intervals import difference_row, interval_rows
-from analysis.figures.style import SINK, ends
+from analysis.figures.intervals import IntervalRow, Level, difference_row, interval_rows
+from analysis.figures.style import REFERENCE, SINK, ends
 from analysis.findings import finding_of
 from analysis.findings.ablations import (
     HIDDEN,
@@ -104,14 +104,14 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
         (too_light(*both) for effect, both in zip(drawn, sides, strict=True) if effect["against"] == MASKED), ""
     )
     lighter = f" They draw less attention, {light}: part of that difference may be due to it." if light else ""
-    told = [_heading(name), *(_difference(effect_of(as_change(effect)), name) for effect in drawn)]
+    told = [_difference(effect_of(as_change(effect)), name) for effect in drawn]
     tests = max(effect["tests"] for effect in drawn)
     in_place = name == "aligned" and [means_of(summary["rows"], effect, "agreement") for effect in drawn]
     hollow = "" if all(map(shown, drawn)) else _HOLLOW
     over = f"{prompts} prompts" if name == "nll" else f"means over {prompts} prompts"
     begins = f"{HIDDEN}; {over}" if drawn[0]["intervention"] == "attention" else f"{over[0].upper()}{over[1:]}"
     few = next((both for effect, both in zip(drawn, sides, strict=True) if effect["against"] == COUNT), None)
-    reference = _unrelated(summary.get("unrelated")) if name == "aligned" else None
+    reference = _unrelated(summary.get("unrelated")) if name == "aligned" else []
     lasting: tuple[str, ...] = ()
     if name == "nll":
         reference = _nothing_hidden(means_of(summary["rows"], drawn[0], "nll_before")[0])
@@ -123,8 +123,12 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
         f"{counted(tests, 'test')}. {CONTROLS_TOLD}{lighter}{_stand_in(few)}{without_sinks(drawn[0])}"
         + (could_show({row["against"]: effect_of(row) for row in drawn}) if name == "nll" else "")
         + (f" {_by_position(drawn, in_place)}" if in_place else ""),
-        levels_with_differences(
-            _level_rows(hidden, [True, *map(shown, drawn)], told, name, prompts, lasting), measure.level_axis, reference
+        interval_rows(
+            _level_rows(hidden, [True, *map(shown, drawn)], told, name, prompts, lasting),
+            measure.level_axis,
+            from_zero=True,
+            levels=reference,
+            heading=("value", *wrap(_heading(name), _ONE_LINE)),
         ),
         pd.DataFrame(
             [
@@ -145,27 +149,43 @@ def _level_rows(
     told: Sequence[str],
     name: str,
     prompts: int,
-    ends: Sequence[str] = (),
-) -> list[LevelRow]:
-    """Return a row for what each kind of hidden tokens changes, the sinks first, then what changes most. filled, told:
-    as of `LevelRow`. name: of the measure. prompts: of most. ends: where texts end with each kind hidden, if told.
+    lasting: Sequence[str] = (),
+) -> list[IntervalRow]:
+    """Return a row for what each kind of hidden tokens changes, the sinks first, then what changes most. filled:
+    differs significantly from the sinks. told: by how much the sinks differ from it; nothing of themselves. name: of
+    the measure. prompts: of most. lasting: where texts end with each kind hidden, if told.
     """
-    lasting: list[tuple[str, ...]] = [(line,) for line in ends] or [()] * len(hidden)
+    ends: list[tuple[str, ...]] = [(line,) for line in lasting] or [()] * len(hidden)
     sinks, *others = [
-        LevelRow(
+        IntervalRow(
             called,
-            (
+            *(value := _as_read(level, name)),
+            color=REFERENCE if words else SINK,
+            filled=full,
+            held=(
                 f"{level.tokens:.1f} tokens, {_masked(level.masked)}{percent(level.share, 0)} of attention"
                 f"{'' if level.n in (prompts, 1) else f', {level.n} prompts'}",
                 *lasts,
             ),
-            *_as_read(level, name),
-            full,
-            words,
+            beside=(_level(value[0]), *_in_lines(words)),
         )
-        for (called, level), full, words, lasts in zip(hidden.items(), filled, told, lasting, strict=True)
+        for (called, level), full, words, lasts in zip(hidden.items(), filled, ("", *told), ends, strict=True)
     ]
     return [sinks, *sorted(others, key=lambda row: -row.value)]
+
+
+def _level(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:#.2g}"
+
+
+def _in_lines(difference: str) -> list[str]:
+    """Return a difference in one line, or a long one in two: below its estimate its interval."""
+    return (
+        difference.replace(" [", "\n[").split("\n") if len(difference) > _ONE_LINE else [difference] * bool(difference)
+    )
+
+
+_ONE_LINE = 16  # characters
 
 
 def _as_read(level: Change, name: str) -> tuple[float, float, float]:
@@ -179,9 +199,10 @@ def _unit(name: str) -> Unit:
     return TOKENS if MEASURES[name].percent else NATS
 
 
-def _nothing_hidden(nats: float) -> tuple[str, float]:
-    """Return the level of perplexity with nothing hidden, with its name."""
-    return "nothing hidden", float(np.exp(nats))
+def _nothing_hidden(nats: float) -> list[Level]:
+    """Return the level of perplexity with nothing hidden."""
+    value = float(np.exp(nats))
+    return [Level(f"nothing hidden: {_level(value)}", value)]
 
 
 def _stand_in(sides: tuple[Change, Change] | None) -> str:
@@ -195,9 +216,10 @@ def _stand_in(sides: tuple[Change, Change] | None) -> str:
     )
 
 
-def _unrelated(agreement: float | None) -> tuple[str, float] | None:
-    """Return the level of changed tokens, of 100, that two texts of different prompts differ in, with its name."""
-    return None if agreement is None else ("two unrelated texts", 100 * (1 - agreement))
+def _unrelated(agreement: float | None) -> list[Level]:
+    """Return the level of changed tokens, of 100, that two texts of different prompts differ in, where it is known."""
+    changed = 100 * (1 - (agreement or 0.0))
+    return [] if agreement is None else [Level(f"two unrelated texts: {_level(changed)}", changed)]
 
 
 def _by_position(drawn: Sequence[Mapping[str, Any]], levels: Sequence[tuple[float, float]]) -> str:
@@ -212,7 +234,7 @@ def _by_position(drawn: Sequence[Mapping[str, Any]], levels: Sequence[tuple[floa
 def _heading(name: str) -> str:
     """Return the heading of the differences of a measure."""
     if name == "nll":
-        return "value; sinks against control"
+        return "sinks against control"
     return f"{_MINUS_CONTROL}, {'of 100' if _unit(name) is TOKENS else NATS.name}"
 
 
@@ -260,11 +282,11 @@ def answer_of_study(causes: Sequence[Cause]) -> StudyAnswer | None:
     timings = {of: cause.timing for of, cause in by_measure["divergence"].items() if cause.timing is not None}
     hidden = {SINKS: first.sides[0]} | {CONTROLS[control].title: cause.sides[1] for control, cause in drawn.items()}
     differences = [cause.effect for cause in drawn.values()]
-    told = [_heading("nll"), *(_difference(effect, "nll") for effect in differences)]
+    told = [_difference(effect, "nll") for effect in differences]
     hollow = "" if all(map(side_of, differences)) else _HOLLOW
     table = [
         {"hidden": name, "attention": level.share, "nats per token": level.value, _heading("nll"): words}
-        for (name, level), words in zip(hidden.items(), told, strict=True)
+        for (name, level), words in zip(hidden.items(), ("", *told), strict=True)
     ]
     unrelated = next((cause.unrelated for cause in by_measure["aligned"].values()), None)
     return StudyAnswer(
@@ -282,7 +304,7 @@ def answer_of_study(causes: Sequence[Cause]) -> StudyAnswer | None:
             MEASURES["nll"].change,
             f"{HIDDEN}; {first.effect.n} prompts, 95 % intervals{hollow}. {PERPLEXITY} {CONTROLS_TOLD}"
             + could_show({of: cause.effect for of, cause in drawn.items()}),
-            levels_with_differences(
+            interval_rows(
                 _level_rows(
                     hidden,
                     [True, *(side_of(effect) != 0 for effect in differences)],
@@ -292,7 +314,9 @@ def answer_of_study(causes: Sequence[Cause]) -> StudyAnswer | None:
                     ends_beside(first.tokens, lengths_of(drawn)),
                 ),
                 MEASURES["nll"].level_axis,
-                _nothing_hidden(first.sides[0].value - first.rise.value),
+                from_zero=True,
+                levels=_nothing_hidden(first.sides[0].value - first.rise.value),
+                heading=("value", *wrap(_heading("nll"), _ONE_LINE)),
             ),
             pd.DataFrame(table),
             formula=METHOD,

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.evaluation.sweep_scores import Comparison, Setting, from_dense
-from analysis.exhibits.scored_runs import EXPLAINED, WHISKERS, bare_title
+from analysis.exhibits.scored_runs import EXPLAINED, WHISKERS, bare_title, score_row, scores_figure
 from analysis.exhibits.story_parts import accuracies, cost_of, discounts, strength_told
 from analysis.exhibits.with_discount import (
     against_published,
@@ -19,17 +19,14 @@ from analysis.exhibits.with_discount import (
     text_read,
 )
 from analysis.figures.export import Exhibit
-from analysis.figures.pruning import Scores, accuracy_by_setting
 from analysis.figures.style import ends
-from analysis.findings.evaluations import MARGIN, apart_by_rounding, bare_words, inside_margin
-from analysis.pruned.report_file import is_control
+from analysis.findings.evaluations import MARGIN, apart_by_rounding, inside_margin
 from analysis.specs import METHODS, PruneSpec, against, setting_key
 from analysis.statistics.decisions import over_seeds, percent
 from analysis.statistics.differences import Difference, in_family
 from analysis.study.findings import Findings
 from analysis.study.rules import above_chance, margin_of
 from analysis.words import counted
-from analysis.words import percent as per_cent
 
 TITLE = "Accuracy without and with the sink discount"
 _FORMULA = (
@@ -78,33 +75,26 @@ class DiscountLevels:
     @property
     def shown(self) -> Exhibit:
         """A row for each method at each sparsity, with the differences beside it."""
-        rows = [self._row(one) for one in self.scores]
-        drawn = accuracy_by_setting(rows, self.dense, self.chance, self.method)
-        return Exhibit(TITLE, self.noise, drawn, self._table(), formula=_FORMULA)
+        rows = [
+            score_row(
+                percent(one.sparsity),
+                bare_title(one.method),
+                text_read(one.method),
+                one.method,
+                one.by_seed,
+                self.dense,
+                one.lost,
+                one.beyond,
+            )
+            for one in self.scores
+        ]
+        return Exhibit(TITLE, self.noise, scores_figure(rows, self.dense, self.chance), self._table(), formula=_FORMULA)
 
     @property
     def against_published(self) -> str:
         """Tell the largest difference to the published baseline in a sentence; '' where that was not compared."""
         inside = inside_margin(list(self.gained.values()), self.margin)
         return against_published(self.method, self.published, self.margin if inside else 0.0) if self.published else ""
-
-    def _row(self, one: _Scored) -> Scores:
-        """Return what is drawn of one score."""
-        mean, read = float(np.mean(one.by_seed)), text_read(one.method)
-        low, high = (np.nan, np.nan) if one.lost is None else (self.dense + one.lost.low, self.dense + one.lost.high)
-        return Scores(
-            percent(one.sparsity),
-            bare_title(one.method),
-            f"{read} text" if read else "",
-            "" if is_control(one.method) else one.method,
-            mean,
-            low,
-            high,
-            list(one.by_seed) if len(one.by_seed) > 1 else [],
-            per_cent(mean, 1),
-            "" if one.lost is None else bare_words(one.lost),
-            "" if one.beyond is None else bare_words(one.beyond),
-        )
 
     def _table(self) -> pd.DataFrame:
         rows = []

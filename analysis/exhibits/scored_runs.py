@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 
 from analysis.engine.runs import Run, score
 from analysis.evaluation.conditions import RELATIONS
@@ -15,7 +16,8 @@ from analysis.evaluation.results import Results, begun, clusters, scores
 from analysis.evaluation.sweep_scores import Comparison, Setting, between, comparisons, from_dense
 from analysis.exhibits.with_discount import NOISED, text_of
 from analysis.figures.export import Exhibit
-from analysis.figures.pruning import Scores, accuracy_by_setting
+from analysis.figures.intervals import IntervalRow, Level, interval_rows
+from analysis.figures.style import METHOD_LOOKS, REFERENCE, ends
 from analysis.findings.evaluations import apart_by_rounding, bare_words, flipped
 from analysis.pruned.report_file import is_control, plain_title, seed_of
 from analysis.specs import METHODS, PruneSpec, against, detail, setting_key, where
@@ -30,8 +32,8 @@ EXPLAINED = (
 )
 """The methods in words."""
 _FORMULA = (
-    "Right answers, the mean over tasks. A diamond is the mean over the runs of a setting, which differ in their "
-    "calibration seed; the dots are these. What pruning costs is their difference to the dense model on the same "
+    "Right answers, the mean over tasks. A large dot is the mean over the runs of a setting, which differ in their "
+    "calibration seed; the small dots are these. What pruning costs is their difference to the dense model on the same "
     "items, computed before rounding; its interval is over clusters of items that share a key or passage, crossed with "
     "the seeds."
     f"\n\n{EXPLAINED}"
@@ -244,60 +246,88 @@ def accuracy_of_runs(alike: Alike, results: Results | None, who: str = "", gains
     drawn = _with_baselines(groups, who)
     settings = {} if results is None else {setting_key(one.pruning): one for one in _settings(alike, results)}
     others: dict[str, list[str]] = {}
-    rows: list[Scores] = []
+    rows: list[IntervalRow] = []
     losses: list[Difference] = []
-    counts = []
+    table = []
     for spec, runs in groups:
         values = [value for _, value in runs]
         if setting_key(spec) not in drawn:
             others.setdefault(_called(spec.method, detail(spec)), []).append(percent(_mean(runs), 1))
             continue
-        change, low, high = "", np.nan, np.nan
+        lost, dense = None, alike.dense
         if setting_key(spec) in settings:
-            losses.append(_from_dense(settings[setting_key(spec)]))
-            change = bare_words(losses[-1])
-            level = settings[setting_key(spec)].dense.value
-            low, high = level + losses[-1].low, level + losses[-1].high
-        seeds = values if len(values) > 1 else []
-        looks = "" if is_control(spec.method) else spec.method
-        mean, read = _mean(runs), text_of(spec)
-        text = f"{read} text" if read else ""
+            lost, dense = _from_dense(settings[setting_key(spec)]), settings[setting_key(spec)].dense.value
+            losses.append(lost)
         gain = gains.over.get((where(spec), _named(spec)))
-        numbers = percent(mean, 1), change, "" if gain is None else bare_words(gain)
-        rows.append(Scores(where(spec), _named(spec), text, looks, mean, low, high, seeds, *numbers))
-        counts.append(len(runs))
+        rows.append(score_row(where(spec), _named(spec), text_of(spec), spec.method, values, dense, lost, gain))
+        table.append((where(spec) or "none", _named(spec), *ends(rows[-1]), len(runs)))
     if not rows:
         return None
     bars = WHISKERS if losses else ""
-    dots = "dots: seeds" if max(counts) > 1 else ""
-    noised = f"Noised text: calibration {NOISED}." if any("noised" in row.text for row in rows) else ""
+    dots = "dots: seeds" if any(row.points for row in rows) else ""
+    noised = f"Noised text: calibration {NOISED}." if any("noised" in row.name for row in rows) else ""
     left_out = [f"{name} ({listed(accuracies)})" for name, accuracies in others.items()]
     undrawn = f"not drawn: {listed(left_out)}" if left_out else ""
     scored = f"Right answers to {alike.items:,} items of {alike.tasks}"
     over = f"Intervals are {_over(losses)}." if losses else ""
-    first = f"{'; '.join(filter(None, (scored, bars, dots, _rounded(rows, gains), undrawn)))}."
+    first = f"{'; '.join(filter(None, (scored, bars, dots, _rounded(groups, gains), undrawn)))}."
     return Exhibit(
         "Accuracy by sparsity and method",
         " ".join(filter(None, (first, over, noised))),
-        accuracy_by_setting(rows, alike.dense, alike.chance, gains.method if gains.over else ""),
-        pd.DataFrame(
-            {
-                "sparsity": [row.group or "none" for row in rows],
-                "method": [row.name for row in rows],
-                **{
-                    title: [100 * getattr(row, end) for row in rows]
-                    for title, end in (("accuracy, %", "value"), ("low, %", "low"), ("high, %", "high"))
-                },
-                "runs": counts,
-            }
-        ).dropna(axis=1, how="all"),
+        scores_figure(rows, alike.dense, alike.chance),
+        pd.DataFrame(table, columns=["sparsity", "method", "accuracy, %", "low, %", "high, %", "runs"]).dropna(
+            axis=1, how="all"
+        ),
         formula=_FORMULA,
     )
 
 
-def _rounded(rows: Sequence[Scores], gains: Gains) -> str:
+def score_row(
+    at: str,
+    name: str,
+    read: str,
+    method: str,
+    by_run: Sequence[float] | np.ndarray,
+    dense: float | None,
+    lost: Difference | None,
+    gain: Difference | None,
+) -> IntervalRow:
+    """Return the accuracy of a setting as it is drawn. at: what is removed, as `50 %`; read: the text that the method
+    reads; '' for none. by_run: accuracies, as shares. lost: their mean minus the dense model's. gain: the method with
+    the discount minus this one. Each None where it is not known.
+    """
+    mean = float(np.mean(by_run))
+    low, high = (np.nan, np.nan) if lost is None or dense is None else (dense + lost.low, dense + lost.high)
+    look = None if is_control(method) else METHOD_LOOKS.get(method)
+    numbers = [] if lost is None else [bare_words(lost)]
+    return IntervalRow(
+        f"{name} · {read} text" if read else name,
+        100 * mean,
+        100 * low,
+        100 * high,
+        color=REFERENCE if look is None else look.color,
+        points=tuple(100 * value for value in by_run) if len(by_run) > 1 else (),
+        section=f"{at} of the weights removed" if at else "No weights removed",
+        beside=(percent(mean, 1), *numbers, *([] if gain is None else [f"{_DELTA}{bare_words(gain)}"])),
+    )
+
+
+_DELTA = "Δ "
+
+
+def scores_figure(rows: Sequence[IntervalRow], dense: float | None, chance: float | None) -> go.Figure:
+    """Draw rows of `score_row`. dense, chance: those of the dense model and of choosing at random, as shares."""
+    every = [line for row in rows for line in row.beside[1:]]
+    heading = ["accuracy", *["minus dense, points"] * any(not line.startswith(_DELTA) for line in every)]
+    heading += [f"{_DELTA}discount minus this"] * any(line.startswith(_DELTA) for line in every)
+    levels = [] if dense is None else [Level(f"dense {percent(dense, 1)}", 100 * dense, "dash")]
+    levels += [] if chance is None else [Level(f"chance {percent(chance, 1)}", 100 * chance, "dot", needed=False)]
+    return interval_rows(rows, "accuracy, %", levels=levels, heading=heading, point="one run, %")
+
+
+def _rounded(groups: Sequence[tuple[PruneSpec, Sequence[tuple[Run, float]]]], gains: Gains) -> str:
     """Return `apart_by_rounding` of the differences that stand beside rows."""
-    levels = {(row.group, row.name): row.value for row in rows}
+    levels = {(where(spec), _named(spec)): _mean(runs) for spec, runs in groups}
     there = [(at, name) for at, name in gains.over if {(at, name), (at, gains.who)} <= levels.keys()]
     return apart_by_rounding((levels[at, name], levels[at, gains.who], gains.over[at, name]) for at, name in there)
 

@@ -1,10 +1,9 @@
-"""Figures of what sinks do: levels of an ablation with their intervals, and two texts of one prompt side by side.
+"""Figures of what sinks do: two texts of one prompt side by side, and what looks inside.
 
 Figures of the changes when attention to some positions is blocked.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import plotly.graph_objects as go
@@ -19,130 +18,17 @@ from analysis.figures.style import (
     as_text,
     band,
     color_bar,
-    dots,
-    ends_of,
-    grey_line,
-    interval_bar,
     layout,
     log_ticks,
-    name_rows_above,
     series_color,
     tick_step,
     token_axis,
     without_grid,
-    wrapped,
     write_cells,
 )
 
 _FEW_POSITIONS = 40  # of more, marks are smaller
-_LINE = 16  # pixels of a line of a name beside its row
-_ABOVE_ROW, _BELOW_ROW = 0.13, 0.28  # of the distance of two rows, over which a row's line of no difference reaches
-_TOLD = 16  # characters of a difference that fits in one line beside its row
 _GAPS = 32  # columns up to which cells are parted; of more, the gaps on a phone would be as wide as the cells
-
-
-@dataclass(frozen=True)
-class LevelRow:
-    """The change without some positions, with its interval; NaN where there is none. held: what these positions are,
-    and what else changes without them, in lines beneath their name. filled: differs significantly from the first row.
-    told: the difference from it in words, beside the axis; of the first the title of these.
-    """
-
-    name: str
-    held: tuple[str, ...]
-    value: float
-    low: float
-    high: float
-    filled: bool
-    told: str
-
-
-def levels_with_differences(
-    rows: Sequence[LevelRow], x_title: str, reference: tuple[str, float] | None = None
-) -> go.Figure:
-    """Draw a row per hidden target, the sinks first: its level with the interval, and beside the axis the level and the
-    difference in words. reference: a level to read all by, with its name.
-    """
-    figure = go.Figure()
-    most = max(np.nanmax(ends_of(rows)), 0 if reference is None else reference[1])
-    step = _tick_distance(most)
-    last = step * max(np.ceil(most / step), 1)
-    for first, some, color in ((0, rows[:1], SINK), (1, rows[1:], REFERENCE)):
-        value, low, high = ends_of(some)
-        figure.add_scatter(
-            x=value,
-            y=first + np.arange(len(some)),
-            mode="markers",
-            showlegend=False,
-            cliponaxis=False,
-            error_x=interval_bar(value, np.fmin(low, value), np.fmax(high, value), color=color),
-            marker=dots(color, 11, [row.filled for row in some]),
-            hovertext=[as_text(row.name) for row in some],
-            customdata=[f" [{row.low:.3g}, {row.high:.3g}]" if np.isfinite(row.low) else "" for row in some],
-            hovertemplate="%{hovertext}<br>%{x:.3g}%{customdata}<extra></extra>",
-        )
-    lines = max(len(row.held) for row in rows)
-    layout(figure, wrapped(x_title, 40), "", 86 + (54 + _LINE * lines) * len(rows))
-    beneath = 0.5 if reference is None else 0.8  # room for its name
-    names = ["<br>".join((f"<b>{wrapped(row.name, 34)}</b>", *map(as_text, row.held))) for row in rows]
-    name_rows_above(figure, names, 0.7, beneath)
-    if reference is not None:
-        name, level = reference
-        for place in range(len(rows)):  # beneath the names, which it would cross
-            until = place + (_BELOW_ROW if place < len(rows) - 1 else 0.55)
-            ends = {"x0": level, "x1": level, "y0": place - _ABOVE_ROW, "y1": until}
-            figure.add_shape(type="line", **ends, line=grey_line(), layer="below")
-        figure.add_annotation(
-            x=level,
-            y=len(rows) - 0.45,
-            xanchor="left" if level < last / 3 else "right",
-            yanchor="top",
-            showarrow=False,
-            text=f"{as_text(name)}: {_level(level)}",
-            xshift=-4 if level < last / 3 else 30,
-        )
-    for place, row in enumerate(rows):
-        figure.add_annotation(
-            x=1,
-            xref="paper",
-            xanchor="left",
-            xshift=14,
-            y=place,
-            yanchor="middle",  # at the height of the dot
-            align="left",
-            showarrow=False,
-            text=f"<b>{_level(row.value)}</b>{f'<br>{_told(row.told)}' if place else ''}",
-        )
-    figure.add_annotation(
-        x=1,
-        xref="paper",
-        xanchor="left",
-        xshift=14,
-        y=0,
-        yshift=31,
-        yanchor="middle",
-        align="left",
-        showarrow=False,
-        text=f"<b>{wrapped(rows[0].told, _TOLD)}</b>",
-    )
-    figure.update_layout(margin_l=14, margin_r=134, margin_t=24)
-    figure.update_xaxes(zeroline=False, tickformat="~g", dtick=step, range=[0, 1.01 * last])
-    return figure
-
-
-def _level(value: float) -> str:
-    return f"{value:.0f}" if value >= 10 else f"{value:#.2g}"
-
-
-def _tick_distance(most: float) -> float:
-    """Return the least of 1, 2, 5, 10 … times a power of ten of which at most five reach a value."""
-    power = 10.0 ** np.floor(np.log10(most / 5)) if most > 0 else 1.0
-    return next(power * digit for digit in (1, 2, 5, 10) if most <= 5 * power * digit)
-
-
-def _told(difference: str) -> str:
-    """Return a difference in one line, or a long one in two: below its estimate its interval."""
-    return as_text(difference).replace(" [", "<br>[") if len(difference) > _TOLD else as_text(difference)
 
 
 def filled_steps(filled: np.ndarray, differ: np.ndarray, labels: list[str]) -> go.Figure:

@@ -1,46 +1,8 @@
 """Figures of what sinks do."""
 
 import numpy as np
-import pytest
 
-from analysis.figures.causes import (
-    LevelRow,
-    channel_map,
-    filled_steps,
-    interval_curve,
-    lens_map,
-    levels_with_differences,
-)
-
-
-def test_levels_stand_with_their_intervals_and_the_difference_from_the_first_in_words():
-    rows = [
-        LevelRow("sinks <i>", ("3.1 tokens",), 60.0, 50.0, 70.0, True, "sinks minus control"),
-        LevelRow("as many", ("3.1 tokens",), 30.0, 20.0, 40.0, True, "+30 [+20, +40]"),
-        LevelRow("equal", ("7.5 tokens",), 55.0, np.nan, np.nan, False, "+5 [-5, +15]"),
-        LevelRow("nats", ("7.5 tokens",), 55.0, np.nan, np.nan, False, "+0.044 [+0.033, +0.055]"),
-    ]
-    figure = levels_with_differences(rows, "changed tokens (of 100)")
-    first, others = figure.data
-    assert list(first.x) == [60] and list(others.x) == [30, 55, 55] and first.marker.color != others.marker.color
-    assert others.marker.symbol == ("circle", "circle-open", "circle-open")
-    np.testing.assert_allclose([*others.error_x.array, *others.error_x.arrayminus], [10, 0, 0, 10, 0, 0])
-    texts = [note.text for note in figure.layout.annotations]
-    assert (
-        texts[0] == "<b>sinks &lt;i&gt;</b><br>3.1 tokens"
-        and "<b>55</b><br>+5 [-5, +15]" in texts
-        and "<b>55</b><br>+0.044<br>[+0.033, +0.055]" in texts
-        and {"<b>60</b>", "<b>sinks minus<br>control</b>"} <= {*texts}
-    ), "a level stands beside its own row"
-    beside = [note for note in figure.layout.annotations if note.x == 1]
-    assert {(note.xref, note.xanchor) for note in beside} == {("paper", "left")} and figure.layout.margin.r > 100
-    low, high = figure.layout.xaxis.range
-    assert low == 0 and 80 < high < 82 and figure.layout.xaxis.dtick == 20, "the axis ends at a tick beyond 70"
-    nats = levels_with_differences([LevelRow("sinks", ("",), 0.13, 0.12, 0.15, True, "")], "nats").layout.xaxis
-    assert nats.dtick == pytest.approx(0.05) and nats.range[1] == pytest.approx(0.15, rel=0.02)
-    assert (
-        levels_with_differences([LevelRow("sinks", ("",), 0.0, 0.0, 0.0, True, "")], "nats").layout.xaxis.range[1] > 0
-    )
+from analysis.figures.causes import channel_map, filled_steps, interval_curve, lens_map
 
 
 def test_positions_are_joined_where_both_filled_them():

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.figures.intervals import IntervalRow, difference_row, interval_rows, way
+from analysis.figures.intervals import IntervalRow, Level, difference_row, interval_rows, way
 from analysis.statistics.decisions import NATS
 from analysis.statistics.differences import Difference
 
@@ -24,7 +24,7 @@ def test_an_estimate_stands_beneath_its_name_filled_where_it_is_significant() ->
     np.testing.assert_allclose(ends, [[0.1, -0.1], [0.5, 0.3]], atol=1e-7)
     assert drawn.marker.symbol == ("circle", "circle-open")
     assert drawn.text[0] == "as many<br>+0.300 [+0.100, +0.500]<br>0.5, control 0.2"
-    even, first, second = (note.text for note in figure.layout.annotations)
+    first, second, even = (note.text for note in figure.layout.annotations)
     assert (
         even == "same as control" and first == "as many <b>+0.300 [+0.100, +0.500]</b>" and "equal &lt;i&gt;" in second
     )
@@ -57,7 +57,7 @@ def test_models_share_the_name_of_a_task_each_in_its_colour() -> None:
             for value, task in enumerate(("Average", "Agreement"))
             for model, color in enumerate(("#111111", "#222222"))]  # fmt: skip
     figure = interval_rows(rows, "points", even="no difference")
-    assert [note.text for note in figure.layout.annotations] == ["no difference", "Average", "Agreement"]
+    assert [note.text for note in figure.layout.annotations] == ["Average", "Agreement", "no difference"]
     assert [(one.name, one.marker.color) for one in figure.data] == [("model 0", "#111111"), ("model 1", "#222222")]
     assert figure.layout.showlegend and len({y for one in figure.data for y in one.y}) == 4
 
@@ -90,3 +90,77 @@ def test_each_change_on_the_way_has_its_own_interval_around_no_change() -> None:
     names = [note.text for note in figure.layout.annotations]
     assert names == ["one <b>−4.0</b>", "two <b>+0.0</b>", "Sink-Wanda <b>−4.0</b>"]
     assert {(shape.x0, shape.x1) for shape in figure.layout.shapes} == {(0, 0), (-0.5, 0.5)}
+
+
+SCORES = (
+    IntervalRow(
+        "Without <b>",
+        90.0,
+        85.0,
+        95.0,
+        color="#888888",
+        points=(89.0, 91.0),
+        section="50 % removed",
+        beside=("90.0 %", "−3.0 [−8, +2]", "Δ <9"),
+    ),
+    IntervalRow("With", 91.0, np.nan, np.nan, color="#ef7010", section="50 % removed", beside=("91.0 %",)),
+    IntervalRow("With", 72.0, 70.0, 74.0, color="#ef7010", section="70 % removed", beside=("72.0 %",)),
+)
+HEADING = ("accuracy", "minus dense, points", "Δ discount minus this")
+LEVELS = (Level("dense 93.0 %", 93.0, "dash"), Level("chance 37.5 %", 37.5, "dot", needed=False))
+
+
+def test_a_section_has_its_heading_and_each_row_its_numbers_beside_its_mark() -> None:
+    figure = interval_rows(SCORES, "accuracy, %", levels=LEVELS, heading=HEADING)
+    grey, orange, seeds = figure.data
+    assert list(seeds.x) == [89, 91] and list(orange.x) == [91, 72]
+    assert [note.text for note in figure.layout.annotations] == [
+        "<b>50 % removed</b>",
+        "Without &lt;b&gt;",
+        "With",
+        "<b>70 % removed</b>",
+        "With",
+        "dense 93.0 %",
+        "← chance 37.5 %",
+        "<b>90.0 %</b><br>−3.0 [−8, +2]<br>Δ &lt;9",
+        "<b>91.0 %</b>",
+        "<b>72.0 %</b>",
+        "<b>accuracy</b><br>minus dense, points<br>Δ discount minus this",
+    ]
+    *numbers, head = [note for note in figure.layout.annotations if note.x == 1]
+    assert [note.y for note in numbers] == [*grey.y, *orange.y], "beside their marks"
+    guides = [shape.y0 for shape in figure.layout.shapes if shape.y0 == shape.y1]
+    assert guides == [*grey.y, *orange.y], "lead from a name to its numbers"
+    assert numbers[0].y - 1.5 * LINE >= head.y + 3 * LINE, "the head does not touch what is beneath"
+    assert numbers[0].y + 1.5 * LINE <= numbers[1].y - 0.5 * LINE, "nor numbers each other"
+    dashed = {(shape.x0, shape.line.dash) for shape in figure.layout.shapes if shape.x0 == shape.x1}
+    assert dashed == {(93.0, "dash")}
+    low, high = figure.layout.xaxis.range
+    assert 60 < low < 70 and 95 <= high <= 101 and figure.layout.margin.r > 100
+
+
+def test_a_level_is_drawn_where_an_estimate_comes_near_and_none_makes_room_for_numbers() -> None:
+    row = IntervalRow("No pruning", 40.0, 30.0, 50.0)
+    near = interval_rows([row], "accuracy, %", levels=[Level("chance 37.5 %", 37.5, "dot", needed=False)])
+    assert "chance 37.5 %" in {note.text for note in near.layout.annotations}
+    assert {shape.x0 for shape in near.layout.shapes} == {37.5}
+    alone = interval_rows([row], "accuracy, %")
+    assert [note.text for note in alone.layout.annotations] == ["No pruning"] and alone.layout.margin.r < 20
+
+
+def test_what_a_row_holds_stands_beneath_its_bold_name_and_lines_stop_at_names() -> None:
+    rows = [
+        IntervalRow("sinks <i>", 3.8, 3.1, 4.7, color="#111111", held=("3.1 tokens", "text ends"), beside=("3.8",)),
+        IntervalRow("as many", 2.6, 2.3, 2.9, "", "", "#222222", False, held=("3.1 tokens", "ends"), beside=("2.6",)),
+    ]
+    figure = interval_rows(
+        rows, "perplexity", from_zero=True, levels=[Level("nothing hidden: 2.4", 2.4)], heading=("value",)
+    )
+    names = [note for note in figure.layout.annotations if note.x == 0]
+    assert [note.text for note in names] == [
+        "<b>sinks &lt;i&gt;</b><br>3.1 tokens<br>text ends",
+        "<b>as many</b><br>3.1 tokens<br>ends",
+    ]
+    lines = [(shape.y0, shape.y1) for shape in figure.layout.shapes if shape.x0 == shape.x1 == 2.4]
+    assert len(lines) == 2 and lines[0][1] <= names[1].y and lines[1][0] >= names[1].y + 3 * LINE
+    assert figure.layout.xaxis.range[0] == 0 and figure.data[1].marker.symbol == ("circle-open",)
