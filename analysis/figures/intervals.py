@@ -31,7 +31,8 @@ _NEXT = 16  # to the next of the same name
 _AFTER = 16  # from the last to the next name
 _SECTION = 8  # above the heading of a section but the first
 _LANE, _LANES = 6, 3  # of dots beneath an estimate
-_HALF = 9  # of the pieces of a line or band, above and beneath an estimate
+_HALF = 9  # of a band, above and beneath an estimate
+_CLEAR = 2  # from a name to a line
 _AXIS = 34  # of the axis, beside the lines of its title
 _LEGEND = 40
 _EDGE = 6
@@ -123,13 +124,14 @@ def interval_rows(
     colors = [row.color or of_group[row.group] for row in rows]
     figure = go.Figure()
     laid = _layout(rows, _DOT * (span[1] - span[0]), any(level.name for level in levels), heading)
-    for piece in laid.pieces:  # of lines and bands, as names stand between them
+    for begin, end in laid.pieces:  # of lines and bands, as names stand between them
         if margin:
             look = {"fillcolor": REFERENCE, "opacity": _FAINT, "line_width": 0, "layer": "below"}
-            figure.add_shape(type="rect", x0=-margin, x1=margin, y0=piece[0], y1=piece[1], **look)
+            inset = {"y0": begin + _NAMED - _HALF - _CLEAR, "y1": end - _AFTER + _HALF}
+            figure.add_shape(type="rect", x0=-margin, x1=margin, **inset, **look)
         for level in levels:
             if level not in far:
-                ends_at = {"x0": level.value, "x1": level.value, "y0": piece[0], "y1": piece[1]}
+                ends_at = {"x0": level.value, "x1": level.value, "y0": begin, "y1": end}
                 figure.add_shape(type="line", line=grey_line(level.dash), layer="below", **ends_at)
     for group, color in dict.fromkeys(zip((row.group for row in rows), colors, strict=True)):
         mine = [at for at, row in enumerate(rows) if (row.group, colors[at]) == (group, color)]
@@ -185,7 +187,7 @@ def _layout(rows: Sequence[IntervalRow], wide: float, has_head: bool, heading: S
             laid.places[at] = y
             y += _NEXT + _LANE * (max(laid.lanes[at]) + 1 if laid.lanes[at] else 0)
         y = max(y + _AFTER - _NEXT, first + _LINE * len(row.beside) / 2)
-        laid.pieces.append((first - _HALF, y - _AFTER + _HALF))
+        laid.pieces.append((first - _NAMED + _CLEAR, y))
     return laid._replace(foot=y)
 
 
@@ -223,7 +225,7 @@ def _level_names(levels: Sequence[Level], far: Sequence[Level], span: tuple[floa
     for level in levels:
         if level.name:
             to_left = level.value > sum(span) / 2
-            at = {"x": level.value, "xanchor": "right" if to_left else "left", "xshift": 30 if to_left else -14}
+            at = {"x": level.value, "xanchor": "right" if to_left else "left", "xshift": 10 if to_left else -14}
             if level in far:
                 at = {"x": 0, "xref": "paper", "xanchor": "left", "xshift": 4}
             text = f"← {level.name}" if level in far else level.name
