@@ -154,7 +154,7 @@ class Setting:
         """True if the dense model answers better than a choice at random: its interval lies above chance, or above 0
         where answers are written.
         """
-        return self.dense.low > (self.chance or 0.0) if self.judged is None else self.judged
+        return bool(self.dense.low > (self.chance or 0.0)) if self.judged is None else self.judged
 
     def of_task(self, task: str) -> float:
         """The accuracy on one task, the mean over seeds."""

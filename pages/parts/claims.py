@@ -75,12 +75,10 @@ def _shipped() -> dict[str, Any]:
     """Draw what the run that ships found, while there is no other, and the way to another."""
     tested, verdicts = _read(str(EXAMPLE), EXAMPLE.stat().st_mtime_ns)
     _tell(verdicts)
-    with st.container(border=True):
-        st.markdown("**Test them on your model**")
+    st.caption(plain(f"Shipped result, of {tested.created:.10}. Your run replaces it."))
+    with st.expander("Test the claims on your model", icon=":material/science:", key="fold_claims_ask"):
         _ask()
     _figures("shipped", verdicts)
-    size = CLAIM_SIZES["quick"].help
-    st.caption(plain(f"Shipped result, of {tested.created:.10}. {size} Your run replaces it."))
     reproduce(tested.command)
     return tested.spec.model_dump(mode="json")
 

@@ -1,5 +1,6 @@
 """Verdicts on claims: every row holds on a result built to satisfy it, and does not on one built to break it."""
 
+import json
 import re
 from collections import Counter
 
@@ -133,6 +134,7 @@ def test_table_figure_and_document_hold_every_number():
         shape.x1 / UNITS[CLAIMS["small-values"].unit].scale for shape in figure.figure.layout.shapes
     }
     document = as_document(ClaimsSpec(model=ModelSpec(source="bundled")), verdicts, found.fingerprint, "command")
+    assert len(json.loads(json.dumps(document))["claims"]) == len(CLAIMS), "as a command writes it"
     assert [row["verdict"] for row in document["claims"]] == [one.verdict for one in verdicts]
     assert len(document["claims"][list(CLAIMS).index("small-values")]["values"]) == 40
     assert summary_line(verdicts).startswith(f"{len(claims)} claims tested on built: ")

@@ -56,6 +56,7 @@ def test_a_setting_is_the_mean_of_its_seeds_and_knows_dense_and_chance():
     assert found[0].by_seed == pytest.approx(means)
     assert found[0].accuracy == pytest.approx(np.mean(means))
     assert (found[0].dense.value, found[0].chance) == (1.0, 0.375)
+    assert found[0].above_chance is True, "as JSON has it, and no number of NumPy's"
     row = sweep_tables.setting_row(found[0])
     assert (row["seeds"], row["of"], row["lowest seed"]) == (6, 6, pytest.approx(min(means)))
 

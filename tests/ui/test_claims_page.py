@@ -5,6 +5,7 @@ from typing import Literal
 
 import pytest
 
+from analysis.claims.shipped import EXAMPLE, read
 from analysis.engine import JobRecord
 from analysis.engine.studies import claim_children, new_claims
 from analysis.errors import UserError
@@ -14,7 +15,7 @@ from pages.evidence import CLAIMS as PART
 from pages.parts import claims
 from pages.parts.session import engine
 from tests.claims.helpers import PROMPTS, found_for, measured_with, without
-from tests.ui.helpers import app, shown_box, texts
+from tests.ui.helpers import app, charts, shown_box, texts
 
 
 def page(**query: str):
@@ -32,10 +33,17 @@ def built(monkeypatch):
     )
 
 
-def test_an_empty_part_says_what_it_would_show_what_it_takes_and_starts_nothing():
+def test_before_the_first_run_the_shipped_one_is_shown_what_another_takes_is_said_and_nothing_starts():
     test = page()
     said = texts(test)
-    assert "No claims tested yet" in said and "About" in said
+    shipped = read(EXAMPLE)
+    assert f"##### {len(CLAIMS)} claims tested on the diffusion model: " in said and "About" in said
+    assert f"Shipped result, of {shipped.created[:10]}. " in said
+    assert shipped.command in [code.value for code in test.code]
+    assert len(charts(test)) == 1
+    name = next(iter(shipped.evidence))
+    shown_box(test, "Claim in detail").set_value(name).run()
+    assert test.query_params["claim"] == [name] and len(charts(test)) == 2
     assert test.button(key="claims_start").label == f"Test {len(CLAIMS)} claims"
     assert not engine().jobs("claims") and not engine().jobs("record_set")
 
