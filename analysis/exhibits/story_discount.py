@@ -58,7 +58,7 @@ def masks(findings: Findings) -> Told | None:
     for change in changes:
         named = f" ({METHODS[change.method].title})" if several else ""
         runs = (
-            ("with or without the discount", change.changed, charts.MODEL),
+            ("with against without the discount", change.changed, charts.MODEL),
             ("another sample of calibration text", change.floor, charts.NULL),
         )
         marks = [

@@ -390,9 +390,7 @@ def _text_brief(own: Cause, causes: Sequence[Cause], margin: float) -> str:
         return ""
     there, control, open_ones = text_causes(causes), told_by(causes), open_controls(causes)
     if open_ones == [MASS]:
-        longer = there[MASS].longer
-        undecided = "texts end earlier" if longer is not None and side_of(longer) < 0 else "undecided"
-        beside = "less" if side_of(there[MASS].effect) else undecided
+        beside = "less" if side_of(there[MASS].effect) else "undecided"
         return f"Per token, sinks matter; at equal attention, {beside}"
     return f"Hiding sinks {hidden_moves(causes)} ({levels_of(there[control])[1]} {_HELD[control]})"
 

@@ -50,7 +50,11 @@ def movement(findings: Findings) -> Told | None:
     beats = [f"A layer gains {number(value)} new sinks per step."]
     title = _title(observed, nulls, value, steps, within(findings, source) if len(by_model) > 1 else "")
     told_in_title = "fixed" not in nulls or _WRITTEN in title
-    written = "" if told_in_title else f"Writing alone would give {_beside(nulls['fixed'], value)}."
+    written = (
+        ""
+        if told_in_title
+        else f"Expected from writing alone (attention fixed, tokens written): {_beside(nulls['fixed'], value)}."
+    )
     if nulls:
         beats = [f"{written} {_by_layer(observed, nulls[hardest], MOVEMENT_NULLS[hardest].called)}.".strip()]
     others = [_other(names[model], births) for model, births in by_model.items() if model != source]

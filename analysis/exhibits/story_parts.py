@@ -297,16 +297,17 @@ def recipe(findings: Findings, brief: bool = False) -> str:
     """Tell by which rule the discount chose weights, and how strong it was; empty where a study has no discount. brief:
     as the beginning of a sentence.
     """
-    of = [METHODS[name].title for name in dict.fromkeys(one.method for one in discounts(findings).values())]
+    by_method = list(dict.fromkeys(one.method for one in discounts(findings).values()))
+    of = [METHODS[name].title for name in by_method]
     if not of:
         return ""
     full = max(findings.parameters.strengths, default=0.0)
     if brief:
         return f"{listed(of)}, λ = {full:g}"
     sinks = "for nothing" if full == 1 else "less"
-    return (
-        f"The discount ({listed(of)}, λ = {full:g}) scores weights by size and inputs; inputs from sinks count {sinks}."
-    )
+    bases = [METHODS[METHODS[name].published or name].title for name in by_method]
+    discount = f"with the discount ({listed(of)}, λ = {full:g})"
+    return f"{listed(bases)} scores weights by size and inputs; {discount}, inputs from sinks count {sinks}."
 
 
 def items_told(pruning: Pruning) -> str:

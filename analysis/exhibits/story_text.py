@@ -85,15 +85,14 @@ def yes_by_text(causes: Sequence[Cause]) -> str:
     open_ones = open_controls(causes)
     yes = "Yes" if not open_ones else "Per token, yes" if open_ones == [MASS] else "It depends"
     told = dict.fromkeys((COUNT, strictest(causes) or COUNT))
-    beaten = [CONTROLS[name].title for name in told if name not in open_ones]
-    if open_ones == [MASS]:  # per token says that they are as many
-        beaten = ["random tokens"]
+    beaten = listed([CONTROLS[name].title for name in told if name not in open_ones], "or")
     there = text_causes(causes)
     undecided = [name for name in open_ones if not side_of(there[name].effect)]
     earlier = [name for name in undecided if (longer := there[name].longer) is not None and side_of(longer) < 0]
-    what = "texts end earlier" if earlier == undecided else "undecided"
-    against = f"; {listed([AGAINST[name] for name in undecided])}, {what}" if undecided else ""
-    return f"{yes}: hiding them hurts more than hiding {listed(beaten, 'or')}{against}."
+    but = ", but texts end earlier" if earlier == undecided else ""
+    against = f"; {listed([AGAINST[name] for name in undecided])} undecided{but}" if undecided else ""
+    more = "more than" if against else "hiding them hurts more than hiding"
+    return f"{yes}: {more} {beaten}{against}."
 
 
 AGAINST = {COUNT: "against as many random tokens", MASKED: "against other masked positions", MASS: "at equal attention"}

@@ -256,7 +256,8 @@ def test_every_slide_of_a_finding_has_a_takeaway_and_the_last_one_has_few_rows()
         for answer in story.answers:
             assert str(answer.figure) in first and glued(answer.levels) in first and glued(answer.sentence) in first
         assert story.recipe == (
-            "The discount (Sink-Wanda, λ = 1) scores weights by size and inputs; inputs from sinks count for nothing."
+            "Wanda scores weights by size and inputs; with the discount (Sink-Wanda, λ = 1), inputs from sinks count "
+            "for nothing."
         )
         assert glued(story.recipe) in first and all("4.7 million parameters" in slide for slide in (first, last))
         bold = re.findall("<p>[^<]+<b>(.+?)</b>", first.partition("<aside")[0])
@@ -313,13 +314,15 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
         "[+11, +35]; texts end 24 tokens earlier [16, 31]."
     )
     told = answered(-0.2)
-    per_token = "Per token, yes: hiding them hurts more than hiding random tokens."
+    per_token = "Per token, yes: hiding them hurts more than hiding as many random tokens."
     assert told.lead == per_token
     assert told.sentence.endswith(
         " Against random tokens of equal attention: −18 % [−26, −10]; texts end 24 tokens earlier [16, 31]."
     )
     told = answered(0.05)
-    assert told.lead == f"{per_token.removesuffix('.')}; at equal attention, texts end earlier."
+    assert told.lead == (
+        "Per token, yes: more than as many random tokens; at equal attention undecided, but texts end earlier."
+    )
     assert "Against random tokens of equal attention: +5 % [−5, +16], not significant; texts end" in told.sentence
     assert ", random tokens of equal attention 3.6, " in told.levels
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
@@ -391,8 +394,8 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     assert words(story) <= MOST_WORDS
     story = masked(0.02)
     assert story.answers[0].lead == (
-        "It depends: hiding them hurts more than hiding as many random tokens; against other masked positions and at "
-        "equal attention, texts end earlier."
+        "It depends: more than as many random tokens; against other masked positions and at equal attention "
+        "undecided, but texts end earlier."
     )
     assert "Against other masked positions: +2 % [−6, +11], not significant. " in story.answers[0].sentence
     without = study.model_copy(update={"causes": tuple(one for one in study.causes if one.control != MASKED)})
@@ -595,8 +598,8 @@ def test_the_first_finding_tells_both_models_by_multiples_of_an_even_split_besid
 def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_exceeded():
     (told,) = (finding for finding in story_told("example").findings if finding.name == "movement")
     assert told.beats == (
-        "Writing alone would give 0.08. Layer 0 gains more new sinks than untrained (0.37 against 0.2), layers 1–7 "
-        "fewer (0.28 against 1.9).",
+        "Expected from writing alone (attention fixed, tokens written): 0.08. Layer 0 gains more new sinks than "
+        "untrained (0.37 against 0.2), layers 1–7 fewer (0.28 against 1.9).",
         "Left-to-right twin: less steady than untrained, 0.52 against 0.42.",
     )
     assert told.takeaway == " ".join(told.beats)
@@ -762,7 +765,8 @@ def test_of_masks_every_seed_and_every_pair_of_seeds_is_a_dot_and_counted():
             "sample, 1.9 %"
         )
         assert told.beats == (
-            "The discount (Sink-Wanda, λ = 1) scores weights by size and inputs; inputs from sinks count for nothing.",
+            "Wanda scores weights by size and inputs; with the discount (Sink-Wanda, λ = 1), inputs from sinks count "
+            "for nothing.",
         )
         assert "Random choices would differ in 50 % (50 % removed) and 42 % (70 % removed)." in told.notes
         assert told.caveat.endswith(" of 128 tokens. Discounting as many random tokens was not tried.")
@@ -806,8 +810,8 @@ def test_the_text_of_the_example_is_the_one_nearest_the_median():
 
 def test_the_last_slide_is_titled_by_the_answers_to_both_questions():
     assert story_told("example").in_short == (
-        "Per token, sinks matter; at equal attention, texts end earlier; the discount alone changes accuracy by less "
-        "than 2 points"
+        "Per token, sinks matter; at equal attention, undecided; the discount alone changes accuracy by less than 2 "
+        "points"
     )
     assert story_told("cannot tell").in_short == (
         "This study cannot tell whether hiding the sinks changes more, nor whether the discount changes accuracy"

@@ -47,7 +47,7 @@ from pages.parts.session import EXPECTED, engine, not_in_address, why
 _STORED = ("grouping", "layer_scope", "byte_budget", "heldout")
 _ASKED, _DRAWN = "statistics_asked", "statistics_drawn"
 DRAWN_WITHIN = 1.0  # seconds after which the browser comes back to a page that it was sent
-_MEASURES: dict[Part, str] = {"seed_floor": "Another calibration seed", "heldout": "Error on held-out text"}
+_MEASURES: dict[Part, str] = {"seed_floor": "Compare another seed", "heldout": "Measure held-out error"}
 
 
 @dataclass(frozen=True)
