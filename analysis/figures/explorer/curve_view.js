@@ -10,6 +10,7 @@ const CURVE = 2.2, ROW = 16; // pixels: of a curve, and of a row of names beneat
 const valueTold = (unit, value) => (unit === "percent" ? percent(value) : String(+value.toFixed(2)));
 
 class CurveView extends View {
+  wraps = new Map(); // texts that were broken into lines
   axis() { return new Axis(this.w, this.app.steps); }
   // Values and baseline of one map, (T) each; null while it is on its way.
   values(recording, view, layer, head) {
@@ -29,9 +30,9 @@ class CurveView extends View {
     return { values: series.count, even: gaussian ? Float64Array.from(recording.keys, (n) => n * gaussianTail(view.threshold)) : null };
   }
   draw(view) {
-    const axis = this.axis(), { position, layer, head, judged, measure, area, over, show } = view;
+    const axis = this.axis(), { position, layer, head, judged, measure, area, over, show } = view, counts = measure !== "entropy" && !target(view, this.app.shown()[0]);
     this.begin();
-    this.still(`${show} ${over} ${area ? Object.values(area) : ""} ${position} ${layer} ${head} ${judged} ${measure} ${rule(view)}`, () => { this.curves = this.paint(view, axis); });
+    this.still(`${show} ${over} ${area ? Object.values(area) : ""} ${position} ${layer} ${head} ${measure} ${counts ? `${judged} ${rule(view)}` : ""}`, () => { this.curves = this.paint(view, axis); });
     for (const [n, curve] of this.curves.entries()) this.dot(view, curve, n === 0);
     this.scrubber(axis, view, this.bottom);
   }
@@ -212,12 +213,14 @@ class CurveView extends View {
     g.fillText(text, x + 18, y + 0.5, room);
   }
   wrapped(text, room) {
-    const lines = [""];
+    const name = `${text} ${room} ${this.app.version}`, known = this.wraps.get(name), lines = [""];
+    if (known) return known;
     for (const word of text.split(" ")) {
       const longer = `${lines.at(-1)} ${word}`.trim();
       if (lines.at(-1) && this.g.measureText(longer).width > room) lines.push(word);
       else lines[lines.length - 1] = longer;
     }
+    this.wraps.set(name, lines);
     return lines;
   }
   scrubber(axis, view, bottom) {

@@ -34,7 +34,7 @@ function mount(root, packed, options = {}) {
   const views = Object.fromEntries(Object.entries(kinds).map(([name, Kind]) => [name, new Kind(app, find(`.sx-${name}.sx-canvas`), LABELS[name])]));
 
   // --- drawing ---
-  let requested = 0, spoken = 0, told = "", stepTold = "", gone = false;
+  let requested = 0, spoken = 0, told = "", stepTold = "", barsDrawn = "", gone = false;
   const bars = [...root.querySelectorAll("[data-bar]")];
   function invalidate() { if (!gone) requested ||= requestAnimationFrame(frame); } // a pointer may leave a removed canvas
   function frame() {
@@ -44,7 +44,9 @@ function mount(root, packed, options = {}) {
     words(view);
     if (frames.push(performance.now() - from) > 2000) frames.shift();
   }
-  const put = (name, text) => { const element = out(name); if (element.textContent !== text) element.textContent = text; };
+  const texts = new Map(); // what stands where
+  const renews = (name, text) => texts.get(name) !== text && texts.set(name, text);
+  const put = (name, text) => { if (renews(name, text)) out(name).textContent = text; };
   function words(view) {
     const several = app.shown(), first = several[0], [t0, t1] = stepRange(view, first), to = target(view, first);
     let parts = finding(first, view);
@@ -68,7 +70,9 @@ function mount(root, packed, options = {}) {
     put("headmean", several.length > 1 ? "" : headMean(first, view)), put("whose", whoseSinks(first, view));
     put("pale", first.noise ? "grey: prompt, undecided" : "grey: prompt");
     put("rastertitle", `Attention to every token over the steps, × even split${view.layer == null ? "" : `, ${place(view)}`}`);
-    put("lives", several.length > 1 ? "" : lived(first, view));
+    const lives = several.length > 1 ? "" : lived(first, view); // keeps its room while a map is on its way
+    if (lives !== null) put("lives", lives);
+    root.classList.toggle("sx-waits", lives === null);
     put("curvetitle", to ? `Attention to ${aim(view, to)}` : "");
     const [before, after] = CRITERIA[view.definition];
     put("before", `Sink: attention above ${before}`);
@@ -81,7 +85,10 @@ function mount(root, packed, options = {}) {
     root.classList.toggle("sx-nodots", !views.raster.dotted());
     find("[data-do=undo]").hidden = !PINS.some((name) => app.state[name] != null);
     sayStep();
-    drawBars(Boolean(to));
+    const [, heat, mass] = bars;
+    heat.hidden = Boolean(to);
+    mass.hidden = !to;
+    drawBars();
   }
   // The step, for whoever hears the curve as a slider.
   function sayStep() {
@@ -90,12 +97,9 @@ function mount(root, packed, options = {}) {
     stepTold = text;
     for (const [name, value] of Object.entries(told)) views.curve.canvas.setAttribute(`aria-${name}`, value);
   }
-  // Draws [text, news, text, …]. Whether it is another text than before.
+  // Draws [text, news, text, …].
   function tell(name, parts) {
-    const element = out(name), text = parts.join("");
-    if (element.textContent === text) return false;
-    element.replaceChildren(...parts.map((part, n) => (n % 2 ? make("strong", part) : part)));
-    return true;
+    if (renews(name, parts.join(""))) out(name).replaceChildren(...parts.map((part, n) => (n % 2 ? make("strong", part) : part)));
   }
   // more: is drawn elsewhere, and spoken here
   function say(parts, more) {
@@ -106,14 +110,12 @@ function mount(root, packed, options = {}) {
     clearTimeout(spoken);
     if (!app.playing) spoken = setTimeout(() => put("live", text), 500);
   }
-  // The colour bars. That of the grid is the text’s where a position is chosen.
-  function drawBars(chosen) {
-    for (const element of bars) {
-      const mass = chosen || element.dataset.bar === "mass", key = `${app.themeName} ${app.font} ${mass} ${devicePixelRatio}`;
-      if (element.dataset.drawn === key) continue;
-      element.dataset.drawn = key;
-      drawBar(element, app, mass);
-    }
+  // The colour bars: the text’s, and the grid’s two, of which the second is shown where a position is chosen.
+  function drawBars() {
+    const key = `${app.themeName} ${app.font} ${devicePixelRatio}`;
+    if (barsDrawn === key) return;
+    barsDrawn = key;
+    for (const element of bars) drawBar(element, app, element.dataset.bar === "mass");
   }
 
   // --- changes ---
@@ -326,7 +328,8 @@ function drawBar(element, app, mass) {
   element.setAttribute("aria-label", mass ? "Colours: attention in multiples of an even split" : "Colours: share of attention that goes to sinks, 0 to 100 %");
   g.scale(ratio, ratio);
   g.clearRect(0, 0, w, h);
-  colorBar(g, theme, css, 0.5, 1.5, w - 1, 9, true);
+  const place = [0.5, 1.5, w - 1, 9];
+  colorBar(g, theme, scaleColors(g, css, ...place, true), ...place);
   g.font = `10.5px ${app.font}`;
   g.textBaseline = "middle";
   g.fillStyle = theme.soft;

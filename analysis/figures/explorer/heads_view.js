@@ -13,7 +13,7 @@ class HeadsView extends View {
   draw(view) {
     const plans = this.plan(), { theme, state } = this.app;
     this.begin();
-    this.still(`${stepsShown(view)} ${view.position} ${view.judged} ${rule(view)}`, () => { for (const plan of plans) this.drawGrid(view, plan); });
+    this.still(`${stepsShown(view)} ${view.position} ${target(view, plans[0].recording) ? "" : `${view.judged} ${rule(view)}`}`, () => { for (const plan of plans) this.drawGrid(view, plan); });
     for (const plan of plans) {
       this.number(view, plan);
       if (state.layer != null && (state.layer !== view.layer || state.head !== view.head)) this.outline(plan, state.layer, state.head, 1.5, theme.soft);

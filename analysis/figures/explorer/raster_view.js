@@ -15,21 +15,24 @@ class RasterView extends View {
   image(recording, view, plan) {
     const rows = Math.min(plan.rows, Math.max(1, Math.floor(plan.h * this.ratio))), { ceiling, theme, themeName } = this.app, times = recording.times(view.layer, view.head);
     if (times === null) return null;
-    return recording.remember(`image ${view.layer} ${view.head} ${plan.p0} ${plan.p1} ${rows} ${themeName} ${ceiling}`, () => {
-      const { T, S } = recording, canvas = document.createElement("canvas"), best = new Float32Array(T * rows).fill(NaN);
-      canvas.width = T;
-      canvas.height = rows;
-      const g = canvas.getContext("2d"), data = g.createImageData(T, rows), pixels = new Uint32Array(data.data.buffer);
-      for (let t = 0; t < T; t++) {
-        for (let s = plan.p0; s <= plan.p1; s++) {
-          const value = times[t * S + s], at = Math.floor(((s - plan.p0) * rows) / plan.rows) * T + t;
-          if (value === value && !(best[at] >= value)) best[at] = value;
+    const { T, S } = recording, data = recording.remember(`image ${view.layer} ${view.head} ${plan.p0} ${plan.p1} ${rows} ${themeName} ${ceiling}`, () => {
+      const best = new Float32Array(T * rows).fill(NaN), made = new ImageData(T, rows), pixels = new Uint32Array(made.data.buffer);
+      for (let s = plan.p0; s <= plan.p1; s++) {
+        const from = Math.floor(((s - plan.p0) * rows) / plan.rows) * T;
+        for (let t = 0; t < T; t++) {
+          const value = times[t * S + s];
+          if (value === value && !(best[from + t] >= value)) best[from + t] = value;
         }
       }
-      best.forEach((value, i) => { if (value === value) pixels[i] = theme.ramp.pixels[Math.round(255 * placed(value, ceiling))]; });
-      g.putImageData(data, 0, 0);
-      return canvas;
+      for (let i = 0; i < best.length; i++) if (best[i] === best[i]) pixels[i] = theme.ramp.pixels[Math.round(255 * placed(best[i], ceiling))];
+      return made;
     });
+    const canvas = (this.picture ??= document.createElement("canvas"));
+    if (this.pictured !== data) {
+      Object.assign(canvas, { width: T, height: rows }).getContext("2d").putImageData(data, 0, 0);
+      this.pictured = data;
+    }
+    return canvas;
   }
   // Whether rows are high enough for dots where tokens are written.
   dotted() { return this.plan().every((plan) => plan.h / plan.rows >= 3); }
@@ -82,8 +85,10 @@ class RasterView extends View {
   }
   // The scale of colours, to the right of a map.
   bar({ y, h }, axis) {
-    const { g } = this, { theme, ceiling } = this.app, x = axis.left + axis.width + 14, tall = Math.min(150, h - 12);
-    colorBar(g, theme, theme.ramp.css, x + 0.5, y + 6.5, 9, tall, false);
+    const { g } = this, { theme, themeName, ceiling } = this.app, x = axis.left + axis.width + 14, tall = Math.min(150, h - 12);
+    const name = `${themeName} ${x} ${y} ${tall}`;
+    if (this.scale?.name !== name) this.scale = { name, colors: scaleColors(g, theme.ramp.css, x + 0.5, y + 6.5, 9, tall, false) };
+    colorBar(g, theme, this.scale.colors, x + 0.5, y + 6.5, 9, tall);
     this.font(11);
     g.textAlign = "left";
     g.fillStyle = theme.soft;

@@ -34,13 +34,15 @@ class Recording {
     const of = (name) => arrays[prefix + name];
     Object.assign(this, told, { T: told.steps, L: told.layers, H: told.heads, S: told.positions });
     for (const name of ["model", "mean", "std", "meanEven", "stdEven", "uniform", "uniformModel", "visible", "visibleModel", "tokens", "state", "done", "confidence", "splits", "nullModel", "nullOwn", "nullHeads", "openBlock", "experts"]) this[name] = of(name);
-    const { T, L, S } = this, cells = T * S, layers = of("layers"), heads = of("heads");
-    this.layerMaps = Array.from({ length: L }, (_, layer) => layers.subarray(layer * cells, (layer + 1) * cells));
+    const { T, L, S } = this, cells = T * S, heads = of("heads");
+    const mapsOf = (values) => Array.from({ length: values.length / cells }, (_, n) => values.subarray(n * cells, (n + 1) * cells));
+    Object.assign(this, { layerMaps: mapsOf(of("layers")), uniforms: mapsOf(this.uniform), visibles: mapsOf(this.visible) });
     this.headMaps = new Map([...of("held")].map((index, n) => [index, heads.subarray(n * cells, (n + 1) * cells)]));
     this.whole = this.headMaps.size === L * this.H; // whether every head is here
     this.attention = new Map(); // full maps that were fetched, by step, layer and head
     this.cells = new Map(); // shares of all heads that were asked for, by what they are of
     this.cache = new Map();
+    this.kept = {};
     this.keys = new Uint32Array(T);
     this.lastOpen = new Int32Array(S).fill(-1); // the last step whose input still held the position undecided, or not at all
     for (let t = 0; t < T; t++) {
@@ -63,6 +65,9 @@ class Recording {
     cache.set(key, known);
     return known;
   }
+
+  // What was made of a map, whatever is a sink in it.
+  keep(name, layer, head, make) { return (this.kept[name] ??= [])[this.index(layer, head)] ??= make(); }
 
   // Takes in maps of heads that were asked for.
   receive(arrays) {
@@ -116,19 +121,14 @@ class Recording {
   }
   uniformOf(layer) {
     if (layer == null) return this.uniformModel;
-    const cells = this.T * this.S, row = this.uniform.length > cells ? layer : 0;
-    return this.uniform.subarray(row * cells, (row + 1) * cells);
+    return this.uniforms[this.uniforms.length > 1 ? layer : 0];
   }
-  visibleOf(layer) {
-    const cells = this.T * this.S;
-    if (layer == null || this.visible.length === cells) return this.visibleModel;
-    return this.visible.subarray(layer * cells, (layer + 1) * cells);
-  }
+  visibleOf(layer) { return layer == null || this.visibles.length === 1 ? this.visibleModel : this.visibles[layer]; }
   // Multiples of uniform attention (T·S), in which models that attend differently compare.
   times(layer, head) {
     const mass = this.mass(layer, head);
     if (mass === null || this.even) return mass;
-    return this.remember(`times ${layer} ${head}`, () => divided(mass, this.uniformOf(layer)));
+    return this.keep("times", layer, head, () => divided(mass, this.uniformOf(layer)));
   }
 
   // Whether sinks are judged on multiples of an even split: where a mask gives some positions more than others, unless raw
@@ -136,7 +136,7 @@ class Recording {
   evened(view) { return Boolean(this.meanEven) && view.basis === "even" && view.definition !== "mean-attention"; }
   // How many positions of each step get attention under an even split, (T).
   reached(layer) {
-    return this.remember(`reached ${layer}`, () => {
+    return this.keep("reached", layer, null, () => {
       const uniform = this.uniformOf(layer), counts = new Uint32Array(this.T);
       for (let i = 0; i < uniform.length; i++) counts[Math.floor(i / this.S)] += uniform[i] > 0;
       return counts;
@@ -144,9 +144,9 @@ class Recording {
   }
   // What the mass of a position of a step must exceed: a number, or one for each position.
   level(view, step, layer, head) {
-    const at = this.index(layer, head) * this.T + step, visible = this.visibleOf(layer), even = this.evened(view);
+    const at = this.index(layer, head) * this.T + step, even = this.evened(view);
     const row = even ? { mean: this.meanEven[at], std: this.stdEven[at], count: this.reached(layer)[step] } : { mean: this.mean[at], std: this.std[at], count: this.keys[step] };
-    return LEVELS[view.definition](f32(view.threshold), row, visible.subarray(step * this.S, (step + 1) * this.S));
+    return LEVELS[view.definition](f32(view.threshold), row, () => this.visibleOf(layer).subarray(step * this.S, (step + 1) * this.S));
   }
   // The map on which sinks are judged: the coarser of what is shown and what was chosen.
   judged(view, layer, head) {
@@ -183,25 +183,29 @@ class Recording {
     return [paid / all[step], even / allEven[step]];
   }
   totals(layer, head) {
-    return this.remember(`totals ${layer} ${head}`, () => {
+    return this.keep("totals", layer, head, () => {
       const sums = (values) => Float64Array.from({ length: this.T }, (_, t) => {
         let sum = 0;
         for (let i = t * this.S; i < (t + 1) * this.S; i++) if (values[i] === values[i]) sum += values[i];
         return sum;
       });
-      return [sums(this.mass(layer, head)), this.remember(`even ${layer}`, () => sums(this.uniformOf(layer)))];
+      return [sums(this.mass(layer, head)), this.keep("even", layer, null, () => sums(this.uniformOf(layer)))];
     });
   }
   // By step: share of a map's attention to its sinks, what uniform attention gives them, how many they are.
   series(view, layer, head) {
     if (!this.has(layer, head) || this.sinks(view, layer, head) === null) return null;
     return this.remember(`series ${layer} ${head} ${view.judged} ${rule(view)}`, () => {
-      const flags = this.sinks(view, layer, head), share = new Float64Array(this.T), even = new Float64Array(this.T), count = new Uint32Array(this.T);
-      for (let t = 0; t < this.T; t++) {
-        const positions = [];
-        for (let s = 0; s < this.S; s++) if (flags[t * this.S + s]) positions.push(s);
-        [share[t], even[t]] = this.share(layer, head, t, positions);
-        count[t] = positions.length;
+      const { T, S } = this, flags = this.sinks(view, layer, head), mass = this.mass(layer, head), uniform = this.uniformOf(layer), [all, allEven] = this.totals(layer, head);
+      const share = new Float64Array(T), even = new Float64Array(T), count = new Uint32Array(T);
+      for (let t = 0; t < T; t++) {
+        for (let i = t * S; i < (t + 1) * S; i++) {
+          if (!flags[i]) continue;
+          count[t]++;
+          if (mass[i] === mass[i]) { share[t] += mass[i]; even[t] += uniform[i]; }
+        }
+        share[t] /= all[t];
+        even[t] /= allEven[t];
       }
       return { share, even, count };
     });
@@ -281,7 +285,7 @@ class Recording {
     const [mean, std] = moments(maps, T, S), layerOf = (m) => (m === 0 ? null : m <= layerMaps.length ? m - 1 : Math.floor((m - 1 - layerMaps.length) / H));
     const [meanEven, stdEven] = this.even ? [] : moments(maps.map((map, m) => divided(map, this.uniformOf(layerOf(m)))), T, S);
     return Object.assign(Object.create(Recording.prototype), this, {
-      model, layerMaps, headMaps: new Map(heads.entries()), whole: heads.length > 0, mean, std, meanEven, stdEven, nullModel: null, drawn: [], attention: new Map(), cells: new Map(), cache: new Map(),
+      model, layerMaps, headMaps: new Map(heads.entries()), whole: heads.length > 0, mean, std, meanEven, stdEven, nullModel: null, drawn: [], attention: new Map(), cells: new Map(), cache: new Map(), kept: {},
     });
   }
   // Where colours end: the 99.5th percentile of what single heads give, to half a doubling.
@@ -323,6 +327,6 @@ const rule = (view) => `${view.definition} ${view.threshold} ${view.split} ${vie
 // The level that a sink exceeds, as THRESHOLDS of analysis/sinks/definitions.py, rounded after each operation as there.
 const LEVELS = {
   std: (k, { mean, std }) => f32(mean + f32(k * std)),
-  "mean-attention": (level, row, visible) => visible.map((seen) => (seen > 0 ? level * seen : NaN)),
+  "mean-attention": (level, row, visible) => visible().map((seen) => (seen > 0 ? level * seen : NaN)),
   "above-others": (epsilon, { mean, count }) => (count > 1 ? f32(mean + f32(f32(epsilon * (count - 1)) / count)) : epsilon),
 };

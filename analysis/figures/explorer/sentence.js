@@ -143,9 +143,10 @@ function overlap(recording, flags, from, to) {
   }
   return { sinks, open, both };
 }
-// How many tokens are sinks in some step and for how long, beside as many of each state drawn at random in every step.
+// How many tokens are sinks in some step and for how long, beside as many of each state drawn at random in every step; null
+// while the map is on its way.
 function lived(recording, view) {
-  if (recording.sinks(view, view.layer, view.head) === null) return "";
+  if (recording.sinks(view, view.layer, view.head) === null) return null;
   const { ever, total, chance } = livesOf(recording, view);
   if (!ever) return "No token is a sink at any step.";
   return `${ever} of ${recording.S} tokens ${ever === 1 ? "is" : "are"} a sink at some step, for ${perToken(total, ever)} of ${recording.T} steps on average; if each step’s sinks were random among tokens of the same state (prompt${recording.autoregressive ? "" : recording.noise ? ", undecided" : ", masked"} or written), ${Math.round(chance)} tokens.`;
@@ -159,14 +160,15 @@ const perToken = (steps, tokens) => few(Math.round((10 * steps) / tokens) / 10);
 const livesOf = (recording, view) => recording.remember(`lives ${recording.judged(view, view.layer, view.head)} ${rule(view)}`, () => lives(recording, recording.sinks(view, view.layer, view.head)));
 // chance: how many positions are expected to be a sink once where each step draws as many of each state at random.
 function lives(recording, flags) {
-  const { T, S, state } = recording, steps = new Uint32Array(S), never = new Float64Array(S).fill(1);
+  const { T, S, state } = recording, steps = new Uint32Array(S), never = new Float64Array(S).fill(1), there = new Uint32Array(8), sinks = new Uint32Array(8), missed = new Float64Array(8); // by state, from ABSENT
   for (let t = 0; t < T; t++) {
-    const there = new Uint32Array(8), sinks = new Uint32Array(8);
-    for (let i = t * S; i < (t + 1) * S; i++) { there[state[i]] += 1; sinks[state[i]] += flags[i]; }
+    there.fill(0);
+    sinks.fill(0);
+    for (let i = t * S; i < (t + 1) * S; i++) { there[state[i] - ABSENT] += 1; sinks[state[i] - ABSENT] += flags[i]; }
+    for (let own = 0; own < 8; own++) missed[own] = own ? 1 - sinks[own] / there[own] : 1;
     for (let s = 0; s < S; s++) {
-      const own = state[t * S + s];
       steps[s] += flags[t * S + s];
-      if (own !== ABSENT) never[s] *= 1 - sinks[own] / there[own];
+      never[s] *= missed[state[t * S + s] - ABSENT];
     }
   }
   return { ever: steps.filter(Boolean).length, total: steps.reduce((sum, each) => sum + each, 0), chance: never.reduce((sum, each) => sum + 1 - each, 0) };

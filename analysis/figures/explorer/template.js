@@ -34,7 +34,7 @@ const TEMPLATE = `<div class="sx-body">
   </div>
   <div class="sx-grid">
     <section class="sx-a"><h2 data-out="texttitle"></h2><div class="sx-scale"><canvas class="sx-bar" data-bar="mass" width="120" height="26"></canvas>${legend(["now", "hatch", `<span data-out="open"></span>`], ["now", "", `<b class="sx-pale" data-out="pale"></b>`], ["", "sinkbox", `<span data-out="sink"></span>`], ["now", "", "bold: new"], ["edits", "edit", "edited or taken back"], ["accepted", "dashed", "can be taken back"], ["blocks", "stroke", "open block"])}</div>${canvas("text", "application")}</section>
-    <section class="sx-b"><h2 data-out="headtitle"></h2><div class="sx-scale"><canvas class="sx-bar" data-bar="heads" width="120" height="26"></canvas><p class="sx-key"><span><span data-out="headmean"></span><span data-out="whose"></span></span></p></div>${canvas("heads", "application")}</section>
+    <section class="sx-b"><h2 data-out="headtitle"></h2><div class="sx-scale"><canvas class="sx-bar" data-bar="heads" width="120" height="26"></canvas><canvas class="sx-bar" data-bar="mass" width="120" height="26"></canvas><p class="sx-key"><span><span data-out="headmean"></span><span data-out="whose"></span></span></p></div>${canvas("heads", "application")}</section>
     <section class="sx-c"><h2><div class="sx-transport">
       <button type="button" class="sx-icon" data-do="back" aria-label="Previous step" title="Previous step (←)">${icon("back")}</button>
       <button type="button" class="sx-icon sx-play" data-do="play" aria-label="Play" title="Play (space)">${icon("play")}</button>
@@ -113,7 +113,7 @@ function table(recording, view) {
 function headMean(recording, view) {
   const shares = target(view, recording) || finished(view, recording) ? null : headShares(recording, view), [first] = recording.draws, range = stepRange(view, recording), { T } = recording;
   if (!shares) return "";
-  const own = view.preset && recording.nullOwn, one = first?.whole ? [meanOf(first.strengths(view, range))] : [];
+  const own = view.preset && recording.nullOwn, one = !own && first?.whole ? [meanOf(first.strengths(view, range))] : [];
   const others = own ? Array.from({ length: own.length / T }, (_, n) => meanOver(own.subarray(n * T, (n + 1) * T), range)) : one;
   return `${percent(meanOf(shares))} on average${others.length ? `, untrained ${spanOf(others)}` : ""}. `;
 }

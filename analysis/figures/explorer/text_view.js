@@ -15,9 +15,9 @@ class TextView extends View {
       for (const recording of recordings) {
         if (titled) { titles.push({ recording, y }); y += 20; }
         let x = 2;
-        const places = [], row = size + 11;
+        const places = [], row = size + 11, words = recording.remember(`words ${size} ${app.version}`, () => Array.from({ length: recording.S }, (_, s) => this.g.measureText(visible(recording.finalWord(s))).width));
         for (let s = 0; s < recording.S; s++) {
-          const width = Math.max(this.g.measureText(visible(recording.finalWord(s))).width + size * 0.62, size * 1.35);
+          const width = Math.max(words[s] + size * 0.62, size * 1.35);
           if (x + width > w - 2) { x = 2; y += row; }
           places.push([x, y + 2, width, size + 7]);
           x += width + 2.5;
@@ -144,8 +144,9 @@ class TextView extends View {
     else if (state !== ABSENT) {
       g.fillStyle = out ? theme.soft : level >= 0 ? theme.inks[ramp.lightInk[level]] : theme.ink;
       g.globalAlpha = out ? 0.8 : state === 0 || state === UNDECIDED ? 0.75 : 1;
-      this.font(plan.size, fresh ? 700 : 400);
+      if (fresh) this.font(plan.size, 700);
       g.fillText(visible(word), x + w / 2, y + h / 2 + 0.5, w);
+      if (fresh) this.font(plan.size);
       if (state === UNDECIDED && one) this.hatch(x, y, w, h, level);
     }
     if (fresh & (EDITED | TAKEN_BACK) || (recording.branch?.[1] === s && ownStep(view, recording, this.app.state.step) > recording.branch[0])) {

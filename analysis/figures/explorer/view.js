@@ -73,10 +73,14 @@ function line(g, x0, y0, x1, y1) {
   g.stroke();
 }
 
-// A scale of colours within a frame, to the right or upwards.
-function colorBar(g, theme, css, x, y, w, h, flat) {
+// A scale of colours, to the right or upwards.
+function scaleColors(g, css, x, y, w, h, flat) {
   const colors = flat ? g.createLinearGradient(x, 0, x + w, 0) : g.createLinearGradient(0, y + h, 0, y);
   for (let i = 0; i < 256; i += 15) colors.addColorStop(i / 255, css[i]);
+  return colors;
+}
+// Such a scale within a frame.
+function colorBar(g, theme, colors, x, y, w, h) {
   g.fillStyle = colors;
   g.fillRect(x, y, w, h);
   g.strokeStyle = theme.line;
