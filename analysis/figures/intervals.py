@@ -168,9 +168,10 @@ def _layout(rows: Sequence[IntervalRow], wide: float, has_head: bool, heading: S
     """Lay out rows. wide: of a dot. has_head: a line is kept above all."""
     at_left = {"x": 0, "xref": "paper", "xanchor": "left", "align": "left", "yanchor": "top", "showarrow": False}
     laid = _Layout([0.0] * len(rows), [_lanes(sorted(row.points), wide) for row in rows], [], [], 0.0)
-    numbers = max((len(row.beside) for row in rows[:1]), default=0)
-    above = _LINE * ((rows[0].label.count("<br>") + 1) + bool(rows[0].section)) + _NAMED
-    y: float = max(_LINE if has_head else 0.0, _LINE * (len(heading) + numbers / 2) + _EDGE - above)
+    y: float = _LINE if has_head else 0.0
+    for first_row in rows[:1]:  # whose numbers stand beneath the heading
+        above = _LINE * (first_row.label.count("<br>") + 1 + bool(first_row.section)) + _NAMED
+        y = max(y, _LINE * (len(heading) + len(first_row.beside) / 2) + _EDGE - above)
     section = ""
     for alike in _by_name(rows):
         row = rows[alike[0]]

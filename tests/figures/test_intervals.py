@@ -144,6 +144,7 @@ def test_a_level_is_drawn_where_an_estimate_comes_near_and_none_makes_room_for_n
     near = interval_rows([row], "accuracy, %", levels=[Level("chance 37.5 %", 37.5, "dot", needed=False)])
     assert "chance 37.5 %" in {note.text for note in near.layout.annotations}
     assert {shape.x0 for shape in near.layout.shapes} == {37.5}
+    assert not interval_rows([], "accuracy, %", even="no difference").data, "before the first item"
     alone = interval_rows([row], "accuracy, %")
     assert [note.text for note in alone.layout.annotations] == ["No pruning"] and alone.layout.margin.r < 20
 

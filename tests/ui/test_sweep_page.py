@@ -121,7 +121,7 @@ def test_a_finished_sweep_says_what_pruning_costs_and_draws_it(swept):
     )
     assert (
         "Accuracy without and with the sink discount" in told
-        and " and 2 seeds, wide as so few barely show their spread." in told
+        and " and 2 seeds, wide as so few barely show their spread, Student's, with 1 degree of freedom" in told
     )
     assert re.search(
         r"Sink-Wanda, λ = 1 \(sinks count for nothing\): .+\. 1 sparsity × \d variants × 2 seeds; "
