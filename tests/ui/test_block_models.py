@@ -18,7 +18,7 @@ from tests.ui.helpers import texts
 
 pytestmark = pytest.mark.slow
 # One that writes beside a clean copy and one that does not; the other families are opened by jobs/test_families.py.
-SAMPLERS = {"sdar": "sdar", "mdlm": "mdlm"}
+SAMPLERS = {"sdar": "sdar"}
 CALIBRATION: dict[str, Any] = {"samples": 2, "seq_len": 16, "step_interval": 25}
 
 
