@@ -6,6 +6,7 @@ import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from playwright.sync_api import expect
@@ -45,7 +46,8 @@ def another_service():
 def leave_queue(home: Path) -> Store:
     """A store as a server leaves it that is gone: a recording waits in its queue, and another one was cut off."""
     store = Store(home)
-    for seed, state in enumerate(("queued", "running")):
+    states: tuple[Literal["queued"], Literal["running"]] = ("queued", "running")
+    for seed, state in enumerate(states):
         spec = RecordSpec(
             model=ModelSpec(device="cpu"), prompt="ben is", sampling=LLaDASampling(gen_length=8, steps=4), seed=seed
         )
