@@ -56,9 +56,7 @@ ADDRESSES = {
         {"runs_view": "Masks", "masks_view": "Attention to sinks", "pruned_recordings": "true"},
     ),
 }
-OFFERS = {
-    "map": ("ask_attention_map_", "attention_map", 1),
-}
+OFFERS = {"map": ("ask_attention_map_", "attention_map", 1)}
 
 
 def started() -> set[str]:
