@@ -46,7 +46,7 @@ def another_service():
 def leave_queue(home: Path) -> Store:
     """A store as a server leaves it that is gone: a recording waits in its queue, and another one was cut off."""
     store = Store(home)
-    states: tuple[Literal["queued"], Literal["running"]] = ("queued", "running")
+    states: tuple[Literal["queued", "running"], ...] = ("queued", "running")
     for seed, state in enumerate(states):
         spec = RecordSpec(
             model=ModelSpec(device="cpu"), prompt="ben is", sampling=LLaDASampling(gen_length=8, steps=4), seed=seed
