@@ -36,7 +36,7 @@ def asked(tmp_path_factory) -> EvaluateSpec:
 
 @pytest.fixture(scope="module")
 def finished(asked):
-    record = engine().submit("evaluate", asked.model_copy(update={"draws": 2}))
+    record = engine().submit("evaluate", asked.model_copy(update={"draws": 4}))
     return engine().wait(record.id, 300)
 
 
