@@ -22,8 +22,7 @@ from tests.helpers import server
 
 pytestmark = pytest.mark.slow
 
-STORY = ("", "explore", "explore?tab=Dynamics", "evidence", "causes")
-WORKSHOP = ("prune", "prune?prune_view=Accuracy", "runs", "runs?runs_view=Accuracy", "runs?runs_view=Masks", "sweep")
+PAGES = ("", "explore", "evidence", "causes", "prune", "runs?runs_view=Accuracy", "sweep")
 SHOWING = ("explore", "causes")  # pages that show a recording's words at once
 HELD = """document.body.innerText.includes("onerror") ||
 [...document.querySelectorAll("input, textarea")].some((box) => box.value.includes("onerror"))"""
@@ -49,7 +48,7 @@ BORDERS = """() => [...document.querySelectorAll(
   const style = getComputedStyle(choice);
   return new Set(["Top", "Right", "Bottom", "Left"].map((side) => style[`border${side}Color`])).size;
 })"""
-PLOTTED = ("explore?tab=Dynamics",)
+PLOTTED = ("evidence",)
 AXE = Axe().axe_script
 # Rules that a theme can break; names, roles and labels are the same in both.
 COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
@@ -112,7 +111,7 @@ def address(tmp_path_factory, trajectory):
         yield url
 
 
-@pytest.mark.parametrize("path", [*STORY, *WORKSHOP])
+@pytest.mark.parametrize("path", PAGES)
 def test_nothing_runs_nothing_leaves_the_machine_and_nothing_serious_is_found(
     page: Page, address: str, path: str
 ) -> None:
@@ -150,7 +149,19 @@ def test_nothing_runs_nothing_leaves_the_machine_and_nothing_serious_is_found(
     assert asked == []
 
 
-def test_focused_links_are_outlined_buttons_of_boxes_large_enough_and_choices_of_a_broken_row_have_whole_borders(
+PARTS = ("finding", "transport", "scrub", "text", "k", "curve", "heads", "raster")
+"""Of the explorer on a phone, from above."""
+
+
+def top(part: Locator) -> float:
+    """Return where a part that is drawn begins, from the top of the page's window."""
+    expect(part).to_be_visible()
+    box = part.bounding_box()
+    assert box is not None
+    return box["y"]
+
+
+def test_explore_shows_its_focus_and_on_a_phone_the_finding_before_the_prompt_and_whole_borders(
     page: Page, address: str
 ) -> None:
     page.goto(f"{address}/explore?tab=Heads&heads_view=Chosen+steps")
@@ -164,34 +175,15 @@ def test_focused_links_are_outlined_buttons_of_boxes_large_enough_and_choices_of
     for name in ("Clear all", "Open"):
         button = page.locator("[data-testid=stMultiSelect]").first.get_by_role("button", name=name)
         assert min(button.evaluate("button => [button.offsetWidth, button.offsetHeight]")) >= 24, name
-    page.set_viewport_size({"width": 390, "height": 900})
-    all_drawn(page)
-    borders = page.evaluate(BORDERS)
-    assert len(borders) >= 4 and set(borders) == {1}
 
-
-PARTS = ("finding", "transport", "scrub", "text", "k", "curve", "heads", "raster")
-"""Of the explorer on a phone, from above."""
-
-
-def top(part: Locator) -> float:
-    """Return where a part that is drawn begins, from the top of the page's window."""
-    expect(part).to_be_visible()
-    box = part.bounding_box()
-    assert box is not None
-    return box["y"]
-
-
-def test_on_a_phone_the_finding_comes_before_the_prompt_to_which_a_link_leads_and_after_it_what_answers_it(
-    page: Page, address: str
-) -> None:
-    page.goto(f"{address}/explore")
     finding, prompt = page.locator(".sx-finding"), page.get_by_role("textbox", name="Prompt")
     link = page.get_by_role("link", name="New recording")
     expect(finding).to_contain_text("At step")
     expect(link).to_be_hidden()
     page.set_viewport_size({"width": 390, "height": 844})
     all_drawn(page)
+    borders = page.evaluate(BORDERS)
+    assert len(borders) >= 4 and set(borders) == {1}
     expect(finding).to_be_in_viewport()
     expect(prompt).not_to_be_in_viewport()
     parts = [page.locator(f".sx-{name}") for name in PARTS]
@@ -210,19 +202,7 @@ def test_on_a_phone_the_finding_comes_before_the_prompt_to_which_a_link_leads_an
     expect(scrub).to_be_hidden()  # the curve has one
 
 
-def test_on_a_phone_every_view_is_named_without_scrolling(page: Page, address: str) -> None:
-    page.goto(f"{address}/evidence?evidence_view=What+papers+claim")
-    page.set_viewport_size({"width": 390, "height": 844})
-    views = page.locator(".st-key-evidence_view [data-variant=segmented_control]")
-    expect(views).to_have_count(6)
-    all_drawn(page)
-    assert len({top(view) for view in views.all()}) == 2
-    for view in views.all():
-        expect(view).to_be_in_viewport(ratio=1)
-    assert page.locator("html").evaluate("html => html.scrollWidth") == 390
-
-
-def test_figures_stand_on_one_level_whatever_is_said_above_them_and_on_a_phone_before_what_they_are_asked_with(
+def test_figures_stand_on_one_level_and_on_a_phone_before_what_they_are_asked_with_beneath_the_names_of_all_views(
     page: Page, address: str
 ) -> None:
     page.goto(f"{address}/evidence")
@@ -243,3 +223,12 @@ def test_figures_stand_on_one_level_whatever_is_said_above_them_and_on_a_phone_b
     page.set_viewport_size({"width": 390, "height": 844})
     all_drawn(page)
     assert top(definition) < top(figures.first) < top(figures.last) < top(onward)
+
+    # Every view is named without scrolling.
+    views = page.locator(".st-key-evidence_view [data-variant=segmented_control]")
+    expect(views).to_have_count(6)
+    all_drawn(page)
+    assert len({top(view) for view in views.all()}) == 2
+    for view in views.all():
+        expect(view).to_be_in_viewport(ratio=1)
+    assert page.locator("html").evaluate("html => html.scrollWidth") == 390

@@ -1,7 +1,6 @@
 """A new user's way through the real dashboard in a real browser."""
 
 import re
-import time
 
 import pytest
 from playwright.sync_api import Locator, Page, TimeoutError, expect
@@ -82,9 +81,36 @@ def left(part: Locator) -> float:
     return float("nan") if box is None else box["x"]
 
 
-def test_on_a_phone_the_shipped_answer_on_hiding_sinks_is_read_without_scrolling_sideways(page, address):
-    page.set_viewport_size({"width": 390, "height": 844})
-    page.goto(f"{address}/causes")  # before anything is recorded
+def test_the_first_action_is_a_few_stops_away_and_small_screens_show_short_pages_without_scrolling_sideways(
+    page, address
+):
+    for patience in (20_000, 20_000, PATIENCE):  # what has the focus loses it where the browser draws it anew
+        page.goto(address)
+        expect(page.get_by_role("heading", name=QUESTION)).to_be_visible()
+        all_drawn(page)
+        page.keyboard.press("Tab")
+        expect(page.get_by_role("link", name="Skip to main content")).to_be_focused()
+        page.keyboard.press("Enter")
+        expect(page.get_by_test_id("stMain")).to_be_focused()
+        page.keyboard.press("Tab")
+        try:
+            expect(page.get_by_role("link", name="Record a prompt")).to_be_focused(timeout=patience)
+            break
+        except AssertionError:
+            if patience == PATIENCE:
+                raise
+    for width, height in ((820, 1180), (390, 844)):
+        page.set_viewport_size({"width": width, "height": height})
+        page.reload()
+        expect(page.get_by_role("heading", name=QUESTION)).to_be_visible()
+        expect(page.get_by_test_id("stSidebar")).to_have_attribute("data-collapsed", "true")
+        expect(page.get_by_role("group", name="Player.")).to_be_visible()
+        all_drawn(page)
+        expect(page.locator("html")).to_have_js_property("scrollWidth", width)
+    expect(page.locator(".finding")).to_have_count(6)
+    assert page.get_by_test_id("stMain").evaluate("main => main.scrollHeight") <= 6000
+
+    page.goto(f"{address}/causes")  # the shipped answer, as nothing is recorded yet
     table = page.locator(".st-key-shifts table")
     page.get_by_text("Changed tokens and predictions").click()
     expect(table).to_be_visible()
@@ -110,12 +136,19 @@ def test_on_a_phone_the_shipped_answer_on_hiding_sinks_is_read_without_scrolling
         assert name["y"] + name["height"] <= numbers[0]["y"] + 1, "a name has a line of its own"
 
 
-def test_two_clicks_from_the_first_page_to_the_sinks_of_ones_own_prompt(page, address, errors):
+def told(received: list[bytes | str], words: str) -> bool:
+    """Whether the server has sent these words."""
+    return any(words.encode() in (frame if isinstance(frame, bytes) else frame.encode()) for frame in received)
+
+
+def test_from_the_first_page_to_a_recording_of_ones_own_prompt_its_heads_and_its_causes(page, address, errors):
+    received: list[bytes | str] = []
+    page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: received.append(frame)))
+    moving(page)
     page.goto(f"{address}/overview")  # which was once a page
     page.wait_for_url(lambda url: "overview" not in url)
     expect(page.get_by_role("heading", name=QUESTION)).to_be_visible()
     has_the_app_around_it_and_no_error(page, errors)
-    began = time.monotonic()
     page.get_by_role("link", name="Record a prompt").click()
     explorer = page.get_by_role("group", name="Explorer")
     expect(explorer).to_contain_text("an even split gives")
@@ -125,40 +158,29 @@ def test_two_clicks_from_the_first_page_to_the_sinks_of_ones_own_prompt(page, ad
     open_settings(page)
     expect(page.get_by_role("spinbutton", name="Seed")).to_be_visible()
     until(lambda: left(curve) >= left(explorer))
-    page.get_by_role("textbox", name="Prompt").fill("mia goes to the park with her cat .")
-    record(page)
-    expect(page.get_by_role("combobox", name="Recording")).to_have_value(re.compile("mia goes to the park"))
-    expect(explorer).to_contain_text("an even split gives")
-    print(f"two clicks took {time.monotonic() - began:.1f} s on a cold server")
-    assert errors == []
-
-
-def told(received: list[bytes | str], words: str) -> bool:
-    """Whether the server has sent these words."""
-    return any(words.encode() in (frame if isinstance(frame, bytes) else frame.encode()) for frame in received)
-
-
-def test_record_16_steps_step_through_click_a_head_find_its_plot(page, address, errors):
-    received: list[bytes | str] = []
-    page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: received.append(frame)))
-    moving(page).goto(f"{address}/explore")
-    open_settings(page)
     enter_number(page, "New tokens", 16)
     enter_number(page, "Denoising steps", 16)
     expect(page.get_by_text("16 new tokens in 16 forwards")).to_be_visible()
+    page.get_by_role("textbox", name="Prompt").fill("mia goes to the park with her cat .")
     record(page)
     recording = page.get_by_role("combobox", name="Recording")
-    expect(recording).to_have_value(re.compile("16 steps"))  # and not one recorded before
-    explorer = page.get_by_role("group", name="Explorer")
+    expect(recording).to_have_value(re.compile("mia goes to the park.*16 steps"))  # and not one recorded before
     slider = explorer.get_by_role("slider", name="Denoising step")
     played(page)  # once by itself
     expect(page.get_by_text("More about this recording")).to_be_visible()
+    explorer.get_by_text("Definition, table, help").click()
+    explorer.get_by_label("Steps per second").select_option("2")  # so that it still plays when it is paused
+    slider.press("Home")
+    explorer.get_by_role("button", name="Play").click()
+    expect(slider).to_have_attribute("aria-valuetext", re.compile("Step [2-9]"))
+    explorer.get_by_role("button", name="Pause").click()
+    expect(explorer.get_by_role("button", name="Play")).to_be_visible()
+    page.wait_for_url(re.compile(f"step={slider.get_attribute('aria-valuenow')}"))
     slider.press("Home")
     for step in range(1, 10):
         slider.press("ArrowRight")
         expect(slider).to_have_attribute("aria-valuetext", f"Step {step} (0–15)")
     page.wait_for_url(re.compile("step=9"))
-    explorer.get_by_text("Definition, table, help").click()
     explorer.get_by_role("button", name="Table").click()
     masks = explorer.get_by_role("cell", name=re.compile(r"^\[MASK\] \(later"))
     expect(masks).to_have_count(16 - 9)
@@ -219,6 +241,31 @@ def test_record_16_steps_step_through_click_a_head_find_its_plot(page, address, 
     has_the_app_around_it_and_no_error(page, errors)
 
 
+def test_a_page_opened_over_a_slow_line_is_not_emptied_and_a_recording_survives_a_refresh_and_a_page_switch(
+    page, address
+):
+    page.add_init_script(LAGGING)
+    page.goto(f"{address}/explore")
+    page.get_by_role("textbox", name="Prompt").fill("Sue was at the river.")
+    with held(worker_of(address)):
+        record(page)
+        expect(page.get_by_text("Recording now")).to_be_visible()
+        page.evaluate("window.lag = 700")
+        page.get_by_role("link", name="Causes", exact=True).click()
+        title = page.get_by_role("heading", name="Causes", exact=True)
+        expect(title).to_be_visible()
+        page.evaluate("window.lag = 0")
+        for _ in range(6):  # over some refreshes of the sidebar
+            page.wait_for_timeout(500)
+            assert title.is_visible()
+        page.reload()
+        page.get_by_role("link", name="Start", exact=True).click()
+        expect(page.get_by_role("heading", name=QUESTION)).to_be_visible()
+    page.get_by_role("link", name="Explore").click()
+    expect(page.get_by_role("group", name="Explorer")).to_contain_text("an even split gives")
+    expect(page.get_by_role("combobox", name="Recording")).to_have_value(re.compile("Sue was at the river"))
+
+
 def test_a_late_refresh_in_the_name_of_the_page_that_was_left_does_not_lead_back(page, address):
     asked, late, answered = [], [], []
 
@@ -262,54 +309,6 @@ def test_a_late_refresh_in_the_name_of_the_page_that_was_left_does_not_lead_back
     assert "/runs" in page.url
 
 
-def test_a_recording_survives_a_refresh_and_a_page_switch_while_it_runs(page, address):
-    page.goto(f"{address}/explore")
-    open_settings(page)
-    enter_number(page, "New tokens", 100)
-    enter_number(page, "Denoising steps", 100)
-    expect(page.get_by_text("100 new tokens in 100 forwards")).to_be_visible()
-    all_drawn(page)
-    with held(worker_of(address)):
-        record(page)
-        expect(page.get_by_text("Recording now")).to_be_visible()
-    page.reload()
-    page.get_by_role("link", name="Start", exact=True).click()
-    expect(page.get_by_role("heading", name=QUESTION)).to_be_visible()
-    page.get_by_role("link", name="Explore").click()
-    expect(page.get_by_role("group", name="Explorer")).to_contain_text("an even split gives")
-    expect(page.get_by_role("combobox", name="Recording")).to_have_value(re.compile("100 steps"))
-
-
-def test_the_first_action_is_a_few_stops_away_and_the_page_is_short_and_the_sidebar_folded_on_small_screens(
-    page, address
-):
-    for patience in (20_000, 20_000, PATIENCE):  # what has the focus loses it where the browser draws it anew
-        page.goto(address)
-        expect(page.get_by_role("heading", name=QUESTION)).to_be_visible()
-        all_drawn(page)
-        page.keyboard.press("Tab")
-        expect(page.get_by_role("link", name="Skip to main content")).to_be_focused()
-        page.keyboard.press("Enter")
-        expect(page.get_by_test_id("stMain")).to_be_focused()
-        page.keyboard.press("Tab")
-        try:
-            expect(page.get_by_role("link", name="Record a prompt")).to_be_focused(timeout=patience)
-            break
-        except AssertionError:
-            if patience == PATIENCE:
-                raise
-    for width, height in ((820, 1180), (390, 844)):
-        page.set_viewport_size({"width": width, "height": height})
-        page.reload()
-        expect(page.get_by_role("heading", name=QUESTION)).to_be_visible()
-        expect(page.get_by_test_id("stSidebar")).to_have_attribute("data-collapsed", "true")
-        expect(page.get_by_role("group", name="Player.")).to_be_visible()
-        all_drawn(page)
-        expect(page.locator("html")).to_have_js_property("scrollWidth", width)
-    expect(page.locator(".finding")).to_have_count(6)
-    assert page.get_by_test_id("stMain").evaluate("main => main.scrollHeight") <= 6000
-
-
 def test_a_page_that_the_browser_drops_or_has_lost_is_drawn_again(page, address, errors):
     """Dropped as when a part of the page just left, and then one of this page, are answered after it."""
     lines, said = [], []
@@ -341,37 +340,3 @@ def test_a_page_that_the_browser_drops_or_has_lost_is_drawn_again(page, address,
     expect(title).to_have_count(0)
     expect(title).to_be_visible()
     assert "/runs?runs_view=Accuracy" in page.url
-
-
-def test_play_runs_in_the_browser_and_pause_puts_the_step_into_the_address(page, address, errors):
-    moving(page).goto(f"{address}/explore?step=0")
-    explorer = page.get_by_role("group", name="Explorer")
-    slider = explorer.get_by_role("slider", name="Denoising step")
-    expect(slider).to_have_attribute("aria-valuetext", re.compile(r"Step 0 \("))
-    explorer.get_by_text("Definition, table, help").click()
-    explorer.get_by_label("Steps per second").select_option("2")  # so that it still plays when it is paused
-    explorer.get_by_role("button", name="Play").click()
-    expect(slider).to_have_attribute("aria-valuetext", re.compile("Step ([5-9]|[1-9][0-9])"))
-    explorer.get_by_role("button", name="Pause").click()
-    expect(explorer.get_by_role("button", name="Play")).to_be_visible()
-    page.wait_for_url(re.compile(f"step={slider.get_attribute('aria-valuenow')}"))
-    held = slider.get_attribute("aria-valuetext")
-    page.reload()
-    expect(slider).to_have_attribute("aria-valuetext", held)
-    has_the_app_around_it_and_no_error(page, errors)
-
-
-def test_a_page_opened_over_a_slow_line_while_another_refreshes_itself_is_not_emptied(page, address):
-    page.add_init_script(LAGGING)
-    page.goto(f"{address}/explore")
-    page.get_by_role("textbox", name="Prompt").fill("Sue was at the river.")
-    record(page)
-    expect(page.get_by_text("Recording now")).to_be_visible()
-    page.evaluate("window.lag = 700")
-    page.get_by_role("link", name="Causes", exact=True).click()
-    title = page.get_by_role("heading", name="Causes", exact=True)
-    expect(title).to_be_visible()
-    page.evaluate("window.lag = 0")
-    for _ in range(6):  # over some refreshes of the sidebar
-        page.wait_for_timeout(500)
-        assert title.is_visible()

@@ -44,36 +44,6 @@ def answers_that_came(home: Path) -> int:
     return sum(path.read_bytes().count(b"\n") for path in home.glob(f"incoming/*/{DOCUMENTS}"))
 
 
-def test_a_folds_controls_are_sent_once_it_is_opened_and_its_values_live_in_title_and_address(page, address):
-    main = page.get_by_test_id("stMain")
-    fold = main.locator(".st-key-fold_prune_calibration")
-    field = fold.get_by_role("spinbutton", name="Samples")
-    page.goto(f"{address}/prune")
-    expect(fold.locator("summary")).to_have_text(re.compile("Calibration text$"))
-    expect(field).to_have_count(0)
-    fold.locator("summary").click()
-    expect(field).to_have_value("32")
-    field.fill("5")
-    field.press("Enter")
-    page.wait_for_url(re.compile("prune_samples=5"))
-    all_drawn(page)
-    expect(field).to_be_visible()
-    fold.locator("summary").click()
-    expect(fold.locator("summary")).to_have_text(re.compile("· 5 sequences"))
-
-    for name in ("Runs", "Prune"):
-        page.get_by_test_id("stSidebarNav").get_by_role("link", name=name, exact=True).click()
-        expect(main.get_by_role("heading", name=name, level=1)).to_be_visible()
-    expect(fold.locator("summary")).to_have_text(re.compile("· 5 sequences"))
-    page.wait_for_url(re.compile("prune_samples=5"))
-    page.reload()
-    title = fold.locator("summary")
-    expect(title).to_have_text(re.compile("· 5 sequences"), use_inner_text=True)
-    title.click()  # open, it shows its name alone
-    expect(title).not_to_have_text(re.compile("5 sequences"), use_inner_text=True)
-    expect(title).to_have_text(re.compile("Calibration"), use_inner_text=True)
-
-
 def test_prune_cancel_one_go_on_compare_stop_refresh_resume_and_see_the_tests(page, address, home):
     errors: list[str] = []
     page.on("pageerror", lambda error: errors.append(str(error)))

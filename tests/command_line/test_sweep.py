@@ -1,12 +1,9 @@
-"""`python -m analysis sweep`: the engine's sweep on the command line, what it writes, and that a kill costs nothing."""
+"""`python -m analysis sweep`: the engine's sweep on the command line, what it writes, and shards that merge to it."""
 
 import argparse
 import csv
 import json
-import os
 import shlex
-import signal
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,8 +20,6 @@ from analysis.specs import CalibrationParams, DiscountParams, EvaluateSpec, Mode
 from analysis.specs.commands import sweep_command
 from cache.store import Store
 from tests.command_line.surface import holds_fields
-from tests.engine.helpers import until
-from tests.helpers import ROOT
 from tests.workers import fork_workers
 
 SMALL = [
@@ -147,55 +142,32 @@ def test_a_shard_that_is_none_is_one_line(shard, said, capsys, tmp_path):
 
 
 @pytest.mark.slow
-def test_killed_in_the_middle_the_same_command_goes_on_and_its_shards_merge_to_the_same(tmp_path, monkeypatch, capsys):
-    home, out = tmp_path / "home", tmp_path / "swept"
-    words = [sys.executable, "-m", "analysis", "sweep", *SMALL, "--out", str(out)]
-    environment = {**os.environ, "SINKSCOPE_HOME": str(home), "SINKSCOPE_DEVICES": "cpu"}  # one worker loads torch
-
-    home.mkdir()
-    store = Store(home)
-
-    def two_are_scored() -> bool:
-        return sum(job["kind"] == "evaluate" and job["state"] == "done" for job in store.jobs()) >= 2
-
-    with (tmp_path / "first.log").open("w") as log:
-        first = subprocess.Popen(words, cwd=ROOT, env=environment, stderr=log, stdout=log, start_new_session=True)
-    try:
-        until(lambda: two_are_scored() or first.poll() is not None)
-    finally:
-        os.killpg(first.pid, signal.SIGKILL)
-        first.wait()
-        store.close()
-    before = {job_id: job for job_id, job in jobs(home, "prune", "evaluate").items() if job["state"] == "done"}
-    assert before, (tmp_path / "first.log").read_text()
-    assert not out.exists()
-
+def test_a_sweep_is_written_tracked_and_exported_and_its_shards_merge_to_the_same(tmp_path, monkeypatch, capsys):
     fork_workers()
+    home, whole = tmp_path / "home", tmp_path / "whole"
+    words = ["sweep", *SMALL, "--out", str(whole)]
     monkeypatch.setenv("SINKSCOPE_HOME", str(home))
     capsys.readouterr()
-    assert main(words[3:]) == 0
+    assert main(words) == 0
     told = capsys.readouterr().out
     after = jobs(home, "prune", "evaluate")
-    assert {job_id: after[job_id]["started"] for job_id in before} == {
-        job_id: job["started"] for job_id, job in before.items()
-    }
     assert sorted(job["kind"] for job in after.values()) == ["evaluate"] * 5 + ["prune"] * 4
     assert {job["state"] for job in after.values()} == {"done"}
     assert "cannot tell at 60 %" in told and "two sources of noise" in told
 
-    written = json.loads((out / "sweep.json").read_text())
+    written = json.loads((whole / "sweep.json").read_text())
     assert (written["format"], written["state"], len(written["points"])) == (written_sweep.FORMAT, "done", 4)
-    assert SweepSpec.model_validate(written["parameters"]) == parsed(["sweep", *SMALL])
+    assert SweepSpec.model_validate(written["parameters"]) == parsed(["sweep", *words[1:]])
     assert written["environment"]["versions"]["torch"]
-    with (out / "differences.csv").open() as file:
+    with (whole / "differences.csv").open() as file:
         (row,) = csv.DictReader(file)
     assert (row["against"], row["verdict"], row["seeds"], row["clusters"]) == ("wanda-noised", "cannot tell", "2", "4")
-    suffixes = sorted(path.name.partition(".6-seed-")[2] for path in out.iterdir() if ".6-seed-" in path.name)
+    suffixes = sorted(path.name.partition(".6-seed-")[2] for path in whole.iterdir() if ".6-seed-" in path.name)
     kinds = ["documents.jsonl", "masks.safetensors", "report.json"]
     assert suffixes == sorted(f"{seed}.{kind}" for seed in (0, 1) for kind in kinds for _ in range(2))
 
     monkeypatch.setitem(sys.modules, "wandb", Tracked)
-    assert main([*words[3:], "--overwrite", "--json", "--log", "wandb"]) == 0
+    assert main([*words, "--overwrite", "--json", "--log", "wandb"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert sorted(run.summary["accuracy"] for run in Tracked.runs) == sorted(
         point["accuracy"] for point in written["points"]
@@ -206,7 +178,7 @@ def test_killed_in_the_middle_the_same_command_goes_on_and_its_shards_merge_to_t
     assert printed["verdicts"] == written["verdicts"]
     assert len(jobs(home, "prune", "evaluate")) == len(after), "all of it is answered by reading"
 
-    swept = sinkscope.read(out)
+    swept = sinkscope.read(whole)
     assert set(sinkscope.figures(swept)) == {"accuracy", "differences", "discount", "sizes", "tasks"}
     assert all(len(sinkscope.figure(swept, name).data) for name in sinkscope.figures(swept))
     exported = tmp_path / "exported"
@@ -224,16 +196,11 @@ def test_killed_in_the_middle_the_same_command_goes_on_and_its_shards_merge_to_t
     assert main(["export", str(home), "--out", str(exported), "--overwrite", "--json"]) == 0
     holds_fields("export", json.loads(capsys.readouterr().out))
 
-
-@pytest.mark.slow
-def test_shards_merge_to_the_undivided_sweep_byte_for_byte(tmp_path, monkeypatch, capsys, small):
-    """Each in a store of its own: what one found is not known to the others."""
-    fork_workers()
-    for part in ("whole", "1/2", "2/2"):
-        monkeypatch.setenv("SINKSCOPE_HOME", str(tmp_path / f"home-{part[0]}"))
-        words = ["--model", small.spec.source, *([] if part == "whole" else ["--shard", part])]
-        assert main(["sweep", *SMALL, "--seeds", "0", *words, "--out", str(tmp_path / part[0])]) == 0
-    whole, first, second = (tmp_path / name for name in "w12")
+    # Each shard in a store of its own: what one found is not known to the others.
+    first, second = tmp_path / "1", tmp_path / "2"
+    for part in (first, second):
+        monkeypatch.setenv("SINKSCOPE_HOME", str(tmp_path / f"home-{part.name}"))
+        assert main(["sweep", *SMALL, "--shard", f"{part.name}/2", "--out", str(part)]) == 0
     merged = tmp_path / "merged"
     capsys.readouterr()
     assert main(["merge", str(second), str(first), "--out", str(merged), "--json"]) == 0
@@ -241,13 +208,13 @@ def test_shards_merge_to_the_undivided_sweep_byte_for_byte(tmp_path, monkeypatch
     assert sorted(path.name for path in merged.iterdir()) == sorted(path.name for path in whole.iterdir())
     same = ["points.csv", "settings.csv", "differences.csv"]
     same += [path.name for path in whole.glob("*.masks.safetensors")]
-    assert len(same) == 3 + 2
+    assert len(same) == 3 + 4
     for name in same:
         assert (merged / name).read_bytes() == (whole / name).read_bytes(), name
     assert len((merged / "differences.csv").read_text().splitlines()) == 2, "of points of two shards"
-    written, of_all = (json.loads((folder / "sweep.json").read_text()) for folder in (whole, merged))
+    of_whole, of_all = (json.loads((folder / "sweep.json").read_text()) for folder in (whole, merged))
     for name in ("format", "state", "reason", "parameters", "verdicts", "settings", "differences"):
-        assert of_all[name] == written[name], name
+        assert of_all[name] == of_whole[name], name
 
     capsys.readouterr()
     for given, said in (

@@ -13,24 +13,14 @@ import psutil
 import pytest
 
 from analysis.__main__ import VERBS, main
-from analysis.command_line import claims, demo, study
+from analysis.command_line import claims, demo, evict, inspect_prompts, sinks, study, suggest, sweep
 from analysis.engine import Engine
 from analysis.engine.departure import WHY
 from analysis.engine.job_store import read_record
 from analysis.engine.placement import DIED, FORGOTTEN
 from analysis.errors import UserError
-from analysis.evaluation import results
-from analysis.evaluation.items_file import DOCUMENTS
 from analysis.recording.trajectory_file import open_trajectory
-from analysis.specs import (
-    AttentionMapSpec,
-    CalibrationParams,
-    EvaluateSpec,
-    LLaDASampling,
-    RecordSpec,
-    StatisticsParams,
-    SuggestSpec,
-)
+from analysis.specs import LLaDASampling, RecordSpec
 from cache.store import Store
 from tests.engine import documented
 from tests.engine.helpers import PATIENCE, engine_in, running, until
@@ -148,22 +138,6 @@ def test_a_deaf_job_on_the_cluster_loses_its_worker_which_comes_back(address, tl
         monkeypatch.undo()  # closing takes the time it needs
 
 
-def test_a_real_recording_and_a_short_job_between_its_steps(address, tls, tmp_path):
-    with engine_at(tmp_path / "store", address, tls) as engine:
-        hold = engine.submit("paced", PacedSpec(tag="the other worker", steps=3000, seconds=0.1))
-        running(engine, hold)
-        long = engine.submit("paced", PacedSpec(tag="with a model", steps=3000, seconds=0.1, load=True))
-        running(engine, long)
-        look = engine.submit("attention_map", AttentionMapSpec(model=CPU, tokens=(5, 6, 7), layer=0, head=0))
-        assert engine.wait(look.id, PATIENCE).between == long.id
-        engine.cancel(long.id)
-        spec = RecordSpec(model=CPU, prompt="ben is", sampling=LLaDASampling(gen_length=8, steps=4))
-        done = engine.wait(engine.submit("record", spec).id, PATIENCE)
-        assert done.state == "done", done.reason
-        assert open_trajectory(engine.result(done).file).steps == 4
-        engine.cancel(hold.id)
-
-
 def test_a_server_that_comes_back_takes_up_what_runs_and_what_waits(address, tls, tmp_path):
     journal = tmp_path / "journal"
     with engine_at(tmp_path / "store", address, tls) as first:
@@ -192,7 +166,7 @@ def test_a_server_that_comes_back_takes_up_what_runs_and_what_waits(address, tls
     assert [lines.count(f"begin {tag}") for tag in ("r0", "r1", "w")] == [1, 1, 1]
 
 
-@pytest.mark.parametrize("when", ["once it is taken up", "before", "before a server that goes at once"])
+@pytest.mark.parametrize("when", ["once it is taken up", "before a server that goes at once"])
 def test_a_job_left_running_can_be_cancelled(address, tls, tmp_path, when):
     with engine_at(tmp_path / "store", address, tls) as first:
         job = first.submit("paced", PacedSpec(tag=when, steps=900, seconds=0.1))
@@ -253,57 +227,30 @@ def test_a_growing_file_is_followed_on_another_disk_and_its_job_stopped(address,
         assert done.summary["lines"] > 60
 
 
-def test_evaluations_and_searches_are_followed_and_stopped_on_another_disk(address, tls, tmp_path, other_disk):
-    with engine_at(tmp_path / "store", address, tls) as engine:
-        asked = EvaluateSpec(model=CPU, tasks=("bundled",), draws=128)
-        job = engine.submit("evaluate", asked)
-        copy = engine.store.incoming / job.id / DOCUMENTS
-        growing = results.Growing(copy)
-        until(lambda: copy.is_file() and copy.stat().st_size and growing.read().answers)
-        engine.finish_early(job.id)
-        done = engine.wait(job.id, PATIENCE)
-        assert done.state == "done", done.reason
-        assert done.summary["answers"] > 0 and not done.summary["complete"]
-        little = StatisticsParams(calibration=CalibrationParams(samples=2, seq_len=32, step_interval=25))
-        search = engine.submit("suggest", SuggestSpec(model=CPU, statistics=little, trials=500))
-        until(lambda: engine.progress(search.id).details.get("trials"))
-        engine.finish_early(search.id)
-        found = engine.wait(search.id, PATIENCE)
-        assert found.state == "done", found.reason
-        assert found.summary["stopped"] and 0 < len(found.summary["trials"]) < 500
-
-
 def test_a_shared_folder_takes_what_workers_leave(address, tls, tmp_path):
     with engine_at(tmp_path / "store", address, tls, shared=tmp_path / "shared") as engine:
         done = engine.wait(engine.submit("leaves_folder", OneSpec(tag="shared")).id, PATIENCE)
         assert engine.result(done).folder.is_relative_to(tmp_path / "shared" / "kept")
 
 
-def test_workers_that_are_about_to_end_hand_their_jobs_back(address, tls, tmp_path):
-    """One by SIGTERM, one by its lifetime, both started as docs/cluster.md says."""
+def test_a_worker_that_is_about_to_end_hands_its_job_back(address, tls, tmp_path):
+    """By SIGTERM, started as docs/cluster.md says."""
     port = int(address.rsplit(":", 1)[1])
     line = documented.lines("dask worker")[0]
     assert '--name "gpu1 GPU 0"' in line
     stopped = line.replace("gpu1 GPU 0", "stopped")
-    short = line.replace("gpu1 GPU 0", "short") + " --lifetime 8s"
-    with engine_at(tmp_path / "store", address, tls) as engine, contextlib.ExitStack() as stack:
+    with engine_at(tmp_path / "store", address, tls) as engine:
         held = [engine.submit("paced", PacedSpec(tag=f"held{n}", steps=3000, seconds=0.1)) for n in range(2)]
         for job in held:
             running(engine, job)
-        jobs = [engine.submit("paced", PacedSpec(tag=f"back{n}", steps=200, seconds=0.1)) for n in range(2)]
-        for name, started in (("stopped", stopped), ("short", short)):
-            stack.enter_context(documented.process(started, tls, port, tmp_path / name, **TEST_JOBS))
-        for job in jobs:
+        job = engine.submit("paced", PacedSpec(tag="back", steps=200, seconds=0.1))
+        with documented.process(stopped, tls, port, tmp_path / "stopped", **TEST_JOBS):
             running(engine, job, 2)
-        at = {engine.job(job.id).device: job for job in jobs}
-        nanny = psutil.Process(engine.progress(at["stopped"].id).details["pid"]).parent()
-        nanny.terminate()
-        for name, job in at.items():
-            back = until(lambda job=job: engine.job(job.id).losses)
-            assert [(loss.worker, loss.why, loss.handed_back) for loss in back] == [(name, WHY, True)]
-        for job in held:
-            engine.cancel(job.id)
-        for job in jobs:
+            psutil.Process(engine.progress(job.id).details["pid"]).parent().terminate()  # its nanny
+            back = until(lambda: engine.job(job.id).losses)
+            assert [(loss.worker, loss.why, loss.handed_back) for loss in back] == [("stopped", WHY, True)]
+            for each in held:
+                engine.cancel(each.id)
             running(engine, job, 2)
             assert engine.job(job.id).device in ("gpu1 GPU 0", "gpu1 GPU 1")
             engine.cancel(job.id)
@@ -353,23 +300,21 @@ def test_every_verb_that_runs_jobs_runs_them_on_the_cluster(address, tls, tmp_pa
     monkeypatch.setenv("SINKSCOPE_SCHEDULER", address)
     tiny_llada(tmp_path / "tiny", 0)
     (tmp_path / "prompts.txt").write_text("mia has a dog .\nben has a cat .\n")
-    short, text = ["--gen-length", "4", "--steps", "2"], ["--samples", "2", "--seq-len", "32", "--step-interval", "25"]
+    short = ["--gen-length", "4", "--steps", "2"]
     of_tiny = ["--model", "tiny", "--device", "cpu"]
     over_prompts = [*of_tiny, "--prompts", "prompts.txt", *short]
     little = ["--tasks", "bundled_agreement", "--limit", "2", "--draws", "2"]
     verbs = {
         "record": [*over_prompts, "--out", "recorded.safetensors"],
-        "sinks": [*over_prompts, "--random-models", "0", "--out", "sinks"],
         "ablate": [*over_prompts, "--last-layer", "0", "--out", "ablated"],
-        "evict": [*over_prompts, "--policies", "sinks", "--budgets", "0.5", "--out", "evicted"],
-        "inspect": [*over_prompts, "--random-models", "1", "--out", "inspected"],
         "prune": [*of_tiny, "--method", "magnitude", "--out", "pruned"],
         "evaluate": [*of_tiny, "--compare", "pruned", *little, "--out", "scored.json"],
-        "suggest": ["--device", "cpu", *text[:4], "--step-interval", "25", "--trials", "3"],
-        "sweep": [*of_tiny, "--methods", "magnitude", "--sparsities", "0.5", *little, *text, "--out", "swept"],
     }
-    by_engine = {"study": study, "claims": claims, "demo": demo}  # these take minutes
-    assert {*verbs, *by_engine} == {name for name, verb in VERBS.items() if verb.runs_jobs}
+    by_runner = {"sinks": sinks, "evict": evict, "inspect": inspect_prompts, "suggest": suggest}  # as those above
+    by_engine = {"sweep": sweep, "study": study, "claims": claims, "demo": demo}
+    assert {*verbs, *by_runner, *by_engine} == {name for name, verb in VERBS.items() if verb.runs_jobs}
+    for module in by_runner.values():
+        assert "runner(" in inspect.getsource(module) or "over_prompts" in inspect.getsource(module)
     for module in by_engine.values():
         assert "runner(" not in inspect.getsource(module) and "engine_of(options" in inspect.getsource(module)
     with configured(tls):
@@ -378,21 +323,10 @@ def test_every_verb_that_runs_jobs_runs_them_on_the_cluster(address, tls, tmp_pa
         store = Store(tmp_path / "store")
         done = [(job["kind"], job["device"]) for job in store.jobs() if job["device"]]
         store.close()
-    kinds = {
-        "record",
-        "record_set",
-        "ablate_set",
-        "evict",
-        "lens",
-        "geometry",
-        "prune",
-        "evaluate",
-        "suggest",
-        "estimate",
-    }
+    kinds = {"record", "ablate_set", "prune", "evaluate"}
     assert {kind for kind, _ in done} == kinds and {device[:8] for _, device in done} == {"gpu1 GPU"}
     written = {path.name for path in tmp_path.iterdir()}
-    assert {"recorded-1.safetensors", "recorded-2.safetensors", "sinks", "scored.items.jsonl"} <= written
+    assert {"recorded-1.safetensors", "recorded-2.safetensors", "ablated", "scored.items.jsonl"} <= written
     assert {"config.json", "model.safetensors", "report.json"} <= {
         path.name for path in (tmp_path / "pruned").iterdir()
     }

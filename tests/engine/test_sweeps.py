@@ -1,7 +1,5 @@
 """Sweeps in a real engine: every point once, checkpoints dropped or kept, failures retried, interruptions survived."""
 
-import os
-import signal
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -89,14 +87,6 @@ def test_every_point_is_pruned_and_scored_once_and_its_masks_and_answers_stay(en
     assert {job.device for job in jobs} == {"cpu #1", "cpu #2"}
 
     assert engine.submit("sweep", sweep()).id == record.id, "the same sweep is answered by reading"
-    before = children(engine, "prune") | children(engine, "evaluate")
-    wider = ended(engine, sweep(sparsities=(0.5, 0.6), methods=("wanda-noised",)))
-    assert wider.state == "done"
-    after = children(engine, "prune") | children(engine, "evaluate")
-    assert {job_id: after[job_id] for job_id in before} == before
-    added = [job for job in (*engine.jobs("prune"), *engine.jobs("evaluate")) if job.id not in before]
-    assert sorted(job.kind for job in added) == ["evaluate", "evaluate", "prune", "prune"]
-    assert {job.spec["sparsity"] for job in added if job.kind == "prune"} == {0.6}
 
 
 def test_evictions_are_scored_beside_their_control_and_are_runs(engine, sweep: Sweeps):
@@ -184,32 +174,15 @@ def test_one_that_is_started_again_in_the_moment_of_its_end_goes_on(engine, monk
     assert engine.wait(record.id, PATIENCE).state == "failed", "the reason is still there"
 
 
-def test_a_worker_that_dies_costs_a_sweep_no_point(engine, sweep: Sweeps):
-    calibration = CalibrationParams(samples=12, seq_len=128, step_interval=25)
-    spec = sweep(model=CPU, methods=("wanda-noised",), seeds=(7, 8), pruning=PruneSpec(calibration=calibration))
-    record = engine.submit("sweep", spec)
-
-    def at_work() -> JobRecord | None:
-        running = [job for job in engine.jobs("prune") if job.state == "running" and engine.progress(job.id).done > 1]
-        return next(iter(running), None)
-
-    until(engine.has_worker)
-    pids = engine._dispatcher.cluster.client.run(os.getpid)
-    os.kill(pids[until(at_work).worker], signal.SIGKILL)
-    assert engine.wait(record.id, PATIENCE).state == "done"
-    tries = [len(point.pruned.losses) for point in engine.sweep_points(engine.job(record.id))]
-    assert sorted(tries) == [0, 1]
-
-
 def test_a_cancelled_sweep_asks_for_nothing_more_and_goes_on_when_it_is_asked_again(engine, sweep: Sweeps):
-    spec = sweep(sparsities=(0.2, 0.25, 0.3, 0.35), methods=("wanda",))
+    spec = sweep(sparsities=(0.2, 0.25, 0.3), methods=("wanda",))
     record = engine.submit("sweep", spec)
     until(lambda: any(job.spec["method"] == "wanda" for job in engine.jobs("prune")))
     engine.cancel(record.id)
     assert engine.job(record.id).state == "cancelled"
     until(lambda: all(job.ended for job in engine.jobs()))
     asked = len(engine.jobs("prune"))
-    assert asked < 8 + len([job for job in engine.jobs("prune") if job.spec["method"] != "wanda"])
+    assert asked < 6 + len([job for job in engine.jobs("prune") if job.spec["method"] != "wanda"])
     again = engine.submit("sweep", spec)
     assert again.id == record.id
     assert engine.wait(record.id, PATIENCE).state == "done"

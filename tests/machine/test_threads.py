@@ -52,13 +52,6 @@ def test_a_verb_uses_the_cpus_allotted_and_spins_a_little(tmp_path):
     assert "GOMP_SPINCOUNT = '10000'" in said
 
 
-@linux
-def test_what_a_user_sets_wins(tmp_path):
-    threads, said = threads_of_a_verb(tmp_path, OMP_NUM_THREADS="3", GOMP_SPINCOUNT="77")
-    assert threads == 3
-    assert "GOMP_SPINCOUNT = '77'" in said
-
-
 NANNY = """
 import multiprocessing, os, sys
 from analysis.machine import process

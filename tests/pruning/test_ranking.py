@@ -19,7 +19,7 @@ from tests.helpers import QuietContext, fresh_context
 from tests.pruning.test_pruning import published_text, written
 
 TEXT = CalibrationParams(samples=4, seq_len=48, step_interval=10)  # as many levels as the golden text has
-CALIBRATED = [name for name, row in METHODS.items() if row.calibrated]
+CALIBRATED = ("wanda", "sink-wanda", "sparsegpt")  # of each order and each way of pruning
 
 
 @pytest.fixture(scope="module")

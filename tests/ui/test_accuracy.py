@@ -2,14 +2,11 @@
 
 import json
 from html import unescape
-from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from analysis.engine import JobRecord
 from analysis.evaluation import results, tables
-from analysis.evaluation.items_file import DOCUMENTS
 from analysis.models.checkpoint import find, fingerprint
 from analysis.specs import EvaluateSpec, ModelSpec
 from pages.parts.session import engine
@@ -194,27 +191,3 @@ def test_a_running_evaluation_is_interim_and_can_be_stopped(asked):
     assert "Stopped after" in texts(test)
     assert "interim" in texts(test)
     assert test.button(key=f"resume_{record.id}")
-
-
-def test_a_cancelled_evaluation_that_is_resumed_shows_what_comes_in(asked):
-    record = engine().submit("evaluate", asked.model_copy(update={"limit": None, "seed": 6}))
-    path = engine().store.incoming / record.id / DOCUMENTS
-    until(lambda: comes_in(record, path, 12))
-    assert "Accuracy so far (interim)" in texts(panel(record))
-    engine().cancel(record.id)
-    until(lambda: not path.exists())
-    test = panel(record)
-    test.button(key=f"resume_{record.id}").click().run()
-    for lines in (3, 40):  # fewer than were read before, and more
-        until(lambda lines=lines: comes_in(record, path, lines))
-        shown = texts(panel(record))
-        assert "damaged" not in shown
-        assert "Accuracy so far (interim)" in shown
-    engine().cancel(record.id)
-
-
-def comes_in(record: JobRecord, path: Path, lines: int) -> bool:
-    """Whether more than so many lines have come in of an evaluation that runs."""
-    current = there(engine().job(record.id))
-    assert not current.ended, current.reason
-    return path.is_file() and len(path.read_text().splitlines()) > lines

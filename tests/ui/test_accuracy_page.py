@@ -64,7 +64,7 @@ def test_of_another_model_its_own_runs_are_offered(pruned):
     assert "No pruned copy of this model yet" in texts(test)
 
 
-def test_what_is_pruned_is_scored_next_unless_that_is_switched_off(pruned):
+def test_what_is_pruned_is_scored_next(pruned):
     test = app(PAGE, accuracy_limit="2", prune_sparsity="0.5")
     test.multiselect(key="accuracy_tasks").set_value(["bundled_agreement"])
     test.multiselect(key="prune_methods").set_value(["magnitude"]).run()
@@ -74,9 +74,3 @@ def test_what_is_pruned_is_scored_next_unless_that_is_switched_off(pruned):
     (point,) = engine().sweep_points(record)
     assert point.pruning.method == "magnitude" and point.evaluated.spec["tasks"] == ["bundled_agreement"]
     assert "**Accuracy**" in texts(test.run())
-    sweeps = len(engine().jobs("sweep"))
-    test.slider(key="prune_sparsity").set_value(0.45)
-    test.toggle(key="prune_then_score").set_value(False).run()
-    test.button(key="prune").click().run()
-    mine = engine().wait(engine().jobs("prune")[0].id, 300)
-    assert mine.state == "done" and mine.spec["sparsity"] == 0.45 and len(engine().jobs("sweep")) == sweeps

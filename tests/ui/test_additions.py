@@ -1,4 +1,4 @@
-"""A sink definition, metrics, a measure of masks, a target and an objective that were only added to their tables."""
+"""A sink definition, metrics, a measure of masks, and a target that were only added to their tables."""
 
 import dask
 import numpy as np
@@ -8,10 +8,9 @@ from analysis.pruned import compare, masks_file
 from analysis.recording.trajectory_file import open_trajectory
 from analysis.sinks.definitions import mean_mass
 from analysis.sinks.metrics import value_totals
-from analysis.specs import CalibrateSpec, CalibrationParams, LLaDASampling, PruneSpec, RecordSpec
+from analysis.specs import LLaDASampling, PruneSpec, RecordSpec
 from analysis.words import percent
 from pages.parts.session import engine
-from tests.jobs import added_objective
 from tests.sinks import additions
 from tests.ui.helpers import app, charts, texts
 
@@ -20,8 +19,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module", autouse=True)
 def added():
-    preload = {"distributed.worker.preload": ["tests.sinks.additions", "tests.jobs.added_objective"]}
-    with dask.config.set(preload), additions.added(), added_objective.added():
+    preload = {"distributed.worker.preload": ["tests.sinks.additions"]}
+    with dask.config.set(preload), additions.added():
         yield
 
 
@@ -126,29 +125,3 @@ def test_an_added_measure_has_its_number_its_choice_and_its_column(recording):
     np.testing.assert_allclose(
         test.dataframe[1].value["sparsities apart"], additions.kept_apart(counts.head_parts()["whole head"]).ravel()
     )
-
-
-def test_an_added_objective_is_offered_explained_and_searched_by():
-    calibration = CalibrationParams(samples=2, seq_len=32, step_interval=25)
-    stored = engine().submit("calibrate", CalibrateSpec(calibration=calibration, heldout=1))
-    assert engine().wait(stored.id, 300).state == "done"
-    flags = {"samples": "2", "seq_len": "32", "step_interval": "25", "heldout": "1"}
-    query = {f"{'calibrate' if name == 'heldout' else 'prune'}_{name}": value for name, value in flags.items()}
-    test = app("pages/prune.py", **query, prune_view="Suggest settings", suggest_trials="12")
-    assert added_objective.OBJECTIVE.help in texts(test)
-    box = test.selectbox(key="suggest_judge")
-    assert added_objective.OBJECTIVE.title in box.options and added_objective.OBJECTIVE.help in box.help
-    assert not [one for one in test.number_input if one.key == "suggest_limit"]
-    choose(test, "selectbox", "suggest_judge", "far")
-    choose(test, "number_input", "suggest_limit", 2)
-    assert not [one for one in test.number_input if one.key == "suggest_draws"], "the objective does not read it"
-    test.button(key="suggest").click().run()
-    record = engine().wait(engine().jobs("suggest")[0].id, 300)
-    assert record.state == "done", record.reason
-    test.run()
-    assert not test.exception, test.exception
-    rows, best = record.summary["trials"], record.summary["best"]
-    shown_metrics = {metric.label: metric.value for metric in test.metric}
-    assert shown_metrics[f"Distance from 3, best (trial {best})"] == percent(rows[best]["value"], 1)
-    assert added_objective.OBJECTIVE.caveat in texts(test) and "Judged by distance from 3 ·" in texts(test)
-    assert "Higher is better" in texts(test)

@@ -1,4 +1,4 @@
-"""Every page on small models that write block by block, and on MDLM, with what the real engine made of them."""
+"""Every page on a small model that writes block by block, with what the real engine made of it."""
 
 import json
 import shutil
@@ -17,8 +17,8 @@ from tests.helpers import ROOT, edit_config, save_tokenizer, there
 from tests.ui.helpers import texts
 
 pytestmark = pytest.mark.slow
-# One that writes beside a clean copy and one that does not; the other families are opened by jobs/test_families.py.
-SAMPLERS = {"sdar": "sdar", "mdlm": "mdlm"}
+# It writes beside a clean copy; the other families are opened by jobs/test_families.py.
+NAME = "sdar"
 CALIBRATION: dict[str, Any] = {"samples": 2, "seq_len": 16, "step_interval": 25}
 
 
@@ -39,16 +39,16 @@ def finished(kind: str, spec) -> JobRecord:
     return record
 
 
-@pytest.fixture(scope="module", params=SAMPLERS)
-def made(request, tmp_path_factory) -> Made:
-    folder = shutil.copytree(GOLDEN / request.param, tmp_path_factory.mktemp("model") / request.param)
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Made:
+    folder = shutil.copytree(GOLDEN / NAME, tmp_path_factory.mktemp("model") / NAME)
     save_tokenizer(folder, size=95, mask=False)
-    edit_config(folder, **{"model_length": 128} if request.param == "mdlm" else {"block_size": 4})
+    edit_config(folder, block_size=4)
     rows = np.random.default_rng(0).integers(5, 90, (12, 16)).tolist()
     text = folder.parent / "text.jsonl"
     text.write_text("".join(json.dumps({"input_ids": row}) + "\n" for row in rows))
     model = ModelSpec(source=str(folder))
-    sampling = SAMPLINGS[SAMPLERS[request.param]](gen_length=8)
+    sampling = SAMPLINGS[NAME](gen_length=8)
     calibration = CalibrationParams(data=str(text), **CALIBRATION)
     finished("calibrate", CalibrateSpec(model=model, calibration=calibration, heldout=1))
     prunings = tuple(
@@ -91,8 +91,7 @@ def every_view(test, key: str) -> None:
 
 def test_the_sidebar_says_how_it_attends(made):
     test = check(opened("pages/prune.py", made))
-    attends = "every token sees every other" if "mdlm" in made.model.source else "block of 4"
-    assert attends in test.sidebar.table[0].value.to_string()
+    assert "block of 4" in test.sidebar.table[0].value.to_string()
 
 
 def test_its_recording_is_looked_at(made, explorer_sent):
@@ -108,17 +107,13 @@ def test_its_discount_is_tuned(made):
     stored = {f"prune_{name}": str(value) for name, value in CALIBRATION.items()}
     query = {"prune_data": made.text, "calibrate_heldout": "1", "prune_view": "Discount"}
     test = check(opened("pages/prune.py", made, **query, **stored))
-    beside = "" if "mdlm" in made.model.source else ", each beside its clean copy"
-    assert f"2 sequences of 16 tokens{beside}" in texts(test)
+    assert "2 sequences of 16 tokens, each beside its clean copy" in texts(test)
     every_view(test, "prune_view")
     test.segmented_control(key="prune_view").set_value("Discount").run()
     every_view(test, "discount_view")
     test.segmented_control(key="discount_view").set_value("Text").run()
     test.toggle(key="tuning_text_table").set_value(True).run()
     table = next(frame.value for frame in check(test).dataframe if "masked" in frame.value)
-    if not beside:
-        assert table["position"].tolist() == [*range(16)]
-        return
     assert table["copy"].tolist() == ["noised"] * 16 + ["clean"] * 16
     assert table["position"].tolist() == [*range(16), *range(16)]
     assert not table["masked"][16:].any()

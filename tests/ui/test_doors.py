@@ -75,7 +75,7 @@ def told(test: AppTest) -> str:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_any_model_in_the_address_ends_in_a_sentence(page, recording):
-    for name in NAMES if page == "pages/start.py" else ("picture", "NUL", "folder"):
+    for name in NAMES if page == "pages/start.py" else ("picture",):
         test = visit(page, source=NAMES[name], ask="true")
         assert told(test) or page in ("pages/evidence.py", "pages/explore.py"), name
 
@@ -118,8 +118,6 @@ def test_any_prompt_is_taken_or_refused_in_a_sentence(prompt, recording):
         job = engine().jobs("record")[0]
         engine().wait(job.id, 300)
         checked(test.run())
-        for page in PAGES:
-            checked(test.switch_page(page).run())
 
 
 @pytest.mark.parametrize("name", NAMES)

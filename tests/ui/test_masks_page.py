@@ -190,16 +190,6 @@ def test_a_box_keeps_its_run_while_the_label_that_the_browser_shows_is_out_of_da
         save_label(engine(), run, Label())
 
 
-def test_a_link_to_other_masks_is_followed_after_a_visit(folders):
-    by_name = ids(folders)
-    test = open_page(first="magnitude", second="wanda-0")
-    test.switch_page("pages/sweep.py").run()
-    test.switch_page("pages/runs.py")
-    test.query_params["runs_view"] = "Masks"
-    test.query_params["first"], test.query_params["second"] = by_name["wanda-1"], by_name["wanda-0"]
-    assert test.run().selectbox(key="first").value == by_name["wanda-1"]
-
-
 def test_depth_shows_every_layer_and_both_floors(folders):
     test = view(open_page(first="magnitude", second="wanda-0"), "Depth")
     figure = charts(test)[0]["figure"]
@@ -299,20 +289,6 @@ def test_the_recording_to_look_at_is_one_of_the_dense_model(folders):
     pruned = next(job for job in recordings if "magnitude" in job.spec["model"]["source"])
     test = view(open_page(first="magnitude", second="wanda-0", recording=pruned.id), "Attention to sinks")
     assert "pruned from another model than the one recorded" in test.info[0].value
-
-
-def test_what_a_prune_job_leaves_is_offered_and_read(folders):
-    spec = PruneSpec(method="magnitude", sparsity=0.5)
-    job = engine().wait(engine().submit("prune", spec).id, 300)
-    assert job.state == "done", job.reason
-    name = f"pruned-magnitude {job.id[:6]}"
-    test = open_page(first="magnitude", second=name)
-    box = test.selectbox(key="second")
-    assert box.value == job.id
-    called = next(run.name for run in known_runs(engine()) if run.id == job.id)
-    assert called in box.options and "Magnitude" in called, "as on the page of runs"
-    assert "Magnitude · 50 %" in texts(test)
-    assert test.metric[0].value == "0.00 %"  # the same method and sparsity, pruned in another way
 
 
 def test_two_runs_of_a_mixture_are_compared_expert_by_expert(tmp_path, monkeypatch):

@@ -5,7 +5,6 @@ import re
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from analysis.pruned.report_file import plain_name, run_name
 from analysis.specs import METHODS, CalibrationParams, FootprintSpec, ModelSpec, PruneSpec, StudySpec, SweepSpec
 from pages.parts.session import engine
 from tests.ui.helpers import app, folds, texts, unfold
@@ -117,27 +116,6 @@ def test_settings_that_do_not_go_together_cannot_be_submitted():
     assert next(slider for slider in test.slider if slider.label == "Sparsity").disabled
 
 
-def test_launching_shows_every_run_and_what_it_found():
-    test = app(PAGE, **SHORT, prune_seeds="1")
-    test.multiselect(key="prune_methods").set_value(["magnitude", "sink-wanda"]).run()
-    test.slider(key="prune_sparsity").set_value(0.3)
-    test.toggle(key="prune_then_score").set_value(False).run()
-    test.button(key="prune").click().run()
-    mine = [job for job in engine().jobs("prune") if job.spec["sparsity"] == 0.3]
-    assert {job.spec["method"] for job in mine} == {"magnitude", "sink-wanda"}
-    test = answered(test)
-    assert not test.exception
-    for job in map(engine().job, [job.id for job in mine]):
-        assert job.state == "done", job.reason
-        assert engine().result(job).folder.is_dir()
-    names = [name for table in test.dataframe if "run" in table.value for name in table.value["run"]]
-    for job in mine:
-        assert any(name.startswith(run_name(job.spec)) for name in names)
-        opened(test, job.id)
-        assert f"**{plain_name(job.spec)}**" in texts(test) and run_name(job.spec) in texts(test)
-    assert any("python -m analysis prune" in block.value for block in test.code)
-
-
 def test_a_finished_run_shows_its_numbers_and_measures_its_footprint(pruned):
     assert pruned.state == "done", pruned.reason
     test = app(PAGE)
@@ -181,7 +159,7 @@ def test_no_run_is_open_at_first_but_one_that_has_just_finished_and_matches_the_
     assert not any(str(engine().result(pruned).folder) in block.value for block in test.code), "copied by a button"
 
 
-def test_the_first_line_compares_a_run_with_its_control_and_both_are_scored_by_one_button():
+def test_the_first_line_compares_a_run_with_its_control_and_both_can_be_scored_by_one_button():
     for method in ("wanda-noised", "sink-wanda"):
         engine().wait(engine().submit("prune", PruneSpec(method=method, sparsity=0.4, calibration=SMALL)).id, 300)
     test = app(PAGE, "fold_prune_runs_map", **SHORT, prune_sparsity="0.4")
@@ -191,25 +169,6 @@ def test_the_first_line_compares_a_run_with_its_control_and_both_are_scored_by_o
     assert "With and without the discount are not scored on the same items yet." in told
     assert "Mask disagreement" in told, "the masks that were pruned, until those of the settings are previewed"
     assert test.button(key="prune_score_both")
-    test.toggle(key="prune_then_score").set_value(False).run()
-    test.number_input(key="accuracy_limit").set_value(2).run()
-    test.button(key="prune_score_both").click().run()
-    test = answered(test)
-    (record,) = engine().jobs("evaluate")
-    assert record.state == "done" and len(record.spec["compare"]) == 2
-    del test.query_params["evaluation"]
-    told = texts(test.run())
-    said = told.replace("\u00a0", " ")
-    assert re.search(r"The sink discount .* at 40 % sparsity\.", said, re.I) and "where pruning" not in said
-    assert "not measured" not in told and "the control, which reads the same noised text" in told
-    levels = r"\(dense [\d.]+ %, chance [\d.]+ %\)"
-    assert re.search(rf"12 items of [^;]+{levels}, 1 seed; brackets: 95 % intervals over items alone\.", told)
-    assert "prune_source" not in {control.key for control in test.segmented_control}, "the study has no 40 %"
-    of_evaluation = "Right answers to 12 items, the mean over tasks; chance: "  # where it is still the one opened
-    assert of_evaluation in told or re.search(
-        r"Right answers at 40 % sparsity: [\d.]+ % dense, [\d.]+ % without the discount, [\d.]+ % with it; chance ",
-        said,
-    )
     test.button(key="tuning_calibrate").click().run()
     told = texts(answered(test))
     assert not test.exception and "Weights chosen differently by matrix" in told, "beneath the masks that were pruned"
@@ -245,7 +204,7 @@ def test_any_n_of_m_can_be_typed_as_the_pattern():
     assert test.button(key="prune").disabled
 
 
-TINY = {**SHORT, "accuracy_limit": "2"}
+TINY = {**SHORT, "prune_step_interval": "25", "accuracy_limit": "2", "accuracy_draws": "2"}
 
 
 def test_one_button_prunes_and_scores_with_and_without_at_as_many_seeds_as_a_study_takes():
