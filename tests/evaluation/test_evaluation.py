@@ -145,29 +145,26 @@ def test_accuracy_equals_lm_evals_own(tmp_path, spec, tiny, monkeypatch):
             assert answer.values == pytest.approx([resp[0][0] for resp in row["resps"]], rel=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["llada", "dream", "autoregressive"])
+@pytest.mark.parametrize("kind", ["dream", "autoregressive"])
 def test_accuracy_equals_that_of_an_independent_scorer(tmp_path, monkeypatch, kind):
     """lm-eval's own evaluation with every order of every answer enumerated, from the network's raw logits."""
     from lm_eval import evaluator, simple_evaluate
 
     monkeypatch.setattr(evaluator, "add_env_info", lambda storage: None)  # asks every package manager there is
     names, folder = ("bundled_knowledge", "bundled_physical", "bundled_story"), tmp_path / kind
-    if kind == "llada":
-        tiny_llada(folder, 3)
-    else:
-        tokenizer = load(ModelSpec(source="bundled", device="cpu")).tokenizer
-        shape = {"vocab_size": len(tokenizer), "max_position_embeddings": 256, "initializer_range": 0.2}
-        classes = (LlamaForCausalLM, LlamaConfig)
-        if kind == "dream":
-            classes, shape = (DreamModel, DreamConfig), shape | {"mask_token_id": tokenizer.mask_token_id}
-        save_tiny(folder, *classes, tokenizer=False, seed=3, **shape)
-        tokenizer.save_pretrained(folder)
+    tokenizer = load(ModelSpec(source="bundled", device="cpu")).tokenizer
+    shape = {"vocab_size": len(tokenizer), "max_position_embeddings": 256, "initializer_range": 0.2}
+    classes = (LlamaForCausalLM, LlamaConfig)
+    if kind == "dream":
+        classes, shape = (DreamModel, DreamConfig), shape | {"mask_token_id": tokenizer.mask_token_id}
+    save_tiny(folder, *classes, tokenizer=False, seed=3, **shape)
+    tokenizer.save_pretrained(folder)
     model = ModelSpec(source=str(folder), device="cpu")
     found = evaluated(tmp_path / "job", EvaluateSpec(model=model, tasks=names, limit=12))
-    loaded, shifts = load(model), {"llada": 0, "dream": 1, "autoregressive": 1}
+    loaded = load(model)
     benchmarks, _ = tasks.load_benchmarks(EvaluateSpec(model=model, tasks=names, limit=12), None)
     own = simple_evaluate(
-        model=EveryOrder(loaded.network, loaded.tokenizer, loaded.mask_token, shifts[kind]),
+        model=EveryOrder(loaded.network, loaded.tokenizer, loaded.mask_token, 1),
         tasks=[task for benchmark in benchmarks for task in benchmark.tasks.values()],
         samples=hub_datasets.samples(benchmarks),
         bootstrap_iters=0,

@@ -1,4 +1,4 @@
-"""A method, a pattern, an allocation and a noise that were only added to their tables, chosen and run on the page."""
+"""A method, a pattern, an allocation and a noise that were only added to their tables, chosen on the page and run."""
 
 import dask
 import pytest
@@ -43,8 +43,6 @@ def test_what_is_added_to_a_table_is_offered_explained_and_run():
         assert "Structured pruning scores features" in texts(test)
         test.selectbox(key="prune_pattern").set_value("3:4").run()
         assert next(slider for slider in test.slider if slider.label == "Sparsity").value == 0.25
-        assert pruned(test, "largest", "25 %")["sparsity"]["overall"] == pytest.approx(0.25)
-
         test.multiselect(key="prune_methods").set_value(["wanda-noised"])
         test.selectbox(key="prune_pattern").set_value("unstructured").run()
         test.selectbox(key="prune_allocation").set_value("late")
