@@ -80,8 +80,8 @@ def test_causes_opens_on_the_shipped_study_before_anything_is_recorded(monkeypat
     [drawn] = charts(test)
     written = str(drawn)
     assert (
-        "random tokens of equal attention<br>7.5 tokens, 35 % masked, 10 % of attention" in written
-        and "value; sinks<br>against control" in written
+        "<b>random tokens of equal attention</b><br>7.5 tokens, 35 % masked, 10 % of attention" in written
+        and "<b>value</b><br>sinks against<br>control" in written
         and "nothing hidden: 2.4" in written
     )
 
