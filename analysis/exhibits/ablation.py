@@ -253,7 +253,7 @@ def _difference(change: Difference, name: str) -> str:
 @dataclass(frozen=True)
 class StudyAnswer:
     """A study's answer on hiding the sinks of one model: the sentence, what it leaves open, how many tokens change, the
-    rows of `findings.ablations.shifts`, and the figure of perplexity.
+    rows of `findings.shifts.shifts`, and the figure of perplexity.
     """
 
     told: str

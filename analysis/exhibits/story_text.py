@@ -13,9 +13,8 @@ from analysis.findings.ablations import (
     perplexity_seen,
     side_of,
     size_told,
-    when_alike,
-    when_shifted,
 )
+from analysis.findings.shifts import when_alike, when_shifted
 from analysis.specs import CONTROLS
 from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, NATS, WAITING, WORSE, decide, interval_words
 from analysis.statistics.differences import Difference

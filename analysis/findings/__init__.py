@@ -73,13 +73,13 @@ _RULES_OF: dict[str, dict[str, str]] = {
     "texts": {
         "caveats": "analysis.findings.ablations:caveats",
         "first text": "analysis.findings.ablations:first_beside_mean",
-        "shifts of predictions": "analysis.findings.ablations:shifts",
+        "shifts of predictions": "analysis.findings.shifts:shifts",
     },
     "levels": {
         "caveats of each": "analysis.findings.ablations:caveats_of",
         "perplexity with each": "analysis.findings.ablations:perplexity_with_each",
         "tokens changed": "analysis.findings.ablations:tokens_changed",
-        "shifts with each": "analysis.findings.ablations:shifts_beside",
+        "shifts with each": "analysis.findings.shifts:shifts_beside",
     },
     "evict": {
         "first policy": "analysis.findings.evictions:headline",

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from statistics import fmean
 from typing import Any, Final
 
 import numpy as np
@@ -14,7 +13,6 @@ from analysis.evaluation.ablation_effects import (
     UNIT,
     Change,
     Row,
-    Timing,
     answer_rows,
     as_change,
     changes_of,
@@ -22,7 +20,6 @@ from analysis.evaluation.ablation_effects import (
     length_of,
     means_of,
     rise_of,
-    timing_of,
 )
 from analysis.specs import CONTROLS, INTERVENTIONS, MASS_TOLERANCE
 from analysis.statistics.decisions import NATS, Unit, interval_words
@@ -31,7 +28,8 @@ from analysis.words import counted, listed, percent
 
 Summary = Mapping[str, Any]
 """The summary of an `ablate_set` job: `rows` and their `effects`."""
-_PREDICTIONS: Final = "divergence"
+PREDICTIONS: Final = "divergence"
+"""The measure of how far predictions shift."""
 HIDDEN: Final = "Hidden: not attended to"
 """What hiding a token is, without a full stop."""
 
@@ -56,9 +54,9 @@ PERPLEXITY: Final = (
 """What perplexity is."""
 _THAN: Final = {1: "more than with", -1: "less than with", 0: "not significantly more or less than with"}
 _LATER: Final = {1: "later than with", -1: "earlier than with", 0: "not significantly earlier or later than with"}
-_HIGHER: Final = {1: "higher than with", -1: "lower than with", 0: "not significantly different with"}
-_MORE: Final = {1: "more", -1: "less"}
-_MORE_OR_LESS: Final = {1: "significantly more", -1: "significantly less", 0: "not significantly more or less"}
+_HIGHER: Final = {1: "higher than with", -1: "lower than with", 0: "not significantly different from"}
+MORE_OR_LESS: Final = {1: "significantly more", -1: "significantly less", 0: "not significantly more or less"}
+"""Words for the side of a difference."""
 
 
 def perplexity(nats: float) -> str:
@@ -107,12 +105,12 @@ def answer(summary: Summary) -> list[str]:
     """
     if told := _no_sinks(summary["rows"]):
         return [told]
-    compared = _compared(summary, _TEXT)
+    compared = effects_by_control(summary, _TEXT)
     if not compared:
         return []
     row = next(iter(compared.values()))
     rise = rise_of(summary["rows"], row)
-    said = perplexity_with_each(rise, *_levels(summary, compared), row["intervention"])
+    said = perplexity_with_each(rise, *levels_by_control(summary, compared), row["intervention"])
     return [f"{said}{_detectable(compared)}"]
 
 
@@ -148,8 +146,8 @@ def answer_in_numbers(summary: Summary) -> list[str]:
 
 def _changed(summary: Summary) -> str:
     """Say how many tokens of the text change with the sinks and with each control hidden."""
-    compared = _compared(summary, "aligned")
-    return tokens_changed(*_levels(summary, compared), summary.get("unrelated")) if compared else ""
+    compared = effects_by_control(summary, "aligned")
+    return tokens_changed(*levels_by_control(summary, compared), summary.get("unrelated")) if compared else ""
 
 
 def tokens_changed(sinks: float, others: Levels, unrelated: float | None) -> str:
@@ -169,7 +167,7 @@ def caveats(summary: Summary) -> str:
     """Say what the comparison leaves open: where texts end earlier, where repetition flatters those without sinks, and
     where no control matches the sinks in both attention and masking. Empty where sinks were not compared.
     """
-    compared, rows = _compared(summary, _TEXT), summary["rows"]
+    compared, rows = effects_by_control(summary, _TEXT), summary["rows"]
     held = {of: changes_of(rows, row) for of, row in compared.items()}
     return caveats_of(
         {of: ((one.share, one.masked), (two.share, two.masked)) for of, (one, two) in held.items()},
@@ -183,7 +181,7 @@ def lengths(summary: Summary) -> Levels:
     """Return how many tokens texts have up to where they end with the tokens of each control hidden, and by how many
     they have more with the sinks hidden."""
     rows = summary["rows"]
-    compared = _compared(summary, _TEXT)
+    compared = effects_by_control(summary, _TEXT)
     return {of: (means_of(rows, row, "tokens")[1], length_of(rows, row)) for of, row in compared.items()}
 
 
@@ -255,80 +253,6 @@ def neither_matches(attention: tuple[float, float], masking: tuple[float, float]
     return is_less(attention[1], attention[0]) and is_less(masking[1], masking[0])
 
 
-SHIFTS: Final = ("KL in nats", "first half of the steps", "second half", "all steps")
-"""Titles of the columns of `shifts`."""
-SHIFTS_TOLD: Final = (
-    "From the predictions with nothing hidden, at undecided positions of the same input; means over prompts, "
-    "differences with 95 % intervals."
-)
-"""What they hold."""
-
-
-def shifts(summary: Summary) -> list[tuple[str, ...]]:
-    """Return how far predictions shift with the sinks hidden, and by how much more than with each control, over each
-    half of the steps and over all, with intervals; empty where that was not measured. Columns: `SHIFTS`.
-    """
-    compared = _compared(summary, _PREDICTIONS)
-    timings = {of: timing for of, row in compared.items() if (timing := timing_of(row)) is not None}
-    return shifts_beside(*_levels(summary, compared), timings)
-
-
-def shifts_beside(sinks: float, others: Levels, timings: Mapping[str, Timing]) -> list[tuple[str, ...]]:
-    """Return the same of the shift of predictions with the sinks and with each control, and of when they shift. The
-    first row has no intervals; it is left out where controls were compared over different prompts.
-    """
-    rows = [
-        (
-            f"sinks minus {THAN[of]}{_masked_first(of, timing)}",
-            *map(_in_nats, (timing.early, timing.late, others[of][1])),
-        )
-        for of, timing in timings.items()
-    ]
-    if not rows or len({others[of][1].n for of in timings}) > 1:
-        return rows
-    quarters = next(iter(timings.values())).target
-    half = len(quarters) // 2
-    levels = fmean(quarters[:half]), fmean(quarters[half:]), sinks
-    return [("sinks", *(f"{level:.3f}" for level in levels)), *rows]
-
-
-def _masked_first(of: str, timing: Timing) -> str:
-    """Return in which steps other masked positions draw as much attention as the sinks, where that is in the first."""
-    return " (equal attention in the first half)" if of == MASKED and alike_early(timing) else ""
-
-
-def alike_early(timing: Timing) -> bool:
-    """Return whether target and control draw as much attention in the first half of the steps."""
-    return abs(timing.shares[1] - timing.shares[0]) <= MASS_TOLERANCE * timing.shares[0]
-
-
-def _in_nats(difference: Difference) -> str:
-    return interval_words(difference, NATS).replace(f" {NATS.name}", "")
-
-
-def when_alike(timing: Timing) -> str:
-    """Say whether predictions shift more in the first half of the steps than with other masked positions hidden, in a
-    sentence; empty where these draw less attention than the sinks there.
-    """
-    if not alike_early(timing):
-        return ""
-    side = _MORE_OR_LESS[side_of(timing.early)].removeprefix("significantly ")
-    return (
-        f"In the first half of the steps hiding sinks shifts predictions {side} than hiding {THAN[MASKED]} of equal "
-        f"attention (KL {interval_words(timing.early, NATS)})."
-    )
-
-
-def when_shifted(timing: Timing) -> str:
-    """Say in which half of the steps predictions shift more than with the control and in which less, as after "shift";
-    empty where that is not significant in both.
-    """
-    early, late = side_of(timing.early), side_of(timing.late)
-    if not early or early != -late:
-        return ""
-    return f"{_MORE[early]} in the first half of the steps, {_MORE[late]} in the second"
-
-
 def size_told(difference: Difference, unit: Unit, word: str) -> str:
     """Return the size of a difference, the word for its side and the interval: `20 fewer [10, 29]`."""
     value, low, high = difference.value, difference.low, difference.high
@@ -337,12 +261,12 @@ def size_told(difference: Difference, unit: Unit, word: str) -> str:
     return f"{number} {word}{ends}"
 
 
-def _compared(summary: Summary, measure: str) -> dict[str, dict[str, Any]]:
+def effects_by_control(summary: Summary, measure: str) -> dict[str, dict[str, Any]]:
     """Return the changes of the answer in a measure by their control."""
     return {row["against"]: as_change(row) for row in answer_rows(summary["effects"], measure, tuple(THAN))}
 
 
-def _levels(summary: Summary, compared: Mapping[str, Row]) -> tuple[float, Levels]:
+def levels_by_control(summary: Summary, compared: Mapping[str, Row]) -> tuple[float, Levels]:
     """Return the change with the sinks hidden, and that with each control. compared: of `_compared`."""
     changes = {of: changes_of(summary["rows"], row) for of, row in compared.items()}
     sinks = next((both[0].value for both in changes.values()), 0.0)
@@ -351,10 +275,10 @@ def _levels(summary: Summary, compared: Mapping[str, Row]) -> tuple[float, Level
 
 def _predictions(summary: Summary) -> str:
     """Say how far the predictions shift with the sinks hidden, and whether that is more than with each control."""
-    compared = _compared(summary, _PREDICTIONS)
+    compared = effects_by_control(summary, PREDICTIONS)
     if not compared:
         return ""
-    sinks, others = _levels(summary, compared)
+    sinks, others = levels_by_control(summary, compared)
     return f"With the sinks hidden, predictions shift {_beside(sinks, others)}.{_detectable(compared)}"
 
 
@@ -388,14 +312,14 @@ def _tokens(share: float) -> str:
 def _per_unit(effects: Sequence[Row]) -> str:
     """Say what is left of the differences per unit of attention hidden."""
     told: dict[int, list[str]] = {}
-    for measure, what in ((_TEXT, "perplexity"), (_PREDICTIONS, "the predictions")):
+    for measure, what in ((_TEXT, "perplexity"), (PREDICTIONS, "the predictions")):
         for row in answer_rows(effects, measure, (UNIT,)):
             told.setdefault(side_of(effect_of(as_change(row))), []).append(what)
     if not told:
         return ""
     if list(told) == [0]:
         return f"{PER_UNIT}, sinks and {THAN[COUNT]} do not differ significantly."
-    clauses = [f"sinks change {listed(what)} {_MORE_OR_LESS[side]}" for side, what in told.items() if side]
+    clauses = [f"sinks change {listed(what)} {MORE_OR_LESS[side]}" for side, what in told.items() if side]
     rest = f"; for {listed(told[0])} no difference is significant" if 0 in told else ""
     return f"{PER_UNIT}, {', and '.join(clauses)} than {THAN[COUNT]}{rest}."
 
@@ -472,7 +396,7 @@ def disagreements(summary: Summary) -> list[str]:
     told = []
     for name in interventions:
         for control, where in WHERE.items():
-            pair = [found.get((name, control, measure)) for measure in (_PREDICTIONS, _TEXT)]
+            pair = [found.get((name, control, measure)) for measure in (PREDICTIONS, _TEXT)]
             if pair[0] is not None and pair[1] is not None:
                 which = (
                     where if len(interventions) == 1 else f"{INTERVENTIONS[name].title.capitalize()}: {where.lower()}"
@@ -491,7 +415,7 @@ def disagreement(predictions: Difference, text: Difference, where: str) -> str:
         return ""
     raised = {1: "perplexity is higher", -1: "perplexity is lower", 0: "perplexity does not differ significantly"}
     return (
-        f"{where}, hiding the sinks shifts predictions {_MORE_OR_LESS[sides[0]]} "
+        f"{where}, hiding the sinks shifts predictions {MORE_OR_LESS[sides[0]]} "
         f"({interval_words(predictions, NATS)}); {raised[sides[1]]} ({perplexity_change(text)})."
     )
 

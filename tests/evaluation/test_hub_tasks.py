@@ -22,7 +22,6 @@ from tests.helpers import QuietContext, save_tiny, tiny_llada
 
 HUB = tuple(name for name in PRESETS if not name.startswith("bundled_"))
 LM_EVAL = Path(lm_eval.tasks.__file__).parent
-DATASET = re.compile(r"^dataset_path: [\"']?([^\"'\n]+)", re.MULTILINE)
 FOLDERS = ("mmlu/default", "arc", "piqa", "winogrande", "gsm8k", "hellaswag", "gpqa/n_shot", "race", "wikitext")
 
 
@@ -67,9 +66,10 @@ def _in_the_hub(hub, load_once, monkeypatch):
 
 
 def test_the_datasets_of_the_presets_are_those_that_lm_eval_reads():
-    files = [file for folder in FOLDERS for file in sorted((LM_EVAL / folder).glob("*"))]
-    paths = {path for file in files if file.is_file() for path in DATASET.findall(file.read_text())}
-    assert {PRESETS[name].dataset for name in HUB} <= paths
+    for name in HUB:
+        (benchmark,) = loaded(tasks=(name,), limit=1)
+        paths = {task.get_config("dataset_path") for task in benchmark.tasks.values()}
+        assert paths == {PRESETS[name].dataset}, name
 
 
 def loaded(**asked) -> list[tasks.Benchmark]:

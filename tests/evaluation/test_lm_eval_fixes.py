@@ -1,6 +1,8 @@
 """What is patched of lm-eval is patched around a call."""
 
 import logging
+import subprocess
+import sys
 
 import datasets
 import lm_eval.api.task
@@ -9,6 +11,22 @@ import pytest
 
 from analysis.evaluation.lm_eval_fixes import may_have, quiet, templates_kept
 from analysis.models.tokenizer import TemplateTooBig
+from tests.helpers import ROOT
+
+STATE = """
+import logging, datasets, lm_eval.api.task
+def state():
+    loggers = [logging.getLogger(name).level for name in ("lm_eval", "datasets", "huggingface_hub")]
+    return loggers, lm_eval.api.task.tqdm, datasets.are_progress_bars_disabled()
+before = state()
+import analysis.evaluation.tasks, analysis.evaluation.live
+assert state() == before, (before, state())
+"""
+
+
+def test_importing_the_evaluation_changes_nothing_of_lm_eval():
+    done = subprocess.run([sys.executable, "-c", STATE], cwd=ROOT, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
 
 
 def test_what_is_made_quiet_is_put_back():

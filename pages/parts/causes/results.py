@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import streamlit as st
 
 from analysis.figures.export import Exhibit
-from analysis.findings.ablations import SHIFTS, SHIFTS_TOLD
+from analysis.findings.shifts import SHIFTS, SHIFTS_TOLD
 from pages.parts.charts import chart
 from pages.parts.controls import PHONE, figures_beside, figures_row, order_on_a_phone
 from pages.parts.plain import plain
@@ -58,7 +58,7 @@ def answer_first(key: str, rows: Mapping[str, Sequence[int]], answer: str = "", 
 
 
 def draw_shifts(rows: Sequence[tuple[str, ...]]) -> None:
-    """Draw rows of `findings.ablations.shifts` as a small table, where there are any."""
+    """Draw rows of `findings.shifts.shifts` as a small table, where there are any."""
     if not rows:
         return
     st.html(_SHIFTED)
