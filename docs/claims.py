@@ -49,7 +49,7 @@ def _paragraph(claim: Claim, verdicts: Mapping[str, ClaimVerdict]) -> str:
         f"{UNITS[claim.unit].margin(claim.margin)} or more. Source: {sources}.",
         f"$${claim.formula}$$",
         " ".join((claim.not_meant, *published)),
-        f"On the model that ships: *{verdicts[claim.name].verdict}*. {verdicts[claim.name].sentence}",
+        f"**On the model that ships:** {verdicts[claim.name].sentence}",
     ]
     return "\n\n".join(told)
 
