@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine.run_pairs import has_setting, scored_pairs
 from analysis.exhibits.with_discount import Changed
@@ -13,7 +12,7 @@ from analysis.tuning.statistics_file import why_not
 from analysis.words import DISCOUNT_TOLD
 from pages.parts.accuracy.choice import pair_results
 from pages.parts.charts import export_button, start_exhibits
-from pages.parts.controls import figures_beside, keyed_columns, left_to_right, segments, title_row, views_row
+from pages.parts.controls import keyed_columns, left_to_right, segments, title_row, views_row
 from pages.parts.frame import run
 from pages.parts.masks.pruned_models import PairMasks, draw_changed, pair_masks, projections_in_fold
 from pages.parts.masks.view import masks_of
@@ -23,6 +22,7 @@ from pages.parts.pruning.outcome import (
     accuracies_in_full,
     answer,
     answer_so_far,
+    changed_in_words,
     changes_in_study,
     choose_scores,
     choose_seeds,
@@ -90,11 +90,11 @@ def main() -> None:
         view, beside = views_row(VIEWS, "prune_view")
     with steps.preview:
         st.markdown("**2 · Preview**", help="Weights that the discount would change, before anything is pruned.")
-        preview_of = _preview(model, asked, steps.results)
+        preview_of = _preview(model, asked)
     with steps.outcome:
         st.markdown("**3 · Prune and score**", help="Writes pruned checkpoints to folders. The model stays as it is.")
         with st.container(key="prune_seeds_place"):
-            number, first = keyed_columns([3.4, 7.6], "prune_seeds", vertical_alignment="bottom", gap="small")
+            number, first = keyed_columns([2.3, 7.7], "prune_seeds", vertical_alignment="bottom", gap="small")
             with number:
                 seeds = choose_seeds(asked)
         takes = st.container(key="prune_takes_place")
@@ -105,13 +105,10 @@ def main() -> None:
             start(wants, takes)
         with takes:
             active_runs()
-    with steps.results, results_box(study):
-        weights, accuracy = figures_beside([1.4, 1.6], "prune_results") if changes else (None, st.container())
-        if weights is not None and view != MASKS:  # which draws them in full
-            with weights.container(gap="xsmall"):
-                _draw_changes(study, masks, changes)
-        with accuracy.container(gap="xsmall"):
-            accuracies_in_brief(model, asked, scoring, pairs, found, study, drawn=view != ACCURACY)
+    with steps.outcome, results_box(study):
+        accuracies_in_brief(model, asked, scoring, pairs, found, study, drawn=view != ACCURACY)
+        if changes and view != MASKS:  # which draws them in full
+            _draw_changes(study, masks, changes, changed_in_words(found, changes))
     with steps.beneath:
         if view == ACCURACY:
             accuracies_in_full(wants, model, pairs, pair_results(scored_pairs(pairs)), beside)
@@ -121,16 +118,16 @@ def main() -> None:
         ask_rest(preview_of, preview_of.job)
 
 
-def _draw_changes(study: OfStudy | None, masks: PairMasks | None, changes: Sequence[Changed]) -> None:
-    """Draw which share of the weights the discount changes; of runs layer by layer in a fold."""
-    draw_changed(changes, study.contrast.effect.seeds if study is not None else 0)
+def _draw_changes(study: OfStudy | None, masks: PairMasks | None, changes: Sequence[Changed], said: str) -> None:
+    """Draw which share of the weights the discount changes; of runs layer by layer in a fold. said: of it."""
+    draw_changed(changes, said, study.contrast.effect.seeds if study is not None else 0)
     if masks is not None:
         projections_in_fold(masks.comparisons, masks.floor)
 
 
-def _preview(model: ModelSpec, asked: Asked, place: DeltaGenerator) -> Opened | None:
-    """Draw which mask bits the discount changes at these settings; return the statistics behind it, if they are stored.
-    place: of the figure."""
+def _preview(model: ModelSpec, asked: Asked) -> Opened | None:
+    """Draw which mask bits the discount changes at these settings; return the statistics behind it, if they are
+    stored."""
     try:
         refused = why_no_noise(model)
     except EXPECTED:  # shown beside the button
@@ -142,12 +139,14 @@ def _preview(model: ModelSpec, asked: Asked, place: DeltaGenerator) -> Opened | 
         st.info("None of these methods discounts sinks. Add Sink-Wanda to see what a discount changes.")
         return None
     job = statistics_job(model, asked.calibration, asked.stored)
-    found = None if job is None else opened(job)
-    if job is None or found is None:
-        if job is not None:
-            st.error("The stored statistics are gone. Preview the masks again.")
+    if job is None:
         return None
-    with place.container(border=True, key="prune_preview", gap="small"):
+    figure = st.container()
+    found = opened(job)
+    if found is None:
+        st.error("The stored statistics are gone. Preview the masks again.")
+        return None
+    with figure, st.container(border=True, key="prune_preview", gap="small"):
         named = _named(found, asked.setting)
         if named:
             views.masks_preview(found, named)

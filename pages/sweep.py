@@ -30,7 +30,7 @@ from pages.parts.plain import code, plain
 from pages.parts.pruning.runs import ADDRESS, follow, launch, offer_more_seeds
 from pages.parts.session import EXPECTED, LOOK, REDRAW, engine, model_in_use, model_name, not_in_address, submit, tell
 from pages.parts.study.choice import can_tell, example, read_point
-from pages.parts.sweep.differences import say_cost
+from pages.parts.sweep.differences import draw_levels, say_cost
 from pages.parts.sweep.results import sweep_results
 from pages.parts.sweep.settings import asked_by_address, sweep_settings
 
@@ -68,7 +68,7 @@ def _example(answer: DeltaGenerator, actions: DeltaGenerator) -> None:
         with answer:
             before, after = "Shipped study of the diffusion model.", "Your sweep will replace it."
             say_cost(told, before=before, after=after, beside=actions)
-        chart(told.shown, "sweep_levels")
+        draw_levels(told)
     found = _shipped(str(EXAMPLE), EXAMPLE.stat().st_mtime_ns) if EXAMPLE.is_file() else None
     if found is None:
         return

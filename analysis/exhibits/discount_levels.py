@@ -8,10 +8,13 @@ import numpy as np
 import pandas as pd
 
 from analysis.evaluation.sweep_scores import Comparison, Setting, from_dense
-from analysis.exhibits.scored_runs import EXPLAINED, WHISKERS, bare_title, score_row, scores_figure
+from analysis.exhibits.scored_runs import EXPLAINED, bare_title
 from analysis.exhibits.story_parts import accuracies, cost_of, discounts, strength_told
 from analysis.exhibits.with_discount import (
+    CHANGE,
     against_published,
+    changes_figure,
+    changes_told,
     published_of_study,
     recipe_told,
     tasks_of,
@@ -19,8 +22,10 @@ from analysis.exhibits.with_discount import (
     text_read,
 )
 from analysis.figures.export import Exhibit
-from analysis.figures.style import ends
-from analysis.findings.evaluations import MARGIN, apart_by_rounding, inside_margin
+from analysis.figures.style import REFERENCE, ends
+from analysis.figures.sweep import Curve, accuracy
+from analysis.findings.evaluations import MARGIN, no_help
+from analysis.pruned.report_file import is_control
 from analysis.specs import METHODS, PruneSpec, against, setting_key
 from analysis.statistics.decisions import over_seeds, percent
 from analysis.statistics.differences import Difference, in_family
@@ -74,27 +79,41 @@ class DiscountLevels:
 
     @property
     def shown(self) -> Exhibit:
-        """A row for each method at each sparsity, with the differences beside it."""
-        rows = [
-            score_row(
-                percent(one.sparsity),
-                bare_title(one.method),
-                text_read(one.method),
-                one.method,
-                one.by_seed,
-                self.dense,
-                one.lost,
-                one.beyond,
-            )
-            for one in self.scores
+        """A curve for each method, with its 95 % intervals where they are known, beside the dense model and chance."""
+        curves = [self._curve(method) for method in self.methods]
+        figure = accuracy(curves, "sparsity", self.dense, self.chance, intervals=True)
+        return Exhibit(TITLE, self.noise, figure, self._table(), formula=_FORMULA)
+
+    @property
+    def changes(self) -> Exhibit:
+        """The differences that the discount makes, a row each."""
+        found = {percent(at): (gain, self.published.get(at)) for at, gain in self.gained.items()}
+        figure, table = changes_figure(found, self.method, self.margin), self._table()
+        return Exhibit(CHANGE, changes_told(self.margin), figure, table, formula=_FORMULA)
+
+    def _curve(self, method: str) -> Curve:
+        """Return the accuracies of a method along the sparsities."""
+        mine = [one for one in self.scores if one.method == method]
+        mean = np.array([np.mean(one.by_seed) for one in mine])
+        ends = [
+            (one, one) if lost is None else (self.dense + lost.low, self.dense + lost.high)
+            for one, lost in zip(mean, (one.lost for one in mine), strict=True)
         ]
-        return Exhibit(TITLE, self.noise, scores_figure(rows, self.dense, self.chance), self._table(), formula=_FORMULA)
+        low, high = np.array(ends).T
+        x, seeds = np.array([one.sparsity for one in mine]), np.array([len(one.by_seed) for one in mine])
+        return Curve(
+            bare_title(method), x, mean, low, high, seeds, method, color=REFERENCE if is_control(method) else ""
+        )
 
     @property
     def against_published(self) -> str:
         """Tell the largest difference to the published baseline in a sentence; '' where that was not compared."""
-        inside = inside_margin(list(self.gained.values()), self.margin)
-        return against_published(self.method, self.published, self.margin if inside else 0.0) if self.published else ""
+        return against_published(self.method, self.published, self.margin if self.no_help else 0.0)
+
+    @property
+    def no_help(self) -> bool:
+        """Whether the discount does not measurably help, as `no_help`."""
+        return no_help(list(self.gained.values()), self.margin)
 
     def _table(self) -> pd.DataFrame:
         rows = []
@@ -222,10 +241,8 @@ def _levels(
     seeds = max(len(one.by_seed) for one in drawn)
     over = f" and {over_seeds(seeds)}" if seeds > 1 else ", with one seed"
     scored = f"{items[0]:,} items of {counted(items[1], 'task')}"
-    means = {at: [float(np.mean(one.by_seed)) for one in each[1:]] for at, each in scores.items()}
-    rounded = apart_by_rounding((without, discounted, gains[at]) for at, (without, discounted) in means.items())
-    dots = "dots: seeds" if seeds > 1 else ""
-    caption = "; ".join(filter(None, (f"Right answers to {scored}", WHISKERS if known else "", dots, rounded)))
+    bars = "; bars: 95 % intervals of the change from dense" if known else ""
+    caption = f"Right answers to {scored}{bars}"
     free = f"Intervals are over items{over}, Student's, with {counted(seeds - 1, 'degree')} of freedom between seeds."
     sizes = counted(len(scores), "sparsity", "sparsities"), counted(3 if everywhere else 2, "variant")
     return DiscountLevels(

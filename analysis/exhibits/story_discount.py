@@ -227,7 +227,7 @@ def _against_published(findings: Findings, by_setting: Mapping[str, Contrast], o
     """
     method = next(iter(by_setting.values())).method
     margin = rules.margin_of(findings) if set(outcomes.values()) == {EQUIVALENT} else 0.0
-    told = against_published(method, published_of_study(findings, method), margin, alone=True)
+    told = against_published(method, published_of_study(findings, method), margin)
     return f" {told}" if told else ""
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 
 from analysis.evaluation import comparing, tables
 from analysis.evaluation.comparing import Pair
@@ -41,7 +42,8 @@ from analysis.words import counted, listed, percent
 
 NOISED = "as seen while denoising"
 _CHANGED = "Weights kept without the discount and pruned with it, or the reverse."
-_SHIFTS, _COST, _DISCOUNT = "Accuracy change", "pruned minus dense", "with minus without discount"
+CHANGE = "Accuracy change"
+_COST, _DISCOUNT, _PUBLISHED = "pruned minus dense", "with minus without discount", "discount minus published"
 _DOTS = {"seed": "seeds", "pair": "pairs"}
 
 
@@ -132,17 +134,16 @@ def published_of_study(findings: Findings, method: str) -> dict[float, Differenc
 _DECIDED = {
     BETTER: "significantly better",
     WORSE: "significantly worse",
-    EQUIVALENT: "{inside} too",
+    EQUIVALENT: "less than {margin} too",
     CANNOT_TELL: "undecided",
     ONE_SEED: "undecided with one seed",
     WAITING: "so far",
 }
 
 
-def against_published(method: str, found: Mapping[float, Difference], margin: float = 0.0, alone: bool = False) -> str:
+def against_published(method: str, found: Mapping[float, Difference], margin: float = 0.0) -> str:
     """Tell the largest difference of a method to its published baseline in a sentence; '' where there is none. found:
-    by sparsity. margin: that others lie inside of, as the sentence before says; 0 where it says nothing of one. alone:
-    name the margin, as no sentence before does.
+    by sparsity. margin: that others lie inside of, as the sentence before says; 0 where it says nothing of one.
     """
     baseline = METHODS[method].published
     if not found or baseline is None:
@@ -151,11 +152,8 @@ def against_published(method: str, found: Mapping[float, Difference], margin: fl
     most, read = found[at], text_read(baseline)
     who = f"{plain_title(baseline)}{f' ({read} text)' if read else ''}"
     decided = decide(most, margin, most.above_chance)
-    inside = f"inside{f' ±{POINTS.margin(margin)}' if alone else ''}"
-    told = _DECIDED.get(decided, "").format(inside=inside) if margin or decided in SHOWN else ""
-    reaches_out = decided == CANNOT_TELL and not (-margin < most.low and most.high < margin)
-    beside = f", {f'not {inside}: ' * reaches_out}{told}" if told else ""
-    return f"Against {who}: {bare_words(most)} at {percent(at, 0)}{beside}."
+    told = _DECIDED.get(decided, "").format(margin=POINTS.margin(margin)) if margin or decided in SHOWN else ""
+    return f"Against {who}: {bare_words(most)} at {percent(at, 0)}{f', {told}' if told else ''}."
 
 
 class Changed(NamedTuple):
@@ -249,31 +247,43 @@ def accuracy_shifts(
     shifts: at least one, of which `shown_shifts` are drawn. method: with the discount. compared: what is compared, in
     sentences.
     """
-    color, first = colors_by_method([method])[0], shifts[0]
-    beside = "discount minus published"
-    rows = [
-        difference_row(f"{one.sparsity}: {name}", effect, color=of)
-        for one in shown_shifts(shifts)
-        for name, effect, of in ((_DISCOUNT, one.discount, color), (beside, one.published, REFERENCE))
-        if effect is not None
-    ]
+    first = shifts[0]
+    found = {one.sparsity: (one.discount, one.published) for one in shown_shifts(shifts)}
     without, discounted = (percent(level, 1) for level in first.accuracies)
     guessing = "" if chance is None else f"; chance {percent(chance, 1)}"
     return Exhibit(
-        _SHIFTS,
-        f"Bars: 95 % intervals; shaded: ±{POINTS.margin(margin)}. "
-        f"Right answers at {first.sparsity} sparsity: "
+        CHANGE,
+        f"{changes_told(margin)} Right answers at {first.sparsity} sparsity: "
         f"{percent(dense, 1)} dense, {without} without the discount, {discounted} with it{guessing}. {compared}",
-        interval_rows(rows, "accuracy change, points", even="", margin=POINTS.scale * margin),
-        pd.DataFrame([told for one in shifts for told in _told(one, dense, beside)]),
+        changes_figure(found, method, margin),
+        pd.DataFrame([told for one in shifts for told in _told(one, dense)]),
     )
 
 
-def _told(shift: Shift, dense: float, beside: str) -> list[dict[str, str | float]]:
-    """Return the differences as rows of a table. beside: name of that to the published baseline."""
+def changes_told(margin: float) -> str:
+    """Say what `changes_figure` draws."""
+    return f"Bars: 95 % intervals; shaded: ±{POINTS.margin(margin)}."
+
+
+def changes_figure(found: Mapping[str, tuple[Difference, Difference | None]], method: str, margin: float) -> go.Figure:
+    """Draw what the discount changes of accuracy. found: with minus without it, and minus the published baseline, if
+    that was compared, by sparsity, as `50 %`. method: with the discount."""
+    color, baseline = colors_by_method([method])[0], METHODS[method].published
+    names = _DISCOUNT, f"with discount minus {plain_title(baseline)}" if baseline else ""
+    rows = [
+        difference_row(f"{at}: {name}", effect, color=of)
+        for at, effects in found.items()
+        for name, effect, of in zip(names, effects, (color, REFERENCE), strict=True)
+        if effect is not None
+    ]
+    return interval_rows(rows, "accuracy change, points", even="", margin=POINTS.scale * margin)
+
+
+def _told(shift: Shift, dense: float) -> list[dict[str, str | float]]:
+    """Return the differences as rows of a table."""
     after = shift.accuracies[1]
     of = {_COST: (shift.cost, dense, dense + shift.cost.value), _DISCOUNT: (shift.discount, *shift.accuracies)} | (
-        {beside: (shift.published, after - shift.published.value, after)} if shift.published is not None else {}
+        {_PUBLISHED: (shift.published, after - shift.published.value, after)} if shift.published is not None else {}
     )
     return [
         {"sparsity": shift.sparsity, "difference": name}

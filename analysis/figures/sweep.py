@@ -16,6 +16,7 @@ from analysis.figures.style import (
     band,
     flat_color_bar,
     grey_line,
+    interval_bar,
     layout,
     looks_by_method,
     wrapped,
@@ -29,14 +30,15 @@ _CELL = 34  # pixels a row of a map
 _NAME = 56  # pixels beside a plot, for the names of its levels
 _NAMED_SPARSITIES = 12  # up to this many each has a tick
 _AROUND = 0.05  # of sparsity that is shown on both sides of a single one
+_APART = 0.025  # of the axis, from one curve to the next where they are drawn apart
 _CLOSE = 0.1  # two levels whose names would lie upon each other
 
 
 @dataclass(frozen=True)
 class Curve:
     """Accuracies along an axis, (N,) each, as shares. x: where; mean over seeds; low, high: the seeds' range, equal to
-    the mean for one seed; seeds: how many. method: whose colour it has. reference: of another's table, drawn dotted
-    and open.
+    the mean for one seed, or an interval; seeds: how many. method: whose colour it has, but for a color. reference: of
+    another's table, drawn dotted and open.
     """
 
     name: str
@@ -47,21 +49,27 @@ class Curve:
     seeds: np.ndarray
     method: str = ""
     reference: bool = False
+    color: str = ""
 
 
-def accuracy(curves: Sequence[Curve], x_title: str, dense: float | None, chance: float | None) -> go.Figure:
+def accuracy(
+    curves: Sequence[Curve], x_title: str, dense: float | None, chance: float | None, intervals: bool = False
+) -> go.Figure:
     """Draw one line per curve with a dot per point, and a band over its seeds; the dense and the chance level as
-    lines.
+    lines. intervals: draw a bar for each instead of the band, and the curves a little apart.
     """
     figure = go.Figure()
-    for curve, (color, symbol) in zip(curves, _looks(curves), strict=True):
+    every = np.concatenate([curve.x for curve in curves])
+    apart = _APART * (np.ptp(every) or _AROUND) if intervals else 0.0
+    for place, (curve, (color, symbol)) in enumerate(zip(curves, _looks(curves), strict=True)):
         x = np.asarray(curve.x, np.float32)
         mean, low, high = 100 * np.array([curve.mean, curve.low, curve.high], np.float32)
-        if (high > low).any():
+        if (high > low).any() and not intervals:
             figure.add_trace(band(x, low, high, color))
         seeds = " (%{customdata[2]:d} seeds, %{customdata[0]:.1f} to %{customdata[1]:.1f} %)"
         figure.add_scatter(
-            x=x,
+            x=x + apart * (place - (len(curves) - 1) / 2),
+            error_y=interval_bar(mean, low, high) if intervals else None,
             y=mean,
             mode="lines+markers",
             name=as_text(curve.name),
@@ -122,7 +130,7 @@ def _looks(drawn: Sequence[Curve]) -> list[Look]:
     """Return a look for each series; those of one name look alike."""
     methods = {series.name: series.method for series in drawn}
     looks = dict(zip(methods, looks_by_method(list(methods.values())), strict=True))
-    return [looks[series.name] for series in drawn]
+    return [Look(series.color or looks[series.name].color, looks[series.name].symbol) for series in drawn]
 
 
 def _sparsity_ticks(figure: go.Figure, sparsities: Sequence[np.ndarray | Sequence[float]]) -> None:

@@ -64,21 +64,21 @@ def scored_alike(
     losses: Mapping[str, Mapping[str, Difference]],
     gaps: Mapping[tuple[str, str, str], Difference],
     margin: float = MARGIN,
-) -> str:
+) -> tuple[str, str]:
     """Tell what pruning costs in runs that were scored alike, at each sparsity over all methods, of many at the least
-    and the largest, and whether one of the methods is better.
+    and the largest; and whether one of the methods is better, '' where that is not known.
 
     accuracies: shares by what is removed, as `50 %`, and method. losses: likewise, each minus the dense model with its
     interval, where it is known. gaps: of two methods on the same items and calibration seeds, by what is removed and
     their names, one family of tests. margin: the least difference that matters.
     """
     if not accuracies:
-        return "No pruned model is scored yet."
+        return "No pruned model is scored yet.", ""
     told = list(accuracies) if len(accuracies) <= _NAMED else [*accuracies][:: len(accuracies) - 1]
     methods = list(dict.fromkeys(name for at in accuracies.values() for name in at))
     who = f"{methods[0]}: " if len(methods) == 1 else ""
     if not all(one.above_chance for at in losses.values() for one in at.values()):
-        return NOTHING_TO_LOSE
+        return NOTHING_TO_LOSE, ""
     changes = {at: [one.value for one in losses[at].values()] for at in told} if losses else {}
     if not losses and dense is not None:
         changes = {at: [one - dense for one in accuracies[at].values()] for at in told}
@@ -91,15 +91,15 @@ def scored_alike(
         costs[0] += unit
     else:
         right = [f"{_spread([*accuracies[at].values()])} % right{_removing(at, at == told[0])}" for at in told]
-        return _upper(f"{who}pruned models answer {listed(right)}.")
+        return _upper(f"{who}pruned models answer {listed(right)}."), ""
     said = []
     for cost, at in zip(costs, told, strict=True):
         first = at == told[0]
         does = f" pruning {'costs' if costly else 'changes accuracy by'} " if first else ", "
         noise = _not_significant([*losses.get(at, {}).values()])
         said.append(f"{_removing(at, first).strip()}{does}{cost}{noise}")
-    pruned = f"{who}{'; '.join(said)}"
-    return " ".join(f"{_upper(each)}." for each in (pruned, _best(gaps, len(methods), margin)) if each)
+    best = _best(gaps, len(methods), margin)
+    return _upper(f"{who}{'; '.join(said)}."), _upper(f"{best}.") if best else ""
 
 
 def _upper(text: str) -> str:

@@ -7,6 +7,7 @@ Imports no torch.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
+from typing import NamedTuple
 
 from analysis.evaluation import comparing, conditions
 from analysis.evaluation.comparing import OverSeeds, Pair
@@ -234,15 +235,15 @@ _NAMED = 3  # significant losses that are written out, and sparsities that are l
 _WIDE_COST = 0.1  # half an interval, from which on tenths of a point mean nothing
 _VERDICTS = (BETTER, WORSE, EQUIVALENT, CANNOT_TELL)
 NOTHING_TO_LOSE = "The dense model is not above chance on these tasks, so pruning has nothing to lose."
-_NO_HELP = "does not measurably help"
+_NOT_MEASURABLY = "does not measurably"
+_NO_HELP = f"{_NOT_MEASURABLY} help"
 _TENTHS = 0.02  # a share of accuracy; if no loss is larger, losses get a decimal
 
 
 def cost_of_pruning(
     losses: Mapping[float, Difference], discount: Sequence[Difference], who: str = "Pruning", margin: float = MARGIN
 ) -> str:
-    """Tell in one sentence how much accuracy pruning costs along sparsities, and whether the discount changes that; the
-    latter first where it does not help.
+    """Tell in one sentence how much accuracy pruning costs along sparsities, and whether the discount changes that.
 
     losses: pruned minus dense, by sparsity; where the interval of one lies below 0, the others are left to the figure,
     else those that no interval tells from 0 are said not to be resolved.
@@ -270,10 +271,7 @@ def cost_of_pruning(
     elif even:
         cost = f"{who} {_shares(even)} of the weights costs less than {POINTS.margin(margin)} of accuracy"
     if no_help(discount, margin) and len(discount) == len(decided):
-        said = _no_help_at(dict(zip(decided, discount, strict=True)))
-        if costly == [list(decided)[-1]]:
-            return f"{said}, where pruning itself costs {_size(losses[costly[0]], '')}."
-        return f"{said}; {cost[0].lower()}{cost[1:]}."
+        return f"{cost}; the sink discount {f'{_NOT_MEASURABLY} win any back' if costly else _NO_HELP}."
     brief = discount_in_brief(discount, margin, asked="whether the sink discount changes that")
     if {decide(one, margin, one.above_chance) for one in discount} == {EQUIVALENT} and len(discount) == len(
         decided
@@ -290,22 +288,28 @@ def no_help(discount: Sequence[Difference], margin: float = MARGIN) -> bool:
     )
 
 
-def inside_margin(discount: Sequence[Difference], margin: float = MARGIN) -> str:
-    """Say that differences lie inside the margin, where the sentence on them leaves it out; else ''."""
-    many = {1: "The interval lies", 2: "Both intervals lie"}.get(len(discount), "All intervals lie")
-    return f"{many} inside ±{POINTS.margin(margin)}, fixed beforehand." if no_help(discount, margin) else ""
+def difference_words(levels: Mapping[str, Difference]) -> str:
+    """Return with minus without the discount by setting, of many the largest, in the first clause of a sentence."""
+    if len(levels) > _NAMED:
+        largest = max(levels, key=lambda at: abs(levels[at].value))
+        return f"With minus without the discount: at most {interval_words(levels[largest])}, at {largest}"
+    told = [
+        f"{interval_words(one) if not at else bare_words(one)} at {name}"
+        for at, (name, one) in enumerate(levels.items())
+    ]
+    return f"With minus without the discount: {', '.join(told)}"
 
 
-def _no_help_at(discount: Mapping[float, Difference]) -> str:
-    """Return that the discount does not help at some sparsities, of many with the largest difference."""
-    told = {percent(at, 0): bare_words(one) for at, one in discount.items()}
-    if len(told) <= _NAMED:
-        first, *others = told
-        each = [f"{told[first]} {POINTS.name} of accuracy at {first} sparsity"]
-        return f"The sink discount {_NO_HELP}: {', '.join([*each, *(f'{told[at]} at {at}' for at in others)])}"
-    at = max(discount, key=lambda one: abs(discount[one].value))
-    most = f"{told[percent(at, 0)]} {POINTS.name} at {percent(at, 0)}"
-    return f"The sink discount {_NO_HELP} at any of {len(told)} sparsities (largest: {most})"
+class DiscountTold(NamedTuple):
+    """What the discount does to accuracy. said: in a sentence. numbers: the differences and what pruning itself costs,
+    where that sentence leaves them out. stands: on what it stands. power: the change that would have been detected, ''
+    where one is significant or not tested.
+    """
+
+    said: str
+    numbers: str
+    stands: str
+    power: str
 
 
 def discount_at_levels(
@@ -313,9 +317,8 @@ def discount_at_levels(
     margin: float = MARGIN,
     items_of: str = "",
     costs: Mapping[str, Difference] = MappingProxyType({}),
-) -> tuple[str, str, str]:
-    """Tell in one sentence whether the discount changes accuracy; on what that stands; and which change would have been
-    detected, '' where one is significant or not tested.
+) -> DiscountTold:
+    """Tell whether the discount changes accuracy.
 
     levels: with minus without the discount by setting: the first, as `50 % sparsity`, and at most one other, as `70 %`,
     which is left out where it has no verdict. items_of: what the items are of, as `6 tasks`. costs: of pruning without
@@ -323,7 +326,8 @@ def discount_at_levels(
     """
     (setting, first), *others = levels.items()
     if not first.above_chance:
-        return NOTHING_TO_LOSE, "", ""
+        return DiscountTold(NOTHING_TO_LOSE, "", "", "")
+    itself = _pruning_itself({at: one for at, one in costs.items() if one.high < 0}, list(levels))
     decided = decide(first, margin, first.above_chance)
     said = f"{_discount_told(first, margin, 'the sink discount')} at {setting}"
     for at, other in others if decided in _VERDICTS else ():
@@ -332,7 +336,10 @@ def discount_at_levels(
             said += f", {_size(other, '') if decided == WORSE else bare_words(other)} at {at}"
         elif again in _VERDICTS:
             said += f"; at {at} {_discount_told(other, margin, 'it')}"
-    said += _pruning_itself({at: one for at, one in costs.items() if one.high < 0}, list(levels))
+    said, numbers = f"{said}{itself}.", ""
+    if no_help(list(levels.values()), margin):
+        bound = f"accuracy changes by less than {POINTS.margin(margin)} at {' and at '.join(levels)}"
+        said, numbers = f"the sink discount {_NO_HELP}: {bound}.", f"{difference_words(levels)}{itself}."
     detected = detectable(first).removeprefix("; ")
     seeds = counted(first.seeds, "seed") if first.seeds else ""
     over = "" if first.holds_seeds or not seeds else " over items alone"
@@ -340,7 +347,7 @@ def discount_at_levels(
     items = f"{first.n:,} items{f' of {items_of}' if items_of else ''}"
     stands = f"{so_far}{', '.join(filter(None, (items, seeds)))}; brackets: 95 % intervals"
     power = f"{_upper(detected)} with 80 % power." if detected else ""
-    return f"{_upper(said)}.", f"{stands}{over}.", power
+    return DiscountTold(_upper(said), numbers, f"{stands}{over}.", power)
 
 
 def _pruning_itself(costs: Mapping[str, Difference], settings: Sequence[str]) -> str:
@@ -357,7 +364,7 @@ def _upper(text: str) -> str:
 def _discount_told(discount: Difference, margin: float, who: str) -> str:
     """Return `discount_in_brief` of one difference with its interval."""
     if no_help([discount], margin):
-        return f"{who} {_NO_HELP}: {bare_words(discount)} {POINTS.name} of accuracy"
+        return f"{who} {_NO_HELP}: {interval_words(discount)} of accuracy"
     brief = discount_in_brief([discount], margin, who)
     if not brief:
         return f"{who} has changed accuracy by {interval_words(discount)} so far"

@@ -1,8 +1,10 @@
 """Figures of sweeps: bands over seeds, levels marked, and another's numbers told apart."""
 
 import numpy as np
+import pytest
 
 from analysis.exhibits.discount_levels import levels_of_study
+from analysis.exhibits.scored_runs import bare_title
 from analysis.figures import sweep as figures
 from analysis.figures.frontier import Points, Saving, frontier
 from analysis.figures.style import METHOD_LOOKS
@@ -55,26 +57,25 @@ def test_the_published_baseline_stands_beside_both_where_it_was_pruned_at_every_
     table = told.shown.table.set_index(["method", "sparsity"])
     np.testing.assert_allclose(table.loc["Wanda as published", "accuracy, %"], [100 * first[at] for at in (0.5, 0.7)])
     assert told.noise == (
-        "Right answers to 768 items of 6 tasks; whiskers: 95 % intervals of the change from dense; where one crosses "
-        "the dashed line, accuracy is not significantly below dense; dots: seeds; differences taken before rounding. "
+        "Right answers to 768 items of 6 tasks; bars: 95 % intervals of the change from dense. "
         "Intervals are over items and 6 seeds, Student's, with 5 degrees of freedom between seeds."
     )
     recipes = {one.sparsity: one.effect for one in study.pruning.contrasts if one.kind == "recipe"}
     points = table["discount minus this, points"]
     assert points["With discount"].isna().all()
     np.testing.assert_allclose(points["Wanda as published"], [100 * recipes[at].value for at in (0.5, 0.7)])
-    assert told.against_published.endswith(f": {bare_words(recipes[0.7])} at 70 %, not inside: undecided.")
+    assert told.against_published.endswith(f": {bare_words(recipes[0.7])} at 70 %, undecided.")
     some = [one for one in study.pruning.settings if (one.method, one.sparsity) != ("wanda", 0.5)]
     without = levels_of_study(study.model_copy(update={"pruning": study.pruning.model_copy(update={"settings": some})}))
     assert without.methods == ("wanda-noised", "sink-wanda") and "2 variants" in without.setup
     assert not without.published and without.against_published == "", "there is no such row"
 
 
-def test_a_row_for_each_method_at_each_sparsity_holds_its_level_its_cost_and_what_the_discount_adds() -> None:
+def test_levels_are_drawn_with_their_intervals_beside_what_the_discount_adds() -> None:
     study = read(EXAMPLE)
     told = levels_of_study(study)
     assert told is not None and study.pruning is not None
-    table, notes = told.shown.table, " ".join(note.text for note in told.shown.figure.layout.annotations)
+    table, notes = told.shown.table, " ".join(note.text for note in told.changes.figure.layout.annotations)
     assert list(zip(table["sparsity"], table["method"], strict=True)) == [
         (sparsity, name)
         for sparsity in (0.5, 0.7)
@@ -82,9 +83,17 @@ def test_a_row_for_each_method_at_each_sparsity_holds_its_level_its_cost_and_wha
     ]
     np.testing.assert_allclose(table["minus dense, points"], table["accuracy, %"] - 100 * study.pruning.dense)
     for one in told.scores:
-        assert one.lost is not None and bare_words(one.lost) in notes
         assert (one.beyond is None) == (one.method == told.method)
         assert one.beyond is None or bare_words(one.beyond) in notes
+    curves = {trace.name: trace for trace in told.shown.figure.data}
+    assert list(curves) == ["Wanda as published", "Without discount", "With discount"]
+    for one in told.scores:
+        assert one.lost is not None
+        curve, place = curves[bare_title(one.method)], list(told.gained).index(one.sparsity)
+        assert curve.y[place] == pytest.approx(100 * np.mean(one.by_seed))
+        low, high = (100 * (study.pruning.dense + end) for end in (one.lost.low, one.lost.high))
+        assert curve.error_y.arrayminus[place] == pytest.approx(curve.y[place] - low, abs=1e-4)
+        assert curve.error_y.array[place] == pytest.approx(high - curve.y[place], abs=1e-4)
 
 
 def test_all_rows_have_the_interval_of_their_change_from_dense_or_none_has():

@@ -14,7 +14,7 @@ from analysis.exhibits.with_discount import (
     weights_changed,
 )
 from analysis.findings import finding_of
-from analysis.findings.evaluations import apart_by_rounding, bare_words, inside_margin
+from analysis.findings.evaluations import apart_by_rounding, bare_words, difference_words
 from analysis.specs import CalibrationParams, PruneSpec
 from analysis.statistics.differences import Difference
 from analysis.study.findings import EXAMPLE, read
@@ -58,17 +58,16 @@ def test_a_loss_that_its_interval_does_not_tell_from_0_is_not_resolved():
 def test_several_losses_are_told_each_and_of_many_the_ends():
     clear = lost(-0.031, -0.042, -0.02)
     assert said({0.5: clear, 0.7: LOSSES[0.7]}, NONE) == (
-        "The sink discount does not measurably help: +0.1 [−0.7, +0.9] points of accuracy at 50 % sparsity, +0.1 "
-        "[−0.7, +0.9] at 70 %; "
-        "pruning costs 3.1 points of accuracy [2.0, 4.2] at 50 % and 21 [9, 32] at 70 % of the weights."
+        "Pruning costs 3.1 points of accuracy [2.0, 4.2] at 50 % and 21 [9, 32] at 70 % of the weights; the sink "
+        "discount does not measurably win any back."
     )
     one = said({0.5: LOSSES[0.5], 0.7: LOSSES[0.7]}, NONE)
     assert one == (
-        "The sink discount does not measurably help: +0.1 [−0.7, +0.9] points of accuracy at 50 % sparsity, +0.1 "
-        "[−0.7, +0.9] at 70 %, "
-        "where pruning itself costs 21 [9, 32]."
+        "Pruning 70 % of the weights costs 21 points of accuracy [9, 32]; the sink discount does not measurably win "
+        "any back."
     )
-    assert "which 2 seeds do not resolve" in said({0.5: LOSSES[0.5]}, NONE[:1]), "and that is no cost"
+    unresolved = said({0.5: LOSSES[0.5]}, NONE[:1])
+    assert unresolved.endswith("which 2 seeds do not resolve; the sink discount does not measurably help."), "no cost"
     small = lost(0.006, 0.002, 0.010, 6)
     other = said({0.5: clear, 0.7: LOSSES[0.7]}, [NONE[0], small])
     assert other.endswith(
@@ -76,10 +75,11 @@ def test_several_losses_are_told_each_and_of_many_the_ends():
         "at 70 %."
     ), "an interval without 0"
     four = dict.fromkeys((0.2, 0.3, 0.4), clear) | {0.7: LOSSES[0.7]}
-    assert said(four, NONE * 2).startswith(
-        "The sink discount does not measurably help at any of 4 sparsities (largest: +0.1 [−0.7, +0.9] points at 20 %)"
-        "; pruning costs accuracy at 4 sparsities, "
-    )
+    assert said(four, NONE * 2).startswith("Pruning costs accuracy at 4 sparsities, ")
+    one, other = ({f"{at} %": NONE[0] for at in sparsities} for sparsities in ((50,), (20, 30, 40, 70)))
+    assert difference_words(one) == "With minus without the discount: +0.1 points [−0.7, +0.9] at 50 %"
+    largest = difference_words(other | {"40 %": small})
+    assert largest == "With minus without the discount: at most +0.6 points [+0.2, +1.0], at 40 %"
     many = said(dict.fromkeys((0.2, 0.3, 0.4), clear) | {0.7: LOSSES[0.7]})
     assert "costs accuracy at 4 sparsities, from 3.1 points [2.0, 4.2] at 20 % to 21 points [9, 32] at 70 %" in many
 
@@ -122,15 +122,19 @@ def test_a_discount_that_helps_or_hurts_is_told_with_its_interval():
 
 def test_the_discount_is_told_with_its_interval_and_on_what_that_stands():
     first = {"50 % sparsity": NONE[0]}
-    told, stands, seen = finding_of("discount at levels", first)
-    assert told == "The sink discount does not measurably help: +0.1 [−0.7, +0.9] points of accuracy at 50 % sparsity."
+    told, numbers, stands, seen = finding_of("discount at levels", first)
+    assert (
+        told == "The sink discount does not measurably help: accuracy changes by less than 2 points at 50 % sparsity."
+    )
+    assert numbers == "With minus without the discount: +0.1 points [−0.7, +0.9] at 50 % sparsity."
     assert stands == "360 items, 6 seeds; brackets: 95 % intervals."
-    scored = finding_of("discount at levels", first, items_of="PIQA (chance 50.0 %)")[1]
+    scored = finding_of("discount at levels", first, items_of="PIQA (chance 50.0 %)").stands
     assert scored.startswith("360 items of PIQA (chance 50.0 %), 6 seeds;")
     assert seen.startswith("±") and seen.endswith(" points would have been detected with 80 % power.")
-    both = finding_of("discount at levels", first | {"70 %": lost(0.003, -0.003, 0.01, 6)})[0]
-    assert both == f"{told.removesuffix('.')}, +0.3 [−0.3, +1.0] at 70 %."
-    assert len(both.replace(" %", "%").split()) <= 25
+    both = finding_of("discount at levels", first | {"70 %": lost(0.003, -0.003, 0.01, 6)})
+    assert both.said == f"{told.removesuffix('.')} and at 70 %."
+    assert both.numbers == f"{numbers.removesuffix('.')}, +0.3 [−0.3, +1.0] at 70 %."
+    assert len(both.said.replace(" %", "%").split()) <= 25
     free, dear = lost(-0.013, -0.03, 0.004, 6), lost(-0.208, -0.238, -0.178, 6)
     levels = first | {"70 %": NONE[0]}
     for costs, ending in (
@@ -140,13 +144,14 @@ def test_the_discount_is_told_with_its_interval_and_on_what_that_stands():
         ((free, free), f"{bare_words(NONE[0])} at 70 %."),
     ):
         told_costs = dict(zip(levels, costs, strict=True))
-        assert finding_of("discount at levels", levels, 0.02, "", told_costs)[0].endswith(ending)
-    assert inside_margin([NONE[0]]) == "The interval lies inside ±2 points, fixed beforehand."
+        assert finding_of("discount at levels", levels, 0.02, "", told_costs).numbers.endswith(ending)
     above = lost(0.006, 0.002, 0.010, 6)
-    apart = finding_of("discount at levels", first | {"70 %": above})[0]
-    assert apart == f"{told.removesuffix('.')}; at 70 % it changes accuracy by less than 2 points: +0.6 [+0.2, +1.0]."
-    assert not inside_margin([NONE[0], above]), "the first line says it"
-    assert not inside_margin([]) and not inside_margin(OPEN)
+    apart = finding_of("discount at levels", first | {"70 %": above})
+    assert apart.said == (
+        "The sink discount does not measurably help: +0.1 points [−0.7, +0.9] of accuracy at 50 % sparsity; at 70 % it "
+        "changes accuracy by less than 2 points: +0.6 [+0.2, +1.0]."
+    )
+    assert not apart.numbers, "the first line says them"
 
 
 def test_differences_are_said_to_be_computed_before_rounding_where_the_written_ones_differ():
@@ -157,7 +162,7 @@ def test_differences_are_said_to_be_computed_before_rounding_where_the_written_o
 
 def test_no_verdict_on_the_discount_is_carried_to_another_level():
     wide = {"50 % sparsity": OPEN[0], "70 %": OPEN[1]}
-    told, _, seen = finding_of("discount at levels", wide)
+    told, _, _, seen = finding_of("discount at levels", wide)
     assert told == (
         "2 seeds cannot tell whether the sink discount helps: 0.0 points [−9.0, +9.0] at 50 % sparsity, "
         "−1 [−15, +13] at 70 %."
@@ -171,7 +176,7 @@ def test_no_verdict_on_the_discount_is_carried_to_another_level():
 
 def test_one_seed_says_what_its_brackets_leave_out_and_a_model_at_chance_has_nothing_to_lose():
     alone = Difference(0.0, -0.05, 0.05, 12, 12, final=False, seeds=1)
-    said, stands, _ = finding_of("discount at levels", {"50 % sparsity": alone})
+    said, _, stands, _ = finding_of("discount at levels", {"50 % sparsity": alone})
     assert said.startswith("The sink discount has changed accuracy by 0.0 points [−5.0, +5.0] so far at 50 %")
     assert stands == "So far 12 items, 1 seed; brackets: 95 % intervals over items alone."
     at_chance = lost(0.001, -0.007, 0.009, above_chance=False)
@@ -201,8 +206,8 @@ def test_a_study_says_how_many_weights_the_discount_changes_at_every_sparsity_an
     found = published_of_study(study, "sink-wanda")
     told = f"Against Wanda as published (clean text): {bare_words(largest)} at 70 %"
     assert against_published("sink-wanda", found) == f"{told}."
-    assert against_published("sink-wanda", found, 0.02) == f"{told}, not inside: undecided."
-    assert against_published("sink-wanda", found, 0.1) == f"{told}, inside too."
+    assert against_published("sink-wanda", found, 0.02) == f"{told}, undecided."
+    assert against_published("sink-wanda", found, 0.1) == f"{told}, less than 10 points too."
     assert against_published("sink-wanda", {0.5: found[0.5]}).endswith(" at 50 %.")
     assert against_published("sink-wanda", {}) == ""
 
@@ -216,11 +221,11 @@ def test_a_difference_to_the_published_baseline_is_told_with_its_decision():
 
     assert said(shown(0.03)) == said(shown(0.03), 0.0) == ", significantly better."
     assert said(shown(-0.03)) == ", significantly worse."
-    assert said(lost(0.001, -0.007, 0.009, 6)) == ", inside too."
+    assert said(lost(0.001, -0.007, 0.009, 6)) == ", less than 2 points too."
     assert said(lost(0.001, -0.007, 0.009, 6), 0.0) == ".", "no margin is spoken of"
     many = replace(lost(0.005, -0.005, 0.015, 6), tests=400)
     assert said(many) == ", undecided.", "its own interval is inside, that of the family is not"
-    assert said(lost(0.0, -0.03, 0.03, 6)) == ", not inside: undecided."
+    assert said(lost(0.0, -0.03, 0.03, 6)) == ", undecided."
     assert said(lost(0.001, -0.007, 0.009, 1)) == ", undecided with one seed."
     assert said(replace(shown(0.03), above_chance=False)) == ".", "there is no verdict at chance"
 

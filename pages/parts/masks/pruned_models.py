@@ -488,7 +488,7 @@ def _changed_by_discount(comparisons: Sequence[Comparison], floor: Comparison | 
 _weights_changed = kept(weights_changed)
 
 
-def draw_changed(changes: Sequence[Changed], seeds: int = 0) -> None:
-    """Draw `weights_changed` with its formula."""
+def draw_changed(changes: Sequence[Changed], said: str, seeds: int = 0) -> None:
+    """Draw `weights_changed` with its formula. said: its finding."""
     exhibit = _weights_changed(changes, seeds)
-    chart(replace(exhibit, formula=formula(MEASURES["disagreement"])), "prune_changed")
+    chart(replace(exhibit, finding=said, formula=formula(MEASURES["disagreement"])), "prune_changed")

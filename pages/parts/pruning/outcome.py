@@ -29,7 +29,7 @@ from analysis.exhibits.with_discount import (
     text_read,
 )
 from analysis.findings import finding_of
-from analysis.findings.evaluations import MARGIN, inside_margin, tested, together
+from analysis.findings.evaluations import MARGIN, no_help, tested, together
 from analysis.specs import METHODS, EvaluateSpec, ModelSpec, PruneSpec, SweepSpec, grid, setting_key
 from analysis.statistics.decisions import POINTS
 from analysis.study.rules import margin_of
@@ -89,7 +89,7 @@ class Found(NamedTuple):
     """Effect of pruning and the discount on accuracy in a study or in the runs here: source of headline and figure.
 
     setting: of the first shift, in words. dense, chance: accuracies. tasks: that were scored, by their titles. method:
-    with the discount. inside: of `inside_margin`. recipe: of `recipe_told`. compared, explained: all that is compared,
+    with the discount. recipe: of `recipe_told`. compared, explained: all that is compared,
     and further what a researcher asks, in sentences. published: of `against_published`.
     """
 
@@ -100,7 +100,6 @@ class Found(NamedTuple):
     tasks: tuple[str, ...]
     method: str
     margin: float
-    inside: str
     recipe: str
     compared: str
     explained: str = ""
@@ -119,14 +118,14 @@ def choose_seeds(asked: Asked) -> int:
         return 1
     return int(
         st.number_input(
-            "Calibration seeds",
+            "Seeds",
             min_value=1,
             max_value=_MOST_SEEDS,
             value=SEEDS,
             key=_SEEDS,
             bind="query-params",
-            help="Each seed draws other calibration text, and every method is pruned with each. One seed decides "
-            f"nothing; {SEEDS} are what a study takes to tell a difference of 2 points.",
+            help="Calibration seeds. Each draws other calibration text, and every method is pruned with each. One seed "
+            f"decides nothing; {SEEDS} are what a study takes to tell a difference of 2 points.",
         )
     )
 
@@ -365,8 +364,8 @@ def found_in_study(study: OfStudy) -> Found | None:
         return None
     setting, margin = f"{shifts[0].sparsity} sparsity", margin_of(findings)
     levels = findings.pruning.dense, findings.pruning.chance
-    method, inside = contrast.method, inside_margin([one.discount for one in shown_shifts(shifts)], margin)
-    told = [one.sparsity for one in shown_shifts(shifts)]
+    method, shown = contrast.method, shown_shifts(shifts)
+    told, small = [one.sparsity for one in shown], no_help([one.discount for one in shown], margin)
     recipes = published_of_study(findings, method)
     published = {at: one for at, one in recipes.items() if percent(at, 0) in told}
     return Found(
@@ -376,10 +375,9 @@ def found_in_study(study: OfStudy) -> Found | None:
         tuple(tasks_of(findings.pruning)),
         method,
         margin,
-        inside,
         recipe_told(method, text_read(method), f"λ = {max(findings.parameters.strengths):g}"),
         compared_in(findings, contrast),
-        published=against_published(method, published, margin if inside else 0.0),
+        published=against_published(method, published, margin if small else 0.0),
     )
 
 
@@ -410,7 +408,6 @@ def _found_in_results(results: Results, spec: PruneSpec, names: Sequence[str]) -
         tuple(benchmark.title for benchmark in results.accuracies),
         spec.method,
         MARGIN,
-        inside_margin([one.discount for one in shown_shifts(shifts)]),
         recipe_told(spec.method, text_of(spec), f"λ = {spec.discount.discount_strength:g}"),
         "Without the discount: the control, which reads the same noised text, against the dense model. The discount: "
         "against that.",
@@ -428,46 +425,53 @@ def answer(study: OfStudy | None, pairs: list[RunPair], found: Found | None, cha
         if changes:
             st.markdown(plain(changes[0].words()))
         return
-    told = _told(study, found, tuple(changes), "" if study is not None else _seeds_in_words(pairs, found))
+    told = _told(study, found, "" if study is not None else _seeds_in_words(pairs, found))
     st.markdown(f"##### {plain(told.said)}", help=plain(told.explained) or None)
-    for sentence in filter(None, (told.held, told.changed)):
-        st.markdown(plain(sentence))
+    if told.held:
+        st.markdown(plain(told.held))
     st.caption(plain(told.stands))
 
 
 class _Told(NamedTuple):
-    """What `answer` says: the first line, its help, what holds by the margin and of other recipes, how many weights
-    change, and how sure that is."""
+    """What `answer` says: the first line, its help, its numbers and what holds of other recipes, and how sure that
+    is."""
 
     said: str
     explained: str
     held: str
-    changed: str
     stands: str
 
 
 @lru_cache(_KEPT)
-def _told(study: OfStudy | None, found: Found | None, changes: tuple[Changed, ...], seeds: str = "") -> _Told:
+def _told(study: OfStudy | None, found: Found | None, seeds: str = "") -> _Told:
     """seeds: of runs, in words."""
-    said, stands, explained, explains = "This study does not hold what pruning costs.", "", "", False
+    said, numbers, stands = "This study does not hold what pruning costs.", "", ""
+    explained = ""
     if found is not None:
         first, *others = shown_shifts(found.shifts)
         levels = {found.setting: first.discount} | {one.sparsity: one.discount for one in others}
         costs = dict(zip(levels, (one.cost for one in (first, *others)), strict=True))
-        said, stands, detected = finding_of("discount at levels", levels, found.margin, found.items_of, costs)
-        explains = explained_by_masks(list(levels.values()), changes, found.margin)
+        of_discount = finding_of("discount at levels", levels, found.margin, found.items_of, costs)
+        said, numbers, stands, detected = of_discount
         fixed = "fixed in the study's specification" if study is not None else "that of a study"
         explained = f"The margin of {POINTS.margin(found.margin)} is {fixed}. {detected} {found.compared}"
         explained += f" Tasks: {listed(found.tasks)}. {found.explained}"
     if study is not None:
         explained += f" Method, sparsity and λ are those chosen here, all else is as in the {study.within}."
-    held = "" if found is None else " ".join(filter(None, (found.inside, found.published)))
+    held = "" if found is None else " ".join(filter(None, (numbers, found.published)))
     if study is not None and stands:
         stands = f"{study.title}: {stands[0].lower()}{stands[1:]}"
     elif study is None:
         stands = f"{seeds} {stands}"
     stands = f"{'' if found is None else found.recipe} {stands}".strip()
-    return _Told(said, " ".join(explained.split()), held, changes[0].words(explains) if changes else "", stands)
+    return _Told(said, " ".join(explained.split()), held, stands)
+
+
+def changed_in_words(found: Found | None, changes: Sequence[Changed]) -> str:
+    """Say how many weights the discount changes, and whether that may be why it does not help. changes: at least
+    one, of the masks."""
+    shown = [] if found is None else [one.discount for one in shown_shifts(found.shifts)]
+    return changes[0].words(found is not None and explained_by_masks(shown, changes, found.margin))
 
 
 def results_box(study: OfStudy | None) -> DeltaGenerator:

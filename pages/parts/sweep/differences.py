@@ -20,13 +20,13 @@ from analysis.figures import sweep as figures
 from analysis.figures.export import Exhibit
 from analysis.figures.intervals import interval_rows
 from analysis.findings import finding_of, sweeps
-from analysis.findings.evaluations import inside_margin
+from analysis.findings.evaluations import difference_words
 from analysis.pruned.report_file import plain_title
 from analysis.specs import EvictionPoint, where
-from analysis.statistics.decisions import TOO_COARSE
+from analysis.statistics.decisions import POINTS, TOO_COARSE
 from analysis.words import listed, percent
 from pages.parts.charts import chart, kept, table
-from pages.parts.controls import segments
+from pages.parts.controls import figures_beside, segments
 from pages.parts.plain import plain
 from pages.parts.study.choice import can_tell, say_discount, say_study
 
@@ -168,7 +168,16 @@ def _with_and_without(
     others = dict.fromkeys(
         plain_title(one.pruning.method) for one in settings if one.pruning.method not in told.methods
     )
-    chart(told.shown, "sweep_levels", f"{listed(list(others))}: under More about this sweep." if others else "")
+    draw_levels(told, f"{listed(list(others))}: under More about this sweep." if others else "")
+
+
+def draw_levels(told: DiscountLevels, hint: str = "") -> None:
+    """Draw the accuracies and, beside them, what the discount changes. hint: beneath the first."""
+    levels, changes = figures_beside(2, "sweep_levels")
+    with levels:
+        chart(told.shown, "sweep_levels", hint)
+    with changes:
+        chart(told.changes, "sweep_changes")
 
 
 def say_cost(
@@ -180,12 +189,20 @@ def say_cost(
     said = finding_of("cost of pruning", told.losses, list(told.gained.values()), margin=told.margin)
     cost = "The cost is the dense model's accuracy minus that of pruning without the discount, on the same items."
     st.markdown(f"##### {plain(said)}", help=plain(f"{cost} {explained}"))
-    held = " ".join(filter(None, (inside_margin(list(told.gained.values()), told.margin), told.against_published)))
+    held = " ".join(filter(None, (_numbers(told), told.against_published)))
     if held:
         st.markdown(plain(held))
     setup = " ".join(filter(None, (before, told.setup, after)))
     with st.container() if beside is None else beside:
         st.caption(plain(setup), width="stretch" if beside is None else _WIDE)
+
+
+def _numbers(told: DiscountLevels) -> str:
+    """Tell the differences, where the first line leaves them out."""
+    if not told.no_help:
+        return ""
+    gained = {percent(at, 0): one for at, one in told.gained.items()}
+    return f"{difference_words(gained)}, all inside ±{POINTS.margin(told.margin)}."
 
 
 def _say(first: Sequence[Comparison], settings: Sequence[Setting]) -> None:
