@@ -74,21 +74,19 @@ Answers = dict[str, SetAnswer]
 _RECORD_ICON = ":material/fiber_manual_record:"
 
 
-def by_layer(view: str, without: Callable[[DeltaGenerator, DeltaGenerator], bool]) -> dict[str, Any] | None:
+def by_layer(view: str, without: Callable[[DeltaGenerator], bool]) -> dict[str, Any] | None:
     """Draw the answer over the chosen sets, their choice, and a view of `VIEWS`. What an exported page says of it; None
-    where there is nothing to look at. without: draws what there is without a set, its answer and a caption in the two
-    places; returns whether there is anything.
+    where there is nothing to look at. without: draws what there is without a set, its answer in the place; returns
+    whether there is anything.
     """
-    first_line = st.container(key="evidence_answer", gap="small")
-    order_on_a_phone({"evidence_counted": (0, 1)}, {}, _NEXT)
-    counted, choice = keyed_columns([5, 2], "evidence_counted", vertical_alignment="center")
-    opened = sets_to_look_at(choice, lambda: without(first_line, counted))
+    order_on_a_phone({"evidence_answer": (0, 1)}, {}, _NEXT)
+    left, choice = keyed_columns([5, 2], "evidence_answer")
+    first_line = left.container(gap="small")
+    opened = sets_to_look_at(choice, lambda: without(first_line))
     if not opened:
         return None
     sets = _named(opened)
     told = _answers(sets)
-    with counted:
-        _counting(sets, told, view)
     VIEWS[view](sets, told, first_line)
     return {
         set_.name: {
@@ -136,7 +134,7 @@ def _first(told: str) -> tuple[str, str]:
     return first + end.strip(), rest
 
 
-def _counting(sets: list[OpenSet], told: Answers, view: str) -> None:
+def _counting(sets: list[OpenSet], told: Answers, view: str = "") -> None:
     """Draw what the answer of a view counts."""
     if view == _MOVING:
         nulls = [MOVEMENT_NULLS[null].called for null in movement_nulls(next(iter(told.values())).layers)]
@@ -162,6 +160,7 @@ def _of_layers(sets: list[OpenSet], told: Answers, place: DeltaGenerator) -> Non
         for one_set, figure in zip(sets, _layers(sets), strict=True)
     ]
     beside_each_other([one_set.key for one_set in sets], shown, "layers", rest)
+    _counting(sets, told, _WHERE)
     next_steps()
     for one_set in sets:
         answer = told[one_set.name]
@@ -188,7 +187,9 @@ def beside_each_other(keys: Sequence[str], shown: list[Exhibit], name: str, told
         for column, (key, figure, said) in zip(columns, row, strict=True):
             beneath = said.replace(f" of {in_sentence(figure.title)}", "", 1)
             if all(each for _, _, each in row):
-                figure, beneath = replace(figure, finding=beneath), ""
+                first, more = _first(beneath)
+                figure = replace(figure, finding=first, sentence=f"{more} {figure.sentence}".strip())
+                beneath = ""
             with column:
                 _chart(figure, f"{name}_{key}")
                 if beneath:
@@ -243,6 +244,7 @@ def _moves(sets: list[OpenSet], told: Answers, place: DeltaGenerator) -> None:
     """Draw how many sinks are new in each layer beside every null; other measures and numbers are folded."""
     rest = headline(place, _MOVING, finding_of("moves of sets", _by_name(sets), told))
     beside_each_other([one_set.key for one_set in sets], _births(sets), "movement", rest)
+    _counting(sets, told, _MOVING)
     for one_set in sets:
         answer = told[one_set.name]
         said = [sentence for sentence in (answer.movement, answer.exceptions) if sentence]
@@ -264,6 +266,7 @@ def _moves(sets: list[OpenSet], told: Answers, place: DeltaGenerator) -> None:
 
 def _over_steps(sets: list[OpenSet], told: Answers, place: DeltaGenerator) -> None:
     """Draw the kinds of sinks over the steps; the curves are folded."""
+    _counting(sets, told)
     _answer(place, "Over the steps", finding_of("steps of sets", _by_name(sets)))
     scopes = [
         "all layers together",
@@ -309,6 +312,7 @@ def _chart(shown: Exhibit, key: str | None = None) -> None:
 
 def _by_head(sets: list[OpenSet], told: Answers, place: DeltaGenerator) -> None:
     """Draw every head of the sets recorded with heads."""
+    _counting(sets, told)
     metric = pick("Metric", of_mass(), "set_metric", format_func=lambda name: HEAD_METRICS[name].title, width=320)
     shown = _heads(sets, metric)
     said = {name: figure.finding.partition(". ") for name, figure in shown.items()}
@@ -326,6 +330,7 @@ def _by_head(sets: list[OpenSet], told: Answers, place: DeltaGenerator) -> None:
 
 def _prompts(sets: list[OpenSet], told: Answers, place: DeltaGenerator) -> None:
     """Draw one prompt of the set, and the button that records it on its own."""
+    _counting(sets, told)
     one_set = sets[0]
     said = finding_of("prompts of a set", one_set.name, one_set.recordings)
     _answer(place, "Single prompts", [said] if said else [])

@@ -117,10 +117,8 @@ def _of_model(source: str) -> tuple[str, Findings] | None:
     return "shipped" if current[1] is None else "current", current[2]
 
 
-def layers_of_study(answer: DeltaGenerator, beneath: DeltaGenerator) -> bool:
-    """Draw what the shipped study found; False where it holds nothing. answer, beneath: where its sentences go, and a
-    caption.
-    """
+def layers_of_study(answer: DeltaGenerator) -> bool:
+    """Draw what the shipped study found; False where it holds nothing. answer: where its first sentence goes."""
     study = example()
     shown, shares = ([], {}) if study is None else _layers(study)[1:]
     if study is None or not shown:
@@ -128,9 +126,9 @@ def layers_of_study(answer: DeltaGenerator, beneath: DeltaGenerator) -> bool:
     first, *others = headline(answer, "Where sinks are", finding_of("kinds of layers", shares))
     rarer = finding_of("rarer untrained", next(iter(shares.values())).leads())
     terms = terms_told(criterion(SinkParams()), f"{study.parameters.prompts} prompts")
-    beneath.caption(plain(f"Shipped study. {terms}"), help=plain(f"{_SHIPPED} {SIGNIFICANTLY} {rarer}".strip()))
     figures = [shown[0], *(replace(twin, sentence=f"{twin.sentence} {CAUSAL}") for twin in shown[1:])]
     beside_each_other([figure.title for figure in shown], figures, "study_layers", [first, *others])
+    st.caption(plain(f"Shipped study. {terms}"), help=plain(f"{_SHIPPED} {SIGNIFICANTLY} {rarer}".strip()))
     next_steps()
     return True
 
