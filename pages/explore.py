@@ -17,7 +17,7 @@ from pages.parts.charts import export_button, heading, start_exhibits
 from pages.parts.controls import keyed_columns, plots_and_controls
 from pages.parts.explore import branches
 from pages.parts.explore.asking import ask, record_with
-from pages.parts.explore.branches import NEXT, replay
+from pages.parts.explore.branches import BENEATH, NEXT, replay
 from pages.parts.explore.dynamics import dynamics
 from pages.parts.explore.experts import experts
 from pages.parts.explore.heads import heads
@@ -80,7 +80,8 @@ margin-bottom:-1rem}}
 .st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']:first-child{{align-self:flex-start;
 position:relative;z-index:1}}
 .st-key-columns_{_TOP}:not(:has([data-testid='stColumn']:first-child :is(details[open],[data-testid='stAlert'])))
-:is(.st-key-explorer,.st-key-shipped_explorer){{--sx-left:calc({_LEFT}px + 2rem)}}}}
+:is(.st-key-explorer,.st-key-shipped_explorer,.st-key-{BENEATH}){{--sx-left:calc({_LEFT}px + 2rem)}}
+.st-key-{BENEATH}{{margin-left:calc(-1*var(--sx-left,0px));width:calc(100% + var(--sx-left,0px))}}}}
 .st-key-columns_{_TOP} [data-testid='stSelectbox'] input{{text-overflow:ellipsis;font-size:.82rem}}
 @media (max-width:1099.9px){{
 .st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']:first-child>

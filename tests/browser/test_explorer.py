@@ -168,7 +168,6 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     assert at_step != of_all
     expect(finding).to_contain_text(f"{told(own[3])} of all attention; an even split gives ")
     expect(finding).to_contain_text(f" {even}")
-    expect(finding).to_contain_text(f", an equally sharp untrained model {at_step}.")
     asked = SharesAsked(range=(3, 3), to=None, definition="std", threshold=1.25, split=0, judged="head", basis="raw")
     own_heads, null_heads = (head_shares(each, asked).mean() for each in (trajectory, random))
     heads_told = page.locator(".sx-b .sx-key")
@@ -177,15 +176,15 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
         f"{told(own_heads)} on average, untrained {told(null_heads)}. Each head has its own sinks, not the framed ones"
     )
     above, below = int((own > shares).sum()), int((own < shares).sum())
+    untrained = "An equally sharp untrained model: "
     over_all = (
-        f"Over all steps sinks take {told(own.mean())} of attention, untrained {told(shares.mean())}; above the "
+        f" Over all steps sinks take {told(own.mean())} of attention, untrained {told(shares.mean())}; above the "
         f"untrained model in {above or 'none'} of 9 steps"
         f"{f', below in {below}' if below else ''}."
     )
-    expect(beside).to_have_text(over_all)
+    expect(beside).to_have_text(f"{untrained}{at_step}.{over_all}")
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ over: 'all' })")
-    expect(finding).to_contain_text(f", an equally sharp untrained model {of_all}.")
-    expect(beside).to_have_text(over_all)
+    expect(beside).to_have_text(f"{untrained}{of_all}.{over_all}")
 
     noise = np.random.default_rng(1).uniform(0.5, 1.5, (3, *trajectory.state.shape))
     draws = definitions.mean_mass(trajectory.mass) * noise
@@ -195,8 +194,8 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     shares = np.stack([sink_shares(mass.astype(np.float32), params) for mass in draws])
     assert np.allclose(whole, shares, atol=1e-5) and layer == head == []
     above, below = int((own > shares.max(axis=0)).sum()), int((own < shares.min(axis=0)).sum())
-    expect(finding).to_contain_text(f", equally sharp untrained models at most {told(shares[:, 3].max())}.")
     expect(beside).to_have_text(
+        f"Equally sharp untrained models: at most {told(shares[:, 3].max())}. "
         f"Over all steps sinks take {told(own.mean())} of attention, untrained {told(shares.mean())}; above all 3 "
         f"untrained in {above or 'none'} of 9 steps"
         f"{f', below in {below}' if below else ''}. One text; 30 prompts on Evidence."
@@ -204,7 +203,7 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.strongest()")
     expect(finding).to_contain_text(f"At step {own.argmax()}, where sinks take most, ")
     assert shares[:, own.argmax()].max() < shares.max(), "the highest peak lies elsewhere"
-    expect(finding).to_contain_text(f", equally sharp untrained models at most {told(shares.max())} in any step.")
+    expect(beside).to_contain_text(f"Equally sharp untrained models: at most {told(shares.max())} in any step.")
 
     of_draws = rng.uniform(0.1, 0.3, (3, 9)).astype(np.float32)
     monkeypatch.setattr(exploring, "shipped_head_shares", lambda asked: of_draws)
@@ -468,10 +467,11 @@ def test_the_explorer_of_the_shipped_study_names_its_models_and_judges_both_by_a
     explorer = page.get_by_role("group", name="Explorer")
     expect(explorer.get_by_role("button", name="Diffusion", exact=True)).to_be_visible()
     finding, text = explorer.locator(".sx-finding"), explorer.locator(".sx-text canvas")
+    beside = explorer.locator(".sx-beside")
     for width in (1280, 820):
         page.set_viewport_size({"width": width, "height": 900})
         page.mouse.move(0, 0)
-        expect(finding).to_contain_text("equally sharp untrained models at most")
+        expect(beside).to_contain_text("Equally sharp untrained models: at most")
         before = text.bounding_box()
         text.hover()
         expect(finding).to_contain_text("takes")

@@ -101,7 +101,7 @@ class CurveView extends View {
   }
   grid(axis, unit, most, y, top, bottom) {
     const { g } = this, { theme } = this.app;
-    this.font(11);
+    this.font(12);
     g.strokeStyle = theme.line;
     g.fillStyle = theme.soft;
     g.lineWidth = 1;
@@ -116,7 +116,7 @@ class CurveView extends View {
   // The name of the axis, upwards beside its numbers.
   title(axis, text, top, bottom) {
     const { g } = this;
-    this.font(11);
+    this.font(12);
     g.textAlign = "center";
     g.fillStyle = this.app.theme.soft;
     g.save();
@@ -138,7 +138,7 @@ class CurveView extends View {
     g.stroke();
     if (!named) return;
     const left = x > own.left + 48;
-    this.font(11, 600);
+    this.font(12, 600);
     g.textAlign = left ? "right" : "left";
     g.lineWidth = 4; // a curve beneath it would not let it be read
     const told = [valueTold(unit, values[t]), x + (left ? -9 : 9), Math.max(at - 9, 34)];
@@ -152,7 +152,7 @@ class CurveView extends View {
     g.strokeStyle = theme.faint;
     g.lineWidth = 1;
     line(g, x, top, x, bottom);
-    this.font(10.5);
+    this.font(11.5);
     g.fillStyle = theme.soft;
     g.textAlign = left ? "right" : "left";
     g.fillText("written", x + (left ? -4 : 4), bottom - 8);
@@ -171,7 +171,7 @@ class CurveView extends View {
   // Names at the right end, each as near to its curve as the others allow.
   labels(axis, [top, bottom], named, y) {
     const { g } = this, x = axis.left + axis.width + 6, room = axis.right - 24;
-    this.font(11);
+    this.font(12);
     const placed = named.map(([text, color, dash, width, value]) => ({ lines: this.wrapped(text, room), color, dash, width, at: y(value) })).sort((a, b) => a.at - b.at);
     const tall = ({ lines }) => 12.5 * lines.length;
     let free = top - 6;
@@ -188,7 +188,7 @@ class CurveView extends View {
   rows(named) {
     const rows = [];
     let x = this.w;
-    this.font(11);
+    this.font(12);
     for (const each of named) {
       const wide = this.g.measureText(each[0]).width + 18;
       if (x + wide > this.w) { rows.push([]); x = 0; }
@@ -199,7 +199,7 @@ class CurveView extends View {
   }
   legend(rows, from) {
     this.g.textAlign = "left";
-    this.font(11);
+    this.font(12);
     rows.forEach((row, n) => row.forEach(([[text, color, dash, width], x]) => this.named(text, color, dash, width, x, from + ROW * (n + 0.5))));
   }
   named(text, color, dash, width, x, y, room) {

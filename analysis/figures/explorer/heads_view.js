@@ -34,8 +34,8 @@ class HeadsView extends View {
   names({ recording, x0, y0, cw, ch, heads }) {
     const { g } = this, { theme } = this.app;
     g.fillStyle = theme.soft;
-    if (this.app.shown().length > 1) { this.font(11, 600); g.textAlign = "left"; g.fillText(recording.name, x0, 8); }
-    this.font(11);
+    if (this.app.shown().length > 1) { this.font(12, 600); g.textAlign = "left"; g.fillText(recording.name, x0, 8); }
+    this.font(12);
     g.textAlign = "center";
     g.fillText("mean of", x0 + cw / 2, y0 - 20);
     g.fillText("heads", x0 + cw / 2, y0 - 8);

@@ -67,7 +67,7 @@ class RasterView extends View {
   // A map, which is the same in every step; returns the positions that are sinks longest, with how many steps.
   paint(view, plan) {
     const { g } = this, { theme } = this.app, { recording } = plan, axis = new Axis(this.w, recording.T), ch = plan.h / plan.rows, y = (s) => plan.y + (s - plan.p0) * ch;
-    if (this.app.shown().length > 1) { this.font(11, 600); g.textAlign = "left"; g.fillStyle = theme.soft; g.fillText(recording.name, axis.left, plan.y - 9); }
+    if (this.app.shown().length > 1) { this.font(12, 600); g.textAlign = "left"; g.fillStyle = theme.soft; g.fillText(recording.name, axis.left, plan.y - 9); }
     g.fillStyle = theme.empty;
     g.fillRect(axis.left, plan.y, axis.width, plan.h);
     const image = this.image(recording, view, plan);
@@ -89,7 +89,7 @@ class RasterView extends View {
     const name = `${themeName} ${x} ${y} ${tall}`;
     if (this.scale?.name !== name) this.scale = { name, colors: scaleColors(g, theme.ramp.css, x + 0.5, y + 6.5, 9, tall, false) };
     colorBar(g, theme, this.scale.colors, x + 0.5, y + 6.5, 9, tall);
-    this.font(11);
+    this.font(12);
     g.textAlign = "left";
     g.fillStyle = theme.soft;
     for (const [part, text] of massMarks(ceiling)) {
@@ -172,7 +172,7 @@ class RasterView extends View {
       const at = Math.max(plan.y + 6, Math.min(plan.y + plan.h - 6, y(s) + ch / 2));
       if (!inside(s) || taken.some((other) => Math.abs(other - at) < 12.5)) return;
       taken.push(at);
-      this.font(11, weight);
+      this.font(12, weight);
       g.fillStyle = color;
       g.textAlign = "right";
       g.fillText(wide ? rowName(recording, s) : s, axis.left - 8, at, axis.left - 10);

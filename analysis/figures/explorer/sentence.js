@@ -66,15 +66,14 @@ function finding(recording, view) {
   }
   if (to) return [`Positions ${to[0]}–${to[1]} take `, percent(share), ` ${of} ${when}; an even split gives ${percent(even)}.`];
   const peak = count > 0 && atPeak(recording, view), lead = `${view.several ? when : capital(when)}, ${peak ? "where sinks take most, " : ""}`;
-  const ofUntrained = view.several ? "" : untrained(recording, view, peak);
-  if (count === 0) return [`${lead}there are no sinks in ${place(view)}: no token exceeds ${criterion(view)}${ofUntrained && `; sinks of ${ofUntrained.join(" take ")}`}.`];
+  if (count === 0) return [`${lead}there are no sinks in ${place(view)}: no token exceeds ${criterion(view)}.`];
   const [be, take] = count === 1 ? ["is a sink", "It takes"] : ["are sinks", "They take"];
   const flags = one ? recording.sinks(view, view.layer, view.head) : null, { sinks, open, both } = flags ? overlap(recording, flags, t0, t0) : { both: 0 };
   const which = both < sinks ? `${both} ` : both === open ? "exactly those " : sinks > 1 ? "all " : "";
   const still = both ? `, ${which}still ${recording.noise ? "undecided" : "masked"}` : "";
   const raw = recording.even ? "" : recording.evened(view) ? " relative to an even split" : " by raw attention", under = recording.even ? "" : " under its mask";
   const given = `; an even split gives ${percent(even)}${under}`;
-  return [lead, `${few(count)} of ${recording.keys[t1]} tokens ${be}`, `${still}${raw}. ${take} `, `${percent(share)} ${of}`, `${given}${ofUntrained && `, ${ofUntrained.join(" ")}`}.`];
+  return [lead, `${few(count)} of ${recording.keys[t1]} tokens ${be}`, `${still}${raw}. ${take} `, `${percent(share)} ${of}`, `${given}.`];
 }
 // What a sink of the step exceeds, as the end of "sink"; empty where that is not one multiple of an even split.
 function sinkLevel(recording, view) {
@@ -84,13 +83,14 @@ function sinkLevel(recording, view) {
   return typeof level === "number" ? `: > ${multiple(level)}` : "";
 }
 const multiple = (times) => `${times >= 9.95 ? Math.round(times) : times.toFixed(1)}\u00a0×`;
-// What sinks take over all steps and a note, or more of one token, as [text, news, text, …].
+// What sinks of untrained models take, what sinks take over all steps and a note, or more of one token, as [text, news,
+// text, …].
 function beside(recording, view, note) {
   const to = target(view, recording);
   if (finished(view, recording) || !recording.has(view.layer, view.head)) return [];
   if (to) return to.length && to[0] === to[1] ? [livedOne(recording, view, to[0])] : [];
   const share = recording.series(view, view.layer, view.head)?.share;
-  return share ? throughoutAll(recording, view, share, note) : [];
+  return share ? throughoutAll(recording, view, share, note, view.several ? "" : untrained(recording, view)) : [];
 }
 // When the model chose a token, and in how many steps it is a sink.
 function livedOne(recording, view, position) {
@@ -104,21 +104,21 @@ function atPeak(recording, view) {
   const [t0, t1] = stepRange(view, recording);
   return t0 === t1 && !view.several && t0 === recording.strongest(view, view.layer, view.head);
 }
-// Untrained models and what their sinks take, for the end of the finding; empty where there are none. peak: whether the step
-// is the one in which this model's share peaks, beside which theirs stand at their own.
-function untrained(recording, view, peak) {
-  const nulls = recording.nulls(view, view.layer, view.head), several = nulls.length > 1;
+// What sinks of untrained models take at the same time, or each at its own peak where this model's share peaks; empty where
+// there are none.
+function untrained(recording, view) {
+  const peak = atPeak(recording, view), nulls = recording.nulls(view, view.layer, view.head), several = nulls.length > 1;
   if (!nulls.length) return "";
   const who = view.head != null ? "heads of this layer in an equally sharp untrained model" : several ? "equally sharp untrained models" : "an equally sharp untrained model";
   const most = Math.max(...nulls.map(({ share }) => (peak ? share[peakOf(share)] : meanOver(share, stepRange(view, recording)))));
-  return [who, `${several || peak ? "at most " : ""}${percent(most)}${peak ? " in any step" : ""}`];
+  return `${capital(who)}: ${several || peak ? "at most " : ""}${percent(most)}${peak ? " in any step" : ""}. `;
 }
 const meanOf = (values) => meanOver(values, [0, values.length - 1]);
 // What sinks take over all steps, and in how many of them more than the most of the untrained models’ of the finding, or
-// less than the least. Without untrained models only the mean.
-function throughoutAll(recording, view, share, note) {
+// less than the least. Without untrained models only the mean. before: what stands before that.
+function throughoutAll(recording, view, share, note, before) {
   const nulls = recording.nulls(view, view.layer, view.head), all = [0, recording.T - 1], { T } = recording;
-  const own = `Over all steps sinks take ${percent(meanOver(share, all))} of ${view.layer == null ? "" : "its "}attention`;
+  const own = `${before}Over all steps sinks take ${percent(meanOver(share, all))} of ${view.layer == null ? "" : "its "}attention`;
   if (!nulls.length) return [`${own}.${note}`];
   const above = share.reduce((sum, value, t) => sum + (value > Math.max(...nulls.map((each) => each.share[t]))), 0);
   const below = share.reduce((sum, value, t) => sum + (value < Math.min(...nulls.map((each) => each.share[t]))), 0);

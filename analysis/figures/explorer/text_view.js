@@ -47,7 +47,7 @@ class TextView extends View {
   draw(view) {
     const g = this.begin(), { theme, state } = this.app, plan = this.plan(), { layer, head, judged } = view;
     this.still(`${stepsShown(view)} ${state.step} ${layer} ${head} ${judged} ${rule(view)}`, () => plan.recordings.forEach((recording, n) => this.drawText(view, recording, plan.boxes[n], plan)));
-    this.font(11, 600);
+    this.font(12, 600);
     g.fillStyle = theme.soft;
     g.textAlign = "left";
     for (const { recording, y } of plan.titles) g.fillText(recording.name + (finished(view, recording) ? " · finished" : ""), 2, y + 9);

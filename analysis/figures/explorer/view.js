@@ -50,7 +50,7 @@ class View {
   // Step numbers beneath a plot, and the axis's name to their left.
   ticks(axis, y) {
     const { g } = this, every = [1, 2, 5, 10, 20, 50, 100, 200, 500].find((n) => (n * axis.width) / axis.steps > 34) ?? 1000;
-    this.font(11);
+    this.font(12);
     g.fillStyle = this.app.theme.soft;
     g.textAlign = "right";
     g.fillText("step", axis.left - 8, y);

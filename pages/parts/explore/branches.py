@@ -101,6 +101,8 @@ def picked(recording: Recording, parent: Recording | None) -> Picked | None:
     return None
 
 
+BENEATH = "beneath_explorer"
+"""Key of the container with what can be asked of a token, under the explorer."""
 _BOX, _WRITTEN = "denoise_token_box", "denoise_branch_word"
 _LISTED = 6  # branches that are linked to
 
@@ -454,8 +456,9 @@ def replay(recording: Recording, beside: Recording | None, prompts: int) -> None
         explorer=lambda: explorer_data(recording, beside, stored_reference(recording), named),
     )
     put_into_export(exhibit, "explorer")
-    alternatives(recording, beside)
-    compared(recording, parent, sink_params())
+    with st.container(key=BENEATH):
+        alternatives(recording, beside)
+        compared(recording, parent, sink_params())
 
 
 def _hand_over(recording: Recording, definition: dict[str, str]) -> None:
