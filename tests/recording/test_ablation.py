@@ -951,7 +951,7 @@ def test_prompts_of_one_key_count_as_one_cluster():
 
 
 def test_a_causal_text_that_grows_comes_out_as_one_that_is_run_anew_at_every_step(tmp_path_factory, monkeypatch):
-    sampling = AutoregressiveSampling(gen_length=14)
+    sampling = AutoregressiveSampling(gen_length=10)
     ar = ModelSpec(source="bundled-ar", device="cpu")
     spec = AblateSetSpec(model=ar, prompts=PROMPTS[:2], sampling=sampling, targets=("sinks",))
     grown = jobs.ablate_set(spec, QuietContext(tmp_path_factory.mktemp("grown"))).summary

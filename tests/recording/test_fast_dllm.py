@@ -46,7 +46,8 @@ def settings(name: str) -> dict[str, dict]:
         return json.loads(file.metadata()["settings"])
 
 
-RUNS = [(name, run) for name in NAMES for run in settings(name)]
+# One of the two prompts of each setting.
+RUNS = [(name, run) for name in NAMES for run in settings(name) if run.endswith("_p1") == (name == "llada-mha")]
 
 
 @cache
