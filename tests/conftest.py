@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 GOLDEN = Path(__file__).parent / "golden"
 
-hypothesis.settings.register_profile("untimed", deadline=None)  # a busy machine is no failure
+# A busy machine is no failure; `make fuzz` looks further.
+hypothesis.settings.register_profile("untimed", deadline=None, max_examples=50)
 hypothesis.settings.load_profile("untimed")
 
 
@@ -165,16 +166,21 @@ def over_golden(**rows: Iterable[Any]) -> pytest.MarkDecorator:
 
 
 @cache
-def _golden(name: str) -> "tuple[LoadedModel, dict, dict]":
-    """Loaded once, where tests that take one checkpoint after another let go of it each time."""
-    from safetensors.torch import load_file
-
+def golden_model(name: str, paradigm: str = "auto") -> "LoadedModel":
+    """A golden checkpoint, loaded once for all files. Shared: never change its weights."""
     from analysis.models.load import load
     from analysis.specs import ModelSpec
 
+    return load(ModelSpec(source=str(GOLDEN / name), device="cpu", paradigm=paradigm))
+
+
+@cache
+def _golden(name: str) -> "tuple[LoadedModel, dict, dict]":
+    """Read once, where tests that take one checkpoint after another let go of it each time."""
+    from safetensors.torch import load_file
+
     folder = GOLDEN / name
-    model = load(ModelSpec(source=str(folder), device="cpu"))
-    return model, load_file(folder / "golden.safetensors"), load_file(folder / "generate.safetensors")
+    return golden_model(name), load_file(folder / "golden.safetensors"), load_file(folder / "generate.safetensors")
 
 
 @pytest.fixture(scope="session", params=GOLDEN_NAMES)

@@ -31,7 +31,7 @@ from tests.ui.test_door import ask, inside
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", 0))
 # The same examples in every run of the suite; `make fuzz` looks for others.
-BOUNDED = settings(max_examples=EXAMPLES or 60, derandomize=not EXAMPLES)
+BOUNDED = settings(max_examples=EXAMPLES or 40, derandomize=not EXAMPLES)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),

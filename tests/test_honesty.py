@@ -87,11 +87,13 @@ def test_every_part_runs_and_the_table_has_its_bars(tmp_path, capsys, monkeypatc
     assert parts.PARTS.keys() >= {"simulated", "resampled", "power", "halves"}
 
 
-def test_false_sentences_and_intervals_of_sets_are_counted_under_true_nulls(tmp_path):
-    rows = movement.rows_of(a_set(0, prompts=60), Sets(tmp_path, most=20))
+def test_false_sentences_and_intervals_of_sets_are_counted_under_true_nulls(tmp_path, monkeypatch):
+    monkeypatch.setattr(movement, "SIZES", movement.SIZES[:1])
+    drawn = a_set(0, prompts=60)
+    rows = movement.rows_of(drawn, Sets(tmp_path, most=20))
     assert len(rows) == len(movement.SIZES) * (len(movement.NULLS) + 1) and {row.sets for row in rows} == {20}
     assert all(float(row.value.split("%")[0]) <= 15 for row in rows[: -len(movement.SIZES)])
     assert all(row.holds for row in rows[-len(movement.SIZES) :]), rows[-2:]
-    shifted = movement.population(a_set(0, prompts=60))
+    shifted = movement.population(drawn)
     shifted[0][0][:, 0] *= 3
     assert movement.paired_differences([shifted])[0].low[0] > 0, "what differs is found"

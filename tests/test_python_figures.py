@@ -188,11 +188,11 @@ def drawn_alone(recording):
 
 
 @pytest.mark.slow
-def test_statistics_and_searches_are_made_kept_and_drawn(tmp_path, monkeypatch):
+def test_statistics_and_searches_are_made_kept_and_drawn(small, tmp_path, monkeypatch):
     monkeypatch.setenv("SINKSCOPE_HOME", str(tmp_path / "home"))
-    small = {"samples": 2, "seq_len": 32, "step_interval": 25}
+    little = {"model": small.spec.source, "samples": 2, "seq_len": 32, "step_interval": 25}
     file = tmp_path / "statistics.safetensors"
-    statistics = sinkscope.job("calibrate", out=file, heldout=1, **small)
+    statistics = sinkscope.job("calibrate", out=file, heldout=1, **little)
     opened = sinkscope.read(file)
     assert opened.has_floor and opened.has_grams and opened.info == statistics.info
     setting = {"sparsity": 0.6, "discount_strength": 0.5}
@@ -200,14 +200,14 @@ def test_statistics_and_searches_are_made_kept_and_drawn(tmp_path, monkeypatch):
     assert len(drawn(opened, **options)) == 5
     with pytest.raises(UserError, match="exists"):
         sinkscope.job("calibrate", out=file)
-    search = sinkscope.job("suggest", trials=4, heldout=1, **small)
+    search = sinkscope.job("suggest", trials=4, heldout=1, **little)
     assert "trials" in drawn(search) and len(search.summary["trials"]) == 4
 
 
 @pytest.mark.slow
-def test_masks_of_pruned_folders_are_compared(tmp_path, monkeypatch):
+def test_masks_of_pruned_folders_are_compared(small, tmp_path, monkeypatch):
     monkeypatch.setenv("SINKSCOPE_HOME", str(tmp_path / "home"))
-    common = {"sparsity": 0.5, "samples": 2, "seq_len": 32, "step_interval": 25}
+    common = {"model": small.spec.source, "sparsity": 0.5, "samples": 2, "seq_len": 32, "step_interval": 25}
     names = {"sink": ("sink-wanda", 0), "control": ("wanda-noised", 0), "seed": ("wanda-noised", 1)}
     folders = {
         name: sinkscope.prune(tmp_path / name, method=method, seed=seed, **common)

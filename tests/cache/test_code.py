@@ -1,6 +1,7 @@
 """A stored result outlives every change but one of the code that computes it."""
 
 import ast
+import os
 import shutil
 import subprocess
 import sys
@@ -67,7 +68,13 @@ def code_folder(tmp_path_factory):
 def copied(code_folder, monkeypatch):
     """That copy, of which only what is edited is read again; put back after the test."""
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    Code(ROOT)
+    known = code_module._place_of_cache(ROOT / "analysis")
     monkeypatch.setattr(sys, "pycache_prefix", str(code_folder / "compiled"))
+    place = code_module._place_of_cache(code_folder / "analysis")
+    if not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(known, place)
     yield code_folder
     for path in EDITED:
         shutil.copy(ROOT / path.relative_to(code_folder), path)
@@ -86,7 +93,11 @@ def edit(root: Path, file: str, before: str, after: str) -> None:
 def test_a_result_is_found_again_after_a_comment_and_not_after_a_formula(copied, tmp_path):
     def found(do: str) -> list[str]:
         command = [sys.executable, "-c", FIND, str(tmp_path / "store"), do]
-        return subprocess.run(command, cwd=copied, capture_output=True, text=True, check=True).stdout.split()
+        compiled = {"PYTHONPYCACHEPREFIX": str(copied / "compiled"), "PYTHONDONTWRITEBYTECODE": ""}
+        asked = subprocess.run(
+            command, cwd=copied, env={**os.environ, **compiled}, capture_output=True, text=True, check=True
+        )
+        return asked.stdout.split()
 
     assert found("keep") == ["True", "False"], "and it is asked without torch"
     edit(copied, "analysis/recording/denoising.py", "\n\ndef ", "\n\n# A comment.\ndef ")

@@ -19,11 +19,14 @@ as_root = pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, re
 
 
 def fill(root: Path) -> Path:
-    """A store with enough jobs for several pages; returns their database."""
-    store = Store(root)
-    for number in range(200):
-        store.save_job(f"job{number}", {"id": f"job{number}", "text": "x" * 200})
-    store.close()
+    """A store with enough jobs for several pages, written once beside those of all tests; returns their database."""
+    written = root.parent / "filled store"
+    if not written.exists():
+        store = Store(written)
+        for number in range(200):
+            store.save_job(f"job{number}", {"id": f"job{number}", "text": "x" * 200})
+        store.close()
+    shutil.copytree(written, root, dirs_exist_ok=True)
     return root / "runs" / DATABASE
 
 

@@ -61,18 +61,34 @@ TEST_JOBS = {"DASK_DISTRIBUTED__WORKER__PRELOAD": '["tests.engine.jobs"]', "OMP_
 
 
 @pytest.fixture(scope="module")
-def address(tls, tmp_path_factory):
+def cluster(tls, tmp_path_factory):
     """The scheduler and the two workers of docs/cluster.md, by its own lines."""
     logs = tmp_path_factory.mktemp("logs")
     port = free_port()
     (scheduler,), workers = documented.lines("dask scheduler"), documented.lines("&& PYTHONPATH=$PWD CUDA")
     assert len(workers) == 2
     with contextlib.ExitStack() as stack:
-        for number, line in enumerate((scheduler, *workers)):
+        processes = [
             stack.enter_context(documented.process(line, tls, port, logs / str(number), **TEST_JOBS))
-        yield f"tls://{documented.HOST}:{port}"
+            for number, line in enumerate((scheduler, *workers))
+        ]
+        yield f"tls://{documented.HOST}:{port}", processes
         for log in logs.iterdir():
             print(f"--- {log.name}\n{log.read_text()[-2000:]}")
+
+
+@pytest.fixture(scope="module")
+def address(cluster):
+    return cluster[0]
+
+
+@pytest.fixture(scope="module")
+def one_worker(cluster):
+    """The same with one worker from now on, or what real jobs need would be loaded by both."""
+    address, (_, _, second) = cluster
+    os.killpg(second.pid, signal.SIGKILL)
+    second.wait()
+    return address
 
 
 def configured(tls: Path):
@@ -280,10 +296,10 @@ def test_a_worker_without_sinkscope_is_named_with_the_remedy_and_its_job_runs_el
 # --- the command line -------------------------------------------------------------------------------------------
 
 
-def test_the_documented_verb_records_on_the_cluster(address, tls, tmp_path):
+def test_the_documented_verb_records_on_the_cluster(one_worker, tls, tmp_path):
     (line,) = documented.lines("analysis record")
     line = line.replace("--out recording", f"--gen-length 8 --steps 2 --json --out {tmp_path / 'recording'}")
-    port = int(address.rsplit(":", 1)[1])
+    port = int(one_worker.rsplit(":", 1)[1])
     with documented.process(line, tls, port, tmp_path / "log", SINKSCOPE_HOME=str(tmp_path / "store")) as process:
         assert process.wait(PATIENCE) == 0, (tmp_path / "log").read_text()
     assert open_trajectory(tmp_path / "recording.safetensors").steps == 2
@@ -293,11 +309,11 @@ def test_the_documented_verb_records_on_the_cluster(address, tls, tmp_path):
     assert (job["state"], job["device"].startswith("gpu1 GPU")) == ("done", True)
 
 
-def test_every_verb_that_runs_jobs_runs_them_on_the_cluster(address, tls, tmp_path, monkeypatch, capsys):
+def test_every_verb_that_runs_jobs_runs_them_on_the_cluster(one_worker, tls, tmp_path, monkeypatch, capsys):
     """Models are named by relative paths, which mean nothing to the workers."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SINKSCOPE_HOME", str(tmp_path / "store"))
-    monkeypatch.setenv("SINKSCOPE_SCHEDULER", address)
+    monkeypatch.setenv("SINKSCOPE_SCHEDULER", one_worker)
     tiny_llada(tmp_path / "tiny", 0)
     (tmp_path / "prompts.txt").write_text("mia has a dog .\nben has a cat .\n")
     short = ["--gen-length", "4", "--steps", "2"]
@@ -365,7 +381,7 @@ def test_a_scheduler_that_is_killed_need_only_be_started_again(tls, tmp_path, mo
             assert engine.wait(waits.id, PATIENCE).state == "done"
 
 
-def test_the_dashboards_line_works_off_what_waits(address, tls, tmp_path):
+def test_the_dashboards_line_works_off_what_waits(one_worker, tls, tmp_path):
     spec = RecordSpec(model=CPU, prompt="ben is", sampling=LLaDASampling(gen_length=4, steps=2))
     with engine_at(tmp_path / "store", f"tls://{documented.HOST}:{free_port()}", tls) as engine:
         job = engine.submit("record", spec)
@@ -375,10 +391,10 @@ def test_the_dashboards_line_works_off_what_waits(address, tls, tmp_path):
     line = line.replace("/nfs/sinkscope", str(tmp_path / "shared"))
     environment = {"STREAMLIT_SERVER_PORT": str(free_port()), "STREAMLIT_SERVER_HEADLESS": "true"}
     environment |= {"SINKSCOPE_HOME": str(tmp_path / "store"), "STREAMLIT_SERVER_ADDRESS": documented.HOST}
-    with documented.process(line, tls, int(address.rsplit(":", 1)[1]), tmp_path / "log", **environment):
+    with documented.process(line, tls, int(one_worker.rsplit(":", 1)[1]), tmp_path / "log", **environment):
         done = until(lambda: (record := read_record(store.job(job.id))) is not None and record.ended and record)
     store.close()
-    assert (done.state, done.scheduler) == ("done", address), done.reason
+    assert (done.state, done.scheduler) == ("done", one_worker), done.reason
     assert done.device.startswith("gpu1 GPU")
 
 

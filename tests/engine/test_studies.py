@@ -29,7 +29,7 @@ def small(tiny: str, **changes) -> StudySpec:
             "prompts": 2,
             "random_models": 0,
             "sparsities": (0.5,),
-            "seeds": (0, 1),
+            "seeds": (0,),
             "samples": 2,
             "seq_len": 32,
             "tasks": ("bundled_agreement",),
@@ -66,8 +66,8 @@ def test_a_study_that_was_cut_off_goes_on_and_repeats_nothing(tmp_path, tiny):
             1,
             1,
             1,
-            6,
-            7,
+            3,
+            4,
         ]
         assert [part.state for part in second.parts(ended) if part.state != "not asked"]
         found = gather(ended, second)

@@ -184,8 +184,7 @@ def test_a_result_that_does_not_arrive_holds_up_no_other_job(tmp_path, monkeypat
         assert made.wait(slow.id, PATIENCE).state == "done"
 
 
-@pytest.mark.parametrize("when", ["at work", "with the result in its hands"])
-def test_a_worker_that_is_stopped_is_noticed_and_replaced(tmp_path, monkeypatch, when):
+def test_a_worker_that_is_stopped_is_noticed_and_replaced(tmp_path, monkeypatch):
     monkeypatch.setattr("analysis.engine.dispatcher.SILENCE_LIMIT", 8)
     fetch = Dispatcher._outcome
 
@@ -196,13 +195,14 @@ def test_a_worker_that_is_stopped_is_noticed_and_replaced(tmp_path, monkeypatch,
 
     monkeypatch.setattr(Dispatcher, "_outcome", stopping)
     with engine_in(tmp_path) as made:
-        job = made.submit("paced", PacedSpec(tag=when, steps=20 if when == "at work" else 1, seconds=0.05))
-        if when == "at work":
-            running(made, job)
-            os.kill(made.worker_pids()[0], signal.SIGSTOP)
-        done = made.wait(job.id, PATIENCE)
-        assert (done.state, len(done.losses)) == ("done", 1), done.reason
-        assert "did not answer" in done.losses[0].why and "\n" not in done.losses[0].why
+        for when, steps in (("at work", 20), ("with the result in its hands", 1)):
+            job = made.submit("paced", PacedSpec(tag=when, steps=steps, seconds=0.05))
+            if when == "at work":
+                running(made, job)
+                os.kill(made.worker_pids()[0], signal.SIGSTOP)
+            done = made.wait(job.id, PATIENCE)
+            assert (done.state, len(done.losses)) == ("done", 1), done.reason
+            assert "did not answer" in done.losses[0].why and "\n" not in done.losses[0].why
         assert made.wait(made.submit("paced", PacedSpec(tag="next", steps=1)).id, PATIENCE).state == "done"
 
 

@@ -160,9 +160,9 @@ def test_accuracy_equals_that_of_an_independent_scorer(tmp_path, monkeypatch, ki
     save_tiny(folder, *classes, tokenizer=False, seed=3, **shape)
     tokenizer.save_pretrained(folder)
     model = ModelSpec(source=str(folder), device="cpu")
-    found = evaluated(tmp_path / "job", EvaluateSpec(model=model, tasks=names, limit=12))
+    found = evaluated(tmp_path / "job", EvaluateSpec(model=model, tasks=names, limit=8))
     loaded = load(model)
-    benchmarks, _ = tasks.load_benchmarks(EvaluateSpec(model=model, tasks=names, limit=12), None)
+    benchmarks, _ = tasks.load_benchmarks(EvaluateSpec(model=model, tasks=names, limit=8), None)
     own = simple_evaluate(
         model=EveryOrder(loaded.network, loaded.tokenizer, loaded.mask_token, 1),
         tasks=[task for benchmark in benchmarks for task in benchmark.tasks.values()],
@@ -173,7 +173,7 @@ def test_accuracy_equals_that_of_an_independent_scorer(tmp_path, monkeypatch, ki
     lengths = set()
     for benchmark in names:
         right, _ = results.scores(found, benchmark, 0)
-        assert len(right) == 12
+        assert len(right) == 8
         assert right.mean() == own["results"][benchmark]["acc,none"]
         for row in own["samples"][benchmark]:
             answer = found.answers[f"{benchmark}/{row['doc_id']}", 0]
@@ -186,11 +186,11 @@ def test_accuracy_equals_that_of_an_independent_scorer(tmp_path, monkeypatch, ki
 def test_items_are_right_where_the_model_card_says_so(tmp_path, spec, bundled):
     asked = spec(model=ModelSpec(device="cpu"), tasks=("bundled_knowledge",), limit=None, draws=32)
     (benchmark,), _ = tasks.load_benchmarks(asked, None)
-    first = replace(benchmark, documents=tuple(one for one in benchmark.documents if one.id < 24))
+    first = replace(benchmark, documents=tuple(one for one in benchmark.documents if one.id < 12))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tasks, "load_benchmarks", lambda *rest: ([first], []))
         found = evaluated(tmp_path / "job", asked)
-    card = measure.correct(bundled, "knowledge", "test", 24)
+    card = measure.correct(bundled, "knowledge", "test", 12)
     assert 0 < card.mean() < 1
     for number, right in enumerate(card):
         assert found.answers[f"bundled_knowledge/{number}", 0].metrics["acc"] == float(right)
@@ -279,11 +279,11 @@ def test_rolling_windows_score_every_token_once():
 
 
 def test_batch_sizes_do_not_change_choices(tmp_path, spec, monkeypatch):
-    asked = spec(tasks=("bundled_knowledge",))
+    asked = spec(tasks=("bundled_knowledge",), limit=12)
     whole = evaluated(tmp_path / "one", asked)
     monkeypatch.setattr(Budget, "of", classmethod(lambda cls, model: cls(tokens=40)))
     parts = evaluated(tmp_path / "two", asked, home="another home")
-    assert len(whole.answers) == 24
+    assert len(whole.answers) == 12
     assert choices(parts) == choices(whole)
     assert {key: answer.values for key, answer in parts.answers.items()} == values(whole)
 
@@ -302,17 +302,17 @@ class Interrupting(QuietContext):
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, spec, monkeypatch):
-    asked = spec(limit=70, draws=2)
+    asked = spec(draws=2)
     with pytest.raises(Cancelled):
-        evaluated(tmp_path / "first", asked, Interrupting(tmp_path / "first", 50))
+        evaluated(tmp_path / "first", asked, Interrupting(tmp_path / "first", 30))
     forwards = []
     real = live.LanguageModel.loglikelihood
     monkeypatch.setattr(
         live.LanguageModel, "loglikelihood", lambda self, requests: forwards.extend(requests) or real(self, requests)
     )
     resumed = evaluated(tmp_path / "second", asked)
-    assert sum(answer.restored for answer in resumed.answers.values()) == 50
-    assert len({(request.task_name, request.doc_id) for request in forwards}) == 140 - 50
+    assert sum(answer.restored for answer in resumed.answers.values()) == 30
+    assert len({(request.task_name, request.doc_id) for request in forwards}) == 48 - 30
     whole = evaluated(tmp_path / "third", asked, home="another home")
     assert not any(answer.restored for answer in whole.answers.values())
     assert choices(resumed) == choices(whole)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.figures.intervals import IntervalRow, Level, difference_row, interval_rows, way
@@ -33,6 +33,7 @@ def test_an_estimate_stands_beneath_its_name_filled_where_it_is_significant() ->
 
 
 @given(st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS), min_size=1, max_size=6), st.floats(0, 10))
+@settings(max_examples=30)
 def test_every_estimate_is_in_view_and_no_name_stands_on_a_line_or_a_band(values, margin) -> None:
     rows = [
         IntervalRow(f"{'word ' * 12}{place}", value, value - abs(low), value + abs(high), "+1.0", points=(value,))

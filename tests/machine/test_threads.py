@@ -84,7 +84,7 @@ WORKER = """
 import json, os, sys
 from pathlib import Path
 from analysis.engine import Engine
-from analysis.specs import LoadSpec, ModelSpec
+from analysis.specs import UnloadSpec
 from cache.store import Store
 
 def look():
@@ -93,7 +93,7 @@ def look():
 
 if __name__ == "__main__":
     engine = Engine(Store(Path(sys.argv[1])), devices=["cpu"])
-    record = engine.wait(engine.submit("load", LoadSpec(model=ModelSpec(device="cpu"))).id, 300)
+    record = engine.wait(engine.submit("unload", UnloadSpec()).id, 300)
     assert record.state == "done", record.reason
     print(json.dumps(list(engine._dispatcher.cluster.client.run(look).values())))
     engine.close()

@@ -200,13 +200,7 @@ PARTS["roberta-mlm"] = PARTS["bert-mlm"]
 
 
 @pytest.mark.parametrize(
-    ("name", "method"),
-    [
-        ("bert-mlm", "sparsegpt"),
-        ("roberta-mlm", "sink-wanda"),
-        ("modernbert-mdlm", "sink-wanda"),
-        ("modernbert-mdlm", "sparsegpt"),
-    ],
+    ("name", "method"), [("bert-mlm", "sparsegpt"), ("roberta-mlm", "sink-wanda"), ("modernbert-mdlm", "sparsegpt")]
 )
 def test_a_pruned_copy_keeps_the_published_names_and_opens_in_transformers(name, method, tmp_path):
     (tmp_path / "text.jsonl").write_text(TEXT)

@@ -79,9 +79,8 @@ def _named(option: str | QuantizationParams) -> str:
     ("method", "options"),
     [
         *((method, {}) for method in METHODS if method not in ALIKE),
-        *((method, {"allocation": "owl"}) for method in ("magnitude", "wanda-noised", "sink-sparsegpt")),
+        *((method, {"allocation": "owl"}) for method in ("magnitude", "sink-sparsegpt")),
         ("wanda", {"ranking": "dense", "quota_scope": "model"}),
-        ("sparsegpt", {"ranking": "dense"}),
         ("sink-wanda", {"ranking": "layerwise", "allocation": "owl-projection"}),
         ("magnitude", {"allocation": "alpha"}),
         ("magnitude", {"quantization": QuantizationParams(bits=4)}),
@@ -122,7 +121,7 @@ def test_the_work_of_each_phase_is_what_it_then_does(small, tmp_path, monkeypatc
 @pytest.mark.parametrize(
     ("method", "options"),
     [
-        *((method, {}) for method in ("magnitude", "wanda", "sink-wanda", "sink-sparsegpt")),
+        *((method, {}) for method in ("magnitude", "sink-wanda", "sink-sparsegpt")),
         ("wanda", {"ranking": "dense"}),
         ("none", {"quantization": QuantizationParams(bits=4, quantizer="gptq", group=64)}),
     ],

@@ -193,6 +193,7 @@ def test_groups_of_experts_stay_equal(mixture, tmp_path):
     assert (getattr(small.network.config, "n_group", None) or 1) == groups
 
 
+@pytest.mark.parametrize("mixture", ["llada2"], indirect=True)
 def test_a_random_cut_is_of_its_seed_and_reads_no_text(mixture, tmp_path):
     model, _ = mixture
     kept = []
@@ -221,6 +222,7 @@ def test_magnitude_keeps_the_experts_of_largest_weights(mixture, tmp_path):
         np.testing.assert_allclose(worth, norms, rtol=1e-5)
 
 
+@pytest.mark.parametrize("mixture", ["lladamoe"], indirect=True)
 def test_masks_of_two_cuts_are_compared_under_the_old_numbers(mixture, tmp_path):
     model, folder = mixture
     text = text_for(model)

@@ -88,9 +88,18 @@ def hessian_of(inputs: torch.Tensor) -> torch.Tensor:
     return 2 / len(inputs) * flat.T @ flat
 
 
-@pytest.mark.parametrize("layer", range(4))
 @pytest.mark.parametrize(
-    ("bits", "group", "symmetric"), [(4, 0, False), (3, 32, False), (4, 64, True), (4, 128, False), (8, 64, False)]
+    ("layer", "bits", "group", "symmetric"),
+    [
+        (0, 4, 0, False),
+        (1, 4, 0, False),
+        (1, 3, 32, False),
+        (2, 3, 32, False),
+        (2, 4, 64, True),
+        (3, 4, 64, True),
+        (3, 4, 128, False),
+        (0, 8, 64, False),
+    ],
 )
 def test_gptq_gives_the_codes_of_its_procedure_in_float64(layer, bits, group, symmetric):
     weight, inputs = made_layer(layer)

@@ -93,8 +93,9 @@ def reference(model, text, omega, pooled: bool = False) -> dict[str, torch.Tenso
 @pytest.mark.parametrize("placebo", ["sham", "light"])
 def test_masks_of_a_sham_discount_are_those_of_its_formula(model, text, tmp_path, placebo):
     found = pruned(model, text, tmp_path / "p", f"{placebo}-wanda", discount=DISCOUNT, sparsity=0.6)
-    again = pruned(model, text, tmp_path / "again", f"{placebo}-wanda", discount=DISCOUNT, sparsity=0.6)
-    assert shared(found, again) == 1, "seeded"
+    if placebo == "sham":
+        again = pruned(model, text, tmp_path / "again", "sham-wanda", discount=DISCOUNT, sparsity=0.6)
+        assert shared(found, again) == 1, "seeded"
     masses = Resident(model).masses([torch.from_numpy(level) for level in text.noised.transpose(1, 0, 2)], lambda: None)
     scored = scored_mass(np.stack(masses, axis=1), "model")
     scores = sink_scores(scored, DISCOUNT)

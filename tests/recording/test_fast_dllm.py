@@ -46,7 +46,8 @@ def settings(name: str) -> dict[str, dict]:
         return json.loads(file.metadata()["settings"])
 
 
-RUNS = [(name, run) for name in NAMES for run in settings(name)]
+# One of the two prompts of each setting.
+RUNS = [(name, run) for name in NAMES for run in settings(name) if run.endswith("_p1") == (name == "llada-mha")]
 
 
 @cache
@@ -101,7 +102,10 @@ def test_every_step_and_text_equals_the_authors(name, run):
     assert torch.equal(steps[-1].choice.output, expected["output"].long())
 
 
-@pytest.mark.parametrize(("name", "run"), [(name, run) for name, run in RUNS if settings(name)[run]["cache"]])
+FIRST_CACHED = {(name, cached): run for name, run in reversed(RUNS) if (cached := settings(name)[run]["cache"])}
+
+
+@pytest.mark.parametrize(("name", "run"), [(name, run) for (name, _), run in FIRST_CACHED.items()])
 def test_whole_forwards_write_another_text_where_the_authors_caches_do(name, run):
     """14 to 28 of 32 tokens differ by the authors' code, so keys that are kept are not what is computed anew."""
     asked, expected = settings(name)[run], golden(name, run)

@@ -61,8 +61,7 @@ class Drawn:
             drawn = np.repeat(seed.random(groups), self.size) < share
             right = np.where(drawn, np.repeat(seed.random(groups), self.size) if who != "all" else hard, right)
         pruned = (right < self.base + self.gain(pruning)).astype(float)
-        keys = tuple(map(str, range(len(right))))
-        clusters = tuple(str(number // self.size) for number in range(len(right)))
+        keys, clusters = _items(len(right), self.size)
         dense = (np.arange(len(right)) < round(self.dense * len(right))).astype(float)
         return PointScores(pruning, (TaskScores("bundled_story", "Story", keys, clusters, dense, pruned, self.chance),))
 
@@ -93,6 +92,12 @@ class Drawn:
             held = dict.fromkeys(("share", EARLY_SHARE), share + nothing)
             rows.append({**named, **values, "count": [2] * prompts + nothing, **held})
         return rows
+
+
+@cache
+def _items(count: int, size: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of items and of their clusters."""
+    return tuple(map(str, range(count))), tuple(str(number // size) for number in range(count))
 
 
 UNTOUCHED = {"divergence": 0.0, "aligned": 1.0, "nll": 1.0}

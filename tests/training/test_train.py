@@ -34,7 +34,7 @@ def trained(tmp_path_factory):
         patch.setattr(train, "VALIDATION_BATCHES", 1)
         for kind in train.KINDS:
             folders[kind] = tmp_path_factory.mktemp(kind)
-            train.train(kind, 30 * 512, 0, folders[kind], compiled=False, recipe=SMALL, tokens_a_batch=512)
+            train.train(kind, 12 * 512, 0, folders[kind], compiled=False, recipe=SMALL, tokens_a_batch=512)
     return folders
 
 
@@ -88,9 +88,9 @@ def test_learning_rate_warms_up_stays_and_falls():
 def test_one_budget_is_one_schedule(trained):
     """Both kinds do the same number of batches and tokens however long they take, rounded up to a whole batch."""
     records = [json.loads((trained[kind] / "training.json").read_text()) for kind in train.KINDS]
-    assert [record["step"] for record in records] == [30, 30]
-    assert [record["tokens"] for record in records] == [30 * 512] * 2
-    assert [record["budget"] for record in records] == [30 * 512] * 2
+    assert [record["step"] for record in records] == [12, 12]
+    assert [record["tokens"] for record in records] == [12 * 512] * 2
+    assert [record["budget"] for record in records] == [12 * 512] * 2
 
 
 # --- models -----------------------------------------------------------------------------------------------------

@@ -55,7 +55,7 @@ def test_noised_text_is_stored_beside_its_clean_copy(stored):
 def test_by_token_no_changed_bit_is_wrong(stored):
     statistics, model = stored
     named = [TuneParams(discount=discount) for discount in DISCOUNTS.values()]
-    drawn = random_settings(2, 99, ("model", "layer"), statistics.info.levels, statistics.info.spec.calibration)
+    drawn = random_settings(1, 99, ("model", "layer"), statistics.info.levels, statistics.info.spec.calibration)
     check_changes(model, statistics, named + drawn)
 
 
@@ -65,7 +65,11 @@ def test_in_bins_few_changed_bits_are_wrong(tmp_path):
     check_changes(load(spec.model), calibrated(spec, tmp_path), named)
 
 
-@pytest.mark.parametrize("name", ["published", "mean over steps", "own sinks a layer"])
+@pytest.mark.parametrize(
+    ("stored", "name"),
+    list(zip(NAMES, ("published", "mean over steps", "own sinks a layer", "published"), strict=True)),
+    indirect=["stored"],
+)
 def test_the_folder_that_a_pruning_writes_has_the_masks_that_tuning_said(stored, name, tmp_path):
     statistics, _ = stored
     spec, discount = statistics.info.spec, DISCOUNTS[name]
