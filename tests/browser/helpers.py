@@ -144,14 +144,15 @@ setInterval(() => { window.played ||= paused(document); }, 50);
 
 
 def moving(page: Page) -> Page:
-    """A page to which the browser says that motion is wanted, before it opens its first address."""
+    """A page to which the browser says from now on that motion is wanted."""
     page.emulate_media(reduced_motion="no-preference")
     page.add_init_script(_NOTE_PLAYING)
+    page.evaluate(_NOTE_PLAYING)
     return page
 
 
 def played(page: Page) -> None:
-    """Waits until a player has played on a page that is `moving`, or has played before."""
+    """Waits until a player has played on a page since it is `moving`."""
     page.wait_for_function("window.played", timeout=PATIENCE)
 
 

@@ -22,8 +22,9 @@ from tests.helpers import server
 
 pytestmark = pytest.mark.slow
 
-PAGES = ("", "explore", "evidence", "causes", "prune", "runs?runs_view=Accuracy", "sweep")
-SHOWING = ("explore", "causes")  # pages that show a recording's words at once
+EXPLORE = "explore?tab=Heads&heads_view=Chosen+steps"
+PAGES = ("", "causes", "prune", "runs?runs_view=Accuracy", "sweep")  # without Explore and Evidence, see below
+SHOWING = (EXPLORE, "causes")  # pages that show a recording's words at once
 HELD = """document.body.innerText.includes("onerror") ||
 [...document.querySelectorAll("input, textarea")].some((box) => box.value.includes("onerror"))"""
 PICTURE = "![x](http://evil.test/a.png)"
@@ -111,10 +112,9 @@ def address(tmp_path_factory, trajectory):
         yield url
 
 
-@pytest.mark.parametrize("path", PAGES)
-def test_nothing_runs_nothing_leaves_the_machine_and_nothing_serious_is_found(
-    page: Page, address: str, path: str
-) -> None:
+def harmless(page: Page, address: str, path: str) -> None:
+    """Opens a page, on which nothing runs, from which nothing leaves the machine and nothing serious is found, and
+    leaves it as it was opened."""
     asked = strangers(page)
     named = f"source={quote(PICTURE)}&evaluation=hostile"  # and the recording is the newest one
     page.goto(f"{address}/{path}{'&' if '?' in path else '?'}{named}")
@@ -147,6 +147,14 @@ def test_nothing_runs_nothing_leaves_the_machine_and_nothing_serious_is_found(
     page.wait_for_timeout(500)  # a request that is none cannot be waited for
     assert page.evaluate("window.ran") is None
     assert asked == []
+    page.emulate_media(color_scheme="light")
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_nothing_runs_nothing_leaves_the_machine_and_nothing_serious_is_found(
+    page: Page, address: str, path: str
+) -> None:
+    harmless(page, address, path)
 
 
 PARTS = ("finding", "transport", "scrub", "text", "k", "curve", "heads", "raster")
@@ -161,10 +169,10 @@ def top(part: Locator) -> float:
     return box["y"]
 
 
-def test_explore_shows_its_focus_and_on_a_phone_the_finding_before_the_prompt_and_whole_borders(
+def test_explore_is_harmless_shows_its_focus_and_on_a_phone_the_finding_before_the_prompt_and_whole_borders(
     page: Page, address: str
 ) -> None:
-    page.goto(f"{address}/explore?tab=Heads&heads_view=Chosen+steps")
+    harmless(page, address, EXPLORE)
     expect(page.locator("[data-testid=stMultiSelect]").first).to_be_visible()
     all_drawn(page)
     page.locator("[data-testid=stSidebarNavLink]").first.focus()
@@ -202,10 +210,10 @@ def test_explore_shows_its_focus_and_on_a_phone_the_finding_before_the_prompt_an
     expect(scrub).to_be_hidden()  # the curve has one
 
 
-def test_figures_stand_on_one_level_and_on_a_phone_before_what_they_are_asked_with_beneath_the_names_of_all_views(
+def test_evidence_is_harmless_its_figures_on_one_level_and_on_a_phone_before_their_controls_beneath_all_views(
     page: Page, address: str
 ) -> None:
-    page.goto(f"{address}/evidence")
+    harmless(page, address, "evidence")
     page.set_viewport_size({"width": 1280, "height": 800})
     expect(page.get_by_text("Left-to-right twin", exact=True)).to_be_visible()
     figures = page.locator(".sinkscope-plot")

@@ -144,7 +144,6 @@ def told(received: list[bytes | str], words: str) -> bool:
 def test_from_the_first_page_to_a_recording_of_ones_own_prompt_its_heads_and_its_causes(page, address, errors):
     received: list[bytes | str] = []
     page.on("websocket", lambda socket: socket.on("framereceived", lambda frame: received.append(frame)))
-    moving(page)
     page.goto(f"{address}/overview")  # which was once a page
     page.wait_for_url(lambda url: "overview" not in url)
     expect(page.get_by_role("heading", name=QUESTION)).to_be_visible()
@@ -162,11 +161,12 @@ def test_from_the_first_page_to_a_recording_of_ones_own_prompt_its_heads_and_its
     enter_number(page, "Denoising steps", 16)
     expect(page.get_by_text("16 new tokens in 16 forwards")).to_be_visible()
     page.get_by_role("textbox", name="Prompt").fill("mia goes to the park with her cat .")
-    record(page)
+    record(moving(page))
     recording = page.get_by_role("combobox", name="Recording")
     expect(recording).to_have_value(re.compile("mia goes to the park.*16 steps"))  # and not one recorded before
     slider = explorer.get_by_role("slider", name="Denoising step")
     played(page)  # once by itself
+    page.emulate_media(reduced_motion="reduce")  # from here on only when asked to
     expect(page.get_by_text("More about this recording")).to_be_visible()
     explorer.get_by_text("Definition, table, help").click()
     explorer.get_by_label("Steps per second").select_option("2")  # so that it still plays when it is paused

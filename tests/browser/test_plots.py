@@ -22,10 +22,10 @@ SMALLEST = """slide => {
 BEHIND = ("Where the sinks live", "Do they move?", "Do they matter?")
 
 
-def open_plots(page: Page, address: str, titles: tuple[str, ...] = BEHIND[:1]) -> None:
+def open_plots(page: Page, address: str) -> None:
     """Open the plots behind findings of the first page."""
     page.goto(address)
-    for title in titles:
+    for title in BEHIND:
         fold = page.get_by_test_id("stExpander").locator("summary").filter(has_text=title)
         fold.evaluate("summary => summary.click()")  # without scrolling there
         all_drawn(page)
@@ -35,7 +35,7 @@ def open_plots(page: Page, address: str, titles: tuple[str, ...] = BEHIND[:1]) -
 
 def test_a_plot_far_below_is_drawn_as_it_comes_near_and_when_printed_and_its_tools_stay_on_this_machine(page, address):
     page.set_viewport_size({"width": 1280, "height": 600})
-    open_plots(page, address, BEHIND)
+    open_plots(page, address)
     places = page.locator(".sinkscope-plot")
     expect(places.nth(4)).to_be_attached()
     first, last = places.first, places.last
@@ -87,13 +87,15 @@ def test_slides_fit_the_screen_are_read_from_afar_and_are_led_through_by_keys_bu
 def test_a_plot_that_is_touched_has_no_tool_bar_and_one_that_cannot_be_drawn_says_so(chromium, address):
     context = chromium.new_context(has_touch=True, is_mobile=True, viewport={"width": 390, "height": 844})
     page = context.new_page()
-    open_plots(page, address)
+    page.goto(f"{address}/evidence")
+    all_drawn(page)
     place = page.locator(".sinkscope-plot").first
     place.scroll_into_view_if_needed()
     expect(place.locator(".main-svg").first).to_be_visible()
     expect(place.locator(".modebar-btn")).to_have_count(0)
     page.route("**/scripts/plotly*", lambda route: route.abort())
-    open_plots(page, address)
+    page.reload()
+    all_drawn(page)
     place.scroll_into_view_if_needed()
     expect(place).to_have_text(re.compile("could not be drawn"))
     context.close()

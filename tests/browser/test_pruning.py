@@ -50,7 +50,7 @@ def test_prune_cancel_one_go_on_compare_stop_refresh_resume_and_see_the_tests(pa
     main = page.get_by_test_id("stMain")
     cancelled = main.get_by_text(re.compile("cancelled,"))
 
-    page.goto(f"{address}/pruning?prune_samples=48&prune_seq_len=64&accuracy_limit=12&prune_seeds=1")
+    page.goto(f"{address}/pruning?prune_samples=12&prune_seq_len=64&accuracy_limit=12&prune_seeds=1")
     all_drawn(page)
     main.locator(".st-key-fold_prune_score summary").first.click()
     main.locator(".st-key-prune_then_score label").click()  # they are scored by hand below

@@ -30,7 +30,7 @@ def pruned():
 
 def test_runs_are_chosen_by_their_names_and_compared_with_the_dense_model(pruned):
     assert all(job.state == "done" for job in pruned), [job.reason for job in pruned]
-    test = app(PAGE)
+    test = app(PAGE, accuracy_draws="2")
     names, ids = [run_name(job.spec) for job in pruned], [job.id for job in pruned]
     box = test.multiselect(key="accuracy_runs")
     assert set(box.options) == set(names)

@@ -105,6 +105,8 @@ PROMPTS = {"long": "x " * 30_000, "NUL": "a\0b", "empty": "", "blank": "  ", "pi
 @pytest.mark.parametrize("prompt", PROMPTS.values(), ids=PROMPTS)
 def test_any_prompt_is_taken_or_refused_in_a_sentence(prompt, recording):
     test = visit("pages/explore.py", recording=recording.id)
+    for box, value in (("gen_length", 8), ("steps", 4)):
+        test.number_input(key=f"bundled_{box}").set_value(value)
     prompt_box(test).set_value(prompt).run()
     before = len(engine().jobs("record"))
     if test.button(key="record").disabled:  # what speaks against it is said beforehand

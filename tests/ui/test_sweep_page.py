@@ -20,7 +20,7 @@ SPEC = SweepSpec(
     seeds=(0, 1),
     step_ranges=("0-25", "26-50"),
     pruning=PruneSpec(calibration=CalibrationParams(samples=2, seq_len=32, step_interval=25)),
-    evaluation=EvaluateSpec(tasks=("bundled_agreement", "bundled_story"), limit=2),
+    evaluation=EvaluateSpec(tasks=("bundled_agreement", "bundled_story"), limit=2, draws=2),
 )
 
 
