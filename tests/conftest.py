@@ -171,7 +171,7 @@ def golden_model(name: str, paradigm: str = "auto") -> "LoadedModel":
     from analysis.models.load import load
     from analysis.specs import ModelSpec
 
-    return load(ModelSpec(source=str(GOLDEN / name), device="cpu", paradigm=paradigm))
+    return load(ModelSpec.model_validate({"source": str(GOLDEN / name), "device": "cpu", "paradigm": paradigm}))
 
 
 @cache

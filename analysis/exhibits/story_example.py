@@ -64,7 +64,7 @@ def _ends_early(text: Continuation, control: str) -> str:
     return f"One text: with sinks hidden it ends after {sinks} tokens; {hidden} {instead}"
 
 
-_EXAMPLE = "An example, not evidence"
+_EXAMPLE = "An example (the prompt nearest the medians), not evidence"
 
 
 def _ends_over_all(causes: Sequence[Cause], control: str) -> str:
@@ -98,19 +98,12 @@ OTHERS_HIDDEN: Mapping[str, str] = {
 
 def text_shown(text: Continuation, control: str = COUNT) -> tuple[Markup, str]:
     """Draw one text and tell it, as `texts`. control: hidden beneath the sinks, of `OTHERS_HIDDEN`."""
-    names = "Its sinks hidden", f"{OTHERS_HIDDEN[control]} hidden"
+    names = "Sinks hidden", f"{OTHERS_HIDDEN[control]} hidden"
     variants = dict(zip(names, _variants(text, control), strict=True))
     same = {name: _kept(text.untouched, words) for name, words in variants.items()}
     changed = {name: sum(not kept for kept in flags) for name, flags in same.items()}
     before, after = ((0.0, 0), {}) if text.scores is None else text.scores
-    lines = [
-        Line(
-            f"Nothing hidden{_perplexity(before)} ({which_prompt(text)})",
-            text.untouched,
-            None,
-            before[1] or len(text.untouched),
-        )
-    ]
+    lines = [Line(f"Nothing hidden{_perplexity(before, ': ')}", text.untouched, None, before[1] or len(text.untouched))]
     for (name, words), key in zip(variants.items(), ("", control), strict=True):
         nats, until = after.get(key, (0.0, 0))
         told = f"{changed[name]} of {len(words)} differ{_left_out(text.untouched, words)}"
@@ -118,18 +111,19 @@ def text_shown(text: Continuation, control: str = COUNT) -> tuple[Markup, str]:
             told = f"ends after {until} of {len(words)} tokens"
         lines.append(Line(f"{name}: {told}{_perplexity((nats, until))}", words, same[name], until or len(words)))
     told = f"One text, untouched and {'; '.join(line.title.lower() for line in lines[1:])}."
-    return charts.aligned(text.prompt, lines), told
+    return charts.aligned(text.prompt, which_prompt(text), lines), told
 
 
-def _perplexity(score: Score) -> str:
-    """Return the perplexity of a text, up to its end, as the end of its title; empty where it was not measured."""
+def _perplexity(score: Score, after: str = ", ") -> str:
+    """Return the perplexity of a text, up to its end, as the end of its title; empty where it was not measured. after:
+    what stands before it."""
     nats, tokens = score
-    return f", perplexity {perplexity(nats)}" if tokens else ""
+    return f"{after}perplexity {perplexity(nats)}" if tokens else ""
 
 
 def which_prompt(text: Continuation) -> str:
-    """Return which of the prompts a text goes on from, and by which rule it was chosen."""
-    return f"prompt {text.number} of {text.median_of}, nearest the medians"
+    """Return which of the prompts a text goes on from."""
+    return f"Prompt {text.number} of {text.median_of}"
 
 
 def _by_position(causes: Sequence[Cause], control: str) -> str:

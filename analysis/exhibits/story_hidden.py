@@ -185,7 +185,7 @@ def _summaries(own: Cause, causes: Sequence[Cause]) -> tuple[Summary, ...]:
 
 def _baseline(control: str, cause: Cause) -> str:
     """Return perplexity with a control's tokens hidden, and by how much that with the sinks differs from it."""
-    return f"{_SHORT[control]}: {levels_of(cause)[1]} (sinks {perplexity_change(cause.effect)})"
+    return f"{_SHORT[control]}: {levels_of(cause)[1]} (sinks\u00a0{perplexity_change(cause.effect)})"
 
 
 def _title(control: str) -> str:

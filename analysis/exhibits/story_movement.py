@@ -151,9 +151,8 @@ def _title(observed: Rows, nulls: Mapping[str, Rows], value: float, steps: int |
     moving = side > 0 and not story_parts.rare(value, steps)
     if moving and SHARP in nulls and _side(observed, nulls[SHARP]) < 0:
         whose = f"{model[0].upper()}{model[1:]}'s sinks" if model else "The model's sinks"
-        more = layer_names(_layers_above(observed, nulls[SHARP]))
         null = Measured.mean(nulls[SHARP]).told(beside=Measured.mean(observed)).partition(" [")[0]
-        beside = f"{number(value)} new ones per layer and step against {null}{f' ({more}: more)' if more else ''}"
+        beside = f"{number(value)} new ones per layer and step against {null}"
         return f"{whose} move, but less than in an untrained model: {beside}"
     beside = f"{_SIDES[side]} than {_WRITTEN} ({_beside(nulls['fixed'], value)})"
     born = f"New sinks keep appearing: {number(value)}" if moving else f"{number(value)} new sinks"

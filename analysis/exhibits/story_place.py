@@ -60,7 +60,8 @@ def place(findings: Findings) -> Told | None:
         title = f"In {whose}{masked}, {among} of sinks are masked positions"
         title += f"; of all tokens, {of_all.partition(' of')[0]}" if of_all else ""
         beside = "; ".join(filter(None, (of_all, most and f"untrained at most {most}")))
-        summaries = (Summary(f"Sinks of {masked} that are masked positions", among, beside),)
+        least = f"at least {_share_told(min(rows, key=lambda row: row['value']))}" if len(rows) > 1 else among
+        summaries = (Summary(f"Sinks of {masked} that are masked positions", least, beside),)
     tokens = {model: _of_tokens(findings, model).get(ALL_TOKENS, {}) for model in portions}
     others = _with_other_weights(findings)
     beats, notes = (

@@ -271,8 +271,12 @@ def has_sinks(findings: Findings) -> str:
     if drawn is None or draws is None:
         return ""
     masked = masked_of_all(findings)
-    mostly = ", mostly masked" if masked is not None and (masked.low or 0.0) > 0.5 else ""
-    has = f"has sinks{mostly}: they" if _clear(drawn) else "has no clear sinks: tokens above the threshold"
+    most = masked is not None and (masked.low or 0.0) > 0.5
+    has = (
+        f"has sinks{f', {share(masked.value)} of them masked' if masked is not None and most else ''}: they"
+        if _clear(drawn)
+        else "has no clear sinks: tokens above the threshold"
+    )
     beside = _MODELS.get(draws.weights, f"in {draws.called}")
     own = f"This model {has} draw {draws.own.told(_EVEN_SPLIT)}"
     return f"{own}; {beside}, {draws.null.told(_TIMES)}."

@@ -45,7 +45,7 @@ def test_an_ablation_over_prompts_shows_effects_with_intervals(recording):
     assert "Holm correction over" in said and "The left-to-right twin and random weights, shipped study" in folds(test)
     same = re.search(r"changes (\d+ of \d+) tokens \(\d+ %; over all prompts ", said)
     assert "One text" in said and same is not None
-    assert f"its sinks hidden: {same[1]} differ" in test.session_state["exhibits"]["causes_text"].sentence
+    assert f"sinks hidden: {same[1]} differ" in test.session_state["exhibits"]["causes_text"].sentence
     for control in ("masked", "mass"):
         test.selectbox(key="causes_text_beside").set_value(control).run()
         assert not test.exception, "the text of every control can be read"

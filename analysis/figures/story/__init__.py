@@ -114,7 +114,7 @@ _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription=
 <table class="sums">
 <tr><th>Measured</th><th>Result</th><th>Compared with</th></tr>
 {% for told in findings %}{% for row in told.summaries %}
-<tr><td>{{ row.quantity }}</td><td>{{ row.value }}</td><td>{{ row.baseline }}</td></tr>
+<tr><td>{{ row.quantity }}</td><td>{{ row.value }}</td><td>{{ row.baseline | lines }}</td></tr>
 {% endfor %}{% endfor %}
 </table>
 </div>
@@ -302,12 +302,17 @@ def figure_html(figure: Markup, told: str) -> Markup:
 @cache
 def _template(text: str) -> Template:
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, finalize=_glued)
-    environment.filters["whole"] = _whole
+    environment.filters["whole"], environment.filters["lines"] = _whole, _lines
     return environment.from_string(text)
 
 
 def _glued(value: object) -> object:
     return glued(value) if type(value) is str else value
+
+
+def _lines(text: str) -> Markup:
+    """Return a text with its clauses one beneath the other."""
+    return Markup("<br>").join(glued(each) for each in text.split("; "))
 
 
 def _whole(text: str) -> Markup:

@@ -276,13 +276,14 @@ class Line:
     beat: int = 0
 
 
-def aligned(prompt: str, lines: Sequence[Line]) -> Markup:
-    """Draw texts that continue one prompt, shaded where they differ from the first before they end."""
-    return _html(_ALIGNED, prompt=_end(prompt), lines=lines)
+def aligned(prompt: str, which: str, lines: Sequence[Line]) -> Markup:
+    """Draw texts that continue one prompt, shaded where they differ from the first before they end. which: prompt it
+    is."""
+    return _html(_ALIGNED, prompt=_end(prompt), which=which, lines=lines)
 
 
 _ALIGNED = """
-<div class="texts"><p class="prompt">Prompt: {{ prompt }}</p>
+<div class="texts"><p class="prompt">{{ which }}: {{ prompt }}</p>
 {% for line in lines %}
 <div class="line" data-beat="{{ line.beat }}"><p class="of">{{ line.title }}</p><p>
 {% for token in line.tokens %}
