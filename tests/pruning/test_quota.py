@@ -92,11 +92,7 @@ def test_scores_that_are_no_numbers_and_too_many_are_refused():
 
 @pytest.mark.parametrize(
     ("method", "scope"),
-    [
-        (name, scope)
-        for name in ("magnitude", "wanda", "sink-sparsegpt")
-        for scope in METHODS[name].scopes
-    ],
+    [(name, scope) for name in ("magnitude", "wanda", "sink-sparsegpt") for scope in METHODS[name].scopes],
     ids=lambda value: value,
 )
 def test_every_scope_is_exact_to_one_weight(model, text, tmp_path, method, scope):
