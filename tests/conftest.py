@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     gc.disable()  # until all is imported: none of it is garbage
@@ -166,7 +166,7 @@ def over_golden(**rows: Iterable[Any]) -> pytest.MarkDecorator:
 
 
 @cache
-def golden_model(name: str, paradigm: str = "auto") -> "LoadedModel":
+def golden_model(name: str, paradigm: Literal["auto", "mdlm", "bd3lm"] = "auto") -> "LoadedModel":
     """A golden checkpoint, loaded once for all files. Shared: never change its weights."""
     from analysis.models.load import load
     from analysis.specs import ModelSpec

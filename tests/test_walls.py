@@ -53,12 +53,6 @@ def test_importing_the_app_and_every_page_loads_nothing_heavy():
     assert not loaded & heavy
 
 
-def test_the_command_line_says_what_it_can_do_before_anything_heavy_is_loaded():
-    script = "import sys, analysis.__main__; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert not set(done.stdout.split()) & {"torch", "transformers", "dask", "lm_eval", "optuna", "scipy", "plotly"}
-
-
 def test_the_command_line_refuses_and_helps_before_torch_is_loaded():
     """And with the modules of the verb alone that is asked for."""
     asked = (

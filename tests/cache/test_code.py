@@ -72,7 +72,7 @@ def copied(code_folder, monkeypatch):
     known = code_module._place_of_cache(ROOT / "analysis")
     monkeypatch.setattr(sys, "pycache_prefix", str(code_folder / "compiled"))
     place = code_module._place_of_cache(code_folder / "analysis")
-    if not place.exists():
+    if known.exists() and not place.exists():
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(known, place)
     yield code_folder

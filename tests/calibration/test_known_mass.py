@@ -14,7 +14,7 @@ from analysis.models.load import load
 from analysis.specs import CalibrateSpec, CalibrationParams, DiscountParams, EstimateSpec, ModelSpec, PruneSpec
 from cache import stores as shared
 from cache.stores import Stores
-from tests.conftest import GOLDEN
+from tests.conftest import GOLDEN, over_golden
 from tests.helpers import QuietContext
 
 NOTE = "The dense model's attention mass on this text was read from the store, where an earlier job left it."
@@ -46,7 +46,7 @@ def forwards(runner, monkeypatch):
     return ran
 
 
-@pytest.mark.parametrize("budget", [2**40, 0])
+@over_golden(budget=(2**40, 0))
 def test_another_discount_takes_one_forward_a_batch_and_gives_the_same_bits(golden, rows, stores, budget, monkeypatch):
     model = golden[0]
     feature_scores(Resident(model, KnownMass(stores)), rows, DiscountParams(), budget)

@@ -16,7 +16,6 @@ from analysis.exhibits.eviction import conditions, effects_of, frontier_of, mean
 from analysis.findings.evictions import policies
 from analysis.models.kept_keys import KeptKeys, PrefixCache
 from analysis.models.layout import layout_of
-from analysis.models.load import load
 from analysis.recording.evicting import Call, Evicting, HiddenKeys, KeyAttention
 from analysis.recording.eviction import caches, evicted
 from analysis.recording.keeping import RANKINGS, Held, Keeper, count_kept, distances, states_of
@@ -24,7 +23,7 @@ from analysis.sinks.definitions import find_sinks
 from analysis.sinks.step_inputs import TokenState
 from analysis.specs import POLICIES, EvictSpec, Keeping, LLaDASampling, ModelSpec, SinkParams, keepings
 from analysis.words import percent
-from tests.conftest import GOLDEN
+from tests.conftest import golden_model
 from tests.helpers import QuietContext
 
 CPU = ModelSpec(device="cpu")
@@ -152,7 +151,7 @@ def test_sinks_behind_a_cache_are_those_of_the_whole_forward_that_was_looked_at(
 
 @pytest.mark.parametrize("name", ["sdar", "nemotron"])
 def test_what_leaves_the_cache_of_a_block_family_is_as_if_it_was_hidden_from_the_block(name):
-    model = load(ModelSpec(source=str(GOLDEN / name), device="cpu"))
+    model = golden_model(name)
     block = model.architecture.block_size
     length = 3 * block
     tokens = torch.arange(5, 5 + length)[None]

@@ -336,9 +336,9 @@ def test_the_size_of_a_recording_is_known_beforehand(trajectory, tmp_path):
 @pytest.mark.parametrize(
     ("source", "mass_dtype", "sampling"),
     [
-        ("bundled", "auto", LLaDASampling(gen_length=24, steps=24)),
-        ("bundled", "float16", LLaDASampling(gen_length=32, steps=16, block_length=8, cfg=0.5)),
-        ("bundled", "float32", LLaDASampling(gen_length=24, steps=48)),  # half of the steps would decide nothing
+        ("bundled", "auto", LLaDASampling(gen_length=8, steps=8)),
+        ("bundled", "float16", LLaDASampling(gen_length=16, steps=8, block_length=8, cfg=0.5)),
+        ("bundled", "float32", LLaDASampling(gen_length=8, steps=16)),  # half of the steps would decide nothing
         ("bundled-ar", "auto", AutoregressiveSampling(gen_length=20)),
     ],
 )
