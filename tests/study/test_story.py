@@ -234,8 +234,8 @@ def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
     assert "One text, step 40; orange: sinks (above mean + 2 std)." in story_told("supports").picture
     assert re.search(
         r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks, [\d.]+ % of "
-        r"them masked: they draw [\d.]+ × an even split \[[\d.]+, [\d.]+\]; untrained models with equally sharp attention, "
-        r"[\d.]+ × \[[\d.]+, [\d.]+\]\.$",
+        r"them masked: they draw [\d.]+ × an even split \[[\d.]+, [\d.]+\]; untrained models with equally sharp "
+        r"attention, [\d.]+ × \[[\d.]+, [\d.]+\]\.$",
         story_told("supports").picture_told,
     )
     tables = rows_of(supports())
@@ -714,7 +714,7 @@ def test_a_mean_has_as_many_digits_as_its_interval_supports():
 
 def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_one_baseline():
     rows = [row for told in story_told("example").findings for row in told.summaries]
-    assert [(row.quantity, row.value, row.baseline) for row in rows] == [
+    assert [(row.quantity, row.value, row.baseline.replace("\u00a0", " ")) for row in rows] == [
         ("Attention of a sink, × an even split", "2.47 [2.42, 2.52]", rows[0].baseline),
         (
             "Sinks of layers 0–2 that are masked positions",
