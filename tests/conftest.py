@@ -37,7 +37,6 @@ hypothesis.settings.load_profile("untimed")
 # some wait while the others compute; what is short comes last, so that all end together.
 WAITING = (
     "browser/test_first_light.py",
-    "browser/test_server.py",
     "browser/test_every_page.py",
     "engine/test_cluster.py",
     "engine/test_sweeps.py",

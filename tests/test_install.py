@@ -78,17 +78,19 @@ def test_the_container_copies_all_that_the_package_is_made_of(site, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_containers_command_serves_a_demonstration_and_is_healthy(site, tmp_path):
+def test_the_containers_command_serves_the_first_page_of_a_demonstration_and_is_healthy(site, tmp_path):
     """As the Dockerfile says it, at another port, with what its health check asks."""
     image, port = dockerfile(), str(free_port())
     with serving(site, tmp_path, [word.replace("8501", port) for word in image.command[1:]], SINKSCOPE_DEMO="1"):
         health = [sys.executable, *(word.replace("8501", port) for word in image.health[1:])]
         assert subprocess.run(health, timeout=60).returncode == 0
+        with urllib.request.urlopen(f"http://localhost:{port}", timeout=60) as answer:
+            assert answer.status == 200 and "default-src 'self'" in answer.headers["content-security-policy"]
 
 
 @contextmanager
-def serving(site: Path, home: Path, words: list[str], **changes: str) -> Iterator[str]:
-    """The address that an installed server prints."""
+def serving(site: Path, home: Path, words: list[str], **changes: str) -> Iterator[None]:
+    """An installed server, once it has printed its address."""
     server = subprocess.Popen(
         [sys.executable, "-m", "sinkscope", *words],
         cwd=home,
@@ -99,8 +101,8 @@ def serving(site: Path, home: Path, words: list[str], **changes: str) -> Iterato
     )
     try:
         assert server.stdout is not None
-        line = next(line for line in server.stdout if line.startswith("SinkScope is at "))
-        yield line.removeprefix("SinkScope is at ").strip()
+        next(line for line in server.stdout if line.startswith("SinkScope is at "))
+        yield
     finally:
         server.terminate()
         server.wait(30)
@@ -135,12 +137,3 @@ def test_installed_and_checkout_give_equal_recordings(site, tmp_path, monkeypatc
     first, second = load_file(tmp_path / "a.safetensors"), load_file(tmp_path / "b.safetensors")
     assert first.keys() == second.keys()
     assert all(np.array_equal(first[name], second[name], equal_nan=first[name].dtype.kind == "f") for name in first)
-
-
-@pytest.mark.slow
-def test_the_installed_command_serves_the_first_page(site, tmp_path):
-    with (
-        serving(site, tmp_path, ["dashboard", "--port", str(free_port())], SINKSCOPE_TOKEN="none") as address,
-        urllib.request.urlopen(address, timeout=60) as answer,
-    ):
-        assert answer.status == 200 and "default-src 'self'" in answer.headers["content-security-policy"]

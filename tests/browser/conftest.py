@@ -3,11 +3,17 @@
 import os
 import shlex
 import shutil
+import time
 from contextlib import contextmanager
+from typing import Literal
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
+from analysis.engine import JobRecord
+from analysis.models.registry import BUNDLED_PAIR
+from analysis.specs import LoadSpec, ModelSpec
+from cache.store import Store
 from tests.helpers import server
 
 # Of what happens, not of how fast: the suite also runs beside other work. Twice what the longest whole test took there,
@@ -22,13 +28,29 @@ CHROMIUM = next(filter(None, map(shutil.which, NAMES)), "/usr/bin/chromium")
 
 @pytest.fixture(scope="package")
 def home(tmp_path_factory):
-    return tmp_path_factory.mktemp("home")
+    """A store as a server leaves it that is gone: a job waits in its queue, and another one was cut off. Nothing was
+    recorded."""
+    folder = tmp_path_factory.mktemp("home")
+    store = Store(folder)
+    states: tuple[Literal["queued", "running"], ...] = ("queued", "running")
+    for number, (source, state) in enumerate(zip(BUNDLED_PAIR, states, strict=True)):
+        record = JobRecord(
+            id=f"job{number}",
+            kind="load",
+            spec=LoadSpec(model=ModelSpec(source=source, device="cpu")).model_dump(mode="json"),
+            state=state,
+            created=time.time() + number,
+            owner="1@1.00#0",
+        )
+        store.save_job(record.id, record.model_dump(mode="json"))
+    store.close()
+    return folder
 
 
 @pytest.fixture(scope="package")
 def address(home):
-    """One server for the files of `ONE_SERVER`, the first of which begins with an empty store. It ends before the next
-    folder's tests, from which a waiting server would take time."""
+    """One server for the files of `ONE_SERVER`, the first of which begins before anybody visits. It ends before the
+    next folder's tests, from which a waiting server would take time."""
     with server(home) as url:
         yield url
 
