@@ -105,9 +105,10 @@ def main() -> None:
             start(wants, takes)
         with takes:
             active_runs()
-    with steps.outcome, results_box(study):
+    with steps.outcome, results_box(study, "prune_results"):
         accuracies_in_brief(model, asked, scoring, pairs, found, study, drawn=view != ACCURACY)
-        if changes and view != MASKS:  # which draws them in full
+    if changes and view != MASKS:  # which draws them in full
+        with steps.preview, results_box(study, "prune_masks"):
             _draw_changes(study, masks, changes, changed_in_words(found, changes))
     with steps.beneath:
         if view == ACCURACY:

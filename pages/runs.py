@@ -64,7 +64,7 @@ def _all_runs(runs: list[Run], answer: DeltaGenerator, beside: DeltaGenerator) -
         compared = compared_runs(alike, results)
         costs = overview(alike, results, every=methods_chosen())
         differences = from_dense_of_runs(alike, results)
-    with _table_place(len(filtered)):
+    with _table_place(filtered):
         chosen = runs_table(runs, filtered, st.container(), differences)
     with answer:  # the other views have answers of their own
         say_scores(alike, costs, compared)
@@ -76,12 +76,14 @@ def _all_runs(runs: list[Run], answer: DeltaGenerator, beside: DeltaGenerator) -
         clear_button(beside, runs)
 
 
-def _table_place(rows: int) -> DeltaGenerator:
+def _table_place(runs: list[Run]) -> DeltaGenerator:
     """Return where the table stands: where it is long in a fold, open at first if the address asks for runs."""
-    if rows <= _LONG:
+    if len(runs) <= _LONG:
         return st.container()
     asked = st.session_state.setdefault(_ASKED, RUNS_ASKED in st.query_params)
-    return st.expander(f"{counted(rows, 'run')}, one by one", expanded=asked, key="fold_runs_all")
+    pruned = sum(run.kind == "pruned" for run in runs)
+    rest = f" and {len(runs) - pruned} not pruned" if pruned < len(runs) else ""
+    return st.expander(f"{counted(pruned, 'pruned model')}{rest}, one by one", expanded=asked, key="fold_runs_all")
 
 
 def _ticked_in_fold(runs: list[Run]) -> list[Run]:

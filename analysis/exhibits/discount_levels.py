@@ -244,7 +244,7 @@ def _levels(
     bars = "; bars: 95 % intervals of the change from dense" if known else ""
     caption = f"Right answers to {scored}{bars}"
     free = f"Intervals are over items{over}, Student's, with {counted(seeds - 1, 'degree')} of freedom between seeds."
-    sizes = counted(len(scores), "sparsity", "sparsities"), counted(3 if everywhere else 2, "variant")
+    sizes = counted(len(scores), "sparsity", "sparsities"), counted(3 if everywhere else 2, "method")
     return DiscountLevels(
         method,
         tuple(drawn),

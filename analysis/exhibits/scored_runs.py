@@ -319,7 +319,7 @@ def scores_figure(rows: Sequence[IntervalRow], dense: float | None, chance: floa
     """Draw rows of `score_row`. dense, chance: those of the dense model and of choosing at random, as shares."""
     every = [line for row in rows for line in row.beside[1:]]
     heading = ["accuracy", *["minus dense, points"] * any(not line.startswith(_DELTA) for line in every)]
-    heading += [f"{_DELTA}discount minus row"] * any(line.startswith(_DELTA) for line in every)
+    heading += [f"{_DELTA}with discount minus this"] * any(line.startswith(_DELTA) for line in every)
     levels = [] if dense is None else [Level(f"dense {percent(dense, 1)}", 100 * dense, "dash")]
     levels += [] if chance is None else [Level(f"chance {percent(chance, 1)}", 100 * chance, "dot", needed=False)]
     return interval_rows(rows, "accuracy, %", levels=levels, heading=heading, point="one run, %")

@@ -58,8 +58,8 @@ def masks(findings: Findings) -> Told | None:
     for change in changes:
         named = f" ({METHODS[change.method].title})" if several else ""
         runs = (
-            ("with against without the discount", change.changed, charts.MODEL),
-            ("another sample of calibration text", change.floor, charts.NULL),
+            ("discount on or off", change.changed, charts.MODEL),
+            ("another calibration text", change.floor, charts.NULL),
         )
         marks = [
             Mark(name, float(np.mean(values)), _mean(values), tone, dots=values)
@@ -203,8 +203,7 @@ def _summary(
     told = [bare_words(by_setting[name].effect) for name in settings]
     baseline = "the same pruning without it"
     if len(settings) == 1 and settings[0] in costs:
-        cost = cost_words(costs[settings[0]], "").partition(" [")[0]
-        baseline = f"pruning alone {cost}"
+        baseline = f"pruning alone {cost_words(costs[settings[0]])}"
     removed = _removed(listed(settings)).replace(" of the weights", "")
     method = next(iter(by_setting.values())).method
     published = {percent(at, 0): one for at, one in published_of_study(findings, method).items()}
@@ -213,7 +212,7 @@ def _summary(
         baseline += (
             f"; against {plain_title(METHODS[method].published or '')} {bare_words(gain)}{_undecided(gain, margin)}"
         )
-    return Summary(f"Accuracy points the discount adds, {removed}", listed(told), baseline)
+    return Summary(f"Accuracy change from the discount, points, {removed}", listed(told), baseline)
 
 
 def _chance_told(pruning: Pruning) -> str:

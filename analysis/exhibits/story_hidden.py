@@ -350,7 +350,9 @@ def _levels(findings: Findings) -> Markup:
         groups.append(Group(f"Hidden in {within(findings, model)}", tuple(marks)))
     if not groups:
         return Markup()
-    return charts.bars(groups, f"perplexity under the untouched model (lower is better), {prompts} prompts")
+    return charts.bars(
+        groups, f"perplexity of each text up to its end, under the untouched model (lower is better), {prompts} prompts"
+    )
 
 
 def _beside_sinks(control: str, cause: Cause, beat: int) -> list[Mark]:

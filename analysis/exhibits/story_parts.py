@@ -304,10 +304,10 @@ def recipe(findings: Findings, brief: bool = False) -> str:
     full = max(findings.parameters.strengths, default=0.0)
     if brief:
         return f"{listed(of)}, λ = {full:g}"
-    sinks = "for nothing" if full == 1 else "less"
+    sinks = "ignores inputs from sinks" if full == 1 else "counts inputs from sinks less"
     bases = [METHODS[METHODS[name].published or name].title for name in by_method]
-    discount = f"with the discount ({listed(of)}, λ = {full:g})"
-    return f"{listed(bases)} scores weights by size and inputs; {discount}, inputs from sinks count {sinks}."
+    discount = f"the discount ({listed(of)}, λ = {full:g})"
+    return f"{listed(bases)} scores weights by size and inputs; {discount} {sinks}."
 
 
 def items_told(pruning: Pruning) -> str:

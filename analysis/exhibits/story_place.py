@@ -6,7 +6,15 @@ from typing import Any
 
 from analysis.exhibits import story_parts
 from analysis.exhibits.story_parts import called, factor, layer_names, rows_of, share, spread, within
-from analysis.exhibits.story_sinks import KINDS_TOLD, MASKED, draws_by_layer, masked_of_all
+from analysis.exhibits.story_sinks import (
+    KINDS_TOLD,
+    MASKED,
+    draws_by_layer,
+    masked_of_all,
+    masked_tokens,
+    of_all_layers,
+    of_tokens,
+)
 from analysis.figures.layer_kinds import ALL_TOKENS
 from analysis.figures.story import Summary, Told, charts
 from analysis.figures.style import KIND_COLORS
@@ -37,7 +45,7 @@ def place(findings: Findings) -> Told | None:
         names.get(model, model): {
             row: {_LEGEND.get(kind, kind): value for kind, value in parts.items()}
             for row, parts in (
-                _of_tokens(findings, model)
+                of_tokens(findings, model)
                 | {layer: {kind: row["value"] for kind, row in kinds.items()} for layer, kinds in layers.items()}
             ).items()
         }
@@ -49,7 +57,8 @@ def place(findings: Findings) -> Told | None:
     title = _commonest(portions[source])
     summaries: tuple[Summary, ...] = ()
     if masked:
-        of_all = _masked_tokens(findings)
+        masked_share = masked_tokens(findings)
+        of_all = f"{share(masked_share)} of all tokens" if masked_share else ""
         of_layers = _masked_rows(portions[source])
         rows = [of_layers[layer] for layer in _mostly_masked(portions[source])]
         values = [row["value"] for row in rows]
@@ -62,7 +71,7 @@ def place(findings: Findings) -> Told | None:
         beside = "; ".join(filter(None, (of_all, most and f"untrained at most {most}")))
         least = f"at least {_share_told(min(rows, key=lambda row: row['value']))}" if len(rows) > 1 else among
         summaries = (Summary(f"Sinks of {masked} that are masked positions", least, beside),)
-    tokens = {model: _of_tokens(findings, model).get(ALL_TOKENS, {}) for model in portions}
+    tokens = {model: of_tokens(findings, model).get(ALL_TOKENS, {}) for model in portions}
     others = _with_other_weights(findings)
     beats, notes = (
         [
@@ -72,13 +81,13 @@ def place(findings: Findings) -> Told | None:
         for told in (False, True)
     )
     above = f"all tokens{_OTHER_WEIGHTS * (source in others)}"
-    rule = f"Kinds named exceed {above} by {POINTS.margin(CLEARLY)} or more."
+    rule = f"Named are kinds {POINTS.margin(CLEARLY)} or more above their share of {above}."
     beats = [beat.partition("; none in ")[0].removesuffix(".") + "." for beat in beats]
     if tokens[source]:
         beats[0], notes[0] = (f"Standing out, {told[0].lower()}{told[1:]}" for told in (beats[0], notes[0]))
     untrained = f"In {null.called}, at most {most} of sinks in {masked} are masked." if null else ""
     own = _layers_told(portions[source], tokens[source], others.get(source, {}), without=MASKED)
-    short = f"{null.labelled[0].upper()}{null.labelled[1:]}: at most {most} masked there. " if null else ""
+    short = f"{null.labelled[0].upper()}{null.labelled[1:]}: at most {most} masked in {masked}. " if null else ""
     in_short = f"{short}{'Also standing' if masked else 'Standing'} out: {own.partition('; none in ')[0]}."
     in_short += "".join(f" {beat}" for beat in beats[1:])
     prompts = findings.parameters.prompts
@@ -119,25 +128,6 @@ def _share_told(row: Mapping[str, Any]) -> str:
 _BY_NUMBER = "While much of a text is masked, many sinks would be masked by number alone."
 
 
-def _of_tokens(findings: Findings, source: str) -> dict[str, dict[str, float]]:
-    """Return the share of all tokens that is of each kind, as the row of a figure; empty where the study, of an earlier
-    version, does not hold it.
-    """
-    rows = {row["kind"]: row["value"] for row in _of_all_layers(findings, source, "tokens")}
-    return {ALL_TOKENS: rows} if rows else {}
-
-
-def _masked_tokens(findings: Findings) -> str:
-    """Return the share of masked positions among all tokens; empty where unknown."""
-    tokens = sum(
-        value
-        for row in _of_tokens(findings, findings.parameters.model.source).values()
-        for kind, value in row.items()
-        if kind in MASKED
-    )
-    return f"{share(tokens)} of all tokens" if tokens else ""
-
-
 def _averaged(findings: Findings) -> str:
     """Tell how many sinks are masked positions once all layers are averaged; empty where that was not measured."""
     masked = masked_of_all(findings)
@@ -151,17 +141,11 @@ def _masked_told(layers: "Layers") -> list[str]:
     return [f"Sinks that are masked positions: {listed(told)}."] if told else []
 
 
-def _of_all_layers(findings: Findings, source: str, measure: str) -> list[Mapping[str, Any]]:
-    """Return the rows of a measure of `KIND_MEASURES`, one per kind of token, with all layers averaged."""
-    title = KIND_MEASURES[measure].title
-    return rows_of(findings, "layers", model=source, layer=ALL_LAYERS, measure=title, weights="trained")
-
-
 def _together(findings: Findings, source: str, layers: "Layers") -> str:
     """Tell which kind most sinks are once all layers are averaged, where single layers differ; empty where none holds
     most of them, or where it leads in every layer.
     """
-    most = max(_of_all_layers(findings, source, "portion"), key=lambda row: row["value"] or 0.0, default=None)
+    most = max(of_all_layers(findings, source, "portion"), key=lambda row: row["value"] or 0.0, default=None)
     if most is None or (most["value"] or 0.0) <= 0.5:
         return ""
     where = [layer for layer, kinds in layers.items() if _commonest_kind(kinds) == most["kind"]]

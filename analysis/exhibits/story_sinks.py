@@ -6,6 +6,7 @@ from typing import Any
 
 from analysis.exhibits import story_parts
 from analysis.exhibits.story_parts import Measured, called, factor, recordings, rows_of, share, step_words, within
+from analysis.figures.layer_kinds import ALL_TOKENS
 from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Mark
 from analysis.findings.layers import SHARP
@@ -263,23 +264,43 @@ def masked_of_all(findings: Findings) -> Measured | None:
     return next((Measured.of(row) for row in rows if row["kind"] in MASKED and row["value"] is not None), None)
 
 
+def of_all_layers(findings: Findings, source: str, measure: str) -> list[Mapping[str, Any]]:
+    """Return the rows of a measure of `KIND_MEASURES`, one per kind of token, with all layers averaged."""
+    title = KIND_MEASURES[measure].title
+    return rows_of(findings, "layers", model=source, layer=ALL_LAYERS, measure=title, weights="trained")
+
+
+def of_tokens(findings: Findings, source: str) -> dict[str, dict[str, float]]:
+    """Return the share of all tokens that is of each kind, as the row of a figure; empty where the study, of an earlier
+    version, does not hold it.
+    """
+    rows = {row["kind"]: row["value"] for row in of_all_layers(findings, source, "tokens")}
+    return {ALL_TOKENS: rows} if rows else {}
+
+
+def masked_tokens(findings: Findings) -> float:
+    """Return the share of masked positions among all tokens; 0 where unknown."""
+    every = of_tokens(findings, findings.parameters.model.source).values()
+    return sum(value for row in every for kind, value in row.items() if kind in MASKED)
+
+
 def has_sinks(findings: Findings) -> str:
     """Tell what the model's sinks draw over all prompts, averaged over all layers, beside the other weights whose sinks
-    draw most; empty where that was not measured.
+    draw most, and how many of them are masked; empty where that was not measured.
     """
     drawn, draws = _drawn(findings), _Draws.of(findings, findings.parameters.model.source)
     if drawn is None or draws is None:
         return ""
-    masked = masked_of_all(findings)
-    most = masked is not None and (masked.low or 0.0) > 0.5
+    null = "with shuffled weights" if draws.weights == "permuted" else "untrained ones"
     has = (
-        f"has sinks{f', {share(masked.value)} of them masked' if masked is not None and most else ''}: they"
-        if _clear(drawn)
-        else "has no clear sinks: tokens above the threshold"
+        f"has sinks, stronger than {null}: they" if _clear(drawn) else "has no clear sinks: tokens above the threshold"
     )
     beside = _MODELS.get(draws.weights, f"in {draws.called}")
-    own = f"This model {has} draw {draws.own.told(_EVEN_SPLIT)}"
-    return f"{own}; {beside}, {draws.null.told(_TIMES)}."
+    own = f"This model {has} draw {draws.own.told(_EVEN_SPLIT)}; {beside}, {draws.null.told(_TIMES)}."
+    masked, of_all = masked_of_all(findings), masked_tokens(findings)
+    if masked is None or not (masked.low or 0.0) > of_all > 0 or not _clear(drawn):
+        return own
+    return f"{own} {share(masked.value)} are masked (all tokens: {share(of_all)})."
 
 
 _MODELS = {

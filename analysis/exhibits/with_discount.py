@@ -262,7 +262,7 @@ def accuracy_shifts(
 
 def changes_told(margin: float) -> str:
     """Say what `changes_figure` draws."""
-    return f"Bars: 95 % intervals; shaded: ±{POINTS.margin(margin)}."
+    return f"Bars: 95 % intervals; shaded: ±{POINTS.margin(margin)}, fixed beforehand."
 
 
 def changes_figure(found: Mapping[str, tuple[Difference, Difference | None]], method: str, margin: float) -> go.Figure:

@@ -30,7 +30,8 @@ _CELL = 34  # pixels a row of a map
 _NAME = 56  # pixels beside a plot, for the names of its levels
 _NAMED_SPARSITIES = 12  # up to this many each has a tick
 _AROUND = 0.05  # of sparsity that is shown on both sides of a single one
-_APART = 0.025  # of the axis, from one curve to the next where they are drawn apart
+_APART = 0.06  # of the axis, from one curve to the next where they are drawn apart
+_FEW = 3  # points of a curve, up to which nothing joins them where they are drawn apart
 _CLOSE = 0.1  # two levels whose names would lie upon each other
 
 
@@ -71,7 +72,7 @@ def accuracy(
             x=x + apart * (place - (len(curves) - 1) / 2),
             error_y=interval_bar(mean, low, high) if intervals else None,
             y=mean,
-            mode="lines+markers",
+            mode="markers" if intervals and len(x) <= _FEW else "lines+markers",
             name=as_text(curve.name),
             line={"color": color, "width": 2, "dash": CHANCE_DASH if curve.reference else "solid"},
             marker={"size": 8, "symbol": f"{symbol}-open" if curve.reference else symbol},

@@ -50,7 +50,7 @@ def test_the_published_baseline_stands_beside_both_where_it_was_pruned_at_every_
     assert told.methods == ("wanda", "wanda-noised", "sink-wanda")
     assert told.setup == (
         "Sink-Wanda, λ = 1 (sinks count for nothing): Wanda on noised text (as seen while denoising) with the "
-        "discount; baseline: without it. 2 sparsities × 3 variants × 6 seeds; 768 items of 6 tasks."
+        "discount; baseline: without it. 2 sparsities × 3 methods × 6 seeds; 768 items of 6 tasks."
     )
     assert told.margin == 0.02
     first = {one.sparsity: np.mean(one.by_seed) for one in study.pruning.settings if one.method == "wanda"}
@@ -67,7 +67,7 @@ def test_the_published_baseline_stands_beside_both_where_it_was_pruned_at_every_
     assert told.against_published.endswith(f": {bare_words(recipes[0.7])} at 70 %, undecided.")
     some = [one for one in study.pruning.settings if (one.method, one.sparsity) != ("wanda", 0.5)]
     without = levels_of_study(study.model_copy(update={"pruning": study.pruning.model_copy(update={"settings": some})}))
-    assert without.methods == ("wanda-noised", "sink-wanda") and "2 variants" in without.setup
+    assert without.methods == ("wanda-noised", "sink-wanda") and "2 methods" in without.setup
     assert not without.published and without.against_published == "", "there is no such row"
 
 

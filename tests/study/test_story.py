@@ -233,9 +233,9 @@ def test_a_small_study_says_so_first_and_a_large_one_does_not():
 def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
     assert "One text, step 40; orange: sinks (above mean + 2 std)." in story_told("supports").picture
     assert re.search(
-        r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks, [\d.]+ % of "
-        r"them masked: they draw [\d.]+ × an even split \[[\d.]+, [\d.]+\]; untrained models with equally sharp "
-        r"attention, [\d.]+ × \[[\d.]+, [\d.]+\]\.$",
+        r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks, stronger "
+        r"than untrained ones: they draw [\d.]+ × an even split \[[\d.]+, [\d.]+\]; untrained models with equally "
+        r"sharp attention, [\d.]+ × \[[\d.]+, [\d.]+\]\. [\d.]+ % are masked \(all tokens: [\d.]+ %\)\.$",
         story_told("supports").picture_told,
     )
     tables = rows_of(supports())
@@ -480,13 +480,15 @@ def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
     assert place.beats[1].endswith("3 and the first token in layer 0.") and any(
         note.endswith(alike) for note in place.notes
     )
-    assert place.caveat == ("Kinds named exceed all tokens, untrained and shuffled weights by 10 points or more.")
+    assert place.caveat == (
+        "Named are kinds 10 points or more above their share of all tokens, untrained and shuffled weights."
+    )
     assert place.notes[-1] == (
         "Sinks that are masked positions: layer 0 99 % [99, 100], layer 1 100 % [100, 100] and layer 2 85 % [82, 87]."
     )
     untrained = "In an equally sharp untrained model, at most 14 % of sinks in layers 0–2 are masked."
     assert place.beats[2] == untrained and place.takeaway.startswith(
-        "Untrained, equally sharp: at most 14 % masked there. Also standing out: "
+        "Untrained, equally sharp: at most 14 % masked in layers 0–2. Also standing out: "
     )
     rows = [row for row in study.tables["layers"] if row["measure"] != KIND_MEASURES["tokens"].title]
     (place,) = (
@@ -733,9 +735,9 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
             "another calibration sample: 1.9 %",
         ),
         (
-            "Accuracy points the discount adds, 70 % removed",
+            "Accuracy change from the discount, points, 70 % removed",
             "+0.3 [−0.3, +1.0]",
-            "pruning alone costs 21; against Wanda as published +0.8 [−1.2, +2.8], undecided",
+            "pruning alone costs 21 points [18, 24]; against Wanda as published +0.8 [−1.2, +2.8], undecided",
         ),
     ]
     assert rows[0].baseline == "untrained, equally sharp: 1.81 [1.78, 1.84]"
@@ -877,7 +879,7 @@ def test_a_study_of_one_model_that_pruned_nothing_names_it_and_claims_nothing_of
         }
     )
     story = story_of(alone)
-    assert [answer.question for answer in story.answers] == ["Do sinks matter?"]
+    assert [answer.question for answer in story.answers] == ["Do this model's sinks matter?"]
     assert [finding.name for finding in story.findings] == ["sink", "place", "movement", "hidden"]
     beats = " ".join(beat for finding in story.findings for beat in finding.beats)
     assert "One text, step 40 (0–47): 8 of 70 tokens" in beats and "the model: masked positions in layers 0–2" in beats

@@ -68,7 +68,7 @@ def test_without_a_sweep_the_page_shows_the_one_that_ships(tmp_path, monkeypatch
     )
     assert (
         "Shipped study of the diffusion model. Sink-Wanda, λ = 1 (sinks count for nothing): Wanda on noised text (as "
-        "seen while denoising) with the discount; baseline: without it. 2 sparsities × 3 variants × 6 seeds; 768 "
+        "seen while denoising) with the discount; baseline: without it. 2 sparsities × 3 methods × 6 seeds; 768 "
         "items of 6 tasks. "
         "Your sweep will replace it." in told
     )
@@ -123,7 +123,7 @@ def test_a_finished_sweep_says_what_pruning_costs_and_draws_it(swept):
         and " and 2 seeds, wide as so few barely show their spread, Student's, with 1 degree of freedom" in told
     )
     assert re.search(
-        r"Sink-Wanda, λ = 1 \(sinks count for nothing\): .+\. 1 sparsity × \d variants × 2 seeds; "
+        r"Sink-Wanda, λ = 1 \(sinks count for nothing\): .+\. 1 sparsity × \d methods × 2 seeds; "
         r"\d+ items of \d tasks?\.",
         told,
     )

@@ -48,7 +48,7 @@ class CurveView extends View {
       others: others(recording).map((h) => this.values(recording, view, view.layer, h)).filter(Boolean),
     }));
     const ends = random.length ? [Math.min, Math.max].map((end) => Float64Array.from(random[0], (_, t) => end(...random.map((each) => each[t])))) : [];
-    const named = this.names(view, drawn, ends, random.length, to), rows = axis.narrow ? this.rows(named) : [], bottom = this.bottom = this.h - 18 - ROW * rows.length;
+    const named = this.names(view, drawn, ends, random.length, to), rows = axis.narrow ? this.rows(named) : [], bottom = this.bottom = this.h - 22 - ROW * rows.length;
     const unit = to || view.measure === "share" ? "percent" : view.measure;
     const most = this.top(unit, [...drawn.flatMap((each) => [each.main, ...each.others]).filter(Boolean).flatMap((each) => [each.values, each.even ?? []]), ...ends]);
     const y = (value) => bottom - ((bottom - top) * value) / most;
@@ -90,7 +90,7 @@ class CurveView extends View {
       curves.push({ own, y, recording, values: main.values, color, unit });
       if (to && to[0] === to[1] && recordings.length === 1) this.written(axis, recording, to[0], top, bottom);
     });
-    if (axis.narrow) this.legend(rows, bottom + 18);
+    if (axis.narrow) this.legend(rows, bottom + 22);
     else this.labels(axis, [top, bottom], named, y);
     return curves;
   }
@@ -111,7 +111,7 @@ class CurveView extends View {
       line(g, axis.left, at, axis.left + axis.width, at);
       g.fillText(valueTold(unit, part * most), axis.left - 8, at);
     }
-    this.ticks(axis, bottom + 11);
+    this.ticks(axis, bottom + 15);
   }
   // The name of the axis, upwards beside its numbers.
   title(axis, text, top, bottom) {
@@ -173,7 +173,7 @@ class CurveView extends View {
     const { g } = this, x = axis.left + axis.width + 6, room = axis.right - 24;
     this.font(12);
     const placed = named.map(([text, color, dash, width, value]) => ({ lines: this.wrapped(text, room), color, dash, width, at: y(value) })).sort((a, b) => a.at - b.at);
-    const tall = ({ lines }) => 12.5 * lines.length;
+    const tall = ({ lines }) => 13.5 * lines.length;
     let free = top - 6;
     for (const each of placed) { each.from = Math.max(free, each.at - tall(each) / 2); free = each.from + tall(each); }
     free = bottom + 10;
@@ -181,7 +181,7 @@ class CurveView extends View {
     g.textAlign = "left";
     for (const { lines: [first, ...rest], color, dash, width, from } of placed) {
       this.named(first, color, dash, width, x, from + 6, room);
-      rest.forEach((text, n) => g.fillText(text, x + 18, from + 19 + 12.5 * n, room));
+      rest.forEach((text, n) => g.fillText(text, x + 18, from + 19.5 + 13.5 * n, room));
     }
   }
   // Names beneath the curves, where there is no room beside them: in rows of [name, where it stands].

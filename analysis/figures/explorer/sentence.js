@@ -149,7 +149,8 @@ function lived(recording, view) {
   if (recording.sinks(view, view.layer, view.head) === null) return null;
   const { ever, total, chance } = livesOf(recording, view);
   if (!ever) return "No token is a sink at any step.";
-  return `${ever} of ${recording.S} tokens ${ever === 1 ? "is" : "are"} a sink at some step, for ${perToken(total, ever)} of ${recording.T} steps on average; if each step’s sinks were random among tokens of the same state (prompt${recording.autoregressive ? "" : recording.noise ? ", undecided" : ", masked"} or written), ${Math.round(chance)} tokens.`;
+  const expected = Math.round(chance), than = ever < expected ? "fewer than the" : ever > expected ? "more than the" : "as many as the";
+  return `${ever} of ${recording.S} tokens ${ever === 1 ? "is" : "are"} a sink at some step, ${than} ${expected} expected if each step’s sinks were random among tokens of the same state (prompt${recording.autoregressive ? "" : recording.noise ? ", undecided" : ", masked"} or written). A sink lasts ${perToken(total, ever)} of ${recording.T} steps on average.`;
 }
 // For how long sinks last, beside chance, and how many of them are open positions.
 function lasting(recording, view) {

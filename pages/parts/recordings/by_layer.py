@@ -188,7 +188,10 @@ def beside_each_other(keys: Sequence[str], shown: list[Exhibit], name: str, told
             beneath = said.replace(f" of {in_sentence(figure.title)}", "", 1)
             if all(each for _, _, each in row):
                 first, more = _first(beneath)
-                figure = replace(figure, finding=first, sentence=f"{more} {figure.sentence}".strip())
+                second, more = _first(more)
+                figure = replace(
+                    figure, finding=f"{first} {second}".strip(), sentence=f"{more} {figure.sentence}".strip()
+                )
                 beneath = ""
             with column:
                 _chart(figure, f"{name}_{key}")
