@@ -59,7 +59,7 @@ def _matter(findings: Findings) -> Answer | None:
     lead = said.replace("its predictions", "predictions", 1).replace("its", "the", 1)
     if by_text and said.startswith(("Yes: ", "It depends: ")) and text_matters(causes):
         lead = yes_by_text(causes)
-    asked = "Do this model's sinks matter?"
+    asked = "Do its sinks matter?"
     if not by_text:
         return Answer(asked, lead, "")
     shown = dict.fromkeys((COUNT, *open_controls(causes), strictest(causes) or COUNT))

@@ -291,22 +291,19 @@ def has_sinks(findings: Findings) -> str:
     drawn, draws = _drawn(findings), _Draws.of(findings, findings.parameters.model.source)
     if drawn is None or draws is None:
         return ""
-    null = "with shuffled weights" if draws.weights == "permuted" else "untrained ones"
-    has = (
-        f"has sinks, stronger than {null}: they" if _clear(drawn) else "has no clear sinks: tokens above the threshold"
-    )
+    has = "has sinks: they" if _clear(drawn) else "has no clear sinks: tokens above the threshold"
     beside = _MODELS.get(draws.weights, f"in {draws.called}")
-    own = f"This model {has} draw {draws.own.told(_EVEN_SPLIT)}; {beside}, {draws.null.told(_TIMES)}."
+    own = f"This model {has} draw {draws.own.told(_EVEN_SPLIT)}, {beside} {draws.null.told(_TIMES)}"
     masked, of_all = masked_of_all(findings), masked_tokens(findings)
     if masked is None or not (masked.low or 0.0) > of_all > 0 or not _clear(drawn):
-        return own
-    return f"{own} {share(masked.value)} are masked (all tokens: {share(of_all)})."
+        return f"{own}."
+    return f"{own}; {share(masked.value)} are masked (all tokens: {share(of_all)})."
 
 
 _MODELS = {
     "random": "in an untrained model of the same shape",
     "permuted": "in the model with its weights shuffled",
-    SHARP: "untrained models with equally sharp attention",
+    SHARP: "in equally sharp untrained models",
 }
 """Other weights, for a reader who knows no null."""
 _MEANT = {

@@ -287,12 +287,13 @@ def plots_and_controls() -> tuple[DeltaGenerator, DeltaGenerator]:
 
 class Steps(NamedTuple):
     """The containers of a page read from left to right: settings, which stay in view, what is done with them, each
-    with its results, and rarer things beneath all.
+    with its results, what belongs to both, and rarer things beneath all.
     """
 
     settings: DeltaGenerator
     preview: DeltaGenerator
     outcome: DeltaGenerator
+    results: DeltaGenerator
     beneath: DeltaGenerator
 
 
@@ -302,7 +303,8 @@ def left_to_right() -> Steps:
     settings, right = keyed_columns([1.1, 3.1], _STEPS, gap="medium")
     with right:
         preview, outcome = figures_beside([1, 1.15], _STEPS)
-    return Steps(settings.container(key=_OPEN), preview, outcome, st.container(key="beneath_the_steps"))
+        results = st.container(key="results_of_the_steps")
+    return Steps(settings.container(key=_OPEN), preview, outcome, results, st.container(key="beneath_the_steps"))
 
 
 # On a phone the views take as many rows as they need, with less room around each.

@@ -227,10 +227,10 @@ def test_evidence_is_harmless_its_figures_on_one_level_and_on_a_phone_before_the
     definition = page.get_by_text(re.compile("^Shipped study. Sink: "))
     onward = page.get_by_role("link", name="See sinks in one recording")
     expect(definition).to_contain_text(" Stands out: ")
-    assert top(definition) < top(figures.last) < top(onward)
+    assert top(figures.last) < top(definition) < top(onward)
     page.set_viewport_size({"width": 390, "height": 844})
     all_drawn(page)
-    assert top(definition) < top(figures.first) < top(figures.last) < top(onward)
+    assert top(figures.first) < top(figures.last) < top(definition) < top(onward)
 
     # Every view is named without scrolling.
     views = page.locator(".st-key-evidence_view [data-variant=segmented_control]")

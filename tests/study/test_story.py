@@ -233,9 +233,9 @@ def test_a_small_study_says_so_first_and_a_large_one_does_not():
 def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
     assert "One text, step 40; orange: sinks (above mean + 2 std)." in story_told("supports").picture
     assert re.search(
-        r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks, stronger "
-        r"than untrained ones: they draw [\d.]+ × an even split \[[\d.]+, [\d.]+\]; untrained models with equally "
-        r"sharp attention, [\d.]+ × \[[\d.]+, [\d.]+\]\. [\d.]+ % are masked \(all tokens: [\d.]+ %\)\.$",
+        r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks: they draw "
+        r"[\d.]+ × an even split \[[\d.]+, [\d.]+\], in equally sharp untrained models [\d.]+ × \[[\d.]+, [\d.]+\]; "
+        r"[\d.]+ % are masked \(all tokens: [\d.]+ %\)\.$",
         story_told("supports").picture_told,
     )
     tables = rows_of(supports())
@@ -257,8 +257,7 @@ def test_every_slide_of_a_finding_has_a_takeaway_and_the_last_one_has_few_rows()
         for answer in story.answers:
             assert str(answer.figure) in first and glued(answer.levels) in first and glued(answer.sentence) in first
         assert story.recipe == (
-            "Wanda scores weights by size and inputs; with the discount (Sink-Wanda, λ = 1), inputs from sinks count "
-            "for nothing."
+            "Wanda scores weights by size and inputs; the discount (Sink-Wanda, λ = 1) ignores inputs from sinks."
         )
         assert glued(story.recipe) in first and all("4.7 million parameters" in slide for slide in (first, last))
         bold = re.findall("<p>[^<]+<b>(.+?)</b>", first.partition("<aside")[0])
@@ -770,8 +769,7 @@ def test_of_masks_every_seed_and_every_pair_of_seeds_is_a_dot_and_counted():
             "sample, 1.9 %"
         )
         assert told.beats == (
-            "Wanda scores weights by size and inputs; with the discount (Sink-Wanda, λ = 1), inputs from sinks count "
-            "for nothing.",
+            "Wanda scores weights by size and inputs; the discount (Sink-Wanda, λ = 1) ignores inputs from sinks.",
         )
         assert "Random choices would differ in 50 % (50 % removed) and 42 % (70 % removed)." in told.notes
         assert told.caveat.endswith(" of 128 tokens. Discounting as many random tokens was not tried.")
@@ -879,7 +877,7 @@ def test_a_study_of_one_model_that_pruned_nothing_names_it_and_claims_nothing_of
         }
     )
     story = story_of(alone)
-    assert [answer.question for answer in story.answers] == ["Do this model's sinks matter?"]
+    assert [answer.question for answer in story.answers] == ["Do its sinks matter?"]
     assert [finding.name for finding in story.findings] == ["sink", "place", "movement", "hidden"]
     beats = " ".join(beat for finding in story.findings for beat in finding.beats)
     assert "One text, step 40 (0–47): 8 of 70 tokens" in beats and "the model: masked positions in layers 0–2" in beats
