@@ -50,11 +50,7 @@ def movement(findings: Findings) -> Told | None:
     beats = [f"A layer gains {number(value)} new sinks per step."]
     title = _title(observed, nulls, value, steps, within(findings, source) if len(by_model) > 1 else "")
     told_in_title = "fixed" not in nulls or _WRITTEN in title
-    written = (
-        ""
-        if told_in_title
-        else f"Expected from writing alone (attention fixed, tokens written): {_beside(nulls['fixed'], value)}."
-    )
+    written = "" if told_in_title else "Writing alone: attention fixed, tokens written."
     if nulls:
         beats = [f"{written} {_by_layer(observed, nulls[hardest], MOVEMENT_NULLS[hardest].called)}.".strip()]
     others = [_other(names[model], births) for model, births in by_model.items() if model != source]
@@ -218,8 +214,8 @@ def _by_layer(observed: Rows, null: Rows, called: str) -> str:
                 f"{names} {side}" if told else f"{names} gain{'s' * (len(layers) == 1)} {side} new sinks than {whose}"
             )
             own, other = ([row for row in rows if row["layer"] in layers] for rows in (observed, null))
-            mean = Measured.mean(own).value
-            told.append(f"{gain} ({number(mean)} against {_beside(other, mean)})")
+            mean = Measured.mean(own)
+            told.append(f"{gain} ({mean.told()} against {Measured.mean(other).told(beside=mean)})")
     if not told:
         return f"No layer gains significantly more or fewer new sinks than {whose}"
     return f"{told[0][0].upper()}{', '.join(told)[1:]}"

@@ -600,8 +600,8 @@ def test_the_first_finding_tells_both_models_by_multiples_of_an_even_split_besid
 def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_exceeded():
     (told,) = (finding for finding in story_told("example").findings if finding.name == "movement")
     assert told.beats == (
-        "Expected from writing alone (attention fixed, tokens written): 0.08. Layer 0 gains more new sinks than "
-        "untrained (0.37 against 0.2), layers 1–7 fewer (0.28 against 1.9).",
+        "Writing alone: attention fixed, tokens written. Layer 0 gains more new sinks than untrained (0.37 [0.34, "
+        "0.39] against 0.20 [0.19, 0.22]), layers 1–7 fewer (0.28 [0.25, 0.32] against 1.88 [1.81, 1.96]).",
         "Left-to-right twin: less steady than untrained, 0.52 against 0.42.",
     )
     assert told.takeaway == " ".join(told.beats)
@@ -628,7 +628,10 @@ def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_e
     )
     assert told.title == "New sinks keep appearing: 0.29 per layer and step, more than writing tokens explains (0.08)"
     assert told.notes[1].endswith("Does attention move by itself (writing alone: 0.08)?")
-    assert told.beats[0] == "Layers 0–7 gain more new sinks than with writing alone (0.29 against 0.08)."
+    assert (
+        told.beats[0]
+        == "Layers 0–7 gain more new sinks than with writing alone (0.29 [0.26, 0.33] against 0.08 [0.07, 0.10])."
+    )
 
 
 def test_kinds_of_sinks_stand_beneath_those_of_all_tokens():
