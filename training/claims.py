@@ -3,7 +3,6 @@ environment, and writes the evidence into the package.
 """
 
 import sys
-import time
 from datetime import UTC, datetime
 
 from analysis.claims.evidence import found_by
@@ -14,7 +13,7 @@ from analysis.engine import Engine, JobRecord
 from analysis.engine.studies import new_claims
 from analysis.job_context import environment
 from analysis.specs import ClaimsSpec, ModelSpec
-from cache.store import Store
+from training.shipping import ship
 
 MOST_BYTES = 2**17  # of the repository
 
@@ -22,23 +21,8 @@ MOST_BYTES = 2**17  # of the repository
 def main() -> int:
     """Test the claims on the bundled diffusion model at the quick size and write the example. Returns 1 where a part
     failed."""
-    store = Store()
-    engine = Engine(store, alone=True)
-    try:
-        record = engine.submit("claims", new_claims(ModelSpec(source="bundled")))
-        while not record.ended:
-            time.sleep(1)
-            record = engine.job(record.id) or record
-        if record.state != "done":
-            print(record.reason, file=sys.stderr)
-            return 1
-        write(shipped(record, engine), EXAMPLE)
-    finally:
-        engine.close()
-        store.close()
-    size = EXAMPLE.stat().st_size
-    print(f"{EXAMPLE}: {size:,} bytes")
-    return 0 if size <= MOST_BYTES else 1
+    spec = new_claims(ModelSpec(source="bundled"))
+    return ship("claims", spec, lambda record, engine: write(shipped(record, engine), EXAMPLE), EXAMPLE, MOST_BYTES)
 
 
 def shipped(record: JobRecord, engine: Engine) -> TestedClaims:

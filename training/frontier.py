@@ -7,13 +7,12 @@ beside its control.
 
 import argparse
 import sys
-import time
 
 import numpy as np
 
 from analysis.command_line.running import devices_for
 from analysis.command_line.written_sweep import headlines, planes_of
-from analysis.engine import Engine
+from analysis.engine import Engine, JobRecord
 from analysis.engine.sweeps import Point, point_row, scored
 from analysis.evaluation import sweep_scores
 from analysis.evaluation.frontier import MEASURED_COSTS, QUALITIES, settings_of
@@ -21,7 +20,7 @@ from analysis.exhibits.sweeps import EXAMPLE, ShippedFrontier, write_planes, wri
 from analysis.findings import finding_of
 from analysis.specs import CalibrationParams, EvaluateSpec, PruneSpec, QuantizationParams, SweepSpec
 from analysis.specs.commands import sweep_command
-from cache.store import Store
+from training.shipping import ship
 
 SPEC = SweepSpec(
     methods=("none", "wanda-noised", "sink-wanda"),
@@ -39,25 +38,13 @@ MOST_BYTES = 2**18  # of the repository
 
 def main(spec: SweepSpec = SPEC) -> int:
     """Sweep and write the example. Returns 1 where a part failed."""
-    store = Store()
-    engine = Engine(store, devices=devices_for(spec.models), alone=True)
-    try:
-        record = engine.submit("sweep", spec)
-        while not record.ended:
-            time.sleep(1)
-            record = engine.job(record.id) or record
-        if record.state != "done":
-            print(record.reason, file=sys.stderr)
-            return 1
+
+    def write(record: JobRecord, engine: Engine) -> None:
         points = engine.sweep_points(record)
         scores = scored(points, engine.result_file, sweep_scores.read_scores)
         write_planes(shipped(spec, points, scores), EXAMPLE)
-    finally:
-        engine.close()
-        store.close()
-    size = EXAMPLE.stat().st_size
-    print(f"{EXAMPLE}: {size:,} bytes")
-    return 0 if size <= MOST_BYTES else 1
+
+    return ship("sweep", spec, write, EXAMPLE, MOST_BYTES, devices_for(spec.models))
 
 
 def shipped(spec: SweepSpec, points: list[Point], scores: list[sweep_scores.PointScores]) -> ShippedFrontier:
