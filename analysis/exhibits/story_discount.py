@@ -59,7 +59,7 @@ def masks(findings: Findings) -> Told | None:
         named = f" ({METHODS[change.method].title})" if several else ""
         runs = (
             ("discount on or off", change.changed, charts.MODEL),
-            ("another calibration text", change.floor, charts.NULL),
+            ("another calibration sample", change.floor, charts.NULL),
         )
         marks = [
             Mark(name, float(np.mean(values)), _mean(values), tone, dots=values)

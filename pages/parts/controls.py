@@ -303,8 +303,8 @@ def left_to_right() -> Steps:
     settings, right = keyed_columns([1.1, 3.1], _STEPS, gap="medium")
     with right:
         preview, outcome = figures_beside([1, 1.15], _STEPS)
-        results = st.container(key="results_of_the_steps")
-    return Steps(settings.container(key=_OPEN), preview, outcome, results, st.container(key="beneath_the_steps"))
+    results, beneath = st.container(key="results_of_the_steps"), st.container(key="beneath_the_steps")
+    return Steps(settings.container(key=_OPEN), preview, outcome, results, beneath)
 
 
 # On a phone the views take as many rows as they need, with less room around each.

@@ -73,7 +73,7 @@ def test_without_a_sweep_the_page_shows_the_one_that_ships(tmp_path, monkeypatch
         "Your sweep will replace it." in told
     )
     assert (
-        "With minus without the discount: +0.1 points [−0.7, +0.9] at 50 %, +0.3 [−0.3, +1.0] at 70 %, all inside "
+        "With minus without the discount: +0.1 points [−0.7, +0.9] at 50 %, +0.3 [−0.3, +1.0] at 70 %, both inside "
         "±2 points. Against Wanda as published (clean text): +0.8 [−1.2, +2.8] at 70 %, undecided." in told
     )
     assert "At 60 %, it gains." in told and not test.exception

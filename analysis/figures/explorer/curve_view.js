@@ -1,7 +1,7 @@
 // A number per step, beside its baselines: what an even split gives or Gaussian noise, and untrained models. The scrubber stands
 // above it.
 
-const LADDERS = { percent: [0.02, 0.04, 0.1, 0.2, 0.4, 0.6, 0.8, 1], count: [2, 5, 10, 20, 50, 100, 200, 500], entropy: [1] };
+const LADDERS = { percent: [0.02, 0.04, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1], count: [2, 5, 10, 20, 50, 100, 200, 500], entropy: [1] };
 
 const MEASURES = { share: "attention to sinks", count: "number of sinks", entropy: "entropy" };
 

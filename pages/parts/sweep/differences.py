@@ -172,12 +172,12 @@ def _with_and_without(
 
 
 def draw_levels(told: DiscountLevels, hint: str = "") -> None:
-    """Draw the accuracies and, beside them, what the discount changes. hint: beneath the first."""
-    levels, changes = figures_beside(2, "sweep_levels")
-    with levels:
-        chart(told.shown, "sweep_levels", hint)
+    """Draw what the discount changes and, beside that, the accuracies. hint: beneath these."""
+    changes, levels = figures_beside([1.1, 1], "sweep_levels")
     with changes:
         chart(told.changes, "sweep_changes")
+    with levels:
+        chart(told.shown, "sweep_levels", hint)
 
 
 def say_cost(
@@ -202,7 +202,8 @@ def _numbers(told: DiscountLevels) -> str:
     if not told.no_help:
         return ""
     gained = {percent(at, 0): one for at, one in told.gained.items()}
-    return f"{difference_words(gained)}, all inside ±{POINTS.margin(told.margin)}."
+    inside = {1: "", 2: "both "}.get(len(gained), "all ")
+    return f"{difference_words(gained)}, {inside}inside ±{POINTS.margin(told.margin)}."
 
 
 def _say(first: Sequence[Comparison], settings: Sequence[Setting]) -> None:

@@ -205,7 +205,7 @@ def _changed(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
     chart(
         Exhibit(
             "Weights chosen differently by matrix",
-            f"Kept with the discount or without it, not both, at the settings on the left. {grids.MATRICES}{missing}",
+            f"Kept with the discount or without it, not both, at these settings. {grids.MATRICES}{missing}",
             grids.changed_by_projection(shown, statistics.info.short_names),
             _table(statistics, effects),
             formula=_SCORE,
