@@ -350,9 +350,7 @@ def _levels(findings: Findings) -> Markup:
         groups.append(Group(f"Hidden in {within(findings, model)}", tuple(marks)))
     if not groups:
         return Markup()
-    return charts.bars(
-        groups, f"perplexity of each text up to its end, under the untouched model (lower is better), {prompts} prompts"
-    )
+    return charts.bars(groups, f"perplexity up to each text's end (lower is better), {prompts} prompts")
 
 
 def _beside_sinks(control: str, cause: Cause, beat: int) -> list[Mark]:
