@@ -33,6 +33,7 @@ from analysis.sinks.step_inputs import TokenState
 from analysis.specs import DiffusionGemmaSampling, Keeping, Kept, Sampling, SinkParams
 
 OnForward = Callable[[], None]
+"""Called before every forward; what it raises ends the work."""
 _CACHES = 8  # evicted caches that stand beside the full one at a time
 
 
