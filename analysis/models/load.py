@@ -121,9 +121,7 @@ def require_opens(folder: Path) -> None:
     _network(checkpoint, config, None, {"": "meta"})
 
 
-def fetched(
-    spec: ModelSpec, progress: Callable[[str], None] = lambda phase: None, held: "LoadedModel | None" = None
-) -> Checkpoint:
+def fetched(spec: ModelSpec, progress: Callable[[str], None], held: "LoadedModel | None") -> Checkpoint:
     """The model's checkpoint, downloaded where it is not on this disk and would fit into memory. held: see `load`.
 
     Raises UserError for a bad source, and where there is no room.
