@@ -5,6 +5,7 @@ Provenance of a result: versions and hardware.
 
 import contextlib
 import platform
+import time
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
@@ -52,6 +53,10 @@ class Context(Protocol):
     def stopping(self) -> bool:
         """True if someone asked the job to end early with partial results. A job that can checks it at every step."""
         return False
+
+    def new_file(self, key: str) -> Path:
+        """Return an unused name in `folder` for the arrays of the result with this key."""
+        return self.folder / f"{key}-{time.time_ns()}.safetensors"
 
     def grows(self, file: Path) -> None:
         """Declare that a file in `folder` grows by whole UTF-8 lines, so that pages can read it meanwhile on any

@@ -112,6 +112,11 @@ def file_refusal(wrote: Callable[[Path], bool]) -> Refusal:
     return refusal_of
 
 
+def with_suffix(*suffixes: str) -> Callable[[str], bool]:
+    """Return what tells whether a file's name ends with one of these."""
+    return lambda name: Path(name).suffix in suffixes
+
+
 def folder_refusal(wrote: Callable[[Path], bool], names: Callable[[str], bool]) -> Refusal:
     """Allow replacing empty folders, and those that `wrote` knows as SinkScope's and that hold only regular files with
     names it may have written.

@@ -124,7 +124,7 @@ def row_weights(
     discount: DiscountParams | None,
     inputs: np.ndarray,
     on_forward: OnForward,
-    moved: Moved | None = None,
+    moved: Moved | None,
 ) -> list[Weights]:
     """Token weights of every row of `level_rows` of inputs (N, T, S).
 

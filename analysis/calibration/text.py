@@ -198,7 +198,7 @@ TEXT_FILES: dict[str, TextFile] = {".txt": TextFile(_whole_text, _text_at), ".js
 _WAY_OUT = "Use the bundled text or a file of your own"
 
 
-def hub_text(path: str, shuffled: bool = False, **options: Any) -> Callable[[int], Iterator[str]]:
+def hub_text(path: str, shuffled: bool, **options: Any) -> Callable[[int], Iterator[str]]:
     """(seed) -> the texts of a dataset's rows. Iterating raises UserError with the cause where they cannot be had."""
 
     def texts(seed: int) -> Iterator[str]:

@@ -133,13 +133,11 @@ def verdicts_on(
     """Return the same of evidence. told, missing: of `evidence_of`."""
     judged = judge(claims, told)
     return [
-        verdict_of(judged[claim.name], model) if claim.name in judged else _untold(claim, model, missing[claim.name])
+        verdict_of(judged[claim.name], model)
+        if (why := missing.get(claim.name)) is None
+        else ClaimVerdict(claim, model, CANNOT_TELL, f"Cannot be told of {model}. {why}", why)
         for claim in claims
     ]
-
-
-def _untold(claim: Claim, model: str, why: str) -> ClaimVerdict:
-    return ClaimVerdict(claim, model, CANNOT_TELL, f"Cannot be told of {model}. {why}", why)
 
 
 def judge(claims: Sequence[Claim], told: Mapping[str, Evidence]) -> dict[str, Judged]:

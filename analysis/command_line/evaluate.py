@@ -97,13 +97,10 @@ def _planned(spec: EvaluateSpec, params: PlanParams) -> list[str]:
     return [*planning.sentences(tasks, noise, params.target / 100, spec.limit, 1, tests), *notes]
 
 
-def refusal(path: Path) -> str:
-    """Return why a summary may not replace `path`, as the end of a sentence; "" if it may."""
-
-    def wrote(path: Path) -> bool:
-        return outputs.json_object(path).keys() >= {"models", "tasks", "answers", "parameters"}
-
-    return outputs.file_refusal(wrote)(path)
+refusal = outputs.file_refusal(
+    lambda path: outputs.json_object(path).keys() >= {"models", "tasks", "answers", "parameters"}
+)
+"""Why a summary may not replace a path, as the end of a sentence; "" if it may."""
 
 
 def summary_lines(summary: "EvaluateSummary | ImportSummary") -> Iterator[str]:

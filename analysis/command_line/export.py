@@ -45,14 +45,13 @@ def run(options: argparse.Namespace) -> int:
     return show(options, {"out": str(options.out), "rows": counts}, filter(None, [*lines, note]))
 
 
-def refusal(path: Path) -> str:
-    """Return why an export may not replace `path`, as the end of a sentence; "" if it may."""
+def _wrote(folder: Path) -> bool:
+    try:
+        with (folder / DICTIONARY).open(encoding="utf-8") as file:
+            return file.readline().strip() == _FIRST_COLUMNS
+    except (OSError, UnicodeDecodeError):
+        return False
 
-    def wrote(folder: Path) -> bool:
-        try:
-            with (folder / DICTIONARY).open(encoding="utf-8") as file:
-                return file.readline().strip() == _FIRST_COLUMNS
-        except (OSError, UnicodeDecodeError):
-            return False
 
-    return outputs.folder_refusal(wrote, lambda name: Path(name).suffix in (".parquet", ".csv"))(path)
+refusal = outputs.folder_refusal(_wrote, outputs.with_suffix(".parquet", ".csv"))
+"""Why an export may not replace a path, as the end of a sentence; "" if it may."""

@@ -185,12 +185,13 @@ def _finished(engine: "Engine", record: "JobRecord", options: argparse.Namespace
     return 0
 
 
-def refusal(path: Path) -> str:
-    """Return why a study may not replace `path`, as the end of a sentence; "" if it may."""
+def _wrote(folder: Path) -> bool:
     from analysis.exhibits.study_report import NUMBERS
 
-    def wrote(path: Path) -> bool:
-        return str(outputs.json_object(path / NUMBERS).get("format", "")).startswith("sinkscope-study-")
+    return str(outputs.json_object(folder / NUMBERS).get("format", "")).startswith("sinkscope-study-")
 
-    suffixes = {".json", ".jsonl", ".csv", ".html", ".txt", ".png", ".svg"}
-    return outputs.folder_refusal(wrote=wrote, names=lambda name: Path(name).suffix in suffixes)(path)
+
+refusal = outputs.folder_refusal(
+    _wrote, outputs.with_suffix(".json", ".jsonl", ".csv", ".html", ".txt", ".png", ".svg")
+)
+"""Why a study may not replace a path, as the end of a sentence; "" if it may."""

@@ -71,13 +71,10 @@ def in_words(shown: Mapping[str, Sequence[str]], title: str, nothing: str) -> li
     return [Exhibit(title.format(name=name), " ".join(sentences) or nothing) for name, sentences in shown.items()]
 
 
-def refusal(path: Path) -> str:
-    """Return why a study may not replace `path`, as the end of a sentence; "" if it may."""
-
-    def wrote(folder: Path) -> bool:
-        return "shown" in outputs.json_object(folder / STUDY)
-
-    return outputs.folder_refusal(wrote, lambda name: bool(_WRITTEN.fullmatch(name)))(path)
+refusal = outputs.folder_refusal(
+    lambda folder: "shown" in outputs.json_object(folder / STUDY), lambda name: bool(_WRITTEN.fullmatch(name))
+)
+"""Why a study may not replace a path, as the end of a sentence; "" if it may."""
 
 
 def file_name(text: str) -> str:

@@ -159,12 +159,11 @@ def summary_in(folder: Path) -> dict[str, Any] | None:
     return written if written.get("format") == FORMAT else None
 
 
-def refusal(path: Path) -> str:
-    """Return why a sweep may not replace `path`, as the end of a sentence; "" if it may."""
-    suffixes = {".json", ".csv", ".jsonl", ".safetensors", ".html"}
-    return outputs.folder_refusal(
-        wrote=lambda path: summary_in(path) is not None, names=lambda name: Path(name).suffix in suffixes
-    )(path)
+refusal = outputs.folder_refusal(
+    lambda folder: summary_in(folder) is not None,
+    outputs.with_suffix(".json", ".csv", ".jsonl", ".safetensors", ".html"),
+)
+"""Why a sweep may not replace a path, as the end of a sentence; "" if it may."""
 
 
 def _lines(settings: Sequence[sweep_scores.Setting]) -> Iterator[str]:

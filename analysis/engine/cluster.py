@@ -305,7 +305,7 @@ def _cuda_devices() -> list[str]:
 
 
 def start_local(
-    on_event: Callable[[dict[str, Any]], None], devices: list[str] | None = None, memory_limit: int | None = None
+    on_event: Callable[[dict[str, Any]], None], devices: list[str] | None, memory_limit: int | None
 ) -> Cluster:
     """One worker process a device on the loopback interface, talking TLS with certificates made for this run.
 

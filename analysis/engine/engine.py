@@ -221,8 +221,7 @@ class Engine(StoredJobs):
         is_short = JOBS[record.kind].is_short
         record = record.model_copy(update={"key": key, "brief": is_short is not None and is_short(spec)})
         if left is not None:
-            visitors = tuple(dict.fromkeys((*left.visitors, *record.visitors))) if left.visitors else ()
-            record = record.model_copy(update={"id": left.id, "visitors": visitors})
+            record = record.model_copy(update={"id": left.id, "visitors": left.visitors_with(record.visitors)})
         stored = self.store.result(key) if key else None
         if stored is not None:
             earlier = self._newest(record.kind, key, _is_done)

@@ -81,6 +81,10 @@ class JobRecord(BaseModel, frozen=True):
     brief: bool = False
     losses: tuple[Loss, ...] = ()
 
+    def visitors_with(self, others: tuple[str, ...]) -> tuple[str, ...]:
+        """Return its visitors and others who asked the same; none where it has none, as everybody then sees it."""
+        return tuple(dict.fromkeys((*self.visitors, *others))) if self.visitors else ()
+
     @property
     def short(self) -> bool:
         """True if it may run between the steps of a long job."""
@@ -252,7 +256,7 @@ class JobStore:
                 return record
             record = current
             if record.visitors and not set(visitors) <= set(record.visitors):
-                record = record.model_copy(update={"visitors": tuple(dict.fromkeys((*record.visitors, *visitors)))})
+                record = record.model_copy(update={"visitors": record.visitors_with(visitors)})
                 self.save(record)
             return record
 

@@ -77,7 +77,7 @@ class Planner(ABC, Generic[PlanSpec, LiveType]):
                     return other
                 if other.state == "done" and other.code == record.code and self._whole(other):
                     return other
-                both = tuple(dict.fromkeys((*other.visitors, *record.visitors))) if other.visitors else ()
+                both = other.visitors_with(record.visitors)
                 record = record.model_copy(update={"id": other.id, "summary": other.summary, "visitors": both})
                 break
             else:

@@ -27,7 +27,6 @@ from analysis.errors import UserError
 from analysis.evaluation.likelihood import (
     Budget,
     Likelihood,
-    OnForward,
     OnResult,
     Part,
     Request,
@@ -43,7 +42,7 @@ from analysis.models.checks import check_logits
 from analysis.models.layout import layout_of
 from analysis.models.loaded import LoadedModel
 from analysis.recording.evicting import Call, over_cache
-from analysis.recording.eviction import EvictedForwards
+from analysis.recording.eviction import EvictedForwards, OnForward
 from analysis.sinks.step_inputs import TokenState
 from analysis.specs import CANVAS_SCORES
 

@@ -98,7 +98,7 @@ def missing(results: Results, relation: str) -> list[str]:
 
 
 @once
-def differing_settings(results: Results) -> list[dict[str, Any]]:
+def differing_settings(results: Results) -> Table:
     """Return the conditions in which the models differ, as rows."""
     return conditions.differing_settings(conditions_of(results), results.names)
 

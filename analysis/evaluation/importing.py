@@ -182,7 +182,7 @@ def import_folders(
     if names and len(names) != len(models):
         called = ", ".join(model.name for model in models)
         raise UserError(f"There are {len(models)} models ({called}) and {len(names)} names. Give one each.")
-    given = list(names) or _told_apart([model.name for model in models])
+    given = list(names) or numbered([model.name for model in models])
     parts = [Part(name, results, number) for name, results, number in ours]
     parts += [Part(name, _read(model, name, wanted, on_task), 0) for name, model in zip(given, models, strict=True)]
     return parts[0].results if len(parts) == 1 else joined(parts)
@@ -202,7 +202,8 @@ def write(results: Results, path: Path) -> None:
         lines.close()
 
 
-def _told_apart(names: Sequence[str]) -> list[str]:
+def numbered(names: Sequence[str]) -> list[str]:
+    """Return names of models, with its number after each that another one shares."""
     return [name if names.count(name) == 1 else f"{name} ({number})" for number, name in enumerate(names, start=1)]
 
 

@@ -227,17 +227,16 @@ class LineReader:
             self._end = line
 
 
-def refusal(path: Path) -> str:
-    """Return why an evaluation's items may not replace what is at `path`, as the end of a sentence, or ''."""
+def _wrote(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            return isinstance(_LINE.validate_json(file.readline(HEADER_BYTES)), Header)
+    except (OSError, ValueError):
+        return False
 
-    def wrote(path: Path) -> bool:
-        try:
-            with path.open("rb") as file:
-                return isinstance(_LINE.validate_json(file.readline(HEADER_BYTES)), Header)
-        except (OSError, ValueError):
-            return False
 
-    return outputs.file_refusal(wrote)(path)
+refusal = outputs.file_refusal(_wrote)
+"""Why an evaluation's items may not replace what is at a path, as the end of a sentence, or ''."""
 
 
 COLUMNS: dict[tuple[str, str], str] = {

@@ -32,7 +32,7 @@ from analysis.evaluation.masked_sets import MaskedSet, all_sets, drawn_sets, has
 from analysis.models.layout import Layout, layout_of
 from analysis.models.loaded import LoadedModel
 from analysis.recording.denoising import stop_tokens
-from analysis.recording.eviction import EvictedForwards
+from analysis.recording.eviction import EvictedForwards, OnForward
 from analysis.specs import TEXT_DRAWS
 
 
@@ -67,9 +67,6 @@ class Likelihood:
 
 OnResult = Callable[[int, Likelihood], None]
 """Called with the index of each answer and its likelihood as it is finished."""
-
-OnForward = Callable[[], None]
-"""Called before every forward; what it raises ends the scoring."""
 
 Known = dict[bytes, Likelihood]
 """Exact likelihoods of one model by a digest of guidance, context and answer: items often ask what others asked."""

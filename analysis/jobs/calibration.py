@@ -77,7 +77,7 @@ def calibrate(spec: CalibrateSpec, context: Context) -> Outcome[CalibrateSummary
         environment=environment(),
     )
     key = result_key(calibrate, spec, model.fingerprint)
-    path = context.folder / f"{key}-{time.time_ns()}.safetensors"
+    path = context.new_file(key)
     probes = None
     if collection.grouping == "bins":
         settings = probe_settings(params.seed, collection.scopes, info.levels, params)
@@ -130,7 +130,7 @@ def _part(part: stored.Part, spec: SeedFloorSpec | HeldoutSpec, context: Context
     noised = prepared.texts.heldout if part == "heldout" else prepared.texts.other
     info = stored.PartInfo(part=part, spec=CalibrateSpec(**dict(spec)), fingerprint=prepared.model.fingerprint)
     key = result_key(seed_floor if part == "seed_floor" else heldout, spec, prepared.model.fingerprint)
-    path = context.folder / f"{key}-{time.time_ns()}.safetensors"
+    path = context.new_file(key)
     room = 2 * len(info.model_dump_json()) + 1024  # the JSON is escaped once more in the file's header
     try:
         arrays = stored.create(path, part_shapes(part, collection, noised.shape[1]), room)

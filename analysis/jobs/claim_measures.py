@@ -34,7 +34,6 @@ SCORED = "accuracy"
 """The row that is measured over items of tasks."""
 _SCORING = "scoring with sinks hidden"
 _SHOWN = 4  # prompts used to find massive channels
-_PART_OF_MEMORY = 4  # a batch takes at most this fraction (1/n) of free memory
 
 
 def measure_claims(spec: ClaimMeasuresSpec, context: Context) -> Outcome[ClaimMeasuresSummary]:
@@ -71,7 +70,7 @@ def measure_claims(spec: ClaimMeasuresSpec, context: Context) -> Outcome[ClaimMe
         networks[null] = []
         for number in range(spec.random_models):
             try:
-                drawn = weight_nulls.draw(null, model, spec.seed + number + 1, show)
+                drawn = weight_nulls.DRAWS[null](model, spec.seed + number + 1, show)
             except UserError as error:
                 notes.append(str(error))
                 break
@@ -103,17 +102,13 @@ def measure_claims(spec: ClaimMeasuresSpec, context: Context) -> Outcome[ClaimMe
 
 def _recorded(spec: ClaimMeasuresSpec, model: "LoadedModel", context: Context, total: int) -> "list[PromptRun]":
     """Every prompt recorded, in their order. Raises UserError where one does not fit."""
-    import torch
-
     from analysis.recording import batches
-    from analysis.recording.denoising import check_prompt, own_sampling
+    from analysis.recording.denoising import own_sampling
 
-    sampling = own_sampling(model, spec.sampling)
     prompts = [model.encode(text, spec.chat_template)[0] for text in spec.prompts]
-    for ids in prompts:
-        check_prompt(model, torch.tensor([ids], dtype=torch.long), sampling)
+    sampling = own_sampling(model, spec.sampling, prompts)
     row = batches.row_bytes(model, sampling, max(map(len, prompts)))
-    rows = int(np.clip(free_memory() // _PART_OF_MEMORY // row, 1, batches.MOST_ROWS)) if sampling.same_alone else 1
+    rows = batches.rows_in(free_memory(), row, sampling)
     recorded = batches.recorded(
         model, prompts, sampling, spec.seed, rows, lambda _: context.progress("recording the prompts", 0, total)
     )

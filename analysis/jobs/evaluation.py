@@ -336,7 +336,7 @@ def _names(spec: EvaluateSpec) -> tuple[str, ...]:
         f"{Path(model.source).name or model.source}{'' if kept.keeping.all_stays else f' {kept.in_words}'}"
         for model, kept in zip(spec.models, spec.keeps, strict=True)
     ]
-    return tuple(name if short.count(name) == 1 else f"{name} ({number})" for number, name in enumerate(short, start=1))
+    return tuple(importing.numbered(short))
 
 
 def _tokenizers(spec: EvaluateSpec, opened: list[Checkpoint]) -> list["PreTrainedTokenizerBase"]:

@@ -2,7 +2,7 @@
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,12 +14,12 @@ from analysis.jobs.prompt_by_prompt import (
     Stopped,
     encoded,
     joined_rows,
-    kept_rows,
+    rows_by_prompt,
     rows_that_fit,
     told_now,
     untested,
 )
-from analysis.jobs.summaries import EvictPartial, EvictSummary
+from analysis.jobs.summaries import EvictPartial, EvictSummary, Rows
 from analysis.models.resident import resident_model
 from analysis.specs import EvictSpec, Sampling, keepings
 
@@ -36,27 +36,22 @@ def evict(spec: EvictSpec, context: Context) -> Outcome[EvictSummary]:
     """
 
     def check(opened: "OpenedModel") -> None:
-        import torch
+        from analysis.recording.denoising import own_sampling
 
-        from analysis.recording.denoising import check_prompt, own_sampling
-
-        sampling = own_sampling(opened, spec.sampling)
-        for prompt in spec.prompts:
-            check_prompt(opened, torch.tensor([encoded(prompt, spec, opened)], dtype=torch.long), sampling)
+        own_sampling(opened, spec.sampling, encoded(spec, opened))
 
     model = resident_model(spec.model, context, check)
     from analysis.recording.eviction import caches
 
-    sampling = caches(model, spec.sampling)
+    sampling, prompts = caches(model, spec.sampling), encoded(spec, model)
     started = time.perf_counter()
-    done: list[list[dict[str, Any]]] = []
-    for index, prompt in enumerate(spec.prompts):
-        one = partial(_one_prompt, spec, model, encoded(prompt, spec, model), sampling, context, index)
-        try:
-            done.append(kept_rows(f"prompt-{index}", context, one))
-        except Stopped:
-            break
-        _tell(context, done, spec)
+    done = rows_by_prompt(
+        "prompt",
+        len(prompts),
+        context,
+        lambda index: _one_prompt(spec, model, prompts[index], sampling, context, index),
+        lambda done: _tell(context, done, spec),
+    )
     rows, cut = joined_rows(done, NAMED, spec.keys), len(done) < len(spec.prompts)
     summary: EvictSummary = {
         "rows": rows,
@@ -77,21 +72,19 @@ def evict(spec: EvictSpec, context: Context) -> Outcome[EvictSummary]:
     return Outcome(summary, None, f"{key}-{len(done)}" if cut else key, stopped=cut)
 
 
-def _tell(context: Context, done: list[list[dict[str, Any]]], spec: EvictSpec) -> None:
+def _tell(context: Context, done: list[Rows], spec: EvictSpec) -> None:
     """Report the results of the finished prompts."""
-    count, total = len(done), len(spec.prompts)
-    if not told_now(count, total):
-        context.progress(_DOING, count, total)
-        return
-    rows = joined_rows(done, NAMED, spec.keys)
-    shown = [{name: row[name] for name in (*NAMED, *_SHOWN) if name in row} for row in rows]
-    partial_results: EvictPartial = {"rows": shown, "effects": untested(effects(rows)), "prompts": count}
-    context.progress(_DOING, count, total, **partial_results)
+    count, total, so_far = len(done), len(spec.prompts), EvictPartial()
+    if told_now(count, total):
+        rows = joined_rows(done, NAMED, spec.keys)
+        shown = [{name: row[name] for name in (*NAMED, *_SHOWN) if name in row} for row in rows]
+        so_far = {"rows": shown, "effects": untested(effects(rows)), "prompts": count}
+    context.progress(_DOING, count, total, **so_far)
 
 
 def _one_prompt(
     spec: EvictSpec, model: "LoadedModel", ids: list[int], sampling: Sampling, context: Context, index: int
-) -> list[dict[str, Any]]:
+) -> Rows:
     """A row for everything, every policy and control at every budget with the measures of this prompt."""
     from analysis.recording.eviction import evicted
     from analysis.sinks.agreement import agreement

@@ -1,7 +1,5 @@
 """Looking inside one input or run: the likeliest tokens, the attention map of a head, and ablating sinks."""
 
-import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -57,7 +55,7 @@ def attention_map(spec: AttentionMapSpec, context: Context) -> Outcome[Attention
     values = np.full((len(spec.tokens), len(spec.tokens)), np.nan, np.float32)
     values[slice(*spec.kept.queries) if spec.kept else slice(None)] = observer.map.numpy()
     key = result_key(attention_map, spec, model.fingerprint)
-    path = context.folder / f"{key}-{time.time_ns()}.safetensors"
+    path = context.new_file(key)
     save_file({"map": values}, path)
     return Outcome({"positions": len(spec.tokens), "fingerprint": model.fingerprint}, path, key)
 
@@ -110,13 +108,13 @@ def _forward(
 
     from analysis.models.kept_keys import KeptKeys
 
-    _check_tokens(spec.tokens, model.geometry.vocabulary)
+    model.require_known(spec.tokens)
     context.progress("one forward", 0, 1)
     tokens = torch.tensor([spec.tokens], dtype=torch.long)
     if spec.kept is None:
         layout = layout_at(model, spec.prompt_length, spec.block_length, spec.open_from)
         return model.predict(tokens, observer, layout=layout, aligned=aligned)
-    _check_tokens(spec.kept.tokens, model.geometry.vocabulary)
+    model.require_known(spec.kept.tokens)
     if not model.architecture.bidirectional:
         raise UserError(f"{model.architecture.name} does not see all of its text, so no such keys of it are kept.")
     if problem := model.architecture.why_no_cache:
@@ -124,11 +122,6 @@ def _forward(
     kept = KeptKeys(model)
     kept.predict(torch.tensor([spec.kept.tokens], dtype=torch.long), (0, len(spec.kept.tokens)))
     return kept.predict(tokens, spec.kept.queries, observer)
-
-
-def _check_tokens(tokens: Sequence[int], vocabulary: int) -> None:
-    if not all(0 <= token < vocabulary for token in tokens):
-        raise UserError(f"A token lies outside this model's vocabulary of {vocabulary} tokens.")
 
 
 def geometry(spec: GeometrySpec, context: Context) -> Outcome[GeometrySummary]:
@@ -162,7 +155,7 @@ def geometry(spec: GeometrySpec, context: Context) -> Outcome[GeometrySummary]:
         arrays |= {f"random_{name}": np.stack([row[name] for row in drawn]) for name in drawn[0]}
     context.progress("measuring geometry", total, total)
     key = result_key(geometry, spec, model.fingerprint)
-    path = context.folder / f"{key}-{time.time_ns()}.safetensors"
+    path = context.new_file(key)
     save_file(arrays, path)
     return Outcome({"steps": len(spec.inputs), "seeds": seeds, "fingerprint": model.fingerprint}, path, key)
 

@@ -6,7 +6,6 @@ Ablating sinks over a set of prompts, beside matched controls.
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from analysis.errors import NotEnoughMemory, UserError
 from analysis.evaluation.ablation_effects import MASS, effects
 from analysis.job_context import Context, environment
 from analysis.jobs.outcome import Outcome, result_key
-from analysis.jobs.summaries import AblateSetPartial, AblateSetSummary
+from analysis.jobs.summaries import AblateSetPartial, AblateSetSummary, Rows
 from analysis.models.resident import resident_model
 from analysis.sinks.agreement import unrelated_agreement
 from analysis.sinks.definitions import attention_share, mean_mass
@@ -36,24 +35,41 @@ class Stopped(Exception):
     """Raised inside a prompt that is left unfinished."""
 
 
-def encoded(prompt: str | tuple[int, ...], spec: PromptsSpec, model: "OpenedModel") -> list[int]:
-    """Return the token ids of a prompt. Raises UserError for one that the model cannot read."""
-    if isinstance(prompt, str):
-        return model.encode(prompt, spec.chat_template)[0]
-    if not all(0 <= token < model.geometry.vocabulary for token in prompt):
-        raise UserError(f"A token lies outside this model's vocabulary of {model.geometry.vocabulary} tokens.")
-    return list(prompt)
+def encoded(spec: PromptsSpec, model: "OpenedModel") -> list[list[int]]:
+    """Return the token ids of each prompt. Raises UserError for one that the model cannot read."""
+    prompts = []
+    for prompt in spec.prompts:
+        if isinstance(prompt, str):
+            prompts.append(model.encode(prompt, spec.chat_template)[0])
+        else:
+            model.require_known(prompt)
+            prompts.append(list(prompt))
+    return prompts
 
 
-def kept_rows(name: str, context: Context, compute: Callable[[], list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Return the rows of a prompt, computed once and kept under this name, so that an interrupted job resumes."""
-    path = context.scratch / f"{name}.json"
-    if not path.is_file():
-        partial = path.with_suffix(".partial")
-        partial.write_text(json.dumps(compute()))
-        partial.replace(path)
-    rows: list[dict[str, Any]] = json.loads(path.read_text())
-    return rows
+def rows_by_prompt(
+    name: str,
+    count: int,
+    context: Context,
+    compute: Callable[[int], Rows],
+    tell: Callable[[list[Rows]], None] = lambda done: None,
+) -> list[Rows]:
+    """Return the rows of each prompt, up to where `compute` raised Stopped. They are computed once and kept under this
+    name, so that an interrupted job resumes. tell: called after each prompt with those so far.
+    """
+    done: list[Rows] = []
+    for index in range(count):
+        path = context.scratch / f"{name}-{index}.json"
+        if not path.is_file():
+            partial = path.with_suffix(".partial")
+            try:
+                partial.write_text(json.dumps(compute(index)))
+            except Stopped:
+                break
+            partial.replace(path)
+        done.append(json.loads(path.read_text()))
+        tell(done)
+    return done
 
 
 def rows_at_once(sampling: Sampling, model: "LoadedModel", length: int) -> int:
@@ -79,7 +95,7 @@ def told_now(count: int, planned: int) -> bool:
     return count >= planned or (count >= LEAST and count % (1 + count // 20) == 0)
 
 
-def untested(effects: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def untested(effects: Rows) -> Rows:
     """Return the effects on the finished prompts. Tests need the planned number: stopping by interim results would
     produce chance effects.
     """
@@ -87,7 +103,7 @@ def untested(effects: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [effect | {"p": None, "p_holm": None} for effect in whole]
 
 
-def joined_rows(done: list[list[dict[str, Any]]], named: Sequence[str], keys: Sequence[str]) -> list[dict[str, Any]]:
+def joined_rows(done: list[Rows], named: Sequence[str], keys: Sequence[str]) -> Rows:
     """Return the rows of every prompt as one row per condition: lists of numbers, and its names once.
 
     named: fields that name the condition; texts of the first prompt are left out. keys: of all prompts, or none.
@@ -96,7 +112,7 @@ def joined_rows(done: list[list[dict[str, Any]]], named: Sequence[str], keys: Se
     return [_joined([rows[number] for rows in done], named) | alike for number in range(len(done[0]))]
 
 
-def _joined(rows: list[dict[str, Any]], named: Sequence[str]) -> dict[str, Any]:
+def _joined(rows: Rows, named: Sequence[str]) -> dict[str, Any]:
     measures = [name for name, value in rows[0].items() if name not in named and not isinstance(value, list)]
     return {name: rows[0][name] for name in named} | {
         name: [None if row[name] is None else round(row[name], 6) for row in rows] for name in measures
@@ -113,22 +129,19 @@ def ablate_set(spec: AblateSetSpec, context: Context) -> Outcome[AblateSetSummar
 
     def check(opened: "OpenedModel") -> None:
         _layers(spec, opened)
-        for prompt in spec.prompts:
-            encoded(prompt, spec, opened)
+        encoded(spec, opened)
 
     model = resident_model(spec.model, context, check)
 
-    layers = _layers(spec, model)
-    prompts = [encoded(prompt, spec, model) for prompt in spec.prompts]
+    layers, prompts = _layers(spec, model), encoded(spec, model)
     started = time.perf_counter()
-    done: list[list[dict[str, Any]]] = []
-    for index, ids in enumerate(prompts):
-        try:
-            one = partial(_one_prompt, spec, model, ids, layers, context, index)
-            done.append(kept_rows(f"prompt-{index}", context, one))
-        except Stopped:
-            break
-        _tell(context, done, spec, layers)
+    done = rows_by_prompt(
+        "prompt",
+        len(prompts),
+        context,
+        lambda index: _one_prompt(spec, model, prompts[index], layers, context, index),
+        lambda done: _tell(context, done, spec, layers),
+    )
     rows, cut = joined_rows(done, _CONDITION, spec.keys), len(done) < len(prompts)
     beside = _untrained(spec, model, prompts, layers, context) if spec.random_model and not cut else []
     stopped = cut or (spec.random_model and beside is None)
@@ -153,7 +166,7 @@ def ablate_set(spec: AblateSetSpec, context: Context) -> Outcome[AblateSetSummar
     return Outcome(summary, None, f"{key}-{len(done)}" if stopped else key, stopped=stopped)
 
 
-def _typical(done: list[list[dict[str, Any]]]) -> int:
+def _typical(done: list[Rows]) -> int:
     """Return the prompt nearest the medians over prompts, in agreement and in nats per token, with the sinks hidden and
     with random tokens of equal attention hidden, the first of those as near; by the first condition where sinks are not
     hidden.
@@ -166,7 +179,7 @@ def _typical(done: list[list[dict[str, Any]]]) -> int:
 
 def _untrained(
     spec: AblateSetSpec, model: "LoadedModel", prompts: list[list[int]], layers: range, context: Context
-) -> list[dict[str, Any]] | None:
+) -> Rows | None:
     """The effects in a model of the same shape with random weights, on the same prompts; none where memory does not
     do, None where it was stopped.
     """
@@ -177,38 +190,35 @@ def _untrained(
     except NotEnoughMemory as error:
         context.log(str(error))
         return []
-    done = []
-    for index, ids in enumerate(prompts):
-        try:
-            one = partial(_one_prompt, spec, drawn, ids, layers, context, len(prompts) + index)
-            done.append(kept_rows(f"untrained-{index}", context, one))
-        except Stopped:
-            return None
-    return effects(joined_rows(done, _CONDITION, spec.keys))
+    done = rows_by_prompt(
+        "untrained",
+        len(prompts),
+        context,
+        lambda index: _one_prompt(spec, drawn, prompts[index], layers, context, len(prompts) + index),
+    )
+    return effects(joined_rows(done, _CONDITION, spec.keys)) if len(done) == len(prompts) else None
 
 
-def _tell(context: Context, done: list[list[dict[str, Any]]], spec: AblateSetSpec, layers: range) -> None:
+def _tell(context: Context, done: list[Rows], spec: AblateSetSpec, layers: range) -> None:
     """Report the results of the finished prompts."""
-    count, total = len(done), _in_all(spec)
-    if not told_now(count, len(spec.prompts)):
-        context.progress("ablating", count, total)
-        return
-    rows = joined_rows(done, _CONDITION, spec.keys)
-    means = [
-        {
-            name: [float(np.mean(value))] if isinstance(value, list) else value
-            for name, value in row.items()
-            if name != "keys"
+    count, partial = len(done), AblateSetPartial()
+    if told_now(count, len(spec.prompts)):
+        rows = joined_rows(done, _CONDITION, spec.keys)
+        means = [
+            {
+                name: [float(np.mean(value))] if isinstance(value, list) else value
+                for name, value in row.items()
+                if name != "keys"
+            }
+            for row in rows
+        ]
+        partial = {
+            "rows": means,
+            "effects": untested(effects(rows)),
+            "prompts": count,
+            "layers": [layers.start, layers.stop - 1],
         }
-        for row in rows
-    ]
-    partial: AblateSetPartial = {
-        "rows": means,
-        "effects": untested(effects(rows)),
-        "prompts": count,
-        "layers": [layers.start, layers.stop - 1],
-    }
-    context.progress("ablating", count, total, **partial)
+    context.progress("ablating", count, _in_all(spec), **partial)
 
 
 def _in_all(spec: AblateSetSpec) -> int:
@@ -226,7 +236,7 @@ def _layers(spec: AblateSetSpec, model: "OpenedModel") -> range:
 
 def _one_prompt(
     spec: AblateSetSpec, model: "LoadedModel", ids: list[int], layers: range, context: Context, index: int
-) -> list[dict[str, Any]]:
+) -> Rows:
     """A row for every intervention and condition with the measures and the text of this prompt."""
     import torch
 

@@ -39,14 +39,18 @@ if TYPE_CHECKING:
     from analysis.recording.batches import PromptRun
 
 
+Measures = dict[str, np.ndarray]
+"""Arrays of one prompt or of all, by name."""
+
+
 class SetArrays:
     """Measures of each prompt, by the model or null that gave them."""
 
     def __init__(self, prompts: int) -> None:
         self.prompts = prompts
-        self.taken: dict[str, dict[int, dict[str, np.ndarray]]] = {}
+        self.taken: dict[str, dict[int, Measures]] = {}
 
-    def take(self, which: str, index: int, measured: dict[str, np.ndarray]) -> None:
+    def take(self, which: str, index: int, measured: Measures) -> None:
         """Add the measures of one prompt. measured: arrays without the axis of the prompts."""
         self.taken.setdefault(which, {})[index] = measured
 
@@ -63,7 +67,7 @@ class SetArrays:
             row["half_sinks"] = counts.sum(axis=1, dtype=np.float64)
             row["half_steps"] = np.asarray(float(counts.shape[1]))
 
-    def stacked(self, info: RecordingSetInfo, steps: int) -> dict[str, np.ndarray]:
+    def stacked(self, info: RecordingSetInfo, steps: int) -> Measures:
         """The arrays of the file. steps: of the longest recording."""
         arrays = {}
         for name in set_file.stored(info):
@@ -107,7 +111,6 @@ class SetArrays:
 
 
 LEAST = 2  # prompts of a set: its intervals are over prompts
-_PART_OF_MEMORY = 4  # a batch takes at most this fraction (1/n) of free memory
 
 
 @dataclass(frozen=True)
@@ -217,7 +220,7 @@ def record_set(spec: RecordSetSpec, context: Context) -> Outcome[RecordSetSummar
     )
     recording_set = RecordingSet(info, arrays.stacked(info, max(steps)))
     key = result_key(record_set, spec, model.fingerprint)
-    path = context.folder / f"{key}-{time.time_ns()}.safetensors"
+    path = context.new_file(key)
     set_file.save(recording_set, path)
     summary = _summary(spec, info, count, sum(steps), plan.rows, path.stat().st_size)
     stopped = progress.stopped
@@ -266,10 +269,8 @@ def _plan(spec: RecordSetSpec, model: "LoadedModel", context: Context) -> _Plan:
     """Read the prompts and divide the memory. Raises UserError if they are unavailable or do not fit, and if the model
     has no random-weight counterparts.
     """
-    import torch
-
     from analysis.recording import batches
-    from analysis.recording.denoising import check_prompt, own_sampling
+    from analysis.recording.denoising import own_sampling
 
     if spec.random_models and model.architecture.noise == "uniform":
         raise UserError(
@@ -288,15 +289,14 @@ def _plan(spec: RecordSetSpec, model: "LoadedModel", context: Context) -> _Plan:
         prompts = [ids for ids, fit in zip(prompts, fits, strict=True) if fit]
     if len(prompts) < LEAST:
         raise UserError("A set needs at least two prompts that fit the model, as its intervals are over prompts.")
-    for ids in prompts:
-        check_prompt(model, torch.tensor([ids], dtype=torch.long), sampling)
+    own_sampling(model, sampling, prompts)
     row, there = batches.row_bytes(model, sampling, max(map(len, prompts))), free_memory()
     if row > there:
         raise UserError(
             f"Not enough memory for these recordings: one at a time takes {gigabytes(row)} and there are "
             f"{gigabytes(there)}. Take fewer steps or tokens."
         )
-    rows = int(np.clip(there // _PART_OF_MEMORY // row, 1, batches.MOST_ROWS)) if sampling.same_alone else 1
+    rows = batches.rows_in(there, row, sampling)
     context.log(
         f"{len(prompts)} prompts, {rows} at a time at most: a batch takes up to {rows * row / 1e6:,.0f} MB of the "
         f"{gigabytes(there)} there are. Each recording is reduced at once."
@@ -369,7 +369,7 @@ class _Progress:
 # --- stored results ---------------------------------------------------------------------------------------------
 
 
-def _measured(recording: "PromptRun", sinks: np.ndarray, params: SinkParams) -> dict[str, np.ndarray]:
+def _measured(recording: "PromptRun", sinks: np.ndarray, params: SinkParams) -> Measures:
     run = recording.run
     return {
         **layer_run.sums_by_kind(run, sinks),
@@ -403,7 +403,7 @@ def _weight_nulls(
             progress.phase = f"{title}, model {number + 1} of {len(seen_by)}"
             try:
                 progress(0)
-                network = weight_nulls.draw(null, model, spec.seed + number + 1, show)
+                network = weight_nulls.DRAWS[null](model, spec.seed + number + 1, show)
                 for index in rows:
                     recording = replayed(network, recordings[index], plan.rows, progress)
                     measured = _measured(recording, recording.run.sinks(spec.sinks), spec.sinks)
@@ -438,7 +438,7 @@ def _record_halves(
     if isinstance(shorter, AutoregressiveSampling):  # a shorter text is the beginning of the longer one
         arrays.halve(shorter.gen_length)
         return int(shorter.gen_length)
-    halves: dict[int, dict[str, np.ndarray]] = {}
+    halves: dict[int, Measures] = {}
     progress.phase = f"recording {shorter.gen_length} new tokens"
     try:
         for recording in recorded(model, plan.prompts, shorter, spec.seed, plan.rows, progress):

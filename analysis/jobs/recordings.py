@@ -17,7 +17,6 @@ from analysis.jobs.summaries import RecordSummary, ReplaySummary
 from analysis.models.before_loading import need_of
 from analysis.models.checkpoint import checkpoint_of
 from analysis.models.resident import free_memory, resident_model
-from analysis.recording import trajectory
 from analysis.recording import trajectory as trajectories
 from analysis.recording.trajectory_file import save
 from analysis.sinks.step_inputs import mask_states
@@ -56,12 +55,10 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
     """Denoise a prompt and save its trajectory."""
 
     def check(opened: "OpenedModel") -> None:
-        import torch
-
-        from analysis.recording.denoising import check_prompt, own_sampling
+        from analysis.recording.denoising import own_sampling
 
         ids, _ = opened.encode(spec.prompt, spec.chat_template)
-        check_prompt(opened, torch.tensor([ids], dtype=torch.long), own_sampling(opened, spec.sampling))
+        own_sampling(opened, spec.sampling, [ids])
 
     model = resident_model(spec.model, context, check)
     import torch
@@ -79,7 +76,7 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
     context.progress("denoising", 0, planned)
     started = time.perf_counter()
     with _observed(spec, model, prompt, sampling) as steps:
-        arrays = trajectory.record(steps, planned, positions, spec.mass_dtype, on_step, model.geometry.experts)
+        arrays = trajectories.record(steps, planned, positions, spec.mass_dtype, on_step, model.geometry.experts)
     seconds = time.perf_counter() - started
 
     unknown = getattr(model.tokenizer, "unk_token_id", None)
@@ -99,7 +96,7 @@ def record(spec: RecordSpec, context: Context) -> Outcome[RecordSummary]:
     )
     context.progress("saving", planned, planned)
     key = result_key(record, spec, model.fingerprint)
-    path = context.folder / f"{key}-{time.time_ns()}.safetensors"
+    path = context.new_file(key)
     save(recording, path)
     return Outcome(_summary(model, sampling, recording, path), path, key)
 
@@ -124,7 +121,7 @@ def _require_memory(spec: RecordSpec, model: "LoadedModel", sampling: Sampling, 
 
     prompt, masks: tokens of the prompt, and number of mask tokens among them.
     """
-    need = trajectory.planned_bytes(
+    need = trajectories.planned_bytes(
         *(sampling, model.geometry, prompt, masks, spec.mass_dtype), spec.by_query, spec.drift
     )
     there = free_memory()
@@ -241,7 +238,7 @@ def _recording(
     reads: bool = False,
     **facts: Any,
 ) -> trajectories.Trajectory:
-    """Return the arrays of `trajectory.record` with all facts on their model. reads: they are of its causal encoder."""
+    """Return the arrays of `record` with all facts on their model. reads: they are of its causal encoder."""
     from analysis.models.experts import expert_layers
     from analysis.models.layout import layout_of
     from analysis.models.tokenizer import token_strings
@@ -314,7 +311,7 @@ def reference(spec: ReferenceSpec, context: Context) -> Outcome[ReplaySummary]:
             network.predict(torch.from_numpy(inputs[step])[None], observer, layout=layout)
 
     context.progress("drawing random weights")
-    drawn = weight_nulls.draw("matched", model, spec.seed, show)
+    drawn = weight_nulls.DRAWS["matched"](model, spec.seed, show)
     states = [np.array(row, np.int8) for row in spec.states] or _mask_states(inputs, model, spec.prompt_length)
     return _replay(
         reference,
@@ -355,13 +352,12 @@ def noise(spec: NoiseSpec, context: Context) -> Outcome[ReplaySummary]:
 
 def _mask_states(inputs: list[np.ndarray], model: "LoadedModel", prompt_length: int) -> list[np.ndarray]:
     """The state of every token of the inputs, by where the mask token is."""
-    shape = (len(inputs), max(len(row) for row in inputs))
-    undecided, present = np.zeros(shape, bool), np.zeros(shape, bool)
-    for step, row in enumerate(inputs):
-        present[step, : len(row)] = True
-        undecided[step, : len(row)] = row == model.mask_token
+    lengths = np.array([len(row) for row in inputs])
+    present = np.arange(lengths.max()) < lengths[:, None]
+    undecided = np.zeros_like(present)
+    undecided[present] = np.concatenate(inputs) == model.mask_token
     states = mask_states(undecided, present, prompt_length)
-    return [states[step, : len(row)] for step, row in enumerate(inputs)]
+    return [row[:length] for row, length in zip(states, lengths, strict=True)]
 
 
 def layout_at(
@@ -433,7 +429,7 @@ def _replay(
             yield Step(choice, seen.mass, seen.value_norm)
 
     started = time.perf_counter()
-    arrays = trajectory.record(steps(), len(inputs), max(len(row) for row in inputs))
+    arrays = trajectories.record(steps(), len(inputs), max(len(row) for row in inputs))
     recording = _recording(
         network,
         arrays,
@@ -447,6 +443,6 @@ def _replay(
         unknown_tokens=0,
     )
     key = result_key(run, spec, model.fingerprint)
-    path = context.folder / f"{key}-{time.time_ns()}.safetensors"
+    path = context.new_file(key)
     save(recording, path)
     return Outcome({"steps": recording.steps, "fingerprint": model.fingerprint, "seed": spec.seed}, path, key)

@@ -7,6 +7,9 @@ from typing import Any, NotRequired
 
 from typing_extensions import TypedDict
 
+Rows = list[dict[str, Any]]
+"""Rows of a table by the names of its columns."""
+
 
 class NoSummary(TypedDict):
     """Nothing to say."""
@@ -147,7 +150,7 @@ class AblateSummary(TypedDict):
     the definition in use.
     """
 
-    rows: list[dict[str, Any]]
+    rows: Rows
     steps: int
     steps_with_sinks: int
     architecture: str
@@ -164,13 +167,13 @@ class AblateSetSummary(TypedDict):
     unrelated: mean aligned agreement of two untouched texts of prompts that share no key, None without such a pair.
     """
 
-    rows: list[dict[str, Any]]
-    effects: list[dict[str, Any]]
+    rows: Rows
+    effects: Rows
     unrelated: float | None
     shown: int
     untouched: list[str]
-    texts: list[dict[str, Any]]
-    untrained: list[dict[str, Any]]
+    texts: Rows
+    untrained: Rows
     prompts: int
     planned: int
     layers: list[int]
@@ -188,8 +191,8 @@ class EvictSummary(TypedDict):
     positions: tokens of a text, mean. device, dtype, environment: conditions of bytes and times.
     """
 
-    rows: list[dict[str, Any]]
-    effects: list[dict[str, Any]]
+    rows: Rows
+    effects: Rows
     prompts: int
     planned: int
     gone: bool
@@ -206,8 +209,8 @@ class EvictSummary(TypedDict):
 class EvictPartial(TypedDict, total=False):
     """`EvictSummary` of the finished prompts."""
 
-    rows: list[dict[str, Any]]
-    effects: list[dict[str, Any]]
+    rows: Rows
+    effects: Rows
     prompts: int
 
 
@@ -228,7 +231,7 @@ class PruneSummary(TypedDict):
 class PrunePartial(TypedDict, total=False):
     """phases: those done, with their seconds. layers: sparsity of each projection in each pruned block."""
 
-    phases: list[dict[str, Any]]
+    phases: Rows
     layers: list[list[float | None]]
     projections: list[str]
 
@@ -238,7 +241,7 @@ class DenseStatisticsSummary(TypedDict):
 
     fingerprint: str
     bytes: int
-    phases: list[dict[str, Any]]
+    phases: Rows
 
 
 class EstimateSummary(TypedDict):
@@ -284,14 +287,14 @@ class _Compared(TypedDict):
 
     key: str
     models: list[str]
-    tasks: list[dict[str, Any]]
-    average: list[dict[str, Any]]
-    average_differences: list[dict[str, Any]]
-    over_seeds: list[dict[str, Any]]
-    seed_floors: list[dict[str, Any]]
+    tasks: Rows
+    average: Rows
+    average_differences: Rows
+    over_seeds: Rows
+    seed_floors: Rows
     bounds: dict[str, Any]
     tests: dict[str, Any]
-    conditions: list[dict[str, Any]]
+    conditions: Rows
     without_counterpart: list[str]
     answers: int
     restored: int

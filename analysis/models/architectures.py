@@ -16,7 +16,7 @@ from typing import Any
 
 from analysis.errors import UserError, shorten
 from analysis.models.families import ARCHITECTURES, GPT2_FIELDS, NATIVE_BIDIRECTIONAL
-from analysis.models.family import SUPPORTED, Architecture, Paradigm
+from analysis.models.family import SUPPORTED, Architecture, Config, Paradigm
 
 _BLOCKS = "It attends and writes block by block, so the samplers here would show attention it was not trained for."
 _EXPERTS = "Its blocks are mixtures of experts, which are not Llama's."
@@ -136,7 +136,7 @@ _BLOCK_FIELDS = re.compile(r"block_size|bd_size|canvas_length|(.*_)?(dlm|dllm|bd
 _DIFFUSION_FIELDS = re.compile(r"mask_token(_id)?|mask_id|(.*_)?(diffusion|mdlm)(_.*)?")
 
 
-def identify(config: Mapping[str, Any], name: str = "", paradigm: str = "auto") -> Architecture:
+def identify(config: Config, name: str = "", paradigm: str = "auto") -> Architecture:
     """Return the architecture of a checkpoint by its config and its name. Raises UserError if it is not supported.
 
     name: hub id or folder, used if the config does not state the training. paradigm: of `ModelSpec.paradigm`, used if
@@ -181,7 +181,8 @@ def identify(config: Mapping[str, Any], name: str = "", paradigm: str = "auto") 
         _check_name(classes, names)
         _check_no_own_code(config, classes)
         return _as_configured(family, config, classes)
-    if model_type in _ENCODERS or config.get("is_encoder_decoder") or not _claims_causal_lm(classes):
+    is_causal = any(name.endswith(("CausalLM", "LMHeadModel")) for name in classes)
+    if model_type in _ENCODERS or config.get("is_encoder_decoder") or not is_causal:
         # Another class of the type may be supported.
         what = f"The class {_called(classes)} of type '{model_type}'" if classes else f"The architecture '{model_type}'"
         raise UserError(f"{what} is not supported. Supported: {SUPPORTED}.")
@@ -198,7 +199,7 @@ def identify(config: Mapping[str, Any], name: str = "", paradigm: str = "auto") 
     )
 
 
-def _check_untyped(config: Mapping[str, Any], name: str) -> None:
+def _check_untyped(config: Config, name: str) -> None:
     """Raise UserError for a SEDD checkpoint, whose config states no types, only its training noise."""
     graph = config.get("graph")
     if isinstance(graph, Mapping) and "noise" in config:
@@ -212,17 +213,13 @@ def _check_untyped(config: Mapping[str, Any], name: str) -> None:
         raise _refused_by_name(known, (), name)
 
 
-def _class_names(config: Mapping[str, Any]) -> tuple[str, ...]:
+def _class_names(config: Config) -> tuple[str, ...]:
     classes = config.get("architectures")
     if classes is None:
         return ()
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise UserError(f"'architectures' of the config is {_short(classes)}; a list of class names was expected.")
     return tuple(classes)
-
-
-def _claims_causal_lm(classes: tuple[str, ...]) -> bool:
-    return any(name.endswith(("CausalLM", "LMHeadModel")) for name in classes)
 
 
 def _contradiction(family: Architecture, classes: tuple[str, ...], model_type: str) -> UserError:
@@ -233,7 +230,7 @@ def _contradiction(family: Architecture, classes: tuple[str, ...], model_type: s
     )
 
 
-def _as_configured(family: Architecture, config: Mapping[str, Any], classes: tuple[str, ...]) -> Architecture:
+def _as_configured(family: Architecture, config: Config, classes: tuple[str, ...]) -> Architecture:
     """The family with the block size that the config says.
 
     Raises UserError for a family without blocks whose config says that it was trained by blocks, and for a variant.
@@ -268,7 +265,7 @@ def _as_configured(family: Architecture, config: Mapping[str, Any], classes: tup
     return _with_block_size(family, config) if family.by_blocks else family
 
 
-def _with_shift(family: Architecture, config: Mapping[str, Any]) -> Architecture:
+def _with_shift(family: Architecture, config: Config) -> Architecture:
     """The family with logits at i − 1 about the token at i, where its config says so (`right_shift_logits`, as the
     dLLM project calls it). Raises UserError for a value that is neither true nor false.
     """
@@ -281,7 +278,7 @@ def _with_shift(family: Architecture, config: Mapping[str, Any]) -> Architecture
     return replace(family, name=f"{family.name}, shifted logits", shift=1) if shifted else family
 
 
-def _with_block_size(family: Architecture, config: Mapping[str, Any]) -> Architecture:
+def _with_block_size(family: Architecture, config: Config) -> Architecture:
     field = next((field for field in family.block_fields if config.get(field) is not None), None)
     if field is None:
         return family
@@ -302,7 +299,7 @@ def _check_name(classes: tuple[str, ...], names: list[str]) -> None:
 
 
 def _by_training(
-    rows: list[Architecture], config: Mapping[str, Any], classes: tuple[str, ...], names: list[str], paradigm: str
+    rows: list[Architecture], config: Config, classes: tuple[str, ...], names: list[str], paradigm: str
 ) -> Architecture:
     """Return the row of a class with several trainings: by its config, its name, or otherwise as requested.
 
@@ -335,7 +332,7 @@ def _by_training(
     return row
 
 
-def stated_paradigm(config: Mapping[str, Any], names: list[str]) -> Paradigm | None:
+def stated_paradigm(config: Config, names: list[str]) -> Paradigm | None:
     """Return the training of a class that has two, if the config or otherwise the name states it.
 
     Raises UserError if a block size contradicts a statement that there are no blocks.
@@ -356,7 +353,7 @@ def stated_paradigm(config: Mapping[str, Any], names: list[str]) -> Paradigm | N
 _PARADIGMS: dict[str, Paradigm] = {"bd3lm": "bd3lm", "mdlm": "mdlm"}
 
 
-def _check_autoregressive(config: Mapping[str, Any], classes: tuple[str, ...], names: list[str]) -> None:
+def _check_autoregressive(config: Config, classes: tuple[str, ...], names: list[str]) -> None:
     """Raise UserError for a causal class that is trained or run as something else."""
     _check_name(classes, names)
     _check_no_own_code(config, classes)
@@ -372,7 +369,7 @@ def _check_autoregressive(config: Mapping[str, Any], classes: tuple[str, ...], n
     )
 
 
-def _check_no_own_code(config: Mapping[str, Any], classes: tuple[str, ...]) -> None:
+def _check_no_own_code(config: Config, classes: tuple[str, ...]) -> None:
     """Raise UserError for a checkpoint that names its own code."""
     own_code = config.get("auto_map")
     if not own_code:
@@ -393,7 +390,7 @@ def _refused_by_name(known: Foreign, classes: tuple[str, ...], told_by: str) -> 
     return UserError(f"This is {known.name} ({shown}), which is not supported. {known.why} Supported: {SUPPORTED}.")
 
 
-def _field(config: Mapping[str, Any], pattern: re.Pattern[str], but: tuple[str, ...] = ()) -> str | None:
+def _field(config: Config, pattern: re.Pattern[str], but: tuple[str, ...] = ()) -> str | None:
     """The first field of the config with such a name and a value, other than those of `but`."""
     named = (name for name, value in config.items() if value is not None and name not in but)
     return next((name for name in named if pattern.fullmatch(name)), None)

@@ -9,7 +9,7 @@ import math
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ from typing import Any
 from analysis import hub
 from analysis.errors import UserError, shorten
 from analysis.models.architectures import identify
-from analysis.models.family import Architecture, Geometry
+from analysis.models.family import Architecture, Config, Geometry
 from analysis.models.registry import resolve
 from analysis.models.weight_files import bytes_of, count_blocks, header, is_float
 from analysis.specs import ModelSpec
@@ -31,7 +31,7 @@ _ROPE = ("rope_parameters", "rope_scaling")
 _TOKEN = re.compile(r"(mask|eos|bos|pad)_token_id")
 
 
-def check_config(config: Mapping[str, Any]) -> None:
+def check_config(config: Config) -> None:
     """Raise UserError naming a field whose value makes no sense.
 
     Epsilons of norms must lie in [0, 1), bases of rotary embeddings above 1, their other numbers be finite, and token
@@ -60,7 +60,7 @@ def check_config(config: Mapping[str, Any]) -> None:
         )
 
 
-def _rope_fields(config: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
+def _rope_fields(config: Config) -> Iterator[tuple[str, str, Any]]:
     """Yield (path, field, value): bases at the top level, and every number in the rotary embeddings' own dicts."""
     for name, value in config.items():
         if _ROPE_BASE.fullmatch(name) and value is not None:

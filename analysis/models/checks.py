@@ -7,7 +7,7 @@ Parameter names: those in a checkpoint's files, and those of the running model.
 
 import math
 import re
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable
 from functools import lru_cache
 from math import prod
 from types import UnionType
@@ -22,7 +22,7 @@ from analysis import attention
 from analysis.errors import UserError, shorten
 from analysis.models import encoders, experts, mdlm, native_code
 from analysis.models.checkpoint import Checkpoint, stored_shapes
-from analysis.models.family import Architecture
+from analysis.models.family import Architecture, Config
 from analysis.models.weight_files import fused_of, packed_of, part_of_fused, same_tensor
 
 # Conversions of the authors' parameter names to native ones, by class. Other families use the native names.
@@ -221,7 +221,7 @@ _WORDS = {
 _ACTIVATIONS = ("hidden_act", "hidden_activation", "activation_function")
 
 
-def check_types(config: Mapping[str, Any], reader: type[PreTrainedConfig]) -> None:
+def check_types(config: Config, reader: type[PreTrainedConfig]) -> None:
     """Raise UserError naming the first field whose value has no type that `reader` declares for it.
 
     Names in its `attribute_map` count too. A null is an absent field. Integers are accepted as floats, booleans are not
@@ -239,7 +239,7 @@ def check_types(config: Mapping[str, Any], reader: type[PreTrainedConfig]) -> No
     _check_activations(config)
 
 
-def _check_activations(config: Mapping[str, Any]) -> None:
+def _check_activations(config: Config) -> None:
     for name in _ACTIVATIONS:
         value = config.get(name)
         if isinstance(value, str) and value not in ACT2FN:
@@ -249,9 +249,7 @@ def _check_activations(config: Mapping[str, Any]) -> None:
             )
 
 
-def refused_field(
-    config: Mapping[str, Any], make: Callable[[dict[str, Any]], PreTrainedConfig]
-) -> tuple[str, Any] | None:
+def refused_field(config: Config, make: Callable[[dict[str, Any]], PreTrainedConfig]) -> tuple[str, Any] | None:
     """Return the first field, with its value, without which `make` accepts a config that it refuses, or None."""
     for name, value in config.items():
         try:

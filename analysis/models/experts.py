@@ -311,6 +311,9 @@ class SDARMoeForCausalLM(Qwen3MoeForCausalLM):
     config: SDARMoeConfig
 
 
+CLASSES = (LLaDA2MoeModelLM, LLaDA21MoeModelLM, LLaDAMoEModelLM, SDARMoeForCausalLM)
+
+
 def choose_implementation(config: PreTrainedConfig) -> None:
     """Run experts one by one if their widths are no multiple of the 16 bytes that grouped products need."""
     text = config.get_text_config()

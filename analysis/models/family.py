@@ -15,6 +15,9 @@ prompt, which has no blocks itself."""
 Noise = Literal["mask", "uniform"]
 """Content of an undecided position: the mask token, or a random token."""
 
+Config = Mapping[str, Any]
+"""The fields of a config.json, by name."""
+
 Paradigm = Literal["mdlm", "bd3lm"]
 """Training of a class that serves both: on whole texts (arXiv 2406.07524), or block by block (arXiv 2503.09573)."""
 
@@ -144,7 +147,7 @@ class Architecture:
         """
         return {**_LLAMA_FIELDS, **self.fields}[size]
 
-    def geometry(self, config: Mapping[str, Any]) -> Geometry:
+    def geometry(self, config: Config) -> Geometry:
         """Read the sizes. Raises UserError naming the field a config lacks."""
 
         if self.text:
@@ -177,7 +180,7 @@ class Architecture:
         longest = read("max_length", 2**31) - self._positions_kept_free(config)
         return Geometry(layers, heads, kv_heads, hidden, vocabulary, longest, *experts)
 
-    def _positions_kept_free(self, config: Mapping[str, Any]) -> int:
+    def _positions_kept_free(self, config: Config) -> int:
         """Return the number of unused position embeddings: RoBERTa counts from the one after its padding token."""
         if self.model_type != "roberta":
             return 0

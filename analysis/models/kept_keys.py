@@ -21,7 +21,7 @@ from transformers.cache_utils import DynamicLayer
 
 from analysis.attention import Edit, MassObserver, Observed, Observer
 from analysis.models.checks import check_logits
-from analysis.models.layout import Layout, visible
+from analysis.models.layout import Layout, Span, visible
 from analysis.models.loaded import LoadedModel, shifted, without_masks
 
 
@@ -126,7 +126,7 @@ def run_over(
     model: LoadedModel,
     kept: DynamicCache,
     tokens: torch.Tensor,
-    queries: tuple[int, int],
+    queries: Span,
     sees: torch.Tensor | None,
     **options: Any,
 ) -> torch.Tensor:
@@ -162,7 +162,7 @@ class KeptKeys(DynamicCache):
         self._kept: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def predict(
-        self, tokens: torch.Tensor, queries: tuple[int, int], observer: Observer | None = None, edit: Edit | None = None
+        self, tokens: torch.Tensor, queries: Span, observer: Observer | None = None, edit: Edit | None = None
     ) -> torch.Tensor:
         """Return logits (B, Q, V) for the tokens at the queries, from the first to one past the last, of texts (B, S).
 

@@ -6,6 +6,9 @@ import torch
 
 from analysis.models.family import Architecture
 
+Span = tuple[int, int]
+"""Positions of a text: the first, and one past the last."""
+
 
 @dataclass(frozen=True)
 class Layout:

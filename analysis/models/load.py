@@ -39,26 +39,12 @@ from analysis.specs import ModelSpec
 from cache.environment import gigabytes
 
 _NATIVE_CLASSES: tuple[Any, ...] = (
-    native_code.LLaDAModelLM,
-    native_code.MMadaModelLM,
-    native_code.DreamModel,
-    native_code.A2DLlamaLMHeadModel,
-    native_code.A2DQwen2LMHeadModel,
-    native_code.A2DQwen3LMHeadModel,
-    native_code.SDARForCausalLM,
-    native_code.Fast_dLLM_QwenForCausalLM,
-    native_code.NemotronLabsDiffusionModel,
-    experts.LLaDA2MoeModelLM,
-    experts.LLaDA21MoeModelLM,
-    experts.LLaDAMoEModelLM,
-    experts.SDARMoeForCausalLM,
+    *native_code.CLASSES,
+    *experts.CLASSES,
     DiffusionGemmaForBlockDiffusion,
     mdlm.MDLM,
     mdlm.BD3LM,
     *encoders.CLASSES,
-    native_code.LlamaForCausalLM,
-    native_code.Qwen2ForCausalLM,
-    native_code.Qwen3ForCausalLM,
 )
 # Whose configs go by the class: their model types are also those of the dense LLaDA and of transformers' own classes.
 _SHARED_TYPES: tuple[type[PreTrainedModel], ...] = (experts.LLaDAMoEModelLM, *encoders.CLASSES)
@@ -135,9 +121,7 @@ def require_opens(folder: Path) -> None:
     _network(checkpoint, config, None, {"": "meta"})
 
 
-def fetched(
-    spec: ModelSpec, progress: Callable[[str], None] = lambda phase: None, held: "LoadedModel | None" = None
-) -> Checkpoint:
+def fetched(spec: ModelSpec, progress: Callable[[str], None], held: "LoadedModel | None") -> Checkpoint:
     """The model's checkpoint, downloaded where it is not on this disk and would fit into memory. held: see `load`.
 
     Raises UserError for a bad source, and where there is no room.

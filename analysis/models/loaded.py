@@ -8,7 +8,7 @@ Choice of a model's device, by free memory.
 """
 
 import inspect
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -138,6 +138,12 @@ class OpenedModel:
         tokenizer = self.require_tokenizer()
         chat = uses_chat(self.spec.source, tokenizer, chat_template)
         return encode_prompt(tokenizer, prompt, chat), chat
+
+    def require_known(self, tokens: Sequence[int]) -> None:
+        """Raise UserError for a token id that is not in the vocabulary."""
+        vocabulary = self.geometry.vocabulary
+        if not all(0 <= token < vocabulary for token in tokens):
+            raise UserError(f"A token lies outside this model's vocabulary of {vocabulary} tokens.")
 
     def require_tokenizer(self) -> PreTrainedTokenizerBase:
         """Return the tokenizer. Raises UserError if there is none."""

@@ -364,6 +364,20 @@ class Qwen3ForCausalLM(SlicedMLPs, transformers.Qwen3ForCausalLM):
     config: Qwen3Config
 
 
+CLASSES = (
+    LLaDAModelLM,
+    MMadaModelLM,
+    DreamModel,
+    A2DLlamaLMHeadModel,
+    A2DQwen2LMHeadModel,
+    A2DQwen3LMHeadModel,
+    SDARForCausalLM,
+    Fast_dLLM_QwenForCausalLM,
+    NemotronLabsDiffusionModel,
+    LlamaForCausalLM,
+    Qwen2ForCausalLM,
+    Qwen3ForCausalLM,
+)
 _NATIVE = {"llama": LlamaConfig, "qwen2": Qwen2Config, "qwen3": Qwen3Config}
 
 

@@ -122,6 +122,10 @@ MEASURES: Registry[Measure] = Registry(
 # --- counting ---------------------------------------------------------------------------------------------------
 
 
+Parts = dict[str, np.ndarray]
+"""Counts of each part of a model, by its name."""
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Two masks of one model, counted.
@@ -135,19 +139,19 @@ class Comparison:
 
     names: tuple[str, ...]
     projections: np.ndarray
-    heads: dict[str, np.ndarray]
+    heads: Parts
     fixed: dict[str, str]
-    experts: dict[str, np.ndarray] = field(default_factory=dict)
+    experts: Parts = field(default_factory=dict)
 
     def total(self) -> np.ndarray:
         """Sum the counts over all projections of all layers, (4,)."""
         return self.projections.sum(axis=(0, 1))
 
-    def head_parts(self) -> dict[str, np.ndarray]:
+    def head_parts(self) -> Parts:
         """Return the counts of the heads' slices: all together, then projection by projection, each (L, H, 4)."""
         return {WHOLE_HEAD: np.sum(list(self.heads.values()), axis=0), **self.heads} if self.heads else {}
 
-    def expert_parts(self) -> dict[str, np.ndarray]:
+    def expert_parts(self) -> Parts:
         """Return the counts of the experts: all projections of each together, then one by one, each (L, E, 4)."""
         return {WHOLE_EXPERT: np.sum(list(self.experts.values()), axis=0), **self.experts} if self.experts else {}
 
@@ -162,7 +166,7 @@ class Comparison:
                 stuck.setdefault(self.fixed[name], []).append(name)
         return stuck, [name for name in names if not self.fixed[name]]
 
-    def depth(self) -> dict[str, np.ndarray]:
+    def depth(self) -> Parts:
         """Return the counts by layer, (L, 4): all projections, the attention's, the experts', and the rest, the MLP."""
         named = {
             ATTENTION: [index for index, name in enumerate(self.names) if name in HEAD_AXIS],
@@ -188,8 +192,8 @@ def compare(
     own number differs.
     """
     projections = np.zeros((layers, len(names), 4), np.int64)
-    by_head: dict[str, np.ndarray] = {}
-    by_expert: dict[str, np.ndarray] = {}
+    by_head: Parts = {}
+    by_expert: Parts = {}
     kinds: dict[str, set[str]] = {}
     for layer, name, first, second in pairs:
         if first.shape != second.shape:

@@ -23,11 +23,13 @@ from analysis.specs import METHODS, CalibrationParams, DiscountParams, PruneSpec
 from analysis.specs.pruning import only_read, readers
 from analysis.specs.pruning_choices import Method, Reader
 
+Parameters = Mapping[str, Any]
+"""Parameters of a pruning, as `PruneSpec.model_dump(mode="json")` gives them."""
 _SYMBOLS = ("sink_std", "sink_alpha", "discount_strength")  # their labels begin with the letter of the formula
 _NO_DIFFERENCE = ("out", "overwrite", "byte_budget", "streaming")  # where and in how much memory
 
 
-def run_name(parameters: Mapping[str, Any]) -> str:
+def run_name(parameters: Parameters) -> str:
     """The name of a pruning by its parameters, as `PruneSpec.model_dump(mode="json")` gives them.
 
     What they lack is taken as the default. Of a method that this version does not know: its own name and sparsity.
@@ -70,7 +72,7 @@ def both_titles(method: str) -> str:
     return plain_title(method) if title in plain_title(method) else f"{plain_title(method)} · {title}"
 
 
-def plain_name(parameters: Mapping[str, Any]) -> str:
+def plain_name(parameters: Parameters) -> str:
     """Return what a pruned model is to its readers, as `With discount, 50 % removed, seed 0`."""
     method, seed = str(_given(parameters, "method")), seed_of(parameters)
     row, quantized = METHODS.get(method), quantization_title(parameters)
@@ -85,7 +87,7 @@ def is_control(method: str) -> bool:
     return any(row.control == method for row in METHODS.values())
 
 
-def seed_of(parameters: Mapping[str, Any]) -> int | None:
+def seed_of(parameters: Parameters) -> int | None:
     """Return the calibration seed of a pruning; None where it reads no text."""
     _, rows = _method_and_rows(parameters)
     if not any(row.calibrated for row in rows):
@@ -93,31 +95,31 @@ def seed_of(parameters: Mapping[str, Any]) -> int | None:
     return int(inner(parameters, "calibration").get("seed", CalibrationParams().seed))
 
 
-def settings_title(parameters: Mapping[str, Any]) -> str:
+def settings_title(parameters: Parameters) -> str:
     """Return what a name holds beside method, seed, sparsity and bits: the discount, and what is not as usual."""
     method, rows = _method_and_rows(parameters)
     unusual = _unusual(parameters) if method is None or method.removes else []
     return " · ".join(filter(None, [" ".join(_discount(parameters, rows)), *unusual]))
 
 
-def _method_and_rows(parameters: Mapping[str, Any]) -> tuple[Method | None, tuple[Reader, ...]]:
+def _method_and_rows(parameters: Parameters) -> tuple[Method | None, tuple[Reader, ...]]:
     method = METHODS.get(str(_given(parameters, "method")))
     return method, () if method is None else readers({**parameters, "method": method.name})
 
 
-def _discount(parameters: Mapping[str, Any], rows: Sequence[Reader]) -> list[str]:
+def _discount(parameters: Parameters, rows: Sequence[Reader]) -> list[str]:
     if not any(row.discounted for row in rows):
         return []
     discount = DiscountParams().model_dump() | inner(parameters, "discount")
     return [f"{_symbol(name)}{_short(discount[name])}" for name in _SYMBOLS]
 
 
-def _unusual(parameters: Mapping[str, Any]) -> list[str]:
+def _unusual(parameters: Parameters) -> list[str]:
     chosen = {name: _given(parameters, name) for name in ("pattern", "allocation")}
     return [str(value) for name, value in chosen.items() if value != _default(name)]
 
 
-def _given(parameters: Mapping[str, Any], name: str) -> Any:
+def _given(parameters: Parameters, name: str) -> Any:
     """A parameter's value, its default where it is not named."""
     return parameters.get(name, _default(name))
 
@@ -126,7 +128,7 @@ def _default(name: str) -> Any:
     return PruneSpec.model_fields[name].default
 
 
-def quantization_title(parameters: Mapping[str, Any]) -> str:
+def quantization_title(parameters: Parameters) -> str:
     """Return the quantization of a pruning in a few words, as `4-bit GPTQ g64`; '' where nothing was quantized."""
     try:
         return QuantizationParams.model_validate(inner(parameters, "quantization")).title
@@ -134,7 +136,7 @@ def quantization_title(parameters: Mapping[str, Any]) -> str:
         return "quantized"
 
 
-def run_names(parameters: Sequence[Mapping[str, Any]], ids: Sequence[str]) -> list[str]:
+def run_names(parameters: Sequence[Parameters], ids: Sequence[str]) -> list[str]:
     """A name of its own for each pruning: `run_name`, and what tells it from others that it would share it with.
 
     ids: tell apart what has the same parameters; their first four characters are shown.
@@ -306,13 +308,11 @@ def read_report(folder: Path) -> PrunedRun:
     )
 
 
-def refusal(folder: Path) -> str:
-    """Return why a folder may not be replaced by a pruned checkpoint, as the end of a sentence, or ''."""
-    suffixes = {*COMPANION_SUFFIXES, ".safetensors"}
-    return outputs.folder_refusal(
-        wrote=lambda path: bool(read_report(path).settings),
-        names=lambda name: name == CARD_FILE or Path(name).suffix in suffixes,
-    )(folder)
+refusal = outputs.folder_refusal(
+    lambda folder: bool(read_report(folder).settings),
+    lambda name: name == CARD_FILE or Path(name).suffix in {*COMPANION_SUFFIXES, ".safetensors"},
+)
+"""Why a pruned checkpoint may not replace a folder, as the end of a sentence, or ''."""
 
 
 def seed_pair(runs: Sequence[PrunedRun], first: PrunedRun, second: PrunedRun) -> tuple[int, int] | None:

@@ -15,7 +15,7 @@ import torch
 
 from analysis.attention import Edit
 from analysis.models.family import Architecture
-from analysis.models.layout import Layout
+from analysis.models.layout import Layout, Span
 from analysis.models.loaded import LoadedModel
 from analysis.models.tokenizer import token_strings
 from analysis.recording.denoising import Again, Forward, Step, stop_tokens
@@ -65,7 +65,8 @@ class Candidates:
         halves = [self.most_varying(1), self.most_varying(-1)]
         # The heaviest of a half alone, as the sets double with each.
         halves = [half[np.argsort(-self.total[half], kind="stable")][:_LARGEST_HALF] for half in halves]
-        sets = [_subsets(len(half)) for half in halves]
+        # Every set of some of a half, (2^size − 1, size) bool.
+        sets = [(np.arange(1, 2**size)[:, None] >> np.arange(size) & 1).astype(bool) for size in map(len, halves)]
         masses = [members @ self.total[half] for members, half in zip(sets, halves, strict=True)]
         first, second = masses[0][:, None], masses[1][None]
         equal = np.abs(first - second) <= MASS_TOLERANCE * np.minimum(first, second)
@@ -77,11 +78,6 @@ class Candidates:
 
 
 _LARGEST_HALF = 8  # sinks among which sets of equal mass are looked for
-
-
-def _subsets(size: int) -> np.ndarray:
-    """Every set of some of `size` things but the empty one, (2^size − 1, size) bool."""
-    return (np.arange(1, 2**size)[:, None] >> np.arange(size) & 1).astype(bool)
 
 
 Chooser = Callable[[Candidates], np.ndarray]
@@ -380,7 +376,7 @@ def divergence(untouched: torch.Tensor, changed: torch.Tensor) -> float:
 
 
 def queries_seeing(
-    architecture: Architecture, length: int, layout: Layout | None, queries: tuple[int, int], window: int = 0
+    architecture: Architecture, length: int, layout: Layout | None, queries: Span, window: int = 0
 ) -> np.ndarray:
     """Count the queries that see each key of a text of this length, (S,). window: of `key_ranges`."""
     starts: tuple[int, ...] = ()

@@ -13,10 +13,10 @@ import torch
 from analysis.attention import AttentionInputs, Edit, MassObserver, Observer, stack_layers
 from analysis.errors import UserError
 from analysis.models.kept_keys import KeptKeys
-from analysis.models.layout import Layout, layout_of
+from analysis.models.layout import Layout, Span, layout_of
 from analysis.models.loaded import LoadedModel
 from analysis.models.tokenizer import token_strings
-from analysis.recording.denoising import check_prompt, choices, denoise, end_ids, stop_tokens
+from analysis.recording.denoising import choices, denoise, end_ids, own_sampling, stop_tokens
 from analysis.recording.steps import Choice
 from analysis.recording.trajectory import PADDING
 from analysis.sinks import metrics
@@ -25,6 +25,7 @@ from analysis.sinks.step_inputs import AttentionPattern, TokenState
 from analysis.specs import Sampling, SinkParams
 
 MOST_ROWS = 16  # sequences in a batch; on two CPU cores more of them gain nothing
+_PART_OF_MEMORY = 4  # a batch takes at most this fraction (1/n) of free memory
 _SHOWN = 4  # recordings that a network is shown
 _LOGIT_BYTES = 2**28  # of the logits of a batch
 _LOGIT_COPIES = 3  # a sampler holds the logits, their probabilities and what it ranks by
@@ -75,6 +76,11 @@ def row_bytes(model: LoadedModel, sampling: Sampling, prompt_length: int) -> int
     maps = 2 * model.geometry.heads * positions**2 * 4 if _sees_prefixes(model) else 0
     kept = mass + steps * heads * (2 + 4 + 4) + maps
     return kept + guided * (_LOGIT_COPIES * positions * model.geometry.vocabulary + heads) * 4
+
+
+def rows_in(memory: int, row: int, sampling: Sampling) -> int:
+    """Return how many sequences of `row` bytes go into a batch, where so many bytes are free."""
+    return int(np.clip(memory // _PART_OF_MEMORY // row, 1, MOST_ROWS)) if sampling.same_alone else 1
 
 
 def batches(prompts: Sequence[Sequence[int]], mask_token: int | None, rows: int) -> list[list[int]]:
@@ -252,8 +258,8 @@ class _Step(NamedTuple):
     state: np.ndarray
     mass: np.ndarray
     heads: np.ndarray
-    open_block: tuple[int, int]
-    queries: tuple[int, int]
+    open_block: Span
+    queries: Span
 
 
 _Written = tuple[list[_Step], np.ndarray]
@@ -282,7 +288,7 @@ def _write_by_prefix(
     """Write with a causal model, observing every step in one forward over the finished text: no token sees a later
     one, so the mass of a step is that of the text's first queries.
     """
-    check_prompt(model, prompt, sampling)
+    own_sampling(model, sampling, prompt.tolist())
     prompt = prompt.to(model.device)
     ends = end_ids(model)
     counts = torch.zeros(len(prompt), dtype=torch.long)

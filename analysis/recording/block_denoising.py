@@ -15,7 +15,7 @@ from functools import partial
 import torch
 
 from analysis.models.family import Architecture
-from analysis.models.layout import layout_of
+from analysis.models.layout import Span, layout_of
 from analysis.recording.steps import (
     Choice,
     Predict,
@@ -112,9 +112,7 @@ class Canvas:
         predicted = logits.argmax(dim=-1)
         return self._choice(*appended(tokens, predicted, probability(logits, predicted)), (length, length + 1))
 
-    def _choice(
-        self, written: torch.Tensor, sure: torch.Tensor, output: torch.Tensor, open_block: tuple[int, int]
-    ) -> Choice:
+    def _choice(self, written: torch.Tensor, sure: torch.Tensor, output: torch.Tensor, open_block: Span) -> Choice:
         """The step from these tokens to `output`, which come in their place."""
         state = written_once(self.tokens, self.is_given, self._frame.mask_token)
         queries = (self.first, self.tokens.shape[1]) if self.first else None

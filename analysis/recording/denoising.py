@@ -5,7 +5,7 @@ A sampler is one row of `SAMPLERS`; Dream's is in `dream_denoising.py`, those th
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -17,7 +17,7 @@ from analysis.attention import Edit, MassObserver, Observed, Observer, together
 from analysis.errors import UserError
 from analysis.models.experts import Routing, RoutingObserver
 from analysis.models.kept_keys import GrowingText, KeptKeys, PrefixCache, can_grow
-from analysis.models.layout import Layout
+from analysis.models.layout import Layout, Span
 from analysis.models.loaded import LoadedModel, OpenedModel
 from analysis.recording.block_denoising import BLOCK_SAMPLERS, Frame
 from analysis.recording.canvas_denoising import canvas_choices, canvas_steps, reading_steps
@@ -67,7 +67,7 @@ class Forward:
     logits: torch.Tensor
     observed: Observed
     layout: Layout | None
-    queries: tuple[int, int]
+    queries: Span
 
 
 Again = Callable[[Edit], torch.Tensor]
@@ -97,8 +97,7 @@ def denoise(
     Raises UserError when the sampler is not the model's own, the text would be longer than the model takes, its numbers
     are not finite, or the branch does not leave this text.
     """
-    sampling = own_sampling(model, sampling)
-    check_prompt(model, prompt, sampling)
+    sampling = own_sampling(model, sampling, prompt.tolist())
     if isinstance(sampling, DiffusionGemmaSampling):
         if rerun is not None:
             raise UserError(model.architecture.why_no_ablation)
@@ -123,7 +122,7 @@ def denoise(
         layout: Layout | None = None,
         first: int = 0,
         aligned: bool = True,
-        queries: tuple[int, int] | None = None,
+        queries: Span | None = None,
     ) -> torch.Tensor:
         observer.rows = observed
         if by_query:
@@ -192,8 +191,7 @@ def write_branch(branch: Branch, choice: Choice, model: LoadedModel) -> None:
 
 def read_steps(model: LoadedModel, prompt: torch.Tensor, sampling: Sampling, seed: int) -> Iterator[Step]:
     """Observe the encoder while the model continues `prompt` (1, P). Raises UserError for a model without one."""
-    sampling = own_sampling(model, sampling)
-    check_prompt(model, prompt, sampling)
+    sampling = own_sampling(model, sampling, prompt.tolist())
     if not isinstance(sampling, DiffusionGemmaSampling):
         raise UserError(
             f"{model.architecture.name} has no encoder that reads apart from what writes. Observe the writer."
@@ -201,27 +199,30 @@ def read_steps(model: LoadedModel, prompt: torch.Tensor, sampling: Sampling, see
     yield from reading_steps(model, prompt, sampling, seed)
 
 
-def own_sampling(model: OpenedModel, sampling: Sampling) -> Sampling:
+def own_sampling(model: OpenedModel, sampling: Sampling, prompts: Iterable[Sequence[int]] = ()) -> Sampling:
     """The parameters with what only the model knows: the length of the blocks it was trained on.
 
-    Raises UserError for those of another model's sampler, and where the model's blocks do not fit them.
+    Raises UserError for those of another model's sampler, where the model's blocks do not fit them, and for a prompt
+    (token ids) that the sampler cannot continue.
     """
     sampler = model.architecture.sampler
     if sampling.sampler != sampler:
         raise UserError(f"{model.architecture.name} is sampled with '{sampler}', not '{sampling.sampler}'.")
     if sampling.keeps_keys and (problem := model.architecture.why_no_cache):
         raise UserError(problem)
-    if not isinstance(sampling, BlockWriting):
-        return sampling
-    try:
-        return type(sampling).model_validate(sampling.in_blocks_of(model.architecture.block_size).model_dump())
-    except ValidationError as error:
-        raise UserError(f"{sentence(error)} The block length is the model's own.") from error
+    if isinstance(sampling, BlockWriting):
+        fields = sampling.in_blocks_of(model.architecture.block_size).model_dump()
+        try:
+            sampling = type(sampling).model_validate(fields)
+        except ValidationError as error:
+            raise UserError(f"{sentence(error)} The block length is the model's own.") from error
+    for prompt in prompts:
+        _check_prompt(model, prompt, sampling)
+    return sampling
 
 
-def check_prompt(model: OpenedModel, prompt: torch.Tensor, sampling: Sampling) -> None:
-    """Raise UserError for a prompt (B, P) that the sampler cannot continue."""
-    given, length = prompt.shape[1], sampling.length(prompt.shape[1])
+def _check_prompt(model: OpenedModel, prompt: Sequence[int], sampling: Sampling) -> None:
+    given, length = len(prompt), sampling.length(len(prompt))
     if length > model.geometry.max_length:
         raise UserError(
             f"Prompt ({given} tokens) and new tokens ({length - given}) make {length} tokens; this model takes "
@@ -234,7 +235,7 @@ def check_prompt(model: OpenedModel, prompt: torch.Tensor, sampling: Sampling) -
             f"{model.architecture.name} writes the likeliest token after the text so far, so it needs at least one "
             "prompt token to start from."
         )
-    masked = model.mask_token is not None and model.mask_token in prompt.flatten().tolist()
+    masked = model.mask_token in prompt
     if masked and sampling.keeps_keys and not model.architecture.by_blocks:
         raise UserError("The prompt holds [MASK], which no step behind a cache fills. Set the cache to none.")
     if masked and model.architecture.by_blocks:

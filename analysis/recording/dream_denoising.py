@@ -125,10 +125,6 @@ def _margin(probabilities: torch.Tensor, predicted: torch.Tensor) -> torch.Tenso
     return first - second
 
 
-def _negative_entropy(probabilities: torch.Tensor, predicted: torch.Tensor) -> torch.Tensor:
-    return (probabilities * torch.log(probabilities + 1e-10)).sum(dim=-1)
-
-
 def _chosen_probability(probabilities: torch.Tensor, predicted: torch.Tensor) -> torch.Tensor:
     return probabilities.gather(-1, predicted[..., None])[..., 0]
 
@@ -136,5 +132,5 @@ def _chosen_probability(probabilities: torch.Tensor, predicted: torch.Tensor) ->
 _CERTAINTY: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
     "maskgit_plus": _chosen_probability,
     "topk_margin": _margin,
-    "entropy": _negative_entropy,
+    "entropy": lambda probabilities, predicted: (probabilities * torch.log(probabilities + 1e-10)).sum(dim=-1),
 }

@@ -16,7 +16,7 @@ import torch
 from analysis.attention import AttentionInputs, BlockedKeys, Observer
 from analysis.models.canvas import CanvasCache
 from analysis.models.kept_keys import KeptKeys, PrefixCache
-from analysis.models.layout import Layout
+from analysis.models.layout import Layout, Span
 from analysis.models.loaded import LoadedModel, synchronize
 from analysis.recording.ablation import divergence, queries_seeing
 from analysis.recording.keeping import Held, Keeper, distances
@@ -38,12 +38,12 @@ class Call:
     layout: Layout | None = None
     first: int = 0
     aligned: bool = True
-    queries: tuple[int, int] | None = None
+    queries: Span | None = None
     believed: torch.Tensor | None = None
     state: torch.Tensor | None = None
 
     @property
-    def span(self) -> tuple[int, int]:
+    def span(self) -> Span:
         """The first query and one past the last."""
         return self.queries or (self.first, self.tokens.shape[1])
 
@@ -155,8 +155,8 @@ class Chooser:
         positions: Sequence[np.ndarray],
         seen: KeyAttention,
         accumulated: np.ndarray,
-        queries: tuple[int, int],
-        span: tuple[int, int],
+        queries: Span,
+        span: Span,
         every: Sequence[int],
     ) -> list[list[Held]]:
         """Return what each layer of each text holds outside of the span where text is written from now on, or of all
@@ -366,7 +366,7 @@ class Evicting(Chooser):
         state: np.ndarray,
         positions: Sequence[np.ndarray],
         seen: KeyAttention,
-        queries: tuple[int, int],
+        queries: Span,
         every: Sequence[int],
     ) -> list[np.ndarray]:
         """Choose in each layer among the positions outside the call's span. queries: those whose attention was seen."""

@@ -17,7 +17,7 @@ from analysis.models.canvas import new_cache, read
 from analysis.models.layout import Layout
 from analysis.models.loaded import LoadedModel
 from analysis.recording.canvas_denoising import end_tokens, text_length
-from analysis.recording.denoising import check_prompt, choices, end_ids, own_sampling
+from analysis.recording.denoising import choices, end_ids, own_sampling
 from analysis.recording.evicting import (
     BesideCaches,
     Call,
@@ -33,6 +33,7 @@ from analysis.sinks.step_inputs import TokenState
 from analysis.specs import DiffusionGemmaSampling, Keeping, Kept, Sampling, SinkParams
 
 OnForward = Callable[[], None]
+"""Called before every forward; what it raises ends the work."""
 _CACHES = 8  # evicted caches that stand beside the full one at a time
 
 
@@ -50,8 +51,7 @@ def written(
 
     Raises UserError as `denoise` does for a sampler or prompt that does not fit.
     """
-    sampling = own_sampling(model, sampling)
-    check_prompt(model, prompt, sampling)
+    sampling = own_sampling(model, sampling, prompt.tolist())
     prompt = prompt.to(model.device)
     ends, text = end_ids(model), prompt[:, :0]
 

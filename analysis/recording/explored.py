@@ -226,7 +226,7 @@ def explored(
     return explorer_bytes(tracks, state)
 
 
-def explorer_track(trajectory: Trajectory, name: str, random: Trajectory | None = None) -> ExplorerTrack:
+def explorer_track(trajectory: Trajectory, name: str, random: Trajectory | None) -> ExplorerTrack:
     """Return a recording as the explorer shows it; its heads are left out where they are too many to hold at once.
 
     name: what it is called. random: as of `explored`.

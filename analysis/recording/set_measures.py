@@ -124,15 +124,6 @@ def _of_pairs(name: str, coincidence: str | None = None) -> Callable[[Arrays], P
     return parts
 
 
-def _mean_square(arrays: Arrays) -> Parts:
-    return arrays["change_squares"], np.broadcast_to(arrays["changes"][:, None], arrays["change_squares"].shape)
-
-
-def _mean_variance(arrays: Arrays) -> Parts:
-    variance = arrays["centroid_variance"]
-    return variance, np.ones_like(variance)
-
-
 MOVES: Registry[SetMeasure] = Registry(
     SetMeasure(
         "change",
@@ -140,7 +131,10 @@ MOVES: Registry[SetMeasure] = Registry(
         "RMS change",
         "How far the corrected share of a position changes from a step to the next; of uniform attention it is 1.",
         r"\sqrt{\operatorname{mean}_{t,s} (r_{t+1,l,s} - r_{t,l,s})^2}",
-        _mean_square,
+        lambda arrays: (
+            arrays["change_squares"],
+            np.broadcast_to(arrays["changes"][:, None], arrays["change_squares"].shape),
+        ),
         root=True,
     ),
     SetMeasure(
@@ -179,7 +173,7 @@ MOVES: Registry[SetMeasure] = Registry(
         "The published measure: how far the sinks' centre moves over the steps. It weighs a sink that barely is one as "
         "much as a strong one, and few sinks scatter more than many.",
         r"\operatorname{Var}_t(c_{t,l} / S)",
-        _mean_variance,
+        lambda arrays: (arrays["centroid_variance"], np.ones_like(arrays["centroid_variance"])),
     ),
 )
 
@@ -353,14 +347,10 @@ class Check:
     shown: Callable[[np.ndarray], np.ndarray] = np.asarray
 
 
-def _steps_like(arrays: Arrays, like: np.ndarray) -> np.ndarray:
-    return np.broadcast_to(arrays["steps"][:, None], like.shape)
-
-
 def _per_step(name: str) -> Callable[[Arrays], Parts]:
     def parts(arrays: Arrays) -> Parts:
         values = arrays["sinks"].sum(axis=-1) if name == "sinks" else arrays[name]
-        return values, _steps_like(arrays, values)
+        return values, np.broadcast_to(arrays["steps"][:, None], values.shape)
 
     return parts
 

@@ -9,6 +9,7 @@ import torch
 from torch.nn.functional import pad
 
 from analysis.models.experts import Routing
+from analysis.models.layout import Span
 from analysis.sinks.step_inputs import TokenState
 from analysis.specs.writing import Cache
 
@@ -38,13 +39,13 @@ class Choice:
     chosen: torch.Tensor
     confidence: torch.Tensor
     output: torch.Tensor
-    open_block: tuple[int, int]
+    open_block: Span
     block: int = 1
     blocks: int = 1
-    queries: tuple[int, int] | None = None
+    queries: Span | None = None
 
     @property
-    def query_range(self) -> tuple[int, int]:
+    def query_range(self) -> Span:
         """The first query of the forward and one past the last."""
         return self.queries or (0, self.tokens.shape[1])
 
@@ -109,10 +110,10 @@ class MaskedText:
         chosen: torch.Tensor,
         predicted: torch.Tensor,
         probabilities: torch.Tensor,
-        open_block: tuple[int, int] | None = None,
+        open_block: Span | None = None,
         block: int = 1,
         blocks: int = 1,
-        queries: tuple[int, int] | None = None,
+        queries: Span | None = None,
     ) -> Choice:
         """Write `predicted` (B, S) where `chosen`. probabilities: of what is predicted. open_block: all after the
         prompt by default. The rest is as in `Choice`.
@@ -200,7 +201,7 @@ def best(ranking: torch.Tensor, counts: torch.Tensor) -> torch.Tensor:
     return chosen & (ranking > -math.inf)
 
 
-def cached_queries(cache: Cache, step: int, block: tuple[int, int], length: int) -> tuple[int, int] | None:
+def cached_queries(cache: Cache, step: int, block: Span, length: int) -> Span | None:
     """The tokens that a step of a block runs, the first and one past the last; None without a cache, where it runs all.
 
     step: counted from 0 in each block, whose first one runs the whole text and keeps its keys.

@@ -140,17 +140,16 @@ def _check(trajectory: Trajectory, called: str) -> None:
         raise UserError(f"{called} is damaged: {problem}. Copy or record it again.")
 
 
-def refusal(path: Path) -> str:
-    """Return why a recording may not replace what is at `path`, as the end of a sentence, or ''."""
+def _wrote(path: Path) -> bool:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return "sinkscope" in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
 
-    def wrote(path: Path) -> bool:
-        try:
-            with safe_open(path, framework="numpy") as file:
-                return "sinkscope" in (file.metadata() or {})
-        except (SafetensorError, OSError):
-            return False
 
-    return outputs.file_refusal(wrote)(path)
+refusal = outputs.file_refusal(_wrote)
+"""Why a recording may not replace what is at a path, as the end of a sentence, or ''."""
 
 
 def _inconsistency(trajectory: Trajectory) -> str | None:

@@ -22,14 +22,6 @@ _ROUNDS = 12  # of matching the logits: a layer that is scaled changes what the 
 _NEAR = 0.01  # relative difference at which two spreads are the same
 
 
-def draw(null: str, model: LoadedModel, seed: int, show: Show) -> LoadedModel:
-    """Return a model of the null; the one given is left as it is.
-
-    Raises UserError where there is no memory for it, or where its class does not let the logits be scaled.
-    """
-    return DRAWS[null](model, seed, show)
-
-
 def permuted_like(model: LoadedModel, seed: int, show: Show | None = None) -> LoadedModel:
     """Return the model with the entries of each weight matrix in random order; vectors, as the gains of norms, stay.
 
@@ -73,6 +65,9 @@ def draw_random(model: LoadedModel, seed: int, show: Show) -> LoadedModel:
 
 
 DRAWS: Implementations[Callable[[LoadedModel, int, Show], LoadedModel]] = Implementations(MOVEMENT_NULLS)
+"""(model, seed, show) -> a model of the null; the one given is left as it is. Raises UserError where there is no memory
+for it, or where its class does not let the logits be scaled.
+"""
 
 
 def logit_spread(model: LoadedModel, show: Show) -> torch.Tensor:

@@ -19,6 +19,8 @@ import numpy as np
 from analysis.sinks.intervals import quotient
 from analysis.sinks.step_inputs import TokenState, after_steps
 
+Both = tuple[np.ndarray, np.ndarray]
+"""An array of each of two texts."""
 SHUFFLES = 8  # of one text's tokens, whose mean is the agreement by chance
 
 
@@ -33,7 +35,7 @@ class Agreement:
 
     aligned: float
     by_position: float
-    kept: tuple[np.ndarray, np.ndarray]
+    kept: Both
 
     @property
     def missing(self) -> np.ndarray:
@@ -47,9 +49,7 @@ class Agreement:
         return missing
 
 
-def agreement(
-    first: np.ndarray, second: np.ndarray, compared: tuple[np.ndarray, np.ndarray] | None = None
-) -> Agreement:
+def agreement(first: np.ndarray, second: np.ndarray, compared: Both | None = None) -> Agreement:
     """Compare two texts, token ids (N,) and (M,). compared: which tokens of each count, (N,) and (M,) bool."""
     compared = compared or (np.ones(len(first), bool), np.ones(len(second), bool))
     shared = min(len(first), len(second))
@@ -81,7 +81,7 @@ def unrelated_agreement(texts: Sequence[Sequence[str]], keys: Sequence[Hashable]
     return float(np.mean([aligned_agreement(tokens[i], tokens[j]) for i, j in pairs])) if pairs else None
 
 
-def agreement_by_step(tokens: tuple[np.ndarray, np.ndarray], decided: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+def agreement_by_step(tokens: Both, decided: Both) -> np.ndarray:
     """Return the aligned agreement of what two texts have decided at each step, (T,); NaN where neither has a token.
 
     tokens (T, S) and decided (T, S) bool, each of one text; steps that only one has are left out.
@@ -98,7 +98,7 @@ def agreement_by_step(tokens: tuple[np.ndarray, np.ndarray], decided: tuple[np.n
     )
 
 
-def common_subsequence(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def common_subsequence(first: np.ndarray, second: np.ndarray) -> Both:
     """Return which tokens of two texts, (N,) and (M,), form their longest common subsequence, bool masks of the same
     shapes. Of several equally long ones, that whose tokens stand last.
     """
@@ -219,7 +219,7 @@ def rank_agreement(filled: np.ndarray) -> float:
     return float(kendalltau(*filled[:, written]).statistic) if written.sum() > 1 else np.nan
 
 
-def shared_sinks(first: np.ndarray, second: np.ndarray, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def shared_sinks(first: np.ndarray, second: np.ndarray, state: np.ndarray) -> Both:
     """Return the share of the first text's sinks (T, S) that are sinks of the second too, and the share expected where
     the second's lie at random among its positions of the same state, (T,) each; NaN at a step without sinks.
 

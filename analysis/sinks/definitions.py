@@ -136,7 +136,7 @@ def threshold_parameter(params: SinkParams) -> float:
     return float(getattr(params, DEFINITIONS[params.definition].parameter))
 
 
-def common_threshold(mass: np.ndarray, params: SinkParams, visible: np.ndarray | None = None) -> float | None:
+def common_threshold(mass: np.ndarray, params: SinkParams, visible: np.ndarray) -> float | None:
     """The threshold of one step's mass (S,), None where each position has another. visible: as in `thresholds`."""
     levels = thresholds(mass, params, visible)
     levels = levels[np.isfinite(levels)]

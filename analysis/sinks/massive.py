@@ -96,18 +96,13 @@ def sentence(channels: list[Channel], carried: np.ndarray, chance: np.ndarray, m
     """
     if not channels:
         return ""
-    first = channels[0]
+    first, rare = channels[0], f"{percent(massive_share, 0)} are" if massive_share else "None is"
     return (
         f"In {percent(carried.mean(), 0)} of the layers and steps a sink carries the largest residual channel; a "
         "random token "
         f"of the same state would be a sink in {percent(chance.mean(), 0)}. Channel {first.number} is the largest in "
-        f"{percent(first.share, 0)} of them, up to {first.largest:,.0f} times the median. {_rarely(massive_share)} "
+        f"{percent(first.share, 0)} of them, up to {first.largest:,.0f} times the median. {rare} "
         "massive by "
         "the published rule (above 100 and 1,000 times the median). One prompt, whose layers and steps are much alike: "
         "no interval is given."
     )
-
-
-def _rarely(share: float) -> str:
-    """A share of the layers and steps, before an adjective."""
-    return f"{percent(share, 0)} are" if share else "None is"

@@ -132,18 +132,6 @@ class StepMetric:
     compares_steps: bool = False
 
 
-def _strength(mass: np.ndarray, sinks: np.ndarray, looked_at: np.ndarray) -> np.ndarray:
-    return np.where(sinks, mass, 0).sum(axis=-1) / np.nansum(mass, axis=-1)
-
-
-def _turnover(mass: np.ndarray, sinks: np.ndarray, looked_at: np.ndarray) -> np.ndarray:
-    return np.concatenate([[np.nan], sink_analysis.turnover(sinks)])
-
-
-def _share_variance(mass: np.ndarray, sinks: np.ndarray, looked_at: np.ndarray) -> np.ndarray:
-    return _nanvar(np.where(looked_at, sink_analysis.attention_share(mass), np.nan))
-
-
 CURVES: Registry[StepMetric] = Registry(
     StepMetric(
         "count",
@@ -161,7 +149,7 @@ CURVES: Registry[StepMetric] = Registry(
         "share of attention",
         "Which share of all attention goes to the sinks of the step.",
         r"\frac{\sum_{s \in \text{sinks}_t} m_{t,s}}{\sum_s m_{t,s}}",
-        _strength,
+        lambda mass, sinks, looked_at: np.where(sinks, mass, 0).sum(axis=-1) / np.nansum(mass, axis=-1),
         by_kind=True,
         percent=True,
     ),
@@ -180,7 +168,7 @@ CURVES: Registry[StepMetric] = Registry(
         "1 − Jaccard",
         "How much the set of sinks changes from the step before: 0 the same sinks, 1 none in common.",
         r"1 - \frac{|\text{sinks}_{t-1} \cap \text{sinks}_t|}{|\text{sinks}_{t-1} \cup \text{sinks}_t|}",
-        _turnover,
+        lambda mass, sinks, looked_at: np.concatenate([[np.nan], sink_analysis.turnover(sinks)]),
         by_kind=True,
         compares_steps=True,
     ),
@@ -206,7 +194,7 @@ CURVES: Registry[StepMetric] = Registry(
         "variance",
         "How far the attention shares of the positions lie apart in each step.",
         r"\operatorname{Var}_s(a_{t,s})",
-        _share_variance,
+        lambda mass, sinks, looked_at: _nanvar(np.where(looked_at, sink_analysis.attention_share(mass), np.nan)),
         by_kind=True,
     ),
 )
@@ -288,17 +276,9 @@ class HeadMetric:
     centre: float | None = None
 
 
-def _first_share(heads: Heads) -> np.ndarray:
-    return heads.mass[..., 0] / heads.lengths[:, None, None]
-
-
 def _strength_of_heads(heads: Heads) -> np.ndarray:
     total = (heads.moments.mean * heads.moments.count)[..., 0]
     return sink_analysis.sink_strength(heads.mass, heads.sinks, total)
-
-
-def _entropy_of_heads(heads: Heads) -> np.ndarray:
-    return np.stack(_each_step(lambda step: entropy(heads.mass[step]), len(heads.mass)))
 
 
 def _head_centroid_variance(heads: Heads) -> np.ndarray:
@@ -357,7 +337,7 @@ HEAD_METRICS: Registry[HeadMetric] = Registry(
         "First token's share",
         "The share of each head's attention that goes to the first token",
         r"\frac{m_{t,l,h,0}}{S}",
-        _first_share,
+        lambda heads: heads.mass[..., 0] / heads.lengths[:, None, None],
         percent=True,
         reads_sinks=False,
     ),
@@ -366,7 +346,7 @@ HEAD_METRICS: Registry[HeadMetric] = Registry(
         "Entropy",
         "How evenly each head spreads its attention: 1 is uniform, 0 all on one position",
         r"-\frac{1}{\log S}\sum_s a_{t,l,h,s} \log a_{t,l,h,s}",
-        _entropy_of_heads,
+        lambda heads: np.stack(_each_step(lambda step: entropy(heads.mass[step]), len(heads.mass))),
         reads_sinks=False,
     ),
     HeadMetric(

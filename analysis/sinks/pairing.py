@@ -222,17 +222,15 @@ def most_attended(mass: np.ndarray, part: float = 0.1) -> np.ndarray:
 
 
 def drift_of_the_most_attended(
-    drift: np.ndarray, attended: np.ndarray, tokens: np.ndarray, state: np.ndarray, age: np.ndarray | None = None
+    drift: np.ndarray, attended: np.ndarray, tokens: np.ndarray, state: np.ndarray, age: np.ndarray
 ) -> Paired:
     """Return the mean drift of attended tokens, and of other tokens of the same state and age, whose token stays, in
     units of the mean drift of all tokens that stay in that step and layer.
 
     drift (T, L, S): from the step before to this one, NaN in the first and where a token is absent. attended (T, L, S)
-    bool: chosen by the mass of the step before, in row t − 1. tokens, state (T, S). age (T, S): of `ages`, where
-    these are only some of the steps of a recording. Ages count as alike between powers of two (0, 1–2, 3–6, …): every
-    written token would otherwise have an age of its own.
+    bool: chosen by the mass of the step before, in row t − 1. tokens, state (T, S). age (T, S): of `ages`. Ages
+    count as alike between powers of two (0, 1–2, 3–6, …): every written token would otherwise have an age of its own.
     """
-    age = ages(tokens, state) if age is None else age
     group = np.floor(np.log2(age + 1)).astype(np.int64)
     strata = np.where(state == TokenState.ABSENT, -1, state.astype(np.int64) * 64 + group)[:-1]
     stays = (tokens[1:] == tokens[:-1]) & (state[1:] == state[:-1])

@@ -109,18 +109,9 @@ class Split:
     holds: Callable[[np.ndarray, np.ndarray, int], np.ndarray]
 
 
-def _in_prompt(state: np.ndarray, open_block: np.ndarray, prompt_length: int) -> np.ndarray:
-    return is_decided(state) & (np.arange(state.shape[1]) < prompt_length)
-
-
-def _in_finished_blocks(state: np.ndarray, open_block: np.ndarray, prompt_length: int) -> np.ndarray:
-    positions = np.arange(state.shape[1])
-    return is_decided(state) & (positions >= prompt_length) & (positions < open_block[:, :1])
-
-
-def _in_open_block(state: np.ndarray, open_block: np.ndarray, prompt_length: int) -> np.ndarray:
-    positions = np.arange(state.shape[1])
-    return is_decided(state) & (positions >= prompt_length) & (positions >= open_block[:, :1])
+def _before(state: np.ndarray, end: np.ndarray | int) -> np.ndarray:
+    """Flag the positions before `end`, that of every step or (T, 1) of each."""
+    return np.arange(state.shape[1]) < end
 
 
 ALL = "all tokens"
@@ -134,9 +125,25 @@ SPLITS: Registry[Split] = Registry(
     Split(
         "without [MASK]", "tokens that are given or written", lambda state, open_block, prompt_length: is_decided(state)
     ),
-    Split("in the prompt", "those of the prompt", _in_prompt),
-    Split("in finished blocks", "those written in blocks before the open one", _in_finished_blocks),
-    Split("written in the open block", "those already written in the block that is being written", _in_open_block),
+    Split(
+        "in the prompt",
+        "those of the prompt",
+        lambda state, open_block, prompt_length: is_decided(state) & _before(state, prompt_length),
+    ),
+    Split(
+        "in finished blocks",
+        "those written in blocks before the open one",
+        lambda state, open_block, prompt_length: (
+            is_decided(state) & ~_before(state, prompt_length) & _before(state, open_block[:, :1])
+        ),
+    ),
+    Split(
+        "written in the open block",
+        "those already written in the block that is being written",
+        lambda state, open_block, prompt_length: (
+            is_decided(state) & ~_before(state, prompt_length) & ~_before(state, open_block[:, :1])
+        ),
+    ),
 )
 
 

@@ -25,12 +25,7 @@ _ALONE = "this pruning"
 
 
 def _compared(first: Folder, second: Folder) -> Comparison:
-    """Compare two masks. Raises UserError where they cannot be compared."""
-    pair = masks_file.open_masks(str(first)), masks_file.open_masks(str(second))
-    problem = masks_file.why_not_comparable(*pair)
-    if problem:
-        raise UserError(problem)
-    return masks_file.compared(*pair)
+    return masks_file.compared(masks_file.open_masks(str(first)), masks_file.open_masks(str(second)))
 
 
 def _sparsity(pruned: PrunedFolder) -> go.Figure:

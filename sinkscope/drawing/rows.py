@@ -11,10 +11,6 @@ from analysis.errors import UserError
 Row = TypeVar("Row")
 
 
-def _always(result: Any) -> bool:
-    return True
-
-
 @dataclass(frozen=True)
 class Drawn:
     """A figure of a result. help: its contents and options. draw: (result, **options) -> figure. fits: tells whether
@@ -23,7 +19,7 @@ class Drawn:
 
     help: str
     draw: Callable[..., go.Figure]
-    fits: Callable[[Any], bool] = _always
+    fits: Callable[[Any], bool] = lambda result: True
 
 
 def chosen(rows: Mapping[str, Row], name: str, what: str) -> Row:

@@ -15,7 +15,7 @@ from analysis.errors import UserError
 from analysis.models.layout import Layout, visible
 from analysis.models.load import load
 from analysis.recording.block_denoising import sdar_choice, sdar_draw
-from analysis.recording.denoising import check_prompt, choices, denoise, own_sampling
+from analysis.recording.denoising import choices, denoise, own_sampling
 from analysis.sinks.step_inputs import TokenState
 from analysis.specs import (
     BD3LMSampling,
@@ -118,8 +118,7 @@ def model(request):
 
 
 def written(model, prompt: torch.Tensor, params, stops: torch.Tensor):
-    params = own_sampling(model, params)
-    check_prompt(model, prompt, params)
+    params = own_sampling(model, params, prompt.tolist())
 
     def predict(tokens, observed, layout=None, first=0, aligned=True):
         return model.predict(tokens, layout=layout, aligned=aligned)

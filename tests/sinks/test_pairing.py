@@ -103,7 +103,7 @@ def test_drift_is_compared_among_tokens_of_one_state_and_age_that_stay():
     attended = np.zeros((2, 1, 5), bool)
     attended[0, 0, [0, 3]] = True  # what it is in the later step plays no part
     attended[1, 0, 1] = True
-    pair = drift_of_the_most_attended(drift, attended, tokens, state)
+    pair = drift_of_the_most_attended(drift, attended, tokens, state, ages(tokens, state))
     mean = 57 / 4  # of the tokens that stay
     assert (pair.value[0] * mean, pair.null[0] * mean) == pytest.approx((1, 3)), (
         "the other [MASK] was written, so the attended one has no match"
