@@ -261,11 +261,6 @@ class Price:
         return f"removing {self.removed} {cost_words(self.cost, 'points of accuracy ')}; the discount {self._does}"
 
     @property
-    def after_another(self) -> str:
-        """The same where one was told in full: `Removing 50 % costs 1.3 points [0.4, 3.0]; it wins back …`."""
-        return f"Removing {self.setting} {cost_words(self.cost)}; it {self._does}."
-
-    @property
     def removed(self) -> str:
         """The setting in words, as `70 % of the weights`."""
         return self.setting.replace(" %", " % of the weights", 1)
