@@ -1,6 +1,8 @@
 """The shipped pair: small enough, loadable by the same road as published models, described by its cards as it is."""
 
 import json
+import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -14,8 +16,7 @@ from analysis.models.loaded import LoadedModel
 from analysis.recording import set_measures
 from analysis.specs import ModelSpec
 from tests.recording.made_sets import a_set
-from training import measure, readings, report, verdicts
-from training.tokenizer import build_tokenizer
+from training import measure, readings, report, tokenizer, verdicts
 
 
 @pytest.fixture(scope="module", params=list(report.FOLDERS))
@@ -48,20 +49,36 @@ def test_they_are_what_they_are_called(pair):
 
 
 @pytest.fixture(scope="module")
-def built():
-    """Counts the grammar's words, which takes seconds."""
-    return build_tokenizer()
+def counted():
+    """The pieces of the grammar's text, counted in a twelfth of it; all of it takes the script 20 s."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("_SAMPLE_DOCUMENTS", "_SAMPLE_QUESTIONS"):
+            patch.setattr(tokenizer, name, getattr(tokenizer, name) // 12)
+        yield tokenizer._count.__wrapped__(0)
 
 
-def test_the_tokenizer_is_the_grammars(pair, built):
-    """Whole, so that other tests can take the one that ships."""
+def test_the_tokenizer_is_the_grammars(pair, counted, monkeypatch):
+    """Whole, so that other tests can take the one that ships: built of the counts that its scores are of, which are
+    those of the grammar's text."""
     _, model = pair
+    pieces = json.loads(model.tokenizer.backend_tokenizer.to_str())["model"]["vocab"]
+    scores = dict(pieces[len(tokenizer.SPECIAL) + 256 :])
+    rarest = pieces[len(tokenizer.SPECIAL)][1] + 8  # bytes are below it
+    times = {piece: math.exp(score - rarest) for piece, score in scores.items() if score >= rarest}
+    least = next(n for n in range(1, 99) if all(abs(n * share - round(n * share)) < 1e-3 for share in times.values()))
+    counts = Counter({piece: round(least * share) for piece, share in times.items()})
+    monkeypatch.setattr(tokenizer, "_count", lambda seed: counts)
+    built = tokenizer.build_tokenizer()
     assert model.tokenizer.get_vocab() == built.get_vocab()
     assert model.tokenizer.backend_tokenizer.to_str() == built.backend_tokenizer.to_str()
     assert model.tokenizer.special_tokens_map == built.special_tokens_map
     assert model.tokenizer.model_max_length == built.model_max_length
     text = "Tom had 3 apples. He bought 2 more."
     assert model.tokenizer(text)["input_ids"] == built(text)["input_ids"]
+    assert counted.keys() <= counts.keys()
+    for piece, count in counts.items():
+        expected = count * counted.total() / counts.total()
+        assert abs(counted[piece] - expected) < 6 * math.sqrt(expected) + 6, (piece, counted[piece], expected)
 
 
 def test_the_pair_has_the_same_blocks():
