@@ -1,10 +1,13 @@
-"""Every page with hostile text in its store, by axe-core's rules too: nothing that is shown runs or asks another
-machine for anything, and names, roles, labels and contrast hold in both themes.
+"""Every page of a server with a token and hostile text in its store, by axe-core's rules too: nothing that is shown runs
+or asks another machine for anything, and names, roles, labels and contrast hold in both themes.
 """
 
 import re
+import threading
 import time
+from contextlib import contextmanager
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -55,10 +58,19 @@ AXE = Axe().axe_script
 COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
 
 
+TOKEN = "a-token-for-this-test"
+
+
 @pytest.fixture(scope="module")
-def context(chromium):
-    """One visitor, who comes to every page."""
+def context(chromium, address):
+    """One visitor, who has the token and comes to every page."""
     with visitor(chromium) as made:
+        page = made.new_page()
+        page.goto(f"{address}/causes?token={TOKEN}")
+        expect(page.get_by_role("link", name="Explore")).to_be_visible()
+        expect(page.get_by_text("About this model").first).to_be_visible()
+        assert re.fullmatch(rf"{address}/~[\w-]{{16}}/causes.*", page.url)
+        page.close()
         yield made
 
 
@@ -108,7 +120,7 @@ def address(tmp_path_factory, trajectory):
     store.save_job(record.id, record.model_dump(mode="json"))
     store.save_live(record.id, {"log": [{"time": 1.0, "text": HOSTILE}]})
     store.close()
-    with server(home) as url:
+    with server(home, TOKEN) as url:
         yield url
 
 
@@ -150,6 +162,46 @@ def harmless(page: Page, address: str, path: str) -> None:
     page.emulate_media(color_scheme="light")
 
 
+@contextmanager
+def another_service():
+    """Another service of this machine, at a port of its own: yields its address and the headers that it is sent."""
+    received: list[dict[str, str]] = []
+
+    class Notes(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            received.append({name.lower(): value for name, value in self.headers.items()})
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Notes) as service:
+        thread = threading.Thread(target=service.serve_forever)
+        thread.start()
+        yield f"http://localhost:{service.server_port}", received
+        service.shutdown()
+        thread.join()
+
+
+def test_a_server_asks_for_its_token_and_sends_it_to_no_other_port(chromium, page, address):
+    with visitor(chromium) as stranger:
+        refused = stranger.new_page()
+        refused.goto(f"{address}/causes")
+        expect(refused.get_by_text("The access token is missing in this address.")).to_be_visible()
+    assert any(TOKEN in cookie["value"] for cookie in page.context.cookies())
+    with another_service() as (other, received):
+        for path in ("/", "/explore", "/_stcore/stream", "/media/a.png"):
+            page.goto(f"{other}{path}")
+        opened = page.evaluate(
+            "address => new Promise(end => { const socket = new WebSocket(address, ['streamlit']);"
+            "socket.onopen = () => end(true); socket.onerror = () => end(false); })",
+            f"{address.replace('http', 'ws')}/_stcore/stream",
+        )
+        assert len(received) >= 4 and not opened
+        assert TOKEN not in str(received) and "/~" not in str(received)
+
+
 @pytest.mark.parametrize("path", PAGES)
 def test_nothing_runs_nothing_leaves_the_machine_and_nothing_serious_is_found(
     page: Page, address: str, path: str
@@ -172,6 +224,8 @@ def top(part: Locator) -> float:
 def test_explore_is_harmless_shows_its_focus_and_on_a_phone_the_finding_before_the_prompt_and_whole_borders(
     page: Page, address: str
 ) -> None:
+    page.goto(f"{address}/denoise?x=1")  # which was once a page
+    page.wait_for_url(re.compile(r"/~[\w-]{16}/explore\?x=1"))
     harmless(page, address, EXPLORE)
     expect(page.locator("[data-testid=stMultiSelect]").first).to_be_visible()
     all_drawn(page)
