@@ -145,12 +145,16 @@ def test_what_dies_with_its_worker_is_tried_again_on_another(address, tls, tmp_p
 def test_a_deaf_job_on_the_cluster_loses_its_worker_which_comes_back(address, tls, tmp_path, monkeypatch):
     monkeypatch.setattr("analysis.engine.dispatcher.CANCEL_GRACE", 1)
     with engine_at(tmp_path / "store", address, tls) as engine:
-        deaf = [engine.submit("deaf", OneSpec(seconds=3 * PATIENCE, tag=str(n))) for n in range(2)]
-        for job in deaf:
-            until(lambda job=job: engine.progress(job.id).phase == "not listening")
-            engine.cancel(job.id)
-        after = engine.submit("paced", PacedSpec(tag="after the deaf", steps=1))
-        assert engine.wait(after.id, PATIENCE).state == "done"
+        held = engine.submit("paced", PacedSpec(tag="held", steps=3000, seconds=0.1))
+        running(engine, held)
+        deaf = engine.submit("deaf", OneSpec(seconds=3 * PATIENCE))
+        until(lambda: engine.progress(deaf.id).phase == "not listening")
+        engine.cancel(deaf.id)
+        after = engine.wait(engine.submit("paced", PacedSpec(tag="after the deaf", steps=1)).id, PATIENCE)
+        assert (
+            (after.state, after.device) == ("done", engine.job(deaf.id).device) != ("done", engine.job(held.id).device)
+        )
+        engine.cancel(held.id)
         monkeypatch.undo()  # closing takes the time it needs
 
 

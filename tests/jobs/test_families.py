@@ -101,23 +101,17 @@ PAGES = ("explore", "causes", "prune")
 SUMMARIES = ("start", "evidence", "runs", "sweep")  # show little of the model: a family opens one of them, in turn
 
 
-def looks(family: Architecture) -> tuple[Any, ...]:
-    """What verbs and pages ask of a family."""
-    return (
-        family.sampler,
-        family.noise,
-        family.attention,
-        family.mixture,
-        family.calibration_noise,
-        bool(family.caveat),
-        bool(family.why_no_cache),
-        family.opens_causally,
-    )
+def first_of_each(look: Callable[[Architecture], tuple[Any, ...]]) -> list[str]:
+    """The first family of every look, for what does not depend on the shape of the weights."""
+    return [*{look(ARCHITECTURES[name.split(" ")[0]]): name for name in reversed(MADE)}.values()]
 
 
-# The first family of every look, for what does not depend on the shape of the weights.
-FIRST = [*{looks(ARCHITECTURES[name.split(" ")[0]]): name for name in reversed(MADE)}.values()]
-one_of_each_look = pytest.mark.parametrize("spec", [*FIRST, *BUNDLED_PAIR], indirect=True)
+# What a verb or the pages ask of a family.
+EVICTED = first_of_each(lambda row: (row.sampler, row.attention, row.mixture, bool(row.why_no_cache)))
+SCORED = first_of_each(lambda row: (row.noise, row.attention, row.mixture, row.calibration_noise, row.opens_causally))
+OPENED = first_of_each(
+    lambda row: (row.noise, row.attention, row.mixture, bool(row.caveat), bool(row.why_no_cache), row.opens_causally)
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -183,7 +177,7 @@ def test_a_family_records(spec, recorded):
     assert recording.info.model.attention == describe(spec).attention
 
 
-@one_of_each_look
+@pytest.mark.parametrize("spec", [*EVICTED, BUNDLED_PAIR[1]], indirect=True)
 def test_eviction_that_keeps_everything_changes_no_token(spec, tmp_path):
     """Where positions can go, from a cache wherever the family has one."""
     family = describe(spec)
@@ -207,7 +201,7 @@ def test_eviction_that_keeps_everything_changes_no_token(spec, tmp_path):
     assert all(row["bytes"] == row["full_bytes"] for row in summary["rows"])
 
 
-@one_of_each_look
+@pytest.mark.parametrize("spec", [*SCORED, *BUNDLED_PAIR], indirect=True)
 def test_the_pruned_copy_of_a_family_is_evaluated_beside_it(spec, pruned, tmp_path):
     copy = spec.model_copy(update={"source": str(pruned)})
     asked = EvaluateSpec(model=spec, compare=(copy,), tasks=("bundled_agreement",), limit=2, draws=1)
@@ -215,7 +209,7 @@ def test_the_pruned_copy_of_a_family_is_evaluated_beside_it(spec, pruned, tmp_pa
     assert len(report["models"]) == 2
 
 
-@one_of_each_look
+@pytest.mark.parametrize("spec", [*OPENED, *BUNDLED_PAIR], indirect=True)
 def test_a_family_opens_on_the_pages(request, spec, recorded, pruned, tmp_path):
     moved = shutil.copyfile(recorded, tmp_path / "recording.safetensors")
     recording = engine().add_recording(moved)
@@ -223,7 +217,7 @@ def test_a_family_opens_on_the_pages(request, spec, recorded, pruned, tmp_path):
     caveat = describe(spec).caveat
     test = AppTest.from_file(str(ROOT / "app.py"), default_timeout=300)
     test.session_state["model_in_use"] = spec
-    turn = [*FIRST, *BUNDLED_PAIR].index(request.node.callspec.params["spec"])
+    turn = [*OPENED, *BUNDLED_PAIR].index(request.node.callspec.params["spec"])
     for page in (*PAGES, SUMMARIES[turn % len(SUMMARIES)]):
         test.switch_page(f"pages/{page}.py")
         test.query_params["recording"] = recording.id
