@@ -1,5 +1,5 @@
-"""Every page of a server with a token and hostile text in its store, by axe-core's rules too: nothing that is shown runs
-or asks another machine for anything, and names, roles, labels and contrast hold in both themes.
+"""Every page of a server with a token and hostile text in its store, by axe-core's rules too: nothing that is shown
+runs or asks another machine for anything, and names, roles, labels and contrast hold in both themes.
 """
 
 import re

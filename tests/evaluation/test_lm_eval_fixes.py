@@ -13,6 +13,7 @@ import analysis
 from analysis.evaluation.lm_eval_fixes import may_have, quiet, templates_kept
 from analysis.models.tokenizer import TemplateTooBig
 
+
 def test_importing_the_evaluation_changes_nothing_of_lm_eval(monkeypatch):
     """Imported once more, beside a state that nothing else gives."""
     for name in [name for name in sys.modules if name.split(".")[:2] == ["analysis", "evaluation"]]:
