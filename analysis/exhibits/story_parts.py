@@ -58,7 +58,7 @@ def about(findings: Findings) -> str:
     if spec.reference is None:
         return f"{told}."
     if _is_twin(spec):
-        return f"{told} and its twin that writes left to right."
+        return f"{told} and its left-to-right twin."
     return f"{told} and {_other(spec)} ({spec.reference.source})."
 
 
