@@ -280,9 +280,11 @@ _SCALE = 3  # pixels of a PNG for one of the figure's
 _WIDTH = 1000  # of the figure, in pixels
 _PATIENCE = 60.0  # seconds for one picture
 MISSING_KALEIDO = 'PNG and SVG are left out: kaleido is not installed. `pip install "kaleido>=1.1"` adds it.'
+_TRIES = 3  # browsers, as the page of one may be asked before its script has loaded
 MISSING_BROWSER = (
     "PNG and SVG are left out: kaleido found no Chrome or Chromium. Install one, or name it in BROWSER_PATH."
 )
+NOT_DRAWN = "PNG and SVG are left out: the browser could not draw them. Try again, or name another one in BROWSER_PATH."
 
 
 def pictures(figures: Mapping[str, go.Figure]) -> tuple[dict[str, bytes], str]:
@@ -297,13 +299,17 @@ def pictures(figures: Mapping[str, go.Figure]) -> tuple[dict[str, bytes], str]:
         return {}, MISSING_KALEIDO
     from choreographer.errors import BrowserFailedError, ChromeNotFoundError
 
-    try:
-        with ThreadPoolExecutor(1) as apart:  # a thread of its own, as the caller's may have a running loop
-            return apart.submit(asyncio.run, _drawn(figures)).result(), ""
-    except ChromeNotFoundError:
-        return {}, MISSING_BROWSER
-    except (BrowserFailedError, TimeoutError, OSError) as error:
-        return {}, f"PNG and SVG are left out: the browser could not draw them ({error or type(error).__name__})."
+    for _ in range(_TRIES):
+        try:
+            with ThreadPoolExecutor(1) as apart:  # a thread of its own, as the caller's may have a running loop
+                return apart.submit(asyncio.run, _drawn(figures)).result(), ""
+        except ChromeNotFoundError:
+            return {}, MISSING_BROWSER
+        except (BrowserFailedError, TimeoutError, OSError):
+            return {}, NOT_DRAWN
+        except RuntimeError:  # of the page
+            continue
+    return {}, NOT_DRAWN
 
 
 async def _drawn(figures: Mapping[str, go.Figure]) -> dict[str, bytes]:
