@@ -39,7 +39,7 @@ _FORMULA = (
     f"\n\n{EXPLAINED}"
 )
 
-WHISKERS = (
+_WHISKERS = (
     "whiskers: 95 % intervals of the change from dense; where one crosses the dashed line, accuracy is not "
     "significantly below dense"
 )
@@ -259,11 +259,11 @@ def accuracy_of_runs(alike: Alike, results: Results | None, who: str = "", gains
             lost, dense = _from_dense(settings[setting_key(spec)]), settings[setting_key(spec)].dense.value
             losses.append(lost)
         gain = gains.over.get((where(spec), _named(spec)))
-        rows.append(score_row(where(spec), _named(spec), text_of(spec), spec.method, values, dense, lost, gain))
+        rows.append(_score_row(where(spec), _named(spec), text_of(spec), spec.method, values, dense, lost, gain))
         table.append((where(spec) or "none", _named(spec), *ends(rows[-1]), len(runs)))
     if not rows:
         return None
-    bars = WHISKERS if losses else ""
+    bars = _WHISKERS if losses else ""
     dots = "dots: seeds" if any(row.points for row in rows) else ""
     noised = f"Noised text: calibration {NOISED}." if any("noised" in row.name for row in rows) else ""
     left_out = [f"{name} ({listed(accuracies)})" for name, accuracies in others.items()]
@@ -274,7 +274,7 @@ def accuracy_of_runs(alike: Alike, results: Results | None, who: str = "", gains
     return Exhibit(
         "Accuracy by sparsity and method",
         " ".join(filter(None, (first, over, noised))),
-        scores_figure(rows, alike.dense, alike.chance),
+        _scores_figure(rows, alike.dense, alike.chance),
         pd.DataFrame(table, columns=["sparsity", "method", "accuracy, %", "low, %", "high, %", "runs"]).dropna(
             axis=1, how="all"
         ),
@@ -282,7 +282,7 @@ def accuracy_of_runs(alike: Alike, results: Results | None, who: str = "", gains
     )
 
 
-def score_row(
+def _score_row(
     at: str,
     name: str,
     read: str,
@@ -315,8 +315,8 @@ def score_row(
 _DELTA = "Δ "
 
 
-def scores_figure(rows: Sequence[IntervalRow], dense: float | None, chance: float | None) -> go.Figure:
-    """Draw rows of `score_row`. dense, chance: those of the dense model and of choosing at random, as shares."""
+def _scores_figure(rows: Sequence[IntervalRow], dense: float | None, chance: float | None) -> go.Figure:
+    """Draw rows of `_score_row`. dense, chance: those of the dense model and of choosing at random, as shares."""
     every = [line for row in rows for line in row.beside[1:]]
     heading = ["accuracy", *["minus dense, points"] * any(not line.startswith(_DELTA) for line in every)]
     heading += [f"{_DELTA}with discount minus this"] * any(line.startswith(_DELTA) for line in every)

@@ -290,13 +290,11 @@ def no_help(discount: Sequence[Difference], margin: float = MARGIN) -> bool:
 
 def difference_words(levels: Mapping[str, Difference]) -> str:
     """Return with minus without the discount by setting, of many the largest, in the first clause of a sentence."""
+    largest = max(levels, key=lambda at: abs(levels[at].value))
     if len(levels) > _NAMED:
-        largest = max(levels, key=lambda at: abs(levels[at].value))
-        return f"With minus without the discount: at most {interval_words(levels[largest])}, at {largest}"
-    told = [
-        f"{interval_words(one) if not at else bare_words(one)} at {name}"
-        for at, (name, one) in enumerate(levels.items())
-    ]
+        return f"With minus without the discount, largest: {interval_words(levels[largest])} at {largest}"
+    first, *others = [f"{interval_words(one)} at {name}" for name, one in levels.items()]
+    told = [first, *(each.replace(f" {POINTS.name}", "") for each in others)]
     return f"With minus without the discount: {', '.join(told)}"
 
 

@@ -489,10 +489,8 @@ def _pages() -> list[StreamlitPage]:
 
 
 def run(body: Callable[[], None]) -> None:
-    """Run a page's body; or the app around it, where Streamlit opened the page's file on its own.
-
-    It does so when the first visit to a fresh server goes straight to a page's address: it finds the `pages` folder
-    before app.py has declared its navigation.
+    """Run a page's body; or the app around it, where Streamlit opened the page's file on its own: when the first visit
+    to a fresh server goes straight to a page's address, before app.py has declared its navigation.
     """
     if _inside.get():
         with told():

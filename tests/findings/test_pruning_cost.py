@@ -79,7 +79,7 @@ def test_several_losses_are_told_each_and_of_many_the_ends():
     one, other = ({f"{at} %": NONE[0] for at in sparsities} for sparsities in ((50,), (20, 30, 40, 70)))
     assert difference_words(one) == "With minus without the discount: +0.1 points [−0.7, +0.9] at 50 %"
     largest = difference_words(other | {"40 %": small})
-    assert largest == "With minus without the discount: at most +0.6 points [+0.2, +1.0], at 40 %"
+    assert largest == "With minus without the discount, largest: +0.6 points [+0.2, +1.0] at 40 %"
     many = said(dict.fromkeys((0.2, 0.3, 0.4), clear) | {0.7: LOSSES[0.7]})
     assert "costs accuracy at 4 sparsities, from 3.1 points [2.0, 4.2] at 20 % to 21 points [9, 32] at 70 %" in many
 

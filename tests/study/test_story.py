@@ -208,8 +208,7 @@ def test_titles_and_answers_follow_the_numbers(name):
     html = findings_html(story.findings) + slides_html(story)
     assert html.count('<section class="slide') == 8
     assert "nan" not in html.lower().replace("explanan", "") and "None" not in html
-    if name == "cannot tell":  # the report of the first is written below, in what it may lack and hold
-        assert report_html(FIXTURES[name]())
+    assert report_html(FIXTURES[name]())
 
 
 def test_other_pages_are_told_of_the_discount_only_what_a_study_can_tell():
