@@ -1,5 +1,7 @@
 """Start: what attention sinks are, whether they matter in this model, and what discounting them does, as one story."""
 
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
@@ -12,7 +14,7 @@ from analysis.study.findings import Findings
 from pages.parts import address, controls
 from pages.parts.asking import begin, cut_short, parts_progress, starting_button
 from pages.parts.charts import start_exhibits
-from pages.parts.controls import keyed_columns, keys_of, settings_of, titled
+from pages.parts.controls import fold, keyed_columns, keys_of, settings_of
 from pages.parts.frame import real_model, run
 from pages.parts.plain import model_called, plain
 from pages.parts.session import EXPECTED, LOOK, REDRAW, engine, model_in_use, told, why
@@ -138,13 +140,16 @@ def _spec(model: ModelSpec, size: str) -> tuple[StudySpec | None, str]:
     keys = keys_of(f"study_{size}", ("difference", "prompts", "limit", "seed", "sparsities", "seeds"))
     presets = {name: getattr(defaults, name) for name in keys}
     words = {"limit": "items per task {}", "sparsities": "sparsities {}", "seeds": "calibration seeds {}"}
-    with titled("Settings", "fold_study", settings_of(StudySpec, keys, words, words, **presets)):
-        columns = keyed_columns(4, "study")
-        lists = dict(zip(("sparsities", "seeds"), keyed_columns(2, "study_lists"), strict=True))
-        single = {name: key for name, key in keys.items() if name not in lists}
-        values = controls.draw_each(StudySpec, single, columns, presets)
-        for name, column in lists.items():
-            values[name] = controls.draw_list(StudySpec, name, keys[name], column, presets[name])
+    place, drawn = fold("Settings", "fold_study", settings_of(StudySpec, keys, words, words, **presets))
+    values: dict[str, Any] = dict(presets)
+    if drawn:
+        with place:
+            columns = keyed_columns(4, "study")
+            lists = dict(zip(("sparsities", "seeds"), keyed_columns(2, "study_lists"), strict=True))
+            single = {name: key for name, key in keys.items() if name not in lists}
+            values = controls.draw_each(StudySpec, single, columns, presets)
+            for name, column in lists.items():
+                values[name] = controls.draw_list(StudySpec, name, keys[name], column, presets[name])
     try:
         return new_study(model, size, **values), ""
     except EXPECTED as error:

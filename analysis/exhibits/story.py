@@ -11,7 +11,18 @@ from markupsafe import Markup
 
 from analysis.exhibits import story_sinks
 from analysis.exhibits.story_answers import answers_of
-from analysis.exhibits.story_parts import about, called, day, factor, needs, position, recipe, recordings, size_told
+from analysis.exhibits.story_parts import (
+    about,
+    called,
+    day,
+    factor,
+    needs,
+    position,
+    recipe,
+    recordings,
+    size_told,
+    within,
+)
 from analysis.figures.story import CANNOT_TELL as NO_ANSWER
 from analysis.figures.story import Answer, Story, Told, charts
 from analysis.findings import said_of
@@ -139,7 +150,8 @@ def _is_small(spec: StudySpec) -> bool:
 def _closing(findings: Findings) -> tuple[str, ...]:
     spec, pruning = findings.parameters, findings.pruning
     size = size_told(spec.model) or "one size"
-    lines = [f"One model of {size}: results may not transfer.", about(findings)]
+    whose = within(findings, spec.model.source) if len(called(findings)) > 1 else "one model"
+    lines = [f"Measured in {whose} ({size}): results may not transfer.", about(findings)]
     lines.append(f"Hidden sinks: {counted(spec.prompts, 'prompt')}, one seed of the sampler.")
     if pruning is not None:
         lines.append(pruning.noise)

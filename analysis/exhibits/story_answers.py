@@ -69,7 +69,7 @@ def _matter(findings: Findings) -> Answer | None:
     return Answer(asked, lead, sentence.strip(), charts.few_bars(f"{_HEADING}:", marks), levels)
 
 
-_HEADING = "Perplexity (how surprising the text is; lower is better), hiding"
+_HEADING = "Perplexity (lower is better; whiskers: 95 % intervals), hiding"
 
 
 def _levels(causes: Sequence[Cause], controls: Mapping[str, Cause]) -> list[Mark]:

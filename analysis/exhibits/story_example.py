@@ -64,7 +64,7 @@ def _ends_early(text: Continuation, control: str) -> str:
     return f"One text: with sinks hidden it ends after {sinks} tokens; {hidden} {instead}"
 
 
-_EXAMPLE = "An example (the prompt nearest the medians), not evidence"
+_EXAMPLE = "An example (the prompt nearest the median changes), not evidence"
 
 
 def _ends_over_all(causes: Sequence[Cause], control: str) -> str:
@@ -109,12 +109,13 @@ def text_shown(text: Continuation, control: str = COUNT) -> tuple[Markup, str]:
         told = f"{changed[name]} of {len(words)} differ{_left_out(text.untouched, words)}"
         if 0 < until < len(words):
             told = f"ends after {until} of {len(words)} tokens"
-        lines.append(Line(f"{name}: {told}{_perplexity((nats, until))}", words, same[name], until or len(words)))
+        of = ", their " if 0 < until < len(words) else ", "
+        lines.append(Line(f"{name}: {told}{_perplexity((nats, until), of)}", words, same[name], until or len(words)))
     told = f"One text, untouched and {'; '.join(line.title.lower() for line in lines[1:])}."
     return charts.aligned(text.prompt, which_prompt(text), lines), told
 
 
-def _perplexity(score: Score, after: str = ", ") -> str:
+def _perplexity(score: Score, after: str) -> str:
     """Return the perplexity of a text, up to its end, as the end of its title; empty where it was not measured. after:
     what stands before it."""
     nats, tokens = score

@@ -116,10 +116,19 @@ def _beside_own(findings: Findings, model: str) -> str:
     """
     there = text_causes(findings.causes_by_model[model])
     name = called(findings).get(model, model)
-    of = (f" ({cause.effect.n} prompts)" if cause.unmatched else "" for cause in there.values())
-    told = [f"{perplexity_change(cause.effect)} {AGAINST[name]}" for name, cause in there.items()]
-    each = "; ".join(f"{one}{prompts}" for one, prompts in zip(told, of, strict=True))
-    return f"{name}: {each}." if each else ""
+    told = [
+        f"{AGAINST[control]}{_reached(cause)} {_SIDES[side_of(cause.effect)]}, {perplexity_change(cause.effect)}"
+        for control, cause in there.items()
+    ]
+    return f"{name}: {'; '.join(told)}." if told else ""
+
+
+_SIDES = {1: "higher", 0: "undecided", -1: "lower"}
+
+
+def _reached(cause: Cause) -> str:
+    """Tell in how many prompts there are tokens for a control, where others have none."""
+    return f" (reached by random tokens in {counted(cause.effect.n, 'prompt')})" if cause.unmatched else ""
 
 
 def _levels_told(prompts: int, causes: Sequence[Cause]) -> str:

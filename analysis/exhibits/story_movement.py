@@ -49,10 +49,8 @@ def movement(findings: Findings) -> Told | None:
     steps = int(recordings(findings)[0].frames[-1]) if findings.playback else None
     beats = [f"A layer gains {number(value)} new sinks per step."]
     title = _title(observed, nulls, value, steps, within(findings, source) if len(by_model) > 1 else "")
-    told_in_title = "fixed" not in nulls or _WRITTEN in title
-    written = "" if told_in_title else "Writing alone: attention fixed, tokens written."
     if nulls:
-        beats = [f"{written} {_by_layer(observed, nulls[hardest], MOVEMENT_NULLS[hardest].called)}.".strip()]
+        beats = [f"{_by_layer(observed, nulls[hardest], MOVEMENT_NULLS[hardest].called)}."]
     others = [_other(names[model], births) for model, births in by_model.items() if model != source]
     notes = [_NEW, *([chance] if (chance := _chance(nulls, value)) else [])]
     if steps is not None and not story_parts.rare(value, steps):
@@ -66,7 +64,7 @@ def movement(findings: Findings) -> Told | None:
     return Told(
         "movement",
         title,
-        charts.bars(groups, f"new sinks per layer and step, mean over {findings.parameters.prompts} prompts"),
+        charts.bars(groups, f"new sinks per step, mean over layers and {findings.parameters.prompts} prompts"),
         "; ".join(f"{group.title}, {mark.label}: {mark.told}" for group in groups for mark in group.marks),
         (*beats, *others),
         f"{_models_told(findings, nulls)}{_at_a_time(findings, source)}",

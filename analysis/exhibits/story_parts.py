@@ -410,14 +410,13 @@ def of_hiding(
     if at_equal in (None, outcome):
         why = ": perplexity rises less" if agree else ": the predictions say so, perplexity alone does not"
         return f"{when} tokens are dropped, spare the sinks{why}."
-    told = f"{when} a fixed number of tokens is dropped, spare the sinks; for a fixed amount of attention "
+    where = f"In {model}, dropping" if model else "Dropping"
+    told = f"{where} sinks costs more than dropping as many random tokens; at equal attention, "
     if not agree:
         return f"{told}predictions and perplexity disagree."
     if at_equal not in (CANNOT_TELL, WAITING):
-        return told + "they need no special care."
-    return told + (
-        "perplexity is undecided, but hiding sinks ends texts earlier." if earlier else "this study cannot tell."
-    )
+        return f"{told}no more."
+    return f"{told}perplexity is undecided, but texts end earlier." if earlier else f"{told}this study cannot tell."
 
 
 def of_masks(changed: Sequence[float], by_seed: Sequence[float]) -> str:

@@ -83,15 +83,17 @@ def yes_by_text(causes: Sequence[Cause]) -> str:
     """
     open_ones = open_controls(causes)
     yes = "Yes" if not open_ones else "Per token, yes" if open_ones == [MASS] else "It depends"
-    told = dict.fromkeys((COUNT, strictest(causes) or COUNT))
-    beaten = listed([CONTROLS[name].title for name in told if name not in open_ones], "or")
+    controls = dict.fromkeys((COUNT, strictest(causes) or COUNT))
+    beaten = listed([CONTROLS[name].title for name in controls if name not in open_ones], "or")
     there = text_causes(causes)
     undecided = [name for name in open_ones if not side_of(there[name].effect)]
-    earlier = [name for name in undecided if (longer := there[name].longer) is not None and side_of(longer) < 0]
-    but = ", but texts end earlier" if earlier == undecided else ""
-    against = f"; {listed([AGAINST[name] for name in undecided])} undecided{but}" if undecided else ""
-    more = "more than" if against else "hiding them hurts more than hiding"
-    return f"{yes}: {more} {beaten}{against}."
+    less = [name for name in open_ones if side_of(there[name].effect)]
+    against = [
+        f"{told[0].upper()}{told[1:]}, {outcome}."
+        for names, outcome in ((undecided, "undecided"), (less, "it hurts less"))
+        if (told := listed([AGAINST[name] for name in names]))
+    ]
+    return " ".join((f"{yes}: hiding them hurts more than hiding {beaten}.", *against))
 
 
 AGAINST = {COUNT: "against as many random tokens", MASKED: "against other masked positions", MASS: "at equal attention"}
@@ -103,14 +105,14 @@ def changes_told(causes: Sequence[Cause], controls: Sequence[str]) -> list[str]:
     end. causes: of one model. controls: of `text_causes`, the one whose texts are told last.
     """
     there = text_causes(causes)
-    told = [_change_told(name, there[name], ends=name == controls[-1]) for name in controls]
-    return [f"Sinks {told[0][0].lower()}{told[0][1:]}", *told[1:]]
+    told = [f"{AGAINST[name]}: {perplexity_change(there[name].effect)}" for name in controls]
+    told = [f"Sinks {told[0]}", *(f"{each[0].upper()}{each[1:]}" for each in told[1:])]
+    return [*(f"{each}." for each in told[:-1]), _with_end(told[-1], there[controls[-1]])]
 
 
-def _change_told(control: str, cause: Cause, ends: bool, level: str = "") -> str:
-    open_one = "" if side_of(cause.effect) else ", not significant"
-    told = f"Against {CONTROLS[control].title}{level}: {perplexity_change(cause.effect)}{open_one}"
-    later = _endings(cause) if ends else ""
+def _with_end(told: str, cause: Cause) -> str:
+    """Return what is told of a cause as a sentence, with where texts end."""
+    later = _endings(cause)
     return f"{told}; {later[0].lower()}{later[1:]}" if later else f"{told}."
 
 
@@ -125,7 +127,9 @@ def open_told(causes: Sequence[Cause]) -> list[str]:
 def _open_one(control: str, cause: Cause) -> str:
     sinks, others = levels_of(cause)
     level = f"{others} beside {sinks} on {cause.effect.n} prompts" if cause.unmatched else others
-    return _change_told(control, cause, ends=True, level=f" ({level})")
+    open_one = "" if side_of(cause.effect) else ", not significant"
+    told = f"Against {CONTROLS[control].title} ({level}): {perplexity_change(cause.effect)}{open_one}"
+    return _with_end(told, cause)
 
 
 def text_effect(causes: Sequence[Cause], control: str) -> Difference:

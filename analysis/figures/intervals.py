@@ -168,6 +168,8 @@ def _layout(rows: Sequence[IntervalRow], wide: float, has_head: bool, heading: S
     """Lay out rows. wide: of a dot. has_head: a line is kept above all."""
     at_left = {"x": 0, "xref": "paper", "xanchor": "left", "align": "left", "yanchor": "top", "showarrow": False}
     laid = _Layout([0.0] * len(rows), [_lanes(sorted(row.points), wide) for row in rows], [], [], 0.0)
+    deep = _LANE * max((lane + 1 for lanes in laid.lanes for lane in lanes), default=0)
+    beside = _LINE * max((len(row.beside) for row in rows), default=0) / 2
     y: float = _LINE if has_head else 0.0
     for first_row in rows[:1]:  # whose numbers stand beneath the heading
         above = _LINE * (first_row.label.count("<br>") + 1 + bool(first_row.section)) + _NAMED
@@ -186,8 +188,8 @@ def _layout(rows: Sequence[IntervalRow], wide: float, has_head: bool, heading: S
         first = y
         for at in alike:
             laid.places[at] = y
-            y += _NEXT + _LANE * (max(laid.lanes[at]) + 1 if laid.lanes[at] else 0)
-        y = max(y + _AFTER - _NEXT, first + _LINE * len(row.beside) / 2)
+            y += _NEXT + deep
+        y = max(y + _AFTER - _NEXT, first + beside)
         laid.pieces.append((first - _NAMED + _CLEAR, y))
     return laid._replace(foot=y)
 

@@ -39,9 +39,9 @@ _KEY_LINE, _KEY_ROOM = 20, 14  # pixels of a line that names marks, and between 
 _BESIDE, _KEY_LEFT = 5, -64  # kinds that a line names, and pixels from the panels to its begin
 _NAME, _HEAD = 22, 6  # pixels of a model's name above its panels, and of what the numbers at the right are
 _SHARES = (0, 0.25, 0.5, 0.75, 1)  # that the axis names
-_HELD, _HELD_KIND = 84, "same kind,<br>untrained"  # pixels of the column at the right of the bars, and what it holds
-_BARE = 14  # pixels at the right without it
-_SHUFFLED = " /<br>shuffled"  # what follows where shuffled ones are known, too
+_HELD_KIND, _HELD = "same kind in", {"untrained": 8, "shuffled": 70}  # columns at the right of the bars, from pixel
+_COLUMN = 60  # pixels of one of them
+_BARE = 14  # pixels at the right without them
 _ROW, _LEGEND = 250, 120  # pixels a row of panels, and above them
 _LINE, _ABOVE = 16, 32  # pixels of a line of the panels' titles, and of what parts them from the legend above
 _MARGIN = 0.1  # of a power of ten, around the values on a logarithmic axis
@@ -101,6 +101,11 @@ class LayerKinds:
         return np.flatnonzero(np.isfinite(self.untrained).all(axis=1)).tolist()
 
     @property
+    def elsewhere(self) -> list[np.ndarray]:
+        """The portions with other weights that are known: untrained ones, then shuffled ones."""
+        return [weights for weights in (self.untrained, self.shuffled) if np.isfinite(weights).any()]
+
+    @property
     def bold(self) -> list[int]:
         """The layers whose share of the kind that is told is bold, and held against untrained models."""
         return [layer for layer in self.held if layer in self.told]
@@ -149,7 +154,8 @@ def layer_kinds(models: Sequence[LayerKinds], beside: Sequence[LayerKinds] = ())
     above = _KEY_LINE * max(len(keys), *(len(_keys([model])) for model in beside), 0) + _KEY_ROOM + head
     height = above + tall * len(models) + _BETWEEN * (len(models) - 1) + _BENEATH
     layout(figure, "", "", height, legend=False)
-    right = _HELD if any(model.held for model in (*models, *beside)) else _BARE
+    columns = max((len(model.elsewhere) for model in (*models, *beside)), default=0)
+    right = list(_HELD.values())[columns - 1] + _COLUMN if columns else _BARE
     figure.update_layout(barmode="stack", margin_t=above, margin_r=right)
     figure.update_xaxes(
         zeroline=False, range=[0, 1], tickvals=_SHARES, ticktext=[_unitless(value) for value in _SHARES]
@@ -176,21 +182,25 @@ def _write_others(figure: go.Figure, model: LayerKinds, row: int) -> None:
     if not model.held:
         return
     number = "" if row == 1 else str(row)  # of the panel's axes
-    along = {"yref": f"y{number}"}
-    at = {"xref": f"x{number} domain", "xshift": _GAP, "opacity": _MUTED, **_AT_THE_RIGHT}
-    others = [model.untrained, *([model.shuffled] if np.isfinite(model.shuffled).any() else [])]
+    at = {"xref": f"x{number} domain", "yref": f"y{number}", "opacity": _MUTED, **_AT_THE_RIGHT}
+    columns = list(zip(_HELD.items(), model.elsewhere, strict=False))
     leading, notes = {**model.beside, **model.told}, []
     for layer in (
         layer for layer in model.held if layer in model.named and np.isfinite(model.portions.value[layer]).any()
     ):
         kind = leading.get(layer, int(np.nanargmax(model.portions.value[layer])))
-        shares = " / ".join(_share(weights[layer, kind]) for weights in others)
-        notes.append({"y": layer, "text": f"{_mark(kind, _LABEL)} {shares} %", **along, **at})
-    head = {"y": -0.5, "yanchor": "bottom", "align": "left"}
-    add_notes(figure, [*notes, {"text": _HELD_KIND + _SHUFFLED * (len(others) > 1), **head, **along, **at}])
+        for (_, place), weights in columns:
+            text = f"{_mark(kind, _LABEL)} {_share(weights[layer, kind])} %"
+            notes.append({"y": layer, "text": text, "xshift": place, **at})
+    above = {"y": -0.5, "yanchor": "bottom", "align": "left", **at}
+    lines = [_HELD_KIND, *[""] * (len(columns) - 1)]
+    notes += [
+        {"text": f"{line}<br>{name}", "xshift": place, **above}
+        for ((name, place), _), line in zip(columns, lines, strict=True)
+    ]
+    add_notes(figure, notes)
 
 
-_GAP = 8  # pixels from the bars to their numbers
 _AT_THE_RIGHT: dict[str, Any] = {"x": 1, "xanchor": "left", "font": {"size": _LABEL}, "showarrow": False}
 
 

@@ -144,7 +144,7 @@ def _best(gaps: Mapping[tuple[str, str, str], Difference], methods: int, margin:
     largest = f"{better} minus {worse}{_removing(where)}, {bare_words(gain_of(gap))}"
     if len(gaps) == 1:
         return f"neither method is significantly better ({largest})"
-    return f"none of {len(gaps)} tested differences between methods is significant (largest: {largest})"
+    return f"no two methods differ significantly (largest of {len(gaps)} differences: {largest})"
 
 
 def _within(method: str) -> str:

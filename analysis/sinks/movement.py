@@ -164,7 +164,7 @@ MOVEMENT_NULLS: Registry[MovementNull] = Registry(
         "shares held fixed",
         "every position keeps its mean share while its token's state stays, so that only writing moves sinks",
         "writing alone",
-        "expected from writing alone",
+        "writing alone (attention fixed)",
     ),
     MovementNull(
         "random",

@@ -440,12 +440,6 @@ def fold(title: str, key: str, settings: Sequence[Setting]) -> Fold:
     return Fold(place, drawn)
 
 
-def titled(title: str, key: str, settings: Sequence[Setting]) -> DeltaGenerator:
-    """Open a fold whose controls are always drawn. Its title follows them at once."""
-    values = {setting.key: _value(setting, drawn=setting.key in st.session_state) for setting in settings}
-    return st.expander(plain(" · ".join(filter(None, (title, told(settings, values))))), key=key)
-
-
 def _value(setting: Setting, drawn: bool) -> Any:
     """Return a control's present or future value. drawn: the last run drew it; if not, the address takes precedence."""
     if setting.linked and not drawn and setting.key in st.query_params:

@@ -9,7 +9,7 @@ from analysis.figures.intervals import IntervalRow, Level, difference_row, inter
 from analysis.statistics.decisions import NATS
 from analysis.statistics.differences import Difference
 
-NUMBERS = st.floats(-1e3, 1e3)
+NUMBERS = st.floats(-1e3, 1e3).map(lambda drawn: round(drawn, 6))  # none too small for float32
 LINE = 17  # pixels of a line of text
 
 

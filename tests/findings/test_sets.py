@@ -282,11 +282,12 @@ def test_the_bars_of_a_layer_add_up_to_all_of_its_sinks_and_stand_beside_those_o
     np.testing.assert_allclose(sum(np.array(trace.x) for trace in shown.data), 1, atol=1e-5)
     [key] = [note.text for note in shown.layout.annotations if "word" in note.text]
     assert key.endswith("<br>thin: untrained; bold: stands out most")
-    others = zip(*(by_kind(recordings, "portion", null).value[:2, 0] for null in ("matched", "permuted")), strict=True)
+    others = [by_kind(recordings, "portion", null).value[:2, 0] for null in ("matched", "permuted")]
     at_layers = [note for note in shown.layout.annotations if note.y in range(LAYERS) and note.yref == "y"]
-    beside = [note.text for note in at_layers if note.xshift == max(each.xshift for each in at_layers)]
-    leading = [f"■ {100 * thin:.0f} / {100 * shuffled:.0f} %" for thin, shuffled in others]
-    assert [re.sub("<[^>]+>", "", text) for text in beside[:2]] == leading
+    columns = [[note.text for note in at_layers if note.xshift == place] for place in (8, 70)]
+    leading = [[f"■ {100 * share:.0f} %" for share in shares] for shares in others]
+    assert [[re.sub("<[^>]+>", "", text) for text in column[:2]] for column in columns] == leading
+    beside, _ = columns
     marked = [re.findall("color:(#[0-9a-f]+)", text)[0] for text in beside]
     commonest = [max(shown.data, key=lambda bar: bar.x[list(bar.y).index(layer)]) for layer in range(2, LAYERS)]
     assert marked[2:] == [bar.marker.color for bar in commonest], "the commonest where no kind leads"

@@ -309,20 +309,16 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
         ": nothing 2.4, sinks 3.8, random tokens of equal attention 3.1, as many random tokens 2.6."
     )
     assert told.sentence == (
-        "Sinks against as many random tokens: +48 % [+23, +78]. Against random tokens of equal attention: +22 % "
-        "[+11, +35]; texts end 24 tokens earlier [16, 31]."
+        "Sinks against as many random tokens: +48 % [+23, +78]. At equal attention: +22 % [+11, +35]; texts end 24 "
+        "tokens earlier [16, 31]."
     )
     told = answered(-0.2)
     per_token = "Per token, yes: hiding them hurts more than hiding as many random tokens."
-    assert told.lead == per_token
-    assert told.sentence.endswith(
-        " Against random tokens of equal attention: −18 % [−26, −10]; texts end 24 tokens earlier [16, 31]."
-    )
+    assert told.lead == f"{per_token} At equal attention, it hurts less."
+    assert told.sentence.endswith(" At equal attention: −18 % [−26, −10]; texts end 24 tokens earlier [16, 31].")
     told = answered(0.05)
-    assert told.lead == (
-        "Per token, yes: more than as many random tokens; at equal attention undecided, but texts end earlier."
-    )
-    assert "Against random tokens of equal attention: +5 % [−5, +16], not significant; texts end" in told.sentence
+    assert told.lead == f"{per_token} At equal attention, undecided."
+    assert " At equal attention: +5 % [−5, +16]; texts end" in told.sentence
     assert ", random tokens of equal attention 3.6, " in told.levels
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert hidden.title == (
@@ -360,12 +356,12 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
     ends = [float(end) * exp(sinks.value) / float(bar) for end in whisker]
     assert ends == pytest.approx([exp(sinks.low), exp(sinks.high)], abs=1e-2), "of its own"
     assert hidden.meaning == (
-        "In the diffusion model, when a fixed number of tokens is dropped, spare the sinks; for a fixed amount of "
-        "attention perplexity is undecided, but hiding sinks ends texts earlier."
+        "In the diffusion model, dropping sinks costs more than dropping as many random tokens; at equal attention, "
+        "perplexity is undecided, but texts end earlier."
     )
     assert hidden.takeaway == (
-        f"{hidden.beats[0]} Left-to-right twin: +2 % [−6, +11] against as many random tokens; −28 % [−48, −2] at "
-        "equal attention (15 prompts)."
+        f"{hidden.beats[0]} Left-to-right twin: against as many random tokens undecided, +2 % [−6, +11]; at equal "
+        "attention (reached by random tokens in 15 prompts) lower, −28 % [−48, −2]."
     )
     of_count = [one for one in study.causes if one.control not in (MASKED, MASS)]
     without = study.model_copy(update={"causes": tuple(of_count)})
@@ -393,10 +389,10 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     assert words(story) <= MOST_WORDS
     story = masked(0.02)
     assert story.answers[0].lead == (
-        "It depends: more than as many random tokens; against other masked positions and at equal attention "
-        "undecided, but texts end earlier."
+        "It depends: hiding them hurts more than hiding as many random tokens. Against other masked positions and at "
+        "equal attention, undecided."
     )
-    assert "Against other masked positions: +2 % [−6, +11], not significant. " in story.answers[0].sentence
+    assert "Against other masked positions: +2 % [−6, +11]. " in story.answers[0].sentence
     without = study.model_copy(update={"causes": tuple(one for one in study.causes if one.control != MASKED)})
     (hidden,) = (finding for finding in story_of(without).findings if finding.name == "hidden")
     assert "Random tokens may be of any kind; Causes compares with other masked positions." in hidden.caveat
@@ -599,7 +595,7 @@ def test_the_first_finding_tells_both_models_by_multiples_of_an_even_split_besid
 def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_exceeded():
     (told,) = (finding for finding in story_told("example").findings if finding.name == "movement")
     assert told.beats == (
-        "Writing alone: attention fixed, tokens written. Layer 0 gains more new sinks than untrained (0.37 [0.34, "
+        "Layer 0 gains more new sinks than untrained (0.37 [0.34, "
         "0.39] against 0.20 [0.19, 0.22]), layers 1–7 fewer (0.28 [0.25, 0.32] against 1.88 [1.81, 1.96]).",
         "Left-to-right twin: less steady than untrained, 0.52 against 0.42.",
     )
@@ -652,7 +648,7 @@ def test_kinds_of_sinks_stand_beneath_those_of_all_tokens():
 def test_what_pruning_costs_is_told_with_what_is_won_back():
     told = story_told("example").findings[-1]
     assert told.title == (
-        "The discount alone changes accuracy by less than 2 points; removing 70 % of the weights costs 21 points "
+        "The discount changes accuracy by less than 2 points; removing 70 % of the weights costs 21 points "
         "[18, 24]"
     )
     assert told.takeaway.endswith(" Against Wanda as published (clean text): +0.8 [−1.2, +2.8] at 70 %, undecided.")
@@ -744,8 +740,8 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
     assert rows[0].baseline == "untrained, equally sharp: 1.81 [1.78, 1.84]"
     assert " ".join(story_told("example").decision.values()) == (
         "In this model, leave this discount out: the same pruning without it does about as well. In the diffusion "
-        "model, when a fixed number of tokens is dropped, spare the sinks; for a fixed amount of attention perplexity "
-        "is undecided, but hiding sinks ends texts earlier."
+        "model, dropping sinks costs more than dropping as many random tokens; at equal attention, perplexity is "
+        "undecided, but texts end earlier."
     )
     undecided = slides_html(story_told("cannot tell"))
     assert "<b>Pruning:</b> This is no reason to switch the discount on, nor off" in undecided
@@ -798,7 +794,7 @@ def test_a_text_has_a_slide_of_its_own():
         in chosen.replace("\u00a0", " ")
     )
     assert "Nothing hidden" in chosen and "Prompt 7 of 30: " in chosen
-    assert "An example (the prompt nearest the medians), not evidence" in chosen
+    assert "An example (the prompt nearest the median changes), not evidence" in chosen
 
 
 def test_the_text_of_the_example_is_the_one_nearest_the_median():
@@ -808,7 +804,7 @@ def test_the_text_of_the_example_is_the_one_nearest_the_median():
         "hidden, it does not end"
     )
     assert "Prompt 21 of 30: " in hidden.example.figure
-    assert "Sinks hidden: ends after 4 of 48 tokens, perplexity 3.7" in hidden.example.figure.replace("\u00a0", " ")
+    assert "Sinks hidden: ends after 4 of 48 tokens, their perplexity 3.7" in hidden.example.figure.replace("\u00a0", " ")
     ends = '<span>.</span> <mark>[EOS]</mark> <span class="beyond">[BOS]</span>'
     assert ends in hidden.example.figure, "what both texts begin with lines up; what follows the end is faint"
     assert "error" not in hidden.example.reading, "a text may begin where one has ended"
@@ -816,7 +812,7 @@ def test_the_text_of_the_example_is_the_one_nearest_the_median():
 
 def test_the_last_slide_is_titled_by_the_answers_to_both_questions():
     assert story_told("example").in_short == (
-        "Per token, sinks matter; at equal attention, undecided; the discount alone changes accuracy by less than 2 "
+        "Per token, sinks matter; at equal attention, undecided; the discount changes accuracy by less than 2 "
         "points"
     )
     assert story_told("cannot tell").in_short == (

@@ -88,7 +88,7 @@ def test_another_model_in_the_address_is_not_looked_for(demonstration):
 
 
 def test_a_recording_is_made_and_one_beyond_the_bounds_is_refused(demonstration):
-    test = app("pages/explore.py")
+    test = app("pages/explore.py", "fold_record")
     before = len(engine().jobs("record"))
     test.number_input(key="bundled_gen_length").set_value(80).run()
     test.button(key="record").click().run()

@@ -13,7 +13,7 @@ from pages.explore import TABS
 from pages.parts.explore.dynamics import VIEWS
 from pages.parts.session import engine, why
 from tests.helpers import ROOT
-from tests.ui.helpers import another_model, prompt_box, texts, unfold
+from tests.ui.helpers import another_model, app, prompt_box, texts, unfold
 
 pytestmark = pytest.mark.slow
 
@@ -104,7 +104,7 @@ PROMPTS = {"long": "x " * 30_000, "NUL": "a\0b", "empty": "", "blank": "  ", "pi
 
 @pytest.mark.parametrize("prompt", PROMPTS.values(), ids=PROMPTS)
 def test_any_prompt_is_taken_or_refused_in_a_sentence(prompt, recording):
-    test = visit("pages/explore.py", recording=recording.id)
+    test = app("pages/explore.py", "fold_record", recording=recording.id)
     for box, value in (("gen_length", 8), ("steps", 4)):
         test.number_input(key=f"bundled_{box}").set_value(value)
     prompt_box(test).set_value(prompt).run()

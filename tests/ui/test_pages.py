@@ -92,7 +92,7 @@ def test_the_sidebar_describes_the_model_in_use(recording):
 
 
 def test_a_prompt_is_recorded_and_shown():
-    test = app("pages/explore.py")
+    test = app("pages/explore.py", "fold_record")
     prompt_box(test).set_value("leo is in the park .").run()
     test.number_input(key="bundled_gen_length").set_value(10).run()
     test.number_input(key="bundled_steps").set_value(5).run()
@@ -110,7 +110,7 @@ def test_a_prompt_is_recorded_and_shown():
 
 
 def test_settings_that_do_not_fit_cannot_be_submitted():
-    test = app("pages/explore.py")
+    test = app("pages/explore.py", "fold_record")
     test.number_input(key="bundled_block_length").set_value(5).run()
     assert "multiple of the block length (5)" in test.error[0].value
     assert test.button(key="record").disabled
@@ -212,13 +212,15 @@ def test_the_box_takes_over_the_prompt_of_what_is_shown_unless_something_was_typ
     test.query_params["recording"] = recording.id
     test.run()
     assert prompt_box(test).value == "Leo is"
+    test.session_state["fold_record"] = True
+    test.run()
     test.selectbox(key="prompt_bundled_example").set_value("The opposite of narrow is").run()
     assert prompt_box(test).value == "The opposite of narrow is"
     assert test.selectbox(key="prompt_bundled_example").value is None
 
 
 def test_what_speaks_against_a_prompt_is_said_before_it_is_recorded():
-    test = app("pages/explore.py")
+    test = app("pages/explore.py", "fold_record")
     prompt_box(test).set_value("What is quantum entanglement? mia and Sue [MASK]").run()
     said = test.warning[0].value
     assert "‘quantum’, ‘entanglement’, ‘mia’" in said and "‘Mia’" in said and "Sue" not in said and "MASK" not in said
@@ -351,6 +353,7 @@ def test_loading_a_model_puts_it_in_use():
     assert engine().wait(engine().jobs("load")[0].id, 300).state == "done"
     test.run()
     assert test.session_state["model_in_use"] == ModelSpec(source=golden, device="cpu")
+    test.session_state["fold_record"] = True
     test.switch_page("pages/explore.py").run()
     assert not test.exception
     assert test.selectbox(key=f"{golden}_alg").value == "entropy"
@@ -653,6 +656,6 @@ def test_a_recording_under_a_cache_says_what_ran(recording):
     assert "6 of 8 forwards ran 4 to 4 of" in said and "the text differs from the one without a cache" in said
     for tab in ("Logit lens", "Geometry"):
         assert "cache set to none" in texts(app("pages/explore.py", recording=record.id, tab=tab)), tab
-    test = app("pages/explore.py")
+    test = app("pages/explore.py", "fold_record")
     test.selectbox(key="bundled_cache").set_value("prefix").run()
     assert "the text differs from the one without a cache" in texts(test)

@@ -49,7 +49,7 @@ def test_the_first_screen_is_the_finished_example_and_nothing_runs_for_it():
 
 
 def test_settings_that_do_not_go_together_are_one_sentence_and_the_button_is_off():
-    test = app(PAGE, ask="true")
+    test = app(PAGE, "fold_study", ask="true")
     assert "prunings to do and score" in texts(test)
     test.text_input(key="study_quick_sparsities").set_value("0.5, 1.5").run()
     assert "Sparsity must be at most 0.95" in texts(test)
@@ -65,7 +65,7 @@ def test_what_the_hub_would_have_to_give_is_said_and_the_button_is_off(monkeypat
 
 
 def test_the_button_starts_the_study_of_the_address_and_it_can_be_stopped():
-    test = app(PAGE, ask="true")
+    test = app(PAGE, "fold_study", ask="true")
     test.text_input(key="study_quick_seeds").set_value("0").run()
     test.button(key="study_start").click().run()
     (record,) = engine().jobs("study")

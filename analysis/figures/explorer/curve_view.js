@@ -223,8 +223,14 @@ class CurveView extends View {
     this.wraps.set(name, lines);
     return lines;
   }
+  // The step, as a line; with a slider where there is none of its own (explorer.css).
   scrubber(axis, view, bottom) {
     const { g } = this, { theme, state, steps } = this.app, y = 12, here = axis.x(state.step);
+    g.lineWidth = 1.2;
+    if (view.step !== state.step) { g.strokeStyle = theme.faint; line(g, axis.x(view.step), y, axis.x(view.step), bottom); }
+    g.strokeStyle = theme.ink;
+    line(g, here, y, here, bottom);
+    if (axis.narrow) return;
     g.lineCap = "round";
     g.lineWidth = 4;
     g.strokeStyle = theme.line;
@@ -232,10 +238,6 @@ class CurveView extends View {
     g.strokeStyle = theme.ink;
     line(g, axis.x(0), y, here, y);
     g.lineCap = "butt";
-    g.lineWidth = 1.2;
-    if (view.step !== state.step) { g.strokeStyle = theme.faint; line(g, axis.x(view.step), y, axis.x(view.step), bottom); }
-    g.strokeStyle = theme.ink;
-    line(g, here, y, here, bottom);
     g.fillStyle = theme.ink;
     g.beginPath();
     g.arc(here, y, 7, 0, 7);

@@ -330,16 +330,16 @@ function drawBar(element, app, mass) {
   g.clearRect(0, 0, w, h);
   const place = [0.5, 1.5, w - 1, 9];
   colorBar(g, theme, scaleColors(g, css, ...place, true), ...place);
-  g.font = `10.5px ${app.font}`;
+  g.font = `12px ${app.font}`;
   g.textBaseline = "middle";
   g.fillStyle = theme.soft;
-  const marks = mass ? massMarks(ceiling) : [[0, "0"], [0.5, "50"], [1, "100 %"]], half = (text) => g.measureText(text).width / 2;
+  const marks = mass ? massMarks(ceiling).map(([at, text]) => [at, at < 1 ? text.replace(" ×", "") : text]) : [[0, "0"], [0.5, "50"], [1, "100 %"]], half = (text) => g.measureText(text).width / 2;
   g.textAlign = "center";
   let end = w; // of the room that is left
   for (const [part, text] of marks.reverse()) {
     const x = Math.max(half(text), Math.min(w - half(text), part * w));
     if (x + half(text) > end) continue;
     g.fillText(text, x, 19);
-    end = x - half(text) - 3;
+    end = x - half(text) - 8;
   }
 }

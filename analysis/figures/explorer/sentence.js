@@ -114,17 +114,15 @@ function untrained(recording, view) {
   return `${capital(who)}: ${several || peak ? "at most " : ""}${percent(most)}${peak ? " in any step" : ""}. `;
 }
 const meanOf = (values) => meanOver(values, [0, values.length - 1]);
-// What sinks take over all steps, and in how many of them more than the most of the untrained models’ of the finding, or
-// less than the least. Without untrained models only the mean. before: what stands before that.
+// In how many steps sinks take more than the most of the untrained models’ of the finding, or less than the least; without
+// untrained models, what they take over all steps. before: what stands before that, of the same untrained models.
 function throughoutAll(recording, view, share, note, before) {
-  const nulls = recording.nulls(view, view.layer, view.head), all = [0, recording.T - 1], { T } = recording;
-  const own = `${before}Over all steps sinks take ${percent(meanOver(share, all))} of ${view.layer == null ? "" : "its "}attention`;
-  if (!nulls.length) return [`${own}.${note}`];
+  const nulls = recording.nulls(view, view.layer, view.head), { T } = recording, all = [0, T - 1];
+  if (!nulls.length) return [`${before}Over all steps sinks take ${percent(meanOver(share, all))} of ${view.layer == null ? "" : "its "}attention.${note}`];
   const above = share.reduce((sum, value, t) => sum + (value > Math.max(...nulls.map((each) => each.share[t]))), 0);
   const below = share.reduce((sum, value, t) => sum + (value < Math.min(...nulls.map((each) => each.share[t]))), 0);
-  const others = percent(meanOf(nulls.map((each) => meanOver(each.share, all))));
-  const whom = nulls.length > 1 ? `all ${nulls.length} untrained` : "the untrained model";
-  return [`${own}, untrained ${others}; above ${whom} in `, `${above || "none"} of ${T} steps`, `${below ? `, below in ${below}` : ""}.${note}`];
+  const whom = nulls.length > 1 ? `all ${nulls.length}${before ? "" : " untrained models"}` : before ? "it" : "the untrained model";
+  return [`${before}Sinks here exceed ${whom} in `, `${above || "none"} of ${T} steps`, `${below ? `, stay below in ${below}` : ""}.${note}`];
 }
 // How many sinks are open positions and the other way round, over all steps; empty where no position is open or none is a
 // sink.

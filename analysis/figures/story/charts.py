@@ -245,7 +245,7 @@ def skyline(tokens: Sequence[Token], told: str, where: str) -> Markup:
 
 _SKYLINE = """
 <div class="skyline" style="--even:{{ "%.3f" % (1 / most) }}"><span class="drawn">attention</span>
-<span class="even"><span>even split, 1 ×</span></span>
+<span class="even"><span>even split 1 ×</span></span>
 {% for token in tokens %}
 {% set edge = (loop.first or loop.last) and tokens | length > 7 %}
 <span class="column {{ (["sink"] * token.sink + ["masked"] * token.masked + ["edge"] * edge) | join(" ") }}">

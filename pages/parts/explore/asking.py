@@ -1,10 +1,10 @@
 """Making a recording: prompt and example prompts, settings, and objections to them; the same with another model."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import streamlit as st
 from pydantic import ValidationError
-from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
 from analysis.engine.cost_estimate import duration
@@ -29,7 +29,7 @@ from analysis.words import in_sentence, model_title
 from cache.environment import gigabytes
 from pages.parts import address, controls
 from pages.parts.asking import begin, kept_button, may_record
-from pages.parts.controls import keyed_columns, keys_of, settings_of, titled
+from pages.parts.controls import Fold, fold, keyed_columns, keys_of, settings_of
 from pages.parts.plain import as_written, code, plain, shortened
 from pages.parts.recordings.choice import show_anew
 from pages.parts.recordings.explorer import play_once
@@ -58,19 +58,25 @@ def ask(shown: JobRecord | None, narrow: bool = False) -> None:
     if not narrow:
         _examples(model, known, narrow)
     sampling_type = _sampling_type(model)
-    fold = _settings_fold(sampling_type, model.source, dict(known.sampling))
-    with fold:
-        if narrow:
+    presets = dict(known.sampling)
+    names = ("seed", "chat_template", "mass_dtype", *["observe"] * (sampling_type is DiffusionGemmaSampling))
+    in_fold, drawn = _settings_fold(sampling_type, model.source, presets, names)
+    problem, sampling = "", None
+    chosen = {name: RecordSpec.model_fields[name].default for name in names}
+    with in_fold:
+        if drawn and narrow:
             _examples(model, known, narrow)
-        problem, sampling = "", None
         try:
-            sampling = _sampling(sampling_type, model.source, dict(known.sampling), 1 if narrow else 3)
+            if drawn:
+                sampling = _sampling(sampling_type, model.source, presets, 1 if narrow else 3)
+                columns = [st.container()] * 3 if narrow else st.columns(3)
+                chosen = controls.draw_each(
+                    RecordSpec, {name: name for name in names}, columns, persist_state="session"
+                )
+            else:
+                sampling = sampling_type.model_validate(presets)
         except ValidationError as error:
             problem = sentence(error)
-        columns = [st.container()] * 3 if narrow else st.columns(3)
-        names: tuple[str, ...] = ("seed", "chat_template", "mass_dtype")
-        names += ("observe",) if sampling_type is DiffusionGemmaSampling else ()
-        chosen = controls.draw_each(RecordSpec, {name: name for name in names}, columns, persist_state="session")
     objection, remarks = _objections(model, prompt, sampling)
     problem = problem or objection
     if problem:
@@ -87,7 +93,7 @@ def ask(shown: JobRecord | None, narrow: bool = False) -> None:
         disabled=bool(problem) or not may_record(),
     )
     if sampling is not None:
-        (fold if narrow else st).caption(_plan(sampling, model, prompt, chosen["seed"], chosen["mass_dtype"]))
+        (in_fold if narrow else st).caption(_plan(sampling, model, prompt, chosen["seed"], chosen["mass_dtype"]))
     if pressed and sampling is not None:
         with told():
             spec = RecordSpec(model=model, prompt=prompt, sampling=sampling, **chosen)
@@ -99,17 +105,18 @@ def ask(shown: JobRecord | None, narrow: bool = False) -> None:
             st.rerun()
 
 
-def _settings_fold(kind: type[Sampling], source: str, defaults: dict[str, int]) -> DeltaGenerator:
-    """Return the fold of the settings, with the sampler and its settings in the title."""
+def _settings_fold(kind: type[Sampling], source: str, defaults: dict[str, int], names: Sequence[str]) -> Fold:
+    """Return the fold of the settings, with the sampler and its settings in the title. names: of those beside the
+    sampler's, the seed first.
+    """
     keys = keys_of(source, (name for name in kind.model_fields if name != "sampler"))
     words = {"gen_length": "{} new tokens", "steps": "{} steps of time" if kind().open_ended else "{} steps"}
     if any(st.session_state.get(f"{source}_{rule}") is not None for rule in ("threshold", "factor") if rule in keys):
         words["gen_length"] = "{} new tokens, as many per forward as are sure enough"
     settings = settings_of(kind, keys, words, words, linked=False, **defaults)
-    settings += settings_of(RecordSpec, {"seed": "seed"}, ("seed",), linked=False)
-    settings += settings_of(RecordSpec, {name: name for name in ("chat_template", "mass_dtype")}, linked=False)
+    settings += settings_of(RecordSpec, {name: name for name in names}, ("seed",), linked=False)
     sampler = (kind.__doc__ or "").split(":")[0].strip(".")
-    return titled(f"Settings · {sampler}", "fold_record", settings)
+    return fold(f"Settings · {sampler}", "fold_record", settings)
 
 
 # --- the prompt -------------------------------------------------------------------------------------------------
