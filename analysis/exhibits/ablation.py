@@ -47,10 +47,9 @@ from analysis.findings.ablations import (
     without_sinks,
 )
 from analysis.findings.effects import named
-from analysis.findings.evaluations import flipped
 from analysis.specs import CONTROLS, INTERVENTIONS, MASS_TOLERANCE, QUARTERS, TARGETS
 from analysis.statistics.decisions import NATS, POINTS, Unit, interval_words
-from analysis.statistics.differences import Difference
+from analysis.statistics.differences import Difference, flipped
 from analysis.study.findings import Cause
 from analysis.words import counted, listed, percent
 

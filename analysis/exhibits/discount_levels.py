@@ -24,7 +24,8 @@ from analysis.exhibits.with_discount import (
 from analysis.figures.export import Exhibit
 from analysis.figures.style import REFERENCE, ends
 from analysis.figures.sweep import Curve, accuracy
-from analysis.findings.evaluations import MARGIN, no_help
+from analysis.findings.evaluations import MARGIN
+from analysis.findings.pruning_cost import no_help
 from analysis.pruned.report_file import is_control
 from analysis.specs import METHODS, PruneSpec, against, setting_key
 from analysis.statistics.decisions import over_seeds, percent

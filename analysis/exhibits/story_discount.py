@@ -22,8 +22,8 @@ from analysis.figures.story import Summary, Told, charts
 from analysis.figures.story.charts import Group, Mark
 from analysis.findings import said_of
 from analysis.findings.ablations import side_of
-from analysis.findings.evaluations import bare_words, cost_words, loss_words
 from analysis.findings.masks import few_changed
+from analysis.findings.pruning_cost import bare_words, cost_words, loss_words
 from analysis.pruned.report_file import plain_title
 from analysis.specs import METHODS
 from analysis.statistics.decisions import (

@@ -43,9 +43,9 @@ from analysis.findings.ablations import (
     size_told,
     tokens_changed,
 )
-from analysis.findings.evaluations import flipped
 from analysis.specs import CONTROLS
 from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, WAITING, WORSE, decide, interval_words
+from analysis.statistics.differences import flipped
 from analysis.study import rules
 from analysis.study.findings import Cause, Findings
 from analysis.words import counted, listed, percent

@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from analysis.figures.story import charts
-from analysis.findings.evaluations import cost_words
 from analysis.findings.masks import few_changed
+from analysis.findings.pruning_cost import cost_words
 from analysis.models.registry import entry
 from analysis.models.weight_files import header
 from analysis.recording.playback import UNDECIDED, Played, unpacked

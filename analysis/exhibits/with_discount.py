@@ -20,8 +20,9 @@ from analysis.figures.export import Exhibit
 from analysis.figures.intervals import IntervalRow, difference_row, interval_rows
 from analysis.figures.style import PER_CENT, REFERENCE, colors_by_method, ends
 from analysis.findings import finding_of
-from analysis.findings.evaluations import MARGIN, bare_words, no_help
+from analysis.findings.evaluations import MARGIN
 from analysis.findings.masks import few_changed
+from analysis.findings.pruning_cost import bare_words, no_help
 from analysis.pruned.report_file import is_control, plain_title
 from analysis.specs import METHODS, NOISES, PruneSpec
 from analysis.statistics.decisions import (

@@ -141,9 +141,9 @@ _RULES_OF: dict[str, dict[str, str]] = {
         "dose-response": "analysis.findings.sweeps:dose_response",
     },
     "losses": {
-        "cost of pruning": "analysis.findings.evaluations:cost_of_pruning",
-        "discount at levels": "analysis.findings.evaluations:discount_at_levels",
-        "discount in brief": "analysis.findings.evaluations:discount_in_brief",
+        "cost of pruning": "analysis.findings.pruning_cost:cost_of_pruning",
+        "discount at levels": "analysis.findings.pruning_cost:discount_at_levels",
+        "discount in brief": "analysis.findings.pruning_cost:discount_in_brief",
     },
     "plane": {"gain at the same cost": "analysis.findings.sweeps:at_same_cost"},
     "claims": {"claims": "analysis.claims.verdicts:claim_verdicts"},

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from analysis.findings.evaluations import MARGIN, NOTHING_TO_LOSE, bare_words, change_span, gain_of, gap_words
+from analysis.findings.evaluations import MARGIN
+from analysis.findings.pruning_cost import NOTHING_TO_LOSE, bare_words, change_span, gain_of, gap_words
 from analysis.statistics.decisions import EQUIVALENT, ONE_SEED, POINTS, WAITING, decide
 from analysis.statistics.differences import SHOWN, Difference
 from analysis.words import counted, listed, percent

@@ -161,3 +161,8 @@ def verdict(tested: Difference) -> str:
 def points(value: float) -> str:
     """A signed difference of shares in percentage points, as `−1.2`."""
     return f"{100 * value:+.1f}".replace("-", "−")
+
+
+def flipped(gap: Difference) -> Difference:
+    """Return the second minus the first."""
+    return replace(gap, value=-gap.value, low=-gap.high, high=-gap.low)

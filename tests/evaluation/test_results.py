@@ -25,13 +25,12 @@ from analysis.exhibits.with_discount import accuracy_by_role, differences_over_s
 from analysis.figures import accuracy as figures
 from analysis.figures.style import SERIES_COLORS
 from analysis.findings import evaluations
-from analysis.findings.evaluations import flipped
 from analysis.jobs import evaluation
 from analysis.pruned.report_file import PrunedRun
 from analysis.specs import CalibrationParams, PlanParams, PruneSpec
 from analysis.statistics import clustered, crossed
 from analysis.statistics.decisions import interval_words
-from analysis.statistics.differences import SHOWN, Difference, holm
+from analysis.statistics.differences import SHOWN, Difference, flipped, holm
 from tests.helpers import pruned_run
 
 BENCHMARK = {

@@ -8,7 +8,7 @@ from analysis.exhibits.scored_runs import bare_title
 from analysis.figures import sweep as figures
 from analysis.figures.frontier import Points, Saving, frontier
 from analysis.figures.style import METHOD_LOOKS
-from analysis.findings.evaluations import bare_words
+from analysis.findings.pruning_cost import bare_words
 from analysis.study.findings import EXAMPLE, read
 
 

@@ -14,7 +14,7 @@ from analysis.exhibits.with_discount import (
     weights_changed,
 )
 from analysis.findings import finding_of
-from analysis.findings.evaluations import apart_by_rounding, bare_words, difference_words
+from analysis.findings.pruning_cost import apart_by_rounding, bare_words, difference_words
 from analysis.specs import CalibrationParams, PruneSpec
 from analysis.statistics.differences import Difference
 from analysis.study.findings import EXAMPLE, read

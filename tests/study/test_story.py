@@ -648,8 +648,7 @@ def test_kinds_of_sinks_stand_beneath_those_of_all_tokens():
 def test_what_pruning_costs_is_told_with_what_is_won_back():
     told = story_told("example").findings[-1]
     assert told.title == (
-        "The discount changes accuracy by less than 2 points; removing 70 % of the weights costs 21 points "
-        "[18, 24]"
+        "The discount changes accuracy by less than 2 points; removing 70 % of the weights costs 21 points [18, 24]"
     )
     assert told.takeaway.endswith(" Against Wanda as published (clean text): +0.8 [−1.2, +2.8] at 70 %, undecided.")
     assert told.takeaway.startswith("At 50 % the cost of pruning itself is undecided. ")
@@ -804,7 +803,9 @@ def test_the_text_of_the_example_is_the_one_nearest_the_median():
         "hidden, it does not end"
     )
     assert "Prompt 21 of 30: " in hidden.example.figure
-    assert "Sinks hidden: ends after 4 of 48 tokens, their perplexity 3.7" in hidden.example.figure.replace("\u00a0", " ")
+    assert "Sinks hidden: ends after 4 of 48 tokens, their perplexity 3.7" in hidden.example.figure.replace(
+        "\u00a0", " "
+    )
     ends = '<span>.</span> <mark>[EOS]</mark> <span class="beyond">[BOS]</span>'
     assert ends in hidden.example.figure, "what both texts begin with lines up; what follows the end is faint"
     assert "error" not in hidden.example.reading, "a text may begin where one has ended"
@@ -812,8 +813,7 @@ def test_the_text_of_the_example_is_the_one_nearest_the_median():
 
 def test_the_last_slide_is_titled_by_the_answers_to_both_questions():
     assert story_told("example").in_short == (
-        "Per token, sinks matter; at equal attention, undecided; the discount changes accuracy by less than 2 "
-        "points"
+        "Per token, sinks matter; at equal attention, undecided; the discount changes accuracy by less than 2 points"
     )
     assert story_told("cannot tell").in_short == (
         "This study cannot tell whether hiding the sinks changes more, nor whether the discount changes accuracy"

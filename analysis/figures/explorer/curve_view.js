@@ -38,7 +38,7 @@ class CurveView extends View {
   }
   // Everything that is the same in every step; returns the curves, on which the step is marked.
   paint(view, axis) {
-    const { g } = this, { theme } = this.app, recordings = this.app.shown(), top = 32, first = recordings[0], to = target(view, first), curves = [];
+    const { g } = this, { theme } = this.app, recordings = this.app.shown(), top = axis.narrow ? 14 : 32, first = recordings[0], to = target(view, first), curves = [];
     const others = (recording) => (view.layer == null || recordings.length > 1 || !recording.whole ? [] : Array.from({ length: recording.H }, (_, h) => h).filter((h) => h !== view.head));
     const random = recordings.length === 1 && !to && view.measure !== "entropy" ? first.nulls(view, view.layer, view.head).map((each) => each[view.measure]) : [];
     // Untrained models have as many sinks as they have: an even split over the sinks of this one is no baseline of theirs.

@@ -29,7 +29,8 @@ from analysis.exhibits.with_discount import (
     text_read,
 )
 from analysis.findings import finding_of
-from analysis.findings.evaluations import MARGIN, no_help, tested, together
+from analysis.findings.evaluations import MARGIN, tested, together
+from analysis.findings.pruning_cost import no_help
 from analysis.specs import METHODS, EvaluateSpec, ModelSpec, PruneSpec, SweepSpec, grid, setting_key
 from analysis.statistics.decisions import POINTS
 from analysis.study.rules import margin_of

@@ -20,7 +20,7 @@ from analysis.figures import sweep as figures
 from analysis.figures.export import Exhibit
 from analysis.figures.intervals import interval_rows
 from analysis.findings import finding_of, sweeps
-from analysis.findings.evaluations import difference_words
+from analysis.findings.pruning_cost import difference_words
 from analysis.pruned.report_file import plain_title
 from analysis.specs import EvictionPoint, where
 from analysis.statistics.decisions import POINTS, TOO_COARSE
