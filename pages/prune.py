@@ -108,7 +108,8 @@ def main() -> None:
     with steps.outcome, results_box(study, "prune_results"):
         accuracies_in_brief(model, asked, scoring, pairs, found, study, drawn=view != ACCURACY)
     if changes and view != MASKS:  # which draws them in full
-        with steps.results, results_box(study, "prune_masks"):
+        place = steps.results if preview_of is not None else steps.preview
+        with place, results_box(study, "prune_masks"):
             _draw_changes(study, masks, changes, changed_in_words(found, changes))
     with steps.beneath:
         if view == ACCURACY:

@@ -222,13 +222,13 @@ def added(cost_estimate: CostEstimate, again: int = 0) -> str:
 
 def most(seconds: float) -> str:
     """Seconds as a plan says them of what must not take longer: rounded up."""
-    if seconds < 120:
+    if seconds < 90:
         return f"{ceil(seconds)} s"
     return f"{ceil(seconds / 60)} min" if seconds < 7200 else f"{ceil(seconds / 360) / 10:.1f} h"
 
 
 def duration(seconds: float) -> str:
     """Seconds as a plan says them."""
-    if seconds < 120:
+    if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

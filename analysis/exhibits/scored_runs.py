@@ -39,10 +39,7 @@ _FORMULA = (
     f"\n\n{EXPLAINED}"
 )
 
-_WHISKERS = (
-    "whiskers: 95 % intervals of the change from dense; where one crosses the dashed line, accuracy is not "
-    "significantly below dense"
-)
+_WHISKERS = "whiskers: 95 % intervals of the change from dense (dashed)"
 
 
 class Alike(NamedTuple):

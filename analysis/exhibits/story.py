@@ -34,7 +34,10 @@ from analysis.words import counted
 
 _SHOWN = 9  # tokens in the picture of a sink
 TERM = "attention sinks"
-WHAT = f"Diffusion language models fill blanks ([MASK]) in steps. A few tokens, {TERM}, draw more than their share."
+WHAT = (
+    f"Diffusion language models fill blanks ([MASK]) in steps. A few tokens, {TERM}, draw more than their share of the "
+    "others' attention."
+)
 
 
 def story_of(findings: Findings) -> Story:
@@ -66,7 +69,7 @@ def story_of(findings: Findings) -> Story:
     )
 
 
-_ANSWERING = {"hidden": "Dropping tokens", "accuracy": "Pruning"}
+_ANSWERING = {"hidden": "Hiding tokens", "accuracy": "Pruning"}
 """The findings that answer the study's two questions, and what the decision on each is called."""
 _NO_VERDICT = f"{NO_ANSWER} whether"
 
@@ -121,7 +124,7 @@ def _picture(findings: Findings) -> tuple[Markup, str]:
     name = f"‘{tokens[strongest - first].text.strip()}’"
     who = "a masked position" if tokens[strongest - first].masked else name
     above = story_sinks.threshold().removesuffix(" of a step")
-    where = f"One text, step {int(track.frames[at])}; orange: sinks ({above})."
+    where = f"One text at its peak, step {int(track.frames[at])}; orange: sinks ({above})."
     has = story_sinks.has_sinks(findings)
     told = f"One step of one text: {who} draws {times} an even split. {has}".strip()
     return charts.skyline(tokens, times, where) + charts.caption(has), told

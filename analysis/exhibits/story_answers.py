@@ -62,14 +62,14 @@ def _matter(findings: Findings) -> Answer | None:
     asked = "Do its sinks matter?"
     if not by_text:
         return Answer(asked, lead, "")
-    shown = dict.fromkeys((COUNT, *open_controls(causes), strictest(causes) or COUNT))
-    marks = _levels(causes, {name: by_text[name] for name in shown})
+    told = dict.fromkeys((COUNT, *open_controls(causes), strictest(causes) or COUNT))
+    marks = _levels(causes, by_text)
     levels = f"{_HEADING}: {', '.join(f'{mark.label} {mark.told}' for mark in marks)}."
-    sentence = " ".join((*changes_told(causes, list(shown)), could_see(causes)))
+    sentence = " ".join((*changes_told(causes, list(told)), could_see(causes)))
     return Answer(asked, lead, sentence.strip(), charts.few_bars(f"{_HEADING}:", marks), levels)
 
 
-_HEADING = "Perplexity (lower is better; whiskers: 95 % intervals), hiding"
+_HEADING = "Perplexity (lower is better) when no token attends to"
 
 
 def _levels(causes: Sequence[Cause], controls: Mapping[str, Cause]) -> list[Mark]:
@@ -132,20 +132,24 @@ def _discount(findings: Findings) -> Answer | None:
         return Answer(asked, lead, sentence)
     marks = _accuracies(pruning.dense, prices[0])
     heading = f"Accuracy, {items_told(pruning)}"
-    heading += "" if pruning.chance is None else f" (chance {percent(pruning.chance, 1)})"
+    heading += "" if pruning.chance is None else f" (line: chance, {percent(pruning.chance, 1)})"
     levels = f"{heading}: {', '.join(f'{mark.label} {mark.told}' for mark in marks)}."
-    return Answer(asked, lead, sentence, charts.few_bars(heading, marks), levels)
+    return Answer(asked, lead, sentence, charts.few_bars(heading, marks, pruning.chance), levels)
 
 
 def _accuracies(dense: float, price: Price) -> list[Mark]:
-    """Return the accuracy of the dense model, and pruned without and with the discount."""
+    """Return the accuracy of the dense model, and pruned without and with the discount, in whole per cent where these
+    differ by as much as they do before rounding.
+    """
     without = dense + price.cost.value
+    discounted = without + price.effect.value
+    decimals = int(round(100 * discounted) - round(100 * without) != round(100 * price.effect.value))
     values = {
         "dense model": (dense, charts.NULL),
         f"{price.setting} removed, no discount": (without, charts.NULL),
-        f"{price.setting} removed, with discount": (without + price.effect.value, charts.MODEL),
+        f"{price.setting} removed, with discount": (discounted, charts.MODEL),
     }
-    return [Mark(name, value, percent(value, 1), tone) for name, (value, tone) in values.items()]
+    return [Mark(name, value, percent(value, decimals), tone) for name, (value, tone) in values.items()]
 
 
 def _changed(effects: Mapping[str, Difference]) -> str:

@@ -70,7 +70,7 @@ def masks(findings: Findings) -> Told | None:
     only = "only " if few_changed(told.changed, told.floor) else ""
     removed = f"{100 * told.sparsity:g} % removed"
     title = f"With {removed}, the discount chooses {only}{share(value)} of weights differently"
-    title += f"; another calibration sample, {share(floor)}" if floor else ""
+    title += f"; another calibration sample changes {share(floor)}" if floor else ""
     chances = {f"{100 * one.sparsity:g} %": share(one.chance) for one in changes}
     drawn = listed([f"{one} ({each} removed)" for each, one in chances.items()])
     beat = recipe(findings)
@@ -292,7 +292,7 @@ def _accuracy_title(
     if only == EQUIVALENT:
         dearest = next((price for price in prices_of(findings, by_setting) if -price.cost.value > margin), None)
         beside = "" if dearest is None else f"; removing {dearest.removed} {cost_words(dearest.cost)}"
-        return f"The discount changes accuracy by less than {least}{beside}"
+        return f"With or without the discount, accuracy differs by less than {least}{beside}"
     if only == ONE_SEED:
         return "One calibration seed cannot tell whether the discount changes accuracy"
     if only == AT_CHANCE:

@@ -57,24 +57,26 @@ def _ends_early(text: Continuation, control: str) -> str:
     if sinks >= min(untouched, others):
         return ""
     length = len(_variants(text, control)[1])
-    instead = "it does not end" if others == length else f"it ends after {others}"
+    instead = f"it does not end within {length}" if others == length else f"it ends after {others}"
     hidden = f"with {CONTROLS[control].title} hidden"
     if others == length == untouched:
         hidden = f"untouched, or {hidden},"
     return f"One text: with sinks hidden it ends after {sinks} tokens; {hidden} {instead}"
 
 
-_EXAMPLE = "An example (the prompt nearest the median changes), not evidence"
+_EXAMPLE = "An example, nearest the medians of changed tokens and perplexity"
 
 
 def _ends_over_all(causes: Sequence[Cause], control: str) -> str:
-    """Tell after how many tokens texts with their sinks hidden end over all prompts, as the end of a sentence; empty
-    where that was not measured.
+    """Tell after how many tokens texts end over all prompts with their sinks and with a control's tokens hidden, as the
+    end of a sentence; empty where that was not measured.
     """
     cause = rules.cause_of(causes, "nll", control)
-    if cause is None or not cause.tokens:
+    if cause is None or not cause.tokens or cause.longer is None:
         return ""
-    return f": over {cause.effect.n} prompts, texts with sinks hidden end after {cause.tokens:.0f} tokens"
+    others = cause.tokens - cause.longer.value
+    ends = f"after {cause.tokens:.0f} tokens with sinks hidden, {others:.0f} with {CONTROLS[control].title} hidden"
+    return f", not of where texts end (over {cause.effect.n} prompts, {ends})"
 
 
 def _begins_inside(words: Sequence[str]) -> bool:
@@ -106,11 +108,12 @@ def text_shown(text: Continuation, control: str = COUNT) -> tuple[Markup, str]:
     lines = [Line(f"Nothing hidden{_perplexity(before, ': ')}", text.untouched, None, before[1] or len(text.untouched))]
     for (name, words), key in zip(variants.items(), ("", control), strict=True):
         nats, until = after.get(key, (0.0, 0))
-        told = f"{changed[name]} of {len(words)} differ{_left_out(text.untouched, words)}"
+        told, lasts = f"{changed[name]} of {len(words)} differ{_left_out(text.untouched, words)}", ""
         if 0 < until < len(words):
-            told = f"ends after {until} of {len(words)} tokens"
-        of = ", their " if 0 < until < len(words) else ", "
-        lines.append(Line(f"{name}: {told}{_perplexity((nats, until), of)}", words, same[name], until or len(words)))
+            told = f"{changed[name]} of {len(words)} differ, ends after {until}"
+            lasts = " up to there"
+        scored = f"{_perplexity((nats, until), ', ')}{lasts}"
+        lines.append(Line(f"{name}: {told}{scored}", words, same[name], until or len(words)))
     told = f"One text, untouched and {'; '.join(line.title.lower() for line in lines[1:])}."
     return charts.aligned(text.prompt, which_prompt(text), lines), told
 

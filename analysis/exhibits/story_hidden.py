@@ -111,15 +111,12 @@ def hidden(findings: Findings) -> Told | None:
 
 
 def _beside_own(findings: Findings, model: str) -> str:
-    """Tell by how much perplexity with the sinks of another model hidden differs from that with each control; empty
-    where that was not measured.
+    """Tell whether perplexity with the sinks of another model hidden is higher or lower than with each control; empty
+    where that was not measured. The figure holds by how much.
     """
     there = text_causes(findings.causes_by_model[model])
     name = called(findings).get(model, model)
-    told = [
-        f"{AGAINST[control]}{_reached(cause)} {_SIDES[side_of(cause.effect)]}, {perplexity_change(cause.effect)}"
-        for control, cause in there.items()
-    ]
+    told = [f"{AGAINST[control]}{_reached(cause)} {_SIDES[side_of(cause.effect)]}" for control, cause in there.items()]
     return f"{name}: {'; '.join(told)}." if told else ""
 
 
@@ -404,7 +401,7 @@ def _text_brief(own: Cause, causes: Sequence[Cause], margin: float) -> str:
     return f"Hiding sinks {hidden_moves(causes)} ({levels_of(there[control])[1]} {_HELD[control]})"
 
 
-_SHORT = {COUNT: "as many random", MASKED: "other masked", MASS: "equal attention"}
+_SHORT = {COUNT: "as many random", MASKED: "other masked", MASS: "random, equal attention"}
 _HELD = {COUNT: "for as many random tokens", MASKED: "for other masked positions", MASS: "at equal attention"}
 """The controls in the title of the last slide."""
 

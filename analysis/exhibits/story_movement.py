@@ -50,7 +50,9 @@ def movement(findings: Findings) -> Told | None:
     beats = [f"A layer gains {number(value)} new sinks per step."]
     title = _title(observed, nulls, value, steps, within(findings, source) if len(by_model) > 1 else "")
     if nulls:
-        beats = [f"{_by_layer(observed, nulls[hardest], MOVEMENT_NULLS[hardest].called)}."]
+        told_in_title = "fixed" not in nulls or _WRITTEN in title
+        written = "" if told_in_title else f"Writing alone would give {_beside(nulls['fixed'], value)}."
+        beats = [f"{written} {_by_layer(observed, nulls[hardest], MOVEMENT_NULLS[hardest].called)}.".strip()]
     others = [_other(names[model], births) for model, births in by_model.items() if model != source]
     notes = [_NEW, *([chance] if (chance := _chance(nulls, value)) else [])]
     if steps is not None and not story_parts.rare(value, steps):
@@ -203,7 +205,7 @@ def _chance(nulls: Mapping[str, Rows], observed: float) -> str:
 
 def _by_layer(observed: Rows, null: Rows, called: str) -> str:
     """Return which layers gain more and which fewer new sinks than by a null of this name."""
-    whose = "untrained" if called == UNTRAINED else f"with {called}"
+    whose = "in untrained models" if called == UNTRAINED else f"with {called}"
     told = list[str]()
     for layers, side in ((_layers_above(observed, null), "more"), (_layers_above(null, observed), "fewer")):
         if layers:

@@ -299,10 +299,10 @@ def recipe(findings: Findings, brief: bool = False) -> str:
     full = max(findings.parameters.strengths, default=0.0)
     if brief:
         return f"{listed(of)}, λ = {full:g}"
-    sinks = "ignores inputs from sinks" if full == 1 else "counts inputs from sinks less"
+    sinks = "leaves out sinks" if full == 1 else "counts sinks less"
     bases = [METHODS[METHODS[name].published or name].title for name in by_method]
     discount = f"the discount ({listed(of)}, λ = {full:g})"
-    return f"{listed(bases)} scores weights by size and inputs; {discount} {sinks}."
+    return f"{listed(bases)} scores weights by size and inputs on a calibration sample; {discount} {sinks}."
 
 
 def items_told(pruning: Pruning) -> str:
@@ -410,8 +410,8 @@ def of_hiding(
     if at_equal in (None, outcome):
         why = ": perplexity rises less" if agree else ": the predictions say so, perplexity alone does not"
         return f"{when} tokens are dropped, spare the sinks{why}."
-    where = f"In {model}, dropping" if model else "Dropping"
-    told = f"{where} sinks costs more than dropping as many random tokens; at equal attention, "
+    where = f"In {model}, hiding" if model else "Hiding"
+    told = f"{where} sinks costs more than hiding as many random tokens; at equal attention, "
     if not agree:
         return f"{told}predictions and perplexity disagree."
     if at_equal not in (CANNOT_TELL, WAITING):

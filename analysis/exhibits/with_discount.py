@@ -263,18 +263,19 @@ def accuracy_shifts(
 
 def changes_told(margin: float) -> str:
     """Say what `changes_figure` draws."""
-    return f"Bars: 95 % intervals; shaded: ±{POINTS.margin(margin)}, fixed beforehand."
+    return f"Whiskers: 95 % intervals; shaded: ±{POINTS.margin(margin)}, fixed beforehand."
 
 
 def changes_figure(found: Mapping[str, tuple[Difference, Difference | None]], method: str, margin: float) -> go.Figure:
     """Draw what the discount changes of accuracy. found: with minus without it, and minus the published baseline, if
     that was compared, by sparsity, as `50 %`. method: with the discount."""
-    color, baseline = colors_by_method([method])[0], METHODS[method].published
+    baseline = METHODS[method].published
+    colors = colors_by_method([method, baseline or method])
     names = _DISCOUNT, f"with discount minus {plain_title(baseline)}" if baseline else ""
     rows = [
         difference_row(f"{at}: {name}", effect, color=of)
         for at, effects in found.items()
-        for name, effect, of in zip(names, effects, (color, REFERENCE), strict=True)
+        for name, effect, of in zip(names, effects, colors, strict=True)
         if effect is not None
     ]
     return interval_rows(rows, "accuracy change, points", even="", margin=POINTS.scale * margin)

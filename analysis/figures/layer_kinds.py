@@ -39,7 +39,10 @@ _KEY_LINE, _KEY_ROOM = 20, 14  # pixels of a line that names marks, and between 
 _BESIDE, _KEY_LEFT = 5, -64  # kinds that a line names, and pixels from the panels to its begin
 _NAME, _HEAD = 22, 6  # pixels of a model's name above its panels, and of what the numbers at the right are
 _SHARES = (0, 0.25, 0.5, 0.75, 1)  # that the axis names
-_HELD_KIND, _HELD = "same kind in", {"untrained": 8, "shuffled": 70}  # columns at the right of the bars, from pixel
+_HELD_KIND, _HELD = (
+    "bold or largest kind in",
+    {"untrained": 8, "shuffled": 70},
+)  # columns at the right of the bars, from pixel
 _COLUMN = 60  # pixels of one of them
 _BARE = 14  # pixels at the right without them
 _ROW, _LEGEND = 250, 120  # pixels a row of panels, and above them

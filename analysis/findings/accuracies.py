@@ -145,7 +145,20 @@ def _best(gaps: Mapping[tuple[str, str, str], Difference], methods: int, margin:
     largest = f"{better} minus {worse}{_removing(where)}, {bare_words(gain_of(gap))}"
     if len(gaps) == 1:
         return f"neither method is significantly better ({largest})"
-    return f"no two methods differ significantly (largest of {len(gaps)} differences: {largest})"
+    return (
+        f"no two methods differ significantly (largest of {len(gaps)} differences: {largest}){_alike(decided, margin)}"
+    )
+
+
+def _alike(decided: Mapping[tuple[str, str, str], str], margin: float) -> str:
+    """Tell which two methods differ by less than the margin wherever they were compared, as the end of a sentence;
+    empty where none do.
+    """
+    outcomes: dict[tuple[str, str], set[str]] = {}
+    for (_, *pair), outcome in decided.items():
+        outcomes.setdefault((pair[0], pair[1]), set()).add(outcome)
+    alike = [" and ".join(map(_within, pair)) for pair, found in outcomes.items() if found == {EQUIVALENT}]
+    return f"; {listed(alike)} differ by less than {POINTS.margin(margin)}" if alike else ""
 
 
 def _within(method: str) -> str:

@@ -176,7 +176,7 @@ def apart_by_rounding(pairs: Iterable[tuple[float, float, Difference]]) -> str:
         (round(POINTS.scale * end, 1) for end in (before, after, change.value)) for before, after, change in pairs
     ]
     apart = any(abs(after - before - change) > 0.01 for before, after, change in tenths)
-    return "differences taken before rounding" if apart else ""
+    return "differences before rounding" if apart else ""
 
 
 def cost_words(cost: Difference, unit: str = "points ") -> str:

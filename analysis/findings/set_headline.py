@@ -83,7 +83,7 @@ def _untrained(lead: Lead, numbers: Collection[int]) -> str:
     if not there:
         return ""
     whose = "untrained models' sinks" if null == SHARP else f"sinks with {MOVEMENT_NULLS[null].called}"
-    return f", of {whose} {'at most ' if len(there) > 1 else ''}{number(max(there), True)}"
+    return f", of {whose} there {'at most ' if len(there) > 1 else ''}{number(max(there), True)}"
 
 
 def _close(lead: Lead, layers: int) -> str:
@@ -155,24 +155,10 @@ def _elsewhere(leads: Sequence[Lead], with_sinks: Sequence[int], layers: int) ->
 
 
 def _nearly(lead: Lead, layers: Collection[int]) -> str:
-    """Tell that a kind is about as common with other weights in these layers, in each of which it does not stand out,
-    and whether it holds most sinks with either.
-    """
-    places = {lead.layers.index(layer) for layer in layers}
-    of_each = {at: [null for null, close in lead.close.items() if at in close] for at in places}
-    sharp = all(SHARP in nulls for nulls in of_each.values())
-    where = "in untrained models" if sharp else f"with {OTHERS}"
-    nulls_of = {at: [SHARP] if sharp else nulls for at, nulls in of_each.items()}
-    if all(
-        lead.ends[at][0] > _MOST and max(lead.others[null][at] for null in nulls) > _MOST
-        for at, nulls in nulls_of.items()
-    ):
-        return f"most sinks are {kind_title(lead.kind)}, as {where}"
+    """Tell that a kind is about as common with other weights in these layers, where it does not stand out."""
+    of_each = {at: [null for null, close in lead.close.items() if at in close] for at in map(lead.layers.index, layers)}
+    where = "in untrained models" if all(SHARP in nulls for nulls in of_each.values()) else f"with {OTHERS}"
     return f"{kind_title(lead.kind)} {'is' if lead.kind in SINGULAR else 'are'} about as common {where}"
-
-
-_MOST = 0.5
-"""The share of sinks that is most of them."""
 
 
 def rarer_untrained(leads: Sequence[Lead]) -> str:

@@ -57,7 +57,7 @@ def test_the_published_baseline_stands_beside_both_where_it_was_pruned_at_every_
     table = told.shown.table.set_index(["method", "sparsity"])
     np.testing.assert_allclose(table.loc["Wanda as published", "accuracy, %"], [100 * first[at] for at in (0.5, 0.7)])
     assert told.noise == (
-        "Right answers to 768 items of 6 tasks; bars: 95 % intervals of the change from dense. "
+        "Right answers to 768 items of 6 tasks; whiskers: 95 % intervals of the change from dense. "
         "Intervals are over items and 6 seeds, Student's, with 5 degrees of freedom between seeds."
     )
     recipes = {one.sparsity: one.effect for one in study.pruning.contrasts if one.kind == "recipe"}

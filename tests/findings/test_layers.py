@@ -164,7 +164,7 @@ def test_the_headline_names_one_kind_and_how_common_it_is_with_other_weights() -
     null, most = lead.untrained
     shares = {name: by_kind(shown, "portion", name).value[list(lead.layers), 0].max() for name in shown.weight_nulls}
     assert null == "matched" and most == pytest.approx(shares[null]) and not lead.close
-    assert told.endswith(f", of untrained models' sinks at most {percent(most, 0)}")
+    assert told.endswith(f", of untrained models' sinks there at most {percent(most, 0)}")
     assert told.startswith("In layers 0 and 1 of one, ") and len(told.replace(" %", "").split()) <= 32
 
 
@@ -185,7 +185,7 @@ def test_the_headline_holds_a_layer_against_other_weights_of_the_same_layer_that
 
     assert told(permuted=(0.02, 0, 0.42, 0), matched=(0.13, 0, math.nan, 0)) == (
         "In layer 0 of one, 52 % [51, 53] of sinks are punctuation; of all tokens 14 %, of untrained models' "
-        "sinks 13 %. In layer 2, punctuation (44 %) does not stand out: shuffled weights give 42 %."
+        "sinks there 13 %. In layer 2, punctuation (44 %) does not stand out: shuffled weights give 42 %."
     )
     assert told(permuted=(0.41, 0, 0.02, 0)) == ", of sinks with shuffled weights at most 41 %.", (
         "no layer of its own comes close"
@@ -229,17 +229,17 @@ def test_every_layer_is_accounted_for() -> None:
     assert rest([first, word, [0.1, 0.65], word]) == ("Elsewhere, words (layers 1–3) stand out.")
     weights = [neither, neither, neither, [0.02, 0.65]]
     assert rest([first, first, first, word], matched=weights) == (
-        "In layer 3 most sinks are words, as in untrained models."
+        "In layer 3 words are about as common in untrained models."
     )
     assert rest([first, first, first, word], permuted=weights) == (
-        "In layer 3 most sinks are words, as with scrambled weights."
+        "In layer 3 words are about as common with scrambled weights."
     )
     assert rest([first, neither, word], matched=weights[1:]) == (
-        "Elsewhere, no kind stands out in layer 1; in layer 2 most sinks are words, as in untrained models."
+        "Elsewhere, no kind stands out in layer 1; in layer 2 words are about as common in untrained models."
     )
     apart = [neither, neither, [0.02, 0.65]]
     assert rest([first, word, word], matched=apart) == (
-        "Elsewhere, words (layer 1) stand out; in layer 2 most sinks are words, as in untrained models."
+        "Elsewhere, words (layer 1) stand out; in layer 2 words are about as common in untrained models."
     ), "each layer by itself"
     few = KindShares(
         ["first", "last"],

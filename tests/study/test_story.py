@@ -127,7 +127,7 @@ TITLES = {
         "place": r"^In \d of 8 layers most sinks are (words|punctuation)",
         "movement": r"^0\.0029 new sinks per layer and step, fewer than writing tokens explains \(0\.082\)$",
         "hidden": "changes about as much as hiding as many random tokens",
-        "masks": r"^With 50 % removed, the discount chooses 0\.01 % of weights differently; another .* sample, 1 %$",
+        "masks": r"^With 50 % removed, the discount chooses 0\.01 % of weights differently; another .* changes 1 %$",
         "accuracy": r"The discount lowers accuracy at 50 % and 70 %$",
     },
     "cannot tell": {
@@ -230,11 +230,11 @@ def test_a_small_study_says_so_first_and_a_large_one_does_not():
 
 
 def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
-    assert "One text, step 40; orange: sinks (above mean + 2 std)." in story_told("supports").picture
+    assert "One text at its peak, step 40; orange: sinks (above mean + 2 std)." in story_told("supports").picture
     assert re.search(
         r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks: they draw "
         r"[\d.]+ × an even split \[[\d.]+, [\d.]+\], in equally sharp untrained models [\d.]+ × \[[\d.]+, [\d.]+\]; "
-        r"[\d.]+ % are masked \(all tokens: [\d.]+ %\)\.$",
+        r"[\d.]+ % of its sinks are masked \(all tokens: [\d.]+ %\)\.$",
         story_told("supports").picture_told,
     )
     tables = rows_of(supports())
@@ -256,7 +256,8 @@ def test_every_slide_of_a_finding_has_a_takeaway_and_the_last_one_has_few_rows()
         for answer in story.answers:
             assert str(answer.figure) in first and glued(answer.levels) in first and glued(answer.sentence) in first
         assert story.recipe == (
-            "Wanda scores weights by size and inputs; the discount (Sink-Wanda, λ = 1) ignores inputs from sinks."
+            "Wanda scores weights by size and inputs on a calibration sample; the discount (Sink-Wanda, λ = 1) "
+            "leaves out sinks."
         )
         assert glued(story.recipe) in first and all("4.7 million parameters" in slide for slide in (first, last))
         bold = re.findall("<p>[^<]+<b>(.+?)</b>", first.partition("<aside")[0])
@@ -306,7 +307,8 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
         "Yes: hiding them hurts more than hiding as many random tokens or random tokens of equal attention."
     )
     assert told.levels.endswith(
-        ": nothing 2.4, sinks 3.8, random tokens of equal attention 3.1, as many random tokens 2.6."
+        ": nothing 2.4, sinks 3.8, random tokens of equal attention 3.1, other masked positions 2.8, as many random "
+        "tokens 2.6."
     )
     assert told.sentence == (
         "Sinks against as many random tokens: +48 % [+23, +78]. At equal attention: +22 % [+11, +35]; texts end 24 "
@@ -348,7 +350,7 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
     ]
     assert levels_drawn(hidden, 1)[3:] == [
         ("sinks (15 of 30 prompts)", "1.9"),
-        ("equal attention (same 15)", "2.7; sinks −28 % [−48, −2]"),
+        ("random, equal attention (same 15)", "2.7; sinks −28 % [−48, −2]"),
     ], "a control that some prompts lack is beside the sinks of those that have it"
     sinks = next(one for one in own if (one.measure, one.control) == ("nll", COUNT)).sides[0]
     whisker = re.findall(r'class="whisker" style="left:([\d.]+)%;width:calc\(([\d.]+)%', hidden.figure)[0]
@@ -356,7 +358,7 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
     ends = [float(end) * exp(sinks.value) / float(bar) for end in whisker]
     assert ends == pytest.approx([exp(sinks.low), exp(sinks.high)], abs=1e-2), "of its own"
     assert hidden.meaning == (
-        "In the diffusion model, dropping sinks costs more than dropping as many random tokens; at equal attention, "
+        "In the diffusion model, hiding sinks costs more than hiding as many random tokens; at equal attention, "
         "perplexity is undecided, but texts end earlier."
     )
     assert hidden.takeaway == (
@@ -475,7 +477,7 @@ def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
         note.endswith(alike) for note in place.notes
     )
     assert place.caveat == (
-        "Named are kinds 10 points or more above their share of all tokens, untrained and shuffled weights."
+        "Named: kinds at least 10 points above their share of all tokens, untrained and shuffled weights."
     )
     assert place.notes[-1] == (
         "Sinks that are masked positions: layer 0 99 % [99, 100], layer 1 100 % [100, 100] and layer 2 85 % [82, 87]."
@@ -513,8 +515,8 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
     (_, answer) = story_told("example").answers
     assert answer.lead == "Not measurably: it changes accuracy by less than 2 points."
     assert answer.levels == (
-        "Accuracy, 768 items of 6 tasks (chance 37.5 %): dense model 92.6 %, 70 % removed, no discount 71.8 %, "
-        "70 % removed, with discount 72.2 %."
+        "Accuracy, 768 items of 6 tasks (line: chance, 37.5 %): dense model 93 %, 70 % removed, no discount 72 %, "
+        "70 % removed, with discount 72 %."
     )
     assert answer.sentence == "With the discount: +0.3 points [−0.3, +1.0] at 70 %; +0.1 [−0.7, +0.9] at 50 %."
     (_, at_70), (_, refuting) = (story_of(each).findings[-2:] for each in (study, refutes()))
@@ -595,7 +597,7 @@ def test_the_first_finding_tells_both_models_by_multiples_of_an_even_split_besid
 def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_exceeded():
     (told,) = (finding for finding in story_told("example").findings if finding.name == "movement")
     assert told.beats == (
-        "Layer 0 gains more new sinks than untrained (0.37 [0.34, "
+        "Writing alone would give 0.08. Layer 0 gains more new sinks than in untrained models (0.37 [0.34, "
         "0.39] against 0.20 [0.19, 0.22]), layers 1–7 fewer (0.28 [0.25, 0.32] against 1.88 [1.81, 1.96]).",
         "Left-to-right twin: less steady than untrained, 0.52 against 0.42.",
     )
@@ -648,7 +650,8 @@ def test_kinds_of_sinks_stand_beneath_those_of_all_tokens():
 def test_what_pruning_costs_is_told_with_what_is_won_back():
     told = story_told("example").findings[-1]
     assert told.title == (
-        "The discount changes accuracy by less than 2 points; removing 70 % of the weights costs 21 points [18, 24]"
+        "With or without the discount, accuracy differs by less than 2 points; removing 70 % of the weights costs 21 "
+        "points [18, 24]"
     )
     assert told.takeaway.endswith(" Against Wanda as published (clean text): +0.8 [−1.2, +2.8] at 70 %, undecided.")
     assert told.takeaway.startswith("At 50 % the cost of pruning itself is undecided. ")
@@ -722,7 +725,7 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
         (
             "Perplexity with sinks hidden (with nothing: 2.4)",
             "3.8 [3.1, 4.7]",
-            "equal attention: 4.5 (sinks −15 % [−31, +4]); as many random: 2.6 (sinks +48 % [+23, +78])",
+            "random, equal attention: 4.5 (sinks −15 % [−31, +4]); as many random: 2.6 (sinks +48 % [+23, +78])",
         ),
         ("Tokens until a text ends, sinks hidden", "21", "24 fewer [16, 31] than at equal attention"),
         (
@@ -739,7 +742,7 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
     assert rows[0].baseline == "untrained, equally sharp: 1.81 [1.78, 1.84]"
     assert " ".join(story_told("example").decision.values()) == (
         "In this model, leave this discount out: the same pruning without it does about as well. In the diffusion "
-        "model, dropping sinks costs more than dropping as many random tokens; at equal attention, perplexity is "
+        "model, hiding sinks costs more than hiding as many random tokens; at equal attention, perplexity is "
         "undecided, but texts end earlier."
     )
     undecided = slides_html(story_told("cannot tell"))
@@ -763,10 +766,11 @@ def test_of_masks_every_seed_and_every_pair_of_seeds_is_a_dot_and_counted():
         assert told.figure.count('<i class="run"') == len(changes) * (seeds + pairs)
         assert told.title == (
             f"With 70 % removed, the discount chooses {only}0.23 % of weights differently; another calibration "
-            "sample, 1.9 %"
+            "sample changes 1.9 %"
         )
         assert told.beats == (
-            "Wanda scores weights by size and inputs; the discount (Sink-Wanda, λ = 1) ignores inputs from sinks.",
+            "Wanda scores weights by size and inputs on a calibration sample; the discount (Sink-Wanda, λ = 1) "
+            "leaves out sinks.",
         )
         assert "Random choices would differ in 50 % (50 % removed) and 42 % (70 % removed)." in told.notes
         assert told.caveat.endswith(" of 128 tokens. Discounting as many random tokens was not tried.")
@@ -793,17 +797,17 @@ def test_a_text_has_a_slide_of_its_own():
         in chosen.replace("\u00a0", " ")
     )
     assert "Nothing hidden" in chosen and "Prompt 7 of 30: " in chosen
-    assert "An example (the prompt nearest the median changes), not evidence" in chosen
+    assert "An example, nearest the medians of changed tokens and perplexity." in chosen
 
 
 def test_the_text_of_the_example_is_the_one_nearest_the_median():
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert hidden.example.title == (
         "One text: with sinks hidden it ends after 4 tokens; untouched, or with random tokens of equal attention "
-        "hidden, it does not end"
+        "hidden, it does not end within 48"
     )
     assert "Prompt 21 of 30: " in hidden.example.figure
-    assert "Sinks hidden: ends after 4 of 48 tokens, their perplexity 3.7" in hidden.example.figure.replace(
+    assert "Sinks hidden: 33 of 48 differ, ends after 4, perplexity 3.7 up to there" in hidden.example.figure.replace(
         "\u00a0", " "
     )
     ends = '<span>.</span> <mark>[EOS]</mark> <span class="beyond">[BOS]</span>'
@@ -813,7 +817,8 @@ def test_the_text_of_the_example_is_the_one_nearest_the_median():
 
 def test_the_last_slide_is_titled_by_the_answers_to_both_questions():
     assert story_told("example").in_short == (
-        "Per token, sinks matter; at equal attention, undecided; the discount changes accuracy by less than 2 points"
+        "Per token, sinks matter; at equal attention, undecided; with or without the discount, accuracy differs by "
+        "less than 2 points"
     )
     assert story_told("cannot tell").in_short == (
         "This study cannot tell whether hiding the sinks changes more, nor whether the discount changes accuracy"

@@ -62,10 +62,12 @@ def bars(
     return _chart(groups, axis, scale, 0.0, 1.04 * most, keys, line=None if line is None else line[0], bar=True)
 
 
-def few_bars(heading: str, marks: Sequence[Mark]) -> Markup:
-    """Draw a few bars from zero beneath what they are, without ticks: their numbers stand beside them."""
+def few_bars(heading: str, marks: Sequence[Mark], line: float | None = None) -> Markup:
+    """Draw a few bars from zero beneath what they are, without ticks: their numbers stand beside them. line: a value
+    that all are held against, which the heading names.
+    """
     most = max(map(_reach, marks), default=0.0) or 1.0
-    return _chart([Group(heading, tuple(marks))], "", 1.0, 0.0, 1.04 * most, {}, bar=True)
+    return _chart([Group(heading, tuple(marks))], "", 1.0, 0.0, 1.04 * most, {}, line=line, bar=True)
 
 
 def intervals(

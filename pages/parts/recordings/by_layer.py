@@ -38,7 +38,7 @@ from analysis.words import in_sentence, listed
 from pages.parts import asking
 from pages.parts.asking import begin, starting_button
 from pages.parts.charts import as_read, chart, exhibit_table, exhibit_text, heading
-from pages.parts.controls import STACKED, figures_beside, keyed_columns, order_on_a_phone, pick
+from pages.parts.controls import STACKED, figures_beside, figures_row, keyed_columns, order_on_a_phone, pick
 from pages.parts.plain import plain
 from pages.parts.recordings.choice import read_split, why_apart, within
 from pages.parts.recordings.recording import cached
@@ -79,8 +79,8 @@ def by_layer(view: str, without: Callable[[DeltaGenerator], bool]) -> dict[str, 
     where there is nothing to look at. without: draws what there is without a set, its answer in the place; returns
     whether there is anything.
     """
-    order_on_a_phone({"evidence_answer": (0, 1)}, {}, _NEXT)
-    left, choice = keyed_columns([5, 2], "evidence_answer")
+    order_on_a_phone({figures_row("evidence_answer"): (0, 1)}, {}, _NEXT)
+    left, choice = figures_beside([5, 2], "evidence_answer")
     first_line = left.container(gap="small")
     opened = sets_to_look_at(choice, lambda: without(first_line))
     if not opened:

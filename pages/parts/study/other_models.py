@@ -37,7 +37,7 @@ from pages.parts.study.presentation import mount
 
 _SHIPPED = "This is the shipped study; your own recordings take its place."
 _CHANGED = "study_changed"  # key of a container
-_SHADED = "Shaded: does not line up, in order, with the first; faint: after the end, not shaded."
+_SHADED = "Shaded: does not line up, in order, with the first. Faint: after the end; counted, not shaded."
 _SHOWN = ("causes_aligned", "causes_divergence")  # as on Causes
 
 

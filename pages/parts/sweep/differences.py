@@ -172,12 +172,12 @@ def _with_and_without(
 
 
 def draw_levels(told: DiscountLevels, hint: str = "") -> None:
-    """Draw what the discount changes and, beside that, the accuracies. hint: beneath these."""
-    changes, levels = figures_beside([1.1, 1], "sweep_levels")
-    with changes:
-        chart(told.changes, "sweep_changes")
+    """Draw the accuracies and, beside these, what the discount changes. hint: beneath the accuracies."""
+    levels, changes = figures_beside([1, 1.1], "sweep_levels")
     with levels:
         chart(told.shown, "sweep_levels", hint)
+    with changes:
+        chart(told.changes, "sweep_changes")
 
 
 def say_cost(
