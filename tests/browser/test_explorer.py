@@ -177,7 +177,7 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     )
     above, below = int((own > shares).sum()), int((own < shares).sum())
     untrained = "An equally sharp untrained model: "
-    over_all = f" Sinks here exceed it in {above or 'none'} of 9 steps{f', stay below in {below}' if below else ''}."
+    over_all = f" Sinks here exceed it in {above or 'none'} of 9 steps{f', stay below it in {below}' if below else ''}."
     expect(beside).to_have_text(f"{untrained}{at_step}.{over_all}")
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ over: 'all' })")
     expect(beside).to_have_text(f"{untrained}{of_all}.{over_all}")
@@ -193,7 +193,7 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     expect(beside).to_have_text(
         f"Equally sharp untrained models: at most {told(shares[:, 3].max())}. "
         f"Sinks here exceed all 3 in {above or 'none'} of 9 steps"
-        f"{f', stay below in {below}' if below else ''}. One text; 30 prompts on Evidence."
+        f"{f', stay below all in {below}' if below else ''}. One text; 30 prompts on Evidence."
     )
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.strongest()")
     expect(finding).to_contain_text(f"At step {own.argmax()}, where sinks take most, ")

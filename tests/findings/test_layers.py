@@ -187,12 +187,12 @@ def test_the_headline_holds_a_layer_against_other_weights_of_the_same_layer_that
         "In layer 0 of one, 52 % [51, 53] of sinks are punctuation; of all tokens 14 %, of untrained models' "
         "sinks there 13 %. In layer 2, punctuation (44 %) does not stand out: shuffled weights give 42 %."
     )
-    assert told(permuted=(0.41, 0, 0.02, 0)) == ", of sinks with shuffled weights at most 41 %.", (
+    assert told(permuted=(0.41, 0, 0.02, 0)) == ", of sinks with shuffled weights there at most 41 %.", (
         "no layer of its own comes close"
     )
     assert told(matched=(0.3, 0, 0.4, 0)).startswith(
         "In layer 0 of one, 52 % [51, 53] of sinks are punctuation; of all tokens 14 %, of untrained models' "
-        "sinks 30 %."
+        "sinks there 30 %."
     ), "the layer that comes close is told by itself"
     assert told(matched=(0.6, 0, 0.5, 0)).endswith(
         " In layers 0 and 2, punctuation (44–52 %) does not stand out: untrained models give 50–60 %."

@@ -362,8 +362,8 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
         "perplexity is undecided, but texts end earlier."
     )
     assert hidden.takeaway == (
-        f"{hidden.beats[0]} Left-to-right twin: against as many random tokens undecided, +2 % [−6, +11]; at equal "
-        "attention (reached by random tokens in 15 prompts) lower, −28 % [−48, −2]."
+        f"{hidden.beats[0]} Left-to-right twin: against as many random tokens undecided; at equal attention (reached "
+        "by random tokens in 15 prompts) lower."
     )
     of_count = [one for one in study.causes if one.control not in (MASKED, MASS)]
     without = study.model_copy(update={"causes": tuple(of_count)})
