@@ -5,10 +5,12 @@ import shlex
 from importlib.util import find_spec
 from pathlib import Path
 
+import plotly.graph_objects as go
 import pytest
 from distributed.cli import dask_scheduler, dask_worker
 from streamlit.config import get_config_options
 
+import sinkscope
 from analysis.__main__ import main, parsed
 from analysis.errors import UserError
 from cache.environment import VARIABLES
@@ -46,7 +48,9 @@ def test_there_are_commands_to_check_and_a_wrong_one_would_be_noticed():
 
 
 @pytest.mark.slow
-def test_the_tutorial_runs_as_it_stands(tmp_path, monkeypatch, capsys):
+def test_the_tutorial_runs_as_it_stands_and_the_sets_that_it_writes_are_read_with_tables_and_figures(
+    tmp_path, monkeypatch, capsys
+):
     """In one process, in its order; its last command only asks what a study takes."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SINKSCOPE_HOME", str(tmp_path / "home"))
@@ -59,6 +63,13 @@ def test_the_tutorial_runs_as_it_stands(tmp_path, monkeypatch, capsys):
             assert main(arguments) == 0, (arguments, capsys.readouterr().err[-2000:])
     left = {path.name for path in (tmp_path / "tutorial").iterdir()}
     assert {"run.safetensors", "sinks", "sink-wanda", "wanda-noised", "accuracy.json"} <= left
+    written = sinkscope.read(tmp_path / "tutorial" / "sinks")
+    assert written.numbers and all(len(table.columns) for table in written.tables.values()) and written.tables
+    recordings = [sinkscope.read(file) for file in (tmp_path / "tutorial" / "sinks").glob("*.safetensors")]
+    assert recordings
+    for each in (written, *recordings):
+        names = sinkscope.figures(each)
+        assert names and all(isinstance(sinkscope.figure(each, name), go.Figure) for name in names)
 
 
 def test_every_target_of_make_and_every_module_that_is_named_is_there():

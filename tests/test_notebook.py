@@ -68,20 +68,6 @@ def test_the_shipped_study_draws_its_figures():
     assert len(sinkscope.figure(findings, next(iter(rows))).data)
 
 
-@pytest.mark.slow
-def test_what_sinks_writes_is_read_with_its_tables_and_figures(tmp_path, monkeypatch):
-    monkeypatch.setenv("SINKSCOPE_HOME", str(tmp_path / "home"))
-    flags = {"count": 3, "random_models": 0, "gen_length": 4, "steps": 4, "device": "cpu"}
-    sinkscope.run("sinks", tmp_path / "sets", prompts="bundled", **flags)
-    written = sinkscope.read(tmp_path / "sets")
-    names = sinkscope.figures(written)
-    assert names and all(isinstance(sinkscope.figure(written, name), go.Figure) for name in names)
-    assert written.numbers and all(len(table.columns) for table in written.tables.values()) and written.tables
-    (set_file,) = (tmp_path / "sets").glob("*.safetensors")
-    recordings = sinkscope.read(set_file)
-    assert all(isinstance(sinkscope.figure(recordings, name), go.Figure) for name in sinkscope.figures(recordings))
-
-
 def test_bad_input_is_one_sentence_of_ours():
     with pytest.raises(UserError, match=r"Sparsity must be at most 0\.95"):
         sinkscope.run("prune", "nowhere", sparsity=3)

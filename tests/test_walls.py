@@ -65,9 +65,11 @@ def test_the_command_line_refuses_and_helps_before_torch_is_loaded():
     script = f"""
 import contextlib, io, sys
 from analysis.__main__ import main
+told = io.StringIO()
 for arguments in {asked!r}:
-    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(told):
         main(arguments)
+assert "--block-length" in told.getvalue()
 print(*sys.modules)
 """
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)

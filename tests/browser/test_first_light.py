@@ -108,6 +108,7 @@ def test_the_queue_is_worked_off_before_anybody_visits_and_what_was_cut_off_is_o
 def test_the_first_action_is_a_few_stops_away_and_small_screens_show_short_pages_without_scrolling_sideways(
     page, address
 ):
+    page.set_viewport_size({"width": 820, "height": 1180})
     for patience in (20_000, 20_000, PATIENCE):  # what has the focus loses it where the browser draws it anew
         page.goto(address)
         expect(page.get_by_role("heading", name=QUESTION)).to_be_visible()
@@ -125,8 +126,6 @@ def test_the_first_action_is_a_few_stops_away_and_small_screens_show_short_pages
                 raise
     for width, height in ((820, 1180), (390, 844)):
         page.set_viewport_size({"width": width, "height": height})
-        page.reload()
-        expect(page.get_by_role("heading", name=QUESTION)).to_be_visible()
         expect(page.get_by_test_id("stSidebar")).to_have_attribute("data-collapsed", "true")
         expect(page.get_by_role("group", name="Player.")).to_be_visible()
         all_drawn(page)

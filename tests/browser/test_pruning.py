@@ -75,8 +75,6 @@ def test_prune_cancel_one_go_on_compare_stop_refresh_resume_and_see_the_tests(pa
 
     page.get_by_role("radio", name="Runs here").click()  # the study has more seeds
     page.wait_for_url(re.compile(r"prune_source=Runs(\+|%20)here"))
-    page.reload()
-    expect(page.get_by_role("radio", name="Runs here")).to_be_checked()
     all_drawn(page)
     page.get_by_role("button", name="Score both").click()
     until(lambda: answers_that_came(home) > ANSWERS // 2)

@@ -56,10 +56,11 @@ def test_a_page_says_that_this_is_a_demonstration_and_no_control_of_it_starts_or
     for key in keys:
         if key in STARTING:
             continue
+        if key not in [button.key for button in test.button if not button.disabled]:  # another one took it away
+            test = app(f"pages/{name}.py", "fold_compare", recording=demonstration.id, **PAGES[name])
         test.button(key=key).click().run()
         assert not test.exception
         assert state() == before, f"{key} changes something"
-        test = app(f"pages/{name}.py", "fold_compare", recording=demonstration.id, **PAGES[name])
 
 
 def test_a_visitor_does_not_come_to_what_another_one_is_recording(demonstration):
