@@ -175,8 +175,13 @@ def chart_in_fold(title: str, fold_key: str, exhibit: Callable[[], Exhibit], key
         with fold:
             chart(exhibit(), key)
     else:
-        st.session_state.setdefault(_EXHIBITS, {})[key] = lambda: _exported(exhibit())  # made as the page is exported
+        export_later(lambda: [exhibit()], key)
     return fold
+
+
+def export_later(made: Callable[[], Sequence[Exhibit]], key: str) -> None:
+    """Put exhibits into the exported page that are made only as that is."""
+    st.session_state.setdefault(_EXHIBITS, {})[key] = lambda: [_exported(exhibit) for exhibit in made()]
 
 
 def _exported(exhibit: Exhibit) -> Exhibit:
@@ -368,7 +373,11 @@ def export_button(title: str, settings: Mapping[str, Any], subject: str) -> None
         download(
             "Export page (HTML)",
             lambda: page_html(
-                title, settings, [each() if callable(each) else each for each in exhibits], cards, subject=subject
+                title,
+                settings,
+                [exhibit for each in exhibits for exhibit in (each() if callable(each) else [each])],
+                cards,
+                subject=subject,
             ),
             f"{file_name(f'sinkscope {name} {subject}')}.html",
             "export_html",

@@ -37,6 +37,7 @@ def test_an_ablation_over_prompts_shows_effects_with_intervals(recording):
     job = engine().wait(engine().jobs("ablate_set")[0].id, 300)
     assert job.state == "done", job.reason
     assert job.spec["prompts"] == ["mia has a dog .", "leo is in the park .", "ben has a ball ."]
+    test.session_state["ablate_set_more"] = True
     test.run()
     assert not test.exception
     said = texts(test)

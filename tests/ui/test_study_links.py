@@ -74,7 +74,7 @@ def test_every_figure_opens_its_page_at_what_it_was_drawn_from(study):
         "% \\[100, 100\\] of sinks" in texts(test)
         and test.segmented_control(key="evidence_view").value == "Where sinks are"
     )
-    test = app("pages/causes.py", ablation_job=jobs["causes"][0])
+    test = app("pages/causes.py", "ablate_set_more", ablation_job=jobs["causes"][0])
     spec = engine().job(jobs["causes"][0]).spec
     assert json.loads(test.json[0].value) == spec and "2 prompts, layers 0 to" in texts(test)
     test = app("pages/runs.py", run=runs)

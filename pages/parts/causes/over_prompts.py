@@ -50,7 +50,7 @@ from pages.parts.causes.results import (
     draw_figures,
     draw_shifts,
 )
-from pages.parts.charts import PER_CENT_CELLS, exhibit_text, table
+from pages.parts.charts import PER_CENT_CELLS, exhibit_text, export_later, table
 from pages.parts.controls import draw_several, keyed_columns, keys_of
 from pages.parts.plain import plain
 from pages.parts.recordings import measures
@@ -285,13 +285,17 @@ class OverPrompts:
         aside.caption(plain(SINK.format(criterion(spec.sinks))))
         beside_example(self.outcome(job.summary), self.example(job), self.kind)
         self.next_step()
-        more = self.more(job.summary)
+        more = _more(self.kind, job.key or job.id, job.summary)
         if next(iter(more.values()), None) is not None:
-            with st.expander(CHANGED, icon=":material/query_stats:", key=f"{self.kind}_more"):
-                for sentence in in_numbers:
-                    st.markdown(plain(sentence), help=_PER_UNIT if PER_UNIT in sentence else None)
-                draw_shifts(self.shifts(job.summary) if done == planned else ())
-                draw_figures(more, self.kind)
+            fold = st.expander(CHANGED, icon=":material/query_stats:", key=f"{self.kind}_more", on_change="rerun")
+            if fold.open:
+                with fold:
+                    for sentence in in_numbers:
+                        st.markdown(plain(sentence), help=_PER_UNIT if PER_UNIT in sentence else None)
+                    draw_shifts(self.shifts(job.summary) if done == planned else ())
+                    draw_figures(more, self.kind)
+            else:
+                export_later(lambda: [figure for figure in more.values() if figure is not None], f"{self.kind}_more")
         self.others(spec.model.source)
         if others:
             with st.expander("All findings", icon=":material/notes:", key=f"{self.kind}_findings"):
@@ -449,3 +453,9 @@ EVICTION = OverPrompts(
     columns={"budget": st.column_config.NumberColumn(format=PER_CENT_CELLS)},
     note=eviction.conditions,
 )
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _more(kind: str, key: str, _summary: Summary) -> Figures:
+    """Return the figures in a fold of a job's results. key: of the job's result."""
+    return {each.kind: each for each in (ABLATION, EVICTION)}[kind].more(_summary)
