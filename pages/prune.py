@@ -109,7 +109,7 @@ def main() -> None:
         accuracies_in_brief(model, asked, scoring, pairs, found, study, drawn=view != ACCURACY)
     if changes and view != MASKS:  # which draws them in full
         place = steps.results if preview_of is not None else steps.preview
-        with place, results_box(study, "prune_masks"):
+        with place, results_box(study, "prune_masks", link=False):
             _draw_changes(study, masks, changes, changed_in_words(found, changes))
     with steps.beneath:
         if view == ACCURACY:

@@ -69,7 +69,7 @@ def _matter(findings: Findings) -> Answer | None:
     return Answer(asked, lead, sentence.strip(), charts.few_bars(f"{_HEADING}:", marks), levels)
 
 
-_HEADING = "Perplexity (lower is better) when no token attends to"
+_HEADING = "Perplexity (lower is better), tokens hidden from attention"
 
 
 def _levels(causes: Sequence[Cause], controls: Mapping[str, Cause]) -> list[Mark]:
@@ -78,7 +78,7 @@ def _levels(causes: Sequence[Cause], controls: Mapping[str, Cause]) -> list[Mark
     """
     before, sinks = untouched_of(causes), text_causes(causes)[COUNT].sides[0]
     marks = [
-        Mark("nothing", exp(before), perplexity(before), charts.NULL),
+        Mark("none", exp(before), perplexity(before), charts.NULL),
         Mark("sinks", exp(sinks.value), perplexity(sinks.value), charts.SINK, exp(sinks.low), exp(sinks.high)),
     ]
     for name, cause in sorted(controls.items(), key=lambda each: -each[1].sides[1].value):

@@ -40,7 +40,7 @@ def texts(findings: Findings, model: str) -> Example | None:
     return Example(
         title,
         *text_shown(text, control),
-        f"Shaded, underlined: does not line up with the first text; faint: after the end.{_BOS if begins else ''}",
+        f"{_SHADED}{_BOS if begins else ''}",
         _EXAMPLE + (_ends_over_all(findings.causes_by_model.get(model, ()), control) if early else "") + ".",
         f"The others may have moved: by position {sinks_moved} (sinks) and {others_moved} (random) of {longest} "
         f"differ{in_place}.",
@@ -64,6 +64,7 @@ def _ends_early(text: Continuation, control: str) -> str:
     return f"One text: with sinks hidden it ends after {sinks} tokens; {hidden} {instead}"
 
 
+_SHADED = "Shaded, underlined: does not line up with the first text; faint: after the end, counted, not shaded."
 _EXAMPLE = "An example, nearest the medians of changed tokens and perplexity"
 
 

@@ -14,6 +14,7 @@ from analysis.exhibits.story_text import (
     AGAINST,
     by_attention,
     early_told,
+    ends_earlier,
     halves_told,
     hidden_moves,
     levels_of,
@@ -384,9 +385,10 @@ def _text_title(own: Cause, causes: Sequence[Cause], margin: float, where: str) 
         return ""
     hiding, control = f"{where}hiding" if where else "Hiding", told_by(causes)
     there = text_causes(causes)
-    more = "".join(
-        f"; {_HELD[name]}, {'less' if side_of(there[name].effect) else 'undecided'}" for name in open_controls(causes)
-    )
+    more = ""
+    for name in open_controls(causes):
+        but = ", but texts end earlier" if ends_earlier(there[name]) else ""
+        more += f"; {_HELD[name]} {'less' if side_of(there[name].effect) else f'undecided{but}'}"
     return f"{hiding} sinks {hidden_moves(causes)}, {_title(control)} to {levels_of(there[control])[1]}{more}"
 
 

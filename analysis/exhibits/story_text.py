@@ -87,13 +87,19 @@ def yes_by_text(causes: Sequence[Cause]) -> str:
     beaten = listed([CONTROLS[name].title for name in controls if name not in open_ones], "or")
     there = text_causes(causes)
     undecided = [name for name in open_ones if not side_of(there[name].effect)]
+    but = ", but texts end earlier" if all(ends_earlier(there[name]) for name in undecided) else ""
     less = [name for name in open_ones if side_of(there[name].effect)]
     against = [
-        f"{told[0].upper()}{told[1:]}, {outcome}."
-        for names, outcome in ((undecided, "undecided"), (less, "it hurts less"))
+        f"{told[0].upper()}{told[1:]} {outcome}."
+        for names, outcome in ((undecided, f"undecided{but}"), (less, "it hurts less"))
         if (told := listed([AGAINST[name] for name in names]))
     ]
     return " ".join((f"{yes}: hiding them hurts more than hiding {beaten}.", *against))
+
+
+def ends_earlier(cause: Cause) -> bool:
+    """Return whether texts end earlier with the sinks than with a control hidden."""
+    return cause.longer is not None and side_of(cause.longer) < 0
 
 
 AGAINST = {COUNT: "against as many random tokens", MASKED: "against other masked positions", MASS: "at equal attention"}

@@ -154,7 +154,9 @@ def against_published(method: str, found: Mapping[float, Difference], margin: fl
     who = f"{plain_title(baseline)}{f' ({read} text)' if read else ''}"
     decided = decide(most, margin, most.above_chance)
     told = _DECIDED.get(decided, "").format(margin=POINTS.margin(margin)) if margin or decided in SHOWN else ""
-    return f"Against {who}: {bare_words(most)} at {percent(at, 0)}{f', {told}' if told else ''}."
+    alike = [percent(each, 0) for each, one in found.items() if decide(one, margin, one.above_chance) == EQUIVALENT]
+    rest = f"; at {listed(alike)}, less than {POINTS.margin(margin)}" if alike and decided != EQUIVALENT else ""
+    return f"Against {who}: {bare_words(most)} at {percent(at, 0)}{f', {told}' if told else ''}{rest}."
 
 
 class Changed(NamedTuple):

@@ -65,8 +65,8 @@ def _kinds(leads: Sequence[Lead], with_sinks: Sequence[int], layers: int, model:
     kind = _TOKENS.get(first.kind) or kind_title(first.kind)
     clear = first.clear or first.layers
     return (
-        f"In {in_layers(clear, layers)} of {name}, {_shares(first, clear)} of sinks are {kind}; "
-        f"of all tokens {number(first.tokens, True)}{_untrained(first, clear)}."
+        f"In {in_layers(clear, layers)} of {name}, {_shares(first, clear)} of sinks are {kind} "
+        f"(all tokens: {number(first.tokens, True)}{_untrained(first, clear)})."
         f"{_beside_first(leads, layers)}{_close(first, layers)}"
         f"{_elsewhere(leads, with_sinks, layers)}"
     )
@@ -83,7 +83,7 @@ def _untrained(lead: Lead, numbers: Collection[int]) -> str:
     if not there:
         return ""
     whose = "untrained models' sinks" if null == SHARP else f"sinks with {MOVEMENT_NULLS[null].called}"
-    return f", of {whose} there {'at most ' if len(there) > 1 else ''}{number(max(there), True)}"
+    return f"; {whose}: {'at most ' if len(there) > 1 else ''}{number(max(there), True)}"
 
 
 def _close(lead: Lead, layers: int) -> str:
@@ -123,7 +123,7 @@ def _beside_first(leads: Sequence[Lead], layers: int) -> str:
             if layer in first.layers:
                 told.append(
                     f" In {in_layers([layer], layers)}, also {kind_title(lead.kind)} ({_shares(lead, [layer])}; "
-                    f"of all tokens {number(lead.tokens, True)})."
+                    f"all tokens: {number(lead.tokens, True)})."
                 )
     return "".join(told)
 

@@ -173,11 +173,13 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     heads_told = page.locator(".sx-b .sx-key")
     expect(page.locator(".sx-b h2")).to_have_text("Attention of each head to its own sinks")
     expect(heads_told).to_have_text(
-        f"{told(own_heads)} on average, untrained {told(null_heads)}. Each head has its own sinks, not the framed ones"
+        f"{told(own_heads)} on average, untrained {told(null_heads)}. Each head’s own, not those framed"
     )
     above, below = int((own > shares).sum()), int((own < shares).sum())
     untrained = "An equally sharp untrained model: "
-    over_all = f" Sinks here exceed it in {above or 'none'} of 9 steps{f', stay below it in {below}' if below else ''}."
+    over_all = (
+        f" The share here is above it in {above or 'none'} of 9 steps{f', below it in {below}' if below else ''}."
+    )
     expect(beside).to_have_text(f"{untrained}{at_step}.{over_all}")
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ over: 'all' })")
     expect(beside).to_have_text(f"{untrained}{of_all}.{over_all}")
@@ -192,8 +194,8 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     above, below = int((own > shares.max(axis=0)).sum()), int((own < shares.min(axis=0)).sum())
     expect(beside).to_have_text(
         f"Equally sharp untrained models: at most {told(shares[:, 3].max())}. "
-        f"Sinks here exceed all 3 in {above or 'none'} of 9 steps"
-        f"{f', stay below all in {below}' if below else ''}. One text; 30 prompts on Evidence."
+        f"The share here is above all 3 in {above or 'none'} of 9 steps"
+        f"{f', below all in {below}' if below else ''}. One text; 30 prompts on Evidence."
     )
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.strongest()")
     expect(finding).to_contain_text(f"At step {own.argmax()}, where sinks take most, ")
@@ -442,7 +444,7 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     }""")
     page.wait_for_function("share => drawn.has(share)", arg=told(peak))  # beside the step on the curve
     expect(explorer.locator(".sx-b")).to_contain_text(re.compile(r"its own sinks[\d.]+\s% on average\. "))
-    expect(explorer.locator(".sx-b")).to_contain_text("Each head has its own sinks, not the framed ones")
+    expect(explorer.locator(".sx-b")).to_contain_text("Each head’s own, not those framed")
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ measure: 'count' })")
     page.wait_for_function("drawn.has('number of sinks')")
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ judged: 'layer', layer: 1 })")

@@ -134,7 +134,7 @@ def masked_first(seed: int, **arrays: np.ndarray) -> RecordingSet:
 def test_the_headline_names_where_sinks_are_of_one_kind_and_the_share_of_tokens_that_are() -> None:
     told, _, rest = headline(one=masked_first(0)).partition(". ")
     assert re.search(
-        r"^In layers 0 and 1 of one, at least \d+ % \[\d+, \d+\] of sinks are tokens still masked; of all tokens ", told
+        r"^In layers 0 and 1 of one, at least \d+ % \[\d+, \d+\] of sinks are tokens still masked \(all tokens: ", told
     )
     portion, least = by_kind(masked_first(0), "portion"), answers({"one": masked_first(0)})["one"].leads[0]
     place = int(np.argmin(least.shares))
@@ -164,7 +164,7 @@ def test_the_headline_names_one_kind_and_how_common_it_is_with_other_weights() -
     null, most = lead.untrained
     shares = {name: by_kind(shown, "portion", name).value[list(lead.layers), 0].max() for name in shown.weight_nulls}
     assert null == "matched" and most == pytest.approx(shares[null]) and not lead.close
-    assert told.endswith(f", of untrained models' sinks there at most {percent(most, 0)}")
+    assert told.endswith(f"; untrained models' sinks: at most {percent(most, 0)})")
     assert told.startswith("In layers 0 and 1 of one, ") and len(told.replace(" %", "").split()) <= 32
 
 
@@ -178,26 +178,25 @@ def of_punctuation(**others: tuple[float, ...]) -> KindShares:
 def test_the_headline_holds_a_layer_against_other_weights_of_the_same_layer_that_come_close() -> None:
     def told(**others: tuple[float, ...]) -> str:
         [whole] = finding_of("kinds of layers", {"one": of_punctuation(**others)})
-        begin = "In layers 0 and 2 of one, at least 44 % [43, 45] of sinks are punctuation; of all tokens 14 %"
+        begin = "In layers 0 and 2 of one, at least 44 % [43, 45] of sinks are punctuation (all tokens: 14 %"
         end = " Elsewhere, no kind stands out."
         assert whole.endswith(end)
         return str(whole.removeprefix(begin).removesuffix(end))
 
     assert told(permuted=(0.02, 0, 0.42, 0), matched=(0.13, 0, math.nan, 0)) == (
-        "In layer 0 of one, 52 % [51, 53] of sinks are punctuation; of all tokens 14 %, of untrained models' "
-        "sinks there 13 %. In layer 2, punctuation (44 %) does not stand out: shuffled weights give 42 %."
+        "In layer 0 of one, 52 % [51, 53] of sinks are punctuation (all tokens: 14 %; untrained models' "
+        "sinks: 13 %). In layer 2, punctuation (44 %) does not stand out: shuffled weights give 42 %."
     )
-    assert told(permuted=(0.41, 0, 0.02, 0)) == ", of sinks with shuffled weights there at most 41 %.", (
+    assert told(permuted=(0.41, 0, 0.02, 0)) == "; sinks with shuffled weights: at most 41 %).", (
         "no layer of its own comes close"
     )
     assert told(matched=(0.3, 0, 0.4, 0)).startswith(
-        "In layer 0 of one, 52 % [51, 53] of sinks are punctuation; of all tokens 14 %, of untrained models' "
-        "sinks there 30 %."
+        "In layer 0 of one, 52 % [51, 53] of sinks are punctuation (all tokens: 14 %; untrained models' sinks: 30 %)."
     ), "the layer that comes close is told by itself"
     assert told(matched=(0.6, 0, 0.5, 0)).endswith(
         " In layers 0 and 2, punctuation (44–52 %) does not stand out: untrained models give 50–60 %."
     )
-    assert told(permuted=(math.nan,) * 4) == "."
+    assert told(permuted=(math.nan,) * 4) == ")."
 
 
 def test_the_kind_that_stands_out_most_is_told_where_other_weights_do_not_come_close() -> None:
@@ -250,7 +249,7 @@ def test_every_layer_is_accounted_for() -> None:
     [told] = finding_of("kinds of layers", {"one": few})
     assert told.endswith(" In layer 1 the last token is about as common in untrained models."), "not most sinks"
     assert rest([[0.02, 1.0]] * 4 + [[0.3, 0.4]]) == ("Elsewhere, the first token (layer 4) stands out.")
-    both = "In layer 1, also words (66 % [65, 67]; of all tokens 50 %). Elsewhere, no kind stands out."
+    both = "In layer 1, also words (66 % [65, 67]; all tokens: 50 %). Elsewhere, no kind stands out."
     second = [first, [0.34, 0.66], first, neither]
     assert rest(second) == both, "a second kind of a layer is told as well"
     as_common = [neither, [0.02, 0.6], neither, neither]

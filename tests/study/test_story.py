@@ -139,7 +139,7 @@ TITLES = {
 ANSWERS = {
     "supports": (
         "^Yes: hiding them hurts more than hiding as many random tokens or random tokens of equal "
-        r"attention\. Perplexity .* nothing 2\.7, sinks 3\.3, .* Sinks against as many random tokens: \+22 % \[",
+        r"attention\. Perplexity .* none 2\.7, sinks 3\.3, .* Sinks against as many random tokens: \+22 % \[",
         r"^Yes: \+12\.1 points of accuracy at 50 %\. Accuracy, .*: dense model 90\.0 %, 50 % removed, no discount "
         r"69\.5 %, 50 % removed, with discount 81\.6 %\. With the discount: \+12\.1 points \[\+9",
     ),
@@ -230,7 +230,10 @@ def test_a_small_study_says_so_first_and_a_large_one_does_not():
 
 
 def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
-    assert "One text at its peak, step 40; orange: sinks (above mean + 2 std)." in story_told("supports").picture
+    assert (
+        "One text at its peak, step 40, layers averaged; orange: sinks (above mean + 2 std)."
+        in story_told("supports").picture
+    )
     assert re.search(
         r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks: they draw "
         r"[\d.]+ × an even split \[[\d.]+, [\d.]+\], in equally sharp untrained models [\d.]+ × \[[\d.]+, [\d.]+\]; "
@@ -307,7 +310,7 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
         "Yes: hiding them hurts more than hiding as many random tokens or random tokens of equal attention."
     )
     assert told.levels.endswith(
-        ": nothing 2.4, sinks 3.8, random tokens of equal attention 3.1, other masked positions 2.8, as many random "
+        ": none 2.4, sinks 3.8, random tokens of equal attention 3.1, other masked positions 2.8, as many random "
         "tokens 2.6."
     )
     assert told.sentence == (
@@ -316,16 +319,16 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
     )
     told = answered(-0.2)
     per_token = "Per token, yes: hiding them hurts more than hiding as many random tokens."
-    assert told.lead == f"{per_token} At equal attention, it hurts less."
+    assert told.lead == f"{per_token} At equal attention it hurts less."
     assert told.sentence.endswith(" At equal attention: −18 % [−26, −10]; texts end 24 tokens earlier [16, 31].")
     told = answered(0.05)
-    assert told.lead == f"{per_token} At equal attention, undecided."
+    assert told.lead == f"{per_token} At equal attention undecided, but texts end earlier."
     assert " At equal attention: +5 % [−5, +16]; texts end" in told.sentence
     assert ", random tokens of equal attention 3.6, " in told.levels
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert hidden.title == (
         "In the diffusion model, hiding sinks raises perplexity from 2.4 to 3.8, as many random tokens to 2.6; at "
-        "equal attention, undecided"
+        "equal attention undecided, but texts end earlier"
     )
     own = [one for one in study.causes if one.model == "bundled"]
     assert "Per unit of attention, perplexity: +37 % [+11, +69]." in hidden.notes
@@ -392,7 +395,7 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     story = masked(0.02)
     assert story.answers[0].lead == (
         "It depends: hiding them hurts more than hiding as many random tokens. Against other masked positions and at "
-        "equal attention, undecided."
+        "equal attention undecided, but texts end earlier."
     )
     assert "Against other masked positions: +2 % [−6, +11]. " in story.answers[0].sentence
     without = study.model_copy(update={"causes": tuple(one for one in study.causes if one.control != MASKED)})
@@ -477,7 +480,7 @@ def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
         note.endswith(alike) for note in place.notes
     )
     assert place.caveat == (
-        "Named: kinds at least 10 points above their share of all tokens, untrained and shuffled weights."
+        "Only kinds at least 10 points above their share of all tokens, untrained and shuffled weights are named."
     )
     assert place.notes[-1] == (
         "Sinks that are masked positions: layer 0 99 % [99, 100], layer 1 100 % [100, 100] and layer 2 85 % [82, 87]."

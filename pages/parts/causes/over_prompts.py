@@ -186,7 +186,7 @@ class OverPrompts:
             f"run_{self.kind}",
             place,
             icon=":material/science:",
-            type="primary" if run is None else "secondary",
+            type="primary",
             width="stretch",
         ):
             st.session_state[asked] = question
