@@ -14,7 +14,7 @@ from analysis.exhibits.story_text import (
     AGAINST,
     by_attention,
     early_told,
-    ends_earlier,
+    ends_told,
     halves_told,
     hidden_moves,
     levels_of,
@@ -88,7 +88,9 @@ def hidden(findings: Findings) -> Told | None:
     as_random = untrained if no_less_with_random(those) else ""
     beats = list(filter(None, (over, *said, as_random)))
     notes += [line for line in dict.fromkeys((first, changed, untrained)) if line not in beats]
-    takeaways = said if title else [_levels_told(own.effect.n, those) or over, first]
+    takeaways = [_levels_told(own.effect.n, those) or over, first]
+    if title:
+        takeaways = ends_told(those) or said
     takeaways += [as_random]
     takeaways += [_beside_own(findings, model) for model in by_model if model != own.model]
     held = [f"{100 * side.share:.1f} %" for side in own.sides]
@@ -385,10 +387,9 @@ def _text_title(own: Cause, causes: Sequence[Cause], margin: float, where: str) 
         return ""
     hiding, control = f"{where}hiding" if where else "Hiding", told_by(causes)
     there = text_causes(causes)
-    more = ""
-    for name in open_controls(causes):
-        but = ", but texts end earlier" if ends_earlier(there[name]) else ""
-        more += f"; {_HELD[name]} {'less' if side_of(there[name].effect) else f'undecided{but}'}"
+    more = "".join(
+        f"; {_HELD[name]} {'less' if side_of(there[name].effect) else 'undecided'}" for name in open_controls(causes)
+    )
     return f"{hiding} sinks {hidden_moves(causes)}, {_title(control)} to {levels_of(there[control])[1]}{more}"
 
 

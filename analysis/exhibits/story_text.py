@@ -130,6 +130,17 @@ def open_told(causes: Sequence[Cause]) -> list[str]:
     return [_open_one(name, there[name]) for name in open_controls(causes)]
 
 
+def ends_told(causes: Sequence[Cause]) -> list[str]:
+    """Return where texts end beside each of these controls; the whole sentence on one where they end alike."""
+    there = {name: text_causes(causes)[name] for name in open_controls(causes)}
+    return [
+        f"{AGAINST[name][0].upper()}{AGAINST[name][1:]}, {ends[0].lower()}{ends[1:]}"
+        if (ends := _endings(cause))
+        else _open_one(name, cause)
+        for name, cause in there.items()
+    ]
+
+
 def _open_one(control: str, cause: Cause) -> str:
     sinks, others = levels_of(cause)
     level = f"{others} beside {sinks} on {cause.effect.n} prompts" if cause.unmatched else others

@@ -328,7 +328,7 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert hidden.title == (
         "In the diffusion model, hiding sinks raises perplexity from 2.4 to 3.8, as many random tokens to 2.6; at "
-        "equal attention undecided, but texts end earlier"
+        "equal attention undecided"
     )
     own = [one for one in study.causes if one.model == "bundled"]
     assert "Per unit of attention, perplexity: +37 % [+11, +69]." in hidden.notes
@@ -365,8 +365,8 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
         "perplexity is undecided, but texts end earlier."
     )
     assert hidden.takeaway == (
-        f"{hidden.beats[0]} Left-to-right twin: against as many random tokens undecided; at equal attention (reached "
-        "by random tokens in 15 prompts) lower."
+        "At equal attention, texts end 24 tokens earlier [16, 31]. Left-to-right twin: against as many random tokens "
+        "undecided; at equal attention (reached by random tokens in 15 prompts) lower."
     )
     of_count = [one for one in study.causes if one.control not in (MASKED, MASS)]
     without = study.model_copy(update={"causes": tuple(of_count)})

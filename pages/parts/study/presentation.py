@@ -52,10 +52,10 @@ _STYLE = """<style>
 
 def present(findings: Findings) -> None:
     """Draw the slides of a study, at the one in the address."""
+    asked = address.named(SLIDE) or "1"  # before the address is written, which sends all of it to the browser
     address.present()
     st.html(_STYLE)
     story = story_of(findings)
-    asked = address.named(SLIDE) or "1"
     slide = int(asked) if asked.isdecimal() and 0 < int(asked) < 100 else 1
     mount_slides(slides_html(story), slide, lambda number: address.write(SLIDE, str(number)), _leave)
 
