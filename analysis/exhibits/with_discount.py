@@ -66,7 +66,7 @@ def recipe_told(method: str, read: str, strength: str = "") -> str:
     discount, in words."""
     row = METHODS[method]
     who = f"{row.title}{f', {strength}' if strength else ''}"
-    text = f" on {read} text{f' ({NOISED})' if read == 'noised' else ''}" if read else ""
+    text = f" on {read} text" if read else ""
     without = METHODS[row.published or row.control or method].title
     return f"{who}: {without}{text} with the discount; baseline: without it."
 

@@ -268,7 +268,7 @@ def test_evidence_is_harmless_its_figures_on_one_level_and_on_a_phone_before_the
     page: Page, address: str
 ) -> None:
     harmless(page, address, "evidence")
-    page.set_viewport_size({"width": 1280, "height": 800})
+    page.set_viewport_size({"width": 1440, "height": 800})  # where what is said of one has a line less
     expect(page.get_by_text("Left-to-right twin", exact=True)).to_be_visible()
     figures = page.locator(".sinkscope-plot")
     expect(figures).to_have_count(2)

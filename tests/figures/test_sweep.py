@@ -49,7 +49,7 @@ def test_the_published_baseline_stands_beside_both_where_it_was_pruned_at_every_
     told = levels_of_study(study)
     assert told.methods == ("wanda", "wanda-noised", "sink-wanda")
     assert told.setup == (
-        "Sink-Wanda, λ = 1 (sinks count for nothing): Wanda on noised text (as seen while denoising) with the "
+        "Sink-Wanda, λ = 1 (sinks count for nothing): Wanda on noised text with the "
         "discount; baseline: without it. 2 sparsities × 3 methods × 6 seeds; 768 items of 6 tasks."
     )
     assert told.margin == 0.02

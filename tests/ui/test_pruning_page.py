@@ -243,7 +243,7 @@ def test_headline_and_figures_have_one_source_at_a_time():
     )
     assert "The margin of 2 points is fixed in the study's specification. ±1.7 points would" in told
     assert (
-        "Sink-Wanda, λ = 1: Wanda on noised text (as seen while denoising) with the discount; baseline: without it. "
+        "Sink-Wanda, λ = 1: Wanda on noised text with the discount; baseline: without it. "
         "Shipped study: 768 items of 6 tasks (dense 92.6 %, chance 37.5 %), 6 seeds; brackets: 95 % intervals." in told
     )
     assert "Tasks: Agreement, Arithmetic, Knowledge, Physical, Story and Reference." in told

@@ -67,8 +67,8 @@ def test_without_a_sweep_the_page_shows_the_one_that_ships(tmp_path, monkeypatch
         "any back." in told
     )
     assert (
-        "Shipped study of the diffusion model. Sink-Wanda, λ = 1 (sinks count for nothing): Wanda on noised text (as "
-        "seen while denoising) with the discount; baseline: without it. 2 sparsities × 3 methods × 6 seeds; 768 "
+        "Shipped study of the diffusion model. Sink-Wanda, λ = 1 (sinks count for nothing): Wanda on noised text "
+        "with the discount; baseline: without it. 2 sparsities × 3 methods × 6 seeds; 768 "
         "items of 6 tasks. "
         "Your sweep will replace it." in told
     )

@@ -310,7 +310,7 @@ def _what(checkpoint: Checkpoint | None, above: DeltaGenerator) -> dict:
             st.slider("Sparsity", 0.0, 0.95, fixed, disabled=True, help=removes)
             sparsity = fixed
         else:
-            sparsity = controls.draw_slider(PruneSpec, "sparsity", "prune_sparsity", format="percent")
+            sparsity = controls.draw_slider(PruneSpec, "sparsity", "prune_sparsity")
     return {"pattern": pattern, "allocation": allocation, "sparsity": sparsity}
 
 
