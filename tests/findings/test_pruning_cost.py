@@ -232,9 +232,7 @@ def test_a_difference_to_the_published_baseline_is_told_with_its_decision():
 
 def test_a_method_is_told_by_what_it_discounts_and_the_same_without():
     told = recipe_told("sink-wanda", text_of(PruneSpec(method="sink-wanda")))
-    assert told == (
-        "Sink-Wanda: Wanda on noised text (as seen while denoising) with the discount; baseline: without it."
-    )
+    assert told == ("Sink-Wanda: Wanda on noised text with the discount; baseline: without it.")
     clean = text_of(PruneSpec(method="sink-wanda", calibration=CalibrationParams(noise="none")))
     assert recipe_told("sink-wanda", clean, "λ = 0.5").startswith("Sink-Wanda, λ = 0.5: Wanda on clean text with ")
     sparse = recipe_told("sink-sparsegpt", text_of(PruneSpec(method="sink-sparsegpt")))
