@@ -14,7 +14,7 @@ from analysis.engine.runs import Run, score
 from analysis.evaluation.conditions import RELATIONS
 from analysis.evaluation.results import Results, begun, clusters, scores
 from analysis.evaluation.sweep_scores import Comparison, Setting, between, comparisons, from_dense
-from analysis.exhibits.with_discount import NOISED, text_of
+from analysis.exhibits.with_discount import text_of
 from analysis.figures.export import Exhibit
 from analysis.figures.intervals import IntervalRow, Level, interval_rows
 from analysis.figures.style import METHOD_LOOKS, REFERENCE, ends
@@ -262,7 +262,7 @@ def accuracy_of_runs(alike: Alike, results: Results | None, who: str = "", gains
         return None
     bars = _WHISKERS if losses else ""
     dots = "dots: seeds" if any(row.points for row in rows) else ""
-    noised = f"Noised text: calibration {NOISED}." if any("noised" in row.name for row in rows) else ""
+    noised = "Noised text: calibration as seen while denoising." if any("noised" in row.name for row in rows) else ""
     left_out = [f"{name} ({listed(accuracies)})" for name, accuracies in others.items()]
     undrawn = f"not drawn: {listed(left_out)}" if left_out else ""
     scored = f"Right answers to {alike.items:,} items of {alike.tasks}"

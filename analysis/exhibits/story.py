@@ -124,7 +124,8 @@ def _picture(findings: Findings) -> tuple[Markup, str]:
     name = f"‘{tokens[strongest - first].text.strip()}’"
     who = "a masked position" if tokens[strongest - first].masked else name
     above = story_sinks.threshold().removesuffix(" of a step")
-    where = f"One text at its peak, step {int(track.frames[at])}, layers averaged; orange: sinks ({above})."
+    peak = " at its peak" * (at == int(track.strength.argmax()))  # not so where the other model has no sinks beside it
+    where = f"One text{peak}, step {int(track.frames[at])}, layers averaged; orange: sinks ({above})."
     has = story_sinks.has_sinks(findings)
     told = f"One step of one text: {who} draws {times} an even split. {has}".strip()
     return charts.skyline(tokens, times, where) + charts.caption(has), told

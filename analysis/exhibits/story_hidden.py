@@ -14,6 +14,7 @@ from analysis.exhibits.story_text import (
     AGAINST,
     by_attention,
     early_told,
+    ends_earlier,
     ends_told,
     halves_told,
     hidden_moves,
@@ -25,7 +26,6 @@ from analysis.exhibits.story_text import (
     predictions_told,
     strictest,
     text_causes,
-    text_effect,
     text_matters,
     told_by,
     untouched_of,
@@ -207,13 +207,10 @@ def _meaning(findings: Findings, own: Cause, at_equal: Cause | None, causes: Seq
     """
     model = within(findings, own.model) if len(called(findings)) > 1 else ""
     if _by_text(own, causes, margin):
-        equal = None
-        if MASS in text_causes(causes):
-            equal = {1: BETTER, 0: CANNOT_TELL, -1: WORSE}[side_of(text_effect(causes, MASS))]
-        longer = text_causes(causes)[MASS].longer if MASS in text_causes(causes) else None
-        return story_parts.of_hiding(
-            BETTER, True, equal, True, model, earlier=longer is not None and side_of(longer) < 0
-        )
+        alike = text_causes(causes).get(MASS)
+        equal = None if alike is None else {1: BETTER, 0: CANNOT_TELL, -1: WORSE}[side_of(alike.effect)]
+        earlier = alike is not None and ends_earlier(alike)
+        return story_parts.of_hiding(BETTER, True, equal, True, model, earlier)
     of = {cause.measure: cause.effect for cause in causes if cause.control == MASS}
     both = {"divergence", "nll"} <= of.keys()
     return story_parts.of_hiding(

@@ -41,7 +41,6 @@ from analysis.study.findings import Contrast, Findings, Pruning
 from analysis.study.rules import above_chance
 from analysis.words import counted, listed, percent
 
-NOISED = "as seen while denoising"
 _CHANGED = "Weights kept without the discount and pruned with it, or the reverse."
 CHANGE = "Accuracy change"
 _COST, _DISCOUNT, _PUBLISHED = "pruned minus dense", "with minus without discount", "discount minus published"
