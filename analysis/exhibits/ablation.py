@@ -28,7 +28,8 @@ from analysis.evaluation.ablation_effects import (
 )
 from analysis.figures.dynamics import Series, curves
 from analysis.figures.export import Exhibit
-from analysis.figures.intervals import IntervalRow, Level, difference_row, interval_rows
+from analysis.figures.interval_layout import IntervalRow
+from analysis.figures.intervals import Level, difference_row, interval_rows
 from analysis.figures.style import REFERENCE, SINK, ends
 from analysis.findings import finding_of
 from analysis.findings.ablations import (
@@ -127,7 +128,7 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
             measure.level_axis,
             from_zero=True,
             levels=reference,
-            heading=("value", *wrap(_heading(name), _ONE_LINE)),
+            heading=("value", "\n".join(wrap(_heading(name), _ONE_LINE))),
         ),
         pd.DataFrame(
             [
@@ -166,7 +167,7 @@ def _level_rows(
                 f"{'' if level.n in (prompts, 1) else f', {level.n} prompts'}",
                 *lasts,
             ),
-            beside=(_level(value[0]), *_in_lines(words)),
+            beside=(_level(value[0]), _in_lines(words)),
         )
         for (called, level), full, words, lasts in zip(hidden.items(), filled, ("", *told), ends, strict=True)
     ]
@@ -177,11 +178,9 @@ def _level(value: float) -> str:
     return f"{value:.0f}" if value >= 10 else f"{value:#.2g}"
 
 
-def _in_lines(difference: str) -> list[str]:
+def _in_lines(difference: str) -> str:
     """Return a difference in one line, or a long one in two: below its estimate its interval."""
-    return (
-        difference.replace(" [", "\n[").split("\n") if len(difference) > _ONE_LINE else [difference] * bool(difference)
-    )
+    return difference.replace(" [", "\n[") if len(difference) > _ONE_LINE else difference
 
 
 _ONE_LINE = 16  # characters
@@ -315,7 +314,7 @@ def answer_of_study(causes: Sequence[Cause]) -> StudyAnswer | None:
                 MEASURES["nll"].level_axis,
                 from_zero=True,
                 levels=_nothing_hidden(first.sides[0].value - first.rise.value),
-                heading=("value", *wrap(_heading("nll"), _ONE_LINE)),
+                heading=("value", "\n".join(wrap(_heading("nll"), _ONE_LINE))),
             ),
             pd.DataFrame(table),
             formula=METHOD,

@@ -16,7 +16,8 @@ from analysis.evaluation.results import Results, begun, clusters, scores
 from analysis.evaluation.sweep_scores import Comparison, Setting, between, comparisons, from_dense
 from analysis.exhibits.with_discount import text_of
 from analysis.figures.export import Exhibit
-from analysis.figures.intervals import IntervalRow, Level, interval_rows
+from analysis.figures.interval_layout import IntervalRow
+from analysis.figures.intervals import Level, interval_rows
 from analysis.figures.style import METHOD_LOOKS, REFERENCE, ends
 from analysis.findings.pruning_cost import apart_by_rounding, bare_words
 from analysis.pruned.report_file import is_control, plain_title, seed_of
@@ -296,7 +297,6 @@ def _score_row(
     mean = float(np.mean(by_run))
     low, high = (np.nan, np.nan) if lost is None or dense is None else (dense + lost.low, dense + lost.high)
     look = None if is_control(method) else METHOD_LOOKS.get(method)
-    numbers = [] if lost is None else [bare_words(lost)]
     return IntervalRow(
         f"{name} · {read} text" if read else name,
         100 * mean,
@@ -305,7 +305,11 @@ def _score_row(
         color=REFERENCE if look is None else look.color,
         points=tuple(100 * value for value in by_run) if len(by_run) > 1 else (),
         section=f"{at} of the weights removed" if at else "No weights removed",
-        beside=(percent(mean, 1), *numbers, *([] if gain is None else [f"{_DELTA}{bare_words(gain)}"])),
+        beside=(
+            percent(mean, 1),
+            "" if lost is None else bare_words(lost),
+            "" if gain is None else f"{_DELTA}{bare_words(gain)}",
+        ),
     )
 
 
@@ -314,9 +318,8 @@ _DELTA = "Δ "
 
 def _scores_figure(rows: Sequence[IntervalRow], dense: float | None, chance: float | None) -> go.Figure:
     """Draw rows of `_score_row`. dense, chance: those of the dense model and of choosing at random, as shares."""
-    every = [line for row in rows for line in row.beside[1:]]
-    heading = ["accuracy", *["minus dense, points"] * any(not line.startswith(_DELTA) for line in every)]
-    heading += [f"{_DELTA}with discount minus this"] * any(line.startswith(_DELTA) for line in every)
+    titles = ("accuracy", "minus dense, points", f"{_DELTA}with discount minus this")
+    heading = [title if any(cells) else "" for title, *cells in zip(titles, *(row.beside for row in rows), strict=True)]
     levels = [] if dense is None else [Level(f"dense {percent(dense, 1)}", 100 * dense, "dash")]
     levels += [] if chance is None else [Level(f"chance {percent(chance, 1)}", 100 * chance, "dot", needed=False)]
     return interval_rows(rows, "accuracy, %", levels=levels, heading=heading, point="one run, %")

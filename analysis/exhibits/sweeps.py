@@ -35,7 +35,8 @@ from analysis.evaluation.sweep_scores import Comparison, Setting
 from analysis.evaluation.sweep_tables import comparison_row
 from analysis.figures.export import Exhibit
 from analysis.figures.frontier import Points, Saving, frontier
-from analysis.figures.intervals import IntervalRow, difference_row
+from analysis.figures.interval_layout import IntervalRow
+from analysis.figures.intervals import difference_row
 from analysis.figures.style import colors_by_method
 from analysis.figures.sweep import Curve
 from analysis.findings import finding_of

@@ -17,7 +17,8 @@ from analysis.evaluation.comparing import Pair
 from analysis.evaluation.results import AVERAGE, Results, average, chance_level, once
 from analysis.exhibits.story_parts import accuracies, cost_of, discounts
 from analysis.figures.export import Exhibit
-from analysis.figures.intervals import IntervalRow, difference_row, interval_rows
+from analysis.figures.interval_layout import IntervalRow
+from analysis.figures.intervals import difference_row, interval_rows
 from analysis.figures.style import PER_CENT, REFERENCE, colors_by_method, ends
 from analysis.findings import finding_of
 from analysis.findings.evaluations import MARGIN

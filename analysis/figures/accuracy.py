@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from analysis.evaluation.curves import RunningMean
-from analysis.figures.intervals import IntervalRow
+from analysis.figures.interval_layout import IntervalRow
 from analysis.figures.style import PER_CENT, REFERENCE, as_text, band, grey_line, layout, shorten
 from analysis.words import p_words, percent
 

@@ -64,8 +64,10 @@ class Plot {
     this.theme = theme;
     if (isNew) {
       this.bytes = bytes;
-      const { alt, height } = this.read();
-      this.height = height;
+      const { alt, figure } = this.read();
+      const wide = figure.layout.meta?.wide;
+      this.from = wide?.from ?? Infinity;
+      this.heights = [figure.layout.height ?? HEIGHT, wide?.layout.height];
       this.host.setAttribute("aria-label", alt);
       this.host.style.minHeight = `${this.size().height}px`; // the page does not jump when it is drawn
     }
@@ -95,13 +97,14 @@ class Plot {
   }
 
   read() {
-    const content = JSON.parse(new TextDecoder().decode(this.bytes));
-    return { ...content, height: content.figure.layout.height ?? HEIGHT };
+    return JSON.parse(new TextDecoder().decode(this.bytes));
   }
 
   size() {
     const isFull = document.fullscreenElement === this.host;
-    return { width: this.host.clientWidth, height: isFull ? window.innerHeight - BAR : this.height };
+    const width = this.host.clientWidth;
+    const height = this.heights[Number(width >= this.from)];
+    return { width, height: isFull ? window.innerHeight - BAR : height };
   }
 
   draw() {
@@ -113,7 +116,10 @@ class Plot {
     const Plotly = await plotly();
     if (!this.stale || this.ended) return;
     this.stale = false;
-    const { figure, config, clicks } = this.read(); // read anew, as Plotly writes into what it is given
+    const { figure: read, config, clicks } = this.read(); // read anew, as Plotly writes into what it is given
+    this.isWide = this.host.clientWidth >= this.from;
+    this.host.style.minHeight = `${this.size().height}px`;
+    const figure = this.isWide ? widened(read) : read;
     const layout = { ...figure.layout, ...this.size(), template: template(JSON.parse(this.theme), figure.layout.font?.size) };
     layout.uirevision = subject(figure);
     if (clicks) Object.assign(layout, { hovermode: layout.hovermode ?? "closest", dragmode: "pan" });
@@ -153,6 +159,11 @@ class Plot {
       return;
     }
     const { width, height } = this.size();
+    if (width && width >= this.from !== this.isWide) {
+      this.stale = true;
+      this.draw();
+      return;
+    }
     const { width: before, height: tall } = this.host._fullLayout;
     if (width && (width !== before || height !== tall)) window.Plotly.relayout(this.host, { width, height });
   }
@@ -195,6 +206,12 @@ function plotly() {
     document.head.append(script);
   });
   return library;
+}
+
+// A figure whose names stand beside its rows where there is room (`analysis/figures/intervals.py`).
+function widened({ data, layout }) {
+  const { layout: changed, y } = layout.meta.wide;
+  return { data: data.map((trace, place) => ({ ...trace, y: y[place] })), layout: { ...layout, ...changed } };
 }
 
 function isSame(first, second) {

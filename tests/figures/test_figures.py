@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from analysis.figures import causes, dynamics, experts, tuning
 from analysis.figures import sinks as figures
 from analysis.figures.causes import outcome_bars
-from analysis.figures.intervals import IntervalRow, interval_rows
+from analysis.figures.interval_layout import IntervalRow
+from analysis.figures.intervals import interval_rows
 from analysis.figures.style import PER_CENT, REFERENCE, as_text, block_reduce, shorten, token_axis
 from pages.parts.charts import Point
 

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from analysis.figures.intervals import IntervalRow, Level, difference_row, interval_rows, way
+from analysis.figures.interval_layout import IntervalRow
+from analysis.figures.intervals import Level, difference_row, interval_rows, way
 from analysis.statistics.decisions import NATS
 from analysis.statistics.differences import Difference
 
@@ -121,12 +122,12 @@ def test_a_section_has_its_heading_and_each_row_its_numbers_beside_its_mark() ->
         "With",
         "<b>70 % removed</b>",
         "With",
-        "dense 93.0 %",
-        "← chance 37.5 %",
         "<b>90.0 %</b><br>−3.0 [−8, +2]<br>Δ &lt;9",
         "<b>91.0 %</b>",
         "<b>72.0 %</b>",
         "<b>accuracy</b><br>minus dense, points<br>Δ discount minus this",
+        "dense 93.0 %",
+        "← chance 37.5 %",
     ]
     *numbers, head = [note for note in figure.layout.annotations if note.x == 1]
     assert [note.y for note in numbers] == [*grey.y, *orange.y], "beside their marks"
@@ -166,3 +167,35 @@ def test_what_a_row_holds_stands_beneath_its_bold_name_and_lines_stop_at_names()
     lines = [(shape.y0, shape.y1) for shape in figure.layout.shapes if shape.x0 == shape.x1 == 2.4]
     assert len(lines) == 2 and lines[0][1] <= names[1].y and lines[1][0] >= names[1].y + 3 * LINE
     assert figure.layout.xaxis.range[0] == 0 and figure.data[1].marker.symbol == ("circle-open",)
+
+
+def test_where_there_is_room_names_stand_at_the_left_and_numbers_in_columns() -> None:
+    figure = interval_rows(SCORES, "accuracy, %", levels=LEVELS, heading=HEADING)
+    wide = figure.layout.meta["wide"]
+    changed, (grey, orange, seeds) = wide["layout"], wide["y"]
+    assert [len(trace.y) for trace in figure.data] == [len(places) for places in wide["y"]]
+    assert changed["height"] < figure.layout.height, "as names take no lines of their own"
+    assert wide["from"] > changed["margin"]["l"] + changed["margin"]["r"] + 200, "left for the axis"
+    at = {note["text"]: note for note in changed["annotations"]}
+    columns = ["accuracy", "minus dense,<br>points", "Δ discount<br>minus this"]
+    cells = ["<b>90.0 %</b>", "−3.0 [−8, +2]", "Δ &lt;9"]
+    for title, cell, following in zip(columns, cells, [*columns[1:], ""], strict=True):
+        assert at[title]["xshift"] == at[cell]["xshift"] and at[cell]["y"] == grey[0]
+        if following:
+            width = max(map(len, [*title.split("<br>"), cell.removeprefix("<b>").removesuffix("</b>")]))
+            assert at[following]["xshift"] >= at[title]["xshift"] + 6 * width
+    assert [at[f"<b>{share} %</b>"]["y"] for share in ("91.0", "72.0")] == orange
+    assert -changed["margin"]["l"] <= at["Without &lt;b&gt;"]["xshift"] < 0, "left of the axis"
+    assert grey[0] < min(seeds) <= max(seeds) < orange[0] < at["<b>70 % removed</b>"]["y"] < orange[1]
+    dashed = [(shape["y0"], shape["y1"]) for shape in changed["shapes"] if shape["x0"] == shape["x1"] == 93.0]
+    assert [begin < place < end for (begin, end), place in zip(dashed, (grey[0], orange[1]), strict=True)] == [True] * 2
+
+
+def test_words_of_a_difference_become_its_column_and_none_stays_empty() -> None:
+    rows = [difference_row("as many", Difference(0.3, 0.1, 0.5, 30, 30)), IntervalRow("equal", 0.1, 0.0, 0.2)]
+    changed = interval_rows(rows, "points", even="", margin=2.0).layout.meta["wide"]["layout"]
+    assert [note["text"] for note in changed["annotations"] if note["x"] == 1] == [f"<b>{rows[0].words}</b>"]
+    (band,) = [shape for shape in changed["shapes"] if shape["type"] == "rect"]
+    assert (band["x0"], band["x1"]) == (-2.0, 2.0)
+    alone = interval_rows([rows[1]], "points").layout.meta["wide"]["layout"]
+    assert alone["margin"]["r"] < 20 and [note["text"] for note in alone["annotations"]] == ["equal"]

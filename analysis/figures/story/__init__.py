@@ -296,7 +296,7 @@ def picture_html(story: Story) -> Markup:
 
 def figure_html(figure: Markup, told: str) -> Markup:
     """Return one figure of the story by itself. told: what it shows, in words."""
-    return Markup('<div class="story"><figure style="margin:0" aria-label="{}">{}</figure></div>').format(told, figure)
+    return Markup('<div class="story"><figure aria-label="{}">{}</figure></div>').format(told, figure)
 
 
 @cache

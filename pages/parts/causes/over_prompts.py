@@ -46,9 +46,9 @@ from pages.parts.causes.results import (
     NEXT,
     Figures,
     answer_first,
-    beside_example,
     draw_figures,
     draw_shifts,
+    with_example,
 )
 from pages.parts.charts import PER_CENT_CELLS, exhibit_text, export_later, table
 from pages.parts.controls import draw_several, keyed_columns, keys_of
@@ -283,7 +283,7 @@ class OverPrompts:
                 for paragraph in beneath:
                     st.markdown(plain(paragraph))
         aside.caption(plain(SINK.format(criterion(spec.sinks))))
-        beside_example(self.outcome(job.summary), self.example(job), self.kind)
+        with_example(self.outcome(job.summary), self.example(job), self.kind)
         self.next_step()
         more = _more(self.kind, job.key or job.id, job.summary)
         if next(iter(more.values()), None) is not None:

@@ -7,7 +7,7 @@ import streamlit as st
 from analysis.figures.export import Exhibit
 from analysis.findings.shifts import SHIFTS, SHIFTS_TOLD
 from pages.parts.charts import chart
-from pages.parts.controls import PHONE, figures_beside, figures_row, order_on_a_phone
+from pages.parts.controls import PHONE, figures_beside, order_on_a_phone
 from pages.parts.plain import plain
 
 Figures = Mapping[str, Exhibit | None]
@@ -35,26 +35,26 @@ def draw_figures(shown: Figures, key: str) -> None:
                 chart(figure, f"{key}_{name}")
 
 
-def beside_example(shown: Figures, example: Callable[[], None] | None, key: str) -> None:
-    """Draw figures, and one text at the right where there is one and a single figure. example: draws the text."""
+def with_example(shown: Figures, example: Callable[[], None] | None, key: str) -> None:
+    """Draw figures, a single one across the page, and one text beneath them. example: draws it; None: there is none."""
     figures = {name: figure for name, figure in shown.items() if figure is not None}
-    if example is None or len(figures) != 1:
-        draw_figures(figures, key)
-        return
-    left, right = figures_beside(2, f"{key}_example")
-    with left:
-        for name, figure in figures.items():
-            chart(figure, f"{key}_{name}")
-    with right:
-        example()
+    with st.container(key=f"{key}_figures"):
+        if len(figures) == 1:
+            for name, figure in figures.items():
+                chart(figure, f"{key}_{name}")
+        else:
+            draw_figures(figures, key)
+    if example is not None:
+        with st.container(key=f"{key}_text"):
+            example()
 
 
 def answer_first(key: str, rows: Mapping[str, Sequence[int]], answer: str = "", last: str = "") -> None:
     """Set on a phone what stands beneath the answer below the figure and above the text. key: as of
-    `beside_example`. rows, last: as of `order_on_a_phone`. answer: key of the container that holds the answer, if any.
+    `with_example`. rows, last: as of `order_on_a_phone`. answer: key of the container that holds the answer, if any.
     """
     opened: dict[str, int | None] = {answer: None} if answer else {}
-    order_on_a_phone({figures_row(f"{key}_example"): (1, 3), **rows}, {**opened, BENEATH: 2}, last)
+    order_on_a_phone(rows, {**opened, f"{key}_figures": 1, BENEATH: 2, f"{key}_text": 3}, last)
 
 
 def draw_shifts(rows: Sequence[tuple[str, ...]]) -> None:

@@ -88,7 +88,7 @@ def study_answer(source: str) -> None:
     text = next((text for text in current[1].continuations if text.model == source), None)
     example = None if text is None else _drawn(text)
     results.answer_first("study", {}, last=_CHANGED)
-    results.beside_example({"levels": answered.figure}, example, "study")
+    results.with_example({"levels": answered.figure}, example, "study")
     with st.container(key=_CHANGED), st.expander(results.CHANGED, icon=":material/query_stats:", key="study_more"):
         st.markdown(plain(answered.changed))
         results.draw_shifts(answered.shifts)

@@ -1,0 +1,249 @@
+"""Places of the rows of a figure of intervals: each name above its estimates, or at their left, numbers in columns."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from textwrap import wrap
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from analysis.figures.style import as_text, wrapped
+
+# In pixels, as the axis of rows counts them.
+LINE = 17  # of a line of text
+_NAMED = 14  # from a name to its first estimate
+_NEXT = 16  # to the next of the same name
+_AFTER = 16  # from the last to the next name
+_SECTION = 8  # above the heading of a section but the first
+LANE, _LANES = 6, 3  # of dots beneath an estimate
+_HALF = 9  # of a band, above and beneath an estimate
+_CLEAR = 2  # from a name to a line
+EDGE = 6
+_GAP, _LETTER = 12, 6.3  # from the axis to the numbers at its right, and of one of their letters
+_ROW_GAP = 10  # between rows whose names stand at the left
+_BETWEEN, _LEAST_COLUMN = 16, 10  # between columns of numbers; characters of a title that begins no further line
+
+_WIDTH = 44  # characters of a name, which a phone holds
+
+
+@dataclass(frozen=True)
+class IntervalRow:
+    """An estimate with its interval, in the unit of the axis; low and high are NaN where there is none. words: as it is
+    written after its name. group: whose colour it has in the legend, '' for none. color: '' for that of the group.
+    filled: significant, or not tested. points: what each seed gives alone. hover: further lines. section: the heading
+    above it, once for all rows that follow with the same. held: lines beneath its name. beside: what stands at the
+    right of the axis, each in lines or a column of its own, the first bold.
+    """
+
+    name: str
+    value: float
+    low: float
+    high: float
+    words: str = ""
+    group: str = ""
+    color: str = ""
+    filled: bool = True
+    points: tuple[float, ...] = ()
+    hover: tuple[str, ...] = ()
+    section: str = ""
+    held: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """Its name as markup, with its words, beneath it where the line would be long."""
+        if self.held:
+            return "<br>".join((f"<b>{wrapped(self.name, _WIDTH)}</b>", *map(as_text, self.held)))
+        if not self.words:
+            return wrapped(self.name, _WIDTH)
+        if len(self.name) + len(self.words) <= _WIDTH:
+            return f"{as_text(self.name)} <b>{as_text(self.words)}</b>"
+        return f"{wrapped(self.name, _WIDTH)}<br><b>{wrapped(self.words, _WIDTH)}</b>"
+
+    @property
+    def left_lines(self) -> list[str]:
+        """The lines of its name and of what it holds where they stand at the left."""
+        return [*wrap(self.name, _WIDTH), *self.held]
+
+
+class Layout(NamedTuple):
+    """Where all stands, in pixels from the top. places: of the estimates. notes: names and numbers. guides: heights of
+    lines along the axis. lines, bands: beginnings and ends of what is drawn along the estimates. foot: the end. left,
+    right: of the axis.
+    """
+
+    places: list[float]
+    notes: list[dict[str, Any]]
+    guides: list[float]
+    lines: list[tuple[float, float]]
+    bands: list[tuple[float, float]]
+    foot: float
+    left: int
+    right: int
+
+
+_AT_LEFT = {"x": 0, "xref": "paper", "xanchor": "left", "align": "left", "showarrow": False}
+_AT_RIGHT = {"x": 1, "xref": "paper", "xanchor": "left", "align": "left", "showarrow": False}
+
+
+def stacked_rows(
+    rows: Sequence[IntervalRow], lanes: Sequence[Sequence[int]], has_head: bool, heading: Sequence[str]
+) -> Layout:
+    """Lay out rows with each name above its estimates, and numbers in lines. has_head: a line is kept above all."""
+    lines = [lines_of(row.beside) for row in rows]
+    head = lines_of(heading)
+    deep, beside = _deep(lanes), LINE * max(map(len, lines), default=0) / 2
+    y: float = LINE if has_head else 0.0
+    for first_row in rows[:1]:  # whose numbers stand beneath the heading
+        above = LINE * (first_row.label.count("<br>") + 1 + bool(first_row.section)) + _NAMED
+        y = max(y, LINE * (len(head) + len(lines[0]) / 2) + EDGE - above)
+    section, places, notes = "", [0.0] * len(rows), []
+    pieces: list[tuple[float, float]] = []
+    for alike in _by_name(rows):
+        row = rows[alike[0]]
+        if row.section != section:
+            y += _SECTION if section else 0
+            section = row.section
+            notes.append({"y": y, "text": f"<b>{as_text(section)}</b>", "xshift": 4, "yanchor": "top", **_AT_LEFT})
+            y += LINE + 2
+        label = row.label if len(alike) == 1 else wrapped(row.name, _WIDTH)
+        notes.append({"y": y, "text": label, "xshift": 12 if section else 4, "yanchor": "top", **_AT_LEFT})
+        y += LINE * (label.count("<br>") + 1) + _NAMED
+        first = y
+        for at in alike:
+            places[at] = y
+            y += _NEXT + deep
+        y = max(y + _AFTER - _NEXT, first + beside)
+        pieces.append((first - _NAMED + _CLEAR, y))
+    bands = [(begin + _NAMED - _HALF - _CLEAR, end - _AFTER + _HALF) for begin, end in pieces]
+    numbers = [
+        {"y": places[at], "text": _first_bold(told), "yanchor": "middle", "xshift": _GAP, **_AT_RIGHT}
+        for at, told in enumerate(lines)
+        if told
+    ]
+    if head:
+        numbers.append({"y": 0, "text": _first_bold(head), "yanchor": "top", "xshift": _GAP, **_AT_RIGHT})
+    widest = max((len(line) for told in (head, *lines) for line in told), default=0)
+    right = round(_GAP + _LETTER * widest) if widest else 14
+    guides = [places[at] for at, told in enumerate(lines) if told]
+    return Layout(places, [*notes, *numbers], guides, pieces, bands, y, 14, right)
+
+
+def rows_beside_names(
+    rows: Sequence[IntervalRow], lanes: Sequence[Sequence[int]], has_head: bool, heading: Sequence[str]
+) -> Layout:
+    """Lay out rows with each name at the left of its estimates, and numbers in columns."""
+    deep = _deep(lanes)
+    columns = _Columns.of(rows, heading)
+    y = float(max(LINE * max(has_head, columns.head_lines) + _SECTION, EDGE))
+    section, places, notes, bands = "", [0.0] * len(rows), columns.head(), []
+    left = _LETTER * max((len(line) for row in rows for line in row.left_lines), default=0) + 2 * _GAP
+    for alike in _by_name(rows):
+        row = rows[alike[0]]
+        if row.section != section:
+            y += _SECTION if section else 0
+            section = row.section
+            text = f"<b>{as_text(section)}</b>"
+            notes.append({"y": y, "text": text, "xshift": 4 - left, "yanchor": "top", **_AT_LEFT})
+            y += LINE + 2
+        lines, block = row.left_lines, len(alike) * (2 * _HALF + deep)
+        tall = max(LINE * len(lines), block) + _ROW_GAP
+        label = _first_bold(lines) if row.held else "<br>".join(map(as_text, lines))
+        shift = (12 if section else 4) - left
+        notes.append({"y": y + tall / 2, "text": label, "xshift": shift, "yanchor": "middle", **_AT_LEFT})
+        for place, at in enumerate(alike):
+            places[at] = y + (tall - block) / 2 + _HALF + place * (2 * _HALF + deep)
+            notes += columns.of_row(at, places[at])
+        if bands and rows[alike[0] - 1].section == section:
+            bands[-1] = (bands[-1][0], y + tall)
+        else:
+            bands.append((y, y + tall))
+        y += tall
+    return Layout(places, notes, places, bands, bands, y, round(left), columns.width)
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """Numbers at the right of the axis in columns. cells: of each row, of each column. titles: lines of each one's
+    title. starts: of each column from the axis, in pixels. width: of all."""
+
+    cells: list[list[str]]
+    titles: list[list[str]]
+    starts: list[float]
+    width: int
+
+    @classmethod
+    def of(cls, rows: Sequence[IntervalRow], heading: Sequence[str]) -> "_Columns":
+        """Return the columns that hold anything."""
+        cells = [[part.replace("\n", " ") for part in row.beside or (row.words,)] for row in rows]
+        count = max(map(len, cells), default=0)
+        cells = [[*line, *[""] * (count - len(line))] for line in cells]
+        used = [at for at in range(count) if any(line[at] for line in cells)]
+        titles, starts, x = [], [], float(_GAP)
+        for at in used:
+            widest = max(len(line[at]) for line in cells)
+            title = heading[at].replace("\n", " ") if at < len(heading) else ""
+            titles.append(wrap(title, max(widest, _LEAST_COLUMN)))
+            starts.append(x)
+            x += _LETTER * max([widest, *map(len, titles[-1])]) + _BETWEEN
+        return cls([[line[at] for at in used] for line in cells], titles, starts, round(x) if used else 14)
+
+    @property
+    def head_lines(self) -> int:
+        """Lines of the tallest title."""
+        return max(map(len, self.titles), default=0)
+
+    def head(self) -> list[dict[str, Any]]:
+        """Return the titles as notes."""
+        return [
+            {"y": 0, "text": "<br>".join(map(as_text, lines)), "yanchor": "top", "xshift": start, **_AT_RIGHT}
+            for lines, start in zip(self.titles, self.starts, strict=True)
+            if lines
+        ]
+
+    def of_row(self, at: int, y: float) -> list[dict[str, Any]]:
+        """Return the numbers of a row as notes, the first bold."""
+        return [
+            {
+                "y": y,
+                "text": as_text(cell) if place else f"<b>{as_text(cell)}</b>",
+                "yanchor": "middle",
+                "xshift": start,
+                **_AT_RIGHT,
+            }
+            for place, (cell, start) in enumerate(zip(self.cells[at], self.starts, strict=True))
+            if cell
+        ]
+
+
+def lines_of(parts: Sequence[str]) -> list[str]:
+    return [line for part in parts for line in part.split("\n") if line]
+
+
+def _deep(lanes: Sequence[Sequence[int]]) -> int:
+    """Return the height of the dots beneath each estimate."""
+    return LANE * max((lane + 1 for taken in lanes for lane in taken), default=0)
+
+
+def _by_name(rows: Sequence[IntervalRow]) -> list[list[int]]:
+    """Return the rows that share a name in their section, by their indices."""
+    found: dict[tuple[str, str], list[int]] = {}
+    for at, row in enumerate(rows):
+        found.setdefault((row.section, row.name), []).append(at)
+    return list(found.values())
+
+
+def _first_bold(lines: Sequence[str]) -> str:
+    first, *others = map(as_text, lines)
+    return "<br>".join((f"<b>{first}</b>", *others))
+
+
+def lanes_of(values: Sequence[float], wide: float) -> list[int]:
+    """Return for each of sorted values the lane in which its dot, this wide, touches none before it: of `_LANES`, so
+    that all can be counted."""
+    free, lanes = [-np.inf] * _LANES, []
+    for value in values:
+        lane = next((lane for lane, end in enumerate(free) if value >= end), int(np.argmin(free)))
+        free[lane] = value + wide
+        lanes.append(lane)
+    return lanes
