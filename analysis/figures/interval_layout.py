@@ -136,8 +136,9 @@ def rows_beside_names(
     deep = _deep(lanes)
     columns = _Columns.of(rows, heading)
     y = float(max(LINE * max(has_head, columns.head_lines) + _SECTION, EDGE))
-    section, places, notes, bands = "", [0.0] * len(rows), columns.head(), []
+    places, notes, bands = [0.0] * len(rows), columns.head(), [(y, y)]
     left = _LETTER * max((len(line) for row in rows for line in row.left_lines), default=0) + 2 * _GAP
+    section = ""
     for alike in _by_name(rows):
         row = rows[alike[0]]
         if row.section != section:
@@ -146,19 +147,19 @@ def rows_beside_names(
             text = f"<b>{as_text(section)}</b>"
             notes.append({"y": y, "text": text, "xshift": 4 - left, "yanchor": "top", **_AT_LEFT})
             y += LINE + 2
-        lines, block = row.left_lines, len(alike) * (2 * _HALF + deep)
-        tall = max(LINE * len(lines), block) + _ROW_GAP
+            bands.append((y, y))
+        lines, step = row.left_lines, 2 * _HALF + deep
+        reach, named = (len(alike) - 1) * step / 2, LINE * len(lines) / 2
+        middle = y + _ROW_GAP / 2 + max(named, reach + _HALF)
         label = _first_bold(lines) if row.held else "<br>".join(map(as_text, lines))
         shift = (12 if section else 4) - left
-        notes.append({"y": y + tall / 2, "text": label, "xshift": shift, "yanchor": "middle", **_AT_LEFT})
+        notes.append({"y": middle, "text": label, "xshift": shift, "yanchor": "middle", **_AT_LEFT})
         for place, at in enumerate(alike):
-            places[at] = y + (tall - block) / 2 + _HALF + place * (2 * _HALF + deep)
+            places[at] = middle - reach + place * step
             notes += columns.of_row(at, places[at])
-        if bands and rows[alike[0] - 1].section == section:
-            bands[-1] = (bands[-1][0], y + tall)
-        else:
-            bands.append((y, y + tall))
-        y += tall
+        y = middle + max(named, reach + _HALF + deep) + _ROW_GAP / 2
+        bands[-1] = (bands[-1][0], y)
+    bands = [(begin, end) for begin, end in bands if begin < end]
     return Layout(places, notes, places, bands, bands, y, round(left), columns.width)
 
 
