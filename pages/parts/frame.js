@@ -20,7 +20,7 @@ function fold() {
 function watch() {
   let empty = 0, asked = 0;
   setInterval(() => {
-    if (document.querySelector(PAGE)?.innerText.trim()) empty = asked = 0;
+    if (isShown(document.querySelector(PAGE))) empty = asked = 0;
     else if (document.querySelector(AT_REST)) empty += 1;
     if (empty < LOOKS) return;
     empty = 0;
@@ -29,6 +29,13 @@ function watch() {
     sessionStorage.setItem(LOADED, String(Date.now()));
     location.reload();
   }, LOOK);
+}
+
+// Slides are in a shadow tree, whose words the page does not count as its own.
+function isShown(page) {
+  if (!page || page.innerText.trim()) return Boolean(page);
+  const trees = [...page.querySelectorAll("*")].flatMap(({ shadowRoot }) => [...(shadowRoot?.children ?? [])]);
+  return trees.some((part) => part.localName !== "style" && part.innerText?.trim());
 }
 
 let ask; // of the last drawing

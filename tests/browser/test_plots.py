@@ -1,6 +1,7 @@
 """Plots in the browser: drawn as they come near, and a word where they cannot be. First light clicks on them."""
 
 import re
+import time
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -19,6 +20,7 @@ SMALLEST = """slide => {
   }
   return Math.min(...sizes);
 }"""
+LOST = 5.0  # seconds in which a page that the browser has lost is loaded anew
 BEHIND = ("Where the sinks live", "Do they matter?")
 
 
@@ -67,6 +69,8 @@ def test_slides_fit_the_screen_are_read_from_afar_and_are_led_through_by_keys_bu
     where = deck.get_by_role("status")
     expect(where).to_have_text(re.compile(r"^1 / [78]$"))
     last = int(where.inner_text().split("/")[1])
+    page.evaluate("window.isSame = true")
+    drawn = time.monotonic()
     for number in range(1, last + 1):
         expect(where).to_have_text(re.compile(f"^{number} /"))
         assert shown.evaluate(OVERFLOWS) == 0, f"slide {number} scrolls"
@@ -77,6 +81,8 @@ def test_slides_fit_the_screen_are_read_from_afar_and_are_led_through_by_keys_bu
     page.wait_for_url(re.compile(f"slide={last - 1}"))
     page.keyboard.press("n")
     expect(shown.locator(".speaker")).to_be_visible()
+    page.wait_for_timeout(max(0.0, 1000 * (drawn + LOST - time.monotonic())))
+    assert page.evaluate("window.isSame") and shown.is_visible(), "slides are no page that the browser has lost"
     page.reload()
     expect(where).to_have_text(re.compile(f"^{last - 1} /"))
     deck.get_by_role("button", name="Close the slides").click()
