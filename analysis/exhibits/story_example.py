@@ -111,7 +111,8 @@ def text_shown(text: Continuation, control: str = COUNT) -> tuple[Markup, str]:
         nats, until = after.get(key, (0.0, 0))
         told, lasts = f"{changed[name]} of {len(words)} differ{_left_out(text.untouched, words)}", ""
         if 0 < until < len(words):
-            told = f"{changed[name]} of {len(words)} differ, ends after {until}"
+            beyond = sum(not kept for kept in same[name][until:])
+            told = f"{changed[name]} of {len(words)} differ, {beyond} of them after its end at token {until}"
             lasts = " up to there"
         scored = f"{_perplexity((nats, until), ', ')}{lasts}"
         lines.append(Line(f"{name}: {told}{scored}", words, same[name], until or len(words)))

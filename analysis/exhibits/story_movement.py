@@ -51,7 +51,7 @@ def movement(findings: Findings) -> Told | None:
     title = _title(observed, nulls, value, steps, within(findings, source) if len(by_model) > 1 else "")
     if nulls:
         told_in_title = "fixed" not in nulls or _WRITTEN in title
-        written = "" if told_in_title else f"Writing alone would give {_beside(nulls['fixed'], value)}."
+        written = "" if told_in_title else "Writing alone: each token keeps its mean share until it is written."
         beats = [f"{written} {_by_layer(observed, nulls[hardest], MOVEMENT_NULLS[hardest].called)}.".strip()]
     others = [_other(names[model], births) for model, births in by_model.items() if model != source]
     notes = [_NEW, *([chance] if (chance := _chance(nulls, value)) else [])]

@@ -297,7 +297,7 @@ def has_sinks(findings: Findings) -> str:
     masked, of_all = masked_of_all(findings), masked_tokens(findings)
     if masked is None or not (masked.low or 0.0) > of_all > 0 or not _clear(drawn):
         return f"{own}."
-    return f"{own}; {share(masked.value)} of its sinks are masked (all tokens: {share(of_all)})."
+    return f"{own}; with layers averaged, {share(masked.value)} of sinks are masked (all tokens: {share(of_all)})."
 
 
 _MODELS = {

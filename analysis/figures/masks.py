@@ -209,7 +209,7 @@ def changed_by_projection(shown: Sequence[Changed], names: Sequence[str]) -> go.
             mode="markers+text" if alone else "markers",
             name=as_text(one.name),
             marker=dots(color, 10, symbol="circle-open" if one.is_floor else "circle"),
-            text=[words.percent(one.whole[place], 2) for place in there.tolist()] if alone else None,
+            text=[f"\u2002{words.percent(one.whole[place], 2)}" for place in there.tolist()] if alone else None,
             textposition="middle right",
             error_x=_from_zero(100 * one.whole[there], color) if alone else None,
             cliponaxis=False,

@@ -202,10 +202,12 @@ def endings(tokens: float, others: Levels) -> str:
     most = max(difference.n for _, difference in others.values())
     sides = {side_of(difference) for _, difference in others.values()}
     if len(others) == 1 or len(sides) > 1 or any(difference.n < most for _, difference in others.values()):
-        return f"Texts end after {tokens:.0f} tokens, {_beside_each(others, _LATER, '{:.0f}'.format)}."
+        return (
+            f"With sinks hidden, texts end after {tokens:.0f} tokens, {_beside_each(others, _LATER, '{:.0f}'.format)}."
+        )
     ends = dict.fromkeys(f"{value:.0f}" for value in sorted(value for value, _ in others.values()))
     alike = " to ".join(dict.fromkeys((next(iter(ends)), [*ends][-1])))
-    return f"Texts end after {tokens:.0f} tokens, {_LATER[sides.pop()]} any control ({alike})."
+    return f"With sinks hidden, texts end after {tokens:.0f} tokens, {_LATER[sides.pop()]} any control ({alike})."
 
 
 def ends_beside(tokens: float, others: Levels) -> tuple[str, ...]:

@@ -173,7 +173,7 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     heads_told = page.locator(".sx-b .sx-key")
     expect(page.locator(".sx-b h2")).to_have_text("Attention of each head to its own sinks")
     expect(heads_told).to_have_text(
-        f"{told(own_heads)} on average, untrained {told(null_heads)}. Each head’s own, not those framed"
+        f"{told(own_heads)} on average, untrained {told(null_heads)}. Sinks chosen per head, not those framed"
     )
     above, below = int((own > shares).sum()), int((own < shares).sum())
     untrained = "An equally sharp untrained model: "
@@ -444,7 +444,7 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     }""")
     page.wait_for_function("share => drawn.has(share)", arg=told(peak))  # beside the step on the curve
     expect(explorer.locator(".sx-b")).to_contain_text(re.compile(r"its own sinks[\d.]+\s% on average\. "))
-    expect(explorer.locator(".sx-b")).to_contain_text("Each head’s own, not those framed")
+    expect(explorer.locator(".sx-b")).to_contain_text("Sinks chosen per head, not those framed")
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ measure: 'count' })")
     page.wait_for_function("drawn.has('number of sinks')")
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ judged: 'layer', layer: 1 })")

@@ -761,7 +761,8 @@ def test_the_answer_tells_perplexity_beside_every_control_by_the_side_on_which_i
     with_masks[0]["repeated"], with_masks[3]["repeated"] = [0.11] * 30, [0.03] * 30
     with_masks[0]["tokens"] = [20, 22] * 15
     assert finding_of("caveats", summary_of(with_masks)).startswith(
-        "Texts end after 21 tokens, earlier than with any control (48). Repetition lowers perplexity: 11 % of "
+        "With sinks hidden, texts end after 21 tokens, earlier than with any control (48). Repetition lowers "
+        "perplexity: 11 % of "
         "tokens repeat the one before, 3 % with random tokens of equal attention. Over all steps no control matches"
     )
     assert "50 % of these random tokens are masked, 100 % of the sinks." in (

@@ -237,7 +237,7 @@ def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
     assert re.search(
         r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks: they draw "
         r"[\d.]+ × an even split \[[\d.]+, [\d.]+\], in equally sharp untrained models [\d.]+ × \[[\d.]+, [\d.]+\]; "
-        r"[\d.]+ % of its sinks are masked \(all tokens: [\d.]+ %\)\.$",
+        r"with layers averaged, [\d.]+ % of sinks are masked \(all tokens: [\d.]+ %\)\.$",
         story_told("supports").picture_told,
     )
     tables = rows_of(supports())
@@ -314,15 +314,15 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
         "tokens 2.6."
     )
     assert told.sentence == (
-        "Sinks against as many random tokens: +48 % [+23, +78]. At equal attention: +22 % [+11, +35]; texts end 24 "
-        "tokens earlier [16, 31]."
+        "Sinks against as many random tokens: +48 % [+23, +78]. Against other masked positions: +36 % [+14, +63]. At "
+        "equal attention: +22 % [+11, +35]; texts end 24 tokens earlier [16, 31]."
     )
     told = answered(-0.2)
     per_token = "Per token, yes: hiding them hurts more than hiding as many random tokens."
     assert told.lead == f"{per_token} At equal attention it hurts less."
     assert told.sentence.endswith(" At equal attention: −18 % [−26, −10]; texts end 24 tokens earlier [16, 31].")
     told = answered(0.05)
-    assert told.lead == f"{per_token} At equal attention undecided, but texts end earlier."
+    assert told.lead == f"{per_token} At equal attention undecided; with sinks hidden, texts end earlier."
     assert " At equal attention: +5 % [−5, +16]; texts end" in told.sentence
     assert ", random tokens of equal attention 3.6, " in told.levels
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
@@ -335,7 +335,7 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
     assert "A difference of 50 % of perplexity from random tokens of equal attention would have been detected." in (
         hidden.notes
     )
-    assert "Texts end after 21 tokens, earlier than with any control (44 to 45)." in hidden.notes
+    assert "With sinks hidden, texts end after 21 tokens, earlier than with any control (44 to 45)." in hidden.notes
     assert hidden.beats == (
         "Against random tokens of equal attention (4.5): −15 % [−31, +4], not significant; texts end 24 tokens earlier "
         "[16, 31].",
@@ -395,7 +395,7 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     story = masked(0.02)
     assert story.answers[0].lead == (
         "It depends: hiding them hurts more than hiding as many random tokens. Against other masked positions and at "
-        "equal attention undecided, but texts end earlier."
+        "equal attention undecided; with sinks hidden, texts end earlier."
     )
     assert "Against other masked positions: +2 % [−6, +11]. " in story.answers[0].sentence
     without = study.model_copy(update={"causes": tuple(one for one in study.causes if one.control != MASKED)})
@@ -480,7 +480,7 @@ def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
         note.endswith(alike) for note in place.notes
     )
     assert place.caveat == (
-        "Only kinds at least 10 points above their share of all tokens, untrained and shuffled weights are named."
+        "A kind is named where its share is 10 points above that of all tokens, untrained and shuffled weights."
     )
     assert place.notes[-1] == (
         "Sinks that are masked positions: layer 0 99 % [99, 100], layer 1 100 % [100, 100] and layer 2 85 % [82, 87]."
@@ -600,7 +600,8 @@ def test_the_first_finding_tells_both_models_by_multiples_of_an_even_split_besid
 def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_exceeded():
     (told,) = (finding for finding in story_told("example").findings if finding.name == "movement")
     assert told.beats == (
-        "Writing alone would give 0.08. Layer 0 gains more new sinks than in untrained models (0.37 [0.34, "
+        "Writing alone: each token keeps its mean share until it is written. Layer 0 gains more new sinks than in "
+        "untrained models (0.37 [0.34, "
         "0.39] against 0.20 [0.19, 0.22]), layers 1–7 fewer (0.28 [0.25, 0.32] against 1.88 [1.81, 1.96]).",
         "Left-to-right twin: less steady than untrained, 0.52 against 0.42.",
     )
@@ -810,8 +811,9 @@ def test_the_text_of_the_example_is_the_one_nearest_the_median():
         "hidden, it does not end within 48"
     )
     assert "Prompt 21 of 30: " in hidden.example.figure
-    assert "Sinks hidden: 33 of 48 differ, ends after 4, perplexity 3.7 up to there" in hidden.example.figure.replace(
-        "\u00a0", " "
+    assert (
+        "Sinks hidden: 33 of 48 differ, 32 of them after its end at token 4, perplexity 3.7 up to there"
+        in hidden.example.figure.replace("\u00a0", " ")
     )
     ends = '<span>.</span> <mark>[EOS]</mark> <span class="beyond">[BOS]</span>'
     assert ends in hidden.example.figure, "what both texts begin with lines up; what follows the end is faint"

@@ -112,7 +112,7 @@ def _first_prompts(recording: Recording, kind: str) -> str:
     return "\n".join(dict.fromkeys(" ".join(text.split()) for text in texts if text.strip()))
 
 
-SINK = "Sink: attention, all layers and heads averaged, above {} of a step."
+SINK = "Sink: a token whose attention, averaged over layers and heads, is above {} of its step."
 """The definition of a sink, of a criterion."""
 _PER_UNIT = (
     "Per unit of attention: the change by the control is scaled up to the attention that the sinks draw, as if it grew "
