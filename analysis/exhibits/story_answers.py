@@ -62,8 +62,7 @@ def _matter(findings: Findings) -> Answer | None:
     asked = "Do its sinks matter?"
     if not by_text:
         return Answer(asked, lead, "")
-    last = (*open_controls(causes), strictest(causes) or COUNT)
-    told = dict.fromkeys((COUNT, *(name for name in by_text if name not in last), *last))
+    told = dict.fromkeys((COUNT, *open_controls(causes), strictest(causes) or COUNT))
     marks = _levels(causes, by_text)
     levels = f"{_HEADING}: {', '.join(f'{mark.label} {mark.told}' for mark in marks)}."
     sentence = " ".join((*changes_told(causes, list(told)), could_see(causes)))

@@ -292,23 +292,23 @@ def has_sinks(findings: Findings) -> str:
     if drawn is None or draws is None:
         return ""
     has = "has sinks: they" if _clear(drawn) else "has no clear sinks: tokens above the threshold"
-    beside = _MODELS.get(draws.weights, f"in {draws.called}")
+    beside = _MODELS.get(draws.weights, draws.called)
     own = f"This model {has} draw {draws.own.told(_EVEN_SPLIT)}, {beside} {draws.null.told(_TIMES)}"
     masked, of_all = masked_of_all(findings), masked_tokens(findings)
     if masked is None or not (masked.low or 0.0) > of_all > 0 or not _clear(drawn):
         return f"{own}."
-    return f"{own}; with layers averaged, {share(masked.value)} of sinks are masked (all tokens: {share(of_all)})."
+    return f"{own}; layers averaged, {share(masked.value)} are masked (all tokens {share(of_all)})."
 
 
 _MODELS = {
-    "random": "in an untrained model of the same shape",
-    "permuted": "in the model with its weights shuffled",
-    SHARP: "in equally sharp untrained models",
+    "random": "an untrained model of the same shape",
+    "permuted": "the model with its weights shuffled",
+    SHARP: "equally sharp untrained models",
 }
 """Other weights, for a reader who knows no null."""
-_MEANT = {
-    null: f" {null[0].upper()}{null[1:]} weights: {told.removeprefix('in ')}." for null, told in _MODELS.items()
-} | {SHARP: " Equally sharp: random weights, attention as peaked as in the model."}
+_MEANT = {null: f" {null[0].upper()}{null[1:]} weights: {told}." for null, told in _MODELS.items()} | {
+    SHARP: " Equally sharp: random weights, attention as peaked as in the model."
+}
 
 
 def _weights(findings: Findings) -> list[str]:

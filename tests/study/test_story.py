@@ -236,8 +236,8 @@ def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
     )
     assert re.search(
         r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks: they draw "
-        r"[\d.]+ × an even split \[[\d.]+, [\d.]+\], in equally sharp untrained models [\d.]+ × \[[\d.]+, [\d.]+\]; "
-        r"with layers averaged, [\d.]+ % of sinks are masked \(all tokens: [\d.]+ %\)\.$",
+        r"[\d.]+ × an even split \[[\d.]+, [\d.]+\], equally sharp untrained models [\d.]+ × \[[\d.]+, [\d.]+\]; "
+        r"layers averaged, [\d.]+ % are masked \(all tokens [\d.]+ %\)\.$",
         story_told("supports").picture_told,
     )
     tables = rows_of(supports())
@@ -314,8 +314,8 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
         "tokens 2.6."
     )
     assert told.sentence == (
-        "Sinks against as many random tokens: +48 % [+23, +78]. Against other masked positions: +36 % [+14, +63]. At "
-        "equal attention: +22 % [+11, +35]; texts end 24 tokens earlier [16, 31]."
+        "Sinks against as many random tokens: +48 % [+23, +78]. At equal attention: +22 % [+11, +35]; texts end 24 "
+        "tokens earlier [16, 31]."
     )
     told = answered(-0.2)
     per_token = "Per token, yes: hiding them hurts more than hiding as many random tokens."
