@@ -293,11 +293,12 @@ def has_sinks(findings: Findings) -> str:
         return ""
     has = "has sinks: they" if _clear(drawn) else "has no clear sinks: tokens above the threshold"
     beside = _MODELS.get(draws.weights, draws.called)
-    own = f"This model {has} draw {draws.own.told(_EVEN_SPLIT)}, {beside} {draws.null.told(_TIMES)}"
+    own, null = factor(draws.own.value), factor(draws.null.value)
+    told = f"This model {has} draw {own}{_EVEN_SPLIT} ({beside}: {null}{_TIMES})"
     masked, of_all = masked_of_all(findings), masked_tokens(findings)
     if masked is None or not (masked.low or 0.0) > of_all > 0 or not _clear(drawn):
-        return f"{own}."
-    return f"{own}; layers averaged, {share(masked.value)} are masked (all tokens {share(of_all)})."
+        return f"{told}."
+    return f"{told}; with layers averaged, {share(masked.value)} are masked (all tokens: {share(of_all)})."
 
 
 _MODELS = {

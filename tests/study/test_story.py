@@ -236,8 +236,8 @@ def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
     )
     assert re.search(
         r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks: they draw "
-        r"[\d.]+ × an even split \[[\d.]+, [\d.]+\], equally sharp untrained models [\d.]+ × \[[\d.]+, [\d.]+\]; "
-        r"layers averaged, [\d.]+ % are masked \(all tokens [\d.]+ %\)\.$",
+        r"2\.5 × an even split \(equally sharp untrained models: 1\.8 ×\); "
+        r"with layers averaged, [\d.]+ % are masked \(all tokens: [\d.]+ %\)\.$",
         story_told("supports").picture_told,
     )
     tables = rows_of(supports())
