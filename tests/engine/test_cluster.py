@@ -3,9 +3,8 @@
 import contextlib
 import inspect
 import os
+import shlex
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import dask
@@ -23,31 +22,11 @@ from analysis.recording.trajectory_file import open_trajectory
 from analysis.specs import LLaDASampling, RecordSpec
 from cache.store import Store
 from tests.engine import documented
-from tests.engine.helpers import PATIENCE, engine_in, running, until
+from tests.engine.helpers import PATIENCE, running, until
 from tests.engine.jobs import CPU, OneSpec, PacedSpec, steps_of
-from tests.helpers import ROOT, free_port, tiny_llada
+from tests.helpers import free_port, tiny_llada
 
 pytestmark = pytest.mark.slow
-
-
-@contextlib.contextmanager
-def process(log: Path, environment: dict[str, str], *arguments: str):
-    """`python -m distributed.cli…` or the like, in a process group of its own, ended with it."""
-    with log.open("w") as output:
-        started = subprocess.Popen(
-            [sys.executable, "-m", *arguments],
-            cwd=ROOT,
-            env={**os.environ, **environment},
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            yield started
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(started.pid, signal.SIGKILL)
-            started.wait()
 
 
 @pytest.fixture(scope="module")
@@ -80,15 +59,6 @@ def cluster(tls, tmp_path_factory):
 @pytest.fixture(scope="module")
 def address(cluster):
     return cluster[0]
-
-
-@pytest.fixture(scope="module")
-def one_worker(cluster):
-    """The same with one worker from now on, or what real jobs need would be loaded by both."""
-    address, (_, _, second) = cluster
-    os.killpg(second.pid, signal.SIGKILL)
-    second.wait()
-    return address
 
 
 def configured(tls: Path):
@@ -128,18 +98,7 @@ def test_results_and_progress_arrive_from_both_workers(address, tls, tmp_path):
         until(lambda: engine._dispatcher.cluster.client.list_datasets() == ())  # nothing stays published
 
 
-# These two end workers, before others have loaded a model, which takes each worker seconds.
-
-
-def test_what_dies_with_its_worker_is_tried_again_on_another(address, tls, tmp_path):
-    with engine_at(tmp_path / "store", address, tls) as engine:
-        job = engine.submit("paced", PacedSpec(tag="dies", steps=30, seconds=0.1))
-        running(engine, job, 2)
-        first = engine.job(job.id).device
-        os.kill(engine.progress(job.id).details["pid"], signal.SIGKILL)
-        done = engine.wait(job.id, PATIENCE)
-        assert (done.state, done.summary["reused"] > 0, done.device != first) == ("done", True, True), done.reason
-        assert [(loss.worker, loss.why) for loss in done.losses] == [(first, DIED)]
+# This ends a worker, before others have loaded a model, which takes each worker seconds.
 
 
 def test_a_deaf_job_on_the_cluster_loses_its_worker_which_comes_back(address, tls, tmp_path, monkeypatch):
@@ -297,27 +256,32 @@ def test_a_worker_without_sinkscope_is_named_with_the_remedy_and_its_job_runs_el
         engine.cancel(held[1].id)
 
 
+# --- one worker from now on, or what real jobs need would be loaded by both ---
+
+
+def test_what_dies_with_its_machine_is_tried_again_on_another(cluster, tls, tmp_path):
+    address, (_, *workers) = cluster
+    with engine_at(tmp_path / "store", address, tls) as engine:
+        job = engine.submit("paced", PacedSpec(tag="dies", steps=30, seconds=0.1))
+        running(engine, job, 2)
+        first = engine.job(job.id).device
+        lost = workers.pop(int(first[-1]))
+        os.killpg(lost.pid, signal.SIGKILL)
+        done = engine.wait(job.id, PATIENCE)
+        assert (done.state, done.summary["reused"] > 0, done.device != first) == ("done", True, True), done.reason
+        assert [(loss.worker, loss.why) for loss in done.losses] == [(first, DIED)]
+
+
 # --- the command line -------------------------------------------------------------------------------------------
 
 
-def test_the_documented_verb_records_on_the_cluster(one_worker, tls, tmp_path):
-    (line,) = documented.lines("analysis record")
-    line = line.replace("--out recording", f"--gen-length 8 --steps 2 --json --out {tmp_path / 'recording'}")
-    port = int(one_worker.rsplit(":", 1)[1])
-    with documented.process(line, tls, port, tmp_path / "log", SINKSCOPE_HOME=str(tmp_path / "store")) as process:
-        assert process.wait(PATIENCE) == 0, (tmp_path / "log").read_text()
-    assert open_trajectory(tmp_path / "recording.safetensors").steps == 2
-    store = Store(tmp_path / "store")
-    (job,) = store.jobs()
-    store.close()
-    assert (job["state"], job["device"].startswith("gpu1 GPU")) == ("done", True)
-
-
-def test_every_verb_that_runs_jobs_runs_them_on_the_cluster(one_worker, tls, tmp_path, monkeypatch, capsys):
+def test_the_documented_verb_and_every_other_that_runs_jobs_run_on_the_cluster(
+    address, tls, tmp_path, monkeypatch, capsys
+):
     """Models are named by relative paths, which mean nothing to the workers."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SINKSCOPE_HOME", str(tmp_path / "store"))
-    monkeypatch.setenv("SINKSCOPE_SCHEDULER", one_worker)
+    monkeypatch.setenv("SINKSCOPE_SCHEDULER", address)
     tiny_llada(tmp_path / "tiny", 0)
     (tmp_path / "prompts.txt").write_text("mia has a dog .\nben has a cat .\n")
     short = ["--gen-length", "4", "--steps", "2"]
@@ -337,9 +301,14 @@ def test_every_verb_that_runs_jobs_runs_them_on_the_cluster(one_worker, tls, tmp
         assert "runner(" in inspect.getsource(module) or "over_prompts" in inspect.getsource(module)
     for module in by_engine.values():
         assert "runner(" not in inspect.getsource(module) and "engine_of(options" in inspect.getsource(module)
+    (line,) = documented.lines("python -m analysis record")
+    documented_words = shlex.split(line.replace("tls://head:8786", address))
     with configured(tls):
         for verb, words in verbs.items():
             assert main([verb, *words]) == 0, (verb, capsys.readouterr().err)
+        monkeypatch.delenv("SINKSCOPE_SCHEDULER")
+        assert main([*documented_words[documented_words.index("record") :], *short]) == 0, capsys.readouterr().err
+        assert open_trajectory(tmp_path / "recording.safetensors").steps == 2
         store = Store(tmp_path / "store")
         done = [(job["kind"], job["device"]) for job in store.jobs() if job["device"]]
         store.close()
@@ -362,30 +331,45 @@ def test_every_verb_that_runs_jobs_runs_them_on_the_cluster(one_worker, tls, tmp
 # --- a scheduler that is lost ---
 
 
-def test_a_scheduler_that_is_killed_need_only_be_started_again(tls, tmp_path, monkeypatch):
-    """The worker is started in a loop, as docs/cluster.md says."""
+def test_a_scheduler_that_hangs_or_is_killed_is_told_and_its_jobs_go_on_after_it(tls, tmp_path, monkeypatch):
+    """The worker is started in a loop, as docs/cluster.md says. What was killed need only be started again."""
     monkeypatch.setattr("analysis.engine.cluster.CONNECT_TIMEOUT", 1)
+    monkeypatch.setattr("analysis.engine.cluster.ANSWER_TIMEOUT", 2)
     monkeypatch.setattr("analysis.engine.dispatcher.RETRY_INTERVAL", 0.2)
     port = free_port()
     (scheduler,), (loop,) = documented.lines("dask scheduler"), documented.lines("while true")
     worker = documented.process(loop.replace("sleep 5", "sleep 1"), tls, port, tmp_path / "worker", **TEST_JOBS)
     with worker, engine_at(tmp_path / "store", f"tls://{documented.HOST}:{port}", tls) as engine:
-        with documented.process(scheduler, tls, port, tmp_path / "first"):
+
+        def told() -> bool:
+            return any("does not answer" in notice for notice in engine.notices())
+
+        with documented.process(scheduler, tls, port, tmp_path / "first") as first:
+            hung = engine.submit("paced", PacedSpec(tag="hangs with it", steps=900, seconds=0.1))
+            running(engine, hung, 2)
+            os.killpg(first.pid, signal.SIGSTOP)
+            engine._dispatcher.cluster.look_again()  # as when a worker came or went just before
+            assert engine.workers() == 1
             runs = engine.submit("paced", PacedSpec(tag="lost with it", steps=900, seconds=0.1))
+            until(told)
+            assert [engine.job(job.id).state for job in (hung, runs)] == ["running", "queued"]
+            engine.cancel(hung.id)
+            os.killpg(first.pid, signal.SIGCONT)
             running(engine, runs, 2)
+            assert not told()
             waits = engine.submit("paced", PacedSpec(tag="waits for it", steps=1))
-        until(lambda: any("does not answer" in notice for notice in engine.notices()))
+        until(told)
         assert [engine.job(job.id).state for job in (runs, waits)] == ["running", "queued"]
         with documented.process(scheduler, tls, port, tmp_path / "second"):
             losses = until(lambda: engine.job(runs.id).losses)
             assert [(loss.worker, loss.why) for loss in losses] == [("gpu1", FORGOTTEN)]
             running(engine, runs, 2)
-            assert not any("does not answer" in notice for notice in engine.notices())
+            assert not told()
             engine.cancel(runs.id)
             assert engine.wait(waits.id, PATIENCE).state == "done"
 
 
-def test_the_dashboards_line_works_off_what_waits(one_worker, tls, tmp_path):
+def test_the_dashboards_line_works_off_what_waits(address, tls, tmp_path):
     spec = RecordSpec(model=CPU, prompt="ben is", sampling=LLaDASampling(gen_length=4, steps=2))
     with engine_at(tmp_path / "store", f"tls://{documented.HOST}:{free_port()}", tls) as engine:
         job = engine.submit("record", spec)
@@ -395,30 +379,11 @@ def test_the_dashboards_line_works_off_what_waits(one_worker, tls, tmp_path):
     line = line.replace("/nfs/sinkscope", str(tmp_path / "shared"))
     environment = {"STREAMLIT_SERVER_PORT": str(free_port()), "STREAMLIT_SERVER_HEADLESS": "true"}
     environment |= {"SINKSCOPE_HOME": str(tmp_path / "store"), "STREAMLIT_SERVER_ADDRESS": documented.HOST}
-    with documented.process(line, tls, int(one_worker.rsplit(":", 1)[1]), tmp_path / "log", **environment):
+    with documented.process(line, tls, int(address.rsplit(":", 1)[1]), tmp_path / "log", **environment):
         done = until(lambda: (record := read_record(store.job(job.id))) is not None and record.ended and record)
     store.close()
-    assert (done.state, done.scheduler) == ("done", one_worker), done.reason
+    assert (done.state, done.scheduler) == ("done", address), done.reason
     assert done.device.startswith("gpu1 GPU")
-
-
-def test_a_scheduler_that_hangs_is_told_and_its_jobs_go_on_after_it(tmp_path, monkeypatch):
-    monkeypatch.setattr("analysis.engine.cluster.ANSWER_TIMEOUT", 2)
-    port = str(free_port())
-    cluster = (tmp_path / "log", {"OMP_NUM_THREADS": "1"}, "tests.engine.small_cluster", port)
-    with engine_in(tmp_path / "store", scheduler=f"tcp://127.0.0.1:{port}") as engine, process(*cluster) as scheduler:
-        runs = engine.submit("paced", PacedSpec(tag="hangs with it", steps=900, seconds=0.1))
-        running(engine, runs, 2)
-        os.kill(scheduler.pid, signal.SIGSTOP)
-        engine._dispatcher.cluster.look_again()  # as when a worker came or went just before
-        assert engine.workers() == 1
-        waits = engine.submit("paced", PacedSpec(tag="waits for it", steps=1))
-        until(lambda: any("does not answer" in notice for notice in engine.notices()))
-        assert [engine.job(job.id).state for job in (runs, waits)] == ["running", "queued"]
-        engine.cancel(runs.id)
-        os.kill(scheduler.pid, signal.SIGCONT)
-        assert engine.wait(waits.id, PATIENCE).state == "done"
-        assert not any("does not answer" in notice for notice in engine.notices())
 
 
 # --- addresses --------------------------------------------------------------------------------------------------

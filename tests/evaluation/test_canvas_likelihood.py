@@ -112,7 +112,9 @@ def test_what_has_no_such_likelihood_is_refused(model, by, context, answer, told
         canvas_log_likelihoods(model, [Request(context, answer, "a task")], by, 2, 0)
 
 
-def test_written_answers_are_the_samplers_own_cut_to_the_tokens_asked_for(model):
+def test_written_answers_are_the_samplers_own_cut_to_the_tokens_asked_for(model, monkeypatch):
+    few_steps, sampling_of = {"steps_per_canvas": 8}, LanguageModel._sampling
+    monkeypatch.setattr(LanguageModel, "_sampling", lambda *given: sampling_of(*given).model_copy(update=few_steps))
     asked = Instance("generate_until", {}, ("w10 w11 w12 w13", {"until": ["w0."], "max_gen_toks": 9}), 0)
     asked.task_name = "written"
     forwards = []
@@ -121,7 +123,7 @@ def test_written_answers_are_the_samplers_own_cut_to_the_tokens_asked_for(model)
     (text,) = writer.generate_until([asked])
     prompt = torch.tensor([writer.tok_encode("w10 w11 w12 w13")])
     seed = seed_of(Request(tuple(prompt[0].tolist()), (), "written"), 5) % 2**31
-    steps = list(denoise(model, prompt, DiffusionGemmaSampling(gen_length=9), seed))
+    steps = list(denoise(model, prompt, DiffusionGemmaSampling(gen_length=9, **few_steps), seed))
     written = steps[-1].choice.output[0, prompt.shape[1] :][:9].tolist()
     end = next((place for place, token in enumerate(written) if token == 1), None)
     assert text == model.tokenizer.decode(written[:end], skip_special_tokens=True)

@@ -30,8 +30,7 @@ from analysis.specs import CalibrationParams, DiscountParams, ModelSpec, PruneSp
 from tests.conftest import over_golden
 from tests.helpers import QuietContext, fresh_context
 
-SMALL = CalibrationParams(samples=4, seq_len=48)
-FEW = SMALL.model_copy(update={"step_interval": 25})  # two levels of noise
+FEW = CalibrationParams(samples=4, seq_len=48, step_interval=25)  # two levels of noise
 # What the other methods do is what one of these does, with other token weights.
 KINDS = ("magnitude", "wanda", "sink-wanda", "sink-sparsegpt")
 NATIVE = {
@@ -43,7 +42,7 @@ NATIVE = {
 
 
 def spec_for(model, out, method="sink-wanda", **changes) -> PruneSpec:
-    return PruneSpec(**{"model": model.spec, "method": method, "calibration": SMALL, "out": str(out), **changes})
+    return PruneSpec(**{"model": model.spec, "method": method, "calibration": FEW, "out": str(out), **changes})
 
 
 def published_text(expected) -> Calibration:
@@ -164,7 +163,7 @@ def test_the_folder_loads_and_says_what_was_done(golden, tmp_path):
     rows = tmp_path / "own.jsonl"
     rows.write_text("".join(json.dumps({"input_ids": list(range(i, i + 48))}) + "\n" for i in range(4)))
     before = weights_hash(model)
-    spec = spec_for(model, tmp_path / "p", sparsity=0.4, calibration=SMALL.model_copy(update={"data": str(rows)}))
+    spec = spec_for(model, tmp_path / "p", sparsity=0.4, calibration=FEW.model_copy(update={"data": str(rows)}))
     report = pipeline.prune(model, spec, QuietContext(tmp_path))
     assert weights_hash(model) == before
     assert report == json.loads((tmp_path / "p" / "report.json").read_text())
@@ -524,7 +523,7 @@ def test_jobs_keep_the_folder_in_the_store(small, tmp_path):
     from analysis.jobs import JOBS
 
     before = weights_hash(small)
-    spec = PruneSpec(model=small.spec, method="wanda", calibration=SMALL)
+    spec = PruneSpec(model=small.spec, method="wanda", calibration=FEW)
     outcome = JOBS["prune"].run(spec, QuietContext(tmp_path))
     assert outcome.folder.parent == tmp_path
     assert (outcome.folder / "report.json").is_file()

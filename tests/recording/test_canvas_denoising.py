@@ -85,7 +85,7 @@ def test_every_step_and_the_text_equal_generate_at_the_same_seed(run, golden):
 
 def test_native_generate_gives_the_same_text(model, golden):
     sampling, seed = settings("tight")
-    sampling = sampling.model_copy(update={"gen_length": 2 * CANVAS, "steps_per_canvas": 6})
+    sampling = sampling.model_copy(update={"gen_length": 2 * CANVAS, "steps_per_canvas": 3})
     config = model.network.generation_config
     torch.manual_seed(seed)
     native = model.network.generate(
