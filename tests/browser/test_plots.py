@@ -20,6 +20,10 @@ SMALLEST = """slide => {
   }
   return Math.min(...sizes);
 }"""
+# Where the rows with intervals of every plot have their names: in its left margin, or above them.
+NAMES = """() => [...document.querySelectorAll(".js-plotly-plot")].filter(({ layout }) => layout.meta?.wide)
+  .map(({ _fullLayout: { margin, height }, layout: { meta: { wide } } }) =>
+    margin.l === wide.layout.margin.l && height === wide.layout.height ? "left" : "above")"""
 LOST = 5.0  # seconds in which a page that the browser has lost is loaded anew
 BEHIND = ("Where the sinks live", "Do they matter?")
 
@@ -60,6 +64,10 @@ def test_a_plot_far_below_is_drawn_as_it_comes_near_and_when_printed_and_its_too
     expect(first.locator(".modebar-btn").nth(1)).to_be_focused()
     page.keyboard.press("End")
     expect(first.get_by_role("button", name="Fullscreen")).to_be_focused()
+
+    page.wait_for_function(f"() => ({NAMES})().includes('left')")
+    page.set_viewport_size({"width": 390, "height": 600})
+    page.wait_for_function(f"() => ({NAMES})().every(place => place === 'above')")
 
 
 def test_slides_fit_the_screen_are_read_from_afar_and_are_led_through_by_keys_buttons_and_address(page, address):
