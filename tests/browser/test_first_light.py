@@ -289,8 +289,11 @@ def test_a_page_opened_over_a_slow_line_is_not_emptied_and_a_recording_survives_
     expect(page.get_by_role("combobox", name="Recording")).to_have_value(re.compile("Sue was at the river"))
 
 
-def test_a_late_refresh_in_the_name_of_the_page_that_was_left_does_not_lead_back(page, address):
-    asked, late, answered = [], [], []
+def test_a_late_refresh_of_a_page_that_was_left_does_not_lead_back_and_a_page_dropped_or_lost_is_drawn_again(
+    page, address, errors
+):
+    """Dropped as when a part of the page just left, and then one of this page, are answered after it."""
+    asked, late, answered, said, lines = [], [], [], [], []
 
     def between(socket) -> None:
         """Gives the name in `late` to the next refresh of the sidebar."""
@@ -304,11 +307,13 @@ def test_a_late_refresh_in_the_name_of_the_page_that_was_left_does_not_lead_back
             server.send(request.SerializeToString())
 
         def answer(message: bytes) -> None:
-            answered.append(ForwardMsg.FromString(message).new_session.page_script_hash)
+            said.append(ForwardMsg.FromString(message))
+            answered.append(said[-1].new_session.page_script_hash)
             socket.send(message)
 
         socket.on_message(ask)
         server.on_message(answer)
+        lines.append(socket)
 
     page.route_web_socket("**/_stcore/stream", between)
     page.goto(f"{address}/explore")
@@ -328,26 +333,18 @@ def test_a_late_refresh_in_the_name_of_the_page_that_was_left_does_not_lead_back
         page.wait_for_timeout(100)
     page.wait_for_timeout(2000)  # until the browser has drawn it
     all_drawn(page)
-    expect(page.get_by_role("heading", name="Runs")).to_be_visible()
-    assert "/runs" in page.url
-
-
-def test_a_page_that_the_browser_drops_or_has_lost_is_drawn_again(page, address, errors):
-    """Dropped as when a part of the page just left, and then one of this page, are answered after it."""
-    lines, said = [], []
-
-    def relay(line) -> None:
-        server = line.connect_to_server()
-        line.on_message(server.send)
-        server.on_message(lambda message: (said.append(message), line.send(message)))
-        lines.append(line)
-
-    page.route_web_socket(re.compile("/_stcore/stream"), relay)
-    page.goto(f"{address}/runs?runs_view=Accuracy")
     title = page.get_by_role("heading", name="Runs", level=1)
     expect(title).to_be_visible()
+    assert "/runs" in page.url
+
+    page.get_by_test_id("stMain").get_by_text("Accuracy", exact=True).first.click()
+    page.wait_for_url(re.compile(r"/runs\?runs_view=Accuracy"))
     all_drawn(page)
-    begun = next(each for each in map(ForwardMsg.FromString, said) if each.HasField("new_session"))
+    begun = next(
+        each
+        for each in reversed(said)
+        if each.new_session.page_script_hash == runs and not each.metadata.run.fragment_ids
+    )
     done = ForwardMsg(script_finished=ForwardMsg.FINISHED_FRAGMENT_RUN_SUCCESSFULLY)
     page.evaluate("document.querySelector('[data-testid=stMain] h1').dataset.before = true")
     for name in ("a page just left", begun.new_session.page_script_hash):
