@@ -15,7 +15,6 @@ from analysis.study.findings import read as read_study
 from sinkscope.drawing import figures_of
 from tests.helpers import ROOT
 
-
 LESS = {'"samples": 8, "seq_len": 64': '"samples": 2, "seq_len": 32', "limit=60": "limit=4, draws=4"}
 """Sizes of the notebook, and what does as well here."""
 
