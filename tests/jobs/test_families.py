@@ -182,7 +182,7 @@ def test_eviction_that_keeps_everything_changes_no_token(spec, tmp_path):
     """Where positions can go, from a cache wherever the family has one."""
     family = describe(spec)
     changes = {"small_block_length": 2} if family.sampler == "fast-dllm-v2" else {}
-    changes |= {"steps_per_canvas": 3} if family.sampler == "diffusion-gemma" else {}
+    changes |= {"steps_per_canvas": 2} if family.sampler == "diffusion-gemma" else {}
     length = 2 * there(family.block_size) if family.by_blocks else 4
     if "steps_per_block" in SAMPLINGS[family.sampler].model_fields:
         changes |= {"steps_per_block": 2}  # a cache that is read and one that is written, of every block
