@@ -298,7 +298,7 @@ def has_sinks(findings: Findings) -> str:
     masked, of_all = masked_of_all(findings), masked_tokens(findings)
     if masked is None or not (masked.low or 0.0) > of_all > 0 or not _clear(drawn):
         return f"{told}."
-    return f"{told}; with layers averaged, {share(masked.value)} are masked (all tokens: {share(of_all)})."
+    return f"{told}; {share(masked.value)} are masked (all tokens: {share(of_all)})."
 
 
 _MODELS = {

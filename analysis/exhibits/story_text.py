@@ -87,7 +87,7 @@ def yes_by_text(causes: Sequence[Cause]) -> str:
     beaten = listed([CONTROLS[name].title for name in controls if name not in open_ones], "or")
     there = text_causes(causes)
     undecided = [name for name in open_ones if not side_of(there[name].effect)]
-    but = "; with sinks hidden, texts end earlier" if all(ends_earlier(there[name]) for name in undecided) else ""
+    but = "; without sinks, texts end earlier" if all(ends_earlier(there[name]) for name in undecided) else ""
     less = [name for name in open_ones if side_of(there[name].effect)]
     against = [
         f"{told[0].upper()}{told[1:]} {outcome}."

@@ -3,6 +3,7 @@
 const NARROW = 1100; // pixels: as the pages' own styles
 const SIDEBAR = "[data-testid=stSidebar]";
 const PAGE = "[data-testid=stMain]";
+const SLIDES = ".deck";
 const AT_REST = "[data-testid=stApp][data-test-script-state=notRunning]";
 const LOOK = 500, LOOKS = 2; // ms between two looks, and how many find nothing before the page is asked for
 const ASKS = 2; // before the address is loaded anew, which nothing typed survives
@@ -33,9 +34,8 @@ function watch() {
 
 // Slides are in a shadow tree, whose words the page does not count as its own.
 function isShown(page) {
-  if (!page || page.innerText.trim()) return Boolean(page);
-  const trees = [...page.querySelectorAll("*")].flatMap(({ shadowRoot }) => [...(shadowRoot?.children ?? [])]);
-  return trees.some((part) => part.localName !== "style" && part.innerText?.trim());
+  if (page?.innerText.trim()) return true;
+  return [...(page?.querySelectorAll("*") ?? [])].some(({ shadowRoot }) => shadowRoot?.querySelector(SLIDES));
 }
 
 let ask; // of the last drawing

@@ -140,7 +140,7 @@ ANSWERS = {
     "supports": (
         "^Yes: hiding them hurts more than hiding as many random tokens or random tokens of equal "
         r"attention\. Perplexity .* none 2\.7, sinks 3\.3, .* Sinks against as many random tokens: \+22 % \[",
-        r"^Yes: \+12\.1 points of accuracy at 50 %\. Accuracy, .*: dense model 90\.0 %, 50 % removed, no discount "
+        r"^Yes: \+12\.1 points of accuracy at 50 %\. Accuracy, .*: unpruned 90\.0 %, 50 % removed, no discount "
         r"69\.5 %, 50 % removed, with discount 81\.6 %\. With the discount: \+12\.1 points \[\+9",
     ),
     "refutes": (
@@ -237,7 +237,7 @@ def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
     assert re.search(
         r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks: they draw "
         r"2\.5 × an even split \(equally sharp untrained models: 1\.8 ×\); "
-        r"with layers averaged, [\d.]+ % are masked \(all tokens: [\d.]+ %\)\.$",
+        r"[\d.]+ % are masked \(all tokens: [\d.]+ %\)\.$",
         story_told("supports").picture_told,
     )
     tables = rows_of(supports())
@@ -322,7 +322,7 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
     assert told.lead == f"{per_token} At equal attention it hurts less."
     assert told.sentence.endswith(" At equal attention: −18 % [−26, −10]; texts end 24 tokens earlier [16, 31].")
     told = answered(0.05)
-    assert told.lead == f"{per_token} At equal attention undecided; with sinks hidden, texts end earlier."
+    assert told.lead == f"{per_token} At equal attention undecided; without sinks, texts end earlier."
     assert " At equal attention: +5 % [−5, +16]; texts end" in told.sentence
     assert ", random tokens of equal attention 3.6, " in told.levels
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
@@ -395,7 +395,7 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     story = masked(0.02)
     assert story.answers[0].lead == (
         "It depends: hiding them hurts more than hiding as many random tokens. Against other masked positions and at "
-        "equal attention undecided; with sinks hidden, texts end earlier."
+        "equal attention undecided; without sinks, texts end earlier."
     )
     assert "Against other masked positions: +2 % [−6, +11]. " in story.answers[0].sentence
     without = study.model_copy(update={"causes": tuple(one for one in study.causes if one.control != MASKED)})
@@ -480,7 +480,7 @@ def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
         note.endswith(alike) for note in place.notes
     )
     assert place.caveat == (
-        "A kind is named where its share is 10 points above that of all tokens, untrained and shuffled weights."
+        "A kind is named if ≥ 10 points above its share of all tokens, untrained and shuffled weights."
     )
     assert place.notes[-1] == (
         "Sinks that are masked positions: layer 0 99 % [99, 100], layer 1 100 % [100, 100] and layer 2 85 % [82, 87]."
@@ -518,7 +518,7 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
     (_, answer) = story_told("example").answers
     assert answer.lead == "Not measurably: it changes accuracy by less than 2 points."
     assert answer.levels == (
-        "Accuracy, 768 items of 6 tasks (line: chance, 37.5 %): dense model 93 %, 70 % removed, no discount 72 %, "
+        "Accuracy, 768 items of 6 tasks (line: chance, 37.5 %): unpruned 93 %, 70 % removed, no discount 72 %, "
         "70 % removed, with discount 72 %."
     )
     assert answer.sentence == "With the discount: +0.3 points [−0.3, +1.0] at 70 %; +0.1 [−0.7, +0.9] at 50 %."
