@@ -145,7 +145,7 @@ def _accuracies(dense: float, price: Price) -> list[Mark]:
     discounted = without + price.effect.value
     decimals = int(round(100 * discounted) - round(100 * without) != round(100 * price.effect.value))
     values = {
-        "unpruned": (dense, charts.NULL),
+        "dense model": (dense, charts.NULL),
         f"{price.setting} removed, no discount": (without, charts.NULL),
         f"{price.setting} removed, with discount": (discounted, charts.MODEL),
     }

@@ -81,7 +81,7 @@ def test_a_token_is_the_darker_the_more_attention_it_gets_and_the_lighter_on_a_d
             "≥ 4 ×"
         )
         expect(page.locator(".text .slot.sink")).to_have_count(1)
-        expect(page.get_by_text("1 sink (from 4.0 ×) in 5 tokens")).to_be_visible()
+        expect(page.get_by_text("1 sink (from 4.0 ×), 5 tokens")).to_be_visible()
         even, most, least = (page.locator(".text .slot").nth(at).evaluate(LIGHTNESS) for at in (0, 2, 4))
         assert sign * least > sign * even > sign * most, scheme
     page.emulate_media(color_scheme="light")  # while it is open

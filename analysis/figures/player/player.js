@@ -246,7 +246,7 @@ class TrackView {
     }
     const opened = open ? `; ${open} ${track.mask < 0 ? "undecided" : "masked"}` : "";
     const from = least > most ? ` (from ${((least / FULL) * track.highest).toFixed(1)} ×)` : "";
-    return sinks ? `${sinks} sink${sinks === 1 ? "" : "s"}${from} in ${tokens} tokens${opened}` : "no sink";
+    return sinks ? `${sinks} sink${sinks === 1 ? "" : "s"}${from}, ${tokens} tokens${opened}` : "no sink";
   }
 
   describe(position) {
