@@ -38,7 +38,7 @@ from analysis.statistics.differences import Difference
 _AXIS = 34  # of the axis, beside the lines of its title
 _LEGEND = 40
 _PLOT = 260  # of the axis, the least between names and columns
-_TITLE = 40  # the same, of the axis
+_TITLE = 40  # characters of a line of the axis' title
 _DOT = 0.02  # of the axis that a dot takes
 _WIDER = 8  # times what is near, from which on an interval is cut off at the edge
 _ROOM = 0.06  # of the axis, at both ends
@@ -97,10 +97,10 @@ def interval_rows(
     traces, wide = (_traces(rows, laid, colors, lanes, span, point) for laid in (stacked, beside))
     shapes, notes = _marks(stacked, levels, far, span, margin)
     figure = go.Figure(traces)
-    layout(figure, title, "", round(stacked.foot + beneath + (_LEGEND if several else EDGE)), legend=several)
+    top = _LEGEND if several else EDGE
+    layout(figure, title, "", round(stacked.foot + beneath + top), legend=several)
     figure.layout.shapes = shapes
     add_notes(figure, notes)
-    top = _LEGEND if several else EDGE
     figure.update_layout(margin={"t": top, "l": stacked.left, "r": stacked.right})
     figure.update_xaxes(zeroline=False, ticksuffix=unit, tickformat="~g", nticks=6, range=list(span))
     figure.update_yaxes(visible=False, range=[stacked.foot, 0], automargin=False)
