@@ -41,7 +41,7 @@ def texts(findings: Findings, model: str) -> Example | None:
         title,
         *text_shown(text, control),
         f"{_SHADED}{_BOS if begins else ''}",
-        _EXAMPLE + (_ends_over_all(findings.causes_by_model.get(model, ()), control) if early else "") + ".",
+        (_ends_over_all(findings.causes_by_model.get(model, ()), control) if early else "") + _EXAMPLE,
         f"The others may have moved: by position {sinks_moved} (sinks) and {others_moved} (random) of {longest} "
         f"differ{in_place}.",
     )
@@ -65,19 +65,19 @@ def _ends_early(text: Continuation, control: str) -> str:
 
 
 _SHADED = "Shaded, underlined: does not line up with the first text; faint: after the end, counted, not shaded."
-_EXAMPLE = "An example, nearest the medians of changed tokens and perplexity"
+_EXAMPLE = "This text is the one nearest the medians of changed tokens and perplexity."
 
 
 def _ends_over_all(causes: Sequence[Cause], control: str) -> str:
-    """Tell after how many tokens texts end over all prompts with their sinks and with a control's tokens hidden, as the
-    end of a sentence; empty where that was not measured.
+    """Tell after how many tokens texts end over all prompts with their sinks and with a control's tokens hidden; empty
+    where that was not measured.
     """
     cause = rules.cause_of(causes, "nll", control)
     if cause is None or not cause.tokens or cause.longer is None:
         return ""
     others = cause.tokens - cause.longer.value
     ends = f"after {cause.tokens:.0f} tokens with sinks hidden, {others:.0f} with {CONTROLS[control].title} hidden"
-    return f", not of where texts end (over {cause.effect.n} prompts, {ends})"
+    return f"On average over {cause.effect.n} prompts, texts end {ends}. "
 
 
 def _begins_inside(words: Sequence[str]) -> bool:

@@ -101,9 +101,10 @@ _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription=
 <section class="slide">
 <h2>{{ told.example.title }}</h2>
 <div class="body">
-<p class="takeaway">{{ told.example.reading }} {{ told.example.evidence }}</p>
+<p class="takeaway">{{ told.example.evidence }}</p>
 <figure aria-label="{{ told.example.alt }}">{{ told.example.figure }}</figure>
 </div>
+<div class="foot"><p class="caveat">{{ told.example.reading }}</p></div>
 <aside class="speaker"><p>{{ told.example.alt }} {{ told.example.note }}</p><p>{{ about }}</p></aside>
 </section>
 {% endif %}
@@ -153,8 +154,8 @@ class Summary:
 @dataclass(frozen=True)
 class Example:
     """One case of a finding. title: of its slide, empty where it was not chosen by a rule and gets none. alt: the
-    figure in words. reading: how to read it, on its slide. evidence: that it is an example, and what is so over all
-    cases. note: what whoever speaks may add.
+    figure in words. reading: how to read it, on its slide. evidence: what is so over all cases, and how this one was
+    chosen. note: what whoever speaks may add.
     """
 
     title: str
