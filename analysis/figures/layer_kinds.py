@@ -40,7 +40,7 @@ _BESIDE, _KEY_LEFT = 5, -64  # kinds that a line names, and pixels from the pane
 _NAME, _HEAD = 22, 6  # pixels of a model's name above its panels, and of what the numbers at the right are
 _SHARES = (0, 0.25, 0.5, 0.75, 1)  # that the axis names
 _HELD_KIND, _HELD = (
-    "bold or largest kind in",
+    "same kind if weights are",
     {"untrained": 8, "shuffled": 70},
 )  # columns at the right of the bars, from pixel
 _COLUMN = 60  # pixels of one of them
