@@ -468,7 +468,8 @@ def _told(study: OfStudy | None, found: Found | None, seeds: str = "") -> _Told:
     return _Told(said, " ".join(explained.split()), held, stands)
 
 
-def changed_in_words(found: Found | None, changes: Sequence[Changed]) -> str:
+@lru_cache(_KEPT)
+def changed_in_words(found: Found | None, changes: tuple[Changed, ...]) -> str:
     """Say how many weights the discount changes, and whether that may be why it does not help. changes: at least
     one, of the masks."""
     shown = [] if found is None else [one.discount for one in shown_shifts(found.shifts)]

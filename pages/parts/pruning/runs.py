@@ -277,38 +277,42 @@ def _table_of_done(known: list[Run], asked: Sequence[PruneSpec], above: bool) ->
     that whose row is clicked, and one that matches the settings and has just finished."""
     by_age = [run for run in known if run.record is not None and run.record.kind == "prune"]
     wanted = _newest_of_each(as_asked(by_age, asked))
-    done = [*by_sparsity(wanted), *in_pairs([run for run in by_age if run not in wanted])]
-    if not done:
+    if not by_age:
         st.caption("No pruned model is left in its folder.")
         return None
-    by_id = {run.id: run for run in done}
     matching = wanted[0].id if wanted else None
     if _MATCHING not in st.session_state or st.session_state[_MATCHING] != matching:
         record = wanted[0].record if wanted else None
         new = record is not None and record.finished is not None and time.time() - record.finished < FRESH
         st.session_state[_MATCHING] = matching
         st.session_state[_PRESET] = st.session_state[_OPENED] = matching if new else None
-    shown = done[: len(wanted) or _LATEST]
+    opened = next((run for run in by_age if run.id == st.session_state[_OPENED]), None)
+    title, most = counted(len(by_age), "pruned model"), len(wanted) or _LATEST
+    if len(by_age) > most:
+        title = f"{most} of {title} have these settings" if wanted else f"Latest {most} of {title}"
+    fold = None
+    if above:
+        named = plain(f"Runs here: {title[0].lower()}{title[1:]}")
+        fold = st.expander(named, key="fold_prune_runs", on_change="rerun")
+        if not fold.open:
+            return opened
+    done = [*by_sparsity(wanted), *in_pairs([run for run in by_age if run not in wanted])]
+    shown, ids = done[:most], [run.id for run in done]
     preset = st.session_state[_PRESET]
     # A click is of a place in the table.
-    key = f"prune_table_{content_key(runs=list(by_id), of=matching, open=preset)[:8]}"
+    key = f"prune_table_{content_key(runs=ids, of=matching, open=preset)[:8]}"
 
     def clicked() -> None:
         rows = st.session_state[key].selection.rows
         st.session_state[_OPENED] = shown[rows[0]].id if rows and rows[0] < len(shown) else None
 
-    opened = by_id.get(st.session_state[_OPENED])
-    title = counted(len(done), "pruned model")
-    if len(done) > len(shown):
-        title = f"{len(shown)} of {title} have these settings" if wanted else f"Latest {len(shown)} of {title}"
-    fold = st.expander(plain(f"Runs here: {title[0].lower()}{title[1:]}"), key="fold_prune_runs") if above else None
     with fold or nullcontext():
         table_of_runs(
             "Pruned models" if above else title,
             "Accuracy: newest evaluation, mean over its tasks, 95 % interval over items.",
             shown,
             key,
-            selected=[] if preset not in by_id else [list(by_id).index(preset)],
+            selected=[ids.index(preset)] if preset in ids else [],
             rows=_MOST,
             hint=f"{'' if wanted else 'None has these settings. '}Click a row to open it.",
             on_select=clicked,
