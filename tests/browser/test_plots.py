@@ -70,6 +70,10 @@ def test_a_plot_far_below_is_drawn_as_it_comes_near_and_when_printed_and_its_too
     page.wait_for_function(f"() => ({NAMES})().every(place => place === 'above')")
 
 
+BENEATH = """notes => notes.closest(".deck").querySelector(".controls").getBoundingClientRect().top
+  - notes.getBoundingClientRect().bottom"""
+
+
 def test_slides_fit_the_screen_are_read_from_afar_and_are_led_through_by_keys_buttons_and_address(page, address):
     page.set_viewport_size({"width": 1280, "height": 720})
     page.goto(f"{address}/?study=example&present=true")
@@ -89,6 +93,7 @@ def test_slides_fit_the_screen_are_read_from_afar_and_are_led_through_by_keys_bu
     page.wait_for_url(re.compile(f"slide={last - 1}"))
     page.keyboard.press("n")
     expect(shown.locator(".speaker")).to_be_visible()
+    assert shown.locator(".speaker").evaluate(BENEATH) < 1, "the slide shows below its notes"
     page.wait_for_timeout(max(0.0, 1000 * (drawn + LOST - time.monotonic())))
     assert page.evaluate("window.isSame") and shown.is_visible(), "slides are no page that the browser has lost"
     page.reload()

@@ -7,7 +7,7 @@ from markupsafe import escape
 from streamlit.testing.v1 import AppTest
 
 from analysis import hub
-from analysis.exhibits.story import story_of
+from analysis.exhibits.story import playback_of, story_of
 from analysis.specs import QUESTION, StudySpec
 from analysis.study import rules
 from analysis.study.findings import EXAMPLE, read
@@ -46,6 +46,12 @@ def test_the_first_screen_is_the_finished_example_and_nothing_runs_for_it():
         assert _read(one.numbers) in told and _read(one.sentence) in told
     assert not engine().jobs()
     assert in_hand(test) == ("Shipped study", "example") and "Finished." in told
+
+
+def test_a_token_of_the_shipped_player_asks_for_its_recording_by_the_models_title():
+    test = app(PAGE)
+    test.session_state["study_player_token"] = (playback_of(read(EXAMPLE))["content"], {"track": 0, "position": 12})
+    assert "Record its prompt with the diffusion model, and a click" in texts(test.run())
 
 
 def test_settings_that_do_not_go_together_are_one_sentence_and_the_button_is_off():

@@ -244,9 +244,9 @@ class TrackView {
       sinks += 1;
       if (track.flags[cell] & UNDECIDED) open += 1;
     }
-    const opened = open ? `; ${open} ${track.mask < 0 ? "undecided" : "masked"}` : "";
+    const opened = open ? ` ${open} ${track.mask < 0 ? "undecided" : "masked"};` : "";
     const from = least > most ? ` (from ${((least / FULL) * track.highest).toFixed(1)} ×)` : "";
-    return sinks ? `${sinks} sink${sinks === 1 ? "" : "s"}${from}, ${tokens} tokens${opened}` : "no sink";
+    return sinks ? `${sinks} sink${sinks === 1 ? "" : "s"}${from},${opened} ${tokens} tokens` : "no sink";
   }
 
   describe(position) {

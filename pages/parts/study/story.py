@@ -19,7 +19,7 @@ from analysis.specs import METHODS, QUESTION, STUDY_PARTS, ModelSpec
 from analysis.statistics.decisions import DECISIONS
 from analysis.study import rules
 from analysis.study.findings import Findings, Setting, Waterfall
-from analysis.words import counted, percent
+from analysis.words import counted, in_sentence, model_title, percent
 from pages.parts import address
 from pages.parts.address import primary_link
 from pages.parts.causes.over_prompts import ABLATION_ASKED
@@ -62,14 +62,14 @@ def draw_token(findings: Findings, chosen: Chosen) -> None:
     if job is not None:
         st.page_link(
             "pages/explore.py",
-            label=f"**{plain(source)}: what else could stand at position {plain(chosen['position'])}?**",
+            label=f"**{plain(model_title(source))}: what else could stand at position {plain(chosen['position'])}?**",
             icon=":material/call_split:",
             query_params=at_token(job, chosen["step"], chosen["position"], chosen["finished"]),
         )
         return
     st.caption(
-        f"This recording is not in this store. Record its prompt with {plain(source)}, and a click on a token shows "
-        "what else could stand there and how the text would go on."
+        f"This recording is not in this store. Record its prompt with {plain(_called(source))}, and a click on a token "
+        "shows what else could stand there and how the text would go on."
     )
     st.page_link("pages/explore.py", label="**Record it**", icon=":material/play_circle:")
 
@@ -79,9 +79,13 @@ def in_this_store(findings: Findings) -> bool:
     return any(engine().job(job) is not None for part in findings.parts for job in part.jobs.values())
 
 
+def _called(source: str) -> str:
+    return in_sentence(model_title(source))
+
+
 def _ways_to_watch(findings: Findings, figure: str) -> list[Way]:
     return [
-        Way("pages/explore.py", f"Watch {source} write", ":material/play_circle:", {"recording": job})
+        Way("pages/explore.py", f"Watch {_called(source)} write", ":material/play_circle:", {"recording": job})
         for source, job in _of_models(findings, "watch", watch_name).items()
     ]
 
@@ -100,7 +104,7 @@ def _sets(findings: Findings, figure: str) -> list[Way]:
 
 def _causes(findings: Findings, figure: str) -> list[Way]:
     return [
-        Way("pages/causes.py", f"The ablation of {source}", ":material/science:", {ABLATION_ASKED: job})
+        Way("pages/causes.py", f"The ablation of {_called(source)}", ":material/science:", {ABLATION_ASKED: job})
         for source, job in _of_models(findings, "causes", ablation_name).items()
     ]
 
