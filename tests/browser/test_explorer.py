@@ -513,3 +513,21 @@ def test_it_tells_the_server_nothing_once_the_visitor_goes_to_another_page(page,
     heads.press("Shift+ArrowDown")
     page.clock.run_for(1000)
     assert page.evaluate(last) == ["view", "1"]
+
+
+@pytest.mark.parametrize("begins", [{}, {"from": "1"}])
+def test_what_played_by_itself_rests_where_it_opened_but_a_branch_at_its_finished_text(page, tmp_path, begins):
+    trajectory = relative(block_trajectory())
+    script = guarded(component_js()).replace("export default", "let given; const exported =")
+    packed = explored([trajectory], ["model"], state={"play": "job", "step": "2", **begins})
+    path = tmp_path / "part.html"
+    path.write_text(COMPONENT % (explorer_css(), script, list(packed)))
+    page.emulate_media(reduced_motion="no-preference")
+    page.clock.install(time=0)
+    page.goto(path.as_uri())
+    slider = page.get_by_role("slider", name="Denoising step")
+    expect(slider).to_have_attribute("aria-valuenow", begins.get("from", "0"))
+    for _ in range(60):  # it may play no faster than frames come
+        page.clock.run_for(500)
+    expect(slider).to_have_attribute("aria-valuenow", str(trajectory.steps) if begins else "2")
+    expect(page.get_by_role("button", name="Play")).to_be_visible()

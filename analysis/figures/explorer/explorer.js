@@ -2,9 +2,10 @@
 // asked of anybody, but for heads of recordings that are too large to be sent whole.
 
 const LATER = 300; // milliseconds of rest after which the address follows
+const REST = 900; // milliseconds at the end of a text that played by itself, before it goes back to where it opened
 
 // root: an empty element. packed: the bytes of data.py. options: onState (an address), onAsk (a token), onNeed (what is not
-// held), play (from which step it plays by itself), address (in place of the header's), href (of one, for Copy link).
+// held), play (from which step it plays by itself), rests (whether it then goes back to where it opened), address (in place of the header's), href (of one, for Copy link).
 function mount(root, packed, options = {}) {
   const { header, arrays } = unpacked(packed), recordings = header.tracks.map((told, n) => new Recording(told, arrays, `${n}.`)), definitions = header.definitions.filter((row) => row.name in LEVELS);
   root.classList.add("sx");
@@ -119,9 +120,10 @@ function mount(root, packed, options = {}) {
   }
 
   // --- changes ---
-  let noted = 0;
+  let noted = 0, restAt, resting = 0;
   function set(change) {
     const before = app.steps;
+    clearTimeout(resting);
     Object.assign(app.state, change);
     if (change.show && change.step === undefined) carry(before);
     app.state.step = clamp(app.state.step, app.steps);
@@ -194,6 +196,7 @@ function mount(root, packed, options = {}) {
   let stepped = 0, clock = 0;
   function play(on) {
     const button = find("[data-do=play]");
+    restAt = undefined;
     app.playing = on;
     app.hover = {};
     button.innerHTML = icon(on ? "pause" : "play");
@@ -208,10 +211,18 @@ function mount(root, packed, options = {}) {
     if (!app.playing) return;
     if (now - stepped >= 1000 / app.state.speed) {
       stepped = now;
-      if (app.state.step >= app.steps) { play(false); return; }
+      if (app.state.step >= app.steps) { rest(restAt); return; }
       set({ step: app.state.step + 1 });
     }
     clock = requestAnimationFrame(tick);
+  }
+
+  // Ends the playing. The address follows once it is where it rests.
+  function rest(step) {
+    play(false);
+    if (step === undefined) return;
+    clearTimeout(noted);
+    resting = setTimeout(() => set({ step }), REST);
   }
 
   // --- what is not held ---
@@ -296,7 +307,7 @@ function mount(root, packed, options = {}) {
     app.playing = false;
     gone = true;
     cancelAnimationFrame(requested);
-    for (const timer of [noted, spoken, asking]) clearTimeout(timer);
+    for (const timer of [noted, resting, spoken, asking]) clearTimeout(timer);
     watch.disconnect();
     scheme.removeEventListener("change", repaint);
     removeEventListener("resize", repaint);
@@ -312,9 +323,11 @@ function mount(root, packed, options = {}) {
   if ((options.address ?? header.state).step === undefined) strongest();
   repaint();
   if (options.play !== undefined && !matchMedia("(prefers-reduced-motion: reduce)").matches) {
+    const opened = options.rests ? app.state.step : undefined;
     app.state.speed = Math.max(2, Math.min(20, app.steps / 10));
     set({ step: options.play });
     play(true);
+    restAt = opened;
   }
   return app;
 }
