@@ -2,6 +2,7 @@
 // asked of anybody, but for heads of recordings that are too large to be sent whole.
 
 const LATER = 300; // milliseconds of rest after which the address follows
+const LONGEST = 10; // seconds in which a text plays by itself, if any speed is enough
 const REST = 900; // milliseconds at the end of a text that played by itself, before it goes back to where it opened
 
 // root: an empty element. packed: the bytes of data.py. options: onState (an address), onAsk (a token), onNeed (what is not
@@ -286,6 +287,7 @@ function mount(root, packed, options = {}) {
     else if (name === "split" || name === "speed") set({ [name]: Number(value) });
     else if (name) set({ [name]: value });
   });
+  root.addEventListener("change", (event) => event.target.dataset.set === "threshold" && controls()); // it keeps no value that nothing shows
   function open(elements) {
     app.dialog.firstElementChild.replaceChildren(...elements);
     app.dialog.showModal();
@@ -324,7 +326,7 @@ function mount(root, packed, options = {}) {
   repaint();
   if (options.play !== undefined && !matchMedia("(prefers-reduced-motion: reduce)").matches) {
     const opened = options.rests ? app.state.step : undefined;
-    app.state.speed = Math.max(2, Math.min(20, app.steps / 10));
+    app.state.speed = [...find("[data-set=speed]").options].map(({ value }) => Number(value)).find((speed) => app.steps <= LONGEST * speed) ?? 20;
     set({ step: options.play });
     play(true);
     restAt = opened;
