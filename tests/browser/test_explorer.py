@@ -357,6 +357,14 @@ def test_its_views_answer_each_other_by_mouse_and_keyboard_and_the_address_follo
         reloaded.split("#")[0] + "#step=9999999&layer=77&head=x&position=-1&k=99&area=5-1-0-0&split=nothing&basis=raw"
     )
     expect(finding).to_contain_text("an even split gives")
+    page.goto("about:blank")
+    page.goto(reloaded.split("#")[0] + "#step=3&area=1-4--")
+    expect(finding).to_contain_text("On average over steps 1–4")
+    this_step = explorer.get_by_role("button", name="This step")
+    expect(this_step).to_have_attribute("aria-pressed", "false")
+    this_step.click()
+    expect(finding).to_contain_text("At step 3")
+    expect(this_step).to_have_attribute("aria-pressed", "true")
     assert errors == [] and {url.split("#")[0] for url in requests} <= {reloaded.split("#")[0], "about:blank"}
 
 

@@ -30,7 +30,7 @@ function mount(root, packed, options = {}) {
     get theme() { return THEMES[app.themeName]; },
     get font() { return (family ||= getComputedStyle(root).fontFamily); },
     view: (hover = app.hover) => ({ ...shown(app.state, hover, definitions), steps: app.steps, several: app.shown().length > 1 }),
-    sharesOf: headShares, invalidate, set, pin, escape, play, strongest, zoom, open, need, receive, follow, unmount,
+    sharesOf: headShares, invalidate, set, pin, escape, play, strongest, zoom, average, open, need, receive, follow, unmount,
   };
   const kinds = { text: TextView, heads: HeadsView, curve: CurveView, raster: RasterView };
   const views = Object.fromEntries(Object.entries(kinds).map(([name, Kind]) => [name, new Kind(app, find(`.sx-${name}.sx-canvas`), LABELS[name])]));
@@ -160,6 +160,11 @@ function mount(root, packed, options = {}) {
     if (area?.p0 == null || area.p1 === area.p0) return null;
     return pin({ zoom: [area.p0, area.p1], area: null });
   }
+  // Of one step or of all, in place of the steps that were selected.
+  function average(over) {
+    app.state.over = over;
+    pin({ area: null });
+  }
   const strongestStep = () => app.shown()[0].strongest(app.view({}), app.state.layer, app.state.head);
   function strongest() {
     const step = strongestStep();
@@ -167,7 +172,8 @@ function mount(root, packed, options = {}) {
   }
   function controls() {
     const { state } = app, row = definitions.find((each) => each.name === state.definition);
-    for (const name of ["show", "over"]) for (const button of root.querySelectorAll(`[data-${name}]`)) button.setAttribute("aria-pressed", String(button.dataset[name] === state[name]));
+    const pressed = { show: state.show, over: state.area ? "" : state.over };
+    for (const [name, value] of Object.entries(pressed)) for (const button of root.querySelectorAll(`[data-${name}]`)) button.setAttribute("aria-pressed", String(button.dataset[name] === value));
     const threshold = state.values[row.parameter] ?? row.preset;
     for (const input of root.querySelectorAll("[data-set=threshold]")) {
       Object.assign(input, { min: row.least, max: row.most, step: row.step });
@@ -258,7 +264,7 @@ function mount(root, packed, options = {}) {
   root.addEventListener("click", (event) => {
     const button = event.target.closest("button"), data = button?.dataset ?? {}, { state } = app;
     if (data.show) set({ show: data.show });
-    else if (data.over) set({ over: data.over });
+    else if (data.over) average(data.over);
     else if (data.do === "play") play(!app.playing);
     else if (data.do === "back" || data.do === "next") { play(false); set({ step: state.step + (data.do === "back" ? -1 : 1) }); }
     else if (data.do === "strongest") strongest();
