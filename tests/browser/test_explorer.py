@@ -357,6 +357,14 @@ def test_its_views_answer_each_other_by_mouse_and_keyboard_and_the_address_follo
         reloaded.split("#")[0] + "#step=9999999&layer=77&head=x&position=-1&k=99&area=5-1-0-0&split=nothing&basis=raw"
     )
     expect(finding).to_contain_text("an even split gives")
+    page.goto("about:blank")
+    page.goto(reloaded.split("#")[0] + "#step=3&area=1-4--")
+    expect(finding).to_contain_text("On average over steps 1–4")
+    this_step = explorer.get_by_role("button", name="This step")
+    expect(this_step).to_have_attribute("aria-pressed", "false")
+    this_step.click()
+    expect(finding).to_contain_text("At step 3")
+    expect(this_step).to_have_attribute("aria-pressed", "true")
     assert errors == [] and {url.split("#")[0] for url in requests} <= {reloaded.split("#")[0], "about:blank"}
 
 
@@ -473,6 +481,11 @@ def test_the_explorer_of_the_shipped_study_names_its_models_and_judges_both_by_a
         text.hover()
         expect(finding).to_contain_text("takes")
         assert text.bounding_box() == before, f"pointing moves what is pointed at, {width} pixels wide"
+    threshold = explorer.locator("input[type=number]")
+    for absurd in ("-3", "1000", ""):
+        threshold.fill(absurd)
+        threshold.press("Enter")
+        expect(threshold).to_have_value("2")
     explorer.get_by_role("button", name="Left-to-right", exact=True).click()
     expect(finding).to_contain_text("relative to an even split")
     expect(explorer.get_by_text("bundled")).to_have_count(0)
@@ -513,3 +526,24 @@ def test_it_tells_the_server_nothing_once_the_visitor_goes_to_another_page(page,
     heads.press("Shift+ArrowDown")
     page.clock.run_for(1000)
     assert page.evaluate(last) == ["view", "1"]
+
+
+@pytest.mark.parametrize("begins", [{}, {"from": "1"}])
+def test_what_played_by_itself_rests_where_it_opened_but_a_branch_at_its_finished_text(page, tmp_path, begins):
+    whole = relative(block_trajectory())
+    steps = {name: value for name, value in vars(whole).items() if isinstance(value, np.ndarray) and name != "final"}
+    trajectory = replace(whole, **{name: np.repeat(value, 4, axis=0) for name, value in steps.items()})
+    script = guarded(component_js()).replace("export default", "let given; const exported =")
+    packed = explored([trajectory], ["model"], state={"play": "job", "step": "2", **begins})
+    path = tmp_path / "part.html"
+    path.write_text(COMPONENT % (explorer_css(), script, list(packed)))
+    page.emulate_media(reduced_motion="no-preference")
+    page.clock.install(time=0)
+    page.goto(path.as_uri())
+    slider = page.get_by_role("slider", name="Denoising step")
+    expect(slider).to_have_attribute("aria-valuenow", begins.get("from", "0"))
+    expect(page.locator("[data-set=speed]")).to_have_value("8")
+    for _ in range(60):  # it may play no faster than frames come
+        page.clock.run_for(500)
+    expect(slider).to_have_attribute("aria-valuenow", str(trajectory.steps) if begins else "2")
+    expect(page.get_by_role("button", name="Play")).to_be_visible()

@@ -24,6 +24,8 @@ SMALLEST = """slide => {
 NAMES = """() => [...document.querySelectorAll(".js-plotly-plot")].filter(({ layout }) => layout.meta?.wide)
   .map(({ _fullLayout: { margin, height }, layout: { meta: { wide } } }) =>
     margin.l === wide.layout.margin.l && height === wide.layout.height ? "left" : "above")"""
+CUT = """slide => [...slide.querySelectorAll(".row .told")]
+  .filter(told => told.getBoundingClientRect().right > told.parentElement.getBoundingClientRect().right + 1).length"""
 LOST = 5.0  # seconds in which a page that the browser has lost is loaded anew
 BEHIND = ("Where the sinks live", "Do they matter?")
 
@@ -73,6 +75,13 @@ def test_a_plot_far_below_is_drawn_as_it_comes_near_and_when_printed_and_its_too
 BENEATH = """notes => notes.closest(".deck").querySelector(".controls").getBoundingClientRect().top
   - notes.getBoundingClientRect().bottom"""
 
+ON_TOP = """notes => {
+  const { left, right, top, bottom } = notes.getBoundingClientRect();
+  const over = (x, y) => notes.contains(notes.getRootNode().elementFromPoint(x, y));
+  for (let y = top + 5; y < bottom - 5; y += 5) for (const x of [left + 30, right - 60]) if (!over(x, y)) return false;
+  return true;
+}"""
+
 
 def test_slides_fit_the_screen_are_read_from_afar_and_are_led_through_by_keys_buttons_and_address(page, address):
     page.set_viewport_size({"width": 1280, "height": 720})
@@ -94,6 +103,15 @@ def test_slides_fit_the_screen_are_read_from_afar_and_are_led_through_by_keys_bu
     page.keyboard.press("n")
     expect(shown.locator(".speaker")).to_be_visible()
     assert shown.locator(".speaker").evaluate(BENEATH) < 1, "the slide shows below its notes"
+    page.set_viewport_size({"width": 390, "height": 844})
+    for number in range(last - 1, 0, -1):
+        expect(where).to_have_text(re.compile(f"^{number} /"))
+        assert shown.evaluate(CUT) == 0, f"a number of slide {number} is cut on a phone"
+        assert shown.locator(".speaker").evaluate(ON_TOP), f"slide {number} shows through its notes"
+        page.keyboard.press("ArrowLeft")
+    page.keyboard.press("End")
+    page.keyboard.press("ArrowLeft")
+    page.wait_for_url(re.compile(f"slide={last - 1}"))
     page.wait_for_timeout(max(0.0, 1000 * (drawn + LOST - time.monotonic())))
     assert page.evaluate("window.isSame") and shown.is_visible(), "slides are no page that the browser has lost"
     page.reload()

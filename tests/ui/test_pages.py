@@ -225,6 +225,7 @@ def test_what_speaks_against_a_prompt_is_said_before_it_is_recorded():
     prompt_box(test).set_value("What is quantum entanglement? mia and Sue [MASK]").run()
     said = test.warning[0].value
     assert "‘quantum’, ‘entanglement’, ‘mia’" in said and "‘Mia’" in said and "Sue" not in said and "MASK" not in said
+    assert "Prompts it can follow are in Settings." in said and "with the diffusion model, seed 0" in texts(test)
     assert not test.button(key="record").disabled
     prompt_box(test).set_value("").run()
     assert "prompt is empty" in test.warning[0].value and not test.button(key="record").disabled

@@ -25,6 +25,7 @@ export default function component({ parentElement, data, setTriggerValue }) {
     onAsk: state.asks ? (token) => setTriggerValue("token", { content, ...token }) : undefined,
     onNeed: (needed) => setTriggerValue("need", needed),
     play: plays ? Number(state.from ?? 0) : undefined,
+    rests: state.from === undefined,
   });
   mounted.set(parentElement, { app, given });
   explorers.set(content, app);

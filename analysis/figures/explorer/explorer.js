@@ -2,9 +2,11 @@
 // asked of anybody, but for heads of recordings that are too large to be sent whole.
 
 const LATER = 300; // milliseconds of rest after which the address follows
+const LONGEST = 10; // seconds in which a text plays by itself, if any speed is enough
+const REST = 900; // milliseconds at the end of a text that played by itself, before it goes back to where it opened
 
 // root: an empty element. packed: the bytes of data.py. options: onState (an address), onAsk (a token), onNeed (what is not
-// held), play (from which step it plays by itself), address (in place of the header's), href (of one, for Copy link).
+// held), play (from which step it plays by itself), rests (whether it then goes back to where it opened), address (in place of the header's), href (of one, for Copy link).
 function mount(root, packed, options = {}) {
   const { header, arrays } = unpacked(packed), recordings = header.tracks.map((told, n) => new Recording(told, arrays, `${n}.`)), definitions = header.definitions.filter((row) => row.name in LEVELS);
   root.classList.add("sx");
@@ -28,7 +30,7 @@ function mount(root, packed, options = {}) {
     get theme() { return THEMES[app.themeName]; },
     get font() { return (family ||= getComputedStyle(root).fontFamily); },
     view: (hover = app.hover) => ({ ...shown(app.state, hover, definitions), steps: app.steps, several: app.shown().length > 1 }),
-    sharesOf: headShares, invalidate, set, pin, escape, play, strongest, zoom, open, need, receive, follow, unmount,
+    sharesOf: headShares, invalidate, set, pin, escape, play, strongest, zoom, average, open, need, receive, follow, unmount,
   };
   const kinds = { text: TextView, heads: HeadsView, curve: CurveView, raster: RasterView };
   const views = Object.fromEntries(Object.entries(kinds).map(([name, Kind]) => [name, new Kind(app, find(`.sx-${name}.sx-canvas`), LABELS[name])]));
@@ -119,9 +121,10 @@ function mount(root, packed, options = {}) {
   }
 
   // --- changes ---
-  let noted = 0;
+  let noted = 0, restAt, resting = 0;
   function set(change) {
     const before = app.steps;
+    clearTimeout(resting);
     Object.assign(app.state, change);
     if (change.show && change.step === undefined) carry(before);
     app.state.step = clamp(app.state.step, app.steps);
@@ -157,6 +160,11 @@ function mount(root, packed, options = {}) {
     if (area?.p0 == null || area.p1 === area.p0) return null;
     return pin({ zoom: [area.p0, area.p1], area: null });
   }
+  // Of one step or of all, in place of the steps that were selected.
+  function average(over) {
+    app.state.over = over;
+    pin({ area: null });
+  }
   const strongestStep = () => app.shown()[0].strongest(app.view({}), app.state.layer, app.state.head);
   function strongest() {
     const step = strongestStep();
@@ -164,7 +172,8 @@ function mount(root, packed, options = {}) {
   }
   function controls() {
     const { state } = app, row = definitions.find((each) => each.name === state.definition);
-    for (const name of ["show", "over"]) for (const button of root.querySelectorAll(`[data-${name}]`)) button.setAttribute("aria-pressed", String(button.dataset[name] === state[name]));
+    const pressed = { show: state.show, over: state.area ? "" : state.over };
+    for (const [name, value] of Object.entries(pressed)) for (const button of root.querySelectorAll(`[data-${name}]`)) button.setAttribute("aria-pressed", String(button.dataset[name] === value));
     const threshold = state.values[row.parameter] ?? row.preset;
     for (const input of root.querySelectorAll("[data-set=threshold]")) {
       Object.assign(input, { min: row.least, max: row.most, step: row.step });
@@ -194,6 +203,7 @@ function mount(root, packed, options = {}) {
   let stepped = 0, clock = 0;
   function play(on) {
     const button = find("[data-do=play]");
+    restAt = undefined;
     app.playing = on;
     app.hover = {};
     button.innerHTML = icon(on ? "pause" : "play");
@@ -208,10 +218,18 @@ function mount(root, packed, options = {}) {
     if (!app.playing) return;
     if (now - stepped >= 1000 / app.state.speed) {
       stepped = now;
-      if (app.state.step >= app.steps) { play(false); return; }
+      if (app.state.step >= app.steps) { rest(restAt); return; }
       set({ step: app.state.step + 1 });
     }
     clock = requestAnimationFrame(tick);
+  }
+
+  // Ends the playing. The address follows once it is where it rests.
+  function rest(step) {
+    play(false);
+    if (step === undefined) return;
+    clearTimeout(noted);
+    resting = setTimeout(() => set({ step }), REST);
   }
 
   // --- what is not held ---
@@ -246,7 +264,7 @@ function mount(root, packed, options = {}) {
   root.addEventListener("click", (event) => {
     const button = event.target.closest("button"), data = button?.dataset ?? {}, { state } = app;
     if (data.show) set({ show: data.show });
-    else if (data.over) set({ over: data.over });
+    else if (data.over) average(data.over);
     else if (data.do === "play") play(!app.playing);
     else if (data.do === "back" || data.do === "next") { play(false); set({ step: state.step + (data.do === "back" ? -1 : 1) }); }
     else if (data.do === "strongest") strongest();
@@ -275,6 +293,7 @@ function mount(root, packed, options = {}) {
     else if (name === "split" || name === "speed") set({ [name]: Number(value) });
     else if (name) set({ [name]: value });
   });
+  root.addEventListener("change", (event) => event.target.dataset.set === "threshold" && controls()); // it keeps no value that nothing shows
   function open(elements) {
     app.dialog.firstElementChild.replaceChildren(...elements);
     app.dialog.showModal();
@@ -296,7 +315,7 @@ function mount(root, packed, options = {}) {
     app.playing = false;
     gone = true;
     cancelAnimationFrame(requested);
-    for (const timer of [noted, spoken, asking]) clearTimeout(timer);
+    for (const timer of [noted, resting, spoken, asking]) clearTimeout(timer);
     watch.disconnect();
     scheme.removeEventListener("change", repaint);
     removeEventListener("resize", repaint);
@@ -312,9 +331,11 @@ function mount(root, packed, options = {}) {
   if ((options.address ?? header.state).step === undefined) strongest();
   repaint();
   if (options.play !== undefined && !matchMedia("(prefers-reduced-motion: reduce)").matches) {
-    app.state.speed = Math.max(2, Math.min(20, app.steps / 10));
+    const opened = options.rests ? app.state.step : undefined;
+    app.state.speed = [...find("[data-set=speed]").options].map(({ value }) => Number(value)).find((speed) => app.steps <= LONGEST * speed) ?? 20;
     set({ step: options.play });
     play(true);
+    restAt = opened;
   }
   return app;
 }

@@ -79,7 +79,7 @@ function keyPressed(app, event) {
     ArrowLeft: () => (shiftKey ? toHead(-1) : step(-1)), ArrowRight: () => (shiftKey ? toHead(1) : step(1)),
     ArrowUp: () => (shiftKey ? toLayer(-1) : toPosition(-1)), ArrowDown: () => (shiftKey ? toLayer(1) : toPosition(1)),
     Enter: () => (["BUTTON", "SUMMARY"].includes(tagName) || !Object.keys(app.hover).length ? null : app.pin(app.hover)),
-    s: app.strongest, m: () => app.set({ over: state.over === "all" ? "step" : "all" }),
+    s: app.strongest, m: () => app.average(state.over === "all" ? "step" : "all"),
     c: () => (app.recordings.length > 1 ? app.set({ show: state.show === "both" ? "first" : "both" }) : null),
     z: () => app.zoom(), "?": () => app.open(help(app.touched)),
   };

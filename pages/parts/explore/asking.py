@@ -30,7 +30,7 @@ from cache.environment import gigabytes
 from pages.parts import address, controls
 from pages.parts.asking import begin, kept_button, may_record
 from pages.parts.controls import Fold, fold, keyed_columns, keys_of, settings_of
-from pages.parts.plain import as_written, code, plain, shortened
+from pages.parts.plain import as_written, model_called, plain, shortened
 from pages.parts.recordings.choice import show_anew
 from pages.parts.recordings.explorer import play_once
 from pages.parts.recordings.measures import seconds_of
@@ -77,7 +77,8 @@ def ask(shown: JobRecord | None, narrow: bool = False) -> None:
                 sampling = sampling_type.model_validate(presets)
         except ValidationError as error:
             problem = sentence(error)
-    objection, remarks = _objections(model, prompt, sampling)
+    examples = "in Settings" if narrow else "below the prompt"
+    objection, remarks = _objections(model, prompt, sampling, examples)
     problem = problem or objection
     if problem:
         st.error(plain(problem))
@@ -180,18 +181,18 @@ def _take_example(key: str) -> None:
 
 
 @st.cache_data(ttl=60, max_entries=64, show_spinner=False)
-def _objections(model: ModelSpec, prompt: str, sampling: Sampling | None) -> tuple[str, list[str]]:
+def _objections(model: ModelSpec, prompt: str, sampling: Sampling | None, examples: str) -> tuple[str, list[str]]:
     """Return why this cannot be recorded, or '', and remarks on what can be. sampling: None where its parameters
-    contradict each other.
+    contradict each other. examples: where example prompts are.
     """
     checkpoint, problem = _checkpoint(model), ""
     if sampling is not None and checkpoint is not None:
         in_blocks = sampling.in_blocks_of(checkpoint.architecture.block_size)
         problem = _misfit(in_blocks, checkpoint, prompt_tokens(checkpoint, prompt))
-    return problem, _remarks(prompt, model_entry(model), checkpoint)
+    return problem, _remarks(prompt, model_entry(model), checkpoint, examples)
 
 
-def _remarks(prompt: str, known: Model, checkpoint: Checkpoint | None) -> list[str]:
+def _remarks(prompt: str, known: Model, checkpoint: Checkpoint | None, examples: str) -> list[str]:
     """Return remarks on a prompt that can be recorded."""
     if not prompt.strip():
         return ["The prompt is empty: the model writes whatever it likes."]
@@ -204,7 +205,7 @@ def _remarks(prompt: str, known: Model, checkpoint: Checkpoint | None) -> list[s
     hint = f" It does know {', '.join(meant[:_SHOWN_WORDS])}: capital letters count." if meant else ""
     return [
         f"This prompt is outside the small world of this model, which does not know {words}{more}. It reads such words "
-        f"letter by letter, and goes on with a story of its own.{hint} What it can follow stands beneath the prompt."
+        f"letter by letter, and goes on with a story of its own.{hint} Prompts it can follow are {examples}."
     ]
 
 
@@ -256,7 +257,7 @@ def _plan(sampling: Sampling, model: ModelSpec, prompt: str, seed: int, mass_dty
             )
     return (
         f"{sampling.gen_length:d} new tokens in {'at most ' if at_most else ''}{forwards:d} forwards{rest} with "
-        f"{code(model.source)}, seed {seed:d}.{size}"
+        f"{model_called(model.source)}, seed {seed:d}.{size}"
     )
 
 

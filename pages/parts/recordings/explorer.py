@@ -74,7 +74,8 @@ def explorer(
     """
     state = _given(key, (recording.key, None if beside is None else beside.key))
     state |= {"asks": "yes"} if on_token is not None else {}
-    state |= {"play": play, "from": str(play_from or 0)} if play else {}
+    state |= {"play": play} if play else {}
+    state |= {"from": str(play_from)} if play and play_from is not None else {}
     state |= {"prompts": str(prompts)} if prompts else {}
     packed = explorer_data(recording, beside, stored_reference(recording), tuple(sorted(state.items())))
     content, asked = content_of(packed), f"{key}_asked"
