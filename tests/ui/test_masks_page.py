@@ -134,8 +134,10 @@ def test_a_difference_that_cannot_be_is_said_and_not_drawn(folders):
     assert len(charts(test)) == 1
     assert "every row loses the same number" in test.info[0].value
     test.selectbox(key="mask_part").set_value("whole head").run()
-    assert len(charts(test)) == 3, "the two runs, and two seeds beside them"
-    assert "It can move only in o_proj" in texts(test)
+    assert len(charts(test)) == 2, "the two runs, which are the two seeds themselves"
+    said = texts(test)
+    assert "It can move only in o_proj" in said
+    assert "what is shown is the floor itself" in said and "that of two calibration seeds" not in said
 
 
 def test_projections_open_one_mask_and_one_heads_part_of_it(folders):
@@ -222,7 +224,7 @@ def test_any_folder_can_be_typed_and_a_bad_one_is_one_line(folders, bundled, tmp
 def test_a_floor_of_ones_own_choice(folders):
     test = open_page(first="magnitude", second="wanda-0")
     test.segmented_control(key="floor").set_value("two runs of my choice").run()
-    assert "two calibration seeds: not measured" in texts(test)
+    assert "· two calibration seeds: " not in texts(test)
     test.selectbox(key="floor_first").set_value(ids(folders)["wanda-0"])
     test.selectbox(key="floor_second").set_value(ids(folders)["wanda-1"]).run()
     seeds = compared(folders, "wanda-0", "wanda-1").total()
@@ -333,4 +335,4 @@ def test_without_another_seed_the_floor_is_taken_from_the_statistics_of_tuning()
     said = texts(test)
     assert "Calibration seeds 7 and 8, without a discount, from the statistics" in said
     assert not any(button.key == "masks_measure_floor" for button in test.button)
-    assert "two calibration seeds: not measured" not in said and "of that of two calibration seeds" in said
+    assert "· two calibration seeds: " in said and "of that of two calibration seeds" in said

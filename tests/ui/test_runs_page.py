@@ -191,7 +191,7 @@ def test_runs_without_an_evaluation_are_scored_where_they_are_ticked(pruned):
 
 def test_a_run_writes_the_dense_models_prompt_beside_it_once_that_is_asked(pruned):
     test = app(PAGE, run=[pruned[1].id], runs_view="Texts")
-    assert "No prompt is recorded with bundled yet" in texts(test)
+    assert "The dense model has no recording yet." in texts(test)
     sampling = LLaDASampling(gen_length=6, steps=3)
     dense = engine().wait(engine().submit("record", RecordSpec(prompt="mia has a dog .", sampling=sampling)).id, 300)
     check(test.run())

@@ -80,16 +80,15 @@ def two_runs(known: dict[str, Run], ticked: Sequence[str] = ()) -> tuple[Pruned,
 
 
 def _first_two(known: dict[str, Run], ticked: Sequence[str]) -> tuple[str | None, str | None]:
-    """Return two runs to start with: the ticked ones, or the ticked one beside another of its model and sparsity."""
+    """Return two runs to start with: the ticked ones, or the ticked one beside another of its model and sparsity, its
+    control before others.
+    """
     if len(ticked) > 1:
         return ticked[0], ticked[1]
-    ids = list(known)
-    if ticked:
-        reports = dict(zip(ids, reports_of(known), strict=True))
-        budget = reports[ticked[0]].budget()
-        other = next((run_id for run_id in ids if run_id != ticked[0] and reports[run_id].budget() == budget), None)
-        return other, ticked[0]
-    start = first_pair(reports_of(known))
+    ids, reports = list(known), reports_of(known)
+    start = first_pair(reports, ids.index(ticked[0]) if ticked else None)
+    if ticked and (start is None or reports[start[0]].budget() != reports[start[1]].budget()):
+        return None, ticked[0]
     # The newer of the two is the second: differences then read as 'since then'.
     return (ids[start[1]], ids[start[0]]) if start else (None, None)
 
@@ -209,9 +208,9 @@ def two_seeds(first: Pruned, second: Pruned, known: dict[str, Run]) -> Compariso
     floor = compared_masks(*pair)
     if {run.key for run in pair} == {first.key, second.key}:
         st.caption("First and second differ in their calibration seed alone, so what is shown is the floor itself.")
-    else:
-        names_in_words = " and ".join(plain(name) for name in short_labels(pair))
-        st.caption(f"Two calibration seeds: {names_in_words}.")
+        return None
+    names_in_words = " and ".join(plain(name) for name in short_labels(pair))
+    st.caption(f"Two calibration seeds: {names_in_words}.")
     sparsity, seeds_sparsity = (
         compare.sparsities(comparison.total())[0] for comparison in (compared_masks(first, second), floor)
     )
