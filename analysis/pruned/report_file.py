@@ -341,12 +341,12 @@ def seed_pair(runs: Sequence[PrunedRun], first: PrunedRun, second: PrunedRun) ->
     return (a, b) if (runs[a].seed or 0) < (runs[b].seed or 0) else (b, a)
 
 
-def first_pair(runs: Sequence[PrunedRun], among: int | None = None) -> tuple[int, int] | None:
+def first_pair(runs: Sequence[PrunedRun]) -> tuple[int, int] | None:
     """Indices of two runs to begin with, of one model, sparsity and pattern where there are such: a method and its
     control of the same calibration, the method first; else the first two that were pruned in different ways; else in
-    the same; else the first two. among: one of them.
+    the same; else the first two.
     """
-    pairs = [pair for pair in combinations(range(len(runs)), 2) if among is None or among in pair]
+    pairs = list(combinations(range(len(runs)), 2))
     alike = [(a, b) for a, b in pairs if runs[a].settings and runs[a].budget() == runs[b].budget()]
     controlled = [
         pair

@@ -98,5 +98,3 @@ def test_a_method_and_its_control_of_one_calibration_are_looked_at_first():
     assert first_pair(runs) == (2, 3)
     assert first_pair(runs[:3]) == (2, 1)
     assert first_pair([runs[0], runs[1]]) == (0, 1)
-    runs = [run("wanda-noised", 1), run("wanda-noised", 0), run("sink-wanda", 1), run("sink-wanda", 0)]
-    assert [first_pair(runs, among) for among in range(4)] == [(2, 0), (3, 1), (2, 0), (3, 1)], "its own, not a seed"

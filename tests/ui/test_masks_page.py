@@ -10,6 +10,7 @@ from analysis.engine.runs import known_runs, save_label
 from analysis.models.checkpoint import find, fingerprint
 from analysis.models.load import load
 from analysis.pruned import compare, masks_file
+from analysis.pruned.report_file import PrunedRun
 from analysis.pruning.pipeline import prune
 from analysis.specs import (
     CalibrateSpec,
@@ -21,6 +22,7 @@ from analysis.specs import (
     SeedFloorSpec,
 )
 from analysis.words import percent
+from pages.parts.masks import choice
 from pages.parts.session import engine
 from tests.conftest import GOLDEN
 from tests.helpers import fresh_context, save_pruned
@@ -96,6 +98,14 @@ def test_two_runs_of_one_sparsity_are_chosen_to_begin_with(folders):
     chosen = {test.selectbox(key=key).value for key in ("first", "second")}
     assert len(chosen) == 2
     assert ids(folders)["sparser"] not in chosen
+
+
+@pytest.mark.parametrize(("ticked", "beside"), [(0, 3), (1, 2), (2, 1), (3, 0)])
+def test_a_ticked_run_is_compared_with_its_control_of_the_same_seed(monkeypatch, ticked, beside):
+    runs = [("wanda-noised", 1), ("wanda-noised", 0), ("sink-wanda", 0), ("sink-wanda", 1)]
+    reports = [PrunedRun({"method": method, "sparsity": 0.5}, seed, "m") for method, seed in runs]
+    monkeypatch.setattr(choice, "reports_of", lambda known: reports)
+    assert choice._first_two(dict.fromkeys("abcd"), ["abcd"[ticked]]) == ("abcd"[beside], "abcd"[ticked])
 
 
 def test_the_numbers_are_those_of_the_masks_beside_both_floors(folders):

@@ -7,7 +7,7 @@ import streamlit as st
 from analysis.engine.runs import Run, known_runs
 from analysis.pruned import compare, masks_file
 from analysis.pruned.compare import Comparison
-from analysis.pruned.report_file import first_pair
+from analysis.pruned.report_file import PrunedRun, first_pair
 from analysis.specs import METHODS, PruneSpec
 from analysis.tuning.statistics_file import serves
 from analysis.words import percent
@@ -85,12 +85,23 @@ def _first_two(known: dict[str, Run], ticked: Sequence[str]) -> tuple[str | None
     """
     if len(ticked) > 1:
         return ticked[0], ticked[1]
-    ids, reports = list(known), reports_of(known)
-    start = first_pair(reports, ids.index(ticked[0]) if ticked else None)
-    if ticked and (start is None or reports[start[0]].budget() != reports[start[1]].budget()):
-        return None, ticked[0]
+    ids = list(known)
+    if ticked:
+        reports = dict(zip(ids, reports_of(known), strict=True))
+        mine = reports.pop(ticked[0])
+        alike = (run_id for run_id, report in reports.items() if report.budget() == mine.budget())
+        return min(alike, key=lambda run_id: _likeness(reports[run_id], mine), default=None), ticked[0]
+    start = first_pair(reports_of(known))
     # The newer of the two is the second: differences then read as 'since then'.
     return (ids[start[1]], ids[start[0]]) if start else (None, None)
+
+
+def _likeness(run: PrunedRun, other: PrunedRun) -> tuple[bool, bool]:
+    """Sort a run and its control of the same calibration seed first."""
+    methods = [METHODS.get(str(each.settings.get("method"))) for each in (run, other)]
+    named = [(row.name, row.control) for row in methods if row is not None]
+    controlled = any(control == name for _, control in named for name, _ in named)
+    return not controlled, run.seed != other.seed
 
 
 def how_to_prune(known: dict[str, Run]) -> None:
