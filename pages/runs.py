@@ -57,7 +57,7 @@ def _all_runs(runs: list[Run], answer: DeltaGenerator, beside: DeltaGenerator) -
         _no_runs(linked=True)
         return
     filtered = filter_runs(runs, beside)
-    alike = scored_alike(filtered) or scored_alike(runs)
+    alike = (scored_alike(filtered) or scored_alike(runs)) if filtered else None
     results = None if alike is None else answers(alike)
     differences, compared, costs = {}, {}, None
     if alike is not None:

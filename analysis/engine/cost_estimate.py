@@ -210,11 +210,14 @@ def added(cost_estimate: CostEstimate, again: int = 0) -> str:
     older version, or that are gone."""
     if not cost_estimate.points:
         return "All of it is answered already."
-    known = not cost_estimate.unmeasured and not cost_estimate.unscored and cost_estimate.seconds
-    time = f"at most about {most(cost_estimate.seconds)}" if known else "time not known"
+    time = "time not known"
+    if cost_estimate.seconds and not cost_estimate.unmeasured:
+        time = f"at most about {most(cost_estimate.seconds)}"
+        if cost_estimate.unscored:
+            time += " to prune; scoring time not known"
     more = " more" if cost_estimate.known else ""
     if not again:
-        return f"{cost_estimate.points:,}{more} models: {time}."
+        return f"{cost_estimate.points:,}{more} model{'s' if cost_estimate.points > 1 else ''}: {time}."
     fresh = cost_estimate.points - again
     counts = f"{fresh:,} new models and {again:,}" if fresh > 0 else f"{again:,} models"
     return f"{counts} to redo (made by an older version or deleted): {time}."

@@ -321,10 +321,11 @@ def trials(
     if other_seed is not None and undiscounted is not None:
         gain, floor = better * (values[best] - undiscounted), abs(other_seed - undiscounted)
         if gain <= floor:
+            gains = f"{100 * gain:.2g} points" if 100 * gain >= 0.5 * 10**-decimals else "nothing"
             return (
                 f"None of {len(values)} settings beats no discount ({percent(undiscounted, decimals)}) by more than "
-                f"another calibration seed changes it: the best gains {100 * gain:.{decimals}f} points, the seed "
-                f"changes {100 * floor:.{decimals}f} points."
+                f"another calibration seed changes it: the best gains {gains}, the seed changes "
+                f"{100 * floor:.2g} points."
             )
     references = [published] if undiscounted is None else [published, undiscounted]
     hardest = better * max(better * reference for reference in references)
@@ -343,7 +344,8 @@ def importances(shares: Sequence[float], names: Sequence[str]) -> str:
     if len(names) < 2 or not shares[order[0]] - 1 / len(names) > _SAME:
         return ""
     first, second = (f"{names[at]} ({percent(float(shares[at]))})" for at in order[:2])
-    return f"{first} tells good trials from the rest most, then {second}; evenly each had {percent(1 / len(names))}."
+    even = percent(1 / len(names))
+    return f"{first} tells good trials from the rest most, then {second}; an even split gives each {even}."
 
 
 def _interval(value: np.ndarray, decimals: int) -> str:

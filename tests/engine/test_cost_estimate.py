@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from analysis.engine import JobRecord
-from analysis.engine.cost_estimate import _seconds_a_model, foresee, most
+from analysis.engine.cost_estimate import _seconds_a_model, added, foresee, most
 from analysis.specs import CalibrationParams, EvaluateSpec, ModelSpec, PruneSpec, SweepSpec, grid
 
 
@@ -49,6 +49,7 @@ def test_pruning_is_foreseen_by_as_much_text_else_scaled_up_from_less(samples, s
     engine = SimpleNamespace(jobs=jobs.__getitem__, answered=lambda kind, key: None, workers=lambda: 1)
     foreseen = foresee(engine, SimpleNamespace(unanswered=lambda spec: grid(spec).prunings), spec)
     assert foreseen.seconds == seconds and not foreseen.unmeasured
+    assert added(foreseen) == f"1 model: at most about {most(seconds)} to prune; scoring time not known."
     assert len(foreseen.estimates) == 1, "how much memory it takes is still not known"
 
 

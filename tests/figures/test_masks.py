@@ -149,6 +149,7 @@ def test_each_projection_has_a_dot_over_its_layers_and_a_name_in_words():
     seed = figures.Changed("another calibration seed", np.array([0.05, np.nan]), layers * 2, is_floor=True)
     figure = figures.changed_by_projection([mine, seed], ["q_proj", "down_proj"])
     assert list(figure.layout.yaxis.ticktext) == ["query", "MLP down"]
+    assert figure.layout.xaxis.title.text == "weights chosen differently", "longer, it is cut beside the settings"
     first, floor = figure.data
     assert list(first.x) == pytest.approx([2, 2]) and list(floor.x) == pytest.approx([5])
     assert first.customdata.tolist() == [pytest.approx([1, 3]), pytest.approx([2, 2])], "the range over layers"

@@ -237,6 +237,8 @@ def test_the_best_trial_is_told_where_it_beats_the_published_setting():
         "None of 3 settings beats no discount (10.0 %) by more than another calibration seed changes it: the best "
         "gains 0.2 points, the seed changes 0.3 points."
     )
+    said = finding_of("trials", [0.175757, 0.1757134], 0.175757, 0.175713, -1, 4, 0.175821)
+    assert said.endswith("the best gains nothing, the seed changes 0.011 points.")
     assert finding_of("trials", [0.6, 0.5, 0.7], 0.6, 0.5, 1, 0, 0.4).startswith("Trial 2 is the best of 3")
     assert finding_of("trials", [0.09, 0.08, 0.08], 0.09, 0.08, -1, 1) == "", "no discount is worth as much"
     assert finding_of("trials", [0.09, 0.1, 0.08996], 0.09, 0.1, -1, 1) == "", "no decimal that is shown differs"

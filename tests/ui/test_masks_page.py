@@ -10,6 +10,7 @@ from analysis.engine.runs import known_runs, save_label
 from analysis.models.checkpoint import find, fingerprint
 from analysis.models.load import load
 from analysis.pruned import compare, masks_file
+from analysis.pruned.report_file import PrunedRun
 from analysis.pruning.pipeline import prune
 from analysis.specs import (
     CalibrateSpec,
@@ -21,6 +22,7 @@ from analysis.specs import (
     SeedFloorSpec,
 )
 from analysis.words import percent
+from pages.parts.masks import choice
 from pages.parts.session import engine
 from tests.conftest import GOLDEN
 from tests.helpers import fresh_context, save_pruned
@@ -98,6 +100,14 @@ def test_two_runs_of_one_sparsity_are_chosen_to_begin_with(folders):
     assert ids(folders)["sparser"] not in chosen
 
 
+@pytest.mark.parametrize(("ticked", "beside"), [(0, 3), (1, 2), (2, 1), (3, 0)])
+def test_a_ticked_run_is_compared_with_its_control_of_the_same_seed(monkeypatch, ticked, beside):
+    runs = [("wanda-noised", 1), ("wanda-noised", 0), ("sink-wanda", 0), ("sink-wanda", 1)]
+    reports = [PrunedRun({"method": method, "sparsity": 0.5}, seed, "m") for method, seed in runs]
+    monkeypatch.setattr(choice, "reports_of", lambda known: reports)
+    assert choice._first_two(dict.fromkeys("abcd"), ["abcd"[ticked]]) == ("abcd"[beside], "abcd"[ticked])
+
+
 def test_the_numbers_are_those_of_the_masks_beside_both_floors(folders):
     test = open_page(first="magnitude", second="wanda-0")
     total, seeds = compared(folders, "magnitude", "wanda-0").total(), compared(folders, "wanda-0", "wanda-1").total()
@@ -134,8 +144,10 @@ def test_a_difference_that_cannot_be_is_said_and_not_drawn(folders):
     assert len(charts(test)) == 1
     assert "every row loses the same number" in test.info[0].value
     test.selectbox(key="mask_part").set_value("whole head").run()
-    assert len(charts(test)) == 3, "the two runs, and two seeds beside them"
-    assert "It can move only in o_proj" in texts(test)
+    assert len(charts(test)) == 2, "the two runs, which are the two seeds themselves"
+    said = texts(test)
+    assert "It can move only in o_proj" in said
+    assert "what is shown is the floor itself" in said and "that of two calibration seeds" not in said
 
 
 def test_projections_open_one_mask_and_one_heads_part_of_it(folders):
@@ -222,7 +234,7 @@ def test_any_folder_can_be_typed_and_a_bad_one_is_one_line(folders, bundled, tmp
 def test_a_floor_of_ones_own_choice(folders):
     test = open_page(first="magnitude", second="wanda-0")
     test.segmented_control(key="floor").set_value("two runs of my choice").run()
-    assert "two calibration seeds: not measured" in texts(test)
+    assert "· two calibration seeds: " not in texts(test)
     test.selectbox(key="floor_first").set_value(ids(folders)["wanda-0"])
     test.selectbox(key="floor_second").set_value(ids(folders)["wanda-1"]).run()
     seeds = compared(folders, "wanda-0", "wanda-1").total()
@@ -333,4 +345,4 @@ def test_without_another_seed_the_floor_is_taken_from_the_statistics_of_tuning()
     said = texts(test)
     assert "Calibration seeds 7 and 8, without a discount, from the statistics" in said
     assert not any(button.key == "masks_measure_floor" for button in test.button)
-    assert "two calibration seeds: not measured" not in said and "of that of two calibration seeds" in said
+    assert "· two calibration seeds: " in said and "of that of two calibration seeds" in said

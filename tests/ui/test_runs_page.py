@@ -104,6 +104,7 @@ def test_every_run_stands_in_the_table_and_can_be_filtered(pruned):
     test.multiselect(key="runs_methods").set_value(["Wanda as published"]).run()
     assert list(rows(test)["run"]) == [names[2]]
     test.text_input(key="runs_words").set_value("no such run").run()
+    assert "50 % sparsity" not in texts(test), "no figure of runs that do not match"
     assert "0 of 4 runs" in texts(test)
 
 
@@ -191,7 +192,7 @@ def test_runs_without_an_evaluation_are_scored_where_they_are_ticked(pruned):
 
 def test_a_run_writes_the_dense_models_prompt_beside_it_once_that_is_asked(pruned):
     test = app(PAGE, run=[pruned[1].id], runs_view="Texts")
-    assert "No prompt is recorded with bundled yet" in texts(test)
+    assert "The dense model has no recording yet." in texts(test)
     sampling = LLaDASampling(gen_length=6, steps=3)
     dense = engine().wait(engine().submit("record", RecordSpec(prompt="mia has a dog .", sampling=sampling)).id, 300)
     check(test.run())

@@ -7,7 +7,7 @@ import streamlit as st
 from analysis.engine.runs import Run, known_runs
 from analysis.pruned import compare, masks_file
 from analysis.pruned.compare import Comparison
-from analysis.pruned.report_file import first_pair
+from analysis.pruned.report_file import PrunedRun, first_pair
 from analysis.specs import METHODS, PruneSpec
 from analysis.tuning.statistics_file import serves
 from analysis.words import percent
@@ -80,18 +80,28 @@ def two_runs(known: dict[str, Run], ticked: Sequence[str] = ()) -> tuple[Pruned,
 
 
 def _first_two(known: dict[str, Run], ticked: Sequence[str]) -> tuple[str | None, str | None]:
-    """Return two runs to start with: the ticked ones, or the ticked one beside another of its model and sparsity."""
+    """Return two runs to start with: the ticked ones, or the ticked one beside another of its model and sparsity, its
+    control before others.
+    """
     if len(ticked) > 1:
         return ticked[0], ticked[1]
     ids = list(known)
     if ticked:
         reports = dict(zip(ids, reports_of(known), strict=True))
-        budget = reports[ticked[0]].budget()
-        other = next((run_id for run_id in ids if run_id != ticked[0] and reports[run_id].budget() == budget), None)
-        return other, ticked[0]
+        mine = reports.pop(ticked[0])
+        alike = (run_id for run_id, report in reports.items() if report.budget() == mine.budget())
+        return min(alike, key=lambda run_id: _likeness(reports[run_id], mine), default=None), ticked[0]
     start = first_pair(reports_of(known))
     # The newer of the two is the second: differences then read as 'since then'.
     return (ids[start[1]], ids[start[0]]) if start else (None, None)
+
+
+def _likeness(run: PrunedRun, other: PrunedRun) -> tuple[bool, bool]:
+    """Sort a run and its control of the same calibration seed first."""
+    methods = [METHODS.get(str(each.settings.get("method"))) for each in (run, other)]
+    named = [(row.name, row.control) for row in methods if row is not None]
+    controlled = any(control == name for _, control in named for name, _ in named)
+    return not controlled, run.seed != other.seed
 
 
 def how_to_prune(known: dict[str, Run]) -> None:
@@ -209,9 +219,9 @@ def two_seeds(first: Pruned, second: Pruned, known: dict[str, Run]) -> Compariso
     floor = compared_masks(*pair)
     if {run.key for run in pair} == {first.key, second.key}:
         st.caption("First and second differ in their calibration seed alone, so what is shown is the floor itself.")
-    else:
-        names_in_words = " and ".join(plain(name) for name in short_labels(pair))
-        st.caption(f"Two calibration seeds: {names_in_words}.")
+        return None
+    names_in_words = " and ".join(plain(name) for name in short_labels(pair))
+    st.caption(f"Two calibration seeds: {names_in_words}.")
     sparsity, seeds_sparsity = (
         compare.sparsities(comparison.total())[0] for comparison in (compared_masks(first, second), floor)
     )

@@ -131,14 +131,8 @@ def _numbers(comparison: Comparison, floor: Comparison | None) -> None:
             card(column, "Sparsity, first and second", f"{percent(p, 1)} · {percent(q, 1)}", note=weights)
             continue
         chance = f"The whole model. Independent masks: {percent(measure.independent(total), 1)}"
-        seeds = "not measured" if floor is None else f"{percent(measure.compute(floor.total()), 2)}"
-        card(
-            column,
-            measure.title,
-            f"{percent(measure.compute(total), 2)}",
-            note=f"{chance} · two calibration seeds: {seeds}",
-            help=OURS,
-        )
+        seeds = "" if floor is None else f" · two calibration seeds: {percent(measure.compute(floor.total()), 2)}"
+        card(column, measure.title, f"{percent(measure.compute(total), 2)}", note=f"{chance}{seeds}", help=OURS)
 
 
 def _depth(comparison: Comparison, floor: Comparison | None) -> None:

@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
@@ -126,7 +125,7 @@ _ASKED, _WANTED = "prune_estimates", "prune_estimates_wanted"
 
 @told()
 def plan(specs: list[PruneSpec], buttons: DeltaGenerator) -> None:
-    """Draw a table of time, memory and disk by method, once requested. It fills in as the probes answer. buttons: where
+    """Draw time, memory and disk by method, once requested. It fills in as the probes answer. buttons: where
     to draw the one that requests it.
     """
     if checkpoint_of(specs[0].model) is None:
@@ -163,7 +162,7 @@ def plan(specs: list[PruneSpec], buttons: DeltaGenerator) -> None:
         st.session_state[_ASKED] = estimates = answers
     jobs = {method: job for method, (_, job) in estimates.items()}
     waiting = any(not record.ended for record in map(engine().job, jobs.values()) if record is not None)
-    st.fragment(_table, run_every=SOON if waiting else None)(jobs, waiting)
+    st.fragment(_estimates, run_every=SOON if waiting else None)(jobs, waiting)
 
 
 def _want(source: str) -> None:
@@ -171,28 +170,27 @@ def _want(source: str) -> None:
     st.session_state.setdefault(_WANTED, set()).add(source)
 
 
-def _table(estimates: dict[str, str], was_waiting: bool) -> None:
-    rows, pending, problems = [], False, []
+def _estimates(estimates: dict[str, str], was_waiting: bool) -> None:
+    lines, pending, problems = [], False, []
     for method, job_id in estimates.items():
         record = engine().job(job_id)
-        row = {"method": METHODS[method].title, "time": "measuring …", "memory": "", "disk": ""}
+        title, takes = METHODS[method].title, "measuring …"
         if record is not None and record.state == "done":
             estimate = record.summary
-            row["time"] = f"about {duration(estimate['total_seconds'])}"
-            row["memory"] = f"{estimate['memory_bytes'] / 1e6:,.0f} MB extra"
-            row["disk"] = f"{estimate['disk_bytes'] / 1e6:,.0f} MB"
+            memory, disk = estimate["memory_bytes"] / 1e6, estimate["disk_bytes"] / 1e6
+            takes = f"about {duration(estimate['total_seconds'])}, {memory:,.0f} MB of memory, {disk:,.0f} MB on disk"
             if estimate["memory_bytes"] > estimate["free_bytes"]:
                 free = estimate["free_bytes"] / 1e9
-                problems.append(f"{METHODS[method].title} needs more memory than the {free:.1f} GB that are free.")
+                problems.append(f"{title} needs more memory than the {free:.1f} GB that are free.")
         elif record is not None and record.ended:
-            row["time"] = "not known"
-            problems.append(f"{METHODS[method].title}: {record.reason or 'the estimate was cancelled'}")
+            takes = "not known"
+            problems.append(f"{title}: {record.reason or 'the estimate was cancelled'}")
         else:
             pending = True
-        rows.append(row)
+        lines.append(f"- **{plain(title)}** {plain(takes)}")
     if was_waiting and not pending:
         st.rerun()
-    st.dataframe(pd.DataFrame(rows), hide_index=True, width="stretch")
+    st.markdown("\n".join(lines))
     for problem in problems:
         st.warning(plain(problem))
     st.caption(

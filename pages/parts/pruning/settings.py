@@ -445,6 +445,8 @@ def choose_source(specs: Sequence[PruneSpec], pairs: Sequence[RunPair]) -> OfStu
     discounted = next((spec for spec in specs if METHODS[spec.method].control is not None), None)
     study = None if discounted is None else found_by_study(discounted)
     here = sum(has_setting(pair, specs) for pair in pairs)  # calibration seeds
+    if discounted is not None and here and sweeps_at_work():  # whose runs stay shown when it ends
+        st.session_state[_STARTED] = st.session_state.get(_STARTED, set()) | {setting_key(discounted)}
     started = discounted is not None and setting_key(discounted) in st.session_state.get(_STARTED, ())
     scored = address.named("evaluation") or any(not record.ended for record in evaluations())
     first = started or scored or sweeps_at_work() or st.query_params.get(_SOURCE) == _RUNS

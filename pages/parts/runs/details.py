@@ -104,7 +104,7 @@ def open_run(run: Run) -> None:
         st.caption(plain(run.automatic))
     if run.report is not None:
         pruned_numbers(run)
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="center"):
         if run.kind == "pruned" and run.runs:
             view_button("Texts", "Show its text beside the dense one", ":material/notes:")
         if run.has_masks:

@@ -258,7 +258,7 @@ def _dense(source: str) -> Recording | None:
         if job.spec["model"]["source"] == source and not job.spec.get("branch")
     }
     if not jobs:
-        st.info(f"No prompt is recorded with {plain(source)} yet. Record one, and these runs write the same prompt.")
+        st.info("The dense model has no recording yet. Record a prompt, and these runs write it too.")
         primary_link(
             "pages/explore.py", "**Record a prompt**", ":material/play_circle:", query_params={"source": source}
         )

@@ -62,7 +62,7 @@ def runs_table(
         place.caption(f"0 of {len(runs):,} runs match. Clear a filter to see them.")
     hidden = len([run_id for run_id in chosen if run_id not in st.session_state[_SHOWN]])
     if hidden:
-        st.caption(f"{counted(hidden, 'ticked run')} not in this table, as the filter leaves them out.")
+        st.caption(f"The filter hides {counted(hidden, 'ticked run')}.")
     if chosen:
         st.query_params[RUNS_ASKED] = chosen
     elif RUNS_ASKED in st.query_params:

@@ -27,7 +27,7 @@ from analysis.specs import (
 )
 from analysis.specs.tuning import searchable
 from analysis.tuning.cost_estimate import search_time
-from analysis.words import percent
+from analysis.words import percent, signed
 from pages.parts import controls
 from pages.parts.asking import (
     acting_button,
@@ -92,7 +92,7 @@ def _beside_seed(spec: SuggestSpec, rows: list[Trial], best: Trial, floor: Searc
     decimals = OBJECTIVES[spec.objective].decimals
 
     def told(value: float, changed: float | None) -> str:
-        points = f"{100 * (value - none['value']):+.{decimals}f} points".replace("-", "−")
+        points = f"{signed(100 * round(value - none['value'], decimals + 2))} points"
         return points if changed is None else f"{points}, {percent(changed, 2)} of the mask bits"
 
     sentence = f"Best against no discount: {told(best['value'], best['facts'].get('changed'))}. "
