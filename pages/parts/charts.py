@@ -137,6 +137,7 @@ _TYPES = {
 """Types of files by their endings."""
 _EXHIBITS = "exhibits"
 _CARDS = "exhibited_cards"
+_SELECTION = "exhibited_selection"
 _EXPORTED_ROWS, _EXPORTED_COLUMNS = 100, 12  # larger tables are for the CSV, not for a page
 _WRITTEN_CELLS = 1_500  # of a table
 PER_CENT_CELLS = "%.1f %%"
@@ -316,6 +317,7 @@ def download_buttons(
 def put_into_export(exhibit: Exhibit, key: str) -> None:
     """Put an exhibit into the exported page without drawing it here."""
     st.session_state.setdefault(_EXHIBITS, {})[key] = exhibit
+    _note_selection()
 
 
 def exhibit_table(title: str, sentence: str, frame: pd.DataFrame, key: str) -> None:
@@ -359,24 +361,33 @@ def start_exhibits() -> None:
     st.session_state[_EXHIBITS], st.session_state[_CARDS] = {}, {}
 
 
+def _note_selection() -> dict[str, Any]:
+    """Return the page's address, in a dictionary that the next call fills anew."""
+    selection: dict[str, Any] = st.session_state.setdefault(_SELECTION, {})
+    selection.clear()
+    selection.update(st.query_params.to_dict())
+    return selection
+
+
 def export_button(title: str, settings: Mapping[str, Any], subject: str) -> None:
     """Draw the button that downloads the cards and charts drawn so far, with their settings, as one HTML file.
 
     subject: what the page is about, such as the prompt; it appears beneath the title and in the file's name.
 
-    The settings include the page's address, which holds everything chosen.
+    The settings include the page's address, which holds everything chosen. Exhibits and address are read at the click,
+    as a part of the page may have been drawn alone since.
     """
-    exhibits, cards = (list(st.session_state.get(kind, {}).values()) for kind in (_EXHIBITS, _CARDS))
-    settings = {**settings, "selection": st.query_params.to_dict()}
+    exhibits, cards = (st.session_state.get(kind, {}) for kind in (_EXHIBITS, _CARDS))
+    selection = _note_selection()
     name = title.removeprefix("SinkScope: ")
     if exhibits:
         download(
             "Export page (HTML)",
             lambda: page_html(
                 title,
-                settings,
-                [exhibit for each in exhibits for exhibit in (each() if callable(each) else [each])],
-                cards,
+                {**settings, "selection": dict(selection)},
+                [exhibit for each in list(exhibits.values()) for exhibit in (each() if callable(each) else [each])],
+                list(cards.values()),
                 subject=subject,
             ),
             f"{file_name(f'sinkscope {name} {subject}')}.html",

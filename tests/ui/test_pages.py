@@ -410,10 +410,13 @@ def test_ablation_shows_sinks_beside_its_controls_and_the_autoregressive_model(r
     test = app("pages/causes.py", recording=recording.id, causes_view="One prompt")
     assert not test.dataframe
     test.button(key="record_twin").click().run()
+    while_recorded = test.selectbox(key=f"reference_{recording.id}").options
     twin = engine().wait(engine().jobs("record")[0].id, 300)
     assert twin.parameters().sampling == AutoregressiveSampling(gen_length=12)
     assert twin.spec["prompt"] == recording.spec["prompt"]
     test.run()
+    named = test.selectbox(key=f"reference_{recording.id}").options
+    assert while_recorded[-1].startswith("Left-to-right twin · ") and set(while_recorded) == set(named)
     test.button(key="run_ablation").click().run()
     for job in engine().jobs("ablate")[:2]:
         ended = engine().wait(job.id, 300)

@@ -45,6 +45,29 @@ def test_a_plot_takes_its_colours_from_the_browser_and_says_what_it_shows():
     assert still["figure"]["data"][0]["z"]["shape"] == "2, 2"
 
 
+def test_an_export_holds_what_was_drawn_alone_since_its_button(monkeypatch):
+    written, made = [], {}
+    monkeypatch.setattr("pages.parts.charts.page_html", lambda *parts, subject: written.append(parts) or "")
+    monkeypatch.setattr("streamlit.download_button", lambda label, data, *rest, **options: made.update(file=data))
+
+    def page():
+        import streamlit as st
+
+        from analysis.figures.export import Exhibit
+        from pages.parts.charts import export_button, put_into_export, start_exhibits
+
+        start_exhibits()
+        put_into_export(Exhibit("Step 0", "As it opened."), "explorer")
+        export_button("Page", {}, "a test")
+        st.query_params["step"] = "5"
+        put_into_export(Exhibit("Step 5", "As it is."), "explorer")
+
+    assert not AppTest.from_function(page).run().exception
+    made["file"]()
+    ((_, settings, (exhibit,), _),) = written
+    assert exhibit.title == "Step 5" and settings["selection"] == {"step": "5"}
+
+
 def test_a_figure_in_a_fold_is_made_once_that_opens_or_the_page_is_exported(monkeypatch):
     written = []
     monkeypatch.setattr("pages.parts.charts.page_html", lambda *parts, subject: written.append(parts[2]) or "")

@@ -344,8 +344,9 @@ def _choose(shown: JobRecord, jobs: dict[str, JobRecord], same_prompt: list[str]
         wanted = st.query_params.get("reference")
     st.session_state[_ADDRESS_READ] = True
     running = engine().job(wanted) if wanted else None
-    options = [NONE, *jobs]
+    titled, options = list(jobs.values()), [NONE, *jobs]
     if running is not None and running.kind == "record" and running.id not in jobs and running.state != "done":
+        titled.insert(0, running)  # where it is once it has ended, as widgets keep what is read
         options.append(running.id)
     if wanted not in options:
         if wanted is not None and key not in st.session_state:
@@ -363,14 +364,14 @@ def _choose(shown: JobRecord, jobs: dict[str, JobRecord], same_prompt: list[str]
         )
         st.session_state[key] = submit("record", spec).id
 
-    titles = {NONE: "none"} | recording_titles(list(jobs.values()), short=True)
+    titles = {NONE: "none"} | recording_titles(titled, short=True)
     box, button = st.container(), st.container()
     chosen = box.selectbox(
         "Left-to-right reference",
         options,
         key=key,
         persist_state="session",
-        format_func=lambda job_id: titles.get(job_id, "being recorded"),
+        format_func=lambda job_id: titles.get(job_id, job_id),
         help="Any causal language model: load it in the sidebar, record a prompt on Explore, choose it here.",
     )
     if not same_prompt and wanted not in options[len(jobs) + 1 :]:
