@@ -101,7 +101,8 @@ def interval_rows(
     layout(figure, title, "", round(stacked.foot + beneath + top), legend=several)
     figure.layout.shapes = shapes
     add_notes(figure, notes)
-    figure.update_layout(margin={"t": top, "l": stacked.left, "r": stacked.right})
+    # A single row is lower than Plotly's least height, which would leave no room between ticks and title.
+    figure.update_layout(margin={"t": top, "l": stacked.left, "r": stacked.right}, minreducedheight=2)
     figure.update_xaxes(zeroline=False, ticksuffix=unit, tickformat="~g", nticks=6, range=list(span))
     figure.update_yaxes(visible=False, range=[stacked.foot, 0], automargin=False)
     shapes, notes = _marks(beside, levels, far, span, margin)

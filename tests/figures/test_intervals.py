@@ -31,6 +31,9 @@ def test_an_estimate_stands_beneath_its_name_filled_where_it_is_significant() ->
     )
     assert {(shape.x0, shape.x1) for shape in figure.layout.shapes} == {(0, 0)}
     assert not figure.layout.showlegend
+    assert figure.layout.minreducedheight < figure.layout.height - 50, (
+        "Plotly's own puts the title on the ticks of a row"
+    )
 
 
 @given(st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS), min_size=1, max_size=6), st.floats(0, 10))
