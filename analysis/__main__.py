@@ -7,13 +7,14 @@ Progress goes to stderr, a summary to stdout (as JSON with --json). Every error 
 import argparse
 import contextlib
 import os
+import re
 import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
@@ -121,8 +122,23 @@ def _brief(text: str, arguments: Sequence[str]) -> str:
 class _Parser(argparse.ArgumentParser):
     """Parser whose errors are one line, like all others."""
 
+    given: Sequence[str] = ()
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Remember what is parsed, for the message on what is wrong with it."""
+        self.given = args or ()
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
         """Raise UserError with the message, and where the flags are listed."""
+        number = re.fullmatch(r"argument (\S+): invalid (int|float) value: (.+)", message)
+        flags = (argument.partition("=")[0] for argument in self.given if argument.startswith("--"))
+        unknown = [flag for flag in flags if not any(name.startswith(flag) for name in self._option_string_actions)]
+        if number is not None:
+            kind = "a whole number" if number[2] == "int" else "a number"
+            message = f"{number[1]} must be {kind}, not {number[3]}"
+        elif unknown:
+            message = f"Unknown argument: {' '.join(map(shorten, unknown))}"
         raise UserError(f"{message[0].upper()}{message[1:].rstrip('.')}. See {self.prog} --help.")
 
 

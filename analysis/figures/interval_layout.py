@@ -87,13 +87,13 @@ _AT_RIGHT = {"x": 1, "xref": "paper", "xanchor": "left", "align": "left", "showa
 
 
 def stacked_rows(
-    rows: Sequence[IntervalRow], lanes: Sequence[Sequence[int]], has_head: bool, heading: Sequence[str]
+    rows: Sequence[IntervalRow], lanes: Sequence[Sequence[int]], head_lines: int, heading: Sequence[str]
 ) -> Layout:
-    """Lay out rows with each name above its estimates, and numbers in lines. has_head: a line is kept above all."""
+    """Lay out rows with each name above its estimates, and numbers in lines. head_lines: kept above all."""
     lines = [lines_of(row.beside) for row in rows]
     head = lines_of(heading)
     deep, beside = _deep(lanes), LINE * max(map(len, lines), default=0) / 2
-    y: float = LINE if has_head else 0.0
+    y: float = LINE * head_lines
     for first_row in rows[:1]:  # whose numbers stand beneath the heading
         above = LINE * (first_row.label.count("<br>") + 1 + bool(first_row.section)) + _NAMED
         y = max(y, LINE * (len(head) + len(lines[0]) / 2) + EDGE - above)

@@ -91,17 +91,20 @@ def interval_rows(
     colors = [row.color or of_group[row.group] for row in rows]
     lanes = [lanes_of(sorted(row.points), _DOT * (span[1] - span[0])) for row in rows]
     has_head = any(level.name for level in levels)
-    stacked, beside = stacked_rows(rows, lanes, has_head, heading), rows_beside_names(rows, lanes, has_head, heading)
+    in_view = any(level.name for level in levels if level not in far)
+    head_lines = has_head + (in_view and bool(far))  # where it is narrow, two names in a line would meet
+    stacked, beside = stacked_rows(rows, lanes, head_lines, heading), rows_beside_names(rows, lanes, has_head, heading)
     title, several = wrapped(x_title, _TITLE), len(groups) > 1
     beneath = _AXIS + LINE * (title.count("<br>") + 1)
     traces, wide = (_traces(rows, laid, colors, lanes, span, point) for laid in (stacked, beside))
-    shapes, notes = _marks(stacked, levels, far, span, margin)
+    shapes, notes = _marks(stacked, levels, far, span, margin, LINE)
     figure = go.Figure(traces)
     top = _LEGEND if several else EDGE
     layout(figure, title, "", round(stacked.foot + beneath + top), legend=several)
     figure.layout.shapes = shapes
     add_notes(figure, notes)
-    figure.update_layout(margin={"t": top, "l": stacked.left, "r": stacked.right})
+    # A single row is lower than Plotly's least height, which would leave no room between ticks and title.
+    figure.update_layout(margin={"t": top, "l": stacked.left, "r": stacked.right}, minreducedheight=2)
     figure.update_xaxes(zeroline=False, ticksuffix=unit, tickformat="~g", nticks=6, range=list(span))
     figure.update_yaxes(visible=False, range=[stacked.foot, 0], automargin=False)
     shapes, notes = _marks(beside, levels, far, span, margin)
@@ -120,9 +123,14 @@ def interval_rows(
 
 
 def _marks(
-    laid: Layout, levels: Sequence[Level], far: Sequence[Level], span: tuple[float, float], margin: float
+    laid: Layout,
+    levels: Sequence[Level],
+    far: Sequence[Level],
+    span: tuple[float, float],
+    margin: float,
+    beneath: float = 0.0,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Return bands, levels and guides as shapes, and all texts as notes."""
+    """Return bands, levels and guides as shapes, and all texts as notes. beneath: as of `_level_names`."""
     shapes: list[dict[str, Any]] = []
     for (begin, end), (top, foot) in zip(laid.lines, laid.bands, strict=True):
         if margin:
@@ -135,7 +143,7 @@ def _marks(
     for y in laid.guides:
         guide = {"x0": 0, "x1": 1, "xref": "paper", "y0": y, "y1": y, "layer": "below", "opacity": _GUIDE}
         shapes.append({"type": "line", "line": grey_line(width=1), **guide})
-    return shapes, [*laid.notes, *_level_names(levels, far, span)]
+    return shapes, [*laid.notes, *_level_names(levels, far, span, beneath)]
 
 
 def _span(
@@ -158,8 +166,10 @@ def _span(
     return (least, high), far
 
 
-def _level_names(levels: Sequence[Level], far: Sequence[Level], span: tuple[float, float]) -> list[dict[str, Any]]:
-    """Return the names of levels as notes above all rows."""
+def _level_names(
+    levels: Sequence[Level], far: Sequence[Level], span: tuple[float, float], beneath: float
+) -> list[dict[str, Any]]:
+    """Return the names of levels as notes above all rows. beneath: how far below those of far levels others stand."""
     notes = []
     for level in levels:
         if level.name:
@@ -168,7 +178,8 @@ def _level_names(levels: Sequence[Level], far: Sequence[Level], span: tuple[floa
             if level in far:
                 at = {"x": 0, "xref": "paper", "xanchor": "left", "xshift": 4}
             text = f"← {level.name}" if level in far else level.name
-            notes.append({"y": 0, "text": as_text(text), "yanchor": "top", "showarrow": False, **at})
+            y = beneath if far and level not in far else 0
+            notes.append({"y": y, "text": as_text(text), "yanchor": "top", "showarrow": False, **at})
     return notes
 
 

@@ -191,9 +191,12 @@ def change_span(losses: Sequence[Difference], unit: str = "", costs: bool = Fals
     dense. unit: with a space before it. costs: tell what they cost, as `20 to 21 points`.
     """
     decimals, sign, way = min(map(_decimals, losses)), "" if costs else "+", -1 if costs else 1
-    least, most = (_number(way * end(one.value for one in losses), decimals, sign) for end in (max, min))
-    ends = sorted(way * end for one in losses for end in (one.low, one.high))
-    interval = f" [{_number(ends[0], decimals, sign)}, {_number(ends[-1], decimals, sign)}]" if len(losses) == 1 else ""
+    ends = (min, max) if all(one.value >= 0 for one in losses) else (max, min)  # away from no change
+    least, most = (_number(way * end(one.value for one in losses), decimals, sign) for end in ends)
+    reach = sorted(way * end for one in losses for end in (one.low, one.high))
+    interval = (
+        f" [{_number(reach[0], decimals, sign)}, {_number(reach[-1], decimals, sign)}]" if len(losses) == 1 else ""
+    )
     return f"{least if least == most else f'{least} to {most}'}{unit}{interval}"
 
 

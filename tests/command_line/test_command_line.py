@@ -126,6 +126,12 @@ def test_bad_input_is_one_line(tmp_path, capsys):
 def test_unknown_flags_exit_with_two(capsys):
     told = bad(["record", "--nonsense", "--prompt", "a", "--out", "x"], capsys)
     assert told == "error: Unknown argument: --nonsense. See python -m analysis record --help."
+    told = bad(["prune", "--modle", "bundled"], capsys)
+    assert told == "error: Unknown argument: --modle. See python -m analysis prune --help.", (
+        "rather than a missing --out"
+    )
+    told = bad(["suggest", "--trials", "x"], capsys)
+    assert told == "error: --trials must be a whole number, not 'x'. See python -m analysis suggest --help."
     assert "See python -m analysis record --help." in bad(["record", "--prompt"], capsys)
 
 

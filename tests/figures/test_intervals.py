@@ -31,6 +31,9 @@ def test_an_estimate_stands_beneath_its_name_filled_where_it_is_significant() ->
     )
     assert {(shape.x0, shape.x1) for shape in figure.layout.shapes} == {(0, 0)}
     assert not figure.layout.showlegend
+    assert figure.layout.minreducedheight < figure.layout.height - 50, (
+        "Plotly's own puts the title on the ticks of a row"
+    )
 
 
 @given(st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS), min_size=1, max_size=6), st.floats(0, 10))
@@ -146,6 +149,10 @@ def test_a_level_is_drawn_where_an_estimate_comes_near_and_none_makes_room_for_n
     near = interval_rows([row], "accuracy, %", levels=[Level("chance 37.5 %", 37.5, "dot", needed=False)])
     assert "chance 37.5 %" in {note.text for note in near.layout.annotations}
     assert {shape.x0 for shape in near.layout.shapes} == {37.5}
+    levels = [Level("dense", 45.0, "dash"), Level("chance", 1.0, "dot", needed=False)]
+    both = interval_rows([row], "accuracy, %", levels=levels)
+    names = {note.text: note.y for note in both.layout.annotations}
+    assert names["dense"] - names["← chance"] >= LINE and names["No pruning"] - names["dense"] >= LINE, "where narrow"
     assert not interval_rows([], "accuracy, %", even="no difference").data, "before the first item"
     alone = interval_rows([row], "accuracy, %")
     assert [note.text for note in alone.layout.annotations] == ["No pruning"] and alone.layout.margin.r < 20

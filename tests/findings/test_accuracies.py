@@ -94,6 +94,11 @@ def test_runs_are_told_by_their_costs_and_by_whether_a_method_is_better():
     assert finding_of("scored alike", 0.931, {"50 %": {"A": 0.935, "B": 0.918}}, better, {})[0] == (
         "At 50 % sparsity pruning changes accuracy by +0.4 to −1.3 points (not significant)."
     ), "a gain is no cost"
+    better["50 %"]["B"] = difference(0.012, 0.02)
+    assert (
+        "by +0.4 to +1.2 points"
+        in finding_of("scored alike", 0.931, accuracies, better | {"70 %": losses["70 %"]}, {})[0]
+    )
     gained, lost = difference(0.03, 0.01, 6, 0.001), difference(-0.04, 0.01, 6, 0.001)
     assert told(gained) == f"{costs}. A beats B by 3.0 points [2.0, 4.0] at 50 %."
     assert told(gained, lost) == (

@@ -289,6 +289,8 @@ def test_headline_and_figures_have_one_source_at_a_time(monkeypatch):
         later = app(PAGE, **TINY, prune_seeds="2")
     later.query_params.pop("prune_source", None)
     assert later.run().segmented_control(key="prune_source").value == "Runs here", "what came in stays when it ends"
+    other = app(PAGE, **TINY, source="bundled-ar")
+    assert "Accuracy, runs here" in texts(other) and "Shown is the newest pair" not in texts(other), "of another model"
     assert "prune_more_seeds" not in {button.key for button in test.button}, "step 3 has the one button"
 
 

@@ -246,6 +246,8 @@ def elsewhere(tmp_path):
 
 def test_a_folder_of_lm_evals_becomes_runs_that_are_compared_with_those_made_here(pruned, elsewhere):
     test = app(PAGE)
+    test.button(key="import_start").click().run()
+    assert "Give the folder that lm-eval wrote" in texts(test) and "There is no folder" not in texts(test)
     test.text_input(key="import_folder").set_value(str(elsewhere / "none"))
     test.button(key="import_start").click().run()
     assert "There is no folder" in texts(test)

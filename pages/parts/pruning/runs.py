@@ -256,9 +256,11 @@ def newest_pair(specs: Sequence[PruneSpec] = ()) -> list[Run]:
 
 def matched_pairs(specs: Sequence[PruneSpec] = ()) -> list[RunPair]:
     """Return the pairs of a control and a run with a sink discount, one per calibration seed: with the requested
-    settings if they were pruned, else of the newest run that has a control; empty where there is none. specs: the
-    requested prunings."""
-    return next(iter(pairs_by_setting(_with_masks(), specs)), [])
+    settings if they were pruned, else of the newest run of their model that has a control; empty where there is none.
+    specs: the requested prunings."""
+    models = {spec.model.source for spec in specs}
+    runs = [run for run in _with_masks() if not models or run.model in models]
+    return next(iter(pairs_by_setting(runs, specs)), [])
 
 
 def pairs_at_other_sparsities(pairs: Sequence[RunPair]) -> list[RunPair]:

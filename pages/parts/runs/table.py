@@ -12,6 +12,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine.runs import Run, Stored, known_runs, remove, score, stored_results
+from analysis.errors import UserError
 from analysis.evaluation.lm_eval_results import models_in
 from analysis.exhibits.scored_runs import EXPLAINED
 from analysis.jobs import JOBS
@@ -199,8 +200,10 @@ def _ask() -> None:
     """
     listed = {name: parts_of(st.session_state[f"import_{name}"]) for name in _LISTED}
     written = st.session_state[_FOLDER].strip()
+    if not written:
+        raise UserError("Give the folder that lm-eval wrote its results to.")
     engine().authorizer.check_folder(written)
-    folders = dict.fromkeys(str(model.folder) for model in models_in(Path(written or "no folder")))
+    folders = dict.fromkeys(str(model.folder) for model in models_in(Path(written)))
     st.session_state[_MINE] = [submit("import", ImportSpec(folders=(folder,), **listed)).id for folder in folders]
 
 

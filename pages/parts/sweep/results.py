@@ -62,7 +62,7 @@ def sweep_results(
     key = (*evaluations, str(len(scores)), *(pruning.model_dump_json() for pruning in prunings))
     settings, compared = _computed(key, prunings, scores)
     if not settings:
-        st.markdown("##### No model is scored yet; accuracies come in one by one.")
+        st.markdown("##### No model is scored yet.")
         return lambda: None
     models = sweep_scores.by_model(settings)
     chosen = segments("Model", models, "sweep_model", format_func=plain)
