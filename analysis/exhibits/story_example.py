@@ -9,7 +9,7 @@ from markupsafe import Markup
 from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS
 from analysis.figures.story import Example, charts
 from analysis.figures.story.charts import Line
-from analysis.findings.ablations import perplexity
+from analysis.findings.ablations import LENGTH, perplexity, size_told
 from analysis.sinks.agreement import Agreement, agreement
 from analysis.specs import CONTROLS
 from analysis.study import rules
@@ -57,11 +57,11 @@ def _ends_early(text: Continuation, control: str) -> str:
     if sinks >= min(untouched, others):
         return ""
     length = len(_variants(text, control)[1])
-    instead = f"it does not end within {length}" if others == length else f"it ends after {others}"
+    instead = f"it does not end within {length}" if others == length else f"it ends at {others}"
     hidden = f"with {CONTROLS[control].title} hidden"
     if others == length == untouched:
         hidden = f"untouched, or {hidden},"
-    return f"One text: with sinks hidden it ends after {sinks} tokens; {hidden} {instead}"
+    return f"One text: with sinks hidden it ends at token {sinks}; {hidden} {instead}"
 
 
 _SHADED = "Shaded, underlined: does not line up with the first text; faint: after the end, counted, not shaded."
@@ -69,15 +69,17 @@ _EXAMPLE = "This text is the one nearest the medians of changed tokens and perpl
 
 
 def _ends_over_all(causes: Sequence[Cause], control: str) -> str:
-    """Tell after how many tokens texts end over all prompts with their sinks and with a control's tokens hidden; empty
+    """Tell where texts end over all prompts with their sinks hidden, beside those with a control's tokens hidden; empty
     where that was not measured.
     """
     cause = rules.cause_of(causes, "nll", control)
     if cause is None or not cause.tokens or cause.longer is None:
         return ""
-    others = cause.tokens - cause.longer.value
-    ends = f"after {cause.tokens:.0f} tokens with sinks hidden, {others:.0f} with {CONTROLS[control].title} hidden"
-    return f"On average over {cause.effect.n} prompts, texts end {ends}. "
+    apart = size_told(cause.longer, LENGTH, "tokens earlier" if cause.longer.value < 0 else "tokens later")
+    return (
+        f"On average over {cause.effect.n} prompts, texts end at token {cause.tokens:.0f} with sinks hidden, {apart} "
+        f"than with {CONTROLS[control].title} hidden. "
+    )
 
 
 def _begins_inside(words: Sequence[str]) -> bool:

@@ -299,10 +299,10 @@ def recipe(findings: Findings, brief: bool = False) -> str:
     full = max(findings.parameters.strengths, default=0.0)
     if brief:
         return f"{listed(of)}, λ = {full:g}"
-    sinks = "leaves out sinks" if full == 1 else "counts sinks less"
     bases = [METHODS[METHODS[name].published or name].title for name in by_method]
-    discount = f"the discount ({listed(of)}, λ = {full:g})"
-    return f"{listed(bases)} scores weights by size and inputs on a calibration sample; {discount} {sinks}."
+    strength = ", at λ = 1 not at all" if full == 1 else f" (λ = {full:g})"
+    discount = f"the discount ({listed(of)}) counts sinks less{strength}"
+    return f"{listed(bases)} scores weights by size and inputs on a calibration sample; {discount}."
 
 
 def items_told(pruning: Pruning) -> str:

@@ -81,7 +81,7 @@ def place(findings: Findings) -> Told | None:
         for told in (False, True)
     )
     above = f"all tokens{_OTHER_WEIGHTS * (source in others)}"
-    rule = f"A kind is named if ≥ {POINTS.margin(CLEARLY)} above its share of {above}."
+    rule = f"Named: kinds at least {POINTS.margin(CLEARLY)} above their share in {above}."
     beats = [beat.partition("; none in ")[0].removesuffix(".") + "." for beat in beats]
     if tokens[source]:
         beats[0], notes[0] = (f"Standing out, {told[0].lower()}{told[1:]}" for told in (beats[0], notes[0]))

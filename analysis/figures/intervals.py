@@ -42,6 +42,7 @@ _TITLE = 40  # characters of a line of the axis' title
 _DOT = 0.02  # of the axis that a dot takes
 _WIDER = 8  # times what is near, from which on an interval is cut off at the edge
 _ROOM = 0.06  # of the axis, at both ends
+_NEAR_ENDS = (0.25, 0.75)  # of the axis, up to and from where the name of a level stands beside it
 _FAINT, _GUIDE = 0.18, 0.35  # opacity of a band, and of the line from an estimate to its numbers
 
 
@@ -173,8 +174,8 @@ def _level_names(
     notes = []
     for level in levels:
         if level.name:
-            to_left = level.value > sum(span) / 2
-            at = {"x": level.value, "xanchor": "right" if to_left else "left", "xshift": 10 if to_left else -14}
+            side = int(np.searchsorted(_NEAR_ENDS, (level.value - span[0]) / (span[1] - span[0])))
+            at = {"x": level.value, "xanchor": ("left", "center", "right")[side], "xshift": (-14, 0, 10)[side]}
             if level in far:
                 at = {"x": 0, "xref": "paper", "xanchor": "left", "xshift": 4}
             text = f"← {level.name}" if level in far else level.name

@@ -23,14 +23,14 @@ from analysis.figures.style import (
     wrapped,
 )
 from analysis.sinks.intervals import Estimates
-from analysis.words import UNTRAINED_LABEL, percent
+from analysis.words import percent
 
-_LEAST_KEYED = 0.01  # of some row; a kind that is rarer in all of them cannot be seen
+_LEAST_KEYED = 0.004  # of some row; a kind that is rarer in all of them cannot be seen
 LEAST_PORTION = 0.05  # of a layer's sinks; a kind that is rarer has no dot in the figure of strengths
 _TALL, _LEAST_ROW, _MOST_ROW = 400, 16, 27  # pixels of all layers of a model, and of one
 _MOST_NAMED = 16  # layers up to which each is named
 _APART = 1.3  # rows between the baseline, whose name has two lines, and what is beneath it
-_BAR, _THIN, _THIN_AT = 0.54, 0.26, 0.44  # rows: of bars, and from one to the thin one beneath
+_BAR = 0.72  # rows
 _ENDS = 0.6  # rows from the last layer to the end of its panel
 _LABEL, _LABELLED = 12, 0.08  # pixels of the letters in a bar, and the least portion that is written there
 _MUTED = 0.8  # opacity of the shares in untrained models
@@ -115,9 +115,9 @@ class LayerKinds:
 
     @property
     def rows(self) -> np.ndarray:
-        """The rows that are drawn, (rows, K): the baseline, the layers, and those of untrained models."""
+        """The rows that are drawn, (rows, K): the baseline and the layers."""
         tokens = [] if self.tokens is None else [self.tokens]
-        return np.nan_to_num(np.vstack([*tokens, self.portions.value, self.untrained[self.held]]))
+        return np.nan_to_num(np.vstack([*tokens, self.portions.value]))
 
     @property
     def named(self) -> range:
@@ -130,8 +130,8 @@ ALL_TOKENS = "all tokens"
 
 
 def layer_kinds(models: Sequence[LayerKinds], beside: Sequence[LayerKinds] = ()) -> go.Figure:
-    """Draw a panel per model: kinds of each layer's sinks, above those in untrained models and beneath all tokens, and
-    at the right the share of one kind with other weights.
+    """Draw a panel per model: kinds of each layer's sinks beneath all tokens, and at the right the share of one kind
+    with other weights.
     beside: models whose figures stand beside this one, with as much room above.
     """
     rows = max(len(model.counts) - min(model.above, default=0) for model in models)
@@ -208,18 +208,18 @@ _AT_THE_RIGHT: dict[str, Any] = {"x": 1, "xanchor": "left", "font": {"size": _LA
 
 
 def _keys(models: Sequence[LayerKinds]) -> list[str]:
-    """Return the lines that name the kinds of models and the thin bars."""
+    """Return the lines that name the kinds of models and what is bold."""
     named: dict[int, dict[str, None]] = {}
     for model in models:
         for kind in model.keyed:
             named.setdefault(kind, {})[as_text(model.kinds[kind])] = None
     marks = [f"{_mark(kind)} {' or '.join(named[kind])}" for kind in sorted(named)]
-    thin = [_UNTRAINED] if any(model.held for model in models) else []
-    return ["  ".join(marks[start : start + _BESIDE]) for start in range(0, len(marks), _BESIDE)] + thin
+    bold = [_BOLD] if any(model.bold for model in models) else []
+    return ["  ".join(marks[start : start + _BESIDE]) for start in range(0, len(marks), _BESIDE)] + bold
 
 
-_UNTRAINED = "thin: untrained; bold: stands out most"
-"""What the thin bars and the bold numbers are."""
+_BOLD = "bold: stands out most"
+"""What the bold numbers are."""
 
 
 def _mark(kind: int, size: int = 14) -> str:
@@ -244,12 +244,9 @@ def _row_axis(model: LayerKinds) -> dict[str, object]:
 
 
 def _kind_bars(figure: go.Figure, model: LayerKinds, row: int) -> None:
-    """Draw the shares of the kinds, of all tokens and of the sinks of each layer, written where they have room, and
-    beneath each layer those of untrained models.
-    """
-    bars, thin = [*model.above, *range(len(model.counts))], model.held
+    """Draw the shares of the kinds, of all tokens and of the sinks of each layer, written where they have room."""
+    bars = [*model.above, *range(len(model.counts))]
     above = ["of all tokens" for _ in model.above]
-    untrained = [f"of the sinks of layer {layer}, {UNTRAINED_LABEL}" for layer in thin]
     for kind in model.drawn:
         value = model.rows[:, kind]
         low, high = (np.nan_to_num(end[:, kind]) for end in (model.portions.low, model.portions.high))
@@ -262,19 +259,19 @@ def _kind_bars(figure: go.Figure, model: LayerKinds, row: int) -> None:
         bold = [layer for layer in model.bold if model.told[layer] == kind]
         figure.add_bar(
             x=_float(value),
-            y=[*bars, *(layer + _THIN_AT for layer in thin)],
-            width=[_BAR] * len(bars) + [_THIN] * len(thin),
+            y=bars,
+            width=_BAR,
             orientation="h",
             name=name,
             legendrank=kind,
             marker={"color": color, "line": {"width": 0}},
-            text=[_label(each, place in bold) for place, each in zip(bars, value, strict=False)] + [""] * len(thin),
+            text=[_label(each, place in bold) for place, each in zip(bars, value, strict=True)],
             textposition="inside",
             insidetextanchor="middle",
             constraintext="none",
             textangle=0,
             textfont={"size": _LABEL, "color": ink_on(color)},
-            customdata=[*above, *told, *untrained],
+            customdata=[*above, *told],
             hovertext=[percent(each, 1) for each in value],
             hovertemplate=f"{name}<br>%{{hovertext}} %{{customdata}}<extra></extra>",
             row=row,

@@ -211,15 +211,15 @@ def endings(tokens: float, others: Levels) -> str:
 
 
 def ends_beside(tokens: float, others: Levels) -> tuple[str, ...]:
-    """Return where texts end with the sinks hidden, then with the tokens of each control, beside which stands by how
-    many tokens that with the sinks differs; nothing where `endings` is empty. tokens, others: as of `endings`.
+    """Return where texts end with the sinks hidden, then by how many tokens later or earlier with the tokens of each
+    control; nothing where `endings` is empty. tokens, others: as of `endings`.
     """
     if not endings(tokens, others):
         return ()
-    apart = {
-        of: interval_words(difference, LENGTH).replace(f" {LENGTH.name}", "") for of, (_, difference) in others.items()
-    }
-    sides = (f"ends after {value:.0f} (sinks {apart[of]})" for of, (value, _) in others.items())
+    apart = (
+        size_told(one, LENGTH, "tokens later" if one.value < 0 else "tokens earlier") for _, one in others.values()
+    )
+    sides = (f"ends {told}" for told in apart)
     return f"text ends after {tokens:.0f} tokens", *sides
 
 

@@ -66,8 +66,9 @@ def scored_alike(
     gaps: Mapping[tuple[str, str, str], Difference],
     margin: float = MARGIN,
 ) -> tuple[str, str]:
-    """Tell what pruning costs in runs that were scored alike, at each sparsity over all methods, of many at the least
-    and the largest; and whether one of the methods is better, '' where that is not known.
+    """Tell whether one of the methods of runs that were scored alike is better, where that is known, and what pruning
+    costs, at each sparsity over all methods, of many at the least and the largest; and further which difference that
+    is, '' where there is nothing to add.
 
     accuracies: shares by what is removed, as `50 %`, and method. losses: likewise, each minus the dense model with its
     interval, where it is known. gaps: of two methods on the same items and calibration seeds, by what is removed and
@@ -99,8 +100,9 @@ def scored_alike(
         does = f" pruning {'costs' if costly else 'changes accuracy by'} " if first else ", "
         noise = _not_significant([*losses.get(at, {}).values()])
         said.append(f"{_removing(at, first).strip()}{does}{cost}{noise}")
-    best = _best(gaps, len(methods), margin)
-    return _upper(f"{who}{'; '.join(said)}."), _upper(f"{best}.") if best else ""
+    best, which = _best(gaps, len(methods), margin)
+    lost = _upper(f"{who}{'; '.join(said)}.")
+    return f"{_upper(best)}. {lost}" if best else lost, _upper(f"{which}.") if which else ""
 
 
 def _upper(text: str) -> str:
@@ -126,27 +128,28 @@ def _spread(shares: Sequence[float], sign: str = "") -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _best(gaps: Mapping[tuple[str, str, str], Difference], methods: int, margin: float) -> str:
-    """Tell which method is better than which other, or that none is."""
+def _best(gaps: Mapping[tuple[str, str, str], Difference], methods: int, margin: float) -> tuple[str, str]:
+    """Tell which method is better than which other, or that none is; and which difference that is of several."""
     decided = {pair: decide(gap, margin, gap.above_chance) for pair, gap in gaps.items()}
     if not decided or WAITING in decided.values():
-        return ""
+        return "", ""
     shown = [pair for pair in gaps if decided[pair] in SHOWN]
     where, first, second = max(shown or gaps, key=lambda pair: abs(gaps[pair].value))
     gap = gaps[where, first, second]
     better, worse = map(_within, (first, second) if gap.value > 0 else (second, first))
     if shown:
-        most = f", the largest of {len(shown)} significant differences" if len(shown) > 1 else ""
-        return f"{better} beats {worse} by {gap_words(gap)}{_removing(where)}{most}"
+        most = f"this is the largest of {len(shown)} significant differences" if len(shown) > 1 else ""
+        return f"{better} beats {worse} by {gap_words(gap)}{_removing(where)}", most
     if set(decided.values()) == {EQUIVALENT}:
-        return f"the {methods} methods differ by less than {POINTS.margin(margin)}"
+        return f"the {methods} methods differ by less than {POINTS.margin(margin)}", ""
     if ONE_SEED in decided.values():
-        return "one calibration seed cannot tell the methods apart"
-    largest = f"{better} minus {worse}{_removing(where)}, {bare_words(gain_of(gap))}"
+        return "", "one calibration seed cannot tell the methods apart"
+    largest = f"{better} minus {worse}{_removing(where)}: {bare_words(gain_of(gap))}"
     if len(gaps) == 1:
-        return f"neither method is significantly better ({largest})"
+        return "neither method is significantly better", largest
     return (
-        f"no two methods differ significantly (largest of {len(gaps)} differences: {largest}){_alike(decided, margin)}"
+        "no two methods differ significantly",
+        f"largest of {len(gaps)} differences: {largest}{_alike(decided, margin)}",
     )
 
 

@@ -173,7 +173,7 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     heads_told = page.locator(".sx-b .sx-key")
     expect(page.locator(".sx-b h2")).to_have_text("Attention of each head to its own sinks")
     expect(heads_told).to_have_text(
-        f"{told(own_heads)} on average, untrained {told(null_heads)}. Sinks chosen per head, not those framed"
+        f"{told(own_heads)} on average, untrained {told(null_heads)}. Each head's own sinks, not those framed"
     )
     above, below = int((own > shares).sum()), int((own < shares).sum())
     untrained = "An equally sharp untrained model: "
@@ -194,8 +194,8 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     above, below = int((own > shares.max(axis=0)).sum()), int((own < shares.min(axis=0)).sum())
     expect(beside).to_have_text(
         f"Equally sharp untrained models: at most {told(shares[:, 3].max())}. "
-        f"The share here is above all 3 in {above or 'none'} of 9 steps"
-        f"{f', below all in {below}' if below else ''}. One text; 30 prompts on Evidence."
+        f"Sinks here take more than all 3 in {above or 'none'} of 9 steps"
+        f"{f', less than all in {below}' if below else ''}. One text; 30 prompts on Evidence."
     )
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.strongest()")
     expect(finding).to_contain_text(f"At step {own.argmax()}, where sinks take most, ")
@@ -452,7 +452,7 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     }""")
     page.wait_for_function("share => drawn.has(share)", arg=told(peak))  # beside the step on the curve
     expect(explorer.locator(".sx-b")).to_contain_text(re.compile(r"its own sinks[\d.]+\s% on average\. "))
-    expect(explorer.locator(".sx-b")).to_contain_text("Sinks chosen per head, not those framed")
+    expect(explorer.locator(".sx-b")).to_contain_text("Each head's own sinks, not those framed")
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ measure: 'count' })")
     page.wait_for_function("drawn.has('number of sinks')")
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ judged: 'layer', layer: 1 })")

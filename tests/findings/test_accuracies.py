@@ -65,7 +65,7 @@ def difference(value: float, half: float, seeds: int = 2, p: float = 0.5) -> Dif
     )
 
 
-def test_runs_are_told_by_their_costs_and_by_whether_a_method_is_better():
+def test_runs_are_told_by_whether_a_method_is_better_and_by_their_costs():
     accuracies = {"50 %": {"A": 0.918, "B": 0.91}, "70 %": {"A": 0.72, "B": 0.71}}
     losses = {
         at: {name: difference(value - 0.931, 0.02) for name, value in named.items()} for at, named in accuracies.items()
@@ -78,11 +78,10 @@ def test_runs_are_told_by_their_costs_and_by_whether_a_method_is_better():
     costs = "At 50 % sparsity pruning costs 1.3 to 2.1 points (1 of 2 not significant); at 70 %, 21 to 22"
     assert told() == f"{costs}."
     assert told(difference(0.003, 0.09), difference(-0.008, 0.04)) == (
-        f"{costs}. No two methods differ significantly (largest of 2 differences: B minus A at 70 %, +0.8 [−3.2, "
-        "+4.8])."
+        f"No two methods differ significantly. {costs}. Largest of 2 differences: B minus A at 70 %: +0.8 [−3.2, +4.8]."
     )
-    assert told(difference(0.003, 0.09)).endswith(" (A minus B at 50 %, +0.3 [−8.7, +9.3]).")
-    assert told(*[difference(0.001, 0.005, 6)] * 2) == f"{costs}. The 2 methods differ by less than 2 points."
+    assert told(difference(0.003, 0.09)).endswith(f"better. {costs}. A minus B at 50 %: +0.3 [−8.7, +9.3].")
+    assert told(*[difference(0.001, 0.005, 6)] * 2) == f"The 2 methods differ by less than 2 points. {costs}."
     assert told(difference(0.001, 0.09, 1)) == f"{costs}. One calibration seed cannot tell the methods apart."
     for at, name in ((at, name) for at in losses for name in ("A", "B")):
         one = {at: {name: losses[at][name]}}
@@ -100,9 +99,9 @@ def test_runs_are_told_by_their_costs_and_by_whether_a_method_is_better():
         in finding_of("scored alike", 0.931, accuracies, better | {"70 %": losses["70 %"]}, {})[0]
     )
     gained, lost = difference(0.03, 0.01, 6, 0.001), difference(-0.04, 0.01, 6, 0.001)
-    assert told(gained) == f"{costs}. A beats B by 3.0 points [2.0, 4.0] at 50 %."
+    assert told(gained) == f"A beats B by 3.0 points [2.0, 4.0] at 50 %. {costs}."
     assert told(gained, lost) == (
-        f"{costs}. B beats A by 4.0 points [3.0, 5.0] at 70 %, the largest of 2 significant differences."
+        f"B beats A by 4.0 points [3.0, 5.0] at 70 %. {costs}. This is the largest of 2 significant differences."
     )
     assert told(replace(gained, final=False)) == f"{costs}.", "no verdict before all answers are in"
     nothing = {"50 %": {"A": replace(losses["50 %"]["A"], above_chance=False)}}

@@ -259,8 +259,8 @@ def test_every_slide_of_a_finding_has_a_takeaway_and_the_last_one_has_few_rows()
         for answer in story.answers:
             assert str(answer.figure) in first and glued(answer.levels) in first and glued(answer.sentence) in first
         assert story.recipe == (
-            "Wanda scores weights by size and inputs on a calibration sample; the discount (Sink-Wanda, λ = 1) "
-            "leaves out sinks."
+            "Wanda scores weights by size and inputs on a calibration sample; the discount (Sink-Wanda) counts sinks "
+            "less, at λ = 1 not at all."
         )
         assert glued(story.recipe) in first and all("4.7 million parameters" in slide for slide in (first, last))
         bold = re.findall("<p>[^<]+<b>(.+?)</b>", first.partition("<aside")[0])
@@ -480,7 +480,7 @@ def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
         note.endswith(alike) for note in place.notes
     )
     assert place.caveat == (
-        "A kind is named if ≥ 10 points above its share of all tokens, untrained and shuffled weights."
+        "Named: kinds at least 10 points above their share in all tokens, untrained and shuffled weights."
     )
     assert place.notes[-1] == (
         "Sinks that are masked positions: layer 0 99 % [99, 100], layer 1 100 % [100, 100] and layer 2 85 % [82, 87]."
@@ -773,8 +773,8 @@ def test_of_masks_every_seed_and_every_pair_of_seeds_is_a_dot_and_counted():
             "sample changes 1.9 %"
         )
         assert told.beats == (
-            "Wanda scores weights by size and inputs on a calibration sample; the discount (Sink-Wanda, λ = 1) "
-            "leaves out sinks.",
+            "Wanda scores weights by size and inputs on a calibration sample; the discount (Sink-Wanda) counts sinks "
+            "less, at λ = 1 not at all.",
         )
         assert "Random choices would differ in 50 % (50 % removed) and 42 % (70 % removed)." in told.notes
         assert told.caveat.endswith(" of 128 tokens. Discounting as many random tokens was not tried.")
@@ -807,7 +807,7 @@ def test_a_text_has_a_slide_of_its_own():
 def test_the_text_of_the_example_is_the_one_nearest_the_median():
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert hidden.example.title == (
-        "One text: with sinks hidden it ends after 4 tokens; untouched, or with random tokens of equal attention "
+        "One text: with sinks hidden it ends at token 4; untouched, or with random tokens of equal attention "
         "hidden, it does not end within 48"
     )
     assert "Prompt 21 of 30: " in hidden.example.figure

@@ -122,7 +122,7 @@ function throughoutAll(recording, view, share, note, before) {
   const above = share.reduce((sum, value, t) => sum + (value > Math.max(...nulls.map((each) => each.share[t]))), 0);
   const below = share.reduce((sum, value, t) => sum + (value < Math.min(...nulls.map((each) => each.share[t]))), 0);
   const whom = nulls.length > 1 ? `all ${nulls.length}${before ? "" : " untrained models"}` : before ? "it" : "the untrained model";
-  return [`${before}The share here is above ${whom} in `, `${above || "none"} of ${T} steps`, `${below ? `, below ${nulls.length > 1 ? "all" : "it"} in ${below}` : ""}.${note}`];
+  return [`${before}Sinks here take more than ${whom} in `, `${above || "none"} of ${T} steps`, `${below ? `, less than ${nulls.length > 1 ? "all" : "it"} in ${below}` : ""}.${note}`];
 }
 // How many sinks are open positions and the other way round, over all steps; empty where no position is open or none is a
 // sink.

@@ -125,7 +125,7 @@ function spanOf(shares) {
 // Whose sinks the cells are about, where the text frames others.
 function whoseSinks(recording, view) {
   if (view.judged !== "head" || target(view, recording) || finished(view, recording)) return "";
-  return view.head == null ? "Sinks chosen per head, not those framed" : `framed: those of ${place(view)}`;
+  return view.head == null ? "Each head's own sinks, not those framed" : `framed: those of ${place(view)}`;
 }
 // What the grid of layers and heads is coloured by.
 function headTitle(recording, view) {

@@ -65,19 +65,19 @@ def compared_runs(alike: Alike, results: Results | None) -> dict[str, Comparison
 def say_scores(
     alike: Alike | None, costs: Costs | None = None, compared: Mapping[str, Comparison] = _NOT_COMPARED
 ) -> None:
-    """Say in the first line of the page what the runs that were scored alike cost, and whether a method is better.
+    """Say in the first line of the page whether a method is better, and what the runs that were scored alike cost.
     costs: of `overview`. compared: of `compared_runs`."""
     if alike is None or costs is None:
         st.markdown(f"##### {plain(finding_of('scored alike', None, {}, {}, {})[0])}")
         return
-    said, best = finding_of("scored alike", alike.dense, *costs)
+    said, which = finding_of("scored alike", alike.dense, *costs)
     brackets = "Brackets: 95 % intervals; of several methods, the reach of theirs." if costs.losses else ""
     family = f"Methods are compared {family_words(len(costs.gaps))}." if costs.gaps else ""
     stands = f"Newest evaluation of each of {counted(len(alike.runs), 'run')}, {alike.items:,} items: {alike.tasks}."
     explained = " ".join(filter(None, (brackets, family, paired_differences(compared), stands)))
     st.markdown(f"##### {plain(said)}", help=plain(explained))
-    if best:
-        st.markdown(plain(best))
+    if which:
+        st.markdown(plain(which))
     found = {at: one.difference for at, one in compared.items()}
     if found and not can_tell(found):
         prunings = {at: one.setting.pruning for at, one in compared.items()}
