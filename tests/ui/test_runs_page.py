@@ -104,7 +104,7 @@ def test_every_run_stands_in_the_table_and_can_be_filtered(pruned):
     test.multiselect(key="runs_methods").set_value(["Wanda as published"]).run()
     assert list(rows(test)["run"]) == [names[2]]
     test.text_input(key="runs_words").set_value("no such run").run()
-    assert "50 % sparsity" not in texts(test), "no figure of runs that do not match"
+    assert "Accuracy by sparsity and method" not in texts(test), "no figure of runs that do not match"
     assert "0 of 4 runs" in texts(test)
 
 
