@@ -85,9 +85,8 @@ def layers_shown(kinds: pd.DataFrame, prompts: Mapping[str, int]) -> Exhibit:
     return Exhibit(
         "The sinks of each layer",
         f"{of} prompts; 95 % intervals {_widths(kind_shares(kinds))}. Of which kind a layer's sinks are, beneath all "
-        f"tokens; At the right: of the kind whose "
-        "number is bold, which stands out most, the shares in untrained models and with shuffled weights (each matrix "
-        "in random order; permuted in the table).",
+        "tokens. At the right: of the kind whose number is bold, which stands out most, the shares in that layer of "
+        f"{UNTRAINED} and with shuffled weights (each matrix in random order; permuted in the table).",
         layer_kinds.layer_kinds(rows),
         kinds,
         formula=f"{row.title}: $${row.formula}$$",

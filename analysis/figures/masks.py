@@ -219,7 +219,7 @@ def changed_by_projection(shown: Sequence[Changed], names: Sequence[str]) -> go.
             "<extra>%{fullData.name}</extra>",
         )
     layout(figure, "weights chosen differently", "", 92 + _PROJECTION * len(names), legend=not alone)
-    figure.update_xaxes(rangemode="tozero", nticks=5, zeroline=False, ticksuffix=PER_CENT)
+    figure.update_xaxes(rangemode="tozero", nticks=3, tickangle=0, zeroline=False, ticksuffix=PER_CENT)
     if alone:
         figure.update_layout(margin={"t": 8, "r": _BESIDE_DOT})
     rows = named_ticks([_IN_WORDS.get(name) or short for name, short in zip(names, _short(names), strict=True)])

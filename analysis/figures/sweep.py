@@ -82,7 +82,10 @@ def accuracy(
     layout(figure, wrapped(x_title, 34), "accuracy", _HEIGHT, legend=True)
     figure.update_yaxes(ticksuffix=PER_CENT)
     _sparsity_ticks(figure, [curve.x for curve in curves])
-    _add_levels(figure, dense, chance)
+    drawn = np.concatenate(
+        [*(each for curve in curves for each in (curve.low, curve.high)), [dense or curves[0].low[0]]]
+    )
+    _add_levels(figure, dense, chance, far=chance is not None and bool(drawn.min() - chance > np.ptp(drawn)))
     return figure
 
 
@@ -143,9 +146,15 @@ def _sparsity_ticks(figure: go.Figure, sparsities: Sequence[np.ndarray | Sequenc
         figure.update_xaxes(range=[measured[0] - _AROUND, measured[0] + _AROUND])
 
 
-def _add_levels(figure: go.Figure, dense: float | None, chance: float | None) -> None:
-    """Draw lines across the plot, each with its name beside its end, where no grid line and no curve crosses it."""
+def _add_levels(figure: go.Figure, dense: float | None, chance: float | None, far: bool) -> None:
+    """Draw lines across the plot, each with its name beside its end, where no grid line and no curve crosses it. far:
+    chance lies so far below the curves that it is named alone, beneath."""
     close = dense is not None and chance is not None and abs(dense - chance) < _CLOSE
+    if far and chance is not None:
+        beneath = {"yref": "y domain", "y": 0, "yanchor": "bottom"}
+        figure.add_annotation(text=f"chance ↓<br>{percent(chance, 1)}", **_BESIDE_PLOT | {"xshift": 4}, **beneath)
+        figure.layout.margin.r = _NAME
+        chance = None
     for name, level, dash in (("dense", dense, DENSE_DASH), ("chance", chance, CHANCE_DASH)):
         if level is None:
             continue

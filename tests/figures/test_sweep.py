@@ -34,6 +34,9 @@ def test_the_names_of_levels_stand_beside_the_plot_where_nothing_crosses_them():
     assert figure.layout.margin.r > 40, "as wide as a name"
     close = figures.accuracy([curve()], "sparsity", 0.4, 0.375).layout.annotations
     assert [name.yanchor for name in close] == ["bottom", "top"], "one above the other"
+    far = figures.accuracy([curve()], "sparsity", 0.75, 0.2)
+    assert [line.y0 for line in far.layout.shapes] == [75], "most of the plot would be empty"
+    assert [name.text for name in far.layout.annotations] == ["chance ↓<br>20.0 %", "dense<br>75.0 %"]
 
 
 def test_anothers_numbers_are_dotted_and_open_in_the_colours_of_their_methods():

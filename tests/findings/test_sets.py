@@ -195,20 +195,12 @@ def test_figures_and_tables_hold_every_model_with_its_intervals() -> None:
     assert {"masked", "word"} <= {trace.name for trace in shown.figure.data}
     assert any("one" in note.text for note in shown.figure.layout.annotations)
     bars = [trace for trace in shown.figure.data if trace.name == "masked"]
-    assert [len(trace.x) for trace in bars] == [2 * LAYERS + 1, LAYERS + 1], "all tokens, and the sinks untrained"
+    assert [len(trace.x) for trace in bars] == [LAYERS + 1] * 2, "all tokens too"
     for name, trace in zip(sets, bars, strict=True):
         assert trace.x[0] == pytest.approx(token_shares(sets[name])[0], rel=1e-6)
-    untrained = by_kind(sets["one"], "portion", "matched").value[:LAYERS, 0]
-    np.testing.assert_allclose(bars[0].x[LAYERS + 1 :], untrained, rtol=1e-6)
-    assert bars[0].customdata[-1] == f"of the sinks of layer {LAYERS - 1}, untrained, equally sharp"
     assert shown.figure.layout.yaxis.ticktext[:2] == ("all tokens<br>(baseline)", "layer 0")
     places = shown.figure.layout.yaxis.tickvals
     assert list(places) == sorted(places) and list(bars[0].y[: LAYERS + 1]) == list(places), "a row stands at its name"
-    own, thin = (np.array(bars[0][what])[1:].reshape(2, LAYERS) for what in ("y", "width"))
-    assert (own[1] - thin[1] / 2 > own[0] + thin[0] / 2).all() and (thin[1] < thin[0] / 2).all(), (
-        "thin, beneath its own"
-    )
-    assert (own[1, :-1] + thin[1, :-1] / 2 < own[0, 1:] - thin[0, 1:] / 2).all(), "above the next layer"
     strong = recording_sets.strengths(sets)
     assert {"masked", "random weights", "untrained, equally sharp"} <= {t.name for t in strong.figure.data}
     values = shown.table[(shown.table["model"] == "one") & (shown.table["weights"] == "trained")]
@@ -281,7 +273,7 @@ def test_the_bars_of_a_layer_add_up_to_all_of_its_sinks_and_stand_beside_those_o
     shown = recording_sets.layers_by_kind({"one": recordings}).figure
     np.testing.assert_allclose(sum(np.array(trace.x) for trace in shown.data), 1, atol=1e-5)
     [key] = [note.text for note in shown.layout.annotations if "word" in note.text]
-    assert key.endswith("<br>thin: untrained; bold: stands out most")
+    assert key.endswith("<br>bold: stands out most")
     others = [by_kind(recordings, "portion", null).value[:2, 0] for null in ("matched", "permuted")]
     at_layers = [note for note in shown.layout.annotations if note.y in range(LAYERS) and note.yref == "y"]
     columns = [[note.text for note in at_layers if note.xshift == place] for place in (8, 70)]
