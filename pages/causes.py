@@ -24,7 +24,7 @@ def _discount() -> None:
         st.page_link("pages/prune.py", label="Discount sinks when pruning", icon=":material/content_cut:")
 
 
-HIDING = replace(ABLATION, next_step=_discount, others=other_models, example=one_text)
+HIDING = replace(ABLATION, next_step=_discount, others=other_models, before=study_answer, example=one_text)
 OVER_PROMPTS = {"Many prompts": HIDING, "Cache eviction": EVICTION}
 OF_ONE = {"One prompt": ablation, "Dense against pruned": beside_another}
 VIEWS = ("Many prompts", "One prompt", "Cache eviction", "Dense against pruned")

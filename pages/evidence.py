@@ -9,7 +9,7 @@ from pages.parts.claims import tested_claims
 from pages.parts.controls import titled_views
 from pages.parts.frame import run
 from pages.parts.recordings.by_layer import VIEWS, by_layer
-from pages.parts.study.other_models import claims, layers_of_study
+from pages.parts.study.other_models import claims, without_sets
 
 CLAIMS = "What papers claim"
 
@@ -25,7 +25,7 @@ def main() -> None:
         if settings is not None:
             export_button("SinkScope: claims about sinks", settings, settings["model"]["source"])
         return
-    settings = by_layer(view, layers_of_study)
+    settings = by_layer(view, without_sets)
     if settings is not None:
         export_button("SinkScope: evidence", settings, ", ".join(settings))
 

@@ -120,7 +120,7 @@ def movement_exhibits(findings: Findings) -> dict[str, Exhibit]:
     rows = findings.tables.get("movement", ())
     return {
         f"movement_{number}": recording_sets.movement_shown(
-            name, pd.DataFrame([row for row in rows if row["model"] == name]), prompts
+            model_title(name), pd.DataFrame([row for row in rows if row["model"] == name]), prompts
         )
         for number, (name, prompts) in enumerate(findings.prompts.items())
     }

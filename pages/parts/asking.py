@@ -417,7 +417,7 @@ def follow(job_id: str, what: str) -> None:
     st.caption(plain(what))
     progress_bar(record)
     with st.container(horizontal=True):
-        stop_button(record, f"stop_{job_id}")
+        stop_button(record, f"stop_here_{job_id}")
         cancel_button(record, f"cancel_{job_id}")
 
 

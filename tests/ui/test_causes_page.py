@@ -26,6 +26,7 @@ def recording():
 
 def test_an_ablation_over_prompts_shows_effects_with_intervals(recording):
     test = app("pages/causes.py", recording=recording.id)
+    assert "This is the shipped study; your own runs take its place." in texts(test)
     box = test.text_area(key="ablate_set_prompts")
     assert len(box.value.splitlines()) == 50, "the bundled pair has prompts of its own"
     box.set_value("mia has a dog .").run()

@@ -430,7 +430,9 @@ def test_ablation_shows_sinks_beside_its_controls_and_the_autoregressive_model(r
     assert table["model"].tolist() == ["bundled"] * 7 + ["bundled-ar"] * 6
     assert table["aligned"].tolist()[::7] == table["agreement"].tolist()[::7] == [100, 100]
     assert (table["aligned"] >= table["agreement"]).all()
-    assert "What bundled-ar wrote" in folds(test)
+    assert "What the left-to-right twin wrote" in folds(test)
+    models = [trace["name"] for trace in charts(test)[0]["figure"]["data"]]
+    assert models == ["Diffusion model", "Left-to-right twin"]
 
     view = {"recording": recording.id, "causes_view": "One prompt"}
     assert not app("pages/causes.py", **view, k="1.5").dataframe

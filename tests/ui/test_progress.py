@@ -3,9 +3,13 @@
 from types import SimpleNamespace
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
+from analysis.engine import JobRecord
 from analysis.engine.job_store import Progress
+from analysis.specs import AblateSetSpec, ModelSpec
 from pages.parts import asking
+from pages.parts.session import engine
 
 
 @pytest.mark.parametrize(
@@ -22,3 +26,25 @@ def test_steps_that_are_not_known_beforehand_are_at_most_so_many(monkeypatch, de
     monkeypatch.setattr(asking.st, "progress", lambda value, text: shown.append((value, text)))
     asking.progress_bar(SimpleNamespace(id="any", waits_for=""))
     assert shown == [(part, said)]
+
+
+def test_a_running_job_stands_in_the_sidebar_and_on_its_page_at_once(monkeypatch):
+    spec = AblateSetSpec(model=ModelSpec(source="bundled"), prompts=("Sue is", "Leo is")).model_dump(mode="json")
+    record = JobRecord(id="one", kind="ablate_set", spec=spec, state="running", created=0.0)
+    monkeypatch.setattr(asking, "running", lambda job: record)
+    monkeypatch.setattr(type(engine()), "progress", lambda self, job: Progress(phase="ablating", done=2, total=12))
+
+    def page():
+        import streamlit as st
+
+        from pages.parts import asking
+        from pages.parts.frame import _job
+
+        with st.sidebar:
+            _job(asking.running("one"), ends="Cancel")
+        asking.follow("one", "Ablating over 2 prompts")
+
+    test = AppTest.from_function(page).run()
+    assert not test.exception, test.exception
+    assert [button.label for button in test.main.button] == ["Stop here", "Cancel"]
+    assert [button.label for button in test.sidebar.button] == ["Cancel"]

@@ -61,6 +61,14 @@ def test_without_a_set_the_page_shows_the_shipped_study_offers_to_record_one_and
     assert not any("nan" in note.text for note in drawn.layout.annotations)
     button = test.button(key="record_set")
     assert button.label == "Record 50 prompts" and not engine().jobs("record_set")
+    test.segmented_control(key="evidence_view").set_value("Do they move?").run()
+    said = texts(test)
+    assert "0.29 new ones per layer and step against 1.67." in said and "still masked" not in said
+    assert "How the sinks of the diffusion model move" in said and len(charts(test)) == 2
+    for view in ("Over the steps", "Head by head", "Single prompts"):
+        test.segmented_control(key="evidence_view").set_value(view).run()
+        assert "No set of recordings yet." in test.info[0].value and not charts(test), view
+        assert test.button(key="record_set").label == "Record 50 prompts"
 
 
 def test_a_set_that_cannot_be_is_refused_where_it_was_asked_for():

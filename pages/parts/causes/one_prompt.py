@@ -20,6 +20,7 @@ from analysis.recording.inside_specs import ablate_spec
 from analysis.recording.trajectory_file import open_trajectory
 from analysis.sinks.agreement import TextDivergence, compare_texts
 from analysis.specs import CONTROLS, TARGETS, AblateSpec, SinkParams, controls_drawn
+from analysis.words import model_title
 from cache.keys import content_key
 from pages.parts import asking, controls, tokens
 from pages.parts.address import linked_box
@@ -94,7 +95,9 @@ def ablation(recording: Recording, params: SinkParams, side: DeltaGenerator) -> 
         st.caption(f"Writes {texts} texts per model, {measures.seconds_of(recording, texts)}.")
         return
     answers = [
-        asking.ask("ablate", spec, f"Denoising with positions hidden: {spec.model.source}", str(index), by_hand)
+        asking.ask(
+            "ablate", spec, f"Denoising with positions hidden: {model_title(spec.model.source)}", str(index), by_hand
+        )
         for index, spec in enumerate(specs)
     ]
     jobs = [(spec.model.source, job) for spec, job in zip(specs, answers, strict=True) if job is not None]
@@ -146,7 +149,7 @@ def _outcome(jobs: list[tuple[str, JobRecord]], blocked: int | None) -> None:
         "Attention hidden, and what it changes", _SENTENCE, numbers.rename(columns=_CALLED), "ablation_numbers"
     )
     for place, (source, job) in enumerate(jobs):
-        with st.expander(f"What {plain(source)} wrote", icon=":material/notes:", expanded=place == 0):
+        with st.expander(f"What {model_called(source)} wrote", icon=":material/notes:", expanded=place == 0):
             st.caption("Shaded tokens are not in the untouched text, aligned; a line marks tokens left out.")
             for row in job.summary["rows"]:
                 st.caption(f"Hidden: {plain(row['title'])}")
@@ -165,7 +168,7 @@ def _draw_answer(table: pd.DataFrame) -> None:
 def _bars(table: pd.DataFrame, name: str, title: str, sentence: str) -> Exhibit:
     """Show a column of the table as bars, of each model in its own colour."""
     bars = {
-        str(source): dict(zip(rows["title"], rows[name], strict=True))
+        model_title(str(source)): dict(zip(rows["title"], rows[name], strict=True))
         for source, rows in table.groupby("model", sort=False)
     }
     percent = name == "aligned"
@@ -178,7 +181,9 @@ def _blocked(table: pd.DataFrame, name: str, title: str) -> str:
     told = []
     for source, rows in table.groupby("model", sort=False):
         outcomes = dict(zip(rows["title"], rows[name], strict=True))
-        told.append(finding_of("blocked", outcomes, controls, f"{source}: {title[0].lower()}{title[1:]}"))
+        told.append(
+            finding_of("blocked", outcomes, controls, f"{model_title(str(source))}: {title[0].lower()}{title[1:]}")
+        )
     return " ".join(filter(None, told))
 
 

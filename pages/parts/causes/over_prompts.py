@@ -134,8 +134,8 @@ class OverPrompts:
     more: further figures, in a fold that is drawn only where the first of them exists; shifts: how far predictions
     shift by half of the steps, drawn there. caveats: what the answer leaves open, in sentences. columns: of the
     tables. note: under which conditions the numbers hold. next_step: draws the ways on. others: draws what is known of
-    other models, given this one. example: returns what draws one text of a job, if there is one. floor: what doing
-    nothing changes, of the question, as a sentence.
+    other models, given this one. before: draws what is known before the first run with a model. example: returns what
+    draws one text of a job, if there is one. floor: what doing nothing changes, of the question, as a sentence.
     """
 
     kind: str
@@ -157,6 +157,7 @@ class OverPrompts:
     note: Callable[[Summary], str] = lambda summary: ""
     next_step: Callable[[], None] = lambda: None
     others: Callable[[str], None] = lambda source: None
+    before: Callable[[str], None] = lambda source: None
     example: Callable[[JobRecord], Callable[[], None] | None] = lambda job: None
     floor: Callable[[Any], str] = lambda spec: ""
 
@@ -226,6 +227,7 @@ class OverPrompts:
             st.caption(self.about.format(prompts="the prompts"))
             button = self.button.format(prompts=counted(len(asked.prompts), "prompt"))
             st.info(f"Press **{button}**: results show as prompts finish.")
+            self.before(recording.model.source)
             return None
         shown = job.parameters(self.spec)
         differing = _differing(shown, asked)

@@ -68,21 +68,22 @@ CAUSAL = "Even split: over each token and earlier ones."
 _MOST = " (the most that sinks could move, which none is to exceed)"
 _NEXT = "evidence_next"  # key of the container with the ways on
 _MOVEMENT = "how sinks move"  # the row of `FINDINGS`
-_WHERE, _MOVING = "Where sinks are", "Do they move?"
+WHERE, MOVING = "Where sinks are", "Do they move?"
+"""Views of which a study tells, too."""
 Answers = dict[str, SetAnswer]
 """The answer of each set, by its name."""
 _RECORD_ICON = ":material/fiber_manual_record:"
 
 
-def by_layer(view: str, without: Callable[[DeltaGenerator], bool]) -> dict[str, Any] | None:
+def by_layer(view: str, without: Callable[[str, DeltaGenerator], bool]) -> dict[str, Any] | None:
     """Draw the answer over the chosen sets, their choice, and a view of `VIEWS`. What an exported page says of it; None
-    where there is nothing to look at. without: draws what there is without a set, its answer in the place; returns
-    whether there is anything.
+    where there is nothing to look at. without: draws what there is of the view without a set, its answer in the place;
+    returns whether there is anything.
     """
     order_on_a_phone({figures_row("evidence_answer"): (0, 1)}, {}, _NEXT)
     left, choice = figures_beside([5, 2], "evidence_answer")
     first_line = left.container(gap="small")
-    opened = sets_to_look_at(choice, lambda: without(first_line))
+    opened = sets_to_look_at(choice, lambda: without(view, first_line))
     if not opened:
         return None
     sets = _named(opened)
@@ -136,7 +137,7 @@ def _first(told: str) -> tuple[str, str]:
 
 def _counting(sets: list[OpenSet], told: Answers, view: str = "") -> None:
     """Draw what the answer of a view counts."""
-    if view == _MOVING:
+    if view == MOVING:
         nulls = [MOVEMENT_NULLS[null].called for null in movement_nulls(next(iter(told.values())).layers)]
         against = f" Nulls: {listed(nulls)}." if nulls else ""
         st.caption(plain(f"New sink: a token that was no sink one step before.{against}"), help=plain(NOISE))
@@ -144,7 +145,7 @@ def _counting(sets: list[OpenSet], told: Answers, view: str = "") -> None:
         rules = _alike({one_set.name: criterion(one_set.recordings.info.sinks) for one_set in sets})
         prompts = _alike({one_set.name: f"{one_set.recordings.prompts} prompts" for one_set in sets})
         terms, more = f"{SINK.format(rules)} Means over {prompts}.", NOISE
-        if view == _WHERE:
+        if view == WHERE:
             rarer = finding_of("rarer untrained", next(iter(told.values())).leads)
             terms, more = terms_told(rules, prompts), f"{SIGNIFICANTLY} {NOISE} {rarer}".strip()
         st.caption(plain(terms), help=plain(more))
@@ -154,13 +155,13 @@ def _counting(sets: list[OpenSet], told: Answers, view: str = "") -> None:
 
 def _of_layers(sets: list[OpenSet], told: Answers, place: DeltaGenerator) -> None:
     """Draw the figure of every model, and the ways to go on; all else is folded. place: where the answer goes."""
-    rest = headline(place, _WHERE, finding_of("kinds of sets", _by_name(sets), told))
+    rest = headline(place, WHERE, finding_of("kinds of sets", _by_name(sets), told))
     shown = [
         replace(figure, sentence=f"{figure.sentence} {CAUSAL}" if _causal(one_set) else figure.sentence)
         for one_set, figure in zip(sets, _layers(sets), strict=True)
     ]
     beside_each_other([one_set.key for one_set in sets], shown, "layers", rest)
-    _counting(sets, told, _WHERE)
+    _counting(sets, told, WHERE)
     next_steps()
     for one_set in sets:
         answer = told[one_set.name]
@@ -245,9 +246,9 @@ def _cell(text: str) -> str:
 
 def _moves(sets: list[OpenSet], told: Answers, place: DeltaGenerator) -> None:
     """Draw how many sinks are new in each layer beside every null; other measures and numbers are folded."""
-    rest = headline(place, _MOVING, finding_of("moves of sets", _by_name(sets), told))
+    rest = headline(place, MOVING, finding_of("moves of sets", _by_name(sets), told))
     beside_each_other([one_set.key for one_set in sets], _births(sets), "movement", rest)
-    _counting(sets, told, _MOVING)
+    _counting(sets, told, MOVING)
     for one_set in sets:
         answer = told[one_set.name]
         said = [sentence for sentence in (answer.movement, answer.exceptions) if sentence]
@@ -378,8 +379,8 @@ def _prompts(sets: list[OpenSet], told: Answers, place: DeltaGenerator) -> None:
 
 
 VIEWS: dict[str, Callable[[list[OpenSet], Answers, DeltaGenerator], None]] = {
-    _WHERE: _of_layers,
-    _MOVING: _moves,
+    WHERE: _of_layers,
+    MOVING: _moves,
     "Over the steps": _over_steps,
     "Head by head": _by_head,
     "Single prompts": _prompts,

@@ -1,7 +1,8 @@
 """Findings of the current study on hiding sinks: one text of a model with and without, and the effects in the twin and
 random weights.
 
-The study on the page Evidence: kinds of sinks by layer while no set was recorded, and its claims as a table.
+The study on the page Evidence: kinds of sinks by layer, and how they move, while no set was recorded, and its claims as
+a table.
 """
 
 from collections.abc import Callable
@@ -15,9 +16,10 @@ from analysis.engine import JobRecord
 from analysis.evaluation.ablation_effects import COUNT, MASS
 from analysis.exhibits.ablation import answer_of_study
 from analysis.exhibits.story_example import OTHERS_HIDDEN, text_shown
-from analysis.exhibits.study import part_exhibits, shares_of_each, sinks_of_each
+from analysis.exhibits.story_movement import movement
+from analysis.exhibits.study import movement_exhibits, part_exhibits, shares_of_each, sinks_of_each
 from analysis.figures.export import Exhibit
-from analysis.figures.story import figure_html
+from analysis.figures.story import Told, figure_html
 from analysis.findings import finding_of
 from analysis.findings.layers import SIGNIFICANTLY, KindShares, terms_told
 from analysis.sinks.definitions import criterion
@@ -30,7 +32,7 @@ from pages.parts.causes import over_prompts, results
 from pages.parts.charts import chart, download_buttons, exhibit_table, exhibit_text
 from pages.parts.controls import pick
 from pages.parts.plain import plain
-from pages.parts.recordings.by_layer import CAUSAL, beside_each_other, headline, next_steps
+from pages.parts.recordings.by_layer import CAUSAL, MOVING, WHERE, beside_each_other, headline, next_steps
 from pages.parts.session import engine, told
 from pages.parts.study.choice import ADDRESS, current_study, example, of_record, studies, study_in_hand
 from pages.parts.study.presentation import mount
@@ -117,13 +119,19 @@ def _of_model(source: str) -> tuple[str, Findings] | None:
     return "shipped" if current[1] is None else "current", current[2]
 
 
-def layers_of_study(answer: DeltaGenerator) -> bool:
-    """Draw what the shipped study found; False where it holds nothing. answer: where its first sentence goes."""
+def without_sets(view: str, answer: DeltaGenerator) -> bool:
+    """Draw what the shipped study found of a view of Evidence; False where it holds nothing. answer: where its first
+    sentence goes.
+    """
     study = example()
-    shown, shares = ([], {}) if study is None else _layers(study)[1:]
-    if study is None or not shown:
+    return study is not None and view in _OF_STUDY and _OF_STUDY[view](study, answer)
+
+
+def _layers_of_study(study: Findings, answer: DeltaGenerator) -> bool:
+    _, shown, shares = _layers(study)
+    if not shown:
         return False
-    first, *others = headline(answer, "Where sinks are", finding_of("kinds of layers", shares))
+    first, *others = headline(answer, WHERE, finding_of("kinds of layers", shares))
     rarer = finding_of("rarer untrained", next(iter(shares.values())).leads())
     terms = terms_told(criterion(SinkParams()), f"{study.parameters.prompts} prompts")
     figures = [shown[0], *(replace(twin, sentence=f"{twin.sentence} {CAUSAL}") for twin in shown[1:])]
@@ -131,6 +139,27 @@ def layers_of_study(answer: DeltaGenerator) -> bool:
     st.caption(plain(f"Shipped study. {terms}"), help=plain(f"{_SHIPPED} {SIGNIFICANTLY} {rarer}".strip()))
     next_steps()
     return True
+
+
+def _movement_of_study(study: Findings, answer: DeltaGenerator) -> bool:
+    _, shown, moved = _movement(study)
+    if moved is None:
+        return False
+    for paragraph in filter(None, headline(answer, MOVING, (f"{moved.title}.", *moved.beats))):
+        answer.markdown(plain(paragraph))
+    beside_each_other([figure.title for figure in shown], shown, "study_movement", [""] * len(shown))
+    st.caption(plain(f"Shipped study. {moved.caveat}"), help=plain(_SHIPPED))
+    next_steps()
+    return True
+
+
+_OF_STUDY: dict[str, Callable[[Findings, DeltaGenerator], bool]] = {WHERE: _layers_of_study, MOVING: _movement_of_study}
+
+
+@st.cache_resource(max_entries=2, show_spinner=False, hash_funcs={Findings: id})
+def _movement(study: Findings) -> tuple[Findings, list[Exhibit], Told | None]:
+    """Return how the sinks of each model move, as figures and as the story tells it; and the study, as of `_layers`."""
+    return study, [*movement_exhibits(study).values()], movement(study)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False, hash_funcs={Findings: id})
