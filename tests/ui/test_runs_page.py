@@ -158,7 +158,7 @@ def test_a_name_given_here_is_the_name_everywhere(pruned):
     next(button for button in test.button if button.label == "Save").click().run()
     assert not test.exception
     assert "my wanda" in list(rows(test)["run"])
-    pruning = app("pages/prune.py")
+    pruning = app("pages/prune.py", "fold_prune_runs")
     assert "my wanda" in list(rows(pruning)["run"])
     assert "my wanda" in pruning.multiselect(key="accuracy_runs").options
     run = next(run for run in known_runs(engine()) if run.id == pruned[2].id)
