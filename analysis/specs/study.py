@@ -248,12 +248,7 @@ class Size(Choice):
 
 
 SIZES: Registry[Size] = Registry(
-    Size(
-        "quick",
-        "Quick",
-        "Six calibration seeds, 128 items of each bundled task: a first look, in a quarter of an hour on two cores.",
-        {},
-    ),
+    Size("quick", "Quick", "Six calibration seeds, 128 items of each bundled task: a first look.", {}),
     Size(
         "standard",
         "Standard",

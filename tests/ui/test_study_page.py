@@ -31,8 +31,9 @@ def _read(text: str) -> str:
 
 
 def test_the_first_screen_is_the_finished_example_and_nothing_runs_for_it():
-    test = app(None, "fold_behind_verdict")
+    test = app(None, "fold_behind_verdict", "fold_behind_sinks")
     told, found = texts(test), read(EXAMPLE)
+    assert "**Diffusion model**" in told and "**bundled**" not in told
     assert test.title[0].value == QUESTION
     story = story_of(found)
     assert all(_read(sentence) in told for sentence in (story.about, story.thin))
@@ -79,7 +80,7 @@ def test_the_button_starts_the_study_of_the_address_and_it_can_be_stopped():
     spec = record.parameters(StudySpec)
     assert (spec.seeds, spec.model.source) == ((0,), "bundled")
     elsewhere = app("pages/runs.py")
-    assert in_hand(elsewhere) == ("bundled · 50 %, 70 % · 1 seed", record.id)
+    assert in_hand(elsewhere) == ("Diffusion model · 50 %, 70 % · 1 seed", record.id)
     assert f"stop_{record.id}" in [button.key for button in elsewhere.sidebar.button]
     test.button(key=f"cancel_study_{record.id}").click().run()
     assert engine().job(record.id).state == "cancelled"

@@ -29,7 +29,7 @@ from analysis.study import findings
 from analysis.study.findings import Contrast, Findings, MaskChange, read
 from analysis.study.gather import MasksAsked, compare_masks, gather, masks_asked
 from analysis.study.rules import margin_of
-from analysis.words import listed, percent
+from analysis.words import listed, model_title, percent
 from pages.parts import address
 from pages.parts.address import shown_box
 from pages.parts.asking import cancel_button, progress_bar, running
@@ -147,7 +147,9 @@ def study_title(record: JobRecord) -> str:
     """Return what a study covers, in a few words."""
     spec = record.parameters(StudySpec)
     sparsities = ", ".join(percent(sparsity, 0) for sparsity in spec.sparsities)
-    return f"{spec.model.source} · {sparsities} · {len(spec.seeds)} seed{'s' if len(spec.seeds) > 1 else ''}"
+    return (
+        f"{model_title(spec.model.source)} · {sparsities} · {len(spec.seeds)} seed{'s' if len(spec.seeds) > 1 else ''}"
+    )
 
 
 def study_panel() -> None:

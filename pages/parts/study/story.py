@@ -225,7 +225,7 @@ def _part(findings: Findings, name: str) -> None:
     if there.standing:
         st.caption(f":material/info: {plain(there.standing)}")
     for model, sentences in exhibits.sayings(findings, name).items():
-        st.markdown(f"**{plain(model)}**")
+        st.markdown(f"**{plain(model_title(model))}**")
         st.markdown("\n".join(f"- {plain(sentence)}" for sentence in sentences or (NOTHING,)))
     for key, exhibit in exhibits.part_exhibits(findings, name).items() if name not in _BODIES else ():
         chart(exhibit, f"study_{key}")
