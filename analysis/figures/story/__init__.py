@@ -82,7 +82,7 @@ _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription=
 </section>
 {% for told in findings if told not in opening %}
 <section class="slide">
-<h2>{{ told.title }}</h2>
+<h2>{{ told.title | whole }}</h2>
 <div class="body">
 {% if told.takeaway and told.defines %}<p class="takeaway">{{ told.takeaway | whole }}</p>{% endif %}
 <figure aria-label="{{ told.alt }}">{{ told.figure }}</figure>
@@ -99,7 +99,7 @@ _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription=
 </section>
 {% if told.example and told.example.title %}
 <section class="slide">
-<h2>{{ told.example.title }}</h2>
+<h2>{{ told.example.title | whole }}</h2>
 <div class="body">
 <p class="takeaway">{{ told.example.evidence }}</p>
 <figure aria-label="{{ told.example.alt }}">{{ told.example.figure }}</figure>
@@ -110,7 +110,7 @@ _SLIDES = """<div class="deck" tabindex="-1" role="region" aria-roledescription=
 {% endif %}
 {% endfor %}
 <section class="slide">
-<h2>{{ in_short }}</h2>
+<h2>{{ in_short | whole }}</h2>
 <div class="body">
 <table class="sums">
 <tr><th>Measured</th><th>Result</th><th>Compared with</th></tr>
@@ -317,5 +317,6 @@ def _lines(text: str) -> Markup:
 
 
 def _whole(text: str) -> Markup:
-    """Return a text whose lines do not break within a range of numbers either."""
-    return Markup(re.sub(r"\d+–\d+", r'<span class="whole">\g<0></span>', str(escape(glued(text)))))
+    """Return a text whose lines do not break within a range of numbers, nor in `to 3.8` and `2 points`, either."""
+    text = re.sub(r"\bto (?=\d)|(?<=\d) (?=points?\b)", lambda found: found[0].replace(" ", "\u00a0"), glued(text))
+    return Markup(re.sub(r"\d+–\d+", r'<span class="whole">\g<0></span>', str(escape(text))))
