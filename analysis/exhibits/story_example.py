@@ -7,6 +7,7 @@ import numpy as np
 from markupsafe import Markup
 
 from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS
+from analysis.exhibits.story_text import AGAINST
 from analysis.figures.story import Example, charts
 from analysis.figures.story.charts import Line
 from analysis.findings.ablations import LENGTH, perplexity, size_told
@@ -65,7 +66,7 @@ def _ends_early(text: Continuation, control: str) -> str:
 
 
 _SHADED = "Shaded, underlined: does not line up with the first text; faint: after the end, counted, not shaded."
-_EXAMPLE = "This text is the one nearest the medians of changed tokens and perplexity."
+_EXAMPLE = "This one is nearest the medians of changed tokens and perplexity."
 
 
 def _ends_over_all(causes: Sequence[Cause], control: str) -> str:
@@ -75,11 +76,10 @@ def _ends_over_all(causes: Sequence[Cause], control: str) -> str:
     cause = rules.cause_of(causes, "nll", control)
     if cause is None or not cause.tokens or cause.longer is None:
         return ""
-    apart = size_told(cause.longer, LENGTH, "tokens earlier" if cause.longer.value < 0 else "tokens later")
-    return (
-        f"On average over {cause.effect.n} prompts, texts end at token {cause.tokens:.0f} with sinks hidden, {apart} "
-        f"than with {CONTROLS[control].title} hidden. "
-    )
+    apart = size_told(cause.longer, LENGTH, "earlier" if cause.longer.value < 0 else "later")
+    others = AGAINST[control] if control == MASS else f"with {CONTROLS[control].title} hidden"
+    ends = f"texts end at token {cause.tokens:.0f} with sinks hidden, {apart} than {others}"
+    return f"Over {cause.effect.n} prompts, {ends}. "
 
 
 def _begins_inside(words: Sequence[str]) -> bool:

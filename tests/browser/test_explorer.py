@@ -178,7 +178,7 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     above, below = int((own > shares).sum()), int((own < shares).sum())
     untrained = "An equally sharp untrained model: "
     over_all = (
-        f" The share here is above it in {above or 'none'} of 9 steps{f', below it in {below}' if below else ''}."
+        f" Sinks here take more than it in {above or 'none'} of 9 steps{f', less than it in {below}' if below else ''}."
     )
     expect(beside).to_have_text(f"{untrained}{at_step}.{over_all}")
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ over: 'all' })")

@@ -801,7 +801,7 @@ def test_a_text_has_a_slide_of_its_own():
         in chosen.replace("\u00a0", " ")
     )
     assert "Nothing hidden" in chosen and "Prompt 7 of 30: " in chosen
-    assert "This text is the one nearest the medians of changed tokens and perplexity." in chosen
+    assert "This one is nearest the medians of changed tokens and perplexity." in chosen
 
 
 def test_the_text_of_the_example_is_the_one_nearest_the_median():

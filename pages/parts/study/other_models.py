@@ -17,7 +17,7 @@ from analysis.evaluation.ablation_effects import COUNT, MASS
 from analysis.exhibits.ablation import answer_of_study
 from analysis.exhibits.story_example import OTHERS_HIDDEN, text_shown
 from analysis.exhibits.story_movement import movement
-from analysis.exhibits.study import movement_exhibits, part_exhibits, shares_of_each, sinks_of_each
+from analysis.exhibits.study import part_exhibits, shares_of_each, sinks_of_each
 from analysis.figures.export import Exhibit
 from analysis.figures.story import Told, figure_html
 from analysis.findings import finding_of
@@ -159,7 +159,7 @@ _OF_STUDY: dict[str, Callable[[Findings, DeltaGenerator], bool]] = {WHERE: _laye
 @st.cache_resource(max_entries=2, show_spinner=False, hash_funcs={Findings: id})
 def _movement(study: Findings) -> tuple[Findings, list[Exhibit], Told | None]:
     """Return how the sinks of each model move, as figures and as the story tells it; and the study, as of `_layers`."""
-    return study, [*movement_exhibits(study).values()], movement(study)
+    return study, [*part_exhibits(study, "movement").values()], movement(study)
 
 
 @st.cache_resource(max_entries=2, show_spinner=False, hash_funcs={Findings: id})
