@@ -105,11 +105,11 @@ def main() -> None:
             start(wants, takes)
         with takes:
             active_runs()
-    with steps.outcome, results_box(study, "Accuracy", "prune_results"):
+    with steps.outcome, results_box(study, "prune_results"):
         accuracies_in_brief(model, asked, scoring, pairs, found, study, drawn=view != ACCURACY)
     if changes and view != MASKS:  # which draws them in full
         place = steps.results if preview_of is not None else steps.preview
-        with place, results_box(study, "Masks", "prune_masks", link=False):
+        with place, results_box(study, "prune_masks", link=False):
             _draw_changes(study, masks, changes, changed_in_words(found, changes))
     with steps.beneath:
         if view == ACCURACY:

@@ -61,6 +61,7 @@ _MOST_TICKS = 16  # of layers, heads or columns up to which each is named
 _LEAST_TICKS = 3  # by which a reader sees that a scale is logarithmic
 _NEARLY = 1e-6  # of a power that is computed from its logarithm
 _EVEN = 0.179  # the luminance that contrasts as much with black as with white
+_BLANK = "\u00a0"  # what a cell says that another trace writes
 CLICK_HINT = "<br><i>click to open</i>"
 
 FLAT_BAR = 54  # pixels of an upper margin that holds a colour bar
@@ -318,8 +319,8 @@ def write_cells(figure: go.Figure) -> go.Figure:
                 figure.add_trace(
                     go.Heatmap(written).update(
                         z=np.where(cells, values, np.nan).astype(np.float32),
-                        # A text of its own, or a unit, is written where there is no value, too.
-                        text=np.where(cells, written.text, "") if own else np.where(cells & there, unit, ""),
+                        # Written where there is no value, too; a blank there keeps letters to the width of one cell.
+                        text=np.where(cells, written.text, _BLANK) if own else np.where(cells & there, unit, _BLANK),
                         texttemplate=template if own else f"{number}}}%{{text}}",
                         textfont={"color": ink},
                         showscale=False,

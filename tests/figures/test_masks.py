@@ -42,7 +42,7 @@ def test_cells_write_differences_with_their_sign_and_the_minus_as_wide_as_the_pl
     values = np.array([[-0.0128, 0.004], [-1e-6, np.nan]])
     figure = figures.grids([figures.Grid("d", values)], "sparsity", "head", signed=True)
     written = [trace.text for trace in figure.data if trace.texttemplate == "%{text}"]
-    assert sorted(filter(None, np.ravel(written))) == ["+0.00", "+0.40", "−1.28"]
+    assert sorted(filter(str.strip, np.ravel(written))) == ["+0.00", "+0.40", "−1.28"]
 
 
 def test_a_grid_of_nothing_but_zeros_or_gaps_is_drawn():

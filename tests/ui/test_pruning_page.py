@@ -246,7 +246,7 @@ def test_headline_and_figures_have_one_source_at_a_time(monkeypatch):
         "Shipped study: 768 items of 6 tasks (dense 92.6 %, chance 37.5 %), 6 seeds; brackets: 95 % intervals." in told
     )
     assert "Tasks: Agreement, Arithmetic, Knowledge, Physical, Story and Reference." in told
-    assert "**Accuracy, shipped study**" in told
+    assert ":small[:gray[Shipped study]]" in told
     assert "Method, sparsity and λ are those chosen here, all else is as in the shipped study." in told
     assert "brackets: 95 % intervals." in told
     assert "±1.7 points would have been detected with 80 % power." in told
@@ -273,13 +273,13 @@ def test_headline_and_figures_have_one_source_at_a_time(monkeypatch):
     here = r"12 items of [^;]+, 2 seeds"
     assert re.search(here, told) and "768 items" not in told and "Shipped study" not in told
     assert re.search(r"4 (of \d+ )?pruned models", told)
-    assert not any(fold.startswith("Runs here: ") for fold in folds(test)) and "**Accuracy, runs here**" in told
+    assert not any(fold.startswith("Runs here: ") for fold in folds(test)) and ":small[:gray[Runs here]]" in told
     assert ", 12 items each. Click" in told and accuracies not in told
     source.set_value("Study").run()
     told = texts(test).replace("\u00a0", " ").replace("\\", "")
     assert "768 items" in told and accuracies in told and not re.search(here, told)
     assert any(re.match(r"Runs here: 4 (of \d+ )?pruned models", fold) for fold in folds(test))
-    assert "**Accuracy, shipped study**" in told and "**Accuracy, runs here**" not in told
+    assert ":small[:gray[Shipped study]]" in told and ":small[:gray[Runs here]]" not in told
     again = app(PAGE, **TINY, prune_seeds="2", prune_source="Runs here")
     assert again.segmented_control(key="prune_source").value == "Runs here", "a reload keeps it"
     assert re.search(here, texts(again).replace("\u00a0", " "))
@@ -290,7 +290,9 @@ def test_headline_and_figures_have_one_source_at_a_time(monkeypatch):
     later.query_params.pop("prune_source", None)
     assert later.run().segmented_control(key="prune_source").value == "Runs here", "what came in stays when it ends"
     other = app(PAGE, **TINY, source="bundled-ar")
-    assert "Accuracy, runs here" in texts(other) and "Shown is the newest pair" not in texts(other), "of another model"
+    assert ":small[:gray[Runs here]]" in texts(other) and "Shown is the newest pair" not in texts(other), (
+        "of another model"
+    )
     assert "prune_more_seeds" not in {button.key for button in test.button}, "step 3 has the one button"
 
 

@@ -476,13 +476,12 @@ def changed_in_words(found: Found | None, changes: tuple[Changed, ...]) -> str:
     return changes[0].words(found is not None and explained_by_masks(shown, changes, found.margin))
 
 
-def results_box(study: OfStudy | None, what: str, key: str, link: bool = True) -> DeltaGenerator:
-    """Return a box for results, headed by what they are and whose: of the study, None of the runs here. link: to the
-    study."""
+def results_box(study: OfStudy | None, key: str, link: bool = True) -> DeltaGenerator:
+    """Return a box for results, headed by whose they are: of the study, None of the runs here. link: to the study."""
     box = st.container(border=True, key=key, gap="xsmall")
     with box.container(horizontal=True, vertical_alignment="center", gap="small", key=f"{key}_head"):
-        whose = "runs here" if study is None else study.within
-        st.markdown(f"**{what}, {plain(whose)}**", width="content")
+        whose = "Runs here" if study is None else f"{study.within[0].upper()}{study.within[1:]}"
+        st.markdown(f":small[:gray[{plain(whose)}]]", width="content")
         if study is not None and link:
             open_study(study.name, "study")
     return box
