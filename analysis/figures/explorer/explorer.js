@@ -6,7 +6,8 @@ const LONGEST = 10; // seconds in which a text plays by itself, if any speed is 
 const REST = 900; // milliseconds at the end of a text that played by itself, before it goes back to where it opened
 
 // root: an empty element. packed: the bytes of data.py. options: onState (an address), onAsk (a token), onNeed (what is not
-// held), play (from which step it plays by itself), rests (whether it then goes back to where it opened), address (in place of the header's), href (of one, for Copy link).
+// held), play (from which step it plays by itself), rests (whether it then goes back to where it opened), address (in
+// place of the header's), href (of one, for Copy link).
 function mount(root, packed, options = {}) {
   const { header, arrays } = unpacked(packed), recordings = header.tracks.map((told, n) => new Recording(told, arrays, `${n}.`)), definitions = header.definitions.filter((row) => row.name in LEVELS);
   root.classList.add("sx");

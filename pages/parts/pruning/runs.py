@@ -125,8 +125,8 @@ _ASKED, _WANTED = "prune_estimates", "prune_estimates_wanted"
 
 @told()
 def plan(specs: list[PruneSpec], buttons: DeltaGenerator) -> None:
-    """Draw time, memory and disk by method, once requested. It fills in as the probes answer. buttons: where
-    to draw the one that requests it.
+    """Draw time, memory and disk by method, once requested; they come in as the probes answer. buttons: where to draw
+    the one that requests them.
     """
     if checkpoint_of(specs[0].model) is None:
         st.info("This model is not on this disk. Load it in the sidebar; then this says what pruning it takes.")
