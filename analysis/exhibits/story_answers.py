@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from math import exp
 
 from analysis.evaluation.ablation_effects import COUNT, MEASURES
-from analysis.exhibits.story_parts import Price, discounts, items_told, outcomes_of, prices_of
+from analysis.exhibits.story_parts import Price, accuracy_heading, discounts, outcomes_of, prices_of
 from analysis.exhibits.story_text import (
     changes_told,
     could_see,
@@ -131,8 +131,7 @@ def _discount(findings: Findings) -> Answer | None:
     if not prices or pruning is None:
         return Answer(asked, lead, sentence)
     marks = _accuracies(pruning.dense, prices[0])
-    heading = f"Accuracy, {items_told(pruning)}"
-    heading += "" if pruning.chance is None else f" (line: chance, {percent(pruning.chance, 1)})"
+    heading = accuracy_heading(pruning)
     levels = f"{heading}: {', '.join(f'{mark.label} {mark.told}' for mark in marks)}."
     return Answer(asked, lead, sentence, charts.few_bars(heading, marks, pruning.chance), levels)
 

@@ -155,10 +155,7 @@ def accuracy(findings: Findings) -> Told | None:
     of_discount = {name: one.effect for name, one in by_setting.items()}
     of_noise = {name: one.effect for name, one in noise.items()}
     alone = f"The discount alone: {conclusions(of_discount, margin, above)}."
-    without = {
-        name: percent(np.mean(both[0]), 1) for name, one in by_setting.items() if (both := accuracies(findings, one))[0]
-    }
-    levels = _chance_told(pruning) if without else ""
+    levels = _chance_told(pruning) if all(accuracies(findings, one)[0] for one in by_setting.values()) else ""
     beats = [levels or alone]
     rest = f"The rest of the recipe (noise, order and norm): {conclusions(of_noise, margin, above)}."
     came_with = said_of("gain", pruning, margin, above)
@@ -168,7 +165,7 @@ def accuracy(findings: Findings) -> Told | None:
     return Told(
         "accuracy",
         _accuracy_title(findings, by_setting, outcomes, margin),
-        _changes(findings, by_setting, margin, without, pruning.dense),
+        _levels(findings, by_setting, pruning) + _changes(findings, by_setting, margin),
         " ".join(beats),
         tuple(beats),
         f"{recipe(findings, brief=True)}; intervals over {items_told(pruning)}{_seeds_told(by_setting)}; no other "
@@ -236,31 +233,37 @@ def _cost_unseen(findings: Findings, by_setting: Mapping[str, Contrast]) -> str:
     return f"At {listed(told)} the cost of pruning itself is undecided." if told else ""
 
 
-def _changes(
-    findings: Findings, by_setting: Mapping[str, Contrast], margin: float, without: Mapping[str, str], dense: float
-) -> Markup:
+def _levels(findings: Findings, by_setting: Mapping[str, Contrast], pruning: Pruning) -> Markup:
+    """Draw the accuracy of the dense model and, at each setting, without and with the discount; empty where the study
+    does not hold it of each.
+    """
+    marks = [Mark("dense model", pruning.dense, percent(pruning.dense, 1), charts.NULL)]
+    for name, contrast in by_setting.items():
+        without, discounted = (float(np.mean(each)) if each else None for each in accuracies(findings, contrast))
+        if without is None or discounted is None:
+            return Markup()
+        marks.append(Mark(f"{name} removed, no discount", without, percent(without, 1), charts.NULL))
+        marks.append(Mark(f"{name} removed, with discount", discounted, percent(discounted, 1), charts.MODEL))
+    return charts.few_bars(story_parts.accuracy_heading(pruning), marks, pruning.chance)
+
+
+def _changes(findings: Findings, by_setting: Mapping[str, Contrast], margin: float) -> Markup:
     """Draw by how much the discount changes accuracy at each setting, and what is gained on the published baseline,
-    under what pruning alone does, as far as the study holds it. without: the accuracy without the discount, by setting,
-    where known. dense: the unpruned model's.
+    under what pruning alone does, as far as the study holds it.
     """
     costs = {price.setting: price.cost for price in prices_of(findings, by_setting)}
     groups = []
     for name, contrast in by_setting.items():
         published = published_of_study(findings, contrast.method).get(contrast.sparsity)
-        rows = [("with discount minus without", contrast.effect, interval_words(contrast.effect), charts.MODEL)]
+        rows = {"with discount minus without": contrast.effect}
         if published is not None:
-            baseline = plain_title(METHODS[contrast.method].published or "")
-            rows.append((f"with discount minus {baseline}", published, interval_words(published), charts.MODEL))
+            rows[f"with discount minus {plain_title(METHODS[contrast.method].published or '')}"] = published
         marks = [
-            Mark(label, one.value, words, tone, one.low, one.high, filled=side_of(one) != 0)
-            for label, one, words, tone in rows
+            Mark(label, one.value, interval_words(one), charts.MODEL, one.low, one.high, filled=side_of(one) != 0)
+            for label, one in rows.items()
         ]
-        told = f"without discount, accuracy {percent(dense, 1).removesuffix(' %')} → "
-        right = [f"{told}{without[name]}"] if name in without else []
-        alone = ", ".join(right + ([loss_words(costs[name])] if name in costs else []))
-        groups.append(
-            Group(f"{_removed(name).replace(' of the weights', '')}{f': {alone}' * bool(alone)}", tuple(marks))
-        )
+        alone = f": without discount minus dense {loss_words(costs[name])}" if name in costs else ""
+        groups.append(Group(f"{_removed(name).replace(' of the weights', '')}{alone}", tuple(marks)))
     return charts.intervals(
         groups, "change of accuracy, points (right: better)", 100, margin, POINTS.margin(margin).partition(" ")[0]
     )

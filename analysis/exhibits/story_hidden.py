@@ -364,7 +364,7 @@ def _beside_sinks(control: str, cause: Cause, beat: int) -> list[Mark]:
     the same prompts; below the sinks of these prompts where others lack the control.
     """
     sinks, others = cause.sides
-    beside = f"; sinks {perplexity_change(cause.effect)}"
+    beside = f"sinks {perplexity_change(cause.effect)}"
     if not cause.unmatched:
         return [_level(_title(control), others, charts.NULL, beat, beside)]
     these = f"sinks ({cause.effect.n} of {counted(cause.effect.n + cause.unmatched, 'prompt')})"
@@ -374,8 +374,8 @@ def _beside_sinks(control: str, cause: Cause, beat: int) -> list[Mark]:
 
 def _level(name: str, side: Change, tone: str, beat: int, beside: str = "") -> Mark:
     """Return the row of perplexity with some tokens hidden. beside: by how much that with the sinks differs."""
-    told = f"{perplexity(side.value)}{beside}"
-    return Mark(name, exp(side.value), told, tone, exp(side.low), exp(side.high), beat=beat)
+    drawn = exp(side.value), perplexity(side.value), tone, exp(side.low), exp(side.high)
+    return Mark(name, *drawn, beat=beat, aside=beside)
 
 
 def _text_title(own: Cause, causes: Sequence[Cause], margin: float, where: str) -> str:

@@ -40,7 +40,7 @@ from analysis.statistics.decisions import (
 from analysis.statistics.differences import Difference
 from analysis.study import rules
 from analysis.study.findings import Contrast, Findings, Pruning
-from analysis.words import counted, listed, runs
+from analysis.words import counted, listed, percent, runs
 
 # --- names and numbers ------------------------------------------------------------------------------------------
 
@@ -310,6 +310,12 @@ def items_told(pruning: Pruning) -> str:
     tasks = {name for setting in pruning.settings for name in setting.by_task}
     of = f" of {counted(len(tasks), 'task')}" if tasks else ""
     return f"{pruning.items:,} items{of}"
+
+
+def accuracy_heading(pruning: Pruning) -> str:
+    """Tell over what accuracy is taken, and what the line across its bars is."""
+    line = "" if pruning.chance is None else f" (line: chance, {percent(pruning.chance, 1)})"
+    return f"Accuracy, {items_told(pruning)}{line}"
 
 
 def needs(findings: Findings) -> tuple[str, ...]:

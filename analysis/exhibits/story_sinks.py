@@ -294,7 +294,7 @@ def has_sinks(findings: Findings) -> str:
     has = "has sinks: they" if _clear(drawn) else "has no clear sinks: tokens above the threshold"
     beside = _MODELS.get(draws.weights, draws.called)
     own, null = factor(draws.own.value), factor(draws.null.value)
-    told = f"This model {has} draw {own}{_EVEN_SPLIT} ({beside}: {null}{_TIMES})"
+    told = f"Averaged over layers, this model {has} draw {own}{_EVEN_SPLIT} ({beside}: {null}{_TIMES})"
     masked, of_all = masked_of_all(findings), masked_tokens(findings)
     if masked is None or not (masked.low or 0.0) > of_all > 0 or not _clear(drawn):
         return f"{told}."

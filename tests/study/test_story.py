@@ -183,7 +183,8 @@ def with_control(cause: Cause, value: float, share: float = 0.1) -> tuple[Change
 def levels_drawn(hidden: Told, group: int) -> list[tuple[str, str]]:
     """Return the rows of one model in the figure on hidden sinks: what is hidden, and its numbers."""
     panel = hidden.figure.replace("\u00a0", " ").split('class="panel"')[1 + group]
-    return re.findall(r'class="label">([^<]+)</span>.*?class="told">([^<]+)<', panel)
+    rows = re.findall(r'class="label">([^<]+)</span>.*?class="told">(.*?)</div>', panel)
+    return [(label, re.sub("<[^>]*>", "", told)) for label, told in rows]
 
 
 def words(story: Story) -> int:
@@ -235,8 +236,8 @@ def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
         in story_told("supports").picture
     )
     assert re.search(
-        r"^One step of one text: a masked position draws [\d.]+ × an even split\. This model has sinks: they draw "
-        r"2\.5 × an even split \(equally sharp untrained models: 1\.8 ×\); "
+        r"^One step of one text: a masked position draws [\d.]+ × an even split\. Averaged over layers, this model "
+        r"has sinks: they draw 2\.5 × an even split \(equally sharp untrained models: 1\.8 ×\); "
         r"[\d.]+ % are masked \(all tokens: [\d.]+ %\)\.$",
         story_told("supports").picture_told,
     )
@@ -245,7 +246,7 @@ def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
         if row["measure"] == "Corrected share of the sinks" and row["weights"] == "trained":
             row |= {"value": 1.1, "low": 1.0, "high": 1.2}
     weak = supports().model_copy(update={"tables": tables})
-    assert "This model has no clear sinks: tokens above" in story_of(weak).picture_told
+    assert "this model has no clear sinks: tokens above" in story_of(weak).picture_told
 
 
 def test_every_slide_of_a_finding_has_a_takeaway_and_the_last_one_has_few_rows():
@@ -347,13 +348,13 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
     assert levels_drawn(hidden, 0) == [
         ("nothing", "2.4"),
         ("sinks", "3.8"),
-        ("random tokens of equal attention", "4.5; sinks −15 % [−31, +4]"),
-        ("other masked positions", "2.8; sinks +36 % [+14, +63]"),
-        ("as many random tokens", "2.6; sinks +48 % [+23, +78]"),
+        ("random tokens of equal attention", "4.5 sinks −15 % [−31, +4]"),
+        ("other masked positions", "2.8 sinks +36 % [+14, +63]"),
+        ("as many random tokens", "2.6 sinks +48 % [+23, +78]"),
     ]
     assert levels_drawn(hidden, 1)[3:] == [
         ("sinks (15 of 30 prompts)", "1.9"),
-        ("random, equal attention (same 15)", "2.7; sinks −28 % [−48, −2]"),
+        ("random, equal attention (same 15)", "2.7 sinks −28 % [−48, −2]"),
     ], "a control that some prompts lack is beside the sinks of those that have it"
     sinks = next(one for one in own if (one.measure, one.control) == ("nll", COUNT)).sides[0]
     whisker = re.findall(r'class="whisker" style="left:([\d.]+)%;width:calc\(([\d.]+)%', hidden.figure)[0]
@@ -388,7 +389,7 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
 
     story = masked(0.31)
     (hidden,) = (finding for finding in story.findings if finding.name == "hidden")
-    assert ("other masked positions", "2.8; sinks +36 % [+26, +48]") in levels_drawn(hidden, 0)
+    assert ("other masked positions", "2.8 sinks +36 % [+26, +48]") in levels_drawn(hidden, 0)
     assert "any kind" not in hidden.caveat and "other masked positions draw less." in hidden.caveat
     assert story.answers[0].lead.startswith("Per token, yes: ") and "other masked positions" not in hidden.title
     assert words(story) <= MOST_WORDS
@@ -525,7 +526,9 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
     (_, at_70), (_, refuting) = (story_of(each).findings[-2:] for each in (study, refutes()))
     drawn = at_70.figure.replace("\u00a0", " ")
     assert "+0.3 points" in drawn
-    assert "70 % removed: without discount, accuracy 92.6 → 71.8 %, −21 points [−24, −18]<" in drawn
+    assert "70 % removed: without discount minus dense −21 points [−24, −18]<" in drawn
+    levels = re.findall(r'class="label">([^<]+)</span>.*?class="told">([^<]+)<', drawn)[:5]
+    assert levels[0] == ("dense model", "92.6 %") and levels[3] == ("70 % removed, no discount", "71.8 %")
     assert "wins back" not in refuting.title
     pruning = study.pruning.model_copy(update={"settings": (), "waterfalls": ()})
     (_, answer) = story_of(study.model_copy(update={"pruning": pruning})).answers

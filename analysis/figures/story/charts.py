@@ -22,7 +22,8 @@ _PROMPT = 90  # characters of a prompt before the text that goes on from it
 
 @dataclass(frozen=True)
 class Mark:
-    """A row of a chart: a bar from zero, or a dot with its interval. told: its numbers as text, on the right.
+    """A row of a chart: a bar from zero, or a dot with its interval. told: its numbers as text, on the right. aside: by
+    how much another row differs, in a column of its own.
 
     tone: MODEL, NULL or SINK. low, high: of its interval, None where there is none. dots: single values. filled:
     whether a dot is filled, which says that the difference is significant. beat: the sentence that speaks of it.
@@ -37,6 +38,7 @@ class Mark:
     dots: tuple[float, ...] = ()
     filled: bool = True
     beat: int = 0
+    aside: str = ""
 
 
 @dataclass(frozen=True)
@@ -121,13 +123,15 @@ def _chart(
         return f"left:{at(first)};width:calc({at(last)} - {at(first)})"
 
     ticks = {at(tick / scale): f"{tick:g}".replace("-", "−") for tick in _ticks(scale * low, scale * high)}
-    label, told = (_room([getattr(mark, name) for mark in _marks(groups)]) for name in ("label", "told"))
+    label, told, aside = (
+        _room([getattr(each, name) for each in _marks(groups)]) for name in ("label", "told", "aside")
+    )
     drawn = {"groups": groups, "axis": axis, "keys": keys, "margin": margin, "line": line, "bar": bar}
-    return _html(_CHART, **drawn, at=at, wide=wide, ticks=ticks, label=label, told=told)
+    return _html(_CHART, **drawn, at=at, wide=wide, ticks=ticks, label=label, value=told, aside=aside)
 
 
 _CHART = """
-<div class="chart{{ "" if axis else " few" }}" style="--label:{{ label }};--told:{{ told }}">
+<div class="chart{{ "" if axis else " few" }}" style="--label:{{ label }};--value:{{ value }};--aside:{{ aside }}">
 {% for group in groups %}
 <div class="panel">
 {% if group.title %}<div class="group">{{ group.title | glued }}</div>{% endif %}
@@ -147,7 +151,8 @@ _CHART = """
 {% elif line is not none %}
 <i class="zero" style="left:{{ at(line) }}"></i>
 {% endif %}
-</span><span class="told">{{ mark.told | glued }}</span></div>
+</span><span class="told">{% if mark.aside %}<span class="value">{{ mark.told | glued }}</span>
+<span> {{ mark.aside | glued }}</span>{% else %}{{ mark.told | glued }}{% endif %}</span></div>
 {% endfor %}
 </div>
 {% endfor %}
@@ -176,8 +181,9 @@ def _html(template: str, **values: Any) -> Markup:
 
 
 def _room(texts: Sequence[str]) -> str:
-    """Return the width of a column of texts."""
-    return f"{0.6 * max(map(len, texts), default=0) + 0.4:.1f}em"
+    """Return the width of a column of texts, none of an empty one."""
+    longest = max(map(len, texts), default=0)
+    return f"{0.6 * longest + 0.4:.1f}em" if longest else "0em"
 
 
 def _ticks(low: float, high: float) -> list[float]:

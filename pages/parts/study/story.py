@@ -174,13 +174,13 @@ def story(findings: Findings, name: str) -> None:
     st.html(STYLE)
     if playback is None:
         with st.container(key="story_first"):
-            first_screen(findings, told, name)
+            first_screen(findings, told, name, told.about)
     else:
         left, right = st.columns([6, 5], gap="medium")
         with left, st.container(key="story_first"):
             first_screen(findings, told, name)
         with right, st.container(key="story_stage", gap="small"):
-            st.markdown("**Watch it write**")
+            st.markdown(f"**Watch it write** :small[:gray[{plain(told.about)}]]")
             stored_player(playback, "study_player", lambda chosen: draw_token(findings, chosen))
     if told.findings:
         mount(findings_html(told.findings), "story_findings")
@@ -368,8 +368,10 @@ def without_study() -> None:
     _ways("")
 
 
-def first_screen(findings: Findings, told: Story, name: str) -> None:
-    """Draw what this is, one sink, the answer, and the ways on. name: of the study in the address."""
+def first_screen(findings: Findings, told: Story, name: str, about: str = "") -> None:
+    """Draw what this is, one sink, the answer, and the ways on. name: of the study in the address. about: the model,
+    where no player beside it tells.
+    """
     st.title(QUESTION, anchor=False)
     before, term, after = told.what.partition(told.term)
     st.markdown(f"{plain(before)} **{plain(term)}**{plain(after)}")  # plain drops the space at the end
@@ -386,7 +388,7 @@ def first_screen(findings: Findings, told: Story, name: str) -> None:
             st.markdown(nothing)
         else:
             mount(answers_html(told.answers), "story_answers")
-    st.caption(plain(" ".join(filter(None, (told.about, told.thin, told.reading)))))
+    st.caption(plain(" ".join(filter(None, (about, told.thin, told.reading)))))
     _ways(name)
 
 
