@@ -146,7 +146,7 @@ def _accuracies(dense: float, price: Price) -> list[Mark]:
     values = {
         "dense model": (dense, charts.NULL),
         f"{price.setting} removed, no discount": (without, charts.NULL),
-        f"{price.setting} removed, with discount": (discounted, charts.MODEL),
+        f"{price.setting} removed, with discount": (discounted, charts.SINK),
     }
     return [Mark(name, value, percent(value, decimals), tone) for name, (value, tone) in values.items()]
 

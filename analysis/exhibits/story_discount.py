@@ -58,7 +58,7 @@ def masks(findings: Findings) -> Told | None:
     for change in changes:
         named = f" ({METHODS[change.method].title})" if several else ""
         runs = (
-            ("discount on or off", change.changed, charts.MODEL),
+            ("discount on or off", change.changed, charts.SINK),
             ("another calibration sample", change.floor, charts.NULL),
         )
         marks = [
@@ -243,7 +243,7 @@ def _levels(findings: Findings, by_setting: Mapping[str, Contrast], pruning: Pru
         if without is None or discounted is None:
             return Markup()
         marks.append(Mark(f"{name} removed, no discount", without, percent(without, 1), charts.NULL))
-        marks.append(Mark(f"{name} removed, with discount", discounted, percent(discounted, 1), charts.MODEL))
+        marks.append(Mark(f"{name} removed, with discount", discounted, percent(discounted, 1), charts.SINK))
     return charts.few_bars(story_parts.accuracy_heading(pruning), marks, pruning.chance)
 
 
@@ -259,7 +259,7 @@ def _changes(findings: Findings, by_setting: Mapping[str, Contrast], margin: flo
         if published is not None:
             rows[f"with discount minus {plain_title(METHODS[contrast.method].published or '')}"] = published
         marks = [
-            Mark(label, one.value, interval_words(one), charts.MODEL, one.low, one.high, filled=side_of(one) != 0)
+            Mark(label, one.value, interval_words(one), charts.SINK, one.low, one.high, filled=side_of(one) != 0)
             for label, one in rows.items()
         ]
         alone = f": without discount minus dense {loss_words(costs[name])}" if name in costs else ""

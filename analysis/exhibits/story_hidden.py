@@ -313,7 +313,7 @@ def _effects(findings: Findings, causes: Sequence[Cause]) -> Markup:
     for beat, cause in enumerate(causes):
         of_model = findings.causes_by_model[cause.model]
         those = {one.control: one.effect for one in of_model if one.measure == cause.measure}
-        rows = [(label, those[name], charts.MODEL) for name, label in _AGAINST.items() if name in those]
+        rows = [(label, those[name], charts.SINK) for name, label in _AGAINST.items() if name in those]
         rows += [(_UNTRAINED, cause.untrained, charts.NULL)] if cause.untrained is not None else []
         marks = tuple(
             Mark(

@@ -39,7 +39,7 @@ def movement(findings: Findings) -> Told | None:
     groups = []
     for beat, (model, births) in enumerate(by_model.items()):
         own, of = births["observed"], _nulls(births)
-        marks = [_births_mark("trained", own, own, charts.MODEL, beat)]
+        marks = [_births_mark("trained", own, own, charts.SINK, beat)]
         marks += [
             _births_mark(MOVEMENT_NULLS[null].labelled, of[null], own, charts.NULL, beat)
             for null in drawn

@@ -15,8 +15,8 @@ from markupsafe import Markup
 from analysis.figures.style import ink_on
 from analysis.words import glued, percent
 
-MODEL, NULL, SINK = "model", "null", "sink"
-"""Tones of a mark: what was measured, what it is held against, and sinks."""
+SINK, NULL = "sink", "null"
+"""Tones of a mark: sinks and what discounts them, and what they are held against."""
 _PROMPT = 90  # characters of a prompt before the text that goes on from it
 
 
@@ -25,14 +25,14 @@ class Mark:
     """A row of a chart: a bar from zero, or a dot with its interval. told: its numbers as text, on the right. aside: by
     how much another row differs, in a column of its own.
 
-    tone: MODEL, NULL or SINK. low, high: of its interval, None where there is none. dots: single values. filled:
+    tone: SINK or NULL. low, high: of its interval, None where there is none. dots: single values. filled:
     whether a dot is filled, which says that the difference is significant. beat: the sentence that speaks of it.
     """
 
     label: str
     value: float
     told: str
-    tone: str = MODEL
+    tone: str = SINK
     low: float | None = None
     high: float | None = None
     dots: tuple[float, ...] = ()
