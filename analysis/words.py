@@ -30,6 +30,16 @@ MODEL_TITLES = {"bundled": "Diffusion model", "bundled-ar": "Left-to-right twin"
 UNTRAINED, UNTRAINED_LABEL = "an equally sharp untrained model", "untrained, equally sharp"
 """The model of the same shape with random weights whose attention is as sharp, in sentences and in legends."""
 DISCOUNT_TOLD = "The sink discount counts attention sinks less when choosing which weights to remove."
+KINDS_TOLD = {
+    "[MASK]": "masked positions",
+    "undecided": "undecided positions",
+    "first": "the first token",
+    "last": "the last token",
+    "end of text": "end-of-text tokens",
+    "punctuation": "punctuation",
+    "word": "words",
+}
+"""Kinds of tokens in sentences, by their labels."""
 _NAMED = 3  # of many names
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 

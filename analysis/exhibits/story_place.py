@@ -6,15 +6,7 @@ from typing import Any
 
 from analysis.exhibits import story_parts
 from analysis.exhibits.story_parts import called, factor, layer_names, rows_of, share, spread, within
-from analysis.exhibits.story_sinks import (
-    KINDS_TOLD,
-    MASKED,
-    draws_by_layer,
-    masked_of_all,
-    masked_tokens,
-    of_all_layers,
-    of_tokens,
-)
+from analysis.exhibits.story_sinks import MASKED, draws_by_layer, masked_of_all, masked_tokens, of_all_layers, of_tokens
 from analysis.figures.layer_kinds import ALL_TOKENS
 from analysis.figures.story import Summary, Told, charts
 from analysis.figures.style import KIND_COLORS
@@ -25,7 +17,7 @@ from analysis.sinks.definitions import KINDS
 from analysis.sinks.movement import MOVEMENT_NULLS, WEIGHT_NULLS, MovementNull
 from analysis.statistics.decisions import POINTS
 from analysis.study.findings import Findings
-from analysis.words import listed
+from analysis.words import KINDS_TOLD, listed
 
 _LEGEND = {"[MASK]": "masked position", "undecided": "undecided position", "first": "first token", "last": "last token"}
 _COLORS = {

@@ -17,18 +17,9 @@ from analysis.recording.set_tables import ALL_KINDS
 from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.specs import DEFINITIONS, SinkParams
 from analysis.study.findings import Findings
-from analysis.words import counted
+from analysis.words import KINDS_TOLD, counted
 
 MASKED = ("[MASK]", "undecided")
-KINDS_TOLD = {
-    "[MASK]": "masked positions",
-    "undecided": "undecided positions",
-    "first": "the first token",
-    "last": "the last token",
-    "end of text": "end-of-text tokens",
-    "punctuation": "punctuation",
-    "word": "words",
-}
 
 
 def sink(findings: Findings) -> Told | None:

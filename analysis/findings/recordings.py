@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from analysis.words import UNTRAINED, counted, largest, number, percent, subject, times
+from analysis.words import KINDS_TOLD, UNTRAINED, counted, largest, number, percent, subject, times
 
 _STRONG = 2.0  # × uniform attention, from which a position is mentioned
 _SPREADS = 3.0  # standard deviations of chance beyond which something is spoken of
@@ -39,8 +39,9 @@ def kinds_of_sinks(sinks: np.ndarray, members: np.ndarray, names: Sequence[str])
     kind = int(beyond.argmax())
     if beyond[kind] <= _SPREADS:
         return ""
-    said = f"{percent(shares[kind])} of the sinks are {names[kind]}, and so are {percent(expected[kind])} of all tokens"
-    for other, name in enumerate(names):
+    told = [KINDS_TOLD.get(name, name) for name in names]
+    said = f"{percent(shares[kind])} of the sinks are {told[kind]}, and so are {percent(expected[kind])} of all tokens"
+    for other, name in enumerate(told):
         steps = np.flatnonzero((members[other] & sinks).any(axis=1))
         if other != kind and len(steps) == 1:
             said += f"; {name} only in step {steps[0]}"

@@ -66,9 +66,9 @@ def test_a_kind_is_named_where_its_sinks_exceed_its_share_of_the_tokens():
     said = finding_of("kinds of sinks", sinks, kinds(masked), ["[MASK]", "word"])
     share, expected = (sinks & masked).sum() / sinks.sum(), masked.mean()
     assert said.startswith(
-        f"{percent(share, 0)} of the sinks are [MASK], and so are {percent(expected, 0)} of all tokens"
+        f"{percent(share, 0)} of the sinks are masked positions, and so are {percent(expected, 0)} of all tokens"
     )
-    assert said.endswith("; word only in step 3.")
+    assert said.endswith("; words only in step 3.")
 
 
 def test_sinks_at_random_positions_say_nothing_of_kinds():
