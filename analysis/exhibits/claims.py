@@ -8,8 +8,8 @@ import pandas as pd
 
 from analysis.claims.verdicts import CANNOT_TELL, DOES_NOT_HOLD, HOLDS, HOLDS_WEAKLY, UNITS, ClaimVerdict, number_words
 from analysis.figures.export import Exhibit
-from analysis.figures.intervals import difference_row, interval_rows
-from analysis.figures.study import ClaimRow, claim_rows
+from analysis.figures.interval_layout import IntervalRow
+from analysis.figures.intervals import Level, difference_row, interval_rows
 from analysis.figures.style import REFERENCE, SERIES_COLORS, ends_of
 from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.specs import Claim, ClaimsSpec
@@ -113,36 +113,58 @@ def claims_figure(verdicts: Sequence[ClaimVerdict]) -> Exhibit | None:
     one.
     """
     rows = [
-        ClaimRow(
-            one.claim.sentence.removesuffix("."),
-            one.verdict,
-            one.excess.value / one.claim.margin,
-            one.excess.low / one.claim.margin,
-            one.excess.high / one.claim.margin,
-            estimate_words(one),
-        )
+        _claim_row(one, one.excess)
         for name in _COUNTED
         for one in verdicts
         if one.verdict == name and one.excess is not None
     ]
     if not rows:
         return None
+    figure = interval_rows(
+        rows,
+        f"difference from the null ÷ smallest difference that counts (cut at ±{_FARTHEST:g})",
+        levels=[Level("", 0.0), Level("smallest that counts", 1.0, "dot")],
+        heading=("× smallest that counts",),
+    )
     return Exhibit(
         summary_line(verdicts).removesuffix("."),
-        f"Right of the line: in the claimed direction. Dotted: the smallest difference that counts. {NOISE}",
-        claim_rows(rows, _LOOKS),
+        f"Positive: in the claimed direction. {NOISE}",
+        figure,
         claims_table(verdicts),
         name="claims-overview",
     )
 
 
-_LOOKS = {
-    HOLDS: (SERIES_COLORS[2], "circle"),
-    HOLDS_WEAKLY: (SERIES_COLORS[0], "circle-open"),
-    DOES_NOT_HOLD: (SERIES_COLORS[4], "x"),
-    CANNOT_TELL: (REFERENCE, "diamond-open"),
+def _claim_row(one: ClaimVerdict, excess: Difference) -> IntervalRow:
+    """Return a claim's row. excess: its number beyond the null."""
+    ends = [end / one.claim.margin for end in (excess.value, excess.low, excess.high)]
+    told, beginning, end = map(_times, ends)
+    value, low, high = (min(max(one, -_FARTHEST), _FARTHEST) for one in ends)
+    return IntervalRow(
+        one.claim.sentence.removesuffix("."),
+        value,
+        low,
+        high,
+        color=_COLORS[one.verdict],
+        filled=one.verdict in (HOLDS, DOES_NOT_HOLD),
+        hover=(estimate_words(one),),
+        section=f"{one.verdict[0].upper()}{one.verdict[1:]}",
+        beside=(told if told == beginning == end else f"{told} [{beginning}, {end}]",),
+    )
+
+
+def _times(value: float) -> str:
+    return f"{value:z.{1 if abs(value) < _WHOLE else 0}f}".replace("-", "−")
+
+
+_FARTHEST = 4.0  # × the smallest difference that counts; larger ones are drawn at the edge, their numbers beside it
+_WHOLE = 10  # from which on a number is written without decimals
+_COLORS = {
+    HOLDS: SERIES_COLORS[2],
+    HOLDS_WEAKLY: SERIES_COLORS[0],
+    DOES_NOT_HOLD: SERIES_COLORS[4],
+    CANNOT_TELL: REFERENCE,
 }
-"""Colour and symbol of each verdict."""
 
 
 def as_document(spec: ClaimsSpec, verdicts: Sequence[ClaimVerdict], fingerprint: str, command: str) -> dict[str, Any]:

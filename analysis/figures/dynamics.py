@@ -279,6 +279,9 @@ def kinds_over_steps(
     return figure
 
 
+_TITLES = 36  # characters of the titles of grids that stand side by side on a phone
+
+
 def small_multiples(
     grids: Mapping[str, np.ndarray], name: str, scale: Sequence[str], percent: bool, centre: float | None = None
 ) -> go.Figure:
@@ -291,7 +294,7 @@ def small_multiples(
     figure = make_subplots(
         rows,
         columns,
-        subplot_titles=[wrapped(title, 5) for title in grids],  # in short lines: on a phone they would collide
+        subplot_titles=[wrapped(title, _TITLES // columns) for title in grids],
         horizontal_spacing=0.04,
         vertical_spacing=0.2 if rows > 1 else 0,
         shared_yaxes=True,

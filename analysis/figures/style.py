@@ -241,23 +241,6 @@ def add_notes(figure: go.Figure, notes: Sequence[Mapping[str, Any]]) -> None:
     figure.layout.annotations += tuple(map(go.layout.Annotation, notes))
 
 
-def name_rows_above(figure: go.Figure, names: Sequence[str], above: float, beneath: float, **shifts: int) -> None:
-    """Write the name of each row above its line, so that on a phone, too, the plot has the whole width. names: markup.
-    above, beneath: the axis beyond the first and the last row, in rows.
-    """
-    at: dict[str, Any] = {"x": 0, "xref": "paper", "xanchor": "left", "yshift": 9, "yanchor": "bottom", **shifts}
-    at |= {"align": "left", "showarrow": False}
-    add_notes(figure, [{"y": place, "text": text, **at} for place, text in enumerate(names)])
-    figure.update_yaxes(
-        tickvals=list(range(len(names))),
-        showticklabels=False,
-        ticks="",
-        range=[len(names) - 1 + beneath, -above],
-        zeroline=False,
-        automargin=False,
-    )
-
-
 def shorten(label: str, width: int = 10) -> str:
     """Return a token as a tick label: white space made visible, long ones cut, its own marks as text."""
     visible = label.replace("\n", "⏎").strip() or "␣"

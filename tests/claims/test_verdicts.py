@@ -124,8 +124,10 @@ def test_table_figure_and_document_hold_every_number():
     assert shown["discount-helps"] is None
     overview = claims_figure(verdicts)
     assert overview is not None and overview.title == summary_line(verdicts).removesuffix(".")
-    drawn = {trace.name: len(trace.y) for trace in overview.figure.data}
-    assert drawn == Counter(one.verdict for one in verdicts if one.excess is not None)
+    drawn = Counter(place for trace in overview.figure.data for place in trace.y)
+    assert len(drawn) == sum(drawn.values()) == sum(one.excess is not None for one in verdicts)
+    written = {note.text for note in overview.figure.layout.annotations}
+    assert {f"<b>{one.verdict.capitalize()}</b>" for one in verdicts if one.excess is not None} <= written
     assert claims_figure([one for one in verdicts if one.excess is None]) is None
     figure = shown["small-values"]
     assert figure is not None and len(figure.table) == 1 + 2 * 3 and figure.finding

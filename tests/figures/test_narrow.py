@@ -9,9 +9,14 @@ from analysis.figures.style import MASS_SCALE
 
 
 def test_titles_of_small_multiples_stand_in_short_lines():
-    figure = small_multiples({f"step {step}": np.zeros((2, 3)) for step in (0, 16, 31, 47)}, "mass", MASS_SCALE, True)
-    titles = [note.text for note in figure.layout.annotations]
-    assert titles == ["step<br>0", "step<br>16", "step<br>31", "step<br>47"]
+    names = ("step 0", "random weights", "step 31", "step 47")
+    for count, titles in (
+        (4, ["step 0", "random<br>weights", "step 31", "step 47"]),
+        (2, ["step 0", "random weights"]),
+    ):
+        grids = dict.fromkeys(names[:count], np.zeros((2, 3)))
+        figure = small_multiples(grids, "mass", MASS_SCALE, True)
+        assert [note.text for note in figure.layout.annotations] == titles
 
 
 def test_panels_beside_each_other_have_no_marks_that_would_lie_upon_their_neighbours():
