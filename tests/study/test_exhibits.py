@@ -33,6 +33,12 @@ def test_figures_of_blocked_sinks_say_which_effects_are_shown():
         assert "bundled" not in f"{exhibit.finding}{exhibit.figure.to_json()}{exhibit.table.to_csv()}"
 
 
+def test_panels_by_layer_name_no_layer_that_the_model_lacks():
+    for exhibit in exhibits.movement_exhibits(read(EXAMPLE)).values():
+        for axis in exhibit.figure.select_xaxes():
+            assert (axis.range, axis.dtick) == ((-0.6, 7.6), 1)
+
+
 def test_the_example_calls_its_measures_as_they_are_called_now():
     titles = {row.title for row in (*KIND_MEASURES.values(), *MOVES.values())}
     tables = read(EXAMPLE).tables
