@@ -50,7 +50,7 @@ from pages.parts.controls import pick
 from pages.parts.plain import plain
 from pages.parts.recordings.choice import opened
 from pages.parts.recordings.recording import Recording, finished_recordings, recording_titles
-from pages.parts.run_rows import by_sparsity
+from pages.parts.run_rows import by_sparsity, name_dense_models
 from pages.parts.session import model_in_use
 from pages.parts.study.choice import can_tell, say_study
 
@@ -130,7 +130,7 @@ def _settings(runs: list[Run]) -> None:
         table(
             "Settings that differ",
             "A blank is a setting that the method does not read.",
-            pd.DataFrame(rows),
+            pd.DataFrame(name_dense_models(rows, {run.name: run for run in known})),
             "runs_settings",
         )
     else:
