@@ -217,6 +217,11 @@ def in_sentence(title: str) -> str:
     return f"the {title[0].lower()}{title[1:]}" if title.startswith(tuple(MODEL_TITLES.values())) else title
 
 
+def model_in_words(source: str) -> str:
+    """Return a model within a sentence: `the diffusion model` for the one that ships, any other by its source."""
+    return in_sentence(model_title(source))
+
+
 def file_name(title: str) -> str:
     """Return a name for the file of what has this title, without an ending."""
     return "-".join(re.findall(r"[a-z0-9]+", title.lower()))[:80].rstrip("-") or "figure"

@@ -50,6 +50,7 @@ NO_NUMBERS = (
     "analysis.outputs",
     "analysis.program",
     "analysis.pruning.card",
+    "analysis.specs.messages",
     "analysis.statistics.decisions",
     "analysis.study",
     "analysis.words",

@@ -12,6 +12,7 @@ from analysis.engine.planned import LOOKAHEAD
 from analysis.engine.sweeps import Sweeps
 from analysis.models.checkpoint import checkpoint_of, weight_bytes
 from analysis.specs import EstimateSpec, EvaluateSpec, EvictionPoint, PruneSpec, SweepSpec, grid, setting_key
+from analysis.words import model_in_words
 
 if TYPE_CHECKING:
     from analysis.engine.engine import Engine
@@ -81,7 +82,8 @@ def foresee(engine: "Engine", sweeps: Sweeps, spec: SweepSpec) -> CostEstimate:
         seconds = _seconds_a_model(engine.jobs("evaluate"), spec.evaluation_of(model))
         if of_model and seconds is None:
             unscored.append(model.source)
-            unknown.append(f"the time of scoring {model.source} and its pruned models: these tasks were not run on it")
+            called = model_in_words(model.source)
+            unknown.append(f"the time of scoring {called} and its pruned models: these tasks were not run on it")
         scoring += (seconds or 0.0) * (len(of_model) + 1 if of_model else 0)
     if evicted:
         unknown.append(

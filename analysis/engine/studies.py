@@ -36,6 +36,7 @@ from analysis.specs import (
     StudySpec,
     SweepSpec,
 )
+from analysis.words import model_in_words
 
 
 def new_study(model: ModelSpec, size: str = "quick", **changes: Any) -> StudySpec:
@@ -99,7 +100,7 @@ def watch_children(spec: StudySpec) -> list[Child]:
             watch_name(model),
             "record",
             RecordSpec(model=model, prompt=spec.prompt, sampling=sampling_of(model, spec), seed=spec.seed),
-            f"recording {model.source}",
+            f"recording with {model_in_words(model.source)}",
         )
         for model in spec.models
     ]
@@ -128,7 +129,7 @@ def set_children(spec: StudySpec) -> list[Child]:
             sampling=sampling_of(model, spec),
             seed=spec.seed,
         )
-        title = f"recording {spec.prompts} prompts with {model.source}"
+        title = f"recording {spec.prompts} prompts with {model_in_words(model.source)}"
         children.append(Child(set_name(model), "record_set", recorded, title))
     return children
 
@@ -154,7 +155,7 @@ def causes_children(spec: StudySpec) -> list[Child]:
                 random_model=spec.random_models > 0,
                 seed=spec.seed,
             ),
-            f"hiding the sinks of {model.source}",
+            f"hiding the sinks of {model_in_words(model.source)}",
         )
         for model in spec.models
         if not describe(model).why_no_ablation
@@ -165,7 +166,11 @@ def departures(spec: StudySpec, part: str) -> str:
     """Return how and why a part departs from the study's request, or "". Raises UserError for a bad model source."""
     if part == "causes":
         reasons = {model.source: describe(model).why_no_ablation for model in spec.models}
-        return " ".join(f"Sinks of {source} are not hidden. {reason}" for source, reason in reasons.items() if reason)
+        return " ".join(
+            f"Sinks of {model_in_words(source)} are not hidden. {reason}"
+            for source, reason in reasons.items()
+            if reason
+        )
     if part == "pruning" and (length := sweep_of(spec).pruning.calibration.seq_len) != spec.seq_len:
         return f"Sequences of the calibration text have {length:,} tokens, the last {length // 2:,} of them the canvas."
     return ""
@@ -239,7 +244,11 @@ def _inside(spec: ClaimsSpec, model: ModelSpec, twin: bool) -> list[Child]:
         sampling=sampling_of(model, spec.study()),
         seed=spec.seed,
     )
-    return [Child(inside_name(model, measures), "measure_claims", measured, f"looking inside {model.source}")]
+    return [
+        Child(
+            inside_name(model, measures), "measure_claims", measured, f"looking inside {model_in_words(model.source)}"
+        )
+    ]
 
 
 def of_inside(spec: ClaimsSpec) -> list[Child]:

@@ -32,7 +32,7 @@ from analysis.recording.trajectory_file import open_trajectory
 from analysis.sinks import agreement, definitions, geometry
 from analysis.sinks.intervals import FEW_PROMPTS, LEAST_PROMPTS, Estimates, paired_difference, quotient
 from analysis.specs import InspectParams, JobSpec, ModelSpec, RecordSpec, SinkParams
-from analysis.words import percent
+from analysis.words import model_in_words, percent
 
 if TYPE_CHECKING:
     from analysis.sinks.agreement import Text
@@ -294,7 +294,9 @@ class _Looks:
         """Yield every prompt's recording, one at a time; its file goes when the next is made."""
         prompts = self.found.prompts
         for index, prompt in enumerate(prompts):
-            self.jobs.context.progress(f"looking inside {Path(spec.model.source).name}", index, len(prompts))
+            self.jobs.context.progress(
+                f"looking inside {model_in_words(Path(spec.model.source).name)}", index, len(prompts)
+            )
             file = self.jobs.run("record", spec.model_copy(update={"prompt": prompt})).file
             assert file is not None
             yield index, open_trajectory(file)

@@ -140,10 +140,10 @@ def _cause(name: str, causes: Sequence[Cause], primary: bool) -> Exhibit:
     measure, unit = MEASURES[name], unit_of(name)
     rows = []
     for cause in causes:
-        against = CONTROLS[cause.control].title
-        rows.append((f"{cause.model}, {against}", cause.model, cause.effect, [side.share for side in cause.sides]))
+        called, model = _called(cause), model_title(cause.model)
+        rows.append((called, model, cause.effect, [side.share for side in cause.sides]))
         if cause.untrained is not None:
-            rows.append((f"{cause.model}, {against}, random weights", cause.model, cause.untrained, [np.nan, np.nan]))
+            rows.append((f"{called}, random weights", model, cause.untrained, [np.nan, np.nan]))
     names, models, effects, shares = (list(column) for column in zip(*rows, strict=True))
     trained = [cause.effect for cause in causes]
     tested = max(effect.tests for effect in trained)
@@ -178,13 +178,17 @@ def _cause(name: str, causes: Sequence[Cause], primary: bool) -> Exhibit:
         ),
         finding=finding_of(
             "differences",
-            [f"{cause.model}, {CONTROLS[cause.control].title}" for cause in causes],
+            list(map(_called, causes)),
             ends_of(trained, unit.scale).T,
             [effect.shown for effect in trained],
             unit.name,
             "effect",
         ),
     )
+
+
+def _called(cause: Cause) -> str:
+    return f"{model_title(cause.model)}, {CONTROLS[cause.control].title}"
 
 
 def sayings(findings: Findings, part: str) -> dict[str, tuple[str, ...]]:

@@ -340,12 +340,13 @@ def kind_strengths(models: Sequence[KindStrengths]) -> go.Figure:
             if one.symbol == "line-ew-open":  # a line beneath the dots of its kinds, whose intervals are enough
                 drawn.marker.size, drawn.error_y = 14, None
             figure.add_trace(drawn, row=1, col=column)
+        figure.update_xaxes(**_layer_axis(len(layers)), row=1, col=column)
     figure.add_hline(y=1, line=grey_line("dot", 1))
     layout(figure, "", "attention to a sink (× uniform)", 180 + _ROW, legend=True)
     figure.update_layout(margin_t=110)
     if len(models) > 1:
         figure.update_layout(legend_y=_above(figure, _ROW))
-    figure.update_xaxes(tickformat="d", zeroline=False, title_text="layer")
+    figure.update_xaxes(title_text="layer")
     figure.update_yaxes(rangemode="tozero")
     figure.update_annotations(font_size=12)
     return figure
@@ -384,6 +385,7 @@ def movement(panels: Sequence[MovePanel], span: tuple[float, float] | None = Non
             beside = (number / max(len(series) - 1, 1) - 0.5) * _WIDTH  # so that marks of one layer do not hide another
             layers = np.arange(len(one.shown.value)) + beside
             figure.add_trace(_dots(layers, one, named, panel.percent), **place)
+        figure.update_xaxes(**_layer_axis(len(panel.observed.value)), **place)
         numbers = np.concatenate([one.shown.value for one in series])
         alone = len(panels) == 1 and bool((numbers > 0).all())
         scale: dict[str, Any] = {"type": "log", "dtick": "D2", "tickformat": "~g"} if alone else {"rangemode": "tozero"}
@@ -392,11 +394,15 @@ def movement(panels: Sequence[MovePanel], span: tuple[float, float] | None = Non
         figure.update_yaxes(**scale | ({"tickformat": "~g", "ticksuffix": PER_CENT} if panel.percent else {}), **place)
     layout(figure, "", "", _LEGEND + _ROW * rows, legend=True)
     figure.update_layout(legend_y=_above(figure, _ROW * rows), margin_t=_LEGEND)
-    few = all(len(panel.observed.value) <= _MOST_NAMED for panel in panels)
-    figure.update_xaxes(zeroline=False, tickformat="d", dtick=1 if few else 4)
     figure.update_xaxes(title_text="layer", row=rows)
     figure.update_annotations(font_size=12)
     return figure
+
+
+def _layer_axis(layers: int) -> dict[str, object]:
+    """Return an axis of so many layers that names no other."""
+    step = 1 if layers <= _MOST_NAMED else 4
+    return {"range": [-0.6, layers - 0.4], "tick0": 0, "dtick": step, "tickformat": "d", "zeroline": False}
 
 
 def _above(figure: go.Figure, height: int) -> float:

@@ -11,7 +11,7 @@ from analysis.recording.set_file import RecordingSet
 from analysis.recording.set_measures import arrays_of, enough
 from analysis.sinks.intervals import LEAST_PROMPTS, LEVEL, Estimates, paired_differences
 from analysis.sinks.movement import MOVEMENT_NULLS, WEIGHT_NULLS
-from analysis.words import in_sentence, listed
+from analysis.words import listed, model_in_words
 
 _VARIANCE = "centroid_variance"
 
@@ -81,7 +81,7 @@ def contrasts_in_words(sets: Mapping[str, RecordingSet]) -> list[tuple[str, str]
 
 
 def _in_words(one: Contrast) -> str:
-    models = f"{in_sentence(one.diffusion)} minus {in_sentence(one.causal)}, {one.prompts} prompts"
+    models = f"{model_in_words(one.diffusion)} minus {model_in_words(one.causal)}, {one.prompts} prompts"
     start = f"Variance of the sinks' centre over the steps, {models}: {_interval(one.trained)} trained"
     if not one.nulls:
         return f"{start}. The contrast without training was not recorded."

@@ -25,6 +25,7 @@ from analysis.statistics.decisions import (
     tests_in_words,
 )
 from analysis.statistics.differences import Difference
+from analysis.words import model_in_words
 
 _LEFT_OUT = "Other models, tasks and calibration sources are not covered."
 
@@ -173,7 +174,7 @@ def _verdict(group: Sequence[Comparison]) -> Verdict:
         title = f"{other} with one part of the recipe"
     noises = noise([comparison.difference for comparison in group], seed_of(first.setting))
     return Verdict(
-        f"{_upper(title)} against {named} on {first.setting.pruning.model.source}: "
+        f"{_upper(title)} against {named} on {model_in_words(first.setting.pruning.model.source)}: "
         f"{conclusions(told, 0.0, first.setting.above_chance)}.",
         f"{tests_in_words(told)} {noises}".strip(),
     )

@@ -385,7 +385,7 @@ class _Models:
         if not self.together or spec == self._specs[0]:
             return self._same(resident_model(spec, self._context), index)
         if spec not in self._held:
-            self._context.progress(f"loading {spec.source}")
+            self._context.progress(f"loading model {index + 1} of {len(self._specs)}")
             self._held[spec] = self._same(loaded(spec, self._context), index)
         return self._held[spec]
 

@@ -17,12 +17,15 @@ from analysis.specs.sampling import SAMPLINGS
 def sentence(error: ValidationError) -> str:
     """Return one readable line for a validation error: which parameter, and what was expected of it."""
     spec = next((spec for spec in _subclasses(Spec) if spec.__name__ == error.title), None)
-    lines = []
-    for issue in error.errors():
+    lines, issues = [], error.errors()
+    inside = {issue["loc"][:-1] for issue in issues}
+    for issue in issues:
         if issue["type"] in _OWN:
             lines.append(issue["msg"].removeprefix("Value error, "))
             continue
-        name = ".".join(_labels(issue["loc"], [spec] if spec else [])) or "What was given"
+        if issue["type"] == "too_short" and issue["loc"] in inside:
+            continue  # pydantic does not count what is wrong in the list
+        name = _name(issue["loc"], [spec] if spec else [])
         words = "is empty" if issue["input"] == "" else _PROBLEMS.get(issue["type"], "cannot be {given}")
         lines.append(f"{name} {words.format_map(_limits(issue))}")
     problems = list(dict.fromkeys(lines))
@@ -86,19 +89,30 @@ def _shown(given: Any) -> str:
     if isinstance(given, bool) or given is None:
         return {True: "true", False: "false", None: "nothing"}[given]
     if isinstance(given, int | float):
-        return shorten(f"{given:,}" if isinstance(given, int) else str(given))
+        return shorten(f"{given:,}" if isinstance(given, int) else str(given).removesuffix(".0"))
     if isinstance(given, str):
         return f"'{shorten(given)}'"
     return "a list" if isinstance(given, list | tuple) else "a set of parameters" if isinstance(given, dict) else "that"
 
 
-def _labels(location: tuple[int | str, ...], specs: list[type[BaseModel]]) -> Iterator[str]:
-    """The label of each part of a location, followed through the fields of `specs`; a part without one as it is."""
+def _name(location: tuple[int | str, ...], specs: list[type[BaseModel]]) -> str:
+    """Return what a location is called: its label, or the path to it where it has none."""
+    labels = dict(_labels(location, specs))
+    path = [part for part in labels if isinstance(part, str)]
+    if not path:
+        return "What was given"
+    titled = [label for part in path if (label := labels[part])]
+    name = ": ".join(titled) if labels[path[-1]] else ".".join(path)
+    return f"{name}: each" if isinstance(location[-1], int) else name
+
+
+def _labels(location: tuple[int | str, ...], specs: list[type[BaseModel]]) -> Iterator[tuple[int | str, str]]:
+    """Yield each part of a location with its label, followed through the fields of `specs`; '' where it has none."""
     for part in location:
         if part in SAMPLINGS:  # pydantic's tag of the sampling, not a field
             continue
         field = next((spec.model_fields[part] for spec in specs if part in spec.model_fields), None)
-        yield str(part) if field is None else field.title or str(part)
+        yield part, "" if field is None else field.title or ""
         if field is not None:
             specs = list(_models_in(field.annotation))
 

@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ValidationError, field_validator, model_validator
 
+from analysis.errors import shorten
 from analysis.registry import Choice, Registry
 from analysis.specs.base import JobSpec, ModelSpec, OneOf, Spec, either, parameter
 from analysis.specs.evaluation import EvaluateSpec
@@ -38,8 +39,9 @@ MOST_POINTS = 2000
 MOST_COMBINATIONS = 50_000  # before combinations that are equal for a method are merged
 _RANGE = re.compile(r"(\d{1,4})-(\d{1,4})")
 _SHARD = re.compile(r"[1-9]\d{0,3}/[1-9]\d{0,3}")
+_SPAN = re.compile(r"\s*(-?\d{1,12})(?:\s*[-–]\s*(\d{1,12}))?\s*")
+_MOST_SEEDS = 256
 EVERY_STEP = "0-1000"
-
 
 RECIPE: Registry[Choice] = Registry(
     Choice("noise", "noise", "noised calibration text in place of clean text"),
@@ -108,14 +110,25 @@ def why_not_decomposed(methods: Collection[str], pruning: PruneSpec) -> str:
 
 
 def written_out(seeds: Any) -> Any:
-    """Expand spans of seeds such as 0-7; return anything but a list unchanged."""
+    """Expand spans of seeds such as 0-7; return anything but a list unchanged. Raises ValueError for other text."""
     if not isinstance(seeds, list | tuple):
         return seeds
     written: list[Any] = []
     for seed in seeds:
-        span = _RANGE.fullmatch(seed) if isinstance(seed, str) else None
-        written += range(int(span[1]), int(span[2]) + 1) if span else [seed]
+        written += _spanned(seed) if isinstance(seed, str) else [seed]
     return tuple(dict.fromkeys(written))
+
+
+def _spanned(text: str) -> range:
+    span = _SPAN.fullmatch(text)
+    if span is None:
+        raise ValueError(f"'{shorten(text)}' is no calibration seed. Give whole numbers, or a range such as 0-7.")
+    first, last = int(span[1]), int(span[2] or span[1])
+    if last < first:
+        raise ValueError(f"The range of calibration seeds '{text}' ends before it begins. Write {last}-{first}.")
+    if (count := last - first + 1) > _MOST_SEEDS:
+        raise ValueError(f"'{text}' is {count:,} calibration seeds. A sweep takes at most {_MOST_SEEDS}.")
+    return range(first, last + 1)
 
 
 class SweepSpec(JobSpec):
@@ -174,7 +187,7 @@ class SweepSpec(JobSpec):
         "Calibration seeds; 0-7 means all from 0 to 7. One seed is one draw of a method: with two or more, "
         "intervals cover the noise of seeds.",
         min_length=1,
-        max_length=256,
+        max_length=_MOST_SEEDS,
     )
     pruning: PruneSpec = PruneSpec(out="")
     evaluation: EvaluateSpec = EvaluateSpec()

@@ -18,7 +18,7 @@ from analysis.statistics.decisions import POINTS
 from analysis.study import plans, rules
 from analysis.study.findings import Findings, Registered
 from analysis.study.gather_pruning import compared
-from analysis.words import listed, percent
+from analysis.words import listed, model_in_words, percent
 
 NOT_FROZEN = {"registration"}
 
@@ -43,7 +43,7 @@ def register(spec: StudySpec) -> Registration:
 def _contrasts(spec: StudySpec) -> list[str]:
     """Return the comparisons, one sentence each: hidden sinks first, then every pair of prunings."""
     return [
-        *(f"Hiding the sinks of {model.source} against its controls." for model in spec.models),
+        *(f"Hiding the sinks of {model_in_words(model.source)} against its controls." for model in spec.models),
         *(
             f"{called(one.method, part_alone(one))} against {METHODS[other.method].title} at "
             f"{percent(one.sparsity, 0)}."

@@ -35,7 +35,7 @@ from analysis.statistics.decisions import (
 )
 from analysis.statistics.differences import SHOWN, Difference
 from analysis.study.findings import Cause, Contrast, Findings, Pruning
-from analysis.words import counted, in_sentence, model_title, p_words
+from analysis.words import counted, model_in_words, p_words
 
 MIXED = "mixed"
 
@@ -289,7 +289,7 @@ def _matter(causes: Sequence[Cause], spec: StudySpec) -> Verdict:
         "matter",
         f"Judged by {HIDING[primary.measure].judged_by}, do sinks matter?",
         overall([decision, at_equal]),
-        matter_sentence(causes, spec, f"hiding the sinks of {in_sentence(model_title(primary.model))}"),
+        matter_sentence(causes, spec, f"hiding the sinks of {model_in_words(primary.model)}"),
         " ".join(numbers),
         _controlled(primary, equal),
         f"The interval covers the choice of {effect.n} prompts; one seed of the sampler and of the controls was "

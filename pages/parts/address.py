@@ -36,15 +36,25 @@ def write(name: str, value: str) -> None:
         st.query_params[name] = value
 
 
+def asks(name: str) -> bool:
+    """Return whether the address asks for this view of the page."""
+    return named(name) == "true"
+
+
+def mark(name: str) -> None:
+    """Mark a view as shown in the browser's address: a link to the current page does not change it."""
+    _written().setdefault(name, (None, "true", time.monotonic()))
+    st.query_params[name] = "true"
+
+
 def presenting() -> bool:
     """Return whether the address asks for the story as slides."""
-    return named(_PRESENT) == "true"
+    return asks(_PRESENT)
 
 
 def present() -> None:
-    """Mark slides as shown in the browser's address: a link to the current page does not change it."""
-    _written().setdefault(_PRESENT, (None, "true", time.monotonic()))
-    st.query_params[_PRESENT] = "true"
+    """Mark slides as shown."""
+    mark(_PRESENT)
 
 
 def leave_slides() -> None:

@@ -20,7 +20,7 @@ from analysis.engine import JobRecord
 from analysis.jobs import JOBS
 from analysis.pruned.report_file import quantization_title
 from analysis.specs import JobSpec
-from analysis.words import percent
+from analysis.words import model_title, percent
 from pages.parts import address
 from pages.parts.plain import plain, shortened
 from pages.parts.session import (
@@ -53,7 +53,7 @@ def job_title(record: JobRecord) -> str:
     elif "folders" in spec:
         subject = shortened(", ".join(spec["folders"]))
     else:
-        subject = shortened(model_name(spec.get("model", {}).get("source", "")))
+        subject = shortened(model_title(model_name(spec.get("model", {}).get("source", ""))))
     return f"{JOBS[record.kind].title} · {subject}" if subject else JOBS[record.kind].title
 
 

@@ -18,7 +18,7 @@ from analysis.exhibits.claims import claim_figure, claims_figure, sources_of, su
 from analysis.findings import said_of
 from analysis.specs import CLAIM_DATA, CLAIM_SIZES, ClaimsSpec
 from analysis.study.cost_estimate import foresee_claims, lines
-from analysis.words import in_sentence, model_title
+from analysis.words import model_in_words, model_title
 from pages.parts import address
 from pages.parts.address import shown_box
 from pages.parts.asking import begin, cut_short, parts_progress, starting_button
@@ -67,7 +67,7 @@ def tested_claims() -> dict[str, Any] | None:
 def _read(path: str, changed: int) -> tuple[TestedClaims, list[ClaimVerdict]]:
     """Return the claims as the file that ships has them. changed: when it was, in nanoseconds."""
     tested = read(Path(path))
-    model = in_sentence(model_title(tested.spec.model.source))
+    model = model_in_words(tested.spec.model.source)
     return tested, said_of("tested claims", tested.spec.claims, tested.evidence, tested.missing, model)
 
 
@@ -103,7 +103,9 @@ def _shown() -> JobRecord | None:
 
 def _titled(record: JobRecord) -> str:
     source = record.parameters(ClaimsSpec).model.source
-    return as_written(f"{model_name(source)} · {datetime.fromtimestamp(record.created):%d %b %H:%M} · {record.state}")
+    return as_written(
+        f"{model_title(model_name(source))} · {datetime.fromtimestamp(record.created):%d %b %H:%M} · {record.state}"
+    )
 
 
 # --- asking -----------------------------------------------------------------------------------------------------
@@ -143,7 +145,7 @@ def _draw(run: str) -> None:
     record = engine().job(run)
     if record is None:
         return
-    verdicts = verdicts_of(record, in_sentence(model_title(model_name(record.parameters(ClaimsSpec).model.source))))
+    verdicts = verdicts_of(record, model_in_words(model_name(record.parameters(ClaimsSpec).model.source)))
     _tell(verdicts)
     _figures(run, verdicts)
 

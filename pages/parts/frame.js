@@ -1,4 +1,5 @@
-// On narrow windows the sidebar begins folded; a page that the browser has lost is asked for again.
+// On narrow windows the sidebar begins folded; a page that the browser has lost is asked for again; Back undoes what the visitor
+// did, one step at a time.
 
 const NARROW = 1100; // pixels: as the pages' own styles
 const SIDEBAR = "[data-testid=stSidebar]";
@@ -38,6 +39,19 @@ function isShown(page) {
   return [...(page?.querySelectorAll("*") ?? [])].some(({ shadowRoot }) => shadowRoot?.querySelector(SLIDES));
 }
 
+// The server completes the address of a page it draws, in several steps, the first of which may still name the page that was left.
+// All that follows one act of the visitor is one entry of the browser's history.
+function count() {
+  let acted = false;
+  const push = history.pushState.bind(history);
+  for (const act of ["pointerdown", "click", "keydown"]) addEventListener(act, () => (acted = true), true);
+  addEventListener("popstate", () => (acted = false), true);
+  history.pushState = (...entry) => {
+    (acted ? push : history.replaceState.bind(history))(...entry);
+    acted = false;
+  };
+}
+
 let ask; // of the last drawing
 
 export default function frame({ setTriggerValue }) {
@@ -46,4 +60,5 @@ export default function frame({ setTriggerValue }) {
   if (begun) return;
   fold();
   watch();
+  count();
 }

@@ -14,14 +14,15 @@ from streamlit.column_config import DatetimeColumn, NumberColumn, TextColumn
 
 from analysis.engine.job_store import Label
 from analysis.engine.runs import Run, Score, latency, score, size
+from analysis.evaluation import conditions
 from analysis.exhibits.scored_runs import EXPLAINED
 from analysis.pruned.report_file import plain_title, quantization_title, seed_of, settings_title
 from analysis.specs import METHODS, kept_of
 from analysis.statistics.differences import Difference
-from analysis.words import MODEL_TITLES
+from analysis.words import MODEL_TITLES, model_title
 from pages.parts.charts import table
 from pages.parts.plain import plain
-from pages.parts.session import engine, told
+from pages.parts.session import engine, model_name, told
 
 _DENSE = "Dense"
 MOST_RUNS = 8  # compared at once
@@ -160,6 +161,19 @@ def by_sparsity(runs: Sequence[Run]) -> list[Run]:
         return (run.model, removed, _place_of_method(run, -1), bits, seed_of(given) or 0 if given else 0)
 
     return sorted(runs, key=place)
+
+
+def name_dense_models(rows: list[dict[str, str]], runs: Mapping[str, Run]) -> list[dict[str, str]]:
+    """Return rows of settings with the name of each dense model before its fingerprint. runs: by their columns."""
+    return [
+        {
+            column: f"{model_title(model_name(runs[column].model))} ({value})"
+            if row["setting"] == conditions.title(conditions.DENSE) and column in runs and value
+            else value
+            for column, value in row.items()
+        }
+        for row in rows
+    ]
 
 
 def table_of_runs(

@@ -161,6 +161,30 @@ def test_the_first_action_is_a_few_stops_away_and_small_screens_show_short_pages
         assert name["y"] + name["height"] <= numbers[0]["y"] + 1, "a name has a line of its own"
 
 
+def test_back_undoes_one_step_of_the_visitor_however_often_the_server_completes_the_address(page, address):
+    page.goto(address)
+    all_drawn(page)
+    page.get_by_role("link", name="Run on your model").click()
+    page.wait_for_url(re.compile("ask=true"))
+    expect(page.get_by_role("heading", name="Run this study on your model")).to_be_visible()
+    page.go_back()
+    expect(page.get_by_role("heading", name=QUESTION)).to_be_visible()
+    all_drawn(page)
+    navigation = page.get_by_test_id("stSidebarNav")
+    navigation.get_by_role("link", name="Explore").click()
+    page.wait_for_url(re.compile("/explore.*step="))
+    all_drawn(page)
+    explored = page.url
+    navigation.get_by_role("link", name="Runs").click()
+    expect(page.get_by_role("heading", name="Runs")).to_be_visible()
+    all_drawn(page)
+    for url, heading in ((explored, "Explore"), (f"{address}/", QUESTION)):
+        page.go_back()
+        expect(page.get_by_role("heading", name=heading, exact=True)).to_be_visible()
+        all_drawn(page)
+        assert page.url == url
+
+
 def told(received: list[bytes | str], words: str) -> bool:
     """Whether the server has sent these words."""
     return any(words.encode() in (frame if isinstance(frame, bytes) else frame.encode()) for frame in received)

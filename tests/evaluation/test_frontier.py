@@ -198,7 +198,8 @@ def test_evictions_stand_among_the_verdicts_and_in_one_family_with_prunings():
     assert "2 of 2 differences are significant" in evicted.told and "the draw (6 seeds" in evicted.tested
     said = sweeps.verdicts(compared)
     kept = next(one for one in said if "random positions" in one.told)
-    assert kept.told.startswith("Sinks and a window against random positions of the same state (control) on bundled: ")
+    against = "Sinks and a window against random positions of the same state (control)"
+    assert kept.told.startswith(f"{against} on the diffusion model: ")
     assert "% of the cache (" in kept.told and "the draw (6 seeds, paired)" in kept.tested
     window = next(one for one in compared if one.relation == "policy")
     assert window.difference.seeds == 0 and window.difference.p is not None and not window.difference.holds_seeds

@@ -116,9 +116,9 @@ def test_impossible_steps_are_damage_and_are_never_stored(blocks, tmp_path, name
     [
         ({"block_starts": []}, "does not say where the blocks begin"),
         ({"block_starts": [0, 4, 4]}, "its blocks do not follow each other"),
-        ({"block_starts": [-1, 4]}, "block_starts.0 must be at least 0, not -1"),
+        ({"block_starts": [-1, 4]}, "block_starts: each must be at least 0, not -1"),
         ({"block_starts": [0, 17]}, "its blocks do not follow each other"),
-        ({"block_starts": [0, 10**30]}, "block_starts.1 must be at most 2,147,483,647"),
+        ({"block_starts": [0, 10**30]}, "block_starts: each must be at most 2,147,483,647"),
         ({"windows": [4]}, "1 windows for 2 layers"),
         ({"windows": [4, -1]}, "windows"),
         ({"attention": "everything"}, "attention"),

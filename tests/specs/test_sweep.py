@@ -126,11 +126,17 @@ def test_what_all_points_share_comes_from_one_pruning_and_one_evaluation():
 
 def test_seeds_can_be_given_as_a_span():
     assert SweepSpec(seeds=("0-3", "7", 2)).seeds == (0, 1, 2, 3, 7)
-    assert "Calibration seeds" in problem(seeds=("0-a",)) and "Calibration seeds" in problem(seeds=("3-1",))
+    assert SweepSpec(seeds=("0 – 2",)).seeds == (0, 1, 2)
+    assert problem(seeds=("3-1",)) == "The range of calibration seeds '3-1' ends before it begins. Write 1-3."
+    assert problem(seeds=("0-1000000",)) == "'0-1000000' is 1,000,001 calibration seeds. A sweep takes at most 256."
+    for nonsense in ("0-a", "1.5", "0-1-2", "9" * 5000):
+        assert "Give whole numbers, or a range such as 0-7." in problem(seeds=(nonsense,))
 
 
 def test_what_is_wrong_with_a_sweep_is_one_sentence():
     assert problem(sparsities=(1.5,)) == "Sparsity must be at most 0.95, not 1.5"
+    assert problem(sparsities=("50%",)) == "Sparsities: each must be a number, not '50%'"
+    assert problem(seeds=(-1,)) == "Calibration seed must be at least 0, not -1"
     assert problem(step_ranges=("early",)).startswith("'early' is no range of noise steps")
     assert problem(step_ranges=("30-10",)) == "The first step (30) must not exceed the last (10)."
     assert problem(methods=("sparsegpt",), patterns=("structured",)).startswith("Nothing is left to prune")

@@ -84,14 +84,20 @@ def test_paper_says_what_is_not_known_of_it_and_caps_its_text_at_the_model(engin
     found = foresee_study(engine, spec, example)
     assert found.sweep.points == 5 * 2 * 20
     told = " ".join(found.unknown)
-    assert "200 of 200 prunings" in told and "the time of scoring bundled" in told
+    assert "200 of 200 prunings" in told and "the time of scoring the diffusion model" in told
     assert _tokens(spec) == 128 * find("bundled").geometry.max_length
 
 
 def test_what_nobody_measured_is_said(engine):
     found = foresee_study(engine, new_study(ModelSpec()), None)
     told = " ".join(lines(found))
-    for part in ("recording bundled", "prompts with bundled-ar", "hiding the sinks", "prunings", "scoring"):
+    for part in (
+        "recording with the diffusion model",
+        "prompts with the left-to-right twin",
+        "hiding the sinks",
+        "prunings",
+        "scoring",
+    ):
         assert part in told
     other = foresee_study(engine, new_study(ModelSpec(), tasks=("mmlu",), data="wikitext2"), read(EXAMPLE))
     assert "scoring" in " ".join(other.unknown) and "prunings" in " ".join(other.unknown)

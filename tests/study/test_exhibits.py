@@ -30,6 +30,13 @@ def test_figures_of_blocked_sinks_say_which_effects_are_shown():
         effects = sum(f"causes_{cause.measure}" == name for cause in read(EXAMPLE).causes)
         told = f"{filled} of {effects} effects"
         assert exhibit.finding.startswith(told) if filled else exhibit.finding == ""
+        assert "bundled" not in f"{exhibit.finding}{exhibit.figure.to_json()}{exhibit.table.to_csv()}"
+
+
+def test_panels_by_layer_name_no_layer_that_the_model_lacks():
+    for exhibit in exhibits.movement_exhibits(read(EXAMPLE)).values():
+        for axis in exhibit.figure.select_xaxes():
+            assert (axis.range, axis.dtick) == ((-0.6, 7.6), 1)
 
 
 def test_the_example_calls_its_measures_as_they_are_called_now():

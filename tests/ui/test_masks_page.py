@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis.engine.job_store import Label
-from analysis.engine.runs import known_runs, save_label
+from analysis.engine.runs import Run, known_runs, save_label
 from analysis.models.checkpoint import find, fingerprint
 from analysis.models.load import load
 from analysis.pruned import compare, masks_file
@@ -105,7 +105,14 @@ def test_a_ticked_run_is_compared_with_its_control_of_the_same_seed(monkeypatch,
     runs = [("wanda-noised", 1), ("wanda-noised", 0), ("sink-wanda", 0), ("sink-wanda", 1)]
     reports = [PrunedRun({"method": method, "sparsity": 0.5}, seed, "m") for method, seed in runs]
     monkeypatch.setattr(choice, "reports_of", lambda known: reports)
-    assert choice._first_two(dict.fromkeys("abcd"), ["abcd"[ticked]]) == ("abcd"[beside], "abcd"[ticked])
+    known = {
+        name: Run(name, "pruned", "", "", "m", 0.0, parameters={"method": method, "calibration": {"seed": seed}})
+        for name, (method, seed) in zip("abcd", runs, strict=True)
+    }
+    pair = {"abcd"[beside], "abcd"[ticked]}
+    for chosen in (["abcd"[ticked]], ["abcd"[ticked], "abcd"[beside]]):
+        first, second = choice._first_two(known, chosen)
+        assert {first, second} == pair and second in "cd", "the discount is the second, from which the first is taken"
 
 
 def test_the_numbers_are_those_of_the_masks_beside_both_floors(folders):

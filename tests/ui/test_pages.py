@@ -185,6 +185,10 @@ def test_a_branch_stands_beside_the_text_that_it_left(recording, monkeypatch):
     assert named in (f"{recording.id}.5.{position}.end", [f"{recording.id}.5.{position}.end"])
     followed = app("pages/explore.py", recording=recording.id, picked=f"{recording.id}.5.{position}.end")
     assert f"What else could stand at position {position}" in texts(followed) and followed.dataframe
+    later = trajectory.labels()[position].strip()
+    masked = app("pages/explore.py", recording=recording.id, picked=f"{recording.id}.0.{position}")
+    box = masked.selectbox(key="denoise_token_box")
+    assert box.options[box.index] == f"{position}, still masked (later ‘{later}’)"
     for nonsense in (f"{recording.id}.5.{10**9}", f"{recording.id}.a.b", "...", f"{recording.id}.5.1.2.end"):
         assert "What else" not in texts(app("pages/explore.py", recording=recording.id, picked=nonsense))
     test.text_input(key="denoise_branch_word").set_value("entanglement").run()

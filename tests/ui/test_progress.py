@@ -48,3 +48,4 @@ def test_a_running_job_stands_in_the_sidebar_and_on_its_page_at_once(monkeypatch
     assert not test.exception, test.exception
     assert [button.label for button in test.main.button] == ["Stop here", "Cancel"]
     assert [button.label for button in test.sidebar.button] == ["Cancel"]
+    assert test.sidebar.caption[0].value.endswith("· Diffusion model**")

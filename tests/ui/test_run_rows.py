@@ -8,7 +8,16 @@ import pytest
 from analysis.engine.runs import Run, Score
 from analysis.specs import CalibrationParams, PruneSpec
 from analysis.statistics.differences import Difference
-from pages.parts.run_rows import _in_common, _shown, _to_dense, by_sparsity, in_pairs, method_title, row
+from pages.parts.run_rows import (
+    _in_common,
+    _shown,
+    _to_dense,
+    by_sparsity,
+    in_pairs,
+    method_title,
+    name_dense_models,
+    row,
+)
 
 
 def run(method: str, sparsity: float, seed: int) -> Run:
@@ -104,3 +113,9 @@ def test_a_difference_to_the_dense_model_has_its_interval_where_the_answers_are_
     apart = _to_dense(scored, None)
     assert round(apart["to dense, points"], 6) == -3 and not apart["interval to dense"]
     assert _to_dense(replace(scored, dense=None), None)["to dense, points"] is None
+
+
+def test_a_dense_model_is_named_before_its_fingerprint():
+    rows = [{"setting": "Dense model", "value": "30217662"}, {"setting": "Sparsity", "value": "50 %"}]
+    named = name_dense_models(rows, {"value": run("wanda", 0.5, 0)})
+    assert [each["value"] for each in named] == ["Diffusion model (30217662)", "50 %"]

@@ -81,9 +81,7 @@ def score_settings(
     chosen runs have one of them.
     """
     first = st.container(key="accuracy_tasks_place")
-    columns = (
-        [first, first, *keyed_columns(2, "accuracy_tasks")] if narrow else keyed_columns([2, 1, 1, 1], "accuracy_tasks")
-    )
+    columns = [first] * 4 if narrow else keyed_columns([2, 1, 1, 1], "accuracy_tasks")
     values = draw_tasks("accuracy", columns) | choose_score(model) | _more(narrow)
     tasks = values.pop("tasks")
     planned(tasks, values["limit"], len(chosen) if seeds == 1 else 1, _measured(chosen, runs), seeds)

@@ -177,6 +177,10 @@ def _box(recording: Recording, token: Picked | None) -> None:
             choose(recording, recording.trajectory.steps - 1, position, finished=True)
 
     wanted = token.position if token is not None and token.of is recording and token.position in written else None
+    called = {position: f"{position} · ‘{words[position].strip() or '␣'}’" for position in written}
+    step = None if token is None or token.finished else token.step
+    if wanted is not None and step is not None and recording.trajectory.undecided[step, wanted]:
+        called[wanted] = recording.trajectory.names.at(step)[wanted].removeprefix("position ")
     st.session_state[_BOX] = wanted
     st.selectbox(
         "Branch from a token",
@@ -184,7 +188,7 @@ def _box(recording: Recording, token: Picked | None) -> None:
         key=_BOX,
         index=None,
         on_change=take,
-        format_func=lambda position: as_written(f"{position} · ‘{words[position].strip() or '␣'}’"),
+        format_func=lambda position: as_written(called[position]),
         placeholder="Pin a token, or choose one here",
     )
 

@@ -28,6 +28,7 @@ from pages.parts.masks.pruned_models import (
     titled,
 )
 from pages.parts.plain import code, plain
+from pages.parts.run_rows import by_sparsity
 from pages.parts.session import EXPECTED, engine
 from pages.parts.tuning.preview import with_floor
 
@@ -81,8 +82,16 @@ def two_runs(known: dict[str, Run], ticked: Sequence[str] = ()) -> tuple[Pruned,
 
 def _first_two(known: dict[str, Run], ticked: Sequence[str]) -> tuple[str | None, str | None]:
     """Return two runs to start with: the ticked ones, or the ticked one beside another of its model and sparsity, its
-    control before others.
+    control before others. A run without the discount comes first: differences are the second minus the first.
     """
+    pair = _two(known, ticked)
+    if pair[0] is None or pair[1] is None:
+        return pair
+    first, second = by_sparsity([known[run_id] for run_id in pair if run_id is not None])
+    return first.id, second.id
+
+
+def _two(known: dict[str, Run], ticked: Sequence[str]) -> tuple[str | None, str | None]:
     if len(ticked) > 1:
         return ticked[0], ticked[1]
     ids = list(known)

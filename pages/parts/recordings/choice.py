@@ -15,7 +15,7 @@ from analysis.engine.job_store import Label
 from analysis.engine.runs import save_recording_label
 from analysis.sinks.step_inputs import SPLITS, undecided_named
 from analysis.specs import DEFINITIONS, AutoregressiveSampling, ModelSpec, RecordSpec, SinkParams
-from analysis.words import in_sentence, model_title
+from analysis.words import model_in_words
 from pages.parts import address, asking, controls
 from pages.parts.address import primary_link, shown_box
 from pages.parts.asking import acting_button, may_act, may_record
@@ -196,7 +196,7 @@ def recording_to_look_at(shows: str = "") -> Recording | None:
     job = shown_recording()
     if job is not None and not job.ended:
         choose_recording(job)
-        called = in_sentence(model_title(job.spec["model"]["source"]))
+        called = model_in_words(job.spec["model"]["source"])
         asking.follow(job.id, f"Recording with {called}. It is shown here when it is done.")
         return None
     if job is None or job.state != "done":
@@ -330,7 +330,7 @@ def autoregressive_reference(recording: Recording) -> JobRecord | None:
     if job is None or job.state == "done":
         return job
     if not job.ended:
-        asking.follow(job.id, f"Recording the same prompt with {in_sentence(model_title(TWIN))}")
+        asking.follow(job.id, f"Recording the same prompt with {model_in_words(TWIN)}")
     else:
         st.error(plain(job.reason) or "The left-to-right recording was cancelled.")
     return None
@@ -376,7 +376,7 @@ def _choose(shown: JobRecord, jobs: dict[str, JobRecord], same_prompt: list[str]
     )
     if not same_prompt and wanted not in options[len(jobs) + 1 :]:
         acting_button(
-            f"Record with {plain(in_sentence(model_title(TWIN)))}",
+            f"Record with {plain(model_in_words(TWIN))}",
             "record_twin",
             button,
             on_click=record_twin,
@@ -434,7 +434,7 @@ def beside_choice(
         )
     running = engine().job(named) if named and named not in titles else None
     if running is not None and running.kind == "record" and not running.ended:
-        called = in_sentence(model_title(model_name(running.spec["model"]["source"])))
+        called = model_in_words(model_name(running.spec["model"]["source"]))
         asking.follow(running.id, f"Recording the prompt with {called}")
     elif running is not None and running.state in ("failed", "cancelled"):
         st.error(plain(running.reason) or "The recording to compare with was cancelled.")

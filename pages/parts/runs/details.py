@@ -19,7 +19,7 @@ from pages.parts.charts import table
 from pages.parts.plain import code, plain
 from pages.parts.pruning.report import pruned_numbers, pruned_report
 from pages.parts.recordings.recording import finished_recordings
-from pages.parts.run_rows import accuracy_cells, label_form, label_said
+from pages.parts.run_rows import accuracy_cells, label_form, label_said, name_dense_models
 from pages.parts.session import engine, told
 
 VIEW = "runs_view"
@@ -179,7 +179,7 @@ def _evaluations(run: Run) -> None:
 
 def _report(run: Run) -> None:
     if run.folder is not None:
-        rows = conditions.listed(conditions.conditions(read_report(run.folder)))
+        rows = name_dense_models(conditions.listed(conditions.conditions(read_report(run.folder))), {"value": run})
         table(
             "Settings",
             "Only the settings that this method reads.",

@@ -50,6 +50,7 @@ from pages.parts.controls import pick
 from pages.parts.plain import plain
 from pages.parts.recordings.choice import opened
 from pages.parts.recordings.recording import Recording, finished_recordings, recording_titles
+from pages.parts.run_rows import by_sparsity, name_dense_models
 from pages.parts.session import model_in_use
 from pages.parts.study.choice import can_tell, say_study
 
@@ -129,7 +130,7 @@ def _settings(runs: list[Run]) -> None:
         table(
             "Settings that differ",
             "A blank is a setting that the method does not read.",
-            pd.DataFrame(rows),
+            pd.DataFrame(name_dense_models(rows, {run.name: run for run in known})),
             "runs_settings",
         )
     else:
@@ -172,7 +173,8 @@ def scores_of_runs(chosen: list[Run], runs: list[Run], place: DeltaGenerator) ->
 
     runs: all runs. place: of the box of evaluations.
     """
-    compared = sorted(chosen, key=lambda run: run.kind != "dense")  # the others are held against the first
+    # The others are held against the first: the discount against what lacks it, whichever was ticked first.
+    compared = sorted(by_sparsity(chosen), key=lambda run: run.kind != "dense")
     without = [run.name for run in compared if not run.evaluations]
     settings = [] if compared else list(filter(None, map(scored_pairs, pairs_by_setting(runs))))
     pairs = _one_setting(settings, place) if settings else []

@@ -148,9 +148,9 @@ def choose(by_id: Mapping[str, Run], ids: list[str]) -> None:
     """Tick runs, and show no evaluation or masks that were chosen before."""
     st.session_state[_CHOSEN] = ids[:MOST_RUNS]
     address.drop("evaluation")
-    pair = [run_id for run_id in st.session_state[_CHOSEN] if by_id[run_id].has_masks][:2]
-    for key, run_id in zip(("first", "second"), pair if len(pair) > 1 else (), strict=False):
-        st.session_state[key] = run_id
+    pair = [run for run in by_sparsity([by_id[run_id] for run_id in st.session_state[_CHOSEN]]) if run.has_masks][:2]
+    for key, run in zip(("first", "second"), pair if len(pair) > 1 else (), strict=False):
+        st.session_state[key] = run.id
     st.session_state.pop("runs", None)  # of several masks: chosen anew from what is ticked
 
 

@@ -27,7 +27,7 @@ from analysis.specs import CONTROLS, SinkParams
 from analysis.study import rules
 from analysis.study.findings import Continuation, Findings
 from analysis.study.gather import continuations_of
-from analysis.words import in_sentence, model_title
+from analysis.words import model_in_words
 from pages.parts.causes import over_prompts, results
 from pages.parts.charts import chart, download_buttons, exhibit_table, exhibit_text
 from pages.parts.controls import pick
@@ -184,7 +184,7 @@ def claims(expanded: bool) -> None:
         if findings is None or not verdicts:
             st.caption("No claims yet: a study makes them once its parts are done.")
         else:
-            model = in_sentence(model_title(findings.spec["model"]["source"]))
+            model = model_in_words(findings.spec["model"]["source"])
             columns = {
                 "claim": "title",
                 "what the study shows": "sentence",

@@ -19,7 +19,7 @@ from analysis.specs import METHODS, QUESTION, STUDY_PARTS, ModelSpec
 from analysis.statistics.decisions import DECISIONS
 from analysis.study import rules
 from analysis.study.findings import Findings, Setting, Waterfall
-from analysis.words import counted, in_sentence, model_title, percent
+from analysis.words import counted, model_in_words, model_title, percent
 from pages.parts import address
 from pages.parts.address import primary_link
 from pages.parts.causes.over_prompts import ABLATION_ASKED
@@ -80,7 +80,7 @@ def in_this_store(findings: Findings) -> bool:
 
 
 def _called(source: str) -> str:
-    return in_sentence(model_title(source))
+    return model_in_words(source)
 
 
 def _ways_to_watch(findings: Findings, figure: str) -> list[Way]:
