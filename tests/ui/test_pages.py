@@ -494,8 +494,11 @@ def test_dynamics_stands_beside_random_weights(recording, explorer_sent):
     view = {"recording": recording.id, "tab": "Dynamics"}
     test = app("pages/explore.py", **view)
     assert not test.toggle(key="random_reference").value and not engine().jobs("reference")
+    test.session_state["explorer_given"]["said"] = {"step": "2"}  # the reader has moved there since
+    test.query_params["step"] = "2"
     test.toggle(key="random_reference").set_value(True).run()
     settle(test, "reference")
+    assert "0.nullHeads" in explorer_sent[-1][1] and explorer_sent[-1][0]["state"]["step"] == "2", "it stays there"
     test.toggle(key="kinds_over_steps_table").set_value(True).run()
     assert test.dataframe[0].value["series"].unique().tolist() == ["this recording", UNTRAINED_LABEL]
     stored = app("pages/explore.py", **view)

@@ -72,12 +72,13 @@ def explorer(
     play: not empty: it plays once by itself, and once only for this value in a browser's tab, from step play_from on.
     on_token: called with a pinned token about which the visitor asks. prompts: over how many Evidence shows the model.
     """
-    state = _given(key, (recording.key, None if beside is None else beside.key))
+    untrained = stored_reference(recording)
+    state = _given(key, tuple(None if each is None else each.key for each in (recording, beside, untrained)))
     state |= {"asks": "yes"} if on_token is not None else {}
     state |= {"play": play} if play else {}
     state |= {"from": str(play_from)} if play and play_from is not None else {}
     state |= {"prompts": str(prompts)} if prompts else {}
-    packed = explorer_data(recording, beside, stored_reference(recording), tuple(sorted(state.items())))
+    packed = explorer_data(recording, beside, untrained, tuple(sorted(state.items())))
     content, asked = content_of(packed), f"{key}_asked"
 
     def chosen() -> None:
@@ -255,7 +256,7 @@ def _names(recordings: list[Recording]) -> list[str]:
 
 def _given(key: str, of: tuple[str | None, ...]) -> dict[str, str]:
     """Return what the address asks to show; nothing where the explorer itself wrote it there. of: the
-    recordings shown.
+    recordings that the explorer holds.
     """
     kept = f"{key}_given"
     named = {name: value for name in NAMED if (value := address.named(name)) is not None}
