@@ -157,7 +157,7 @@ def test_the_prompt_is_recorded_with_the_twin_in_one_click_and_stands_beside(exp
     test.run()
     assert not test.exception and not test.error
     assert [track["name"] for track in explorer_sent[-1][0]["tracks"]] == ["Diffusion", "Left-to-right"]
-    assert test.query_params["beside"] in (twin.id, [twin.id])
+    assert test.query_params["beside"] in (twin.id, [twin.id]) and test.query_params["show"] in ("both", ["both"])
     assert not [button for button in test.button if button.label == "Record with the left-to-right twin"], (
         "it was recorded"
     )

@@ -23,7 +23,8 @@ from analysis.words import model_short_title
 from pages.parts import address
 from pages.parts.lazy_section import guarded
 from pages.parts.recordings.measures import stored_reference
-from pages.parts.recordings.recording import Recording, cached, model_name
+from pages.parts.recordings.recording import Recording, cached
+from pages.parts.session import model_name
 
 _PLAYED, _GOES, _FOLLOWED, _CONTENT = "explorer_plays", "explorer_goes", "explorer_followed", "explorer_content"
 _PLACES = ("step", "layer", "head", "position", "area", "show")
@@ -225,15 +226,16 @@ def explorer_data(
     """Return what the explorer takes, for a page or an exported file. drawn: the same inputs with random weights.
     state: what is chosen at first.
     """
-    return with_state(_packed(recording, beside, drawn), dict(state))
+    names = _names([each for each in (recording, beside) if each is not None])
+    return with_state(_packed(recording, beside, drawn, names), dict(state))
 
 
 @cached(8, "Preparing the explorer…")
-def _packed(recording: Recording, beside: Recording | None, drawn: Recording | None) -> bytes:
+def _packed(recording: Recording, beside: Recording | None, drawn: Recording | None, names: list[str]) -> bytes:
     """Return the same without a state: links lead to many of one recording."""
     recordings = [each for each in (recording, beside) if each is not None]
     random = None if drawn is None else drawn.trajectory
-    return explored([each.trajectory for each in recordings], _names(recordings), random)
+    return explored([each.trajectory for each in recordings], names, random)
 
 
 def _names(recordings: list[Recording]) -> list[str]:
