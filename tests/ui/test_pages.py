@@ -234,6 +234,8 @@ def test_what_speaks_against_a_prompt_is_said_before_it_is_recorded():
     assert test.button(key="record").disabled
     prompt_box(test).set_value(" ".join(["Sue"] * 300)).run()
     assert "301 tokens" in test.error[0].value and "Shorten it" in test.error[0].value
+    prompt_box(test).set_value("x" * 5000).run()
+    assert len(test.warning[0].value) < 300
     prompt_box(test).set_value("Sue is").run()
     assert not test.error and not test.warning
     test.number_input(key="bundled_gen_length").set_value(254).run()

@@ -39,6 +39,7 @@ from pages.parts.session import EXPECTED, engine, model_entry, model_in_use, mod
 
 _FILLED_IN, _PROMPT_OF = "prompt_filled_in", "prompt_of"
 _SHOWN_WORDS = 6
+_SHOWN_WORD = 24  # letters of an unknown one
 _SHOWN_LETTERS = 64  # of a prompt in the gallery
 _NAMED = 2.0  # seconds from which on a recording says how long it takes
 
@@ -199,7 +200,7 @@ def _remarks(prompt: str, known: Model, checkpoint: Checkpoint | None, examples:
     unknown = unknown_words(checkpoint, prompt) if known.closed and checkpoint is not None else {}
     if not unknown:
         return []
-    words = ", ".join(f"‘{word}’" for word in list(unknown)[:_SHOWN_WORDS])
+    words = ", ".join(f"‘{shortened(word, _SHOWN_WORD)}’" for word in list(unknown)[:_SHOWN_WORDS])
     more = f" and {len(unknown) - _SHOWN_WORDS} more" if len(unknown) > _SHOWN_WORDS else ""
     meant = [f"‘{spelling}’" for spelling in unknown.values() if spelling]
     hint = f" It does know {', '.join(meant[:_SHOWN_WORDS])}: capital letters count." if meant else ""
