@@ -99,6 +99,8 @@ def curves(
     layout(figure, x_title, y_title, 240 + 20 * len(series), legend=True)
     figure.update_layout(hovermode="x unified")
     figure.update_yaxes(ticksuffix=PER_CENT if percent else None)
+    if percent and not _span(series):
+        figure.update_yaxes(rangemode="tozero")  # else the axis spans two points around the one share
     return figure
 
 
@@ -111,19 +113,24 @@ _COVERED = 6  # pixels of a line beneath another one, on both sides of which it 
 
 
 def _is_covered(series: Sequence[Series], place: int) -> bool:
-    """Return whether a later curve covers this one: single curves that differ by less than a hundredth of the span of
-    all on average.
+    """Return whether a later curve covers this one: single curves that differ by no more than a hundredth of the span
+    of all on average.
     """
-    this, later = series[place], series[place + 1 :]
-    everything = np.concatenate([each.values.ravel() for each in series])
-    span = np.ptp(everything[np.isfinite(everything)]) if np.isfinite(everything).any() else 0.0
+    this, later, span = series[place], series[place + 1 :], _span(series)
     for other in later:
         if this.reference or other.reference or len(this.values) > 1 or this.values.shape != other.values.shape:
             continue
         apart = np.abs(this.values - other.values)
-        if np.array_equal(this.x, other.x) and np.isfinite(apart).any() and np.nanmean(apart) < span / 100:
+        if np.array_equal(this.x, other.x) and np.isfinite(apart).any() and np.nanmean(apart) <= span / 100:
             return True
     return False
+
+
+def _span(series: Sequence[Series]) -> float:
+    """Return the largest value of all less the smallest."""
+    values = np.concatenate([each.values.ravel() for each in series])
+    finite = values[np.isfinite(values)]
+    return float(np.ptp(finite)) if finite.size else 0.0
 
 
 def _thin_lines(x: np.ndarray, rows: np.ndarray, color: str) -> go.Scatter:

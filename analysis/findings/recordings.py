@@ -406,7 +406,7 @@ def branch_agreement(by_position: np.ndarray, step: int, aligned: float, chance:
         return ""
     apart = there[by_position[there] < 1]
     if not len(apart) and aligned == 1:
-        return "No other token that both texts have decided differs in any step."
+        return "The two texts differ in no other token."
     first = f"Another token first differs before step {int(apart[0])}" if len(apart) else "Only the last step differs"
     beside = "against" if aligned > chance else "no more than"
     return (

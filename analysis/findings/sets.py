@@ -188,7 +188,7 @@ def missing(recordings: RecordingSet, family: Mapping[str, Estimates]) -> list[s
     apart = recordings.prompts_apart
     if apart < LEAST_PROMPTS:
         of = "prompts" if apart == recordings.prompts else "templates of prompts"
-        return [f"No claims: they need at least {LEAST_PROMPTS} {of}, and there are {apart}."]
+        return [f"None of this is a claim: claims need at least {LEAST_PROMPTS} {of}, and there are {apart}."]
     few: dict[str, list[str]] = {}
     for null in WEIGHT_NULLS:
         if not enough(recordings, null):

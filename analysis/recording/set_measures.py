@@ -10,7 +10,7 @@ A layer's answer is the most common kind of its sinks. Shapes as in `set_file`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -183,7 +183,7 @@ MOVES: Registry[SetMeasure] = Registry(
 
 def by_kind(recordings: RecordingSet, measure: str, which: str = "trained") -> Estimates:
     """A row of `KIND_MEASURES` for every scope and kind, (G, K). which: trained, or a null of other weights."""
-    return quotient(*KIND_MEASURES[measure].parts(arrays_of(recordings, which)), recordings.clusters)
+    return _estimates(KIND_MEASURES[measure], arrays_of(recordings, which), recordings.clusters)
 
 
 def of_all_kinds(recordings: RecordingSet, measure: str, which: str = "trained") -> Estimates:
@@ -192,13 +192,20 @@ def of_all_kinds(recordings: RecordingSet, measure: str, which: str = "trained")
         name: values.sum(axis=-1, keepdims=True) if BY_KIND.get(name, "").endswith("K") else values
         for name, values in arrays_of(recordings, which).items()
     }
-    return quotient(*KIND_MEASURES[measure].parts(together), recordings.clusters).each(lambda part: part[..., 0])
+    return _estimates(KIND_MEASURES[measure], together, recordings.clusters).each(lambda part: part[..., 0])
 
 
 def moves(recordings: RecordingSet, measure: str, which: str = "trained") -> Estimates:
     """A row of `MOVES` for every scope, (G,). which: trained, or the name of a null."""
-    estimates = quotient(*MOVES[measure].parts(arrays_of(recordings, which)), recordings.clusters)
-    return estimates.each(np.sqrt) if MOVES[measure].root else estimates
+    return _estimates(MOVES[measure], arrays_of(recordings, which), recordings.clusters)
+
+
+def _estimates(row: SetMeasure, arrays: Arrays, clusters: np.ndarray | None) -> Estimates:
+    """Return a row's estimates. The interval of a share does not go beyond 1."""
+    estimates = quotient(*row.parts(arrays), clusters)
+    if row.percent:
+        estimates = replace(estimates, high=np.minimum(estimates.high, 1))
+    return estimates.each(np.sqrt) if row.root else estimates
 
 
 @dataclass(frozen=True)

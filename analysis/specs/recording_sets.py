@@ -110,8 +110,10 @@ class RecordSetSpec(SetParams, JobSpec):
 
     @model_validator(mode="after")
     def _prompts_are_given(self) -> "RecordSetSpec":
-        if (self.prompts == OWN_PROMPTS) != bool(self.own_prompts):
-            raise ValueError("Own prompts are needed where the prompts are 'own', and only there.")
+        if self.prompts == OWN_PROMPTS and not self.own_prompts:
+            raise ValueError("There are no prompts of your own yet. Write at least two, one per line.")
+        if self.prompts != OWN_PROMPTS and self.own_prompts:
+            raise ValueError(f"Prompts of your own need the prompts '{OWN_PROMPTS}', not '{self.prompts}'.")
         if self.own_prompts and len(self.own_prompts) < 2:
             raise ValueError("A set needs at least two prompts, as its intervals are over prompts.")
         require_keys(self.own_keys, self.own_prompts)

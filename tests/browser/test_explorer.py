@@ -486,9 +486,18 @@ def test_the_explorer_of_the_shipped_study_names_its_models_and_judges_both_by_a
         threshold.fill(absurd)
         threshold.press("Enter")
         expect(threshold).to_have_value("2")
+    explorer.get_by_role("button", name="Side by side").click()
+    expect(beside).to_contain_text(
+        re.compile(r"Mean of all steps: [\d.]+\s% \(Diffusion\), [\d.]+\s% \(Left-to-right\)")
+    )
     explorer.get_by_role("button", name="Left-to-right", exact=True).click()
     expect(finding).to_contain_text("relative to an even split")
     expect(explorer.get_by_text("bundled")).to_have_count(0)
+    explorer.get_by_role("button", name="Diffusion", exact=True).click()
+    explorer.get_by_text("Definition, table, help").click()
+    explorer.get_by_label("Count sinks among").select_option("in the prompt")
+    threshold.fill("6")
+    expect(finding).to_contain_text("no token counted (in the prompt) exceeds mean + 6 std.")
 
 
 COMPONENT = """<!doctype html><meta charset=utf-8><style>%s</style><div id=part><div class=host></div></div>

@@ -150,6 +150,11 @@ def test_a_curve_that_lies_beneath_another_is_wider_and_seen_on_both_sides():
     assert [trace.line.width for trace in drawn.data] == [6, 2, 2]
     apart = dynamics.curves([dynamics.Series("a", steps, values), dynamics.Series("b", steps, values + 2)], "x", "y")
     assert [trace.line.width for trace in apart.data] == [2, 2]
+    level = dynamics.curves(
+        [dynamics.Series(name, steps, np.ones((1, 3))) for name in "ab"], "step", "agreement", percent=True
+    )
+    assert [trace.line.width for trace in level.data] == [6, 2]
+    assert level.layout.yaxis.rangemode == "tozero" and drawn.layout.yaxis.rangemode is None
 
 
 def test_the_curve_of_a_discount_lies_over_its_bars_with_ticks_of_its_own():

@@ -75,8 +75,8 @@ def test_a_kind_is_named_with_the_multiple_that_was_tested_and_its_share_of_the_
     ("models", "prompts", "keys", "reason"),
     [
         (2, 40, 0, "they need 3 models that saw 30 prompts each; 2 models saw at least 40."),
-        (3, 29, 0, "No claims: they need at least 30 prompts, and there are 29."),
-        (3, 60, 5, "No claims: they need at least 30 templates of prompts, and there are 5."),
+        (3, 29, 0, "None of this is a claim: claims need at least 30 prompts, and there are 29."),
+        (3, 60, 5, "None of this is a claim: claims need at least 30 templates of prompts, and there are 5."),
     ],
 )
 def test_little_is_claimed_on_few_models_prompts_or_templates(

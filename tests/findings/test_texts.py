@@ -30,7 +30,7 @@ def test_a_branch_is_told_by_the_step_in_which_it_parts_beside_what_chance_would
     )
     assert "in common, no more than 50 % of" in finding_of("branch agreement", by_position, 1, 0.4, 0.5)
     assert finding_of("branch agreement", np.array([0.5, 1.0, 1.0]), 0, 1.0, 0.1) == (
-        "No other token that both texts have decided differs in any step."
+        "The two texts differ in no other token."
     )
     assert finding_of("branch agreement", np.array([0.5, 1.0, 1.0]), 0, 0.9, 0.1).startswith(
         "Only the last step differs; "

@@ -162,7 +162,9 @@ def test_a_set_holds_every_prompt_and_its_nulls(recorded_set) -> None:
     assert seen.sum(axis=1).tolist() == [3, 3, 3] and seen.any(axis=0).all()
     assert any("at a time at most" in line for line in context.logged)
     assert context.said[-1][1] == context.said[-1][2]
-    portion = set_measures.by_kind(recordings, "portion").value
+    shares = set_measures.by_kind(recordings, "portion")
+    portion = shares.value
+    assert np.nanmax(shares.high) <= 1 and np.nanmin(shares.low) >= 0, "of three prompts"
     told = np.isfinite(portion).all(axis=1)
     np.testing.assert_allclose(portion[told].sum(axis=1), 1)
     counts = set_measures.counts_over_steps(recordings, -1)
@@ -263,8 +265,10 @@ def test_a_set_that_was_tampered_with_is_refused(recorded_set, tmp_path: Path) -
 
 
 def test_what_a_set_cannot_be_made_of_is_refused() -> None:
-    with pytest.raises(ValueError, match="Own prompts are needed"):
+    with pytest.raises(ValueError, match="no prompts of your own yet"):
         RecordSetSpec(prompts="own")
+    with pytest.raises(ValueError, match="need the prompts 'own', not 'bundled_story'"):
+        RecordSetSpec(prompts="bundled_story", own_prompts=PROMPTS)
     with pytest.raises(ValueError, match="at least two"):
         RecordSetSpec(prompts="own", own_prompts=("one",))
     cut = RecordSetSpec(prompts="own", own_prompts=PROMPTS, count=2)

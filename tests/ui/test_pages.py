@@ -157,7 +157,7 @@ def test_the_prompt_is_recorded_with_the_twin_in_one_click_and_stands_beside(exp
     test.run()
     assert not test.exception and not test.error
     assert [track["name"] for track in explorer_sent[-1][0]["tracks"]] == ["Diffusion", "Left-to-right"]
-    assert test.query_params["beside"] in (twin.id, [twin.id])
+    assert test.query_params["beside"] in (twin.id, [twin.id]) and test.query_params["show"] in ("both", ["both"])
     assert not [button for button in test.button if button.label == "Record with the left-to-right twin"], (
         "it was recorded"
     )
@@ -238,6 +238,8 @@ def test_what_speaks_against_a_prompt_is_said_before_it_is_recorded():
     assert test.button(key="record").disabled
     prompt_box(test).set_value(" ".join(["Sue"] * 300)).run()
     assert "301 tokens" in test.error[0].value and "Shorten it" in test.error[0].value
+    prompt_box(test).set_value("x" * 5000).run()
+    assert len(test.warning[0].value) < 300
     prompt_box(test).set_value("Sue is").run()
     assert not test.error and not test.warning
     test.number_input(key="bundled_gen_length").set_value(254).run()
@@ -498,8 +500,11 @@ def test_dynamics_stands_beside_random_weights(recording, explorer_sent):
     view = {"recording": recording.id, "tab": "Dynamics"}
     test = app("pages/explore.py", **view)
     assert not test.toggle(key="random_reference").value and not engine().jobs("reference")
+    test.session_state["explorer_given"]["said"] = {"step": "2"}  # the reader has moved there since
+    test.query_params["step"] = "2"
     test.toggle(key="random_reference").set_value(True).run()
     settle(test, "reference")
+    assert "0.nullHeads" in explorer_sent[-1][1] and explorer_sent[-1][0]["state"]["step"] == "2", "it stays there"
     test.toggle(key="kinds_over_steps_table").set_value(True).run()
     assert test.dataframe[0].value["series"].unique().tolist() == ["this recording", UNTRAINED_LABEL]
     stored = app("pages/explore.py", **view)

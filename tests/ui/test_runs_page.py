@@ -11,6 +11,7 @@ from analysis.pruned.report_file import run_name
 from analysis.specs import CalibrationParams, EvaluateSpec, LLaDASampling, ModelSpec, PruneSpec, RecordSpec
 from analysis.words import percent
 from pages.parts.accuracy.choice import finished_results
+from pages.parts.recordings.recording import short_title
 from pages.parts.session import engine
 from tests.engine.fake_hub import fake_hub
 from tests.ui.helpers import app, folds, texts
@@ -163,6 +164,8 @@ def test_a_name_given_here_is_the_name_everywhere(pruned):
     assert "my wanda" in pruning.multiselect(key="accuracy_runs").options
     run = next(run for run in known_runs(engine()) if run.id == pruned[2].id)
     assert run.label.tags == ("first", "kept")
+    spec = RecordSpec(model=ModelSpec(source=run.source), prompt="kate has a cat .").model_dump(mode="json")
+    assert short_title(pruned[2].model_copy(update={"spec": spec})).startswith("my wanda · ")
     save_label(engine(), run, Label())
 
 

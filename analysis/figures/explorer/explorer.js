@@ -59,7 +59,7 @@ function mount(root, packed, options = {}) {
       parts = [`${progress}${first.name}: ${parts[0]}`, ...parts.slice(1), ...(parts.length % 2 ? [""] : []), `\n${several[1].name}: ${second[0]}`, ...second.slice(1)];
     }
     const means = several.map((each) => [each.name, each.series(view, view.layer, view.head)?.share]).filter(() => !to && !throughout(view, first));
-    const more = several.length < 2 ? beside(first, view, note) : means.every(([, share]) => share) && means.length ? [`Mean of all steps: ${means.map(([name, share]) => `${name} ${percent(meanOver(share, [0, share.length - 1]))}`).join(", ")}.`] : [];
+    const more = several.length < 2 ? beside(first, view, note) : means.every(([, share]) => share) && means.length ? [`Mean of all steps: ${means.map(([name, share]) => `${percent(meanOver(share, [0, share.length - 1]))} (${name})`).join(", ")}.`] : [];
     tell("beside", more);
     say(parts, `${more.join("")} ${attending(first, view)}`);
     const over = t0 !== t1;

@@ -27,18 +27,19 @@ from analysis.specs import (
 )
 from analysis.words import in_sentence, model_title
 from cache.environment import gigabytes
-from pages.parts import address, controls
+from pages.parts import controls
 from pages.parts.asking import begin, kept_button, may_record
 from pages.parts.controls import Fold, fold, keyed_columns, keys_of, settings_of
 from pages.parts.plain import as_written, model_called, plain, shortened
-from pages.parts.recordings.choice import show_anew
+from pages.parts.recordings.choice import put_beside, show_anew
 from pages.parts.recordings.explorer import play_once
 from pages.parts.recordings.measures import seconds_of
-from pages.parts.recordings.recording import Recording, finished_recordings, model_name
-from pages.parts.session import EXPECTED, engine, model_entry, model_in_use, refusal_kept, say_refusal, told
+from pages.parts.recordings.recording import Recording, finished_recordings
+from pages.parts.session import EXPECTED, engine, model_entry, model_in_use, model_name, refusal_kept, say_refusal, told
 
 _FILLED_IN, _PROMPT_OF = "prompt_filled_in", "prompt_of"
 _SHOWN_WORDS = 6
+_SHOWN_WORD = 24  # letters of an unknown one
 _SHOWN_LETTERS = 64  # of a prompt in the gallery
 _NAMED = 2.0  # seconds from which on a recording says how long it takes
 
@@ -199,7 +200,7 @@ def _remarks(prompt: str, known: Model, checkpoint: Checkpoint | None, examples:
     unknown = unknown_words(checkpoint, prompt) if known.closed and checkpoint is not None else {}
     if not unknown:
         return []
-    words = ", ".join(f"‘{word}’" for word in list(unknown)[:_SHOWN_WORDS])
+    words = ", ".join(f"‘{shortened(word, _SHOWN_WORD)}’" for word in list(unknown)[:_SHOWN_WORDS])
     more = f" and {len(unknown) - _SHOWN_WORDS} more" if len(unknown) > _SHOWN_WORDS else ""
     meant = [f"‘{spelling}’" for spelling in unknown.values() if spelling]
     hint = f" It does know {', '.join(meant[:_SHOWN_WORDS])}: capital letters count." if meant else ""
@@ -307,27 +308,26 @@ class _Offer:
 _RECORD_WITH = "record_with"
 
 
-def record_with(recording: Recording, parameter: str) -> None:
-    """Draw the button for the first model that has not recorded the prompt, and a list of the others.
-
-    parameter: the address's parameter for the recording shown beside this one; set to the new recording.
+def record_with(recording: Recording) -> None:
+    """Draw the button for the first model that has not recorded the prompt, and a list of the others. The new recording
+    stands beside this one.
     """
     offers = _offers(recording) if engine().authorizer.may("record") else []
     say_refusal(_RECORD_WITH)  # a list that is closed would hide it
     if not offers:
         return
     if len(offers) == 1:
-        _button(offers[0], f"Record with {in_sentence(offers[0].title)}", 0, parameter, recording)
+        _button(offers[0], f"Record with {in_sentence(offers[0].title)}", 0, recording)
         return
     with st.popover("Record this prompt with…", icon=":material/fiber_manual_record:", width="stretch"):
         for number, offer in enumerate(offers):
-            _button(offer, offer.title, number, parameter, recording)
+            _button(offer, offer.title, number, recording)
 
 
-def _button(offer: _Offer, label: str, number: int, parameter: str, recording: Recording) -> None:
+def _button(offer: _Offer, label: str, number: int, recording: Recording) -> None:
     def record() -> None:
         with refusal_kept(_RECORD_WITH):
-            address.write(parameter, begin("record", offer.spec).id)
+            put_beside(begin("record", offer.spec).id)
 
     st.button(
         plain(shortened(label, 60)),

@@ -23,7 +23,8 @@ from pages.parts.recordings import measures
 from pages.parts.recordings.choice import autoregressive_reference, compared_recordings, definition_formula, opened
 from pages.parts.recordings.explorer import go_to
 from pages.parts.recordings.measures import Scope
-from pages.parts.recordings.recording import Recording, model_name, recording_title, short_title
+from pages.parts.recordings.recording import Recording, recording_title, short_title
+from pages.parts.session import model_name
 
 
 def scope_boxes(recording: Recording) -> Scope:

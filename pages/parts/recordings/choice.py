@@ -4,7 +4,6 @@ Choice of recordings to set beside the one shown: any to compare, and the autore
 """
 
 from collections.abc import Callable, Collection
-from functools import partial
 from typing import Any
 
 import streamlit as st
@@ -27,7 +26,6 @@ from pages.parts.recordings.recording import (
     Recording,
     finished_recordings,
     forget_shown,
-    model_name,
     open_recording,
     recording_title,
     recording_titles,
@@ -35,7 +33,7 @@ from pages.parts.recordings.recording import (
     shown_recording,
 )
 from pages.parts.run_rows import label_form
-from pages.parts.session import EXPECTED, engine, not_in_address, submit, tell, told, why
+from pages.parts.session import EXPECTED, engine, model_name, not_in_address, submit, tell, told, why
 
 # On a phone the buttons beside the box show icons alone, so that they stay in its row; their names are still read.
 _ROW = "recording_row"
@@ -395,17 +393,23 @@ def _to_address(name: str, value: str) -> None:
         del st.query_params[name]
 
 
+def put_beside(job_id: str) -> None:
+    """Put this recording beside the one shown; NONE puts none."""
+    address.write(_BESIDE, job_id)
+    if job_id == NONE:
+        address.drop("show", stays=True)
+    else:
+        address.write("show", "both")
+
+
 def beside_choice(
-    recording: Recording,
-    preset: Recording | None,
-    record: Callable[[Recording, str], None] | None,
-    place: DeltaGenerator,
+    recording: Recording, preset: Recording | None, record: Callable[[Recording], None] | None, place: DeltaGenerator
 ) -> Recording | None:
     """Draw the box of recordings to stand beside this one into a place, and return the one chosen; preset: where none
     was chosen.
 
     An autoregressive recording of the same prompt is the preset where there is no other. record: draws what records
-    another one, which the address then names as this parameter, if any; it is followed until it is there.
+    another one to put there; it is followed until it is there.
     """
     jobs = {job.id: job for job in finished_recordings() if job.id != recording.job.id}
     if preset is not None:
@@ -420,7 +424,7 @@ def beside_choice(
         box, more = st.container(), st.container()
     if record is not None:
         with more:
-            record(recording, _BESIDE)
+            record(recording)
     with box:
         shown_box(
             "Side by side with",
@@ -428,7 +432,7 @@ def beside_choice(
             chosen,
             titles,
             lambda job_id: titles.get(job_id, job_id),
-            partial(address.write, _BESIDE),
+            put_beside,
             help="A recording that stands beside this one on the same scale: another model, a pruned copy, another "
             "prompt.",
         )

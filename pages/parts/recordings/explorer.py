@@ -23,7 +23,8 @@ from analysis.words import model_short_title
 from pages.parts import address
 from pages.parts.lazy_section import guarded
 from pages.parts.recordings.measures import stored_reference
-from pages.parts.recordings.recording import Recording, cached, model_name
+from pages.parts.recordings.recording import Recording, cached
+from pages.parts.session import model_name
 
 _PLAYED, _GOES, _FOLLOWED, _CONTENT = "explorer_plays", "explorer_goes", "explorer_followed", "explorer_content"
 _PLACES = ("step", "layer", "head", "position", "area", "show")
@@ -72,12 +73,13 @@ def explorer(
     play: not empty: it plays once by itself, and once only for this value in a browser's tab, from step play_from on.
     on_token: called with a pinned token about which the visitor asks. prompts: over how many Evidence shows the model.
     """
-    state = _given(key, (recording.key, None if beside is None else beside.key))
+    untrained = stored_reference(recording)
+    state = _given(key, tuple(None if each is None else each.key for each in (recording, beside, untrained)))
     state |= {"asks": "yes"} if on_token is not None else {}
     state |= {"play": play} if play else {}
     state |= {"from": str(play_from)} if play and play_from is not None else {}
     state |= {"prompts": str(prompts)} if prompts else {}
-    packed = explorer_data(recording, beside, stored_reference(recording), tuple(sorted(state.items())))
+    packed = explorer_data(recording, beside, untrained, tuple(sorted(state.items())))
     content, asked = content_of(packed), f"{key}_asked"
 
     def chosen() -> None:
@@ -224,15 +226,16 @@ def explorer_data(
     """Return what the explorer takes, for a page or an exported file. drawn: the same inputs with random weights.
     state: what is chosen at first.
     """
-    return with_state(_packed(recording, beside, drawn), dict(state))
+    names = _names([each for each in (recording, beside) if each is not None])
+    return with_state(_packed(recording, beside, drawn, names), dict(state))
 
 
 @cached(8, "Preparing the explorer…")
-def _packed(recording: Recording, beside: Recording | None, drawn: Recording | None) -> bytes:
+def _packed(recording: Recording, beside: Recording | None, drawn: Recording | None, names: list[str]) -> bytes:
     """Return the same without a state: links lead to many of one recording."""
     recordings = [each for each in (recording, beside) if each is not None]
     random = None if drawn is None else drawn.trajectory
-    return explored([each.trajectory for each in recordings], _names(recordings), random)
+    return explored([each.trajectory for each in recordings], names, random)
 
 
 def _names(recordings: list[Recording]) -> list[str]:
@@ -255,7 +258,7 @@ def _names(recordings: list[Recording]) -> list[str]:
 
 def _given(key: str, of: tuple[str | None, ...]) -> dict[str, str]:
     """Return what the address asks to show; nothing where the explorer itself wrote it there. of: the
-    recordings shown.
+    recordings that the explorer holds.
     """
     kept = f"{key}_given"
     named = {name: value for name in NAMED if (value := address.named(name)) is not None}

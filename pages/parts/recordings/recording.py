@@ -17,7 +17,7 @@ from analysis.specs import ModelSpec, RecordSpec
 from analysis.words import model_title
 from pages.parts import address
 from pages.parts.plain import shortened
-from pages.parts.session import engine, model_in_use
+from pages.parts.session import engine, model_in_use, model_name
 
 _SHOWN = "recording_shown"
 _DEFAULT = "recording_by_default"  # the recording that was shown as nothing was chosen, and the model then in use
@@ -187,11 +187,6 @@ def short_title(job: JobRecord) -> str:
 
 def _model_name(job: JobRecord) -> str:
     return model_title(model_name(job.spec["model"]["source"]))
-
-
-def model_name(source: str) -> str:
-    """Return a model's source, or its folder's name in place of a path."""
-    return Path(source).name if Path(source).is_absolute() else source
 
 
 def _branched(job: JobRecord) -> str:

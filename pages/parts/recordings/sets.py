@@ -23,7 +23,7 @@ from analysis.specs import (
     SinkParams,
     Spec,
 )
-from analysis.words import model_title
+from analysis.words import counted, model_title
 from pages.parts import address, asking, controls
 from pages.parts.asking import begin, starting_button
 from pages.parts.controls import Setting, fold, keys_of, settings_of
@@ -139,13 +139,17 @@ def _ask() -> None:
         ]
         st.session_state[_ASKED] = [begin("record_set", spec).id for spec in specs]
 
-    number = min(count, len(own)) if own else count
+    number = min(count, len(own)) if prompts == OWN_PROMPTS else count
     starting_button(
-        f"Record {number:d} prompts", "record_set", record, type="primary", icon=":material/fiber_manual_record:"
+        f"Record {counted(number, 'prompt')}",
+        "record_set",
+        record,
+        type="primary",
+        icon=":material/fiber_manual_record:",
     )
     st.caption(
-        f"With {' and '.join(model_called(source) for source in sources)}, and {random_models:d} random-weight models "
-        "each. Stopped early, a set keeps the prompts that are done."
+        f"With {' and '.join(model_called(source) for source in sources)}, and "
+        f"{counted(random_models, 'random-weight model')} each. Stopped early, a set keeps the prompts that are done."
     )
 
 
