@@ -125,7 +125,8 @@ def test_the_page_opens_on_both_models_by_layer_with_what_exceeds_its_nulls(jobs
     assert f"All {LAYERS} layers: more sinks are born than with other weights" in said.replace("\\", "")
     test.segmented_control(key="evidence_view").set_value("Do they move?").run()
     said = texts(test)
-    assert "All 4 layers of the diffusion model gain " in said and "All 4 layers gain" in said
+    models = ("the diffusion model", "the left-to-right twin")
+    assert all(f"All 4 layers of {model} gain " in said for model in models)
     each = "writing alone, random weights, shuffled weights and an equally sharp untrained model"
     assert f"Nulls: {each}." in said, "nulls are named where they are read"
     assert "Sinks move more than expected from writing alone, random weights" in said

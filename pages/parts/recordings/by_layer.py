@@ -121,12 +121,18 @@ def _answer(place: DeltaGenerator, title: str, sentences: Sequence[str]) -> None
 
 
 def headline(place: DeltaGenerator, title: str, sentences: Sequence[str]) -> list[str]:
-    """Draw the first sentence of an answer, large. Return what is left to say of each model. title: as in `_answer`."""
+    """Draw the first sentence of an answer, large; beneath it the others, if it is all there is to say of its model.
+    Return what is left to say of each model. title: as in `_answer`.
+    """
     first, *others = sentences
     large, rest = _first(first)
     place.markdown(f"##### {plain(large)}")
     exhibit_text(title, first, " ".join(others), "answer")
-    return [rest, *others]
+    if rest:
+        return [rest, *others]
+    if others:
+        place.markdown(plain(" ".join(others)))
+    return [""] * len(sentences)
 
 
 def _first(told: str) -> tuple[str, str]:
@@ -176,9 +182,7 @@ def _causal(one_set: OpenSet) -> bool:
 
 
 def beside_each_other(keys: Sequence[str], shown: list[Exhibit], name: str, told: Sequence[str]) -> None:
-    """Draw a figure per model, two beside each other. keys: of them. told: of each; above the figures where all have a
-    sentence, else beneath.
-    """
+    """Draw a figure per model, two beside each other. keys: of them. told: of each, above its figure; '' for none."""
     st.html(_LEVEL)
     figures = list(zip(keys, shown, told, strict=True))
     for start in range(0, len(figures), 2):
@@ -186,18 +190,14 @@ def beside_each_other(keys: Sequence[str], shown: list[Exhibit], name: str, told
         with st.container(key=f"{_ROW}_{name}_{start}"):
             columns = figures_beside(len(row), f"{name}_{start}")
         for column, (key, figure, said) in zip(columns, row, strict=True):
-            beneath = said.replace(f" of {in_sentence(figure.title)}", "", 1)
-            if all(each for _, _, each in row):
-                first, more = _first(beneath)
+            if said:
+                first, more = _first(said.replace(f" of {in_sentence(figure.title)}", "", 1))
                 second, more = _first(more)
                 figure = replace(
                     figure, finding=f"{first} {second}".strip(), sentence=f"{more} {figure.sentence}".strip()
                 )
-                beneath = ""
             with column:
                 _chart(figure, f"{name}_{key}")
-                if beneath:
-                    st.markdown(plain(beneath))
 
 
 def next_steps() -> None:
