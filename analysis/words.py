@@ -32,11 +32,10 @@ UNTRAINED, UNTRAINED_LABEL = "an equally sharp untrained model", "untrained, equ
 DISCOUNT_TOLD = "The sink discount counts attention sinks less when choosing which weights to remove."
 KINDS_TOLD = {
     "[MASK]": "masked positions",
-    "undecided": "undecided positions",
+    "undecided": "undecided tokens",
     "first": "the first token",
     "last": "the last token",
     "end of text": "end-of-text tokens",
-    "punctuation": "punctuation",
     "word": "words",
 }
 """Kinds of tokens in sentences, by their labels."""
@@ -167,7 +166,7 @@ def column_formats(
         elif name in signed:
             formats[name] = _blank(lambda points: f"{round(points, 1) + 0.0:+.1f}".replace("-", "−"))
         elif frame[name].dtype.kind == "f":
-            formats[name] = _blank("{:.0f}".format if _whole(frame[name].to_numpy()) else _significant)
+            formats[name] = _blank(_writer(frame[name].to_numpy()))
     if not {"low", "high"} <= set(formats):
         return formats
     columns = list(frame.columns)
@@ -182,10 +181,21 @@ def _blank(write: Callable[[float], str]) -> Callable[[Any], str]:
     return lambda value: "" if value is None or not np.isfinite(value) else write(value)
 
 
-def _whole(values: np.ndarray) -> bool:
-    """Return True for a column of counts, even if gaps make it one of fractions."""
-    there = values[np.isfinite(values)]
-    return bool((there == np.round(there)).all())
+def _writer(values: np.ndarray) -> Callable[[float], str]:
+    """Return what writes a column: whole numbers for counts, even if gaps make them fractions; else three significant
+    digits of the largest number, unless others are so small that each needs its own.
+    """
+    there = np.abs(values[np.isfinite(values)])
+    if (there == np.round(there)).all():
+        return "{:.0f}".format
+    most, least = there.max(), there[there > 0].min()
+    if most > _ALIKE * least:
+        return _significant
+    decimals = int(np.clip(2 - np.floor(np.log10(most)), 0, _MOST_DECIMALS))
+    return lambda value: f"{value:z.{decimals}f}".replace("-", "−")
+
+
+_ALIKE = 20  # times the smallest number of a column that are written with the same decimals
 
 
 def _decimals(low: np.ndarray, high: np.ndarray) -> int:

@@ -13,10 +13,10 @@ from analysis.findings.sets import LEAST_PORTION, family_of
 from analysis.recording import set_measures
 from analysis.recording.set_file import RecordingSet
 from analysis.recording.set_measures import arrays_of, by_kind, moves, of_all_kinds
-from analysis.recording.set_tables import KIND_TITLES, Sets, layers_in_words, number, spread
+from analysis.recording.set_tables import Sets, layers_in_words, number, spread
 from analysis.sinks.intervals import LEVEL, Estimates
 from analysis.sinks.movement import MOVEMENT_NULLS
-from analysis.words import listed, percent
+from analysis.words import KINDS_TOLD, listed, percent
 
 MOVES_BY = "births"
 """The row of `MOVES` by which a layer's sinks are said to move."""
@@ -321,7 +321,7 @@ def share_range(shares: Sequence[float]) -> str:
 
 def kind_title(kind: str) -> str:
     """Return the name of a kind of token in a sentence."""
-    return KIND_TITLES.get(kind, kind)
+    return KINDS_TOLD.get(kind, kind)
 
 
 def _counted(layers: Sequence[LayerAnswer]) -> str:

@@ -27,13 +27,13 @@ from analysis.recording.set_measures import (
     moves,
     prompts_seen,
 )
-from analysis.recording.set_tables import KIND_TITLES, SINGULAR, layers_in_words, number, spread
+from analysis.recording.set_tables import SINGULAR, layers_in_words, number, spread
 from analysis.registry import Registry
 from analysis.sinks.intervals import LEAST_PROMPTS, LEVEL, Estimates, Parts, quotient
 from analysis.sinks.layer_run import VARIANTS
 from analysis.sinks.metrics import HEAD_METRICS
 from analysis.sinks.movement import MOVEMENT_NULLS, WEIGHT_NULLS
-from analysis.words import counted, listed
+from analysis.words import KINDS_TOLD, counted, listed
 
 NOISE = (
     "All sentences hold jointly at 95 %, over all layers and all sets shown: studentised intervals over prompts, "
@@ -293,7 +293,7 @@ def where(recordings: RecordingSet, family: Mapping[str, Estimates]) -> list[str
             draws, are = ("draws", "is") if name in SINGULAR else ("draw", "are")
             values = {null: f"{spread(random[null][layers, kind], False)} ×" for null in nulls}
             sentences.append(
-                f"{layers_in_words(layers, recordings.layers)}: {KIND_TITLES.get(name, name)} {draws} "
+                f"{layers_in_words(layers, recordings.layers)}: {KINDS_TOLD.get(name, name)} {draws} "
                 f"{spread(share[layers, kind], False)} × uniform attention, more than other weights give "
                 f"({_beside(nulls, told, values)}), and {are} {spread(portion[layers, kind], True)} of the sinks and "
                 f"{number(tokens[kind] / tokens.sum(), True)} of the tokens."
@@ -399,7 +399,7 @@ def _leads(sinks: np.ndarray, kind: int, other: int, clusters: np.ndarray) -> bo
 
 def _share(recordings: RecordingSet, sinks: np.ndarray, kind: int) -> str:
     name = recordings.kinds[kind]
-    return f"{KIND_TITLES.get(name, name)} ({number(sinks[:, kind].sum() / sinks.sum(), True)})"
+    return f"{KINDS_TOLD.get(name, name)} ({number(sinks[:, kind].sum() / sinks.sum(), True)})"
 
 
 # --- heads ------------------------------------------------------------------------------------------------------

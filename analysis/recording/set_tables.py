@@ -109,14 +109,6 @@ def prompt_table(recordings: RecordingSet) -> pd.DataFrame:
 
 
 _LEAST = 0.0001  # smaller numbers are not written out
-KIND_TITLES = {
-    "[MASK]": "masked positions",
-    "undecided": "undecided tokens",
-    "first": "the first token",
-    "last": "the last token",
-    "end of text": "end-of-text tokens",
-    "word": "words",
-}
 KIND_LABELS = {"[MASK]": "masked", "first": "first token", "last": "last token"}
 """The kinds as legends name them."""
 SINGULAR = ("first", "last", "punctuation")

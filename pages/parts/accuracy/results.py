@@ -23,6 +23,7 @@ from analysis.findings import finding_of
 from analysis.specs import CANVAS_SCORES, NO_MASKED_ESTIMATE
 from analysis.statistics import clustered
 from analysis.statistics.differences import SHOWN
+from analysis.words import percent
 from pages.parts.charts import chart, table
 from pages.parts.controls import pick, segments
 from pages.parts.plain import plain
@@ -199,7 +200,10 @@ def _verdicts(results: Results, pairs: list[Pair], base: str, name: str) -> None
 @once
 def _change(results: Results, pairs: list[Pair], other: str) -> tuple[str, str]:
     """Return what accuracy does over the calibration seeds of one setting, and how sure that is."""
-    return finding_of("change of accuracy", comparing.at_settings(results, dict.fromkeys(pairs, "")), other)
+    settings = [results.runs[first].settings for first, _ in pairs]
+    sparsities = {float(each["sparsity"]) for each in settings if each.get("sparsity") is not None}
+    name = f"{percent(sparsities.pop(), 0)} sparsity" if len(sparsities) == 1 else ""
+    return finding_of("change of accuracy", comparing.at_settings(results, dict.fromkeys(pairs, name)), other)
 
 
 @once
