@@ -113,7 +113,10 @@ def claim_rows(rows: Sequence[ClaimRow], looks: dict[str, tuple[str, str]]) -> g
             y=places,
             mode="markers+text",
             text=[f"{row.value:.0f} ×".replace("-", "−") if abs(row.value) > _FARTHEST else "" for row in some],
-            textposition=["middle left" if row.value > 0 else "middle right" for row in some],
+            textposition=[
+                f"{'bottom' if high > low else 'middle'} {'left' if row.value > 0 else 'right'}"  # off its interval
+                for row, low, high in zip(some, *ends[1:], strict=True)
+            ],
             name=verdict,
             marker=dots(color, 11, symbol=symbol),
             error_x=interval_bar(*ends),
