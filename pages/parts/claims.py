@@ -111,7 +111,9 @@ def _shown() -> JobRecord | None:
 
 def _titled(record: JobRecord) -> str:
     source = record.parameters(ClaimsSpec).model.source
-    return as_written(f"{model_name(source)} · {datetime.fromtimestamp(record.created):%d %b %H:%M} · {record.state}")
+    return as_written(
+        f"{model_title(model_name(source))} · {datetime.fromtimestamp(record.created):%d %b %H:%M} · {record.state}"
+    )
 
 
 # --- asking -----------------------------------------------------------------------------------------------------
