@@ -16,6 +16,7 @@ from analysis.specs import Claim, ClaimsSpec
 from analysis.statistics.clustered import Estimate, as_json
 from analysis.statistics.decisions import POINTS, Unit, interval_words
 from analysis.statistics.differences import Difference
+from analysis.words import counted
 
 FORMAT: Final = "sinkscope-claims-1"
 NOISE = (
@@ -225,9 +226,10 @@ def verdict_counts(verdicts: Sequence[ClaimVerdict]) -> dict[str, str]:
 
 
 def summary_line(verdicts: Sequence[ClaimVerdict]) -> str:
-    """Count the verdicts in a sentence: `6 claims tested on bundled: 2 hold, 4 do not hold.`"""
+    """Count the verdicts in a sentence: `6 of 7 claims tested on bundled: 2 hold, 4 do not hold.`"""
     if not verdicts:
         return ""
-    told = ", ".join(verdict_counts(verdicts).values())
-    claims = "1 claim" if len(verdicts) == 1 else f"{len(verdicts)} claims"
-    return f"{claims} tested on {verdicts[0].model}: {told}."
+    tested = [one for one in verdicts if one.excess is not None]
+    some = f"{len(tested)} of " if len(tested) < len(verdicts) else ""
+    told = ", ".join(verdict_counts(tested).values())
+    return f"{some}{counted(len(verdicts), 'claim')} tested on {verdicts[0].model}{told and ': '}{told}."

@@ -97,7 +97,7 @@ def grids(
     figure.update_annotations(font_size=12)
     largest = float(max(np.abs(grid.values[np.isfinite(grid.values)]).max(initial=0) for grid in shown))
     decimals = 0 if largest >= 0.1 else 1 if largest >= 0.02 else 2  # that fit a cell, fewer with several grids
-    share = (f"%{{z:.{decimals}f}}" if several and not decimals else "%{z:.3~g}") + PER_CENT
+    share = (f"%{{z:.{decimals}f}}" if several else "%{z:.3~g}") + PER_CENT
     number = "%{text}" if signed else share if percent else "%{z:.2~g}"
     for index, grid in enumerate(shown, 1):
         scaled = (100 if percent else 1) * grid.values

@@ -43,6 +43,7 @@ def _judged(record_id: str, state: str, states: tuple[str, ...], model: str) -> 
 
 
 ADDRESS = "claims"  # in the address: the run that is shown
+_SHIPPED = "shipped"
 _CLAIM = "claim"  # in the address: the claim that is open
 
 
@@ -71,11 +72,19 @@ def _read(path: str, changed: int) -> tuple[TestedClaims, list[ClaimVerdict]]:
     return tested, said_of("tested claims", tested.spec.claims, tested.evidence, tested.missing, model)
 
 
+def _that_ships() -> tuple[TestedClaims, list[ClaimVerdict]]:
+    return _read(str(EXAMPLE), EXAMPLE.stat().st_mtime_ns)
+
+
+def _shipped_title(tested: TestedClaims) -> str:
+    return f"Shipped result, {datetime.fromisoformat(tested.created):%d %b %Y}"
+
+
 def _shipped() -> dict[str, Any]:
-    """Draw what the run that ships found, while there is no other, and the way to another."""
-    tested, verdicts = _read(str(EXAMPLE), EXAMPLE.stat().st_mtime_ns)
+    """Draw what the run that ships found, and the way to another."""
+    tested, verdicts = _that_ships()
     _tell(verdicts)
-    st.caption(plain(f"Shipped result, of {tested.created:.10}. Your run replaces it."))
+    st.caption(plain(_shipped_title(tested)))
     with st.expander("Test the claims on your model", icon=":material/science:", key="fold_claims_ask"):
         _ask()
     _figures("shipped", verdicts)
@@ -87,18 +96,17 @@ def _shipped() -> dict[str, Any]:
 
 
 def _shown() -> JobRecord | None:
-    """Return the run in the address, else the newest; draw a box of all if there are several."""
+    """Return the run in the address, else the newest, None for the shipped one; draw a box of all if there are runs."""
     runs = {job.id: job for job in engine().jobs("claims")}
     named = address.named(ADDRESS)
-    if named and named not in runs:
+    if named and named not in (*runs, _SHIPPED):
         not_in_address("a run of the claims that is not in the store.")
-    shown = named if named in runs else next(iter(runs), None)
-    if shown is None:
-        return None
-    address.write(ADDRESS, shown)
-    if len(runs) > 1:
-        shown_box("Run", "claims_shown", shown, runs, lambda name: _titled(runs[name]), partial(address.write, ADDRESS))
-    return runs[shown]
+    shown = named if named in (*runs, _SHIPPED) else next(iter(runs), _SHIPPED)
+    if runs:
+        address.write(ADDRESS, shown)
+        titles = {name: _titled(run) for name, run in runs.items()} | {_SHIPPED: _shipped_title(_that_ships()[0])}
+        shown_box("Run", "claims_shown", shown, titles, titles.__getitem__, partial(address.write, ADDRESS))
+    return runs.get(shown)
 
 
 def _titled(record: JobRecord) -> str:

@@ -99,7 +99,7 @@ def say_refusal(place: str) -> None:
 
 def who() -> Visitor:
     """Return the visitor of this script's run; the owner for every other thread, which is the server's own."""
-    if get_script_run_ctx() is None:
+    if get_script_run_ctx(suppress_warning=True) is None:
         return OWNER
     match door.mode():
         case "local":

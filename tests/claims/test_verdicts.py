@@ -139,8 +139,11 @@ def test_table_figure_and_document_hold_every_number():
     assert len(json.loads(json.dumps(document))["claims"]) == len(CLAIMS), "as a command writes it"
     assert [row["verdict"] for row in document["claims"]] == [one.verdict for one in verdicts]
     assert len(document["claims"][list(CLAIMS).index("small-values")]["values"]) == 40
-    assert summary_line(verdicts).startswith(f"{len(claims)} claims tested on built: ")
+    untold = [one for one in verdicts if one.excess is None]
+    some, of = len(claims) - len(untold), len(claims)
+    assert untold and summary_line(verdicts).startswith(f"{some} of {of} claims tested on built: ")
     assert summary_line(verdicts[:1]) == f"1 claim tested on built: 1 {verdicts[0].verdict}."
+    assert summary_line(untold[:1]) == "0 of 1 claim tested on built."
 
 
 def test_the_docs_hold_what_the_program_writes():

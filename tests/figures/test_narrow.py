@@ -1,5 +1,7 @@
 """What keeps figures readable on a phone: titles in short lines, and no bar beside cells that carry their numbers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -51,6 +53,8 @@ def test_shares_of_several_grids_are_written_in_whole_percents_where_they_are_la
     shown = [masks.Grid("a", np.full((2, 3), 0.351)), masks.Grid("b", np.full((2, 3), 0.029))]
     figure = masks.grids(shown, "sink strength", "head")
     assert {trace.texttemplate for trace in figure.data if trace.texttemplate} == {"%{z:.0f}%{text}"}
+    faint = masks.grids([replace(each, values=each.values / 10) for each in shown], "sink strength", "head")
+    assert {trace.texttemplate for trace in faint.data if trace.texttemplate} == {"%{z:.1f}%{text}"}
     alone = masks.grids(shown[:1], "sink strength", "head")
     assert {trace.texttemplate for trace in alone.data if trace.texttemplate} == {"%{z:.3~g}%{text}"}
     assert {unit for trace in alone.data if trace.texttemplate for unit in np.ravel(trace.text)} == {" %"}

@@ -1,6 +1,7 @@
 """The part of the page Evidence that tests what papers claim: empty, running, failed and done."""
 
 import time
+from datetime import datetime
 from typing import Literal
 
 import pytest
@@ -38,7 +39,7 @@ def test_before_the_first_run_the_shipped_one_is_shown_what_another_takes_is_sai
     said = texts(test)
     shipped = read(EXAMPLE)
     assert f"##### {len(CLAIMS)} claims tested on the diffusion model: " in said and "About" in said
-    assert f"Shipped result, of {shipped.created[:10]}. " in said
+    assert f"Shipped result, {datetime.fromisoformat(shipped.created):%d %b %Y}" in said
     assert shipped.command in [code.value for code in test.code]
     assert len(charts(test)) == 1
     name = next(iter(shipped.evidence))
@@ -86,7 +87,10 @@ def test_a_run_that_failed_says_why_and_offers_to_go_on(built):
     record = _record("failed", count=32, reason="1 of 4 parts of it failed. The first: no room.")
     test = page(claims=record.id)
     assert "no room" in texts(test) and test.button(key=f"restart_run of the claims_{record.id}")
-    assert len(shown_box(test, "Run").options) == len(engine().jobs("claims"))
+    assert len(shown_box(test, "Run").options) == len(engine().jobs("claims")) + 1
+    shown_box(test, "Run").set_value("shipped").run()
+    assert "Shipped result, " in texts(test) and "no room" not in texts(test)
+    assert test.button(key="claims_start") and test.query_params["claims"] == "shipped"
 
 
 def test_a_run_whose_measurements_are_stored_ends_without_a_worker_and_is_told():

@@ -39,7 +39,14 @@ def test_the_paper_s_method_and_its_control_are_preselected():
     test = app(PAGE)
     assert set(test.multiselect(key="prune_methods").value) == {"sink-wanda", "wanda-noised"}
     assert test.button(key="prune").label == "Prune with and without the discount"
+    test.slider(key="prune_discount_strength").set_value(0.0).run()
+    assert test.button(key="prune").disabled and "λ = 0 is no discount" in texts(test)
+    test.slider(key="prune_discount_strength").set_value(1.0)
+    test.slider(key="prune_sparsity").set_value(0.0).run()
+    assert test.button(key="prune").disabled and "removes no weight" in texts(test)
+    test.slider(key="prune_sparsity").set_value(0.5)
     test.multiselect(key="prune_methods").set_value(["sink-wanda", "wanda", "wanda-noised"]).run()
+    assert not test.button(key="prune").disabled
     assert test.button(key="prune").label == "Prune with 3 methods"
     test.multiselect(key="prune_methods").set_value(["sink-wanda"]).run()
     assert "cannot be attributed to the sinks" in texts(test)

@@ -126,7 +126,7 @@ _CALIBRATION = ("data", "samples", "seq_len", "seed", "diffusion_steps", "step_i
 
 @dataclass(frozen=True)
 class Asked:
-    """Values of the controls. specs: one per method; problem: why there are none, or ''. calibration, setting: of the
+    """Values of the controls. specs: one per method; problem: why none is run, or ''. calibration, setting: of the
     preview, and of every pruning that reads them. stored: fields of `StatisticsParams` other than the calibration.
     discounts: whether some method discounts sinks."""
 
@@ -176,7 +176,7 @@ def prune_settings(model: ModelSpec) -> Asked:
 def _specs(
     model: ModelSpec, methods: list[str], chosen: dict[str, Any], checkpoint: Checkpoint | None
 ) -> tuple[list[PruneSpec], str]:
-    """Return one spec per chosen method, or the reason why settings conflict."""
+    """Return one spec per chosen method, and why none is to run: settings conflict, or change nothing."""
     if not methods:
         return [], "Choose at least one method."
     refused = pattern_refused(checkpoint, chosen["pattern"])
@@ -189,6 +189,11 @@ def _specs(
         return [], why(error)
     if any(spec.changes_nothing for spec in specs):
         return [], "Without pruning, at 16 bits, the model stays as it is. Set fewer bits, or leave that method out."
+    if any(spec.sparsity == 0 and METHODS[spec.method].removes and not spec.quantization.active for spec in specs):
+        return specs, "A sparsity of 0 removes no weight. Raise it."
+    same = [spec.method for spec in specs if spec.discount.discount_strength == 0 and METHODS[spec.method].discounted]
+    if any(METHODS[method].control in methods for method in same):
+        return specs, "λ = 0 is no discount: the model would be the same with and without it. Raise λ."
     return specs, ""
 
 

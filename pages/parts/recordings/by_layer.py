@@ -73,6 +73,7 @@ WHERE, MOVING = "Where sinks are", "Do they move?"
 Answers = dict[str, SetAnswer]
 """The answer of each set, by its name."""
 _RECORD_ICON = ":material/fiber_manual_record:"
+_WHOLE = 10  # prompts up to which a table of them is as high as it is long
 
 
 def by_layer(view: str, without: Callable[[str, DeltaGenerator], bool]) -> dict[str, Any] | None:
@@ -319,15 +320,19 @@ def _by_head(sets: list[OpenSet], told: Answers, place: DeltaGenerator) -> None:
     _counting(sets, told)
     metric = pick("Metric", of_mass(), "set_metric", format_func=lambda name: HEAD_METRICS[name].title, width=320)
     shown = _heads(sets, metric)
-    said = {name: figure.finding.partition(". ") for name, figure in shown.items()}
+    said = {name: figure.finding.removesuffix(".").partition(". ") for name, figure in shown.items()}
     _answer(
         place,
         "Head by head",
-        [f"{HEAD_METRICS[metric].title} of {in_sentence(name)}: {first}." for name, (first, *_) in said.items()],
+        [
+            f"{HEAD_METRICS[metric].title} of {in_sentence(name)}: {first[0].lower()}{first[1:]}."
+            for name, (first, *_) in said.items()
+        ],
     )
     for one_set in sets:
         if one_set.name in shown:
-            _chart(replace(shown[one_set.name], finding=said[one_set.name][2]), f"heads_{one_set.key}")
+            rest = said[one_set.name][2]
+            _chart(replace(shown[one_set.name], finding=rest and f"{rest}."), f"heads_{one_set.key}")
         else:
             st.caption(f"{plain(one_set.name)}: recorded without this metric. Record it again.")
 
@@ -343,7 +348,7 @@ def _prompts(sets: list[OpenSet], told: Answers, place: DeltaGenerator) -> None:
     st.dataframe(
         as_read(set_tables.prompt_table(one_set.recordings), ("prompt", "written")),
         hide_index=True,
-        height=400,
+        height=400 if len(prompts) > _WHOLE else "content",
         alt="Every prompt with its numbers",
         column_config={text: st.column_config.TextColumn(width=230) for text in ("prompt", "written")},
     )
