@@ -2,11 +2,14 @@
 
 import re
 import time
+from types import SimpleNamespace
 
 import pytest
 
+from analysis.engine import JobRecord
 from analysis.engine.stored_tables import stored_tables
-from analysis.specs import LLaDASampling, ModelSpec, RecordSpec
+from analysis.specs import AblateSetSpec, LLaDASampling, ModelSpec, RecordSpec
+from pages.parts.causes.over_prompts import _first_prompts
 from pages.parts.session import engine
 from tests.helpers import save_pruned, there
 from tests.ui.helpers import app, charts, folds, texts
@@ -81,6 +84,13 @@ def test_an_ablation_over_prompts_shows_effects_with_intervals(recording):
         not test.exception and "Stopped after 2 of 3 prompts" in texts(test) and "no control matches" not in texts(test)
     )
     assert test.button(key="go_on_ablate_set")
+
+
+def test_a_page_that_is_loaded_again_begins_with_the_prompts_of_the_run_under_way(monkeypatch):
+    spec = AblateSetSpec(prompts=("Sue is", "Leo is")).model_dump(mode="json")
+    record = JobRecord(id="one", kind="ablate_set", spec=spec, state="running", created=0.0)
+    monkeypatch.setattr(type(engine()), "jobs", lambda self, kind: [record])
+    assert _first_prompts(SimpleNamespace(model=ModelSpec()), "ablate_set") == "Sue is\nLeo is"
 
 
 def test_an_eviction_says_its_cost_runs_by_hand_and_opens_by_its_address(recording):

@@ -163,8 +163,12 @@ def test_the_prompt_is_recorded_with_the_twin_in_one_click_and_stands_beside(exp
     )
 
 
-def test_what_can_be_done_with_its_sinks_is_linked_with_their_definition(recording):
+def test_what_can_be_done_with_its_sinks_is_linked_with_their_definition(recording, caplog):
     test = app("pages/explore.py", recording=recording.id, k="1.5")
+    exhibit = test.session_state["exhibits"]["explorer"]
+    caplog.clear()
+    assert exhibit.explorer()
+    assert "ScriptRunContext" not in caplog.text, "an export is made where no visitor is known"
     links = {link.proto.label: link.proto for link in test.get("page_link")}
     hide, discount = links["**Hide these sinks**"], links["**Discount these sinks**"]
     assert hide.page == "causes" and "k=1.5" in hide.query_string and "causes_view=One+prompt" in hide.query_string

@@ -70,13 +70,19 @@ def latest(kind: str, source: str) -> JobRecord | None:
     return next((job for job in jobs if job.state == "done" and engine().has_result(job)), None)
 
 
+def latest_asked(kind: str, source: str) -> JobRecord | None:
+    """Return the newest job of a kind with this model that is under way, else the newest finished one."""
+    jobs = (job for job in engine().jobs(kind) if job.spec["model"]["source"] == source)
+    return next((job for job in jobs if not job.ended), None) or latest(kind, source)
+
+
 def choose(
     kind: str, source: str, spec: type[Spec], field: str, offered: Collection[Any], **options: Any
 ) -> tuple[Any, ...]:
-    """Draw the choice of several values, which begins as in the latest run, so that what is shown and what is set
-    agree; else as preset. options: of `draw_several`.
+    """Draw the choice of several values, which begins as in the run under way or the latest, so that what is shown and
+    what is set agree; else as preset. options: of `draw_several`.
     """
-    job = latest(kind, source)
+    job = latest_asked(kind, source)
     chosen = [] if job is None else [choice for choice in job.spec[field] if choice in offered]
     default = chosen or list(spec.model_fields[field].default)
     return draw_several(spec, field, f"{kind}_{field}", offered, default=default, **options)
@@ -99,11 +105,11 @@ def prompt_box(recording: Recording, kind: str) -> tuple[str, ...]:
 
 
 def _first_prompts(recording: Recording, kind: str) -> str:
-    """Return the first text of the box, a line each: the prompts of the latest run of the model, so that results and
-    settings agree; else the bundled prompts for the bundled pair, or those recorded of the model.
+    """Return the first text of the box, a line each: the prompts of the model's run under way or its latest, so that
+    results and settings agree; else the bundled prompts for the bundled pair, or those recorded of the model.
     """
     source = recording.model.source
-    job = latest(kind, source)
+    job = latest_asked(kind, source)
     if job is not None and all(isinstance(prompt, str) and "\n" not in prompt for prompt in job.spec["prompts"]):
         return "\n".join(job.spec["prompts"])
     if source in BUNDLED_PAIR:
@@ -175,7 +181,7 @@ class OverPrompts:
             recording_box(recording.job, _LIKE)
             given = self.controls(recording)
             params = sink_controls(stacked=True)
-        run = latest(self.kind, recording.model.source)
+        run = latest_asked(self.kind, recording.model.source)
         if run is not None and tuple(run.spec["prompts"]) == given["prompts"]:
             given["keys"] = tuple(run.spec["keys"])  # which of them are alike
         spec = self._asked(recording, params, given)

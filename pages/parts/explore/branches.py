@@ -454,10 +454,11 @@ def replay(recording: Recording, beside: Recording | None, prompts: int) -> None
         prompts=prompts,
     )
     redraw_beneath()
+    drawn = stored_reference(recording)  # read here: an export is made where no visitor is known
     exhibit = Exhibit(
         "The recording, step by step",
         "Pin a token, head or step to follow it; drag to select steps and positions.",
-        explorer=lambda: explorer_data(recording, beside, stored_reference(recording), named),
+        explorer=lambda: explorer_data(recording, beside, drawn, named),
     )
     put_into_export(exhibit, "explorer")
     with st.container(key=BENEATH):
