@@ -130,7 +130,7 @@ def test_a_command_is_quoted_for_a_shell_and_a_true_is_a_flag_alone():
 @pytest.mark.parametrize(
     ("spec", "given", "said"),
     [
-        (EvaluateSpec, {"tasks": ()}, "Tasks must be at least 1 (you gave 0)"),
+        (EvaluateSpec, {"tasks": ()}, "Tasks must list at least 1 (you gave 0)"),
         (ModelSpec, {"source": ""}, "Model is empty"),
         (ModelSpec, {"foo": 3}, "foo is no parameter here"),
         (ModelSpec, {"device": "tpu"}, "Device must be 'auto', 'cuda', 'mps' or 'cpu', not 'tpu'"),

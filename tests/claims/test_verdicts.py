@@ -126,6 +126,7 @@ def test_table_figure_and_document_hold_every_number():
     assert overview is not None and overview.title == summary_line(verdicts).removesuffix(".")
     drawn = Counter(place for trace in overview.figure.data for place in trace.y)
     assert len(drawn) == sum(drawn.values()) == sum(one.excess is not None for one in verdicts)
+    assert max(abs(x) for trace in overview.figure.data for x in trace.x) <= 4, "at the edge, its number beside it"
     written = {note.text for note in overview.figure.layout.annotations}
     assert {f"<b>{one.verdict.capitalize()}</b>" for one in verdicts if one.excess is not None} <= written
     assert claims_figure([one for one in verdicts if one.excess is None]) is None

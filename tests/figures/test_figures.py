@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analysis.figures import causes, dynamics, experts, study, tuning
+from analysis.figures import causes, dynamics, experts, tuning
 from analysis.figures import sinks as figures
 from analysis.figures.causes import outcome_bars
 from analysis.figures.interval_layout import IntervalRow
@@ -236,11 +236,3 @@ def test_names_and_tokens_are_drawn_as_text():
         assert "evil" in drawn or "&lt;a" in drawn, figure.data[0].type
         for markup in ("<a ", "</a>", "<b>%", "%{x}</b>", "</b>"):
             assert markup not in drawn.replace(f"<b>{as_text(HOSTILE)}</b>", ""), (figure.data[0].type, markup)
-
-
-def test_a_claim_beyond_the_edge_has_its_number_beside_its_interval_not_upon_it():
-    ends = {"exact": (6.0, 5.5, 6.5), "wide": (7.0, 2.5, 11.0), "against": (-5.0, -6.0, -1.0), "near": (1.0, 0.5, 2.0)}
-    rows = [study.ClaimRow(name, "holds", *row, "") for name, row in ends.items()]
-    [drawn] = study.claim_rows(rows, {"holds": ("#000", "circle")}).data
-    assert list(drawn.text) == ["6 ×", "7 ×", "−5 ×", ""]
-    assert list(drawn.textposition)[:3] == ["middle left", "bottom left", "bottom right"]

@@ -97,7 +97,7 @@ def test_an_eviction_says_its_cost_runs_by_hand_and_opens_by_its_address(recordi
     test = app("pages/causes.py", recording=recording.id, causes_view="Cache eviction")
     assert not engine().jobs("evict") and "Press **Run eviction**" in texts(test) and "one after another" in texts(test)
     test.multiselect(key="evict_policies").set_value([]).run()
-    assert "hold at least 1" in texts(test)
+    assert "list at least 1" in texts(test)
     test.multiselect(key="evict_policies").set_value(["sinks"]).run()
     test.multiselect(key="evict_budgets").set_value([0.5]).run()
     test.text_area(key="evict_prompts").set_value("mia has a dog .\nleo is in the park .\nben has a ball .").run()

@@ -141,7 +141,7 @@ def _ask() -> None:
 
     number = min(count, len(own)) if prompts == OWN_PROMPTS else count
     starting_button(
-        f"Record {counted(number, 'prompt')}",
+        f"Record {plain(counted(number, 'prompt'))}",
         "record_set",
         record,
         type="primary",
