@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -293,6 +294,12 @@ def heads_of_sets(sets: Sets, measure: str) -> dict[str, Exhibit]:
     return {name: heads(name, recordings, measure, float(max(tops))) for name, recordings in there.items()}
 
 
+def _interval(as_percent: bool, low: float, high: float) -> str:
+    """Return an interval for a cell's hover; empty where so few prompts give none."""
+    ends = " to ".join(number(end, as_percent) for end in (low, high))
+    return f"95 % interval over prompts {ends}" if low == low else ""
+
+
 def heads(name: str, recordings: RecordingSet, measure: str, top: float = 0.0) -> Exhibit:
     """Show a row of `metrics.of_mass` for every head, mean over prompts, beside random weights. top: least upper end of
     the colours.
@@ -303,11 +310,7 @@ def heads(name: str, recordings: RecordingSet, measure: str, top: float = 0.0) -
         if which == "random" and not recordings.info.random_seeds:
             continue
         estimates = set_measures.heads(recordings, measure, which)
-        intervals = cell_texts(
-            lambda *ends: f"95 % interval over prompts {' to '.join(number(end, metric.percent) for end in ends)}",
-            estimates.low,
-            estimates.high,
-        )
+        intervals = cell_texts(partial(_interval, metric.percent), estimates.low, estimates.high)
         grids.append(masks.Grid(title, estimates.value, intervals))
         layer, head = (axis.ravel() for axis in np.indices(estimates.value.shape))
         numbers = {end: getattr(estimates, end).ravel() for end in ("value", "low", "high")}

@@ -263,8 +263,10 @@ def wrapped(label: str, width: int) -> str:
 
 def cell_texts(write: Callable[..., str], *values: np.ndarray) -> np.ndarray:
     """Return a text per cell, from the values of each."""
-    texts: np.ndarray = np.vectorize(write, otypes=[object])(*values)
-    return texts
+    arrays = np.broadcast_arrays(*values)
+    texts = np.empty(arrays[0].size, object)
+    texts[:] = [write(*cell) for cell in zip(*(each.flat for each in arrays), strict=True)]
+    return texts.reshape(arrays[0].shape)
 
 
 def block_reduce(values: np.ndarray, limit: int = MAX_CELLS) -> tuple[np.ndarray, int, int]:
