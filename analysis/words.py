@@ -13,6 +13,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import ArrayLike
 
 _PARTS = {
     2: "half",
@@ -171,7 +172,7 @@ def column_formats(
         return formats
     columns = list(frame.columns)
     before = columns[columns.index("low") - 1]
-    decimals = _decimals(frame["low"].to_numpy(), frame["high"].to_numpy())
+    decimals = interval_decimals(frame["low"].to_numpy(), frame["high"].to_numpy())
     for name in ("low", "high", *([before] if before in formats else [])):
         formats[name] = _blank(lambda value: f"{round(value, decimals) + 0.0:.{decimals}f}".replace("-", "−"))
     return formats
@@ -198,9 +199,9 @@ def _writer(values: np.ndarray) -> Callable[[float], str]:
 _ALIKE = 20  # times the smallest number of a column that are written with the same decimals
 
 
-def _decimals(low: np.ndarray, high: np.ndarray) -> int:
+def interval_decimals(low: ArrayLike, high: ArrayLike) -> int:
     """Return the decimals for two significant digits of half an interval, the median over rows."""
-    half = (high - low) / 2
+    half = np.atleast_1d(np.subtract(high, low) / 2)
     half = half[np.isfinite(half) & (half > 0)]
     if not len(half):
         return 2

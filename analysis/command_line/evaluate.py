@@ -16,7 +16,7 @@ from analysis.evaluation.presets import known_sizes
 from analysis.evaluation.tables import CHANCE
 from analysis.specs import EvaluateSpec, PlanParams, Spec
 from analysis.statistics.differences import points
-from analysis.words import p_words, percent
+from analysis.words import interval_decimals, p_words, percent
 
 if TYPE_CHECKING:
     from analysis.jobs import Outcome
@@ -156,9 +156,11 @@ def _bounds(bounds: dict[str, Any]) -> Iterator[str]:
 
 
 def _nats(row: dict[str, Any]) -> str:
-    """`0.123 [0.101, 0.145]`."""
-    ends = "" if row["low"] is None else f" [{row['low']:.4f}, {row['high']:.4f}]"
-    return f"{row['nats a token']:.4f}{ends}"
+    """Return `0.123 [0.101, 0.145]`, with as many digits as the interval supports."""
+    value, low, high = row["nats a token"], row["low"], row["high"]
+    decimals = 2 if low is None else interval_decimals(low, high)
+    told = [f"{end:z.{decimals}f}".replace("-", "−") for end in (value, low, high) if end is not None]
+    return told[0] if low is None else f"{told[0]} [{told[1]}, {told[2]}]"
 
 
 def _items(row: dict[str, Any]) -> str:

@@ -155,6 +155,8 @@ def _time(one: Sized) -> str:
 
 def long_duration(seconds: float) -> str:
     """Return `duration`, in days from four days on."""
+    if seconds < 0.5:
+        return "under a second"
     return duration(seconds) if seconds < 4 * 86400 else f"{seconds / 86400:,.0f} days"
 
 
