@@ -66,8 +66,9 @@ def _all_runs(runs: list[Run], answer: DeltaGenerator, beside: DeltaGenerator) -
         differences = from_dense_of_runs(alike, results)
     with _table_place(filtered):
         chosen = runs_table(runs, filtered, st.container(), differences)
-    with answer:  # the other views have answers of their own
-        say_scores(alike, costs, compared)
+    if filtered:
+        with answer:  # the other views have answers of their own
+            say_scores(alike, costs, compared)
     if len(chosen) == 1:
         open_run(chosen[0])
     elif chosen:
