@@ -91,7 +91,7 @@ def _ticked_in_fold(runs: list[Run]) -> list[Run]:
     """Draw the table in a fold, so that what the ticked runs show comes first; return these."""
     with st.expander("Tick runs to compare", key="fold_runs_table"):
         title, beside = keyed_columns([6, 1], "runs_table")
-        return runs_table(runs, filter_runs(runs, beside), title)
+        return runs_table(runs, filter_runs(runs, beside), title, export=False)
 
 
 def _no_runs(linked: bool) -> None:

@@ -205,7 +205,9 @@ def test_a_run_writes_the_dense_models_prompt_beside_it_once_that_is_asked(prune
     shown = texts(check(test.run()))
     assert "When each position is filled" in shown and "of their new tokens in common" in shown
     assert "Dense · Diffusion model" in shown
-    assert test.session_state["exhibits"]["text_dense"].notes, "an exported page holds both texts"
+    exported = test.session_state["exhibits"]
+    assert exported["text_dense"].notes, "an exported page holds both texts"
+    assert not [name for name in exported if name.startswith("runs_table")], "and not the rows to choose from"
 
 
 def test_a_run_in_the_address_that_is_gone_is_said(pruned):
