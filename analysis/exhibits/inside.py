@@ -189,7 +189,7 @@ def filled_in(
     divergence: TextDivergence,
     labels: tuple[list[str], list[str]],
     differ: np.ndarray,
-    names: tuple[str, str] = ("this", "beside"),
+    names: tuple[str, str] = ("this text", "the text beside"),
 ) -> Exhibit:
     """Show when two texts of one prompt fill each position. labels: tokens of the finished texts; differ (S,) bool;
     names: of the texts.

@@ -32,7 +32,7 @@ _GAPS = 32  # columns up to which cells are parted; of more, the gaps on a phone
 
 
 def filled_steps(
-    filled: np.ndarray, differ: np.ndarray, labels: list[str], names: tuple[str, str] = ("this", "beside")
+    filled: np.ndarray, differ: np.ndarray, labels: list[str], names: tuple[str, str] = ("this text", "the text beside")
 ) -> go.Figure:
     """Draw the step in which each position was filled in this text and in the one beside it, (2, S), −1 if in none;
     joined by a line, in another colour if the tokens differ in the end (S,). labels: of the first text. names: of both.
@@ -63,7 +63,7 @@ def filled_steps(
             name=as_text(name),
             hovertemplate="position %{x}<br>filled in step %{y}<extra>%{fullData.name}</extra>",
         )
-    layout(figure, f"position (text: {as_text(names[0])})", "step in which it was filled", 380, legend=True)
+    layout(figure, f"position, with the token of {as_text(names[0])}", "step in which it was filled", 380, legend=True)
     figure.update_xaxes(zeroline=False, **token_axis(labels))
     return figure
 

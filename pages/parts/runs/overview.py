@@ -338,4 +338,4 @@ def _draw(dense: Recording, found: list[tuple[Run, Recording]]) -> None:
     length = divergences[first].filled.shape[1]
     differ = dense.trajectory.final[:length] != names[first].trajectory.final[:length]
     both = labels, names[first].trajectory.labels()
-    chart(filled_in(divergences[first], both, differ, ("dense", first)), "texts_filled")
+    chart(filled_in(divergences[first], both, differ, ("the dense model", first)), "texts_filled")
