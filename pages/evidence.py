@@ -4,6 +4,7 @@ papers claim, tested on a model.
 
 from typing import Any
 
+from analysis.words import model_title
 from pages.parts.charts import export_button, start_exhibits
 from pages.parts.claims import tested_claims
 from pages.parts.controls import titled_views
@@ -23,11 +24,11 @@ def main() -> None:
         settings = tested_claims()
         claims(expanded=settings is None)
         if settings is not None:
-            export_button("SinkScope: claims about sinks", settings, settings["model"]["source"])
+            export_button("SinkScope: claims about sinks", settings, model_title(settings["model"]["source"]))
         return
     settings = by_layer(view, without_sets)
     if settings is not None:
-        export_button("SinkScope: evidence", settings, ", ".join(settings))
+        export_button(f"SinkScope: evidence, {view[0].lower()}{view[1:]}", settings, ", ".join(settings))
 
 
 if __name__ == "__main__":

@@ -66,8 +66,9 @@ def _all_runs(runs: list[Run], answer: DeltaGenerator, beside: DeltaGenerator) -
         differences = from_dense_of_runs(alike, results)
     with _table_place(filtered):
         chosen = runs_table(runs, filtered, st.container(), differences)
-    with answer:  # the other views have answers of their own
-        say_scores(alike, costs, compared)
+    if filtered:
+        with answer:  # the other views have answers of their own
+            say_scores(alike, costs, compared)
     if len(chosen) == 1:
         open_run(chosen[0])
     elif chosen:
@@ -90,7 +91,7 @@ def _ticked_in_fold(runs: list[Run]) -> list[Run]:
     """Draw the table in a fold, so that what the ticked runs show comes first; return these."""
     with st.expander("Tick runs to compare", key="fold_runs_table"):
         title, beside = keyed_columns([6, 1], "runs_table")
-        return runs_table(runs, filter_runs(runs, beside), title)
+        return runs_table(runs, filter_runs(runs, beside), title, export=False)
 
 
 def _no_runs(linked: bool) -> None:

@@ -24,7 +24,7 @@ from analysis.models.checkpoint import CONFIG_FILE
 from analysis.pruned.masks_file import MASK_FILE, only_masks
 from analysis.pruned.report_file import REPORT_FILE, Report, load_report, reported_bytes, run_name, run_names
 from analysis.specs import EVERYTHING, PruneSpec, kept_of
-from analysis.words import first_of
+from analysis.words import first_of, model_title
 
 Kind = Literal["dense", "pruned", "imported", "evicted"]
 LONGEST_NAME, LONGEST_NOTE = 80, 4000  # characters
@@ -251,7 +251,7 @@ def _unpruned(evaluations: Mapping[tuple[str, str], Sequence[Scored]], pruned: M
             told = f"{name} {kept_of(kept).in_words}"
             run = Run(_made_id(f"{place} {kept}"), "evicted", told, source, source, created, kept=kept)
         else:
-            run = Run(_made_id(place), "dense", f"{name} dense", source, source, created)
+            run = Run(_made_id(place), "dense", f"{model_title(name)} (dense)", source, source, created)
         runs.append(run)
     return runs
 

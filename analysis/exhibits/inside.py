@@ -23,7 +23,7 @@ from analysis.sinks.agreement import (
     text_over_steps,
 )
 from analysis.sinks.intervals import FEW_PROMPTS, LEAST_PROMPTS
-from analysis.words import percent
+from analysis.words import counted, percent
 
 RANDOM = "random weights"
 OVER_PROMPTS = "Band: the 95 % interval of the mean over prompts, of each {axis} by itself."
@@ -185,13 +185,20 @@ def geometry_over(
 # --- two texts of one prompt ------------------------------------------------------------------------------------
 
 
-def filled_in(divergence: TextDivergence, labels: tuple[list[str], list[str]], differ: np.ndarray) -> Exhibit:
-    """Show when two texts of one prompt fill each position. labels: tokens of the finished texts; differ (S,) bool."""
+def filled_in(
+    divergence: TextDivergence,
+    labels: tuple[list[str], list[str]],
+    differ: np.ndarray,
+    names: tuple[str, str] = ("this text", "the text beside"),
+) -> Exhibit:
+    """Show when two texts of one prompt fill each position. labels: tokens of the finished texts; differ (S,) bool;
+    names: of the texts.
+    """
     length = divergence.filled.shape[1]
     return Exhibit(
         "When each position is filled",
         "Two marks per position, joined where the steps differ; orange where the tokens differ in the end.",
-        filled_steps(divergence.filled, differ, labels[0][:length]),
+        filled_steps(divergence.filled, differ, labels[0][:length], names),
         pd.DataFrame(
             {
                 "position": np.arange(length),
@@ -246,11 +253,13 @@ def divergence_in_words(divergence: TextDivergence, here: list[str], there: list
         told = f"The texts are the same: {divergence.positions} of {divergence.positions} new tokens."
     else:
         at = int(divergence.first_positions[0])
+        others = len(divergence.first_positions) - 1
+        more = f" and {counted(others, 'other position')}" if others else ""
         told = (
-            f"The texts first differ after step {divergence.first_step}, in {len(divergence.first_positions)} position"
-            f"{'s' if len(divergence.first_positions) > 1 else ''} (the first is {at}: in the end ‘{here[at]}’ against "
-            f"‘{there[at]}’). Aligned, the finished texts have {percent(divergence.finished.aligned, 0)} of their new "
-            f"tokens in common, {percent(divergence.chance, 0)} if one were in random order; by position "
+            f"The texts first differ after step {divergence.first_step}, at position {at} (in the end ‘{here[at]}’ "
+            f"against ‘{there[at]}’){more}. Aligned, the finished texts have "
+            f"{percent(divergence.finished.aligned, 0)} of their new tokens in common, "
+            f"{percent(divergence.chance, 0)} if one were in random order; by position "
             f"{percent(divergence.finished.by_position, 0)}."
         )
     if np.isfinite(divergence.other_step):

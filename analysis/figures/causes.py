@@ -31,9 +31,11 @@ _FEW_POSITIONS = 40  # of more, marks are smaller
 _GAPS = 32  # columns up to which cells are parted; of more, the gaps on a phone would be as wide as the cells
 
 
-def filled_steps(filled: np.ndarray, differ: np.ndarray, labels: list[str]) -> go.Figure:
+def filled_steps(
+    filled: np.ndarray, differ: np.ndarray, labels: list[str], names: tuple[str, str] = ("this text", "the text beside")
+) -> go.Figure:
     """Draw the step in which each position was filled in this text and in the one beside it, (2, S), −1 if in none;
-    joined by a line, in another colour if the tokens differ in the end (S,).
+    joined by a line, in another colour if the tokens differ in the end (S,). labels: of the first text. names: of both.
     """
     figure = go.Figure()
     there = (filled >= 0).all(axis=0)
@@ -49,8 +51,8 @@ def filled_steps(filled: np.ndarray, differ: np.ndarray, labels: list[str]) -> g
             hoverinfo="skip",
         )
     size = 8 if there.sum() <= _FEW_POSITIONS else 6
-    looks = ("this", TOKEN, "circle"), ("beside", SERIES_COLORS[2], "diamond-open")
-    for row, (name, color, symbol) in enumerate(looks):
+    looks = (TOKEN, "circle"), (SERIES_COLORS[2], "diamond-open")
+    for row, (name, (color, symbol)) in enumerate(zip(names, looks, strict=True)):
         at = np.flatnonzero(filled[row] >= 0)
         figure.add_scatter(
             x=at,
@@ -58,10 +60,10 @@ def filled_steps(filled: np.ndarray, differ: np.ndarray, labels: list[str]) -> g
             mode="markers",
             # Open, so that of two marks at one place both are seen.
             marker={"color": color, "symbol": symbol, "size": size + 3 * row, "line": {"width": 2 * row}},
-            name=name,
+            name=as_text(name),
             hovertemplate="position %{x}<br>filled in step %{y}<extra>%{fullData.name}</extra>",
         )
-    layout(figure, "position (text of the first)", "step in which it was filled", 380, legend=True)
+    layout(figure, f"position, with the token of {as_text(names[0])}", "step in which it was filled", 380, legend=True)
     figure.update_xaxes(zeroline=False, **token_axis(labels))
     return figure
 

@@ -131,7 +131,8 @@ def history(
     form = f".{decimals}f"
     figure = go.Figure()
     if floor is not None:
-        figure.add_hrect(y0=floor[0], y1=floor[1], fillcolor=REFERENCE, opacity=0.25, line_width=0, layer="below")
+        band = {"fillcolor": REFERENCE, "opacity": 0.25, "line_width": 0, "layer": "below", "showlegend": True}
+        figure.add_hrect(*floor, name="another calibration seed", **band)
     for (name, level), dash in zip(references.items(), _DASHES, strict=False):
         figure.add_scatter(
             x=ends,

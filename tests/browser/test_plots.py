@@ -121,11 +121,14 @@ def test_slides_fit_the_screen_are_read_from_afar_and_are_led_through_by_keys_bu
     assert "present" not in page.url and "slide" not in page.url
 
 
-def test_a_plot_that_is_touched_has_no_tool_bar_and_one_that_cannot_be_drawn_says_so(chromium, address):
+def test_a_plot_or_table_that_is_touched_has_no_tool_bar_and_one_that_cannot_be_drawn_says_so(chromium, address):
     context = chromium.new_context(
         has_touch=True, is_mobile=True, viewport={"width": 390, "height": 844}, reduced_motion="reduce"
     )
     page = context.new_page()
+    page.goto(f"{address}/?ask=true")
+    expect(page.get_by_test_id("stDataFrame")).to_be_visible()
+    expect(page.get_by_test_id("stElementToolbar")).to_be_hidden()
     page.goto(f"{address}/evidence")
     all_drawn(page)
     place = page.locator(".sinkscope-plot").first

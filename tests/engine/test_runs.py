@@ -151,7 +151,7 @@ def test_evaluations_join_the_runs_that_they_scored(engine, pruned):
     tasks = [{"title": "Story", "models": [row(0.9), row(0.7)]}, {"title": "Text", "perplexity": []}]
     record = finished(engine, spec, "e" * 8, {"models": ["dense", "mine"], "tasks": tasks, "average": [{}, {}]})
     by_name = {run.name: run for run in known_runs(engine)}
-    dense, noised = by_name["bundled dense"], by_name[run_name(pruned[0].spec)]
+    dense, noised = by_name["Diffusion model (dense)"], by_name[run_name(pruned[0].spec)]
     assert [(scored.record.id, scored.number) for scored in noised.evaluations] == [(record.id, 1)]
     assert (score(dense).value, score(noised).value, score(noised).tasks) == (0.9, 0.7, "Story")
     assert dense.kind == "dense"

@@ -10,6 +10,7 @@ def test_positions_are_joined_where_both_filled_them():
     figure = filled_steps(filled, np.array([False, True, False, True]), ["p", "a", "b", "c"])
     differ, same, first, second = figure.data
     assert list(differ.x[:2]) == [1, 1] and list(differ.y[:2]) == [0, 1] and list(same.x[:2]) == [2, 2]
+    assert (first.name, second.name) == ("this text", "the text beside")
     assert list(first.x) == [1, 2, 3] and list(second.x) == [1, 2]
 
 

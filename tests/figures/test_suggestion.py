@@ -26,7 +26,7 @@ def test_what_another_seed_changes_is_a_band_inside_the_axis():
     floor = (0.4, 0.62)
     figure = tuning.history([0.5, 0.51], NAMES[:2], REFERENCES, "output error", False, 4, 4, 2e-4, floor)
     (band,) = figure.layout.shapes
-    assert (band.y0, band.y1) == (40, 62)
+    assert (band.y0, band.y1) == (40, 62) and band.showlegend and band.name == "another calibration seed"
     low, high = figure.layout.yaxis.range
     assert low < 40 and high > 62
     assert not tuning.history([0.5], NAMES[:1], REFERENCES, "output error", False, 4, 4, 2e-4).layout.shapes

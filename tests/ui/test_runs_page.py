@@ -80,12 +80,12 @@ def test_every_run_stands_in_the_table_and_can_be_filtered(pruned):
     names = [run_name(job.spec) for job in pruned]
     test = app(PAGE)
     table = rows(test).set_index("run")
-    assert set(table.index) == {*names, "bundled dense"}
+    assert set(table.index) == {*names, "Diffusion model (dense)"}
     assert table.loc[names[0], "sparsity, %"] == pytest.approx(30, abs=0.5)
     assert table.loc[names[0], "size, MB"] > 1
     assert table.loc[names[0], "accuracy on"] == "Agreement"
     assert table.loc[names[0], ["items", "chance, %"]].tolist() == [12, 50]
-    assert table.loc[names[0], "dense, %"] == table.loc["bundled dense", "accuracy, %"]
+    assert table.loc[names[0], "dense, %"] == table.loc["Diffusion model (dense)", "accuracy, %"]
     summary = engine().jobs("evaluate")[1].summary
     assert table.loc[names[0], "accuracy, %"] == pytest.approx(100 * summary["tasks"][0]["models"][1]["value"])
     told = texts(test).replace("\u00a0", " ")
@@ -97,16 +97,16 @@ def test_every_run_stands_in_the_table_and_can_be_filtered(pruned):
     assert "All 4 runs" in told and "Without discount (control): the same text" in told
     differences = table["to dense, points"]
     assert differences[names[0]] == pytest.approx(
-        table.loc[names[0], "accuracy, %"] - table.loc["bundled dense", "accuracy, %"]
+        table.loc[names[0], "accuracy, %"] - table.loc["Diffusion model (dense)", "accuracy, %"]
     )
-    assert table.loc[names[0], "interval to dense"].startswith("[") and differences.isna()["bundled dense"]
+    assert table.loc[names[0], "interval to dense"].startswith("[") and differences.isna()["Diffusion model (dense)"]
     assert "Accuracy by sparsity and method" in told
     assert list(rows(test)["method"]) == ["Dense", "Magnitude", "Wanda as published", "Magnitude"]
     test.multiselect(key="runs_methods").set_value(["Wanda as published"]).run()
     assert list(rows(test)["run"]) == [names[2]]
     test.text_input(key="runs_words").set_value("no such run").run()
     assert "Accuracy by sparsity and method" not in texts(test), "no figure of runs that do not match"
-    assert "0 of 4 runs" in texts(test)
+    assert "0 of 4 runs" in texts(test) and "No pruned model is scored yet." not in texts(test)
 
 
 def test_a_run_is_pushed_to_the_hub_after_what_would_go_was_shown(pruned, monkeypatch):
@@ -207,6 +207,10 @@ def test_a_run_writes_the_dense_models_prompt_beside_it_once_that_is_asked(prune
     assert engine().wait(record.id, 300).state == "done"
     shown = texts(check(test.run()))
     assert "When each position is filled" in shown and "of their new tokens in common" in shown
+    assert "Dense · Diffusion model" in shown
+    exported = test.session_state["exhibits"]
+    assert exported["text_dense"].notes, "an exported page holds both texts"
+    assert not [name for name in exported if name.startswith("runs_table")], "and not the rows to choose from"
 
 
 def test_a_run_in_the_address_that_is_gone_is_said(pruned):

@@ -42,6 +42,7 @@ from analysis.specs import (
     where,
     without_seed,
 )
+from analysis.words import TASK_SETS
 from pages.parts import address, controls
 from pages.parts.address import shown_box
 from pages.parts.asking import starting_button
@@ -390,7 +391,8 @@ def _title(record: JobRecord, known: RunNames) -> str:
     ended = record.state == "done" and record.summary.get("models")
     names = ", ".join(names_of_models(record, known) if ended else own)
     limit = f"{spec['limit']} items per task" if spec["limit"] else "all items"
-    return f"{names} · {', '.join(spec['tasks'])} · {limit} · seed {spec['seed']} · {when}"
+    tasks = [TASK_SETS.get(name, name) for name in spec["tasks"]]
+    return f"{names} · {', '.join(tasks)} · {limit} · seed {spec['seed']} · {when}"
 
 
 # --- runs to compare --------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from analysis.specs import CANVAS_SCORES, NO_MASKED_ESTIMATE
 from analysis.statistics import clustered
 from analysis.statistics.differences import SHOWN
 from analysis.words import percent
-from pages.parts.charts import chart, table
+from pages.parts.charts import chart, exhibit_text, table
 from pages.parts.controls import pick, segments
 from pages.parts.plain import plain
 
@@ -184,6 +184,7 @@ def _verdicts(results: Results, pairs: list[Pair], base: str, name: str) -> None
     one = comparing.is_one_setting(results, pairs)
     if one:
         said, told = _change(results, pairs, "" if base == "control" else name)
+        exhibit_text(said, told, "", "accuracy_answer")
         st.markdown(f"##### {plain(said)}")
         st.caption(plain(told), help=_in_words(results, pairs))
     elif len(pairs) <= _FEW_PAIRS:

@@ -6,7 +6,6 @@ Texts of the ticked runs beside the dense model's, for the same prompt.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -39,7 +38,7 @@ from analysis.pruned.report_file import read_report
 from analysis.sinks.agreement import compare_texts
 from analysis.specs import EVERYTHING, ModelSpec, RecordSpec
 from analysis.statistics.decisions import family_words
-from analysis.words import counted, percent
+from analysis.words import counted, model_title, percent
 from pages.parts import asking, tokens
 from pages.parts.accuracy.choice import choose_evaluation, evaluations, joined_results, pair_results, score_settings
 from pages.parts.accuracy.panel import ALL_SEEDS, accuracy_panel, joined_panel
@@ -51,7 +50,7 @@ from pages.parts.plain import plain
 from pages.parts.recordings.choice import opened
 from pages.parts.recordings.recording import Recording, finished_recordings, recording_titles
 from pages.parts.run_rows import by_sparsity, name_dense_models
-from pages.parts.session import model_in_use
+from pages.parts.session import model_in_use, model_name
 from pages.parts.study.choice import can_tell, say_study
 
 _NOT_COMPARED: Mapping[str, Comparison] = {}
@@ -326,8 +325,9 @@ def _draw(dense: Recording, found: list[tuple[Run, Recording]]) -> None:
         name: divergence_in_words(apart, labels, names[name].trajectory.labels()) for name, apart in divergences.items()
     }
     heading("Texts", "Shaded tokens are not in the dense text, aligned.", None, said[first] if len(names) == 1 else "")
-    st.caption(f"Dense · {plain(Path(dense.model.source).name)}")
+    st.caption(f"Dense · {plain(model_title(model_name(dense.model.source)))}")
     tokens.show(tokens.changed_text(labels[start:], [True] * len(labels[start:])))
+    exhibit_text("Text of the dense model", "", " ".join(labels[start:]), "text_dense")
     for name, recording in names.items():
         st.caption(f"{plain(name)}{f' · {plain(said[name])}' if len(names) > 1 else ''}")
         own = recording.trajectory.labels()
@@ -337,4 +337,5 @@ def _draw(dense: Recording, found: list[tuple[Run, Recording]]) -> None:
         first = pick("Step by step", names, "texts_step_by_step")
     length = divergences[first].filled.shape[1]
     differ = dense.trajectory.final[:length] != names[first].trajectory.final[:length]
-    chart(filled_in(divergences[first], (labels, names[first].trajectory.labels()), differ), "texts_filled")
+    both = labels, names[first].trajectory.labels()
+    chart(filled_in(divergences[first], both, differ, ("the dense model", first)), "texts_filled")

@@ -46,10 +46,15 @@ def methods_chosen() -> bool:
 
 
 def runs_table(
-    runs: list[Run], filtered: list[Run], place: DeltaGenerator, differences: Mapping[str, Difference] | None = None
+    runs: list[Run],
+    filtered: list[Run],
+    place: DeltaGenerator,
+    differences: Mapping[str, Difference] | None = None,
+    export: bool = True,
 ) -> list[Run]:
     """Draw the table, and return the runs that are ticked. filtered: as of `filter_runs`. place: of its title, as the
-    tool bar of the table covers what stands above its right end. differences: to the dense model, by run.
+    tool bar of the table covers what stands above its right end. differences: to the dense model, by run. export: it is
+    in the exported page.
     """
     by_id = {run.id: run for run in runs}
     _from_address(by_id)
@@ -58,7 +63,7 @@ def runs_table(
     st.session_state[_SHOWN] = [run.id for run in shown]
     chosen = st.session_state[_CHOSEN]
     if shown:
-        _table(shown, by_id, place, differences)
+        _table(shown, by_id, place, differences, export)
     else:
         place.caption(f"0 of {len(runs):,} runs match. Clear a filter to see them.")
     hidden = len([run_id for run_id in chosen if run_id not in st.session_state[_SHOWN]])
@@ -80,7 +85,11 @@ def clear_button(place: DeltaGenerator, runs: list[Run]) -> None:
 
 
 def _table(
-    shown: list[Run], by_id: Mapping[str, Run], heading: DeltaGenerator, differences: Mapping[str, Difference] | None
+    shown: list[Run],
+    by_id: Mapping[str, Run],
+    heading: DeltaGenerator,
+    differences: Mapping[str, Difference] | None,
+    export: bool,
 ) -> None:
     counts = {found.items for run in shown if (found := score(run)) is not None}
     # Ticks are of places in the table, so another choice of rows is another table.
@@ -99,6 +108,7 @@ def _table(
         differences=differences,
         left_out=("made", "dense, %", "chance, %", *(() if len(counts) > 1 else ("items",))),
         above=heading,
+        export=export,
         on_select=lambda: _follow_ticks(key, by_id),
         selection_mode="multi-row",
     )

@@ -19,7 +19,7 @@ from analysis.specs import METHODS, QUESTION, STUDY_PARTS, ModelSpec
 from analysis.statistics.decisions import DECISIONS
 from analysis.study import rules
 from analysis.study.findings import Findings, Setting, Waterfall
-from analysis.words import counted, model_in_words, model_title, percent
+from analysis.words import TASK_SETS, counted, model_in_words, model_title, percent
 from pages.parts import address
 from pages.parts.address import primary_link
 from pages.parts.causes.over_prompts import ABLATION_ASKED
@@ -312,9 +312,10 @@ def share(findings: Findings) -> None:
         )
     minutes = max(1, round(findings.seconds / 60))
     methods = ", ".join(METHODS[method].title for method in spec.methods)
+    tasks = [TASK_SETS.get(name, name) for name in spec.tasks]
     reproduce(
         findings.command,
-        f"{plain(methods)} on {plain(', '.join(spec.tasks))}; {plain(counted(minutes, 'minute'))} of work in all. "
+        f"{plain(methods)} on {plain(', '.join(tasks))}; {plain(counted(minutes, 'minute'))} of work in all. "
         f"{plain(_environment(findings))}",
     )
 
