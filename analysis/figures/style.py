@@ -280,7 +280,8 @@ def wrapped(label: str, width: int) -> str:
 
 def cell_texts(write: Callable[..., str], *values: np.ndarray) -> np.ndarray:
     """Return a text per cell, from the values of each."""
-    texts: np.ndarray = np.vectorize(write, otypes=[object])(*values)
+    with np.errstate(invalid="ignore"):  # a text of NaN is no mistake
+        texts: np.ndarray = np.vectorize(write, otypes=[object])(*values)
     return texts
 
 
