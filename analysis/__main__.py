@@ -193,7 +193,7 @@ def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", required=True)
     named = next((argument for argument in arguments if not argument.startswith("-")), None)
     for name, verb in VERBS.items():
-        verb_parser = verbs.add_parser(name, help=verb.help)
+        verb_parser = verbs.add_parser(name, help=verb.help, description=f"{verb.help[0].upper()}{verb.help[1:]}.")
         if name == named:
             from analysis.command_line.flags import add_flags
 

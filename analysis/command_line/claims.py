@@ -21,7 +21,7 @@ from analysis.command_line.flags import (
     size,
 )
 from analysis.command_line.prompts import own_settings, reference_of
-from analysis.command_line.running import anchored, check_out, engine_of, follow, require_done, say
+from analysis.command_line.running import anchored, check_out, engine_of, estimated, follow, require_done, say
 from analysis.command_line.written_study import NUMBERS, finish, refusal, write
 from analysis.specs import CLAIM_SIZES, CLAIMS, ClaimsSpec
 from analysis.specs.commands import sized_command
@@ -80,10 +80,11 @@ def run(options: argparse.Namespace) -> int:
     with engine_of(options, spec.models) as engine:
         spec = anchored(spec) if engine.scheduler else spec
         example = read(EXAMPLE) if EXAMPLE.is_file() else None
-        for line in lines(foresee_claims(engine, spec, example)):
+        told = list(lines(foresee_claims(engine, spec, example)))
+        for line in told:
             say(line)
         if options.estimate:
-            return 0
+            return estimated(options, told)
         record = follow(engine, engine.submit("claims", spec))
         return _finished(engine, record, spec, options)
 

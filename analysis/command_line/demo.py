@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from analysis.command_line.flags import as_json, flag, listed_words
 from analysis.command_line.running import engine_of, follow, say
-from analysis.errors import UserError
+from analysis.errors import UserError, shorten
 from analysis.machine import process
 from analysis.models.registry import BUNDLED_PAIR, MODELS
 from analysis.recording import inside_specs
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from analysis.specs import JobSpec
 
 _CHANNELS = 4  # of the residual stream that recordings keep
+_ABOUT = ("reference", "noise", "geometry", "lens", "attention_map", "ablate")
+_KINDS = ("record", *_ABOUT, "record_set", "ablate_set", "calibrate", "sweep", "study")
 
 
 FLAGS = (
@@ -29,8 +31,8 @@ FLAGS = (
         "--only",
         type=listed_words,
         metavar="A,B",
-        help="run only these: record, what is asked about a recording (reference, noise, geometry, lens, "
-        "attention_map, ablate), record_set, ablate_set, calibrate, sweep",
+        help=f"run only these: record, what is asked about a recording ({', '.join(_ABOUT)}), record_set, ablate_set, "
+        "calibrate, sweep",
     ),
     as_json("the jobs"),
 )
@@ -38,6 +40,9 @@ FLAGS = (
 
 def run(options: argparse.Namespace) -> int:
     """Record and ablate prompts of the bundled pair, store statistics and sweep, skipping existing results."""
+    unknown = [kind for kind in options.only or () if kind not in _KINDS]
+    if unknown:
+        raise UserError(f"--only takes {', '.join(_KINDS)}, not '{shorten(unknown[0])}'.")
     process.prepare()
     jobs: dict[str, str] = {}
     with engine_of(options) as engine:

@@ -22,6 +22,7 @@ from analysis.errors import UserError, shorten
 from analysis.evaluation import sweep_scores, sweep_tables
 from analysis.evaluation.items_file import DOCUMENTS
 from analysis.specs import PruneSpec, SweepSpec, grid, sentence, shard_of
+from analysis.words import listed
 
 FLAGS = (
     flag(
@@ -120,5 +121,6 @@ def _whole(shards: Sequence[_Shard]) -> SweepSpec:
         raise UserError(f"{names} are both shard {twice}/{first.count}. Give each once.")
     missing = [str(number) for number in range(1, first.count + 1) if number not in numbers]
     if missing:
-        raise UserError(f"Shards {', '.join(missing)} of {first.count} are missing. Sweep them, or name their folders.")
+        which = "Shard {} of {} is" if len(missing) == 1 else "Shards {} of {} are"
+        raise UserError(f"{which.format(listed(missing), first.count)} missing. Sweep the rest, or name their folders.")
     return whole

@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import json
 import os
 import shutil
 import sys
@@ -58,6 +59,13 @@ def check_out(options: argparse.Namespace, refusal: Callable[[Path], str]) -> No
         raise UserError("Name the folder to write to with --out, or ask what it will take with --estimate.")
     if options.out is not None:
         outputs.check(options.out, options.overwrite, refusal)
+
+
+def estimated(options: argparse.Namespace, told: Sequence[str]) -> int:
+    """Print as JSON what a verb with --estimate has told as it went. Return the exit code."""
+    if options.json:
+        print(json.dumps({"estimate": list(told)}, ensure_ascii=False))
+    return 0
 
 
 def scheduler_of(options: argparse.Namespace) -> str:

@@ -23,7 +23,7 @@ from analysis.command_line.flags import (
     size,
 )
 from analysis.command_line.prompts import own_settings, reference_of
-from analysis.command_line.running import aligned, anchored, check_out, engine_of, follow, require_done, say
+from analysis.command_line.running import aligned, anchored, check_out, engine_of, estimated, follow, require_done, say
 from analysis.command_line.sweep import foreseen
 from analysis.errors import UserError
 from analysis.specs import SIZES, ModelSpec, StudySpec
@@ -128,14 +128,12 @@ def run(options: argparse.Namespace) -> int:
             _say_plans(engine, spec, example)
         foreseen(engine, sweep_of(spec))  # measures unknown costs first
         shown = plans.plan_of(spec, plans.noise_of(spec, example))
-        if shown is not None:
-            say(planning.in_words(shown))
-        for line in lines(foresee_study(engine, spec, example)):
+        told = [] if shown is None else [planning.in_words(shown)]
+        told += [*lines(foresee_study(engine, spec, example)), *filter(None, [problem])]
+        for line in told:
             say(line)
-        if problem:
-            say(problem)
         if options.estimate:
-            return 0
+            return estimated(options, told)
         record = follow(engine, engine.submit("study", spec))
         return _finished(engine, record, options)
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from analysis.calibration.noise import swept_with_own_noise
 from analysis.command_line.flags import MODEL, Fields, as_json, estimate, flag, out, overwrite
-from analysis.command_line.running import anchored, check_out, engine_of, follow, require_done, say
+from analysis.command_line.running import anchored, check_out, engine_of, estimated, follow, require_done, say
 from analysis.command_line.written_sweep import WrittenSweep, point_file, refusal, write
 from analysis.errors import UserError
 from analysis.evaluation import sweep_scores
@@ -206,11 +206,11 @@ def run(options: argparse.Namespace) -> int:
 
     with engine_of(options, spec.models) as engine:
         spec = anchored(spec) if engine.scheduler else spec
-        cost_estimate = foreseen(engine, spec)
-        for line in lines(cost_estimate):
+        told = list(lines(foreseen(engine, spec)))
+        for line in told:
             say(line)
         if options.estimate:
-            return 0
+            return estimated(options, told)
         asked = engine.submit("sweep", spec)
         if module is None:
             return _finished(engine, follow(engine, asked), options)

@@ -85,7 +85,10 @@ def accuracy(
     drawn = np.concatenate(
         [*(each for curve in curves for each in (curve.low, curve.high)), [dense or curves[0].low[0]]]
     )
-    _add_levels(figure, dense, chance, far=chance is not None and bool(drawn.min() - chance > np.ptp(drawn)))
+    span = float(np.ptp(drawn))
+    if not span:
+        figure.update_yaxes(rangemode="tozero")  # else it spans two points around the one accuracy
+    _add_levels(figure, dense, chance, far=chance is not None and bool(drawn.min() - chance > span > 0))
     return figure
 
 

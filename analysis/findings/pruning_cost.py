@@ -56,10 +56,12 @@ def cost_of_pruning(
         cost = _costly(who, {at: losses[at] for at in costly})
     elif rest:
         lost = [losses[at] for at in rest]
-        size = f"{_cost_span([-one.value for one in lost])} points of accuracy"
-        if len(rest) == 1 and lost[0].value < 0:
-            size = _size(lost[0], "points of accuracy ")
-        cost = f"{who} {_shares(rest)} of the weights costs {size}, {_not_shown(lost)}"
+        size = f"costs {_cost_span([-one.value for one in lost])} points of accuracy"
+        if any(one.value > 0 for one in lost):
+            size = f"changes accuracy by {change_span(lost, ' points')}"
+        elif len(rest) == 1:
+            size = f"costs {_size(lost[0], 'points of accuracy ')}"
+        cost = f"{who} {_shares(rest)} of the weights {size}, {_not_shown(lost)}"
     elif even:
         cost = f"{who} {_shares(even)} of the weights costs less than {POINTS.margin(margin)} of accuracy"
     if no_help(discount, margin) and len(discount) == len(decided):

@@ -1,6 +1,7 @@
 """`python -m analysis claims`: its flags, and the command that repeats a run."""
 
 import argparse
+import json
 import shlex
 
 import pytest
@@ -60,6 +61,14 @@ def test_bad_input_is_one_line(words, told, capsys, tmp_path, monkeypatch):
     assert main(words) == 2
     err = capsys.readouterr().err
     assert told in err and err.count("error:") == 1
+
+
+def test_an_estimate_is_printed_as_json_too(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("SINKSCOPE_HOME", str(tmp_path / "home"))
+    assert main(["claims", "--only", "sinks-move", "--estimate", "--json"]) == 0
+    printed = capsys.readouterr()
+    told = json.loads(printed.out)["estimate"]
+    assert told and all(line in printed.err for line in told)
 
 
 def test_small_models_get_a_worker_per_cpu_unless_the_user_names_devices(monkeypatch):

@@ -1,10 +1,17 @@
 """Content of a demonstration: the jobs that the pages show, each requested once."""
 
-from analysis.command_line.demo import _asked, _recordings
+from analysis.__main__ import main
+from analysis.command_line.demo import _ABOUT, _KINDS, _asked, _recordings
 from analysis.engine.permissions import refusal
 from analysis.engine.studies import new_study
 from analysis.jobs import JOBS
 from analysis.specs import ModelSpec
+
+
+def test_only_kinds_that_there_are_are_run(capsys):
+    assert {kind for kind, _ in [*_recordings(), *_asked(study=True)]} | {*_ABOUT} == {*_KINDS}
+    assert main(["demo", "--only", "record,recrod"]) == 2
+    assert "--only takes record, reference, " in capsys.readouterr().err
 
 
 def test_every_page_gets_something_and_nothing_is_asked_twice():

@@ -218,7 +218,7 @@ def test_a_sweep_is_written_tracked_and_exported_and_its_shards_merge_to_the_sam
 
     capsys.readouterr()
     for given, said in (
-        ([first], "Shards 2 of 2 are missing"),
+        ([first], "Shard 2 of 2 is missing"),
         ([first, first, second], "are both shard 1/2"),
         ([first, whole], "holds a whole sweep"),
         ([first, tmp_path], "has no sweep.json of a sweep"),

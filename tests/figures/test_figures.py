@@ -1,5 +1,7 @@
 """Figures: what a reader sees follows from the arrays, and every axis is named."""
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,7 +12,7 @@ from analysis.figures import sinks as figures
 from analysis.figures.causes import outcome_bars
 from analysis.figures.interval_layout import IntervalRow
 from analysis.figures.intervals import interval_rows
-from analysis.figures.style import PER_CENT, REFERENCE, as_text, block_reduce, shorten, token_axis
+from analysis.figures.style import PER_CENT, REFERENCE, as_text, block_reduce, cell_texts, shorten, token_axis
 from pages.parts.charts import Point
 
 
@@ -236,3 +238,8 @@ def test_names_and_tokens_are_drawn_as_text():
         assert "evil" in drawn or "&lt;a" in drawn, figure.data[0].type
         for markup in ("<a ", "</a>", "<b>%", "%{x}</b>", "</b>"):
             assert markup not in drawn.replace(f"<b>{as_text(HOSTILE)}</b>", ""), (figure.data[0].type, markup)
+
+
+def test_a_cell_without_a_number_warns_nobody():
+    with warnings.catch_warnings(action="error"):
+        assert cell_texts(lambda value: str(value - value), np.array([np.inf])).tolist() == ["nan"]
