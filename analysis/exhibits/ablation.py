@@ -85,6 +85,7 @@ METHOD = (
 
 
 _HOLLOW = ", hollow where not significantly different from the sinks"
+_OF_STATE = "random tokens: of the sinks' state where there are enough"
 _MINUS_CONTROL = "sinks minus control"
 _TOLD = {"nll": PERPLEXITY, "aligned": "Changes count for better or worse, in aligned texts.", "divergence": NAT}
 """What the levels of each measure are."""
@@ -118,7 +119,7 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
         lasting = ends_beside(means_of(summary["rows"], drawn[0], "tokens")[0], lengths(summary))
     return Exhibit(
         measure.change,
-        f"{begins}, 95 % intervals{hollow}. {_TOLD[name]} Differences "
+        f"{begins}, 95 % intervals{hollow}; {_OF_STATE}. {_TOLD[name]} Differences "
         f"are computed before rounding. Layers {first} to {last}; significant after Holm correction over "
         f"{counted(tests, 'test')}. {CONTROLS_TOLD}{lighter}{_stand_in(few)}{without_sinks(drawn[0])}"
         + (could_show({row["against"]: effect_of(row) for row in drawn}) if name == "nll" else "")

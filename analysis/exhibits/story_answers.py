@@ -59,7 +59,7 @@ def _matter(findings: Findings) -> Answer | None:
     lead = said.replace("its predictions", "predictions", 1).replace("its", "the", 1)
     if by_text and said.startswith(("Yes: ", "It depends: ")) and text_matters(causes):
         lead = yes_by_text(causes)
-    asked = "Do its sinks matter?"
+    asked = "Do this model's sinks matter?"
     if not by_text:
         return Answer(asked, lead, "")
     told = dict.fromkeys((COUNT, *open_controls(causes), strictest(causes) or COUNT))
@@ -69,7 +69,7 @@ def _matter(findings: Findings) -> Answer | None:
     return Answer(asked, lead, sentence.strip(), charts.few_bars(f"{_HEADING}:", marks), levels)
 
 
-_HEADING = "Perplexity (lower is better), tokens hidden from attention"
+_HEADING = "Perplexity under the untouched model (lower is better), hidden"
 
 
 def _levels(causes: Sequence[Cause], controls: Mapping[str, Cause]) -> list[Mark]:

@@ -23,7 +23,7 @@ from analysis.figures.story.charts import Group, Mark
 from analysis.findings import said_of
 from analysis.findings.ablations import side_of
 from analysis.findings.masks import few_changed
-from analysis.findings.pruning_cost import bare_words, cost_words, loss_words
+from analysis.findings.pruning_cost import apart_by_rounding, bare_words, cost_words, loss_words
 from analysis.pruned.report_file import plain_title
 from analysis.specs import METHODS
 from analysis.statistics.decisions import (
@@ -77,9 +77,7 @@ def masks(findings: Findings) -> Told | None:
     return Told(
         "masks",
         title,
-        charts.bars(
-            groups, "chosen differently: kept in only one of two runs (% of all weights)", 100, _dots_told(changes)
-        ),
+        charts.bars(groups, "% of all weights, kept in one run but not in the other", 100, _dots_told(changes)),
         beat,
         (beat,),
         f"{_calibration(findings)}{_untried(findings)}",
@@ -168,8 +166,8 @@ def accuracy(findings: Findings) -> Told | None:
         _levels(findings, by_setting, pruning) + _changes(findings, by_setting, margin),
         " ".join(beats),
         tuple(beats),
-        f"{recipe(findings, brief=True)}; intervals over {items_told(pruning)}{_seeds_told(by_setting)}; no other "
-        "models, tasks or texts.",
+        f"{recipe(findings, brief=True)}; intervals over {items_told(pruning)}{_seeds_told(by_setting)}"
+        f"{_rounding_told(findings, by_setting)}; no other models, tasks or texts.",
         (
             *filter(
                 None,
@@ -234,17 +232,37 @@ def _cost_unseen(findings: Findings, by_setting: Mapping[str, Contrast]) -> str:
 
 
 def _levels(findings: Findings, by_setting: Mapping[str, Contrast], pruning: Pruning) -> Markup:
-    """Draw the accuracy of the dense model and, at each setting, without and with the discount; empty where the study
-    does not hold it of each.
+    """Draw the accuracy of the dense model and, at each setting, of the published baseline as far as the study holds
+    it, and without and with the discount; empty where the study does not hold these of each.
     """
     marks = [Mark("dense model", pruning.dense, percent(pruning.dense, 1), charts.NULL)]
     for name, contrast in by_setting.items():
-        without, discounted = (float(np.mean(each)) if each else None for each in accuracies(findings, contrast))
-        if without is None or discounted is None:
+        both = accuracies(findings, contrast)
+        if not all(both):
             return Markup()
-        marks.append(Mark(f"{name} removed, no discount", without, percent(without, 1), charts.NULL))
-        marks.append(Mark(f"{name} removed, with discount", discounted, percent(discounted, 1), charts.SINK))
+        published, _ = accuracies(findings, contrast.model_copy(update={"against": METHODS[contrast.method].published}))
+        rows = {_published(contrast): published, "no discount": both[0], "with discount": both[1]}
+        for label, values in rows.items():
+            if values:
+                tone, mean = charts.SINK if values is both[1] else charts.NULL, float(np.mean(values))
+                marks.append(Mark(f"{name} removed, {label}", mean, percent(mean, 1), tone))
     return charts.few_bars(story_parts.accuracy_heading(pruning), marks, pruning.chance)
+
+
+def _published(contrast: Contrast) -> str:
+    return plain_title(METHODS[contrast.method].published or "")
+
+
+def _rounding_told(findings: Findings, by_setting: Mapping[str, Contrast]) -> str:
+    """Tell that differences are of numbers before rounding, where those that are drawn differ otherwise."""
+    drawn = [
+        (float(np.mean(without)), float(np.mean(discounted)), one.effect)
+        for one in by_setting.values()
+        for without, discounted in [accuracies(findings, one)]
+        if without and discounted
+    ]
+    told = apart_by_rounding(drawn)
+    return f"; {told}" if told else ""
 
 
 def _changes(findings: Findings, by_setting: Mapping[str, Contrast], margin: float) -> Markup:
@@ -257,12 +275,12 @@ def _changes(findings: Findings, by_setting: Mapping[str, Contrast], margin: flo
         published = published_of_study(findings, contrast.method).get(contrast.sparsity)
         rows = {"with discount minus without": contrast.effect}
         if published is not None:
-            rows[f"with discount minus {plain_title(METHODS[contrast.method].published or '')}"] = published
+            rows[f"with discount minus {_published(contrast)}"] = published
         marks = [
             Mark(label, one.value, interval_words(one), charts.SINK, one.low, one.high, filled=side_of(one) != 0)
             for label, one in rows.items()
         ]
-        alone = f": without discount minus dense {loss_words(costs[name])}" if name in costs else ""
+        alone = f" (pruning itself: {loss_words(costs[name])})" if name in costs else ""
         groups.append(Group(f"{_removed(name).replace(' of the weights', '')}{alone}", tuple(marks)))
     return charts.intervals(
         groups, "change of accuracy, points (right: better)", 100, margin, POINTS.margin(margin).partition(" ")[0]

@@ -7,7 +7,6 @@ import numpy as np
 from markupsafe import Markup
 
 from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS
-from analysis.exhibits.story_text import AGAINST
 from analysis.figures.story import Example, charts
 from analysis.figures.story.charts import Line
 from analysis.findings.ablations import LENGTH, perplexity, size_told
@@ -42,7 +41,7 @@ def texts(findings: Findings, model: str) -> Example | None:
         title,
         *text_shown(text, control),
         f"{_SHADED}{_BOS if begins else ''}",
-        (_ends_over_all(findings.causes_by_model.get(model, ()), control) if early else "") + _EXAMPLE,
+        (_ends_over_all(findings.causes_by_model.get(model, ()), control, longest) if early else "") + _EXAMPLE,
         f"The others may have moved: by position {sinks_moved} (sinks) and {others_moved} (random) of {longest} "
         f"differ{in_place}.",
     )
@@ -65,21 +64,22 @@ def _ends_early(text: Continuation, control: str) -> str:
     return f"One text: with sinks hidden it ends at token {sinks}; {hidden} {instead}"
 
 
-_SHADED = "Shaded, underlined: does not line up with the first text; faint: after the end, counted, not shaded."
+_SHADED = "Shaded, underlined: does not line up with the first text. Faint: after the end (counted, not shaded)."
 _EXAMPLE = "This one is nearest the medians of changed tokens and perplexity."
 
 
-def _ends_over_all(causes: Sequence[Cause], control: str) -> str:
+def _ends_over_all(causes: Sequence[Cause], control: str, length: int) -> str:
     """Tell where texts end over all prompts with their sinks hidden, beside those with a control's tokens hidden; empty
-    where that was not measured.
+    where that was not measured. length: of a text that does not end.
     """
     cause = rules.cause_of(causes, "nll", control)
     if cause is None or not cause.tokens or cause.longer is None:
         return ""
     apart = size_told(cause.longer, LENGTH, "earlier" if cause.longer.value < 0 else "later")
-    others = AGAINST[control] if control == MASS else f"with {CONTROLS[control].title} hidden"
-    ends = f"texts end at token {cause.tokens:.0f} with sinks hidden, {apart} than {others}"
-    return f"Over {cause.effect.n} prompts, {ends}. "
+    ends = (
+        f"texts end at token {cause.tokens:.0f} with sinks hidden, {apart} than with {CONTROLS[control].title} hidden"
+    )
+    return f"Over {cause.effect.n} prompts, {ends} (means; a text that does not end counts as {length}). "
 
 
 def _begins_inside(words: Sequence[str]) -> bool:

@@ -119,7 +119,7 @@ def _beside_own(findings: Findings, model: str) -> str:
     """
     there = text_causes(findings.causes_by_model[model])
     name = called(findings).get(model, model)
-    told = [f"{AGAINST[control]}{_reached(cause)} {_SIDES[side_of(cause.effect)]}" for control, cause in there.items()]
+    told = [f"{_SIDES[side_of(cause.effect)]} {AGAINST[control]}{_reached(cause)}" for control, cause in there.items()]
     return f"{name}: {'; '.join(told)}." if told else ""
 
 

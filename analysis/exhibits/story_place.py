@@ -79,8 +79,8 @@ def place(findings: Findings) -> Told | None:
         beats[0], notes[0] = (f"Standing out, {told[0].lower()}{told[1:]}" for told in (beats[0], notes[0]))
     untrained = f"In {null.called}, at most {most} of sinks in {masked} are masked." if null else ""
     own = _layers_told(portions[source], tokens[source], others.get(source, {}), without=MASKED)
-    short = f"{null.labelled[0].upper()}{null.labelled[1:]}: at most {most} masked in {masked}. " if null else ""
-    in_short = f"{short}{'Also standing' if masked else 'Standing'} out: {own.partition('; none in ')[0]}."
+    lead = "Also standing" if masked else "Standing"
+    in_short = " ".join(filter(None, (untrained, f"{lead} out: {own.partition('; none in ')[0]}.")))
     in_short += "".join(f" {beat}" for beat in beats[1:])
     prompts = findings.parameters.prompts
     beats += [untrained] if untrained else []

@@ -134,7 +134,7 @@ def ends_told(causes: Sequence[Cause]) -> list[str]:
     """Return where texts end beside each of these controls; the whole sentence on one where they end alike."""
     there = {name: text_causes(causes)[name] for name in open_controls(causes)}
     return [
-        f"{AGAINST[name][0].upper()}{AGAINST[name][1:]}, {ends[0].lower()}{ends[1:]}"
+        f"With sinks hidden, {ends[0].lower()}{ends[1:].removesuffix('.')} than with {CONTROLS[name].title} hidden."
         if (ends := _endings(cause))
         else _open_one(name, cause)
         for name, cause in there.items()

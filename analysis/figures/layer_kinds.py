@@ -25,7 +25,7 @@ from analysis.figures.style import (
 from analysis.sinks.intervals import Estimates
 from analysis.words import percent
 
-_LEAST_KEYED = 0.004  # of some row; a kind that is rarer in all of them cannot be seen
+_LEAST_DRAWN = 0.004  # of some row; a kind that is rarer in all of them cannot be seen
 LEAST_PORTION = 0.05  # of a layer's sinks; a kind that is rarer has no dot in the figure of strengths
 _TALL, _LEAST_ROW, _MOST_ROW = 400, 16, 27  # pixels of all layers of a model, and of one
 _MOST_NAMED = 16  # layers up to which each is named
@@ -82,16 +82,8 @@ class LayerKinds:
 
     @property
     def drawn(self) -> list[int]:
-        """The kinds that have a bar."""
-        return self._most_above(0)
-
-    @property
-    def keyed(self) -> list[int]:
-        """The kinds that the key names."""
-        return self._most_above(_LEAST_KEYED)
-
-    def _most_above(self, portion: float) -> list[int]:
-        return np.flatnonzero((self.rows > portion).any(axis=0)).tolist()
+        """The kinds that have a bar and are named in the key."""
+        return np.flatnonzero((self.rows > _LEAST_DRAWN).any(axis=0)).tolist()
 
     @property
     def above(self) -> list[float]:
@@ -211,7 +203,7 @@ def _keys(models: Sequence[LayerKinds]) -> list[str]:
     """Return the lines that name the kinds of models and what is bold."""
     named: dict[int, dict[str, None]] = {}
     for model in models:
-        for kind in model.keyed:
+        for kind in model.drawn:
             named.setdefault(kind, {})[as_text(model.kinds[kind])] = None
     marks = [f"{_mark(kind)} {' or '.join(named[kind])}" for kind in sorted(named)]
     bold = [_BOLD] if any(model.bold for model in models) else []

@@ -245,7 +245,7 @@ def _no_match(held: Mapping[str, tuple[Held, Held]]) -> str:
     (_, masked), (_, fewer) = held[MASS]
     if not neither_matches((drawn, light), (masked, fewer)):
         return ""
-    return "Over all steps no control matches the sinks in both masking and attention."
+    return "No control matches the sinks in both masking and attention."
 
 
 def neither_matches(attention: tuple[float, float], masking: tuple[float, float]) -> bool:

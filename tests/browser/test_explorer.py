@@ -195,7 +195,7 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     expect(beside).to_have_text(
         f"Equally sharp untrained models: at most {told(shares[:, 3].max())}. "
         f"Sinks here take more than all 3 in {above or 'none'} of 9 steps"
-        f"{f', less than all in {below}' if below else ''}. One text; 30 prompts on Evidence."
+        f"{f', less than all in {below}' if below else ''}. This is one text; Evidence has 30."
     )
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.strongest()")
     expect(finding).to_contain_text(f"At step {own.argmax()}, where sinks take most, ")

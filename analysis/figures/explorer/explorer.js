@@ -20,7 +20,7 @@ function mount(root, packed, options = {}) {
     if (!found.has(selector)) found.set(selector, root.querySelector(selector));
     return found.get(selector);
   }
-  const note = header.state.prompts ? ` One text; ${header.state.prompts} prompts on Evidence.` : "";
+  const note = header.state.prompts ? ` This is one text; Evidence has ${header.state.prompts}.` : "";
   let family = "", themed = ""; // of the page, once they are known
   const app = {
     state: { ...START, ...fromAddress(options.address ?? header.state, definitions, recordings) }, hover: {}, history: [], playing: false, recordings, frames, version: 0, dialog: find("dialog"), content: header.content,
