@@ -232,20 +232,24 @@ def _cost_unseen(findings: Findings, by_setting: Mapping[str, Contrast]) -> str:
 
 
 def _levels(findings: Findings, by_setting: Mapping[str, Contrast], pruning: Pruning) -> Markup:
-    """Draw the accuracy of the dense model and, at each setting, of the published baseline as far as the study holds
-    it, and without and with the discount; empty where the study does not hold these of each.
+    """Draw the accuracy of the dense model and, where pruning costs most, of the published baseline as far as the study
+    holds it, and without and with the discount; empty where the study does not hold these.
     """
-    marks = [Mark("dense model", pruning.dense, percent(pruning.dense, 1), charts.NULL)]
-    for name, contrast in by_setting.items():
-        both = accuracies(findings, contrast)
-        if not all(both):
-            return Markup()
-        published, _ = accuracies(findings, contrast.model_copy(update={"against": METHODS[contrast.method].published}))
-        rows = {_published(contrast): published, "no discount": both[0], "with discount": both[1]}
-        for label, values in rows.items():
-            if values:
-                tone, mean = charts.SINK if values is both[1] else charts.NULL, float(np.mean(values))
-                marks.append(Mark(f"{name} removed, {label}", mean, percent(mean, 1), tone))
+    name = next((price.setting for price in prices_of(findings, by_setting)), next(iter(by_setting)))
+    contrast = by_setting[name]
+    published = contrast.model_copy(update={"against": METHODS[contrast.method].published})
+    without, discounted = accuracies(findings, contrast)
+    if not without or not discounted:
+        return Markup()
+    rows = {
+        "dense model": (pruning.dense,),
+        f"{name} removed, {_published(contrast)}": accuracies(findings, published)[0],
+        f"{name} removed, no discount": without,
+        f"{name} removed, with discount": discounted,
+    }
+    means = {label: float(np.mean(values)) for label, values in rows.items() if values}
+    tones = dict.fromkeys(means, charts.NULL) | dict.fromkeys(list(means)[-1:], charts.SINK)
+    marks = [Mark(label, mean, percent(mean, 1), tones[label]) for label, mean in means.items()]
     return charts.few_bars(story_parts.accuracy_heading(pruning), marks, pruning.chance)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from markupsafe import Markup
 
 from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS
+from analysis.exhibits.story_text import AGAINST
 from analysis.figures.story import Example, charts
 from analysis.figures.story.charts import Line
 from analysis.findings.ablations import LENGTH, perplexity, size_told
@@ -76,10 +77,9 @@ def _ends_over_all(causes: Sequence[Cause], control: str, length: int) -> str:
     if cause is None or not cause.tokens or cause.longer is None:
         return ""
     apart = size_told(cause.longer, LENGTH, "earlier" if cause.longer.value < 0 else "later")
-    ends = (
-        f"texts end at token {cause.tokens:.0f} with sinks hidden, {apart} than with {CONTROLS[control].title} hidden"
-    )
-    return f"Over {cause.effect.n} prompts, {ends} (means; a text that does not end counts as {length}). "
+    others = AGAINST[control] if control == MASS else f"with {CONTROLS[control].title} hidden"
+    ends = f"texts end at token {cause.tokens:.0f} with sinks hidden, {apart} than {others}"
+    return f"Over {cause.effect.n} prompts, {ends} (capped at {length}). "
 
 
 def _begins_inside(words: Sequence[str]) -> bool:

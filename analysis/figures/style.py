@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 MASS_SCALE = ["#141a3c", "#24418a", "#2477a8", "#36a796", "#8fce69", "#f8ee9a"]
 # Differences of two masks: blue = the second keeps more, red = it prunes more. The grey middle reads on both themes.
 DIFFERENCE_SCALE = ["#1b4fa0", "#5a90d8", "#cfd4dc", "#e27f6a", "#a81f2d"]
-SINK = "#e8590c"
+SINK = "#d9480f"
 TOKEN = "#5b8def"
 REFERENCE = "#8a94a6"
 SELECTED = "#e83e8c"
@@ -265,7 +265,8 @@ def cell_texts(write: Callable[..., str], *values: np.ndarray) -> np.ndarray:
     """Return a text per cell, from the values of each."""
     arrays = np.broadcast_arrays(*values)
     texts = np.empty(arrays[0].size, object)
-    texts[:] = [write(*cell) for cell in zip(*(each.flat for each in arrays), strict=True)]
+    with np.errstate(invalid="ignore"):  # a text of NaN is no mistake
+        texts[:] = [write(*cell) for cell in zip(*(each.flat for each in arrays), strict=True)]
     return texts.reshape(arrays[0].shape)
 
 

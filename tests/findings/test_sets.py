@@ -302,7 +302,7 @@ def test_the_bars_of_a_layer_add_up_to_all_of_its_sinks_and_stand_beside_those_o
     assert all(re.search(r"\[\d+, \d+ %\] of the sinks of layer", text) for text in shown.data[0].customdata[1:LAYERS])
 
 
-def test_the_intervals_of_the_kind_that_leads_are_told_apart_and_a_kind_too_rare_to_be_seen_is_not_in_the_key() -> None:
+def test_the_intervals_of_the_kind_that_leads_are_told_apart_and_a_kind_too_rare_to_be_seen_is_not_drawn() -> None:
     recordings = a_set(0)
     rare = list(recordings.kinds).index("last")
     recordings.arrays["trained.sinks"][:, :2, 0] *= 500
@@ -318,7 +318,7 @@ def test_the_intervals_of_the_kind_that_leads_are_told_apart_and_a_kind_too_rare
     led[:2, 0] = True
     assert [float(each) for each in bounds.groups()] == [np.ceil(100 * apart[part].max()) for part in (led, ~led)]
     [key] = [note.text for note in shown.figure.layout.annotations if "word" in note.text]
-    assert "last token" in {trace.name for trace in shown.figure.data} and "last token" not in key
+    assert "last token" not in {trace.name for trace in shown.figure.data} and "last token" not in key
     assert "first token" in key
 
 

@@ -366,8 +366,9 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
         "perplexity is undecided, but texts end earlier."
     )
     assert hidden.takeaway == (
-        "At equal attention, texts end 24 tokens earlier [16, 31]. Left-to-right twin: against as many random tokens "
-        "undecided; at equal attention (reached by random tokens in 15 prompts) lower."
+        "With sinks hidden, texts end 24 tokens earlier [16, 31] than with random tokens of equal attention hidden. "
+        "Left-to-right twin: undecided against as many random tokens; lower at equal attention (reached by random "
+        "tokens in 15 prompts)."
     )
     of_count = [one for one in study.causes if one.control not in (MASKED, MASS)]
     without = study.model_copy(update={"causes": tuple(of_count)})
@@ -487,9 +488,7 @@ def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
         "Sinks that are masked positions: layer 0 99 % [99, 100], layer 1 100 % [100, 100] and layer 2 85 % [82, 87]."
     )
     untrained = "In an equally sharp untrained model, at most 14 % of sinks in layers 0–2 are masked."
-    assert place.beats[2] == untrained and place.takeaway.startswith(
-        "Untrained, equally sharp: at most 14 % masked in layers 0–2. Also standing out: "
-    )
+    assert place.beats[2] == untrained and place.takeaway.startswith(f"{untrained} Also standing out: ")
     rows = [row for row in study.tables["layers"] if row["measure"] != KIND_MEASURES["tokens"].title]
     (place,) = (
         finding
@@ -526,9 +525,11 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
     (_, at_70), (_, refuting) = (story_of(each).findings[-2:] for each in (study, refutes()))
     drawn = at_70.figure.replace("\u00a0", " ")
     assert "+0.3 points" in drawn
-    assert "70 % removed: without discount minus dense −21 points [−24, −18]<" in drawn
-    levels = re.findall(r'class="label">([^<]+)</span>.*?class="told">([^<]+)<', drawn)[:5]
-    assert levels[0] == ("dense model", "92.6 %") and levels[3] == ("70 % removed, no discount", "71.8 %")
+    assert "70 % removed (pruning itself: −21 points [−24, −18])<" in drawn
+    levels = re.findall(r'class="label">([^<]+)</span>.*?class="told">([^<]+)<', drawn)
+    assert levels[0] == ("dense model", "92.6 %") and ("70 % removed, no discount", "71.8 %") in levels
+    assert ("70 % removed, Wanda as published", "71.4 %") in levels
+    assert "differences before rounding" in at_70.caveat
     assert "wins back" not in refuting.title
     pruning = study.pruning.model_copy(update={"settings": (), "waterfalls": ()})
     (_, answer) = story_of(study.model_copy(update={"pruning": pruning})).answers
@@ -888,7 +889,7 @@ def test_a_study_of_one_model_that_pruned_nothing_names_it_and_claims_nothing_of
         }
     )
     story = story_of(alone)
-    assert [answer.question for answer in story.answers] == ["Do its sinks matter?"]
+    assert [answer.question for answer in story.answers] == ["Do this model's sinks matter?"]
     assert [finding.name for finding in story.findings] == ["sink", "place", "movement", "hidden"]
     beats = " ".join(beat for finding in story.findings for beat in finding.beats)
     assert "One text, step 40 (0–47): 8 of 70 tokens" in beats and "the model: masked positions in layers 0–2" in beats

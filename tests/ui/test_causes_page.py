@@ -46,7 +46,7 @@ def test_an_ablation_over_prompts_shows_effects_with_intervals(recording):
     assert not test.exception
     said = texts(test)
     assert "Divergence of the predictions" in said and "3 prompts, layers 0 to" in said
-    assert "sinks that vary most" in said and "no control matches the sinks in both masking and" in said
+    assert "sinks that vary most" in said and "No control matches the sinks in both masking and" in said
     assert "Holm correction over" in said and "The left-to-right twin and random weights, shipped study" in folds(test)
     same = re.search(r"changes (\d+ of \d+) tokens \(\d+ %; over all prompts ", said)
     assert "One text" in said and same is not None
@@ -81,7 +81,7 @@ def test_an_ablation_over_prompts_shows_effects_with_intervals(recording):
     assert (stopped.state, stopped.summary["prompts"]) == ("done", 2), stopped.reason
     test.run()
     assert (
-        not test.exception and "Stopped after 2 of 3 prompts" in texts(test) and "no control matches" not in texts(test)
+        not test.exception and "Stopped after 2 of 3 prompts" in texts(test) and "o control matches" not in texts(test)
     )
     assert test.button(key="go_on_ablate_set")
 

@@ -39,7 +39,7 @@ def test_the_first_screen_is_the_finished_example_and_nothing_runs_for_it():
     assert all(_read(sentence) in told for sentence in (story.about, story.thin))
     pieces = story_pieces(test)
     for answer in story.answers:
-        assert f"<p>{answer.question} <b>{answer.lead}</b></p>" in pieces
+        assert f"<p>{escape(answer.question)} <b>{answer.lead}</b></p>" in pieces
         assert answer.sentence in pieces and f'aria-label="{answer.levels}"' in pieces
     for finding in story.findings:
         assert escape(finding.title) in pieces and escape(finding.caveat) in pieces
