@@ -95,7 +95,7 @@ def keep() -> None:
 
     Called first in fragments that refresh themselves.
     """
-    for name, (before, written, _) in _written().items():
+    for name, (before, written, _) in () if _went_back() else _written().items():
         if before is not None and st.query_params.get(name) == before:
             _put(name, written)
 

@@ -39,15 +39,25 @@ function isShown(page) {
   return [...(page?.querySelectorAll("*") ?? [])].some(({ shadowRoot }) => shadowRoot?.querySelector(SLIDES));
 }
 
-// The server completes the address of a page it draws, in several steps, the first of which may still name the page that was left.
-// All that follows one act of the visitor is one entry of the browser's history.
+// The server completes the address of a page it draws, in several steps, the first of which may still be at the page that was left.
+// What follows one act of the visitor is one entry of the browser's history at most, and an address that only says more is none.
+const VIEWS = ["ask", "present"]; // views of a page that a parameter alone opens
+
 function count() {
-  let acted = false;
-  const push = history.pushState.bind(history);
-  for (const act of ["pointerdown", "click", "keydown"]) addEventListener(act, () => (acted = true), true);
+  let acted = false, left; // left: the address before it was completed
+  const push = history.pushState.bind(history), replace = history.replaceState.bind(history);
+  for (const act of ["pointerdown", "click", "keydown"]) addEventListener(act, () => { acted = true; left = undefined; }, true);
   addEventListener("popstate", () => (acted = false), true);
-  history.pushState = (...entry) => {
-    (acted ? push : history.replaceState.bind(history))(...entry);
+  history.pushState = (state, title, url) => {
+    const before = new URL(location.href), after = new URL(url, location.href), isSame = after.pathname === before.pathname;
+    const says = ([name, value]) => after.searchParams.get(name) === value;
+    const opens = VIEWS.some((view) => after.searchParams.has(view) && !before.searchParams.has(view));
+    if (!acted || (isSame && !opens && [...before.searchParams].every(says))) {
+      left ??= before.href;
+      return replace(state, title, url);
+    }
+    if (!isSame && left) replace(history.state, title, left);
+    push(state, title, url);
     acted = false;
   };
 }
