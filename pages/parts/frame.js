@@ -3,7 +3,7 @@
 
 const NARROW = 1100; // pixels: as the pages' own styles
 const SIDEBAR = "[data-testid=stSidebar]";
-const PAGE = "[data-testid=stMain]";
+const PAGE = "[data-testid=stMain]", PAGES = "[data-testid=stSidebarNav]";
 const SLIDES = ".deck";
 const AT_REST = "[data-testid=stApp][data-test-script-state=notRunning]";
 const LOOK = 500, LOOKS = 2; // ms between two looks, and how many find nothing before the page is asked for
@@ -48,6 +48,16 @@ function count() {
   const push = history.pushState.bind(history), replace = history.replaceState.bind(history);
   for (const act of ["pointerdown", "click", "keydown"]) addEventListener(act, () => { acted = true; left = undefined; }, true);
   addEventListener("popstate", () => (acted = false), true);
+  // Streamlit keeps the parameters where the list of pages leads to the page that is open: a view of it would stay.
+  addEventListener("click", (event) => {
+    const link = event.target.closest?.(`${PAGES} a`), isPlain = !event.ctrlKey && !event.metaKey && !event.shiftKey;
+    const isOpen = VIEWS.some((view) => new URLSearchParams(location.search).has(view));
+    if (!isPlain || !isOpen || link?.pathname !== location.pathname) return;
+    event.preventDefault();
+    event.stopPropagation();
+    push({}, "", link.pathname);
+    dispatchEvent(new PopStateEvent("popstate"));
+  }, true);
   history.pushState = (state, title, url) => {
     const before = new URL(location.href), after = new URL(url, location.href), isSame = after.pathname === before.pathname;
     const says = ([name, value]) => after.searchParams.get(name) === value;
