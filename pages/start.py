@@ -30,7 +30,7 @@ def main() -> None:
     if address.presenting():
         _present()
         return
-    if address.asks(ASKING):
+    if address.opens(ASKING):
         _ask()
         return
     shown = choice.shown_study()
@@ -99,7 +99,6 @@ def _told(findings: Findings, name: str) -> None:
 
 def _ask() -> None:
     """Draw the settings of a study of the model in use, its cost, and its button."""
-    address.mark(ASKING)
     st.title("Run this study on your model", anchor=False)
     st.button("Back to the story", icon=":material/arrow_back:", type="tertiary", on_click=address.drop, args=(ASKING,))
     offer, model = real_model(), model_in_use()

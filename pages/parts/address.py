@@ -21,6 +21,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 _WRITTEN = "address_written"
 _PRESENT = "present"  # the story as slides
+_OPEN = "open_by_address_"  # by view: whether it was open when the page was drawn last
 LATE = 15.0  # seconds within which a refresh arrives
 
 
@@ -36,25 +37,26 @@ def write(name: str, value: str) -> None:
         st.query_params[name] = value
 
 
-def asks(name: str) -> bool:
-    """Return whether the address asks for this view of the page."""
-    return named(name) == "true"
-
-
-def mark(name: str) -> None:
-    """Mark a view as shown in the browser's address: a link to the current page does not change it."""
-    _written().setdefault(name, (None, "true", time.monotonic()))
-    st.query_params[name] = "true"
+def opens(name: str) -> bool:
+    """Return whether the address opens this view of the page, and tell the browser's, which a link to the current page
+    does not change.
+    """
+    opened, was_open = st.query_params.get(name) == "true", st.session_state.get(_OPEN + name, False)
+    st.session_state[_OPEN + name] = opened
+    if opened or was_open:
+        st.query_params.from_dict(st.query_params.to_dict())
+    return opened
 
 
 def presenting() -> bool:
     """Return whether the address asks for the story as slides."""
-    return asks(_PRESENT)
+    return named(_PRESENT) == "true"
 
 
 def present() -> None:
-    """Mark slides as shown."""
-    mark(_PRESENT)
+    """Mark slides as shown in the browser's address: a link to the current page does not change it."""
+    _written().setdefault(_PRESENT, (None, "true", time.monotonic()))
+    st.query_params[_PRESENT] = "true"
 
 
 def leave_slides() -> None:
@@ -95,7 +97,7 @@ def keep() -> None:
 
     Called first in fragments that refresh themselves.
     """
-    for name, (before, written, _) in _written().items():
+    for name, (before, written, _) in () if _went_back() else _written().items():
         if before is not None and st.query_params.get(name) == before:
             _put(name, written)
 

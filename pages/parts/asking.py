@@ -185,7 +185,7 @@ def running(job_id: str) -> JobRecord:
 
 
 INSTEAD = ":material/lock: Switched off in this demonstration."
-_PRESSED, _PAGE = "button_pressed", "page_drawn"
+_PRESSED, _PAGE, _VISIT = "button_pressed", "page_drawn", "page_visit"
 LOOKS_ONLY = ":material/lock: You may look at this server, and start or change nothing."
 
 
@@ -242,10 +242,16 @@ def _press(key: str) -> None:
 
 
 def on_page(path: str) -> None:
-    """Forget a press on another page. path: of the page being drawn."""
+    """Forget a press on another page, and count the visit to this one. path: of the page being drawn."""
     if st.session_state.get(_PAGE) != path:
         st.session_state[_PAGE] = path
+        st.session_state[_VISIT] = visit() + 1
         st.session_state.pop(_PRESSED, None)
+
+
+def visit() -> int:
+    """Return the number of the visit to the page being drawn: the browser drops a page that is left."""
+    return int(st.session_state.get(_VISIT, 0))
 
 
 def may_act(place: Any = st) -> bool:

@@ -3,7 +3,7 @@
 
 const NARROW = 1100; // pixels: as the pages' own styles
 const SIDEBAR = "[data-testid=stSidebar]";
-const PAGE = "[data-testid=stMain]";
+const PAGE = "[data-testid=stMain]", PAGES = "[data-testid=stSidebarNav]";
 const SLIDES = ".deck";
 const AT_REST = "[data-testid=stApp][data-test-script-state=notRunning]";
 const LOOK = 500, LOOKS = 2; // ms between two looks, and how many find nothing before the page is asked for
@@ -39,15 +39,35 @@ function isShown(page) {
   return [...(page?.querySelectorAll("*") ?? [])].some(({ shadowRoot }) => shadowRoot?.querySelector(SLIDES));
 }
 
-// The server completes the address of a page it draws, in several steps, the first of which may still name the page that was left.
-// All that follows one act of the visitor is one entry of the browser's history.
+// The server completes the address of a page it draws, in several steps, the first of which may still be at the page that was left.
+// What follows one act of the visitor is one entry of the browser's history at most, and an address that only says more is none.
+const VIEWS = ["ask", "present"]; // views of a page that a parameter alone opens
+
 function count() {
-  let acted = false;
-  const push = history.pushState.bind(history);
-  for (const act of ["pointerdown", "click", "keydown"]) addEventListener(act, () => (acted = true), true);
+  let acted = false, left; // left: the address before it was completed
+  const push = history.pushState.bind(history), replace = history.replaceState.bind(history);
+  for (const act of ["pointerdown", "click", "keydown"]) addEventListener(act, () => { acted = true; left = undefined; }, true);
   addEventListener("popstate", () => (acted = false), true);
-  history.pushState = (...entry) => {
-    (acted ? push : history.replaceState.bind(history))(...entry);
+  // Streamlit keeps the parameters where the list of pages leads to the page that is open: a view of it would stay.
+  addEventListener("click", (event) => {
+    const link = event.target.closest?.(`${PAGES} a`), isPlain = !event.ctrlKey && !event.metaKey && !event.shiftKey;
+    const isOpen = VIEWS.some((view) => new URLSearchParams(location.search).has(view));
+    if (!isPlain || !isOpen || link?.pathname !== location.pathname) return;
+    event.preventDefault();
+    event.stopPropagation();
+    push({}, "", link.pathname);
+    dispatchEvent(new PopStateEvent("popstate"));
+  }, true);
+  history.pushState = (state, title, url) => {
+    const before = new URL(location.href), after = new URL(url, location.href), isSame = after.pathname === before.pathname;
+    const says = ([name, value]) => after.searchParams.get(name) === value;
+    const opens = VIEWS.some((view) => after.searchParams.has(view) && !before.searchParams.has(view));
+    if (!acted || (isSame && !opens && [...before.searchParams].every(says))) {
+      left ??= before.href;
+      return replace(state, title, url);
+    }
+    if (!isSame && left) replace(history.state, title, left);
+    push(state, title, url);
     acted = false;
   };
 }

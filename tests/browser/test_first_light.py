@@ -160,20 +160,30 @@ def test_back_undoes_one_step_of_the_visitor_however_often_the_server_completes_
     page.get_by_role("link", name="Run on your model").click()
     page.wait_for_url(re.compile("ask=true"))
     expect(page.get_by_role("heading", name="Run this study on your model")).to_be_visible()
-    page.go_back()
-    expect(page.get_by_role("heading", name=QUESTION)).to_be_visible()
-    all_drawn(page)
     navigation = page.get_by_test_id("stSidebarNav")
+    navigation.get_by_role("link", name="Start").click()
+    expect(page.get_by_role("heading", name=QUESTION)).to_be_visible()
+    page.wait_for_url(lambda url: "ask" not in url)
+    for heading in ("Run this study on your model", QUESTION):
+        page.go_back()
+        expect(page.get_by_role("heading", name=heading)).to_be_visible()
+        all_drawn(page)
     navigation.get_by_role("link", name="Explore").click()
     page.wait_for_url(re.compile("/explore.*step="))
     all_drawn(page)
     explored = page.url
+    page.get_by_role("button", name="Previous step").click()
+    page.wait_for_url(lambda url: url != explored)
+    all_drawn(page)
+    earlier = page.url
     navigation.get_by_role("link", name="Runs").click()
     expect(page.get_by_role("heading", name="Runs")).to_be_visible()
     all_drawn(page)
-    for url, heading in ((explored, "Explore"), (f"{address}/", QUESTION)):
+    for url, heading in ((earlier, "Explore"), (explored, "Explore"), (f"{address}/", QUESTION)):
         page.go_back()
+        page.wait_for_url(url)
         expect(page.get_by_role("heading", name=heading, exact=True)).to_be_visible()
+        page.wait_for_timeout(1500)  # until the explorer has told its place
         all_drawn(page)
         assert page.url == url
 

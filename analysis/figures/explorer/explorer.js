@@ -145,6 +145,7 @@ function mount(root, packed, options = {}) {
     play(false);
     app.history.length = 0;
     set({ ...START, speed: app.state.speed, ...fromAddress(address, definitions, recordings) });
+    if (address.step === undefined) strongest();
   }
   function pin(change) {
     const before = Object.fromEntries(PINS.map((name) => [name, app.state[name]]));

@@ -21,6 +21,7 @@ from analysis.sinks.step_inputs import ALL, SPLITS, undecided_named
 from analysis.specs import DEFINITIONS, SinkParams
 from analysis.words import model_short_title
 from pages.parts import address
+from pages.parts.asking import visit
 from pages.parts.lazy_section import guarded
 from pages.parts.recordings.measures import stored_reference
 from pages.parts.recordings.recording import Recording, cached
@@ -262,9 +263,9 @@ def _given(key: str, of: tuple[str | None, ...]) -> dict[str, str]:
     """
     kept = f"{key}_given"
     named = {name: value for name in NAMED if (value := address.named(name)) is not None}
-    before = st.session_state.get(kept)
-    if before is None or before["of"] != of or named not in (before["state"], before["said"]):
-        before = st.session_state[kept] = {"of": of, "state": named, "said": named}
+    before, drawn = st.session_state.get(kept), (visit(), *of)
+    if before is None or before["of"] != drawn or named not in (before["state"], before["said"]):
+        before = st.session_state[kept] = {"of": drawn, "state": named, "said": named}
     return dict(before["state"])
 
 
