@@ -77,16 +77,20 @@ def perplexity_change(difference: Difference) -> str:
 
 
 def perplexity_seen(difference: Difference) -> str:
-    """Return which difference in perplexity the data could have shown: `21 % of perplexity`; empty if unknown."""
+    """Return which difference in perplexity the data could have shown: `21 % of perplexity`, or of few prompts `240
+    times the perplexity`; empty if unknown."""
     size = difference.detectable()
-    return f"{100 * np.expm1(size):.2g} % of perplexity" if size is not None and np.isfinite(size) else ""
+    if size is None or not np.isfinite(size):
+        return ""
+    return f"{100 * np.expm1(size):.2g} % of perplexity" if size < 2 else f"{perplexity(size)} times the perplexity"
 
 
 def could_show(differences: Mapping[str, Difference]) -> str:
     """Say which difference in perplexity would have been detected from each control from which that with the sinks
     hidden is not significantly apart, after a space; empty where there is none. differences: by control, in nats.
     """
-    told = [f"{perplexity_seen(one)} from {THAN[of]}" for of, one in differences.items() if not side_of(one)]
+    seen = {of: perplexity_seen(one) for of, one in differences.items() if not side_of(one)}
+    told = [f"{size} from {THAN[of]}" for of, size in seen.items() if size]
     return f" A difference of {listed(told)} would have been detected." if told else ""
 
 
