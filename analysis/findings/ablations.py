@@ -38,6 +38,7 @@ HIDDEN: Final = "Hidden: not attended to"
 THAN: Final[Mapping[str, str]] = {name: CONTROLS[name].title for name in (COUNT, MASKED, MASS)}
 """The controls of the answer, as after "than hiding"."""
 _TEXT: Final = "nll"
+_MANIFOLD = 2.0  # nats, from which on perplexity changes by a multiple rather than by per cent
 TOKENS: Final = Unit("tokens", 100.0, 0)
 """Changes of the text: of 100 tokens."""
 LENGTH: Final = Unit("tokens", 1.0, 0)
@@ -82,7 +83,9 @@ def perplexity_seen(difference: Difference) -> str:
     size = difference.detectable()
     if size is None or not np.isfinite(size):
         return ""
-    return f"{100 * np.expm1(size):.2g} % of perplexity" if size < 2 else f"{perplexity(size)} times the perplexity"
+    if size >= _MANIFOLD:
+        return f"{perplexity(size)} times the perplexity"
+    return f"{float(f'{100 * np.expm1(size):.2g}'):g} % of perplexity"
 
 
 def could_show(differences: Mapping[str, Difference]) -> str:
