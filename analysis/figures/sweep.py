@@ -154,7 +154,7 @@ def _add_levels(figure: go.Figure, dense: float | None, chance: float | None, fa
     chance lies so far below the curves that it is named alone, beneath."""
     close = dense is not None and chance is not None and abs(dense - chance) < _CLOSE
     if far and chance is not None:
-        beneath = {"yref": "y domain", "y": 0, "yanchor": "bottom"}
+        beneath = {"yref": "y domain", "y": 0, "yanchor": "top", "yshift": -14}  # clear of the name of a low level
         figure.add_annotation(text=f"chance ↓<br>{percent(chance, 1)}", **_BESIDE_PLOT | {"xshift": 4}, **beneath)
         figure.layout.margin.r = _NAME
         chance = None

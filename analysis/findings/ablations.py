@@ -38,6 +38,7 @@ HIDDEN: Final = "Hidden: not attended to"
 THAN: Final[Mapping[str, str]] = {name: CONTROLS[name].title for name in (COUNT, MASKED, MASS)}
 """The controls of the answer, as after "than hiding"."""
 _TEXT: Final = "nll"
+_MANIFOLD = 2.0  # nats, from which on perplexity changes by a multiple rather than by per cent
 TOKENS: Final = Unit("tokens", 100.0, 0)
 """Changes of the text: of 100 tokens."""
 LENGTH: Final = Unit("tokens", 1.0, 0)
@@ -77,16 +78,22 @@ def perplexity_change(difference: Difference) -> str:
 
 
 def perplexity_seen(difference: Difference) -> str:
-    """Return which difference in perplexity the data could have shown: `21 % of perplexity`; empty if unknown."""
+    """Return which difference in perplexity the data could have shown: `21 % of perplexity`, or of few prompts `240
+    times the perplexity`; empty if unknown."""
     size = difference.detectable()
-    return f"{100 * np.expm1(size):.2g} % of perplexity" if size is not None and np.isfinite(size) else ""
+    if size is None or not np.isfinite(size):
+        return ""
+    if size >= _MANIFOLD:
+        return f"{perplexity(size)} times the perplexity"
+    return f"{float(f'{100 * np.expm1(size):.2g}'):g} % of perplexity"
 
 
 def could_show(differences: Mapping[str, Difference]) -> str:
     """Say which difference in perplexity would have been detected from each control from which that with the sinks
     hidden is not significantly apart, after a space; empty where there is none. differences: by control, in nats.
     """
-    told = [f"{perplexity_seen(one)} from {THAN[of]}" for of, one in differences.items() if not side_of(one)]
+    seen = {of: perplexity_seen(one) for of, one in differences.items() if not side_of(one)}
+    told = [f"{size} from {THAN[of]}" for of, size in seen.items() if size]
     return f" A difference of {listed(told)} would have been detected." if told else ""
 
 

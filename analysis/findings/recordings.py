@@ -359,9 +359,10 @@ def one_route(experts: np.ndarray, count: int) -> str:
     )
 
 
-def written_text(confidence: np.ndarray, names: Sequence[str], prompt: int = 0) -> str:
+def written_text(confidence: np.ndarray, names: Sequence[str], prompt: int = 0, branch: bool = False) -> str:
     """Say how sure a model was of its text: confidence (T, N), the probability of each token when it was chosen, NaN if
-    none was. names (N,): of the finished tokens. prompt: number of prompt tokens, whose masks count as well.
+    none was. names (N,): of the finished tokens. prompt: number of prompt tokens, whose masks count as well. branch:
+    one token was written by hand, and has no probability.
 
     An edited token counts as last chosen.
     """
@@ -374,6 +375,7 @@ def written_text(confidence: np.ndarray, names: Sequence[str], prompt: int = 0) 
     said = f"{counted(int(np.isfinite(sure).sum()), 'token')} in {counted(len(confidence), 'forward')}"
     inside = int(np.isfinite(sure[:prompt]).sum())
     said += f" ({inside} of them in the prompt)" if inside else ""
+    said += ", besides the one written by hand" if branch else ""
     if np.isfinite(sure).sum() < 2 or np.nanmax(sure) == np.nanmin(sure):
         return f"{said}."
     return (

@@ -37,6 +37,7 @@ def test_the_names_of_levels_stand_beside_the_plot_where_nothing_crosses_them():
     far = figures.accuracy([curve()], "sparsity", 0.75, 0.2)
     assert [line.y0 for line in far.layout.shapes] == [75], "most of the plot would be empty"
     assert [name.text for name in far.layout.annotations] == ["chance ↓<br>20.0 %", "dense<br>75.0 %"]
+    assert far.layout.annotations[0].yanchor == "top", "beneath the plot, where no other level is named"
     every = np.ones(1)
     level = figures.accuracy([figures.Curve("Wanda", 0.5 * every, every, every, every, every)], "sparsity", 1.0, 0.25)
     assert level.layout.yaxis.rangemode == "tozero" and [line.y0 for line in level.layout.shapes] == [100, 25]

@@ -15,6 +15,8 @@ def test_a_text_is_told_by_the_probabilities_of_its_tokens_as_they_were_chosen_l
         "8, with 50 %."
     )
     assert finding_of("written text", confidence[:, 1:2], ["‘cat’ at 8"]) == "1 token in 3 forwards."
+    branch = finding_of("written text", confidence[:, 1:2], ["‘cat’ at 8"], branch=True)
+    assert branch == "1 token in 3 forwards, besides the one written by hand."
     masks = np.array([[0.9, NONE, NONE], [NONE, 0.5, NONE]])  # of a prompt, whose last token was given
     said = finding_of("written text", masks, ["‘a’ at 0", "‘b’ at 1", "‘c’ at 2"], prompt=3)
     assert said.startswith("2 tokens in 2 forwards (2 of them in the prompt): half had")

@@ -28,8 +28,10 @@ from analysis.evaluation.ablation_effects import (
 from analysis.exhibits.ablation import effects_of, levels_beside, timing
 from analysis.findings import finding_of, said_of
 from analysis.findings.ablations import (
+    THAN,
     answer,
     answer_in_numbers,
+    could_show,
     disagreement,
     disagreements,
     perplexity,
@@ -887,6 +889,15 @@ def test_perplexity_and_its_changes_are_told_in_the_digits_that_are_read():
     assert perplexity_change(lower) == "−18 % [−32, −2]"
     assert perplexity_change(Difference(0.05, -0.04, 0.14, 30, 30)) == "+5 % [−4, +15]"
     assert perplexity_change(Difference(1.5, 1.0, 2.5, 30, 30)) == "+348 % [+172, +1,118]"
+    for half, seen in (
+        (0.1, r"\d\d % of perplexity"),
+        (0.6, r"\d{3} % of perplexity"),
+        (3.0, r"\d+ times the perplexity"),
+    ):
+        one = Difference(0.05, 0.05 - half, 0.05 + half, 30, 30, cluster_variance=(half / 2) ** 2, cluster_freedom=29.0)
+        assert re.fullmatch(
+            f" A difference of {seen} from as many random tokens .*", could_show({next(iter(THAN)): one})
+        )
 
 
 @given(st.floats(-3, 3), st.floats(0.01, 1))

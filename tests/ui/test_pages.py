@@ -237,6 +237,13 @@ def test_what_speaks_against_a_prompt_is_said_before_it_is_recorded():
     assert not test.button(key="record").disabled
     prompt_box(test).set_value("").run()
     assert "prompt is empty" in test.warning[0].value and not test.button(key="record").disabled
+    prompt_box(test).set_value("Sue [MASK] a cat.").run()
+    assert not test.error
+    test.number_input(key="bundled_block_length").set_value(24)
+    test.selectbox(key="bundled_cache").set_value("prefix").run()
+    assert "which no step behind a cache fills" in test.error[0].value and test.button(key="record").disabled
+    test.selectbox(key="bundled_cache").set_value("none")
+    test.number_input(key="bundled_block_length").set_value(None).run()
     prompt_box(test).set_value(" ".join(["Sue"] * 230)).run()
     assert "takes 231 tokens and 48 would be written; this model takes 256 in all. At most 25" in test.error[0].value
     assert test.button(key="record").disabled

@@ -1,5 +1,6 @@
 """Making a recording: prompt and example prompts, settings, and objections to them; the same with another model."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ from pydantic import ValidationError
 from analysis.engine import JobRecord
 from analysis.engine.cost_estimate import duration
 from analysis.engine.runs import known_runs
-from analysis.models.before_loading import need_of, prompt_tokens, unknown_words
+from analysis.models.before_loading import need_of, prompt_tokens, single_token, unknown_words
 from analysis.models.checkpoint import Checkpoint, checkpoint_of, describe
 from analysis.models.registry import Model
 from analysis.recording.fits import planned_seconds
@@ -38,6 +39,7 @@ from pages.parts.recordings.recording import Recording, finished_recordings
 from pages.parts.session import EXPECTED, engine, model_entry, model_in_use, model_name, refusal_kept, say_refusal, told
 
 _FILLED_IN, _PROMPT_OF = "prompt_filled_in", "prompt_of"
+_MASK = re.compile(r"[\[<][^\s\[\]<>]*mask[^\s\[\]<>]*[\]>]", re.IGNORECASE)
 _SHOWN_WORDS = 6
 _SHOWN_WORD = 24  # letters of an unknown one
 _SHOWN_LETTERS = 64  # of a prompt in the gallery
@@ -190,7 +192,14 @@ def _objections(model: ModelSpec, prompt: str, sampling: Sampling | None, exampl
     if sampling is not None and checkpoint is not None:
         in_blocks = sampling.in_blocks_of(checkpoint.architecture.block_size)
         problem = _misfit(in_blocks, checkpoint, prompt_tokens(checkpoint, prompt))
+        if in_blocks.keeps_keys and not checkpoint.architecture.by_blocks and _holds_mask(checkpoint, prompt):
+            problem = problem or "The prompt holds [MASK], which no step behind a cache fills. Set the cache to none."
     return problem, _remarks(prompt, model_entry(model), checkpoint, examples)
+
+
+def _holds_mask(checkpoint: Checkpoint, prompt: str) -> bool:
+    """Return whether a prompt holds a mask token, such as [MASK] or <|mask|>, that is one token of the model."""
+    return any(single_token(checkpoint, word) is not None for word in set(_MASK.findall(prompt)))
 
 
 def _remarks(prompt: str, known: Model, checkpoint: Checkpoint | None, examples: str) -> list[str]:

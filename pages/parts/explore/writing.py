@@ -42,7 +42,13 @@ def text(recording: Recording, params: SinkParams, split: str, side: DeltaGenera
         "What the model wrote",
         "The finished text, up to where the model ended it.",
         "The model's probability of each token, at temperature 1, in the step that chose it last.",
-        finding_of("written text", trajectory.confidence[:, :last], names[:last], prompt=info.prompt_length),
+        finding_of(
+            "written text",
+            trajectory.confidence[:, :last],
+            names[:last],
+            prompt=info.prompt_length,
+            branch=info.branch is not None and info.branch.position < last,
+        ),
     )
     st.code(info.final_text or "(nothing)", language=None, wrap_lines=True)
     exhibit_written(recording)
