@@ -680,7 +680,7 @@ def test_a_recording_under_a_cache_says_what_ran(recording):
     record = engine().submit("record", RecordSpec(prompt="mia has a dog .", sampling=sampling))
     assert engine().wait(record.id, 300).state == "done"
     said = texts(app("pages/explore.py", recording=record.id, tab="Parallel writing"))
-    assert "6 of 8 forwards ran 4 to 4 of" in said and "the text differs from the one without a cache" in said
+    assert "6 of 8 forwards ran 4 of" in said and "the text differs from the one without a cache" in said
     for tab in ("Logit lens", "Geometry"):
         assert "cache set to none" in texts(app("pages/explore.py", recording=record.id, tab=tab)), tab
     test = app("pages/explore.py", "fold_record")

@@ -93,8 +93,9 @@ def _kept_keys(recording: Recording) -> None:
         return
     counts = np.diff(trajectory.queries, axis=1)[:, 0]
     part = counts < trajectory.present.sum(axis=1)
+    least, most = int(counts[part].min()), int(counts[part].max())
     st.info(
-        f"{part.sum():d} of {len(part):d} forwards ran {counts[part].min():d} to {counts[part].max():d} of "
+        f"{part.sum():d} of {len(part):d} forwards ran {least if least == most else f'{least} to {most}'} of "
         f"{trajectory.positions:d} tokens, over keys kept from the forward that opened their block. Those keys are "
         "stale, so the text differs from the one without a cache. Attention and sinks are those of the tokens that ran."
     )
