@@ -28,7 +28,7 @@ _PARTS = {
 }
 MODEL_TITLES = {"bundled": "Diffusion model", "bundled-ar": "Left-to-right twin"}
 """Names of the models that ship, on pages; commands and addresses keep theirs."""
-TASK_SETS = {"bundled": "the included tasks", "paper": "the paper's tasks"}
+TASK_SETS = {"bundled": "included tasks", "paper": "the paper's tasks"}
 """Likewise, the names that stand for several tasks."""
 UNTRAINED, UNTRAINED_LABEL = "an equally sharp untrained model", "untrained, equally sharp"
 """The model of the same shape with random weights whose attention is as sharp, in sentences and in legends."""
