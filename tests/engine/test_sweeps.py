@@ -111,7 +111,7 @@ def test_evictions_are_scored_beside_their_control_and_are_runs(engine, sweep: S
     assert len(drawn) == 2 and {runs[name].kind for name in drawn} == {"evicted"}
     run = runs[f"{NAME} sinks 40 % kept"]
     assert (run.kept, run.runs, run.evaluations[0].number) == ("sinks:0.4", False, 1)
-    assert {place.number for place in runs[f"{NAME} dense"].evaluations} == {0}
+    assert {place.number for place in runs[f"{NAME} (dense)"].evaluations} == {0}
     save_label(engine, run, Label(tags=("cache",), star=True))
     exported = stored_tables(engine)["runs"].set_index("name")
     assert tuple(exported.loc[run.automatic, ["kind", "kept", "tags"]]) == ("evicted", "sinks:0.4", '["cache"]')
