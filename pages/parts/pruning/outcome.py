@@ -69,11 +69,12 @@ _KEPT = 16  # prunings of studies
 
 class Wanted(NamedTuple):
     """Work of the button: prunings at calibration seeds, and the sweep that also scores them; None where they are
-    not scored. problem: why it cannot run, or ''."""
+    not scored. problem: why it cannot run, or ''. idle: it could, and would change nothing."""
 
     prunings: list[PruneSpec]
     sweep: SweepSpec | None
     problem: str
+    idle: bool = False
 
     @property
     def label(self) -> str:
@@ -141,7 +142,7 @@ def wanted(asked: Asked, seeds: int, evaluation: EvaluateSpec | None) -> Wanted:
             prunings.setdefault(spec.model_dump_json(), spec)
     asks = list(prunings.values())
     if asked.problem or not st.session_state.get(_SCORE, True) or not asks:
-        return Wanted(asks, None, asked.problem)
+        return Wanted(asks, None, asked.problem, idle=bool(asked.problem and asks))
     if evaluation is None:
         return Wanted(asks, None, "Scoring is not set, as said there.")
     try:
@@ -159,7 +160,7 @@ def start(wants: Wanted, takes: Any) -> None:
     _start_button(wants, "prune", buttons)
     with takes:
         if wants.problem:
-            st.error(plain(wants.problem))
+            (st.caption if wants.idle else st.error)(plain(wants.problem))
         elif wants.sweep is not None:
             st.caption(plain(_cost(wants.sweep)))
 
