@@ -28,7 +28,8 @@ from analysis.figures.story import Answer, Story, Told, charts
 from analysis.findings import said_of
 from analysis.recording.playback import opening_frame
 from analysis.specs import QUESTION, SIZES, StudySpec
-from analysis.statistics.decisions import NATS
+from analysis.statistics.decisions import NATS, POINTS
+from analysis.study import rules
 from analysis.study.findings import Findings
 from analysis.words import counted
 
@@ -55,7 +56,7 @@ def story_of(findings: Findings) -> Story:
         answers=answers,
         thin=thin(findings),
         recipe=recipe(findings),
-        reading=_reading(answers),
+        reading=_reading(answers, POINTS.margin(rules.margin_of(findings))),
         picture=picture,
         picture_told=told,
         findings=shown,
@@ -98,9 +99,10 @@ def playback_of(findings: Findings) -> dict[str, object] | None:
     return {**findings.playback, "tracks": tracks, "step": step or 0, "telling": step}
 
 
-def _reading(answers: Sequence[Answer]) -> str:
-    """Tell how to read the numbers of the answers."""
+def _reading(answers: Sequence[Answer], margin: str) -> str:
+    """Tell how to read the numbers of the answers. margin: of accuracy, as text."""
     told = ["Intervals: 95 %."] if any("[" in answer.words for answer in answers) else []
+    told += [f"{margin}: fixed beforehand."] if any(f"less than {margin}" in answer.lead for answer in answers) else []
     units = [answer for answer in answers if re.search(rf"\b{NATS.name}\b", answer.words) and "KL" not in answer.words]
     return " ".join([*told, *([_NATS] if units else [])])
 
@@ -142,8 +144,7 @@ def thin(findings: Findings) -> str:
     if not _is_small(spec):
         return ""
     size = f"{counted(spec.prompts, 'prompt')}, {counted(len(spec.seeds), 'calibration seed')}"
-    items = "" if findings.pruning is None else f", {findings.pruning.items:,} items"
-    return f"Small study: {size}{items}."
+    return f"Small study: {size}."
 
 
 def _is_small(spec: StudySpec) -> bool:

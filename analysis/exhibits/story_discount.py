@@ -67,10 +67,12 @@ def masks(findings: Findings) -> Told | None:
             if values
         ]
         groups.append(Group(f"{100 * change.sparsity:g} % of the weights removed{named}", tuple(marks)))
-    only = "only " if few_changed(told.changed, told.floor) else ""
     removed = f"{100 * told.sparsity:g} % removed"
-    title = f"With {removed}, the discount chooses {only}{share(value)} of weights differently"
+    title = f"With {removed}, the discount chooses {share(value)} of weights differently"
     title += f"; another calibration sample changes {share(floor)}" if floor else ""
+    if few_changed(told.changed, told.floor):
+        numbers = f"{share(value)} against {share(floor)} with {removed}"
+        title = f"The discount changes far fewer weights than another calibration sample: {numbers}"
     chances = {f"{100 * one.sparsity:g} %": share(one.chance) for one in changes}
     drawn = listed([f"{one} ({each} removed)" for each, one in chances.items()])
     beat = recipe(findings)
@@ -158,6 +160,7 @@ def accuracy(findings: Findings) -> Told | None:
     rest = f"The rest of the recipe (noise, order and norm): {conclusions(of_noise, margin, above)}."
     came_with = said_of("gain", pruning, margin, above)
     beats += [f"{said[0].upper()}{said[1:]}" for said in came_with]
+    equal = set(outcomes.values()) == {EQUIVALENT}
     unseen, published = _cost_unseen(findings, by_setting), _against_published(findings, by_setting, outcomes)
     beats[0] = f"{unseen or beats[0]}{published}"
     return Told(
@@ -180,6 +183,7 @@ def accuracy(findings: Findings) -> Told | None:
         meaning=story_parts.of_accuracy(outcomes),
         takeaway=beats[0],
         summaries=(_summary(findings, by_setting, outcomes, margin),),
+        brief=f"The discount changes accuracy by less than {POINTS.margin(margin)}" if equal else "",
     )
 
 

@@ -138,8 +138,8 @@ def _strictest(nulls: Mapping[str, Rows]) -> str:
 
 
 def _title(observed: Rows, nulls: Mapping[str, Rows], value: float, steps: int | None, model: str) -> str:
-    """Tell how many new sinks there are beside what writing alone explains, and beside an equally sharp untrained model
-    where that gains more, by means over layers. model: where there are several.
+    """Tell how many new sinks there are beside what writing alone explains, and beside equally sharp untrained models
+    where these gain more, by means over layers. model: where there are several.
     """
     if "fixed" not in nulls:
         return f"A layer gains {story_parts.rate(value, steps)}"
@@ -149,7 +149,7 @@ def _title(observed: Rows, nulls: Mapping[str, Rows], value: float, steps: int |
         whose = f"{model[0].upper()}{model[1:]}'s sinks" if model else "The model's sinks"
         null = Measured.mean(nulls[SHARP]).told(beside=Measured.mean(observed)).partition(" [")[0]
         beside = f"{number(value)} new ones per layer and step against {null}"
-        return f"{whose} move, but less than in an untrained model: {beside}"
+        return f"{whose} move, but less than in untrained models: {beside}"
     beside = f"{_SIDES[side]} than {_WRITTEN} ({_beside(nulls['fixed'], value)})"
     born = f"New sinks keep appearing: {number(value)}" if moving else f"{number(value)} new sinks"
     return f"{born} per layer and step, {beside}"

@@ -14,11 +14,11 @@ from analysis.figures.style import (
     DIFFERENCE_SCALE,
     FLAT_BAR,
     MASS_SCALE,
+    METHOD_LOOKS,
     PER_CENT,
     REFERENCE,
     SELECTED,
     SERIES_COLORS,
-    SINK,
     SYMBOLS,
     as_text,
     cell_texts,
@@ -198,7 +198,7 @@ def changed_by_projection(shown: Sequence[Changed], names: Sequence[str]) -> go.
     beside it, at the end of a line from zero, and needs no legend.
     """
     figure, alone = go.Figure(), len(shown) == 1
-    colors = iter((SINK, *SERIES_COLORS))
+    colors = iter(dict.fromkeys((METHOD_LOOKS["sink-wanda"].color, *SERIES_COLORS)))
     for one in shown:
         color = REFERENCE if one.is_floor else next(colors)
         there = np.flatnonzero(np.isfinite(one.whole))

@@ -106,7 +106,7 @@ def test_masks_are_shown_before_the_floor_and_the_output_error_are_there(monkeyp
     assert [card.value for card in test.metric] == [changed, "not measured", "not measured"]
     assert len(charts(test)) == 4, "two of the preview, and the weights and accuracies of the study"
     assert "does not tell a discount from chance" in texts(test)
-    assert "This preview: the discount chooses " not in texts(test)
+    assert "This preview: the discount chooses " in texts(test)
 
     def asked():
         return [job for job in engine().jobs("seed_floor") if job.spec["calibration"]["seed"] == 9]

@@ -172,12 +172,12 @@ def _with_and_without(
 
 
 def draw_levels(told: DiscountLevels, hint: str = "") -> None:
-    """Draw the accuracies and, beside these, what the discount changes. hint: beneath the accuracies."""
-    levels, changes = figures_beside([1, 1.1], "sweep_levels")
-    with levels:
-        chart(told.shown, "sweep_levels", hint)
+    """Draw what the discount changes and, beside it, the accuracies. hint: beneath the accuracies."""
+    changes, levels = figures_beside([1, 1], "sweep_levels")
     with changes:
         chart(told.changes, "sweep_changes")
+    with levels:
+        chart(told.shown, "sweep_levels", hint)
 
 
 def say_cost(

@@ -205,11 +205,11 @@ def _changed(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
     chart(
         Exhibit(
             "Weights chosen differently by matrix",
-            f"Kept with the discount or without it, not both, at these settings. {grids.MATRICES}{missing}",
+            f"Kept with the discount or without it, not both. {grids.MATRICES}{missing}",
             grids.changed_by_projection(shown, statistics.info.short_names),
             _table(statistics, effects),
             formula=_SCORE,
-            finding=_changed_in_words(statistics, effects) if statistics.has_floor else "",
+            finding=_changed_in_words(statistics, effects),
         ),
         "tuning_changed",
     )
@@ -258,6 +258,8 @@ def _changed_in_words(statistics: StoredStatistics, effects: dict[str, Effects])
         (total,) = totals.values()
         floor = [] if total.floor is None else [total.floor]
         return finding_of("discounted mask", [total.changed], floor, 0.0, "This preview: the discount")
+    if not statistics.has_floor:
+        return ""
     changed = {name: total.changed for name, total in totals.items()}
     return finding_of("change against seeds", changed, next(iter(totals.values())).floor)
 
