@@ -102,7 +102,8 @@ def playback_of(findings: Findings) -> dict[str, object] | None:
 def _reading(answers: Sequence[Answer], margin: str) -> str:
     """Tell how to read the numbers of the answers. margin: of accuracy, as text."""
     told = ["Intervals: 95 %."] if any("[" in answer.words for answer in answers) else []
-    told += [f"{margin}: fixed beforehand."] if any(f"less than {margin}" in answer.lead for answer in answers) else []
+    if any(f"less than {margin}" in answer.lead for answer in answers):
+        told.append(f"{margin}: fixed beforehand.".replace(" ", "\u00a0", 1))
     units = [answer for answer in answers if re.search(rf"\b{NATS.name}\b", answer.words) and "KL" not in answer.words]
     return " ".join([*told, *([_NATS] if units else [])])
 
