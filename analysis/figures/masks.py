@@ -90,7 +90,7 @@ def grids(
         1,
         len(shown),
         # In short lines, so that they do not collide on a phone.
-        subplot_titles=[wrapped(grid.title, 12) for grid in shown] if several else None,
+        subplot_titles=[wrapped(grid.title, max(40 // len(shown), 12)) for grid in shown] if several else None,
         horizontal_spacing=0.05,
         shared_yaxes=True,
     )
