@@ -91,6 +91,21 @@ def test_every_target_of_make_and_every_module_that_is_named_is_there():
             assert find_spec(module) is not None, (page.name, module)
 
 
+def test_every_program_that_is_named_reads_its_arguments_so_that_help_starts_no_hours_of_work():
+    named = {
+        module
+        for page in PAGES
+        for module in re.findall(r"python -m ((?:benchmarks|tests\.soak|training)(?:\.\w+)*)", page.read_text("utf-8"))
+    }
+    assert len(named) > 10
+    for module in named:
+        spec = find_spec(module)
+        if spec is not None and spec.submodule_search_locations:
+            spec = find_spec(f"{module}.__main__")
+        assert spec is not None and spec.origin is not None, module
+        assert "parse_args(" in Path(spec.origin).read_text(encoding="utf-8"), module
+
+
 def test_every_option_and_variable_that_is_named_is_one():
     """Of Streamlit's command line, of dask's two programs, and SinkScope's own in the environment."""
     seen = 0
