@@ -4,6 +4,7 @@ Two recordings: the bundled model's own, made here, and one of random mass with 
 positions, of which layers and one head are held, as on a page. A gesture is 90 moves of the mouse, or of k.
 """
 
+import argparse
 import os
 import statistics
 import tempfile
@@ -165,4 +166,5 @@ def tell(page: Page, gesture: str, act: Callable[[], None]) -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(prog="python -m benchmarks.explorer", description=__doc__).parse_args()
     main()

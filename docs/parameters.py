@@ -74,8 +74,9 @@ def document() -> str:
     """The whole page. A parameter that several tables share is explained in the first and linked from the others."""
     parts = [
         "# Parameters",
-        "Written from `analysis/specs/` by `make docs`. Flags of the command line have the same names. Sizes are given "
-        "in bytes or with a unit, such as 2GB or 512MiB.",
+        "Written from `analysis/specs/` by `make docs`. Most flags of the command line have the same names. Others do "
+        "not, such as `--model` for `source` and `--calibration` for the `data` of a calibration; `--help` of a "
+        "command lists its own. Sizes are given in bytes or with a unit, such as 2GB or 512MiB.",
     ]
     first: dict[tuple[str, str], tuple[str, FieldInfo]] = {}
     for title, spec in TABLES:

@@ -91,6 +91,21 @@ def test_every_target_of_make_and_every_module_that_is_named_is_there():
             assert find_spec(module) is not None, (page.name, module)
 
 
+def test_every_program_that_is_named_reads_its_arguments_so_that_help_starts_no_hours_of_work():
+    named = {
+        module
+        for page in PAGES
+        for module in re.findall(r"python -m ((?:benchmarks|tests\.soak|training)(?:\.\w+)*)", page.read_text("utf-8"))
+    }
+    assert len(named) > 10
+    for module in named:
+        spec = find_spec(module)
+        if spec is not None and spec.submodule_search_locations:
+            spec = find_spec(f"{module}.__main__")
+        assert spec is not None and spec.origin is not None, module
+        assert "parse_args(" in Path(spec.origin).read_text(encoding="utf-8"), module
+
+
 def test_every_option_and_variable_that_is_named_is_one():
     """Of Streamlit's command line, of dask's two programs, and SinkScope's own in the environment."""
     seen = 0
@@ -123,6 +138,26 @@ def test_every_link_leads_somewhere(page):
         assert there.exists(), target
         if anchor:
             assert anchor in anchors(there), target
+
+
+TITLES = {  # in italics and on no page: a publication's, or another program's
+    *("Sink-Aware Pruning for Diffusion Language Models", "Adding Error Bars to Evals", "Share chart"),
+    *("APIs & Services", "OAuth consent screen", "Credentials", "OAuth client ID", "Web application"),
+}
+SENTENCES = {"In the store", "Undiluted"}  # words of a table or a formula that the sentence explains
+
+
+def test_every_button_tab_and_fold_that_is_named_is_on_a_page():
+    """Numbers in a label may be written by the page: f"threshold {threshold:g}"."""
+    sources = [path for folder in ("pages", "analysis") for path in (ROOT / folder).rglob("*.[jp][sy]")]
+    said = re.sub(r"\{[^{}]*\}", "#", "\n".join(path.read_text(encoding="utf-8") for path in sources))
+    seen = 0
+    for page in PAGES:
+        text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+        labels = set(re.findall(r"(?<![*\w|\\])\*([A-Z][^*\n]{1,60})\*(?!\*)", text)) - TITLES - SENTENCES
+        seen += len(labels)
+        assert [label for label in labels if re.sub(r"[\d.]+", "#", label) not in said] == [], page.name
+    assert seen > 30
 
 
 def test_every_message_of_troubleshooting_is_one_that_is_said():

@@ -2,6 +2,7 @@
 environment, and writes the evidence into the package.
 """
 
+import argparse
 import sys
 from datetime import UTC, datetime
 
@@ -42,4 +43,5 @@ def shipped(record: JobRecord, engine: Engine) -> TestedClaims:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(prog="python -m training.claims", description=__doc__).parse_args()
     sys.exit(main())

@@ -6,6 +6,7 @@ sharp attention read the same inputs. Their attention goes into the package, and
 ships.
 """
 
+import argparse
 import sys
 import time
 from dataclasses import replace
@@ -82,4 +83,5 @@ def _run(engine: Engine, kind: str, spec: Spec) -> Trajectory:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(prog="python -m training.nulls", description=__doc__).parse_args()
     sys.exit(main())

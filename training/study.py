@@ -2,6 +2,7 @@
 environment, and writes what was found into the package.
 """
 
+import argparse
 import sys
 
 from analysis.engine.studies import new_study
@@ -20,4 +21,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(prog="python -m training.study", description=__doc__).parse_args()
     sys.exit(main())

@@ -89,6 +89,7 @@ VERDICTS: Registry[VerdictRule] = Registry(
     ),
 )
 """The first that is reached is the verdict."""
+_NEWER = "It was added after this run. Test the claims again."
 
 
 @dataclass(frozen=True)
@@ -130,11 +131,11 @@ def evidence_of(claims: Sequence[Claim], found: Found) -> tuple[dict[str, Eviden
 def verdicts_on(
     claims: Sequence[Claim], told: Mapping[str, Evidence], missing: Mapping[str, str], model: str
 ) -> list[ClaimVerdict]:
-    """Return the same of evidence. told, missing: of `evidence_of`."""
+    """Return the same of evidence. told, missing: of `evidence_of`. A stored run may know nothing of a new claim."""
     judged = judge(claims, told)
     return [
         verdict_of(judged[claim.name], model)
-        if (why := missing.get(claim.name)) is None
+        if (why := None if claim.name in told else missing.get(claim.name, _NEWER)) is None
         else ClaimVerdict(claim, model, CANNOT_TELL, f"Cannot be told of {model}. {why}", why)
         for claim in claims
     ]

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from analysis.command_line.flags import PROMPT_COUNT, SET_FLAGS, Fields, estimate, show
+from analysis.command_line.flags import PROMPT_COUNT, Fields, estimate, set_flags, show
 from analysis.command_line.over_prompts import over_prompts
 from analysis.command_line.running import Runner
 from analysis.command_line.written_study import in_words, write
@@ -56,7 +56,7 @@ def write_study(folder: Path, spec: EvictSpec, summary: Any, notes: list[str]) -
 
 ASKED = Fields(EvictSpec)
 FLAGS = (
-    *SET_FLAGS,
+    *set_flags(estimates=True),
     PROMPT_COUNT,
     estimate(f"run {_MEASURED} prompts, say what all of them would take, and write nothing"),
     ASKED,

@@ -379,13 +379,15 @@ def size(sizes: Mapping[str, Any]) -> Row:
 MODEL = Fields(ModelSpec)
 QUICK = "quick"
 """The size that is chosen where none is."""
-SET_FLAGS: tuple[Row, ...] = (
-    flag("--prompts", type=path_text, default="bundled", metavar="FILE|bundled|TASK", help=PROMPTS_HELP),
-    out("FOLDER", "the folder to write"),
-    overwrite("a study"),
-    as_json(),
-)
-"""Of verbs that write a folder about many prompts."""
+_PROMPTS = flag("--prompts", type=path_text, default="bundled", metavar="FILE|bundled|TASK", help=PROMPTS_HELP)
+
+
+def set_flags(estimates: bool = False) -> tuple[Row, ...]:
+    """Return the flags of a verb that writes a folder about many prompts. estimates: it can run without the folder."""
+    return _PROMPTS, out("FOLDER", "the folder to write", not estimates), overwrite("a study"), as_json()
+
+
+SET_FLAGS = set_flags()
 PROMPT_COUNT = flag(
     "--prompt-count", type=int, default=_COUNT, metavar="N", help=f"how many of them. Default: {_COUNT}"
 )

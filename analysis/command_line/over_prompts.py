@@ -1,10 +1,12 @@
 """Shared parts of the verbs that run one job over many prompts and write a folder about it."""
 
 import argparse
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from analysis import outputs
 from analysis.command_line.flags import MODEL, Fields, folder_beside
 from analysis.command_line.prompts import prompts_of, sampling_of
 from analysis.command_line.running import Runner, check_out, runner
@@ -32,7 +34,8 @@ def over_prompts(
         only_estimate = estimate is not None and options.estimate
         if not only_estimate:
             check_out(options, refusal)
-        with folder_beside(options.out, kind) as scratch:
+        own = Path(tempfile.gettempdir())  # an estimate leaves nothing, and needs no folder
+        with outputs.workplace(own, kind) if only_estimate else folder_beside(options.out, kind) as scratch:
             with runner(scratch, options) as jobs:
                 prompts, notes = prompts_of(options, asked.given(options).get("seed", 0), jobs.context)
                 model = MODEL.build(options)

@@ -385,10 +385,11 @@ class _Looks:
         if not several:
             found.notes.append("One prompt has no interval: give two or more for figures over prompts.")
         if prompts < LEAST_PROMPTS:
-            silent = f"Nothing is said about {prompts} prompts: a claim needs {LEAST_PROMPTS}."
+            silent = f"Needs at least {LEAST_PROMPTS} prompts (you have {prompts})."
             found.words = {name: [silent] for name in wanted if name != "parting"}
         elif "geometry" in wanted and self.params.random_models < LEAST_MODELS:
-            found.words["geometry"] = [f"Nothing is said about random weights: a claim needs {LEAST_MODELS} models."]
+            needed = f"Needs at least {LEAST_MODELS} models with random weights (you have {self.params.random_models})."
+            found.words["geometry"] = [needed]
         if "channels" in wanted and several:
             self._take("channels", channels_over_prompts(np.stack(self.carried), np.stack(self.chance)))
         if "lens" in wanted and len(self.hits) < prompts:

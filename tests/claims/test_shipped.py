@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from analysis.claims.shipped import EXAMPLE, read, write
-from analysis.claims.verdicts import DOES_NOT_HOLD, HOLDS, HOLDS_WEAKLY, verdicts_on
+from analysis.claims.verdicts import CANNOT_TELL, DOES_NOT_HOLD, HOLDS, HOLDS_WEAKLY, verdicts_on
 from analysis.errors import UserError
 from analysis.models.checkpoint import checkpoint_of, fingerprint
 from analysis.specs import CLAIMS
@@ -33,6 +33,14 @@ def test_the_verdicts_follow_the_evidence() -> None:
     excess = tested.evidence[name].excess
     turned = replace(excess, value=-excess.value, low=-excess.high, high=-excess.low)
     assert verdicts({**tested.evidence, name: replace(tested.evidence[name], excess=turned)})[name] == DOES_NOT_HOLD
+
+
+def test_a_claim_added_since_cannot_be_told_until_it_is_tested() -> None:
+    tested = read(EXAMPLE)
+    newer = replace(tested.spec.claims[0], name="newer")
+    *others, told = verdicts_on([*tested.spec.claims, newer], tested.evidence, tested.missing, "it")
+    assert told.verdict == CANNOT_TELL and "Test the claims again" in told.sentence
+    assert len(others) == len(tested.spec.claims) and all(one.evidence is not None for one in others)
 
 
 def test_a_file_reads_as_it_was_written_and_a_damaged_one_is_refused(tmp_path) -> None:

@@ -48,9 +48,13 @@ def test_ablate_writes_effects_means_and_every_prompt(tmp_path: Path, capsys, pr
 def test_evict_writes_the_frontier_effects_and_every_prompt(tmp_path: Path, capsys, prompts) -> None:
     model, out = tiny_llada(tmp_path / "model", 0), tmp_path / "study"
     flags = ["--policies", "sinks,masked-queries", "--budgets", "0.3,0.6", "--cache", "prefix", "--block-length", "2"]
-    arguments = ["evict", "--model", model, "--prompts", prompts, "--out", str(out), *flags, *SHORT]
-    assert main([*arguments, "--estimate"]) == 0 and not out.exists()
-    estimate = json.loads(capsys.readouterr().out)
+    asked = ["evict", "--model", model, "--prompts", prompts, *flags, *SHORT]
+    assert main(asked) == 2 and "--estimate" in capsys.readouterr().err
+    arguments = [*asked, "--out", str(out)]
+    assert main([*asked, "--estimate"]) == 0 and main([*arguments, "--estimate"]) == 0 and not out.exists()
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    estimate = json.loads(lines[0])
     holds_fields("evict --estimate", estimate)
     assert estimate["texts"] == 3 * 11 and estimate["seconds"] > 0
     assert main(arguments) == 0
@@ -81,7 +85,7 @@ def test_inspect_looks_inside_over_prompts_and_beside_another_model(tmp_path: Pa
         "Geometry",
         "Dense against pruned",
     ]
-    assert said["shown"]["Geometry"] == ["Nothing is said about 3 prompts: a claim needs 30."]
+    assert said["shown"]["Geometry"] == ["Needs at least 30 prompts (you have 3)."]
     channels = pd.read_csv(out / "channels-over-prompts.csv")
     assert set(channels["of"]) == {"on a sink", "by chance"} and (channels["low"] <= channels["high"]).all()
     geometry = pd.read_csv(out / "geometry-map_rank-over-prompts.csv")

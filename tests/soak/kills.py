@@ -3,6 +3,7 @@
 `python -m tests.soak.kills 100 FOLDER`; exits with 1 where the next runs leave anything.
 """
 
+import argparse
 import contextlib
 import io
 import os
@@ -85,4 +86,7 @@ def main(count: int, folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), Path(sys.argv[2])))
+    asked = argparse.ArgumentParser(prog="python -m tests.soak.kills", description=__doc__)
+    asked.add_argument("count", type=int, help="commands to kill")
+    asked.add_argument("folder", type=Path, help="a new folder for what they write")
+    sys.exit(main(**vars(asked.parse_args())))
