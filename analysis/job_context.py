@@ -1,7 +1,4 @@
-"""Environment of a job besides its spec: folders for its files, earlier results, progress reports.
-
-Provenance of a result: versions and hardware.
-"""
+"""Environment of a job besides its spec: its folder, earlier results, progress reports, versions and hardware."""
 
 import contextlib
 import platform

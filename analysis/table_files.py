@@ -1,9 +1,8 @@
-"""Tables as CSV that a spreadsheet reads as plain text and numbers.
+"""Tables as CSV that a spreadsheet reads as plain text and numbers, and as Parquet, which keeps the type of each column
+and reads in any data frame library.
 
 A spreadsheet would run a text cell that begins like a formula; prompts, tokens and model names are untrusted. Such a
 cell begins with an apostrophe, as OWASP advises (CSV Injection).
-
-Tables as Parquet, which keeps the type of each column and reads in any data frame library.
 """
 
 import csv

@@ -1,8 +1,7 @@
-"""Every environment variable that SinkScope reads, in one table: its meaning and permitted values.
+"""Every environment variable that SinkScope reads, in one table: its meaning and permitted values, sizes with units
+among them.
 
 The table sits in the cache package, which reads some of them and imports nothing above it.
-
-Human-readable sizes, parsed and formatted.
 """
 
 import os

@@ -1,10 +1,9 @@
-"""Keys that identify a result by everything it depends on.
+"""Keys that identify a result by everything it depends on, the version of its code included.
 
-Version of the code that computes a result: it changes when that code's behaviour changes, and only then.
-
-A version is a digest of the modules that a job imports, lazily or not, and of the data that ships with them. It leaves
-out comments, docstrings, messages, sentences and packages that compute no number. Modules are parsed, not imported, so
-that no torch is loaded; what was parsed is cached beside Python's bytecode, by each file's time.
+A version changes when that code's behaviour changes, and only then. It is a digest of the modules that a job imports,
+lazily or not, and of the data that ships with them. It leaves out comments, docstrings, messages, sentences and
+packages that compute no number. Modules are parsed, not imported, so that no torch is loaded; what was parsed is cached
+beside Python's bytecode, by each file's time.
 """
 
 import ast

@@ -1,8 +1,8 @@
-"""The format of a store on disk, and opening it: explain in a sentence why it cannot be opened, and set damage aside;
-and the copy of the rows that cannot be computed again.
+"""Opening a store on disk: its format, the sentence on why it cannot be opened, and the copy of the rows that cannot be
+computed again.
 
 The format is stamped beside the databases. An older store is migrated; one that a newer version wrote is left
-untouched.
+untouched. Damage is set aside.
 """
 
 import contextlib

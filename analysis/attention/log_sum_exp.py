@@ -1,12 +1,11 @@
-"""Attention mass on a CPU from a by-product of PyTorch's fused attention, the log-sum-exp of each query's scores: one
-more product of queries and keys and one exponential, no second softmax. It rounds differently from the softmax, by
-about 1e-6 of a mass; in half precision, where the kernel uses a fast exponential, by about 5e-5. So it serves display
-only; calibration's masks are made from `AttentionInputs.mass`.
+"""Attention mass on a CPU from the log-sum-exp that PyTorch's fused attention computes for each query.
 
-PyTorch's names for it are private (`torch.ops.aten`): what is used here must exist, be what the model's attention would
-run, and match the model's attention and the plain softmax on a small input.
+It takes one more product of queries and keys and one exponential, but no second softmax. It rounds differently from the
+softmax, by about 1e-6 of a mass; in half precision, where the kernel uses a fast exponential, by about 5e-5. So it
+serves display only; calibration makes its masks from `AttentionInputs.mass`.
 
-Small inputs on which a quicker way to the attention mass is tried against plain softmax before it is used.
+The kernel's names are private to PyTorch (`torch.ops.aten`). It is used only if it exists, is what the model's
+attention would run, and matches that attention and plain softmax on small inputs.
 """
 
 import logging

@@ -1,13 +1,12 @@
 """Documents of the training text: seeded stories, lessons, scenes and sums of 32 to 256 tokens.
 
-A document strings units (the checkable pieces) together; held-out combinations never get into one.
+A document strings together units, the checkable pieces, and sentences that decide nothing checkable. Held-out
+combinations never get into one.
 
-Sentence patterns that carry a story along without deciding anything checkable.
-
-Slots: {n} the character's name, {he} {him} {his} {He} {His} its pronouns, {c} boy or girl, {m} another name, {place}
-and {place2} with their preposition, {thing} a counted noun, {things} its plural, {adj} {adj2} descriptions, {state},
-{how} a manner, {weather}, {time}, {home}, {pet}, {rel} a relative, {wish}, {sight}, {few} a number word, {food},
-{toy}, {color}, {wear}, {music}, {sport}, {flower}, {tree}, {bird}, {job}, {jobs}.
+Slots of the sentence patterns: {n} the character's name, {he} {him} {his} {He} {His} its pronouns, {c} boy or girl, {m}
+another name, {place} and {place2} with their preposition, {thing} a counted noun, {things} its plural, {adj} {adj2}
+descriptions, {state}, {how} a manner, {weather}, {time}, {home}, {pet}, {rel} a relative, {wish}, {sight}, {few} a
+number word, {food}, {toy}, {color}, {wear}, {music}, {sport}, {flower}, {tree}, {bird}, {job}, {jobs}.
 """
 
 import re

@@ -1,9 +1,8 @@
-"""Forward noise: text with tokens replaced by [MASK] or by random ones, as calibration sees it. NumPy only.
+"""Forward noise for calibration: text with tokens replaced by [MASK] or by random ones, and the default noise of models
+that only one kind suits. NumPy only.
 
-Which tokens a noise of `NOISES` (analysis/specs/pruning_choices.py) masks is one function.
-Shapes: N sequences, T noise steps, S positions.
-
-The noise that alone fits a model, where none is named.
+One function per noise of `NOISES` (analysis/specs/pruning_choices.py) masks the tokens. Shapes: N sequences, T noise
+steps, S positions.
 """
 
 from collections.abc import Callable

@@ -1,14 +1,12 @@
-"""Statistics of what the blocks read, gathered batch by batch: norms of features, and scores of projections from them.
+"""Statistics gathered batch by batch from forwards: norms of the features that blocks read, and the worth of experts.
 
-Shapes: B rows of a forward, m sequences of one row, S positions, F features.
+Scores of projections follow from the norms. REAP (arXiv 2510.13999) ranks an expert by the mean over its tokens of
+router weight times the norm of its output. Here tokens count by their weights ω, so that sinks can be discounted. Over
+the tokens sent to an expert, those of encoder and decoder where these share it, its worth is
 
-Worth of the experts of each layer on calibration text: how many tokens they were sent, and what they added.
+    Σ ω·g·‖f(x)‖₂ / Σ ω.
 
-REAP (arXiv 2510.13999) ranks an expert by the mean over its tokens of router weight times the norm of its output. Here
-tokens count by their weights ω, so that sinks can be discounted: Σ ω·g·‖f(x)‖₂ / Σ ω over the tokens sent to it. Of
-an encoder and a decoder that share their experts, the tokens are those of both.
-
-Shapes: B sequences, S positions, E experts.
+Shapes: B rows of a forward, m sequences of one row, S positions, F features, E experts.
 """
 
 from abc import ABC, abstractmethod

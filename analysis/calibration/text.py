@@ -1,13 +1,10 @@
-"""Calibration text, cut into token sequences of one length. A named source is one row of `SOURCES`.
+"""Calibration text, read a piece at a time and cut into token sequences of one length. One row of `SOURCES` per named
+source. Imports no torch.
 
-Text is read and tokenized as far as it is needed, a piece at a time. Where a source comes shuffled, its first tokens
-are taken. Else windows that do not overlap are drawn by the seed: of a dataset and of a small file, among all its
-windows; of a large file, one at each of some places, since knowing all windows would take tokenizing all of it.
-
-Calibration text from files of the user's, read a piece at a time: a small file whole, a large one at places.
-
-A place is a span of bytes; what it holds depends on the file and the span alone, so places that do not overlap give
-text that does not. Imports no torch.
+Text is read and tokenized only as far as it is needed. A source that comes shuffled gives its first tokens. Any other
+gives non-overlapping windows drawn by the seed: among all windows of a dataset or a small file, but one at each of
+several places of a large file, since listing all its windows would take tokenizing all of it. A place is a span of
+bytes. Its text depends on the file and the span alone, so places that do not overlap give text that does not.
 """
 
 import codecs

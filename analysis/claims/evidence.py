@@ -1,6 +1,5 @@
-"""Evidence for a claim: one number and one null per prompt, or a difference over calibration seeds. No torch.
-
-Results that the jobs of a run of the claims have left: recordings, measurements and scores. Nothing is run.
+"""Evidence for claims, from the recordings, measurements and scores that a run of the claims has left: one number and
+one null per prompt, or a difference over calibration seeds. Runs nothing; no torch.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,11 +1,9 @@
-"""Values of flags; a verb's progress on stderr, its results on stdout, and the context of a job in a terminal.
+"""Flags of the verbs, and their terminal output: progress on stderr, results on stdout.
 
-Flags of verbs as rows, most of them drawn from specs.
-
-A verb's module has `FLAGS`, a tuple of rows. `Fields` draws a flag for each field of its spec and of the specs inside
-it, and builds the spec from the arguments. `flag` is a single flag: for an output file, or a field that is read from a
-file. A field whose flag is in an earlier row gets no second one. Flags are flat (--sink-std); libraries that draw
-command lines from pydantic models name them by their path (--pruning.discount.sink-std).
+A verb's module has `FLAGS`, a tuple of rows. `Fields` draws one flag per field of the verb's spec and of the specs
+inside it, and builds the spec from the arguments. `flag` is a single flag, for an output file or a field that is read
+from a file. A field whose flag is in an earlier row gets no second one. Flags are flat (--sink-std); libraries that
+draw command lines from pydantic models name them by their path (--pruning.discount.sink-std).
 """
 
 import argparse

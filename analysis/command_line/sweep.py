@@ -1,8 +1,7 @@
 """`python -m analysis sweep`: prune with every combination of some axes, and evaluate every pruned model.
 
-Experiment trackers that a sweep can be logged to: one run per point, as soon as the point is scored.
-
-No tracker is among the requirements: its package is imported only where `sweep --log` names it.
+`--log` names an experiment tracker, which gets one run per point as soon as the point is scored. No tracker is among
+the requirements: its package is imported only then.
 """
 
 import argparse

@@ -1,7 +1,5 @@
-"""Everything known about every job: in memory for the pages, in the store for the next server; read in the name of
-a visitor.
-
-Outside view of a job: its record, its progress and the owner of its queue.
+"""Records, progress, logs and owners of all jobs: in memory for the pages, in the store for the next server, and read
+in the name of a visitor.
 """
 
 import contextlib

@@ -1,11 +1,8 @@
 """Jobs that no worker runs: the engine carries them out by submitting other jobs, a few at a time.
 
 No task waits for tasks: a thread sees what has ended and submits what comes next. Remaining work is read from the
-children's records, so an interrupted job resumes by looking at them again.
-
-Planned jobs made of parts, each of which submits its own named jobs.
-
-If a part fails, the others go on.
+children's records, so an interrupted job resumes by looking at them again. If one part of a job fails, its other parts
+go on.
 """
 
 import logging

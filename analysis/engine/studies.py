@@ -1,10 +1,7 @@
-"""Studies: recordings, ablations and a sweep that the engine submits by itself, until every part of the story has its
-answer.
+"""Studies and runs of the claims: the engine submits their recordings, measurements, ablations and sweep, part by part.
 
-If a part fails, the others go on. A row names the function that submits its jobs; results of earlier parts are read
-from their records.
-
-Claims tested on a model: the engine submits the recordings, measurements and prunings that decide them.
+A row per part names the function that submits its jobs. Results of earlier parts are read from their records. If a part
+fails, the others go on.
 """
 
 from collections.abc import Callable, Sequence

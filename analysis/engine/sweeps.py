@@ -1,9 +1,7 @@
-"""Sweeps: prunings and evaluations that the engine submits by itself, a few at a time, until every point has its
-answer.
+"""Sweeps: prunings and evaluations that the engine submits, a few at a time, until every point is scored, and one table
+row per point.
 
-A point's remaining work is read from the records of its children (`planned`).
-
-Numbers of a sweep's points: their scores from the files of answers, and one table row each.
+A point's remaining work is read from the records of its children (`planned`), its scores from the files of answers.
 """
 
 import json

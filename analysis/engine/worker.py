@@ -1,6 +1,6 @@
-"""One job at a time in a worker process; a long one lets short ones go first between its steps.
+"""Jobs in a worker process, one at a time, and the transfer of their results to the store.
 
-Transfer of a job's results to the store: by a shared disk, or over the wire if they are small.
+A long job lets short ones go first between its steps. Results go by a shared disk, or over the wire if small.
 """
 
 import contextlib

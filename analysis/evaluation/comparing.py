@@ -1,18 +1,17 @@
-"""Models against each other: which pairs are looked at, what differs beside their method, and differences and tests.
+"""Comparisons of models: the pairs looked at, their differences in accuracy and in likelihood of the right answers, and
+the cost of a sink-aware pruning step by step.
 
 Everything that is looked at together is one family of tests: all pairs, on every task and on the average, and the pairs
-that differ in nothing but their calibration seed taken together.
+that differ in nothing but their calibration seed taken together. The steps of a cost are the published baseline, its
+noise (the control) and the discount.
 
-Cost of a sink-aware pruning, step by step: the published baseline, its noise (the control), the discount.
-
-Likelihood of the right answers: the bound on their negative log-likelihood, in nats per token. Lower is better.
+Likelihood is a bound on the negative log-likelihood in nats per token; lower is better:
 
     b_i = −log p(right answer of item i) / its tokens
 
 For a diffusion model the log-likelihood is the Monte Carlo estimate of LLaDA's bound, exact where all masked sets are
 taken, with masks that all models share; an autoregressive model's is exact. Few draws spread b but do not move its
-mean, as they move an accuracy, and it tells models apart where both are right. It has a unit of its own and is never
-averaged with accuracies.
+mean, as they move an accuracy, and it tells models apart where both are right. It is never averaged with accuracies.
 """
 
 from collections import defaultdict

@@ -1,8 +1,7 @@
-"""Quality against cost: what each setting of a sweep keeps and what it costs, which are on the frontier, and what
-sink-awareness gains over its control at the same cost. Imports no torch.
+"""Quality against cost: where the settings of a sweep lie, which are on the frontier, and what sink-awareness gains
+over its control at the same cost. Imports no torch.
 
-Quality of a model, by which points of a sweep are compared: its accuracy, or how close its answers stay to the dense
-model's. Imports no torch.
+The quality of a model is its accuracy, or how close its answers stay to the dense model's.
 """
 
 from collections import defaultdict

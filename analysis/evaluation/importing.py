@@ -1,13 +1,12 @@
-"""Results that lm-eval wrote elsewhere, read as an evaluation. Imports no lm-eval and no torch.
+"""Evaluations that lm-eval wrote elsewhere, and models that were scored apart joined into one comparison. Imports no
+lm-eval and no torch.
 
-`lm_eval_results` finds the files and reads them. Scores are shares of what is right, so a task without a
-metric from 0 to 1 is left out.
+`lm_eval_results` finds the files and reads them. Scores are shares of right answers, so a task without a metric from 0
+to 1 is left out.
 
-One comparison of models that were scored apart: on the items that all of them have answered, by what was asked.
-
-An item is the same where its benchmark, its prompt and its answer are the same, whatever its number. Answers made under
-other conditions (draws, examples, versions) are joined all the same; each model keeps its conditions, so that every
-sentence about two of them says what differs.
+Models are joined on the items that all have answered. Two items are the same if their benchmark, prompt and answer are,
+whatever their numbers. Answers made under other conditions (draws, examples, versions) are joined all the same; each
+model keeps its conditions, so that every sentence about two of them says what differs.
 """
 
 import hashlib

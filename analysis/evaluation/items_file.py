@@ -1,11 +1,10 @@
-"""The file of an evaluation: JSON lines, one for every item and answer as it comes. Written and read here alone.
+"""The file of an evaluation, and the clusters of items whose answers are not independent. Imports no torch.
 
-A header comes first, an item before its first answer, and an end line when the evaluation has ended. Files of before
-lack what has a default here. Imports no torch.
+The file holds JSON lines: a header, each item before its first answer, answers as they come, and an end line when the
+evaluation has ended. It is written and read here alone; older files lack the fields that have a default.
 
-Clusters of a task's items whose answers are not independent, by a column of its data set.
-
-A task's own YAML file names it as `metadata: {cluster: COLUMN}`; for data sets of the hub it stands in `COLUMNS`.
+Clusters go by a column of the task's data set. A task's own YAML file names it as `metadata: {cluster: COLUMN}`; for
+data sets of the hub it stands in `COLUMNS`.
 """
 
 import hashlib

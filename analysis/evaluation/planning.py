@@ -1,5 +1,5 @@
-"""Items, clusters and calibration seeds that a comparison needs to show a difference or to rule one out, before
-anything runs.
+"""Plans of a comparison before anything runs: the items, clusters and calibration seeds it needs to show a difference
+or to rule one out, and sentences that say so.
 
 The difference of two methods on the mean over K tasks has three sources of noise: which clusters of items were drawn,
 which seeds, and what a seed does to single items. With n items per task and S seeds, a share d of items on which the
@@ -9,11 +9,9 @@ two score differently and a share c of those that change with the seed,
 
 where s is the spread of the difference over seeds and D = 1 + a (n − 1) q the design effect of clusters (Miller,
 arXiv 2411.00640; Kish), a being how alike the differences within a cluster are and q the chance that two items share
-one. Studies are then drawn: a difference from these variances, and what a study would estimate each of them as, which
-is little to go by where seeds are few. Each is judged as `statistics.crossed` does, at the level left of 5 % for one
-test of its family.
-
-Plans in sentences: what a study can show, what a difference needs, and the noise that was assumed.
+one. Then studies are drawn: a difference from these variances, and the estimate that a study would make of each
+variance, which is imprecise where seeds are few. Each is judged as `statistics.crossed` does, at the level left of 5 %
+for one test of its family.
 """
 
 from bisect import bisect_left

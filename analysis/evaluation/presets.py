@@ -1,11 +1,8 @@
-"""Settings of each benchmark: shots, guidance and draws of the authors' scripts, and the suites made of them.
+"""Benchmarks before any item is read: their settings, the suites made of them, their sizes, and the cost of scoring
+them. Imports neither lm-eval nor torch.
 
-A benchmark is one row of `PRESETS`. Guidance is on LLaDA's scale. The scripts for Dream use none, and where the first
-model is one of Dream's, none is used.
-
-Sizes of tasks in items and clusters, before any of them is read. Imports neither lm-eval nor torch.
-
-Forwards and tokens that scoring a benchmark takes, computed before any item is read.
+A benchmark is one row of `PRESETS`, with the shots, guidance and draws of the authors' scripts. Guidance is on LLaDA's
+scale. The scripts for Dream use none, so if the first model is one of Dream's, none is used.
 
 An item of choices takes at most choices × min(draws, 2^L − 1) forwards for answers of L tokens, as fewer masked sets
 than draws are all run once (`likelihood.py`); guidance doubles them. A written answer takes one forward per token.

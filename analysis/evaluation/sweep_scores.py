@@ -1,13 +1,11 @@
-"""Results of a sweep: accuracies of its settings over calibration seeds, and differences of settings that belong
-together, over seeds and clusters of items crossed.
+"""Accuracies of a sweep's settings, their differences, and the dose-response of the discount, over calibration seeds
+and clusters of items crossed. Imports no torch.
 
 A setting is a point without its calibration seed; its points are its seeds. Every point was scored beside its dense
-model on the same items with the same masks, so points of one model are joined item by item. Imports no torch.
+model on the same items with the same masks, so points of one model are joined item by item.
 
-Dose-response of the discount: how accuracy changes with λ, as a slope over calibration seeds and clusters of items.
-
-Each item of each seed has a least-squares slope of its scores in λ. Their mean is tested as a difference from 0, with
-seeds and clusters crossed (`crossed.crossed_difference`). An effect of the sinks should grow with the dose.
+Dose-response: each item of each seed has a least-squares slope of its scores in λ, and their mean is tested as a
+difference from 0 (`crossed.crossed_difference`). An effect of the sinks should grow with the dose.
 """
 
 from collections import defaultdict

@@ -1,9 +1,8 @@
-"""Measures inside a model at its sinks over many prompts, with intervals over prompts. Imports no torch.
+"""Inspection of a model at its sinks over many prompts, and figures of the measures with intervals over prompts.
+Imports no torch.
 
+Each prompt is recorded, examined and reduced before the next, so that only one recording is in memory at a time.
 Shapes: N prompts, L layers, R random-weight models. NaN where a prompt has nothing to measure.
-
-Looks inside a model over prompts: each is recorded, examined and reduced before the next, so that only one recording
-is in memory at a time.
 """
 
 import time

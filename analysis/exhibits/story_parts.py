@@ -1,10 +1,8 @@
-"""Helpers that the story's findings share: names of models, numbers as they are read, and the study's recordings and
-comparisons.
+"""Helpers that the story's findings share: names of models, numbers as they are read, the study's recordings and
+comparisons, and one line per finding on what it means in practice.
 
-Say in one line per finding of the story what it means in practice, for whoever runs or prunes such a model.
-
-Every line follows from the decision or the numbers of its finding and claims nothing beyond them; it is empty where
-nothing follows yet.
+That line is for whoever runs or prunes such a model. It follows from the decision or the numbers of its finding, claims
+nothing beyond them, and is empty where nothing follows yet.
 """
 
 from collections.abc import Callable, Mapping, Sequence

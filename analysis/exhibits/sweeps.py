@@ -1,9 +1,8 @@
-"""The plane of quality against cost as it is drawn by the page, the command line and Python, and the planes of a
-sweep in one small file. Imports no torch.
+"""Plots and tables of a sweep for the page, the command line and Python: the plane of quality against cost, and
+accuracies along the axes. Imports no torch.
 
-`python -m training.frontier` writes the file that ships, of the bundled diffusion model.
-
-Accuracies of a sweep along its axes, as its plots show them: means and ranges over calibration seeds.
+Accuracies are means and ranges over calibration seeds. The planes of a sweep fit one small file.
+`python -m training.frontier` writes the one that ships, of the bundled diffusion model.
 """
 
 import gzip

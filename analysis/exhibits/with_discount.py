@@ -1,7 +1,5 @@
-"""One pruning with and without the sink discount: what the method reads, what a study has found of it, and the figures
-of the weights it changes and of the accuracies, the same for a study and for runs.
-
-Differences of accuracy over calibration seeds as one figure, task by task.
+"""One pruning with and without the sink discount, the same for a study and for runs: the text that the method reads,
+the weights that the discount changes, and the accuracies, also task by task over calibration seeds.
 """
 
 from collections.abc import Mapping, Sequence

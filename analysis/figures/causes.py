@@ -1,6 +1,5 @@
-"""Figures of what sinks do: two texts of one prompt side by side, and what looks inside.
-
-Figures of the changes when attention to some positions is blocked.
+"""Figures of the effects of sinks: two texts of one prompt side by side, looks inside the model, and changes when
+attention to some positions is blocked.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,8 +1,8 @@
-"""A page's cards, figures and tables as one HTML file that needs no server and no network.
+"""A page's exports: its cards, figures and tables as one HTML file that needs no server and no network, and its figures
+as PNG and SVG files.
 
-Figures as PNG and SVG files, drawn by kaleido in a Chrome or Chromium of this machine, where both are there.
-
-kaleido is no requirement: without it, or without a browser, reports go without pictures and say so.
+kaleido draws the pictures in a Chrome or Chromium of this machine. Neither is a requirement: without them, reports go
+without pictures and say so.
 """
 
 import asyncio

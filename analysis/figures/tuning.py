@@ -1,6 +1,5 @@
-"""Figures of tuning the discount: its curve over tokens' sink scores, and shifts of feature scores.
-
-Figures of a search over the discount's parameters: its course, and which of them matter.
+"""Figures of tuning the discount: its curve over tokens' sink scores, shifts of feature scores, the course of a search,
+and the importance of each parameter.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,6 +1,7 @@
-"""Findings on masks: their difference beside chance, and the discount's changes. L layers, C columns of a grid.
+"""Findings on pruning masks: their differences beside chance, the discount's changes, and the losses of each matrix,
+head and layer.
 
-Findings on pruned models: losses of each matrix, head and layer. L layers, P projections, H heads.
+Shapes: L layers, C columns of a grid, P projections, H heads, K runs.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,12 +1,8 @@
-"""Findings on a recording: its sinks, heads and positions. T steps, S positions, L layers, H heads, K kinds.
+"""Findings on recordings: sinks, heads and positions, the inside of the model, and written texts.
 
 The steps of one recording are not independent draws, so a position that stays a sink counts once in a null.
 
-Findings on the inside of a model: maps of single heads, experts, and two texts of one prompt.
-
-T steps, L layers, H heads, S positions, M layers with experts, E experts.
-
-Findings on written texts: how sure the model was, and the effect of one changed token. T steps, N tokens.
+Shapes: T steps, S positions, L layers, H heads, K kinds, M layers with experts, E experts, N tokens.
 """
 
 from collections.abc import Sequence

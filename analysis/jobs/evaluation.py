@@ -1,8 +1,6 @@
-"""Evaluating models on benchmark tasks. lm-eval and torch are imported only here, in the worker.
+"""Scoring models on benchmark tasks, importing lm-eval results, and the JSON summary of both. An import runs no model.
 
-An evaluation as one summary in JSON, for the command line and the job's record.
-
-Import of lm-eval results. No model runs.
+lm-eval and torch are imported only here, in the worker.
 """
 
 import gc

@@ -1,6 +1,5 @@
-"""Shared parts of jobs that denoise prompts one by one under conditions: each prompt's rows are kept once done.
-
-Ablating sinks over a set of prompts, beside matched controls.
+"""Jobs that denoise prompts one by one under conditions: their shared parts, and the ablation of sinks beside matched
+controls. Each prompt's rows are kept once done.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""Recording a set of prompts: each recording is reduced as soon as it is there, and so are its nulls.
+"""Recording a set of prompts, beside models with other weights, into the arrays of one file.
 
-Measures of a set of recordings, prompt by prompt, until they become the arrays of a file. NumPy only.
+Each recording is reduced to its measures as soon as it is there, and so are its nulls.
 """
 
 import contextlib

@@ -1,9 +1,8 @@
 """Search for a discount: settings are tried in turn, each chosen from the results of earlier ones.
 
 Every finished trial goes into the answer store under a name without the number of trials, so that a later search, also
-a longer one, resumes.
-
-A finished or stopped search is left as an Optuna journal, which optuna-dashboard and Optuna's own functions open.
+a longer one, resumes. A finished or stopped search leaves an Optuna journal, which optuna-dashboard and Optuna's own
+functions open.
 """
 
 import time

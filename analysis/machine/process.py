@@ -1,25 +1,20 @@
-"""Number of threads a process computes with, and how they wait for each other.
+"""Resources of this process: its CPUs, memory and device, and the settings of threads, garbage collection and freed
+memory that keep it fast. Looks them up without torch.
+
+CPUs and memory are those allowed by affinity and cgroup limits. dask knows both, but importing it takes longer than
+many commands of the command line.
 
 A thread that spins while waiting takes its CPU from others: beside other work, everything slows down several times. One
-that sleeps at once wastes time on an idle machine. So they spin a little (`benchmarks/threads.py` measures it). User
-settings win. Imports no torch, whose OpenMP reads the environment when loaded.
+that sleeps at once wastes time on an idle machine. So threads spin a little (`benchmarks/threads.py` measures it). User
+settings win. OpenMP reads them from the environment when torch is loaded.
 
-Control of Python's garbage collector during large imports.
-
-It runs after a number of new objects, and torch and transformers create a million that all stay: scanning them takes a
-fifth of their import time, recurs with every later collection, and once more when the process exits.
-
-Amount of freed memory that a process keeps for reuse.
+Garbage collection runs after a number of new objects, and torch and transformers create a million that all stay:
+scanning them takes a fifth of their import time, recurs with every later collection, and once more when the process
+exits.
 
 glibc returns freed memory to the system beyond a threshold that begins at 128 KiB and rises with what is freed, up to
 64 MiB. A forward frees as many states as it makes, so the system clears the same pages again and again: a tenth or more
 of the processor time of a small model's statistics. Here the threshold begins where glibc's own rule ends.
-
-CPUs and main memory that this process may use, within its affinity and its cgroup's limits.
-
-dask knows both, but importing it takes longer than many commands of the command line.
-
-The device that models run on and its memory, found without torch, for pages and the command line.
 """
 
 import contextlib

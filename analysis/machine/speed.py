@@ -1,9 +1,8 @@
-"""Speed of this machine's matrix multiplication, probed once per process, device and precision.
+"""Speed of matrix multiplication: of this machine, probed once per process, device and precision, and of cards known
+only by their data sheets.
 
 A forward of few tokens takes as long as reading its weights, one of many as long as multiplying them. Processors with
 bfloat16 instructions multiply it several times as fast as float32, so each precision has its own probe.
-
-Cards whose times are computed from data sheets, without measurements.
 """
 
 import os

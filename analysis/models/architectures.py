@@ -3,10 +3,9 @@
 Class names (`architectures`) take precedence over `model_type`: families share a type, and block-diffusion models use
 causal class names. An unknown family is refused, never guessed.
 
-Diffusion language models that are known but not supported, so that a refusal can name them.
-
-Many of them use a causal class name, or the model type of another family. A model is one row of `FOREIGN`. Rows are
-checked once class and type match no supported family, so unsupported classes of supported models are listed too.
+`FOREIGN` lists diffusion language models that are known but not supported, so that a refusal can name them. Many use a
+causal class name, or the model type of another family. Its rows are checked once class and type match no supported
+family, so unsupported classes of supported models are listed too.
 """
 
 import re

@@ -1,17 +1,16 @@
-"""The sizes of the models offered by name, known before anything is downloaded. No torch.
+"""Facts about a model before anything is loaded: its size, its memory, and the tokens of a prompt. Imports no torch.
 
-Counted on the class that runs each model, built from its published config (tests/models/test_fits.py counts again).
+Sizes of the models offered by name are known before a download. They were counted on the class that runs each model,
+built from its published config (tests/models/test_fits.py counts again). Memory follows from the shapes in a
+checkpoint's files:
 
-Memory of a model, computed from the shapes in its files before anything is loaded. Imports no torch.
+    weights     all elements of the files, in the precision they are run in; experts are among them, whichever are
+                chosen
+    cache       of a model that reads its prompt into one: keys and values of every layer, of as many tokens as it holds
+    logits      of a canvas, for each word of the vocabulary: those of the last step in the weights' precision, and five
+                in float32 while a step is sampled (logits, tempered, their logarithms, probabilities, entropy terms)
 
-weights     all elements of the files, in the precision they are run in; experts are among them, whichever are chosen
-cache       of a model that reads its prompt into one: keys and values of every layer, of as many tokens as it holds
-logits      of a canvas, for each word of the vocabulary: those of the last step in the weights' precision, and five
-            in float32 while a step is sampled (logits, tempered, their logarithms, probabilities, entropy terms)
-
-Tokenization of a prompt before any model is loaded: its length, and words the tokenizer does not know.
-
-Reads only tokenizer.json, with the tokenizers library. Imports no torch.
+A prompt is tokenized with the tokenizers library, which reads only tokenizer.json.
 """
 
 import math

@@ -1,8 +1,7 @@
 """Running a model one block at a time, on private copies, for layer-by-layer pruning and streaming.
 
-The model itself is only read. Its blocks are in memory or, if the whole does not fit, in the checkpoint's files.
-
-A model larger than its device: all but the blocks in memory, the blocks read from the files as they are due.
+The model itself is only read. Its blocks are in memory or, if the whole does not fit its device, are read from the
+checkpoint's files as they are due.
 """
 
 import copy

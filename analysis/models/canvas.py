@@ -1,13 +1,13 @@
-"""DiffusionGemma's two passes: its encoder reads text causally into a cache, its decoder denoises a canvas beside it.
+"""DiffusionGemma whole and one block at a time: its encoder reads text causally into a cache, its decoder denoises a
+canvas beside it.
 
-Both share every weight but a scalar a layer. The cache is transformers' dynamic one: with the static one its sliding
-layers see keys that are not there, from the window on. Shapes: B sequences, C tokens of the canvas, V vocabulary.
+Both share every weight but one scalar per layer. The cache is transformers' dynamic one: with the static one its
+sliding layers see keys that are not there, from the window on.
 
-DiffusionGemma one block at a time. Its encoder and its decoder share every weight of a block, which is run as a
-pair: first the encoder's layer over the clean prefix, causally, which fills that layer of the cache, and then the
-decoder's over the canvas, which reads it. A weight's inputs are those in both, one after the other.
+A block runs as a pair: first the encoder's layer over the clean prefix, causally, which fills that layer of the cache,
+and then the decoder's over the canvas, which reads it. A weight's inputs are those in both, one after the other.
 
-Shapes: B sequences of S = P + C tokens, of the prefix and of the canvas after it.
+Shapes: B sequences of S = P + C tokens, of the prefix and of the canvas after it; V vocabulary.
 """
 
 from collections.abc import Mapping

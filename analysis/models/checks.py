@@ -1,8 +1,7 @@
-"""Checks made before any measurement: that weights belong to their config, and that numbers are finite.
+"""Checks made before any measurement: that config fields have the types their class declares, that weights belong to
+their config, and that numbers are finite.
 
-Fields of a config against the types that the class which reads it declares, so that a refusal names the field.
-
-Parameter names: those in a checkpoint's files, and those of the running model.
+A refusal names the field. Parameters go by their names in the checkpoint's files and in the running model.
 """
 
 import math

@@ -1,13 +1,11 @@
-"""Experts of a layer: their single matrices, the tokens routed to each, and its input from them.
+"""Mixtures of experts: the families that have them on native code, and the matrices, routed tokens and inputs of single
+experts.
 
-The native code keeps all experts of a layer in two 3-D tensors. Shapes: B sequences, S positions, K experts per token,
-E experts, H features of a token, I inside an expert.
+LLaDA2.x runs on GLM-4.5's blocks, LLaDA-MoE and SDAR with experts on Qwen3-MoE's, under their published config fields.
+Their files hold one matrix per expert, and LLaDA2's one for query, key and value; the native code keeps all experts of
+a layer in two 3-D tensors. Files are converted on load and back on save.
 
-Mixtures of experts under their published config fields, on native code: LLaDA2.x on GLM-4.5's blocks, LLaDA-MoE and
-SDAR with experts on Qwen3-MoE's.
-
-Their files hold one matrix an expert, and LLaDA2's one for query, key and value; the native code keeps all experts of a
-layer in one tensor. They are converted on load and back on save.
+Shapes: B sequences, S positions, K experts per token, E experts, H features of a token, I inside an expert.
 """
 
 from collections.abc import Iterator

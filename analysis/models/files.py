@@ -1,8 +1,7 @@
-"""The tensors of a checkpoint's files, found by the names that the running model gives them.
+"""Tensors of a checkpoint's files under the names that the running model gives them: where each is stored, and how it
+is converted.
 
 MDLM's conditioning (arXiv 2406.07524) is folded into its weights.
-
-Location of a checkpoint's tensor in its files, and its conversion to that of the running model.
 """
 
 from collections.abc import Callable, Iterable

@@ -1,12 +1,9 @@
-"""Forwards over an open block alone: the text before it is run once, and its keys and values are kept.
+"""Forwards over a part of a text, with the keys and values of an earlier forward kept.
 
-Forwards over a part of a text, with keys kept from an earlier whole forward (Fast-dLLM, arXiv 2505.22618).
-
-The model sees all of its text, so a kept key depends on the earlier text: the result differs, not only the speed.
-
-Forwards over texts that grow at their end: only new tokens are run, over the kept keys of earlier ones.
-
-In a causal model no token sees a later one, so kept keys equal those of a whole forward, up to rounding.
+Kept keys equal those of a whole forward, up to rounding, if no kept token sees a later one: those of the text before an
+open block, which is run once (`PrefixCache`), and those of a causal model's text that grows at its end (`GrowingText`).
+A bidirectional model sees all of its text, so its kept keys (`KeptKeys`; Fast-dLLM, arXiv 2505.22618) depend on the
+earlier text: the result differs, not only the speed.
 """
 
 import inspect

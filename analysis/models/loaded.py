@@ -1,10 +1,7 @@
-"""A model in memory: its forwards, blocks and weight matrices.
+"""A model in memory: its device, chosen by free memory, its forwards, blocks and weight matrices.
 
-If only the last positions' logits are requested, the last block computes only those.
-
-Values that cost a computation, kept within a bound: those that were used last.
-
-Choice of a model's device, by free memory.
+If only the last positions' logits are requested, the last block computes only those. Values that cost a computation are
+kept within a bound: those that were used last.
 """
 
 import inspect

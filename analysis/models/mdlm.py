@@ -1,6 +1,6 @@
 """MDLM's diffusion transformer (arXiv 2406.07524) on transformers' native StarCoder2 blocks.
 
-Its conditioning is folded into the weights (`folding.py`). Shapes: B sequences, S positions, D features.
+Its conditioning is folded into the weights (`files.py`). Shapes: B sequences, S positions, D features.
 """
 
 from typing import Any, ClassVar

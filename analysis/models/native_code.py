@@ -1,26 +1,23 @@
-"""LLaDA and MMaDA on transformers' native Llama code, under the authors' own config and parameter names.
+"""Diffusion language models on transformers' native code, under the authors' own config and parameter names.
 
-The published remote code does not run on transformers 5. Its blocks are Llama's, so the config keeps the authors'
-field names (an attribute map gives the native code the Llama names) and weights are renamed on load and back on save.
+A config's rotary embeddings are written back as the published code reads them, which runs on transformers 4.
 
-Writing a config's rotary embeddings back as the published code reads them, which runs on transformers 4.
+LLaDA and MMaDA: the published remote code does not run on transformers 5. Its blocks are Llama's, so the config keeps
+the authors' field names (an attribute map gives the native code the Llama names) and weights are renamed on load and
+back on save.
 
-Models trained block by block, on native code: SDAR on Qwen3, Fast-dLLM v2 on Qwen2, Nemotron on Ministral3.
+Dream: Qwen2's code and parameter names; its config differs when written back.
 
-Parameter names are the native ones, except Nemotron's, which are renamed on load and back on save. Every forward gets
-its mask (`layout.py`), so the classes differ from their relatives only in the config.
+Models trained block by block: SDAR on Qwen3, Fast-dLLM v2 on Qwen2, Nemotron on Ministral3. Parameter names are the
+native ones, except Nemotron's, which are renamed on load and back on save. Every forward gets its mask (`layout.py`),
+so the classes differ from their relatives only in the config.
 
-Autoregressive models turned into diffusion models (`a2d-*`, the dLLM project): native code without causality.
+Autoregressive models turned into diffusion models (`a2d-*`, the dLLM project): parameter names and logits are the
+native model's; only the attention mask differs, which is not causal.
 
-Parameter names and logits are the native model's; only the attention mask differs.
-
-Dream on transformers' native Qwen2 code. Its parameter names are Qwen2's; its config differs when written back.
-
-Models that lost whole heads or MLP channels to structured pruning, on the same native code.
-
-Their configs differ from their whole relatives' in two fields: `head_dim` is explicit, because hidden / heads no
-longer gives it, and where the MLPs of the blocks differ in width `mlp_per_block` lists them. All blocks have the same
-number of heads.
+Models that lost whole heads or MLP channels to structured pruning: their configs differ from their whole relatives' in
+two fields. `head_dim` is explicit, because hidden / heads no longer gives it, and where the MLPs of the blocks differ
+in width `mlp_per_block` lists them. All blocks have the same number of heads.
 """
 
 import copy

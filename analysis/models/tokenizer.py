@@ -1,6 +1,5 @@
-"""Tokenizers without remote code, and the text of single tokens.
-
-Jinja templates of models and tasks, with limits on repetition, counting and output.
+"""Tokenizers without remote code, the text of single tokens, and Jinja templates with limits on repetition, counting
+and output.
 """
 
 from collections.abc import Iterable, Iterator

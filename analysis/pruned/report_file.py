@@ -1,12 +1,11 @@
-"""Report of a pruned folder, written and read, and folders that differ in their seed alone. Imports no torch.
+"""Report of a pruned folder, the name of its model, pairs of folders that differ in their seed alone, and bytes of
+weights by arithmetic. Imports no torch.
 
-Name of a pruned model: its method with what was chosen for it, the same wherever it is named.
+A model has the same name everywhere, as `Sink-Wanda k2 α5 λ1 seed 0 · 50 %`: the method, its discount, the calibration
+seed where it reads text, the sparsity, pattern and allocation where they are not the usual ones, and the bits where
+weights are quantized. Finer settings stand there only where two names would otherwise be alike.
 
-`Sink-Wanda k2 α5 λ1 seed 0 · 50 %`: the method, its discount, the calibration seed where it reads text, the sparsity,
-pattern and allocation where they are not the usual ones, and the bits where weights are quantized. What is finer stands
-there only where two would otherwise be called alike.
-
-Bytes of weights by arithmetic: pruned and quantized matrices as compact as they can be stored.
+Bytes count pruned and quantized matrices as compact as they can be stored.
 """
 
 import json

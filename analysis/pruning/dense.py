@@ -1,7 +1,7 @@
 """Statistics taken from the dense model before a weight goes: scores or token weights, how the layers share the
 sparsity, and the threshold of a quota that spans layers.
 
-Statistics of the dense model, kept so that an interrupted pruning need not gather them again.
+They are kept, so that an interrupted pruning need not gather them again.
 """
 
 import itertools

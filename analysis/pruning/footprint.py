@@ -1,9 +1,8 @@
 """Savings of pruning in weights, bytes and time, each measured, with a sentence on what they mean.
 
 Zeros are weights like any other to a matrix product, so a model that only has more of them is as fast as before. Two
-kinds of pruning can be faster: smaller matrices everywhere, and 2:4 on GPUs whose kernels skip the zeros.
-
-Speed of a pruned model beside the dense one: forwards that take turns, and 2:4 kernels where there are any.
+kinds of pruning can be faster: smaller matrices everywhere, and 2:4 on GPUs whose kernels skip the zeros. Forwards of
+the pruned and the dense model take turns.
 """
 
 import platform

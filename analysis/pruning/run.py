@@ -1,8 +1,7 @@
-"""One pruning while it runs: what it reads, and what it learns on the way for its report.
+"""One pruning while it runs: its algorithms, what it reads, and what it learns on the way for its report.
 
-The algorithms of methods and quantizers, by the names that their rows give (analysis/specs/pruning_choices.py).
-
-Report of a pruning run: every parameter, what was removed where, and the command that repeats it.
+Algorithms go by the names of their rows (analysis/specs/pruning_choices.py). The report holds every parameter, what was
+removed where, and the command that repeats the pruning.
 """
 
 import threading

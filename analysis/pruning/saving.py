@@ -1,9 +1,8 @@
-"""Writing a pruned checkpoint: the original's parameter names and precision, and what belongs to it.
+"""Writing a pruned checkpoint, in the original's parameter names and precision, with its companion files, and counting
+the bytes of its weights by arithmetic.
 
 Everything goes to a folder with a temporary name that is renamed at the end: an interrupted run leaves nothing that
 looks finished.
-
-Bytes of a checkpoint's weights by arithmetic, counted while they are written.
 """
 
 import contextlib

@@ -1,9 +1,7 @@
-"""The lowest numbers of rows, without sorting them.
+"""Selection of the weights that go: the lowest scores of each row, found without sorting, in a pattern.
 
-Patterns of the weights of a matrix that may go: any, or N of every M neighbours of a row.
-
-A pattern is one row of `PATTERNS` (analysis/specs/pruning_choices.py). Cutting out whole heads and channels is no
-pattern of a matrix: see `structured`.
+A pattern is one row of `PATTERNS` (analysis/specs/pruning_choices.py): any weights of a matrix, or N of every M
+neighbours of a row. Cutting out whole heads and channels is no pattern: see `structured`.
 """
 
 import math

@@ -1,18 +1,16 @@
-"""Wanda (arXiv 2306.11695), its sink-aware form (arXiv 2602.17664) and the control between them.
+"""Scores of single weights by magnitude, by Wanda (arXiv 2306.11695), by its sink-aware form (arXiv 2602.17664) and by
+the controls of the discount.
 
-All three score a weight by its size and by one number for the feature that it reads, |W_ij|·s_j, and remove the lowest
-of each row. They differ in s:
+Magnitude looks at the weight alone. The others score a weight by its size and by one number for the feature that it
+reads, |W_ij|·s_j, and remove the lowest of each row. They differ in s:
 
     wanda          ‖X_j‖ = sqrt(mean over sequences of Σ_tokens x_j²), block by block, each fed by the pruned ones
     sink-wanda     Σ_n Σ_t c_t · ‖ω_{n,t} ⊙ X_{n,t,j}‖₂ of the dense model on noised text
     wanda-noised   the same with ω = 1
 
 Noise, order and norm of the last two are switches: text that is not noised, layer by layer, one norm over all tokens.
-With all three off and ω = 1 they are Wanda. ω comes from the dense model in any order.
-
-Magnitude pruning: the smallest weights go, whatever passes through them.
-
-Discounts on other tokens than the sinks, for the methods that are controls of a discount.
+With all three off and ω = 1 they are Wanda. ω comes from the dense model in any order. Further controls discount other
+tokens than the sinks.
 """
 
 from typing import Any

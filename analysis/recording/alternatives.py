@@ -1,11 +1,7 @@
-"""Leaving a recorded text by another token: where its tokens were decided, what the branch is, and what the two texts
-have in common. NumPy only.
+"""Alternatives to a recorded text, and their effects on text and sinks: a branch that goes on from another token, and
+one token per forward in place of several. NumPy only.
 
-Shapes: T steps, S positions.
-
-Effect of parallel writing on a text and its sinks: several tokens per forward against one. NumPy only.
-
-Shapes: T forwards, S positions.
+Shapes: T steps or forwards, S positions.
 """
 
 from dataclasses import dataclass

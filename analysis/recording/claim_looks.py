@@ -1,9 +1,7 @@
-"""Looking inside a model at what claims are about: one number per prompt and its null for each row of `CLAIM_MEASURES`.
+"""Looks inside a model at what claims are about: one number per prompt and its null for each row of `CLAIM_MEASURES`.
 
 Every look sees the same inputs, whatever the weights: some of the steps that the model itself wrote, in pairs of
-neighbours.
-
-A model that reads every text with its sinks hidden, for whatever only asks a model for logits, as scoring does.
+neighbours. For scoring, which only asks a model for logits, `HiddenSinks` reads every text with its sinks hidden.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -1,8 +1,7 @@
-"""Texts written with a part of the keys and values, beside the full one. Shapes: as in `evicting.py`.
+"""Texts written or scored with a part of the keys and values, beside the full one. When scored, each text has its own
+choice of keys.
 
-Forwards of scored texts in which a policy decides which keys queries attend to, text by text.
-
-Shapes: B texts, L layers, S positions.
+Shapes: as in `evicting.py`; B texts when scored.
 """
 
 import hashlib

@@ -1,12 +1,12 @@
-"""The bytes an explorer is sent: recordings as typed arrays, so that the browser counts sinks itself.
+"""The bytes an explorer is sent: recordings as typed arrays, so that the browser counts sinks itself, and attention of
+random weights beside them.
 
-Shapes: T steps, L layers, H heads, S positions; M = 1 + L + L·H maps, ordered whole model, layers, heads. Masses travel
-in float32, or in float16 where that loses nothing, with the mean and the standard deviation of every step of every map
-as they are computed here: a coded mass would move sinks at the threshold.
+Masses travel in float32, or in float16 where that loses nothing, with the mean and the standard deviation of every step
+of every map as they are computed here: a coded mass would move sinks at the threshold. Shapes: T steps, L layers, H
+heads, S positions; M = 1 + L + L·H maps, ordered whole model, layers, heads.
 
-Attention of random weights as sharp as the trained ones on recordings of the bundled pair, which ships with them.
-
-`python -m training.nulls` makes it. A recording finds its own by the model's weights and the tokens that went in.
+For recordings of the bundled pair, attention of random weights as sharp as the trained ones ships (from
+`python -m training.nulls`). A recording finds its own by the model's weights and the tokens that went in.
 """
 
 import json

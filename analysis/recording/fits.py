@@ -1,9 +1,8 @@
-"""Check of memory and disk before a download: does a model fit this machine? Imports no torch.
+"""Models that fit this machine, by memory and disk, and the time of recording with them, before anything is downloaded.
+Imports no torch.
 
 Memory: the weights in the precision they run in, 5 % more for activations, the logits of a forward as a sampler holds
 them, and a recording of the default size. Disk: the weights as published, if they still have to be downloaded.
-
-Real models that run on this machine, offered before anything is downloaded. Imports no torch.
 """
 
 import math

@@ -1,9 +1,8 @@
-"""The residual stream behind each layer while a model runs: watched, with some of its channels clamped, and what is
-read off it: the logit lens, and the geometry (analysis/sinks/geometry.py) of one forward.
+"""Observers of a running model: of the residual stream behind each layer, and of changes from one step to the next.
 
-Observers of what changes from one step to the next: keys and values, and the attention maps of heads.
-
-They hold the queries, keys and values of one earlier step, never a map of a whole layer.
+The stream is watched, or some of its channels are clamped; the logit lens and the geometry of one forward
+(analysis/sinks/geometry.py) are read off it. For changes of keys, values and attention maps, observers hold the
+queries, keys and values of one earlier step, never a map of a whole layer.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence

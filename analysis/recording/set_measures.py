@@ -1,12 +1,9 @@
-"""Measures of a set of recordings, with intervals over its prompts: where the sinks are, by layer and kind, and how
-they move, beside their nulls. NumPy only; shapes as in `set_file`.
+"""Measures of a set of recordings beside their nulls, with intervals over its prompts: where the sinks are, by layer
+and kind, how they move, and checks of their count. NumPy only; shapes as in `set_file`.
 
-A measure is one row of `KIND_MEASURES` (a number per scope and kind) or `MOVES` (a number per scope).
-
-Checks of a set's sink counts: against log-normal attention, under other definitions, and at half the length. NumPy
-only.
-
-A layer's answer is the most common kind of its sinks. Shapes as in `set_file`.
+A measure is one row of `KIND_MEASURES` (a number per scope and kind) or `MOVES` (a number per scope). Checks hold the
+count against log-normal attention, other definitions and half the length; a layer's answer is the most common kind of
+its sinks.
 """
 
 from collections.abc import Callable, Mapping, Sequence

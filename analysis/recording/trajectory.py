@@ -1,9 +1,8 @@
-"""A recorded trajectory: what went into every denoising step, and where attention went in it.
+"""A recorded trajectory, made from the steps of a sampler: what went into every denoising step, where attention went in
+it, and how many bytes that takes. Imports no torch.
 
 `tokens[t]` and `state[t]` are the INPUT of forward t; the finished text is `final`. It holds the text of its tokens, so
-that it is read without the model. Imports no torch.
-
-From the steps of a sampler to the arrays of a recording, and how many bytes those will take. Imports no torch.
+that it is read without the model.
 """
 
 from collections.abc import Callable, Iterable

@@ -1,11 +1,9 @@
-"""Agreement of two texts: the tokens they have in common, aligned, beside those at the same position. NumPy only.
+"""Agreement of two texts: the tokens they have in common, and, of two recordings of one prompt, where the texts
+diverge, in which order positions are filled and which sinks they share. NumPy only.
 
 Aligned agreement is the F1 of the longest common subsequence of tokens, which is ROUGE-L (Lin 2004, *ROUGE: A Package
 for Automatic Evaluation of Summaries*) on token ids. A text shifted by one token keeps almost all of it; by position it
 keeps almost nothing.
-
-Two recordings of one prompt side by side: where their texts part, in which order positions are filled, and how far
-their sinks are the same. NumPy only.
 
 Shapes: T steps, S positions. A text after a step is the input of the next step, or the finished text.
 """

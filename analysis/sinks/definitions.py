@@ -1,11 +1,11 @@
 """Attention sinks: what they are, where they are, how strong they are and how they move. NumPy only.
 
+A sink definition is one row of `DEFINITIONS` (analysis/specs/sinks.py), its threshold one function; `criterion` puts
+the one in force into words.
+
 Shapes: T steps, L layers, H heads, S positions. Mass may be float16 and is NaN where a token is absent; it is in units
 in which uniform attention gives 1 on average: m where every token asks, else m·K/Q with K keys and Q queries. "Visible"
-is how many queries can see a key, in the same units (`AttentionPattern.largest_mass`). A sink definition is one row of
-`DEFINITIONS` (analysis/specs/sinks.py), its threshold one function.
-
-The sink definition in force, in the words that stand beside an answer.
+is how many queries can see a key, in the same units (`AttentionPattern.largest_mass`).
 """
 
 from collections.abc import Callable, Collection, Mapping

@@ -1,11 +1,10 @@
-"""From attention mass to how much each calibration token counts: ω = 1 − λ·φ (arXiv 2602.17664). NumPy only.
+"""From attention mass to how much each calibration token counts: ω = 1 − λ·φ (arXiv 2602.17664), and placebos that
+discount other tokens than the sinks. NumPy only.
 
-Every page and every pruning computes φ by `sink_scores` and ω by `discounted`. Shapes: N sequences, T noise levels,
-L layers, S positions.
+Every page and every pruning computes φ by `sink_scores` and ω by `discounted`. Placebos tell whether a gain comes from
+the sinks: they move the scores φ of a row to other tokens and change none of them, so that as many tokens count as
+little.
 
-Discounts of tokens that are no sinks, which tell whether a gain comes from the sinks. NumPy only.
-
-They move the sink scores φ of a row to other tokens and change none of them, so that as many tokens count as little.
 Shapes: N sequences, T noise levels, L layers, S positions.
 """
 

@@ -1,14 +1,12 @@
-"""One recording by layer, and what is measured about its sinks as sums that add up over prompts. NumPy only.
+"""One recording by layer: sums about its sinks that add up over prompts, and checks of their count. NumPy only.
 
-Shapes: T steps, L layers, G = L + 1 scopes (every layer, then all layers together), S positions, K kinds of token.
-Mass is averaged over heads, in units in which uniform attention gives 1 on average (see `definitions`).
-
-Checks of a count of sinks: the count under other definitions, the count in log-normal attention, and the gap or
-heavy tail that sets sinks apart. NumPy only; shapes as in `layer_run`.
-
-Log-normal attention: independent mass, whose logarithm has the mean and the standard deviation over the
+The checks are the count under other definitions, the count in log-normal attention, and the gap or heavy tail that sets
+sinks apart. Log-normal attention is independent mass, whose logarithm has the mean and the standard deviation over the
 positions of the observed log-mass, per step and scope. There, about as many positions lie above mean + k·std whatever
 the model does.
+
+Shapes: T steps, L layers, G = L + 1 scopes (every layer, then all layers together), S positions, K kinds of token. Mass
+is averaged over heads, in units in which uniform attention gives 1 on average (see `definitions`).
 """
 
 from collections.abc import Iterable, Mapping

@@ -1,18 +1,7 @@
-"""A measure and its null on one prompt, layer by layer. NumPy only.
-
-Shapes: T steps, L layers, S positions.
-
-Share of a head's attention explained by position alone, over prompts of one length. NumPy only.
+"""Measures on prompts beside their nulls, by layer: attention to sinks, attention explained by position alone, the keys
+that queries of each state attend to, and the drift of keys and values. NumPy only.
 
 Shapes: N prompts, T steps, L layers, H heads, S positions.
-
-Attention mass by the state of the query that pays it. NumPy only.
-
-Shapes: T steps, L layers, H heads, S positions.
-
-Drift of keys and values from step to step, and whether those of the most attended tokens move least. NumPy only.
-
-Shapes: T steps, L layers, S positions.
 """
 
 from typing import NamedTuple

@@ -1,19 +1,13 @@
-"""State of a token in a step's input (given, decided or not yet), changes by a step, and place in the text.
+"""Positions of a step's input: the state of each token (given, decided or not yet), its changes, its place and its
+name, its readings at each layer, and the queries that see it. NumPy only.
 
-NumPy only. Shapes: T steps, S positions.
-
-Names of positions by what stands there: one that is still masked never has the word that it later becomes.
-
-NumPy only. Shapes: T steps, S positions.
-
-Readings of undecided tokens at each layer, in words. NumPy only.
-
-Keys that the queries of each step see, and each key's share if attention were spread evenly over them. NumPy only.
+A position that is still masked is never named by the word that it later becomes.
 
 Whatever the model's mask, a query sees the keys up to the end of a block of its own: of the whole text where attention
 is bidirectional, of itself where it is causal, else of the block it stands in. Through a window it sees fewer: those
-shortly before the block, and where attention is bidirectional as many on either side of it. Shapes: T steps, L layers,
-S positions, Q queries.
+shortly before the block, and where attention is bidirectional as many on either side of it.
+
+Shapes: T steps, L layers, S positions, Q queries.
 """
 
 from collections.abc import Callable, Mapping, Sequence

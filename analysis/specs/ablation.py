@@ -1,6 +1,5 @@
-"""Denoising a set of prompts one by one, and ablating sinks over it.
-
-Interventions of an ablation and the positions they act on: the sinks, and controls.
+"""Ablating sinks over a set of prompts that are denoised one by one: the interventions, and the positions they act on,
+sinks and controls.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
-"""Base of every spec: strict models whose fields know how to be drawn; and of every job on a model: its checkpoint,
-device and precision.
-
-Specs in words: a setting in a line, and the differences between specs with equal short names.
+"""Base of every spec: strict models whose fields know how to be drawn and told in words; and of every job on a model:
+its checkpoint, device and precision.
 """
 
 from collections import defaultdict

@@ -1,6 +1,5 @@
-"""A run of the claims (`analysis/specs/claims.py`) on a model: its settings and size.
-
-Numbers that are measured inside a model for claims, each beside its null.
+"""A run of the claims (`analysis/specs/claims.py`) on a model: its settings and size, and the numbers measured inside
+the model, each beside its null.
 """
 
 from dataclasses import dataclass

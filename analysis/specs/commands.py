@@ -1,7 +1,4 @@
-"""Command lines that reproduce a result, as shown by pages and reports.
-
-The command lines that ask the question of an evaluation, an import or a sweep again.
-"""
+"""Command lines that reproduce a result, as shown by pages and reports."""
 
 import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping

@@ -1,7 +1,5 @@
-"""Keeping a part of the keys and values: the policies that choose positions, and the spec of an eviction over
-prompts.
-
-Points of a sweep that leave out keys and values in place of weights.
+"""Keeping a part of the keys and values: the policies that choose positions, the spec of an eviction over prompts, and
+the points of a sweep that evict in place of pruning.
 """
 
 from collections.abc import Iterable, Iterator

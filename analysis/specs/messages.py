@@ -1,6 +1,5 @@
-"""Validation errors as a person reads them: the only place where they are put into words.
-
-Specs from flat names, as Python and notebooks give them: `discount_strength=0.5` for a field two specs deep.
+"""Specs from flat names, such as `discount_strength=0.5` in a notebook for a field two specs deep, and validation
+errors as a person reads them, put into words here alone.
 """
 
 from collections import defaultdict

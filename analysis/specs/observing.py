@@ -1,7 +1,4 @@
-"""Jobs that load a model, record it and look inside.
-
-Kinds of attention by the keys a query sees.
-"""
+"""Jobs that load a model, record it or look inside, and kinds of attention by the keys a query sees."""
 
 from typing import Any, Literal, Self
 

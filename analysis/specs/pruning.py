@@ -1,6 +1,5 @@
-"""Pruning of a model: the calibration text, the discount of sinks, the method and the output folder.
-
-The settings that a pruning reads; the others do not affect it and appear in no name and no command.
+"""Pruning of a model: the calibration text, the discount of sinks, the method, the output folder, and the settings that
+a pruning reads. Others do not affect it and appear in no name and no command.
 """
 
 from collections.abc import Callable, Mapping, Sequence

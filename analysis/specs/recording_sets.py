@@ -1,6 +1,5 @@
-"""A set of recordings: many prompts through one model, beside models with random weights.
-
-Measurements inside a model over prompts, for the command line.
+"""A set of recordings: many prompts through one model beside models with random weights, and measurements inside a
+model over prompts.
 """
 
 from typing import Annotated, Any

@@ -1,6 +1,5 @@
-"""A study: do sinks matter in a model, and does discounting them help pruning? Its parts, settings and size.
-
-Pre-registration of a study: a file, frozen before anything runs and named by its hash.
+"""A study: do sinks matter in a model, and does discounting them help pruning? Its parts, settings, size and
+pre-registration, a file frozen before anything runs and named by its hash.
 """
 
 import hashlib

@@ -1,10 +1,11 @@
-"""Sweeps: the prunings of a grid of methods, sparsities, patterns, bits, discounts, noise steps, seeds and models.
+"""Sweeps: the prunings of a grid of methods, sparsities, patterns, bits, discounts, noise steps, seeds and models, and
+the parts of Sink-Wanda's recipe that a sweep takes apart.
 
 A method that does not read an axis gets no copies along it; its row in `METHODS` says what it reads.
 
-The published recipe of Sink-Wanda by its parts, which a sweep takes apart: its changes to Wanda, and prunings that
-change one part alone. Noise, order and norm are switches of `wanda-noised` and `sink-wanda` (`calibration.noise`,
-`ranking` and `norm` of a `PruneSpec`), on as published. With all of them off, the control is Wanda.
+The recipe's parts are its changes to Wanda, and some prunings change one part alone. Noise, order and norm are switches
+of `wanda-noised` and `sink-wanda` (`calibration.noise`, `ranking` and `norm` of a `PruneSpec`), on as published. With
+all of them off, the control is Wanda.
 """
 
 import json

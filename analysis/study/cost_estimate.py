@@ -1,7 +1,7 @@
-"""Time, memory and disk that a whole study will take, before it starts: by what earlier jobs of the store took,
-else by what the study that ships took, where it is of the same model. Nothing is run.
+"""Time, memory and disk that a whole study will take, and the hub data that it needs, before it starts. Runs nothing.
 
-Data that a study needs from the Hugging Face hub, looked for before it starts: scores come last.
+Costs are those of earlier jobs of the store, else those of the study that ships, if it is of the same model. Data is
+looked for first, since scores come last.
 """
 
 from collections.abc import Sequence

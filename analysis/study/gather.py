@@ -1,7 +1,7 @@
-"""Gather what a study has found from the records of its jobs and the files they left. Nothing is run.
+"""Results of a study, gathered from the records of its jobs and the files they left. Runs nothing.
 
-Data that only the story shows: one text with and without its sinks hidden, masks beside those of two calibration
-seeds, and the recordings as the explorer takes them. Nothing is run.
+Some data only the story shows: one text with and without its sinks hidden, masks beside those of two calibration seeds,
+and the recordings as the explorer takes them.
 """
 
 import json

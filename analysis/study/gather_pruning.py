@@ -1,6 +1,5 @@
-"""Results of a study's sweep: accuracies, and the comparisons that tell the discount from the rest.
-
-Results of a study's ablations: the effects of hiding sinks beside their controls. Nothing is run.
+"""Results of a study's two experiments: its sweep, with the comparisons that tell the discount from the rest, and its
+ablations, with the effects of hiding sinks beside their controls. Runs nothing.
 """
 
 from collections.abc import Mapping, Sequence

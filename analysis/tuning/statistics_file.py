@@ -1,21 +1,15 @@
-"""The file of stored statistics: what a dense model's activations say on noised text, to tune the discount on.
+"""Stored statistics of a dense model's activations on noised text: their file, and what they tell of a discount and of
+another calibration seed without a pruning. Imports no torch.
 
-One safetensors file, written and read in place, so that neither side ever holds all of it. Imports no torch.
+It is one safetensors file, written and read in place, so that neither side ever holds all of it. Its tensors are
+`tokens` (N, text), `noised` (N, T, S), `mass` (N, T, L, S); by layer and input `squares.SCOPE.LAYER.INPUT` (N, T, B,
+F), `plain.LAYER.INPUT` (T, F); by layer and projection `weight.LAYER.PROJECTION` (R, F). S is the positions a forward
+sees: the text, or the noised text and after it its clean copy (`beside_clean`). SCOPE is `any` where squares are stored
+by token.
 
-S: positions a forward sees, which is the text, or the noised text and after it its clean copy (`beside_clean`).
-Tensors: `tokens` (N, text), `noised` (N, T, S), `mass` (N, T, L, S); by layer and input `squares.SCOPE.LAYER.INPUT`
-(N, T, B, F), `plain.LAYER.INPUT` (T, F); by layer and projection `weight.LAYER.PROJECTION` (R, F). SCOPE is `any` where
-squares are stored by token.
-
-What other texts give stands in files of their own, its parts, as they take as long again: `other.LAYER.INPUT` (T, F),
-`gram.LAYER.INPUT` (F, F).
-
-Effects of a setting of the discount on every layer, from a file of stored statistics. NumPy only.
-
-Change of a pruned model's masks by another calibration seed, from stored statistics, without a pruning.
-
-Statistics hold the undiscounted scores of their own text and of another seed's, and the weights: so both masks of the
-control without a discount, as prunings on noised text of the dense model write them. NumPy only.
+Other texts' statistics take as long again, so they stand in files of their own, its parts: `other.LAYER.INPUT` (T, F),
+`gram.LAYER.INPUT` (F, F). For another calibration seed, the undiscounted scores of both texts and the weights give both
+masks of the control, as prunings on noised text of the dense model write them.
 """
 
 import json

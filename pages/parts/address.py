@@ -1,14 +1,11 @@
-"""Values in the page's address, as the server last wrote them.
+"""Values in the page's address, as the server last wrote them, and the boxes and links that hold them.
 
 A refresh under way while the server writes the address still carries the old value, and the rerun it causes would show
 that again. So for a short while a value just replaced counts as stale, unless the visitor goes back in the browser. In
 a fragment's refresh it always does: going back redraws the whole page.
 
-Boxes whose choice is in the address by its id. Titles are for display alone, and may change.
-
-The box that names what a page shows, to choose another from.
-
-Links to other pages that look like the buttons they are in the place of: pages lead to each other by links.
+Boxes put the id of their choice into the address; titles are for display alone, and may change. Pages lead to each
+other by links, also where these look like buttons.
 """
 
 import time

@@ -1,13 +1,10 @@
-"""Jobs that pages run on a model: submitting them, and following them until the answer is there.
+"""Jobs that pages run on a model: the buttons that start, stop and restart them, their progress and log, and the models
+that this visitor has run by hand.
 
-Buttons that start a job or change what is stored, and the models that this visitor has run by hand.
-
-Visitors without permission see a sentence instead of each button. They protect nothing: the engine refuses the same
+Visitors without permission see a sentence instead of each button. That protects nothing: the engine refuses the same
 (`analysis.engine.permissions`). An address may show what is there, and never starts a job: some pages run jobs unasked
 as a visitor moves from one to the next, but only for a model whose button the visitor has pressed in this session;
 following a link begins a session of its own.
-
-Progress of a job, in words and as a bar; its log; the buttons that stop and restart it.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,10 +1,8 @@
-"""Widgets drawn from a spec: label, range, default and help text come from its fields, nowhere else.
+"""Widgets drawn from a spec, and the columns and folds they stand in.
 
-Columns: keyed ones, for figures, and for controls beside plots or to the left of their outcome.
-On narrow windows they stack.
-
-Folds for controls that are rarely changed. The title gives their settings. If all are preset, they are only sent to
-the browser once the fold is opened, as it also draws the content of closed folds.
+A widget's label, range, default and help text come from its field, nowhere else. Keyed columns hold figures and
+controls, and stack on narrow windows. Folds hold controls that are rarely changed; their titles give the settings. If
+all are preset, they are only sent to the browser once the fold is opened, as it also draws the content of closed folds.
 """
 
 import types

@@ -1,19 +1,16 @@
-"""Access control: visitors come in with the address printed at the start, a password, or a place on a list.
+"""Access control: visitors come in with the address printed at the start, a password, or a place on a list, and stay
+below a private part of the address. `guards` puts it before everything Streamlit serves.
 
 A port of the loopback interface is open to every user of the machine, so the printed address holds an access token, and
-the browser keeps it as a cookie; whoever has it acts as the user that runs the server. A server that
-other machines reach needs passwords or a log-in to start, and gives roles (`analysis.engine.permissions`); a
-demonstration, which nobody can change, may be open there.
-
-`guards` puts it before everything Streamlit serves.
-
-The private part of an address, `/~<random>/`, which keeps the cookie that lets a browser in from other ports.
+the browser keeps it as a cookie; whoever has it acts as the user that runs the server. A server that other machines
+reach needs passwords or a log-in to start, and gives roles (`analysis.engine.permissions`); a demonstration, which
+nobody can change, may be open there.
 
 A browser sends a cookie to every port of a host, so any other service of this machine would receive it, and could act
-as the visitor. It does not send it to other paths. So whoever is let in gets a random first segment of the path of
-their own, the cookie is set for the paths below it alone, and another port is not sent it, as it does not know the
-segment. An address without the segment works, too: the browser's storage, which knows ports, remembers the segment, and
-a small script leads there. The segment alone opens nothing.
+as the visitor. It does not send it to other paths. So whoever is let in gets a random first segment of the path,
+`/~<random>/`, and the cookie is set for the paths below it alone: another port does not know the segment. An address
+without the segment works, too: the browser's storage, which knows ports, remembers the segment, and a small script
+leads there. The segment alone opens nothing.
 """
 
 import base64

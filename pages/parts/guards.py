@@ -1,12 +1,9 @@
 """Middleware before everything Streamlit serves, pages, uploads, media and the WebSocket: the door, the check of a
-WebSocket's origin, and the refusal of files. Wrong passwords are answered late.
+WebSocket's origin, the headers of every answer, and the refusal of files.
 
-Headers of every answer of the server: they limit whose scripts run, and forbid framing a page.
-
-Permission to send files to the server, which Streamlit takes into its memory before any page sees them.
-
-A demonstration takes none. With a log-in, only sessions may whose page was drawn for the role run: Streamlit itself
-takes a file from every session, and a visitor who has not logged in has one.
+Wrong passwords are answered late. Headers limit whose scripts run, and forbid framing a page. Streamlit takes files
+from every session, even before a log-in, into its memory before any page sees them. So a demonstration takes none, and
+a server with a log-in takes them only from sessions whose page was drawn for the role run.
 """
 
 import asyncio

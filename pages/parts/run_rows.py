@@ -1,6 +1,5 @@
-"""A run as a row of a table: the same columns on every page.
-
-The form in which a visitor names, tags, notes and stars something, and its display.
+"""Runs as rows of a table, with the same columns on every page, and the form in which a visitor names, tags, notes and
+stars something.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence

@@ -1,6 +1,6 @@
 """State of this server and this visitor: the engine, the visitor's role and jobs, the model in use.
 
-Errors in what a user typed or opened, told in one sentence: the one way in which pages catch errors.
+Errors in what a user typed or opened are told in one sentence, the one way in which pages catch errors.
 """
 
 import hashlib

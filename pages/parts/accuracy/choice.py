@@ -1,6 +1,5 @@
-"""Scoring a model and pruned copies of it on benchmark tasks: what to score, what it can show, and the one shown.
-
-Results of evaluations: of one, or of several runs joined by item.
+"""Evaluations on the page: choosing what to score of a model and its pruned copies, what that can show, and the results
+of one evaluation or of several runs joined by item.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,6 +1,5 @@
-"""An experiment over a set of prompts: submitting it by hand, following it, and showing it with its settings.
-
-The experiments over a set of prompts, hiding sinks and evicting keys and values: their controls and results.
+"""Experiments over a set of prompts, hiding sinks and evicting keys and values: their controls, submitting one by hand,
+following it, and showing its results with their settings.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence

@@ -1,7 +1,6 @@
-"""Playback of a recording, alternatives to a token, and branches that write on from one, beside their original.
+"""A token chosen in a recording: its alternatives, and branches that go on from one, beside the original text.
 
-The token of a recording that was chosen. The address names it, as `picked=RECORDING.STEP.POSITION`, with `.end`
-where it was chosen in the finished text.
+The address names the token, as `picked=RECORDING.STEP.POSITION`, with `.end` where it was chosen in the finished text.
 """
 
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
-"""Pruned models to look at: opening one by name or path, its description of itself, and measures of masks, kept; of
-pairs with and without the discount, and of two calibration seeds.
+"""Pruned models to look at: opening one by name or path, its description of itself, and differences between masks by
+layer, projection, matrix or head.
 
-Differences between two masks by layer and projection, and the masks of one matrix or a head's part of it.
+Measures of masks are kept, also those of pairs with and without the discount and of two calibration seeds.
 """
 
 import os

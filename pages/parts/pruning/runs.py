@@ -1,6 +1,6 @@
 """Prunings and sweeps of them: what they cost, the click that starts them, their progress, and those that are finished.
 
-Cost of a pruning, measured on one step of each phase before anything long starts.
+Costs are measured on one step of each phase before anything long starts.
 """
 
 import time

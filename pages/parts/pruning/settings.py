@@ -1,6 +1,5 @@
-"""Settings of preview and pruning, drawn from their specs: the specs to run, or one sentence on why none can.
-
-Source of the numbers on Prune, headline and figures alike: the current study, or the runs here.
+"""Settings of preview and pruning, drawn from their specs, and the source of the numbers on Prune, headline and figures
+alike: the current study, or the runs here. Where no spec can run, one sentence says why.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,6 +1,5 @@
-"""Choosing a recording, stepping through it, and defining a sink: shared by the pages that look at one.
-
-Choice of recordings to set beside the one shown: any to compare, and the autoregressive reference.
+"""Choosing a recording and those beside it, any to compare or the autoregressive reference, stepping through it, and
+defining a sink: shared by the pages that look at one.
 """
 
 from collections.abc import Callable, Collection

@@ -1,6 +1,5 @@
-"""The explorer on a page: a recording in the browser, which tells the page its place and what data it lacks.
-
-The player on a page: it plays recordings in the browser, and tells the page its step and the chosen token.
+"""The explorer and the player on a page, which show recordings in the browser and tell the page what was chosen there:
+a place or a token. The explorer also tells what data it lacks.
 """
 
 from collections.abc import Callable, Collection, Mapping

@@ -1,6 +1,5 @@
-"""Measures of a recording, computed once and kept: pages ask for numbers here and do no maths of their own.
-
-References of a recording: the same inputs through an untrained model, and its text noised forward.
+"""Measures of a recording, computed once and kept: pages ask for numbers here and do no maths of their own. Its
+references, too: the same inputs through an untrained model, and its text noised forward.
 """
 
 import numpy as np

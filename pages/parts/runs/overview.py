@@ -1,8 +1,7 @@
-"""The scored runs together: what they score, in a sentence and a figure; and the settings in which some differ.
+"""The scored runs together: what they score, in a sentence and a figure, and the settings in which some differ.
 
-Accuracy of the ticked runs, in an evaluation that they share or joined item by item; and scoring them.
-
-Texts of the ticked runs beside the dense model's, for the same prompt.
+Ticked runs show their accuracies, from an evaluation that they share or joined item by item, and their texts beside the
+dense model's, for the same prompt.
 """
 
 from collections.abc import Mapping

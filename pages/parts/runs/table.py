@@ -1,6 +1,5 @@
-"""The table of runs: filters, columns to sort by, and which runs are ticked.
-
-Results on this disk: their size, removing them, and importing what lm-eval wrote.
+"""The table of runs, with filters, sortable columns and ticks, and the results on this disk: their size, removing them,
+and importing lm-eval results.
 """
 
 from collections.abc import Mapping

@@ -1,9 +1,7 @@
-"""Choice of the study on the page: the current one, with the others to choose from.
+"""The current study: choosing it, and its findings, kept while they do not change.
 
-The current study: the one in the address, else the visitor's last, else the newest, else the example that ships. The
-sidebar of every page shows it and links to it.
-
-Findings of studies, in the store and of the example that ships, kept while they do not change.
+It is the one in the address, else the visitor's last, else the newest, else the example that ships. The sidebar of
+every page shows it and links to it.
 """
 
 from collections.abc import Mapping

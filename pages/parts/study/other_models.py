@@ -1,8 +1,5 @@
-"""Findings of the current study on hiding sinks: one text of a model with and without, and the effects in the twin and
-random weights.
-
-The study on the page Evidence: kinds of sinks by layer, and how they move, while no set was recorded, and its claims as
-a table.
+"""Findings of the current study on other pages: hiding sinks in one text, in the twin and in random weights; and on
+Evidence, its claims and, while no set was recorded, kinds of sinks by layer and how they move.
 """
 
 from collections.abc import Callable

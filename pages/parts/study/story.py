@@ -1,6 +1,5 @@
-"""The story of a study: its first screen, its findings, what they rest on, and files to download.
-
-The ways from a study's figures to the pages that show the same, in the very state that the figure was drawn from.
+"""The story of a study: its first screen, its findings, what they rest on, files to download, and links from its
+figures to the pages that show the same, in the very state that the figure was drawn from.
 """
 
 import json

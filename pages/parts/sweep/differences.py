@@ -1,6 +1,5 @@
-"""The cost of pruning in a sweep, and the differences of its settings: the answer, its figure, numbers.
-
-Accuracies of every method of a sweep, as a plot or as a table.
+"""Results of a sweep: the accuracies of every method, the cost of pruning, and the differences of settings, in a
+sentence, a figure and numbers.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,10 +1,8 @@
-"""The statistics behind the preview of masks: found in the store, or made by jobs on request.
+"""Preview of masks under a discount: its statistics, actions on the setting, and the effects layer by layer.
 
-The squares come first, and the page is drawn with them; their parts, which take as long again, while it is looked at.
-
-Actions on the setting of the discount: presets, undo, and keeping one to compare with.
-
-Effects of a discount setting on every layer, computed and shown layer by layer.
+Statistics are found in the store, or made by jobs on request. The squares come first, and the page is drawn with them;
+their parts, which take as long again, come while it is looked at. Actions are presets, undo, and keeping a setting to
+compare with.
 """
 
 import json

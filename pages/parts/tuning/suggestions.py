@@ -1,6 +1,5 @@
-"""Suggesting a discount: the controls of a search, starting it, and following it.
-
-Results of a search of the discount: its numbers, trials, parameter importances, and final comparison.
+"""Search for a discount: its controls, starting and following it, and its results: numbers, trials, parameter
+importances and final comparison.
 """
 
 from typing import Any
