@@ -113,7 +113,7 @@ class DiscountLevels:
 
     @property
     def no_help(self) -> bool:
-        """Whether the discount does not measurably help, as `no_help`."""
+        """Return whether the discount does not measurably help, as `no_help`."""
         return no_help(list(self.gained.values()), self.margin)
 
     def _table(self) -> pd.DataFrame:

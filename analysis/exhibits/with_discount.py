@@ -170,7 +170,7 @@ class Changed(NamedTuple):
 
     @property
     def few(self) -> bool:
-        """Whether the discount changes far fewer weights than another calibration sample."""
+        """Return whether the discount changes far fewer weights than another calibration sample."""
         return few_changed(self.changed, self.floor)
 
     def words(self, explains: bool = False) -> str:
