@@ -23,7 +23,7 @@ def contrasts(summary: Summary) -> list[str]:
         if pair not in CONTRASTS or effect["measure"] != "divergence" or effect["low"] is None:
             continue
         verdict = "more" if effect["value"] > 0 else "less"
-        found = f"predictions change {verdict} than with" if shown(effect) else "no difference is shown from"
+        found = f"predictions change {verdict} than with" if shown(effect) else "no significant difference from"
         unequal = "" if pair == CONTRASTS[1] else ", so they may differ in more than how much they vary"
         held = listed([percent(share, 1) for share in effect["shares"]])
         told.append(

@@ -604,7 +604,7 @@ def test_high_and_low_variance_are_compared_whatever_it_shows():
         for target in ("moving", "steady")
         for control in ("", "matched")
     }
-    assert "no difference is shown from" in contrasts(summary_of(rows_of(values)))[0]
+    assert "no significant difference from" in contrasts(summary_of(rows_of(values)))[0]
     values["moving", ""] = (np.array(values["moving", ""]) + 1).tolist()
     assert "predictions change more than with" in contrasts(summary_of(rows_of(values)))[0]
     equal = {
