@@ -99,7 +99,7 @@ def _table(
     table_of_runs(
         _counted(shown, list(by_id.values())),
         f"{EXPLAINED} Accuracy: newest evaluation, mean over its tasks. Intervals are over clusters of items; another "
-        "calibration seed adds noise that they leave out. The tool bar of the table has more columns.",
+        "calibration seed adds noise that they leave out. Pointing at the table shows a tool bar with more columns.",
         shown,
         key,
         ticked,
