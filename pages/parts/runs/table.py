@@ -227,7 +227,8 @@ def _under_way() -> None:
             st.error(plain(record.reason))
     read = sum(record.state == "done" for record in records)
     if read:
-        st.caption(f":material/check_circle: {read} folder{'s were' if read > 1 else ' was'} read; see the table.")
+        folders = "1 folder was" if read == 1 else f"{read} folders were"
+        st.caption(f":material/check_circle: {folders} read, into the list of runs above.")
 
 
 def _progress() -> None:
