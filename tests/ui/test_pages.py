@@ -154,6 +154,15 @@ def test_a_recording_opens_in_the_explorer_where_its_address_says(recording, exp
     assert np.array_equal(arrays["0.heads"].astype(np.float32), heads, equal_nan=True)
 
 
+def test_a_character_that_the_vocabulary_lacks_is_told(recording):
+    told = "The model's vocabulary lacks a character of the prompt"
+    assert told not in texts(app("pages/explore.py", recording=recording.id))
+    spec = RecordSpec(prompt="mia has a \U0001f600 .", sampling=LLaDASampling(gen_length=4, steps=2))
+    record = engine().wait(engine().submit("record", spec).id, 300)
+    warned = app("pages/explore.py", recording=record.id).warning
+    assert [warning for warning in warned if told in warning.value]
+
+
 def test_the_list_of_models_to_record_with_closes_with_the_choice(recording, monkeypatch):
     spec = recording.parameters().model_copy(update={"seed": 91})
     offers = [asking._Offer(title, spec) for title in ("One", "Another")]
