@@ -181,6 +181,11 @@ def _look_at(record: JobRecord) -> None:
             f"The model does not know {info.unknown_tokens:d} token{'s' if info.unknown_tokens > 1 else ''} of the "
             "prompt and read its unknown token instead."
         )
+    if any("\ufffd" in token for token in recording.trajectory.labels(0)[: info.prompt_length]):
+        st.warning(
+            "The model's vocabulary lacks a character of the prompt, such as an emoji. It reads that as several "
+            "tokens, shown as \ufffd."
+        )
     note_drawn(())  # the page beneath the explorer is drawn anew
     with shown:
         replay(recording, beside, _on_evidence(recording.model.source))

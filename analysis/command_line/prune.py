@@ -11,6 +11,7 @@ from analysis.command_line.running import placed_copy, runner, scheduler_of
 from analysis.errors import UserError
 from analysis.pruned import report_file
 from analysis.specs import METHODS, PruneSpec
+from analysis.specs.messages import why_nothing_goes
 from analysis.words import percent
 
 ASKED = Fields(PruneSpec)
@@ -26,6 +27,8 @@ def run(options: argparse.Namespace) -> int:
     spec = ASKED.build(options)
     if spec.changes_nothing:
         raise UserError("The method none at 16 bits writes the model as it is. Set --bits, or choose a method.")
+    if why := why_nothing_goes(spec):
+        raise UserError(why)
     outputs.check(Path(spec.out), spec.overwrite, report_file.refusal)
     if "noise" not in options and any(row.noised for row in spec.readers):
         spec = spec.model_copy(update={"calibration": with_own_noise(spec.calibration, spec.model)})

@@ -44,6 +44,7 @@ from analysis.words import counted
 from cache.keys import imported_key
 
 _FLAGS = ("branch_position", "branch_token", "branch_step")
+_SUFFIX = ".safetensors"
 _KEPT = {"mass_dtype", "channels", "by_query", "drift"}  # settings in which a branch may differ from its parent
 
 
@@ -160,6 +161,8 @@ def run(options: argparse.Namespace) -> int:
         outs = [options.out.with_stem(f"{options.out.stem}-{way}") for way in ("parallel", "one-by-one")]
     for path in outs:
         outputs.check(path, options.overwrite, refusal)
+    if options.out.suffix != _SUFFIX:
+        raise UserError(f"A recording is a {_SUFFIX} file. Give --out such a name, not '{shorten(options.out.name)}'.")
     summaries: list[dict[str, Any]] = []
     with folder_beside(options.out, "recording") as folder, runner(folder, options) as jobs:
         for path, outcome in zip(outs, jobs.run_all("record", specs), strict=True):

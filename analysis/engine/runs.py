@@ -248,7 +248,7 @@ def _unpruned(evaluations: Mapping[tuple[str, str], Sequence[Scored]], pruned: M
         name = pruned.get(place) or (Path(source).name if Path(source).is_absolute() else source)
         created = min(evaluation.record.created for evaluation in scored)
         if kept:
-            told = f"{name} {kept_of(kept).in_words}"
+            told = f"{model_title(name)} {kept_of(kept).in_words}"
             run = Run(_made_id(f"{place} {kept}"), "evicted", told, source, source, created, kept=kept)
         else:
             run = Run(_made_id(place), "dense", f"{model_title(name)} (dense)", source, source, created)

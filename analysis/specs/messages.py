@@ -10,6 +10,8 @@ from pydantic import BaseModel, ValidationError
 
 from analysis.errors import UserError, one_line, shorten
 from analysis.specs.base import Spec
+from analysis.specs.pruning import PruneSpec
+from analysis.specs.pruning_choices import METHODS
 from analysis.specs.sampling import SAMPLINGS
 
 
@@ -30,6 +32,12 @@ def sentence(error: ValidationError) -> str:
     problems = list(dict.fromkeys(lines))
     left = len(problems) - _TOLD
     return one_line("; ".join(problems[:_TOLD]) + (f"; and {left} more" if left > 0 else ""))
+
+
+def why_nothing_goes(spec: PruneSpec) -> str:
+    """Say why a pruning that is valid would leave the model as it is; "" if it would not."""
+    idle = spec.sparsity == 0 and METHODS[spec.method].removes and not spec.quantization.active
+    return "A sparsity of 0 removes no weight. Raise it." if idle else ""
 
 
 _TOLD = 5  # most problems listed in one line

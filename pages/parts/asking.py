@@ -127,7 +127,7 @@ def log_drawer(record: JobRecord) -> None:
 
 
 def cancel_button(record: JobRecord, key: str, label: str = "Cancel") -> None:
-    """Draw the button that cancels the job, after a warning if another visitor waits for it. Nothing without
+    """Draw the button that cancels the job, after a warning if another tab waits for it. Nothing without
     permission.
 
     On a shared server, a visitor can only leave a job that others asked for, too.
@@ -144,7 +144,7 @@ def cancel_button(record: JobRecord, key: str, label: str = "Cancel") -> None:
         pressed = st.button(label, key=key, icon=icon, help="Stops this job.")
     else:
         with st.popover(label, icon=icon, key=f"{key}_shared"):
-            st.caption("Another visitor waits for this job, too.")
+            st.caption("Another tab, yours or another visitor's, waits for this job, too.")
             pressed = st.button(f"{label} for everyone", key=key)
     if pressed:
         engine().cancel(record.id)

@@ -194,7 +194,7 @@ def leave(job_id: str) -> None:
 
 
 def others_wait(job_id: str) -> bool:
-    """Return whether another visitor, with an open tab, asked for this job."""
+    """Return whether another open tab, of this person or of another, asked for this job."""
     return engine().awaited(job_id, visitor(), is_here)
 
 

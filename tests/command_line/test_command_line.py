@@ -116,7 +116,8 @@ def test_bad_input_is_one_line(tmp_path, capsys):
     assert "which has no --alg" in bad([*ask, "--alg", "entropy"], capsys)
     assert "multiple of" in bad([*ask, "--steps", "7", "--block-length", "16"], capsys)
     assert "Seed" in bad([*ask, "--seed", "-1"], capsys)
-    assert "does not exist" in bad(["record", "--prompt", "a", "--out", str(tmp_path / "no" / "x")], capsys)
+    assert "does not exist" in bad([*ask[:-1], str(tmp_path / "no" / "x.safetensors")], capsys)
+    assert "is a .safetensors file" in bad([*ask[:-1], str(tmp_path / "q.txt")], capsys)
     assert "cannot be read" in bad(["record", "--prompts", str(tmp_path / "none.txt"), "--out", out], capsys)
     (tmp_path / "x.safetensors").write_text("mine")
     assert "--overwrite" in bad(ask, capsys)
@@ -213,8 +214,10 @@ def test_what_is_empty_too_long_or_no_text_is_one_line(tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_pruning_into_nothing_is_refused_before_the_work(capsys):
+def test_pruning_into_nothing_and_by_nothing_is_refused_before_the_work(tmp_path, capsys):
     assert "no name" in bad(["prune", "--method", "magnitude", "--out", ""], capsys)
+    idle = bad(["prune", "--method", "magnitude", "--sparsity", "0", "--out", str(tmp_path / "p")], capsys)
+    assert idle == "error: A sparsity of 0 removes no weight. Raise it." and list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("verb", [["evaluate", "--out", "x.json"], ["suggest"]])

@@ -244,3 +244,12 @@ def test_a_job_that_runs_is_not_forgotten(engine):
     engine._job_store.save(record)
     engine.forget(record.id)
     assert engine.job(record.id) == record
+
+
+def test_a_shipped_model_scored_without_some_keys_has_its_title(engine):
+    spec = EvaluateSpec(
+        model=ModelSpec(source="bundled"), compare=(ModelSpec(source="bundled"),), kept=("everything", "sinks:0.4")
+    )
+    finished(engine, spec, "k", {"tasks": [], "models": ["dense", "sinks"]})
+    (run,) = [run for run in known_runs(engine) if run.kind == "evicted"]
+    assert run.automatic.startswith("Diffusion model sinks 40 %")

@@ -37,7 +37,9 @@ def test_runs_are_chosen_by_their_names_and_compared_with_the_dense_model(pruned
     assert set(box.value) == {ids[0], ids[2]}  # the newest of each method
     box.set_value(ids[1:]).run()
     assert test.multiselect(key="accuracy_runs").value == ids[1:]  # also after the run that it causes
-    test.multiselect(key="accuracy_tasks").set_value(["bundled_agreement"])
+    tasks = test.multiselect(key="accuracy_tasks")
+    assert tasks.options[:2] == ["included tasks", "the paper's tasks"], "and not their names in addresses"
+    tasks.set_value(["bundled_agreement"])
     test.number_input(key="accuracy_limit").set_value(6).run()
     test.button(key="compare_accuracy").click().run()
     record = engine().jobs("evaluate")[0]

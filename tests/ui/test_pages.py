@@ -10,11 +10,22 @@ from analysis.sinks.step_inputs import ALL
 from analysis.specs import AutoregressiveSampling, LLaDASampling, ModelSpec, RecordSpec, SinkParams
 from analysis.study import findings
 from analysis.words import UNTRAINED_LABEL
-from pages.parts.explore import dynamics
+from pages.parts.explore import asking, dynamics
 from pages.parts.explore.dynamics import EXPLORED
 from pages.parts.session import engine
 from tests.helpers import ROOT
-from tests.ui.helpers import another_model, app, charts, folds, prompt_box, sent_to_explorer, shown_box, texts, unglued
+from tests.ui.helpers import (
+    another_model,
+    app,
+    charts,
+    folds,
+    prompt_box,
+    sent_to_explorer,
+    shown_box,
+    texts,
+    unfold,
+    unglued,
+)
 
 pytestmark = pytest.mark.slow
 PAGES = {
@@ -141,6 +152,26 @@ def test_a_recording_opens_in_the_explorer_where_its_address_says(recording, exp
     assert np.array_equal(arrays["0.model"].reshape(mass.shape[0], -1), definitions.mean_mass(mass))
     heads = np.moveaxis(mass, 0, 2).reshape(-1)
     assert np.array_equal(arrays["0.heads"].astype(np.float32), heads, equal_nan=True)
+
+
+def test_a_character_that_the_vocabulary_lacks_is_told(recording):
+    told = "The model's vocabulary lacks a character of the prompt"
+    assert told not in texts(app("pages/explore.py", recording=recording.id))
+    spec = RecordSpec(prompt="mia has a \U0001f600 .", sampling=LLaDASampling(gen_length=4, steps=2))
+    record = engine().wait(engine().submit("record", spec).id, 300)
+    warned = app("pages/explore.py", recording=record.id).warning
+    assert [warning for warning in warned if told in warning.value]
+
+
+def test_the_list_of_models_to_record_with_closes_with_the_choice(recording, monkeypatch):
+    spec = recording.parameters().model_copy(update={"seed": 91})
+    offers = [asking._Offer(title, spec) for title in ("One", "Another")]
+    monkeypatch.setattr(asking, "_offers", lambda shown: offers)
+    test = app("pages/explore.py", "fold_compare", recording=recording.id)
+    unfold(test, "record_with_choice")
+    test.button(key="record_with_1").click().run()
+    assert test.session_state["record_with_choice"] is False
+    engine().cancel(engine().jobs("record")[0].id)
 
 
 def test_the_prompt_is_recorded_with_the_twin_in_one_click_and_stands_beside(explorer_sent):

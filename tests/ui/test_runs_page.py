@@ -263,6 +263,7 @@ def test_a_folder_of_lm_evals_becomes_runs_that_are_compared_with_those_made_her
     jobs = engine().jobs("import")
     assert len(jobs) == 2
     assert [engine().wait(job.id, 300).state for job in jobs] == ["done", "done"], jobs
+    assert "2 folders were read, into the list of runs above." in texts(test.run())
     table = rows(app(PAGE)).set_index("run")
     assert table.loc["first imported", "method"] == "imported"
     assert table.loc["first imported", "accuracy, %"] == 100

@@ -47,6 +47,7 @@ def test_moving_a_slider_cancels_a_question_only_when_nobody_else_waits_for_it(v
             test.button(key="offer_record_here").click().run()
     (job,) = [job for job in engine().jobs() if not job.ended]
     assert "for everyone" in tests["ben"].button(key=f"cancel_{job.id}").label
+    assert "Another tab, yours or another visitor's, waits for this job, too." in texts(tests["ben"])
     visitors("ann")
     tests["ann"].slider(key="seed").set_value(3).run()
     assert not engine().job(job.id).ended

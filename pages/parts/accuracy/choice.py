@@ -108,7 +108,7 @@ def draw_tasks(prefix: str, columns: Sequence[DeltaGenerator]) -> dict[str, Any]
         columns[0],
         wrap=True,
         accept_new_options=True,
-        format_func=lambda name: PRESETS[name].title if name in PRESETS else name,
+        format_func=lambda name: PRESETS[name].title if name in PRESETS else TASK_SETS.get(name, name),
     )
     keys = keys_of(prefix, ("limit", "draws", "seed"))
     return {"tasks": tasks, **controls.draw_each(EvaluateSpec, keys, columns[1:], {"limit": LIMIT})}

@@ -314,7 +314,7 @@ class _Offer:
     spec: RecordSpec
 
 
-_RECORD_WITH = "record_with"
+_RECORD_WITH, _CHOICE = "record_with", "record_with_choice"
 
 
 def record_with(recording: Recording) -> None:
@@ -328,13 +328,21 @@ def record_with(recording: Recording) -> None:
     if len(offers) == 1:
         _button(offers[0], f"Record with {in_sentence(offers[0].title)}", 0, recording)
         return
-    with st.popover("Record this prompt with…", icon=":material/fiber_manual_record:", width="stretch"):
+    with st.popover(
+        "Record this prompt with…",
+        icon=":material/fiber_manual_record:",
+        width="stretch",
+        key=_CHOICE,
+        on_change="rerun",
+    ):
         for number, offer in enumerate(offers):
             _button(offer, offer.title, number, recording)
 
 
 def _button(offer: _Offer, label: str, number: int, recording: Recording) -> None:
     def record() -> None:
+        if _CHOICE in st.session_state:
+            st.session_state[_CHOICE] = False  # the list closes with its choice
         with refusal_kept(_RECORD_WITH):
             put_beside(begin("record", offer.spec).id)
 

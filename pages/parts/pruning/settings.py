@@ -33,6 +33,7 @@ from analysis.specs import (
     sentence,
     setting_key,
 )
+from analysis.specs.messages import why_nothing_goes
 from analysis.specs.pruning import only_read
 from pages.parts import address, controls
 from pages.parts.accuracy.choice import evaluations
@@ -188,8 +189,8 @@ def _specs(
         return [], why(error)
     if any(spec.changes_nothing for spec in specs):
         return [], "Without pruning, at 16 bits, the model stays as it is. Set fewer bits, or leave that method out."
-    if any(spec.sparsity == 0 and METHODS[spec.method].removes and not spec.quantization.active for spec in specs):
-        return specs, "A sparsity of 0 removes no weight. Raise it."
+    if idle := next(filter(None, map(why_nothing_goes, specs)), ""):
+        return specs, idle
     same = [spec.method for spec in specs if spec.discount.discount_strength == 0 and METHODS[spec.method].discounted]
     if any(METHODS[method].control in methods for method in same):
         return specs, "λ = 0 is no discount: the model would be the same with and without it. Raise λ."

@@ -98,7 +98,7 @@ def _table(
     table_of_runs(
         _counted(shown, list(by_id.values())),
         f"{EXPLAINED} Accuracy: newest evaluation, mean over its tasks. Intervals are over clusters of items; another "
-        "calibration seed adds noise that they leave out. The tool bar of the table has more columns.",
+        "calibration seed adds noise that they leave out. Pointing at the table shows a tool bar with more columns.",
         shown,
         key,
         ticked,
@@ -226,7 +226,8 @@ def _under_way() -> None:
             st.error(plain(record.reason))
     read = sum(record.state == "done" for record in records)
     if read:
-        st.caption(f":material/check_circle: {read} folder{'s were' if read > 1 else ' was'} read; see the table.")
+        folders = "1 folder was" if read == 1 else f"{read} folders were"
+        st.caption(f":material/check_circle: {folders} read, into the list of runs above.")
 
 
 def _progress() -> None:
