@@ -3,9 +3,8 @@ the parts of Sink-Wanda's recipe that a sweep takes apart.
 
 A method that does not read an axis gets no copies along it; its row in `METHODS` says what it reads.
 
-The recipe's parts are its changes to Wanda, and some prunings change one part alone. Noise, order and norm are switches
-of `wanda-noised` and `sink-wanda` (`calibration.noise`, `ranking` and `norm` of a `PruneSpec`), on as published. With
-all of them off, the control is Wanda.
+The recipe's parts (noise, order and norm) are switches of `wanda-noised` and `sink-wanda` (`calibration.noise`,
+`ranking` and `norm` of a `PruneSpec`), on as published. With all of them off, the control is Wanda.
 """
 
 import json
