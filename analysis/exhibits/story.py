@@ -36,8 +36,8 @@ from analysis.words import counted
 _SHOWN = 9  # tokens in the picture of a sink
 TERM = "attention sinks"
 WHAT = (
-    f"Diffusion language models fill blanks ([MASK]) in steps. A few tokens, {TERM}, draw more than their share of the "
-    "others' attention."
+    f"Diffusion language models fill blanks ([MASK]) in steps. A few tokens, {TERM}, draw more than their share of "
+    "attention."
 )
 
 

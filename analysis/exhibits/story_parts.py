@@ -313,7 +313,7 @@ def items_told(pruning: Pruning) -> str:
 def accuracy_heading(pruning: Pruning) -> str:
     """Tell over what accuracy is taken, and what the line across its bars is."""
     line = "" if pruning.chance is None else f" (line: chance, {percent(pruning.chance, 1)})"
-    return f"Accuracy, {items_told(pruning)}{line}"
+    return f"Accuracy on {pruning.items:,} items{line}"
 
 
 def needs(findings: Findings) -> tuple[str, ...]:

@@ -140,7 +140,7 @@ ANSWERS = {
     "supports": (
         "^Yes: hiding them hurts more than hiding as many random tokens or random tokens of equal "
         r"attention\. Perplexity .* none 2\.7, sinks 3\.3, .* Sinks against as many random tokens: \+22 % \[",
-        r"^Yes: \+12\.1 points of accuracy at 50 %\. Accuracy, .*: dense model 90\.0 %, 50 % removed, no discount "
+        r"^Yes: \+12\.1 points of accuracy at 50 %\. Accuracy on .*: dense model 90\.0 %, 50 % removed, no discount "
         r"69\.5 %, 50 % removed, with discount 81\.6 %\. With the discount: \+12\.1 points \[\+9",
     ),
     "refutes": (
@@ -518,7 +518,7 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
     (_, answer) = story_told("example").answers
     assert answer.lead == "Not measurably: it changes accuracy by less than 2 points."
     assert answer.levels == (
-        "Accuracy, 768 items of 6 tasks (line: chance, 37.5 %): dense model 93 %, 70 % removed, no discount 72 %, "
+        "Accuracy on 768 items (line: chance, 37.5 %): dense model 93 %, 70 % removed, no discount 72 %, "
         "70 % removed, with discount 72 %."
     )
     assert answer.sentence == "With the discount: +0.3 points [−0.3, +1.0] at 70 %; +0.1 [−0.7, +0.9] at 50 %."
