@@ -37,6 +37,7 @@ def _load() -> None:
                 for exhibit in exhibits.part_exhibits(example, part).values():
                     if exhibit.figure is not None:
                         exhibit.figure.to_json()
+        from statsmodels.stats import proportion as _proportion  # noqa: F401  last: for intervals of accuracies
     except Exception as error:
         logging.getLogger("sinkscope").warning("Nothing could be loaded before the first visit: %s", error)
     gc.collect()

@@ -2,6 +2,7 @@
 
 import ast
 import gc
+import sys
 
 import pytest
 
@@ -26,9 +27,10 @@ def test_it_draws_the_example_and_a_failure_is_only_logged(monkeypatch, caplog):
     assert "Nothing could be loaded before the first visit" in caplog.text
 
 
-def test_it_loads_all_that_the_story_is_drawn_with(caplog):
+def test_it_loads_all_that_the_story_and_intervals_of_accuracies_are_drawn_with(caplog, monkeypatch):
+    monkeypatch.delitem(sys.modules, "statsmodels.stats.proportion", raising=False)
     warm_up().join(120)
-    assert not caplog.records
+    assert not caplog.records and "statsmodels.stats.proportion" in sys.modules
 
 
 def test_what_is_loaded_is_left_out_when_garbage_is_looked_for():
