@@ -48,7 +48,9 @@ def movement(findings: Findings) -> Told | None:
         groups.append(Group(names[model], tuple(marks)))
     steps = int(recordings(findings)[0].frames[-1]) if findings.playback else None
     beats = [f"A layer gains {number(value)} new sinks per step."]
-    title = _title(observed, nulls, value, steps, within(findings, source) if len(by_model) > 1 else "")
+    whose = f"{within(findings, source)}'s" if len(by_model) > 1 else "the model's"
+    untrained = "an untrained model" if findings.parameters.random_models == 1 else "untrained models"
+    title = _title(observed, nulls, value, steps, whose, untrained)
     if nulls:
         told_in_title = "fixed" not in nulls or _WRITTEN in title
         written = "" if told_in_title else "Writing alone: each token keeps its mean share until it is written."
@@ -137,19 +139,20 @@ def _strictest(nulls: Mapping[str, Rows]) -> str:
     return max(nulls, key=lambda null: Measured.mean(nulls[null]).value, default="")
 
 
-def _title(observed: Rows, nulls: Mapping[str, Rows], value: float, steps: int | None, model: str) -> str:
+def _title(
+    observed: Rows, nulls: Mapping[str, Rows], value: float, steps: int | None, whose: str, untrained: str
+) -> str:
     """Tell how many new sinks there are beside what writing alone explains, and beside equally sharp untrained models
-    where these gain more, by means over layers. model: where there are several.
+    where these gain more, by means over layers. whose, untrained: what the title calls the models.
     """
     if "fixed" not in nulls:
         return f"A layer gains {story_parts.rate(value, steps)}"
     side = _side(observed, nulls["fixed"])
     moving = side > 0 and not story_parts.rare(value, steps)
     if moving and SHARP in nulls and _side(observed, nulls[SHARP]) < 0:
-        whose = f"{model[0].upper()}{model[1:]}'s sinks" if model else "The model's sinks"
         null = Measured.mean(nulls[SHARP]).told(beside=Measured.mean(observed)).partition(" [")[0]
         beside = f"{number(value)} new ones per layer and step against {null}"
-        return f"{whose} move, but less than in untrained models: {beside}"
+        return f"{whose[0].upper()}{whose[1:]} sinks move, but less than in {untrained}: {beside}"
     beside = f"{_SIDES[side]} than {_WRITTEN} ({_beside(nulls['fixed'], value)})"
     born = f"New sinks keep appearing: {number(value)}" if moving else f"{number(value)} new sinks"
     return f"{born} per layer and step, {beside}"

@@ -283,6 +283,7 @@ def test_the_answer_tells_perplexity_and_points_and_each_model_has_one_name(name
     assert "Perplexity" in told and "Accuracy" in told
     assert ("Nats: KL divergence." in story.reading) == ("nats" in told and "KL" not in told)
     assert story.reading.startswith("Intervals: 95 %.")
+    assert ("2\u00a0points: fixed beforehand." in story.reading) == ("by less than 2 points" in told)
     assert story.about.endswith("of stories (4.7 million parameters) and its left-to-right twin.")
     others = [*(line for finding in story.findings for line in (finding.title, *finding.beats, finding.takeaway))]
     assert not re.search("bundled|[Aa]utoregressive|nats", " ".join(others))
@@ -822,6 +823,13 @@ def test_the_text_of_the_example_is_the_one_nearest_the_median():
     ends = '<span>.</span> <mark>[EOS]</mark> <span class="beyond">[BOS]</span>'
     assert ends in hidden.example.figure, "what both texts begin with lines up; what follows the end is faint"
     assert "error" not in hidden.example.reading, "a text may begin where one has ended"
+
+
+def test_one_untrained_model_is_not_told_as_several():
+    study = STUDIES["example"]()
+    one = study.model_copy(update={"spec": {**study.spec, "random_models": 1}})
+    for findings, told in ((study, "in untrained models: "), (one, "in an untrained model: ")):
+        assert any(told in finding.title for finding in story_of(findings).findings)
 
 
 def test_the_last_slide_is_titled_by_the_answers_to_both_questions():
