@@ -76,8 +76,7 @@ def joined(parts: Sequence[Part]) -> Results:
             item = answered[0][benchmark][question]
             documents[item.key] = item
             for number, (part, items) in enumerate(zip(parts, answered, strict=True)):
-                answer = part.results.answers[items[benchmark][question].key, part.model]
-                answers[item.key, number] = answer.model_copy(update={"key": item.key, "model": number})
+                answers[item.key, number] = part.results.answers[items[benchmark][question].key, part.model]
     header = Header(
         names=names,
         models=tuple(_model(part) for part in parts),
@@ -194,8 +193,8 @@ def write(results: Results, path: Path) -> None:
         lines.write(results.header)
         for item in results.documents.values():
             lines.write(item)
-        for answer in results.answers.values():
-            lines.write(answer)
+        for (key, model), answer in results.answers.items():  # joined ones are still as their own file has them
+            lines.write(answer.model_copy(update={"key": key, "model": model}))
         lines.write(results.end or End())
     finally:
         lines.close()

@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from analysis.errors import UserError, damage
 from analysis.recording.trajectory import RecordedModel
 from analysis.recording.trajectory_file import write
-from analysis.sinks.definitions import KINDS
+from analysis.sinks.definitions import KINDS, mean_of_finite
 from analysis.sinks.layer_run import CHECKS
 from analysis.sinks.metrics import CURVES
 from analysis.sinks.movement import COINCIDENCES, WEIGHT_NULLS
@@ -169,6 +169,20 @@ class RecordingSet:
     def scopes(self) -> tuple[str, ...]:
         """Name of each of the G scopes."""
         return (*(f"layer {layer}" for layer in range(self.layers)), ALL_LAYERS)
+
+    @cached_property
+    def over_models(self) -> dict[str, dict[str, np.ndarray]]:
+        """By null of other weights, the sums of every prompt by name, (N, …), as the mean over the models that saw the
+        prompt; NaN where none did.
+        """
+        return {
+            null: {name: mean_of_finite(values) for name, values in self.sums(null).items()}
+            for null in self.weight_nulls
+        }
+
+    def sums(self, which: str) -> dict[str, np.ndarray]:
+        """Return the arrays of `trained` or of a null that do not go step by step, by name."""
+        return {name: values for name, values in self.part(which).items() if "T" not in SHAPES[f"{which}.{name}"]}
 
     def part(self, which: str) -> dict[str, np.ndarray]:
         """Return the arrays of `trained` or of a null, by name."""

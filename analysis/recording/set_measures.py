@@ -13,7 +13,6 @@ import numpy as np
 
 from analysis.recording.set_file import BY_KIND, RecordingSet
 from analysis.registry import Registry
-from analysis.sinks.definitions import mean_of_finite
 from analysis.sinks.intervals import LEAST_PROMPTS, LEVEL, Estimates, Parts, paired_differences, quotient
 from analysis.sinks.layer_run import VARIANTS
 from analysis.sinks.movement import COINCIDENCES, WEIGHT_NULLS
@@ -321,13 +320,11 @@ def arrays_of(recordings: RecordingSet, which: str, model: int | None = None) ->
     """The sums of every prompt, (N, …). Of other weights those of one model, or the mean over the models that saw the
     prompt; NaN where none did.
     """
-    over_steps = {"curves", "counts", "split_curves"}
-    sums = {name: values for name, values in recordings.part(which).items() if name not in over_steps}
     if which not in WEIGHT_NULLS:
-        return sums
-    if model is not None:
-        return {name: values[model] for name, values in sums.items()}
-    return {name: mean_of_finite(values) for name, values in sums.items()}
+        return recordings.sums(which)
+    if model is None:
+        return recordings.over_models[which]
+    return {name: values[model] for name, values in recordings.sums(which).items()}
 
 
 IID = "log-normal attention"

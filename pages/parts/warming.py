@@ -4,9 +4,12 @@ import gc
 import logging
 import threading
 
+_FEWER = (50_000, 20, 50)  # gc thresholds: reading the answers of 36 runs takes 0.6 s with these, 0.9 s with Python's
+
 
 def warm_up() -> threading.Thread:
     """Start loading it in a thread, so that the server answers meanwhile."""
+    gc.set_threshold(*_FEWER)
     thread = threading.Thread(target=_load, name="sinkscope-warm-up", daemon=True)
     thread.start()
     return thread
