@@ -243,12 +243,13 @@ def _names(recordings: list[Recording]) -> list[str]:
     change = recordings[0].info.branch
     if change is not None and len(recordings) == 2 and recordings[1].key == change.parent:
         return ["Branch", "Original"]
-    ways = [each.info.sampling for each in recordings]
-    if len(ways) == 2 and is_pair(ways[0], ways[1]):
-        return ["Threshold", "One per forward"]
-    if len(ways) == 2 and is_pair(ways[1], ways[0]):
-        return ["One per forward", "Threshold"]
     names = [model_name(each.job.spec["model"]["source"]) for each in recordings]
+    if len(names) == 2 and names[0] == names[1]:
+        first, second = (each.info.sampling for each in recordings)
+        if is_pair(first, second):
+            return ["Threshold", "One per forward"]
+        if is_pair(second, first):
+            return ["One per forward", "Threshold"]
     if len(set(names)) < len(names):
         names = [
             f"{model_short_title(name)}, seed {each.info.seed}" for name, each in zip(names, recordings, strict=True)
