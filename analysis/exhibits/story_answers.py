@@ -12,6 +12,7 @@ from analysis.exhibits.story_text import (
     changes_told,
     could_see,
     levels_of,
+    masked_told,
     open_controls,
     strictest,
     text_causes,
@@ -82,7 +83,8 @@ def _levels(causes: Sequence[Cause], controls: Mapping[str, Cause]) -> list[Mark
         Mark("sinks", exp(sinks.value), perplexity(sinks.value), charts.SINK, exp(sinks.low), exp(sinks.high)),
     ]
     for name, cause in sorted(controls.items(), key=lambda each: -each[1].sides[1].value):
-        side, label = cause.sides[1], CONTROLS[name].title
+        side, masked = cause.sides[1], masked_told(cause)
+        label = f"as many random{masked}" if masked else CONTROLS[name].title
         label += f" ({cause.effect.n} prompts)" if cause.unmatched else ""
         marks.append(Mark(label, exp(side.value), levels_of(cause)[1], charts.NULL, exp(side.low), exp(side.high)))
     return marks

@@ -58,8 +58,8 @@ def masks(findings: Findings) -> Told | None:
     for change in changes:
         named = f" ({METHODS[change.method].title})" if several else ""
         runs = (
-            ("discount on or off", change.changed, charts.SINK),
-            ("another calibration sample", change.floor, charts.NULL),
+            ("same sample, discount on or off", change.changed, charts.SINK),
+            ("other sample, both without", change.floor, charts.NULL),
         )
         marks = [
             Mark(name, float(np.mean(values)), _mean(values), tone, dots=values)
@@ -247,14 +247,19 @@ def _levels(findings: Findings, by_setting: Mapping[str, Contrast], pruning: Pru
         return Markup()
     rows = {
         "dense model": (pruning.dense,),
-        f"{name} removed, {_published(contrast)}": accuracies(findings, published)[0],
-        f"{name} removed, no discount": without,
-        f"{name} removed, with discount": discounted,
+        f"{_published(contrast)}{_text_of(published.against)}": accuracies(findings, published)[0],
+        f"no discount{_text_of(contrast.against)}": without,
+        f"with discount{_text_of(contrast.method)}": discounted,
     }
     means = {label: float(np.mean(values)) for label, values in rows.items() if values}
     tones = dict.fromkeys(means, charts.NULL) | dict.fromkeys(list(means)[-1:], charts.SINK)
     marks = [Mark(label, mean, percent(mean, 1), tones[label]) for label, mean in means.items()]
-    return charts.few_bars(story_parts.accuracy_heading(pruning), marks, pruning.chance)
+    return charts.few_bars(story_parts.accuracy_heading(pruning, name), marks, pruning.chance)
+
+
+def _text_of(method: str | None) -> str:
+    """Return on what text a method calibrates, in brackets."""
+    return f" ({'noised' if METHODS[method].noised else 'clean'} text)" if method else ""
 
 
 def _published(contrast: Contrast) -> str:

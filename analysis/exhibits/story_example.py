@@ -26,7 +26,8 @@ def texts(findings: Findings, model: str) -> Example | None:
         return None
     control = MASS if MASS in text.others else COUNT
     alike = [_agreement(text.untouched, words) for words in _variants(text, control)]
-    title = early = _ends_early(text, control)
+    causes = findings.causes_by_model.get(model, ())
+    title = early = _ends_early(text, control, causes)
     if not early:
         sinks, others = (int((~each.kept[1]).sum()) for each in alike)
         shares = [percent(int((~each.kept[1]).sum()) / len(each.kept[1]), 0) for each in alike]
@@ -34,7 +35,7 @@ def texts(findings: Findings, model: str) -> Example | None:
             f"In one text hiding sinks changes {sinks} of {len(text.hidden)} tokens ({shares[0]}); hiding "
             f"{CONTROLS[control].title}: {others} ({shares[1]})"
         )
-    in_place = _by_position(findings.causes_by_model.get(model, ()), control)
+    in_place = _by_position(causes, control)
     begins = any(_begins_inside(words) for words in _variants(text, control))
     longest = max(len(text.untouched), *map(len, _variants(text, control)))
     sinks_moved, others_moved = (round((1 - each.by_position) * longest) for each in alike)
@@ -42,15 +43,15 @@ def texts(findings: Findings, model: str) -> Example | None:
         title,
         *text_shown(text, control),
         f"{_SHADED}{_BOS if begins else ''}",
-        (_ends_over_all(findings.causes_by_model.get(model, ()), control, longest) if early else "") + _EXAMPLE,
+        (_ends_over_all(causes, control, longest) if early else "") + _EXAMPLE,
         f"The others may have moved: by position {sinks_moved} (sinks) and {others_moved} (random) of {longest} "
         f"differ{in_place}.",
     )
 
 
-def _ends_early(text: Continuation, control: str) -> str:
-    """Return a title that tells where the text ends with its sinks hidden, where that is earlier than untouched and
-    than with a control's tokens hidden; else nothing.
+def _ends_early(text: Continuation, control: str, causes: Sequence[Cause]) -> str:
+    """Return a title that tells where the text ends with its sinks hidden, and where texts do on average, if that is
+    earlier than untouched and than with a control's tokens hidden; else nothing. causes: of the same model.
     """
     if text.scores is None or control not in text.scores[1]:
         return ""
@@ -58,15 +59,17 @@ def _ends_early(text: Continuation, control: str) -> str:
     if sinks >= min(untouched, others):
         return ""
     length = len(_variants(text, control)[1])
-    instead = f"it does not end within {length}" if others == length else f"it ends at {others}"
+    instead = f"not within {length}" if others == length else f"at {others}"
     hidden = f"with {CONTROLS[control].title} hidden"
     if others == length == untouched:
-        hidden = f"untouched, or {hidden},"
-    return f"One text: with sinks hidden it ends at token {sinks}; {hidden} {instead}"
+        hidden = f"untouched, or {hidden}"
+    over_all = rules.cause_of(causes, "nll", control)
+    average = f" (average: {over_all.tokens:.0f})" if over_all is not None and over_all.tokens else ""
+    return f"One text ends at token {sinks} with sinks hidden{average}; {hidden}, {instead}"
 
 
 _SHADED = "Shaded, underlined: does not line up with the first text. Faint: after the end (counted, not shaded)."
-_EXAMPLE = "This one is nearest the medians of changed tokens and perplexity."
+_EXAMPLE = "This one is the most typical in changed tokens and perplexity."
 
 
 def _ends_over_all(causes: Sequence[Cause], control: str, length: int) -> str:
@@ -79,7 +82,8 @@ def _ends_over_all(causes: Sequence[Cause], control: str, length: int) -> str:
     apart = size_told(cause.longer, LENGTH, "earlier" if cause.longer.value < 0 else "later")
     others = AGAINST[control] if control == MASS else f"with {CONTROLS[control].title} hidden"
     ends = f"texts end at token {cause.tokens:.0f} with sinks hidden, {apart} than {others}"
-    return f"Over {cause.effect.n} prompts, {ends} (capped at {length}). "
+    untouched = f"nothing hidden: {cause.tokens_before:.0f}; " if cause.tokens_before else ""
+    return f"Over {cause.effect.n} prompts, {ends} ({untouched}capped at {length}). "
 
 
 def _begins_inside(words: Sequence[str]) -> bool:

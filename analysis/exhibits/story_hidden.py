@@ -16,9 +16,11 @@ from analysis.exhibits.story_text import (
     early_told,
     ends_earlier,
     ends_told,
+    ends_untouched,
     halves_told,
     hidden_moves,
     levels_of,
+    masked_told,
     no_less_with_random,
     no_match,
     open_controls,
@@ -128,7 +130,7 @@ _SIDES = {1: "higher", 0: "undecided", -1: "lower"}
 
 def _reached(cause: Cause) -> str:
     """Tell in how many prompts there are tokens for a control, where others have none."""
-    return f" (reached by random tokens in {counted(cause.effect.n, 'prompt')})" if cause.unmatched else ""
+    return f" ({counted(cause.effect.n, 'prompt')} with a match)" if cause.unmatched else ""
 
 
 def _levels_told(prompts: int, causes: Sequence[Cause]) -> str:
@@ -182,7 +184,9 @@ def _summaries(own: Cause, causes: Sequence[Cause]) -> tuple[Summary, ...]:
     if longer is not None and side_of(longer):
         length, word = there[control].tokens, "more" if longer.value > 0 else "fewer"
         apart = f"{size_told(longer, LENGTH, word)} than {_HELD[control].removeprefix('for ')}"
-        rows.append(Summary("Tokens until a text ends, sinks hidden", f"{length:.0f}", apart))
+        rows.append(
+            Summary(f"Tokens until a text ends, sinks hidden{ends_untouched(there[control])}", f"{length:.0f}", apart)
+        )
         return tuple(rows)
     changed = rules.cause_of(causes, "aligned", control)
     if changed is not None:
@@ -366,7 +370,7 @@ def _beside_sinks(control: str, cause: Cause, beat: int) -> list[Mark]:
     sinks, others = cause.sides
     beside = f"sinks {perplexity_change(cause.effect)}"
     if not cause.unmatched:
-        return [_level(_title(control), others, charts.NULL, beat, beside)]
+        return [_level(f"{_title(control)}{masked_told(cause)}", others, charts.NULL, beat, beside)]
     these = f"sinks ({cause.effect.n} of {counted(cause.effect.n + cause.unmatched, 'prompt')})"
     name = f"{_SHORT[control]} (same {cause.effect.n})"
     return [_level(these, sinks, charts.SINK, beat), _level(name, others, charts.NULL, beat, beside)]

@@ -53,7 +53,7 @@ def movement(findings: Findings) -> Told | None:
     title = _title(observed, nulls, value, steps, whose, untrained)
     if nulls:
         told_in_title = "fixed" not in nulls or _WRITTEN in title
-        written = "" if told_in_title else "Writing alone: each token keeps its mean share until it is written."
+        written = "" if told_in_title else "Writing alone: a token's attention changes only as it is written."
         beats = [f"{written} {_by_layer(observed, nulls[hardest], MOVEMENT_NULLS[hardest].called)}.".strip()]
     others = [_other(names[model], births) for model, births in by_model.items() if model != source]
     notes = [_NEW, *([chance] if (chance := _chance(nulls, value)) else [])]
@@ -151,8 +151,11 @@ def _title(
     moving = side > 0 and not story_parts.rare(value, steps)
     if moving and SHARP in nulls and _side(observed, nulls[SHARP]) < 0:
         null = Measured.mean(nulls[SHARP]).told(beside=Measured.mean(observed)).partition(" [")[0]
-        beside = f"{number(value)} new ones per layer and step against {null}"
-        return f"{whose[0].upper()}{whose[1:]} sinks move, but less than in {untrained}: {beside}"
+        beside = f"{number(value)} new per layer and step against {null}"
+        alone = _beside(nulls["fixed"], value)
+        return (
+            f"{whose[0].upper()}{whose[1:]} sinks move, but less than in {untrained}: {beside} (writing alone: {alone})"
+        )
     beside = f"{_SIDES[side]} than {_WRITTEN} ({_beside(nulls['fixed'], value)})"
     born = f"New sinks keep appearing: {number(value)}" if moving else f"{number(value)} new sinks"
     return f"{born} per layer and step, {beside}"
@@ -181,8 +184,8 @@ def _other(name: str, births: Mapping[str, Rows]) -> str:
     """Tell how many sinks a layer of another model gains, beside the null that gains most."""
     nulls, gained = _nulls(births), Measured.mean(births["observed"]).value
     if SHARP in nulls and (side := _side(births["observed"], nulls[SHARP])):
-        steady = "less steady" if side > 0 else "steadier"
-        return f"{name}: {steady} than untrained, {number(gained)} against {_beside(nulls[SHARP], gained)}."
+        more = "more" if side > 0 else "fewer"
+        return f"{name}: {more} new sinks than untrained, {number(gained)} against {_beside(nulls[SHARP], gained)}."
     hardest = _strictest(nulls)
     most = f" ({MOVEMENT_NULLS[hardest].labelled}: {_beside(nulls[hardest], gained)})" if nulls else ""
     return f"{name}: {number(gained)}{most}."

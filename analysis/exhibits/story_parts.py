@@ -310,10 +310,12 @@ def items_told(pruning: Pruning) -> str:
     return f"{pruning.items:,} items{of}"
 
 
-def accuracy_heading(pruning: Pruning) -> str:
-    """Tell over what accuracy is taken, and what the line across its bars is."""
+def accuracy_heading(pruning: Pruning, removed: str = "") -> str:
+    """Tell over what accuracy is taken, and what the line across its bars is. removed: the share of the weights that
+    the pruned models lack, where their names do not say it.
+    """
     line = "" if pruning.chance is None else f" (line: chance, {percent(pruning.chance, 1)})"
-    return f"Accuracy on {pruning.items:,} items{line}"
+    return f"Accuracy on {pruning.items:,} items{f', dense and with {removed} removed' if removed else ''}{line}"
 
 
 def needs(findings: Findings) -> tuple[str, ...]:
@@ -444,7 +446,7 @@ def of_accuracy(outcomes: Mapping[str, str]) -> str:
     for setting, outcome in outcomes.items():
         where.setdefault(outcome, []).append(setting)
     if len(where) == 1:
-        return _CHOICES[next(iter(where))]
+        return _CHOICES[next(iter(where))].format(settings=listed(list(outcomes)))
     told = [f"{_AT[outcome]} {listed(where[outcome])}" for outcome in _AT if outcome in where]
     undecided: Sequence[str] = [setting for name, those in where.items() if name not in _AT for setting in those]
     told += [f"undecided at {listed(undecided)}"] if undecided else []
@@ -454,7 +456,7 @@ def of_accuracy(outcomes: Mapping[str, str]) -> str:
 _CHOICES = {
     BETTER: "When pruning this model, switch the discount on.",
     WORSE: "When pruning this model, leave the discount off.",
-    EQUIVALENT: "In this model, leave this discount out: the same pruning without it does about as well.",
+    EQUIVALENT: "In this model, at {settings}, this discount can be left out: pruning without it does about as well.",
     CANNOT_TELL: "This is no reason to switch the discount on, nor off: a larger study is needed.",
     ONE_SEED: "Prune with more calibration seeds before choosing.",
     AT_CHANCE: "Choose tasks that the dense model can do.",

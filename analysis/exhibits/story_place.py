@@ -73,14 +73,13 @@ def place(findings: Findings) -> Told | None:
         for told in (False, True)
     )
     above = f"all tokens{_OTHER_WEIGHTS * (source in others)}"
-    rule = f"Named: kinds at least {POINTS.margin(CLEARLY)} above their share in {above}."
-    beats = [beat.partition("; none in ")[0].removesuffix(".") + "." for beat in beats]
+    rule = f"Named: kinds {POINTS.margin(CLEARLY)} or more above their share in {above}."
     if tokens[source]:
         beats[0], notes[0] = (f"Standing out, {told[0].lower()}{told[1:]}" for told in (beats[0], notes[0]))
     untrained = f"In {null.called}, at most {most} of sinks in {masked} are masked." if null else ""
     own = _layers_told(portions[source], tokens[source], others.get(source, {}), without=MASKED)
     lead = "Also standing" if masked else "Standing"
-    in_short = " ".join(filter(None, (untrained, f"{lead} out: {own.partition('; none in ')[0]}.")))
+    in_short = " ".join(filter(None, (untrained, f"{lead} out: {own}.")))
     in_short += "".join(f" {beat}" for beat in beats[1:])
     prompts = findings.parameters.prompts
     beats += [untrained] if untrained else []
@@ -276,8 +275,7 @@ def _layers_told(
 
     tokens: the share of all tokens that is of each kind. Where it is known, every kind leads that lies clearly above
     it, and above its share with other weights, where these were recorded; else the one that most sinks are. untrained:
-    the latter. shares: give its share of the sinks, and the kinds of which other weights show as much. without: kinds
-    that are not told.
+    the latter. shares: give its share of the sinks, and the layers that no kind leads. without: kinds left out.
     """
     leading: dict[str, list[str]] = {}
     apart, alike = list[str](), dict[str, list[str]]()
@@ -296,13 +294,19 @@ def _layers_told(
         beside = f", {share(tokens[kind])} of all tokens" if kind in tokens else ""
         held = f" ({spread(min(values), max(values), share)}{beside})" if shares else ""
         told.append(f"{KINDS_TOLD.get(kind, kind)} in {layer_names(those)}{held}")
-    rest = f"{'none' if tokens else 'mixed'} in {layer_names(apart)}" if apart else ""
-    close = [
-        KINDS_TOLD.get(kind, kind) + ("" if those == apart else f" in {layer_names(those)}")
+    close = {
+        kind: KINDS_TOLD.get(kind, kind) + ("" if those == apart else f" in {layer_names(those)}")
         for kind, those in alike.items()
-    ]
-    rest += f" ({listed(close)}: other weights show as much)" if close and shares else ""
+    }
+    if tokens and told and not shares:
+        close.pop(_REST, None)
+        return listed(told) + (f"; as much {listed(list(close.values()))} in other weights" if close else "")
+    rest = f"{'none' if tokens else 'mixed'} in {layer_names(apart)}" if apart else ""
+    rest += f" ({listed(list(close.values()))}: other weights show as much)" if close and shares else ""
     return "; ".join(filter(None, (listed(told), rest)))
+
+
+_REST = "word"  # what sinks are that are of no other kind
 
 
 def _written(findings: Findings, source: str) -> tuple[Mapping[str, Any], Mapping[str, Any]] | None:

@@ -20,7 +20,7 @@ from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, NATS,
 from analysis.statistics.differences import Difference
 from analysis.study.findings import Cause
 from analysis.study.rules import cause_of
-from analysis.words import listed
+from analysis.words import listed, percent
 
 
 def text_causes(causes: Sequence[Cause]) -> dict[str, Cause]:
@@ -52,6 +52,14 @@ def levels_of(cause: Cause) -> tuple[str, str]:
     return perplexity(sinks.value), perplexity(others.value)
 
 
+def masked_told(cause: Cause) -> str:
+    """Return which share of a control's tokens is masked, in brackets, of as many random tokens: these are drawn from
+    those in the sinks' state as far as there are enough; empty of others, and where no sink is masked.
+    """
+    sinks, others = cause.sides
+    return f" ({percent(others.masked, 0)} masked)" if cause.control == COUNT and sinks.masked > 0 else ""
+
+
 def told_by(causes: Sequence[Cause]) -> str:
     """Return the control that a title tells: the strictest, or as many random tokens where there is one that the sinks
     do not exceed, which is told after it. causes: of one model.
@@ -66,12 +74,19 @@ def open_controls(causes: Sequence[Cause]) -> list[str]:
 
 
 def _endings(cause: Cause) -> str:
-    """Say by how many tokens texts end earlier or later with the sinks than with a control hidden; empty where that is
-    not significant.
+    """Say after how many tokens texts end with the sinks hidden, and by how many earlier or later that is than with a
+    control hidden; empty where that is not significant.
     """
     if cause.longer is None or not side_of(cause.longer):
         return ""
-    return f"Texts end {size_told(cause.longer, LENGTH, f'tokens {_LATER[side_of(cause.longer)]}')}."
+    return (
+        f"Texts end after {cause.tokens:.0f} tokens, {size_told(cause.longer, LENGTH, _LATER[side_of(cause.longer)])}"
+    )
+
+
+def ends_untouched(cause: Cause) -> str:
+    """Return after how many tokens texts end with nothing hidden, in brackets; empty where that is not known."""
+    return f" (nothing hidden: {cause.tokens_before:.0f})" if cause.tokens_before else ""
 
 
 _LATER = {1: "later", -1: "earlier"}
@@ -87,7 +102,9 @@ def yes_by_text(causes: Sequence[Cause]) -> str:
     beaten = listed([CONTROLS[name].title for name in controls if name not in open_ones], "or")
     there = text_causes(causes)
     undecided = [name for name in open_ones if not side_of(there[name].effect)]
-    but = "; without sinks, texts end earlier" if all(ends_earlier(there[name]) for name in undecided) else ""
+    but = ", but texts end sooner" if all(ends_earlier(there[name]) for name in undecided) else ""
+    if but and len(undecided) == 1 and (longer := there[undecided[0]].longer) is not None:
+        but = f", but texts end {size_told(longer, LENGTH, 'tokens sooner').partition(' [')[0]}"
     less = [name for name in open_ones if side_of(there[name].effect)]
     against = [
         f"{told[0].upper()}{told[1:]} {outcome}."
@@ -119,7 +136,7 @@ def changes_told(causes: Sequence[Cause], controls: Sequence[str]) -> list[str]:
 def _with_end(told: str, cause: Cause) -> str:
     """Return what is told of a cause as a sentence, with where texts end."""
     later = _endings(cause)
-    return f"{told}; {later[0].lower()}{later[1:]}" if later else f"{told}."
+    return f"{told}; {later[0].lower()}{later[1:]}{ends_untouched(cause)}." if later else f"{told}."
 
 
 def open_told(causes: Sequence[Cause]) -> list[str]:
@@ -134,7 +151,7 @@ def ends_told(causes: Sequence[Cause]) -> list[str]:
     """Return where texts end beside each of these controls; the whole sentence on one where they end alike."""
     there = {name: text_causes(causes)[name] for name in open_controls(causes)}
     return [
-        f"With sinks hidden, {ends[0].lower()}{ends[1:].removesuffix('.')} than with {CONTROLS[name].title} hidden."
+        f"With sinks hidden, {ends[0].lower()}{ends[1:]} than with {CONTROLS[name].title}{ends_untouched(cause)}."
         if (ends := _endings(cause))
         else _open_one(name, cause)
         for name, cause in there.items()

@@ -124,8 +124,8 @@ class Cause(Found):
     timing: of the divergence alone. by_position: beside the aligned agreement, that by position at both; unrelated:
     that of two untouched texts of prompts that are not alike. rise: of the negative log-likelihood, by how much it is
     above that with nothing hidden; beside it, of the texts up to where they end, repeated: the share of tokens that
-    equal the one before, at both; tokens: how many they have with the sinks hidden; longer: by how many more than with
-    the control.
+    equal the one before, at both; tokens: how many they have with the sinks hidden; tokens_before: with nothing hidden;
+    longer: by how many more than with the control.
     """
 
     model: str
@@ -142,6 +142,7 @@ class Cause(Found):
     rise: Difference | None = None
     repeated: tuple[float, float] | None = None
     tokens: float = 0.0
+    tokens_before: float = 0.0
     longer: Difference | None = None
 
 

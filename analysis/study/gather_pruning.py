@@ -258,6 +258,7 @@ def causes_of(ablations: Mapping[str, JobRecord], primary: str) -> tuple[Cause, 
             rise=rise_of(job.summary["rows"], row) if row["measure"] == "nll" else None,
             repeated=means_of(job.summary["rows"], row, "repeated") if row["measure"] == "nll" else None,
             tokens=means_of(job.summary["rows"], row, "tokens")[0] if row["measure"] == "nll" else 0.0,
+            tokens_before=means_of(job.summary["rows"], row, "tokens_before")[0] if row["measure"] == "nll" else 0.0,
             longer=length_of(job.summary["rows"], row) if row["measure"] == "nll" else None,
             unrelated=job.summary["unrelated"] if _of_text(row) else None,
             untrained=next(

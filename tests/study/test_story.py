@@ -117,8 +117,8 @@ TITLES = {
     "supports": {
         "place": r"^In the diffusion model's layers 0–7, 90 % \[81, 99\] of sinks are masked positions; of all tokens, "
         "33 %$",
-        "movement": r"^The diffusion model's sinks move, but less than in untrained models: 0\.29 new ones per layer "
-        r"and step against 1\.67$",
+        "movement": r"^The diffusion model's sinks move, but less than in untrained models: 0\.29 new per layer "
+        r"and step against 1\.67 \(writing alone: 0\.08\)$",
         "hidden": r"^In the diffusion model, hiding sinks raises perplexity from 2\.7 to 3\.3, random tokens of equal "
         r"attention to 2\.7$",
         "accuracy": r"The discount raises accuracy at 50 % and 70 %$",
@@ -313,18 +313,20 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
     )
     assert told.levels.endswith(
         ": none 2.4, sinks 3.8, random tokens of equal attention 3.1, other masked positions 2.8, as many random "
-        "tokens 2.6."
+        "(62 % masked) 2.6."
     )
     assert told.sentence == (
-        "Sinks against as many random tokens: +48 % [+23, +78]. At equal attention: +22 % [+11, +35]; texts end 24 "
-        "tokens earlier [16, 31]."
+        "Sinks against as many random tokens: +48 % [+23, +78]. At equal attention: +22 % [+11, +35]; texts end "
+        "after 21 tokens, 24 earlier [16, 31]."
     )
     told = answered(-0.2)
     per_token = "Per token, yes: hiding them hurts more than hiding as many random tokens."
     assert told.lead == f"{per_token} At equal attention it hurts less."
-    assert told.sentence.endswith(" At equal attention: −18 % [−26, −10]; texts end 24 tokens earlier [16, 31].")
+    assert told.sentence.endswith(
+        " At equal attention: −18 % [−26, −10]; texts end after 21 tokens, 24 earlier [16, 31]."
+    )
     told = answered(0.05)
-    assert told.lead == f"{per_token} At equal attention undecided; without sinks, texts end earlier."
+    assert told.lead == f"{per_token} At equal attention undecided, but texts end 24 tokens sooner."
     assert " At equal attention: +5 % [−5, +16]; texts end" in told.sentence
     assert ", random tokens of equal attention 3.6, " in told.levels
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
@@ -339,8 +341,8 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
     )
     assert "With sinks hidden, texts end after 21 tokens, earlier than with any control (44 to 45)." in hidden.notes
     assert hidden.beats == (
-        "Against random tokens of equal attention (4.5): −15 % [−31, +4], not significant; texts end 24 tokens earlier "
-        "[16, 31].",
+        "Against random tokens of equal attention (4.5): −15 % [−31, +4], not significant; texts end after 21 tokens, "
+        "24 earlier [16, 31].",
     )
     assert (
         "Random weights, perplexity against as many random tokens: 0 % [−2, +2] in the diffusion model; +47 % [+37, "
@@ -351,7 +353,7 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
         ("sinks", "3.8"),
         ("random tokens of equal attention", "4.5 sinks −15 % [−31, +4]"),
         ("other masked positions", "2.8 sinks +36 % [+14, +63]"),
-        ("as many random tokens", "2.6 sinks +48 % [+23, +78]"),
+        ("as many random tokens (62 % masked)", "2.6 sinks +48 % [+23, +78]"),
     ]
     assert levels_drawn(hidden, 1)[3:] == [
         ("sinks (15 of 30 prompts)", "1.9"),
@@ -367,9 +369,9 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
         "perplexity is undecided, but texts end earlier."
     )
     assert hidden.takeaway == (
-        "With sinks hidden, texts end 24 tokens earlier [16, 31] than with random tokens of equal attention hidden. "
-        "Left-to-right twin: undecided against as many random tokens; lower at equal attention (reached by random "
-        "tokens in 15 prompts)."
+        "With sinks hidden, texts end after 21 tokens, 24 earlier [16, 31] than with random tokens of equal "
+        "attention. Left-to-right twin: undecided against as many random tokens; lower at equal attention (15 "
+        "prompts with a match)."
     )
     of_count = [one for one in study.causes if one.control not in (MASKED, MASS)]
     without = study.model_copy(update={"causes": tuple(of_count)})
@@ -398,7 +400,7 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     story = masked(0.02)
     assert story.answers[0].lead == (
         "It depends: hiding them hurts more than hiding as many random tokens. Against other masked positions and at "
-        "equal attention undecided; without sinks, texts end earlier."
+        "equal attention undecided, but texts end sooner."
     )
     assert "Against other masked positions: +2 % [−6, +11]. " in story.answers[0].sentence
     without = study.model_copy(update={"causes": tuple(one for one in study.causes if one.control != MASKED)})
@@ -479,11 +481,11 @@ def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
     assert any(note.endswith(as_common) for note in place.notes), "words are as common untrained"
     assert place.beats[0].startswith("Standing out, diffusion model: masked ")
     alike = "none in layers 2 and 4–7 (punctuation in layer 2: other weights show as much)."
-    assert place.beats[1].endswith("3 and the first token in layer 0.") and any(
-        note.endswith(alike) for note in place.notes
-    )
+    assert place.beats[1].endswith(
+        "3 and the first token in layer 0; as much punctuation in layer 2 in other weights."
+    ) and any(note.endswith(alike) for note in place.notes)
     assert place.caveat == (
-        "Named: kinds at least 10 points above their share in all tokens, untrained and shuffled weights."
+        "Named: kinds 10 points or more above their share in all tokens, untrained and shuffled weights."
     )
     assert place.notes[-1] == (
         "Sinks that are masked positions: layer 0 99 % [99, 100], layer 1 100 % [100, 100] and layer 2 85 % [82, 87]."
@@ -528,7 +530,7 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
     assert "+0.3 points" in drawn
     assert "70 % removed (pruning itself: −21 points [−24, −18])<" in drawn
     levels = re.findall(r'class="label">([^<]+)</span>.*?class="told">([^<]+)<', drawn)
-    assert levels[0] == ("dense model", "92.6 %") and ("70 % removed, no discount", "71.8 %") in levels
+    assert levels[0] == ("dense model", "92.6 %") and ("no discount (noised text)", "71.8 %") in levels
     assert ("70 % removed, Wanda as published", "71.4 %") in levels
     assert "differences before rounding" in at_70.caveat
     assert "wins back" not in refuting.title
@@ -605,10 +607,10 @@ def test_the_first_finding_tells_both_models_by_multiples_of_an_even_split_besid
 def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_exceeded():
     (told,) = (finding for finding in story_told("example").findings if finding.name == "movement")
     assert told.beats == (
-        "Writing alone: each token keeps its mean share until it is written. Layer 0 gains more new sinks than in "
+        "Writing alone: a token's attention changes only as it is written. Layer 0 gains more new sinks than in "
         "untrained models (0.37 [0.34, "
         "0.39] against 0.20 [0.19, 0.22]), layers 1–7 fewer (0.28 [0.25, 0.32] against 1.88 [1.81, 1.96]).",
-        "Left-to-right twin: less steady than untrained, 0.52 against 0.42.",
+        "Left-to-right twin: more new sinks than untrained, 0.52 against 0.42.",
     )
     assert told.takeaway == " ".join(told.beats)
     drawn = re.findall(
@@ -750,8 +752,8 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
     ]
     assert rows[0].baseline == "untrained, equally sharp: 1.81 [1.78, 1.84]"
     assert " ".join(story_told("example").decision.values()) == (
-        "In this model, leave this discount out: the same pruning without it does about as well. In the diffusion "
-        "model, hiding sinks costs more than hiding as many random tokens; at equal attention, perplexity is "
+        "In this model, at 50 % and 70 %, this discount can be left out: pruning without it does about as well. In the "
+        "diffusion model, hiding sinks costs more than hiding as many random tokens; at equal attention, perplexity is "
         "undecided, but texts end earlier."
     )
     undecided = slides_html(story_told("cannot tell"))
@@ -806,14 +808,14 @@ def test_a_text_has_a_slide_of_its_own():
         in chosen.replace("\u00a0", " ")
     )
     assert "Nothing hidden" in chosen and "Prompt 7 of 30: " in chosen
-    assert "This one is nearest the medians of changed tokens and perplexity." in chosen
+    assert "This one is the most typical in changed tokens and perplexity." in chosen
 
 
 def test_the_text_of_the_example_is_the_one_nearest_the_median():
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert hidden.example.title == (
-        "One text: with sinks hidden it ends at token 4; untouched, or with random tokens of equal attention "
-        "hidden, it does not end within 48"
+        "One text ends at token 4 with sinks hidden (average: 21); untouched, or with random tokens of equal attention "
+        "hidden, not within 48"
     )
     assert "Prompt 21 of 30: " in hidden.example.figure
     assert (
