@@ -531,7 +531,7 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
     assert "70 % removed (pruning itself: −21 points [−24, −18])<" in drawn
     levels = re.findall(r'class="label">([^<]+)</span>.*?class="told">([^<]+)<', drawn)
     assert levels[0] == ("dense model", "92.6 %") and ("no discount (noised text)", "71.8 %") in levels
-    assert ("70 % removed, Wanda as published", "71.4 %") in levels
+    assert ("Wanda as published (clean text)", "71.4 %") in levels
     assert "differences before rounding" in at_70.caveat
     assert "wins back" not in refuting.title
     pruning = study.pruning.model_copy(update={"settings": (), "waterfalls": ()})
