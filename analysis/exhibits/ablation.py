@@ -40,6 +40,7 @@ from analysis.findings.ablations import (
     Summary,
     could_show,
     ends_beside,
+    ends_of,
     is_less,
     lengths,
     perplexity_change,
@@ -116,7 +117,7 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
     lasting: tuple[str, ...] = ()
     if name == "nll":
         reference = _nothing_hidden(means_of(summary["rows"], drawn[0], "nll_before")[0])
-        lasting = ends_beside(means_of(summary["rows"], drawn[0], "tokens")[0], lengths(summary))
+        lasting = ends_beside(ends_of(summary["rows"], drawn[0]), lengths(summary))
     return Exhibit(
         measure.change,
         f"{begins}, 95 % intervals{hollow}; {_OF_STATE}. {_TOLD[name]} Differences "
@@ -294,7 +295,7 @@ def answer_of_study(causes: Sequence[Cause]) -> StudyAnswer | None:
             "caveats of each",
             {of: tuple((side.share, side.masked) for side in cause.sides) for of, cause in drawn.items()},
             {of: cause.repeated for of, cause in drawn.items() if cause.repeated is not None},
-            first.tokens,
+            (first.tokens, first.tokens_before),
             lengths_of(drawn),
         ),
         finding_of("tokens changed", sinks["aligned"], levels["aligned"], unrelated) if levels["aligned"] else "",
@@ -310,7 +311,7 @@ def answer_of_study(causes: Sequence[Cause]) -> StudyAnswer | None:
                     told,
                     "nll",
                     first.effect.n,
-                    ends_beside(first.tokens, lengths_of(drawn)),
+                    ends_beside((first.tokens, first.tokens_before), lengths_of(drawn)),
                 ),
                 MEASURES["nll"].level_axis,
                 from_zero=True,

@@ -82,7 +82,7 @@ def _ends_over_all(causes: Sequence[Cause], control: str, length: int) -> str:
     apart = size_told(cause.longer, LENGTH, "earlier" if cause.longer.value < 0 else "later")
     others = AGAINST[control] if control == MASS else f"with {CONTROLS[control].title} hidden"
     ends = f"texts end at token {cause.tokens:.0f} with sinks hidden, {apart} than {others}"
-    untouched = f"nothing hidden: {cause.tokens_before:.0f}; " if cause.tokens_before else ""
+    untouched = f"untouched: {cause.tokens_before:.0f}; " if cause.tokens_before else ""
     return f"Over {cause.effect.n} prompts, {ends} ({untouched}capped at {length}). "
 
 

@@ -16,7 +16,6 @@ from analysis.exhibits.story_text import (
     early_told,
     ends_earlier,
     ends_told,
-    ends_untouched,
     halves_told,
     hidden_moves,
     levels_of,
@@ -151,7 +150,7 @@ def _endings(causes: Sequence[Cause]) -> str:
     """
     there = text_causes(causes)
     lengths = lengths_of(there)
-    return endings(there[COUNT].tokens, lengths) if lengths else ""
+    return endings((there[COUNT].tokens, there[COUNT].tokens_before), lengths) if lengths else ""
 
 
 def _tokens_changed(causes: Sequence[Cause]) -> str:
@@ -184,9 +183,9 @@ def _summaries(own: Cause, causes: Sequence[Cause]) -> tuple[Summary, ...]:
     if longer is not None and side_of(longer):
         length, word = there[control].tokens, "more" if longer.value > 0 else "fewer"
         apart = f"{size_told(longer, LENGTH, word)} than {_HELD[control].removeprefix('for ')}"
-        rows.append(
-            Summary(f"Tokens until a text ends, sinks hidden{ends_untouched(there[control])}", f"{length:.0f}", apart)
-        )
+        before = there[control].tokens_before
+        untouched = f" (with nothing: {before:.0f})" if before else ""
+        rows.append(Summary(f"Tokens until a text ends, sinks hidden{untouched}", f"{length:.0f}", apart))
         return tuple(rows)
     changed = rules.cause_of(causes, "aligned", control)
     if changed is not None:

@@ -74,19 +74,17 @@ def open_controls(causes: Sequence[Cause]) -> list[str]:
 
 
 def _endings(cause: Cause) -> str:
-    """Say after how many tokens texts end with the sinks hidden, and by how many earlier or later that is than with a
+    """Say at which token texts end with the sinks hidden, and by how many earlier or later that is than with a
     control hidden; empty where that is not significant.
     """
     if cause.longer is None or not side_of(cause.longer):
         return ""
-    return (
-        f"Texts end after {cause.tokens:.0f} tokens, {size_told(cause.longer, LENGTH, _LATER[side_of(cause.longer)])}"
-    )
+    return f"Texts end at token {cause.tokens:.0f}, {size_told(cause.longer, LENGTH, _LATER[side_of(cause.longer)])}"
 
 
 def ends_untouched(cause: Cause) -> str:
-    """Return after how many tokens texts end with nothing hidden, in brackets; empty where that is not known."""
-    return f" (nothing hidden: {cause.tokens_before:.0f})" if cause.tokens_before else ""
+    """Return at which token texts end with nothing hidden, in brackets; empty where that is not known."""
+    return f" (untouched: {cause.tokens_before:.0f})" if cause.tokens_before else ""
 
 
 _LATER = {1: "later", -1: "earlier"}

@@ -179,9 +179,14 @@ def caveats(summary: Summary) -> str:
     return caveats_of(
         {of: ((one.share, one.masked), (two.share, two.masked)) for of, (one, two) in held.items()},
         {of: means_of(rows, row, "repeated") for of, row in compared.items()},
-        next((means_of(rows, row, "tokens")[0] for row in compared.values()), 0.0),
+        next((ends_of(rows, row) for row in compared.values()), (0.0, 0.0)),
         lengths(summary),
     )
+
+
+def ends_of(rows: Sequence[Row], effect: Row) -> tuple[float, float]:
+    """Return how many tokens texts have up to where they end with the sinks and with nothing hidden."""
+    return means_of(rows, effect, "tokens")[0], means_of(rows, effect, "tokens_before")[0]
 
 
 def lengths(summary: Summary) -> Levels:
@@ -193,31 +198,37 @@ def lengths(summary: Summary) -> Levels:
 
 
 def caveats_of(
-    held: Mapping[str, tuple[Held, Held]], repeated: Mapping[str, tuple[float, float]], tokens: float, lengths: Levels
+    held: Mapping[str, tuple[Held, Held]],
+    repeated: Mapping[str, tuple[float, float]],
+    tokens: tuple[float, float],
+    lengths: Levels,
 ) -> str:
     """Say the same of what the sinks and the tokens of each control hold, of how much the texts repeat, and of how long
     they are."""
     return " ".join(filter(None, (endings(tokens, lengths) if lengths else "", repetition(repeated), _no_match(held))))
 
 
-def endings(tokens: float, others: Levels) -> str:
+def endings(tokens: tuple[float, float], others: Levels) -> str:
     """Say where texts end with the sinks and with the tokens of each control hidden; empty where that is alike. Beyond
-    their end perplexity does not count. tokens: of the texts with the sinks hidden.
+    their end perplexity does not count. tokens: of the texts with the sinks and with nothing hidden, 0 if not known.
     """
     if not any(side_of(difference) for _, difference in others.values()):
         return ""
     most = max(difference.n for _, difference in others.values())
     sides = {side_of(difference) for _, difference in others.values()}
     if len(others) == 1 or len(sides) > 1 or any(difference.n < most for _, difference in others.values()):
-        return (
-            f"With sinks hidden, texts end after {tokens:.0f} tokens, {_beside_each(others, _LATER, '{:.0f}'.format)}."
-        )
+        return f"With sinks hidden, texts end after {_told(tokens)}, {_beside_each(others, _LATER, '{:.0f}'.format)}."
     ends = dict.fromkeys(f"{value:.0f}" for value in sorted(value for value, _ in others.values()))
     alike = " to ".join(dict.fromkeys((next(iter(ends)), [*ends][-1])))
-    return f"With sinks hidden, texts end after {tokens:.0f} tokens, {_LATER[sides.pop()]} any control ({alike})."
+    return f"With sinks hidden, texts end after {_told(tokens)}, {_LATER[sides.pop()]} any control ({alike})."
 
 
-def ends_beside(tokens: float, others: Levels) -> tuple[str, ...]:
+def _told(tokens: tuple[float, float]) -> str:
+    hidden, untouched = tokens
+    return f"{hidden:.0f} tokens{f' (nothing hidden: {untouched:.0f})' if untouched else ''}"
+
+
+def ends_beside(tokens: tuple[float, float], others: Levels) -> tuple[str, ...]:
     """Return where texts end with the sinks hidden, then by how many tokens later or earlier with the tokens of each
     control; nothing where `endings` is empty. tokens, others: as of `endings`.
     """
@@ -227,7 +238,7 @@ def ends_beside(tokens: float, others: Levels) -> tuple[str, ...]:
         size_told(one, LENGTH, "tokens later" if one.value < 0 else "tokens earlier") for _, one in others.values()
     )
     sides = (f"ends {told}" for told in apart)
-    return f"text ends after {tokens:.0f} tokens", *sides
+    return f"text ends after {tokens[0]:.0f} tokens", *sides
 
 
 def repetition(repeated: Mapping[str, tuple[float, float]]) -> str:

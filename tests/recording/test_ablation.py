@@ -763,9 +763,9 @@ def test_the_answer_tells_perplexity_beside_every_control_by_the_side_on_which_i
     with_masks[0]["repeated"], with_masks[3]["repeated"] = [0.11] * 30, [0.03] * 30
     with_masks[0]["tokens"] = [20, 22] * 15
     assert finding_of("caveats", summary_of(with_masks)).startswith(
-        "With sinks hidden, texts end after 21 tokens, earlier than with any control (48). Repetition lowers "
-        "perplexity: 11 % of "
-        "tokens repeat the one before, 3 % with random tokens of equal attention. No control matches"
+        "With sinks hidden, texts end after 21 tokens (nothing hidden: 48), earlier than with any control (48). "
+        "Repetition lowers perplexity: 11 % of tokens repeat the one before, 3 % with random tokens of equal "
+        "attention. No control matches"
     )
     assert "50 % of these random tokens are masked, 100 % of the sinks." in (
         levels_beside(summary_of(with_masks) | of_set, "aligned").sentence
@@ -838,7 +838,7 @@ def test_masked_positions_are_told_in_the_half_of_the_steps_in_which_they_draw_a
     ].startswith("+0.2")
     (alike,) = (row for row in effects(early["rows"]) if (row["against"], row["measure"]) == ("masked", "divergence"))
     held = {"masked": ((0.1, 0.95), (0.06, 1.0)), "mass": ((0.1, 0.95), (0.1, 0.35))}
-    assert finding_of("caveats of each", held, {}, 0.0, {}) == (
+    assert finding_of("caveats of each", held, {}, (0.0, 0.0), {}) == (
         "No control matches the sinks in both masking and attention."
     )
     said = when_alike(timing_of(alike))

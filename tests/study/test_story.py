@@ -317,13 +317,13 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
     )
     assert told.sentence == (
         "Sinks against as many random tokens: +48 % [+23, +78]. At equal attention: +22 % [+11, +35]; texts end "
-        "after 21 tokens, 24 earlier [16, 31]."
+        "at token 21, 24 earlier [16, 31] (untouched: 44)."
     )
     told = answered(-0.2)
     per_token = "Per token, yes: hiding them hurts more than hiding as many random tokens."
     assert told.lead == f"{per_token} At equal attention it hurts less."
     assert told.sentence.endswith(
-        " At equal attention: −18 % [−26, −10]; texts end after 21 tokens, 24 earlier [16, 31]."
+        " At equal attention: −18 % [−26, −10]; texts end at token 21, 24 earlier [16, 31] (untouched: 44)."
     )
     told = answered(0.05)
     assert told.lead == f"{per_token} At equal attention undecided, but texts end 24 tokens sooner."
@@ -339,10 +339,13 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
     assert "A difference of 50 % of perplexity from random tokens of equal attention would have been detected." in (
         hidden.notes
     )
-    assert "With sinks hidden, texts end after 21 tokens, earlier than with any control (44 to 45)." in hidden.notes
+    assert (
+        "With sinks hidden, texts end after 21 tokens (nothing hidden: 44), earlier than with any control (44 to 45)."
+        in hidden.notes
+    )
     assert hidden.beats == (
-        "Against random tokens of equal attention (4.5): −15 % [−31, +4], not significant; texts end after 21 tokens, "
-        "24 earlier [16, 31].",
+        "Against random tokens of equal attention (4.5): −15 % [−31, +4], not significant; texts end at token 21, 24 "
+        "earlier [16, 31] (untouched: 44).",
     )
     assert (
         "Random weights, perplexity against as many random tokens: 0 % [−2, +2] in the diffusion model; +47 % [+37, "
@@ -369,8 +372,8 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
         "perplexity is undecided, but texts end earlier."
     )
     assert hidden.takeaway == (
-        "With sinks hidden, texts end after 21 tokens, 24 earlier [16, 31] than with random tokens of equal "
-        "attention. Left-to-right twin: undecided against as many random tokens; lower at equal attention (15 "
+        "With sinks hidden, texts end at token 21, 24 earlier [16, 31] than with random tokens of equal attention "
+        "(untouched: 44). Left-to-right twin: undecided against as many random tokens; lower at equal attention (15 "
         "prompts with a match)."
     )
     of_count = [one for one in study.causes if one.control not in (MASKED, MASS)]
@@ -738,7 +741,11 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
             "3.8 [3.1, 4.7]",
             "random, equal attention: 4.5 (sinks −15 % [−31, +4]); as many random: 2.6 (sinks +48 % [+23, +78])",
         ),
-        ("Tokens until a text ends, sinks hidden", "21", "24 fewer [16, 31] than at equal attention"),
+        (
+            "Tokens until a text ends, sinks hidden (with nothing: 44)",
+            "21",
+            "24 fewer [16, 31] than at equal attention",
+        ),
         (
             "Weights chosen differently, 70 % removed",
             "0.23 % (seeds: 0.22 to 0.24 %)",

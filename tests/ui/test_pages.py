@@ -81,8 +81,8 @@ def test_causes_opens_on_the_shipped_study_before_anything_is_recorded(monkeypat
         "other masked positions and 43 with random tokens of equal attention." in said
     )
     assert (
-        "With sinks hidden, texts end after 21 tokens, earlier than with any control (44 to 45). No control "
-        "matches the sinks in both masking and attention." in said
+        "With sinks hidden, texts end after 21 tokens (nothing hidden: 44), earlier than with any control (44 to 45). "
+        "No control matches the sinks in both masking and attention." in said
     )
     assert (
         "| sinks minus other masked positions (equal attention in the first half) | +0.104 [+0.080, +0.128] | −0.011 "
