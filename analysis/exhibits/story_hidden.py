@@ -181,11 +181,11 @@ def _summaries(own: Cause, causes: Sequence[Cause]) -> tuple[Summary, ...]:
     rows = [Summary(quantity, f"{levels_of(there[control])[0]}{ends}", "; ".join(beside))]
     longer = there[control].longer
     if longer is not None and side_of(longer):
-        length, word = there[control].tokens, "more" if longer.value > 0 else "fewer"
+        length, word = there[control].tokens, "later" if longer.value > 0 else "earlier"
         apart = f"{size_told(longer, LENGTH, word)} than {_HELD[control].removeprefix('for ')}"
         before = there[control].tokens_before
-        untouched = f" (with nothing: {before:.0f})" if before else ""
-        rows.append(Summary(f"Tokens until a text ends, sinks hidden{untouched}", f"{length:.0f}", apart))
+        untouched = f" (untouched: {before:.0f})" if before else ""
+        rows.append(Summary(f"Texts end at token, sinks hidden{untouched}", f"{length:.0f}", apart))
         return tuple(rows)
     changed = rules.cause_of(causes, "aligned", control)
     if changed is not None:

@@ -456,7 +456,7 @@ def of_accuracy(outcomes: Mapping[str, str]) -> str:
 _CHOICES = {
     BETTER: "When pruning this model, switch the discount on.",
     WORSE: "When pruning this model, leave the discount off.",
-    EQUIVALENT: "In this model, at {settings}, this discount can be left out: pruning without it does about as well.",
+    EQUIVALENT: "At {settings}, leave this discount out: pruning without it does about as well.",
     CANNOT_TELL: "This is no reason to switch the discount on, nor off: a larger study is needed.",
     ONE_SEED: "Prune with more calibration seeds before choosing.",
     AT_CHANCE: "Choose tasks that the dense model can do.",

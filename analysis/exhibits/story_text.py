@@ -79,10 +79,10 @@ def _endings(cause: Cause) -> str:
     """
     if cause.longer is None or not side_of(cause.longer):
         return ""
-    return f"Texts end at token {cause.tokens:.0f}, {size_told(cause.longer, LENGTH, _LATER[side_of(cause.longer)])}"
+    return f"texts end at token {cause.tokens:.0f}, {size_told(cause.longer, LENGTH, _LATER[side_of(cause.longer)])}"
 
 
-def ends_untouched(cause: Cause) -> str:
+def _ends_untouched(cause: Cause) -> str:
     """Return at which token texts end with nothing hidden, in brackets; empty where that is not known."""
     return f" (untouched: {cause.tokens_before:.0f})" if cause.tokens_before else ""
 
@@ -122,19 +122,17 @@ AGAINST = {COUNT: "against as many random tokens", MASKED: "against other masked
 
 
 def changes_told(causes: Sequence[Cause], controls: Sequence[str]) -> list[str]:
-    """Return a sentence on each control: by how much perplexity with the sinks hidden differs from it, and where texts
-    end. causes: of one model. controls: of `text_causes`, the one whose texts are told last.
+    """Return a sentence on each control: by how much perplexity with the sinks hidden differs from it, and by how many
+    tokens earlier or later texts end. causes: of one model. controls: of `text_causes`, the one whose texts are told
+    last.
     """
     there = text_causes(causes)
     told = [f"{AGAINST[name]}: {perplexity_change(there[name].effect)}" for name in controls]
     told = [f"Sinks {told[0]}", *(f"{each[0].upper()}{each[1:]}" for each in told[1:])]
-    return [*(f"{each}." for each in told[:-1]), _with_end(told[-1], there[controls[-1]])]
-
-
-def _with_end(told: str, cause: Cause) -> str:
-    """Return what is told of a cause as a sentence, with where texts end."""
-    later = _endings(cause)
-    return f"{told}; {later[0].lower()}{later[1:]}{ends_untouched(cause)}." if later else f"{told}."
+    longer = there[controls[-1]].longer
+    if longer is not None and side_of(longer):
+        told[-1] += f"; texts end {size_told(longer, LENGTH, f'tokens {_LATER[side_of(longer)]}')}"
+    return [f"{each}." for each in told]
 
 
 def open_told(causes: Sequence[Cause]) -> list[str]:
@@ -149,7 +147,7 @@ def ends_told(causes: Sequence[Cause]) -> list[str]:
     """Return where texts end beside each of these controls; the whole sentence on one where they end alike."""
     there = {name: text_causes(causes)[name] for name in open_controls(causes)}
     return [
-        f"With sinks hidden, {ends[0].lower()}{ends[1:]} than with {CONTROLS[name].title}{ends_untouched(cause)}."
+        f"With sinks hidden, {ends} than with {CONTROLS[name].title}{_ends_untouched(cause)}."
         if (ends := _endings(cause))
         else _open_one(name, cause)
         for name, cause in there.items()
@@ -161,7 +159,8 @@ def _open_one(control: str, cause: Cause) -> str:
     level = f"{others} beside {sinks} on {cause.effect.n} prompts" if cause.unmatched else others
     open_one = "" if side_of(cause.effect) else ", not significant"
     told = f"Against {CONTROLS[control].title} ({level}): {perplexity_change(cause.effect)}{open_one}"
-    return _with_end(told, cause)
+    ends = _endings(cause)
+    return f"{told}; {ends}{_ends_untouched(cause)}." if ends else f"{told}."
 
 
 def text_effect(causes: Sequence[Cause], control: str) -> Difference:

@@ -316,15 +316,13 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
         "(62 % masked) 2.6."
     )
     assert told.sentence == (
-        "Sinks against as many random tokens: +48 % [+23, +78]. At equal attention: +22 % [+11, +35]; texts end "
-        "at token 21, 24 earlier [16, 31] (untouched: 44)."
+        "Sinks against as many random tokens: +48 % [+23, +78]. At equal attention: +22 % [+11, +35]; texts end 24 "
+        "tokens earlier [16, 31]."
     )
     told = answered(-0.2)
     per_token = "Per token, yes: hiding them hurts more than hiding as many random tokens."
     assert told.lead == f"{per_token} At equal attention it hurts less."
-    assert told.sentence.endswith(
-        " At equal attention: −18 % [−26, −10]; texts end at token 21, 24 earlier [16, 31] (untouched: 44)."
-    )
+    assert told.sentence.endswith(" At equal attention: −18 % [−26, −10]; texts end 24 tokens earlier [16, 31].")
     told = answered(0.05)
     assert told.lead == f"{per_token} At equal attention undecided, but texts end 24 tokens sooner."
     assert " At equal attention: +5 % [−5, +16]; texts end" in told.sentence
@@ -741,11 +739,7 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
             "3.8 [3.1, 4.7]",
             "random, equal attention: 4.5 (sinks −15 % [−31, +4]); as many random: 2.6 (sinks +48 % [+23, +78])",
         ),
-        (
-            "Tokens until a text ends, sinks hidden (with nothing: 44)",
-            "21",
-            "24 fewer [16, 31] than at equal attention",
-        ),
+        ("Texts end at token, sinks hidden (untouched: 44)", "21", "24 earlier [16, 31] than at equal attention"),
         (
             "Weights chosen differently, 70 % removed",
             "0.23 % (seeds: 0.22 to 0.24 %)",
@@ -759,7 +753,7 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
     ]
     assert rows[0].baseline == "untrained, equally sharp: 1.81 [1.78, 1.84]"
     assert " ".join(story_told("example").decision.values()) == (
-        "In this model, at 50 % and 70 %, this discount can be left out: pruning without it does about as well. In the "
+        "At 50 % and 70 %, leave this discount out: pruning without it does about as well. In the "
         "diffusion model, hiding sinks costs more than hiding as many random tokens; at equal attention, perplexity is "
         "undecided, but texts end earlier."
     )
