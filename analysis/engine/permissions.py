@@ -30,7 +30,9 @@ ONLY_READ = (
 YES, NO = "yes", "no"
 LOOKS_ONLY = "You may look at this server, and start or change nothing. Ask whoever runs it for the role 'run'."
 NOT_IN = "You are not logged in to this server. Log in first."
-NOT_YOURS = "Another visitor asked for this. Only what you alone asked for can be stopped or removed by you."
+NOT_YOURS = (
+    "Someone else, or you from another browser, asked for this. You can stop or remove only what you alone asked for."
+)
 TEXTS = ("prompt", "own_prompts", "own_keys", "prompts", "keys", "tokens")
 """Fields of specs with text written by a visitor."""
 

@@ -130,14 +130,20 @@ def above_chance(results: Results, task: str, pair: Pair) -> bool:
     """Return whether a benchmark, or the average of those begun, can tell two models apart.
 
     It can where the whole interval of the dense model, the first, lies above chance, or above 0 where answers are
-    written. Where neither model has a pruning report, one of the two above chance is enough.
+    written. Without a dense model, one of the two above chance is enough.
     """
-    pruned = any(results.runs[model].settings for model in pair)
-    names = names_of(results, task)
+    names, models = names_of(results, task), (0,) if has_dense(results, pair) else pair
     levels = [results.chance[name] or 0.0 for name in names]
-    return bool(levels) and any(
-        _accuracy(results, names, model).low > np.mean(levels) for model in ((0,) if pruned else pair)
-    )
+    return bool(levels) and any(_accuracy(results, names, model).low > np.mean(levels) for model in models)
+
+
+def has_dense(results: Results, pair: Pair) -> bool:
+    """Return whether the first model is the dense one of a pair: it has no pruning report, and one of the two has."""
+    return not results.runs[0].settings and any(results.runs[model].settings for model in pair)
+
+
+def _judged(difference: Difference, results: Results, task: str, pair: Pair) -> Difference:
+    return replace(difference, above_chance=above_chance(results, task, pair), has_dense=has_dense(results, pair))
 
 
 def _accuracy(results: Results, names: Sequence[str], model: int) -> clustered.Estimate:
@@ -186,16 +192,12 @@ def _compared(results: Results, chosen: tuple[Pair, ...]) -> tuple[Family, tuple
         differences[pair] = {}
         for benchmark in results.accuracies:
             first, second = (scores(results, benchmark.name, model, pair)[0] for model in pair)
-            differences[pair][benchmark.name] = replace(
-                clustered.difference(first, second, clusters(results, benchmark.name, pair), final),
-                above_chance=above_chance(results, benchmark.name, pair),
-            )
+            difference = clustered.difference(first, second, clusters(results, benchmark.name, pair), final)
+            differences[pair][benchmark.name] = _judged(difference, results, benchmark.name, pair)
         if len(results.accuracies) > 1:
             rows = [paired(results, name, pair) for name in counted]
-            differences[pair][AVERAGE] = replace(
-                clustered.average_difference(rows, [clusters(results, name, pair) for name in counted], final),
-                above_chance=above_chance(results, AVERAGE, pair),
-            )
+            average = clustered.average_difference(rows, [clusters(results, name, pair) for name in counted], final)
+            differences[pair][AVERAGE] = _judged(average, results, AVERAGE, pair)
     groups = _crossed(results, chosen, final)
     places = [(pair, task) for pair, tasks in differences.items() for task in tasks]
     adjusted = in_family([differences[pair][task] for pair, task in places] + [group.difference for group in groups])
@@ -216,8 +218,7 @@ def _crossed(results: Results, chosen: Pairs, final: bool) -> list[OverSeeds]:
         if scored:
             first, second, of = zip(*scored.values(), strict=True)
             difference = crossed.crossed_difference(first, second, of, test=final)
-            judged = replace(difference, above_chance=above_chance(results, AVERAGE, group[0]))
-            groups.append(OverSeeds(group, tuple(by_seed), judged))
+            groups.append(OverSeeds(group, tuple(by_seed), _judged(difference, results, AVERAGE, group[0])))
     return groups
 
 
@@ -351,7 +352,7 @@ def on_tasks(results: Results, some: Pairs) -> dict[str, Difference]:
     found = {}
     for name, (first, second, of) in _scored(results, some).items():
         difference = crossed.crossed_difference([first], [second], [of], test=is_final(results, name, _models(some)))
-        found[name] = replace(difference, above_chance=above_chance(results, name, some[0]))
+        found[name] = _judged(difference, results, name, some[0])
     return dict(zip(found, in_family(list(found.values())), strict=True))
 
 

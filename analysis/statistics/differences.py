@@ -13,6 +13,7 @@ import numpy as np
 LEVEL = 0.95
 POWER = 0.8  # probability that a difference called detectable is significant
 AT_CHANCE = "the dense model is not above chance"
+NEITHER_ABOVE = "neither model is above chance"  # without a dense model
 SHOWN = ("better", "worse")  # the verdicts that state a difference
 
 
@@ -23,7 +24,8 @@ class Difference:
     only_first, only_second: items on which only that one scores higher. p: two-sided; None while items are missing, and
     if nothing is tested. p_holm: adjusted over its family, which has `tests` tests. final: True if n is the number of
     items fixed before the start. above_chance: False if the dense model answers no better than chance, so that there is
-    no verdict. seeds: calibration seeds crossed with the clusters, 0 if there are none.
+    no verdict. has_dense: False if there is no dense model to go by, but only the two compared. seeds: calibration
+    seeds crossed with the clusters, 0 if there are none.
 
     cluster_variance, seed_variance: of the difference, with the degrees of freedom of each (None: known exactly).
     shared_variance: their interaction, which both contain. None if it cannot be estimated: with one seed, whose noise
@@ -41,6 +43,7 @@ class Difference:
     p_holm: float | None = None
     final: bool = True
     above_chance: bool = True
+    has_dense: bool = True
     tests: int = 1
     seeds: int = 0
     cluster_variance: float | None = None
@@ -53,6 +56,11 @@ class Difference:
     def words(self) -> str:
         """The verdict in words."""
         return verdict(self)
+
+    @property
+    def at_chance(self) -> str:
+        """Why there is no verdict if it is not above chance."""
+        return AT_CHANCE if self.has_dense else NEITHER_ABOVE
 
     @property
     def shown(self) -> bool:
@@ -150,7 +158,7 @@ def verdict(tested: Difference) -> str:
     if not tested.n:
         return "no common items yet"
     if not tested.above_chance:
-        return f"{'no verdict' if tested.final else 'interim'}: {AT_CHANCE}"
+        return f"{'no verdict' if tested.final else 'interim'}: {tested.at_chance}"
     side = "better" if tested.value > 0 else "worse"
     told = "not significant" if tested.low <= 0 <= tested.high else side
     if tested.adjusted is None:

@@ -126,6 +126,9 @@ def log_drawer(record: JobRecord) -> None:
             st.code("\n".join(written), language=None, height=240)
 
 
+OTHERS_ASKED = "Someone else, or you from another browser, asked for this job, too. It goes on while they wait for it."
+
+
 def cancel_button(record: JobRecord, key: str, label: str = "Cancel") -> None:
     """Draw the button that cancels the job, after a warning if another tab waits for it. Nothing without
     permission.
@@ -136,7 +139,7 @@ def cancel_button(record: JobRecord, key: str, label: str = "Cancel") -> None:
         return
     icon = ":material/stop_circle:"
     if not engine().authorizer.is_theirs_alone(record):
-        if st.button("Leave", key=key, icon=icon, help="Another visitor asked for this job, too; it runs on for them."):
+        if st.button("Leave", key=key, icon=icon, help=OTHERS_ASKED):
             leave(record.id)
             st.rerun()
         return

@@ -296,14 +296,9 @@ def test_the_sentence_waits_for_all_answers_and_gives_no_verdict_at_chance(whole
     assert evaluations.change_of_accuracy({"": early})[0].endswith(": so far, before all answers are in.")
     assert evaluations.tested(early) == ""
     low = written(tmp_path / "x.jsonl", (40, 40, 40), UNSEEDED, drop=0.5)
-    low = replace(
-        low,
-        header=low.header.model_copy(
-            update={"benchmarks": tuple(one.model_copy(update={"chance": 0.99}) for one in low.benchmarks)}
-        ),
-    )
+    low = replace(low, header=low.header.model_copy(update={"benchmarks": chance_of(low, 0.99)}))
     said, told = evaluations.change_of_accuracy({"": evaluations.together(low, [(2, 1)])})
-    assert said.endswith(": no verdict, as the dense model is not above chance.") and "detected" not in told
+    assert said.endswith(": no verdict, as neither model is above chance.") and "detected" not in told
 
 
 def at_chance(path, benchmark: str) -> results.Results:
@@ -339,6 +334,27 @@ def test_a_task_on_which_the_dense_model_is_at_chance_has_no_verdict(tmp_path):
     )
     assert not comparing.above_chance(unrelated, "a", (2, 0)), "neither is above chance"
     assert comparing.above_chance(unrelated, "b", (2, 0))
+
+
+def test_without_a_dense_model_one_of_the_two_above_chance_is_enough(tmp_path):
+    """As where results of pruned models alone were imported."""
+    runs = (pruned_run(method="magnitude"), *RUNS[1:])
+    found = written(tmp_path / "x.jsonl", (40, 40, 40), runs, drop=-0.6)
+    low = {(key, model): answer for (key, model), answer in found.answers.items() if model == 0 and key < "b"}
+    wrong = {place: answer.model_copy(update={"metrics": {"acc": 0.0}}) for place, answer in low.items()}
+    found = replace(found, answers={**found.answers, **wrong})
+    assert comparing.family(found)[2, 0]["a"].words == "better", "the first is at chance and the other above it"
+    at = replace(found, header=found.header.model_copy(update={"benchmarks": chance_of(found, 0.99)}))
+    (row, *_) = tables.difference_table(at, [(2, 0)])
+    assert row["in words"] == "no verdict: neither model is above chance"
+    told = " ".join(
+        [*evaluations.verdicts(at, [(2, 0)]), *evaluations.change_of_accuracy(comparing.on_tasks(at, [(2, 0)]))]
+    )
+    assert "neither model is above chance" in told and "dense model" not in told
+
+
+def chance_of(found: results.Results, chance: float):
+    return tuple(one.model_copy(update={"chance": chance}) for one in found.benchmarks)
 
 
 def test_the_same_numbers_have_the_same_verdict_wherever_they_stand(whole):
