@@ -230,8 +230,9 @@ def test_as_many_sinks_at_random_positions_of_the_same_state_give_the_number_tha
                 drawn[rng.choice(places, int(flags[places].sum()), replace=False)] = True
         ever.append(drawn.sum())
     said = re.compile(
-        r"With layers averaged, (\d+) of \d+ tokens are a sink at some step, \w+ than the (\d+) expected if each step’s sinks were random "
-        r"among tokens of the same state \(prompt, masked or written\)\. A sink lasts [\d.]+ of \d+ steps on average\."
+        r"With layers averaged, (\d+) of \d+ tokens are a sink at some step, \w+ than the (\d+) expected if each "
+        r"step’s sinks were random among tokens of the same state \(prompt, masked or written\)\. A sink lasts [\d.]+ "
+        r"of \d+ steps on average\."
     )
     expect(page.locator(".sx-lives")).to_have_text(said)
     found = said.search(page.locator(".sx-lives").inner_text())
