@@ -1,6 +1,6 @@
 """Figures of a set of recordings: kinds of each layer's sinks, and their movement beside nulls."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -33,17 +33,16 @@ _APART = 1.3  # rows between the baseline, whose name has two lines, and what is
 _BAR = 0.72  # rows
 _ENDS = 0.6  # rows from the last layer to the end of its panel
 _LABEL, _LABELLED = 12, 0.08  # pixels of the letters in a bar, and the least portion that is written there
-_MUTED = 0.8  # opacity of the shares in untrained models
 _BENEATH, _BETWEEN = 66, 34  # pixels beneath the panels, and between those of two models
 _KEY_LINE, _KEY_ROOM = 20, 14  # pixels of a line that names marks, and between these and the panels
 _BESIDE, _KEY_LEFT = 5, -64  # kinds that a line names, and pixels from the panels to its begin
 _NAME, _HEAD = 22, 6  # pixels of a model's name above its panels, and of what the numbers at the right are
 _SHARES = (0, 0.25, 0.5, 0.75, 1)  # that the axis names
 _HELD_KIND, _HELD = (
-    "same kind if weights are",
+    "same kind, other weights",
     {"untrained": 8, "shuffled": 70},
 )  # columns at the right of the bars, from pixel
-_COLUMN = 60  # pixels of one of them
+_COLUMN = 66  # pixels of one of them
 _BARE = 14  # pixels at the right without them
 _ROW, _LEGEND = 250, 120  # pixels a row of panels, and above them
 _LINE, _ABOVE = 16, 32  # pixels of a line of the panels' titles, and of what parts them from the legend above
@@ -67,7 +66,8 @@ class LayerKinds:
     counts (L,): sinks per step. tokens (K,): the same parts of all tokens, None where they are not known. untrained:
     the portions in untrained, equally sharp models, NaN without sinks. shuffled: the same with shuffled weights.
     told, beside: by layer, the kind whose share is bold, and the one whose share with other weights is written beside
-    it where no kind's is; the commonest where neither is known.
+    it where no kind's is; the commonest where neither is known. close: of untrained models and of shuffled weights, the
+    layers in which their share keeps the kind beside from standing out.
     """
 
     name: str
@@ -79,6 +79,7 @@ class LayerKinds:
     shuffled: np.ndarray
     told: Mapping[int, int]
     beside: Mapping[int, int]
+    close: Sequence[Collection[int]]
 
     @property
     def drawn(self) -> list[int]:
@@ -177,21 +178,22 @@ def _write_others(figure: go.Figure, model: LayerKinds, row: int) -> None:
     if not model.held:
         return
     number = "" if row == 1 else str(row)  # of the panel's axes
-    at = {"xref": f"x{number} domain", "yref": f"y{number}", "opacity": _MUTED, **_AT_THE_RIGHT}
-    columns = list(zip(_HELD.items(), model.elsewhere, strict=False))
+    at = {"xref": f"x{number} domain", "yref": f"y{number}", **_AT_THE_RIGHT}
+    columns = list(zip(_HELD.items(), model.elsewhere, model.close, strict=False))
     leading, notes = {**model.beside, **model.told}, []
     for layer in (
         layer for layer in model.held if layer in model.named and np.isfinite(model.portions.value[layer]).any()
     ):
         kind = leading.get(layer, int(np.nanargmax(model.portions.value[layer])))
-        for (_, place), weights in columns:
-            text = f"{_mark(kind, _LABEL)} {_share(weights[layer, kind])} %"
+        for (_, place), weights, close in columns:
+            share = f"{_share(weights[layer, kind])} %"
+            text = f"{_mark(kind, _LABEL)} {f'<b>{share}</b>' if layer in close else share}"
             notes.append({"y": layer, "text": text, "xshift": place, **at})
     above = {"y": -0.5, "yanchor": "bottom", "align": "left", **at}
     lines = [_HELD_KIND, *[""] * (len(columns) - 1)]
     notes += [
         {"text": f"{line}<br>{name}", "xshift": place, **above}
-        for ((name, place), _), line in zip(columns, lines, strict=True)
+        for ((name, place), *_), line in zip(columns, lines, strict=True)
     ]
     add_notes(figure, notes)
 
@@ -206,11 +208,13 @@ def _keys(models: Sequence[LayerKinds]) -> list[str]:
         for kind in model.drawn:
             named.setdefault(kind, {})[as_text(model.kinds[kind])] = None
     marks = [f"{_mark(kind)} {' or '.join(named[kind])}" for kind in sorted(named)]
-    bold = [_BOLD] if any(model.bold for model in models) else []
-    return ["  ".join(marks[start : start + _BESIDE]) for start in range(0, len(marks), _BESIDE)] + bold
+    bold = [_BOLD] * any(model.bold for model in models)
+    close = [_CLOSE] * any(layer in layers for model in models for layers in model.close for layer in model.held)
+    lines = ["  ".join(marks[start : start + _BESIDE]) for start in range(0, len(marks), _BESIDE)]
+    return [*lines, *filter(None, ["; ".join(bold + close)])]
 
 
-_BOLD = "bold: stands out most"
+_BOLD, _CLOSE = "bold: stands out most", "bold at the right: too close to stand out"
 """What the bold numbers are."""
 
 

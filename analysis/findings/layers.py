@@ -125,6 +125,17 @@ class KindShares:
                 above.setdefault(layer, {})[list(self.kinds).index(lead.kind)] = share - lead.tokens
         return {layer: max(kinds, key=kinds.__getitem__) for layer, kinds in above.items()}
 
+    def stopped(self, null: str) -> set[int]:
+        """Return the layers in which no kind stands out, and the one that leads for being as common with these weights,
+        among others.
+        """
+        leads, clear = {lead.kind: lead for lead in self.leads()}, self.leading()
+        return {
+            layer
+            for layer, kind in self.leading(clearly=False).items()
+            if layer not in clear and (lead := leads[self.kinds[kind]]).layers.index(layer) in lead.close.get(null, ())
+        }
+
     def leads(self) -> tuple[Lead, ...]:
         """Return the kinds that lead, first the one furthest above its share of all tokens in all its layers."""
         leading, leads = self._leading(), []

@@ -9,6 +9,7 @@ from analysis.findings.layers import (
     MOVES_BY,
     OTHERS,
     SHARP,
+    SHUFFLED,
     KindShares,
     LayerAnswer,
     Lead,
@@ -82,7 +83,7 @@ def _untrained(lead: Lead, numbers: Collection[int]) -> str:
     there = [share for layer in numbers if np.isfinite(share := lead.others[null][lead.layers.index(layer)])]
     if not there:
         return ""
-    whose = "untrained models' sinks" if null == SHARP else f"sinks with {MOVEMENT_NULLS[null].called}"
+    whose = "untrained models" if null == SHARP else f"sinks with {MOVEMENT_NULLS[null].called}"
     return f"; {whose}: {'at most ' if len(there) > 1 else ''}{number(max(there), True)}"
 
 
@@ -123,9 +124,18 @@ def _beside_first(leads: Sequence[Lead], layers: int) -> str:
             if layer in first.layers:
                 told.append(
                     f" In {in_layers([layer], layers)}, also {kind_title(lead.kind)} ({_shares(lead, [layer])}; "
-                    f"all tokens: {number(lead.tokens, True)})."
+                    f"all tokens: {number(lead.tokens, True)}{_with_others(lead, layer)})."
                 )
     return "".join(told)
+
+
+def _with_others(lead: Lead, layer: int) -> str:
+    """Tell a lead's shares with untrained and shuffled weights in one of its layers, as the end of a clause."""
+    names: dict[str, list[str]] = {}
+    for null, name in ((SHARP, "untrained"), (SHUFFLED, "shuffled")):
+        if null in lead.others and np.isfinite(share := lead.others[null][lead.layers.index(layer)]):
+            names.setdefault(number(share, True), []).append(name)
+    return "".join(f"; {', '.join(those)}: {share}" for share, those in names.items())
 
 
 def _elsewhere(leads: Sequence[Lead], with_sinks: Sequence[int], layers: int) -> str:
@@ -142,7 +152,7 @@ def _elsewhere(leads: Sequence[Lead], with_sinks: Sequence[int], layers: int) ->
             kinds.append(lead.kind)
             told.append(f"{kind_title(lead.kind)} ({in_layers(clear, layers)})")
         if as_common := sorted(there - set(lead.clear)):
-            near.append(f"in {in_layers(as_common, layers)} {_nearly(lead, as_common)}")
+            near.append(f"{in_layers(as_common, layers)}: {_nearly(lead, as_common)}")
     none = set(rest) - led
     stand = "stands" if len(kinds) == 1 and kinds[0] in SINGULAR else "stand"
     parts = [f"elsewhere, {listed(told)} {stand} out"] if told else []
@@ -155,10 +165,12 @@ def _elsewhere(leads: Sequence[Lead], with_sinks: Sequence[int], layers: int) ->
 
 
 def _nearly(lead: Lead, layers: Collection[int]) -> str:
-    """Tell that a kind is about as common with other weights in these layers, where it does not stand out."""
+    """Tell that a kind is as common with other weights in these layers, where it does not stand out."""
     of_each = {at: [null for null, close in lead.close.items() if at in close] for at in map(lead.layers.index, layers)}
     where = "in untrained models" if all(SHARP in nulls for nulls in of_each.values()) else f"with {OTHERS}"
-    return f"{kind_title(lead.kind)} {'is' if lead.kind in SINGULAR else 'are'} about as common {where}"
+    if min(lead.shares[at] for at in of_each) > 0.5:
+        return f"mostly {kind_title(lead.kind)}, as {where}"
+    return f"{kind_title(lead.kind)} as often as {where}"
 
 
 def rarer_untrained(leads: Sequence[Lead]) -> str:

@@ -8,7 +8,7 @@ all are preset, they are only sent to the browser once the fold is opened, as it
 import types
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import chain, cycle
 from typing import Any, NamedTuple, Union, get_args, get_origin
 
 import streamlit as st
@@ -219,15 +219,13 @@ align-self:flex-start;max-height:calc(100vh - 4.5rem);overflow-y:auto;overflow-x
 </style>"""
 
 
-def order_on_a_phone(rows: Mapping[str, Sequence[int]], blocks: Mapping[str, int | None], last: str = "") -> None:
+def order_on_a_phone(rows: Mapping[str, Sequence[int]], blocks: Mapping[str, int], last: str = "") -> None:
     """Set the order in which parts of a page stand on a phone; 0 is that of all others. rows: of each column of
-    `keyed_columns`, by the row's key. blocks: of containers, by their keys; None: what one holds has orders of its own.
-    last: key of a container that stands beneath all, with what follows it.
+    `keyed_columns`, by the row's key. blocks: of containers, by their keys. last: key of a container that stands
+    beneath all, with what follows it.
     """
-    held, styles = "[data-testid='stLayoutWrapper']:has(>.st-key-{})", []
-    for key, order in blocks.items():
-        block = held.format(key)
-        styles.append(f"{block},.st-key-{key}{{display:contents}}" if order is None else f"{block}{{order:{order}}}")
+    held = "[data-testid='stLayoutWrapper']:has(>.st-key-{})"
+    styles = [f"{held.format(key)}{{order:{order}}}" for key, order in blocks.items()]
     for key, orders in rows.items():
         row = f".st-key-columns_{key}"
         lies = f"{row}>*>[data-testid='stHorizontalBlock']"
@@ -236,7 +234,7 @@ def order_on_a_phone(rows: Mapping[str, Sequence[int]], blocks: Mapping[str, int
             column = f"{lies}>[data-testid='stColumn']:nth-child({place})"
             styles.append(f"{column}{{order:{order};flex:none;width:100%}}")
     if last:
-        most = max(order or 0 for order in (*blocks.values(), *(each for orders in rows.values() for each in orders)))
+        most = max(*blocks.values(), *chain(*rows.values()))
         styles.append(f"{held.format(last)},{held.format(last)}~*{{order:{most + 1}}}")
     st.html(f"<style>@media (max-width:{PHONE}px){{\n{chr(10).join(styles)}}}</style>")
 

@@ -172,14 +172,10 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     own_heads, null_heads = (head_shares(each, asked).mean() for each in (trajectory, random))
     heads_told = page.locator(".sx-b .sx-key")
     expect(page.locator(".sx-b h2")).to_have_text("Attention of each head to its own sinks")
-    expect(heads_told).to_have_text(
-        f"{told(own_heads)} on average, untrained {told(null_heads)}. Each head's own sinks, not those framed"
-    )
+    expect(heads_told).to_have_text(f"Mean {told(own_heads)} (untrained {told(null_heads)})")
     above, below = int((own > shares).sum()), int((own < shares).sum())
     untrained = "An equally sharp untrained model: "
-    over_all = (
-        f" Sinks here take more than it in {above or 'none'} of 9 steps{f', less than it in {below}' if below else ''}."
-    )
+    over_all = f" In {above} of 9 steps sinks here take more than in it{f', in {below} less' if below else ''}."
     expect(beside).to_have_text(f"{untrained}{at_step}.{over_all}")
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ over: 'all' })")
     expect(beside).to_have_text(f"{untrained}{of_all}.{over_all}")
@@ -194,8 +190,8 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     above, below = int((own > shares.max(axis=0)).sum()), int((own < shares.min(axis=0)).sum())
     expect(beside).to_have_text(
         f"Equally sharp untrained models: at most {told(shares[:, 3].max())}. "
-        f"Sinks here take more than all 3 in {above or 'none'} of 9 steps"
-        f"{f', less than all in {below}' if below else ''}. This is one text; Evidence has 30."
+        f"In {above} of 9 steps sinks here take more than in any of the 3"
+        f"{f', in {below} less than in any' if below else ''}. This is one text; Evidence has 30."
     )
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.strongest()")
     expect(finding).to_contain_text(f"At step {own.argmax()}, where sinks take most, ")
@@ -206,7 +202,7 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     monkeypatch.setattr(exploring, "shipped_head_shares", lambda asked: of_draws)
     opened(page, tmp_path, explored([trajectory], ["model"]), "#step=3")
     low, high = told(of_draws[:, 3].min()).removesuffix("\u00a0%"), told(of_draws[:, 3].max())
-    expect(heads_told).to_contain_text(f" on average, untrained {low}–{high}. ")
+    expect(heads_told).to_contain_text(f" (untrained {low}–{high})")
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ values: { k: 1.25 } })")
     expect(heads_told).not_to_contain_text("untrained")  # these are of the preset
 
@@ -234,8 +230,9 @@ def test_as_many_sinks_at_random_positions_of_the_same_state_give_the_number_tha
                 drawn[rng.choice(places, int(flags[places].sum()), replace=False)] = True
         ever.append(drawn.sum())
     said = re.compile(
-        r"(\d+) of \d+ tokens are a sink at some step, \w+ than the (\d+) expected if each step’s sinks were random "
-        r"among tokens of the same state \(prompt, masked or written\)\. A sink lasts [\d.]+ of \d+ steps on average\."
+        r"With layers averaged, (\d+) of \d+ tokens are a sink at some step, \w+ than the (\d+) expected if each "
+        r"step’s sinks were random among tokens of the same state \(prompt, masked or written\)\. A sink lasts [\d.]+ "
+        r"of \d+ steps on average\."
     )
     expect(page.locator(".sx-lives")).to_have_text(said)
     found = said.search(page.locator(".sx-lives").inner_text())
@@ -451,8 +448,7 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
       return recording.shareAt(view(), view().step, null, null).share;
     }""")
     page.wait_for_function("share => drawn.has(share)", arg=told(peak))  # beside the step on the curve
-    expect(explorer.locator(".sx-b")).to_contain_text(re.compile(r"its own sinks[\d.]+\s% on average\. "))
-    expect(explorer.locator(".sx-b")).to_contain_text("Each head's own sinks, not those framed")
+    expect(explorer.locator(".sx-b")).to_contain_text(re.compile(r"its own sinksMean [\d.]+\s%"))
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ measure: 'count' })")
     page.wait_for_function("drawn.has('number of sinks')")
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ judged: 'layer', layer: 1 })")

@@ -164,7 +164,7 @@ def test_the_headline_names_one_kind_and_how_common_it_is_with_other_weights() -
     null, most = lead.untrained
     shares = {name: by_kind(shown, "portion", name).value[list(lead.layers), 0].max() for name in shown.weight_nulls}
     assert null == "matched" and most == pytest.approx(shares[null]) and not lead.close
-    assert told.endswith(f"; untrained models' sinks: at most {percent(most, 0)})")
+    assert told.endswith(f"; untrained models: at most {percent(most, 0)})")
     assert told.startswith("In layers 0 and 1 of one, ") and len(told.replace(" %", "").split()) <= 32
 
 
@@ -184,14 +184,14 @@ def test_the_headline_holds_a_layer_against_other_weights_of_the_same_layer_that
         return str(whole.removeprefix(begin).removesuffix(end))
 
     assert told(permuted=(0.02, 0, 0.42, 0), matched=(0.13, 0, math.nan, 0)) == (
-        "In layer 0 of one, 52 % [51, 53] of sinks are punctuation (all tokens: 14 %; untrained models' "
-        "sinks: 13 %). In layer 2, punctuation (44 %) does not stand out: shuffled weights give 42 %."
+        "In layer 0 of one, 52 % [51, 53] of sinks are punctuation (all tokens: 14 %; untrained "
+        "models: 13 %). In layer 2, punctuation (44 %) does not stand out: shuffled weights give 42 %."
     )
     assert told(permuted=(0.41, 0, 0.02, 0)) == "; sinks with shuffled weights: at most 41 %).", (
         "no layer of its own comes close"
     )
     assert told(matched=(0.3, 0, 0.4, 0)).startswith(
-        "In layer 0 of one, 52 % [51, 53] of sinks are punctuation (all tokens: 14 %; untrained models' sinks: 30 %)."
+        "In layer 0 of one, 52 % [51, 53] of sinks are punctuation (all tokens: 14 %; untrained models: 30 %)."
     ), "the layer that comes close is told by itself"
     assert told(matched=(0.6, 0, 0.5, 0)).endswith(
         " In layers 0 and 2, punctuation (44–52 %) does not stand out: untrained models give 50–60 %."
@@ -205,6 +205,7 @@ def test_the_kind_that_stands_out_most_is_told_where_other_weights_do_not_come_c
     shares = KindShares(["first", "word"], Estimates(own, own - 0.01, own + 0.01), np.array([0.02, 0.6]), others)
     assert shares.leading() == {0: 0, 2: 1}, "as common with other weights in layer 1"
     assert shares.leading(clearly=False) == {0: 0, 1: 0, 2: 1}
+    assert shares.stopped("permuted") == {1} and not shares.stopped("matched")
     both = np.array([[0.4, 0.5]])
     two = KindShares(["first", "last"], Estimates(both, both - 0.01, both + 0.01), np.array([0.02, 0.3]), {})
     assert two.leading() == {0: 0}, "further above its share of all tokens"
@@ -227,18 +228,14 @@ def test_every_layer_is_accounted_for() -> None:
     )
     assert rest([first, word, [0.1, 0.65], word]) == ("Elsewhere, words (layers 1–3) stand out.")
     weights = [neither, neither, neither, [0.02, 0.65]]
-    assert rest([first, first, first, word], matched=weights) == (
-        "In layer 3 words are about as common in untrained models."
-    )
-    assert rest([first, first, first, word], permuted=weights) == (
-        "In layer 3 words are about as common with scrambled weights."
-    )
+    assert rest([first, first, first, word], matched=weights) == ("Layer 3: mostly words, as in untrained models.")
+    assert rest([first, first, first, word], permuted=weights) == ("Layer 3: mostly words, as with scrambled weights.")
     assert rest([first, neither, word], matched=weights[1:]) == (
-        "Elsewhere, no kind stands out in layer 1; in layer 2 words are about as common in untrained models."
+        "Elsewhere, no kind stands out in layer 1; layer 2: mostly words, as in untrained models."
     )
     apart = [neither, neither, [0.02, 0.65]]
     assert rest([first, word, word], matched=apart) == (
-        "Elsewhere, words (layer 1) stand out; in layer 2 words are about as common in untrained models."
+        "Elsewhere, words (layer 1) stand out; layer 2: mostly words, as in untrained models."
     ), "each layer by itself"
     few = KindShares(
         ["first", "last"],
@@ -247,7 +244,7 @@ def test_every_layer_is_accounted_for() -> None:
         {"matched": np.array([[0.0, 0.0], [0.0, 0.4]])},
     )
     [told] = finding_of("kinds of layers", {"one": few})
-    assert told.endswith(" In layer 1 the last token is about as common in untrained models."), "not most sinks"
+    assert told.endswith(" Layer 1: the last token as often as in untrained models."), "not most sinks"
     assert rest([[0.02, 1.0]] * 4 + [[0.3, 0.4]]) == ("Elsewhere, the first token (layer 4) stands out.")
     both = "In layer 1, also words (66 % [65, 67]; all tokens: 50 %). Elsewhere, no kind stands out."
     second = [first, [0.34, 0.66], first, neither]

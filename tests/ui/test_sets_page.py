@@ -41,14 +41,14 @@ def test_without_a_set_the_page_shows_the_shipped_study_offers_to_record_one_and
     said = texts(test).replace("\\", "")
     assert (
         "In layers 0–2 of the diffusion model, at least 85 % [82, 87] of sinks are tokens still masked (all "
-        "tokens: 33 %; untrained models' sinks: at most 14 %)." in said
+        "tokens: 33 %; untrained models: at most 14 %)." in said
     )
-    assert " stand out;** in layers 6 and 7 words are about as common in untrained models." in said
+    assert " stand out;** layers 6 and 7: mostly words, as in untrained models." in said
     assert (
         "**Left-to-right twin**]]  \n**In layers 0, 1 and 3, at least 42 % [39, 45] of sinks are punctuation (all "
-        "tokens: 14 %; untrained models' sinks: at most 13 %).** In layer 0, also the first token (34 % "
-        "[31, 37]; all tokens: 2 %). In layer 2, punctuation (44 %) does not stand out: shuffled weights "
-        "give 42 %. Elsewhere, no kind stands out." in said
+        "tokens: 14 %; untrained models: at most 13 %).** In layer 0, also the first token (34 % "
+        "[31, 37]; all tokens: 2 %; untrained, shuffled: 0 %). In layer 2, punctuation (44 %) does not stand out: "
+        "shuffled weights give 42 %. Elsewhere, no kind stands out." in said
     )
     assert len(charts(test)) == 2
     [beneath] = [each for each in test.caption if each.value.startswith("Shipped study. Sink: ")]

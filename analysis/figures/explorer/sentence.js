@@ -121,8 +121,8 @@ function throughoutAll(recording, view, share, note, before) {
   if (!nulls.length) return [`${before}Over all steps sinks take ${percent(meanOver(share, all))} of ${view.layer == null ? "" : "its "}attention.${note}`];
   const above = share.reduce((sum, value, t) => sum + (value > Math.max(...nulls.map((each) => each.share[t]))), 0);
   const below = share.reduce((sum, value, t) => sum + (value < Math.min(...nulls.map((each) => each.share[t]))), 0);
-  const whom = nulls.length > 1 ? `all ${nulls.length}${before ? "" : " untrained models"}` : before ? "it" : "the untrained model";
-  return [`${before}Sinks here take more than ${whom} in `, `${above || "none"} of ${T} steps`, `${below ? `, less than ${nulls.length > 1 ? "all" : "it"} in ${below}` : ""}.${note}`];
+  const whom = nulls.length > 1 ? `any of the ${nulls.length}${before ? "" : " untrained models"}` : before ? "it" : "the untrained model";
+  return [`${before}In `, `${above} of ${T} steps`, ` sinks here take more than in ${whom}${below ? `, in ${below} less${nulls.length > 1 ? " than in any" : ""}` : ""}.${note}`];
 }
 // How many sinks are open positions and the other way round, over all steps; empty where no position is open or none is a
 // sink.
@@ -148,7 +148,8 @@ function lived(recording, view) {
   const { ever, total, chance } = livesOf(recording, view);
   if (!ever) return "No token is a sink at any step.";
   const expected = Math.round(chance), than = ever < expected ? "fewer than the" : ever > expected ? "more than the" : "as many as the";
-  return `${ever} of ${recording.S} tokens ${ever === 1 ? "is" : "are"} a sink at some step, ${than} ${expected} expected if each step’s sinks were random among tokens of the same state (prompt${recording.autoregressive ? "" : recording.noise ? ", undecided" : ", masked"} or written). A sink lasts ${perToken(total, ever)} of ${recording.T} steps on average.`;
+  const where = recording.judged(view, view.layer, view.head)[0] == null ? "With layers averaged, " : "";
+  return `${where}${ever} of ${recording.S} tokens ${ever === 1 ? "is" : "are"} a sink at some step, ${than} ${expected} expected if each step’s sinks were random among tokens of the same state (prompt${recording.autoregressive ? "" : recording.noise ? ", undecided" : ", masked"} or written). A sink lasts ${perToken(total, ever)} of ${recording.T} steps on average.`;
 }
 // For how long sinks last, beside chance, and how many of them are open positions.
 function lasting(recording, view) {

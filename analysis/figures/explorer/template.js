@@ -34,7 +34,7 @@ const TEMPLATE = `<div class="sx-body">
   </div>
   <div class="sx-grid">
     <section class="sx-a"><h2 data-out="texttitle"></h2><div class="sx-scale"><canvas class="sx-bar" data-bar="mass" width="120" height="26"></canvas>${legend(["now", "hatch", `<span data-out="open"></span>`], ["now", "", `<b class="sx-pale" data-out="pale"></b>`], ["", "sinkbox", `<span data-out="sink"></span>`], ["now", "", "bold: new"], ["edits", "edit", "edited or taken back"], ["accepted", "dashed", "can be taken back"], ["blocks", "stroke", "open block"])}</div>${canvas("text", "application")}</section>
-    <section class="sx-b"><h2 data-out="headtitle"></h2><div class="sx-scale"><canvas class="sx-bar" data-bar="heads" width="120" height="26"></canvas><canvas class="sx-bar" data-bar="mass" width="120" height="26"></canvas><p class="sx-key"><span><span data-out="headmean"></span><span data-out="whose"></span></span></p></div>${canvas("heads", "application")}</section>
+    <section class="sx-b"><h2 data-out="headtitle"></h2><div class="sx-scale"><canvas class="sx-bar" data-bar="heads" width="120" height="26"></canvas><canvas class="sx-bar" data-bar="mass" width="120" height="26"></canvas><p class="sx-key"><span data-out="headnote"></span></p></div>${canvas("heads", "application")}</section>
     <section class="sx-c"><h2><div class="sx-transport">
       <button type="button" class="sx-icon" data-do="back" aria-label="Previous step" title="Previous step (←)">${icon("back")}</button>
       <button type="button" class="sx-icon sx-play" data-do="play" aria-label="Play" title="Play (space)">${icon("play")}</button>
@@ -109,23 +109,23 @@ function table(recording, view) {
   ];
 }
 // The mean of all cells of the grid of layers and heads, beside those of the untrained models in the same steps where these
-// are held; empty where the cells are not about sinks.
+// are held, and whose sinks the text frames where one head is chosen; empty where the cells are not about sinks.
+function headNote(recording, view, alone) {
+  if (target(view, recording) || finished(view, recording)) return "";
+  const framed = view.judged === "head" && view.head != null ? `framed: those of ${place(view)}` : "";
+  return [alone ? headMean(recording, view) : "", framed].filter(Boolean).join("; ");
+}
 function headMean(recording, view) {
-  const shares = target(view, recording) || finished(view, recording) ? null : headShares(recording, view), [first] = recording.draws, range = stepRange(view, recording), { T } = recording;
+  const shares = headShares(recording, view), [first] = recording.draws, range = stepRange(view, recording), { T } = recording;
   if (!shares) return "";
   const own = view.preset && recording.nullOwn, one = !own && first?.whole ? [meanOf(first.strengths(view, range))] : [];
   const others = own ? Array.from({ length: own.length / T }, (_, n) => meanOver(own.subarray(n * T, (n + 1) * T), range)) : one;
-  return `${percent(meanOf(shares))} on average${others.length ? `, untrained ${spanOf(others)}` : ""}. `;
+  return `Mean ${percent(meanOf(shares))}${others.length ? ` (untrained ${spanOf(others)})` : ""}`;
 }
 // The least and the most of shares.
 function spanOf(shares) {
   const [low, high] = [Math.min, Math.max].map((end) => percent(end(...shares)));
   return low === high ? low : `${low.replace(/\s%$/, "")}–${high}`;
-}
-// Whose sinks the cells are about, where the text frames others.
-function whoseSinks(recording, view) {
-  if (view.judged !== "head" || target(view, recording) || finished(view, recording)) return "";
-  return view.head == null ? "Each head's own sinks, not those framed" : `framed: those of ${place(view)}`;
 }
 // What the grid of layers and heads is coloured by.
 function headTitle(recording, view) {

@@ -39,16 +39,7 @@ from analysis.words import counted, listed, percent
 from cache.keys import content_key
 from pages.parts import asking, controls
 from pages.parts.asking import acting_button
-from pages.parts.causes.results import (
-    BENEATH,
-    CHANGED,
-    NEXT,
-    Figures,
-    answer_first,
-    draw_figures,
-    draw_shifts,
-    with_example,
-)
+from pages.parts.causes.results import CHANGED, NEXT, Figures, answer_first, draw_figures, draw_shifts, with_example
 from pages.parts.charts import PER_CENT_CELLS, exhibit_text, export_later, table
 from pages.parts.controls import draw_several, keyed_columns, keys_of
 from pages.parts.plain import plain
@@ -173,8 +164,8 @@ class OverPrompts:
         if measures.says_no_model(recording):
             recording_box(recording.job, _LIKE)
             return None
-        asked, answer = f"{self.kind}_asked", st.container(key=f"{self.kind}_answer")
-        answer_first(self.kind, {f"{self.kind}_asking": (0, 5, 5)}, f"{self.kind}_answer", f"buttons_{NEXT}")
+        asked, answer = f"{self.kind}_asked", st.container()
+        answer_first(self.kind, {f"{self.kind}_asking": (2, 5, 5)}, f"buttons_{NEXT}")
         aside, settings, place = keyed_columns([5, 3, 4], f"{self.kind}_asking", vertical_alignment="center")
         with settings.popover("Settings", icon=":material/tune:", width="stretch"):
             recording_box(recording.job, _LIKE)
@@ -286,9 +277,8 @@ class OverPrompts:
             told = " ".join(beneath)
             exhibit_text(f"{self.name.capitalize()} over prompts", answer[0], told, f"{self.kind}_answer")
             place.markdown(f"##### {plain(answer[0])}")
-            with place.container(key=BENEATH):
-                for paragraph in beneath:
-                    st.markdown(plain(paragraph))
+            for paragraph in beneath:
+                place.markdown(plain(paragraph))
         aside.caption(plain(SINK.format(criterion(spec.sinks))))
         with_example(self.outcome(job.summary), self.example(job), self.kind)
         self.next_step()

@@ -12,8 +12,8 @@ from pages.parts.plain import plain
 
 Figures = Mapping[str, Exhibit | None]
 """Figures by name; None where the summary does not hold what one shows."""
-NEXT, BENEATH, _SHIFTS = "causes_next", "causes_beneath", "shifts"
-"""Keys of containers: with the ways on, with what stands beneath the answer, with the table of shifts."""
+NEXT, NOTE, _SHIFTS = "causes_next", "causes_note", "shifts"
+"""Keys of containers: with the ways on, with the definition of a sink, with the table of shifts."""
 CHANGED = "Changed tokens and predictions"
 """Title of the fold with what hiding changes besides perplexity."""
 # On a phone the name of a row stands above its numbers, each of which has its interval beneath it.
@@ -49,12 +49,11 @@ def with_example(shown: Figures, example: Callable[[], None] | None, key: str) -
             example()
 
 
-def answer_first(key: str, rows: Mapping[str, Sequence[int]], answer: str = "", last: str = "") -> None:
-    """Set on a phone what stands beneath the answer below the figure and above the text. key: as of
-    `with_example`. rows, last: as of `order_on_a_phone`. answer: key of the container that holds the answer, if any.
+def answer_first(key: str, rows: Mapping[str, Sequence[int]], last: str) -> None:
+    """Set on a phone the figure right below the answer, above the definition of a sink and the text. key: as of
+    `with_example`. rows, last: as of `order_on_a_phone`.
     """
-    opened: dict[str, int | None] = {answer: None} if answer else {}
-    order_on_a_phone(rows, {**opened, f"{key}_figures": 1, BENEATH: 2, f"{key}_text": 3}, last)
+    order_on_a_phone(rows, {f"{key}_figures": 1, NOTE: 2, f"{key}_text": 3}, last)
 
 
 def draw_shifts(rows: Sequence[tuple[str, ...]]) -> None:

@@ -80,13 +80,13 @@ def study_answer(source: str) -> None:
         return
     st.markdown(f"##### {plain(answered.told)}")
     if answered.caveats:
-        with st.container(key=results.BENEATH):
-            st.markdown(plain(answered.caveats))
+        st.markdown(plain(answered.caveats))
     sink = over_prompts.SINK.format(criterion(SinkParams()))
-    st.caption(plain(f"{sink} This is the {current[0]} study; your own runs take its place."))
+    with st.container(key=results.NOTE):
+        st.caption(plain(f"{sink} This is the {current[0]} study; your own runs take its place."))
     text = next((text for text in current[1].continuations if text.model == source), None)
     example = None if text is None else _drawn(text)
-    results.answer_first("study", {}, last=_CHANGED)
+    results.answer_first("study", {}, _CHANGED)
     results.with_example({"levels": answered.figure}, example, "study")
     with st.container(key=_CHANGED), st.expander(results.CHANGED, icon=":material/query_stats:", key="study_more"):
         st.markdown(plain(answered.changed))
