@@ -7,7 +7,6 @@ and the interval.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
 
 import numpy as np
 
@@ -31,7 +30,7 @@ class Difference:
     the interval then leaves out.
     """
 
-    at_chance: ClassVar[str] = AT_CHANCE
+    at_chance = AT_CHANCE  # no field: rows in stored results have all fields
 
     value: float
     low: float
@@ -112,7 +111,7 @@ class Difference:
 class WithoutDense(Difference):
     """A difference where there is no dense model to go by, but only the two compared."""
 
-    at_chance: ClassVar[str] = "neither model is above chance"
+    at_chance = "neither model is above chance"
 
 
 def half_interval(parts: Sequence[tuple[float, float]], level: float) -> float:

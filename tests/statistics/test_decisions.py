@@ -1,5 +1,7 @@
 """Decisions from one difference: what each rule holds, and how often it is wrong."""
 
+import gzip
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +11,8 @@ from hypothesis import strategies as st
 
 from analysis.statistics.crossed import crossed_difference
 from analysis.statistics.decisions import DECISIONS, NATS, POINTS, conclusions, decide, interval_words
-from analysis.statistics.differences import Difference, in_family
+from analysis.statistics.differences import Difference, WithoutDense, in_family
+from analysis.study.findings import EXAMPLE
 
 shares = st.floats(-1, 1, allow_nan=False)
 
@@ -107,3 +110,11 @@ def test_words():
 @pytest.mark.parametrize("name", list(DECISIONS))
 def test_every_decision_says_when_it_holds(name):
     assert DECISIONS[name].help.endswith(".") and DECISIONS[name].title
+
+
+def test_a_stored_difference_has_every_field():
+    """Results in stores and the shipped files were written without the fields that a newer version would add."""
+    with gzip.open(EXAMPLE) as file:
+        stored = json.load(file)["causes"][0]["effect"]
+    assert set(Difference.__dataclass_fields__) == set(stored)
+    assert vars(WithoutDense(**stored)) == stored
