@@ -212,7 +212,7 @@ def shown_box(
 
 _STYLE = """<style>.st-key-primary_link{margin-top:.5rem}
 .st-key-primary_link a{background:#1f5fbf;border-radius:.5rem;padding:.5rem .8rem}
-.st-key-primary_link a *{color:#fff}.st-key-primary_link a:hover{background:#17499a}</style>"""
+.st-key-primary_link a,.st-key-primary_link a *{color:#fff}.st-key-primary_link a:hover{background:#17499a}</style>"""
 _BUTTONS = """<style>[class*='st-key-buttons_'] [data-testid='stPageLink'] a{border-radius:.5rem;padding:.25rem .6rem;
 min-height:2.25rem;border:1px solid color-mix(in srgb,currentColor 25%,transparent)}
 [class*='st-key-buttons_'] [data-testid='stPageLink'] p{font-size:.88rem;white-space:nowrap}</style>"""
