@@ -211,11 +211,15 @@ def keyed_columns(spec: int | Sequence[float], key: str, place: Any = st, **opti
 
 _BOTH, _BESIDE = "plots_and_controls", "beside_the_plots"
 PHONE = 640  # pixels, up to which Streamlit sets columns one beneath the other
+STACKED = 1180  # pixels of the window, up to which steps and figures are stacked
+_SIDES = f".st-key-columns_{_BOTH}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']"
 _STYLE = f"""<style>
 @media (min-width:{PHONE + 1}px){{
 [data-testid='stColumn']:has(>[data-testid='stVerticalBlock']>*>.st-key-{_BESIDE}){{position:sticky;top:3.75rem;
 align-self:flex-start;max-height:calc(100vh - 4.5rem);overflow-y:auto;overflow-x:hidden;padding-bottom:.5rem}}}}
 .st-key-{_BESIDE}{{gap:.6rem}}
+@media (min-width:{PHONE + 1}px) and (max-width:{STACKED}px){{
+{_SIDES}:first-child{{flex:1 1 0;min-width:0}}{_SIDES}:last-child{{flex:0 0 15rem}}}}
 </style>"""
 
 
@@ -240,7 +244,6 @@ def order_on_a_phone(rows: Mapping[str, Sequence[int]], blocks: Mapping[str, int
 
 
 _STEPS, _OPEN = "settings_preview_outcome", "settings_in_view"
-STACKED = 1180  # pixels of the window, up to which steps and figures are stacked
 _LEFT_TO_RIGHT = f"""<style>
 @media (min-width:{STACKED + 1}px){{
 [data-testid='stColumn']:has(>[data-testid='stVerticalBlock']>*>.st-key-{_OPEN}){{position:sticky;top:3.75rem;
