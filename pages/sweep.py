@@ -18,7 +18,7 @@ from analysis.exhibits.sweeps import EXAMPLE, ShippedFrontier, read_planes
 from analysis.pruned.report_file import plain_title
 from analysis.specs import AS_STORED, ModelSpec, SweepSpec, grid
 from analysis.specs.commands import sweep_command
-from analysis.words import DISCOUNT_TOLD, MODEL_TITLES, counted, percent
+from analysis.words import DISCOUNT_TOLD, MODEL_TITLES, counted, model_title, percent
 from pages.parts import address
 from pages.parts.address import shown_box
 from pages.parts.asking import allow, cut_short, duration, may_act, starting_button
@@ -219,7 +219,7 @@ def _title(record: JobRecord) -> str:
     """Return a sweep in one line: date, models and methods, number of points."""
     spec = record.parameters(SweepSpec)
     when = datetime.fromtimestamp(record.created).strftime("%d %b %H:%M:%S")
-    models = ", ".join(MODEL_TITLES.get(model.source, model.source) for model in spec.models)
+    models = ", ".join(model_title(model_name(model.source)) for model in spec.models)
     several = len(spec.methods) > _NAMED
     methods = f"{len(spec.methods)} methods" if several else ", ".join(map(plain_title, spec.methods))
     sparsities = ", ".join(percent(sparsity, 0) for sparsity in spec.sparsities)

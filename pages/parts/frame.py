@@ -211,7 +211,7 @@ def model_panel() -> None:
             persist_state="session",
             format_func=lambda name: MODEL_TITLES.get(name) or (MODELS[name].source if name in MODELS else name),
             accept_new_options=True,
-            placeholder="Choose, or type an id or a path",
+            placeholder="Name, hub id or folder",
             help="A model of this list, any hub id (owner/name), or a local folder. Names are looked up on this disk "
             "first, then on the Hugging Face hub.",
         )
@@ -260,8 +260,11 @@ def _offers() -> None:
     """Offer real models that run on this machine, until one is chosen: a button each, which chooses it."""
     if st.session_state.get("model_choice") is not None:
         return
+    told = ""
     for name, sentence in _offered():
-        st.caption(plain(sentence))
+        if sentence != told:
+            st.caption(plain(sentence))
+        told = sentence
         st.button(
             f"Choose {plain(name)}",
             key=f"real_model_{name}",

@@ -4,10 +4,12 @@ import re
 
 import pytest
 
+from analysis.engine import JobRecord
 from analysis.engine.sweeps import Sweeps
 from analysis.exhibits import sweeps
 from analysis.exhibits.sweeps import ShippedFrontier, WrittenPlane, write_planes
-from analysis.specs import CalibrationParams, EvaluateSpec, PruneSpec, SweepSpec, grid
+from analysis.specs import CalibrationParams, EvaluateSpec, ModelSpec, PruneSpec, SweepSpec, grid
+from pages import sweep
 from pages.parts.session import engine
 from tests.ui.helpers import app, folds, texts, unfold
 
@@ -48,6 +50,12 @@ def test_the_page_says_how_many_prunings_it_is_and_what_is_not_known():
     test.multiselect(key="sweep_methods").set_value(["sink-wanda"]).run()
     assert "cannot be attributed to the sinks" in texts(test)
     assert not engine().jobs(), "looking starts nothing"
+
+
+def test_a_sweep_of_a_folder_is_titled_by_the_folders_name():
+    spec = SPEC.model_copy(update={"model": ModelSpec(source="/somewhere/else/tiny")})
+    record = JobRecord(id="s", kind="sweep", spec=spec.model_dump(mode="json"), created=0.0)
+    assert " · tiny · " in sweep._title(record)
 
 
 def test_without_a_sweep_the_page_shows_the_one_that_ships(tmp_path, monkeypatch):
