@@ -275,9 +275,7 @@ def _offers() -> None:
 
 
 def real_model() -> str:
-    """Offer the quickest real model in a sentence; empty where the model in use is one, or
-    none may be chosen or fits.
-    """
+    """Offer the quickest real model in a sentence; empty where one is in use, or none may be chosen or fits."""
     if engine().authorizer.demo or not engine().authorizer.may("run") or not model_entry(model_in_use()).ships:
         return ""
     for name, sentence in _offered()[:1]:
