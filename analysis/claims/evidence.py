@@ -91,9 +91,9 @@ def _measured(jobs: Mapping[str, JobRecord], name: str) -> ClaimMeasuresSummary 
 
 
 def _why(part: Part, ended: bool) -> str:
-    if part.state == "failed":
-        return part.reason
     title = CLAIM_DATA[part.name].title
+    if part.state == "failed":
+        return f"{title[0].upper()}{title[1:]}: {part.reason}"
     return f"This run has no {title}. Test the claims again." if ended else f"Still to come: {title}."
 
 

@@ -117,6 +117,7 @@ def test_the_first_action_is_a_few_stops_away_and_small_screens_show_short_pages
         expect(page.get_by_role("link", name="Skip to main content")).to_be_focused()
         page.keyboard.press("Enter")
         expect(page.get_by_test_id("stMain")).to_be_focused()
+        expect(page.get_by_test_id("stMain")).to_have_css("outline-style", "solid")
         page.keyboard.press("Tab")
         try:
             expect(page.get_by_role("link", name="Record a prompt")).to_be_focused(timeout=patience)

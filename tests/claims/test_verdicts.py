@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from analysis.claims.evidence import FEW_PROMPTS
+from analysis.claims.evidence import FEW_PROMPTS, _why
 from analysis.claims.verdicts import (
     CANNOT_TELL,
     DOES_NOT_HOLD,
@@ -18,6 +18,7 @@ from analysis.claims.verdicts import (
     ClaimVerdict,
     claim_verdicts,
 )
+from analysis.engine.planned import Part
 from analysis.exhibits.claims import as_document, claim_figure, claims_figure, claims_table, summary_line, untold
 from analysis.jobs.claim_measures import NULLS
 from analysis.specs import CLAIM_DATA, CLAIM_MEASURES, CLAIMS, ClaimsSpec, ModelSpec
@@ -81,6 +82,10 @@ def test_few_prompts_or_no_other_weights_give_no_verdict():
     alone = {**found.inside, "networks": {**found.inside["networks"], "permuted": []}}
     [told] = claim_verdicts([claim], without(found, inside=alone), "built")
     assert told.verdict == CANNOT_TELL and "shuffled weights" in told.needed
+
+
+def test_why_a_part_is_missing_names_the_part():
+    assert _why(Part("set", {}, "failed", "It was cancelled."), True) == "Recordings of many prompts: It was cancelled."
 
 
 def test_why_claims_have_no_verdict_is_said_once_for_all():
