@@ -99,6 +99,7 @@ def _why(part: Part, ended: bool) -> str:
 
 LEAST_SEEDS = 2
 LEAST_SHARED = 20  # prompts with a value both in the model and with other weights
+FEW_PROMPTS = f"A verdict needs at least {LEAST_PROMPTS} prompts; prompts of one template count once."
 
 
 @dataclass(frozen=True)
@@ -142,10 +143,7 @@ def of_prompts(
     there = np.isfinite(value) & np.isfinite(null)
     count = len(set(clusters[there].tolist()))
     if count < LEAST_PROMPTS:
-        raise Missing(
-            f"{count} clusters of prompts have a number, and a verdict needs at least {LEAST_PROMPTS}. Give more "
-            "prompts, of more templates."
-        )
+        raise Missing(f"{FEW_PROMPTS} {count} count here.")
     if not models or any(len(others.get(null, ())) < models for null in NULLS):
         raise Missing("The same was not measured with random and shuffled weights. Set the random-weight models to 3.")
     return Evidence(

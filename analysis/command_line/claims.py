@@ -25,6 +25,7 @@ from analysis.command_line.running import anchored, check_out, engine_of, estima
 from analysis.command_line.written_study import NUMBERS, finish, refusal, write
 from analysis.specs import CLAIM_SIZES, CLAIMS, ClaimsSpec
 from analysis.specs.commands import sized_command
+from analysis.words import counted
 
 if TYPE_CHECKING:
     from analysis.claims.verdicts import ClaimVerdict
@@ -92,7 +93,7 @@ def run(options: argparse.Namespace) -> int:
 def _finished(engine: "Engine", record: "JobRecord", spec: ClaimsSpec, options: argparse.Namespace) -> int:
     """Write and print the results, even if some parts failed."""
     from analysis.claims.evidence import found_by
-    from analysis.exhibits.claims import as_document, summary_line
+    from analysis.exhibits.claims import as_document, summary_line, untold
     from analysis.findings import said_of
 
     found = found_by(record, engine)
@@ -104,7 +105,10 @@ def _finished(engine: "Engine", record: "JobRecord", spec: ClaimsSpec, options: 
         return {"state": record.state, **document}
 
     with folder_beside(options.out, "claims") as scratch:
-        said = [summary_line(verdicts), *(f"  {one.claim.sentence} {one.sentence}" for one in verdicts)]
+        said = [summary_line(verdicts)]
+        said += [f"  {one.claim.sentence} {one.sentence}" for one in verdicts if one.excess is not None]
+        for needed, claims in untold(verdicts).items():
+            said += [f"  {needed}", *(f"    {claim}{own}" for claim, own in claims.items())]
         finish(options, scratch, write_into, lambda study: said)
     require_done(record, "run", "tries it again")
     return 0
@@ -114,17 +118,16 @@ def _write(folder: Path, spec: ClaimsSpec, verdicts: "Sequence[ClaimVerdict]", d
     """Write everything into an empty folder: the numbers as JSON, the table and every figure's numbers as CSV, figures
     as Plotly's JSON, and one page.
     """
-    from analysis.exhibits.claims import NOISE, claim_figure, claims_figure, claims_table, summary_line
+    from analysis.exhibits.claims import NOISE, claim_figure, claims_figure, claims_table, summary_line, untold
     from analysis.figures.export import Exhibit
 
-    figures = [(one, claim_figure(one)) for one in verdicts]
-    shown = [claims_figure(verdicts) or Exhibit(summary_line(verdicts), NOISE, table=claims_table(verdicts))]
+    figures = [figure for one in verdicts if (figure := claim_figure(one)) is not None]
+    shown = [claims_figure(verdicts) or Exhibit(summary_line(verdicts), NOISE, table=claims_table(verdicts)), *figures]
     shown += [
-        Exhibit(f"{one.verdict.capitalize()}: {one.claim.sentence}", one.sentence) if figure is None else figure
-        for one, figure in figures
+        Exhibit(f"{counted(len(claims), 'claim')} not tested", " ".join([needed, *map("".join, claims.items())]))
+        for needed, claims in untold(verdicts).items()
     ]
-    tables = {"claims": claims_table(verdicts)}
-    tables |= {figure.name: figure.table for _, figure in figures if figure is not None}
+    tables = {"claims": claims_table(verdicts)} | {figure.name: figure.table for figure in figures}
     said = {one.claim.sentence: [one.sentence] for one in verdicts}
     settings = {name: value for name, value in document.items() if name != "claims"} | {"shown": said}
     write(folder, f"Claims about sinks, tested on {spec.model.source}", settings, shown, tables)

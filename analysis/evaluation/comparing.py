@@ -29,7 +29,7 @@ from analysis.specs import METHODS
 from analysis.statistics import clustered, crossed
 from analysis.statistics.clustered import as_json, clustered_mean, mean_of_means, p_value
 from analysis.statistics.crossed import SeedFloor
-from analysis.statistics.differences import Difference, in_family
+from analysis.statistics.differences import Difference, WithoutDense, in_family
 
 Pair = tuple[int, int]
 """A model and its baseline, by their numbers."""
@@ -105,8 +105,7 @@ def differing_settings(results: Results) -> Table:
 @once
 def mismatch(results: Results, pair: Pair) -> str:
     """Describe the settings other than the method in which a pair of models differs, or return ''."""
-    every = conditions_of(results)
-    first, second = every[pair[0]], every[pair[1]]
+    first, second = (conditions_of(results)[model] for model in pair)
     return conditions.in_words(conditions.differing(first, second), first, second)
 
 
@@ -143,7 +142,8 @@ def has_dense(results: Results, pair: Pair) -> bool:
 
 
 def _judged(difference: Difference, results: Results, task: str, pair: Pair) -> Difference:
-    return replace(difference, above_chance=above_chance(results, task, pair), has_dense=has_dense(results, pair))
+    told = replace(difference, above_chance=above_chance(results, task, pair))
+    return told if has_dense(results, pair) else WithoutDense(**vars(told))
 
 
 def _accuracy(results: Results, names: Sequence[str], model: int) -> clustered.Estimate:

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from analysis.claims.evidence import FEW_PROMPTS
 from analysis.claims.verdicts import CANNOT_TELL, DOES_NOT_HOLD, HOLDS, HOLDS_WEAKLY, UNITS, ClaimVerdict, number_words
 from analysis.figures.export import Exhibit
 from analysis.figures.interval_layout import IntervalRow
@@ -69,6 +70,20 @@ def _with_interval(value: Estimate, unit: Unit) -> str:
     ends = (f"{100 * end:.1f}" if per_cent else f"{end:.3g}" for end in (value.value, value.low, value.high))
     told, low, high = ends
     return f"{told}{' %' if per_cent else ''} [{low}, {high}]".replace("-", "−")
+
+
+def untold(verdicts: Sequence[ClaimVerdict]) -> dict[str, dict[str, str]]:
+    """Return the claims without evidence by what would decide them, each once: by a claim's sentence, what it adds."""
+    grouped: dict[str, dict[str, str]] = {}
+    for one in verdicts:
+        if one.excess is None:
+            shared = FEW_PROMPTS if one.needed.startswith(FEW_PROMPTS) else one.needed
+            grouped.setdefault(shared, {})[one.claim.sentence] = one.needed.removeprefix(shared)
+    told = {}
+    for shared, claims in grouped.items():
+        alike = len(set(claims.values())) == 1
+        told[shared + next(iter(claims.values())) * alike] = dict.fromkeys(claims, "") if alike else claims
+    return told
 
 
 def _without_unit(words: str, unit: Unit) -> str:

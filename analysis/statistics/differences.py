@@ -7,13 +7,13 @@ and the interval.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 
 LEVEL = 0.95
 POWER = 0.8  # probability that a difference called detectable is significant
 AT_CHANCE = "the dense model is not above chance"
-NEITHER_ABOVE = "neither model is above chance"  # without a dense model
 SHOWN = ("better", "worse")  # the verdicts that state a difference
 
 
@@ -24,13 +24,14 @@ class Difference:
     only_first, only_second: items on which only that one scores higher. p: two-sided; None while items are missing, and
     if nothing is tested. p_holm: adjusted over its family, which has `tests` tests. final: True if n is the number of
     items fixed before the start. above_chance: False if the dense model answers no better than chance, so that there is
-    no verdict. has_dense: False if there is no dense model to go by, but only the two compared. seeds: calibration
-    seeds crossed with the clusters, 0 if there are none.
+    no verdict. at_chance: why not, in words. seeds: calibration seeds crossed with the clusters, 0 if there are none.
 
     cluster_variance, seed_variance: of the difference, with the degrees of freedom of each (None: known exactly).
     shared_variance: their interaction, which both contain. None if it cannot be estimated: with one seed, whose noise
     the interval then leaves out.
     """
+
+    at_chance: ClassVar[str] = AT_CHANCE
 
     value: float
     low: float
@@ -43,7 +44,6 @@ class Difference:
     p_holm: float | None = None
     final: bool = True
     above_chance: bool = True
-    has_dense: bool = True
     tests: int = 1
     seeds: int = 0
     cluster_variance: float | None = None
@@ -56,11 +56,6 @@ class Difference:
     def words(self) -> str:
         """The verdict in words."""
         return verdict(self)
-
-    @property
-    def at_chance(self) -> str:
-        """Why there is no verdict if it is not above chance."""
-        return AT_CHANCE if self.has_dense else NEITHER_ABOVE
 
     @property
     def shown(self) -> bool:
@@ -112,6 +107,12 @@ class Difference:
         from scipy.special import ndtri
 
         return self.half(self.family_level) + float(ndtri(POWER)) * self.standard_error
+
+
+class WithoutDense(Difference):
+    """A difference where there is no dense model to go by, but only the two compared."""
+
+    at_chance: ClassVar[str] = "neither model is above chance"
 
 
 def half_interval(parts: Sequence[tuple[float, float]], level: float) -> float:

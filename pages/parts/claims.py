@@ -14,7 +14,7 @@ from analysis.claims.shipped import EXAMPLE, TestedClaims, read
 from analysis.claims.verdicts import ClaimVerdict
 from analysis.engine import JobRecord
 from analysis.engine.studies import new_claims
-from analysis.exhibits.claims import claim_figure, claims_figure, sources_of, summary_line
+from analysis.exhibits.claims import claim_figure, claims_figure, sources_of, summary_line, untold
 from analysis.findings import said_of
 from analysis.specs import CLAIM_DATA, CLAIM_SIZES, ClaimsSpec
 from analysis.study.cost_estimate import foresee_claims, lines
@@ -169,9 +169,9 @@ def _figures(run: str, verdicts: Sequence[ClaimVerdict]) -> None:
     overview = claims_figure(verdicts)
     if overview is not None:
         chart(replace(overview, title="Each claim beside its null"), "claims_overview")
-    untold = [one for one in verdicts if one.excess is None]
-    if untold:
-        st.markdown("\n".join(f"- {plain(one.claim.sentence)} :gray[{plain(one.needed)}]" for one in untold))
+    for needed, claims in untold(verdicts).items():
+        rows = "\n".join(f"- {plain(claim)}{own and f' :gray[{plain(own.strip())}]'}" for claim, own in claims.items())
+        st.markdown(f"**{plain(needed)}**\n\n{rows}")
     _detail(run, {one.claim.name: one for one in verdicts})
 
 

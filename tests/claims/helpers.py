@@ -81,7 +81,7 @@ class _Set:
         self.arrays, self.clusters = arrays, np.arange(PROMPTS)
         self.info = type("Info", (), {"seeds_of": lambda self, null: tuple(range(MODELS))})()
 
-    def part(self, which: str) -> dict[str, np.ndarray]:
+    def sums(self, which: str) -> dict[str, np.ndarray]:
         """The arrays of a part, without its name."""
         return {name.split(".")[1]: values for name, values in self.arrays.items() if name.startswith(f"{which}.")}
 

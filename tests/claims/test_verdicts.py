@@ -7,8 +7,18 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from analysis.claims.verdicts import CANNOT_TELL, DOES_NOT_HOLD, HOLDS, HOLDS_WEAKLY, UNITS, VERDICTS, claim_verdicts
-from analysis.exhibits.claims import as_document, claim_figure, claims_figure, claims_table, summary_line
+from analysis.claims.evidence import FEW_PROMPTS
+from analysis.claims.verdicts import (
+    CANNOT_TELL,
+    DOES_NOT_HOLD,
+    HOLDS,
+    HOLDS_WEAKLY,
+    UNITS,
+    VERDICTS,
+    ClaimVerdict,
+    claim_verdicts,
+)
+from analysis.exhibits.claims import as_document, claim_figure, claims_figure, claims_table, summary_line, untold
 from analysis.jobs.claim_measures import NULLS
 from analysis.specs import CLAIM_DATA, CLAIM_MEASURES, CLAIMS, ClaimsSpec, ModelSpec
 from docs import claims as claims_page
@@ -66,11 +76,24 @@ def test_few_prompts_or_no_other_weights_give_no_verdict():
     claim = CLAIMS["small-values"]
     found = found_for(claim, 1)
     [few] = claim_verdicts([claim], without(found, clusters=np.arange(40) // 4), "built")
-    assert few.verdict == CANNOT_TELL and "10 clusters of prompts" in few.needed
+    assert few.verdict == CANNOT_TELL and few.needed == f"{FEW_PROMPTS} 10 count here."
     assert found.inside is not None
     alone = {**found.inside, "networks": {**found.inside["networks"], "permuted": []}}
     [told] = claim_verdicts([claim], without(found, inside=alone), "built")
     assert told.verdict == CANNOT_TELL and "shuffled weights" in told.needed
+
+
+def test_why_claims_have_no_verdict_is_said_once_for_all():
+    def few(name, count):
+        return ClaimVerdict(CLAIMS[name], "built", CANNOT_TELL, "", f"{FEW_PROMPTS} {count} count here.")
+
+    one, other = (CLAIMS[name].sentence for name in ("sinks-move", "small-values"))
+    assert untold([few("sinks-move", 4), few("small-values", 4)]) == {
+        f"{FEW_PROMPTS} 4 count here.": {one: "", other: ""}
+    }
+    assert untold([few("sinks-move", 4), few("small-values", 3)]) == {
+        FEW_PROMPTS: {one: " 4 count here.", other: " 3 count here."}
+    }
 
 
 def test_noise_cannot_be_told_and_names_the_effect_that_would_have_been_seen():
