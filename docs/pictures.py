@@ -94,7 +94,7 @@ def fill_by_hand(page: Page, address: str) -> float:
     preview.locator(".js-plotly-plot .main-svg").first.wait_for()
     took = time.monotonic() - began
     preview.locator(".st-key-fold_prune_map summary").first.click()
-    page.get_by_text("Mask bits changed, this setting").first.wait_for()
+    page.get_by_text("Weights chosen differently, this setting").first.wait_for()
     page.get_by_test_id("stMetricValue").filter(has_text="%").nth(2).wait_for()  # the floor and the output error, too
     return took
 

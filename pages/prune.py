@@ -128,8 +128,8 @@ def _draw_changes(study: OfStudy | None, masks: PairMasks | None, changes: Seque
 
 
 def _preview(model: ModelSpec, asked: Asked) -> Opened | None:
-    """Draw which mask bits the discount changes at these settings; return the statistics behind it, if they are
-    stored."""
+    """Draw which weights the discount chooses differently at these settings; return the statistics behind it, if they
+    are stored."""
     try:
         refused = why_no_noise(model)
     except EXPECTED:  # shown beside the button

@@ -29,7 +29,7 @@ from analysis.specs import METHODS
 from analysis.statistics import clustered, crossed
 from analysis.statistics.clustered import as_json, clustered_mean, mean_of_means, p_value
 from analysis.statistics.crossed import SeedFloor
-from analysis.statistics.differences import Difference, WithoutDense, in_family
+from analysis.statistics.differences import Difference, in_family
 
 Pair = tuple[int, int]
 """A model and its baseline, by their numbers."""
@@ -131,19 +131,18 @@ def above_chance(results: Results, task: str, pair: Pair) -> bool:
     It can where the whole interval of the dense model, the first, lies above chance, or above 0 where answers are
     written. Without a dense model, one of the two above chance is enough.
     """
-    names, models = names_of(results, task), (0,) if has_dense(results, pair) else pair
+    names, models = names_of(results, task), (0,) if _has_dense(results, pair) else pair
     levels = [results.chance[name] or 0.0 for name in names]
     return bool(levels) and any(_accuracy(results, names, model).low > np.mean(levels) for model in models)
 
 
-def has_dense(results: Results, pair: Pair) -> bool:
+def _has_dense(results: Results, pair: Pair) -> bool:
     """Return whether the first model is the dense one of a pair: it has no pruning report, and one of the two has."""
     return not results.runs[0].settings and any(results.runs[model].settings for model in pair)
 
 
 def _judged(difference: Difference, results: Results, task: str, pair: Pair) -> Difference:
-    told = replace(difference, above_chance=above_chance(results, task, pair))
-    return told if has_dense(results, pair) else WithoutDense(**vars(told))
+    return replace(difference, above_chance=above_chance(results, task, pair))
 
 
 def _accuracy(results: Results, names: Sequence[str], model: int) -> clustered.Estimate:

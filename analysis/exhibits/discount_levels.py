@@ -243,7 +243,7 @@ def _levels(
     over = f" and {over_seeds(seeds)}" if seeds > 1 else ", with one seed"
     scored = f"{items[0]:,} items of {counted(items[1], 'task')}"
     bars = "; whiskers: 95 % intervals of the change from dense" if known else ""
-    caption = f"Right answers to {scored}{bars}"
+    caption = f"{scored}{bars}"
     free = f"Intervals are over items{over}, Student's, with {counted(seeds - 1, 'degree')} of freedom between seeds."
     sizes = counted(len(scores), "sparsity", "sparsities"), counted(3 if everywhere else 2, "method")
     return DiscountLevels(

@@ -318,7 +318,7 @@ _DELTA = "Δ "
 
 def _scores_figure(rows: Sequence[IntervalRow], dense: float | None, chance: float | None) -> go.Figure:
     """Draw rows of `_score_row`. dense, chance: those of the dense model and of choosing at random, as shares."""
-    titles = ("accuracy", "minus dense, points", f"{_DELTA}with discount minus this")
+    titles = ("accuracy", "minus dense, points", f"{_DELTA}discount minus this")
     heading = [title if any(cells) else "" for title, *cells in zip(titles, *(row.beside for row in rows), strict=True)]
     levels = [] if dense is None else [Level(f"dense {percent(dense, 1)}", 100 * dense, "dash")]
     levels += [] if chance is None else [Level(f"chance {percent(chance, 1)}", 100 * chance, "dot", needed=False)]

@@ -17,7 +17,7 @@ from analysis.exhibits.story_parts import accuracies, cost_of, discounts
 from analysis.figures.export import Exhibit
 from analysis.figures.interval_layout import IntervalRow
 from analysis.figures.intervals import difference_row, interval_rows
-from analysis.figures.style import PER_CENT, REFERENCE, colors_by_method, ends
+from analysis.figures.style import DIFFERENCE, PER_CENT, REFERENCE, colors_by_method, ends
 from analysis.findings import finding_of
 from analysis.findings.evaluations import MARGIN
 from analysis.findings.masks import few_changed
@@ -60,13 +60,12 @@ def text_of(spec: PruneSpec) -> str:
 
 
 def recipe_told(method: str, read: str, strength: str = "") -> str:
-    """Say what a method with a discount is, and what it is compared with. read: of `text_of`. strength: of the
+    """Say what is pruned with and without a method's discount. read: of `text_of`. strength: of the
     discount, in words."""
     row = METHODS[method]
-    who = f"{row.title}{f', {strength}' if strength else ''}"
     text = f" on {read} text" if read else ""
     without = METHODS[row.published or row.control or method].title
-    return f"{who}: {without}{text} with the discount; baseline: without it."
+    return f"{without}{text}, with and without the discount{f', {strength}' if strength else ''}."
 
 
 class Shift(NamedTuple):
@@ -270,12 +269,11 @@ def changes_figure(found: Mapping[str, tuple[Difference, Difference | None]], me
     """Draw what the discount changes of accuracy. found: with minus without it, and minus the published baseline, if
     that was compared, by sparsity, as `50 %`. method: with the discount."""
     baseline = METHODS[method].published
-    colors = colors_by_method([method, baseline or method])
     names = _DISCOUNT, f"with discount minus {plain_title(baseline)}" if baseline else ""
     rows = [
-        difference_row(f"{at}: {name}", effect, color=of)
+        difference_row(f"{at}: {name}", effect, color=DIFFERENCE)
         for at, effects in found.items()
-        for name, effect, of in zip(names, effects, colors, strict=True)
+        for name, effect in zip(names, effects, strict=True)
         if effect is not None
     ]
     return interval_rows(rows, "accuracy change, points", even="", margin=POINTS.scale * margin)
@@ -313,8 +311,7 @@ _SENTENCE = (
 @once
 def differences_over_seeds(results: Results, pairs: Sequence[Pair]) -> Exhibit:
     """Return the difference on each task and their average. pairs: that differ in nothing but their seed."""
-    color = colors_by_method([results.runs[pairs[0][0]].settings.get("method", "")])[0]
-    rows = _by_task(results, pairs, color)
+    rows = _by_task(results, pairs)
     drawn = interval_rows(rows, "points of accuracy", even="", margin=POINTS.scale * MARGIN)
     told = pd.DataFrame(tables.difference_table(results, pairs))
     return Exhibit(_TITLE, _SENTENCE, drawn, told.rename(columns=tables.READ_AS))
@@ -378,20 +375,20 @@ def _per_cent(words: str) -> str:
     return f"{value}{PER_CENT}{space}{interval}"
 
 
-def _by_task(results: Results, pairs: Sequence[Pair], color: str) -> list[IntervalRow]:
+def _by_task(results: Results, pairs: Sequence[Pair]) -> list[IntervalRow]:
     alone = comparing.family(results, list(pairs))
     found = comparing.on_tasks(results, pairs)
     rows = [
-        _row(results.benchmark(name).title, whole, [alone[pair][name] for pair in pairs], color)
+        _row(results.benchmark(name).title, whole, [alone[pair][name] for pair in pairs])
         for name, whole in found.items()
     ]
     if len(results.accuracies) > 1:
         (whole,) = comparing.at_settings(results, dict.fromkeys(pairs, "")).values()
-        rows.insert(0, _row(tables.MEAN, whole, [alone[pair][AVERAGE] for pair in pairs], color))
+        rows.insert(0, _row(tables.MEAN, whole, [alone[pair][AVERAGE] for pair in pairs]))
     return rows
 
 
-def _row(name: str, whole: Difference, seeds: Sequence[Difference], color: str) -> IntervalRow:
+def _row(name: str, whole: Difference, seeds: Sequence[Difference]) -> IntervalRow:
     stands = f"{whole.n:,} items" + (f", {counted(len(seeds), 'calibration seed')}" if whole.seeds else "")
     alone = tuple(POINTS.scale * seed.value for seed in seeds) if len(seeds) > 1 else ()
-    return difference_row(name, whole, words=interval_words(whole), color=color, points=alone, hover=(stands,))
+    return difference_row(name, whole, words=interval_words(whole), color=DIFFERENCE, points=alone, hover=(stands,))

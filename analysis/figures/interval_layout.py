@@ -20,6 +20,7 @@ _HALF = 9  # of a band, above and beneath an estimate
 _CLEAR = 2  # from a name to a line
 EDGE = 6
 _GAP, _LETTER = 12, 6.3  # from the axis to the numbers at its right, and of one of their letters
+_NARROW, _NARROW_LETTER = 200, 5.2  # of the axis on a phone, and of a letter of a name above it
 _ROW_GAP = 10  # between rows whose names stand at the left
 _BETWEEN, _LEAST_COLUMN = 16, 10  # between columns of numbers; characters of a title that begins no further line
 
@@ -69,7 +70,7 @@ class IntervalRow:
 class Layout(NamedTuple):
     """Where all stands, in pixels from the top. places: of the estimates. notes: names and numbers. guides: heights of
     lines along the axis. lines, bands: beginnings and ends of what is drawn along the estimates. foot: the end. left,
-    right: of the axis.
+    right: of the axis. named: the share of the axis that names reach over, from which on a line crosses none.
     """
 
     places: list[float]
@@ -80,6 +81,7 @@ class Layout(NamedTuple):
     foot: float
     left: int
     right: int
+    named: float = 0.0
 
 
 _AT_LEFT = {"x": 0, "xref": "paper", "xanchor": "left", "align": "left", "showarrow": False}
@@ -96,7 +98,7 @@ def stacked_rows(
     y: float = LINE * head_lines
     for first_row in rows[:1]:  # whose numbers stand beneath the heading
         above = LINE * (first_row.label.count("<br>") + 1 + bool(first_row.section)) + _NAMED
-        y = max(y, LINE * (len(head) + len(lines[0]) / 2) + EDGE - above)
+        y = max(y, LINE * len(head) + beside + EDGE - above)
     section, places, notes = "", [0.0] * len(rows), []
     pieces: list[tuple[float, float]] = []
     for alike in _by_name(rows):
@@ -117,7 +119,7 @@ def stacked_rows(
         pieces.append((first - _NAMED + _CLEAR, y))
     bands = [(begin + _NAMED - _HALF - _CLEAR, end - _AFTER + _HALF) for begin, end in pieces]
     numbers = [
-        {"y": places[at], "text": _first_bold(told), "yanchor": "middle", "xshift": _GAP, **_AT_RIGHT}
+        {"y": places[at] - beside, "text": _first_bold(told), "yanchor": "top", "xshift": _GAP, **_AT_RIGHT}
         for at, told in enumerate(lines)
         if told
     ]
@@ -126,7 +128,9 @@ def stacked_rows(
     widest = max((len(line) for told in (head, *lines) for line in told), default=0)
     right = round(_GAP + _LETTER * widest) if widest else 14
     guides = [places[at] for at, told in enumerate(lines) if told]
-    return Layout(places, [*notes, *numbers], guides, pieces, bands, y, 14, right)
+    longest = max((len(line) for row in rows for line in (row.name, row.section, *row.held)), default=0)
+    named = (_NARROW_LETTER * longest + 12) / _NARROW
+    return Layout(places, [*notes, *numbers], guides, pieces, bands, y, 14, right, named)
 
 
 def rows_beside_names(

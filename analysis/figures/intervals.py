@@ -133,14 +133,16 @@ def _marks(
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return bands, levels and guides as shapes, and all texts as notes. beneath: as of `_level_names`."""
     shapes: list[dict[str, Any]] = []
-    for (begin, end), (top, foot) in zip(laid.lines, laid.bands, strict=True):
-        if margin:
-            look = {"fillcolor": REFERENCE, "opacity": _FAINT, "line": {"width": 0}, "layer": "below"}
-            shapes.append({"type": "rect", "x0": -margin, "x1": margin, "y0": top, "y1": foot, **look})
-        for level in levels:
-            if level not in far:
-                ends_at = {"x0": level.value, "x1": level.value, "y0": begin, "y1": end}
-                shapes.append({"type": "line", "line": grey_line(level.dash), "layer": "below", **ends_at})
+    for top, foot in laid.bands if margin else ():
+        look = {"fillcolor": REFERENCE, "opacity": _FAINT, "line": {"width": 0}, "layer": "below"}
+        shapes.append({"type": "rect", "x0": -margin, "x1": margin, "y0": top, "y1": foot, **look})
+    for level in levels:
+        pieces = [] if level in far else laid.lines
+        if pieces and (level.value - span[0]) / (span[1] - span[0]) >= laid.named:
+            pieces = [(pieces[0][0], pieces[-1][1])]
+        for begin, end in pieces:
+            ends_at = {"x0": level.value, "x1": level.value, "y0": begin, "y1": end}
+            shapes.append({"type": "line", "line": grey_line(level.dash), "layer": "below", **ends_at})
     for y in laid.guides:
         guide = {"x0": 0, "x1": 1, "xref": "paper", "y0": y, "y1": y, "layer": "below", "opacity": _GUIDE}
         shapes.append({"type": "line", "line": grey_line(width=1), **guide})

@@ -222,9 +222,14 @@ def changed_by_projection(shown: Sequence[Changed], names: Sequence[str]) -> go.
     figure.update_xaxes(rangemode="tozero", nticks=3, tickangle=0, zeroline=False, ticksuffix=PER_CENT)
     if alone:
         figure.update_layout(margin={"t": 8, "r": _BESIDE_DOT})
-    rows = named_ticks([_IN_WORDS.get(name) or short for name, short in zip(names, _short(names), strict=True)])
+    rows = named_ticks(in_words(names))
     figure.update_yaxes(**rows, range=[len(names) - 0.5, -0.5], zeroline=False, showgrid=not alone)
     return figure
+
+
+def in_words(names: Sequence[str]) -> list[str]:
+    """Return projections as figures of the discount name them."""
+    return [_IN_WORDS.get(name) or short for name, short in zip(names, _short(names), strict=True)]
 
 
 def _from_zero(values: np.ndarray, color: str) -> dict[str, Any]:

@@ -32,6 +32,7 @@ _NAMED_SPARSITIES = 12  # up to this many each has a tick
 _AROUND = 0.05  # of sparsity that is shown on both sides of a single one
 _APART = 0.06  # of the axis, from one curve to the next where they are drawn apart
 _FEW = 3  # points of a curve, up to which nothing joins them where they are drawn apart
+_LOW = 0.25  # of what is drawn, up to which a level's name takes the foot of the plot
 _CLOSE = 0.1  # two levels whose names would lie upon each other
 
 
@@ -88,7 +89,8 @@ def accuracy(
     span = float(np.ptp(drawn))
     if not span:
         figure.update_yaxes(rangemode="tozero")  # else it spans two points around the one accuracy
-    _add_levels(figure, dense, chance, far=chance is not None and bool(drawn.min() - chance > span > 0))
+    far = chance is not None and bool(drawn.min() - chance > span > 0)
+    _add_levels(figure, dense, chance, far, low=bool(dense is not None and dense - drawn.min() < _LOW * span))
     return figure
 
 
@@ -149,13 +151,14 @@ def _sparsity_ticks(figure: go.Figure, sparsities: Sequence[np.ndarray | Sequenc
         figure.update_xaxes(range=[measured[0] - _AROUND, measured[0] + _AROUND])
 
 
-def _add_levels(figure: go.Figure, dense: float | None, chance: float | None, far: bool) -> None:
+def _add_levels(figure: go.Figure, dense: float | None, chance: float | None, far: bool, low: bool = False) -> None:
     """Draw lines across the plot, each with its name beside its end, where no grid line and no curve crosses it. far:
-    chance lies so far below the curves that it is named alone, beneath."""
+    chance lies so far below the curves that it is named alone, at the foot of the plot or, where the dense level is as
+    low, beneath."""
     close = dense is not None and chance is not None and abs(dense - chance) < _CLOSE
     if far and chance is not None:
-        beneath = {"yref": "y domain", "y": 0, "yanchor": "top", "yshift": -14}  # clear of the name of a low level
-        figure.add_annotation(text=f"chance ↓<br>{percent(chance, 1)}", **_BESIDE_PLOT | {"xshift": 4}, **beneath)
+        foot = {"yref": "y domain", "y": 0, "yanchor": "top" if low else "bottom", "yshift": -14 if low else 0}
+        figure.add_annotation(text=f"chance ↓<br>{percent(chance, 1)}", **_BESIDE_PLOT | {"xshift": 4}, **foot)
         figure.layout.margin.r = _NAME
         chance = None
     for name, level, dash in (("dense", dense, DENSE_DASH), ("chance", chance, CHANCE_DASH)):

@@ -147,10 +147,7 @@ def _best(gaps: Mapping[tuple[str, str, str], Difference], methods: int, margin:
     largest = f"{better} minus {worse}{_removing(where)}: {bare_words(gain_of(gap))}"
     if len(gaps) == 1:
         return "neither method is significantly better", largest
-    return (
-        "no two methods differ significantly",
-        f"largest of {len(gaps)} differences: {largest}{_alike(decided, margin)}",
-    )
+    return "no two methods differ significantly", f"largest difference, {largest}{_alike(decided, margin)}"
 
 
 def _alike(decided: Mapping[tuple[str, str, str], str], margin: float) -> str:

@@ -21,7 +21,7 @@ from analysis.statistics.decisions import (
     interval_words,
     seen,
 )
-from analysis.statistics.differences import SHOWN, Difference
+from analysis.statistics.differences import AT_CHANCE, SHOWN, Difference
 from analysis.words import listed, p_words, percent
 
 MARGIN: float = StudySpec.model_fields["difference"].default / 100
@@ -85,7 +85,7 @@ def change_of_accuracy(
     named, within = ([name for name in found if decisions[name] in kind] for kind in (SHOWN, (EQUIVALENT,)))
     name, largest = max(((name, found[name]) for name in named or found), key=lambda one: abs(one[1].value))
     against, least = f" against {other}" if other else "", f"less than {POINTS.margin(margin)} either way"
-    concluded = least if decisions[name] == EQUIVALENT else _concluded(decisions[name], largest)
+    concluded = least if decisions[name] == EQUIVALENT else _CONCLUDED[decisions[name]].format(_of(largest))
     kind = "sparsities" if all(name.endswith(" sparsity") for name in found) else "settings"
     settings = f"{len(found)} {kind}"
     if len(found) == 1:
@@ -108,16 +108,12 @@ def change_of_accuracy(
 
 _CONCLUDED = {
     WAITING: "so far, before all answers are in",
-    NO_VERDICT: "no verdict, as {}",
+    NO_VERDICT: f"no verdict, as {AT_CHANCE}",
     ONE_SEED: "not decided with one calibration seed",
     CANNOT_TELL: "not decided {}",
     BETTER: "a significant gain",
     WORSE: "a significant loss",
 }
-
-
-def _concluded(decision: str, difference: Difference) -> str:
-    return _CONCLUDED[decision].format(difference.at_chance if decision == NO_VERDICT else _of(difference))
 
 
 def _of(difference: Difference) -> str:
@@ -213,8 +209,7 @@ def _shown_on(results: Results, differences: Mapping[str, Difference]) -> list[s
     chance = [results.benchmark(name).title for name in tasks if not differences[name].above_chance]
     if not told and len(chance) < len(tasks):
         told = ["not significant on any single task"]
-    why = next(iter(differences.values())).at_chance
-    return told + ([f"no verdict on {', '.join(chance)}, as {why}"] if chance else [])
+    return told + ([f"no verdict on {', '.join(chance)}, as {AT_CHANCE}"] if chance else [])
 
 
 def _shown(difference: Difference) -> str:

@@ -86,10 +86,10 @@ def difference_words(levels: Mapping[str, Difference]) -> str:
     """Return with minus without the discount by setting, of many the largest, in the first clause of a sentence."""
     largest = max(levels, key=lambda at: abs(levels[at].value))
     if len(levels) > _NAMED:
-        return f"With minus without the discount, largest: {interval_words(levels[largest])} at {largest}"
+        return f"Largest change from the discount: {interval_words(levels[largest])} at {largest}"
     first, *others = [f"{interval_words(one)} at {name}" for name, one in levels.items()]
     told = [first, *(each.replace(f" {POINTS.name}", "") for each in others)]
-    return f"With minus without the discount: {', '.join(told)}"
+    return f"Gain from the discount: {', '.join(told)}"
 
 
 class DiscountTold(NamedTuple):

@@ -12,7 +12,7 @@ import numpy as np
 
 LEVEL = 0.95
 POWER = 0.8  # probability that a difference called detectable is significant
-AT_CHANCE = "the dense model is not above chance"
+AT_CHANCE = "accuracy is not above chance"
 SHOWN = ("better", "worse")  # the verdicts that state a difference
 
 
@@ -23,14 +23,12 @@ class Difference:
     only_first, only_second: items on which only that one scores higher. p: two-sided; None while items are missing, and
     if nothing is tested. p_holm: adjusted over its family, which has `tests` tests. final: True if n is the number of
     items fixed before the start. above_chance: False if the dense model answers no better than chance, so that there is
-    no verdict. at_chance: why not, in words. seeds: calibration seeds crossed with the clusters, 0 if there are none.
+    no verdict. seeds: calibration seeds crossed with the clusters, 0 if there are none.
 
     cluster_variance, seed_variance: of the difference, with the degrees of freedom of each (None: known exactly).
     shared_variance: their interaction, which both contain. None if it cannot be estimated: with one seed, whose noise
     the interval then leaves out.
     """
-
-    at_chance = AT_CHANCE  # no field: rows in stored results have all fields
 
     value: float
     low: float
@@ -108,12 +106,6 @@ class Difference:
         return self.half(self.family_level) + float(ndtri(POWER)) * self.standard_error
 
 
-class WithoutDense(Difference):
-    """A difference where there is no dense model to go by, but only the two compared."""
-
-    at_chance = "neither model is above chance"
-
-
 def half_interval(parts: Sequence[tuple[float, float]], level: float) -> float:
     """Half an interval that misses with this probability, from independent variances with their degrees of freedom.
 
@@ -158,7 +150,7 @@ def verdict(tested: Difference) -> str:
     if not tested.n:
         return "no common items yet"
     if not tested.above_chance:
-        return f"{'no verdict' if tested.final else 'interim'}: {tested.at_chance}"
+        return f"{'no verdict' if tested.final else 'interim'}: {AT_CHANCE}"
     side = "better" if tested.value > 0 else "worse"
     told = "not significant" if tested.low <= 0 <= tested.high else side
     if tested.adjusted is None:

@@ -195,19 +195,20 @@ def shown_box(
     shown: its id, or None if the box lacks it. title: text of an id. options: of `st.selectbox`.
 
     Each thing shown has its own box. While the page moves on to another, the browser still reports the value of the box
-    before; with a single box that would count as a choice, and bring the old one back.
+    before; with a single box that would be a choice, and bring the old one back. Where a title has changed, as a
+    run's does when it ends, it reports the old title, which is no choice either.
     """
-    drawn, box = f"{key}_drawn", f"{key}_{shown}"
+    drawn, box, offered = f"{key}_drawn", f"{key}_{shown}", list(ids)
 
     def chosen() -> None:
         choice = st.session_state.get(box)
-        if choice not in (None, shown) and st.session_state.get(drawn) == box:
+        if choice in offered and choice != shown and st.session_state.get(drawn) == box:
             choose(choice)
 
     st.session_state[drawn] = box
     st.session_state[box] = shown
     index = 0 if shown is not None else None
-    st.selectbox(label, list(ids), key=box, index=index, format_func=title, on_change=chosen, **options)
+    st.selectbox(label, offered, key=box, index=index, format_func=title, on_change=chosen, **options)
 
 
 _STYLE = """<style>.st-key-primary_link{margin-top:.5rem}

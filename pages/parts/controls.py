@@ -270,6 +270,25 @@ def figures_beside(count: int | Sequence[float], key: str, **options: Any) -> Se
     return keyed_columns(count, figures_row(key), gap="medium", **options)
 
 
+# Title, sentence, figure and table of each have a line of the row's grid in common.
+_LEVELED = "leveled"
+_LEVEL = f"""<style>
+@media (min-width:{STACKED + 1}px){{
+[class*='st-key-{_LEVELED}']>*>*>*>[data-testid='stHorizontalBlock']{{display:grid;grid-auto-flow:column;
+grid-auto-columns:minmax(0,1fr);grid-template-rows:repeat(8,auto);row-gap:0}}
+[class*='st-key-{_LEVELED}']>*>*>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn'],
+[class*='st-key-{_LEVELED}']>*>*>*>*>[data-testid='stColumn']>[data-testid='stVerticalBlock']{{display:grid;width:auto;
+grid-row:span 8;grid-template-rows:subgrid;grid-template-columns:minmax(0,1fr);row-gap:0}}
+[class*='st-key-{_LEVELED}']>*>*>*>*>[data-testid='stColumn']>[data-testid='stVerticalBlock']>*{{margin-bottom:1rem}}}}
+</style>"""
+
+
+def on_one_level(key: str) -> DeltaGenerator:
+    """Return a container for a row of `figures_beside` whose figures and tables stand at one height."""
+    st.html(_LEVEL)
+    return st.container(key=f"{_LEVELED}_{key}")
+
+
 def figures_row(key: str) -> str:
     """Return the key of the row of `figures_beside`, as of `keyed_columns`."""
     return f"{_PAIRS}_{key}"

@@ -7,6 +7,7 @@ const SEEN = "0px";
 const NEAR = "800px 0px";
 const WHILE = 2000; // ms
 const HEIGHT = 450; // pixels, of a figure that does not say its own
+const LEGIBLE = 9; // pixels of the smallest number in a cell; hover and table have those of smaller cells
 const BAR = 32; // pixels above a figure that fills the screen, for its tool bar
 const FULL = {
   width: 512,
@@ -134,6 +135,8 @@ class Plot {
     this.beside = beside;
     if (!isFirst) return;
     oneStop(this.host);
+    onlyLegible(this.host);
+    this.host.on("plotly_afterplot", () => onlyLegible(this.host));
     this.host.on("plotly_click", ({ points: [point] }) => this.clicks && this.tell(clicked(point)));
   }
 
@@ -221,6 +224,13 @@ function isSame(first, second) {
 function clicked({ x, y, customdata, curveNumber }) {
   const given = ArrayBuffer.isView(customdata) ? Array.from(customdata) : customdata;
   return { x, y, customdata: given ?? null, curve: curveNumber };
+}
+
+// Shows the numbers in cells where all of them have room.
+function onlyLegible(host) {
+  const numbers = [...host.querySelectorAll(".heatmap-label text")];
+  const isSmall = numbers.some((number) => parseFloat(number.style.fontSize) < LEGIBLE);
+  for (const number of numbers) number.style.visibility = isSmall ? "hidden" : "";
 }
 
 // What a visitor zoomed or hid stays so while the plot is one of the same things.

@@ -720,7 +720,7 @@ def test_the_command_line_evaluates(tmp_path, capsys, tiny, other):
     assert "plan: How many items there are is not known before they are read: nonsense." in printed.err
     assert "choosing at random" in printed.out
     assert f"], p = {row['p_holm']:.3f} (Holm), {row['words']}" in printed.out
-    assert row["words"] == "no verdict: neither model is above chance", "random weights"
+    assert row["words"] == "no verdict: accuracy is not above chance", "random weights"
     assert "one family of 1 tests: 1 pair of models, one task." in printed.out
     assert "There is no task 'nonsense'" in printed.out
     written = json.loads(out.read_text())

@@ -298,7 +298,7 @@ def test_the_sentence_waits_for_all_answers_and_gives_no_verdict_at_chance(whole
     low = written(tmp_path / "x.jsonl", (40, 40, 40), UNSEEDED, drop=0.5)
     low = replace(low, header=low.header.model_copy(update={"benchmarks": chance_of(low, 0.99)}))
     said, told = evaluations.change_of_accuracy({"": evaluations.together(low, [(2, 1)])})
-    assert said.endswith(": no verdict, as neither model is above chance.") and "detected" not in told
+    assert said.endswith(": no verdict, as accuracy is not above chance.") and "detected" not in told
 
 
 def at_chance(path, benchmark: str) -> results.Results:
@@ -317,10 +317,10 @@ def test_a_task_on_which_the_dense_model_is_at_chance_has_no_verdict(tmp_path):
     found = at_chance(tmp_path / "x.jsonl", "a")
     rows = {row["task"]: row for row in tables.difference_table(found, [(2, 0)])}
     assert rows["A"]["p (Holm)"] < 0.05, "it would be called worse"
-    assert rows["A"]["in words"] == "no verdict: the dense model is not above chance"
+    assert rows["A"]["in words"] == "no verdict: accuracy is not above chance"
     assert rows["B"]["in words"] == rows["Average"]["in words"] == "worse"
     (sentence,) = evaluations.verdicts(found, [(2, 0)])
-    assert "; worse on B; no verdict on A, as the dense model is not above chance." in sentence
+    assert "; worse on B; no verdict on A, as accuracy is not above chance." in sentence
     assert not comparing.family(found)[2, 1]["a"].shown, "nor of two pruned models"
     unrelated = replace(
         found,
@@ -346,11 +346,11 @@ def test_without_a_dense_model_one_of_the_two_above_chance_is_enough(tmp_path):
     assert comparing.family(found)[2, 0]["a"].words == "better", "the first is at chance and the other above it"
     at = replace(found, header=found.header.model_copy(update={"benchmarks": chance_of(found, 0.99)}))
     (row, *_) = tables.difference_table(at, [(2, 0)])
-    assert row["in words"] == "no verdict: neither model is above chance"
+    assert row["in words"] == "no verdict: accuracy is not above chance"
     told = " ".join(
         [*evaluations.verdicts(at, [(2, 0)]), *evaluations.change_of_accuracy(comparing.on_tasks(at, [(2, 0)]))]
     )
-    assert "neither model is above chance" in told and "dense model" not in told
+    assert "accuracy is not above chance" in told and "dense model" not in told
 
 
 def chance_of(found: results.Results, chance: float):

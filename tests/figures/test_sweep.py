@@ -37,7 +37,9 @@ def test_the_names_of_levels_stand_beside_the_plot_where_nothing_crosses_them():
     far = figures.accuracy([curve()], "sparsity", 0.75, 0.2)
     assert [line.y0 for line in far.layout.shapes] == [75], "most of the plot would be empty"
     assert [name.text for name in far.layout.annotations] == ["chance ↓<br>20.0 %", "dense<br>75.0 %"]
-    assert far.layout.annotations[0].yanchor == "top", "beneath the plot, where no other level is named"
+    assert far.layout.annotations[0].yanchor == "bottom", "at the foot of the plot, where no other level is named"
+    low = figures.accuracy([curve()], "sparsity", 0.5, 0.05)
+    assert low.layout.annotations[0].yanchor == "top", "beneath the plot, clear of the name of a low level"
     every = np.ones(1)
     level = figures.accuracy([figures.Curve("Wanda", 0.5 * every, every, every, every, every)], "sparsity", 1.0, 0.25)
     assert level.layout.yaxis.rangemode == "tozero" and [line.y0 for line in level.layout.shapes] == [100, 25]
@@ -56,15 +58,15 @@ def test_the_published_baseline_stands_beside_both_where_it_was_pruned_at_every_
     told = levels_of_study(study)
     assert told.methods == ("wanda", "wanda-noised", "sink-wanda")
     assert told.setup == (
-        "Sink-Wanda, λ = 1 (sinks count for nothing): Wanda on noised text with the "
-        "discount; baseline: without it. 2 sparsities × 3 methods × 6 seeds; 768 items of 6 tasks."
+        "Wanda on noised text, with and without the discount, λ = 1 (sinks count for nothing). 2 sparsities × 3 "
+        "methods × 6 seeds; 768 items of 6 tasks."
     )
     assert told.margin == 0.02
     first = {one.sparsity: np.mean(one.by_seed) for one in study.pruning.settings if one.method == "wanda"}
     table = told.shown.table.set_index(["method", "sparsity"])
     np.testing.assert_allclose(table.loc["Wanda as published", "accuracy, %"], [100 * first[at] for at in (0.5, 0.7)])
     assert told.noise == (
-        "Right answers to 768 items of 6 tasks; whiskers: 95 % intervals of the change from dense. "
+        "768 items of 6 tasks; whiskers: 95 % intervals of the change from dense. "
         "Intervals are over items and 6 seeds, Student's, with 5 degrees of freedom between seeds."
     )
     recipes = {one.sparsity: one.effect for one in study.pruning.contrasts if one.kind == "recipe"}

@@ -78,7 +78,7 @@ def test_runs_are_told_by_whether_a_method_is_better_and_by_their_costs():
     costs = "At 50 % sparsity pruning costs 1.3 to 2.1 points (1 of 2 not significant); at 70 %, 21 to 22"
     assert told() == f"{costs}."
     assert told(difference(0.003, 0.09), difference(-0.008, 0.04)) == (
-        f"No two methods differ significantly. {costs}. Largest of 2 differences: B minus A at 70 %: +0.8 [−3.2, +4.8]."
+        f"No two methods differ significantly. {costs}. Largest difference, B minus A at 70 %: +0.8 [−3.2, +4.8]."
     )
     assert told(difference(0.003, 0.09)).endswith(f"better. {costs}. A minus B at 50 %: +0.3 [−8.7, +9.3].")
     assert told(*[difference(0.001, 0.005, 6)] * 2) == f"The 2 methods differ by less than 2 points. {costs}."

@@ -83,9 +83,9 @@ def test_several_losses_are_told_each_and_of_many_the_ends():
     four = dict.fromkeys((0.2, 0.3, 0.4), clear) | {0.7: LOSSES[0.7]}
     assert said(four, NONE * 2).startswith("Pruning costs accuracy at 4 sparsities, ")
     one, other = ({f"{at} %": NONE[0] for at in sparsities} for sparsities in ((50,), (20, 30, 40, 70)))
-    assert difference_words(one) == "With minus without the discount: +0.1 points [−0.7, +0.9] at 50 %"
+    assert difference_words(one) == "Gain from the discount: +0.1 points [−0.7, +0.9] at 50 %"
     largest = difference_words(other | {"40 %": small})
-    assert largest == "With minus without the discount, largest: +0.6 points [+0.2, +1.0] at 40 %"
+    assert largest == "Largest change from the discount: +0.6 points [+0.2, +1.0] at 40 %"
     many = said(dict.fromkeys((0.2, 0.3, 0.4), clear) | {0.7: LOSSES[0.7]})
     assert "costs accuracy at 4 sparsities, from 3.1 points [2.0, 4.2] at 20 % to 21 points [9, 32] at 70 %" in many
 
@@ -132,7 +132,7 @@ def test_the_discount_is_told_with_its_interval_and_on_what_that_stands():
     assert (
         told == "The sink discount does not measurably help: accuracy changes by less than 2 points at 50 % sparsity."
     )
-    assert numbers == "With minus without the discount: +0.1 points [−0.7, +0.9] at 50 % sparsity."
+    assert numbers == "Gain from the discount: +0.1 points [−0.7, +0.9] at 50 % sparsity."
     assert stands == "360 items, 6 seeds; brackets: 95 % intervals."
     scored = finding_of("discount at levels", first, items_of="PIQA (chance 50.0 %)").stands
     assert scored.startswith("360 items of PIQA (chance 50.0 %), 6 seeds;")
@@ -238,11 +238,11 @@ def test_a_difference_to_the_published_baseline_is_told_with_its_decision():
 
 def test_a_method_is_told_by_what_it_discounts_and_the_same_without():
     told = recipe_told("sink-wanda", text_of(PruneSpec(method="sink-wanda")))
-    assert told == ("Sink-Wanda: Wanda on noised text with the discount; baseline: without it.")
+    assert told == "Wanda on noised text, with and without the discount."
     clean = text_of(PruneSpec(method="sink-wanda", calibration=CalibrationParams(noise="none")))
-    assert recipe_told("sink-wanda", clean, "λ = 0.5").startswith("Sink-Wanda, λ = 0.5: Wanda on clean text with ")
+    assert recipe_told("sink-wanda", clean, "λ = 0.5") == "Wanda on clean text, with and without the discount, λ = 0.5."
     sparse = recipe_told("sink-sparsegpt", text_of(PruneSpec(method="sink-sparsegpt")))
-    assert sparse.startswith("Sink-SparseGPT: SparseGPT on clean text with the discount;")
+    assert sparse == "SparseGPT on clean text, with and without the discount."
     assert text_of(PruneSpec(method="magnitude")) == ""
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from analysis.statistics.crossed import crossed_difference
 from analysis.statistics.decisions import DECISIONS, NATS, POINTS, conclusions, decide, interval_words
-from analysis.statistics.differences import Difference, WithoutDense, in_family
+from analysis.statistics.differences import Difference, in_family
 from analysis.study.findings import EXAMPLE
 
 shares = st.floats(-1, 1, allow_nan=False)
@@ -117,4 +117,3 @@ def test_a_stored_difference_has_every_field():
     with gzip.open(EXAMPLE) as file:
         stored = json.load(file)["causes"][0]["effect"]
     assert set(Difference.__dataclass_fields__) == set(stored)
-    assert vars(WithoutDense(**stored)) == stored

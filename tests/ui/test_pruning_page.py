@@ -249,7 +249,7 @@ def test_headline_and_figures_have_one_source_at_a_time(monkeypatch):
     )
     assert "The margin of 2 points is fixed in the study's specification. ±1.7 points would" in told
     assert (
-        "Sink-Wanda, λ = 1: Wanda on noised text with the discount; baseline: without it. "
+        "Wanda on noised text, with and without the discount, λ = 1. "
         "Shipped study: 768 items of 6 tasks (dense 92.6 %, chance 37.5 %), 6 seeds; brackets: 95 % intervals." in told
     )
     assert "Tasks: Agreement, Arithmetic, Knowledge, Physical, Story and Reference." in told
@@ -258,7 +258,7 @@ def test_headline_and_figures_have_one_source_at_a_time(monkeypatch):
     assert "brackets: 95 % intervals." in told
     assert "±1.7 points would have been detected with 80 % power." in told
     assert (
-        "With minus without the discount: +0.1 points [−0.7, +0.9] at 50 % sparsity, +0.3 [−0.3, +1.0] at 70 %, where "
+        "Gain from the discount: +0.1 points [−0.7, +0.9] at 50 % sparsity, +0.3 [−0.3, +1.0] at 70 %, where "
         "pruning itself costs 21 [18, 24]. Against Wanda as published (clean text): +0.8 [−1.2, +2.8] at 70 %, "
         "undecided." in told
     )

@@ -75,13 +75,13 @@ def test_without_a_sweep_the_page_shows_the_one_that_ships(tmp_path, monkeypatch
         "any back." in told
     )
     assert (
-        "Shipped study of the diffusion model. Sink-Wanda, λ = 1 (sinks count for nothing): Wanda on noised text "
-        "with the discount; baseline: without it. 2 sparsities × 3 methods × 6 seeds; 768 "
+        "Shipped study of the diffusion model. Wanda on noised text, with and without the discount, λ = 1 (sinks count "
+        "for nothing). 2 sparsities × 3 methods × 6 seeds; 768 "
         "items of 6 tasks. "
         "Your sweep will replace it." in told
     )
     assert (
-        "With minus without the discount: +0.1 points [−0.7, +0.9] at 50 %, +0.3 [−0.3, +1.0] at 70 %, both inside "
+        "Gain from the discount: +0.1 points [−0.7, +0.9] at 50 %, +0.3 [−0.3, +1.0] at 70 %, both inside "
         "±2 points. Against Wanda as published (clean text): +0.8 [−1.2, +2.8] at 70 %, undecided." in told
     )
     assert "At 60 %, it gains." in told and not test.exception
@@ -131,8 +131,8 @@ def test_a_finished_sweep_says_what_pruning_costs_and_draws_it(swept):
         and " and 2 seeds, wide as so few barely show their spread, Student's, with 1 degree of freedom" in told
     )
     assert re.search(
-        r"Sink-Wanda, λ = 1 \(sinks count for nothing\): .+\. 1 sparsity × \d methods × 2 seeds; "
-        r"\d+ items of \d tasks?\.",
+        r"Wanda on .+ text, with and without the discount, λ = 1 \(sinks count for nothing\)\. 1 sparsity × \d methods "
+        r"× 2 seeds; \d+ items of \d tasks?\.",
         told,
     )
     assert "8 models took " in told

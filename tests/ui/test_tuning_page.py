@@ -8,6 +8,7 @@ from pydantic.fields import FieldInfo
 
 from analysis.__main__ import main
 from analysis.errors import UserError
+from analysis.figures import masks
 from analysis.jobs import JOBS, known_key
 from analysis.pruned.report_file import read_report
 from analysis.sinks import discount
@@ -193,20 +194,20 @@ def test_moving_a_slider_gives_the_numbers_of_that_setting(statistics):
 
 
 def test_layers_are_shown_as_they_come_in(statistics, monkeypatch):
-    """Where it takes longer than a moment: a grid with the layers so far, gone when all are there."""
+    """Where it takes longer than a moment: the same figure of the layers so far, gone when all are there."""
     seen = []
 
-    def grids(shown, name, columns, **options):
-        if name == "mask bits changed" and np.isnan(shown[0].values).any():
-            seen.append(shown[0].values)
-        return original(shown, name, columns, **options)
+    def changed(shown, names):
+        if np.isnan(shown[0].layers).any():
+            seen.append(shown[0].layers)
+        return original(shown, names)
 
-    original = tune_effects.grids.grids
+    original = masks.changed_by_projection
     whole = check(app("pages/prune.py", **QUERY))
     whole.run()
     assert not whole.get("empty"), "every refresh of the sidebar would draw it again"
     monkeypatch.setattr(tune_effects, "PATIENCE", 0.0)
-    monkeypatch.setattr(tune_effects.grids, "grids", grids)
+    monkeypatch.setattr(masks, "changed_by_projection", changed)
     test = check(app("pages/prune.py", **QUERY))
     layers = statistics.info.layers
     assert [int(np.isfinite(values).all(axis=1).sum()) for values in seen] == list(range(1, layers))
@@ -223,7 +224,7 @@ def test_presets_undo_and_a_setting_kept_beside_another(statistics):
     test.button(key="tuning_keep").click().run()
     test.slider(key="prune_sink_std").set_value(3.0).run()
     labels = {metric.label: metric.value for metric in check(test).metric}
-    assert labels["Mask bits changed, A"] == percent(total(statistics, TuneParams()).changed, 3)
+    assert labels["Weights chosen differently, A"] == percent(total(statistics, TuneParams()).changed, 3)
     assert "A" in texts(test) and "k 3" in texts(test)
     test.button(key="tuning_swap").click().run()
     assert check(test).slider(key="prune_sink_std").value == 2.0
@@ -273,7 +274,7 @@ def test_a_parameter_of_the_discount_that_is_added_is_drawn_told_and_computed(st
     a = TuneParams(discount=DiscountParams(alpha_unit="std", sink_alpha=1.0))
     b = TuneParams(discount=DiscountParams(alpha_unit="std", sink_alpha=1.0, floor=0.5))
     numbers = {metric.label: metric.value for metric in check(test).metric}
-    shown = {name: numbers[f"Mask bits changed, {name}"] for name in ("A", "B, this setting")}
+    shown = {name: numbers[f"Weights chosen differently, {name}"] for name in ("A", "B, this setting")}
     assert shown == {
         "A": percent(total(statistics, a).changed, 3),
         "B, this setting": percent(total(statistics, b).changed, 3),

@@ -429,9 +429,9 @@ def answer(study: OfStudy | None, pairs: list[RunPair], found: Found | None, cha
         return
     told = _told(study, found, "" if study is not None else _seeds_in_words(pairs, found))
     st.markdown(f"##### {plain(told.said)}", help=plain(told.explained) or None)
+    st.caption(plain(told.stands))
     if told.held:
         st.markdown(plain(told.held))
-    st.caption(plain(told.stands))
 
 
 class _Told(NamedTuple):

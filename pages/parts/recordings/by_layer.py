@@ -38,7 +38,7 @@ from analysis.words import in_sentence, listed
 from pages.parts import asking
 from pages.parts.asking import begin, starting_button
 from pages.parts.charts import as_read, chart, exhibit_table, exhibit_text, heading
-from pages.parts.controls import STACKED, figures_beside, figures_row, keyed_columns, order_on_a_phone, pick
+from pages.parts.controls import figures_beside, figures_row, keyed_columns, on_one_level, order_on_a_phone, pick
 from pages.parts.plain import plain
 from pages.parts.recordings.choice import read_split, why_apart, within
 from pages.parts.recordings.recording import cached
@@ -52,17 +52,7 @@ _ICONS = {
     BELOW: ":material/arrow_downward:",
     OPEN: ":gray[:material/remove:]",
 }
-_ROW = "row_of_figures"
 # What is drawn of figures beside each other stands in common rows, as their findings differ in length.
-_LEVEL = f"""<style>
-@media (min-width:{STACKED + 1}px){{
-[class*='st-key-{_ROW}']>*>*>*>[data-testid='stHorizontalBlock']{{display:grid;grid-auto-flow:column;
-grid-auto-columns:minmax(0,1fr);grid-template-rows:repeat(8,auto);row-gap:0}}
-[class*='st-key-{_ROW}']>*>*>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn'],
-[class*='st-key-{_ROW}']>*>*>*>*>[data-testid='stColumn']>[data-testid='stVerticalBlock']{{display:grid;width:auto;
-grid-row:span 8;grid-template-rows:subgrid;grid-template-columns:minmax(0,1fr);row-gap:0}}
-[class*='st-key-{_ROW}']>*>*>*>*>[data-testid='stColumn']>[data-testid='stVerticalBlock']>*{{margin-bottom:1rem}}}}
-</style>"""
 CAUSAL = "Even split: over each token and earlier ones."
 """What the panel of a left-to-right model says of it."""
 _MOST = " (the most that sinks could move, which none is to exceed)"
@@ -184,11 +174,10 @@ def _causal(one_set: OpenSet) -> bool:
 
 def beside_each_other(keys: Sequence[str], shown: list[Exhibit], name: str, told: Sequence[str]) -> None:
     """Draw a figure per model, two beside each other. keys: of them. told: of each, above its figure; '' for none."""
-    st.html(_LEVEL)
     figures = list(zip(keys, shown, told, strict=True))
     for start in range(0, len(figures), 2):
         row = figures[start : start + 2]
-        with st.container(key=f"{_ROW}_{name}_{start}"):
+        with on_one_level(f"{name}_{start}"):
             columns = figures_beside(len(row), f"{name}_{start}")
         for column, (key, figure, said) in zip(columns, row, strict=True):
             if said:

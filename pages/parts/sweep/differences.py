@@ -25,7 +25,7 @@ from analysis.specs import EvictionPoint, where
 from analysis.statistics.decisions import POINTS, TOO_COARSE
 from analysis.words import listed, percent
 from pages.parts.charts import chart, kept, table
-from pages.parts.controls import figures_beside, segments
+from pages.parts.controls import figures_beside, on_one_level, segments
 from pages.parts.plain import plain
 from pages.parts.study.choice import can_tell, say_discount, say_study
 
@@ -172,7 +172,8 @@ def _with_and_without(
 
 def draw_levels(told: DiscountLevels, hint: str = "") -> None:
     """Draw what the discount changes and, beside it, the accuracies. hint: beneath the accuracies."""
-    changes, levels = figures_beside([1, 1], "sweep_levels")
+    with on_one_level("sweep_levels"):
+        changes, levels = figures_beside([1, 1], "sweep_levels")
     with changes:
         chart(told.changes, "sweep_changes")
     with levels:

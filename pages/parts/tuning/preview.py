@@ -7,18 +7,18 @@ compare with.
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import plotly.graph_objects as go
 import streamlit as st
 from pydantic import ValidationError
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine import JobRecord
-from analysis.figures import masks as grids
 from analysis.jobs import JOBS
 from analysis.models.checkpoint import checkpoint_of
 from analysis.specs import (
@@ -32,7 +32,7 @@ from analysis.specs import (
     sentence,
 )
 from analysis.tuning import effects, statistics_file
-from analysis.tuning.effects import LayerEffect
+from analysis.tuning.effects import Effects, LayerEffect
 from analysis.tuning.statistics_file import Part, StoredStatistics, effect_of, plain_of
 from cache.keys import content_key
 from pages.parts import address, asking, controls
@@ -392,12 +392,16 @@ PATIENCE = 1.0  # seconds without news before drawing partial results
 
 
 def every_layer(
-    statistics: StoredStatistics, key: str, setting: TuneParams, name: str, growing: tuple[str, str] | None
+    statistics: StoredStatistics,
+    key: str,
+    setting: TuneParams,
+    name: str,
+    growing: Callable[[Effects], go.Figure] | None,
 ) -> list[LayerEffect]:
     """Return the effects on all layers. Moving a control meanwhile starts over, with the finished layers kept.
 
-    growing: title and field of `Effects` of the grid to draw meanwhile if it takes longer than a moment: the first
-    layer at once, the others as they come in.
+    growing: the figure to draw meanwhile if it takes longer than a moment: of the first layer at once, of the others as
+    they come in.
     """
     effects_so_far: list[LayerEffect] = []
     layers, began = statistics.info.layers, time.monotonic()
@@ -414,13 +418,10 @@ def every_layer(
         with place.container():
             st.progress((layer + 1) / layers, text=f"{layer + 1:d} of {layers:d} layers, {plain(name)}")
             if growing:
-                title, field = growing
-                values = getattr(effects.together(effects_so_far, layers), field)
-                columns = [projection.split(".")[-1] for projection in statistics.info.inputs]
                 plot(
-                    grids.grids([grids.Grid(name, values)], title, columns),
+                    growing(effects.together(effects_so_far, layers)),
                     key=f"growing_{name}_{layer}",
-                    alt=f"{title} of the layers computed so far.",
+                    alt="Weights chosen differently in the layers computed so far.",
                     config={"displayModeBar": False},
                 )
     if place is not None:

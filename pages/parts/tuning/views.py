@@ -1,10 +1,11 @@
 """Effects of a setting of the discount, computed from stored statistics: masks, errors, weights, text, scores."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 
 from analysis.engine import JobRecord
@@ -61,7 +62,6 @@ def show(*parts: str) -> None:
     st.html(_STYLE + "".join(parts))
 
 
-_GROWING = ("mask bits changed", "changed")  # what the grid shows that grows while the layers come in
 _COPIES = {
     "noised": "Noised: each block sees itself and the clean text of the blocks before it. Both copies count.",
     "clean": "The clean copy that it is read beside.",
@@ -81,10 +81,16 @@ _WEIGHT = (
 
 
 def masks_preview(found: Opened, named: dict[str, TuneParams]) -> None:
-    """Draw which mask bits settings change, by layer and projection, beside another calibration seed. named: by
-    name.
+    """Draw which weights settings choose differently, by layer and projection, beside another calibration seed. named:
+    by name.
     """
-    stacked = {name: tuning.together(layers) for name, layers in _effects(found, named, _GROWING).items()}
+    statistics = found.statistics
+
+    def growing(so_far: Effects) -> go.Figure:
+        shown = _over_projections(statistics, "with the discount", so_far.changed)
+        return grids.changed_by_projection([shown], statistics.info.short_names)
+
+    stacked = {name: tuning.together(layers) for name, layers in _effects(found, named, growing).items()}
     _changed(found.statistics, stacked)
     with chart_in_fold(
         "Layer by layer, and output error",
@@ -109,7 +115,7 @@ def draw_view(view: str, found: Opened, named: dict[str, TuneParams]) -> None:
 
 
 def _effects(
-    found: Opened, named: dict[str, TuneParams], growing: tuple[str, str] | None = None
+    found: Opened, named: dict[str, TuneParams], growing: Callable[[Effects], go.Figure] | None = None
 ) -> dict[str, list[LayerEffect]]:
     return {
         name: preview.every_layer(found.statistics, found.key, setting, name, growing)
@@ -147,9 +153,9 @@ def _numbers(found: Opened, effects: dict[str, Effects]) -> None:
     for name, effect in effects.items():
         total: Total = tuning.total(effect, statistics.sizes)
         columns = keyed_columns(2, f"tuning_numbers_{len(name)}")
-        card(columns[0], f"Mask bits changed, {name}", percent(total.changed, 3), help=_SCORE)
+        card(columns[0], f"Weights chosen differently, {name}", percent(total.changed, 3), help=_SCORE)
         floor = percent(total.floor, 3) if statistics.has_floor else found.instead("seed_floor")
-        card(columns[1], "Changed by another calibration seed", floor)
+        card(columns[1], "With another calibration seed", floor)
         beneath = st.container()
         if statistics.has_grams:
             card(
@@ -191,16 +197,12 @@ def _table(statistics: StoredStatistics, effects: dict[str, Effects]) -> pd.Data
 def _changed(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
     """Draw what share of the weights settings decide differently, by projection, beside another calibration seed."""
     shown = [
-        grids.Changed(
-            "with the discount" if len(effects) == 1 else name,
-            _over_layers(effect.changed, statistics.sizes),
-            effect.changed,
-        )
+        _over_projections(statistics, "with the discount" if len(effects) == 1 else name, effect.changed)
         for name, effect in effects.items()
     ]
     if statistics.has_floor:
         floor = next(iter(effects.values())).floor
-        shown.append(grids.Changed("another calibration seed", _over_layers(floor, statistics.sizes), floor, True))
+        shown.append(_over_projections(statistics, "another calibration seed", floor, True))
     missing = "" if statistics.has_floor else " What another calibration seed changes is not measured yet."
     chart(
         Exhibit(
@@ -215,11 +217,14 @@ def _changed(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
     )
 
 
-def _over_layers(shares: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Return shares of the weights of each projection over all layers, (P,). shares, sizes: (L, P)."""
-    there = np.where(np.isfinite(shares), sizes, 0)
+def _over_projections(
+    statistics: StoredStatistics, name: str, shares: np.ndarray, is_floor: bool = False
+) -> grids.Changed:
+    """Return shares of the weights, (L, P), with those of each projection over all layers."""
+    there = np.where(np.isfinite(shares), statistics.sizes, 0)
     total = there.sum(axis=0)
-    return np.divide(np.nansum(shares * there, axis=0), total, out=np.full(len(total), np.nan), where=total > 0)
+    whole = np.divide(np.nansum(shares * there, axis=0), total, out=np.full(len(total), np.nan), where=total > 0)
+    return grids.Changed(name, whole, shares, is_floor)
 
 
 def _changed_map(statistics: StoredStatistics, effects: dict[str, Effects]) -> Exhibit:
@@ -233,7 +238,7 @@ def _changed_map(statistics: StoredStatistics, effects: dict[str, Effects]) -> E
         "calibration seed changes is not measured yet: without it this does not tell a discount from chance."
     )
     shown = [
-        grids.beyond(name, effect.changed, effect.floor, figures.spread_lines(effect.spread), "mask bits changed")
+        grids.beyond(name, effect.changed, effect.floor, figures.spread_lines(effect.spread), "chosen differently")
         if beyond
         else grids.Grid(name, effect.changed, figures.spread_lines(effect.spread))
         for name, effect in effects.items()
@@ -243,8 +248,8 @@ def _changed_map(statistics: StoredStatistics, effects: dict[str, Effects]) -> E
         sentence,
         grids.grids(
             shown,
-            "changed, minus another seed" if beyond else "mask bits changed",
-            statistics.info.short_names,
+            "chosen differently, minus another seed" if beyond else "weights chosen differently",
+            grids.in_words(statistics.info.short_names),
             signed=beyond,
             bar_title="points, 0 = another calibration seed" if beyond else "",
         ),
