@@ -128,7 +128,7 @@ def _discount(findings: Findings) -> Answer | None:
         sentence += f" It would have detected ±{listed(list(sizes))} points."
     elif seen and min(seen) >= TOO_COARSE:
         sentence += f" It would have detected nothing below {100 * TOO_COARSE:.0f} points."
-    asked = "Does counting them less when removing weights (the discount) help?"
+    asked = "Does pruning that counts them less (the discount) help?"
     pruning = findings.pruning
     if not prices or pruning is None:
         return Answer(asked, lead, sentence)

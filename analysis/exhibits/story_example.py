@@ -69,7 +69,7 @@ def _ends_early(text: Continuation, control: str, causes: Sequence[Cause]) -> st
 
 
 _SHADED = "Shaded, underlined: does not line up with the first text. Faint: after the end (counted, not shaded)."
-_EXAMPLE = "This one is the most typical in changed tokens and perplexity."
+_EXAMPLE = "Chosen as typical in changed tokens and perplexity."
 
 
 def _ends_over_all(causes: Sequence[Cause], control: str, length: int) -> str:

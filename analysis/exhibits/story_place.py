@@ -300,7 +300,7 @@ def _layers_told(
     }
     if tokens and told and not shares:
         close.pop(_REST, None)
-        return listed(told) + (f"; as much {listed(list(close.values()))} in other weights" if close else "")
+        return listed(told) + (f"; other weights show as much {listed(list(close.values()))}" if close else "")
     rest = f"{'none' if tokens else 'mixed'} in {layer_names(apart)}" if apart else ""
     rest += f" ({listed(list(close.values()))}: other weights show as much)" if close and shares else ""
     return "; ".join(filter(None, (listed(told), rest)))

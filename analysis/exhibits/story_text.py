@@ -102,7 +102,8 @@ def yes_by_text(causes: Sequence[Cause]) -> str:
     undecided = [name for name in open_ones if not side_of(there[name].effect)]
     but = ", but texts end sooner" if all(ends_earlier(there[name]) for name in undecided) else ""
     if but and len(undecided) == 1 and (longer := there[undecided[0]].longer) is not None:
-        but = f", but texts end {size_told(longer, LENGTH, 'tokens sooner').partition(' [')[0]}"
+        ends = there[undecided[0]].tokens
+        but = f", but texts end at token {ends:.0f}, not {ends - longer.value:.0f}"
     less = [name for name in open_ones if side_of(there[name].effect)]
     against = [
         f"{told[0].upper()}{told[1:]} {outcome}."
@@ -128,7 +129,7 @@ def changes_told(causes: Sequence[Cause], controls: Sequence[str]) -> list[str]:
     """
     there = text_causes(causes)
     told = [f"{AGAINST[name]}: {perplexity_change(there[name].effect)}" for name in controls]
-    told = [f"Sinks {told[0]}", *(f"{each[0].upper()}{each[1:]}" for each in told[1:])]
+    told = [f"{each[0].upper()}{each[1:]}" for each in told]
     longer = there[controls[-1]].longer
     if longer is not None and side_of(longer):
         told[-1] += f"; texts end {size_told(longer, LENGTH, f'tokens {_LATER[side_of(longer)]}')}"

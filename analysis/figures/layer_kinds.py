@@ -214,7 +214,7 @@ def _keys(models: Sequence[LayerKinds]) -> list[str]:
     return [*lines, *filter(None, ["; ".join(bold + close)])]
 
 
-_BOLD, _CLOSE = "bold: stands out most", "bold at the right: too close to stand out"
+_BOLD, _CLOSE = "bold: stands out most", "bold at the right: what keeps a kind from it"
 """What the bold numbers are."""
 
 

@@ -142,13 +142,13 @@ def test_the_first_action_is_a_few_stops_away_and_small_screens_show_short_pages
     assert page.locator("html").evaluate("html => html.scrollWidth") == 390
     assert table.evaluate("table => table.scrollWidth <= table.clientWidth")
     main = page.get_by_test_id("stMain")
-    parts = ["Hiding the sinks raises", "Sink: a token", "Perplexity of", "No control", "One text", "Changed tokens"]
+    parts = ["Hiding the sinks raises", "No control", "Perplexity of", "Sink: a token", "One text", "Changed tokens"]
 
     def in_order() -> bool:
         places = [box["y"] for part in parts if (box := main.get_by_text(part).first.bounding_box()) is not None]
         return places == sorted(places) and len(places) == len(parts)
 
-    until(in_order)  # what the answer leaves open comes between figure and text; a plot above may still grow
+    until(in_order)  # the definition of a sink comes between figure and text; a plot above may still grow
     for row in table.locator("tbody tr").all():
         name, *numbers = (box for cell in row.locator("td").all() if (box := cell.bounding_box()) is not None)
         assert len(numbers) == 3 and len({box["y"] for box in numbers}) == 1

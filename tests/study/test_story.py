@@ -139,7 +139,7 @@ TITLES = {
 ANSWERS = {
     "supports": (
         "^Yes: hiding them hurts more than hiding as many random tokens or random tokens of equal "
-        r"attention\. Perplexity .* none 2\.7, sinks 3\.3, .* Sinks against as many random tokens: \+22 % \[",
+        r"attention\. Perplexity .* none 2\.7, sinks 3\.3, .* Against as many random tokens: \+22 % \[",
         r"^Yes: \+12\.1 points of accuracy at 50 %\. Accuracy on .*: dense model 90\.0 %, 50 % removed, no discount "
         r"69\.5 %, 50 % removed, with discount 81\.6 %\. With the discount: \+12\.1 points \[\+9",
     ),
@@ -316,7 +316,7 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
         "(62 % masked) 2.6."
     )
     assert told.sentence == (
-        "Sinks against as many random tokens: +48 % [+23, +78]. At equal attention: +22 % [+11, +35]; texts end 24 "
+        "Against as many random tokens: +48 % [+23, +78]. At equal attention: +22 % [+11, +35]; texts end 24 "
         "tokens earlier [16, 31]."
     )
     told = answered(-0.2)
@@ -324,7 +324,7 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
     assert told.lead == f"{per_token} At equal attention it hurts less."
     assert told.sentence.endswith(" At equal attention: −18 % [−26, −10]; texts end 24 tokens earlier [16, 31].")
     told = answered(0.05)
-    assert told.lead == f"{per_token} At equal attention undecided, but texts end 24 tokens sooner."
+    assert told.lead == f"{per_token} At equal attention undecided, but texts end at token 21, not 44."
     assert " At equal attention: +5 % [−5, +16]; texts end" in told.sentence
     assert ", random tokens of equal attention 3.6, " in told.levels
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
@@ -483,7 +483,7 @@ def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
     assert place.beats[0].startswith("Standing out, diffusion model: masked ")
     alike = "none in layers 2 and 4–7 (punctuation in layer 2: other weights show as much)."
     assert place.beats[1].endswith(
-        "3 and the first token in layer 0; as much punctuation in layer 2 in other weights."
+        "3 and the first token in layer 0; other weights show as much punctuation in layer 2."
     ) and any(note.endswith(alike) for note in place.notes)
     assert place.caveat == (
         "Named: kinds 10 points or more above their share in all tokens, untrained and shuffled weights."
@@ -809,7 +809,7 @@ def test_a_text_has_a_slide_of_its_own():
         in chosen.replace("\u00a0", " ")
     )
     assert "Nothing hidden" in chosen and "Prompt 7 of 30: " in chosen
-    assert "This one is the most typical in changed tokens and perplexity." in chosen
+    assert "Chosen as typical in changed tokens and perplexity." in chosen
 
 
 def test_the_text_of_the_example_is_the_one_nearest_the_median():
