@@ -43,7 +43,7 @@ _DOT = 0.02  # of the axis that a dot takes
 _WIDER = 8  # times what is near, from which on an interval is cut off at the edge
 _ROOM = 0.06  # of the axis, at both ends
 _NEAR_ENDS = (0.25, 0.75)  # of the axis, up to and from where the name of a level stands beside it
-_FAINT, _GUIDE = 0.18, 0.35  # opacity of a band, and of the line from an estimate to its numbers
+FAINT, _GUIDE = 0.18, 0.35  # opacity of a band, and of the line from an estimate to its numbers
 
 
 class Level(NamedTuple):
@@ -134,7 +134,7 @@ def _marks(
     """Return bands, levels and guides as shapes, and all texts as notes. beneath: as of `_level_names`."""
     shapes: list[dict[str, Any]] = []
     for top, foot in laid.bands if margin else ():
-        look = {"fillcolor": REFERENCE, "opacity": _FAINT, "line": {"width": 0}, "layer": "below"}
+        look = {"fillcolor": REFERENCE, "opacity": FAINT, "line": {"width": 0}, "layer": "below"}
         shapes.append({"type": "rect", "x0": -margin, "x1": margin, "y0": top, "y1": foot, **look})
     for level in levels:
         pieces = [] if level in far else laid.lines

@@ -17,7 +17,7 @@ DIFFERENCE_SCALE = ["#1b4fa0", "#5a90d8", "#cfd4dc", "#e27f6a", "#a81f2d"]
 SINK = "#d9480f"
 TOKEN = "#5b8def"
 REFERENCE = "#8a94a6"
-DIFFERENCE = "#657083"  # of two methods, which has the colour of neither
+DIFFERENCE = "#737d90"  # of two methods, which has the colour of neither
 SELECTED = "#e83e8c"
 # Told apart by protanopes and deuteranopes too, from the grey of references as well, and against both themes' pages.
 SERIES_COLORS = ("#3097ff", "#ef7010", "#38a778", "#5048e7", "#c70008", "#785887", "#586858")

@@ -9,7 +9,9 @@ import pytest
 from colorspacious import cspace_convert, deltaE
 
 from analysis.figures import experts, masks, pruning, sinks, sweep
+from analysis.figures.intervals import FAINT
 from analysis.figures.style import (
+    DIFFERENCE,
     KIND_COLORS,
     MASS_SCALE,
     METHOD_LOOKS,
@@ -74,6 +76,8 @@ def test_colors_stand_out_on_the_pages_of_both_themes() -> None:
     for mode in ("light", "dark"):
         page = theme[mode]["backgroundColor"]
         assert min(contrast(color, page) for color in SERIES_COLORS) >= AGAINST_PAGE - 0.02, mode
+        band = "#" + "".join(f"{round(255 * part):02x}" for part in FAINT * rgb(REFERENCE) + (1 - FAINT) * rgb(page))
+        assert min(contrast(DIFFERENCE, behind) for behind in (page, band)) >= AGAINST_PAGE, mode
         assert contrast(SELECTED, page) >= AGAINST_PAGE, f"what is chosen, and whiskers on bars, {mode}"
     assert min(contrast(SELECTED, end) for end in (MASS_SCALE[0], MASS_SCALE[-1])) >= AGAINST_PAGE
 

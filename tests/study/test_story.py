@@ -739,7 +739,7 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
             "3.8 [3.1, 4.7]",
             "random, equal attention: 4.5 (sinks −15 % [−31, +4]); as many random: 2.6 (sinks +48 % [+23, +78])",
         ),
-        ("Texts end at token, sinks hidden (untouched: 44)", "21", "24 earlier [16, 31] than at equal attention"),
+        ("Token where texts end, sinks hidden (untouched: 44)", "21", "24 earlier [16, 31] than at equal attention"),
         (
             "Weights chosen differently, 70 % removed",
             "0.23 % (seeds: 0.22 to 0.24 %)",
