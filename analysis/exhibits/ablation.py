@@ -85,7 +85,7 @@ METHOD = (
 )
 
 
-_HOLLOW = ", hollow where not significantly different from the sinks"
+_HOLLOW = ", hollow where undecided against the sinks"
 _OF_STATE = "random tokens: masked like the sinks in steps with enough others"
 _MINUS_CONTROL = "sinks minus control"
 _TOLD = {"nll": PERPLEXITY, "aligned": "Changes count for better or worse, in aligned texts.", "divergence": NAT}

@@ -6,7 +6,7 @@ Each is one sentence, a small figure of what it rests on, and the differences wi
 from collections.abc import Mapping, Sequence
 from math import exp
 
-from analysis.evaluation.ablation_effects import COUNT, MEASURES
+from analysis.evaluation.ablation_effects import COUNT, MASS, MEASURES
 from analysis.exhibits.story_parts import Price, accuracy_heading, discounts, outcomes_of, prices_of
 from analysis.exhibits.story_text import (
     changes_told,
@@ -64,7 +64,7 @@ def _matter(findings: Findings) -> Answer | None:
     if not by_text:
         return Answer(asked, lead, "")
     told = dict.fromkeys((COUNT, *open_controls(causes), strictest(causes) or COUNT))
-    marks = _levels(causes, by_text)
+    marks = _levels(causes, {name: by_text[name] for name in told})
     levels = f"{_HEADING}: {', '.join(f'{mark.label} {mark.told}' for mark in marks)}."
     sentence = " ".join((*changes_told(causes, list(told)), could_see(causes)))
     return Answer(asked, lead, sentence.strip(), charts.few_bars(f"{_HEADING}:", marks), levels)
@@ -74,17 +74,25 @@ _HEADING = "Perplexity under the untouched model (lower is better), hidden"
 
 
 def _levels(causes: Sequence[Cause], controls: Mapping[str, Cause]) -> list[Mark]:
-    """Return perplexity with nothing, the sinks and each control's tokens hidden. Where a control was not found in all
-    prompts, its row tells in how many.
+    """Return perplexity with nothing, the sinks and each control's tokens hidden, with how many tokens that is per step.
+    Where a control was not found in all prompts, its row tells in how many.
     """
     before, sinks = untouched_of(causes), text_causes(causes)[COUNT].sides[0]
     marks = [
         Mark("none", exp(before), perplexity(before), charts.NULL),
-        Mark("sinks", exp(sinks.value), perplexity(sinks.value), charts.SINK, exp(sinks.low), exp(sinks.high)),
+        Mark(
+            f"sinks ({sinks.tokens:.1f} per step)",
+            exp(sinks.value),
+            perplexity(sinks.value),
+            charts.SINK,
+            exp(sinks.low),
+            exp(sinks.high),
+        ),
     ]
     for name, cause in sorted(controls.items(), key=lambda each: -each[1].sides[1].value):
         side, masked = cause.sides[1], masked_told(cause)
         label = f"as many random{masked}" if masked else CONTROLS[name].title
+        label = f"random of equal attention ({side.tokens:.1f})" if name == MASS else label
         label += f" ({cause.effect.n} prompts)" if cause.unmatched else ""
         marks.append(Mark(label, exp(side.value), levels_of(cause)[1], charts.NULL, exp(side.low), exp(side.high)))
     return marks

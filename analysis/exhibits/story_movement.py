@@ -50,11 +50,12 @@ def movement(findings: Findings) -> Told | None:
     beats = [f"A layer gains {number(value)} new sinks per step."]
     whose = f"{within(findings, source)}'s" if len(by_model) > 1 else "the model's"
     untrained = "an untrained model" if findings.parameters.random_models == 1 else "untrained models"
-    title = _title(observed, nulls, value, steps, whose, untrained)
+    title, takeaway = _title(observed, nulls, value, steps, whose, untrained), list(beats)
     if nulls:
         told_in_title = "fixed" not in nulls or _WRITTEN in title
         written = "" if told_in_title else "Writing alone: a token's attention changes only as it is written."
-        beats = [f"{written} {_by_layer(observed, nulls[hardest], MOVEMENT_NULLS[hardest].called)}.".strip()]
+        takeaway = [f"{_by_layer(observed, nulls[hardest], MOVEMENT_NULLS[hardest].called)}."]
+        beats = [f"{written} {takeaway[0]}".strip()]
     others = [_other(names[model], births) for model, births in by_model.items() if model != source]
     notes = [_NEW, *([chance] if (chance := _chance(nulls, value)) else [])]
     if steps is not None and not story_parts.rare(value, steps):
@@ -74,7 +75,7 @@ def movement(findings: Findings) -> Told | None:
         f"{_models_told(findings, nulls)}{_at_a_time(findings, source)}",
         tuple(notes),
         meaning=story_parts.of_movement(value, steps, *_lives(findings, source)),
-        takeaway=" ".join([*beats, *others]),
+        takeaway=" ".join(takeaway),
     )
 
 
@@ -153,9 +154,10 @@ def _title(
         null = Measured.mean(nulls[SHARP]).told(beside=Measured.mean(observed)).partition(" [")[0]
         beside = f"{number(value)} new per layer and step against {null}"
         alone = _beside(nulls["fixed"], value)
-        return (
-            f"{whose[0].upper()}{whose[1:]} sinks move, but less than in {untrained}: {beside} (writing alone: {alone})"
-        )
+        fewer = len(_layers_above(nulls[SHARP], observed))
+        in_some = f"in {fewer} of {len(observed)} layers " if fewer < len(observed) else ""
+        less = f"less {in_some}than in {untrained}"
+        return f"{whose[0].upper()}{whose[1:]} sinks move, but {less}: {beside} (writing alone: {alone})"
     beside = f"{_SIDES[side]} than {_WRITTEN} ({_beside(nulls['fixed'], value)})"
     born = f"New sinks keep appearing: {number(value)}" if moving else f"{number(value)} new sinks"
     return f"{born} per layer and step, {beside}"

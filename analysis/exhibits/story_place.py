@@ -80,7 +80,6 @@ def place(findings: Findings) -> Told | None:
     own = _layers_told(portions[source], tokens[source], others.get(source, {}), without=MASKED)
     lead = "Also standing" if masked else "Standing"
     in_short = " ".join(filter(None, (untrained, f"{lead} out: {own}.")))
-    in_short += "".join(f" {beat}" for beat in beats[1:])
     prompts = findings.parameters.prompts
     beats += [untrained] if untrained else []
     notes += filter(None, (_averaged(findings), _together(findings, source, portions[source])))

@@ -96,9 +96,13 @@ def yes_by_text(causes: Sequence[Cause]) -> str:
     """
     open_ones = open_controls(causes)
     yes = "Yes" if not open_ones else "Per token, yes" if open_ones == [MASS] else "It depends"
-    controls = dict.fromkeys((COUNT, strictest(causes) or COUNT))
-    beaten = listed([CONTROLS[name].title for name in controls if name not in open_ones], "or")
     there = text_causes(causes)
+    controls = dict.fromkeys((COUNT, strictest(causes) or COUNT))
+    beaten = [
+        f"{CONTROLS[name].title} to {levels_of(there[name])[1]}"
+        for name in controls
+        if name not in open_ones and not (name != COUNT and there[name].unmatched)  # levels of the same prompts
+    ]
     undecided = [name for name in open_ones if not side_of(there[name].effect)]
     but = ", but texts end sooner" if all(ends_earlier(there[name]) for name in undecided) else ""
     if but and len(undecided) == 1 and (longer := there[undecided[0]].longer) is not None:
@@ -110,7 +114,11 @@ def yes_by_text(causes: Sequence[Cause]) -> str:
         for names, outcome in ((undecided, f"undecided{but}"), (less, "it hurts less"))
         if (told := listed([AGAINST[name] for name in names]))
     ]
-    return " ".join((f"{yes}: hiding them hurts more than hiding {beaten}.", *against))
+    rise = there[COUNT].rise
+    moves = f"hiding the sinks {hidden_moves(causes)}, hiding {listed(beaten)}"
+    if rise is None or not side_of(rise):
+        moves = f"hiding them hurts more than hiding {CONTROLS[COUNT].title}"
+    return " ".join((f"{yes}: {moves}.", *against))
 
 
 def ends_earlier(cause: Cause) -> bool:
@@ -158,7 +166,7 @@ def ends_told(causes: Sequence[Cause]) -> list[str]:
 def _open_one(control: str, cause: Cause) -> str:
     sinks, others = levels_of(cause)
     level = f"{others} beside {sinks} on {cause.effect.n} prompts" if cause.unmatched else others
-    open_one = "" if side_of(cause.effect) else ", not significant"
+    open_one = "" if side_of(cause.effect) else ", undecided"
     told = f"Against {CONTROLS[control].title} ({level}): {perplexity_change(cause.effect)}{open_one}"
     ends = _endings(cause)
     return f"{told}; {ends}{_ends_untouched(cause)}." if ends else f"{told}."

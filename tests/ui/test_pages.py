@@ -73,7 +73,7 @@ def test_causes_opens_on_the_shipped_study_before_anything_is_recorded(monkeypat
     said = unglued(texts(test)).replace("\\", "")
     assert (
         "##### Hiding the sinks raises perplexity from 2.4 to 3.8: higher than with as many random tokens (2.6), "
-        "not significantly different from random tokens of "
+        "undecided against random tokens of "
         "equal attention (4.5)."
     ) in said
     assert (
