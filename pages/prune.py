@@ -105,7 +105,7 @@ def main() -> None:
             start(wants, takes)
         with takes:
             active_runs()
-    with steps.outcome, results_box(study, "prune_results"):
+    with steps.proof, results_box(study, "prune_results"):
         accuracies_in_brief(model, asked, scoring, pairs, found, study, drawn=view != ACCURACY)
     if changes and view != MASKS:  # which draws them in full
         place = steps.results if preview_of is not None else steps.preview
