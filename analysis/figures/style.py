@@ -14,13 +14,13 @@ import plotly.graph_objects as go
 MASS_SCALE = ["#141a3c", "#24418a", "#2477a8", "#36a796", "#8fce69", "#f8ee9a"]
 # Differences of two masks: blue = the second keeps more, red = it prunes more. The grey middle reads on both themes.
 DIFFERENCE_SCALE = ["#1b4fa0", "#5a90d8", "#cfd4dc", "#e27f6a", "#a81f2d"]
-SINK = "#d9480f"
+SINK = "#e5600f"  # and of the discount, which is of sinks
 TOKEN = "#5b8def"
 REFERENCE = "#8a94a6"
 DIFFERENCE = "#737d90"  # of two methods, which has the colour of neither
 SELECTED = "#e83e8c"
 # Told apart by protanopes and deuteranopes too, from the grey of references as well, and against both themes' pages.
-SERIES_COLORS = ("#3097ff", "#ef7010", "#38a778", "#5048e7", "#c70008", "#785887", "#586858")
+SERIES_COLORS = ("#3097ff", SINK, "#38a778", "#5048e7", "#c70008", "#785887", "#586858")
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "star")
 # Of tokens, in the order of `KINDS`: words recede. None is the orange of sinks, nor a red that says that something is
 # wrong.
@@ -45,7 +45,7 @@ METHOD_LOOKS = {
     "magnitude": Look("#785887", "triangle-up"),
     "wanda": Look("#3097ff", "circle"),
     "wanda-noised": Look("#5048e7", "square"),
-    "sink-wanda": Look("#ef7010", "diamond"),
+    "sink-wanda": Look(SINK, "diamond"),
     "sparsegpt": Look("#38a778", "star"),
     "sink-sparsegpt": Look("#c70008", "hexagon"),
 }

@@ -244,13 +244,21 @@ def order_on_a_phone(rows: Mapping[str, Sequence[int]], blocks: Mapping[str, int
 
 
 _STEPS, _OPEN = "settings_preview_outcome", "settings_in_view"
+_STEP = f".st-key-columns_{_STEPS}>*>[data-testid='stHorizontalBlock']"
+# Stacked, the figure that proves the answer stands first, and in the order of the Tab key where the browser can. Its
+# place is kept until it is drawn.
 _LEFT_TO_RIGHT = f"""<style>
 @media (min-width:{STACKED + 1}px){{
+{_STEP}{{display:grid;grid-template:auto 1fr/minmax(0,1.1fr) minmax(0,1.44fr) minmax(0,1.66fr);row-gap:1rem}}
+{_STEP}>[data-testid='stColumn']{{width:auto;grid-row:1/span 2}}
+{_STEP}>:nth-child(3){{grid-area:1/3}}{_STEP}>:nth-child(4){{grid-area:2/3}}
 [data-testid='stColumn']:has(>[data-testid='stVerticalBlock']>*>.st-key-{_OPEN}){{position:sticky;top:3.75rem;
 align-self:flex-start;max-height:calc(100vh - 4.5rem);overflow-y:auto;overflow-x:hidden;padding-bottom:.5rem}}}}
 @media (max-width:{STACKED}px){{
-.st-key-columns_{_STEPS}>*>[data-testid='stHorizontalBlock']{{flex-wrap:wrap}}
-.st-key-columns_{_STEPS}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']{{min-width:100%}}}}
+{_STEP}{{flex-wrap:wrap;reading-flow:flex-visual}}
+{_STEP}>[data-testid='stColumn']{{min-width:100%}}
+{_STEP}>:nth-child(4){{order:-1}}
+{_STEP}>:nth-child(4):not(:has([data-testid='stElementContainer'])){{min-height:24rem}}}}
 .st-key-{_OPEN},.st-key-{_OPEN}>*>.stVerticalBlock{{gap:.6rem}}
 </style>"""
 
@@ -304,13 +312,15 @@ def plots_and_controls() -> tuple[DeltaGenerator, DeltaGenerator]:
 
 
 class Steps(NamedTuple):
-    """The containers of a page read from left to right: settings, which stay in view, what is done with them, each
-    with its results, what belongs to both, and rarer things beneath all.
+    """The containers of a page read from left to right: settings, which stay in view, what is done with them, the
+    proof of the page's answer, beneath the last of these or, where they are stacked, above all, further results, and
+    rarer things beneath all.
     """
 
     settings: DeltaGenerator
     preview: DeltaGenerator
     outcome: DeltaGenerator
+    proof: DeltaGenerator
     results: DeltaGenerator
     beneath: DeltaGenerator
 
@@ -318,11 +328,9 @@ class Steps(NamedTuple):
 def left_to_right() -> Steps:
     """Return the containers of a page read from left to right."""
     st.html(_LEFT_TO_RIGHT)
-    settings, right = keyed_columns([1.1, 3.1], _STEPS, gap="medium")
-    with right:
-        preview, outcome = figures_beside([1, 1.15], _STEPS)
+    settings, preview, outcome, proof = keyed_columns(4, _STEPS, gap="medium")
     results, beneath = st.container(key="results_of_the_steps"), st.container(key="beneath_the_steps")
-    return Steps(settings.container(key=_OPEN), preview, outcome, results, beneath)
+    return Steps(settings.container(key=_OPEN), preview, outcome, proof, results, beneath)
 
 
 # On a phone the views take as many rows as they need, with less room around each.

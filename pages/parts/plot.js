@@ -276,7 +276,7 @@ function template({ text, background, line, font, headings, series, sequential, 
     zerolinecolor: line,
     tickcolor: line,
     tickfont: ticks,
-    title: { font: { color: ink, size: (7 / 6) * size } },
+    title: { font: ticks },
   };
   const scale = even(sequential);
   return {

@@ -108,8 +108,8 @@ SCORES = (
         section="50 % removed",
         beside=("90.0 %", "−3.0 [−8, +2]", "Δ <9"),
     ),
-    IntervalRow("With", 91.0, np.nan, np.nan, color="#ef7010", section="50 % removed", beside=("91.0 %",)),
-    IntervalRow("With", 72.0, 70.0, 74.0, color="#ef7010", section="70 % removed", beside=("72.0 %",)),
+    IntervalRow("With", 91.0, np.nan, np.nan, color="#e5600f", section="50 % removed", beside=("91.0 %",)),
+    IntervalRow("With", 72.0, 70.0, 74.0, color="#e5600f", section="70 % removed", beside=("72.0 %",)),
 )
 HEADING = ("accuracy", "minus dense, points", "Δ discount minus this")
 LEVELS = (Level("dense 93.0 %", 93.0, "dash"), Level("chance 37.5 %", 37.5, "dot", needed=False))

@@ -1,5 +1,6 @@
 """The colours of figures: told apart by readers with each kind of colour vision, and readable on both themes' pages."""
 
+import re
 import tomllib
 from itertools import combinations
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from colorspacious import cspace_convert, deltaE
 
 from analysis.figures import experts, masks, pruning, sinks, sweep
+from analysis.figures.explorer import colors_js, explorer_css
 from analysis.figures.intervals import FAINT
 from analysis.figures.style import (
     DIFFERENCE,
@@ -18,6 +20,7 @@ from analysis.figures.style import (
     REFERENCE,
     SELECTED,
     SERIES_COLORS,
+    SINK,
     SYMBOLS,
     cell_colors,
     colors_by_method,
@@ -88,6 +91,11 @@ def test_every_method_and_kind_has_a_color_of_its_own() -> None:
     assert len(set(METHOD_COLORS.values())) == len({look.symbol for look in METHOD_LOOKS.values()}) == len(METHOD_LOOKS)
     assert len(KIND_COLORS) >= len(KINDS) and SERIES_COLORS[1] not in KIND_COLORS, "the orange of sinks is no kind's"
     assert len(set(SYMBOLS)) == len(SYMBOLS)
+
+
+def test_sinks_and_their_discount_share_one_color_on_pages_slides_and_in_files() -> None:
+    drawn = re.findall(r"\bsink: \W?(#\w+)", colors_js()) + re.findall(r"--sink: (#\w+)", explorer_css())
+    assert len(drawn) == 5 and {*drawn, METHOD_COLORS["sink-wanda"]} == {SINK}
 
 
 def test_a_second_run_of_a_method_has_a_color_that_no_method_beside_it_has() -> None:

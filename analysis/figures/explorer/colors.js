@@ -32,14 +32,16 @@ function ramp(from, to, hump) {
 const THEMES = {
   light: {
     ramp: ramp([0.985, 0.008, 235], [0.3, 0.12, 268], 0.055), heat: ramp([0.985, 0.012, 75], [0.46, 0.13, 40], 0.055), ink: "#14181f", soft: "#5b6472", faint: "#6f7886", line: "#dfe3e9",
-    panel: "#ffffff", sink: "#c93d00", brush: "rgba(20,24,31,.10)", second: "#7a5195",
+    panel: "#ffffff", sink: "#e5600f", sinkText: "#c04a00", brush: "rgba(20,24,31,.10)", second: "#7a5195",
     inks: ["#14181f", "#ffffff"], quiet: "#b9c1cc", band: "#d3d9e0", empty: "#eef0f3",
   },
   dark: {
     ramp: ramp([0.225, 0.018, 262], [0.95, 0.07, 190], 0.085), heat: ramp([0.235, 0.02, 45], [0.9, 0.09, 80], 0.075), ink: "#f2f4f7", soft: "#a7b0bd", faint: "#8a94a3", line: "#2c333e",
-    panel: "#10141d", sink: "#ff9145", brush: "rgba(255,255,255,.13)", second: "#c9a3e6",
+    panel: "#10141d", sink: "#e5600f", sinkText: "#ff9145", brush: "rgba(255,255,255,.13)", second: "#c9a3e6",
     inks: ["#0d1117", "#f2f4f7"], quiet: "#4a5464", band: "#3a4351", empty: "#1d232d",
   },
 };
+// Of small text about what is drawn in a color.
+const textColor = (theme, color) => (color === theme.sink ? theme.sinkText : color);
 const EVEN = 0.14; // of the scale, up to uniform attention; from there every doubling is the same distance
 const placed = (times, ceiling) => (times <= 1 ? EVEN * Math.max(times, 0) : EVEN + (1 - EVEN) * Math.min(1, Math.log(times) / Math.log(ceiling)));

@@ -137,6 +137,7 @@ class CurveView extends View {
     g.lineWidth = 1.5;
     g.stroke();
     if (!named) return;
+    g.fillStyle = textColor(this.app.theme, color);
     const left = x > own.left + 48;
     this.font(12, 600);
     g.textAlign = left ? "right" : "left";
@@ -209,7 +210,7 @@ class CurveView extends View {
     g.setLineDash(dash);
     line(g, x, y, x + 13, y);
     g.setLineDash([]);
-    g.fillStyle = width === CURVE ? color : this.app.theme.soft;
+    g.fillStyle = width === CURVE ? textColor(this.app.theme, color) : this.app.theme.soft;
     g.fillText(text, x + 18, y + 0.5, room);
   }
   wrapped(text, room) {

@@ -178,7 +178,7 @@ class RasterView extends View {
       g.fillText(wide ? rowName(recording, s) : s, axis.left - 8, at, axis.left - 10);
     };
     if (view.position != null) label(view.position, 700, theme.ink);
-    for (const [s] of life) label(s, 400, theme.sink);
+    for (const [s] of life) label(s, 400, theme.sinkText);
     if (life.length) return;
     const every = Math.max(10, Math.ceil(plan.rows / 80) * 10);
     for (let s = Math.ceil(plan.p0 / every) * every; s <= plan.p1; s += every) label(s, 400, theme.faint);

@@ -80,9 +80,9 @@ _WEIGHT = (
 )
 
 
-def masks_preview(found: Opened, named: dict[str, TuneParams]) -> None:
+def masks_preview(found: Opened, named: dict[str, TuneParams], beside: str = "") -> None:
     """Draw which weights settings choose differently, by layer and projection, beside another calibration seed. named:
-    by name.
+    by name. beside: what stands beside one setting as long as no other seed is stored.
     """
     statistics = found.statistics
 
@@ -91,7 +91,7 @@ def masks_preview(found: Opened, named: dict[str, TuneParams]) -> None:
         return grids.changed_by_projection([shown], statistics.info.short_names)
 
     stacked = {name: tuning.together(layers) for name, layers in _effects(found, named, growing).items()}
-    _changed(found.statistics, stacked)
+    _changed(found.statistics, stacked, beside)
     with chart_in_fold(
         "Layer by layer, and output error",
         "fold_prune_map",
@@ -194,8 +194,9 @@ def _table(statistics: StoredStatistics, effects: dict[str, Effects]) -> pd.Data
 # --- views ------------------------------------------------------------------------------------------------------
 
 
-def _changed(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
-    """Draw what share of the weights settings decide differently, by projection, beside another calibration seed."""
+def _changed(statistics: StoredStatistics, effects: dict[str, Effects], beside: str) -> None:
+    """Draw what share of the weights settings decide differently, by projection, beside another calibration seed.
+    beside: as of `masks_preview`."""
     shown = [
         _over_projections(statistics, "with the discount" if len(effects) == 1 else name, effect.changed)
         for name, effect in effects.items()
@@ -211,7 +212,7 @@ def _changed(statistics: StoredStatistics, effects: dict[str, Effects]) -> None:
             grids.changed_by_projection(shown, statistics.info.short_names),
             _table(statistics, effects),
             formula=_SCORE,
-            finding=_changed_in_words(statistics, effects),
+            finding=_changed_in_words(statistics, effects, beside),
         ),
         "tuning_changed",
     )
@@ -257,12 +258,12 @@ def _changed_map(statistics: StoredStatistics, effects: dict[str, Effects]) -> E
     )
 
 
-def _changed_in_words(statistics: StoredStatistics, effects: dict[str, Effects]) -> str:
+def _changed_in_words(statistics: StoredStatistics, effects: dict[str, Effects], beside: str) -> str:
     totals = {name: tuning.total(effect, statistics.sizes) for name, effect in effects.items()}
     if len(effects) == 1:
         (total,) = totals.values()
-        floor = [] if total.floor is None else [total.floor]
-        return finding_of("discounted mask", [total.changed], floor, 0.0, "This preview: the discount")
+        told = finding_of("discounted mask", [total.changed], [total.floor], 0.0, "This preview: the discount")
+        return f"{told.removesuffix('.')} ({beside})." if beside and not statistics.has_floor else told
     if not statistics.has_floor:
         return ""
     changed = {name: total.changed for name, total in totals.items()}
