@@ -74,8 +74,8 @@ _HEADING = "Perplexity under the untouched model (lower is better), hidden"
 
 
 def _levels(causes: Sequence[Cause], controls: Mapping[str, Cause]) -> list[Mark]:
-    """Return perplexity with nothing, the sinks and each control's tokens hidden, with how many tokens that is per step.
-    Where a control was not found in all prompts, its row tells in how many.
+    """Return perplexity with nothing, the sinks and each control's tokens hidden, and how many of these there are per
+    step. Where a control was not found in all prompts, its row tells in how many.
     """
     before, sinks = untouched_of(causes), text_causes(causes)[COUNT].sides[0]
     marks = [

@@ -170,7 +170,7 @@ def accuracy(findings: Findings) -> Told | None:
         " ".join(beats),
         tuple(beats),
         f"{recipe(findings, brief=True)}; intervals over {items_told(pruning)}{_seeds_told(by_setting)}"
-        f"{_rounding_told(findings, by_setting)}; no other models, tasks or texts.",
+        f"{_rounding_told(findings, by_setting)}{_noised_told(findings)}.",
         (
             *filter(
                 None,
@@ -255,6 +255,12 @@ def _levels(findings: Findings, by_setting: Mapping[str, Contrast], pruning: Pru
     tones = dict.fromkeys(means, charts.NULL) | dict.fromkeys(list(means)[-1:], charts.SINK)
     marks = [Mark(label, mean, percent(mean, 1), tones[label]) for label, mean in means.items()]
     return charts.few_bars(story_parts.accuracy_heading(pruning, name), marks, pruning.chance)
+
+
+def _noised_told(findings: Findings) -> str:
+    """Tell what noised text is, as the end of a list; empty where no recording shows what the model's noise is."""
+    played = story_parts.recordings(findings)
+    return f"; noised text: tokens {'masked' if played[0].masks else 'replaced'} at random" if played else ""
 
 
 def _text_of(method: str | None) -> str:
