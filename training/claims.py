@@ -9,9 +9,8 @@ from datetime import UTC, datetime
 from analysis.claims.evidence import found_by
 from analysis.claims.shipped import EXAMPLE, TestedClaims, write
 from analysis.claims.verdicts import evidence_of
-from analysis.command_line.claims import claims_command
 from analysis.engine import Engine, JobRecord
-from analysis.engine.studies import new_claims
+from analysis.engine.studies import claims_command, new_claims
 from analysis.job_context import environment
 from analysis.specs import ClaimsSpec, ModelSpec
 from training.shipping import ship

@@ -23,8 +23,8 @@ from analysis.command_line.flags import (
 from analysis.command_line.prompts import own_settings, reference_of
 from analysis.command_line.running import anchored, check_out, engine_of, estimated, follow, require_done, say
 from analysis.command_line.written_study import NUMBERS, finish, refusal, write
+from analysis.errors import UserError
 from analysis.specs import CLAIM_SIZES, CLAIMS, ClaimsSpec
-from analysis.specs.commands import sized_command
 from analysis.words import counted
 
 if TYPE_CHECKING:
@@ -75,9 +75,12 @@ def run(options: argparse.Namespace) -> int:
     """Test the claims and write the verdicts; the same command resumes an interrupted run."""
     check_out(options, refusal)
     spec = spec_of(options)
+    from analysis.engine.studies import claims_misfit
     from analysis.study.cost_estimate import foresee_claims, lines
     from analysis.study.findings import EXAMPLE, read
 
+    if problem := claims_misfit(spec):
+        raise UserError(problem)
     with engine_of(options, spec.models) as engine:
         spec = anchored(spec) if engine.scheduler else spec
         example = read(EXAMPLE) if EXAMPLE.is_file() else None
@@ -93,6 +96,7 @@ def run(options: argparse.Namespace) -> int:
 def _finished(engine: "Engine", record: "JobRecord", spec: ClaimsSpec, options: argparse.Namespace) -> int:
     """Write and print the results, even if some parts failed."""
     from analysis.claims.evidence import found_by
+    from analysis.engine.studies import claims_command
     from analysis.exhibits.claims import as_document, summary_line, untold
     from analysis.findings import said_of
 
@@ -132,12 +136,3 @@ def _write(folder: Path, spec: ClaimsSpec, verdicts: "Sequence[ClaimVerdict]", d
     settings = {name: value for name, value in document.items() if name != "claims"} | {"shown": said}
     write(folder, f"Claims about sinks, tested on {spec.model.source}", settings, shown, tables)
     outputs.write_json(folder / NUMBERS, document)
-
-
-def claims_command(spec: ClaimsSpec) -> str:
-    """`python -m analysis claims …` with the size that is nearest, and the settings that are not its own."""
-    from analysis.engine.studies import new_claims
-
-    sizes = {name: new_claims(spec.model, name) for name in CLAIM_SIZES}
-    only = ["--only", *spec.only] if spec.only else []
-    return sized_command("claims", spec, sizes, only, ("only",), "FILE")

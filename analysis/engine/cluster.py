@@ -3,12 +3,13 @@
 import contextlib
 import datetime
 import json
+import logging
 import os
 import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -61,6 +62,7 @@ def temporary_security() -> "Security":
 
 CONNECT_TIMEOUT = 10  # seconds
 ANSWER_TIMEOUT = 20  # seconds in which a scheduler must list its workers
+CLOSING_WAIT = 1.0  # seconds in which local workers may answer before they are killed
 PULSE_INTERVAL = 2.0  # seconds between checks of heartbeats
 _MEMORY_TOPIC = "worker-restart-memory"  # dask's own: a nanny ended a worker that used too much memory
 
@@ -91,6 +93,7 @@ class Cluster:
         self._stale = True
         self._places: dict[str, Place] = {}
         self._silence: dict[str, tuple[float, float]] = {}  # last heartbeat at the scheduler, seconds since
+        self._calls: list[threading.Thread] = []  # those that wait for an answer, and some that have it
         self._closing = threading.Event()
         threading.Thread(target=self._pulse, name="sinkscope-pulse", daemon=True).start()
         client.subscribe_topic(TOPIC, lambda event: on_event(json.loads(event[1])))
@@ -192,6 +195,7 @@ class Cluster:
     def _call(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> threading.Thread:
         """Call a function in a thread of its own."""
         thread = threading.Thread(target=self._quietly, args=(function, *arguments), kwargs=options, daemon=True)
+        self._calls = [*filter(threading.Thread.is_alive, self._calls), thread]
         thread.start()
         return thread
 
@@ -221,10 +225,21 @@ class Cluster:
         return [nanny.pid for nanny in nannies if nanny.pid]
 
     def close(self) -> None:
-        """Close the connection and stop local workers."""
+        """Close the connection and stop local workers, once they have answered what was asked of them or have had
+        CLOSING_WAIT.
+        """
         self._closing.set()
-        if self._local is not None:
+        if self._local is None:
+            self._disconnect()
+            return
+        waited_until = time.monotonic() + CLOSING_WAIT
+        for call in self._calls:
+            call.join(timeout=max(0.0, waited_until - time.monotonic()))
+        with _unheard("distributed.core", "distributed.scheduler"):  # what is asked of a worker fails as that is killed
             self._end_workers()
+            self._disconnect()
+
+    def _disconnect(self) -> None:
         with contextlib.suppress(Exception):
             self.client.unsubscribe_topic(
                 "all"
@@ -243,6 +258,19 @@ class Cluster:
             nanny.close_gracefully(reason="sinkscope-close")  # so that it starts no other worker
         for pid in self.worker_pids():
             _kill(pid)
+
+
+@contextlib.contextmanager
+def _unheard(*names: str) -> Iterator[None]:
+    """Keep errors of these loggers off the terminal."""
+    levels = {logger: logger.level for logger in map(logging.getLogger, names)}
+    for logger in levels:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in levels.items():
+            logger.setLevel(level)
 
 
 def _kill(pid: int) -> None:

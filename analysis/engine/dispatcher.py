@@ -213,9 +213,7 @@ class Dispatcher(Intake):
         cluster = self.cluster
         if cluster is not None:
             for run in list(self._running.values()):
-                if not cluster.remote:
-                    cluster.kill(run.place.address)
-                elif run.cancelled:
+                if cluster.remote and run.cancelled:
                     cluster.abandon(run.place.address, run.record.run, run.future, request_cancel)
             cluster.close()
         if cluster is None or not cluster.remote:

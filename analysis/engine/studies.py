@@ -6,12 +6,16 @@ fails, the others go on.
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from math import inf
 from typing import Any
+
+from pydantic import ValidationError
 
 from analysis.bundled.prompts import keyed_prompts
 from analysis.calibration.noise import swept_with_own_noise
 from analysis.engine.planned import Child, PartPlanner
-from analysis.models.checkpoint import describe
+from analysis.models.before_loading import prompt_tokens
+from analysis.models.checkpoint import checkpoint_of, describe
 from analysis.models.registry import entry
 from analysis.registry import Implementations
 from analysis.specs import (
@@ -33,6 +37,7 @@ from analysis.specs import (
     StudySpec,
     SweepSpec,
 )
+from analysis.specs.commands import sized_command
 from analysis.words import model_in_words
 
 
@@ -203,6 +208,45 @@ def new_claims(model: ModelSpec, size: str = "quick", **changes: Any) -> ClaimsS
     changes: fields to override. Raises pydantic's ValidationError for fields that contradict each other.
     """
     return ClaimsSpec.model_validate({"model": model, **twin_of(model), **CLAIM_SIZES[size].values, **changes})
+
+
+def claims_command(spec: ClaimsSpec) -> str:
+    """`python -m analysis claims …` with the size that is nearest, and the settings that are not its own."""
+    sizes = {name: new_claims(spec.model, name) for name in CLAIM_SIZES}
+    only = ["--only", *spec.only] if spec.only else []
+    return sized_command("claims", spec, sizes, only, ("only",), "FILE")
+
+
+def claims_misfit(spec: ClaimsSpec) -> str:
+    """Return why a run's texts do not fit one of its models, and what does, or ''. Raises UserError for a bad model
+    source.
+    """
+    return next(filter(None, (_misfit(spec, model) for model in spec.models)), "")
+
+
+def _misfit(spec: ClaimsSpec, model: ModelSpec) -> str:
+    checkpoint = checkpoint_of(model)
+    if checkpoint is None:
+        return ""
+    given = max((prompt_tokens(checkpoint, text) or 0 for text in prompts_of(spec)[0]), default=0)
+    called, most = model_in_words(model.source), checkpoint.geometry.max_length
+    if _length(spec, model, given) <= most:
+        return ""
+    shorter = (spec.model_copy(update={"gen_length": new}) for new in range(min(spec.gen_length, most - given), 1, -1))
+    fitting = next((one.gen_length for one in shorter if _length(one, model, given) <= most), None)
+    told = (
+        f"The longest prompt takes {given:,} tokens, and {spec.gen_length:,} new ones do not fit after it: {called} "
+        f"takes {most:,} in all."
+    )
+    return f"{told} Choose " + (f"at most {fitting:,} new tokens." if fitting else "a model that takes longer texts.")
+
+
+def _length(spec: ClaimsSpec, model: ModelSpec, given: int) -> float:
+    """Return the tokens of a text after a prompt of `given` tokens; infinite where the sampler refuses its length."""
+    try:
+        return sampling_of(model, spec.study()).in_blocks_of(describe(model).block_size).length(given)
+    except ValidationError:
+        return inf
 
 
 def prompts_of(spec: ClaimsSpec) -> tuple[tuple[str, ...], tuple[str, ...]]:

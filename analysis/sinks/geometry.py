@@ -78,27 +78,27 @@ class Measure:
 
 MEASURES: Final[Mapping[str, Measure]] = {
     "map_rank": Measure(
-        "Effective rank of the attention maps",
+        "Effective rank of head maps",
         "effective rank",
         "$\\exp(-\\sum_i p_i \\log p_i)$ with $p = \\sigma / \\sum\\sigma$ of each head's map (Roy and Vetterli 2007).",
     ),
     "map_participation": Measure(
-        "Participation ratio of the attention maps",
+        "Participation ratio of head maps",
         "participation ratio",
         "$(\\sum\\lambda)^2 / \\sum\\lambda^2$ with $\\lambda = \\sigma^2$ of each head's map.",
     ),
     "output_rank": Measure(
-        "Effective rank of the heads' outputs",
+        "Effective rank of head outputs",
         "effective rank",
         "$\\exp(-\\sum_i p_i \\log p_i)$ with $p = \\sigma / \\sum\\sigma$ of each head's centred outputs.",
     ),
     "output_participation": Measure(
-        "Participation ratio of the heads' outputs",
+        "Participation ratio of head outputs",
         "participation ratio",
         "$(\\sum\\lambda)^2 / \\sum\\lambda^2$ with $\\lambda = \\sigma^2$ of each head's centred outputs.",
     ),
     "dimension": Measure(
-        "Intrinsic dimension of the token states",
+        "Intrinsic dimension of token states",
         "two-NN dimension",
         "Two-NN (Facco et al. 2017) over the tokens of a step behind each layer: the slope of $-\\log(1 - F(\\mu))$ "
         "over $\\log\\mu$, $\\mu = r_2/r_1$, without the largest tenth. With few tokens it is rough.",

@@ -13,7 +13,7 @@ from analysis.claims.evidence import found_by
 from analysis.claims.shipped import EXAMPLE, TestedClaims, read
 from analysis.claims.verdicts import ClaimVerdict
 from analysis.engine import JobRecord
-from analysis.engine.studies import new_claims
+from analysis.engine.studies import claims_command, claims_misfit, new_claims
 from analysis.exhibits.claims import claim_figure, claims_figure, sources_of, summary_line, untold
 from analysis.findings import said_of
 from analysis.specs import CLAIM_DATA, CLAIM_SIZES, ClaimsSpec
@@ -23,7 +23,7 @@ from pages.parts import address
 from pages.parts.address import shown_box
 from pages.parts.asking import begin, cut_short, parts_progress, starting_button
 from pages.parts.charts import chart, exhibit_text, reproduce
-from pages.parts.controls import segments
+from pages.parts.controls import draw, keyed_columns, segments
 from pages.parts.plain import as_written, model_called, plain
 from pages.parts.session import LOOK, REDRAW, engine, model_in_use, model_name, not_in_address, told
 from pages.parts.study.choice import example, read_point
@@ -44,6 +44,7 @@ def _judged(record_id: str, state: str, states: tuple[str, ...], model: str) -> 
 
 ADDRESS = "claims"  # in the address: the run that is shown
 _SHIPPED = "shipped"
+OWN_FILE = "FILE holds the prompts of this run, one a line."
 _CLAIM = "claim"  # in the address: the claim that is open
 
 
@@ -61,7 +62,9 @@ def tested_claims() -> dict[str, Any] | None:
         _draw(record.id)
     with st.expander("Test the claims on another model, or with more prompts", icon=":material/science:"):
         _ask()
-    return record.parameters(ClaimsSpec).model_dump(mode="json")
+    spec = record.parameters(ClaimsSpec)
+    reproduce(claims_command(spec), OWN_FILE if spec.own_prompts else "")
+    return spec.model_dump(mode="json")
 
 
 @st.cache_resource(max_entries=2, show_spinner=False)
@@ -122,12 +125,19 @@ def _titled(record: JobRecord) -> str:
 def _ask() -> None:
     """Draw the size, its cost, and the button. Nothing runs before it is pressed."""
     model = model_in_use()
-    size = segments("Size", CLAIM_SIZES, "claims_size", format_func=lambda name: CLAIM_SIZES[name].title)
-    spec = None
+    sizes, length = keyed_columns(2, "claims_settings")
+    with sizes:
+        size = segments("Size", CLAIM_SIZES, "claims_size", format_func=lambda name: CLAIM_SIZES[name].title)
+    with length:
+        gen_length = draw(ClaimsSpec, "gen_length", "claims_gen_length")
+    spec, problem = None, ""
     with told():
-        spec = new_claims(model, size)
+        spec = new_claims(model, size, gen_length=gen_length)
+        problem = claims_misfit(spec)
         cost = " ".join(lines(foresee_claims(engine(), spec, example())))
         st.caption(plain(f"{CLAIM_SIZES[size].help} {cost}"))
+    if problem:
+        st.warning(plain(problem))
 
     def start() -> None:
         assert spec is not None
@@ -139,7 +149,7 @@ def _ask() -> None:
         start,
         type="primary",
         icon=":material/science:",
-        disabled=spec is None,
+        disabled=spec is None or bool(problem),
         help="It can be stopped and goes on where it was. What was computed before is read.",
     )
     st.caption(f"Model: {model_called(model.source)}. Choose another one in the sidebar.")

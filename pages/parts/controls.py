@@ -219,7 +219,7 @@ _STYLE = f"""<style>
 align-self:flex-start;max-height:calc(100vh - 4.5rem);overflow-y:auto;overflow-x:hidden;padding-bottom:.5rem}}}}
 .st-key-{_BESIDE}{{gap:.6rem}}
 @media (min-width:{PHONE + 1}px) and (max-width:{STACKED}px){{
-{_SIDES}:first-child{{flex:1 1 0;min-width:0}}{_SIDES}:last-child{{flex:0 0 15rem}}}}
+{_SIDES}:first-child{{flex:1 1 0;min-width:0}}{_SIDES}:last-child{{flex:0 0 16rem}}}}
 </style>"""
 
 

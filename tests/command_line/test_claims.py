@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 import shlex
 
 import pytest
@@ -10,7 +11,7 @@ from analysis.__main__ import main
 from analysis.command_line import claims
 from analysis.command_line.flags import add_flags
 from analysis.command_line.running import devices_for
-from analysis.engine.studies import new_claims
+from analysis.engine.studies import claims_command, new_claims
 from analysis.specs import CLAIM_SIZES, ClaimsSpec, ModelSpec
 
 
@@ -35,7 +36,7 @@ def test_the_command_asks_the_same_again():
         new_claims(model, "standard", reference=None),
         new_claims(model, count=35, only=("sinks-move", "small-values"), seeds=(3, 4), sparsity=0.5),
     ):
-        words = shlex.split(claims.claims_command(spec))
+        words = shlex.split(claims_command(spec))
         assert words[:4] == ["python", "-m", "analysis", "claims"] and parsed(words[3:]) == spec
 
 
@@ -61,6 +62,17 @@ def test_bad_input_is_one_line(words, told, capsys, tmp_path, monkeypatch):
     assert main(words) == 2
     err = capsys.readouterr().err
     assert told in err and err.count("error:") == 1
+
+
+def test_texts_that_do_not_fit_the_model_are_refused_before_anything_runs(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("SINKSCOPE_HOME", str(tmp_path / "home"))
+    words = ["claims", "--only", "small-values", "--reference", "none", "--estimate"]
+    assert main([*words, "--gen-length", "4000"]) == 2
+    told = capsys.readouterr().err
+    assert "4,000 new ones do not fit after it" in told
+    fitting = int(re.search(r"Choose at most ([\d,]+) new tokens", told)[1].replace(",", ""))
+    assert main([*words, "--gen-length", str(fitting + 1)]) == 2
+    assert main([*words, "--gen-length", str(fitting)]) == 0
 
 
 def test_an_estimate_is_printed_as_json_too(capsys, tmp_path, monkeypatch):

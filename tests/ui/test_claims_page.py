@@ -1,5 +1,6 @@
 """The part of the page Evidence that tests what papers claim: empty, running, failed and done."""
 
+import re
 import time
 from datetime import datetime
 from typing import Literal
@@ -8,7 +9,7 @@ import pytest
 
 from analysis.claims.shipped import EXAMPLE, read
 from analysis.engine import JobRecord
-from analysis.engine.studies import claim_children, new_claims
+from analysis.engine.studies import claim_children, claims_command, new_claims
 from analysis.errors import UserError
 from analysis.jobs import known_key
 from analysis.specs import CLAIMS, ModelSpec
@@ -108,6 +109,17 @@ def test_a_run_whose_measurements_are_stored_ends_without_a_worker_and_is_told()
     test = page(claims=record.id)
     assert test.session_state["exhibits"]["claims_overview"].table["verdict"].tolist() == ["holds"]
     assert "1 claim tested on the diffusion model: 1 holds" in texts(test)
+    assert claims_command(spec) in [code.value for code in test.code]
+
+
+def test_texts_too_long_for_the_model_are_refused_with_the_length_that_fits():
+    test = page()
+    test.number_input(key="claims_gen_length").set_value(4000).run()
+    said = texts(test)
+    fitting = int(re.search(r"takes \d+ in all. Choose at most (\d+) new tokens", said)[1])
+    assert "4,000 new ones do not fit" in said and test.button(key="claims_start").disabled
+    test.number_input(key="claims_gen_length").set_value(fitting).run()
+    assert "do not fit" not in texts(test) and not test.button(key="claims_start").disabled
 
 
 def test_an_unknown_run_in_the_address_is_named():

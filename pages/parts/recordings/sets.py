@@ -12,6 +12,7 @@ from analysis.engine import JobRecord
 from analysis.models.checkpoint import checkpoint_of
 from analysis.models.registry import BUNDLED_PAIR
 from analysis.recording.set_file import RecordingSet, open_set
+from analysis.sinks.intervals import LEAST_PROMPTS
 from analysis.specs import (
     BUNDLED_PROMPTS,
     OWN_PROMPTS,
@@ -214,7 +215,7 @@ def _sampler(model: ModelSpec) -> str:
 
 def _take_from_address(jobs: dict[str, JobRecord]) -> None:
     """Choose the sets in the address, even if others were chosen before; without any keep the choice, else take the
-    newest set and those of other models on the same prompts.
+    default set and those of other models on the same prompts.
     """
     named = [job_id for job_id in (address.named(_ADDRESS) or "").split(",") if job_id]
     unknown = [job_id for job_id in named if job_id not in jobs]
@@ -224,13 +225,19 @@ def _take_from_address(jobs: dict[str, JobRecord]) -> None:
     if not chosen and _CHOSEN in st.session_state:
         return
     if not chosen and jobs:
-        newest = next(iter(jobs.values()))
-        chosen = [newest.id, *_beside(newest, jobs)]
+        default = _default(list(jobs.values()))
+        chosen = [default.id, *_beside(default, jobs)]
         chosen.sort(
             key=lambda job_id: jobs[job_id].spec["model"]["source"] == BUNDLED_PAIR[1]
         )  # the diffusion model first
     if jobs and chosen != st.session_state.get(_CHOSEN):
         st.session_state[_CHOSEN] = chosen
+
+
+def _default(jobs: Sequence[JobRecord]) -> JobRecord:
+    """Return the newest set with enough prompts for a claim, else the largest. jobs: the newest first."""
+    enough = (job for job in jobs if job.summary["prompts"] >= LEAST_PROMPTS)
+    return next(enough, None) or max(jobs, key=lambda job: job.summary["prompts"])
 
 
 def _choose() -> None:

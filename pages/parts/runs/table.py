@@ -98,7 +98,8 @@ def _table(
     table_of_runs(
         _counted(shown, list(by_id.values())),
         f"{EXPLAINED} Accuracy: newest evaluation, mean over its tasks. Intervals are over clusters of items; another "
-        "calibration seed adds noise that they leave out. Pointing at the table shows a tool bar with more columns.",
+        "calibration seed adds noise that they leave out. On the keyboard, Shift+Space ticks a row. Pointing at the "
+        "table shows a tool bar with more columns.",
         shown,
         key,
         ticked,
@@ -265,8 +266,9 @@ def disk() -> None:
         names = {run.id: run.name for run in known_runs(engine())}
         picked = table(
             f"{_megabytes(sum(stored.bytes for stored in shown))} of {_megabytes(total)}",
-            "Results of finished jobs, largest first. Tick rows to remove them. Pruned models stay until then; "
-            "everything else is evicted, least recently used first, once the store exceeds its limit.",
+            "Results of finished jobs, largest first. Tick rows to remove them (on the keyboard: Shift+Space). Pruned "
+            "models stay until then; everything else is evicted, least recently used first, once the store exceeds its "
+            "limit.",
             pd.DataFrame(_row(stored, names) for stored in shown),
             f"disk_{kind}_{len(shown)}",
             export=False,
