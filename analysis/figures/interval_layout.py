@@ -22,6 +22,7 @@ EDGE = 6
 _GAP, _LETTER = 12, 6.3  # from the axis to the numbers at its right, and of one of their letters
 _NARROW, _NARROW_LETTER = 200, 5.2  # of the axis on a phone, and of a letter of a name above it
 _ROW_GAP = 10  # between rows whose names stand at the left
+_MOST_BESIDE = 2  # numbers of a row that stand at the right of the axis where it is narrow; more stand beneath its name
 _BETWEEN, _LEAST_COLUMN = 16, 10  # between columns of numbers; characters of a title that begins no further line
 
 _WIDTH = 44  # characters of a name, which a phone holds
@@ -91,17 +92,26 @@ _AT_RIGHT = {"x": 1, "xref": "paper", "xanchor": "left", "align": "left", "showa
 def stacked_rows(
     rows: Sequence[IntervalRow], lanes: Sequence[Sequence[int]], head_lines: int, heading: Sequence[str]
 ) -> Layout:
-    """Lay out rows with each name above its estimates, and numbers in lines. head_lines: kept above all."""
+    """Lay out rows with each name above its estimates, and numbers in lines, at the right or, of many, beneath the name
+    of a row. head_lines: kept above all.
+    """
     lines = [lines_of(row.beside) for row in rows]
-    head = lines_of(heading)
+    head, y = lines_of(heading), float(LINE * head_lines)
+    groups, notes = _by_name(rows), list[dict[str, Any]]()
+    beneath = [""] * len(rows)
+    if max(map(len, lines), default=0) > _MOST_BESIDE and len(groups) == len(rows):
+        beneath = [_in_a_line(told) for told in lines]
+        told = wrap(" · ".join(head), _WIDTH)
+        notes += [{"y": y, "text": "<br>".join(map(as_text, told)), "xshift": 4, "yanchor": "top", **_AT_LEFT}]
+        y += LINE * len(told) + _SECTION
+        lines, head = [[] for _ in rows], []
     deep, beside = _deep(lanes), LINE * max(map(len, lines), default=0) / 2
-    y: float = LINE * head_lines
     for first_row in rows[:1]:  # whose numbers stand beneath the heading
         above = LINE * (first_row.label.count("<br>") + 1 + bool(first_row.section)) + _NAMED
         y = max(y, LINE * len(head) + beside + EDGE - above)
-    section, places, notes = "", [0.0] * len(rows), []
+    section, places = "", [0.0] * len(rows)
     pieces: list[tuple[float, float]] = []
-    for alike in _by_name(rows):
+    for alike in groups:
         row = rows[alike[0]]
         if row.section != section:
             y += _SECTION if section else 0
@@ -109,6 +119,7 @@ def stacked_rows(
             notes.append({"y": y, "text": f"<b>{as_text(section)}</b>", "xshift": 4, "yanchor": "top", **_AT_LEFT})
             y += LINE + 2
         label = row.label if len(alike) == 1 else wrapped(row.name, _WIDTH)
+        label += f"<br>{beneath[alike[0]]}" if beneath[alike[0]] else ""
         notes.append({"y": y, "text": label, "xshift": 12 if section else 4, "yanchor": "top", **_AT_LEFT})
         y += LINE * (label.count("<br>") + 1) + _NAMED
         first = y
@@ -127,7 +138,7 @@ def stacked_rows(
         numbers.append({"y": 0, "text": _first_bold(head), "yanchor": "top", "xshift": _GAP, **_AT_RIGHT})
     widest = max((len(line) for told in (head, *lines) for line in told), default=0)
     right = round(_GAP + _LETTER * widest) if widest else 14
-    guides = [places[at] for at, told in enumerate(lines) if told]
+    guides = [places[at] for at, row in enumerate(rows) if row.beside]
     longest = max((len(line) for row in rows for line in (row.name, row.section, *row.held)), default=0)
     named = (_NARROW_LETTER * longest + 12) / _NARROW
     return Layout(places, [*notes, *numbers], guides, pieces, bands, y, 14, right, named)
@@ -241,6 +252,11 @@ def _by_name(rows: Sequence[IntervalRow]) -> list[list[int]]:
 def _first_bold(lines: Sequence[str]) -> str:
     first, *others = map(as_text, lines)
     return "<br>".join((f"<b>{first}</b>", *others))
+
+
+def _in_a_line(numbers: Sequence[str]) -> str:
+    first, *others = map(as_text, numbers) if numbers else [""]
+    return " · ".join((f"<b>{first}</b>", *others)) if first else ""
 
 
 def lanes_of(values: Sequence[float], wide: float) -> list[int]:

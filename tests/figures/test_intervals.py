@@ -1,5 +1,7 @@
 """The figure of estimates with their intervals: every one in view, none beneath a name, significance by filling."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -116,7 +118,8 @@ LEVELS = (Level("dense 93.0 %", 93.0, "dash"), Level("chance 37.5 %", 37.5, "dot
 
 
 def test_a_section_has_its_heading_and_each_row_its_numbers_beside_its_mark() -> None:
-    figure = interval_rows(SCORES, "accuracy, %", levels=LEVELS, heading=HEADING)
+    rows = [replace(row, beside=row.beside[:2]) for row in SCORES]
+    figure = interval_rows(rows, "accuracy, %", levels=LEVELS, heading=HEADING[:2])
     grey, orange, seeds = figure.data
     assert list(seeds.x) == [89, 91] and list(orange.x) == [91, 72]
     assert [note.text for note in figure.layout.annotations] == [
@@ -125,24 +128,46 @@ def test_a_section_has_its_heading_and_each_row_its_numbers_beside_its_mark() ->
         "With",
         "<b>70 % removed</b>",
         "With",
-        "<b>90.0 %</b><br>−3.0 [−8, +2]<br>Δ &lt;9",
+        "<b>90.0 %</b><br>−3.0 [−8, +2]",
         "<b>91.0 %</b>",
         "<b>72.0 %</b>",
-        "<b>accuracy</b><br>minus dense, points<br>Δ discount minus this",
+        "<b>accuracy</b><br>minus dense, points",
         "dense 93.0 %",
         "← chance 37.5 %",
     ]
     *numbers, head = [note for note in figure.layout.annotations if note.x == 1]
-    middles = [note.y + 1.5 * LINE for note in numbers]
+    middles = [note.y + LINE for note in numbers]
     assert middles == [*grey.y, *orange.y], "beside their marks, all from one line on"
     guides = [shape.y0 for shape in figure.layout.shapes if shape.y0 == shape.y1]
     assert guides == [*grey.y, *orange.y], "lead from a name to its numbers"
-    assert numbers[0].y >= head.y + 3 * LINE, "the head does not touch what is beneath"
-    assert numbers[0].y + 3 * LINE <= numbers[1].y, "nor numbers each other"
+    assert numbers[0].y >= head.y + 2 * LINE, "the head does not touch what is beneath"
+    assert numbers[0].y + 2 * LINE <= numbers[1].y, "nor numbers each other"
     [dashed] = [shape for shape in figure.layout.shapes if shape.x0 == shape.x1]
     assert (dashed.x0, dashed.line.dash) == (93.0, "dash"), "one line, as no name reaches it"
     low, high = figure.layout.xaxis.range
     assert 60 < low < 70 and 95 <= high <= 101 and figure.layout.margin.r > 100
+
+
+def test_more_numbers_than_fit_beside_a_narrow_axis_stand_beneath_the_name_of_their_row() -> None:
+    figure = interval_rows(SCORES, "accuracy, %", levels=LEVELS, heading=HEADING)
+    head, *notes = figure.layout.annotations
+    assert head.text == "accuracy · minus dense, points · Δ discount<br>minus this"
+    assert [note.text for note in notes] == [
+        "<b>50 % removed</b>",
+        "Without &lt;b&gt;<br><b>90.0 %</b> · −3.0 [−8, +2] · Δ &lt;9",
+        "With<br><b>91.0 %</b>",
+        "<b>70 % removed</b>",
+        "With<br><b>72.0 %</b>",
+        "dense 93.0 %",
+        "← chance 37.5 %",
+    ]
+    section, name, *_, dense, chance = notes
+    assert chance.y < dense.y < head.y < section.y < name.y and figure.layout.margin.r < 20, (
+        "the axis has all the width"
+    )
+    grey, orange, _ = figure.data
+    guides = [shape.y0 for shape in figure.layout.shapes if shape.y0 == shape.y1]
+    assert guides == [*grey.y, *orange.y] and grey.y[0] > name.y + 2 * LINE
 
 
 def test_a_level_is_drawn_where_an_estimate_comes_near_and_none_makes_room_for_numbers() -> None:
