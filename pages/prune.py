@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import streamlit as st
 
 from analysis.engine.run_pairs import has_setting, scored_pairs
 from analysis.exhibits.with_discount import Changed
 from analysis.specs import CalibrateSpec, ModelSpec, TuneParams
 from analysis.tuning.statistics_file import why_not
-from analysis.words import DISCOUNT_TOLD, percent
+from analysis.words import DISCOUNT_TOLD
 from pages.parts.accuracy.choice import pair_results
 from pages.parts.charts import export_button, start_exhibits
 from pages.parts.controls import keyed_columns, left_to_right, segments, title_row, views_row
@@ -91,7 +90,8 @@ def main() -> None:
         view, beside = views_row(VIEWS, "prune_view")
     with steps.preview:
         st.markdown("**2 · Preview**", help="Weights that the discount would change, before anything is pruned.")
-        preview_of = _preview(model, asked, _of_another_sample(study, changes))
+        sample = changes[0].by_sample if study is not None and changes else ""
+        preview_of = _preview(model, asked, f"{study.within}: {sample}" if study is not None and sample else "")
     with steps.outcome:
         st.markdown("**3 · Prune and score**", help="Writes pruned checkpoints to folders. The model stays as it is.")
         with st.container(key="prune_seeds_place"):
@@ -128,16 +128,9 @@ def _draw_changes(study: OfStudy | None, masks: PairMasks | None, changes: Seque
         projections_in_fold(masks.comparisons, masks.floor)
 
 
-def _of_another_sample(study: OfStudy | None, changes: Sequence[Changed]) -> str:
-    """Say which share of the weights another calibration sample changes in a study of the settings; '' if unknown."""
-    if study is None or not changes or not changes[0].floor:
-        return ""
-    return f"{study.within}: another calibration sample {percent(float(np.mean(changes[0].floor)))}"
-
-
 def _preview(model: ModelSpec, asked: Asked, beside: str) -> Opened | None:
     """Draw which weights the discount chooses differently at these settings; return the statistics behind it, if they
-    are stored. beside: of `_of_another_sample`."""
+    are stored. beside: as of `views.masks_preview`."""
     try:
         refused = why_no_noise(model)
     except EXPECTED:  # shown beside the button

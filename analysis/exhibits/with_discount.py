@@ -4,6 +4,7 @@ the weights that the discount changes, and the accuracies, also task by task ove
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from statistics import fmean
 from typing import NamedTuple
 
 import numpy as np
@@ -171,6 +172,11 @@ class Changed(NamedTuple):
     def few(self) -> bool:
         """Return whether the discount changes far fewer weights than another calibration sample."""
         return few_changed(self.changed, self.floor)
+
+    @property
+    def by_sample(self) -> str:
+        """Say which share of the weights another calibration sample changes, its mean; '' if that is not known."""
+        return f"another calibration sample {percent(fmean(self.floor))}" if self.floor else ""
 
     def words(self, explains: bool = False) -> str:
         """Say how much the discount changes. explains: as of `discounted_mask`."""

@@ -108,6 +108,8 @@ def test_masks_are_shown_before_the_floor_and_the_output_error_are_there(monkeyp
     assert len(charts(test)) == 4, "two of the preview, and the weights and accuracies of the study"
     assert "does not tell a discount from chance" in texts(test)
     assert "This preview: the discount chooses " in texts(test)
+    of_study = "of the weights differently (shipped study: another calibration sample 1.7 %)."
+    assert of_study in texts(test)
 
     def asked():
         return [job for job in engine().jobs("seed_floor") if job.spec["calibration"]["seed"] == 9]
@@ -140,6 +142,7 @@ def test_masks_are_shown_before_the_floor_and_the_output_error_are_there(monkeyp
     check(test.run())
     assert [card.value for card in test.metric] == [changed, percent(expected.floor, 3), percent(expected.error, 3)]
     assert "does not tell" not in texts(test) and "This preview: the discount chooses " in texts(test)
+    assert of_study not in texts(test), "its own other sample is beside it"
     assert not any(button.key.startswith("offer_") for button in test.button)
 
 
