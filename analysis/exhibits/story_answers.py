@@ -165,7 +165,7 @@ def _changed(effects: Mapping[str, Difference]) -> str:
     """Tell by how much the discount changes accuracy at each setting."""
     told = [f"{interval_words(effect)} at {name}" for name, effect in effects.items()]
     later = [each.replace(f" {POINTS.name}", "", 1) for each in told[1:]]
-    return f"With the discount: {'; '.join([*told[:1], *later])}."
+    return f"Change: {'; '.join([*told[:1], *later])}."
 
 
 def discount_at(findings: Findings, settings: Mapping[str, PruneSpec]) -> dict[str, Difference]:

@@ -49,8 +49,7 @@ def movement(findings: Findings) -> Told | None:
     steps = int(recordings(findings)[0].frames[-1]) if findings.playback else None
     beats = [f"A layer gains {number(value)} new sinks per step."]
     whose = f"{within(findings, source)}'s" if len(by_model) > 1 else "the model's"
-    untrained = "an untrained model" if findings.parameters.random_models == 1 else "untrained models"
-    title, takeaway = _title(observed, nulls, value, steps, whose, untrained), list(beats)
+    title, takeaway = _title(observed, nulls, value, steps, whose), list(beats)
     if nulls:
         told_in_title = "fixed" not in nulls or _WRITTEN in title
         written = "" if told_in_title else "Writing alone: a token's attention changes only as it is written."
@@ -140,11 +139,9 @@ def _strictest(nulls: Mapping[str, Rows]) -> str:
     return max(nulls, key=lambda null: Measured.mean(nulls[null]).value, default="")
 
 
-def _title(
-    observed: Rows, nulls: Mapping[str, Rows], value: float, steps: int | None, whose: str, untrained: str
-) -> str:
+def _title(observed: Rows, nulls: Mapping[str, Rows], value: float, steps: int | None, whose: str) -> str:
     """Tell how many new sinks there are beside what writing alone explains, and beside equally sharp untrained models
-    where these gain more, by means over layers. whose, untrained: what the title calls the models.
+    where these gain more, by means over layers. whose: what the title calls the model.
     """
     if "fixed" not in nulls:
         return f"A layer gains {story_parts.rate(value, steps)}"
@@ -155,8 +152,8 @@ def _title(
         beside = f"{number(value)} new per layer and step against {null}"
         alone = _beside(nulls["fixed"], value)
         fewer = len(_layers_above(nulls[SHARP], observed))
-        in_some = f"in {fewer} of {len(observed)} layers " if fewer < len(observed) else ""
-        less = f"less {in_some}than in {untrained}"
+        in_some = f" in {fewer} of {len(observed)} layers" if fewer < len(observed) else ""
+        less = f"less than untrained{in_some}"
         return f"{whose[0].upper()}{whose[1:]} sinks move, but {less}: {beside} (writing alone: {alone})"
     beside = f"{_SIDES[side]} than {_WRITTEN} ({_beside(nulls['fixed'], value)})"
     born = f"New sinks keep appearing: {number(value)}" if moving else f"{number(value)} new sinks"
@@ -187,7 +184,7 @@ def _other(name: str, births: Mapping[str, Rows]) -> str:
     nulls, gained = _nulls(births), Measured.mean(births["observed"]).value
     if SHARP in nulls and (side := _side(births["observed"], nulls[SHARP])):
         more = "more" if side > 0 else "fewer"
-        return f"{name}: {more} new sinks than untrained, {number(gained)} against {_beside(nulls[SHARP], gained)}."
+        return f"{name}: {more} than untrained, {number(gained)} against {_beside(nulls[SHARP], gained)}."
     hardest = _strictest(nulls)
     most = f" ({MOVEMENT_NULLS[hardest].labelled}: {_beside(nulls[hardest], gained)})" if nulls else ""
     return f"{name}: {number(gained)}{most}."

@@ -115,7 +115,7 @@ def yes_by_text(causes: Sequence[Cause]) -> str:
         if (told := listed([AGAINST[name] for name in names]))
     ]
     rise = there[COUNT].rise
-    moves = f"hiding the sinks {hidden_moves(causes)}, hiding {listed(beaten)}"
+    moves = f"hiding the sinks {hidden_moves(causes)}, {listed(beaten)}"
     if rise is None or not side_of(rise):
         moves = f"hiding them hurts more than hiding {CONTROLS[COUNT].title}"
     return " ".join((f"{yes}: {moves}.", *against))

@@ -117,7 +117,7 @@ TITLES = {
     "supports": {
         "place": r"^In the diffusion model's layers 0–7, 90 % \[81, 99\] of sinks are masked positions; of all tokens, "
         "33 %$",
-        "movement": r"^The diffusion model's sinks move, but less in 7 of 8 layers than in untrained models: 0\.29 new "
+        "movement": r"^The diffusion model's sinks move, but less than untrained in 7 of 8 layers: 0\.29 new "
         r"per layer and step against 1\.67 \(writing alone: 0\.08\)$",
         "hidden": r"^In the diffusion model, hiding sinks raises perplexity from 2\.7 to 3\.3, random tokens of equal "
         r"attention to 2\.7$",
@@ -138,19 +138,19 @@ TITLES = {
 }
 ANSWERS = {
     "supports": (
-        "^Yes: hiding the sinks raises perplexity from 2\\.7 to 3\\.3, hiding as many random tokens to .* and random "
+        "^Yes: hiding the sinks raises perplexity from 2\\.7 to 3\\.3, as many random tokens to .* and random "
         r"tokens of equal attention to .*\. Perplexity .* none 2\.7, sinks .* 3\.3, .* Against as many random tokens: "
         r"\+22 % \[",
         r"^Yes: \+12\.1 points of accuracy at 50 %\. Accuracy on .*: dense model 90\.0 %, 50 % removed, no discount "
-        r"69\.5 %, 50 % removed, with discount 81\.6 %\. With the discount: \+12\.1 points \[\+9",
+        r"69\.5 %, 50 % removed, with discount 81\.6 %\. Change: \+12\.1 points \[\+9",
     ),
     "refutes": (
         r"^No: hiding them changes predictions about as much",
-        r"^No, it hurts: −1\d\.\d points of accuracy at 50 %\. .* With the discount: −1\d\.\d points \[−",
+        r"^No, it hurts: −1\d\.\d points of accuracy at 50 %\. .* Change: −1\d\.\d points \[−",
     ),
     "cannot tell": (
         r"^This study cannot tell whether",
-        r"^This study cannot tell\. .* With the discount: \+20 points \[−10, \+50\] at 50 %; .* It would have detected "
+        r"^This study cannot tell\. .* Change: \+20 points \[−10, \+50\] at 50 %; .* It would have detected "
         r"nothing below 25 points\.$",
     ),
 }
@@ -310,7 +310,7 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
 
     told = answered(0.2)
     assert told.lead == (
-        "Yes: hiding the sinks raises perplexity from 2.4 to 3.8, hiding as many random tokens to 2.6 and random "
+        "Yes: hiding the sinks raises perplexity from 2.4 to 3.8, as many random tokens to 2.6 and random "
         "tokens of equal attention to 3.1."
     )
     assert told.levels.endswith(
@@ -321,9 +321,7 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
         "tokens earlier [16, 31]."
     )
     told = answered(-0.2)
-    per_token = (
-        "Per token, yes: hiding the sinks raises perplexity from 2.4 to 3.8, hiding as many random tokens to 2.6."
-    )
+    per_token = "Per token, yes: hiding the sinks raises perplexity from 2.4 to 3.8, as many random tokens to 2.6."
     assert told.lead == f"{per_token} At equal attention it hurts less."
     assert told.sentence.endswith(" At equal attention: −18 % [−26, −10]; texts end 24 tokens earlier [16, 31].")
     told = answered(0.05)
@@ -403,7 +401,7 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     assert words(story) <= MOST_WORDS
     story = masked(0.02)
     assert story.answers[0].lead == (
-        "It depends: hiding the sinks raises perplexity from 2.4 to 3.8, hiding as many random tokens to 2.6. Against "
+        "It depends: hiding the sinks raises perplexity from 2.4 to 3.8, as many random tokens to 2.6. Against "
         "other masked positions and at equal attention undecided, but texts end sooner."
     )
     assert "Against other masked positions: +2 % [−6, +11]. " in story.answers[0].sentence
@@ -528,7 +526,7 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
         "Accuracy on 768 items (line: chance, 37.5 %): dense model 93 %, 70 % removed, no discount 72 %, "
         "70 % removed, with discount 72 %."
     )
-    assert answer.sentence == "With the discount: +0.3 points [−0.3, +1.0] at 70 %; +0.1 [−0.7, +0.9] at 50 %."
+    assert answer.sentence == "Change: +0.3 points [−0.3, +1.0] at 70 %; +0.1 [−0.7, +0.9] at 50 %."
     (_, at_70), (_, refuting) = (story_of(each).findings[-2:] for each in (study, refutes()))
     drawn = at_70.figure.replace("\u00a0", " ")
     assert "+0.3 points" in drawn
@@ -541,7 +539,7 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
     pruning = study.pruning.model_copy(update={"settings": (), "waterfalls": ()})
     (_, answer) = story_of(study.model_copy(update={"pruning": pruning})).answers
     assert answer.figure is None and answer.levels == "", "what pruning costs is not known"
-    assert answer.sentence == "With the discount: +0.1 points [−0.7, +0.9] at 50 %; +0.3 [−0.3, +1.0] at 70 %."
+    assert answer.sentence == "Change: +0.1 points [−0.7, +0.9] at 50 %; +0.3 [−0.3, +1.0] at 70 %."
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -614,7 +612,7 @@ def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_e
         "Writing alone: a token's attention changes only as it is written. Layer 0 gains more new sinks than in "
         "untrained models (0.37 [0.34, "
         "0.39] against 0.20 [0.19, 0.22]), layers 1–7 fewer (0.28 [0.25, 0.32] against 1.88 [1.81, 1.96]).",
-        "Left-to-right twin: more new sinks than untrained, 0.52 against 0.42.",
+        "Left-to-right twin: more than untrained, 0.52 against 0.42.",
     )
     assert f"Writing alone: a token's attention changes only as it is written. {told.takeaway}" == told.beats[0]
     drawn = re.findall(
@@ -831,11 +829,13 @@ def test_the_text_of_the_example_is_the_one_nearest_the_median():
     assert "error" not in hidden.example.reading, "a text may begin where one has ended"
 
 
-def test_one_untrained_model_is_not_told_as_several():
+def test_movement_tells_how_many_untrained_models_there_are():
     study = STUDIES["example"]()
     one = study.model_copy(update={"spec": {**study.spec, "random_models": 1}})
-    for findings, told in ((study, "in untrained models: "), (one, "in an untrained model: ")):
-        assert any(told in finding.title for finding in story_of(findings).findings)
+    for findings, count in ((study, 3), (one, 1)):
+        (told,) = (finding for finding in story_of(findings).findings if finding.name == "movement")
+        assert "sinks move, but less than untrained in 7 of 8 layers: " in told.title
+        assert told.caveat.startswith(f"One trained model, {count} untrained; ")
 
 
 def test_the_last_slide_is_titled_by_the_answers_to_both_questions():
