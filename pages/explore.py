@@ -30,6 +30,7 @@ from pages.parts.recordings.choice import beside_choice, choose_recording, opene
 from pages.parts.recordings.explorer import gone, note_drawn, sink_params, split_in, stored_explorer
 from pages.parts.recordings.measures import reference_offer
 from pages.parts.recordings.recording import Recording, show_recording, shown_recording
+from pages.parts.recordings.sets import default_set
 from pages.parts.session import SOON, engine, told
 from pages.parts.study.choice import example
 
@@ -144,7 +145,8 @@ def _on_evidence(source: str) -> int:
     """Return over how many prompts Evidence shows a model; 0 where it does not."""
     sets = [job for job in engine().jobs("record_set") if engine().has_result(job)]
     if sets:
-        return next((int(job.summary["prompts"]) for job in sets if job.spec["model"]["source"] == source), 0)
+        own = [job for job in sets if job.spec["model"]["source"] == source]
+        return int(default_set(own).summary["prompts"]) if own else 0
     spec = study.parameters if (study := example()) is not None else None
     return spec.prompts if spec is not None and source in {model.source for model in spec.models} else 0
 

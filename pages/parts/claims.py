@@ -18,7 +18,7 @@ from analysis.exhibits.claims import claim_figure, claims_figure, sources_of, su
 from analysis.findings import said_of
 from analysis.specs import CLAIM_DATA, CLAIM_SIZES, ClaimsSpec
 from analysis.study.cost_estimate import foresee_claims, lines
-from analysis.words import model_in_words, model_title
+from analysis.words import counted, model_in_words, model_title
 from pages.parts import address
 from pages.parts.address import shown_box
 from pages.parts.asking import begin, cut_short, parts_progress, starting_button
@@ -113,9 +113,11 @@ def _shown() -> JobRecord | None:
 
 
 def _titled(record: JobRecord) -> str:
-    source = record.parameters(ClaimsSpec).model.source
+    spec = record.parameters(ClaimsSpec)
+    asked = f"{counted(spec.count, 'prompt')}, {counted(spec.gen_length, 'new token')}"
     return as_written(
-        f"{model_title(model_name(source))} · {datetime.fromtimestamp(record.created):%d %b %H:%M} · {record.state}"
+        f"{model_title(model_name(spec.model.source))} · {asked} · "
+        f"{datetime.fromtimestamp(record.created):%d %b %H:%M} · {record.state}"
     )
 
 

@@ -109,6 +109,7 @@ def test_a_run_whose_measurements_are_stored_ends_without_a_worker_and_is_told()
     test = page(claims=record.id)
     assert test.session_state["exhibits"]["claims_overview"].table["verdict"].tolist() == ["holds"]
     assert "1 claim tested on the diffusion model: 1 holds" in texts(test)
+    assert any(f"{PROMPTS} prompts, 48 new tokens" in title for title in shown_box(test, "Run").options)
     assert claims_command(spec) in [code.value for code in test.code]
 
 

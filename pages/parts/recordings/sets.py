@@ -225,7 +225,7 @@ def _take_from_address(jobs: dict[str, JobRecord]) -> None:
     if not chosen and _CHOSEN in st.session_state:
         return
     if not chosen and jobs:
-        default = _default(list(jobs.values()))
+        default = default_set(list(jobs.values()))
         chosen = [default.id, *_beside(default, jobs)]
         chosen.sort(
             key=lambda job_id: jobs[job_id].spec["model"]["source"] == BUNDLED_PAIR[1]
@@ -234,7 +234,7 @@ def _take_from_address(jobs: dict[str, JobRecord]) -> None:
         st.session_state[_CHOSEN] = chosen
 
 
-def _default(jobs: Sequence[JobRecord]) -> JobRecord:
+def default_set(jobs: Sequence[JobRecord]) -> JobRecord:
     """Return the newest set with enough prompts for a claim, else the largest. jobs: the newest first."""
     enough = (job for job in jobs if job.summary["prompts"] >= LEAST_PROMPTS)
     return next(enough, None) or max(jobs, key=lambda job: job.summary["prompts"])
