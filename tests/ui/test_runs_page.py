@@ -165,7 +165,10 @@ def test_a_name_given_here_is_the_name_everywhere(pruned):
     run = next(run for run in known_runs(engine()) if run.id == pruned[2].id)
     assert run.label.tags == ("first", "kept")
     spec = RecordSpec(model=ModelSpec(source=run.source), prompt="kate has a cat .").model_dump(mode="json")
-    assert short_title(pruned[2].model_copy(update={"spec": spec})).startswith("my wanda · ")
+    recording = pruned[2].model_copy(update={"spec": spec})
+    assert short_title(recording).startswith("my wanda · “kate has a cat .” · ")
+    leftward = recording.model_copy(update={"spec": spec | {"prompt": "שלום"}})
+    assert "\u2068“שלום”\u2069 · seed" in short_title(leftward), "what follows is not drawn inside it"
     save_label(engine(), run, Label())
 
 

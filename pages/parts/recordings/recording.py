@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
+from unicodedata import bidirectional
 
 import numpy as np
 import streamlit as st
@@ -181,8 +182,16 @@ def _as_labelled(automatic: str, label: Label) -> str:
 
 def short_title(job: JobRecord) -> str:
     """Return a recording in a few words, for legends."""
-    what = f"{_model_name(job)} · “{shortened(job.spec['prompt'], 24)}” · seed {job.spec['seed']}"
+    what = f"{_model_name(job)} · {_quoted(job.spec['prompt'], 24)} · seed {job.spec['seed']}"
     return what + _branched(job)
+
+
+def _quoted(prompt: str, length: int) -> str:
+    """Return the beginning of a prompt in quotes, set apart where it runs from right to left: what follows would be
+    drawn inside it.
+    """
+    quoted = f"“{shortened(prompt, length)}”"
+    return f"\u2068{quoted}\u2069" if {"R", "AL"} & set(map(bidirectional, prompt)) else quoted
 
 
 def _model_name(job: JobRecord) -> str:
@@ -199,6 +208,6 @@ def recording_title(job: JobRecord) -> str:
     """Return a recording in one line: date, model, prompt, seed."""
     when = datetime.fromtimestamp(job.created).strftime("%d %b %H:%M")
     return (
-        f"{when} · {_model_name(job)} · “{shortened(job.spec['prompt'], 48)}” · "
+        f"{when} · {_model_name(job)} · {_quoted(job.spec['prompt'], 48)} · "
         f"{job.summary.get('steps', '')} steps · seed {job.spec['seed']}{_branched(job)}"
     )
