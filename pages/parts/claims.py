@@ -136,8 +136,8 @@ def _ask() -> None:
     with told():
         spec = new_claims(model, size, gen_length=gen_length)
         problem = claims_misfit(spec)
-        cost = " ".join(lines(foresee_claims(engine(), spec, example())))
-        st.caption(plain(f"{CLAIM_SIZES[size].help} {cost}"))
+        cost = [] if problem else lines(foresee_claims(engine(), spec, example()))
+        st.caption(plain(" ".join((CLAIM_SIZES[size].help, *cost))))
     if problem:
         st.warning(plain(problem))
 

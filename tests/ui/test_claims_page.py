@@ -119,8 +119,11 @@ def test_texts_too_long_for_the_model_are_refused_with_the_length_that_fits():
     said = texts(test)
     fitting = int(re.search(r"takes \d+ in all. Choose at most (\d+) new tokens", said)[1])
     assert "4,000 new ones do not fit" in said and test.button(key="claims_start").disabled
+    assert "of one worker's time" not in said, "what is refused costs nothing"
     test.number_input(key="claims_gen_length").set_value(fitting).run()
-    assert "do not fit" not in texts(test) and not test.button(key="claims_start").disabled
+    said = texts(test)
+    assert "do not fit" not in said and "of one worker's time" in said
+    assert not test.button(key="claims_start").disabled
 
 
 def test_an_unknown_run_in_the_address_is_named():
