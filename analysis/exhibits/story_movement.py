@@ -149,7 +149,7 @@ def _title(observed: Rows, nulls: Mapping[str, Rows], value: float, steps: int |
     moving = side > 0 and not story_parts.rare(value, steps)
     if moving and SHARP in nulls and _side(observed, nulls[SHARP]) < 0:
         null = Measured.mean(nulls[SHARP]).told(beside=Measured.mean(observed)).partition(" [")[0]
-        beside = f"on average {number(value)} new per layer and step against {null}"
+        beside = f"{number(value)} new per layer and step against {null}"
         alone = _beside(nulls["fixed"], value)
         fewer = len(_layers_above(nulls[SHARP], observed))
         in_some = f" in {fewer} of {len(observed)} layers" if fewer < len(observed) else ""

@@ -99,7 +99,7 @@ def stacked_rows(
     head, y = lines_of(heading), float(LINE * head_lines)
     groups, notes = _by_name(rows), list[dict[str, Any]]()
     beneath = [""] * len(rows)
-    if max(map(len, lines), default=0) > _MOST_BESIDE and len(groups) == len(rows):
+    if max((len(row.beside) for row in rows), default=0) > _MOST_BESIDE and len(groups) == len(rows):
         beneath = [_in_a_line(told) for told in lines]
         told = wrap(" · ".join(head), _WIDTH)
         notes += [{"y": y, "text": "<br>".join(map(as_text, told)), "xshift": 4, "yanchor": "top", **_AT_LEFT}]

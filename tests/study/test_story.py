@@ -117,7 +117,7 @@ TITLES = {
     "supports": {
         "place": r"^In the diffusion model's layers 0–7, 90 % \[81, 99\] of sinks are masked positions; of all tokens, "
         "33 %$",
-        "movement": r"^The diffusion model's sinks move, but less than untrained in 7 of 8 layers: on average 0\.29 "
+        "movement": r"^The diffusion model's sinks move, but less than untrained in 7 of 8 layers: 0\.29 "
         r"new per layer and step against 1\.67 \(writing alone: 0\.08\)$",
         "hidden": r"^In the diffusion model, hiding sinks raises perplexity from 2\.7 to 3\.3, random tokens of equal "
         r"attention to 2\.7$",
