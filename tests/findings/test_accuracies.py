@@ -146,12 +146,13 @@ def test_a_method_is_drawn_with_what_it_is_compared_with():
         shown.sentence == "Right answers to 12 items of PIQA; not drawn: Magnitude (80.0 %). Noised text: calibration "
         "as seen while denoising."
     )
-    names = {note.text for note in shown.figure.layout.annotations}
+    names = {note.text.partition("<br>")[0] for note in shown.figure.layout.annotations}
     assert names > {"Wanda as published · clean text", "Without discount · noised text", "With discount · noised text"}
     sparse = Alike(
         0.95, 0.4, 12, "", [(run(method, 0.5, 0), 0.8) for method in ("magnitude", "sparsegpt", "sink-sparsegpt")]
     )
-    names = {note.text for note in accuracy_of_runs(sparse, None).figure.layout.annotations}
+    notes = accuracy_of_runs(sparse, None).figure.layout.annotations
+    names = {note.text.partition("<br>")[0] for note in notes}
     assert names > {"Magnitude", "SparseGPT as published · clean text", "With discount (Sink-SparseGPT) · clean text"}
     costs = costs_of_runs(alike, None, "With discount")
     assert list(costs.accuracies["50 %"]) == list(shown.table["method"]) and not costs.losses and not costs.gaps
