@@ -99,7 +99,7 @@ def yes_by_text(causes: Sequence[Cause]) -> str:
     there = text_causes(causes)
     controls = dict.fromkeys((COUNT, strictest(causes) or COUNT))
     beaten = [
-        f"{CONTROLS[name].title} to {levels_of(there[name])[1]}"
+        f"{CONTROLS[name].title}: {levels_of(there[name])[1]}"
         for name in controls
         if name not in open_ones and not (name != COUNT and there[name].unmatched)  # levels of the same prompts
     ]
@@ -115,7 +115,7 @@ def yes_by_text(causes: Sequence[Cause]) -> str:
         if (told := listed([AGAINST[name] for name in names]))
     ]
     rise = there[COUNT].rise
-    moves = f"hiding the sinks {hidden_moves(causes)}, {listed(beaten)}"
+    moves = f"hiding the sinks {hidden_moves(causes)} ({'; '.join(beaten)})"
     if rise is None or not side_of(rise):
         moves = f"hiding them hurts more than hiding {CONTROLS[COUNT].title}"
     return " ".join((f"{yes}: {moves}.", *against))

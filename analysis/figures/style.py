@@ -14,7 +14,7 @@ import plotly.graph_objects as go
 MASS_SCALE = ["#141a3c", "#24418a", "#2477a8", "#36a796", "#8fce69", "#f8ee9a"]
 # Differences of two masks: blue = the second keeps more, red = it prunes more. The grey middle reads on both themes.
 DIFFERENCE_SCALE = ["#1b4fa0", "#5a90d8", "#cfd4dc", "#e27f6a", "#a81f2d"]
-SINK = "#e5600f"  # and of the discount, which is of sinks
+SINK = "#e5600f"  # and the discount on them
 TOKEN = "#5b8def"
 REFERENCE = "#8a94a6"
 DIFFERENCE = "#737d90"  # of two methods, which has the colour of neither

@@ -138,8 +138,8 @@ TITLES = {
 }
 ANSWERS = {
     "supports": (
-        "^Yes: hiding the sinks raises perplexity from 2\\.7 to 3\\.3, as many random tokens to .* and random "
-        r"tokens of equal attention to .*\. Perplexity .* none 2\.7, sinks .* 3\.3, .* Against as many random tokens: "
+        "^Yes: hiding the sinks raises perplexity from 2\\.7 to 3\\.3 .as many random tokens: .*; random "
+        r"tokens of equal attention: .*\)\. Perplexity .* none 2\.7, sinks .* 3\.3, .* Against as many random tokens: "
         r"\+22 % \[",
         r"^Yes: \+12\.1 points of accuracy at 50 %\. Accuracy on .*: dense model 90\.0 %, 50 % removed, no discount "
         r"69\.5 %, 50 % removed, with discount 81\.6 %\. Change: \+12\.1 points \[\+9",
@@ -310,8 +310,8 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
 
     told = answered(0.2)
     assert told.lead == (
-        "Yes: hiding the sinks raises perplexity from 2.4 to 3.8, as many random tokens to 2.6 and random "
-        "tokens of equal attention to 3.1."
+        "Yes: hiding the sinks raises perplexity from 2.4 to 3.8 (as many random tokens: 2.6; random tokens "
+        "of equal attention: 3.1)."
     )
     assert told.levels.endswith(
         ": none 2.4, sinks (3.1 per step) 3.8, random of equal attention (7.5) 3.1, as many random (62 % masked) 2.6."
@@ -321,7 +321,7 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
         "tokens earlier [16, 31]."
     )
     told = answered(-0.2)
-    per_token = "Per token, yes: hiding the sinks raises perplexity from 2.4 to 3.8, as many random tokens to 2.6."
+    per_token = "Per token, yes: hiding the sinks raises perplexity from 2.4 to 3.8 (as many random tokens: 2.6)."
     assert told.lead == f"{per_token} At equal attention it hurts less."
     assert told.sentence.endswith(" At equal attention: −18 % [−26, −10]; texts end 24 tokens earlier [16, 31].")
     told = answered(0.05)
@@ -401,7 +401,7 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     assert words(story) <= MOST_WORDS
     story = masked(0.02)
     assert story.answers[0].lead == (
-        "It depends: hiding the sinks raises perplexity from 2.4 to 3.8, as many random tokens to 2.6. Against "
+        "It depends: hiding the sinks raises perplexity from 2.4 to 3.8 (as many random tokens: 2.6). Against "
         "other masked positions and at equal attention undecided, but texts end sooner."
     )
     assert "Against other masked positions: +2 % [−6, +11]. " in story.answers[0].sentence
