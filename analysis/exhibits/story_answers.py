@@ -6,7 +6,7 @@ Each is one sentence, a small figure of what it rests on, and the differences wi
 from collections.abc import Mapping, Sequence
 from math import exp
 
-from analysis.evaluation.ablation_effects import COUNT, MASS, MEASURES
+from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS, MEASURES
 from analysis.exhibits.story_parts import Price, accuracy_heading, discounts, outcomes_of, prices_of
 from analysis.exhibits.story_text import (
     changes_told,
@@ -17,6 +17,7 @@ from analysis.exhibits.story_text import (
     strictest,
     text_causes,
     text_matters,
+    told_by,
     untouched_of,
     yes_by_text,
 )
@@ -63,7 +64,7 @@ def _matter(findings: Findings) -> Answer | None:
     asked = "Do this model's sinks matter?"
     if not by_text:
         return Answer(asked, lead, "")
-    told = dict.fromkeys((COUNT, *open_controls(causes), strictest(causes) or COUNT))
+    told = dict.fromkeys((told_by(causes), *open_controls(causes), strictest(causes) or COUNT))
     marks = _levels(causes, {name: by_text[name] for name in told})
     levels = f"{_HEADING}: {', '.join(f'{mark.label} {mark.told}' for mark in marks)}."
     sentence = " ".join((*changes_told(causes, list(told)), could_see(causes)))
@@ -93,6 +94,7 @@ def _levels(causes: Sequence[Cause], controls: Mapping[str, Cause]) -> list[Mark
         side, masked = cause.sides[1], masked_told(cause)
         label = f"as many random{masked}" if masked else CONTROLS[name].title
         label = f"random of equal attention ({side.tokens:.1f})" if name == MASS else label
+        label = f"{label} ({side.tokens:.1f})" if name == MASKED else label
         label += f" ({cause.effect.n} prompts)" if cause.unmatched else ""
         marks.append(Mark(label, exp(side.value), levels_of(cause)[1], charts.NULL, exp(side.low), exp(side.high)))
     return marks

@@ -58,8 +58,8 @@ def masks(findings: Findings) -> Told | None:
     for change in changes:
         named = f" ({METHODS[change.method].title})" if several else ""
         runs = (
-            ("same sample, discount on or off", change.changed, charts.SINK),
-            ("other sample, both without", change.floor, charts.NULL),
+            ("discount on or off, same sample", change.changed, charts.SINK),
+            ("other sample, no discount", change.floor, charts.NULL),
         )
         marks = [
             Mark(name, float(np.mean(values)), _mean(values), tone, dots=values)
@@ -332,7 +332,7 @@ def _accuracy_title(
     if only == EQUIVALENT:
         dearest = next((price for price in prices_of(findings, by_setting) if -price.cost.value > margin), None)
         beside = "" if dearest is None else f"; removing {dearest.removed} {cost_words(dearest.cost)}"
-        return f"With or without the discount, accuracy differs by less than {least}{beside}"
+        return f"The discount changes accuracy by less than {least}{beside}"
     if only == ONE_SEED:
         return "One calibration seed cannot tell whether the discount changes accuracy"
     if only == AT_CHANCE:

@@ -60,11 +60,11 @@ def _ends_early(text: Continuation, control: str, causes: Sequence[Cause]) -> st
         return ""
     length = len(_variants(text, control)[1])
     instead = f"not within {length}" if others == length else f"at {others}"
-    hidden = f"with {CONTROLS[control].title} hidden"
+    hidden = AGAINST[control] if control == MASS else f"with {CONTROLS[control].title} hidden"
     if others == length == untouched:
         hidden = f"untouched, or {hidden}"
     over_all = rules.cause_of(causes, "nll", control)
-    average = f" (average: {over_all.tokens:.0f})" if over_all is not None and over_all.tokens else ""
+    average = f" (average:\u00a0{over_all.tokens:.0f})" if over_all is not None and over_all.tokens else ""
     return f"One text ends at token {sinks} with sinks hidden{average}; {hidden}, {instead}"
 
 

@@ -175,7 +175,7 @@ def _summaries(own: Cause, causes: Sequence[Cause]) -> tuple[Summary, ...]:
         named = f"Hiding sinks: {MEASURES[own.measure].title.lower()}"
         return (Summary(named, interval_words(own.effect, rules.unit_of(own.measure)), rules.AS_MANY),)
     quantity = f"Perplexity with sinks hidden (with nothing: {perplexity(untouched_of(causes))})"
-    beside = [_baseline(name, there[name]) for name in dict.fromkeys((control, COUNT))]
+    beside = [_baseline(name, there[name]) for name in dict.fromkeys((control, told_by(causes)))]
     own_level = there[control].sides[0]
     ends = f" [{perplexity(own_level.low)}, {perplexity(own_level.high)}]" if own_level.low == own_level.low else ""
     rows = [Summary(quantity, f"{levels_of(there[control])[0]}{ends}", "; ".join(beside))]
@@ -185,7 +185,7 @@ def _summaries(own: Cause, causes: Sequence[Cause]) -> tuple[Summary, ...]:
         apart = f"{size_told(longer, LENGTH, word)} than {_HELD[control].removeprefix('for ')}"
         before = there[control].tokens_before
         untouched = f" (untouched: {before:.0f})" if before else ""
-        rows.append(Summary(f"Token where texts end, sinks hidden{untouched}", f"{length:.0f}", apart))
+        rows.append(Summary(f"Mean token where texts end, sinks hidden{untouched}", f"{length:.0f}", apart))
         return tuple(rows)
     changed = rules.cause_of(causes, "aligned", control)
     if changed is not None:
@@ -213,7 +213,7 @@ def _meaning(findings: Findings, own: Cause, at_equal: Cause | None, causes: Seq
         alike = text_causes(causes).get(MASS)
         equal = None if alike is None else {1: BETTER, 0: CANNOT_TELL, -1: WORSE}[side_of(alike.effect)]
         earlier = alike is not None and ends_earlier(alike)
-        return story_parts.of_hiding(BETTER, True, equal, True, model, earlier)
+        return story_parts.of_hiding(BETTER, True, equal, True, model, earlier, _title(told_by(causes)))
     of = {cause.measure: cause.effect for cause in causes if cause.control == MASS}
     both = {"divergence", "nll"} <= of.keys()
     return story_parts.of_hiding(
@@ -390,7 +390,7 @@ def _text_title(own: Cause, causes: Sequence[Cause], margin: float, where: str) 
     more = "".join(
         f"; {_HELD[name]} {'less' if side_of(there[name].effect) else 'undecided'}" for name in open_controls(causes)
     )
-    return f"{hiding} sinks {hidden_moves(causes)}, {_title(control)} to {levels_of(there[control])[1]}{more}"
+    return f"{hiding} sinks {hidden_moves(causes)} ({_title(control)}: {levels_of(there[control])[1]}){more}"
 
 
 def _text_brief(own: Cause, causes: Sequence[Cause], margin: float) -> str:

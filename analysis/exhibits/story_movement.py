@@ -149,12 +149,12 @@ def _title(observed: Rows, nulls: Mapping[str, Rows], value: float, steps: int |
     moving = side > 0 and not story_parts.rare(value, steps)
     if moving and SHARP in nulls and _side(observed, nulls[SHARP]) < 0:
         null = Measured.mean(nulls[SHARP]).told(beside=Measured.mean(observed)).partition(" [")[0]
-        beside = f"{number(value)} new per layer and step against {null}"
         alone = _beside(nulls["fixed"], value)
-        fewer = len(_layers_above(nulls[SHARP], observed))
-        in_some = f" in {fewer} of {len(observed)} layers" if fewer < len(observed) else ""
-        less = f"less than untrained{in_some}"
-        return f"{whose[0].upper()}{whose[1:]} sinks move, but {less}: {beside} (writing alone: {alone})"
+        fewer = _layers_above(nulls[SHARP], observed)
+        others = [row["layer"] for row in observed if row["layer"] not in fewer]
+        but = f"less than untrained ({null})" + (f", except in {layer_names(others)}" if others and fewer else "")
+        moves = f"sinks move: {number(value)} new per layer and step (writing alone: {alone})"
+        return f"{whose[0].upper()}{whose[1:]} {moves}, but {but}"
     beside = f"{_SIDES[side]} than {_WRITTEN} ({_beside(nulls['fixed'], value)})"
     born = f"New sinks keep appearing: {number(value)}" if moving else f"{number(value)} new sinks"
     return f"{born} per layer and step, {beside}"

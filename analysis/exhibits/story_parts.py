@@ -397,12 +397,18 @@ def rare(births: float, steps: int | None) -> bool:
 
 
 def of_hiding(
-    outcome: str, more: bool, at_equal: str | None, agree: bool, model: str = "", earlier: bool = False
+    outcome: str,
+    more: bool,
+    at_equal: str | None,
+    agree: bool,
+    model: str = "",
+    earlier: bool = False,
+    others: str = "as many random tokens",
 ) -> str:
     """Return what the effect of hiding sinks means. outcome: the decision against as many tokens; more: whether sinks
     change more than these. at_equal: the decision at equal attention, None where not compared. agree: whether
     predictions and perplexity agree there. model: whose sinks were hidden, where there are several. earlier: whether
-    texts end earlier there.
+    texts end earlier there. others: what hiding sinks costs more than.
     """
     if outcome == EQUIVALENT:
         return "By this measure sinks need no special care when tokens are dropped."
@@ -417,7 +423,7 @@ def of_hiding(
         why = ": perplexity rises less" if agree else ": the predictions say so, perplexity alone does not"
         return f"{when} tokens are dropped, spare the sinks{why}."
     where = f"In {model}, hiding" if model else "Hiding"
-    told = f"{where} sinks costs more than hiding as many random tokens; at equal attention, "
+    told = f"{where} sinks costs more than hiding {others}; at equal attention, "
     if not agree:
         return f"{told}predictions and perplexity disagree."
     if at_equal not in (CANNOT_TELL, WAITING):

@@ -79,7 +79,12 @@ def place(findings: Findings) -> Told | None:
     untrained = f"In {null.called}, at most {most} of sinks in {masked} are masked." if null else ""
     own = _layers_told(portions[source], tokens[source], others.get(source, {}), without=MASKED)
     lead = "Also standing" if masked else "Standing"
-    in_short = " ".join(filter(None, (untrained, f"{lead} out: {own}.")))
+    elsewhere = [
+        f"{names.get(model, model)}: {_layers_told(layers, tokens[model], others.get(model, {}), close=False)}."
+        for model, layers in portions.items()
+        if model != source and tokens[model]
+    ]
+    in_short = " ".join(filter(None, (untrained, f"{lead} out: {own}.", *elsewhere)))
     prompts = findings.parameters.prompts
     beats += [untrained] if untrained else []
     notes += filter(None, (_averaged(findings), _together(findings, source, portions[source])))
@@ -268,13 +273,19 @@ def _commonest(layers: Layers) -> str:
 
 
 def _layers_told(
-    layers: Layers, tokens: Mapping[str, float], untrained: Layers, shares: bool = False, without: Collection[str] = ()
+    layers: Layers,
+    tokens: Mapping[str, float],
+    untrained: Layers,
+    shares: bool = False,
+    without: Collection[str] = (),
+    close: bool = True,
 ) -> str:
     """Return the kinds that lead each group of layers: `masked positions in layers 0–2 (88 to 100 %), …`.
 
     tokens: the share of all tokens that is of each kind. Where it is known, every kind leads that lies clearly above
     it, and above its share with other weights, where these were recorded; else the one that most sinks are. untrained:
-    the latter. shares: give its share of the sinks, and the layers that no kind leads. without: kinds left out.
+    the latter. shares: give its share of the sinks, and the layers that no kind leads. without: kinds left out. close:
+    name the kinds that other weights keep from leading.
     """
     leading: dict[str, list[str]] = {}
     apart, alike = list[str](), dict[str, list[str]]()
@@ -293,18 +304,19 @@ def _layers_told(
         beside = f", {share(tokens[kind])} of all tokens" if kind in tokens else ""
         held = f" ({spread(min(values), max(values), share)}{beside})" if shares else ""
         told.append(f"{KINDS_TOLD.get(kind, kind)} in {layer_names(those)}{held}")
-    close = {
+    near = {
         kind: KINDS_TOLD.get(kind, kind) + ("" if those == apart else f" in {layer_names(those)}")
         for kind, those in alike.items()
     }
     if tokens and told and not shares:
-        close.pop(_REST, None)
-        return listed(told) + (f"; other weights show as much {listed(list(close.values()))}" if close else "")
+        near.pop(_REST, None)
+        return listed(told) + (f"; {listed(list(near.values()))}: {_AS_COMMON}" if near and close else "")
     rest = f"{'none' if tokens else 'mixed'} in {layer_names(apart)}" if apart else ""
-    rest += f" ({listed(list(close.values()))}: other weights show as much)" if close and shares else ""
+    rest += f" ({listed(list(near.values()))}: {_AS_COMMON})" if near and shares else ""
     return "; ".join(filter(None, (listed(told), rest)))
 
 
+_AS_COMMON = "as common with other weights"
 _REST = "word"  # what sinks are that are of no other kind
 
 

@@ -61,11 +61,15 @@ def masked_told(cause: Cause) -> str:
 
 
 def told_by(causes: Sequence[Cause]) -> str:
-    """Return the control that a title tells: the strictest, or as many random tokens where there is one that the sinks
-    do not exceed, which is told after it. causes: of one model.
+    """Return the control that titles tell: of those that the sinks exceed on all prompts the one they exceed by least;
+    as many random tokens where there is none. causes: of one model.
     """
-    strict = strictest(causes)
-    return COUNT if open_controls(causes) or not strict or text_causes(causes)[strict].unmatched else strict
+    exceeded = {
+        name: cause.effect.value
+        for name, cause in text_causes(causes).items()
+        if side_of(cause.effect) > 0 and not (name != COUNT and cause.unmatched)  # levels of the same prompts
+    }
+    return min(exceeded, key=exceeded.__getitem__, default=COUNT)
 
 
 def open_controls(causes: Sequence[Cause]) -> list[str]:
@@ -96,29 +100,23 @@ def yes_by_text(causes: Sequence[Cause]) -> str:
     """
     open_ones = open_controls(causes)
     yes = "Yes" if not open_ones else "Per token, yes" if open_ones == [MASS] else "It depends"
-    there = text_causes(causes)
-    controls = dict.fromkeys((COUNT, strictest(causes) or COUNT))
-    beaten = [
-        f"{CONTROLS[name].title}: {levels_of(there[name])[1]}"
-        for name in controls
-        if name not in open_ones and not (name != COUNT and there[name].unmatched)  # levels of the same prompts
-    ]
+    there, told = text_causes(causes), told_by(causes)
     undecided = [name for name in open_ones if not side_of(there[name].effect)]
     but = ", but texts end sooner" if all(ends_earlier(there[name]) for name in undecided) else ""
     if but and len(undecided) == 1 and (longer := there[undecided[0]].longer) is not None:
         ends = there[undecided[0]].tokens
         but = f", but texts end at token {ends:.0f}, not {ends - longer.value:.0f}"
     less = [name for name in open_ones if side_of(there[name].effect)]
-    against = [
-        f"{told[0].upper()}{told[1:]} {outcome}."
+    beside = [
+        f"{against[0].upper()}{against[1:]} {outcome}."
         for names, outcome in ((undecided, f"undecided{but}"), (less, "it hurts less"))
-        if (told := listed([AGAINST[name] for name in names]))
+        if (against := listed([AGAINST[name] for name in names]))
     ]
     rise = there[COUNT].rise
-    moves = f"hiding the sinks {hidden_moves(causes)} ({'; '.join(beaten)})"
+    moves = f"hiding the sinks {hidden_moves(causes)} ({CONTROLS[told].title}: {levels_of(there[told])[1]})"
     if rise is None or not side_of(rise):
         moves = f"hiding them hurts more than hiding {CONTROLS[COUNT].title}"
-    return " ".join((f"{yes}: {moves}.", *against))
+    return " ".join((f"{yes}: {moves}.", *beside))
 
 
 def ends_earlier(cause: Cause) -> bool:
