@@ -185,7 +185,7 @@ def _summaries(own: Cause, causes: Sequence[Cause]) -> tuple[Summary, ...]:
         apart = f"{size_told(longer, LENGTH, word)} than {_HELD[control].removeprefix('for ')}"
         before = there[control].tokens_before
         untouched = f" (untouched: {before:.0f})" if before else ""
-        rows.append(Summary(f"Mean token where texts end, sinks hidden{untouched}", f"{length:.0f}", apart))
+        rows.append(Summary(f"Token where texts end, sinks hidden{untouched}", f"{length:.0f}", f"{apart} (means)"))
         return tuple(rows)
     changed = rules.cause_of(causes, "aligned", control)
     if changed is not None:

@@ -737,9 +737,9 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
             "random, equal attention: 4.5 (sinks −15 % [−31, +4]); other masked: 2.8 (sinks +36 % [+14, +63])",
         ),
         (
-            "Mean token where texts end, sinks hidden (untouched: 44)",
+            "Token where texts end, sinks hidden (untouched: 44)",
             "21",
-            "24 earlier [16, 31] than at equal attention",
+            "24 earlier [16, 31] than at equal attention (means)",
         ),
         (
             "Weights chosen differently, 70 % removed",
