@@ -26,11 +26,10 @@ from pages.parts.explore.writing import exhibit_written, parallel_writing, text
 from pages.parts.frame import run
 from pages.parts.lazy_section import alone
 from pages.parts.plain import plain
-from pages.parts.recordings.choice import beside_choice, choose_recording, opened
+from pages.parts.recordings.choice import beside_choice, choose_recording, default_set, opened
 from pages.parts.recordings.explorer import gone, note_drawn, sink_params, split_in, stored_explorer
 from pages.parts.recordings.measures import reference_offer
 from pages.parts.recordings.recording import Recording, show_recording, shown_recording
-from pages.parts.recordings.sets import default_set
 from pages.parts.session import SOON, engine, told
 from pages.parts.study.choice import example
 

@@ -8,7 +8,7 @@ from analysis.exhibits.study import sinks_of_each
 from analysis.jobs import known_key
 from analysis.recording.set_file import save
 from analysis.specs import AutoregressiveSampling, ModelSpec, RecordSetSpec, SinkParams
-from pages.parts.recordings import sets
+from pages.parts.recordings.choice import default_set
 from pages.parts.session import engine
 from pages.parts.study.choice import example
 from tests.recording.made_sets import LAYERS, a_set
@@ -74,8 +74,8 @@ def test_without_a_set_the_page_shows_the_shipped_study_offers_to_record_one_and
 
 def test_the_default_set_is_the_newest_with_enough_prompts_for_a_claim_else_the_largest():
     few, enough, more, small = (SimpleNamespace(summary={"prompts": prompts}) for prompts in (4, 30, 50, 20))
-    assert sets.default_set([few, enough, more]) is enough
-    assert sets.default_set([few, small]) is small
+    assert default_set([few, enough, more]) is enough
+    assert default_set([few, small]) is small
 
 
 def test_a_set_that_cannot_be_is_refused_where_it_was_asked_for():

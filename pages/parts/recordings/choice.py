@@ -2,7 +2,7 @@
 defining a sink: shared by the pages that look at one.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import streamlit as st
@@ -11,6 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 from analysis.engine import JobRecord
 from analysis.engine.job_store import Label
 from analysis.engine.runs import save_recording_label
+from analysis.sinks.intervals import LEAST_PROMPTS
 from analysis.sinks.step_inputs import SPLITS, undecided_named
 from analysis.specs import DEFINITIONS, AutoregressiveSampling, ModelSpec, RecordSpec, SinkParams
 from analysis.words import model_in_words
@@ -447,3 +448,9 @@ def beside_choice(
     except EXPECTED as error:
         st.warning(plain(why(error)))
         return None
+
+
+def default_set(jobs: Sequence[JobRecord]) -> JobRecord:
+    """Return the newest set with enough prompts for a claim, else the largest. jobs: the newest first."""
+    enough = (job for job in jobs if job.summary["prompts"] >= LEAST_PROMPTS)
+    return next(enough, None) or max(jobs, key=lambda job: job.summary["prompts"])

@@ -12,7 +12,6 @@ from analysis.engine import JobRecord
 from analysis.models.checkpoint import checkpoint_of
 from analysis.models.registry import BUNDLED_PAIR
 from analysis.recording.set_file import RecordingSet, open_set
-from analysis.sinks.intervals import LEAST_PROMPTS
 from analysis.specs import (
     BUNDLED_PROMPTS,
     OWN_PROMPTS,
@@ -29,7 +28,7 @@ from pages.parts import address, asking, controls
 from pages.parts.asking import begin, starting_button
 from pages.parts.controls import Setting, fold, keys_of, settings_of
 from pages.parts.plain import model_called, plain
-from pages.parts.recordings.choice import among, sink_controls
+from pages.parts.recordings.choice import among, default_set, sink_controls
 from pages.parts.recordings.recording import numbered
 from pages.parts.session import EXPECTED, engine, model_in_use, not_in_address, told
 
@@ -232,12 +231,6 @@ def _take_from_address(jobs: dict[str, JobRecord]) -> None:
         )  # the diffusion model first
     if jobs and chosen != st.session_state.get(_CHOSEN):
         st.session_state[_CHOSEN] = chosen
-
-
-def default_set(jobs: Sequence[JobRecord]) -> JobRecord:
-    """Return the newest set with enough prompts for a claim, else the largest. jobs: the newest first."""
-    enough = (job for job in jobs if job.summary["prompts"] >= LEAST_PROMPTS)
-    return next(enough, None) or max(jobs, key=lambda job: job.summary["prompts"])
 
 
 def _choose() -> None:
