@@ -210,7 +210,7 @@ def _shown(sweeps: Sequence[JobRecord], place: DeltaGenerator) -> JobRecord | No
                 lambda job: _title(records[job]),
                 partial(address.write, ADDRESS),
                 label_visibility="collapsed",
-                width=320,
+                width="stretch",
             )
     return records[shown]
 

@@ -124,7 +124,7 @@ class DiscountLevels:
                 "method": bare_title(one.method),
                 "accuracy, %": 100 * np.mean(one.by_seed),
             }
-            for name, difference in (("minus dense", one.lost), ("discount minus this", one.beyond)):
+            for name, difference in (("minus dense", one.lost), ("discount minus this row", one.beyond)):
                 if difference is not None:
                     names = (f"{name}{end}, points" for end in ("", ", low", ", high"))
                     row |= dict(zip(names, ends(difference, 100), strict=True))
@@ -254,6 +254,6 @@ def _levels(
         beside,
         *levels,
         margin,
-        f"{recipe} {' × '.join((*sizes, counted(seeds, 'seed')))}; {scored}.",
+        f"{recipe}. {' × '.join((*sizes, counted(seeds, 'seed')))}.",
         f"{caption}. {free if seeds > 1 else f'Intervals are over items{over}.'}",
     )

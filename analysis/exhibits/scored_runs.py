@@ -40,7 +40,8 @@ _FORMULA = (
     f"\n\n{EXPLAINED}"
 )
 
-_WHISKERS = "whiskers: 95 % intervals of the change from dense (dashed)"
+_WHISKERS = "whiskers: 95 % interval of the change from dense"
+_HEADING = ("accuracy", "minus dense", "discount minus this row")
 
 
 class Alike(NamedTuple):
@@ -261,14 +262,14 @@ def accuracy_of_runs(alike: Alike, results: Results | None, who: str = "", gains
         table.append((where(spec) or "none", _named(spec), *ends(rows[-1]), len(runs)))
     if not rows:
         return None
-    bars = _WHISKERS if losses else ""
     dots = "dots: seeds" if any(row.points for row in rows) else ""
     noised = "Noised text: calibration as seen while denoising." if any("noised" in row.name for row in rows) else ""
     left_out = [f"{name} ({listed(accuracies)})" for name, accuracies in others.items()]
     undrawn = f"not drawn: {listed(left_out)}" if left_out else ""
-    scored = f"Right answers to {alike.items:,} items of {alike.tasks}"
+    scored = f"{alike.items:,} items of {alike.tasks}"
     over = f"Intervals are {_over(losses)}." if losses else ""
-    first = f"{'; '.join(filter(None, (scored, bars, dots, _rounded(groups, gains), undrawn)))}."
+    points = f"differences in points{_rounded(groups, gains)}" if losses else ""
+    first = f"{'; '.join(filter(None, (scored, dots, points, undrawn)))}."
     return Exhibit(
         "Accuracy by sparsity and method",
         " ".join(filter(None, (first, over, noised))),
@@ -305,31 +306,26 @@ def _score_row(
         color=REFERENCE if look is None else look.color,
         points=tuple(100 * value for value in by_run) if len(by_run) > 1 else (),
         section=f"{at} of the weights removed" if at else "No weights removed",
-        beside=(
-            percent(mean, 1),
-            "" if lost is None else bare_words(lost),
-            "" if gain is None else f"{_DELTA}{bare_words(gain)}",
-        ),
+        beside=(percent(mean, 1), "" if lost is None else bare_words(lost), "" if gain is None else bare_words(gain)),
     )
-
-
-_DELTA = "Δ "
 
 
 def _scores_figure(rows: Sequence[IntervalRow], dense: float | None, chance: float | None) -> go.Figure:
     """Draw rows of `_score_row`. dense, chance: those of the dense model and of choosing at random, as shares."""
-    titles = ("accuracy", "minus dense, points", f"{_DELTA}discount minus this")
-    heading = [title if any(cells) else "" for title, *cells in zip(titles, *(row.beside for row in rows), strict=True)]
+    cells = zip(*(row.beside for row in rows), strict=True)
+    heading = [title if any(column) else "" for title, column in zip(_HEADING, cells, strict=True)]
+    title = f"accuracy, %; {_WHISKERS}" if any(np.isfinite(row.low) for row in rows) else "accuracy, %"
     levels = [] if dense is None else [Level(f"dense {percent(dense, 1)}", 100 * dense, "dash")]
     levels += [] if chance is None else [Level(f"chance {percent(chance, 1)}", 100 * chance, "dot", needed=False)]
-    return interval_rows(rows, "accuracy, %", levels=levels, heading=heading, point="one run, %")
+    return interval_rows(rows, title, levels=levels, heading=heading, point="one run, %")
 
 
 def _rounded(groups: Sequence[tuple[PruneSpec, Sequence[tuple[Run, float]]]], gains: Gains) -> str:
-    """Return `apart_by_rounding` of the differences that stand beside rows."""
+    """Say in the end of a clause that the differences beside rows were taken before rounding; '' where all agree."""
     levels = {(where(spec), _named(spec)): _mean(runs) for spec, runs in groups}
     there = [(at, name) for at, name in gains.over if {(at, name), (at, gains.who)} <= levels.keys()]
-    return apart_by_rounding((levels[at, name], levels[at, gains.who], gains.over[at, name]) for at, name in there)
+    apart = apart_by_rounding((levels[at, name], levels[at, gains.who], gains.over[at, name]) for at, name in there)
+    return ", before rounding" if apart else ""
 
 
 def _over(differences: Sequence[Difference]) -> str:

@@ -43,7 +43,7 @@ from analysis.words import counted, listed, percent
 
 _CHANGED = "Weights kept without the discount and pruned with it, or the reverse."
 CHANGE = "Accuracy change"
-_COST, _DISCOUNT, _PUBLISHED = "pruned minus dense", "with minus without discount", "discount minus published"
+_COST, _DISCOUNT, _PUBLISHED = "pruned minus dense", "discount minus none", "discount minus published"
 _DOTS = {"seed": "seeds", "pair": "pairs"}
 
 
@@ -61,12 +61,12 @@ def text_of(spec: PruneSpec) -> str:
 
 
 def recipe_told(method: str, read: str, strength: str = "") -> str:
-    """Say what is pruned with and without a method's discount. read: of `text_of`. strength: of the
+    """Return what is pruned with and without a method's discount, in words. read: of `text_of`. strength: of the
     discount, in words."""
     row = METHODS[method]
     text = f" on {read} text" if read else ""
     without = METHODS[row.published or row.control or method].title
-    return f"{without}{text}, with and without the discount{f', {strength}' if strength else ''}."
+    return f"{without}{text}{f', {strength}' if strength else ''}"
 
 
 class Shift(NamedTuple):
@@ -268,14 +268,14 @@ def accuracy_shifts(
 
 def changes_told(margin: float) -> str:
     """Say what `changes_figure` draws."""
-    return f"Whiskers: 95 % intervals; shaded: ±{POINTS.margin(margin)}, fixed beforehand."
+    return f"Whiskers: 95 % intervals; shaded: margin, ±{POINTS.margin(margin)}."
 
 
 def changes_figure(found: Mapping[str, tuple[Difference, Difference | None]], method: str, margin: float) -> go.Figure:
     """Draw what the discount changes of accuracy. found: with minus without it, and minus the published baseline, if
     that was compared, by sparsity, as `50 %`. method: with the discount."""
     baseline = METHODS[method].published
-    names = _DISCOUNT, f"with discount minus {plain_title(baseline)}" if baseline else ""
+    names = _DISCOUNT, f"discount minus {plain_title(baseline)}" if baseline else ""
     rows = [
         difference_row(f"{at}: {name}", effect, color=DIFFERENCE)
         for at, effects in found.items()

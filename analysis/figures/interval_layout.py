@@ -26,6 +26,7 @@ _MOST_BESIDE = 2  # numbers of a row that stand at the right of the axis where i
 _BETWEEN, _LEAST_COLUMN = 16, 10  # between columns of numbers; characters of a title that begins no further line
 
 _WIDTH = 44  # characters of a name, which a phone holds
+_HEAD = 50  # of the titles of numbers, which are small letters
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,8 @@ class IntervalRow:
 class Layout(NamedTuple):
     """Where all stands, in pixels from the top. places: of the estimates. notes: names and numbers. guides: heights of
     lines along the axis. lines, bands: beginnings and ends of what is drawn along the estimates. foot: the end. left,
-    right: of the axis. named: the share of the axis that names reach over, from which on a line crosses none.
+    right: of the axis. named: the share of the axis that names reach over, from which on a line crosses none. free:
+    pixels at the right of the axis that nothing takes in the first line.
     """
 
     places: list[float]
@@ -83,6 +85,7 @@ class Layout(NamedTuple):
     left: int
     right: int
     named: float = 0.0
+    free: int = 0
 
 
 _AT_LEFT = {"x": 0, "xref": "paper", "xanchor": "left", "align": "left", "showarrow": False}
@@ -101,7 +104,7 @@ def stacked_rows(
     beneath = [""] * len(rows)
     if max((len(row.beside) for row in rows), default=0) > _MOST_BESIDE and len(groups) == len(rows):
         beneath = [_in_a_line(told) for told in lines]
-        told = wrap(" · ".join(head), _WIDTH)
+        told = _in_lines(head)
         notes += [{"y": y, "text": "<br>".join(map(as_text, told)), "xshift": 4, "yanchor": "top", **_AT_LEFT}]
         y += LINE * len(told) + _SECTION
         lines, head = [[] for _ in rows], []
@@ -139,9 +142,10 @@ def stacked_rows(
     widest = max((len(line) for told in (head, *lines) for line in told), default=0)
     right = round(_GAP + _LETTER * widest) if widest else 14
     guides = [places[at] for at, row in enumerate(rows) if row.beside]
+    free = _GAP if head else right
     longest = max((len(line) for row in rows for line in (row.name, row.section, *row.held)), default=0)
     named = (_NARROW_LETTER * longest + 12) / _NARROW
-    return Layout(places, [*notes, *numbers], guides, pieces, bands, y, 14, right, named)
+    return Layout(places, [*notes, *numbers], guides, pieces, bands, y, 14, right, named, free)
 
 
 def rows_beside_names(
@@ -151,6 +155,7 @@ def rows_beside_names(
     deep = _deep(lanes)
     columns = _Columns.of(rows, heading)
     y = float(max(LINE * max(has_head, columns.head_lines) + _SECTION, EDGE))
+    free = columns.width if columns.head_begins else _GAP
     places, notes, bands = [0.0] * len(rows), columns.head(), [(y, y)]
     left = _LETTER * max((len(line) for row in rows for line in row.left_lines), default=0) + 2 * _GAP
     section = ""
@@ -175,7 +180,7 @@ def rows_beside_names(
         y = middle + max(named, reach + _HALF + deep) + _ROW_GAP / 2
         bands[-1] = (bands[-1][0], y)
     bands = [(begin, end) for begin, end in bands if begin < end]
-    return Layout(places, notes, places, bands, bands, y, round(left), columns.width)
+    return Layout(places, notes, places, bands, bands, y, round(left), columns.width, free=free)
 
 
 @dataclass(frozen=True)
@@ -209,10 +214,16 @@ class _Columns:
         """Lines of the tallest title."""
         return max(map(len, self.titles), default=0)
 
+    @property
+    def head_begins(self) -> int:
+        """The line in which the title of the first column begins: all end in the last."""
+        return self.head_lines - len(self.titles[0]) if self.titles else 0
+
     def head(self) -> list[dict[str, Any]]:
         """Return the titles as notes."""
+        foot = LINE * self.head_lines
         return [
-            {"y": 0, "text": "<br>".join(map(as_text, lines)), "yanchor": "top", "xshift": start, **_AT_RIGHT}
+            {"y": foot, "text": "<br>".join(map(as_text, lines)), "yanchor": "bottom", "xshift": start, **_AT_RIGHT}
             for lines, start in zip(self.titles, self.starts, strict=True)
             if lines
         ]
@@ -252,6 +263,15 @@ def _by_name(rows: Sequence[IntervalRow]) -> list[list[int]]:
 def _first_bold(lines: Sequence[str]) -> str:
     first, *others = map(as_text, lines)
     return "<br>".join((f"<b>{first}</b>", *others))
+
+
+def _in_lines(titles: Sequence[str]) -> list[str]:
+    """Return titles in lines that a phone holds, each whole."""
+    lines = [""]
+    for title in titles:
+        line = f"{lines[-1]} · {title}" if lines[-1] else title
+        lines[-1:] = [line] if len(line) <= _HEAD or not lines[-1] else [f"{lines[-1]} ·", title]
+    return lines
 
 
 def _in_a_line(numbers: Sequence[str]) -> str:

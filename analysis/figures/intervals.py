@@ -42,7 +42,7 @@ _TITLE = 40  # characters of a line of the axis' title
 _DOT = 0.02  # of the axis that a dot takes
 _WIDER = 8  # times what is near, from which on an interval is cut off at the edge
 _ROOM = 0.06  # of the axis, at both ends
-_NEAR_ENDS = (0.25, 0.75)  # of the axis, up to and from where the name of a level stands beside it
+_LETTER = 5.5  # pixels of a letter of a level's name
 FAINT, _GUIDE = 0.18, 0.35  # opacity of a band, and of the line from an estimate to its numbers
 
 
@@ -146,7 +146,7 @@ def _marks(
     for y in laid.guides:
         guide = {"x0": 0, "x1": 1, "xref": "paper", "y0": y, "y1": y, "layer": "below", "opacity": _GUIDE}
         shapes.append({"type": "line", "line": grey_line(width=1), **guide})
-    return shapes, [*laid.notes, *_level_names(levels, far, span, beneath)]
+    return shapes, [*laid.notes, *_level_names(levels, far, span, laid, beneath)]
 
 
 def _span(
@@ -170,14 +170,16 @@ def _span(
 
 
 def _level_names(
-    levels: Sequence[Level], far: Sequence[Level], span: tuple[float, float], beneath: float
+    levels: Sequence[Level], far: Sequence[Level], span: tuple[float, float], laid: Layout, beneath: float
 ) -> list[dict[str, Any]]:
-    """Return the names of levels as notes above all rows. beneath: how far below those of far levels others stand."""
+    """Return the names of levels as notes above all rows, each over the middle of its line unless it would leave the
+    figure. beneath: how far below those of far levels others stand."""
     notes = []
     for level in levels:
         if level.name:
-            side = int(np.searchsorted(_NEAR_ENDS, (level.value - span[0]) / (span[1] - span[0])))
-            at = {"x": level.value, "xanchor": ("left", "center", "right")[side], "xshift": (-14, 0, 10)[side]}
+            half, place = _LETTER * len(level.name) / 2, _PLOT * (level.value - span[0]) / (span[1] - span[0])
+            shift = max(half - place - laid.left, 0) - max(half - (_PLOT - place) - laid.free, 0)
+            at = {"x": level.value, "xanchor": "center", "xshift": round(shift)}
             if level in far:
                 at = {"x": 0, "xref": "paper", "xanchor": "left", "xshift": 4}
             text = f"← {level.name}" if level in far else level.name

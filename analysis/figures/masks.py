@@ -44,6 +44,7 @@ _BESIDE = 192
 _ANGLES = [0, -30, -90]
 _PROJECTION = 30  # pixels of a row
 _BESIDE_DOT = 64  # pixels for the number of a dot at the end of its row
+_ROOM = 1.05  # of the largest share, where its axis ends at least
 _IN_WORDS = {
     "q_proj": "query",
     "k_proj": "key",
@@ -219,12 +220,20 @@ def changed_by_projection(shown: Sequence[Changed], names: Sequence[str]) -> go.
             "<extra>%{fullData.name}</extra>",
         )
     layout(figure, "weights chosen differently", "", 92 + _PROJECTION * len(names), legend=not alone)
-    figure.update_xaxes(rangemode="tozero", nticks=3, tickangle=0, zeroline=False, ticksuffix=PER_CENT)
+    largest = 100 * max((np.nanmax(one.whole, initial=0.0) for one in shown), default=0.0)
+    step = _round_up(_ROOM * largest / 2)
+    figure.update_xaxes(range=[0, 2 * step], dtick=step, tickangle=0, zeroline=False, ticksuffix=PER_CENT)
     if alone:
         figure.update_layout(margin={"t": 8, "r": _BESIDE_DOT})
     rows = named_ticks(in_words(names))
     figure.update_yaxes(**rows, range=[len(names) - 0.5, -0.5], zeroline=False, showgrid=not alone)
     return figure
+
+
+def _round_up(value: float) -> float:
+    """Return the least of 1, 2 and 5, at any power of ten, that is as large; 1 for 0."""
+    power = 10.0 ** np.floor(np.log10(value)) if value > 0 else 1.0
+    return float(next(digit * power for digit in (1, 2, 5, 10) if digit * power >= value))
 
 
 def in_words(names: Sequence[str]) -> list[str]:

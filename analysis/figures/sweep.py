@@ -33,6 +33,8 @@ _AROUND = 0.05  # of sparsity that is shown on both sides of a single one
 _APART = 0.06  # of the axis, from one curve to the next where they are drawn apart
 _FEW = 3  # points of a curve, up to which nothing joins them where they are drawn apart
 _LOW = 0.25  # of what is drawn, up to which a level's name takes the foot of the plot
+_LINE = 52  # letters of names that fit a line of a phone
+_SIGNS = {"circle": "●", "diamond": "◆", "square": "■", "triangle-up": "▲", "cross": "✚", "star": "★", "hexagon": "⬢"}
 _CLOSE = 0.1  # two levels whose names would lie upon each other
 
 
@@ -91,7 +93,20 @@ def accuracy(
         figure.update_yaxes(rangemode="tozero")  # else it spans two points around the one accuracy
     far = chance is not None and bool(drawn.min() - chance > span > 0)
     _add_levels(figure, dense, chance, far, low=bool(dense is not None and dense - drawn.min() < _LOW * span))
+    if intervals and sum(len(curve.name) for curve in curves) <= _LINE:
+        _name_in_a_line(figure, curves)
     return figure
+
+
+def _name_in_a_line(figure: go.Figure, curves: Sequence[Curve]) -> None:
+    """Name the curves in a line of the whole figure's width; a legend is as wide as the plot."""
+    named = [
+        f'<span style="color:{color}">{_SIGNS[symbol]}</span> {as_text(curve.name)}'
+        for curve, (color, symbol) in zip(curves, _looks(curves), strict=True)
+    ]
+    look = {"showarrow": False, "xref": "paper", "yref": "paper", "x": 1, "y": 1, "xanchor": "right"}
+    figure.add_annotation(text="\u2003".join(named), xshift=figure.layout.margin.r, yshift=8, yanchor="bottom", **look)
+    figure.layout.showlegend = False
 
 
 def grid_map(

@@ -10,7 +10,7 @@ import numpy as np
 from analysis.findings.evaluations import MARGIN
 from analysis.findings.pruning_cost import NOTHING_TO_LOSE, bare_words, change_span, gain_of, gap_words
 from analysis.statistics.decisions import EQUIVALENT, ONE_SEED, POINTS, WAITING, decide
-from analysis.statistics.differences import SHOWN, Difference
+from analysis.statistics.differences import SHOWN, Difference, flipped
 from analysis.words import counted, listed, percent
 
 _ERRORS = 2.0  # standard errors, beyond which a published difference is spoken of
@@ -144,21 +144,46 @@ def _best(gaps: Mapping[tuple[str, str, str], Difference], methods: int, margin:
         return f"the {methods} methods differ by less than {POINTS.margin(margin)}", ""
     if ONE_SEED in decided.values():
         return "", "one calibration seed cannot tell the methods apart"
-    largest = f"{better} minus {worse}{_removing(where)}: {bare_words(gain_of(gap))}"
     if len(gaps) == 1:
-        return "neither method is significantly better", largest
-    return "no two methods differ significantly", f"largest difference, {largest}{_alike(decided, margin)}"
+        return "neither method is significantly better", f"{_minus(better, worse, gap)}{_removing(where)}"
+    return "no two methods differ significantly", _every_pair(gaps, decided, margin)
 
 
-def _alike(decided: Mapping[tuple[str, str, str], str], margin: float) -> str:
-    """Tell which two methods differ by less than the margin wherever they were compared, as the end of a sentence;
-    empty where none do.
-    """
-    outcomes: dict[tuple[str, str], set[str]] = {}
-    for (_, *pair), outcome in decided.items():
-        outcomes.setdefault((pair[0], pair[1]), set()).add(outcome)
-    alike = [" and ".join(map(_within, pair)) for pair, found in outcomes.items() if found == {EQUIVALENT}]
-    return f"; {listed(alike)} differ by less than {POINTS.margin(margin)}" if alike else ""
+def _minus(better: str, worse: str, gap: Difference) -> str:
+    return f"{better} minus {worse} {bare_words(gain_of(gap))}"
+
+
+def _every_pair(
+    gaps: Mapping[tuple[str, str, str], Difference], decided: Mapping[tuple[str, str, str], str], margin: float
+) -> str:
+    """Tell the largest difference of each two methods, from the one that all have in common where one is, and which two
+    differ by less than the margin wherever they were compared."""
+    alike = {pair[1:] for pair in gaps} - {pair[1:] for pair in gaps if decided[pair] != EQUIVALENT}
+    most: dict[tuple[str, ...], tuple[str, Difference]] = {}
+    for (at, *pair), gap in sorted(gaps.items(), key=lambda one: -abs(one[1].value)):
+        if tuple(pair) not in alike:
+            most.setdefault(tuple(pair), (at, gap))
+    named = dict(list(most.items())[:_NAMED])
+    base = next(iter(set[str]().union(*named).intersection(*named)), "") if len(named) > 1 else ""
+    places = {at for at, _ in named.values()}
+    told, others = [], []
+    for (first, second), (at, gap) in named.items():
+        if base:
+            others.append(second if first == base else first)
+            said = f"{_within(others[-1])} {bare_words(flipped(gap) if first == base else gap)}"
+        else:
+            better, worse = map(_within, (first, second) if gap.value > 0 else (second, first))
+            said = _minus(better, worse, gap)
+        told.append(f"{said}{_removing(at) if len(places) > 1 else ''}")
+    where = f",{_removing(next(iter(places)))}" if len(places) == 1 else ""
+    least = f", {counted(len(most) - _NAMED, 'other pair')} less" if len(most) > _NAMED else ""
+    what = f"largest difference{'s' if len(named) > 1 else ''}{f' from {_within(base)}' if base else ''}{where}"
+    end = ""
+    if alike:
+        those = [" and ".join(map(_within, pair)) for pair in alike]
+        who = "these two" if len(alike) == 1 and set(others) == set(*alike) else listed(sorted(those))
+        end = f"; {who} differ by less than {POINTS.margin(margin)}, the margin fixed beforehand"
+    return f"{what}: {', '.join(told)}{least}{end}"
 
 
 def _within(method: str) -> str:

@@ -108,12 +108,12 @@ SCORES = (
         color="#888888",
         points=(89.0, 91.0),
         section="50 % removed",
-        beside=("90.0 %", "−3.0 [−8, +2]", "Δ <9"),
+        beside=("90.0 %", "−3.0 [−8, +2]", "+1 <9"),
     ),
     IntervalRow("With", 91.0, np.nan, np.nan, color="#e5600f", section="50 % removed", beside=("91.0 %",)),
     IntervalRow("With", 72.0, 70.0, 74.0, color="#e5600f", section="70 % removed", beside=("72.0 %",)),
 )
-HEADING = ("accuracy", "minus dense, points", "Δ discount minus this")
+HEADING = ("accuracy", "minus dense", "discount minus this row")
 LEVELS = (Level("dense 93.0 %", 93.0, "dash"), Level("chance 37.5 %", 37.5, "dot", needed=False))
 
 
@@ -131,7 +131,7 @@ def test_a_section_has_its_heading_and_each_row_its_numbers_beside_its_mark() ->
         "<b>90.0 %</b><br>−3.0 [−8, +2]",
         "<b>91.0 %</b>",
         "<b>72.0 %</b>",
-        "<b>accuracy</b><br>minus dense, points",
+        "<b>accuracy</b><br>minus dense",
         "dense 93.0 %",
         "← chance 37.5 %",
     ]
@@ -145,16 +145,16 @@ def test_a_section_has_its_heading_and_each_row_its_numbers_beside_its_mark() ->
     [dashed] = [shape for shape in figure.layout.shapes if shape.x0 == shape.x1]
     assert (dashed.x0, dashed.line.dash) == (93.0, "dash"), "one line, as no name reaches it"
     low, high = figure.layout.xaxis.range
-    assert 60 < low < 70 and 95 <= high <= 101 and figure.layout.margin.r > 100
+    assert 60 < low < 70 and 95 <= high <= 101 and figure.layout.margin.r > 90
 
 
 def test_more_numbers_than_fit_beside_a_narrow_axis_stand_beneath_the_name_of_their_row() -> None:
     figure = interval_rows(SCORES, "accuracy, %", levels=LEVELS, heading=HEADING)
     head, *notes = figure.layout.annotations
-    assert head.text == "accuracy · minus dense, points · Δ discount<br>minus this"
+    assert head.text == "accuracy · minus dense · discount minus this row"
     assert [note.text for note in notes] == [
         "<b>50 % removed</b>",
-        "Without &lt;b&gt;<br><b>90.0 %</b> · −3.0 [−8, +2] · Δ &lt;9",
+        "Without &lt;b&gt;<br><b>90.0 %</b> · −3.0 [−8, +2] · +1 &lt;9",
         "With<br><b>91.0 %</b>",
         "<b>70 % removed</b>",
         "With<br><b>72.0 %</b>",
@@ -182,6 +182,27 @@ def test_a_level_is_drawn_where_an_estimate_comes_near_and_none_makes_room_for_n
     assert not interval_rows([], "accuracy, %", even="no difference").data, "before the first item"
     alone = interval_rows([row], "accuracy, %")
     assert [note.text for note in alone.layout.annotations] == ["No pruning"] and alone.layout.margin.r < 20
+
+
+def test_a_level_s_name_stands_over_its_line_where_the_figure_has_room() -> None:
+    rows = [replace(row, beside=()) for row in SCORES]
+
+    def shifts(value: float, name: str = "dense") -> tuple[float, float]:
+        figure = interval_rows(rows, "accuracy, %", levels=[Level(name, value)])
+        wide = figure.layout.meta["wide"]["layout"]["annotations"]
+        [narrow] = [note.xshift for note in figure.layout.annotations if note.text == name]
+        return narrow, next(note["xshift"] for note in wide if note["text"] == name)
+
+    assert shifts(80.0) == (0, 0)
+    narrow, wide = shifts(95.0, "the dense model of this family")
+    assert narrow < -20 and wide < -20, "it would be cut at the right"
+    narrow, wide = shifts(70.0, "the dense model of this family")
+    assert narrow > 20 and wide == 0, "names of rows leave room at the left"
+    figure = interval_rows(SCORES, "accuracy, %", levels=LEVELS[:1], heading=HEADING)
+    [dense] = [note for note in figure.layout.meta["wide"]["layout"]["annotations"] if note["text"] == LEVELS[0].name]
+    assert dense["xshift"] == 0, "the title of the first column stands lower"
+    heads = interval_rows(SCORES, "accuracy, %", heading=[*HEADING[:2], "discount " * 9]).layout.annotations[0]
+    assert heads.text == f"accuracy · minus dense ·<br>{'discount ' * 9}", "no title is broken where several lines are"
 
 
 LONG = "3.1 tokens, 95 % masked, 10 % of attention"
@@ -213,8 +234,9 @@ def test_where_there_is_room_names_stand_at_the_left_and_numbers_in_columns() ->
     assert changed["height"] < figure.layout.height, "as names take no lines of their own"
     assert wide["from"] > changed["margin"]["l"] + changed["margin"]["r"] + 200, "left for the axis"
     at = {note["text"]: note for note in changed["annotations"]}
-    columns = ["accuracy", "minus dense,<br>points", "Δ discount<br>minus this"]
-    cells = ["<b>90.0 %</b>", "−3.0 [−8, +2]", "Δ &lt;9"]
+    columns = ["accuracy", "minus dense", "discount<br>minus this<br>row"]
+    cells = ["<b>90.0 %</b>", "−3.0 [−8, +2]", "+1 &lt;9"]
+    assert len({at[title]["y"] for title in columns}) == 1, "titles end in one line"
     for title, cell, following in zip(columns, cells, [*columns[1:], ""], strict=True):
         assert at[title]["xshift"] == at[cell]["xshift"] and at[cell]["y"] == grey[0]
         if following:

@@ -152,6 +152,7 @@ def test_each_projection_has_a_dot_over_its_layers_and_a_name_in_words():
     assert figure.layout.xaxis.title.text == "weights chosen differently", "longer, it is cut beside the settings"
     first, floor = figure.data
     assert list(first.x) == pytest.approx([2, 2]) and list(floor.x) == pytest.approx([5])
+    assert figure.layout.xaxis.range == (0, 10) and figure.layout.xaxis.dtick == 5, "the last tick is beyond all dots"
     assert first.customdata.tolist() == [pytest.approx([1, 3]), pytest.approx([2, 2])], "the range over layers"
     assert list(floor.y) == [0], "a projection that no layer has"
     assert (first.marker.symbol, floor.marker.symbol) == ("circle", "circle-open")

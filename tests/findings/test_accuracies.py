@@ -78,9 +78,9 @@ def test_runs_are_told_by_whether_a_method_is_better_and_by_their_costs():
     costs = "At 50 % sparsity pruning costs 1.3 to 2.1 points (1 of 2 undecided); at 70 %, 21 to 22"
     assert told() == f"{costs}."
     assert told(difference(0.003, 0.09), difference(-0.008, 0.04)) == (
-        f"No two methods differ significantly. {costs}. Largest difference, B minus A at 70 %: +0.8 [−3.2, +4.8]."
+        f"No two methods differ significantly. {costs}. Largest difference, at 70 %: B minus A +0.8 [−3.2, +4.8]."
     )
-    assert told(difference(0.003, 0.09)).endswith(f"better. {costs}. A minus B at 50 %: +0.3 [−8.7, +9.3].")
+    assert told(difference(0.003, 0.09)).endswith(f"better. {costs}. A minus B +0.3 [−8.7, +9.3] at 50 %.")
     assert told(*[difference(0.001, 0.005, 6)] * 2) == f"The 2 methods differ by less than 2 points. {costs}."
     assert told(difference(0.001, 0.09, 1)) == f"{costs}. One calibration seed cannot tell the methods apart."
     for at, name in ((at, name) for at in losses for name in ("A", "B")):
@@ -106,6 +106,31 @@ def test_runs_are_told_by_whether_a_method_is_better_and_by_their_costs():
     assert told(replace(gained, final=False)) == f"{costs}.", "no verdict before all answers are in"
     nothing = {"50 %": {"A": replace(losses["50 %"]["A"], above_chance=False)}}
     assert "nothing to lose" in finding_of("scored alike", 0.931, {"50 %": {"A": 0.9}}, nothing, {})[0]
+
+
+def test_every_two_methods_are_told_by_their_largest_difference():
+    accuracies = {"50 %": dict.fromkeys("ABC", 0.9), "70 %": dict.fromkeys("ABC", 0.7)}
+
+    def told(gaps: dict[tuple[str, str, str], Difference]) -> str:
+        return finding_of("scored alike", 0.931, accuracies, {}, gaps)[1]
+
+    small = {(at, "B", "C"): difference(0.001, 0.005, 6) for at in accuracies}
+    wide = {("70 %", "A", "B"): difference(-0.005, 0.04), ("50 %", "A", "B"): difference(0.002, 0.04)}
+    wide |= {("70 %", "A", "C"): difference(-0.008, 0.04)}
+    end = " differ by less than 2 points, the margin fixed beforehand."
+    apart = "C +0.8 [−3.2, +4.8], B +0.5 [−3.5, +4.5]"
+    assert told(wide | small) == f"Largest differences from A, at 70 %: {apart}; these two{end}"
+    wide["50 %", "A", "B"] = difference(0.009, 0.04)
+    each = "B −0.9 [−4.9, +3.1] at 50 %, C +0.8 [−3.2, +4.8] at 70 %"
+    assert told(wide | small) == f"Largest differences from A: {each}; these two{end}"
+    alone = {("70 %", "A", "B"): difference(-0.008, 0.04)}
+    assert told(alone | small) == f"Largest difference, at 70 %: B minus A +0.8 [−3.2, +4.8]; B and C{end}"
+    all_open = wide | {("70 %", "B", "C"): difference(-0.007, 0.04)}
+    assert told(all_open).startswith("Largest differences: A minus B +0.9 [−3.1, +4.9] at 50 %, C minus A +0.8")
+    many = {("50 %", "A", name): difference(0.001 * (place + 1), 0.04) for place, name in enumerate("BCDEF")}
+    assert told(many).startswith("Largest differences from A, at 50 %: F −0.5") and told(many).endswith(
+        ", 2 other pairs less."
+    )
 
 
 def test_costs_of_runs_without_intervals_are_told_of_few_sparsities():
@@ -143,7 +168,7 @@ def test_a_method_is_drawn_with_what_it_is_compared_with():
     shown = accuracy_of_runs(alike, None, "With discount")
     assert list(shown.table["method"]) == ["Wanda as published", "Without discount", "With discount"]
     assert (
-        shown.sentence == "Right answers to 12 items of PIQA; not drawn: Magnitude (80.0 %). Noised text: calibration "
+        shown.sentence == "12 items of PIQA; not drawn: Magnitude (80.0 %). Noised text: calibration "
         "as seen while denoising."
     )
     names = {note.text.partition("<br>")[0] for note in shown.figure.layout.annotations}

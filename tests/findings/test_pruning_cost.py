@@ -133,7 +133,7 @@ def test_the_discount_is_told_with_its_interval_and_on_what_that_stands():
         told == "The sink discount does not measurably help: accuracy changes by less than 2 points at 50 % sparsity."
     )
     assert numbers == "Gain from the discount: +0.1 points [−0.7, +0.9] at 50 % sparsity."
-    assert stands == "360 items, 6 seeds; brackets: 95 % intervals."
+    assert stands == "360 items, 6 seeds; brackets: 95 % intervals; the margin was fixed beforehand."
     scored = finding_of("discount at levels", first, items_of="PIQA (chance 50.0 %)").stands
     assert scored.startswith("360 items of PIQA (chance 50.0 %), 6 seeds;")
     assert seen.startswith("±") and seen.endswith(" points would have been detected with 80 % power.")
@@ -157,7 +157,7 @@ def test_the_discount_is_told_with_its_interval_and_on_what_that_stands():
         "The sink discount does not measurably help: +0.1 points [−0.7, +0.9] of accuracy at 50 % sparsity; at 70 % it "
         "changes accuracy by less than 2 points: +0.6 [+0.2, +1.0]."
     )
-    assert not apart.numbers, "the first line says them"
+    assert not apart.numbers and "beforehand" not in apart.stands, "the first line says them, and of no margin alone"
 
 
 def test_differences_are_said_to_be_computed_before_rounding_where_the_written_ones_differ():
@@ -238,11 +238,11 @@ def test_a_difference_to_the_published_baseline_is_told_with_its_decision():
 
 def test_a_method_is_told_by_what_it_discounts_and_the_same_without():
     told = recipe_told("sink-wanda", text_of(PruneSpec(method="sink-wanda")))
-    assert told == "Wanda on noised text, with and without the discount."
+    assert told == "Wanda on noised text"
     clean = text_of(PruneSpec(method="sink-wanda", calibration=CalibrationParams(noise="none")))
-    assert recipe_told("sink-wanda", clean, "λ = 0.5") == "Wanda on clean text, with and without the discount, λ = 0.5."
+    assert recipe_told("sink-wanda", clean, "λ = 0.5") == "Wanda on clean text, λ = 0.5"
     sparse = recipe_told("sink-sparsegpt", text_of(PruneSpec(method="sink-sparsegpt")))
-    assert sparse == "SparseGPT on clean text, with and without the discount."
+    assert sparse == "SparseGPT on clean text"
     assert text_of(PruneSpec(method="magnitude")) == ""
 
 

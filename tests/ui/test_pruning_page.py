@@ -249,13 +249,12 @@ def test_headline_and_figures_have_one_source_at_a_time(monkeypatch):
     )
     assert "The margin of 2 points is fixed in the study's specification. ±1.7 points would" in told
     assert (
-        "Wanda on noised text, with and without the discount, λ = 1. "
-        "Shipped study: 768 items of 6 tasks (dense 92.6 %, chance 37.5 %), 6 seeds; brackets: 95 % intervals." in told
+        "Shipped study: Wanda on noised text, λ = 1; 768 items of 6 tasks (dense 92.6 %, chance 37.5 %), 6 seeds; "
+        "brackets: 95 % intervals; the margin was fixed beforehand." in told
     )
     assert "Tasks: Agreement, Arithmetic, Knowledge, Physical, Story and Reference." in told
     assert ":small[:gray[Shipped study]]" in told
     assert "Method, sparsity and λ are those chosen here, all else is as in the shipped study." in told
-    assert "brackets: 95 % intervals." in told
     assert "±1.7 points would have been detected with 80 % power." in told
     assert (
         "Gain from the discount: +0.1 points [−0.7, +0.9] at 50 % sparsity, +0.3 [−0.3, +1.0] at 70 %, where "

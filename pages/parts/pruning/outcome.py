@@ -429,26 +429,22 @@ def answer(study: OfStudy | None, pairs: list[RunPair], found: Found | None, cha
         return
     told = _told(study, found, "" if study is not None else _seeds_in_words(pairs, found))
     st.markdown(f"##### {plain(told.said)}", help=plain(told.explained) or None)
-    st.caption(plain(told.stands))
-    if told.held:
-        st.markdown(plain(told.held))
+    if told.rest:
+        st.markdown(plain(told.rest))
 
 
 class _Told(NamedTuple):
-    """What `answer` says: the first line, its help, its numbers and what holds of other recipes, and how sure that
-    is."""
+    """What `answer` says: the first line, its help, and the numbers, what holds of other recipes and what was done."""
 
     said: str
     explained: str
-    held: str
-    stands: str
+    rest: str
 
 
 @lru_cache(_KEPT)
 def _told(study: OfStudy | None, found: Found | None, seeds: str = "") -> _Told:
     """seeds: of runs, in words."""
-    said, numbers, stands = "This study does not hold what pruning costs.", "", ""
-    explained = ""
+    said, explained, rest = "This study does not hold what pruning costs.", "", list[str]()
     if found is not None:
         first, *others = shown_shifts(found.shifts)
         levels = {found.setting: first.discount} | {one.sparsity: one.discount for one in others}
@@ -458,15 +454,12 @@ def _told(study: OfStudy | None, found: Found | None, seeds: str = "") -> _Told:
         fixed = "fixed in the study's specification" if study is not None else "that of a study"
         explained = f"The margin of {POINTS.margin(found.margin)} is {fixed}. {detected} {found.compared}"
         explained += f" Tasks: {listed(found.tasks)}. {found.explained}"
+        whose = "" if study is None else f"{study.title}: "
+        done = f"{whose}{found.recipe}; {stands[:1].lower()}{stands[1:]}" if stands else ""
+        rest = [numbers, found.published, done, seeds]
     if study is not None:
         explained += f" Method, sparsity and λ are those chosen here, all else is as in the {study.within}."
-    held = "" if found is None else " ".join(filter(None, (numbers, found.published)))
-    if study is not None and stands:
-        stands = f"{study.title}: {stands[0].lower()}{stands[1:]}"
-    elif study is None:
-        stands = f"{seeds} {stands}"
-    stands = f"{'' if found is None else found.recipe} {stands}".strip()
-    return _Told(said, " ".join(explained.split()), held, stands)
+    return _Told(said, " ".join(explained.split()), " ".join(filter(None, rest)))
 
 
 @lru_cache(_KEPT)

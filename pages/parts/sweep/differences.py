@@ -203,7 +203,7 @@ def _numbers(told: DiscountLevels) -> str:
         return ""
     gained = {percent(at, 0): one for at, one in told.gained.items()}
     inside = {1: "", 2: "both "}.get(len(gained), "all ")
-    return f"{difference_words(gained)}, {inside}inside ±{POINTS.margin(told.margin)}."
+    return f"{difference_words(gained)}, {inside}inside the margin of ±{POINTS.margin(told.margin)} fixed beforehand."
 
 
 def _say(first: Sequence[Comparison], settings: Sequence[Setting]) -> None:
