@@ -24,7 +24,7 @@ SERIES_COLORS = ("#3097ff", SINK, "#38a778", "#5048e7", "#c70008", "#785887", "#
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "star")
 # Of tokens, in the order of `KINDS`: words recede. None is the orange of sinks, nor a red that says that something is
 # wrong.
-KIND_COLORS = ("#5048e7", "#0b6b5a", "#963a8a", "#e3b23c", "#8f6a10", "#c0c5cc")
+KIND_COLORS = ("#5048e7", "#0b6b5a", "#963a8a", "#3daef2", "#8f6a10", "#c0c5cc")
 
 
 def with_tool_bar(script: str) -> str:
