@@ -187,9 +187,7 @@ def color_bar(title: str, percent: bool = False, tick_format: str = "~g") -> dic
 
 
 def flat_color_bar(title: str, percent: bool = False, tick_format: str = "~g") -> dict:
-    """Return a colour bar in the upper margin, of `FLAT_BAR`, for cells that carry their numbers: on a phone it takes
-    no width from them.
-    """
+    """Return a colour bar in the upper margin, of `FLAT_BAR`: on a phone it takes no width from the cells."""
     # Placed by the whole figure: where it pushes a margin, Plotly draws the axis title upon the ticks.
     place = {"orientation": "h", "xref": "paper", "xpad": 0, "yref": "container", "y": 1, "yanchor": "top", "ypad": 2}
     return (

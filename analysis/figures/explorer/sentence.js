@@ -69,7 +69,7 @@ function finding(recording, view) {
   if (count === 0) return [`${lead}there are no sinks in ${place(view)}: no token${view.split ? ` counted (${recording.splitNames[view.split]})` : ""} exceeds ${criterion(view)}.`];
   const [be, take] = count === 1 ? ["is a sink", "It takes"] : ["are sinks", "They take"];
   const flags = one ? recording.sinks(view, view.layer, view.head) : null, { sinks, open, both } = flags ? overlap(recording, flags, t0, t0) : { both: 0 };
-  const which = both < sinks ? `${both} ` : both === open ? "exactly those " : sinks > 1 ? "all " : "";
+  const which = both < sinks ? `${both} ` : both === open ? (open > 1 ? "exactly those " : "the only one ") : sinks > 1 ? "all " : "";
   const still = both ? `, ${which}still ${recording.noise ? "undecided" : "masked"}` : "";
   const raw = recording.even ? "" : recording.evened(view) ? " relative to an even split" : " by raw attention", under = recording.even ? "" : " under its mask";
   const given = `; an even split gives ${percent(even)}${under}`;

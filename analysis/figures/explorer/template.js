@@ -51,14 +51,14 @@ const TEMPLATE = `<div class="sx-body">
   <dialog class="sx-dialog"><div></div><form method="dialog"><button class="sx-quiet">Close</button></form></dialog>`;
 
 const LABELS = {
-  text: "Text of the step. Up and down arrows move between tokens, Enter pins one.",
-  heads: "Share of each head’s attention, by layer and head. Shift and the arrows move and tell the share, Enter pins.",
+  text: "Text of the step. Up and down arrows choose a token.",
+  heads: "Share of each head’s attention, by layer and head. Shift and the arrows choose one and tell its share.",
   curve: "Denoising step",
-  raster: "Attention by step and token. Arrows move, Enter pins, dragging selects.",
+  raster: "Attention by step and token. Arrows choose, dragging selects.",
 };
 const KEYS = [
   ["Space", "play or pause"], ["← →", "previous and next step; Home and End jump"], ["↑ ↓", "token"], ["Shift + arrows", "layer and head"],
-  ["Enter", "pin what is highlighted"], ["Esc", "undo the last pin, selection or zoom"], ["S", "step in which the sinks’ share peaks"], ["M", "mean over steps"], ["C", "side by side"], ["Z", "zoom to the selection"],
+  ["Enter", "pin what the mouse points at"], ["Esc", "undo the last pin, selection or zoom"], ["S", "step in which the sinks’ share peaks"], ["M", "mean over steps"], ["C", "side by side"], ["Z", "zoom to the selection"],
 ];
 const DEFINITIONS_TOLD = [
   "Attention is in multiples of an even split: 1× is what a token gets when every query spreads its attention evenly over the tokens it can see.",
