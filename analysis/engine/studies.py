@@ -219,7 +219,8 @@ def claims_command(spec: ClaimsSpec) -> str:
 
 def claims_misfit(spec: ClaimsSpec) -> str:
     """Return why a run's texts do not fit one of its models, and what does, or ''. Raises UserError for a bad model
-    source.
+    source. Prompts count without a chat template, and not at all without a tokenizer.json: what these add, the job
+    refuses once it has loaded the tokenizer.
     """
     return next(filter(None, (_misfit(spec, model) for model in spec.models)), "")
 

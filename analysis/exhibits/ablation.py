@@ -85,8 +85,9 @@ METHOD = (
 )
 
 
-_HOLLOW = ", hollow where undecided against the sinks"
-_OF_STATE = "random tokens: masked like the sinks in steps with enough others"
+_HOLLOW = " (hollow: undecided against the sinks)"
+_OF_STATE = "random tokens match their masking where enough masked tokens remain"
+_HELD = "Masking and attention are those of the text written with them hidden, not of untouched texts."
 _MINUS_CONTROL = "sinks minus control"
 _TOLD = {"nll": PERPLEXITY, "aligned": "Changes count for better or worse, in aligned texts.", "divergence": NAT}
 """What the levels of each measure are."""
@@ -120,8 +121,8 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
         lasting = ends_beside(ends_of(summary["rows"], drawn[0]), lengths(summary))
     return Exhibit(
         measure.change,
-        f"{begins}, 95 % intervals{hollow}; {_OF_STATE}. {_TOLD[name]} Differences "
-        f"are computed before rounding. Layers {first} to {last}; significant after Holm correction over "
+        f"{begins}, 95 % intervals{hollow}; {_OF_STATE}. {_TOLD[name]} {_HELD} "
+        f"Differences are computed before rounding. Layers {first} to {last}; significant after Holm correction over "
         f"{counted(tests, 'test')}. {CONTROLS_TOLD}{lighter}{_stand_in(few)}{without_sinks(drawn[0])}"
         + (could_show({row["against"]: effect_of(row) for row in drawn}) if name == "nll" else "")
         + (f" {_by_position(drawn, in_place)}" if in_place else ""),

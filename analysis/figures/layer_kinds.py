@@ -39,7 +39,7 @@ _BESIDE, _KEY_LEFT = 5, -64  # kinds that a line names, and pixels from the pane
 _NAME, _HEAD = 22, 6  # pixels of a model's name above its panels, and of what the numbers at the right are
 _SHARES = (0, 0.25, 0.5, 0.75, 1)  # that the axis names
 _HELD_KIND, _HELD = (
-    "same kind, other weights",
+    "with other weights",
     {"untrained": 8, "shuffled": 70},
 )  # columns at the right of the bars, from pixel
 _COLUMN = 66  # pixels of one of them
@@ -214,7 +214,7 @@ def _keys(models: Sequence[LayerKinds]) -> list[str]:
     return [*lines, *filter(None, ["; ".join(bold + close)])]
 
 
-_BOLD, _CLOSE = "bold: stands out most", "bold at the right: what keeps a kind from it"
+_BOLD, _CLOSE = "bold: stands out most", "bold at right: too close for a kind to stand out"
 """What the bold numbers are."""
 
 

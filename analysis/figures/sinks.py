@@ -108,14 +108,15 @@ def _heatmap(values: np.ndarray, title: str) -> go.Heatmap:
 def attention_map(values: np.ndarray, labels: list[str]) -> go.Figure:
     """Draw one head's attention, query × key, (S, S); rows sum to 1."""
     size = len(labels)
-    heatmap = _heatmap(values, "attention paid by the query")
+    name = "attention paid by the query"
+    heatmap = _heatmap(values, name).update(colorbar=flat_color_bar(name))
     figure = go.Figure(heatmap.update(hovertemplate="query %{y}, key %{x}<br>attention %{z:.3f}<extra></extra>"))
     layout(figure, "key (attended to)", "query (attending)", max(420, min(600, 140 + 12 * size)))
     without_grid(figure, size, size)
     ticks = token_axis(labels)
     figure.update_xaxes(**ticks)
     figure.update_yaxes(**{**ticks, "tickangle": 0})
-    figure.update_layout(margin_t=10)
+    figure.update_layout(margin_t=FLAT_BAR)
     return figure
 
 

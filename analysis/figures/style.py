@@ -24,7 +24,7 @@ SERIES_COLORS = ("#3097ff", SINK, "#38a778", "#5048e7", "#c70008", "#785887", "#
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "star")
 # Of tokens, in the order of `KINDS`: words recede. None is the orange of sinks, nor a red that says that something is
 # wrong.
-KIND_COLORS = ("#5048e7", "#0b6b5a", "#963a8a", "#e3b23c", "#8f6a10", "#c0c5cc")
+KIND_COLORS = ("#5048e7", "#0b6b5a", "#963a8a", "#3daef2", "#8f6a10", "#c0c5cc")
 
 
 def with_tool_bar(script: str) -> str:
@@ -187,9 +187,7 @@ def color_bar(title: str, percent: bool = False, tick_format: str = "~g") -> dic
 
 
 def flat_color_bar(title: str, percent: bool = False, tick_format: str = "~g") -> dict:
-    """Return a colour bar in the upper margin, of `FLAT_BAR`, for cells that carry their numbers: on a phone it takes
-    no width from them.
-    """
+    """Return a colour bar in the upper margin, of `FLAT_BAR`: on a phone it takes no width from the cells."""
     # Placed by the whole figure: where it pushes a margin, Plotly draws the axis title upon the ticks.
     place = {"orientation": "h", "xref": "paper", "xpad": 0, "yref": "container", "y": 1, "yanchor": "top", "ypad": 2}
     return (

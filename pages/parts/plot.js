@@ -278,9 +278,9 @@ function template({ text, background, line, font, headings, series, sequential, 
     tickfont: ticks,
     title: { font: ticks },
   };
-  const scale = even(sequential);
+  const scale = even(sequential), colorbar = { title: { font: ticks }, tickfont: ticks };
   return {
-    data: { heatmap: [{ colorscale: scale }], scatter: [{ marker: { line: { width: 0 } } }] },
+    data: { heatmap: [{ colorscale: scale, colorbar }], scatter: [{ marker: { line: { width: 0 } } }] },
     layout: {
       font: { color: ink, family: font, size },
       title: { color: text, font: { color: text, family: headings, size: 16 }, x: 0, xanchor: "left" },
@@ -295,7 +295,7 @@ function template({ text, background, line, font, headings, series, sequential, 
       yaxis: axis,
       coloraxis: {
         colorscale: scale,
-        colorbar: { thickness: 16, outlinewidth: 0, title: { font: axis.title.font }, tickfont: ticks },
+        colorbar: { ...colorbar, thickness: 16, outlinewidth: 0 },
       },
     },
   };

@@ -174,8 +174,8 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     expect(page.locator(".sx-b h2")).to_have_text("Attention of each head to its own sinks")
     expect(heads_told).to_have_text(f"Mean {told(own_heads)} (untrained {told(null_heads)})")
     above, below = int((own > shares).sum()), int((own < shares).sum())
-    untrained = "An equally sharp untrained model: "
-    over_all = f" In {above} of 9 steps sinks here take more than in it{f', in {below} less' if below else ''}."
+    untrained = "In an equally sharp untrained model, sinks take "
+    over_all = f" This model is above it in {above} of 9 steps{f', below it in {below}' if below else ''}."
     expect(beside).to_have_text(f"{untrained}{at_step}.{over_all}")
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ over: 'all' })")
     expect(beside).to_have_text(f"{untrained}{of_all}.{over_all}")
@@ -189,14 +189,16 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     assert np.allclose(whole, shares, atol=1e-5) and layer == head == []
     above, below = int((own > shares.max(axis=0)).sum()), int((own < shares.min(axis=0)).sum())
     expect(beside).to_have_text(
-        f"Equally sharp untrained models: at most {told(shares[:, 3].max())}. "
-        f"In {above} of 9 steps sinks here take more than in any of the 3"
-        f"{f', in {below} less than in any' if below else ''}. This is one text; Evidence has 30."
+        f"In 3 equally sharp untrained models, sinks take at most {told(shares[:, 3].max())}. "
+        f"This model is above their range in {above} of 9 steps{f', below it in {below}' if below else ''}. "
+        "This is one text; Evidence has 30."
     )
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.strongest()")
     expect(finding).to_contain_text(f"At step {own.argmax()}, where sinks take most, ")
     assert shares[:, own.argmax()].max() < shares.max(), "the highest peak lies elsewhere"
-    expect(beside).to_contain_text(f"Equally sharp untrained models: at most {told(shares.max())} in any step.")
+    expect(beside).to_contain_text(
+        f"In 3 equally sharp untrained models, sinks take at most {told(shares.max())} in any step."
+    )
 
     of_draws = rng.uniform(0.1, 0.3, (3, 9)).astype(np.float32)
     monkeypatch.setattr(exploring, "shipped_head_shares", lambda asked: of_draws)
@@ -472,11 +474,16 @@ def test_the_explorer_of_the_shipped_study_names_its_models_and_judges_both_by_a
     for width in (1280, 820):
         page.set_viewport_size({"width": width, "height": 900})
         page.mouse.move(0, 0)
-        expect(beside).to_contain_text("Equally sharp untrained models: at most")
+        expect(beside).to_contain_text("In 8 equally sharp untrained models, sinks take at most")
         before = text.bounding_box()
         text.hover()
         expect(finding).to_contain_text("takes")
         assert text.bounding_box() == before, f"pointing moves what is pointed at, {width} pixels wide"
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.evaluate("document.querySelector('.sinkscope-explorer').explorer.strongest()")
+    explorer.dispatch_event("pointerdown", {"pointerType": "touch"})
+    told, player = beside.bounding_box(), explorer.locator(".sx-transport").bounding_box()
+    assert told is not None and player is not None and player["y"] - told["y"] - told["height"] < 40, "an empty band"
     threshold = explorer.locator("input[type=number]")
     for absurd in ("-3", "1000", ""):
         threshold.fill(absurd)

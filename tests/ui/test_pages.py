@@ -125,6 +125,10 @@ def test_settings_that_do_not_fit_cannot_be_submitted():
     test.number_input(key="bundled_block_length").set_value(5).run()
     assert "multiple of the block length (5)" in test.error[0].value
     assert test.button(key="record").disabled
+    assert "new tokens in" not in texts(test), "what is refused has no plan"
+    test.number_input(key="bundled_block_length").set_value(None).run()
+    test.number_input(key="bundled_gen_length").set_value(1).run()
+    assert "1 new token in 1 forward (the rest of 48" in texts(test) and "takes less than 0.1 MB" in texts(test)
 
 
 def test_what_the_explorer_tells_after_its_page_was_left_changes_nothing(recording, monkeypatch):

@@ -167,6 +167,7 @@ def test_a_name_given_here_is_the_name_everywhere(pruned):
     spec = RecordSpec(model=ModelSpec(source=run.source), prompt="kate has a cat .").model_dump(mode="json")
     recording = pruned[2].model_copy(update={"spec": spec})
     assert short_title(recording).startswith("my wanda · “kate has a cat .” · ")
+    assert short_title(recording, "kate has a cat .").startswith("my wanda · same prompt · "), "a narrow box cuts more"
     leftward = recording.model_copy(update={"spec": spec | {"prompt": "שלום"}})
     assert "\u2068“שלום”\u2069 · seed" in short_title(leftward), "what follows is not drawn inside it"
     save_label(engine(), run, Label())

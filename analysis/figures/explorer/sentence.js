@@ -69,7 +69,7 @@ function finding(recording, view) {
   if (count === 0) return [`${lead}there are no sinks in ${place(view)}: no token${view.split ? ` counted (${recording.splitNames[view.split]})` : ""} exceeds ${criterion(view)}.`];
   const [be, take] = count === 1 ? ["is a sink", "It takes"] : ["are sinks", "They take"];
   const flags = one ? recording.sinks(view, view.layer, view.head) : null, { sinks, open, both } = flags ? overlap(recording, flags, t0, t0) : { both: 0 };
-  const which = both < sinks ? `${both} ` : both === open ? "exactly those " : sinks > 1 ? "all " : "";
+  const which = both < sinks ? `${both} ` : both === open ? (open > 1 ? "exactly those " : "the only one ") : sinks > 1 ? "all " : "";
   const still = both ? `, ${which}still ${recording.noise ? "undecided" : "masked"}` : "";
   const raw = recording.even ? "" : recording.evened(view) ? " relative to an even split" : " by raw attention", under = recording.even ? "" : " under its mask";
   const given = `; an even split gives ${percent(even)}${under}`;
@@ -89,8 +89,13 @@ function beside(recording, view, note) {
   const to = target(view, recording);
   if (finished(view, recording) || !recording.has(view.layer, view.head)) return [];
   if (to) return to.length && to[0] === to[1] ? [livedOne(recording, view, to[0])] : [];
-  const share = recording.series(view, view.layer, view.head)?.share;
-  return share ? throughoutAll(recording, view, share, note, view.several ? "" : untrained(recording, view)) : [];
+  const share = recording.series(view, view.layer, view.head)?.share, nulls = recording.nulls(view, view.layer, view.head);
+  if (!share) return [];
+  if (!nulls.length) return [`Over all steps sinks take ${percent(meanOver(share, [0, recording.T - 1]))} of ${view.layer == null ? "" : "its "}attention.${note}`];
+  const several = nulls.length > 1, steps = (apart) => share.reduce((sum, value, t) => sum + apart(value, nulls.map((each) => each.share[t])), 0);
+  const above = steps((value, others) => value > Math.max(...others)), below = steps((value, others) => value < Math.min(...others));
+  const own = view.layer == null ? "model" : view.head == null ? "layer" : "head", than = several ? "their range" : "it";
+  return [`${untrained(recording, view, nulls)} This ${own} is above ${than} in `, `${above} of ${recording.T} steps`, `${below ? `, below it in ${below}` : ""}.${note}`];
 }
 // When the model chose a token, and in how many steps it is a sink.
 function livedOne(recording, view, position) {
@@ -104,26 +109,14 @@ function atPeak(recording, view) {
   const [t0, t1] = stepRange(view, recording);
   return t0 === t1 && !view.several && t0 === recording.strongest(view, view.layer, view.head);
 }
-// What sinks of untrained models take at the same time, or each at its own peak where this model's share peaks; empty where
-// there are none.
-function untrained(recording, view) {
-  const peak = atPeak(recording, view), nulls = recording.nulls(view, view.layer, view.head), several = nulls.length > 1;
-  if (!nulls.length) return "";
-  const who = view.head != null ? "heads of this layer in an equally sharp untrained model" : several ? "equally sharp untrained models" : "an equally sharp untrained model";
+// What sinks of untrained models take at the same time, or each at its own peak where this model's share peaks.
+function untrained(recording, view, nulls) {
+  const peak = atPeak(recording, view), several = nulls.length > 1, of = view.head == null ? "" : `the ${nulls.length} heads of this layer in `;
+  const models = several && !of ? `${nulls.length} equally sharp untrained models` : "an equally sharp untrained model";
   const most = Math.max(...nulls.map(({ share }) => (peak ? share[peakOf(share)] : meanOver(share, stepRange(view, recording)))));
-  return `${capital(who)}: ${several || peak ? "at most " : ""}${percent(most)}${peak ? " in any step" : ""}. `;
+  return `In ${of}${models}, sinks take ${several || peak ? "at most " : ""}${percent(most)}${peak ? " in any step" : ""}.`;
 }
 const meanOf = (values) => meanOver(values, [0, values.length - 1]);
-// In how many steps sinks take more than the most of the untrained models’ of the finding, or less than the least; without
-// untrained models, what they take over all steps. before: what stands before that, of the same untrained models.
-function throughoutAll(recording, view, share, note, before) {
-  const nulls = recording.nulls(view, view.layer, view.head), { T } = recording, all = [0, T - 1];
-  if (!nulls.length) return [`${before}Over all steps sinks take ${percent(meanOver(share, all))} of ${view.layer == null ? "" : "its "}attention.${note}`];
-  const above = share.reduce((sum, value, t) => sum + (value > Math.max(...nulls.map((each) => each.share[t]))), 0);
-  const below = share.reduce((sum, value, t) => sum + (value < Math.min(...nulls.map((each) => each.share[t]))), 0);
-  const whom = nulls.length > 1 ? `any of the ${nulls.length}${before ? "" : " untrained models"}` : before ? "it" : "the untrained model";
-  return [`${before}In `, `${above} of ${T} steps`, ` sinks here take more than in ${whom}${below ? `, in ${below} less${nulls.length > 1 ? " than in any" : ""}` : ""}.${note}`];
-}
 // How many sinks are open positions and the other way round, over all steps; empty where no position is open or none is a
 // sink.
 function overAll(recording, view) {

@@ -51,21 +51,21 @@ const TEMPLATE = `<div class="sx-body">
   <dialog class="sx-dialog"><div></div><form method="dialog"><button class="sx-quiet">Close</button></form></dialog>`;
 
 const LABELS = {
-  text: "Text of the step. Up and down arrows move between tokens, Enter pins one.",
-  heads: "Share of each head’s attention, by layer and head. Shift and the arrows move and tell the share, Enter pins.",
+  text: "Text of the step. Up and down arrows choose a token.",
+  heads: "Share of each head’s attention, by layer and head. Shift and the arrows choose one and tell its share.",
   curve: "Denoising step",
-  raster: "Attention by step and token. Arrows move, Enter pins, dragging selects.",
+  raster: "Attention by step and token. Arrows choose, dragging selects.",
 };
 const KEYS = [
   ["Space", "play or pause"], ["← →", "previous and next step; Home and End jump"], ["↑ ↓", "token"], ["Shift + arrows", "layer and head"],
-  ["Enter", "pin what is highlighted"], ["Esc", "undo the last pin, selection or zoom"], ["S", "step in which the sinks’ share peaks"], ["M", "mean over steps"], ["C", "side by side"], ["Z", "zoom to the selection"],
+  ["Enter", "pin what the mouse points at"], ["Esc", "undo the last pin, selection or zoom"], ["S", "step in which the sinks’ share peaks"], ["M", "mean over steps"], ["C", "side by side"], ["Z", "zoom to the selection"],
 ];
 const DEFINITIONS_TOLD = [
   "Attention is in multiples of an even split: 1× is what a token gets when every query spreads its attention evenly over the tokens it can see.",
   "Sentence, text, curve and map judge sinks on what is shown: the mean of all heads, until a layer or head is pinned. Each cell of the grid judges its own head, whose sinks may be other tokens, and its column “mean of heads” the mean of the layer’s heads. “Judged on” judges all on layers or the whole model.",
   "Text: which tokens are sinks. Grid: which heads attend to them. Curve: in which steps. Map: how long each lasts. Point at anything and the rest follows.",
   "Blue is attention to a token. Orange is about sinks: an outline is a sink, a cell of the grid the share of attention that goes to its own.",
-  "Untrained models have the same shape and random weights. Equally sharp: in each layer their attention logits spread over the tokens as this model’s do, on the same inputs. Their own sinks are judged by the same definition. “At most” is the most of any of these models.",
+  "Untrained models have the same shape and random weights. Equally sharp: in each layer their attention logits spread over the tokens as this model’s do, on the same inputs. Their own sinks are judged by the same definition. “At most” is the most of any of them; their range at a step goes from the least to the most. A shipped prompt has 8 of them, as one text is quick; a study has 3 for its many prompts.",
   "In the text, hatched tokens are still masked; on the map, a dot is the step that writes a token. Random positions: at each step, as many sinks drawn among the prompt’s tokens, the masked and the written ones as there are.",
 ];
 

@@ -96,7 +96,7 @@ def ask(shown: JobRecord | None, narrow: bool = False) -> None:
         width="stretch",
         disabled=bool(problem) or not may_record(),
     )
-    if sampling is not None:
+    if sampling is not None and not problem:
         (in_fold if narrow else st).caption(_plan(sampling, model, prompt, chosen["seed"], chosen["mass_dtype"]))
     if pressed and sampling is not None:
         with told():
@@ -254,7 +254,7 @@ def _plan(sampling: Sampling, model: ModelSpec, prompt: str, seed: int, mass_dty
     if checkpoint is not None and given is not None:
         in_blocks = sampling.in_blocks_of(checkpoint.architecture.block_size)
         megabytes = planned_bytes(in_blocks, checkpoint.geometry, given, 0, mass_dtype) / 1e6
-        size += f" The recording takes about {megabytes:,.1f} MB."
+        size += f" The recording takes {'less than' if megabytes < 0.1 else 'about'} {max(megabytes, 0.1):,.1f} MB."
         seconds = None if sampling.keeps_keys else planned_seconds(checkpoint, model, sampling.length(given), forwards)
         if seconds is not None and seconds >= _NAMED:
             size += f" About {duration(seconds)} on this machine."
@@ -266,8 +266,9 @@ def _plan(sampling: Sampling, model: ModelSpec, prompt: str, seed: int, mass_dty
                 f"{plain(logits)}: computed from shapes."
             )
     return (
-        f"{sampling.gen_length:d} new tokens in {'at most ' if at_most else ''}{forwards:d} forwards{rest} with "
-        f"{model_called(model.source)}, seed {seed:d}.{size}"
+        f"{sampling.gen_length:d} new token{'s' if sampling.gen_length > 1 else ''} in {'at most ' if at_most else ''}"
+        f"{forwards:d} forward{'s' if forwards > 1 else ''}{rest} with {model_called(model.source)}, "
+        f"seed {seed:d}.{size}"
     )
 
 

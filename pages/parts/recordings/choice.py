@@ -419,7 +419,7 @@ def beside_choice(
     wanted = preset.job.id if preset is not None else twins[0] if twins else NONE
     named = address.named(_BESIDE)
     chosen = named if named in (NONE, *jobs) else wanted
-    titles = {NONE: "none"} | recording_titles([*jobs.values()], short=True)
+    titles = {NONE: "none"} | recording_titles([*jobs.values()], True, recording.job.spec["prompt"])
     with place:
         box, more = st.container(), st.container()
     if record is not None:

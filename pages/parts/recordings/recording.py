@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from unicodedata import bidirectional
@@ -157,9 +158,11 @@ def prefer_recording(fits: Callable[[JobRecord], bool]) -> None:
 # --- titles -----------------------------------------------------------------------------------------------------
 
 
-def recording_titles(jobs: list[JobRecord], short: bool = False) -> dict[str, str]:
-    """Return the title of each recording by id. Equal ones are numbered, as widgets go by what is read."""
-    labels, title = engine().labels(), short_title if short else recording_title
+def recording_titles(jobs: list[JobRecord], short: bool = False, beside: str = "") -> dict[str, str]:
+    """Return the title of each recording by id. Equal ones are numbered, as widgets go by what is read. beside: a
+    prompt whose other recordings, in short, are called of the same.
+    """
+    labels, title = engine().labels(), partial(short_title, beside=beside) if short else recording_title
     return numbered({job.id: _as_labelled(title(job), labels.get(job.id, Label())) for job in jobs})
 
 
@@ -180,9 +183,10 @@ def _as_labelled(automatic: str, label: Label) -> str:
     return f"{'★ ' if label.star else ''}{label.name or automatic}{''.join(f' #{tag}' for tag in label.tags)}"
 
 
-def short_title(job: JobRecord) -> str:
-    """Return a recording in a few words, for legends."""
-    what = f"{_model_name(job)} · {_quoted(job.spec['prompt'], 24)} · seed {job.spec['seed']}"
+def short_title(job: JobRecord, beside: str = "") -> str:
+    """Return a recording in a few words, for legends. beside: as of `recording_titles`."""
+    prompt = "same prompt" if job.spec["prompt"] == beside else _quoted(job.spec["prompt"], 24)
+    what = f"{_model_name(job)} · {prompt} · seed {job.spec['seed']}"
     return what + _branched(job)
 
 
