@@ -418,13 +418,7 @@ def import_results(spec: ImportSpec, context: Context) -> Outcome[ImportSummary]
     `importing.import_folders` does.
     """
     context.progress("looking for results")
-    results = importing.import_folders(
-        [Path(folder) for folder in spec.folders],
-        spec.names,
-        [Path(file) for file in spec.beside],
-        importing.Wanted(spec.filters, spec.metrics),
-        lambda task: context.progress(f"reading {task}"),
-    )
+    results = importing.import_folders(spec, lambda task: context.progress(f"reading {task}"))
     if not results.answers:
         raise UserError("Nothing was answered in these folders. Give folders that lm-eval wrote with --log_samples.")
     context.progress("comparing")
