@@ -19,7 +19,8 @@ from analysis.engine.planned import Part, PartPlanner, Planner
 from analysis.engine.studies import ClaimRuns, Studies
 from analysis.engine.sweeps import Point, Sweeps
 from analysis.errors import UserError
-from analysis.jobs import JOBS, RecordSummary, code_of, known_key
+from analysis.jobs import JOBS, code_of, known_key
+from analysis.jobs.summaries import RecordSummary
 from analysis.recording.trajectory_file import open_trajectory
 from analysis.specs import ModelSpec, RecordSpec, Replay, Spec, SweepSpec, sentence
 from cache import environment

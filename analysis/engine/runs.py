@@ -295,7 +295,7 @@ def _scored_models(record: JobRecord) -> list[tuple[str, str]]:
     ]
     kept = map(str, record.spec.get("kept") or [EVERYTHING] * len(sources))
     return [
-        (source, "" if text == EVERYTHING or kept_of(text).keeping.all_stays else text)
+        (source, "" if text == EVERYTHING or kept_of(text).all_stays else text)
         for source, text in zip(sources, kept, strict=True)
     ]
 

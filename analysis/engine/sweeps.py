@@ -321,7 +321,7 @@ def _asked(spec: Mapping[str, Any]) -> str:
 
 
 def _evaluation(spec: SweepSpec, pruning: PruneSpec, folder: str = "") -> EvaluateSpec:
-    kept = str(pruning.kept) if isinstance(pruning, EvictionPoint) else ""
+    kept = str(pruning.keeping) if isinstance(pruning, EvictionPoint) else ""
     return spec.evaluation_of(pruning.model, folder, point_name(pruning), kept)
 
 

@@ -189,12 +189,14 @@ def _baselines(every: Sequence[Conditions], of: int, relation: str) -> list[tupl
 
 def _kept_at_random(every: Sequence[Conditions], of: int) -> int | None:
     """The first draw of the control that keeps as many keys."""
-    keeping = kept_of(every[of][KEPT]).keeping
-    matched = [name for name in POLICIES[keeping.policy].controls if POLICIES[name].matched]
+    keeping = kept_of(every[of][KEPT])
+    matched = POLICIES[keeping.policy].matched_control
+    if keeping.control or not matched:
+        return None
     for index, other in enumerate(every):
-        control = kept_of(other.get(KEPT, EVERYTHING)).keeping
-        alike = (control.policy, control.budget) == (keeping.policy, keeping.budget) and control.control in matched
-        if alike and not keeping.control and not _hinder({**every[of], KEPT: None}, {**other, KEPT: None}):
+        control = kept_of(other.get(KEPT, EVERYTHING))
+        alike = (control.policy, control.budget, control.control) == (keeping.policy, keeping.budget, matched)
+        if alike and not _hinder({**every[of], KEPT: None}, {**other, KEPT: None}):
             return index
     return None
 

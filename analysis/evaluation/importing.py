@@ -35,6 +35,7 @@ from analysis.evaluation.lm_eval_results import ImportedModel, Sample, TaskSampl
 from analysis.evaluation.presets import PRESETS
 from analysis.evaluation.results import PERPLEXITY, Results, read
 from analysis.pruned.report_file import read_report
+from analysis.specs import ImportSpec
 
 Items = Mapping[str, Mapping[str, EvaluatedItem]]
 """By benchmark, the items by what was asked."""
@@ -150,39 +151,24 @@ MODELS_LIMIT = 17  # as many as an evaluation compares
 _METRICS = ("acc", "exact_match", "word_perplexity")  # which is shown, where there are several
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """Choice of an item's score where there are several. filters, metrics: names in order of preference."""
-
-    filters: tuple[str, ...] = ()
-    metrics: tuple[str, ...] = ()
-
-
-def import_folders(
-    folders: Sequence[Path],
-    names: Sequence[str] = (),
-    beside: Sequence[Path] = (),
-    wanted: Wanted = Wanted(),
-    on_task: Callable[[str], None] = lambda task: None,
-) -> Results:
+def import_folders(spec: ImportSpec, on_task: Callable[[str], None] = lambda task: None) -> Results:
     """Read the answers of the models in these folders, joined on the items that all were asked.
 
-    names: of the models, in the order of the folders; lm-eval's names by default. beside: items files
-    of evaluations made here, whose models come first, under their own names. on_task: told each task before it is read.
-    Raises UserError for a folder without results or samples, for files that are none, for two equal names, and where no
-    item is common.
+    on_task: told each task before it is read. Raises UserError for a folder without results or samples, for files that
+    are none, for two equal names, and where no item is common.
     """
-    models = [model for folder in folders for model in models_in(folder)]
-    ours = [(name, results, number) for results in map(read, beside) for number, name in enumerate(results.names)]
+    models = [model for folder in spec.folders for model in models_in(Path(folder))]
+    before = [read(Path(file)) for file in spec.beside]
+    ours = [(name, results, number) for results in before for number, name in enumerate(results.names)]
     count = len(models) + len(ours)
     if count > MODELS_LIMIT:
         raise UserError(f"There are {count} models to compare. Import up to {MODELS_LIMIT} at once.")
-    if names and len(names) != len(models):
+    if spec.names and len(spec.names) != len(models):
         called = ", ".join(model.name for model in models)
-        raise UserError(f"There are {len(models)} models ({called}) and {len(names)} names. Give one each.")
-    given = list(names) or numbered([model.name for model in models])
+        raise UserError(f"There are {len(models)} models ({called}) and {len(spec.names)} names. Give one each.")
+    given = list(spec.names) or numbered([model.name for model in models])
     parts = [Part(name, results, number) for name, results, number in ours]
-    parts += [Part(name, _read(model, name, wanted, on_task), 0) for name, model in zip(given, models, strict=True)]
+    parts += [Part(name, _read(model, name, spec, on_task), 0) for name, model in zip(given, models, strict=True)]
     return parts[0].results if len(parts) == 1 else joined(parts)
 
 
@@ -208,7 +194,7 @@ def numbered(names: Sequence[str]) -> list[str]:
 # --- reading ----------------------------------------------------------------------------------------------------
 
 
-def _read(model: ImportedModel, name: str, wanted: Wanted, on_task: Callable[[str], None]) -> Results:
+def _read(model: ImportedModel, name: str, spec: ImportSpec, on_task: Callable[[str], None]) -> Results:
     """A model's answers, one evaluation with itself alone."""
     documents: dict[str, EvaluatedItem] = {}
     answers: dict[tuple[str, int], Answer] = {}
@@ -219,10 +205,10 @@ def _read(model: ImportedModel, name: str, wanted: Wanted, on_task: Callable[[st
         rows = list(read_samples(task))
         filters = list(dict.fromkeys(row.filter for row in rows))
         if len(filters) > 1:
-            chosen = next((name for name in wanted.filters if name in filters), filters[0])
+            chosen = next((name for name in spec.filters if name in filters), filters[0])
             problems.append(f"{task.name} was scored through the filters {', '.join(filters)}: '{chosen}' counts.")
             rows = [row for row in rows if row.filter == chosen]
-        metric = _metric(task, rows, wanted.metrics)
+        metric = _metric(task, rows, spec.metrics)
         if metric is None:
             problems.append(f"{task.name} is left out: none of its metrics is a share of what is right of each item.")
             continue

@@ -38,7 +38,7 @@ from analysis.models.tokenizer import chat_text
 from analysis.recording.denoising import stop_tokens
 from analysis.recording.evicting import Call, new_cache, over_cache
 from analysis.recording.eviction import EvictedForwards, caches, written
-from analysis.specs import CANVAS_SCORES, SAMPLINGS, DiffusionGemmaSampling, Kept, Sampling
+from analysis.specs import CANVAS_SCORES, SAMPLINGS, DiffusionGemmaSampling, Keeping, Sampling
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
         settings: Settings,
         budget: Budget | None = None,
         known: Known | None = None,
-        kept: Kept | None = None,
+        kept: Keeping | None = None,
     ) -> None:
         super().__init__()
         if model.tokenizer is None:
@@ -85,7 +85,7 @@ class LanguageModel(TemplateLM):  # type: ignore[misc] # lm-eval's package has n
         self.tokenizer = model.tokenizer
         self.budget = budget or Budget.of(model)
         self.known: Known = {} if known is None else known
-        self.kept = None if kept is None or kept.keeping.all_stays else EvictedForwards(model, kept)
+        self.kept = None if kept is None or kept.all_stays else EvictedForwards(model, kept)
         self.on_response: OnResponse = lambda index, response, likelihood: None
         self.on_forward: Callable[[], None] = lambda: None  # before every forward; may raise to stop
         self.cut: set[int] = set()  # requests whose prompt was cut from the left because it was too long

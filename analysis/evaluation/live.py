@@ -17,7 +17,7 @@ from analysis.evaluation.likelihood import Budget, Known, Likelihood
 from analysis.evaluation.lm_eval_fixes import quiet, templates_kept
 from analysis.evaluation.tasks import Benchmark, TaskItem, described, scored
 from analysis.models.loaded import LoadedModel, pick_device
-from analysis.specs import Kept, ModelSpec
+from analysis.specs import Keeping, ModelSpec
 from analysis.specs.evaluation import WINDOW
 from cache.keys import code_version, content_key
 from cache.stores import Responses
@@ -38,7 +38,7 @@ class ModelSlot:
     spec: ModelSpec
     fingerprint: str
     load: Callable[[], LoadedModel]
-    kept: Kept
+    kept: Keeping
     budget: Budget | None = None
     known: Known = field(default_factory=dict)
 
@@ -206,7 +206,7 @@ def _keys(slot: ModelSlot, settings: Settings, documents: Sequence[TaskItem]) ->
             fingerprint=slot.fingerprint,
             device=device,
             dtype=slot.spec.dtype,
-            kept="" if slot.kept.keeping.all_stays else str(slot.kept),
+            kept="" if slot.kept.all_stays else str(slot.kept),
             settings=given,
             task=document.task,
             asked=[[request.request_type, *request.args[:2]] for request in document.requests],

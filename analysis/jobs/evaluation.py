@@ -246,7 +246,7 @@ def _evaluated_models(
             sampler=checkpoint.architecture.sampler,
             revision=checkpoint.revision,
             likelihood=canvas_score,
-            kept="" if kept.keeping.all_stays else str(kept),
+            kept="" if kept.all_stays else str(kept),
         )
         for model, content, run, checkpoint, kept in zip(spec.models, prints, runs, opened, spec.keeps, strict=True)
     )
@@ -331,7 +331,7 @@ def _names(spec: EvaluateSpec) -> tuple[str, ...]:
     number for duplicates.
     """
     short = [
-        f"{Path(model.source).name or model.source}{'' if kept.keeping.all_stays else f' {kept.in_words}'}"
+        f"{Path(model.source).name or model.source}{'' if kept.all_stays else f' {kept.in_words}'}"
         for model, kept in zip(spec.models, spec.keeps, strict=True)
     ]
     return tuple(importing.numbered(short))
@@ -418,13 +418,7 @@ def import_results(spec: ImportSpec, context: Context) -> Outcome[ImportSummary]
     `importing.import_folders` does.
     """
     context.progress("looking for results")
-    results = importing.import_folders(
-        [Path(folder) for folder in spec.folders],
-        spec.names,
-        [Path(file) for file in spec.beside],
-        importing.Wanted(spec.filters, spec.metrics),
-        lambda task: context.progress(f"reading {task}"),
-    )
+    results = importing.import_folders(spec, lambda task: context.progress(f"reading {task}"))
     if not results.answers:
         raise UserError("Nothing was answered in these folders. Give folders that lm-eval wrote with --log_samples.")
     context.progress("comparing")

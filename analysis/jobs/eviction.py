@@ -102,5 +102,5 @@ def _one_prompt(
     for keeping, text, told in zip(kept, found.texts, found.told, strict=True):
         like = agreement(found.text, text)
         measured = {"aligned": like.aligned, "agreement": like.by_position, "positions": len(ids) + len(found.text)}
-        rows.append(vars(keeping) | measured | told)
+        rows.append({name: getattr(keeping, name) for name in NAMED} | measured | told)
     return rows

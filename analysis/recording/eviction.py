@@ -29,7 +29,7 @@ from analysis.recording.evicting import (
 )
 from analysis.recording.keeping import Keeper, KeptBefore
 from analysis.sinks.step_inputs import TokenState
-from analysis.specs import DiffusionGemmaSampling, Keeping, Kept, Sampling, SinkParams
+from analysis.specs import DiffusionGemmaSampling, Keeping, Sampling, SinkParams
 
 OnForward = Callable[[], None]
 """Called before every forward; what it raises ends the work."""
@@ -135,7 +135,7 @@ class EvictedForwards:
     """
 
     model: LoadedModel
-    kept: Kept
+    kept: Keeping
 
     def edit(self, tokens: torch.Tensor, given: Sequence[int], layout: Layout | None, aligned: bool) -> HiddenKeys:
         """Return what is hidden in a forward over texts (B, S), of which so many tokens are given at the start."""
@@ -178,4 +178,4 @@ class EvictedForwards:
 
     def _keeper(self, given: torch.Tensor) -> Keeper:
         digest = hashlib.sha256(np.asarray(given.cpu(), np.int64).tobytes()).digest()
-        return Keeper(self.kept.keeping, (self.kept.draw, int.from_bytes(digest[:8], "big")))
+        return Keeper(self.kept, (self.kept.draw, int.from_bytes(digest[:8], "big")))

@@ -133,11 +133,8 @@ class ExplorerTrack:
     arrays: Mapping[str, np.ndarray]
 
 
-def explorer_bytes(tracks: Sequence[ExplorerTrack], state: Mapping[str, Any] | None = None) -> bytes:
-    """Pack one recording, or two beside each other, for `explorer.js`.
-
-    state: what is chosen at first, by the names of `selection.js`; it is no part of the content's name.
-    """
+def explorer_bytes(tracks: Sequence[ExplorerTrack]) -> bytes:
+    """Pack one recording, or two beside each other, for `explorer.js`; nothing is chosen yet."""
     arrays = {
         f"{number}.{name}": _mass(values) if name == "heads" else values.astype(_TYPES.get(name, "<f4"))
         for number, track in enumerate(tracks)
@@ -146,7 +143,7 @@ def explorer_bytes(tracks: Sequence[ExplorerTrack], state: Mapping[str, Any] | N
     told, rows = [dict(track.told) for track in tracks], _definition_rows()
     body = body_of(arrays)
     content = sha256(body + json.dumps([told, rows]).encode()).hexdigest()[:16]
-    header = {"content": content, "tracks": told, "definitions": rows, "state": dict(state or {})}
+    header = {"content": content, "tracks": told, "definitions": rows, "state": {}}
     return pack(header, arrays, body)
 
 
@@ -199,7 +196,7 @@ def _headed(header: dict[str, Any], body: bytes) -> bytes:
 
 
 def with_state(packed: bytes, state: Mapping[str, Any]) -> bytes:
-    """Return what `explorer_bytes` packed with what is chosen at first in place of theirs."""
+    """Return what `explorer_bytes` packed with what is chosen at first, by the names of `selection.js`."""
     (length,) = struct.unpack_from("<I", packed)
     return _headed(json.loads(packed[4 : 4 + length]) | {"state": dict(state)}, packed[4 + length :])
 
@@ -210,20 +207,14 @@ def body_of(arrays: Mapping[str, np.ndarray]) -> bytes:
     return b"".join(data + bytes(-len(data) % _ALIGNED) for data in whole)
 
 
-def explored(
-    trajectories: Sequence[Trajectory],
-    names: Sequence[str],
-    random: Trajectory | None = None,
-    state: Mapping[str, Any] | None = None,
-) -> bytes:
+def explored(trajectories: Sequence[Trajectory], names: Sequence[str], random: Trajectory | None = None) -> bytes:
     """Pack one recording, or two beside each other, for the explorer.
 
     trajectories: their mass is the relative one, m·K/Q. random: the first one's inputs with random weights and
-    equally sharp attention, where they were observed. state: what is chosen at first.
+    equally sharp attention, where they were observed.
     """
     drawn = [random, *[None] * len(trajectories)]
-    tracks = [explorer_track(*each) for each in zip(trajectories, names, drawn, strict=False)]
-    return explorer_bytes(tracks, state)
+    return explorer_bytes([explorer_track(*each) for each in zip(trajectories, names, drawn, strict=False)])
 
 
 def explorer_track(trajectory: Trajectory, name: str, random: Trajectory | None) -> ExplorerTrack:

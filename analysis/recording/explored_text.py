@@ -4,7 +4,6 @@ import base64
 import json
 import struct
 import zlib
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -42,8 +41,8 @@ def packed_text(packed: bytes) -> str:
     return f"{CODED}{spare}{base64.b85encode(deflated, pad=True).decode().replace('<', ',')}"
 
 
-def unpacked_text(text: str, state: Mapping[str, Any] | None = None) -> bytes:
-    """Return the bytes that `packed_text` made this text of. state: what is chosen at first, in place of theirs."""
+def unpacked_text(text: str) -> bytes:
+    """Return the bytes that `packed_text` made this text of."""
     begins = len(CODED) + 1
     deflated = base64.b85decode(text[begins:].replace(",", "<"))
     coded = zlib.decompress(deflated[: len(deflated) - int(text[begins - 1])])
@@ -63,7 +62,6 @@ def unpacked_text(text: str, state: Mapping[str, Any] | None = None) -> bytes:
         bits = rows.reshape(-1, track["positions"]).cumsum(axis=0, dtype="<u4").ravel()[: changes.size]
         bits = bits + _predicted(kind, track, {each: arrays[f"{number}.{each}"] for each in _READ})
         arrays[name] = bits.view("<f4")
-    header |= {} if state is None else {"state": dict(state)}
     return pack(header, arrays, body_of(arrays))
 
 

@@ -51,7 +51,6 @@ from analysis.specs.eviction import (
     EvictionPoint,
     EvictSpec,
     Keeping,
-    Kept,
     Policy,
     keepings,
     kept_of,

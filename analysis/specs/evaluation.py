@@ -19,7 +19,7 @@ from analysis.specs.base import (
     random_seed,
     require_folder,
 )
-from analysis.specs.eviction import EVERYTHING, Kept, kept_of
+from analysis.specs.eviction import EVERYTHING, Keeping, kept_of
 
 
 @dataclass(frozen=True)
@@ -192,14 +192,14 @@ class EvaluateSpec(JobSpec):
         return (self.model, *self.compare)
 
     @property
-    def keeps(self) -> tuple[Kept, ...]:
+    def keeps(self) -> tuple[Keeping, ...]:
         """The part of its keys and values that each model keeps."""
         return tuple(map(kept_of, self.kept or (EVERYTHING,) * len(self.models)))
 
     @property
     def evicts(self) -> bool:
         """True if some model leaves keys out."""
-        return any(not kept.keeping.all_stays for kept in self.keeps)
+        return any(not kept.all_stays for kept in self.keeps)
 
 
 class ImportSpec(Spec):

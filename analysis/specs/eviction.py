@@ -133,11 +133,20 @@ class EvictSpec(PromptsSpec):
 
 @dataclass(frozen=True)
 class Keeping:
-    """A policy at a budget. control: the matched row of `POLICIES` that takes its place; '' for the policy itself."""
+    """A policy at a budget. control: the matched row of `POLICIES` that takes its place; '' for the policy itself.
+    draw: the seed of a control, for a model that keeps the same share while it is scored.
+    """
 
     policy: str
     budget: float
     control: str = ""
+    draw: int = 0
+
+    def __str__(self) -> str:
+        if POLICIES[self.policy].everything:
+            return self.policy
+        drawn = f":{self.control}:{self.draw}" if self.control else ""
+        return f"{self.policy}:{self.budget:g}{drawn}"
 
     @property
     def title(self) -> str:
@@ -148,6 +157,19 @@ class Keeping:
     def all_stays(self) -> bool:
         """True if nothing is left out."""
         return POLICIES[self.policy].everything or self.budget >= 1
+
+    @property
+    def name(self) -> str:
+        """Name of the kept part, without the draw."""
+        as_many = f" as {self.policy}" if self.control else ""
+        return f"{self.control or self.policy} {100 * self.budget:g} % kept{as_many}"
+
+    @property
+    def in_words(self) -> str:
+        """As part of a model's name."""
+        if self.all_stays:
+            return "everything kept"
+        return f"{self.name} seed {self.draw}" if self.control else self.name
 
 
 def keepings(spec: EvictSpec) -> list[Keeping]:
@@ -166,36 +188,12 @@ def with_controls(policies: Iterable[str], budgets: Iterable[float]) -> list[Kee
     for budget in budgets:
         for policy in dict.fromkeys([*asked, *beside]):
             every.append(Keeping(policy, budget))
-            if policy in asked:
-                matched = (name for name in POLICIES[policy].controls if POLICIES[name].matched)
-                every += [Keeping(policy, budget, name) for name in matched]
+            if policy in asked and (control := POLICIES[policy].matched_control):
+                every.append(Keeping(policy, budget, control))
     return every
 
 
-@dataclass(frozen=True)
-class Kept:
-    """Keys and values that a model keeps while it is scored. draw: the seed of a randomly drawn control."""
-
-    keeping: Keeping
-    draw: int = 0
-
-    def __str__(self) -> str:
-        keeping = self.keeping
-        if POLICIES[keeping.policy].everything:
-            return keeping.policy
-        drawn = f":{keeping.control}:{self.draw}" if keeping.control else ""
-        return f"{keeping.policy}:{keeping.budget:g}{drawn}"
-
-    @property
-    def in_words(self) -> str:
-        """As part of a model's name."""
-        if self.keeping.all_stays:
-            return "everything kept"
-        as_many = f" as {self.keeping.policy} seed {self.draw}" if self.keeping.control else ""
-        return f"{self.keeping.control or self.keeping.policy} {100 * self.keeping.budget:g} % kept{as_many}"
-
-
-def kept_of(text: str) -> Kept:
+def kept_of(text: str) -> Keeping:
     """Read `POLICY:BUDGET`, of a matched control `POLICY:BUDGET:CONTROL:DRAW`, or the name of a policy that keeps all.
 
     Raises ValueError.
@@ -203,7 +201,7 @@ def kept_of(text: str) -> Kept:
     policy, *parts = text.strip().split(":")
     row = POLICIES.get(policy)
     if row is not None and row.everything and not parts:
-        return Kept(Keeping(policy, 1.0))
+        return Keeping(policy, 1.0)
     try:
         budget, control, draw = float(parts[0]), "".join(parts[1:2]), int("".join(parts[2:3]) or 0)
         known = row is not None and row.asked and len(parts) <= 3 and draw >= 0
@@ -216,7 +214,7 @@ def kept_of(text: str) -> Kept:
             "everything."
         )
     require_budgets((budget,))
-    return Kept(Keeping(policy, budget, control), draw)
+    return Keeping(policy, budget, control, draw)
 
 
 OTHER_POLICY = "policy"
@@ -238,28 +236,17 @@ class EvictionPoint(PruneSpec):
 
     @property
     def keeping(self) -> Keeping:
-        """Policy, budget and control."""
-        return Keeping(self.policy, self.budget, self.control)
-
-    @property
-    def kept(self) -> Kept:
         """The keys and values kept, as in an evaluation's spec."""
-        return Kept(self.keeping, self.calibration.seed if self.control else 0)
-
-    @property
-    def name(self) -> str:
-        """Name of the kept part, without the draw."""
-        as_many = f" as {self.policy}" if self.control else ""
-        return f"{self.control or self.policy} {100 * self.budget:g} % kept{as_many}"
+        return Keeping(self.policy, self.budget, self.control, self.calibration.seed if self.control else 0)
 
     def held_against(self, relation: str) -> dict[str, str] | None:
         """Return the fields in which this point's reference differs; None if it has none by this relation."""
         if self.control or relation not in ("control", OTHER_POLICY):
             return None
-        rows = [POLICIES[name] for name in POLICIES[self.policy].controls]
+        row = POLICIES[self.policy]
         if relation == "control":
-            return next(({"control": row.name} for row in rows if row.matched), None)
-        return next(({"policy": row.name} for row in rows if not row.matched), None)
+            return {"control": row.matched_control} if row.matched_control else None
+        return next(({"policy": name} for name in row.controls if name != row.matched_control), None)
 
 
 def eviction_points(
@@ -267,4 +254,10 @@ def eviction_points(
 ) -> Iterator[EvictionPoint]:
     """Yield every policy at every budget below 1, and its comparisons; everything is the dense model."""
     for keeping in with_controls(policies, (budget for budget in budgets if budget < 1)):
-        yield EvictionPoint(model=model, calibration=CalibrationParams(seed=seed), **vars(keeping))
+        yield EvictionPoint(
+            model=model,
+            calibration=CalibrationParams(seed=seed),
+            policy=keeping.policy,
+            budget=keeping.budget,
+            control=keeping.control,
+        )

@@ -470,7 +470,7 @@ def setting_key(point: PruneSpec) -> str:
 def setting_name(point: PruneSpec) -> str:
     """Name a point without its seed: the method, the sparsity, and the axes that differ from their defaults."""
     if isinstance(point, EvictionPoint):
-        return point.name
+        return point.keeping.name
     words = [point.method, f"{point.sparsity:.3g}"]
     if point.pattern != PruneSpec.model_fields["pattern"].default:
         words.append(point.pattern)

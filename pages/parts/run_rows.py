@@ -68,7 +68,7 @@ def method_title(run: Run) -> str:
     if run.kind == "imported":
         return run.kind
     if run.kept:
-        return f"keeping {kept_of(run.kept).keeping.title}"
+        return f"keeping {kept_of(run.kept).title}"
     return plain_title(str(run.parameters["method"])) if "method" in run.parameters else _DENSE
 
 

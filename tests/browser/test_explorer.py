@@ -15,7 +15,7 @@ from analysis import jobs
 from analysis.figures.explorer import component_js, explorer_css, explorer_html
 from analysis.models.resident import release_resident
 from analysis.recording import explored as exploring
-from analysis.recording.explored import SharesAsked, explored, feed_bytes, head_map, head_shares
+from analysis.recording.explored import SharesAsked, explored, feed_bytes, head_map, head_shares, with_state
 from analysis.recording.explored_text import packed_text
 from analysis.recording.trajectory_file import open_trajectory
 from analysis.sinks import definitions
@@ -183,7 +183,7 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     noise = np.random.default_rng(1).uniform(0.5, 1.5, (3, *trajectory.state.shape))
     draws = definitions.mean_mass(trajectory.mass) * noise
     monkeypatch.setattr(exploring, "shipped_masses", lambda asked: draws.astype(np.float32))
-    opened(page, tmp_path, explored([trajectory], ["model"], state={"prompts": "30"}), "#step=3&basis=raw&k=1.25")
+    opened(page, tmp_path, with_state(explored([trajectory], ["model"]), {"prompts": "30"}), "#step=3&basis=raw&k=1.25")
     whole, layer, head = page.evaluate(NULLS, view)
     shares = np.stack([sink_shares(mass.astype(np.float32), params) for mass in draws])
     assert np.allclose(whole, shares, atol=1e-5) and layer == head == []
@@ -546,7 +546,7 @@ def test_what_played_by_itself_rests_where_it_opened_but_a_branch_at_its_finishe
     steps = {name: value for name, value in vars(whole).items() if isinstance(value, np.ndarray) and name != "final"}
     trajectory = replace(whole, **{name: np.repeat(value, 4, axis=0) for name, value in steps.items()})
     script = guarded(component_js()).replace("export default", "let given; const exported =")
-    packed = explored([trajectory], ["model"], state={"play": "job", "step": "2", **begins})
+    packed = with_state(explored([trajectory], ["model"]), {"play": "job", "step": "2", **begins})
     path = tmp_path / "part.html"
     path.write_text(COMPONENT % (explorer_css(), script, list(packed)))
     page.emulate_media(reduced_motion="no-preference")

@@ -259,7 +259,7 @@ def test_a_stored_job_has_the_name_of_its_function():
         return Outcome({})
 
     with pytest.raises(ValueError, match="its function is called 'named'"):
-        Job("named", "Named", other, UnloadSpec, dict)
+        Job("named", "Named", other, UnloadSpec)
 
 
 def test_a_module_is_read_though_another_thread_disturbs_the_parser(monkeypatch):

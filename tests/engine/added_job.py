@@ -49,7 +49,7 @@ def count(spec: CountSpec, context: Context) -> Outcome[CountSummary]:
     return Outcome(summary, file, result_key(count, spec, model.fingerprint))
 
 
-ROW = Job("count", "Count tokens", count, CountSpec, CountSummary, CountPartial)
+ROW = Job("count", "Count tokens", count, CountSpec)
 
 
 def dask_setup(worker: Any) -> None:

@@ -183,15 +183,15 @@ def steps_of(journal: Path) -> list[str]:
 
 
 for _job in (
-    Job("paced", "Take paced steps", paced, PacedSpec, dict),
-    Job("drawing", "Draw numbers", drawing, PacedSpec, dict, stored=False),
-    Job("glance", "Take a glance", glance, OneSpec, dict, stored=False, short=True),
-    Job("deaf", "Sleep", deaf, OneSpec, dict, stored=False),
-    Job("hungry", "Eat memory", hungry, OneSpec, dict, stored=False),
-    Job("broken", "Break", broken, OneSpec, dict, stored=False),
-    Job("deadly", "Die", deadly, OneSpec, dict, stored=False),
-    Job("growing", "Grow", growing, OneSpec, dict, stored=False),
-    Job("loads_slowly", "Load slowly", loads_slowly, OneSpec, dict, stored=False, short=True),
-    Job("leaves_folder", "Leave a folder", leaves_folder, OneSpec, dict),
+    Job("paced", "Take paced steps", paced, PacedSpec),
+    Job("drawing", "Draw numbers", drawing, PacedSpec, stored=False),
+    Job("glance", "Take a glance", glance, OneSpec, stored=False, short=True),
+    Job("deaf", "Sleep", deaf, OneSpec, stored=False),
+    Job("hungry", "Eat memory", hungry, OneSpec, stored=False),
+    Job("broken", "Break", broken, OneSpec, stored=False),
+    Job("deadly", "Die", deadly, OneSpec, stored=False),
+    Job("growing", "Grow", growing, OneSpec, stored=False),
+    Job("loads_slowly", "Load slowly", loads_slowly, OneSpec, stored=False, short=True),
+    Job("leaves_folder", "Leave a folder", leaves_folder, OneSpec),
 ):
     JOBS.add(_job)

@@ -19,7 +19,7 @@ from analysis.recording.eviction import EvictedForwards, caches, evicted, writte
 from analysis.recording.keeping import Held, Keeper, distances
 from analysis.sinks.definitions import find_sinks
 from analysis.sinks.step_inputs import TokenState
-from analysis.specs import POLICIES, SAMPLINGS, EvaluateSpec, Keeping, Kept, ModelSpec, SinkParams, kept_of
+from analysis.specs import POLICIES, SAMPLINGS, EvaluateSpec, Keeping, ModelSpec, SinkParams, kept_of
 from tests.conftest import GOLDEN
 from tests.helpers import QuietContext
 
@@ -27,7 +27,7 @@ CONTEXT = (5, 6, 7, 8, 9, 10, 11, 12, 13, 14)
 
 
 def forwards(model, policy: str = "sinks", budget: float = 0.4, control: str = "", draw: int = 0) -> EvictedForwards:
-    return EvictedForwards(model, Kept(Keeping(policy, budget, control), draw))
+    return EvictedForwards(model, Keeping(policy, budget, control, draw))
 
 
 @pytest.mark.parametrize("text", ["sinks:0.6", "recent:1", "masked-queries:0.25:random:3", "everything"])
@@ -164,7 +164,7 @@ def test_texts_are_those_that_an_eviction_writes(source):
     assert sampling.keeps_keys == (source != "bundled"), "positions really go where they can"
     prompt = torch.tensor([CONTEXT])
     text = written(model, prompt, sampling, 0, few.writer(prompt, sampling), lambda: None)
-    keeping = [few.kept.keeping]
+    keeping = [few.kept]
     found = evicted(model, CONTEXT, sampling, keeping, SinkParams(), 0, 0, lambda length: 1, lambda: None)
     assert text[0].tolist() == found.texts[0].tolist() != found.text.tolist()
 

@@ -148,13 +148,13 @@ def on_cache(gain: float, spec: SweepSpec = EVICTIONS):
 
 def test_a_policy_is_a_point_beside_its_control_of_every_draw():
     points = [point for point in grid(EVICTIONS).prunings if isinstance(point, EvictionPoint)]
-    assert Counter(point.name for point in points) == dict.fromkeys(
+    assert Counter(point.keeping.name for point in points) == dict.fromkeys(
         [f"{name} {share} % kept" for share in (30, 60) for name in ("sinks", "recent")]
         + [f"random {share} % kept as sinks" for share in (30, 60)],
         6,
     )
     assert len({scored_as(point).model_dump_json() for point in points if not point.control}) == 4, "scored once"
-    assert {str(point.kept) for point in points if point.control and point.budget == 0.3} == {
+    assert {str(point.keeping) for point in points if point.control and point.budget == 0.3} == {
         f"sinks:0.3:random:{seed}" for seed in range(6)
     }
     for point in points:
@@ -223,7 +223,7 @@ def test_a_policy_that_only_comes_with_others_and_a_budget_that_is_no_share_are_
     with pytest.raises(ValidationError, match="budget is a share"):
         SweepSpec(policies=("sinks",), budgets=(1.5,))
     alone = SweepSpec(methods=("none",), policies=("recent",), budgets=(0.5, 1.0))
-    assert [str(point.kept) for point in grid(alone).prunings] == ["recent:0.5"] and not grid(alone).left_out
+    assert [str(point.keeping) for point in grid(alone).prunings] == ["recent:0.5"] and not grid(alone).left_out
 
 
 # --- divergence -------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from analysis.evaluation.presets import PRESETS
 from analysis.jobs import evaluation
 from analysis.models.load import load
 from analysis.models.native_code import DreamConfig, DreamModel
-from analysis.specs import EvaluateSpec, ModelSpec
+from analysis.specs import EvaluateSpec, ImportSpec, ModelSpec
 from tests.evaluation import hub_datasets
 from tests.helpers import QuietContext, save_tiny, tiny_llada
 
@@ -215,7 +215,7 @@ def test_a_scored_text_equals_lm_evals_own(tmp_path, monkeypatch):
     tracker.save_results_aggregated(results=written, samples=own["samples"])
     for name in names:
         tracker.save_results_samples(task_name=name, samples=own["samples"][name])
-    both = import_folders([tmp_path / "out"], ["elsewhere"], [found_file])
+    both = import_folders(ImportSpec(folders=(str(tmp_path / "out"),), names=("elsewhere",), beside=(str(found_file),)))
     for name in names:  # with examples, through several filters, and with choices in the context
         assert len(both.shuffled[name]) == 4, both.problems
         here, there = both.scored[name]

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,15 +12,22 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from analysis.__main__ import main
 from analysis.errors import UserError
-from analysis.evaluation import comparing, results
-from analysis.evaluation.importing import Wanted, import_folders
+from analysis.evaluation import comparing, importing, results
+from analysis.evaluation.lm_eval_results import models_in
+from analysis.evaluation.results import Results
 from analysis.evaluation.tables import disagreements
 from analysis.jobs.evaluation import summary
+from analysis.specs import ImportSpec
 from tests.command_line.surface import holds_fields
 
 TASKS = ("bundled_knowledge", "bundled_problems", "bundled_text")
 TURNS = "{% for turn in messages %}{{ turn['content'] }} .{% endfor %}"
 TOKENIZER = Path("analysis/bundled/autoregressive").resolve()
+
+
+def import_folders(folders: Sequence[Path], names: Sequence[str] = (), **more: tuple[str, ...]) -> Results:
+    """Import folders, with other fields of the spec as they are given."""
+    return importing.import_folders(ImportSpec(folders=tuple(map(str, folders)), names=tuple(names), **more))
 
 
 @pytest.fixture(scope="module")
@@ -247,14 +255,14 @@ def test_of_several_filters_and_metrics_the_wanted_one_counts(folder):
     strict = [row | {"acc": 0.0, "acc_norm": 1.0, "metrics": ["acc", "acc_norm"]} for row in rows]
     rewrite(file, [*strict, *(row | {"filter": "loose", "acc": 1.0} for row in strict)])
 
-    def mean(wanted: Wanted) -> float:
-        found = import_folders([of_model(folder, 0)], wanted=wanted)
+    def mean(**wanted: tuple[str, ...]) -> float:
+        found = import_folders([of_model(folder, 0)], **wanted)
         assert any("the filters none, loose" in problem for problem in found.problems)
         return float(found.scored["bundled_knowledge"].mean())
 
-    assert mean(Wanted()) == 0
-    assert mean(Wanted(filters=("absent", "loose"))) == 1
-    assert mean(Wanted(metrics=("acc_norm",))) == 1
+    assert mean() == 0
+    assert mean(filters=("absent", "loose")) == 1
+    assert mean(metrics=("acc_norm",)) == 1
 
 
 def without(folder: Path, *names: str) -> tuple[Path, list[dict]]:
@@ -276,7 +284,7 @@ def test_filters_of_older_files_are_told_by_their_order(folder):
     results.write_text(json.dumps(said))
     file, rows = without(folder, "filter", "metrics")
     rewrite(file, [row | {"acc": score} for score in (0.0, 1.0) for row in rows])
-    found = [import_folders([place], wanted=Wanted(filters=names)) for names in ((), ("loose",))]
+    found = [import_folders([place], filters=names) for names in ((), ("loose",))]
     assert [float(one.scored["bundled_knowledge"].mean()) for one in found] == [0.0, 1.0]
 
 
@@ -362,7 +370,7 @@ def test_a_folder_that_is_not_there_is_told(tmp_path):
     with pytest.raises(UserError, match="There is no folder"):
         import_folders([tmp_path / "none"])
     with pytest.raises(UserError, match="There is no folder '~nobody-of-this-name/x'"):
-        import_folders([Path("~nobody-of-this-name/x")])
+        models_in(Path("~nobody-of-this-name/x"))
 
 
 def test_the_command_line_writes_what_it_has_read(folder, tmp_path, capsys):
@@ -386,7 +394,7 @@ def test_an_evaluation_made_here_is_joined_by_the_hash_of_its_prompts(folder, tm
     asked = ["--model", "bundled-ar", "--tasks", "bundled_knowledge", "--limit", "40", "--seed", "15"]
     assert main(["evaluate", *asked, "--json", "--out", str(tmp_path / "ours.json")]) == 0
     holds_fields("evaluate", json.loads(capsys.readouterr().out))
-    found = import_folders([of_model(folder, 0)], beside=[tmp_path / "ours.items.jsonl"])
+    found = import_folders([of_model(folder, 0)], beside=(str(tmp_path / "ours.items.jsonl"),))
     assert found.names == ("bundled-ar", "tiny-0")
     ours = results.read(tmp_path / "ours.items.jsonl").shuffled["bundled_knowledge"]
     common = {item.key for item in ours if int(item.key.rpartition("/")[2]) < 8}

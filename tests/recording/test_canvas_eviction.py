@@ -17,7 +17,7 @@ from analysis.recording.denoising import denoise
 from analysis.recording.evicting import Call, Evicting
 from analysis.recording.eviction import EvictedForwards, caches, evicted
 from analysis.recording.keeping import Keeper, count_kept, states_of
-from analysis.specs import POLICIES, DiffusionGemmaSampling, Keeping, Kept, ModelSpec, SinkParams
+from analysis.specs import POLICIES, DiffusionGemmaSampling, Keeping, ModelSpec, SinkParams
 from tests.conftest import GOLDEN
 
 FOLDER = GOLDEN / "diffusion-gemma"
@@ -162,10 +162,10 @@ def test_likelihoods_go_by_what_is_kept(model, prompt, by):
     asked = [Request(context, (7,), "t", "one"), Request(context[3:], (9,), "t", "two")]
     whole = canvas_log_likelihoods(model, asked, by, 3, 0)
     for budget, same in ((1.0, True), (0.3, False)):
-        kept = EvictedForwards(model, Kept(Keeping("sinks", budget)))
+        kept = EvictedForwards(model, Keeping("sinks", budget))
         values = [one.value for one in canvas_log_likelihoods(model, asked, by, 3, 0, kept=kept)]
         assert (values == pytest.approx([one.value for one in whole], rel=1e-5)) == same
-    drawn = [EvictedForwards(model, Kept(Keeping("sinks", 0.3, "random"), draw)) for draw in (0, 0, 1)]
+    drawn = [EvictedForwards(model, Keeping("sinks", 0.3, "random", draw)) for draw in (0, 0, 1)]
     first, again, other = (
         [one.value for one in canvas_log_likelihoods(model, asked, by, 3, 0, kept=it)] for it in drawn
     )

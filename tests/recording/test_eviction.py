@@ -203,7 +203,7 @@ def test_a_set_is_evicted_under_every_policy_beside_its_controls(study):
     summary = outcome.summary
     assert json.loads(json.dumps(summary)) == summary
     named = [(row["policy"], row["budget"], row["control"]) for row in summary["rows"]]
-    assert named == [tuple(vars(keeping).values()) for keeping in keepings(spec)]
+    assert named == [(keeping.policy, keeping.budget, keeping.control) for keeping in keepings(spec)]
     assert named[0] == ("everything", 1.0, "") and ("recent", 0.3, "") in named, "a control that is a policy runs too"
     rows = dict(zip(named, summary["rows"], strict=True))
     for budget_one in (name for name in named if name[1] == 1):

@@ -12,7 +12,7 @@ import streamlit as st
 from analysis.engine import JobRecord
 from analysis.evaluation import comparing, tables
 from analysis.evaluation.results import PERPLEXITY, Results
-from analysis.jobs import EvaluatePartial
+from analysis.jobs.summaries import EvaluatePartial
 from analysis.specs import EvaluateSpec, ImportSpec, Spec
 from analysis.specs.commands import evaluate_command, import_command
 from pages.parts import address

@@ -14,7 +14,7 @@ from analysis.engine.permissions import refusal, why_not
 from analysis.figures.dynamics import curves, lines
 from analysis.figures.export import Exhibit
 from analysis.findings import finding_of
-from analysis.jobs import AlternativesSummary
+from analysis.jobs.summaries import AlternativesSummary
 from analysis.models.before_loading import single_token
 from analysis.models.checkpoint import checkpoint_of
 from analysis.recording.alternatives import Likeness, branch_of, branch_request, deciding_step, likeness

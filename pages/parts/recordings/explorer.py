@@ -120,7 +120,7 @@ def stored_explorer(packed: str, key: str, prompts: int = 0) -> None:
 
 @st.cache_data(max_entries=8, show_spinner=False)
 def _unpacked(packed: str, state: tuple[tuple[str, str], ...]) -> bytes:
-    return unpacked_text(packed, dict(state))
+    return with_state(unpacked_text(packed), dict(state))
 
 
 def play_once(job_id: str) -> None:
