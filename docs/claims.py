@@ -50,7 +50,7 @@ def _reading(verdicts: Mapping[str, ClaimVerdict]) -> str:
     every = [one.evidence.others for one in verdicts.values() if one.evidence is not None]
     models = max(len(each) for others in every for each in others.values())
     return (
-        "Read a verdict on the model that ships like this: the quantity against its null, their difference in the "
+        "Read a verdict below like this: the quantity against its null, their difference in the "
         f"claimed direction with its 95 % interval over {_COUNTED} (or over what is named), p {family_words(tests)}, "
         f"and the smallest difference from any of {models} models with other weights. Other lengths and samplers are "
         "left out."
@@ -94,7 +94,7 @@ def _paragraph(claim: Claim, verdicts: Mapping[str, ClaimVerdict]) -> str:
         f"{UNITS[claim.unit].margin(claim.margin)} or more. Source: {sources}.",
         f"$${claim.formula}$$",
         " ".join((claim.not_meant, *published)),
-        f"**On the model that ships:** {_verdict(verdicts[claim.name])}",
+        f"**Verdict:** {_verdict(verdicts[claim.name])}",
     ]
     return "\n\n".join(told)
 
