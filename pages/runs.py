@@ -4,7 +4,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine.runs import Run, known_runs
-from analysis.exhibits.scored_runs import from_dense_of_runs, scored_alike
+from analysis.exhibits.scored_runs import scored_alike
 from analysis.words import DISCOUNT_TOLD, counted
 from pages.parts.address import primary_link
 from pages.parts.charts import start_exhibits
@@ -13,15 +13,7 @@ from pages.parts.frame import run
 from pages.parts.masks.view import masks_of
 from pages.parts.run_rows import RUNS_ASKED
 from pages.parts.runs.details import VIEW, open_run
-from pages.parts.runs.overview import (
-    answers,
-    compare_settings,
-    compared_runs,
-    overview,
-    say_scores,
-    scores_of_runs,
-    texts_of,
-)
+from pages.parts.runs.overview import compare_settings, overview, say_scores, scores_of_runs, texts_of
 from pages.parts.runs.table import clear_button, disk, filter_runs, import_runs, methods_chosen, runs_table
 from pages.parts.session import engine
 
@@ -58,17 +50,12 @@ def _all_runs(runs: list[Run], answer: DeltaGenerator, beside: DeltaGenerator) -
         return
     filtered = filter_runs(runs, beside)
     alike = (scored_alike(filtered) or scored_alike(runs)) if filtered else None
-    results = None if alike is None else answers(alike)
-    differences, compared, costs = {}, {}, None
-    if alike is not None:
-        compared = compared_runs(alike, results)
-        costs = overview(alike, results, every=methods_chosen())
-        differences = from_dense_of_runs(alike, results)
+    found = None if alike is None else overview(alike, every=methods_chosen())
     with _table_place(filtered):
-        chosen = runs_table(runs, filtered, st.container(), differences)
+        chosen = runs_table(runs, filtered, st.container(), {} if found is None else found.from_dense)
     if filtered:
         with answer:  # the other views have answers of their own
-            say_scores(alike, costs, compared)
+            say_scores(alike, found)
     if len(chosen) == 1:
         open_run(chosen[0])
     elif chosen:

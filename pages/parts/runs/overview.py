@@ -5,6 +5,7 @@ dense model's, for the same prompt.
 """
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,7 @@ from analysis.exhibits.scored_runs import (
     costs_of_runs,
     discount_comparisons,
     discount_gains,
+    from_dense_of_runs,
     levels_of,
     paired_differences,
     runs_by_setting,
@@ -37,7 +39,9 @@ from analysis.pruned.report_file import read_report
 from analysis.sinks.agreement import compare_texts
 from analysis.specs import EVERYTHING, ModelSpec, RecordSpec
 from analysis.statistics.decisions import family_words
+from analysis.statistics.differences import Difference
 from analysis.words import counted, model_title, percent
+from cache.keys import content_key
 from pages.parts import asking, tokens
 from pages.parts.accuracy.choice import choose_evaluation, evaluations, joined_results, pair_results, score_settings
 from pages.parts.accuracy.panel import ALL_SEEDS, accuracy_panel, joined_panel
@@ -52,23 +56,26 @@ from pages.parts.run_rows import by_sparsity, name_dense_models
 from pages.parts.session import model_in_use, model_name
 from pages.parts.study.choice import can_tell, say_study
 
-_NOT_COMPARED: Mapping[str, Comparison] = {}
 _MOST = 48  # runs whose answers are read for intervals, as reading those of many takes long
 
 
-def compared_runs(alike: Alike, results: Results | None) -> dict[str, Comparison]:
-    """Return with against without the discount by sparsity. results: of `answers`."""
-    return discount_comparisons(alike, levels_of(alike), results)
+class Overview(NamedTuple):
+    """What runs that were scored alike show. shown: their accuracies. compared: with against without the discount by
+    sparsity. from_dense: each run minus the dense model, by its id."""
+
+    costs: Costs
+    shown: Exhibit | None
+    compared: Mapping[str, Comparison]
+    from_dense: Mapping[str, Difference]
 
 
-def say_scores(
-    alike: Alike | None, costs: Costs | None = None, compared: Mapping[str, Comparison] = _NOT_COMPARED
-) -> None:
+def say_scores(alike: Alike | None, found: Overview | None = None) -> None:
     """Say in the first line of the page whether a method is better, and what the runs that were scored alike cost.
-    costs: of `overview`. compared: of `compared_runs`."""
-    if alike is None or costs is None:
+    found: of `overview`."""
+    if alike is None or found is None:
         st.markdown(f"##### {plain(finding_of('scored alike', None, {}, {}, {})[0])}")
         return
+    costs, compared = found.costs, found.compared
     said, which = finding_of("scored alike", alike.dense, *costs)
     brackets = "Brackets: 95 % intervals; of several methods, the reach of theirs." if costs.losses else ""
     family = f"Methods are compared {family_words(len(costs.gaps))}." if costs.gaps else ""
@@ -77,27 +84,40 @@ def say_scores(
     st.markdown(f"##### {plain(said)}", help=plain(explained))
     if which:
         st.markdown(plain(which))
-    found = {at: one.difference for at, one in compared.items()}
-    if found and not can_tell(found):
+    gained = {at: one.difference for at, one in compared.items()}
+    if gained and not can_tell(gained):
         prunings = {at: one.setting.pruning for at, one in compared.items()}
         say_study(prunings, max(len(one.seeds) for one in compared.values()), f"{alike.items:,} items here.")
     elif not costs.losses:  # else the figure says over how many
         st.caption(f"{alike.items:,} items.")
 
 
-def overview(alike: Alike, results: Results | None, every: bool) -> Costs:
-    """Draw the accuracy of each setting beside the dense model's, and return what is drawn. results: of `answers`.
-    every: draw all methods, not only one with what it is compared with."""
-    levels = levels_of(alike)
-    who = "" if every else levels.who
-    costs = costs_of_runs(alike, results, who)
-    shown = accuracy_of_runs(alike, results, who, discount_gains(costs, levels))
-    if shown is not None:
-        chart(shown, "runs_accuracy")
-    return costs
+def overview(alike: Alike, every: bool) -> Overview:
+    """Draw the accuracy of each setting beside the dense model's, and return what the runs show. every: draw all
+    methods, not only one with what it is compared with."""
+    results = _answers(alike)
+    runs = [(run.id, run.name, [scored.record.key for scored in run.evaluations]) for run, _ in alike.runs]
+    found = _found(content_key(runs=runs, read=results is not None, every=every), alike, results, every)
+    if found.shown is not None:
+        chart(found.shown, "runs_accuracy")
+    return found
 
 
-def answers(alike: Alike) -> Results | None:
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _found(key: str, _alike: Alike, _results: Results | None, _every: bool) -> Overview:
+    """key: of the runs and their evaluations."""
+    levels = levels_of(_alike)
+    who = "" if _every else levels.who
+    costs = costs_of_runs(_alike, _results, who)
+    return Overview(
+        costs,
+        accuracy_of_runs(_alike, _results, who, discount_gains(costs, levels)),
+        discount_comparisons(_alike, levels, _results),
+        from_dense_of_runs(_alike, _results),
+    )
+
+
+def _answers(alike: Alike) -> Results | None:
     """Return the answers behind the accuracies, if they can be read in short time."""
     runs = [run for _, group in runs_by_setting(alike) for run, _ in group]
     if not runs or len(runs) > _MOST:
