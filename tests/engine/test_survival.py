@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 import urllib.request
-from typing import get_type_hints
+from typing import get_args, get_type_hints
 
 import diskcache
 import psutil
@@ -20,6 +20,7 @@ from analysis.engine.dispatcher import Dispatcher
 from analysis.engine.placement import DIED
 from analysis.errors import UserError
 from analysis.jobs import JOBS
+from analysis.jobs.summaries import AblateSetPartial, EvictPartial, NoSummary, PrunePartial, RecordPartial
 from analysis.models.checkpoint import find
 from analysis.specs import (
     AblateSetSpec,
@@ -442,15 +443,20 @@ def test_weights_of_the_resident_model_are_as_before_after_any_job(engine, small
         assert ended.state == ("failed" if kind == "broken" else "done"), ended.reason
         assert digest() == before, kind
         if ended.state == "done" and JOBS[kind].run.__module__.startswith("analysis."):
-            _says_what_its_row_says(ended, engine.progress(ended.id).details)
+            _says_what_its_function_declares(ended, engine.progress(ended.id).details)
     assert {kind for kind, job in JOBS.items() if job.stored} <= {*specs, "leaves_folder"}
 
 
-def _says_what_its_row_says(record, details):
-    """A job's summary and partial results have the fields of its row's types, and those their types."""
-    job = JOBS[record.kind]
-    assert job.summary.__required_keys__ <= record.summary.keys()
-    for kind, said in ((job.summary, record.summary), (job.partial, details)):
+_PARTIAL = {"record": RecordPartial, "evict": EvictPartial, "ablate_set": AblateSetPartial} | dict.fromkeys(
+    ("prune", "dense_statistics", "estimate"), PrunePartial
+)
+
+
+def _says_what_its_function_declares(record, details):
+    """A job's summary and partial results have the fields of their types, and those their types."""
+    (summary,) = get_args(get_type_hints(JOBS[record.kind].run)["return"])
+    assert summary.__required_keys__ <= record.summary.keys()
+    for kind, said in ((summary, record.summary), (_PARTIAL.get(record.kind, NoSummary), details)):
         types = get_type_hints(kind)
         for name, value in said.items():
             TypeAdapter(types[name]).validate_python(value, strict=True)
