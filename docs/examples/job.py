@@ -1,6 +1,6 @@
 """Add a job, one row in `JOBS`, and a verb of the command line, one row in `VERBS`.
 
-A job is a spec, a function that takes it and a context, and the type of its summary. At every step the function reports
+A job is a spec and a function that takes it and a context and declares its summary. At every step the function reports
 its progress, which is where it stops when it is cancelled. A verb is one module with `FLAGS` and `run`.
 """
 
