@@ -71,7 +71,7 @@ def _matter(findings: Findings) -> Answer | None:
     return Answer(asked, lead, sentence.strip(), charts.few_bars(f"{_HEADING}:", marks), levels)
 
 
-_HEADING = "Perplexity under the untouched model (lower is better), hidden"
+_HEADING = "Perplexity under the untouched model (lower is better), hiding"
 
 
 def _levels(causes: Sequence[Cause], controls: Mapping[str, Cause]) -> list[Mark]:
@@ -80,7 +80,7 @@ def _levels(causes: Sequence[Cause], controls: Mapping[str, Cause]) -> list[Mark
     """
     before, sinks = untouched_of(causes), text_causes(causes)[COUNT].sides[0]
     marks = [
-        Mark("none", exp(before), perplexity(before), charts.NULL),
+        Mark("nothing", exp(before), perplexity(before), charts.NULL),
         Mark(
             f"sinks ({sinks.tokens:.1f} per step)",
             exp(sinks.value),

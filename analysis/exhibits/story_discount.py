@@ -300,7 +300,7 @@ def _changes(findings: Findings, by_setting: Mapping[str, Contrast], margin: flo
             for label, one in rows.items()
         ]
         alone = f" (pruning itself: {loss_words(costs[name])})" if name in costs else ""
-        groups.append(Group(f"{_removed(name).replace(' of the weights', '')}{alone}", tuple(marks)))
+        groups.append(Group(f"Change at {_removed(name).replace(' of the weights', '')}{alone}", tuple(marks)))
     return charts.intervals(
         groups, "change of accuracy, points (right: better)", 100, margin, POINTS.margin(margin).partition(" ")[0]
     )

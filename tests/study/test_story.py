@@ -139,7 +139,7 @@ TITLES = {
 ANSWERS = {
     "supports": (
         "^Yes: hiding the sinks raises perplexity from 2\\.7 to 3\\.3 .as many random tokens: "
-        r"2\.7\)\. Perplexity .* none 2\.7, sinks .* 3\.3, .* Against as many random tokens: "
+        r"2\.7\)\. Perplexity .* nothing 2\.7, sinks .* 3\.3, .* Against as many random tokens: "
         r"\+22 % \[",
         r"^Yes: \+12\.1 points of accuracy at 50 %\. Accuracy on .*: dense model 90\.0 %, 50 % removed, no discount "
         r"69\.5 %, 50 % removed, with discount 81\.6 %\. Change: \+12\.1 points \[\+9",
@@ -284,7 +284,7 @@ def test_the_answer_tells_perplexity_and_points_and_each_model_has_one_name(name
     assert "Perplexity" in told and "Accuracy" in told
     assert ("Nats: KL divergence." in story.reading) == ("nats" in told and "KL" not in told)
     assert story.reading.startswith("Intervals: 95 %.")
-    assert ("2\u00a0points: fixed beforehand." in story.reading) == ("by less than 2 points" in told)
+    assert ("Preset margin: 2 points." in story.reading) == ("by less than 2 points" in told)
     assert story.about.endswith("of stories (4.7 million parameters) and its left-to-right twin.")
     others = [*(line for finding in story.findings for line in (finding.title, *finding.beats, finding.takeaway))]
     assert not re.search("bundled|[Aa]utoregressive|nats", " ".join(others))
@@ -312,7 +312,7 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
     assert told.lead == (
         "Yes: hiding the sinks raises perplexity from 2.4 to 3.8 (random tokens of equal attention: 3.1)."
     )
-    assert told.levels.endswith(": none 2.4, sinks (3.1 per step) 3.8, random of equal attention (7.5) 3.1.")
+    assert told.levels.endswith(": nothing 2.4, sinks (3.1 per step) 3.8, random of equal attention (7.5) 3.1.")
     assert told.sentence == ("At equal attention: +22 % [+11, +35]; texts end 24 tokens earlier [16, 31].")
     told = answered(-0.2)
     per_token = "Per token, yes: hiding the sinks raises perplexity from 2.4 to 3.8 (other masked positions: 2.8)."
@@ -525,7 +525,7 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
     (_, at_70), (_, refuting) = (story_of(each).findings[-2:] for each in (study, refutes()))
     drawn = at_70.figure.replace("\u00a0", " ")
     assert "+0.3 points" in drawn
-    assert "70 % removed (pruning itself: −21 points [−24, −18])<" in drawn
+    assert "Change at 70 % removed (pruning itself: −21 points [−24, −18])<" in drawn
     levels = re.findall(r'class="label">([^<]+)</span>.*?class="told">([^<]+)<', drawn)
     assert levels[0] == ("dense model", "92.6 %") and ("no discount (noised text)", "71.8 %") in levels
     assert ("Wanda as published (clean text)", "71.4 %") in levels
