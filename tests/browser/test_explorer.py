@@ -463,6 +463,15 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
       .querySelectorAll("canvas[tabindex]")].every((each) => each.getBoundingClientRect().width >= 280)""")
 
 
+PARTED = """keys => keys.flatMap(key => [...key.children]).filter(entry => {
+  const lines = document.createRange();
+  lines.selectNodeContents(entry);
+  const parts = [...lines.getClientRects()].filter(part => part.width > 0);
+  return parts.some(part => part.top > parts[0].bottom);
+}).map(entry => entry.textContent)"""
+"""Entries of legends that take more than one line."""
+
+
 def test_the_explorer_of_the_shipped_study_names_its_models_and_judges_both_by_an_even_split(page, tmp_path):
     path = tmp_path / "shipped.html"
     path.write_text(f"<!doctype html><meta charset=utf-8><body>{explorer_html(read(EXAMPLE).explorer)}")
@@ -484,6 +493,10 @@ def test_the_explorer_of_the_shipped_study_names_its_models_and_judges_both_by_a
     explorer.dispatch_event("pointerdown", {"pointerType": "touch"})
     told, player = beside.bounding_box(), explorer.locator(".sx-transport").bounding_box()
     assert told is not None and player is not None and player["y"] - told["y"] - told["height"] < 40, "an empty band"
+    for width in (390, 820, *range(1000, 1301, 50)):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert explorer.locator(".sx-a .sx-key").evaluate_all(PARTED) == [], width
+    page.set_viewport_size({"width": 390, "height": 844})
     threshold = explorer.locator("input[type=number]")
     for absurd in ("-3", "1000", ""):
         threshold.fill(absurd)
