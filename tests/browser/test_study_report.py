@@ -125,6 +125,12 @@ def test_scrolling_steps_the_player_and_lights_up_what_is_read_but_not_under_red
     assert errors == []
 
 
+BESIDE = """slide => [...slide.querySelectorAll("td, .axis span")].filter(each => each.checkVisibility()
+  && (each.scrollWidth > each.clientWidth + 1 && each.clientWidth || each.getBoundingClientRect().right > innerWidth)
+).map(each => each.textContent)"""
+"""Cells and words beneath an axis that reach beyond their cell or the slide."""
+
+
 def printed(page: Page) -> list[bytes]:
     """Return the size of each page that it prints."""
     return re.findall(rb"/MediaBox \[0 0 ([\d. ]+)\]", page.pdf(prefer_css_page_size=True))
@@ -154,6 +160,12 @@ def test_its_slides_follow_keys_swipes_buttons_and_the_address_and_print_a_page_
         assert slides.nth(number - 1).evaluate(OVERFLOWS) == 0, number
         assert slides.nth(number - 1).evaluate(SMALLEST) >= 20, number
         assert slides.nth(number - 1).evaluate(LINES) <= 2, number
+    page.set_viewport_size({"width": 390, "height": 844})
+    for number in range(1, slides.count() + 1):
+        page.evaluate("number => location.replace(`#slide-${number}`)", number)
+        expect(where).to_have_text(re.compile(f"^{number} /"))
+        assert slides.nth(number - 1).evaluate(BESIDE) == [], number
+    page.set_viewport_size({"width": 1280, "height": 720})
     page.wait_for_timeout(600)  # the explorer below puts its state into the address after a rest
     expect(where).to_have_text(re.compile(f"^{slides.count()} /"))
     assert page.url.endswith(f"#slide-{slides.count()}"), "the explorer leaves a slide's address"
