@@ -86,7 +86,7 @@ METHOD = (
 
 
 _HOLLOW = " (hollow: undecided against the sinks)"
-_OF_STATE = "random tokens match their masking where enough masked tokens remain"
+_OF_STATE = "As many random tokens match the masking of the sinks where enough masked tokens remain"
 _HELD = "Masking and attention are those of the text written with them hidden, not of untouched texts."
 _MINUS_CONTROL = "sinks minus control"
 _TOLD = {"nll": PERPLEXITY, "aligned": "Changes count for better or worse, in aligned texts.", "divergence": NAT}
@@ -115,13 +115,14 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
     begins = f"{HIDDEN}; {over}" if drawn[0]["intervention"] == "attention" else f"{over[0].upper()}{over[1:]}"
     few = next((both for effect, both in zip(drawn, sides, strict=True) if effect["against"] == COUNT), None)
     reference = _unrelated(summary.get("unrelated")) if name == "aligned" else []
-    lasting: tuple[str, ...] = ()
+    better, lasting = "", tuple[str, ...]()
     if name == "nll":
+        better = "; lower is better"
         reference = _nothing_hidden(means_of(summary["rows"], drawn[0], "nll_before")[0])
         lasting = ends_beside(ends_of(summary["rows"], drawn[0]), lengths(summary))
     return Exhibit(
         measure.change,
-        f"{begins}, 95 % intervals{hollow}; {_OF_STATE}. {_TOLD[name]} {_HELD} "
+        f"{begins}, 95 % intervals{hollow}{better}. {_OF_STATE}. {_TOLD[name]} {_HELD} "
         f"Differences are computed before rounding. Layers {first} to {last}; significant after Holm correction over "
         f"{counted(tests, 'test')}. {CONTROLS_TOLD}{lighter}{_stand_in(few)}{without_sinks(drawn[0])}"
         + (could_show({row["against"]: effect_of(row) for row in drawn}) if name == "nll" else "")

@@ -331,7 +331,7 @@ def _accuracy_title(
         return "This study cannot tell whether the discount changes accuracy"
     if only == EQUIVALENT:
         dearest = next((price for price in prices_of(findings, by_setting) if -price.cost.value > margin), None)
-        beside = "" if dearest is None else f"; removing {dearest.removed} {cost_words(dearest.cost)}"
+        beside = "" if dearest is None else f"; removing {dearest.removed} without it {cost_words(dearest.cost)}"
         return f"The discount changes accuracy by less than {least}{beside}"
     if only == ONE_SEED:
         return "One calibration seed cannot tell whether the discount changes accuracy"

@@ -20,7 +20,7 @@ from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, NATS,
 from analysis.statistics.differences import Difference
 from analysis.study.findings import Cause
 from analysis.study.rules import cause_of
-from analysis.words import listed, percent
+from analysis.words import counted, listed, percent
 
 
 def text_causes(causes: Sequence[Cause]) -> dict[str, Cause]:
@@ -104,8 +104,7 @@ def yes_by_text(causes: Sequence[Cause]) -> str:
     undecided = [name for name in open_ones if not side_of(there[name].effect)]
     but = ", but texts end sooner" if all(ends_earlier(there[name]) for name in undecided) else ""
     if but and len(undecided) == 1 and (longer := there[undecided[0]].longer) is not None:
-        ends = there[undecided[0]].tokens
-        but = f", but texts end at token {ends:.0f}, not {ends - longer.value:.0f}"
+        but = f", but texts end {counted(round(-longer.value), 'token')} earlier"
     less = [name for name in open_ones if side_of(there[name].effect)]
     beside = [
         f"{against[0].upper()}{against[1:]} {outcome}."
@@ -136,9 +135,8 @@ def changes_told(causes: Sequence[Cause], controls: Sequence[str]) -> list[str]:
     there = text_causes(causes)
     told = [f"{AGAINST[name]}: {perplexity_change(there[name].effect)}" for name in controls]
     told = [f"{each[0].upper()}{each[1:]}" for each in told]
-    longer = there[controls[-1]].longer
-    if longer is not None and side_of(longer):
-        told[-1] += f"; texts end {size_told(longer, LENGTH, f'tokens {_LATER[side_of(longer)]}')}"
+    if ends := _endings(there[controls[-1]]):
+        told[-1] += f"; {ends}"
     return [f"{each}." for each in told]
 
 

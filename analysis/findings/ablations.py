@@ -123,11 +123,16 @@ def answer(summary: Summary) -> list[str]:
 
 def perplexity_with_each(rise: Difference, sinks: float, others: Levels, done: str = "attention") -> str:
     """Say what perplexity is with nothing, with the sinks and with the tokens of each control hidden, and on which side
-    of each control it lies with the sinks; of other masked positions only where they are one of two controls. All are
-    in nats per token. rise: with the sinks, above nothing. done: to the positions, of `INTERVENTIONS`.
+    of each control it lies with the sinks. Of as many random tokens and other masked positions, where it exceeds both
+    on all prompts, only the one that it exceeds by less is told. All are in nats per token. rise: with the sinks, above
+    nothing. done: to the positions, of `INTERVENTIONS`.
     """
-    strictest = {of: level for of, level in others.items() if of != MASKED or not {COUNT, MASS} <= others.keys()}
-    beside = _beside_each(strictest, _HIGHER, perplexity)
+    whole = max(difference.n for _, difference in others.values())
+    exceeded = {of: level for of, (level, one) in others.items() if side_of(one) > 0 and one.n == whole and of != MASS}
+    told = {
+        of: level for of, level in others.items() if of not in exceeded or of == max(exceeded, key=exceeded.__getitem__)
+    }
+    beside = _beside_each(told, _HIGHER, perplexity)
     who = "Hiding the sinks" if done == "attention" else f"Sinks, {INTERVENTIONS[done].title}: this"
     return f"{who} {moved(sinks, rise)}: {beside}."
 
@@ -217,15 +222,17 @@ def endings(tokens: tuple[float, float], others: Levels) -> str:
     most = max(difference.n for _, difference in others.values())
     sides = {side_of(difference) for _, difference in others.values()}
     if len(others) == 1 or len(sides) > 1 or any(difference.n < most for _, difference in others.values()):
-        return f"With sinks hidden, texts end after {_told(tokens)}, {_beside_each(others, _LATER, '{:.0f}'.format)}."
+        return (
+            f"With sinks hidden, texts end at token {_told(tokens)}, {_beside_each(others, _LATER, '{:.0f}'.format)}."
+        )
     ends = dict.fromkeys(f"{value:.0f}" for value in sorted(value for value, _ in others.values()))
     alike = " to ".join(dict.fromkeys((next(iter(ends)), [*ends][-1])))
-    return f"With sinks hidden, texts end after {_told(tokens)}, {_LATER[sides.pop()]} any control ({alike})."
+    return f"With sinks hidden, texts end at token {_told(tokens)}, {_LATER[sides.pop()]} any control ({alike})."
 
 
 def _told(tokens: tuple[float, float]) -> str:
     hidden, untouched = tokens
-    return f"{hidden:.0f} tokens{f' (nothing hidden: {untouched:.0f})' if untouched else ''}"
+    return f"{hidden:.0f}{f' (nothing hidden: {untouched:.0f})' if untouched else ''}"
 
 
 def ends_beside(tokens: tuple[float, float], others: Levels) -> tuple[str, ...]:
@@ -238,7 +245,7 @@ def ends_beside(tokens: tuple[float, float], others: Levels) -> tuple[str, ...]:
         size_told(one, LENGTH, "tokens later" if one.value < 0 else "tokens earlier") for _, one in others.values()
     )
     sides = (f"ends {told}" for told in apart)
-    return f"text ends after {tokens[0]:.0f} tokens", *sides
+    return f"text ends at token {tokens[0]:.0f}", *sides
 
 
 def repetition(repeated: Mapping[str, tuple[float, float]]) -> str:

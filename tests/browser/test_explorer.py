@@ -197,7 +197,8 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     expect(finding).to_contain_text(f"At step {own.argmax()}, where sinks take most, ")
     assert shares[:, own.argmax()].max() < shares.max(), "the highest peak lies elsewhere"
     expect(beside).to_contain_text(
-        f"In 3 equally sharp untrained models, sinks take at most {told(shares.max())} in any step."
+        f"In 3 equally sharp untrained models, sinks take at most {told(shares[:, own.argmax()].max())} in this step "
+        f"({told(shares.max())} in any)."
     )
 
     of_draws = rng.uniform(0.1, 0.3, (3, 9)).astype(np.float32)

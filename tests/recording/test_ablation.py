@@ -732,7 +732,13 @@ def test_the_answer_tells_perplexity_beside_every_control_by_the_side_on_which_i
     masked[0]["aligned"] = rng.normal(0.3, 0.02, 30).tolist()
     masked[0]["nll"] = rng.normal(1.1, 0.02, 30).tolist()
     with_masks = [rows[0], rows[1], masked[0], rows[2]]
-    assert ": higher than with as many random tokens (2.7), undecided against" in (answer(summary_of(with_masks))[0])
+    assert ": higher than with other masked positions (3.0), undecided against" in (answer(summary_of(with_masks))[0])
+    masked[0]["nll"] = rows[0]["nll"]
+    assert answer(summary_of(with_masks))[0].endswith(
+        ": higher than with as many random tokens (2.7), undecided against other masked positions (4.0) and random "
+        "tokens of equal attention (4.0)."
+    )
+    masked[0]["nll"] = rng.normal(1.1, 0.02, 30).tolist()
     of_set, less = {"layers": [0, 3], "prompts": 30}, "They draw less attention, 6 % beside 10 %: part of that"
     assert less not in levels_beside(summary_of(with_masks) | of_set, "aligned").sentence
     masked[0]["share"] = [0.05] * 15 + [0.07] * 15
@@ -759,7 +765,7 @@ def test_the_answer_tells_perplexity_beside_every_control_by_the_side_on_which_i
     with_masks[0]["repeated"], with_masks[3]["repeated"] = [0.11] * 30, [0.03] * 30
     with_masks[0]["tokens"] = [20, 22] * 15
     assert finding_of("caveats", summary_of(with_masks)).startswith(
-        "With sinks hidden, texts end after 21 tokens (nothing hidden: 48), earlier than with any control (48). "
+        "With sinks hidden, texts end at token 21 (nothing hidden: 48), earlier than with any control (48). "
         "Repetition lowers perplexity: 11 % of tokens repeat the one before, 3 % with random tokens of equal "
         "attention. No control matches"
     )

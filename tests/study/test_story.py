@@ -313,13 +313,13 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
         "Yes: hiding the sinks raises perplexity from 2.4 to 3.8 (random tokens of equal attention: 3.1)."
     )
     assert told.levels.endswith(": nothing 2.4, sinks (3.1 per step) 3.8, random of equal attention (7.5) 3.1.")
-    assert told.sentence == ("At equal attention: +22 % [+11, +35]; texts end 24 tokens earlier [16, 31].")
+    assert told.sentence == ("At equal attention: +22 % [+11, +35]; texts end at token 21, 24 earlier [16, 31].")
     told = answered(-0.2)
     per_token = "Per token, yes: hiding the sinks raises perplexity from 2.4 to 3.8 (other masked positions: 2.8)."
     assert told.lead == f"{per_token} At equal attention it hurts less."
-    assert told.sentence.endswith(" At equal attention: −18 % [−26, −10]; texts end 24 tokens earlier [16, 31].")
+    assert told.sentence.endswith(" At equal attention: −18 % [−26, −10]; texts end at token 21, 24 earlier [16, 31].")
     told = answered(0.05)
-    assert told.lead == f"{per_token} At equal attention undecided, but texts end at token 21, not 44."
+    assert told.lead == f"{per_token} At equal attention undecided, but texts end 24 tokens earlier."
     assert " At equal attention: +5 % [−5, +16]; texts end" in told.sentence
     assert ", random of equal attention (7.5) 3.6, " in told.levels
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
@@ -333,7 +333,7 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
         hidden.notes
     )
     assert (
-        "With sinks hidden, texts end after 21 tokens (nothing hidden: 44), earlier than with any control (44 to 45)."
+        "With sinks hidden, texts end at token 21 (nothing hidden: 44), earlier than with any control (44 to 45)."
         in hidden.notes
     )
     assert hidden.beats == (
@@ -660,7 +660,8 @@ def test_kinds_of_sinks_stand_beneath_those_of_all_tokens():
 def test_what_pruning_costs_is_told_with_what_is_won_back():
     told = story_told("example").findings[-1]
     assert told.title == (
-        "The discount changes accuracy by less than 2 points; removing 70 % of the weights costs 21 points [18, 24]"
+        "The discount changes accuracy by less than 2 points; removing 70 % of the weights without it costs 21 points "
+        "[18, 24]"
     )
     assert told.takeaway.endswith(" Against Wanda as published (clean text): +0.8 [−1.2, +2.8] at 70 %, undecided.")
     assert told.takeaway.startswith("At 50 % the cost of pruning itself is undecided. ")

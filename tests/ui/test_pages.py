@@ -72,7 +72,7 @@ def test_causes_opens_on_the_shipped_study_before_anything_is_recorded(monkeypat
     test = app("pages/causes.py")
     said = unglued(texts(test)).replace("\\", "")
     assert (
-        "##### Hiding the sinks raises perplexity from 2.4 to 3.8: higher than with as many random tokens (2.6), "
+        "##### Hiding the sinks raises perplexity from 2.4 to 3.8: higher than with other masked positions (2.8), "
         "undecided against random tokens of "
         "equal attention (4.5)."
     ) in said
@@ -81,7 +81,7 @@ def test_causes_opens_on_the_shipped_study_before_anything_is_recorded(monkeypat
         "other masked positions and 43 with random tokens of equal attention." in said
     )
     assert (
-        "With sinks hidden, texts end after 21 tokens (nothing hidden: 44), earlier than with any control (44 to 45). "
+        "With sinks hidden, texts end at token 21 (nothing hidden: 44), earlier than with any control (44 to 45). "
         "No control matches the sinks in both masking and attention." in said
     )
     assert (

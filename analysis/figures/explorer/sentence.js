@@ -109,12 +109,13 @@ function atPeak(recording, view) {
   const [t0, t1] = stepRange(view, recording);
   return t0 === t1 && !view.several && t0 === recording.strongest(view, view.layer, view.head);
 }
-// What sinks of untrained models take at the same time, or each at its own peak where this model's share peaks.
+// What sinks of untrained models take at the same time, and each at its own peak where this model's share peaks.
 function untrained(recording, view, nulls) {
   const peak = atPeak(recording, view), several = nulls.length > 1, of = view.head == null ? "" : `the ${nulls.length} heads of this layer in `;
   const models = several && !of ? `${nulls.length} equally sharp untrained models` : "an equally sharp untrained model";
-  const most = Math.max(...nulls.map(({ share }) => (peak ? share[peakOf(share)] : meanOver(share, stepRange(view, recording)))));
-  return `In ${of}${models}, sinks take ${several || peak ? "at most " : ""}${percent(most)}${peak ? " in any step" : ""}.`;
+  const most = (value) => percent(Math.max(...nulls.map(({ share }) => value(share))));
+  const here = most((share) => meanOver(share, stepRange(view, recording))), any = most((share) => share[peakOf(share)]);
+  return `In ${of}${models}, sinks take ${several ? "at most " : ""}${here}${peak ? ` in this step (${several ? "" : "at most "}${any} in any)` : ""}.`;
 }
 const meanOf = (values) => meanOver(values, [0, values.length - 1]);
 // How many sinks are open positions and the other way round, over all steps; empty where no position is open or none is a

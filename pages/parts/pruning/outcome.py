@@ -484,7 +484,7 @@ def results_box(study: OfStudy | None, key: str, link: bool = True) -> DeltaGene
 def _seeds_in_words(pairs: Sequence[RunPair], found: Found | None) -> str:
     """Return the calibration seeds of pairs, and how many of them are scored; '' where all are, which is told."""
     scored = 0 if found is None else found.shifts[0].discount.seeds
-    if not METHODS[pairs[0].spec.method].calibrated or 1 < scored == len(pairs):
+    if not METHODS[pairs[0].spec.method].calibrated or 0 < scored == len(pairs):
         return ""
     whole = f"Pruned with {counted(len(pairs), 'calibration seed')}"
     return f"{whole}, {scored} scored." if 0 < scored < len(pairs) else f"{whole}."
