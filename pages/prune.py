@@ -29,6 +29,7 @@ from pages.parts.pruning.outcome import (
     found_in_runs,
     found_in_study,
     results_box,
+    say_cut_short,
     start,
     wanted,
 )
@@ -106,6 +107,7 @@ def main() -> None:
             start(wants, takes)
         with takes:
             active_runs()
+            say_cut_short(asked)
     with steps.proof, results_box(study, "prune_results"):
         accuracies_in_brief(model, asked, scoring, pairs, found, study, drawn=view != ACCURACY)
     if changes and view != MASKS:  # which draws them in full

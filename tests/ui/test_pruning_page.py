@@ -229,6 +229,20 @@ def test_one_button_prunes_and_scores_with_and_without_at_as_many_seeds_as_a_stu
     assert test.button(key=f"restart_sweep_{record.id}")
 
 
+def test_a_sweep_is_cut_short_only_once_it_ended_and_not_among_the_results_of_the_study():
+    test = app(PAGE, **TINY, prune_seeds="2")
+    test.button(key="prune").click().run()
+    record = engine().jobs("sweep")[0]
+    test.run()
+    test.segmented_control(key="prune_source").set_value("Study").run()
+    assert not engine().job(record.id).ended and not test.warning, "it is still at work"
+    test.button(key=f"cancel_sweep_{record.id}").click().run()
+    drawn = [str(element.value) for element in test.run().main if element.type in {"markdown", "warning"}]
+    ended = drawn.index("This sweep was cancelled. What was found is kept.")
+    before = [text for text in drawn[:ended] if text.startswith(("**", ":small[:gray["))]
+    assert before[-1].startswith("**3 ·"), "directly below the button"
+
+
 def test_settings_changed_just_before_the_press_are_those_that_run():
     test = app(PAGE, **TINY, prune_sparsity="0.35")
     before = {record.id for record in engine().jobs()}

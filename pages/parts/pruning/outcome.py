@@ -239,7 +239,6 @@ def accuracies_in_brief(
     if study is None and sweeps_at_work():
         st.fragment(_scores_so_far, run_every=REDRAW)(asked.specs)
         return
-    _say_cut_short(asked)
     if study is not None:
         if found is not None:
             _draw(found)
@@ -298,10 +297,10 @@ def _draw(found: Found) -> None:
     chart(exhibit, "prune_accuracy")
 
 
-def _say_cut_short(asked: Asked) -> None:
+def say_cut_short(asked: Asked) -> None:
     """Say that the newest sweep ended before it was done, where it has the asked prunings, and offer to go on."""
     newest = next(iter(engine().jobs("sweep")), None)
-    if newest is None or newest.state == "done" or not asked.specs:
+    if newest is None or not newest.ended or newest.state == "done" or not asked.specs:
         return
     try:
         swept = {setting_key(point) for point in grid(newest.parameters(SweepSpec)).prunings}
