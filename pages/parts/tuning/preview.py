@@ -34,6 +34,7 @@ from analysis.specs import (
 from analysis.tuning import effects, statistics_file
 from analysis.tuning.effects import Effects, LayerEffect
 from analysis.tuning.statistics_file import Part, StoredStatistics, effect_of, plain_of
+from analysis.words import model_title
 from cache.keys import content_key
 from pages.parts import address, asking, controls
 from pages.parts.asking import allow, duration, is_allowed, starting_button
@@ -80,8 +81,8 @@ def why_no_noise(model: ModelSpec) -> str:
     if checkpoint is None or checkpoint.architecture.noise is not None:
         return ""
     return (
-        f"{model.source} writes from left to right: there is no noised text to discount sinks on. Choose a diffusion "
-        "model in the sidebar."
+        f"{model_title(model.source)} writes from left to right: there is no noised text to discount sinks on. "
+        "Choose a diffusion model in the sidebar."
     )
 
 
@@ -102,7 +103,7 @@ def statistics_job(model: ModelSpec, calibration: CalibrationParams, stored: Map
             place.caption(plain(_cost(spec)), width="content")
         plots_will_come()
         return None
-    done = asking.ask("calibrate", spec, f"Storing statistics of {model.source}", by_hand=True)
+    done = asking.ask("calibrate", spec, "Storing statistics of the model", by_hand=True)
     if done is None:
         plots_will_come()
     return done
