@@ -84,7 +84,7 @@ _PAGE = """<!doctype html>
 {%- if explorer %}<a href="#explore">Explore</a>{% endif %}<a href="#appendix">Appendix</a></nav>
 </header>
 {% if player %}
-<div class="stage"><div><h2>A text being written: press play</h2>{{ player }}</div></div>
+<div class="stage"><div><h2>A text being written<span class="live">: press play</span></h2>{{ player }}</div></div>
 {% endif %}
 </div>
 {{ findings }}
