@@ -1,6 +1,7 @@
 """The accuracies of scored runs together: those of pruned models that answered the same tasks, setting by setting."""
 
-from collections import defaultdict
+import json
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import combinations
@@ -22,6 +23,7 @@ from analysis.figures.style import METHOD_LOOKS, REFERENCE, ends
 from analysis.findings.pruning_cost import apart_by_rounding, bare_words
 from analysis.pruned.report_file import is_control, plain_title, seed_of
 from analysis.specs import METHODS, PruneSpec, against, detail, setting_key, where
+from analysis.specs.base import told_apart
 from analysis.statistics.decisions import interval_words, over_seeds
 from analysis.statistics.differences import Difference, flipped, in_family
 from analysis.words import listed, percent
@@ -40,6 +42,7 @@ _FORMULA = (
     f"\n\n{EXPLAINED}"
 )
 
+_Group = tuple[PruneSpec, Sequence[tuple[Run, float]]]  # a setting and its runs with their accuracies
 _WHISKERS = "whiskers: 95 % interval of the change from dense"
 _HEADING = ("accuracy", "minus dense", "discount minus this row")
 
@@ -93,13 +96,16 @@ def levels_of(alike: Alike) -> Levels:
     of the method with most runs."""
     groups = runs_by_setting(alike)
     by_key = {setting_key(spec): runs for spec, runs in groups}
+    details = _details(groups)
     pairs: dict[tuple[str, str], list[_Pair]] = defaultdict(list)
     for spec, runs in groups:
         control = against(spec, "control")
         if control is not None and setting_key(control) in by_key:
-            pairs[spec.method, detail(spec)].append(_Pair(spec.sparsity, by_key[setting_key(control)], runs))
+            pairs[spec.method, details[setting_key(spec)]].append(
+                _Pair(spec.sparsity, by_key[setting_key(control)], runs)
+            )
         elif METHODS[spec.method].removes:
-            pairs[spec.method, detail(spec)].append(_Pair(spec.sparsity, runs, []))
+            pairs[spec.method, details[setting_key(spec)]].append(_Pair(spec.sparsity, runs, []))
     if not pairs:
         return Levels({}, {}, "", "", 0)
     (method, more), chosen = max(
@@ -114,6 +120,28 @@ def levels_of(alike: Alike) -> Levels:
     return Levels(without, discounted, method, _called(method, more), seeds)
 
 
+def _details(groups: Sequence[_Group]) -> dict[str, str]:
+    """Return what stands behind a method in the name of each setting, by its key: `detail`, and what tells it from a
+    setting at this or another sparsity that has more runs under that name.
+    """
+    settings = [spec for spec, _ in groups]
+    names = [_called(spec.method, detail(spec)) for spec in settings]
+    compared = [
+        {name: value for name, value in json.loads(setting_key(spec)).items() if name != "sparsity"}
+        for spec in settings
+    ]
+    apart = told_apart(names, compared, PruneSpec)
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for name, more, (_, runs) in zip(names, apart, groups, strict=True):
+        counts[name][more] += len(runs)
+    return {
+        setting_key(spec): " · ".join(
+            filter(None, (detail(spec), more if more != counts[name].most_common(1)[0][0] else ""))
+        )
+        for spec, name, more in zip(settings, names, apart, strict=True)
+    }
+
+
 def _called(method: str, more: str) -> str:
     return " · ".join(filter(None, (plain_title(method), more)))
 
@@ -123,12 +151,13 @@ def discount_comparisons(alike: Alike, levels: Levels, results: Results | None) 
     calibration seeds; none where there are no answers to compare. results: as of `accuracy_of_runs`."""
     if results is None or not levels.discounted:
         return {}
+    details = _details(runs_by_setting(alike))
     return {
         where(one.setting.pruning): one
         for one in comparisons(_settings(alike, results))
         if one.relation == "control"
         and isinstance(one.setting.pruning, PruneSpec)
-        and _called(one.setting.pruning.method, detail(one.setting.pruning)) == levels.who
+        and _called(one.setting.pruning.method, details[setting_key(one.setting.pruning)]) == levels.who
     }
 
 
@@ -159,15 +188,16 @@ class Costs(NamedTuple):
 def costs_of_runs(alike: Alike, results: Results | None, who: str = "") -> Costs:
     """Return what the settings that are drawn score, cost and differ in. results, who: as of `accuracy_of_runs`."""
     groups = runs_by_setting(alike)
+    details = _details(groups)
     drawn = _with_baselines(groups, who)
     accuracies: dict[str, dict[str, float]] = defaultdict(dict)
     for spec, runs in groups:
         if setting_key(spec) in drawn:
-            accuracies[where(spec)][_named(spec)] = _mean(runs)
+            accuracies[where(spec)][_named(spec, details)] = _mean(runs)
     losses: dict[str, dict[str, Difference]] = defaultdict(dict)
     every = [] if results is None else [one for one in _settings(alike, results) if setting_key(one.pruning) in drawn]
     for one in every:
-        losses[where(one.pruning)][_named(one.pruning)] = _from_dense(one)
+        losses[where(one.pruning)][_named(one.pruning, details)] = _from_dense(one)
     pairs = [
         (one, other, seeds)
         for one, other in combinations(every, 2)
@@ -175,7 +205,9 @@ def costs_of_runs(alike: Alike, results: Results | None, who: str = "") -> Costs
         if (seeds := [seed for seed in one.seeds if seed in other.seeds])
     ]
     gaps = in_family([replace(between(*pair), above_chance=pair[0].above_chance) for pair in pairs])
-    named = [(where(one.pruning), _named(one.pruning), _named(other.pruning)) for one, other, _ in pairs]
+    named = [
+        (where(one.pruning), _named(one.pruning, details), _named(other.pruning, details)) for one, other, _ in pairs
+    ]
     return Costs(dict(accuracies), dict(losses), dict(zip(named, gaps, strict=True)))
 
 
@@ -242,6 +274,7 @@ def accuracy_of_runs(alike: Alike, results: Results | None, who: str = "", gains
     which stand beside the rows of the others.
     """
     groups = runs_by_setting(alike)
+    details = _details(groups)
     drawn = _with_baselines(groups, who)
     settings = {} if results is None else {setting_key(one.pruning): one for one in _settings(alike, results)}
     others: dict[str, list[str]] = {}
@@ -251,15 +284,15 @@ def accuracy_of_runs(alike: Alike, results: Results | None, who: str = "", gains
     for spec, runs in groups:
         values = [value for _, value in runs]
         if setting_key(spec) not in drawn:
-            others.setdefault(_called(spec.method, detail(spec)), []).append(percent(_mean(runs), 1))
+            others.setdefault(_called(spec.method, details[setting_key(spec)]), []).append(percent(_mean(runs), 1))
             continue
-        lost, dense = None, alike.dense
+        name, lost, dense = _named(spec, details), None, alike.dense
         if setting_key(spec) in settings:
             lost, dense = _from_dense(settings[setting_key(spec)]), settings[setting_key(spec)].dense.value
             losses.append(lost)
-        gain = gains.over.get((where(spec), _named(spec)))
-        rows.append(_score_row(where(spec), _named(spec), text_of(spec), spec.method, values, dense, lost, gain))
-        table.append((where(spec) or "none", _named(spec), *ends(rows[-1]), len(runs)))
+        gain = gains.over.get((where(spec), name))
+        rows.append(_score_row(where(spec), name, text_of(spec), spec.method, values, dense, lost, gain))
+        table.append((where(spec) or "none", name, *ends(rows[-1]), len(runs)))
     if not rows:
         return None
     dots = "dots: seeds" if any(row.points for row in rows) else ""
@@ -320,9 +353,10 @@ def _scores_figure(rows: Sequence[IntervalRow], dense: float | None, chance: flo
     return interval_rows(rows, title, levels=levels, heading=heading, point="one run, %")
 
 
-def _rounded(groups: Sequence[tuple[PruneSpec, Sequence[tuple[Run, float]]]], gains: Gains) -> str:
+def _rounded(groups: Sequence[_Group], gains: Gains) -> str:
     """Say in the end of a clause that the differences beside rows were taken before rounding; '' where all agree."""
-    levels = {(where(spec), _named(spec)): _mean(runs) for spec, runs in groups}
+    details = _details(groups)
+    levels = {(where(spec), _named(spec, details)): _mean(runs) for spec, runs in groups}
     there = [(at, name) for at, name in gains.over if {(at, name), (at, gains.who)} <= levels.keys()]
     apart = apart_by_rounding((levels[at, name], levels[at, gains.who], gains.over[at, name]) for at, name in there)
     return ", before rounding" if apart else ""
@@ -334,18 +368,19 @@ def _over(differences: Sequence[Difference]) -> str:
     return f"over items{f' and {over_seeds(seeds)}' if all(one.holds_seeds for one in differences) else ' alone'}"
 
 
-def _with_baselines(groups: Sequence[tuple[PruneSpec, Sequence[tuple[Run, float]]]], who: str) -> set[str]:
+def _with_baselines(groups: Sequence[_Group], who: str) -> set[str]:
     """Return the keys of the settings of a method and of what it is compared with; of all settings where that has no
     runs here."""
-    keys = {setting_key(spec) for spec, _ in groups}
-    own = [spec for spec, _ in groups if _called(spec.method, detail(spec)) == who]
+    keys, details = {setting_key(spec) for spec, _ in groups}, _details(groups)
+    own = [spec for spec, _ in groups if _called(spec.method, details[setting_key(spec)]) == who]
     others = [against(spec, relation) for spec in own for relation in RELATIONS]
     baselines = {setting_key(other) for other in others if other is not None} & keys
     return baselines | {setting_key(spec) for spec in own} if baselines else keys
 
 
-def _named(spec: PruneSpec) -> str:
-    return " · ".join(filter(None, (bare_title(spec.method), detail(spec))))
+def _named(spec: PruneSpec, details: Mapping[str, str]) -> str:
+    """Return the name of a setting. details: of `_details`."""
+    return " · ".join(filter(None, (bare_title(spec.method), details[setting_key(spec)])))
 
 
 def bare_title(method: str) -> str:

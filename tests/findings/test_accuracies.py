@@ -147,9 +147,9 @@ def test_costs_of_runs_without_intervals_are_told_of_few_sparsities():
     assert finding_of("scored alike", None, {}, {}, {})[0] == "No pruned model is scored yet."
 
 
-def run(method: str, sparsity: float, seed: int) -> Run:
-    spec = PruneSpec(method=method, sparsity=sparsity, calibration=CalibrationParams(seed=seed))
-    name = f"{method} {sparsity} {seed}"
+def run(method: str, sparsity: float, seed: int, samples: int = 128) -> Run:
+    spec = PruneSpec(method=method, sparsity=sparsity, calibration=CalibrationParams(seed=seed, samples=samples))
+    name = f"{method} {sparsity} {seed} {samples}"
     return Run(name, "pruned", name, "folder", "bundled", 0.0, parameters=spec.model_dump(mode="json"))
 
 
@@ -183,6 +183,25 @@ def test_a_method_is_drawn_with_what_it_is_compared_with():
     assert list(costs.accuracies["50 %"]) == list(shown.table["method"]) and not costs.losses and not costs.gaps
     every = costs_of_runs(alike, None)
     assert len(every.accuracies["50 %"]) == len(methods)
+
+
+def test_settings_that_share_a_method_are_told_apart_and_the_one_with_most_runs_keeps_its_name():
+    """As after a study and a smaller sweep: at 50 % a method has two settings, at 70 % one."""
+    pair = ("wanda-noised", "sink-wanda")
+    study = [(run(method, at, seed), 0.9) for method in pair for at in (0.5, 0.7) for seed in (0, 1)]
+    sweep = [(run(method, 0.5, 0, samples=32), 0.8) for method in pair]
+    alike = Alike(0.95, 0.4, 12, "PIQA", [*sweep, *study])
+    costs = costs_of_runs(alike, None)
+    apart = {"Without discount · samples 32": 0.8, "With discount · samples 32": 0.8}
+    assert costs.accuracies["50 %"] == {"Without discount": 0.9, "With discount": 0.9} | apart
+    assert costs.accuracies["70 %"] == {"Without discount": 0.9, "With discount": 0.9}
+    levels = levels_of(alike)
+    assert levels == Levels({0.5: 0.9, 0.7: 0.9}, {0.5: 0.9, 0.7: 0.9}, "sink-wanda", "With discount", 2)
+    shown = accuracy_of_runs(alike, None, levels.who)
+    assert list(shown.table["method"]) == ["Without discount", "With discount"] * 2
+    assert (
+        "not drawn: Without discount (control) · samples 32 (80.0 %) and With discount · samples 32" in shown.sentence
+    )
 
 
 def test_published_differences_are_told_where_two_standard_errors_do_not_hold_them():
