@@ -22,8 +22,7 @@ from analysis.figures.intervals import Level, interval_rows
 from analysis.figures.style import METHOD_LOOKS, REFERENCE, ends
 from analysis.findings.pruning_cost import apart_by_rounding, bare_words
 from analysis.pruned.report_file import is_control, plain_title, seed_of
-from analysis.specs import METHODS, PruneSpec, against, detail, setting_key, where
-from analysis.specs.base import told_apart
+from analysis.specs import METHODS, PruneSpec, against, detail, setting_key, told_apart, where
 from analysis.statistics.decisions import interval_words, over_seeds
 from analysis.statistics.differences import Difference, flipped, in_family
 from analysis.words import listed, percent
