@@ -127,11 +127,11 @@ def _picture(findings: Findings) -> tuple[Markup, str]:
     name = f"‘{tokens[strongest - first].text.strip()}’"
     who = "a masked position" if tokens[strongest - first].masked else name
     above = story_sinks.threshold().removesuffix(" of a step")
-    peak = " at its peak" * (at == int(track.strength.argmax()))  # not so where the other model has no sinks beside it
-    where = f"One text{peak}, step {int(track.frames[at])}, layers averaged; orange: sinks ({above})."
+    most = " (most on sinks)" * (at == int(track.strength.argmax()))  # not so where the other model has no sinks then
+    where = f"One text, step {int(track.frames[at])}{most}, layer mean; orange: sinks ({above})."
     has = story_sinks.has_sinks(findings)
     told = f"One step of one text: {who} draws {times} an even split. {has}".strip()
-    return charts.skyline(tokens, times, where) + charts.caption(has), told
+    return charts.skyline(tokens, where) + charts.caption(has), told
 
 
 # --- what is thin -----------------------------------------------------------------------------------------------

@@ -162,7 +162,8 @@ def accuracy(findings: Findings) -> Told | None:
     beats += [f"{said[0].upper()}{said[1:]}" for said in came_with]
     equal = set(outcomes.values()) == {EQUIVALENT}
     unseen, published = _cost_unseen(findings, by_setting), _against_published(findings, by_setting, outcomes)
-    beats[0] = f"{unseen or beats[0]}{published}"
+    lead = unseen or beats[0]
+    beats[0] = f"{lead}{published}"
     return Told(
         "accuracy",
         _accuracy_title(findings, by_setting, outcomes, margin),
@@ -181,7 +182,7 @@ def accuracy(findings: Findings) -> Told | None:
             *needs(findings),
         ),
         meaning=story_parts.of_accuracy(outcomes),
-        takeaway=beats[0],
+        takeaway=lead,
         summaries=(_summary(findings, by_setting, outcomes, margin),),
         brief=f"The discount changes accuracy by less than {POINTS.margin(margin)}" if equal else "",
     )
@@ -292,15 +293,16 @@ def _changes(findings: Findings, by_setting: Mapping[str, Contrast], margin: flo
     groups = []
     for name, contrast in by_setting.items():
         published = published_of_study(findings, contrast.method).get(contrast.sparsity)
-        rows = {"with discount minus without": contrast.effect}
+        rows = {"against no discount": contrast.effect}
         if published is not None:
-            rows[f"with discount minus {_published(contrast)}"] = published
+            rows[f"against {_published(contrast)}"] = published
         marks = [
-            Mark(label, one.value, interval_words(one), charts.SINK, one.low, one.high, filled=side_of(one) != 0)
+            Mark(label, one.value, told, charts.SINK, one.low, one.high, filled=side_of(one) != 0)
             for label, one in rows.items()
+            for told in [f"{interval_words(one)}{_undecided(one, margin)}"]
         ]
         alone = f" (pruning itself: {loss_words(costs[name])})" if name in costs else ""
-        groups.append(Group(f"Change at {_removed(name).replace(' of the weights', '')}{alone}", tuple(marks)))
+        groups.append(Group(f"With discount, {_removed(name).replace(' of the weights', '')}{alone}", tuple(marks)))
     return charts.intervals(
         groups, "change of accuracy, points (right: better)", 100, margin, POINTS.margin(margin).partition(" ")[0]
     )

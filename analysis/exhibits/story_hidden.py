@@ -263,7 +263,7 @@ def _unmatched(held: Sequence[str], at_equal: Cause | None, causes: Sequence[Cau
             return f"{_DRAWN_ONCE} {sinks} of sinks hidden are masked, {others} of {_title(MASS)}."
         most, fewest = (f"{side.tokens:.1f}" for side in reversed(at_equal.sides))
         return (
-            f"No control matches both masking and attention: {_title(MASS)} ({most} a step, sinks {fewest}) are "
+            f"No control matches both masking and attention: {_title(MASS)} ({most} per step, sinks {fewest}) are "
             f"{others} masked (sinks {sinks}), {_title(MASKED)} draw less."
         )
     return f"Sinks hold {held[0]} of the attention, the others {held[1]}: part of a difference can come from that."
@@ -359,7 +359,7 @@ def _levels(findings: Findings) -> Markup:
         groups.append(Group(f"Hidden in {within(findings, model)}", tuple(marks)))
     if not groups:
         return Markup()
-    return charts.bars(groups, f"perplexity up to each text's end (lower is better), {prompts} prompts")
+    return charts.bars(groups, f"perplexity up to and with the end token (lower is better), {prompts} prompts")
 
 
 def _beside_sinks(control: str, cause: Cause, beat: int) -> list[Mark]:
@@ -370,7 +370,7 @@ def _beside_sinks(control: str, cause: Cause, beat: int) -> list[Mark]:
     beside = f"sinks {perplexity_change(cause.effect)}"
     if not cause.unmatched:
         return [_level(f"{_title(control)}{masked_told(cause)}", others, charts.NULL, beat, beside)]
-    these = f"sinks ({cause.effect.n} of {counted(cause.effect.n + cause.unmatched, 'prompt')})"
+    these = f"sinks ({counted(cause.effect.n, 'prompt')} with a match)"
     name = f"{_SHORT[control]} (same {cause.effect.n})"
     return [_level(these, sinks, charts.SINK, beat), _level(name, others, charts.NULL, beat, beside)]
 

@@ -51,10 +51,9 @@ def movement(findings: Findings) -> Told | None:
     whose = f"{within(findings, source)}'s" if len(by_model) > 1 else "the model's"
     title, takeaway = _title(observed, nulls, value, steps, whose), list(beats)
     if nulls:
-        told_in_title = "fixed" not in nulls or _WRITTEN in title
-        written = "" if told_in_title else "Writing alone: a token's attention changes only as it is written."
-        takeaway = [f"{_by_layer(observed, nulls[hardest], MOVEMENT_NULLS[hardest].called)}."]
-        beats = [f"{written} {takeaway[0]}".strip()]
+        written = ["Writing alone: a token's attention changes only as it is written."] if "fixed" in nulls else []
+        beats = [f"{_by_layer(observed, nulls[hardest], MOVEMENT_NULLS[hardest].called)}."]
+        takeaway = [*written, *beats]
     others = [_other(names[model], births) for model, births in by_model.items() if model != source]
     notes = [_NEW, *([chance] if (chance := _chance(nulls, value)) else [])]
     if steps is not None and not story_parts.rare(value, steps):
@@ -148,13 +147,8 @@ def _title(observed: Rows, nulls: Mapping[str, Rows], value: float, steps: int |
     side = _side(observed, nulls["fixed"])
     moving = side > 0 and not story_parts.rare(value, steps)
     if moving and SHARP in nulls and _side(observed, nulls[SHARP]) < 0:
-        null = Measured.mean(nulls[SHARP]).told(beside=Measured.mean(observed)).partition(" [")[0]
-        alone = _beside(nulls["fixed"], value)
-        fewer = _layers_above(nulls[SHARP], observed)
-        others = [row["layer"] for row in observed if row["layer"] not in fewer]
-        but = f"less than untrained ({null})" + (f", except in {layer_names(others)}" if others and fewer else "")
-        moves = f"sinks move: {number(value)} new per layer and step (writing alone: {alone})"
-        return f"{whose[0].upper()}{whose[1:]} {moves}, but {but}"
+        moves = f"sinks move: on average {number(value)} new per layer and step"
+        return f"{whose[0].upper()}{whose[1:]} {moves}, more than writing alone, fewer than untrained"
     beside = f"{_SIDES[side]} than {_WRITTEN} ({_beside(nulls['fixed'], value)})"
     born = f"New sinks keep appearing: {number(value)}" if moving else f"{number(value)} new sinks"
     return f"{born} per layer and step, {beside}"

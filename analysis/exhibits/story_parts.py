@@ -192,7 +192,8 @@ def position(track: Played, frame: int, place: int) -> charts.Token:
     """Return a position of a recording at a frame."""
     masked = bool(track.flags[frame, place] & UNDECIDED)
     text = "[MASK]" if masked and track.masks else str(track.words[frame, place])  # as every model's mask is called
-    return charts.Token(text, float(track.mass[frame, place]), bool(track.sinks[frame, place]), masked)
+    mass, sink = float(track.mass[frame, place]), bool(track.sinks[frame, place])
+    return charts.Token(text, mass, sink, masked, factor(mass) if sink else "")
 
 
 # --- comparisons of prunings
@@ -298,8 +299,8 @@ def recipe(findings: Findings, brief: bool = False) -> str:
     if brief:
         return f"{listed(of)}, λ = {full:g}"
     bases = [METHODS[METHODS[name].published or name].title for name in by_method]
-    strength = ", at λ = 1 not at all" if full == 1 else f" (λ = {full:g})"
-    discount = f"the discount ({listed(of)}) counts sinks less{strength}"
+    does = "leaves sinks out" if full == 1 else "counts sinks less"
+    discount = f"the discount ({listed(of)}, λ = {full:g}) {does}"
     return f"{listed(bases)} scores weights by size and inputs on a calibration sample; {discount}."
 
 

@@ -62,7 +62,11 @@ def sink(findings: Findings) -> Told | None:
         meaning=story_parts.of_sinks(_clear(_drawn(findings))),
         takeaway=(text or beats)[0],
         summaries=(
-            Summary("Attention of a sink, × an even split", own.own.told(), f"{own.labelled}: {own.null.told()}"),
+            Summary(
+                "Attention of a sink (layers averaged), × an even split",
+                own.own.told(),
+                f"{own.labelled}: {own.null.told()}",
+            ),
         ),
     )
 

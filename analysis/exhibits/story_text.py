@@ -99,7 +99,7 @@ def yes_by_text(causes: Sequence[Cause]) -> str:
     condition where it is higher than with every control. causes: of one model.
     """
     open_ones = open_controls(causes)
-    yes = "Yes" if not open_ones else "Per token, yes" if open_ones == [MASS] else "It depends"
+    yes = "Yes" if not open_ones else "Yes, per token" if open_ones == [MASS] else "It depends"
     there, told = text_causes(causes), told_by(causes)
     undecided = [name for name in open_ones if not side_of(there[name].effect)]
     but = ", but texts end sooner" if all(ends_earlier(there[name]) for name in undecided) else ""

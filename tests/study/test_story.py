@@ -117,8 +117,8 @@ TITLES = {
     "supports": {
         "place": r"^In the diffusion model's layers 0–7, 90 % \[81, 99\] of sinks are masked positions; of all tokens, "
         "33 %$",
-        "movement": r"^The diffusion model's sinks move: 0\.29 new per layer and step \(writing alone: 0\.08\), but "
-        r"less than untrained \(1\.67\), except in layer 0$",
+        "movement": r"^The diffusion model's sinks move: on average 0\.29 new per layer and step, more than writing "
+        "alone, fewer than untrained$",
         "hidden": r"^In the diffusion model, hiding sinks raises perplexity from 2\.7 to 3\.3 \(as many random tokens: "
         r"2\.7\)$",
         "accuracy": r"The discount raises accuracy at 50 % and 70 %$",
@@ -233,7 +233,7 @@ def test_a_small_study_says_so_first_and_a_large_one_does_not():
 
 def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
     assert (
-        "One text at its peak, step 40, layers averaged; orange: sinks (above mean + 2 std)."
+        "One text, step 40 (most on sinks), layer mean; orange: sinks (above mean + 2 std)."
         in story_told("supports").picture
     )
     assert re.search(
@@ -261,8 +261,8 @@ def test_every_slide_of_a_finding_has_a_takeaway_and_the_last_one_has_few_rows()
         for answer in story.answers:
             assert str(answer.figure) in first and glued(answer.levels) in first and glued(answer.sentence) in first
         assert story.recipe == (
-            "Wanda scores weights by size and inputs on a calibration sample; the discount (Sink-Wanda) counts sinks "
-            "less, at λ = 1 not at all."
+            "Wanda scores weights by size and inputs on a calibration sample; the discount (Sink-Wanda, λ = 1) leaves "
+            "sinks out."
         )
         assert glued(story.recipe) in first and all("4.7 million parameters" in slide for slide in (first, last))
         bold = re.findall("<p>[^<]+<b>(.+?)</b>", first.partition("<aside")[0])
@@ -315,7 +315,7 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
     assert told.levels.endswith(": nothing 2.4, sinks (3.1 per step) 3.8, random of equal attention (7.5) 3.1.")
     assert told.sentence == ("At equal attention: +22 % [+11, +35]; texts end at token 21, 24 earlier [16, 31].")
     told = answered(-0.2)
-    per_token = "Per token, yes: hiding the sinks raises perplexity from 2.4 to 3.8 (other masked positions: 2.8)."
+    per_token = "Yes, per token: hiding the sinks raises perplexity from 2.4 to 3.8 (other masked positions: 2.8)."
     assert told.lead == f"{per_token} At equal attention it hurts less."
     assert told.sentence.endswith(" At equal attention: −18 % [−26, −10]; texts end at token 21, 24 earlier [16, 31].")
     told = answered(0.05)
@@ -352,7 +352,7 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
         ("as many random tokens (62 % masked)", "2.6 sinks +48 % [+23, +78]"),
     ]
     assert levels_drawn(hidden, 1)[3:] == [
-        ("sinks (15 of 30 prompts)", "1.9"),
+        ("sinks (15 prompts with a match)", "1.9"),
         ("random, equal attention (same 15)", "2.7 sinks −28 % [−48, −2]"),
     ], "a control that some prompts lack is beside the sinks of those that have it"
     sinks = next(one for one in own if (one.measure, one.control) == ("nll", COUNT)).sides[0]
@@ -391,7 +391,7 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     (hidden,) = (finding for finding in story.findings if finding.name == "hidden")
     assert ("other masked positions", "2.8 sinks +36 % [+26, +48]") in levels_drawn(hidden, 0)
     assert "any kind" not in hidden.caveat and "other masked positions draw less." in hidden.caveat
-    assert story.answers[0].lead.startswith("Per token, yes: ")
+    assert story.answers[0].lead.startswith("Yes, per token: ")
     assert "(other masked positions: 2.8)" in hidden.title, "the strictest of the controls that the sinks exceed"
     assert words(story) <= MOST_WORDS
     story = masked(0.02)
@@ -438,7 +438,7 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert {overall, early, halves_told(own)} <= set(hidden.notes)
     assert hidden.caveat == (
-        "No control matches both masking and attention: random tokens of equal attention (7.5 a step, sinks 3.1) are "
+        "No control matches both masking and attention: random tokens of equal attention (7.5 per step, sinks 3.1) are "
         "35 % masked (sinks 95 %), other masked positions draw less. Texts differ in length."
     )
 
@@ -481,9 +481,7 @@ def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
     assert place.beats[1].endswith(
         "3 and the first token in layer 0; punctuation in layer 2: as common with other weights."
     ) and any(note.endswith(alike) for note in place.notes)
-    assert place.caveat == (
-        "Named: kinds 10 points or more above their share in all tokens, untrained and shuffled weights."
-    )
+    assert place.caveat == ("Standing out: 10 points or more above all tokens and untrained or shuffled weights.")
     assert place.notes[-1] == (
         "Sinks that are masked positions: layer 0 99 % [99, 100], layer 1 100 % [100, 100] and layer 2 85 % [82, 87]."
     )
@@ -525,8 +523,8 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
     (_, at_70), (_, refuting) = (story_of(each).findings[-2:] for each in (study, refutes()))
     drawn = at_70.figure.replace("\u00a0", " ")
     assert "+0.3 points" in drawn
-    assert "Change at 70 % removed (pruning itself: −21 points [−24, −18])<" in drawn
-    levels = re.findall(r'class="label">([^<]+)</span>.*?class="told">([^<]+)<', drawn)
+    assert "With discount, 70 % removed (pruning itself: −21 points [−24, −18])<" in drawn
+    levels = re.findall(r'class="label">([^<]+)</span>.*?class="value">([^<]+)<', drawn)
     assert levels[0] == ("dense model", "92.6 %") and ("no discount (noised text)", "71.8 %") in levels
     assert ("Wanda as published (clean text)", "71.4 %") in levels
     assert "differences before rounding" in at_70.caveat
@@ -589,7 +587,9 @@ def test_the_first_finding_tells_both_models_by_multiples_of_an_even_split_besid
         "A sink of the diffusion model draws 2.5 × an even split of attention; in an equally sharp untrained model, "
         "1.8 ×"
     )
-    rows = re.findall(r'<span class="label">([^<]+)</span>.*?<span class="told">([^<]+)</span>', told.figure)
+    rows = re.findall(
+        r'<span class="label">([^<]+)</span>.*?<span class="told"><span class="value">([^<]+)</span>', told.figure
+    )
     labels = ["its sinks", "untrained, equally sharp"]
     draws = ("2.47 × [2.42, 2.52]", "1.81 × [1.78, 1.84]", "7.5 × [7.1, 7.8]", "1.67 × [1.63, 1.71]")
     assert rows == list(zip(2 * labels, map(glued, draws), strict=True)) and told.figure.count("whisker") == 4
@@ -604,16 +604,15 @@ def test_the_first_finding_tells_both_models_by_multiples_of_an_even_split_besid
 def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_exceeded():
     (told,) = (finding for finding in story_told("example").findings if finding.name == "movement")
     assert told.beats == (
-        "Writing alone: a token's attention changes only as it is written. Layer 0 gains more new sinks than in "
-        "untrained models (0.37 [0.34, "
-        "0.39] against 0.20 [0.19, 0.22]), layers 1–7 fewer (0.28 [0.25, 0.32] against 1.88 [1.81, 1.96]).",
+        "Layer 0 gains more new sinks than in untrained models (0.37 [0.34, 0.39] against "
+        "0.20 [0.19, 0.22]), layers 1–7 fewer (0.28 [0.25, 0.32] against 1.88 [1.81, 1.96]).",
         "Left-to-right twin: more than untrained, 0.52 against 0.42.",
     )
-    assert told.takeaway == " ".join(told.beats).removeprefix(
-        "Writing alone: a token's attention changes only as it is written. "
-    )
+    assert told.takeaway == " ".join(("Writing alone: a token's attention changes only as it is written.", *told.beats))
     drawn = re.findall(
-        r'data-beat="0"><span class="label">([^<]+)</span>.*?<span class="told">([\d.]+)\s\[[^<]+\]</span>', told.figure
+        r'data-beat="0" style="--end:[\d.]+"><span class="label">([^<]+)</span>'
+        r'.*?<span class="value">([\d.]+)\s\[[^<]+\]</span>',
+        told.figure,
     )
     names = [MOVEMENT_NULLS[null].labelled for null in ("fixed", "matched")]
     assert drawn == list(zip(["trained", *names], ("0.29", "0.08", "1.67"), strict=True))
@@ -663,10 +662,11 @@ def test_what_pruning_costs_is_told_with_what_is_won_back():
         "The discount changes accuracy by less than 2 points; removing 70 % of the weights without it costs 21 points "
         "[18, 24]"
     )
-    assert told.takeaway.endswith(" Against Wanda as published (clean text): +0.8 [−1.2, +2.8] at 70 %, undecided.")
-    assert told.takeaway.startswith("At 50 % the cost of pruning itself is undecided. ")
+    assert told.beats[0].endswith(" Against Wanda as published (clean text): +0.8 [−1.2, +2.8] at 70 %, undecided.")
+    assert told.takeaway == "At 50 % the cost of pruning itself is undecided.", "the figure holds the rest"
+    assert glued("+0.8 points [−1.2, +2.8], undecided") in told.figure
     assert "Guessing scores 37.5 %." in told.notes
-    shown = re.findall(r'<span class="told">([^<]+)</span>', told.figure)
+    shown = re.findall(r'<span class="told"><span class="value">([^<]+)</span>', told.figure)
     assert glued("+0.1 points [−0.7, +0.9]") in shown and not any("21" in one for one in shown), "on their own scale"
     effect = Difference(value=0.012, low=0.004, high=0.02, n=9, clusters=9)
     cost = Difference(value=-0.0432, low=-0.06, high=-0.03, n=9, clusters=9)
@@ -726,7 +726,7 @@ def test_a_mean_has_as_many_digits_as_its_interval_supports():
 def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_one_baseline():
     rows = [row for told in story_told("example").findings for row in told.summaries]
     assert [(row.quantity, row.value, row.baseline.replace("\u00a0", " ")) for row in rows] == [
-        ("Attention of a sink, × an even split", "2.47 [2.42, 2.52]", rows[0].baseline),
+        ("Attention of a sink (layers averaged), × an even split", "2.47 [2.42, 2.52]", rows[0].baseline),
         (
             "Sinks of layers 0–2 that are masked positions",
             "at least 85 % [82, 87]",
@@ -783,8 +783,8 @@ def test_of_masks_every_seed_and_every_pair_of_seeds_is_a_dot_and_counted():
         assert told.figure.count('<i class="run"') == len(changes) * (seeds + pairs)
         assert told.title == title
         assert told.beats == (
-            "Wanda scores weights by size and inputs on a calibration sample; the discount (Sink-Wanda) counts sinks "
-            "less, at λ = 1 not at all.",
+            "Wanda scores weights by size and inputs on a calibration sample; the discount (Sink-Wanda, λ = 1) leaves "
+            "sinks out.",
         )
         assert "Random choices would differ in 50 % (50 % removed) and 42 % (70 % removed)." in told.notes
         assert told.caveat.endswith(" of 128 tokens. Discounting as many random tokens was not tried.")
@@ -834,7 +834,7 @@ def test_movement_tells_how_many_untrained_models_there_are():
     one = study.model_copy(update={"spec": {**study.spec, "random_models": 1}})
     for findings, count in ((study, 3), (one, 1)):
         (told,) = (finding for finding in story_of(findings).findings if finding.name == "movement")
-        assert told.title.endswith(", but less than untrained (1.67), except in layer 0")
+        assert told.title.endswith(", more than writing alone, fewer than untrained")
         assert told.caveat.startswith(f"One trained model, {count} untrained; ")
 
 

@@ -65,7 +65,7 @@ def test_without_a_set_the_page_shows_the_shipped_study_offers_to_record_one_and
     test.segmented_control(key="evidence_view").set_value("Do they move?").run()
     said = texts(test)
     assert (
-        "0.29 new per layer and step (writing alone: 0.08), but less than untrained (1.67), except in layer 0." in said
+        "on average 0.29 new per layer and step, more than writing alone, fewer than untrained." in said
         and "still masked" not in said
     )
     assert "How the sinks of the diffusion model move" in said and len(charts(test)) == 2

@@ -317,6 +317,6 @@ def _lines(text: str) -> Markup:
 
 
 def _whole(text: str) -> Markup:
-    """Return a text whose lines do not break within a range of numbers, nor in `to 3.8` and `2 points`, either."""
+    """Return a text whose lines do not break within a range of numbers, `to 3.8`, `2 points` or `left-to-right`."""
     text = re.sub(r"\bto (?=\d)|(?<=\d) (?=points?\b)", lambda found: found[0].replace(" ", "\u00a0"), glued(text))
-    return Markup(re.sub(r"\d+–\d+", r'<span class="whole">\g<0></span>', str(escape(text))))
+    return Markup(re.sub(r"\d+–\d+|[Ll]eft-to-right", r'<span class="whole">\g<0></span>', str(escape(text))))

@@ -22,8 +22,8 @@ _PROMPT = 90  # characters of a prompt before the text that goes on from it
 
 @dataclass(frozen=True)
 class Mark:
-    """A row of a chart: a bar from zero, or a dot with its interval. told: its numbers as text, on the right. aside: by
-    how much another row differs, in a column of its own.
+    """A row of a chart: a bar from zero, or a dot with its interval. told: its numbers as text, beside a bar and right
+    of dots. aside: by how much another row differs, in a column of its own.
 
     tone: SINK or NULL. low, high: of its interval, None where there is none. dots: single values. filled:
     whether a dot is filled, which says that the difference is significant. beat: the sentence that speaks of it.
@@ -119,6 +119,9 @@ def _chart(
     def at(value: float) -> str:
         return f"{100 * (min(max(value, low), high) - low) / (high - low):.2f}%"
 
+    def end(mark: Mark) -> str:
+        return f"{(_reach(mark) - low) / (high - low):.4f}"
+
     def wide(first: float, last: float) -> str:
         return f"left:{at(first)};width:calc({at(last)} - {at(first)})"
 
@@ -127,7 +130,7 @@ def _chart(
         _room([getattr(each, name) for each in _marks(groups)]) for name in ("label", "told", "aside")
     )
     drawn = {"groups": groups, "axis": axis, "keys": keys, "margin": margin, "line": line, "bar": bar}
-    return _html(_CHART, **drawn, at=at, wide=wide, ticks=ticks, label=label, value=told, aside=aside)
+    return _html(_CHART, **drawn, at=at, end=end, wide=wide, ticks=ticks, label=label, value=told, aside=aside)
 
 
 _CHART = """
@@ -136,7 +139,8 @@ _CHART = """
 <div class="panel">
 {% if group.title %}<div class="group">{{ group.title | glued }}</div>{% endif %}
 {% for mark in group.marks %}
-<div class="row {{ mark.tone }}" data-beat="{{ mark.beat }}"><span class="label">{{ mark.label }}</span>
+<div class="row {{ mark.tone }}{{ " ends" if bar }}" data-beat="{{ mark.beat }}"
+{% if bar %} style="--end:{{ end(mark) }}"{% endif %}><span class="label">{{ mark.label }}</span>
 <span class="track" aria-hidden="true">
 {% if margin is not none %}<i class="band" style="{{ wide(-margin, margin) }}"></i>{% endif %}
 {% if line is not none and not bar %}<i class="zero" style="left:{{ at(line) }}"></i>{% endif %}
@@ -151,8 +155,8 @@ _CHART = """
 {% elif line is not none %}
 <i class="zero" style="left:{{ at(line) }}"></i>
 {% endif %}
-</span><span class="told">{% if mark.aside %}<span class="value">{{ mark.told | glued }}</span>
-<span> {{ mark.aside | glued }}</span>{% else %}{{ mark.told | glued }}{% endif %}</span></div>
+</span><span class="told"><span class="value">{{ mark.told | glued }}</span>
+{% if mark.aside %}<span> {{ mark.aside | glued }}</span>{% endif %}</span></div>
 {% endfor %}
 </div>
 {% endfor %}
@@ -234,21 +238,24 @@ color:{{ ink_on(colors[name]) }}" title="{{ name }}: {{ percent(share, 0) }}">
 
 @dataclass(frozen=True)
 class Token:
-    """A token and the attention it draws. share: × uniform attention. masked: still undecided."""
+    """A token and the attention it draws. share: × uniform attention. masked: still undecided. told: its share as text,
+    of a sink.
+    """
 
     text: str
     share: float
     sink: bool
     masked: bool
+    told: str = ""
 
 
-def skyline(tokens: Sequence[Token], told: str, where: str) -> Markup:
-    """Draw a bar over each token of a text, and a line at uniform attention. told: the label of the highest bar,
-    as a multiple of it. where: the step they are of, and what the marks are.
+def skyline(tokens: Sequence[Token], where: str) -> Markup:
+    """Draw a bar over each token of a text, that of a sink beneath its share, and a line at uniform attention. where:
+    the step they are of, and what the marks are.
     """
     most = max([1.0, *(token.share for token in tokens)])
     top = max(tokens, key=lambda token: token.share, default=None)
-    return _html(_SKYLINE, tokens=tokens, told=told, where=where, most=most, top=top)
+    return _html(_SKYLINE, tokens=tokens, where=where, most=most, top=top)
 
 
 _SKYLINE = """
@@ -258,7 +265,7 @@ _SKYLINE = """
 {% set edge = (loop.first or loop.last) and tokens | length > 7 %}
 <span class="column {{ (["sink"] * token.sink + ["masked"] * token.masked + ["edge"] * edge) | join(" ") }}">
 <span class="space"><i style="height:{{ "%.1f" % (100 * token.share / most) }}%">
-{% if told and token is sameas top %}<b>{{ told }}</b>{% endif %}
+{% if token.told %}<b>{{ token.told }}{{ " ×" if token is sameas top }}</b>{% endif %}
 </i></span><span class="word">
 {%- if token.masked %}<small>{{ token.text | shown }}</small>{% else %}{{ token.text | shown }}{% endif %}</span></span>
 {% endfor %}
