@@ -131,6 +131,7 @@ def test_the_first_action_is_a_few_stops_away_and_small_screens_show_short_pages
         expect(page.get_by_role("group", name="Player.")).to_be_visible()
         all_drawn(page)
         expect(page.locator("html")).to_have_js_property("scrollWidth", width)
+    expect(page.get_by_role("link", name="Run on your model")).to_be_in_viewport()
     expect(page.locator(".finding")).to_have_count(6)
     assert page.get_by_test_id("stMain").evaluate("main => main.scrollHeight") <= 6000
 

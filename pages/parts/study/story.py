@@ -349,10 +349,11 @@ align-self:flex-start}}
 @media (max-width:640px){[data-testid='stMain'] h1{font-size:1.45rem}
 [data-testid='stMainBlockContainer']{padding-top:3.4rem;padding-bottom:.5rem}
 .st-key-story_first,.st-key-story_first .stVerticalBlock{gap:.3rem}.st-key-story_behind{gap:.25rem}
-.st-key-story_stage{--player-size:.78rem;gap:.2rem}.st-key-story_ways{gap:.35rem;margin:.3rem 0 0}
+.st-key-story_stage{--player-size:.78rem;gap:.2rem}.st-key-story_ways{gap:.35rem;margin:.3rem 0}
 [data-testid='stHorizontalBlock']:has(.st-key-story_stage){gap:.3rem}
 .st-key-story_ways [data-testid='stPageLink'] p{font-size:.79rem}
-.st-key-story_ways [data-testid='stPageLink'] a{padding:.3rem;gap:.3rem}}
+.st-key-story_ways [data-testid='stPageLink'] a{padding:.3rem;gap:.3rem}
+.st-key-story_first>:has(>.st-key-study_answer),.st-key-story_first>:has(>.st-key-study_answer)+*{order:1}}
 @media (max-width:1100px){
 [data-testid='stHorizontalBlock']:has(.st-key-story_stage){flex-direction:column}
 [data-testid='stHorizontalBlock']:has(.st-key-story_stage)>[data-testid='stColumn']{width:100%;min-width:100%;flex:none}
