@@ -94,15 +94,15 @@ class BlocksFromStart(BlockWriting):
 
 
 class SDARSampling(BlocksFromStart):
-    """SDAR's sampler: in every step of a block a budget of tokens, or all that are sure enough."""
+    """SDAR's sampler: each step of a block writes a fixed number of tokens, or all above a confidence threshold."""
 
     sampler: Literal["sdar"] = "sdar"
     steps_per_block: int | None = _steps_per_block(SDAR_SOURCE)
     strategy: Literal["low-confidence-dynamic", "low-confidence-static", "sequential"] = parameter(
         "low-confidence-dynamic",
         "Strategy",
-        "Which predictions a step writes: all above the threshold, or the budget of the step's surest where those are "
-        "fewer (low-confidence-dynamic); always the budget (low-confidence-static); or the leftmost (sequential).",
+        "Which predictions a step writes: all above the threshold, but at least the step's number of most confident "
+        "ones (low-confidence-dynamic); always that number (low-confidence-static); or the leftmost (sequential).",
         source=SDAR_SOURCE,
     )
     threshold: float = writing.threshold(0.85, SDAR_SOURCE)
@@ -121,7 +121,7 @@ class SDARSampling(BlocksFromStart):
 
 
 class BD3LMSampling(BlockWriting):
-    """The sampler of block diffusion (BD3LM): every step of a block writes a share of its tokens, the surest."""
+    """The sampler of block diffusion (BD3LM): each step of a block writes the most confident share of its tokens."""
 
     sampler: Literal["bd3lm"] = "bd3lm"
     steps_per_block: int | None = _steps_per_block(BD3LM_SOURCE)
@@ -175,7 +175,7 @@ class FirstHittingSampling(BlocksFromStart):
 
 class FastDLLMSampling(BlockWriting):
     """Fast-dLLM v2's sampler: a block's first token is the likeliest after the text so far; then small blocks, from
-    left to right, each step writing what is sure enough.
+    left to right, each step writing all tokens above a confidence threshold.
     """
 
     sampler: Literal["fast-dllm-v2"] = "fast-dllm-v2"
@@ -216,8 +216,8 @@ class FastDLLMSampling(BlockWriting):
 
 
 class LLaDA2Sampling(BlocksFromStart):
-    """LLaDA2's sampler: in every step of a block a budget of tokens, or all that are sure enough. LLaDA2.1 also edits:
-    tokens of the open block are replaced while the model is surer of others.
+    """LLaDA2's sampler: each step of a block writes a fixed number of tokens, or all above a confidence threshold.
+    LLaDA2.1 also edits: it replaces tokens of the open block while the model is more confident of others.
     """
 
     sampler: Literal["llada2"] = "llada2"
@@ -276,7 +276,7 @@ class DiffusionGemmaSampling(BlockWriting):
     entropy_bound: float = parameter(
         0.1,
         "Entropy bound",
-        "A step accepts the surest tokens whose entropies, without the largest, sum to at most this. The others "
+        "A step accepts the most confident tokens whose entropies, without the largest, sum to at most this. Others "
         "become random again.",
         unit="nats",
         ge=0,
@@ -332,7 +332,7 @@ class DiffusionGemmaSampling(BlockWriting):
 
 class NemotronSampling(BlockWriting):
     """Nemotron-Labs-Diffusion's sampler: a block's first token is the likeliest after the text so far, and the rest is
-    shared among its steps, or written as it is sure enough.
+    shared among its steps, or written where it is above a confidence threshold.
     """
 
     sampler: Literal["nemotron"] = "nemotron"

@@ -40,8 +40,8 @@ class _WholeText(writing.Writing):
 
 
 class LLaDASampling(_WholeText):
-    """LLaDA's sampler: a fixed number of tokens is uncovered in every step, block by block; with a threshold or a
-    factor (Fast-dLLM) as many as are sure enough.
+    """LLaDA's sampler: each step uncovers a fixed number of tokens, block by block; with a threshold or a factor
+    (Fast-dLLM), all tokens confident enough.
     """
 
     sampler: Literal["llada"] = "llada"
@@ -57,7 +57,7 @@ class LLaDASampling(_WholeText):
     factor: float | None = parameter(
         None,
         "Factor",
-        "A step writes the n surest predictions as long as the n-th is at least 1 − factor / (n + 1) sure. Replaces "
+        "A step writes the n most confident predictions as long as the n-th is at least 1 − factor / (n + 1). Replaces "
         "the threshold; the number of steps is ignored.",
         empty="none",
         gt=0,
@@ -107,7 +107,7 @@ class LLaDASampling(_WholeText):
 
 class DreamSampling(_WholeText):
     """Dream's sampler: the number of tokens unmasked follows a noise schedule from 1 to eps; with a threshold
-    (Fast-dLLM) every token that is sure enough is unmasked instead.
+    (Fast-dLLM) every token that is confident enough is unmasked instead.
     """
 
     sampler: Literal["dream"] = "dream"

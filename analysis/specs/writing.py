@@ -27,11 +27,11 @@ def block_length(meaning: str, source: str) -> Any:
 
 
 def remasking(source: str) -> Any:
-    """Return the field of a sampler that keeps the surest predictions, or random ones."""
+    """Return the field of a sampler that keeps the most confident predictions, or random ones."""
     return parameter(
         "low-confidence",
         "Remasking",
-        "Which predictions are kept in a step: those the model is surest of, or random ones. The rest stay [MASK].",
+        "Which predictions are kept in a step: the most confident, or random ones. The rest stay [MASK].",
         source=source,
     )
 
@@ -80,7 +80,7 @@ def threshold(default: float | None, source: str, more: str = "") -> Any:
     return parameter(
         default,
         "Confidence threshold",
-        "A step writes every prediction at least this sure, or else the surest." + more,
+        "A step writes every prediction at least this confident, or else the most confident one." + more,
         empty="none",
         ge=0,
         le=1,
@@ -126,20 +126,20 @@ class Writing(Spec):
         return False
 
     def _by_confidence(self, threshold: float | None) -> dict[str, Any]:
-        """Return the fields for whole forwards that write every prediction at least this sure; for None, one token per
-        forward, the surest. Empty for a sampler without a threshold.
+        """Return the fields for whole forwards that write every prediction at least this confident; for None, one token
+        per forward, the most confident. Empty for a sampler without a threshold.
         """
         return {}
 
     def at_threshold(self, threshold: float | None) -> Self | None:
-        """Return the same sampling by whole forwards that write every prediction at least this sure; None if the
+        """Return the same sampling by whole forwards that write every prediction at least this confident; None if the
         sampler has no threshold.
         """
         changes = self._by_confidence(threshold)
         return type(self).model_validate({**dict(self), **changes}) if changes else None
 
     def one_by_one(self) -> Self | None:
-        """Return the same by whole forwards that each write one token, the surest; None without a threshold."""
+        """Return the same by whole forwards that each write one token, the most confident; None without a threshold."""
         return self.at_threshold(None)
 
     def in_blocks_of(self, trained: int | None) -> Self:

@@ -28,7 +28,7 @@ _STYLE = """<style>
 
 
 def confidence_color(confidence: float) -> str:
-    """Shade of a token by the probability it was chosen with: the surer, the bluer."""
+    """Shade of a token by the probability it was chosen with: the more confident, the bluer."""
     return f"rgba(58,124,232,{0.1 + 0.45 * confidence:.2f})"
 
 

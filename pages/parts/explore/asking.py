@@ -116,7 +116,7 @@ def _settings_fold(kind: type[Sampling], source: str, defaults: dict[str, int], 
     keys = keys_of(source, (name for name in kind.model_fields if name != "sampler"))
     words = {"gen_length": "{} new tokens", "steps": "{} steps of time" if kind().open_ended else "{} steps"}
     if any(st.session_state.get(f"{source}_{rule}") is not None for rule in ("threshold", "factor") if rule in keys):
-        words["gen_length"] = "{} new tokens, as many per forward as are sure enough"
+        words["gen_length"] = "{} new tokens, per forward all that are confident enough"
     settings = settings_of(kind, keys, words, words, linked=False, **defaults)
     settings += settings_of(RecordSpec, {name: name for name in names}, ("seed",), linked=False)
     sampler = (kind.__doc__ or "").split(":")[0].strip(".")
