@@ -115,7 +115,7 @@ def why_steps_count_alike(params: CalibrationParams, steps: StepParams) -> str:
         return ""
     return (
         f"With the noise '{params.noise}' a step does not say how much is masked, so none can be left out or weighted. "
-        "Let all steps count alike, or take the noise 'steps'."
+        "Weight all steps equally, or take the noise 'steps'."
     )
 
 

@@ -109,8 +109,8 @@ def differing_weights(counts: np.ndarray, rows: int, features: int, seeds: float
     if held <= np.quantile(chance, 0.99):
         return f"{said}." if seeds else ""
     return (
-        f"{said}; {percent(held)} of them lie on a tenth of the input features, where it were "
-        f"{percent(float(chance.mean()))} if they fell on any alike."
+        f"{said}; {percent(held)} of them lie on a tenth of the input features ({percent(float(chance.mean()))} by "
+        "chance)."
     )
 
 

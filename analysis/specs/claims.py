@@ -313,7 +313,7 @@ CLAIMS: Registry[Claim] = Registry(
     ),
     Claim(
         "patterns-stay",
-        "A head's attention pattern stays alike over steps, so that sparse patterns can be reused.",
+        "A head's attention pattern stays similar across steps, so that sparse patterns can be reused.",
         ("2509.24014",),
         "overlap of a head's attention map with its own of an earlier step",
         "the larger of the overlaps with another head's map and another prompt's",

@@ -134,7 +134,7 @@ class StepParams(Spec):
     step_weighting: Literal["even", "noisy", "clean"] = parameter(
         "even",
         "Steps count",
-        "even: all alike, as published. noisy: in proportion to t, the noisier the more. clean: in proportion to "
+        "even: all the same, as published. noisy: in proportion to t, the noisier the more. clean: in proportion to "
         "T + 1 − t, the cleaner the more.",
         source=SINK_AWARE_SOURCE,
     )

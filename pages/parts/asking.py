@@ -113,7 +113,7 @@ def how_it_ended(record: JobRecord, what: str, kept: str = "", failed: str = "fa
 def cut_short(record: JobRecord, what: str, parts: str) -> None:
     """Say how a job with many parts ended early, and offer to resume it. parts: what these are called."""
     st.warning(how_it_ended(record, what, "What was found is kept.", f"has failed {parts}"))
-    label = f"Try failed {parts} again" if record.state == "failed" else "Go on"
+    label = f"Try failed {parts} again" if record.state == "failed" else "Resume"
     restart_button(record, f"restart_{what}_{record.id}", label)
 
 

@@ -431,7 +431,7 @@ def _let_in(scope: Scope, segment: str, value: str, seconds: int | None = None) 
     kept = "" if seconds is None else f"; Max-Age={seconds}"
     cookie = f"{door.cookie_name(_port(scope))}={value}; HttpOnly; SameSite=Lax{kept}{secure}"
     address = door.relative(scope["path"], segment) + _without_token(scope)
-    link = f'<p><a href="{html.escape(address)}">Go on to SinkScope</a></p>'
+    link = f'<p><a href="{html.escape(address)}">Continue to SinkScope</a></p>'
     page = _page(200, "You are logged in.", link, door.attributes(segment, address))
     page.headers["set-cookie"] = cookie
     return page

@@ -581,7 +581,7 @@ def test_the_report_says_which_noise_was_used(golden, small, tmp_path):
 def test_steps_of_a_noise_that_ignores_them_cannot_be_left_out(small, tmp_path):
     text = CalibrationParams(samples=2, seq_len=16, noise="uniform")
     spec = PruneSpec(model=small.spec, calibration=text, steps=StepParams(last_step=25), out=str(tmp_path / "pruned"))
-    with pytest.raises(UserError, match="Let all steps count alike"):
+    with pytest.raises(UserError, match="Weight all steps equally"):
         pipeline.prune(small, spec, QuietContext(tmp_path))
 
 

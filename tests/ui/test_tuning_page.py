@@ -361,7 +361,7 @@ def test_under_uniform_noise_no_step_can_be_left_out():
     record = engine().wait(engine().submit("calibrate", spec).id, 300)
     assert record.state == "done", record.reason
     test = check(app("pages/prune.py", **query, tune_steps="25-25", prune_step_weighting="noisy"))
-    assert "all steps count alike" in texts(test)
+    assert "all steps weigh the same" in texts(test)
     assert not any(box.key == "prune_step_weighting" for box in test.selectbox)
     statistics = open_statistics(engine().result(record).file)
     assert test.metric[0].value == percent(total(statistics, TuneParams()).changed, 3)

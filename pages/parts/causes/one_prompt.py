@@ -40,7 +40,7 @@ _METHOD = (
 )
 _SENTENCE = (
     "Attention hidden: the share of all attention that went to the positions before. Agreement: the share of tokens "
-    "in common with the untouched text, aligned, so that a shifted text counts as alike; by position, which it does "
+    "in common with the untouched text, aligned, so that a shifted text counts as the same; by position, which it does "
     "not. Lost per 10 %: agreement lost for each tenth of all attention that was hidden. Confidence: mean probability "
     "of the chosen tokens."
 )

@@ -29,8 +29,8 @@ def footprint_of(record: JobRecord, folder: Path) -> None:
     """Draw the footprint of a finished run, or the button that measures it."""
     st.markdown(
         "**Footprint**",
-        help="Weights, bytes and time of the pruned checkpoint beside the dense one. Both models run in turns, so that "
-        "what else this machine does weighs on both alike.",
+        help="Weights, bytes and time of the pruned checkpoint beside the dense one. They take turns, so that "
+        "other load on this machine affects both equally.",
     )
     spec = FootprintSpec(model=record.parameters().model, pruned=str(folder))
     try:

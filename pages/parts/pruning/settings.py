@@ -409,7 +409,7 @@ def _steps(rows: list[Reader], calibration: CalibrationParams, refused: DeltaGen
     if not any(row.weighs_steps for row in rows):
         return StepParams()
     if not NOISES[calibration.noise].by_step:
-        st.caption("This noise masks as much at every step, so all steps count alike.")
+        st.caption("This noise masks the same share at every step, so all steps weigh the same.")
         return StepParams()
     keys = keys_of("prune", StepParams.model_fields)
     place, drawn = fold("Noise steps that count", "fold_prune_steps", settings_of(StepParams, keys))
@@ -417,7 +417,7 @@ def _steps(rows: list[Reader], calibration: CalibrationParams, refused: DeltaGen
         return StepParams()
     with place:
         weighing = [plain(row.title) for row in rows if row.weighs_steps]
-        st.caption(f"In the scores of {' and '.join(weighing)}. The paper counts all steps alike.")
+        st.caption(f"In the scores of {' and '.join(weighing)}. The paper weights all steps equally.")
     return _valid(StepParams, controls.draw_each(StepParams, keys, [place]), refused)
 
 
