@@ -275,9 +275,9 @@ def changes_figure(found: Mapping[str, tuple[Difference, Difference | None]], me
     """Draw what the discount changes of accuracy. found: with minus without it, and minus the published baseline, if
     that was compared, by sparsity, as `50 %`. method: with the discount."""
     baseline = METHODS[method].published
-    names = _DISCOUNT, f"discount minus {plain_title(baseline)}" if baseline else ""
+    names = "against no discount", f"against {plain_title(baseline)}" if baseline else ""
     rows = [
-        difference_row(f"{at}: {name}", effect, color=DIFFERENCE)
+        difference_row(name, effect, color=DIFFERENCE, section=f"Discount at {at} sparsity")
         for at, effects in found.items()
         for name, effect in zip(names, effects, strict=True)
         if effect is not None
