@@ -55,7 +55,7 @@ def test_a_loss_that_its_interval_does_not_tell_from_0_is_not_resolved():
     assert both == "Pruning 50 and 60 % of the weights costs 2 to 3 points of accuracy, which 2 seeds do not resolve."
     gain = {0.5: lost(0.01, -0.06, 0.09, seeds=1)}
     one = "by one calibration seed."
-    assert said(gain, []) == f"Pruning 50 % of the weights changes accuracy by +1 points [−6, +9], {one}"
+    assert said(gain, []) == f"Pruning 50 % of the weights changes accuracy by +1 point [−6, +9], {one}"
     assert said(gain | {0.6: LOSSES[0.6]}, []) == (
         f"Pruning 50 and 60 % of the weights changes accuracy by +1 to −3 points, {one}"
     )
