@@ -60,7 +60,7 @@ def launch(spec: SweepSpec, shown: bool = False) -> None:
 
 def cost_in_words(spec: SweepSpec) -> str:
     """Return what is left of a sweep and how long that takes. Raises UserError for a bad model source."""
-    return added(engine().foresee(spec))
+    return added(engine().foresee(spec), start=engine().seconds_to_start())
 
 
 def sweeps_at_work() -> list[JobRecord]:
@@ -117,7 +117,7 @@ def offer_more_seeds(spec: SweepSpec, key: str) -> None:
         on_click=launch,
         args=(wider, True),
     )
-    st.caption(plain(added(cost_estimate, lost)), width="content")
+    st.caption(plain(added(cost_estimate, lost, engine().seconds_to_start())), width="content")
 
 
 _ASKED, _WANTED = "prune_estimates", "prune_estimates_wanted"
