@@ -120,7 +120,7 @@ def _ask() -> None:
         type="primary",
         icon=":material/science:",
         disabled=bool(problem),
-        help=plain(problem) or "It can be stopped and goes on where it was. What was computed before is read.",
+        help=plain(problem) or "Cancel it at any time; it goes on where it was. What was computed before is read.",
         args=(spec,),
     )
 

@@ -204,8 +204,8 @@ def changes_of_study(findings: Findings, contrast: Contrast) -> list[Changed]:
 
 
 def weights_changed(changes: Sequence[Changed], seeds: int = 0) -> Exhibit:
-    """Return what share of the weights the discount changes at each sparsity, beside what another random calibration
-    sample changes. seeds: that were scored, where that is told.
+    """Return what share of the weights the discount changes, beside what another random calibration sample changes: at
+    the first sparsity as a figure, at all of them in the table. seeds: that were scored, where that is told.
     """
     first = changes[0]
     color = colors_by_method([PruneSpec().method])[0]
@@ -218,6 +218,7 @@ def weights_changed(changes: Sequence[Changed], seeds: int = 0) -> Exhibit:
     rows = [
         _share(_of_many(f"{at}: {name}" if at else name, len(all), each), all, color)
         for at, name, each, all, color in kinds
+        if at == first.sparsity
     ]
     part = (
         f" Accuracy is of all {seeds} seeds, masks of {len(first.changed)}, as reading those of many takes long; the "

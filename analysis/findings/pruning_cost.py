@@ -139,8 +139,7 @@ def discount_at_levels(
     items = f"{first.n:,} items{f' of {items_of}' if items_of else ''}"
     stands = f"{so_far}{', '.join(filter(None, (items, seeds)))}; brackets: 95 % intervals"
     power = f"{_upper(detected)} with 80 % power." if detected else ""
-    beforehand = "; the margin was fixed beforehand" if numbers else ""
-    return DiscountTold(_upper(said), numbers, f"{stands}{over}{beforehand}.", power)
+    return DiscountTold(_upper(said), numbers, f"{stands}{over}.", power)
 
 
 def _pruning_itself(costs: Mapping[str, Difference], settings: Sequence[str]) -> str:

@@ -152,7 +152,7 @@ def _ask() -> None:
         type="primary",
         icon=":material/science:",
         disabled=spec is None or bool(problem),
-        help="It can be stopped and goes on where it was. What was computed before is read.",
+        help="Cancel it at any time; it goes on where it was. What was computed before is read.",
     )
     st.caption(f"Model: {model_called(model.source)}. Choose another one in the sidebar.")
 

@@ -133,7 +133,7 @@ def test_the_discount_is_told_with_its_interval_and_on_what_that_stands():
         told == "The sink discount does not measurably help: accuracy changes by less than 2 points at 50 % sparsity."
     )
     assert numbers == "Gain from the discount: +0.1 points [−0.7, +0.9] at 50 % sparsity."
-    assert stands == "360 items, 6 seeds; brackets: 95 % intervals; the margin was fixed beforehand."
+    assert stands == "360 items, 6 seeds; brackets: 95 % intervals."
     scored = finding_of("discount at levels", first, items_of="PIQA (chance 50.0 %)").stands
     assert scored.startswith("360 items of PIQA (chance 50.0 %), 6 seeds;")
     assert seen.startswith("±") and seen.endswith(" points would have been detected with 80 % power.")

@@ -100,7 +100,7 @@ def test_what_does_not_go_together_is_one_sentence_and_the_button_is_off():
     assert test.button(key="sweep_start").disabled and not test.exception
 
 
-def test_the_button_starts_the_sweep_of_the_address_and_it_can_be_stopped():
+def test_the_button_starts_the_sweep_of_the_address_and_it_can_be_cancelled():
     test = app(PAGE, **SMALL, sweep_sparsities="0.3")
     test.multiselect(key="sweep_methods").set_value(["magnitude"]).run()
     test.button(key="sweep_start").click().run()
