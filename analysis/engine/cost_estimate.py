@@ -12,7 +12,7 @@ from analysis.engine.planned import LOOKAHEAD
 from analysis.engine.sweeps import Sweeps
 from analysis.models.checkpoint import checkpoint_of, weight_bytes
 from analysis.specs import EstimateSpec, EvaluateSpec, EvictionPoint, PruneSpec, SweepSpec, grid, setting_key
-from analysis.words import model_in_words
+from analysis.words import counted, model_in_words
 
 if TYPE_CHECKING:
     from analysis.engine.engine import Engine
@@ -194,9 +194,10 @@ def lines(cost_estimate: CostEstimate) -> list[str]:
     if not cost_estimate.points:
         return told
     if cost_estimate.seconds:
+        workers = counted(cost_estimate.workers, "worker")
         told.append(
-            f"About {most(cost_estimate.seconds)} of one worker's time at most on an idle machine, of what is known, "
-            f"and less where prunings share statistics of the dense model; {cost_estimate.workers} at work."
+            f"About {most(cost_estimate.seconds)} of one worker's time at most, on an idle machine and of what is "
+            f"known; less where prunings share statistics of the dense model. {workers}."
         )
     if cost_estimate.memory_bytes is not None:
         told.append(f"Up to {cost_estimate.memory_bytes / 1e6:,.0f} MB of memory beside a model.")
