@@ -359,7 +359,10 @@ def ask(
         return None
     if job.state == "done" and engine().result(job) is not None:
         return job
-    st.error(plain(job.reason) if job.reason else "This was cancelled, or is no longer in the store.")
+    if job.state == "cancelled" and not job.reason:
+        st.info("This was cancelled.")
+    else:
+        st.error(plain(job.reason) or "This is no longer in the store.")
     if meanwhile is not None:
         meanwhile(engine().progress(job.id).details)
     if acting_button("Try again", f"retry_{job.id}", icon=":material/refresh:"):

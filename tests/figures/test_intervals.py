@@ -257,6 +257,15 @@ def test_where_there_is_room_names_stand_at_the_left_and_numbers_in_columns() ->
     assert begin < grey[0] < orange[1] < end, "one line through all sections"
 
 
+def test_names_and_three_columns_of_numbers_have_room_on_a_tablet() -> None:
+    beside = ("71.4 %", "−21.2 [−24.5, −17.9]", "+0.8 [−1.2, +2.8]")
+    row = IntervalRow("Wanda as published · clean text", 71.4, 68.1, 74.7, section="70 % removed", beside=beside)
+    figure = interval_rows([row], "accuracy, %", levels=LEVELS, heading=HEADING)
+    assert figure.layout.meta["wide"]["from"] <= 730, "pixels of a page in a window of 820"
+    told = [note for note in figure.layout.annotations if note.x == 0 and note.text in beside]
+    assert told[-1].xshift + 5.2 * len(beside[-1]) <= 330, "and on a phone beneath the name"
+
+
 def test_words_of_a_difference_become_its_column_and_none_stays_empty() -> None:
     rows = [difference_row("as many", Difference(0.3, 0.1, 0.5, 30, 30)), IntervalRow("equal", 0.1, 0.0, 0.2)]
     changed = interval_rows(rows, "points", even="", margin=2.0).layout.meta["wide"]["layout"]

@@ -200,8 +200,8 @@ def test_a_study_says_how_many_weights_the_discount_changes_at_every_sparsity_an
         assert changes[0].words(explains=True).startswith(f"{explained} 0.2")
         shown = weights_changed(changes)
         assert [note.text.partition(" <b>")[0] for note in shown.figure.layout.annotations] == [
-            f"{at}: {what}" for at in order for what in ("sink discount, 6 seeds", "another sample, 15 pairs")
-        ]
+            f"{order[0]}: {what}" for what in ("sink discount, 6 seeds", "another sample, 15 pairs")
+        ], "at the sparsity that is told"
         assert list(shown.table["sparsity"]) == [at for at in order for _ in "ab"]
         assert shown.sentence.startswith("Small dots: seeds, pairs. ")
     one_seed = Changed("", [0.01], [], 0.5)
