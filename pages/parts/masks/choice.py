@@ -80,7 +80,8 @@ def two_runs(known: dict[str, Run], ticked: Sequence[str] = ()) -> tuple[Pruned,
                 places.append(column)
     for column, run, told in zip(places, runs, titles_apart(runs), strict=True):
         stored = "mask file" if run.masks.stored else "zeros of the weights"
-        column.caption(plain(f"{told} · {run.masks.architecture} · read from the {stored}"))
+        read = f"{run.masks.architecture} · read from the {stored}"
+        column.caption(plain(read if told == run.label else f"{told} · {read}"))  # the box says its label
     return (runs[0], runs[1]) if len(runs) == 2 else None
 
 
