@@ -5,14 +5,14 @@ from pathlib import Path
 
 import streamlit as st
 
-from analysis.engine.run_pairs import has_setting, scored_pairs
+from analysis.engine.run_pairs import has_setting, scored_pairs, title_of
 from analysis.exhibits.with_discount import Changed
 from analysis.specs import CalibrateSpec, ModelSpec, TuneParams
 from analysis.tuning.statistics_file import why_not
 from analysis.words import DISCOUNT_TOLD
 from pages.parts.accuracy.choice import pair_results
 from pages.parts.charts import export_button, start_exhibits
-from pages.parts.controls import keyed_columns, left_to_right, segments, title_row, views_row
+from pages.parts.controls import left_to_right, segments, title_row, views_row
 from pages.parts.frame import run
 from pages.parts.masks.pruned_models import PairMasks, draw_changed, pair_masks, projections_in_fold
 from pages.parts.masks.view import masks_of
@@ -25,7 +25,6 @@ from pages.parts.pruning.outcome import (
     changed_in_words,
     changes_in_study,
     choose_scores,
-    choose_seeds,
     found_in_runs,
     found_in_study,
     results_box,
@@ -78,15 +77,14 @@ def main() -> None:
     masks = pair_masks(pairs) if study is None else None
     changes = changes_in_study(study) if study is not None else () if masks is None else (masks.changed,)
     with first_line:
+        if study is None and pairs and not has_setting(pairs[0], asked.specs):
+            shown = plain(title_of(pairs[0].spec, method=True))
+            st.markdown(f":orange-badge[Shown: {shown}] The newest runs; nothing is pruned at the settings below yet.")
         found = found_in_runs(pairs) if study is None else found_in_study(study)
         if study is None and sweeps_at_work():
             answer_so_far(asked.specs, changes)
         else:
             answer(study, pairs, found, changes)
-        if study is None and pairs and not has_setting(pairs[0], asked.specs):
-            st.caption(
-                "Nothing is pruned with and without the discount at these settings yet. Shown is the newest pair."
-            )
     with steps.beneath:
         view, beside = views_row(VIEWS, "prune_view")
     with steps.preview:
@@ -95,14 +93,10 @@ def main() -> None:
         preview_of = _preview(model, asked, f"{study.within}: {sample}" if study is not None and sample else "")
     with steps.outcome:
         st.markdown("**3 · Prune and score**", help="Writes pruned checkpoints to folders. The model stays as it is.")
-        with st.container(key="prune_seeds_place"):
-            number, first = keyed_columns([2.3, 7.7], "prune_seeds", vertical_alignment="bottom", gap="small")
-            with number:
-                seeds = choose_seeds(asked)
-        takes = st.container(key="prune_takes_place")
+        first, takes = st.container(key="prune_start_place"), st.container(key="prune_takes_place")
         with steps.settings:
-            evaluation, scoring = choose_scores(model, seeds, asked)
-        wants = wanted(asked, seeds, evaluation)
+            evaluation, scoring = choose_scores(model, asked)
+        wants = wanted(asked, evaluation)
         with first:
             start(wants, takes)
         with takes:
@@ -111,7 +105,7 @@ def main() -> None:
     with steps.proof, results_box(study, "prune_results"):
         accuracies_in_brief(model, asked, scoring, pairs, found, study, drawn=view != ACCURACY)
     if changes and view != MASKS:  # which draws them in full
-        place = steps.results if preview_of is not None else steps.preview
+        place = steps.results if preview_of is not None else steps.figure
         with place, results_box(study, "prune_masks", link=False):
             _draw_changes(study, masks, changes, changed_in_words(found, changes))
     with steps.beneath:

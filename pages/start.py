@@ -120,7 +120,7 @@ def _ask() -> None:
         type="primary",
         icon=":material/science:",
         disabled=bool(problem),
-        help=plain(problem) or "You can stop it and resume later. Earlier results are reused.",
+        help=plain(problem) or "You can cancel it and resume later. Earlier results are reused.",
         args=(spec,),
     )
 

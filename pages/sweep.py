@@ -23,7 +23,7 @@ from pages.parts import address
 from pages.parts.address import shown_box
 from pages.parts.asking import allow, cut_short, duration, may_act, starting_button
 from pages.parts.charts import chart, download, export_button, reproduce, start_exhibits
-from pages.parts.controls import title_row
+from pages.parts.controls import PHONE, title_row
 from pages.parts.frame import run
 from pages.parts.lazy_section import lazy_section
 from pages.parts.plain import code, plain
@@ -38,8 +38,15 @@ _NAMED = 2  # methods that a title names
 _NEW = "sweep_new_opened"  # whether the settings of a new sweep are drawn
 
 
+# More seeds have a row of their own; on a phone the box of sweeps, too.
+_STYLE = f"""<style>[data-testid='stLayoutWrapper']:has(>.st-key-sweep_more_seeds){{flex-basis:100%}}
+@media (max-width:{PHONE}px){{
+.st-key-sweep_actions>[data-testid='stElementContainer']:has([data-testid='stSelectbox']){{flex-basis:100%}}}}</style>"""
+
+
 def main() -> None:
     """Draw the page."""
+    st.html(_STYLE)
     title_row("Sweep").caption(f"Many settings in one batch. {DISCOUNT_TOLD}", width="stretch")
     start_exhibits()
     model = model_in_use()
@@ -92,7 +99,7 @@ def _new_sweep(model: ModelSpec, actions: DeltaGenerator) -> None:
     """Draw the button that opens the settings of a new sweep, and the settings where they are open."""
     opened = st.session_state.setdefault(_NEW, asked_by_address())
     actions.button(
-        "New sweep",
+        "Close the settings" if opened else "New sweep",
         "sweep_new",
         type="secondary" if opened else "primary",
         icon=":material/close:" if opened else ":material/add:",
@@ -140,7 +147,7 @@ def _what_to_sweep(model: ModelSpec) -> None:
         type="primary",
         icon=":material/stacked_line_chart:",
         disabled=spec is None,
-        help=plain(problem) or "Runs on all devices. Stop it at any time; it resumes where it was.",
+        help=plain(problem) or "Runs on all devices. Cancel it at any time; it goes on where it was.",
         args=(spec,),
     )
     if spec is not None and cost_estimate is not None and cost_estimate.estimates:
@@ -216,7 +223,7 @@ def _shown(sweeps: Sequence[JobRecord], place: DeltaGenerator) -> JobRecord | No
 
 
 def _title(record: JobRecord) -> str:
-    """Return a sweep in one line: date, models and methods, number of points."""
+    """Return a sweep in one line: date, methods and number of points, models."""
     spec = record.parameters(SweepSpec)
     when = datetime.fromtimestamp(record.created).strftime("%d %b %H:%M:%S")
     models = ", ".join(model_title(model_name(model.source)) for model in spec.models)
@@ -227,7 +234,7 @@ def _title(record: JobRecord) -> str:
     bits = f" · {', '.join(map(str, spec.bits))} bits" if min(spec.bits) < AS_STORED else ""
     budgets = ", ".join(percent(budget, 0) for budget in spec.budgets)
     kept = f" · {', '.join(spec.policies)} at {budgets} of the cache" if spec.policies else ""
-    return f"{when} · {models} · {methods} · {sparsities}{bits}{kept} · {seeds}"
+    return f"{when} · {methods} · {sparsities}{bits}{kept} · {seeds} · {models}"
 
 
 def _state(record: JobRecord, alone: bool) -> None:
@@ -289,7 +296,7 @@ def _more_seeds(record: JobRecord, compared: Sequence[Comparison], place: DeltaG
     """Offer more calibration seeds where those there are cannot tell."""
     told = {str(at): one.difference for at, one in enumerate(compared)}
     if place is not None and not can_tell(told):
-        with place:
+        with place.container(horizontal=True, vertical_alignment="center", key="sweep_more_seeds"):
             offer_more_seeds(record.parameters(SweepSpec), f"sweep_more_seeds_{record.id}")
 
 

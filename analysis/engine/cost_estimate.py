@@ -12,7 +12,7 @@ from analysis.engine.planned import LOOKAHEAD
 from analysis.engine.sweeps import Sweeps
 from analysis.models.checkpoint import checkpoint_of, weight_bytes
 from analysis.specs import EstimateSpec, EvaluateSpec, EvictionPoint, PruneSpec, SweepSpec, grid, setting_key
-from analysis.words import model_in_words
+from analysis.words import counted, model_in_words
 
 if TYPE_CHECKING:
     from analysis.engine.engine import Engine
@@ -194,9 +194,10 @@ def lines(cost_estimate: CostEstimate) -> list[str]:
     if not cost_estimate.points:
         return told
     if cost_estimate.seconds:
+        workers = counted(cost_estimate.workers, "worker")
         told.append(
-            f"At most about {most(cost_estimate.seconds)} of one worker's time, of what is known, and less where "
-            f"prunings share statistics of the dense model; {cost_estimate.workers} at work."
+            f"About {most(cost_estimate.seconds)} of one worker's time at most, on an idle machine and of what is "
+            f"known; less where prunings share statistics of the dense model. {workers}."
         )
     if cost_estimate.memory_bytes is not None:
         told.append(f"Up to {cost_estimate.memory_bytes / 1e6:,.0f} MB of memory beside a model.")
@@ -207,16 +208,16 @@ def lines(cost_estimate: CostEstimate) -> list[str]:
     return told
 
 
-def added(cost_estimate: CostEstimate, again: int = 0) -> str:
+def added(cost_estimate: CostEstimate, again: int = 0, start: float = 0.0) -> str:
     """Return the remaining cost of a sweep in a short sentence. again: models of these that were made before, by an
-    older version, or that are gone."""
+    older version, or that are gone. start: seconds until the first job begins."""
     if not cost_estimate.points:
         return "All of it is answered already."
     time = "time not known"
     if cost_estimate.seconds and not cost_estimate.unmeasured:
-        time = f"at most about {most(cost_estimate.seconds)}"
-        if cost_estimate.unscored:
-            time += " to prune; scoring time not known"
+        pruned = " to prune" if cost_estimate.unscored else ""
+        time = f"about {most(start + cost_estimate.seconds)} at most{pruned} on an idle machine"
+        time += "; scoring time not known" if cost_estimate.unscored else ""
     more = " more" if cost_estimate.known else ""
     if not again:
         return f"{cost_estimate.points:,}{more} model{'s' if cost_estimate.points > 1 else ''}: {time}."

@@ -59,6 +59,7 @@ def _is_done(job: JobRecord) -> bool:
     return job.state == "done"
 
 
+_START = 10.0  # seconds that a worker and torch take to start, measured on two idle cores
 _ABANDONED = 86400  # seconds after which files in `incoming` without a known job are removed
 
 
@@ -424,6 +425,11 @@ class Engine(StoredJobs):
     def has_worker(self) -> bool:
         """True once workers were started or reached."""
         return self._dispatcher.cluster is not None
+
+    def seconds_to_start(self) -> float:
+        """Return how long the first job waits for its worker and for torch on an idle machine; 0 once workers were
+        started or reached."""
+        return 0.0 if self.has_worker() else _START
 
     def models_held(self) -> int:
         """Return the number of workers that hold a model."""

@@ -172,6 +172,7 @@ def levels_of_sweep(
         beside,
         (first.dense.value, first.chance),
         (pair[0].difference.n, len(first.tasks)),
+        planned=max(one.setting.planned for one in pair),
     )
 
 
@@ -223,10 +224,12 @@ def _levels(
     levels: tuple[float, float | None],
     items: tuple[int, int],
     margin: float = MARGIN,
+    planned: int = 0,
 ) -> DiscountLevels:
     """Return what is drawn. recipe: of `recipe_told`. scores: by sparsity, of the published baseline, the control and
     with the discount. beside: with the discount minus the published baseline, by sparsity. levels: of the dense model
-    and of chance. items: their number, and that of their tasks.
+    and of chance. items: their number, and that of their tasks. planned: seeds of each setting, of which some may be
+    missing.
     """
     gains = dict(zip(scores, gained, strict=True))
     baseline, control = next(iter(scores.values()))[:2]
@@ -246,6 +249,8 @@ def _levels(
     caption = f"{scored}{bars}"
     free = f"Intervals are over items{over}, Student's, with {counted(seeds - 1, 'degree')} of freedom between seeds."
     sizes = counted(len(scores), "sparsity", "sparsities"), counted(3 if everywhere else 2, "method")
+    there = min(len(one.by_seed) for one in drawn)  # at every setting
+    pruned = counted(seeds, "seed") if there >= planned else f"{there} of {counted(planned, 'seed')}"
     return DiscountLevels(
         method,
         tuple(drawn),
@@ -254,6 +259,6 @@ def _levels(
         beside,
         *levels,
         margin,
-        f"{recipe}. {' × '.join((*sizes, counted(seeds, 'seed')))}.",
+        f"{recipe}. {' × '.join((*sizes, pruned))}.",
         f"{caption}. {free if seeds > 1 else f'Intervals are over items{over}.'}",
     )

@@ -204,8 +204,8 @@ def changes_of_study(findings: Findings, contrast: Contrast) -> list[Changed]:
 
 
 def weights_changed(changes: Sequence[Changed], seeds: int = 0) -> Exhibit:
-    """Return what share of the weights the discount changes at each sparsity, beside what another random calibration
-    sample changes. seeds: that were scored, where that is told.
+    """Return what share of the weights the discount changes, beside what another random calibration sample changes: at
+    the first sparsity as a figure, at all of them in the table. seeds: that were scored, where that is told.
     """
     first = changes[0]
     color = colors_by_method([PruneSpec().method])[0]
@@ -218,6 +218,7 @@ def weights_changed(changes: Sequence[Changed], seeds: int = 0) -> Exhibit:
     rows = [
         _share(_of_many(f"{at}: {name}" if at else name, len(all), each), all, color)
         for at, name, each, all, color in kinds
+        if at == first.sparsity
     ]
     part = (
         f" Accuracy is of all {seeds} seeds, masks of {len(first.changed)}, as reading those of many takes long; the "
@@ -275,9 +276,9 @@ def changes_figure(found: Mapping[str, tuple[Difference, Difference | None]], me
     """Draw what the discount changes of accuracy. found: with minus without it, and minus the published baseline, if
     that was compared, by sparsity, as `50 %`. method: with the discount."""
     baseline = METHODS[method].published
-    names = _DISCOUNT, f"discount minus {plain_title(baseline)}" if baseline else ""
+    names = "against no discount", f"against {plain_title(baseline)}" if baseline else ""
     rows = [
-        difference_row(f"{at}: {name}", effect, color=DIFFERENCE)
+        difference_row(name, effect, color=DIFFERENCE, section=f"Discount at {at} sparsity")
         for at, effects in found.items()
         for name, effect in zip(names, effects, strict=True)
         if effect is not None

@@ -1,6 +1,6 @@
 """Places of the rows of a figure of intervals: each name above its estimates, or at their left, numbers in columns."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from textwrap import wrap
 from typing import Any, NamedTuple
@@ -19,14 +19,14 @@ LANE, _LANES = 6, 3  # of dots beneath an estimate
 _HALF = 9  # of a band, above and beneath an estimate
 _CLEAR = 2  # from a name to a line
 EDGE = 6
-_GAP, _LETTER = 12, 6.3  # from the axis to the numbers at its right, and of one of their letters
+_GAP, _LETTER = 12, 5.8  # from the axis to the numbers at its right, and of one of their letters
 _NARROW, _NARROW_LETTER = 200, 5.2  # of the axis on a phone, and of a letter of a name above it
 _ROW_GAP = 10  # between rows whose names stand at the left
 _MOST_BESIDE = 2  # numbers of a row that stand at the right of the axis where it is narrow; more stand beneath its name
 _BETWEEN, _LEAST_COLUMN = 16, 10  # between columns of numbers; characters of a title that begins no further line
+_NONE = "–"  # in place of a number
 
 _WIDTH = 44  # characters of a name, which a phone holds
-_HEAD = 50  # of the titles of numbers, which are small letters
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,17 @@ class IntervalRow:
     beside: tuple[str, ...] = ()
 
     @property
-    def label(self) -> str:
-        """Its name as markup, with its words, beneath it where the line would be long."""
+    def in_a_line(self) -> bool:
+        """Whether its name and its words have room in one line."""
+        return not self.words or len(self.name) + len(self.words) <= _WIDTH
+
+    def label(self, in_a_line: bool) -> str:
+        """Return its name as markup, with its words. in_a_line: else they stand beneath it."""
         if self.held:
             return "<br>".join((f"<b>{wrapped(self.name, _WIDTH)}</b>", *map(as_text, self.held)))
         if not self.words:
             return wrapped(self.name, _WIDTH)
-        if len(self.name) + len(self.words) <= _WIDTH:
+        if in_a_line:
             return f"{as_text(self.name)} <b>{as_text(self.words)}</b>"
         return f"{wrapped(self.name, _WIDTH)}<br><b>{wrapped(self.words, _WIDTH)}</b>"
 
@@ -95,22 +99,22 @@ _AT_RIGHT = {"x": 1, "xref": "paper", "xanchor": "left", "align": "left", "showa
 def stacked_rows(
     rows: Sequence[IntervalRow], lanes: Sequence[Sequence[int]], head_lines: int, heading: Sequence[str]
 ) -> Layout:
-    """Lay out rows with each name above its estimates, and numbers in lines, at the right or, of many, beneath the name
-    of a row. head_lines: kept above all.
+    """Lay out rows with each name above its estimates, and numbers in lines, at the right or, of many, in columns
+    beneath the name of a row. head_lines: kept above all.
     """
     lines = [lines_of(row.beside) for row in rows]
     head, y = lines_of(heading), float(LINE * head_lines)
     groups, notes = _by_name(rows), list[dict[str, Any]]()
-    beneath = [""] * len(rows)
+    in_a_line, columns = all(row.in_a_line for row in rows), None
     if max((len(row.beside) for row in rows), default=0) > _MOST_BESIDE and len(groups) == len(rows):
-        beneath = [_in_a_line(told) for told in lines]
-        told = _in_lines(head)
-        notes += [{"y": y, "text": "<br>".join(map(as_text, told)), "xshift": 4, "yanchor": "top", **_AT_LEFT}]
-        y += LINE * len(told) + _SECTION
+        columns = _Columns.of(rows, heading, _NARROW_LETTER, _AT_LEFT)
+        y += EDGE * bool(head_lines) + LINE * columns.head_lines
+        notes += columns.head(y)
+        y += _SECTION
         lines, head = [[] for _ in rows], []
     deep, beside = _deep(lanes), LINE * max(map(len, lines), default=0) / 2
     for first_row in rows[:1]:  # whose numbers stand beneath the heading
-        above = LINE * (first_row.label.count("<br>") + 1 + bool(first_row.section)) + _NAMED
+        above = LINE * (first_row.label(in_a_line).count("<br>") + 1 + bool(first_row.section)) + _NAMED
         y = max(y, LINE * len(head) + beside + EDGE - above)
     section, places = "", [0.0] * len(rows)
     pieces: list[tuple[float, float]] = []
@@ -121,10 +125,13 @@ def stacked_rows(
             section = row.section
             notes.append({"y": y, "text": f"<b>{as_text(section)}</b>", "xshift": 4, "yanchor": "top", **_AT_LEFT})
             y += LINE + 2
-        label = row.label if len(alike) == 1 else wrapped(row.name, _WIDTH)
-        label += f"<br>{beneath[alike[0]]}" if beneath[alike[0]] else ""
+        label = row.label(in_a_line) if len(alike) == 1 else wrapped(row.name, _WIDTH)
         notes.append({"y": y, "text": label, "xshift": 12 if section else 4, "yanchor": "top", **_AT_LEFT})
-        y += LINE * (label.count("<br>") + 1) + _NAMED
+        y += LINE * (label.count("<br>") + 1)
+        if columns is not None:
+            notes += columns.of_row(alike[0], y + LINE / 2)
+            y += LINE
+        y += _NAMED
         first = y
         for at in alike:
             places[at] = y
@@ -144,8 +151,8 @@ def stacked_rows(
     guides = [places[at] for at, row in enumerate(rows) if row.beside]
     free = _GAP if head else right
     longest = max((len(line) for row in rows for line in (row.name, row.section, *row.held)), default=0)
-    named = (_NARROW_LETTER * longest + 12) / _NARROW
-    return Layout(places, [*notes, *numbers], guides, pieces, bands, y, 14, right, named, free)
+    reach = max(_NARROW_LETTER * longest + 12, 0 if columns is None else columns.width)
+    return Layout(places, [*notes, *numbers], guides, pieces, bands, y, 14, right, reach / _NARROW, free)
 
 
 def rows_beside_names(
@@ -153,10 +160,10 @@ def rows_beside_names(
 ) -> Layout:
     """Lay out rows with each name at the left of its estimates, and numbers in columns."""
     deep = _deep(lanes)
-    columns = _Columns.of(rows, heading)
+    columns = _Columns.of(rows, heading, _LETTER, _AT_RIGHT)
     y = float(max(LINE * max(has_head, columns.head_lines) + _SECTION, EDGE))
-    free = columns.width if columns.head_begins else _GAP
-    places, notes, bands = [0.0] * len(rows), columns.head(), [(y, y)]
+    free = -2 * _GAP if columns.titles else _GAP  # no name of a level runs into the first title
+    places, notes, bands = [0.0] * len(rows), columns.head(LINE * columns.head_lines), [(y, y)]
     left = _LETTER * max((len(line) for row in rows for line in row.left_lines), default=0) + 2 * _GAP
     section = ""
     for alike in _by_name(rows):
@@ -185,46 +192,45 @@ def rows_beside_names(
 
 @dataclass(frozen=True)
 class _Columns:
-    """Numbers at the right of the axis in columns. cells: of each row, of each column. titles: lines of each one's
-    title. starts: of each column from the axis, in pixels. width: of all."""
+    """Numbers in columns. cells: of each row, of each column. titles: lines of each one's title, none where no column
+    has one. starts: of each column, in pixels. width: of all. at: where notes begin."""
 
     cells: list[list[str]]
     titles: list[list[str]]
     starts: list[float]
     width: int
+    at: Mapping[str, Any]
 
     @classmethod
-    def of(cls, rows: Sequence[IntervalRow], heading: Sequence[str]) -> "_Columns":
-        """Return the columns that hold anything."""
+    def of(
+        cls, rows: Sequence[IntervalRow], heading: Sequence[str], letter: float, at: Mapping[str, Any]
+    ) -> "_Columns":
+        """Return the columns that hold anything. letter: width of one of their letters."""
         cells = [[part.replace("\n", " ") for part in row.beside or (row.words,)] for row in rows]
         count = max(map(len, cells), default=0)
         cells = [[*line, *[""] * (count - len(line))] for line in cells]
-        used = [at for at in range(count) if any(line[at] for line in cells)]
+        used = [column for column in range(count) if any(line[column] for line in cells)]
         titles, starts, x = [], [], float(_GAP)
-        for at in used:
-            widest = max(len(line[at]) for line in cells)
-            title = heading[at].replace("\n", " ") if at < len(heading) else ""
+        for column in used:
+            widest = max(len(line[column]) for line in cells)
+            title = heading[column].replace("\n", " ") if column < len(heading) else ""
             titles.append(wrap(title, max(widest, _LEAST_COLUMN)))
             starts.append(x)
-            x += _LETTER * max([widest, *map(len, titles[-1])]) + _BETWEEN
-        return cls([[line[at] for at in used] for line in cells], titles, starts, round(x) if used else 14)
+            x += letter * max([widest, *map(len, titles[-1])]) + _BETWEEN
+        cells = [[line[column] or _NONE * (len(used) > 1) for column in used] for line in cells]
+        titles = titles if any(titles) else []
+        return cls(cells, titles, starts, round(x - _BETWEEN + EDGE) if used else 14, at)
 
     @property
     def head_lines(self) -> int:
         """Lines of the tallest title."""
         return max(map(len, self.titles), default=0)
 
-    @property
-    def head_begins(self) -> int:
-        """The line in which the title of the first column begins: all end in the last."""
-        return self.head_lines - len(self.titles[0]) if self.titles else 0
-
-    def head(self) -> list[dict[str, Any]]:
-        """Return the titles as notes."""
-        foot = LINE * self.head_lines
+    def head(self, foot: float) -> list[dict[str, Any]]:
+        """Return the titles as notes. foot: where they end."""
         return [
-            {"y": foot, "text": "<br>".join(map(as_text, lines)), "yanchor": "bottom", "xshift": start, **_AT_RIGHT}
-            for lines, start in zip(self.titles, self.starts, strict=True)
+            {"y": foot, "text": "<br>".join(map(as_text, lines)), "yanchor": "bottom", "xshift": start, **self.at}
+            for lines, start in zip(self.titles, self.starts, strict=False)
             if lines
         ]
 
@@ -236,7 +242,7 @@ class _Columns:
                 "text": as_text(cell) if place else f"<b>{as_text(cell)}</b>",
                 "yanchor": "middle",
                 "xshift": start,
-                **_AT_RIGHT,
+                **self.at,
             }
             for place, (cell, start) in enumerate(zip(self.cells[at], self.starts, strict=True))
             if cell
@@ -263,20 +269,6 @@ def _by_name(rows: Sequence[IntervalRow]) -> list[list[int]]:
 def _first_bold(lines: Sequence[str]) -> str:
     first, *others = map(as_text, lines)
     return "<br>".join((f"<b>{first}</b>", *others))
-
-
-def _in_lines(titles: Sequence[str]) -> list[str]:
-    """Return titles in lines that a phone holds, each whole."""
-    lines = [""]
-    for title in titles:
-        line = f"{lines[-1]} · {title}" if lines[-1] else title
-        lines[-1:] = [line] if len(line) <= _HEAD or not lines[-1] else [f"{lines[-1]} ·", title]
-    return lines
-
-
-def _in_a_line(numbers: Sequence[str]) -> str:
-    first, *others = map(as_text, numbers) if numbers else [""]
-    return " · ".join((f"<b>{first}</b>", *others)) if first else ""
 
 
 def lanes_of(values: Sequence[float], wide: float) -> list[int]:

@@ -37,7 +37,7 @@ from analysis.statistics.differences import Difference
 
 _AXIS = 34  # of the axis, beside the lines of its title
 _LEGEND = 40
-_PLOT = 260  # of the axis, the least between names and columns
+_PLOT = 210  # of the axis, the least between names and columns
 _TITLE = 40  # characters of a line of the axis' title
 _DOT = 0.02  # of the axis that a dot takes
 _WIDER = 8  # times what is near, from which on an interval is cut off at the edge

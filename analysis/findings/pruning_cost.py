@@ -56,7 +56,7 @@ def cost_of_pruning(
         cost = _costly(who, {at: losses[at] for at in costly})
     elif rest:
         lost = [losses[at] for at in rest]
-        size = f"costs {_cost_span([-one.value for one in lost])} points of accuracy"
+        size = f"costs {_cost_span([-one.value for one in lost], 'points of accuracy')}"
         if any(one.value > 0 for one in lost):
             size = f"changes accuracy by {change_span(lost, ' points')}"
         elif len(rest) == 1:
@@ -139,8 +139,7 @@ def discount_at_levels(
     items = f"{first.n:,} items{f' of {items_of}' if items_of else ''}"
     stands = f"{so_far}{', '.join(filter(None, (items, seeds)))}; brackets: 95 % intervals"
     power = f"{_upper(detected)} with 80 % power." if detected else ""
-    beforehand = "; the margin was fixed beforehand" if numbers else ""
-    return DiscountTold(_upper(said), numbers, f"{stands}{over}{beforehand}.", power)
+    return DiscountTold(_upper(said), numbers, f"{stands}{over}.", power)
 
 
 def _pruning_itself(costs: Mapping[str, Difference], settings: Sequence[str]) -> str:
@@ -200,7 +199,9 @@ def change_span(losses: Sequence[Difference], unit: str = "", costs: bool = Fals
     interval = (
         f" [{_number(reach[0], decimals, sign)}, {_number(reach[-1], decimals, sign)}]" if len(losses) == 1 else ""
     )
-    return f"{least if least == most else f'{least} to {most}'}{unit}{interval}"
+    if least == most:
+        return f"{least}{_of_one(unit) if least.lstrip('+−') == '1' else unit}{interval}"
+    return f"{least} to {most}{unit}{interval}"
 
 
 def gap_words(gap: Difference) -> str:
@@ -236,7 +237,11 @@ def _costly(who: str, losses: Mapping[float, Difference]) -> str:
 def _size(loss: Difference, unit: str) -> str:
     """Return a loss with its interval, as `21 points of accuracy [9, 32]`. unit: with a space behind it."""
     value, low, high = (_number(-end, _decimals(loss)) for end in (loss.value, loss.high, loss.low))
-    return f"{value} {unit}[{low}, {high}]"
+    return f"{value} {_of_one(unit) if value == '1' else unit}[{low}, {high}]"
+
+
+def _of_one(unit: str) -> str:
+    return unit.replace(POINTS.name, POINTS.name.removesuffix("s"))
 
 
 def _decimals(loss: Difference) -> int:
@@ -247,10 +252,12 @@ def _number(value: float, decimals: int, sign: str = "") -> str:
     return f"{round(POINTS.scale * value, decimals) + 0.0:{sign}.{decimals}f}".replace("-", "−")
 
 
-def _cost_span(losses: Sequence[float]) -> str:
+def _cost_span(losses: Sequence[float], unit: str) -> str:
     decimals = int(max(map(abs, losses)) < _TENTHS)
     low, high = (_number(end, decimals) for end in (min(losses), max(losses)))
-    return low if low == high else f"{low} to {high}"
+    if low == high:
+        return f"{low} {_of_one(unit) if low == '1' else unit}"
+    return f"{low} to {high} {unit}"
 
 
 def _shares(at: Sequence[float]) -> str:

@@ -99,7 +99,7 @@ def parts_progress(job_id: str, title: Callable[[str], str]) -> None:
     for part in engine().parts(record):
         if part.state == "failed":
             st.caption(f":material/error: {plain(title(part.name))}: {plain(part.reason)}")
-    cancel_button(record, f"cancel_{record.kind}_{job_id}", "Stop")
+    cancel_button(record, f"cancel_{record.kind}_{job_id}")
 
 
 def how_it_ended(record: JobRecord, what: str, kept: str = "", failed: str = "failed") -> str:
@@ -144,7 +144,7 @@ def cancel_button(record: JobRecord, key: str, label: str = "Cancel") -> None:
             st.rerun()
         return
     if not others_wait(record.id):
-        pressed = st.button(label, key=key, icon=icon, help="Stops this job.")
+        pressed = st.button(label, key=key, icon=icon, help="Cancels this job.")
     else:
         with st.popover(label, icon=icon, key=f"{key}_shared"):
             st.caption("Another tab, yours or another visitor's, waits for this job, too.")
@@ -359,7 +359,10 @@ def ask(
         return None
     if job.state == "done" and engine().result(job) is not None:
         return job
-    st.error(plain(job.reason) if job.reason else "This was cancelled, or is no longer in the store.")
+    if job.state == "cancelled" and not job.reason:
+        st.info("This was cancelled.")
+    else:
+        st.error(plain(job.reason) or "This is no longer in the store.")
     if meanwhile is not None:
         meanwhile(engine().progress(job.id).details)
     if acting_button("Try again", f"retry_{job.id}", icon=":material/refresh:"):

@@ -245,19 +245,21 @@ def table(
     shares: Collection[str] = (),
     signed: Collection[str] = (),
     above: DeltaGenerator | None = None,
+    missing: str = "",
     **options: Any,
 ) -> Any:
     """Draw title, sentence and a table with its download. options go to `st.dataframe`. above: container of the title.
 
     export: include it in the exported page. hint: what a visitor can do with it, which an exported page leaves out.
-    shares: columns written in per cent. signed: columns of differences in points.
+    shares: columns written in per cent. signed: columns of differences in points. missing: in place of a value that is
+    not there.
     """
     with above or nullcontext():
         heading(title, sentence, formula, finding, hint)
     told = f"{finding} {sentence}".strip()
     written = options.get("column_config", {})
-    shown = as_read(as_percent(frame, written), set(written) - set(signed), shares, signed)
-    event = st.dataframe(shown, hide_index=True, key=key, placeholder="", alt=f"{title}. {told}", **options)
+    shown = as_read(as_percent(frame, written), set(written) - set(signed), shares, signed, missing)
+    event = st.dataframe(shown, hide_index=True, key=key, placeholder=missing, alt=f"{title}. {told}", **options)
     download_buttons(frame, key, type="tertiary")
     if export:
         exhibit_table(title, told, frame, key)
@@ -273,19 +275,23 @@ def as_percent(frame: pd.DataFrame, columns: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def as_read(
-    frame: pd.DataFrame, written: Collection[str] = (), shares: Collection[str] = (), signed: Collection[str] = ()
+    frame: pd.DataFrame,
+    written: Collection[str] = (),
+    shares: Collection[str] = (),
+    signed: Collection[str] = (),
+    missing: str = "",
 ) -> pd.DataFrame | Styler:
     """Return a table whose numbers are written as people read them (`column_formats`); they sort as before.
 
-    written: columns that are written in another way. shares: those in per cent. signed: those of differences. Large
-    tables stay as they are, as writing every cell takes long.
+    written: columns that are written in another way. shares: those in per cent. signed: those of differences. missing:
+    as of `table`. Large tables stay as they are, as writing every cell takes long.
     """
     if frame.empty or frame.size > _WRITTEN_CELLS:
         return frame
     formats: dict[Any, Any] = {
         name: write for name, write in column_formats(frame, shares, signed).items() if name not in written
     }
-    return frame.style.format(formats, na_rep="") if formats else frame
+    return frame.style.format(formats, na_rep=missing) if formats else frame
 
 
 def cells(axes: Mapping[str, Sequence[Any]], values: Mapping[str, np.ndarray]) -> pd.DataFrame:

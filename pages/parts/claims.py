@@ -152,7 +152,7 @@ def _ask() -> None:
         type="primary",
         icon=":material/science:",
         disabled=spec is None or bool(problem),
-        help="You can stop it and resume later. Earlier results are reused.",
+        help="You can cancel it and resume later. Earlier results are reused.",
     )
     st.caption(f"Model: {model_called(model.source)}. Choose another one in the sidebar.")
 

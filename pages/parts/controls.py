@@ -245,20 +245,23 @@ def order_on_a_phone(rows: Mapping[str, Sequence[int]], blocks: Mapping[str, int
 
 _STEPS, _OPEN = "settings_preview_outcome", "settings_in_view"
 _STEP = f".st-key-columns_{_STEPS}>*>[data-testid='stHorizontalBlock']"
-# Stacked, the figure that proves the answer stands first, and in the order of the Tab key where the browser can. Its
-# place is kept until it is drawn.
+_DRAWN = "[data-testid='stElementContainer']"
+# Figures beneath the preview and the outcome begin at one height. Stacked, the one that proves the answer stands first,
+# and in the order of the Tab key where the browser can. Its place is kept until it is drawn.
 _LEFT_TO_RIGHT = f"""<style>
 @media (min-width:{STACKED + 1}px){{
 {_STEP}{{display:grid;grid-template:auto 1fr/minmax(0,1.1fr) minmax(0,1.44fr) minmax(0,1.66fr);row-gap:1rem}}
-{_STEP}>[data-testid='stColumn']{{width:auto;grid-row:1/span 2}}
-{_STEP}>:nth-child(3){{grid-area:1/3}}{_STEP}>:nth-child(4){{grid-area:2/3}}
+{_STEP}>[data-testid='stColumn']{{width:auto;grid-area:1/1/span 2}}{_STEP}>:nth-child(2){{grid-area:1/2/span 2}}
+{_STEP}:has(>:nth-child(3) {_DRAWN})>:nth-child(2){{grid-area:1/2}}{_STEP}>:nth-child(3){{grid-area:2/2}}
+{_STEP}>:nth-child(4){{grid-area:1/3}}{_STEP}>:nth-child(5){{grid-area:2/3}}
 [data-testid='stColumn']:has(>[data-testid='stVerticalBlock']>*>.st-key-{_OPEN}){{position:sticky;top:3.75rem;
 align-self:flex-start;max-height:calc(100vh - 4.5rem);overflow-y:auto;overflow-x:hidden;padding-bottom:.5rem}}}}
 @media (max-width:{STACKED}px){{
 {_STEP}{{flex-wrap:wrap;reading-flow:flex-visual}}
 {_STEP}>[data-testid='stColumn']{{min-width:100%}}
-{_STEP}>:nth-child(4){{order:-1}}
-{_STEP}>:nth-child(4):not(:has([data-testid='stElementContainer'])){{min-height:24rem}}}}
+{_STEP}>:nth-child(5){{order:-1}}
+{_STEP}>:nth-child(5):not(:has({_DRAWN})){{min-height:24rem}}}}
+{_STEP}>:nth-child(3):not(:has({_DRAWN})){{display:none}}
 .st-key-{_OPEN},.st-key-{_OPEN}>*>.stVerticalBlock{{gap:.6rem}}
 </style>"""
 
@@ -312,13 +315,14 @@ def plots_and_controls() -> tuple[DeltaGenerator, DeltaGenerator]:
 
 
 class Steps(NamedTuple):
-    """The containers of a page read from left to right: settings, which stay in view, what is done with them, the
-    proof of the page's answer, beneath the last of these or, where they are stacked, above all, further results, and
-    rarer things beneath all.
+    """The containers of a page read from left to right: settings, which stay in view, a preview, the figure
+    beneath it, what is done with the settings, the proof of the page's answer, beneath that or, where all are stacked,
+    above all, further results, and rarer things beneath all.
     """
 
     settings: DeltaGenerator
     preview: DeltaGenerator
+    figure: DeltaGenerator
     outcome: DeltaGenerator
     proof: DeltaGenerator
     results: DeltaGenerator
@@ -328,9 +332,9 @@ class Steps(NamedTuple):
 def left_to_right() -> Steps:
     """Return the containers of a page read from left to right."""
     st.html(_LEFT_TO_RIGHT)
-    settings, preview, outcome, proof = keyed_columns(4, _STEPS, gap="medium")
+    settings, preview, figure, outcome, proof = keyed_columns(5, _STEPS, gap="medium")
     results, beneath = st.container(key="results_of_the_steps"), st.container(key="beneath_the_steps")
-    return Steps(settings.container(key=_OPEN), preview, outcome, proof, results, beneath)
+    return Steps(settings.container(key=_OPEN), preview, figure, outcome, proof, results, beneath)
 
 
 # On a phone the views take as many rows as they need, with less room around each.

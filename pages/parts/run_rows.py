@@ -17,6 +17,7 @@ from analysis.evaluation import conditions
 from analysis.exhibits.scored_runs import EXPLAINED
 from analysis.pruned.report_file import plain_title, quantization_title, seed_of, settings_title
 from analysis.specs import METHODS, kept_of
+from analysis.statistics.decisions import POINTS
 from analysis.statistics.differences import Difference
 from analysis.words import MODEL_TITLES, model_title
 from pages.parts.charts import table
@@ -29,17 +30,17 @@ RUNS_ASKED = "run"  # in the address: ids of runs that are open
 COLUMNS = {
     "★": TextColumn(width=30),
     "run": TextColumn(width=230),
-    "method": TextColumn(width=168, help=EXPLAINED),
+    "method": TextColumn(width=165, help=EXPLAINED),
     "seed": NumberColumn(format="%d", help="Of the calibration text.", width=60),
     "settings": TextColumn(help="Of the sink discount, and what is not as usual."),
     "accuracy, %": NumberColumn(format="%.1f", width=83),
-    "95 % interval": TextColumn("95 % interval, items only", width=168, help="Another calibration seed adds noise."),
+    "95 % interval": TextColumn("95 % interval (items)", width=140, help="Another calibration seed adds noise."),
     "to dense, points": NumberColumn(
-        "difference to dense, points", width=176, help="Accuracy minus the dense model's, same items."
+        "minus dense, points", width=136, help="Accuracy minus the dense model's, same items."
     ),
     "interval to dense": TextColumn(
-        "95 % interval, items only",
-        width=168,
+        "95 % interval (items)",
+        width=140,
         help="Of the difference, over the items both answered; another seed adds noise.",
     ),
     "dense, %": NumberColumn(format="%.1f", help="Accuracy of the dense model on the same items."),
@@ -80,7 +81,7 @@ def _short(source: str) -> str:
 def accuracy_cells(accuracy: Score | None) -> dict[str, object]:
     """Return an accuracy with the dense model's, chance and the items, as cells of a row."""
     if accuracy is None:
-        return {"accuracy, %": None, "95 % interval": "", "dense, %": None, "chance, %": None, "items": None}
+        return {"accuracy, %": None, "95 % interval": None, "dense, %": None, "chance, %": None, "items": None}
     return {
         "accuracy, %": 100 * accuracy.value,
         "95 % interval": f"{100 * accuracy.low:.1f} – {100 * accuracy.high:.1f}",
@@ -93,11 +94,11 @@ def accuracy_cells(accuracy: Score | None) -> dict[str, object]:
 def _to_dense(accuracy: Score | None, difference: Difference | None) -> dict[str, object]:
     """Return the difference to the dense model as cells of a row. difference: on the same items, if these are known."""
     if difference is not None:
-        ends = ", ".join(f"{100 * end:+.1f}".replace("-", "−") for end in (difference.low, difference.high))
+        ends = ", ".join(POINTS.number(end, 1) for end in (difference.low, difference.high))
         return {"to dense, points": 100 * difference.value, "interval to dense": f"[{ends}]"}
     if accuracy is None or accuracy.dense is None:
-        return {"to dense, points": None, "interval to dense": ""}
-    return {"to dense, points": 100 * (accuracy.value - accuracy.dense), "interval to dense": ""}
+        return {"to dense, points": None, "interval to dense": None}
+    return {"to dense, points": 100 * (accuracy.value - accuracy.dense), "interval to dense": None}
 
 
 def row(run: Run, differences: Mapping[str, Difference] | None = None) -> dict[str, object]:
@@ -208,6 +209,7 @@ def table_of_runs(
         height=_ROW * (min(len(runs), rows) + 1) + 2,
         column_config=COLUMNS,
         signed=("to dense, points",),
+        missing="–",
         **options,
     )
 

@@ -49,7 +49,9 @@ def test_pruning_is_foreseen_by_as_much_text_else_scaled_up_from_less(samples, s
     engine = SimpleNamespace(jobs=jobs.__getitem__, answered=lambda kind, key: None, workers=lambda: 1)
     foreseen = foresee(engine, SimpleNamespace(unanswered=lambda spec: grid(spec).prunings), spec)
     assert foreseen.seconds == seconds and not foreseen.unmeasured
-    assert added(foreseen) == f"1 model: at most about {most(seconds)} to prune; scoring time not known."
+    said = f"1 model: about {most(seconds)} at most to prune on an idle machine; scoring time not known."
+    assert added(foreseen) == said
+    assert added(foreseen, start=9.0) == said.replace(most(seconds), most(seconds + 9.0)), "with the worker's start"
     assert len(foreseen.estimates) == 1, "how much memory it takes is still not known"
 
 

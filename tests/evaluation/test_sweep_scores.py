@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from analysis.evaluation import sweep_scores, sweep_tables
 from analysis.evaluation.published_results import PublishedAccuracy, chance_of, published, published_pairs, remarks
 from analysis.evaluation.sweep_scores import PointScores, TaskScores
+from analysis.exhibits.discount_levels import levels_of_sweep, pairs_along
 from analysis.findings import sweeps
 from analysis.findings.sweeps import headline, relations
 from analysis.specs import METHODS, RECIPE, ModelSpec, SweepSpec, grid, part_alone, setting_key
@@ -279,3 +280,15 @@ def test_slope_weights_are_those_of_least_squares(strengths, slope):
     weights = sweep_scores.slope_weights(strengths)
     assert weights.sum() == pytest.approx(0, abs=1e-6 * np.abs(weights).max())
     assert weights @ (0.3 + slope * np.array(strengths)) == pytest.approx(slope, abs=1e-6)
+
+
+def test_while_a_sweep_is_at_work_the_seeds_that_every_setting_has_are_told() -> None:
+    def told(points: list[PointScores]) -> str:
+        found = swept(points, SPEC)
+        compared = sweep_scores.comparisons(found)
+        [pair] = pairs_along([one for one in compared if sweeps.is_discount(one)]).values()
+        return levels_of_sweep(pair, found, compared).setup
+
+    points = scored(SPEC)
+    assert told(points).endswith("2 sparsities × 3 methods × 6 seeds.")
+    assert told(points[: 3 * 6 + 1]).endswith("2 sparsities × 3 methods × 3 of 6 seeds."), "one has a fourth"

@@ -38,6 +38,13 @@ def test_an_estimate_stands_beneath_its_name_filled_where_it_is_significant() ->
     )
 
 
+def test_words_stand_beneath_all_names_where_one_has_no_room_beside_its_name() -> None:
+    rows = [IntervalRow(name, 0.1, 0.0, 0.2, "+0.1 [0.0, +0.2]") for name in ("short", "as long as it is on a phone")]
+    assert [note.text.count("<br>") for note in interval_rows(rows, "points").layout.annotations] == [0, 0]
+    rows.append(replace(rows[0], name="longer than a phone can show it"))
+    assert [note.text.count("<br>") for note in interval_rows(rows, "points").layout.annotations] == [1, 1, 1]
+
+
 @given(st.lists(st.tuples(NUMBERS, NUMBERS, NUMBERS), min_size=1, max_size=6), st.floats(0, 10))
 @settings(max_examples=30)
 def test_every_estimate_is_in_view_and_no_name_stands_on_a_line_or_a_band(values, margin) -> None:
@@ -145,24 +152,27 @@ def test_a_section_has_its_heading_and_each_row_its_numbers_beside_its_mark() ->
     [dashed] = [shape for shape in figure.layout.shapes if shape.x0 == shape.x1]
     assert (dashed.x0, dashed.line.dash) == (93.0, "dash"), "one line, as no name reaches it"
     low, high = figure.layout.xaxis.range
-    assert 60 < low < 70 and 95 <= high <= 101 and figure.layout.margin.r > 90
+    assert 60 < low < 70 and 95 <= high <= 101 and figure.layout.margin.r > 80
 
 
 def test_more_numbers_than_fit_beside_a_narrow_axis_stand_beneath_the_name_of_their_row() -> None:
     figure = interval_rows(SCORES, "accuracy, %", levels=LEVELS, heading=HEADING)
-    head, *notes = figure.layout.annotations
-    assert head.text == "accuracy · minus dense · discount minus this row"
+    *heads, head = figure.layout.annotations[:3]
+    notes = figure.layout.annotations[3:]
+    assert [each.text for each in (*heads, head)] == ["accuracy", "minus dense", "discount<br>minus this<br>row"]
     assert [note.text for note in notes] == [
         "<b>50 % removed</b>",
-        "Without &lt;b&gt;<br><b>90.0 %</b> · −3.0 [−8, +2] · +1 &lt;9",
-        "With<br><b>91.0 %</b>",
+        *("Without &lt;b&gt;", "<b>90.0 %</b>", "−3.0 [−8, +2]", "+1 &lt;9"),
+        *("With", "<b>91.0 %</b>", "–", "–"),
         "<b>70 % removed</b>",
-        "With<br><b>72.0 %</b>",
+        *("With", "<b>72.0 %</b>", "–", "–"),
         "dense 93.0 %",
         "← chance 37.5 %",
     ]
+    starts = [note.xshift for note in (*heads, head)]
+    assert [note.xshift for note in notes[2:5]] == starts == sorted(starts), "each beneath its title"
     section, name, *_, dense, chance = notes
-    assert chance.y < dense.y < head.y < section.y < name.y and figure.layout.margin.r < 20, (
+    assert chance.y < dense.y < head.y - 3 * LINE < head.y <= section.y < name.y and figure.layout.margin.r < 20, (
         "the axis has all the width"
     )
     grey, orange, _ = figure.data
@@ -200,9 +210,7 @@ def test_a_level_s_name_stands_over_its_line_where_the_figure_has_room() -> None
     assert narrow > 20 and wide == 0, "names of rows leave room at the left"
     figure = interval_rows(SCORES, "accuracy, %", levels=LEVELS[:1], heading=HEADING)
     [dense] = [note for note in figure.layout.meta["wide"]["layout"]["annotations"] if note["text"] == LEVELS[0].name]
-    assert dense["xshift"] == 0, "the title of the first column stands lower"
-    heads = interval_rows(SCORES, "accuracy, %", heading=[*HEADING[:2], "discount " * 9]).layout.annotations[0]
-    assert heads.text == f"accuracy · minus dense ·<br>{'discount ' * 9}", "no title is broken where several lines are"
+    assert dense["xshift"] < -20, "clear of the title of the first column"
 
 
 LONG = "3.1 tokens, 95 % masked, 10 % of attention"
@@ -241,12 +249,21 @@ def test_where_there_is_room_names_stand_at_the_left_and_numbers_in_columns() ->
         assert at[title]["xshift"] == at[cell]["xshift"] and at[cell]["y"] == grey[0]
         if following:
             width = max(map(len, [*title.split("<br>"), cell.removeprefix("<b>").removesuffix("</b>")]))
-            assert at[following]["xshift"] >= at[title]["xshift"] + 6 * width
+            assert at[following]["xshift"] >= at[title]["xshift"] + 5.8 * width
     assert [at[f"<b>{share} %</b>"]["y"] for share in ("91.0", "72.0")] == orange
     assert -changed["margin"]["l"] <= at["Without &lt;b&gt;"]["xshift"] < 0, "left of the axis"
     assert grey[0] < min(seeds) <= max(seeds) < orange[0] < at["<b>70 % removed</b>"]["y"] < orange[1]
     [(begin, end)] = [(shape["y0"], shape["y1"]) for shape in changed["shapes"] if shape["x0"] == shape["x1"] == 93.0]
     assert begin < grey[0] < orange[1] < end, "one line through all sections"
+
+
+def test_names_and_three_columns_of_numbers_have_room_on_a_tablet() -> None:
+    beside = ("71.4 %", "−21.2 [−24.5, −17.9]", "+0.8 [−1.2, +2.8]")
+    row = IntervalRow("Wanda as published · clean text", 71.4, 68.1, 74.7, section="70 % removed", beside=beside)
+    figure = interval_rows([row], "accuracy, %", levels=LEVELS, heading=HEADING)
+    assert figure.layout.meta["wide"]["from"] <= 730, "pixels of a page in a window of 820"
+    told = [note for note in figure.layout.annotations if note.x == 0 and note.text in beside]
+    assert told[-1].xshift + 5.2 * len(beside[-1]) <= 330, "and on a phone beneath the name"
 
 
 def test_words_of_a_difference_become_its_column_and_none_stays_empty() -> None:

@@ -55,7 +55,7 @@ def test_a_loss_that_its_interval_does_not_tell_from_0_is_not_resolved():
     assert both == "Pruning 50 and 60 % of the weights costs 2 to 3 points of accuracy, which 2 seeds do not resolve."
     gain = {0.5: lost(0.01, -0.06, 0.09, seeds=1)}
     one = "by one calibration seed."
-    assert said(gain, []) == f"Pruning 50 % of the weights changes accuracy by +1 points [−6, +9], {one}"
+    assert said(gain, []) == f"Pruning 50 % of the weights changes accuracy by +1 point [−6, +9], {one}"
     assert said(gain | {0.6: LOSSES[0.6]}, []) == (
         f"Pruning 50 and 60 % of the weights changes accuracy by +1 to −3 points, {one}"
     )
@@ -133,7 +133,7 @@ def test_the_discount_is_told_with_its_interval_and_on_what_that_stands():
         told == "The sink discount does not measurably help: accuracy changes by less than 2 points at 50 % sparsity."
     )
     assert numbers == "Gain from the discount: +0.1 points [−0.7, +0.9] at 50 % sparsity."
-    assert stands == "360 items, 6 seeds; brackets: 95 % intervals; the margin was fixed beforehand."
+    assert stands == "360 items, 6 seeds; brackets: 95 % intervals."
     scored = finding_of("discount at levels", first, items_of="PIQA (chance 50.0 %)").stands
     assert scored.startswith("360 items of PIQA (chance 50.0 %), 6 seeds;")
     assert seen.startswith("±") and seen.endswith(" points would have been detected with 80 % power.")
@@ -200,8 +200,8 @@ def test_a_study_says_how_many_weights_the_discount_changes_at_every_sparsity_an
         assert changes[0].words(explains=True).startswith(f"{explained} 0.2")
         shown = weights_changed(changes)
         assert [note.text.partition(" <b>")[0] for note in shown.figure.layout.annotations] == [
-            f"{at}: {what}" for at in order for what in ("sink discount, 6 seeds", "another sample, 15 pairs")
-        ]
+            f"{order[0]}: {what}" for what in ("sink discount, 6 seeds", "another sample, 15 pairs")
+        ], "at the sparsity that is told"
         assert list(shown.table["sparsity"]) == [at for at in order for _ in "ab"]
         assert shown.sentence.startswith("Small dots: seeds, pairs. ")
     one_seed = Changed("", [0.01], [], 0.5)

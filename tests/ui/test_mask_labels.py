@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 from typing import Any, cast
 
-from pages.parts.masks.pruned_models import Pruned, short_labels
+from pages.parts.masks.pruned_models import Pruned, short_labels, titles_apart
 from tests.helpers import pruned_run
 
 FAR = " · model llada2 · calibration text text.jsonl · sequence length 32"
@@ -25,3 +25,11 @@ def test_runs_are_called_by_what_tells_them_from_those_beside_them():
 
 def test_a_name_that_somebody_gave_stays():
     assert short_labels([run(name="my best"), run(method="wanda")])[0] == "my best"
+
+
+def test_captions_tell_two_runs_of_one_method_and_sparsity_apart_whatever_they_are_called():
+    alike = [
+        run(name=name, method="sink-wanda", calibration={"samples": samples})
+        for name, samples in (("a", 16), ("b", 32))
+    ]
+    assert titles_apart(alike) == [f"{alike[0].run.title} · samples {samples}" for samples in (16, 32)]

@@ -110,6 +110,7 @@ def test_a_difference_to_the_dense_model_has_its_interval_where_the_answers_are_
     scored = Score(0.9, 0.85, 0.95, 360, "tasks", dense=0.93)
     paired = _to_dense(scored, Difference(-0.028, -0.054, 0.002, 360, 360))
     assert paired == {"to dense, points": pytest.approx(-2.8), "interval to dense": "[−5.4, +0.2]"}
+    assert _to_dense(scored, Difference(-0.017, -0.034, 0.0002, 360, 360))["interval to dense"] == "[−3.4, 0.0]"
     apart = _to_dense(scored, None)
     assert round(apart["to dense, points"], 6) == -3 and not apart["interval to dense"]
     assert _to_dense(replace(scored, dense=None), None)["to dense, points"] is None

@@ -71,7 +71,7 @@ def test_what_the_hub_would_have_to_give_is_said_and_the_button_is_off(monkeypat
     assert test.button(key="study_start").disabled and not test.exception
 
 
-def test_the_button_starts_the_study_of_the_address_and_it_can_be_stopped():
+def test_the_button_starts_the_study_of_the_address_and_it_can_be_cancelled():
     test = app(PAGE, "fold_study", ask="true")
     test.text_input(key="study_quick_seeds").set_value("0").run()
     test.button(key="study_start").click().run()
@@ -85,7 +85,7 @@ def test_the_button_starts_the_study_of_the_address_and_it_can_be_stopped():
     test.button(key=f"cancel_study_{record.id}").click().run()
     assert engine().job(record.id).state == "cancelled"
     test.run()
-    assert "This study was cancelled" in texts(test) and "Stopped, " in texts(test)
+    assert "This study was cancelled" in texts(test) and "Cancelled, " in texts(test)
     assert "the study ended before its first parts" in texts(test) and "under way" not in texts(test)
     shown_box(test, "Study").set_value("example").run()
     assert in_hand(test) == ("Shipped study", "example")

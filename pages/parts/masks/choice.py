@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from analysis.engine.runs import Run, known_runs
 from analysis.pruned import compare, masks_file
@@ -26,6 +27,7 @@ from pages.parts.masks.pruned_models import (
     short_labels,
     statistics_info,
     titled,
+    titles_apart,
 )
 from pages.parts.plain import code, plain
 from pages.parts.run_rows import by_sparsity
@@ -58,9 +60,9 @@ def two_runs(known: dict[str, Run], ticked: Sequence[str] = ()) -> tuple[Pruned,
     """
     defaults = _first_two(known, ticked)
     runs: list[Pruned] = []
-    for column, label, key, default in zip(
-        keyed_columns(2, "mask_runs", gap="medium"), ("First", "Second"), ("first", "second"), defaults, strict=True
-    ):
+    places: list[DeltaGenerator] = []
+    columns = keyed_columns(2, "mask_runs", gap="medium")
+    for column, label, key, default in zip(columns, ("First", "Second"), ("first", "second"), defaults, strict=True):
         with column:
             chosen = _box(
                 label,
@@ -74,9 +76,12 @@ def two_runs(known: dict[str, Run], ticked: Sequence[str] = ()) -> tuple[Pruned,
             )
             run = open_pruned(chosen, known) if chosen else None
             if run is not None:
-                stored = "mask file" if run.masks.stored else "zeros of the weights"
-                st.caption(f"{plain(run.run.title)} · {plain(run.masks.architecture)} · read from the {stored}")
                 runs.append(run)
+                places.append(column)
+    for column, run, told in zip(places, runs, titles_apart(runs), strict=True):
+        stored = "mask file" if run.masks.stored else "zeros of the weights"
+        read = f"{run.masks.architecture} · read from the {stored}"
+        column.caption(plain(read if told == run.label else f"{told} · {read}"))  # the box says its label
     return (runs[0], runs[1]) if len(runs) == 2 else None
 
 

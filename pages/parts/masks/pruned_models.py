@@ -126,6 +126,11 @@ def short_labels(runs: Sequence[Pruned]) -> list[str]:
     ]
 
 
+def titles_apart(runs: Sequence[Pruned]) -> list[str]:
+    """Return how each of a few runs was pruned, with all that tells it from the others."""
+    return short_labels([replace(run, label=run.run.title) for run in runs])
+
+
 def run_of(folder: Path) -> PrunedRun:
     """Return the run that a folder holds."""
     return _run(str(folder), _reported(folder))

@@ -50,7 +50,6 @@ from pages.parts.asking import begin, cut_short, may_act, starting_button
 from pages.parts.charts import chart, kept
 from pages.parts.plain import plain
 from pages.parts.pruning.runs import (
-    SEEDS,
     cost_in_words,
     launch,
     matched_pairs,
@@ -62,8 +61,7 @@ from pages.parts.pruning.settings import Asked, note_start
 from pages.parts.session import EXPECTED, REDRAW, engine, why
 from pages.parts.study.choice import OfStudy, open_study
 
-_SCORE, _SEEDS = "prune_then_score", "prune_seeds"
-_MOST_SEEDS = 64
+_SCORE = "prune_then_score"
 _KEPT = 16  # prunings of studies
 
 
@@ -114,28 +112,10 @@ class Found(NamedTuple):
         return f"{counted(len(self.tasks), 'task')} (dense {percent(self.dense, 1)}{chance})"
 
 
-def choose_seeds(asked: Asked) -> int:
-    """Draw the number of calibration seeds, where a method reads text; return it."""
-    if not any(spec.calibrated for spec in asked.specs):
-        return 1
-    return int(
-        st.number_input(
-            "Seeds",
-            min_value=1,
-            max_value=_MOST_SEEDS,
-            value=SEEDS,
-            key=_SEEDS,
-            bind="query-params",
-            help="Calibration seeds. Each draws other calibration text, and every method is pruned with each. One seed "
-            f"decides nothing; {SEEDS} are what a study takes to tell a difference of 2 points.",
-        )
-    )
-
-
-def wanted(asked: Asked, seeds: int, evaluation: EvaluateSpec | None) -> Wanted:
+def wanted(asked: Asked, evaluation: EvaluateSpec | None) -> Wanted:
     """Return what the button runs. evaluation: how pruned models are scored; None where that is not known."""
     prunings: dict[str, PruneSpec] = {}
-    for seed in range(asked.calibration.seed, asked.calibration.seed + seeds):
+    for seed in range(asked.calibration.seed, asked.calibration.seed + asked.seeds):
         for spec in asked.specs:
             if spec.calibrated:
                 spec = spec.model_copy(update={"calibration": spec.calibration.model_copy(update={"seed": seed})})
@@ -174,7 +154,7 @@ def _start_button(wants: Wanted, key: str, place: Any = st) -> None:
         type="primary",
         icon=":material/content_cut:",
         disabled=bool(wants.problem),
-        help=plain(wants.problem) or "Stop it at any time; what is finished stays.",
+        help=plain(wants.problem) or "Cancel it at any time; what is finished stays.",
         args=(wants,),
     )
 
@@ -196,12 +176,10 @@ def _launch(wants: Wanted) -> None:
         begin("prune", spec)
 
 
-def choose_scores(
-    model: ModelSpec, seeds: int, asked: Asked
-) -> tuple[EvaluateSpec | None, Mapping[str, object] | None]:
+def choose_scores(model: ModelSpec, asked: Asked) -> tuple[EvaluateSpec | None, Mapping[str, object] | None]:
     """Draw the fold in which it is set how pruned copies are scored, in which those that are there can be, and in which
     time and memory are estimated. Return how they are scored, for a sweep, and as `score_settings` does; None where
-    that is not set. seeds: that are to be pruned.
+    that is not set.
     """
     if not engine().authorizer.may("run"):
         return None, None
@@ -215,7 +193,7 @@ def choose_scores(
             help="Scores the dense model and each pruned one on the same items.",
         )
         chosen = choose_runs(runs) if runs else []
-        settings = score_settings(model, runs, chosen, narrow=True, seeds=seeds)
+        settings = score_settings(model, runs, chosen, narrow=True, seeds=asked.seeds)
         if asked.specs and not asked.problem:
             plan(asked.specs, st.container())
     return (None if settings is None else EvaluateSpec(**settings)), settings
@@ -428,22 +406,26 @@ def answer(study: OfStudy | None, pairs: list[RunPair], found: Found | None, cha
         return
     told = _told(study, found, "" if study is not None else _seeds_in_words(pairs, found))
     st.markdown(f"##### {plain(told.said)}", help=plain(told.explained) or None)
-    if told.rest:
-        st.markdown(plain(told.rest))
+    if told.numbers:
+        st.markdown(plain(told.numbers))
+    if told.recipe:
+        st.caption(plain(told.recipe))
 
 
 class _Told(NamedTuple):
-    """What `answer` says: the first line, its help, and the numbers, what holds of other recipes and what was done."""
+    """What `answer` says: the first line, its help, the numbers with what holds of other recipes, and what was done."""
 
     said: str
     explained: str
-    rest: str
+    numbers: str = ""
+    recipe: str = ""
 
 
 @lru_cache(_KEPT)
 def _told(study: OfStudy | None, found: Found | None, seeds: str = "") -> _Told:
     """seeds: of runs, in words."""
-    said, explained, rest = "This study does not hold what pruning costs.", "", list[str]()
+    said, explained = "This study does not hold what pruning costs.", ""
+    told, recipe = list[str](), list[str]()
     if found is not None:
         first, *others = shown_shifts(found.shifts)
         levels = {found.setting: first.discount} | {one.sparsity: one.discount for one in others}
@@ -455,10 +437,10 @@ def _told(study: OfStudy | None, found: Found | None, seeds: str = "") -> _Told:
         explained += f" Tasks: {listed(found.tasks)}. {found.explained}"
         whose = "" if study is None else f"{study.title}: "
         done = f"{whose}{found.recipe}; {stands[:1].lower()}{stands[1:]}" if stands else ""
-        rest = [numbers, found.published, done, seeds]
+        told, recipe = [numbers, found.published], [done, seeds]
     if study is not None:
         explained += f" Method, sparsity and λ are those chosen here, all else is as in the {study.within}."
-    return _Told(said, " ".join(explained.split()), " ".join(filter(None, rest)))
+    return _Told(said, " ".join(explained.split()), *(" ".join(filter(None, one)) for one in (told, recipe)))
 
 
 @lru_cache(_KEPT)

@@ -48,7 +48,23 @@ from pages.parts.session import EXPECTED, LOOK, SOON, engine, leave, model_in_us
 ADDRESS = "sweep"
 SEEDS: int = len(StudySpec.model_fields["seeds"].default)
 """Preset calibration seeds: as many as in a study, enough to resolve differences of its margin."""
-_SHOWN_FAILURES = 5
+_MOST_SEEDS, _SHOWN_FAILURES = 64, 5
+
+
+def draw_seeds() -> int:
+    """Draw the number of calibration seeds; return it."""
+    return int(
+        st.number_input(
+            "Calibration seeds",
+            min_value=1,
+            max_value=_MOST_SEEDS,
+            value=SEEDS,
+            key="prune_seeds",
+            bind="query-params",
+            help="Each draws other calibration text, and every method is pruned with each. One seed decides nothing; "
+            f"{SEEDS} are what a study takes to tell a difference of 2 points.",
+        )
+    )
 
 
 def launch(spec: SweepSpec, shown: bool = False) -> None:
@@ -60,7 +76,7 @@ def launch(spec: SweepSpec, shown: bool = False) -> None:
 
 def cost_in_words(spec: SweepSpec) -> str:
     """Return what is left of a sweep and how long that takes. Raises UserError for a bad model source."""
-    return added(engine().foresee(spec))
+    return added(engine().foresee(spec), start=engine().seconds_to_start())
 
 
 def sweeps_at_work() -> list[JobRecord]:
@@ -85,7 +101,7 @@ def _running(sweep_id: str) -> None:
     for point in failed[:_SHOWN_FAILURES]:
         st.caption(f":material/error: {plain(point_name(point.pruning))}: {plain(point.reason)}")
     with st.container(horizontal=True):
-        cancel_button(record, f"cancel_sweep_{sweep_id}", "Stop")
+        cancel_button(record, f"cancel_sweep_{sweep_id}")
         if failed and acting_button("Retry failed points", f"retry_{sweep_id}", icon=":material/replay:"):
             engine().retry_failed(sweep_id)
 
@@ -117,7 +133,7 @@ def offer_more_seeds(spec: SweepSpec, key: str) -> None:
         on_click=launch,
         args=(wider, True),
     )
-    st.caption(plain(added(cost_estimate, lost)), width="content")
+    st.caption(plain(added(cost_estimate, lost, engine().seconds_to_start())), width="content")
 
 
 _ASKED, _WANTED = "prune_estimates", "prune_estimates_wanted"

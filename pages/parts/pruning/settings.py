@@ -39,7 +39,7 @@ from pages.parts import address, controls
 from pages.parts.accuracy.choice import evaluations
 from pages.parts.controls import fold, keys_of, settings_of
 from pages.parts.plain import plain
-from pages.parts.pruning.runs import sweeps_at_work
+from pages.parts.pruning.runs import draw_seeds, sweeps_at_work
 from pages.parts.session import EXPECTED, not_in_address, why
 from pages.parts.study.choice import OfStudy, found_by_study
 from pages.parts.tuning.preview import actions, key_of, remember, sliders, stored_settings
@@ -128,7 +128,7 @@ _CALIBRATION = ("data", "samples", "seq_len", "seed", "diffusion_steps", "step_i
 class Asked:
     """Values of the controls. specs: one per method; problem: why none is run, or ''. calibration, setting: of the
     preview, and of every pruning that reads them. stored: fields of `StatisticsParams` other than the calibration.
-    discounts: whether some method discounts sinks."""
+    discounts: whether some method discounts sinks. seeds: calibration seeds to prune with."""
 
     specs: list[PruneSpec]
     problem: str
@@ -136,6 +136,7 @@ class Asked:
     setting: TuneParams
     stored: Mapping[str, Any]
     discounts: bool
+    seeds: int = 1
 
 
 def prune_settings(model: ModelSpec) -> Asked:
@@ -145,7 +146,8 @@ def prune_settings(model: ModelSpec) -> Asked:
         return Asked([], checkpoint, DEFAULT_CALIBRATION, TuneParams(), {}, discounts=False)
     _take_old_steps()
     method = st.container(key="prune_method_place")
-    place, first = st.container(key="prune_sparsity_place"), st.container(key="prune_first_place", gap="small")
+    place, strength = st.container(key="prune_sparsity_place"), st.container(key="prune_strength_place")
+    number, first = st.container(key="prune_seeds_place"), st.container(key="prune_first_place", gap="small")
     advanced = st.expander("Advanced", key="fold_prune_advanced")
     with advanced:
         methods = _methods(checkpoint, method)
@@ -153,7 +155,7 @@ def prune_settings(model: ModelSpec) -> Asked:
     rows: list[Reader] = [METHODS[method] for method in methods]
     rows += [QUANTIZERS[quantization.quantizer]] if quantization.active else []
     with first:
-        discount = _discount(rows)
+        discount = _discount(rows, strength)
         calibration = _calibration(rows, checkpoint)
     with advanced:
         steps = _steps(rows, calibration, refused=first)
@@ -170,7 +172,9 @@ def prune_settings(model: ModelSpec) -> Asked:
     chosen = {**what, **more, "calibration": calibration, "steps": steps, "discount": discount}
     chosen["quantization"] = quantization
     specs, problem = _specs(model, methods, chosen, checkpoint)
-    return Asked(specs, problem, calibration, setting, stored, discounts)
+    with number:
+        seeds = draw_seeds() if any(spec.calibrated for spec in specs) else 1
+    return Asked(specs, problem, calibration, setting, stored, discounts, seeds)
 
 
 def _specs(
@@ -421,12 +425,13 @@ def _steps(rows: list[Reader], calibration: CalibrationParams, refused: DeltaGen
     return _valid(StepParams, controls.draw_each(StepParams, keys, [place]), refused)
 
 
-def _discount(rows: list[Reader]) -> DiscountParams:
-    """Draw how strongly sinks are discounted; which tokens are sinks is in a fold."""
+def _discount(rows: list[Reader], above: DeltaGenerator) -> DiscountParams:
+    """Draw how strongly sinks are discounted, which goes above; which tokens are sinks is in a fold."""
     if not any(row.discounted for row in rows):
         return DiscountParams()
     label = "Discount strength λ"
-    strength = controls.draw_slider(DiscountParams, _STRENGTH, key_of(_STRENGTH), label)
+    with above:
+        strength = controls.draw_slider(DiscountParams, _STRENGTH, key_of(_STRENGTH), label)
     values = {_STRENGTH: strength}
     keys = keys_of("prune", (name for name in DiscountParams.model_fields if name != _STRENGTH))
     place, drawn = fold("Which tokens are sinks", "fold_prune_discount", settings_of(DiscountParams, keys))

@@ -5,6 +5,7 @@ dense model's, for the same prompt.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -38,7 +39,6 @@ from analysis.findings.masks import SAME
 from analysis.pruned.report_file import read_report
 from analysis.sinks.agreement import compare_texts
 from analysis.specs import EVERYTHING, ModelSpec, RecordSpec
-from analysis.statistics.decisions import family_words
 from analysis.statistics.differences import Difference
 from analysis.words import counted, model_title, percent
 from cache.keys import content_key
@@ -53,7 +53,7 @@ from pages.parts.plain import plain
 from pages.parts.recordings.choice import opened
 from pages.parts.recordings.recording import Recording, finished_recordings, recording_titles
 from pages.parts.run_rows import by_sparsity, name_dense_models
-from pages.parts.session import model_in_use, model_name
+from pages.parts.session import engine, model_in_use, model_name
 from pages.parts.study.choice import can_tell, say_study
 
 _MOST = 48  # runs whose answers are read for intervals, as reading those of many takes long
@@ -77,13 +77,14 @@ def say_scores(alike: Alike | None, found: Overview | None = None) -> None:
         return
     costs, compared = found.costs, found.compared
     said, which = finding_of("scored alike", alike.dense, *costs)
-    brackets = "Brackets: 95 % intervals; of several methods, the reach of theirs." if costs.losses else ""
-    family = f"Methods are compared {family_words(len(costs.gaps))}." if costs.gaps else ""
+    brackets = "Brackets: of several methods, the reach of their intervals." if costs.losses else ""
     stands = f"Newest evaluation of each of {counted(len(alike.runs), 'run')}, {alike.items:,} items: {alike.tasks}."
-    explained = " ".join(filter(None, (brackets, family, paired_differences(compared), stands)))
+    explained = " ".join(filter(None, (brackets, paired_differences(compared), stands)))
     st.markdown(f"##### {plain(said)}", help=plain(explained))
-    if which:
-        st.markdown(plain(which))
+    tested = f"; tests are Holm-corrected over {len(costs.gaps)} comparisons" if len(costs.gaps) > 1 else ""
+    tested = f"Brackets are 95\u00a0% intervals{tested}." if costs.gaps else ""
+    if which or tested:
+        st.markdown(plain(" ".join(filter(None, (which, tested)))))
     gained = {at: one.difference for at, one in compared.items()}
     if gained and not can_tell(gained):
         prunings = {at: one.setting.pruning for at, one in compared.items()}
@@ -331,7 +332,8 @@ def _cost(job: JobRecord, count: int) -> str:
     """Estimate the time of recording `count` texts from the dense model's recording."""
     if job.started is None or job.finished is None or job.cached:
         return "Each takes about as long as recording the dense model."
-    return f"About {duration(count * (job.finished - job.started))}, by the dense model's recording."
+    seconds = count * (job.finished - job.started) + engine().seconds_to_start()
+    return f"About {duration(seconds)} on an idle machine, by the dense model's recording."
 
 
 def _draw(dense: Recording, found: list[tuple[Run, Recording]]) -> None:
@@ -344,6 +346,7 @@ def _draw(dense: Recording, found: list[tuple[Run, Recording]]) -> None:
         name: divergence_in_words(apart, labels, names[name].trajectory.labels()) for name, apart in divergences.items()
     }
     heading("Texts", "Shaded tokens are not in the dense text, aligned.", None, said[first] if len(names) == 1 else "")
+    st.caption(f"Prompt · {plain(dense.info.prompt)}")
     st.caption(f"Dense · {plain(model_title(model_name(dense.model.source)))}")
     tokens.show(tokens.changed_text(labels[start:], [True] * len(labels[start:])))
     exhibit_text("Text of the dense model", "", " ".join(labels[start:]), "text_dense")
@@ -357,4 +360,5 @@ def _draw(dense: Recording, found: list[tuple[Run, Recording]]) -> None:
     length = divergences[first].filled.shape[1]
     differ = dense.trajectory.final[:length] != names[first].trajectory.final[:length]
     both = labels, names[first].trajectory.labels()
-    chart(filled_in(divergences[first], both, differ, ("the dense model", first)), "texts_filled")
+    filled = filled_in(divergences[first], both, differ, ("the dense model", first))
+    chart(replace(filled, finding=""), "texts_filled")  # which stands above

@@ -176,14 +176,14 @@ def _running(study_id: str) -> None:
     address.keep()
     record = running(study_id)
     progress_bar(record)
-    cancel_button(record, f"stop_{study_id}", "Stop")
+    cancel_button(record, f"stop_{study_id}")
 
 
 def _state(record: JobRecord | None) -> str:
     """Say how it ended, and when."""
     if record is None:
         return "Finished."
-    ended = {"done": "Finished", "failed": "Parts of it failed", "cancelled": "Stopped"}.get(record.state, "Cut off")
+    ended = {"done": "Finished", "failed": "Parts of it failed", "cancelled": "Cancelled"}.get(record.state, "Cut off")
     when = datetime.fromtimestamp(record.finished or record.created)
     return f"{ended}, {when:%d %b %H:%M}."
 

@@ -253,7 +253,8 @@ def _cost(spec: CalibrateSpec) -> str:
         ):
             continue
         share = text.samples * text.seq_len / (alike["samples"] * alike["seq_len"])
-        return f"about {duration(share * (job.finished - job.started))}"
+        seconds = share * (job.finished - job.started) + engine().seconds_to_start()
+        return f"about {duration(seconds)} on an idle machine"
     return "time not known"
 
 
