@@ -147,7 +147,7 @@ def _what_to_sweep(model: ModelSpec) -> None:
         type="primary",
         icon=":material/stacked_line_chart:",
         disabled=spec is None,
-        help=plain(problem) or "Runs on all devices. Cancel it at any time; it goes on where it was.",
+        help=plain(problem) or "Runs on all devices. You can cancel it and resume later.",
         args=(spec,),
     )
     if spec is not None and cost_estimate is not None and cost_estimate.estimates:
