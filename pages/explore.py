@@ -73,10 +73,11 @@ width:{_LEFT}px;min-width:0}}
 min-width:0}}
 [data-testid='stLayoutWrapper']:is(:has(>.st-key-{_TITLE}),:has(>.st-key-buttons_{NEXT})){{height:0;
 margin-bottom:-1rem}}
-.st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']:first-child{{padding-top:3.6rem}}
+.st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']:first-child{{padding-top:2.8rem}}
 .st-key-{_TITLE} h1{{padding:0}}
-.st-key-buttons_{NEXT}{{position:relative;z-index:1;justify-content:flex-end;margin-left:auto;width:fit-content}}
-.st-key-explorer{{--sx-band:2.25rem;--sx-beside:22rem}}
+.st-key-buttons_{NEXT}{{position:relative;top:.25rem;z-index:1;justify-content:flex-end;margin-left:auto;
+width:fit-content}}
+.st-key-explorer{{--sx-band:2.4rem;--sx-beside:22rem}}
 .st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']:first-child{{align-self:flex-start;
 position:relative;z-index:1}}
 .st-key-columns_{_TOP}:not(:has([data-testid='stColumn']:first-child :is(details[open],[data-testid='stAlert'])))
@@ -92,7 +93,7 @@ position:relative;z-index:1}}
 [data-testid='stElementContainer']:has([data-testid='stAlert']){{grid-column:1/-1}}}}
 @media (max-width:640px){{
 .st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']:first-child>
-[data-testid='stVerticalBlock']>:nth-child(-n+4){{grid-column:1/-1}}}}
+[data-testid='stVerticalBlock']>*{{grid-column:1/-1}}}}
 @media (max-width:1099.9px){{
 .st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']:first-child{{order:1}}
 [data-testid='stLayoutWrapper']:has(>.st-key-{_ASK}){{grid-column:1/-1}}
