@@ -225,9 +225,10 @@ def log_ticks(low: float, high: float) -> np.ndarray:
     return 10 ** np.linspace(low, high, _LEAST_TICKS)
 
 
-def token_axis(labels: list[str], most: int = MAX_TICK_LABELS, later: Collection[int] = ()) -> dict:
-    """Return ticks, and hover text, that read as position and token; one per position if `most` allows. A token not
-    there yet has an empty label, and no name. later: positions that held something else before, shown by number alone.
+def token_axis(labels: list[str], most: int = MAX_TICK_LABELS, later: Collection[int] = (), every: int = 1) -> dict:
+    """Return ticks, and hover text, that read as position and token; one per position if `most` allows, or of every so
+    many. A token not there yet has an empty label, and no name. later: positions that held something else before, shown
+    by number alone.
     """
     names = [
         f"{position} ‘{shorten(label)}’" if label and position not in later else str(position)
@@ -237,8 +238,8 @@ def token_axis(labels: list[str], most: int = MAX_TICK_LABELS, later: Collection
         return {"labelalias": {str(position): name for position, name in enumerate(names)}}
     return {
         "tickmode": "array",
-        "tickvals": list(range(len(labels))),
-        "ticktext": names,
+        "tickvals": list(range(0, len(labels), every)),
+        "ticktext": names[::every],
         "tickangle": -90,
         "tickfont": {"size": 10},
     }
