@@ -11,8 +11,8 @@ from analysis.jobs.summaries import RecordPartial
 from analysis.specs import DEFINITIONS, DiffusionGemmaSampling, RecordSpec, SinkParams
 from analysis.study.findings import Findings
 from pages.parts import tokens
-from pages.parts.address import link_buttons
-from pages.parts.asking import begin, cancel_button, progress_bar, running
+from pages.parts.address import link_buttons, restore
+from pages.parts.asking import begin, cancel_button, progress_bar, running, visit
 from pages.parts.charts import export_button, heading, start_exhibits
 from pages.parts.controls import keyed_columns, plots_and_controls
 from pages.parts.explore import branches
@@ -27,7 +27,7 @@ from pages.parts.frame import run
 from pages.parts.lazy_section import alone
 from pages.parts.plain import plain
 from pages.parts.recordings.choice import beside_choice, choose_recording, default_set, opened
-from pages.parts.recordings.explorer import gone, note_drawn, sink_params, split_in, stored_explorer
+from pages.parts.recordings.explorer import NAMED, gone, note_drawn, sink_params, split_in, stored_explorer
 from pages.parts.recordings.measures import reference_offer
 from pages.parts.recordings.recording import Recording, show_recording, shown_recording
 from pages.parts.session import SOON, engine, told
@@ -111,6 +111,7 @@ def main() -> None:
     """Draw the page."""
     st.container(key=_TITLE).title("Explore")
     start_exhibits()
+    restore(NAMED, visit())
     record = shown_recording()
     if record is not None and record.state == "done":
         _look_at(record)

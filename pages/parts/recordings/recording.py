@@ -22,7 +22,6 @@ from pages.parts.plain import shortened
 from pages.parts.session import engine, model_in_use, model_name
 
 _SHOWN = "recording_shown"
-_NARROW = 12  # characters of a prompt in a box that holds little more
 _DEFAULT = "recording_by_default"  # the recording that was shown as nothing was chosen, and the model then in use
 
 
@@ -163,7 +162,7 @@ def recording_titles(
     jobs: list[JobRecord], short: bool = False, beside: str = "", narrow: bool = False
 ) -> dict[str, str]:
     """Return the title of each recording by id. Equal ones are numbered, as widgets go by what is read. beside: a
-    prompt whose other recordings, in short, are called of the same. narrow: for a box that only holds date and prompt.
+    prompt whose other recordings, in short, are called of the same. narrow: for a box that holds little more than the date.
     """
     labels = engine().labels()
     title = partial(short_title, beside=beside) if short else _narrow_title if narrow else recording_title
@@ -219,7 +218,7 @@ def recording_title(job: JobRecord) -> str:
 
 def _narrow_title(job: JobRecord) -> str:
     """Return the same, first what tells recordings apart: date and the beginning of the prompt."""
-    return f"{_date(job)} · {_quoted(job.spec['prompt'], _NARROW)} · {_model_name(job)} · {_how(job)}"
+    return f"{_date(job)} · {_quoted(job.spec['prompt'], 48)} · {_model_name(job)} · {_how(job)}"
 
 
 def _date(job: JobRecord) -> str:
