@@ -162,7 +162,8 @@ def recording_titles(
     jobs: list[JobRecord], short: bool = False, beside: str = "", narrow: bool = False
 ) -> dict[str, str]:
     """Return the title of each recording by id. Equal ones are numbered, as widgets go by what is read. beside: a
-    prompt whose other recordings, in short, are called of the same. narrow: for a box that holds little more than the date.
+    prompt whose other recordings, in short, are called of the same. narrow: for a box that holds little more than the
+    date.
     """
     labels = engine().labels()
     title = partial(short_title, beside=beside) if short else _narrow_title if narrow else recording_title
