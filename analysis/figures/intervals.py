@@ -43,7 +43,7 @@ _DOT = 0.02  # of the axis that a dot takes
 _WIDER = 8  # times what is near, from which on an interval is cut off at the edge
 _ROOM = 0.06  # of the axis, at both ends
 _LETTER = 5.5  # pixels of a letter of a level's name
-FAINT, BEHIND = 0.18, 0.35  # opacity of a band, and of lines from an estimate to its numbers and behind names
+FAINT, _GUIDE, BEHIND = 0.18, 0.35, 0.5  # opacity of a band, and of lines from an estimate to its numbers, behind names
 _NAMES, _BESIDE = 13, 12  # pixels of the letters, where names stand above rows as on a phone, and at their left
 
 
@@ -151,7 +151,7 @@ def _marks(
             ends_at = {"x0": level.value, "x1": level.value, "y0": begin, "y1": end}
             shapes.append({"type": "line", "line": grey_line(level.dash), "layer": "below", **ends_at})
     for y in laid.guides:
-        guide = {"x0": 0, "x1": 1, "xref": "paper", "y0": y, "y1": y, "layer": "below", "opacity": BEHIND}
+        guide = {"x0": 0, "x1": 1, "xref": "paper", "y0": y, "y1": y, "layer": "below", "opacity": _GUIDE}
         shapes.append({"type": "line", "line": grey_line(width=1), **guide})
     return shapes, [*laid.notes, *_level_names(levels, far, span, laid, beneath)]
 
