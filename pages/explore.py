@@ -11,8 +11,8 @@ from analysis.jobs.summaries import RecordPartial
 from analysis.specs import DEFINITIONS, DiffusionGemmaSampling, RecordSpec, SinkParams
 from analysis.study.findings import Findings
 from pages.parts import tokens
-from pages.parts.address import link_buttons
-from pages.parts.asking import begin, cancel_button, progress_bar, running
+from pages.parts.address import link_buttons, restore
+from pages.parts.asking import begin, cancel_button, progress_bar, running, visit
 from pages.parts.charts import export_button, heading, start_exhibits
 from pages.parts.controls import keyed_columns, plots_and_controls
 from pages.parts.explore import branches
@@ -27,7 +27,7 @@ from pages.parts.frame import run
 from pages.parts.lazy_section import alone
 from pages.parts.plain import plain
 from pages.parts.recordings.choice import beside_choice, choose_recording, default_set, opened
-from pages.parts.recordings.explorer import gone, note_drawn, sink_params, split_in, stored_explorer
+from pages.parts.recordings.explorer import NAMED, gone, note_drawn, sink_params, split_in, stored_explorer
 from pages.parts.recordings.measures import reference_offer
 from pages.parts.recordings.recording import Recording, show_recording, shown_recording
 from pages.parts.session import SOON, engine, told
@@ -73,10 +73,11 @@ width:{_LEFT}px;min-width:0}}
 min-width:0}}
 [data-testid='stLayoutWrapper']:is(:has(>.st-key-{_TITLE}),:has(>.st-key-buttons_{NEXT})){{height:0;
 margin-bottom:-1rem}}
-.st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']:first-child{{padding-top:3.6rem}}
+.st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']:first-child{{padding-top:2.8rem}}
 .st-key-{_TITLE} h1{{padding:0}}
-.st-key-buttons_{NEXT}{{position:relative;z-index:1;justify-content:flex-end;margin-left:auto;width:fit-content}}
-.st-key-explorer{{--sx-band:2.25rem;--sx-beside:22rem}}
+.st-key-buttons_{NEXT}{{position:relative;top:.25rem;z-index:1;justify-content:flex-end;margin-left:auto;
+width:fit-content}}
+.st-key-explorer{{--sx-band:2.4rem;--sx-beside:22rem}}
 .st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']:first-child{{align-self:flex-start;
 position:relative;z-index:1}}
 .st-key-columns_{_TOP}:not(:has([data-testid='stColumn']:first-child :is(details[open],[data-testid='stAlert'])))
@@ -92,7 +93,7 @@ position:relative;z-index:1}}
 [data-testid='stElementContainer']:has([data-testid='stAlert']){{grid-column:1/-1}}}}
 @media (max-width:640px){{
 .st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']:first-child>
-[data-testid='stVerticalBlock']>:nth-child(-n+4){{grid-column:1/-1}}}}
+[data-testid='stVerticalBlock']>*{{grid-column:1/-1}}}}
 @media (max-width:1099.9px){{
 .st-key-columns_{_TOP}>*>[data-testid='stHorizontalBlock']>[data-testid='stColumn']:first-child{{order:1}}
 [data-testid='stLayoutWrapper']:has(>.st-key-{_ASK}){{grid-column:1/-1}}
@@ -110,6 +111,7 @@ def main() -> None:
     """Draw the page."""
     st.container(key=_TITLE).title("Explore")
     start_exhibits()
+    restore(NAMED, visit())
     record = shown_recording()
     if record is not None and record.state == "done":
         _look_at(record)

@@ -358,7 +358,6 @@ def layer_rows(kinds: pd.DataFrame) -> list[layer_kinds.LayerKinds]:
                 bands.of(SHUFFLED, _PORTION, *bands.kinds).value,
                 shares[str(name)].leading(),
                 shares[str(name)].leading(clearly=False),
-                [shares[str(name)].stopped(null) for null in (SHARP, SHUFFLED)],
             )
         )
     return rows

@@ -76,20 +76,28 @@ _UNPACK = with_tool_bar(
       return changed;
     };
   };
-  const recolor = (isDark) => plots.forEach((plot) => Plotly.relayout(plot, colors(isDark)(plot._fullLayout)));
+  const recolor = (isDark) => plots.forEach(async ({plot, figure, shown}, at) => {
+    if (shown !== isDark) {
+      const {data, layout: {annotations, shapes}} = structuredClone(isDark ? onDark(figure) : figure);
+      plots[at].shown = isDark;
+      await Plotly.react(plot, data, {...plot.layout, annotations, shapes});
+    }
+    Plotly.relayout(plot, colors(isDark)(plot._fullLayout));
+  });
   for (const element of document.querySelectorAll("script.figure")) {
     const figure = JSON.parse(await unpacked(element)), place = element.previousElementSibling;
     const saves = (format, icon) => ({name: format, title: `Save as ${format.toUpperCase()}`, icon,
       click: (plot) => Plotly.downloadImage(plot, {format, filename: element.dataset.name, scale: 3})});
     const own = [saves("png", Plotly.Icons.camera), saves("svg", Plotly.Icons.disk)];
-    await Plotly.newPlot(place, figure.data, figure.layout, {responsive: true, ...toolBar(own)});
+    const {data, layout} = structuredClone(figure);
+    await Plotly.newPlot(place, data, layout, {responsive: true, ...toolBar(own)});
     oneStop(place);
-    plots.push(place);
+    plots.push({plot: place, figure, shown: false});
   }
   recolor(dark.matches);
   dark.addEventListener("change", () => recolor(dark.matches));
   const paper = (on) => {
-    for (const plot of plots) Plotly.relayout(plot, on ? {width: PAPER} : {width: null, autosize: true});
+    for (const {plot} of plots) Plotly.relayout(plot, on ? {width: PAPER} : {width: null, autosize: true});
     recolor(!on && dark.matches);
   };
   addEventListener("beforeprint", () => paper(true));

@@ -1,6 +1,6 @@
 """Figures of a set of recordings: kinds of each layer's sinks, and their movement beside nulls."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -66,8 +66,7 @@ class LayerKinds:
     counts (L,): sinks per step. tokens (K,): the same parts of all tokens, None where they are not known. untrained:
     the portions in untrained, equally sharp models, NaN without sinks. shuffled: the same with shuffled weights.
     told, beside: by layer, the kind whose share is bold, and the one whose share with other weights is written beside
-    it where no kind's is; the commonest where neither is known. close: of untrained models and of shuffled weights, the
-    layers in which their share keeps the kind beside from standing out.
+    it where no kind's is; the commonest where neither is known.
     """
 
     name: str
@@ -79,7 +78,6 @@ class LayerKinds:
     shuffled: np.ndarray
     told: Mapping[int, int]
     beside: Mapping[int, int]
-    close: Sequence[Collection[int]]
 
     @property
     def drawn(self) -> list[int]:
@@ -179,21 +177,20 @@ def _write_others(figure: go.Figure, model: LayerKinds, row: int) -> None:
         return
     number = "" if row == 1 else str(row)  # of the panel's axes
     at = {"xref": f"x{number} domain", "yref": f"y{number}", **_AT_THE_RIGHT}
-    columns = list(zip(_HELD.items(), model.elsewhere, model.close, strict=False))
+    columns = list(zip(_HELD.items(), model.elsewhere, strict=False))
     leading, notes = {**model.beside, **model.told}, []
     for layer in (
         layer for layer in model.held if layer in model.named and np.isfinite(model.portions.value[layer]).any()
     ):
         kind = leading.get(layer, int(np.nanargmax(model.portions.value[layer])))
-        for (_, place), weights, close in columns:
-            share = f"{_share(weights[layer, kind])} %"
-            text = f"{_mark(kind, _LABEL)} {f'<b>{share}</b>' if layer in close else share}"
+        for (_, place), weights in columns:
+            text = f"{_mark(kind, _LABEL)} {_share(weights[layer, kind])} %"
             notes.append({"y": layer, "text": text, "xshift": place, **at})
     above = {"y": -0.5, "yanchor": "bottom", "align": "left", **at}
     lines = [_HELD_KIND, *[""] * (len(columns) - 1)]
     notes += [
         {"text": f"{line}<br>{name}", "xshift": place, **above}
-        for ((name, place), *_), line in zip(columns, lines, strict=True)
+        for ((name, place), _), line in zip(columns, lines, strict=True)
     ]
     add_notes(figure, notes)
 
@@ -202,20 +199,13 @@ _AT_THE_RIGHT: dict[str, Any] = {"x": 1, "xanchor": "left", "font": {"size": _LA
 
 
 def _keys(models: Sequence[LayerKinds]) -> list[str]:
-    """Return the lines that name the kinds of models and what is bold."""
+    """Return the lines that name the kinds of models."""
     named: dict[int, dict[str, None]] = {}
     for model in models:
         for kind in model.drawn:
             named.setdefault(kind, {})[as_text(model.kinds[kind])] = None
     marks = [f"{_mark(kind)} {' or '.join(named[kind])}" for kind in sorted(named)]
-    bold = [_BOLD] * any(model.bold for model in models)
-    close = [_CLOSE] * any(layer in layers for model in models for layers in model.close for layer in model.held)
-    lines = ["  ".join(marks[start : start + _BESIDE]) for start in range(0, len(marks), _BESIDE)]
-    return [*lines, *filter(None, ["; ".join(bold + close)])]
-
-
-_BOLD, _CLOSE = "bold: stands out most", "bold at right: too close for a kind to stand out"
-"""What the bold numbers are."""
+    return ["  ".join(marks[start : start + _BESIDE]) for start in range(0, len(marks), _BESIDE)]
 
 
 def _mark(kind: int, size: int = 14) -> str:

@@ -28,6 +28,7 @@ from analysis.figures.style import (
 
 _WRITTEN = 64  # up to this many cells carry their numbers
 _MOST_MARKS = 20_000
+_NAMED_ROWS = 36  # of a map of tokens, which has room for as many names; of more, every second or third is named
 
 
 def head_grid(
@@ -113,7 +114,7 @@ def attention_map(values: np.ndarray, labels: list[str]) -> go.Figure:
     figure = go.Figure(heatmap.update(hovertemplate="query %{y}, key %{x}<br>attention %{z:.3f}<extra></extra>"))
     layout(figure, "key (attended to)", "query (attending)", max(420, min(600, 140 + 12 * size)))
     without_grid(figure, size, size)
-    ticks = token_axis(labels)
+    ticks = token_axis(labels, every=-(-size // _NAMED_ROWS))
     figure.update_xaxes(**ticks)
     figure.update_yaxes(**{**ticks, "tickangle": 0})
     figure.update_layout(margin_t=FLAT_BAR)

@@ -1,6 +1,7 @@
 """Colours and layout shared by every figure: one meaning, one colour, legible on light and dark pages."""
 
 import itertools
+import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -25,11 +26,25 @@ SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "star")
 # Of tokens, in the order of `KINDS`: words recede. None is the orange of sinks, nor a red that says that something is
 # wrong.
 KIND_COLORS = ("#5048e7", "#0b6b5a", "#963a8a", "#3daef2", "#8f6a10", "#c0c5cc")
+# What a dark page shows in place of a colour: words recede there, too, and all else stands out.
+ON_DARK = dict(zip(KIND_COLORS, ("#5048e7", "#358f5a", "#876097", "#3daef2", "#9b5904", "#646567"), strict=True)) | {
+    DIFFERENCE: "#97a1b3"
+}
 
 
 def with_tool_bar(script: str) -> str:
-    """Put the functions of the figures' tool bar into a script that draws some, where it says `%TOOL_BAR%`."""
-    return script.replace("%TOOL_BAR%", _TOOL_BAR.read_text(encoding="utf-8"))
+    """Put the functions of the figures' tool bar and of their colours on dark pages into a script that draws some,
+    where it says `%TOOL_BAR%`.
+    """
+    colors = json.dumps({color: (dark, ink_on(dark)) for color, dark in ON_DARK.items() if dark != color})
+    on_dark = _ON_DARK_JS.read_text(encoding="utf-8").replace("%ON_DARK%", colors)
+    return script.replace("%TOOL_BAR%", f"{_TOOL_BAR.read_text(encoding='utf-8')}\n{on_dark}")
+
+
+def on_page(color: str, ink: bool = False) -> str:
+    """Return a colour as CSS that follows the page's theme. ink: that of numbers on it instead."""
+    pair = [ink_on(each) if ink else each for each in (color, ON_DARK.get(color, color))]
+    return pair[0] if pair[0] == pair[1] else f"light-dark({', '.join(pair)})"
 
 
 class Look(NamedTuple):
@@ -49,7 +64,7 @@ METHOD_LOOKS = {
     "sparsegpt": Look("#38a778", "star"),
     "sink-sparsegpt": Look("#c70008", "hexagon"),
 }
-_TOOL_BAR = Path(__file__).with_name("tool_bar.js")
+_TOOL_BAR, _ON_DARK_JS = (Path(__file__).with_name(f"{name}.js") for name in ("tool_bar", "on_dark"))
 # On a phone only every third of many ticks is named: names that stand upright need 11 pixels each. Hidden, they keep
 # the margin that Plotly has measured for them.
 PAGE_STYLE = (
@@ -210,9 +225,10 @@ def log_ticks(low: float, high: float) -> np.ndarray:
     return 10 ** np.linspace(low, high, _LEAST_TICKS)
 
 
-def token_axis(labels: list[str], most: int = MAX_TICK_LABELS, later: Collection[int] = ()) -> dict:
-    """Return ticks, and hover text, that read as position and token; one per position if `most` allows. A token not
-    there yet has an empty label, and no name. later: positions that held something else before, shown by number alone.
+def token_axis(labels: list[str], most: int = MAX_TICK_LABELS, later: Collection[int] = (), every: int = 1) -> dict:
+    """Return ticks, and hover text, that read as position and token; one per position if `most` allows, or of every so
+    many. A token not there yet has an empty label, and no name. later: positions that held something else before, shown
+    by number alone.
     """
     names = [
         f"{position} ‘{shorten(label)}’" if label and position not in later else str(position)
@@ -222,8 +238,8 @@ def token_axis(labels: list[str], most: int = MAX_TICK_LABELS, later: Collection
         return {"labelalias": {str(position): name for position, name in enumerate(names)}}
     return {
         "tickmode": "array",
-        "tickvals": list(range(len(labels))),
-        "ticktext": names,
+        "tickvals": list(range(0, len(labels), every)),
+        "ticktext": names[::every],
         "tickangle": -90,
         "tickfont": {"size": 10},
     }

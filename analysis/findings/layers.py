@@ -34,7 +34,9 @@ CLEARLY = 0.1
 """A kind leads in a layer where its share of the sinks is at least so far above its share of all tokens."""
 SINK = "Sink: attention (× even split) above {} per layer and step."
 """The definition of a sink, of a criterion."""
-STANDS_OUT = f"Stands out: {100 * CLEARLY:g} points above all tokens, untrained and shuffled weights."
+STANDS_OUT = (
+    f"Stands out: {100 * CLEARLY:g} points above all tokens, untrained and shuffled weights (bold: the furthest)."
+)
 """When a kind of token stands out among the sinks of a layer, as `Lead.clear`."""
 SIGNIFICANTLY = (
     "Above all tokens also significantly. As in untrained models, as with scrambled weights: less than "
@@ -124,17 +126,6 @@ class KindShares:
                 share = lead.shares[lead.layers.index(layer)]
                 above.setdefault(layer, {})[list(self.kinds).index(lead.kind)] = share - lead.tokens
         return {layer: max(kinds, key=kinds.__getitem__) for layer, kinds in above.items()}
-
-    def stopped(self, null: str) -> set[int]:
-        """Return the layers in which no kind stands out, and the one that leads for being as common with these weights,
-        among others.
-        """
-        leads, clear = {lead.kind: lead for lead in self.leads()}, self.leading()
-        return {
-            layer
-            for layer, kind in self.leading(clearly=False).items()
-            if layer not in clear and (lead := leads[self.kinds[kind]]).layers.index(layer) in lead.close.get(null, ())
-        }
 
     def leads(self) -> tuple[Lead, ...]:
         """Return the kinds that lead, first the one furthest above its share of all tokens in all its layers."""

@@ -73,10 +73,12 @@ def ablate_spec(
     them where it is None. sampling: as the recording was asked for; the one it was made with where it is None.
     """
     info = trajectory.info
+    first = slice(info.prompt_length)  # where the prompt's own masks are filled in the end
+    is_open = trajectory.state[0, first] == TokenState.UNDECIDED
     return AblateSpec.model_validate(
         {
             "model": model,
-            "prompt": tuple(trajectory.final[: info.prompt_length].tolist()),
+            "prompt": tuple(np.where(is_open, trajectory.tokens[0, first], trajectory.final[first]).tolist()),
             "sampling": sampling or info.sampling,
             "count": count,
             "sinks": params,

@@ -11,6 +11,7 @@ other by links, also where these look like buttons.
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
+from urllib.parse import parse_qsl
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -18,6 +19,7 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 _WRITTEN = "address_written"
 _PRESENT = "present"  # the story as slides
+_VISITED = "address_restored"  # the visit in which it was
 _OPEN = "open_by_address_"  # by view: whether it was open when the page was drawn last
 LATE = 15.0  # seconds within which a refresh arrives
 
@@ -87,6 +89,21 @@ def named(name: str) -> str | None:
     if value != written:
         _written().pop(name, None)  # the visitor went elsewhere
     return value
+
+
+def restore(names: Iterable[str], visit: int) -> None:
+    """Put back what the browser's address says where the visitor has just come to this page: Streamlit leaves out
+    values that a control of the page before held under the same name. names: which no control of this page holds.
+    visit: the number of the visit to it.
+    """
+    context = get_script_run_ctx()
+    if context is None or st.session_state.get(_VISITED) == visit:
+        return
+    st.session_state[_VISITED] = visit
+    said = dict(parse_qsl(context.query_string))
+    for name in names:
+        if name in said and name not in st.query_params:
+            st.query_params[name] = said[name]
 
 
 def keep() -> None:

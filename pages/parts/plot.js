@@ -120,8 +120,10 @@ class Plot {
     const { figure: read, config, clicks } = this.read(); // read anew, as Plotly writes into what it is given
     this.isWide = this.host.clientWidth >= this.from;
     this.host.style.minHeight = `${this.size().height}px`;
-    const figure = this.isWide ? widened(read) : read;
-    const layout = { ...figure.layout, ...this.size(), template: template(JSON.parse(this.theme), figure.layout.font?.size) };
+    const theme = JSON.parse(this.theme);
+    const laid = this.isWide ? widened(read) : read;
+    const figure = isDark(theme) ? onDark(laid) : laid;
+    const layout = { ...figure.layout, ...this.size(), template: template(theme, figure.layout.font?.size) };
     layout.uirevision = subject(figure);
     if (clicks) Object.assign(layout, { hovermode: layout.hovermode ?? "closest", dragmode: "pan" });
     this.clicks = clicks;
@@ -266,6 +268,11 @@ function themeOf(element) {
   });
 }
 
+function isDark({ text, background }) {
+  const [ink, paper] = [text, background].map((color) => pixel(color).slice(0, 3).reduce((sum, part) => sum + part));
+  return paper < ink;
+}
+
 // size: of the ticks in pixels, after which all texts go.
 function template({ text, background, line, font, headings, series, sequential, diverging }, size = 12) {
   const ink = mixed(text, background, 0.78);
@@ -307,12 +314,15 @@ function even(colors) {
 
 // Plotly knows no `color-mix`.
 function mixed(first, second, share) {
-  const parts = [first, second].map((color) => {
-    const brush = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-    brush.fillStyle = color;
-    brush.fillRect(0, 0, 1, 1);
-    return brush.getImageData(0, 0, 1, 1).data;
-  });
+  const parts = [first, second].map(pixel);
   const [red, green, blue] = [0, 1, 2].map((at) => Math.round(share * parts[0][at] + (1 - share) * parts[1][at]));
   return `rgb(${red},${green},${blue})`;
+}
+
+// Red, green, blue and alpha of a colour, 0 … 255.
+function pixel(color) {
+  const brush = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  brush.fillStyle = color;
+  brush.fillRect(0, 0, 1, 1);
+  return brush.getImageData(0, 0, 1, 1).data;
 }

@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 
 from analysis.figures import sinks as figures
 from analysis.figures.export import Card, Exhibit, page_html
-from analysis.figures.style import token_axis
+from analysis.figures.style import KIND_COLORS, ON_DARK, token_axis
 from tests.browser.helpers import HOSTILE, NAVIGATING, tools
 
 pytestmark = pytest.mark.slow
@@ -98,3 +98,19 @@ def test_a_long_text_in_a_table_is_not_squeezed_into_a_column_of_words_on_a_phon
     page.goto(path.as_uri())
     expect(page.locator("html")).to_have_js_property("scrollWidth", 390)
     assert page.locator("tbody tr").bounding_box()["height"] < 150
+
+
+def test_kinds_have_the_colours_of_the_readers_theme_and_follow_it(page, tmp_path):
+    light, dark = KIND_COLORS[-1], ON_DARK[KIND_COLORS[-1]]
+    bars = go.Figure(go.Bar(y=[1], text=["1"], marker_color=light, textfont_color="#000", textposition="inside"))
+    bars.add_annotation(text=f"<span style='color:{light}'>■</span> word", x=0, y=0)
+    path = tmp_path / "export.html"
+    path.write_text(page_html("Title", {}, [Exhibit("Bars", "Bars.", bars)]), encoding="utf-8")
+    drawn = "plot => [plot.data[0].marker.color, plot.layout.annotations[0].text.slice(19, 26)]"
+    page.emulate_media(color_scheme="dark")
+    page.goto(path.as_uri())
+    for scheme, color, ink in (("dark", dark, "rgb(255, 255, 255)"), ("light", light, "rgb(0, 0, 0)")):
+        page.emulate_media(color_scheme=scheme)
+        plot, number = page.locator(".js-plotly-plot"), page.locator(".bartext")
+        expect(number).to_have_css("fill", ink)
+        assert plot.evaluate(drawn) == [color, color], scheme

@@ -289,9 +289,14 @@ def test_from_the_first_page_to_a_recording_of_ones_own_prompt_its_heads_and_its
     expect(explorer).to_contain_text("layer 3 head 4’s attention")  # it has moved there
     page.wait_for_url(re.compile("layer=3&head=4"))
     all_drawn(page)
+    page.goto(f"{page.url}&k=2.5")
     page.get_by_role("link", name="Hide these sinks").click()
     expect(page.get_by_role("heading", name="Causes")).to_be_visible()
     expect(page.get_by_role("button", name="Hide the sinks")).to_be_visible()
+    page.wait_for_url(re.compile("causes.*k=2.5"))
+    page.go_back()
+    expect(explorer.get_by_role("spinbutton")).to_have_value("2.5")  # which the page left has in a control of its own
+    page.wait_for_url(re.compile("explore.*k=2.5"))
     has_the_app_around_it_and_no_error(page, errors)
 
 

@@ -6,6 +6,7 @@ import time
 import pytest
 from playwright.sync_api import Page, expect
 
+from analysis.figures.style import KIND_COLORS, ON_DARK
 from analysis.specs import QUESTION
 from tests.browser.helpers import NAVIGATING, OVERFLOWS, all_drawn, tools
 
@@ -141,3 +142,13 @@ def test_a_plot_or_table_that_is_touched_has_no_tool_bar_and_one_that_cannot_be_
     place.scroll_into_view_if_needed()
     expect(place).to_have_text(re.compile("could not be drawn"))
     context.close()
+
+
+def test_a_plot_follows_the_theme_of_the_page(page, address):
+    words = "() => [...document.querySelectorAll('.js-plotly-plot')].flatMap(({ data }) => data)"
+    words += ".find(({ name }) => name === 'word')?.marker.color"
+    for scheme, color in (("dark", ON_DARK[KIND_COLORS[-1]]), ("light", KIND_COLORS[-1])):
+        page.emulate_media(color_scheme=scheme)
+        page.goto(f"{address}/evidence")
+        all_drawn(page)
+        page.wait_for_function(f"({words})() === {color!r}")

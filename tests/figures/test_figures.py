@@ -243,3 +243,12 @@ def test_names_and_tokens_are_drawn_as_text():
 def test_a_cell_without_a_number_warns_nobody():
     with warnings.catch_warnings(action="error"):
         assert cell_texts(lambda value: str(value - value), np.array([np.inf])).tolist() == ["nan"]
+
+
+@pytest.mark.parametrize(("size", "named"), [(36, 36), (59, 30), (64, 32)])
+def test_names_of_a_map_have_room(size: int, named: int) -> None:
+    shown = figures.attention_map(np.ones((size, size)), [f"t{place}" for place in range(size)]).layout
+    for axis in (shown.xaxis, shown.yaxis):
+        assert len(axis.tickvals) == len(axis.ticktext) == named
+        assert axis.ticktext[-1] == f"{axis.tickvals[-1]} ‘t{axis.tickvals[-1]}’"
+    assert (shown.height - 150) / named > 11, "pixels of each"

@@ -17,6 +17,7 @@ from analysis.figures.style import (
     KIND_COLORS,
     MASS_SCALE,
     METHOD_LOOKS,
+    ON_DARK,
     REFERENCE,
     SELECTED,
     SERIES_COLORS,
@@ -24,6 +25,7 @@ from analysis.figures.style import (
     SYMBOLS,
     cell_colors,
     colors_by_method,
+    ink_on,
     log_ticks,
     looks_by_method,
 )
@@ -36,6 +38,7 @@ APART = 15  # CAM02-UCS, in which 1 is about the least that is seen
 AGAINST_PAGE = 3  # contrast of what a figure draws, WCAG 2.2, 1.4.11
 PALETTES = {
     "kinds": (*KIND_COLORS[: len(KINDS)], REFERENCE),
+    "kinds on a dark page": (*(ON_DARK[color] for color in KIND_COLORS[: len(KINDS)]), REFERENCE),
     "series": (*SERIES_COLORS, REFERENCE),
     "methods": (*METHOD_COLORS.values(), REFERENCE),
 }
@@ -80,9 +83,19 @@ def test_colors_stand_out_on_the_pages_of_both_themes() -> None:
         page = theme[mode]["backgroundColor"]
         assert min(contrast(color, page) for color in SERIES_COLORS) >= AGAINST_PAGE - 0.02, mode
         band = "#" + "".join(f"{round(255 * part):02x}" for part in FAINT * rgb(REFERENCE) + (1 - FAINT) * rgb(page))
-        assert min(contrast(DIFFERENCE, behind) for behind in (page, band)) >= AGAINST_PAGE, mode
+        grey = ON_DARK[DIFFERENCE] if mode == "dark" else DIFFERENCE
+        assert min(contrast(grey, behind) for behind in (page, band)) >= AGAINST_PAGE, mode
+        assert contrast(REFERENCE, page) >= AGAINST_PAGE, f"dots of single seeds, {mode}"
         assert contrast(SELECTED, page) >= AGAINST_PAGE, f"what is chosen, and whiskers on bars, {mode}"
     assert min(contrast(SELECTED, end) for end in (MASS_SCALE[0], MASS_SCALE[-1])) >= AGAINST_PAGE
+
+
+def test_kinds_stand_out_on_a_dark_page_and_words_no_more_than_they_must() -> None:
+    page, dark = "#10141d", [ON_DARK[color] for color in KIND_COLORS]
+    assert min(contrast(color, page) for color in dark) >= AGAINST_PAGE - 0.02
+    assert contrast(dark[-1], page) < 3.3, "the brightest mark of a dark figure is not what recedes in it"
+    inks = {"#000": "#000000", "#fff": "#ffffff"}
+    assert min(contrast(inks[ink_on(color)], color) for color in (*dark, *KIND_COLORS)) >= 4.5
 
 
 def test_every_method_and_kind_has_a_color_of_its_own() -> None:

@@ -273,8 +273,8 @@ def test_the_bars_of_a_layer_add_up_to_all_of_its_sinks_and_stand_beside_those_o
     shown = recording_sets.layers_by_kind({"one": recordings}).figure
     np.testing.assert_allclose(sum(np.array(trace.x) for trace in shown.data), 1, atol=1e-5)
     [key] = [note.text for note in shown.layout.annotations if "word" in note.text]
-    assert key.endswith("<br>bold: stands out most")
-    assert not any("<b>" in note.text for note in shown.layout.annotations), "no layer's kind is stopped"
+    assert key.endswith(" word"), "no line beneath the kinds"
+    assert not any("<b>" in note.text for note in shown.layout.annotations), "only what stands out is bold"
     others = [by_kind(recordings, "portion", null).value[:2, 0] for null in ("matched", "permuted")]
     at_layers = [note for note in shown.layout.annotations if note.y in range(LAYERS) and note.yref == "y"]
     columns = [[note.text for note in at_layers if note.xshift == place] for place in (8, 70)]

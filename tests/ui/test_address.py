@@ -1,6 +1,10 @@
 """An address that the server wrote is not undone by a refresh that was on its way with the one of before."""
 
+import tomllib
+
 from streamlit.testing.v1 import AppTest
+
+from tests.helpers import ROOT
 
 
 def _page():
@@ -98,3 +102,8 @@ def test_who_goes_back_in_the_browser_comes_there_at_once(monkeypatch):
     page.button(key="refresh").click().run()
     assert page.query_params["shown"] in ("old", ["old"]), "though a fragment is drawn before it is asked for"
     assert page.run().markdown[0].value == "old"
+
+
+def test_a_page_may_set_a_control_that_has_a_default_without_a_warning_in_the_log():
+    settings = tomllib.loads((ROOT / ".streamlit/config.toml").read_text(encoding="utf-8"))
+    assert settings["global"]["disableWidgetStateDuplicationWarning"] is True

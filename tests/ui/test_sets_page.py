@@ -53,7 +53,10 @@ def test_without_a_set_the_page_shows_the_shipped_study_offers_to_record_one_and
     )
     assert len(charts(test)) == 2
     [beneath] = [each for each in test.caption if each.value.startswith("Shipped study. Sink: ")]
-    assert " Stands out: 10 points above all tokens, untrained and shuffled weights. " in beneath.value
+    assert (
+        " Stands out: 10 points above all tokens, untrained and shuffled weights (bold: the furthest). "
+        in beneath.value
+    )
     assert beneath.proto.help.startswith("This is the shipped study")
     assert "untrained attention does not favour masked positions" in beneath.proto.help
     drawn = sinks_of_each(example())[0].figure

@@ -135,13 +135,14 @@ function overlap(recording, flags, from, to) {
   }
   return { sinks, open, both };
 }
-// How many tokens are sinks in some step and for how long, beside as many of each state drawn at random in every step; null
-// while the map is on its way.
+// How many tokens are sinks in some step and for how long, beside as many of each state drawn at random in every step, with
+// the range of such draws; null while the map is on its way.
 function lived(recording, view) {
   if (recording.sinks(view, view.layer, view.head) === null) return null;
-  const { ever, total, chance } = livesOf(recording, view);
+  const { ever, total, chance, range } = livesOf(recording, view);
   if (!ever) return "No token is a sink at any step.";
-  const expected = Math.round(chance), than = ever < expected ? "fewer than the" : ever > expected ? "more than the" : "as many as the";
+  const [low, high] = range, than = ever < low ? "fewer than the" : ever > high ? "more than the" : "close to the";
+  const expected = `${Math.round(chance)} (95\u00a0% of draws: ${low === high ? low : `${low}–${high}`})`;
   const where = recording.judged(view, view.layer, view.head)[0] == null ? "With layers averaged, " : "";
   return `${where}${ever} of ${recording.S} tokens ${ever === 1 ? "is" : "are"} a sink at some step, ${than} ${expected} expected if each step’s sinks were random among tokens of the same state (prompt${recording.autoregressive ? "" : recording.noise ? ", undecided" : ", masked"} or written). A sink lasts ${perToken(total, ever)} of ${recording.T} steps on average.`;
 }
@@ -152,7 +153,8 @@ function lasting(recording, view) {
 }
 const perToken = (steps, tokens) => few(Math.round((10 * steps) / tokens) / 10);
 const livesOf = (recording, view) => recording.remember(`lives ${recording.judged(view, view.layer, view.head)} ${rule(view)}`, () => lives(recording, recording.sinks(view, view.layer, view.head)));
-// chance: how many positions are expected to be a sink once where each step draws as many of each state at random.
+// chance: how many positions are expected to be a sink once where each step draws as many of each state at random. range: in
+// which 95 % of such draws lie.
 function lives(recording, flags) {
   const { T, S, state } = recording, steps = new Uint32Array(S), never = new Float64Array(S).fill(1), there = new Uint32Array(8), sinks = new Uint32Array(8), missed = new Float64Array(8); // by state, from ABSENT
   for (let t = 0; t < T; t++) {
@@ -165,7 +167,37 @@ function lives(recording, flags) {
       never[s] *= missed[state[t * S + s] - ABSENT];
     }
   }
-  return { ever: steps.filter(Boolean).length, total: steps.reduce((sum, each) => sum + each, 0), chance: never.reduce((sum, each) => sum + 1 - each, 0) };
+  return { ever: steps.filter(Boolean).length, total: steps.reduce((sum, each) => sum + each, 0), chance: never.reduce((sum, each) => sum + 1 - each, 0), range: drawnRange(recording, flags) };
+}
+const MOST_DRAWS = 1000, LEAST_DRAWS = 100, DRAWN_AT_MOST = 2_000_000; // sinks, in all draws together
+// The range of how many positions are a sink once in 95 % of draws. The same draws for the same sinks.
+function drawnRange({ T, S, state }, flags) {
+  const total = flags.reduce((sum, each) => sum + each, 0), draws = Math.min(MOST_DRAWS, Math.max(LEAST_DRAWS, Math.floor(DRAWN_AT_MOST / Math.max(total, 1))));
+  const seen = new Uint8Array(draws * S), counts = new Uint32Array(draws);
+  let seed = 1;
+  for (let t = 0; t < T; t++) {
+    const there = new Map(), sinks = new Map();
+    for (let s = 0; s < S; s++) {
+      const own = state[t * S + s];
+      if (flags[t * S + s]) sinks.set(own, (sinks.get(own) ?? 0) + 1);
+      if (there.has(own)) there.get(own).push(s);
+      else there.set(own, [s]);
+    }
+    for (const [own, many] of sinks) {
+      const places = there.get(own);
+      for (let n = 0; n < draws; n++) {
+        for (let i = 0; i < many; i++) { // the first ones of a shuffle
+          seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0;
+          const at = i + Math.floor((seed / 2 ** 32) * (places.length - i)), s = places[at];
+          places[at] = places[i];
+          places[i] = s;
+          if (!seen[n * S + s]) { seen[n * S + s] = 1; counts[n]++; }
+        }
+      }
+    }
+  }
+  counts.sort();
+  return [counts[Math.floor(0.025 * draws)], counts[Math.ceil(0.975 * draws) - 1]];
 }
 // 1 − Φ(k), to 1.5e-7 (Abramowitz and Stegun 7.1.26): how many standard deviations Gaussian noise reaches how often.
 function gaussianTail(k) {

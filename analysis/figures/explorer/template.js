@@ -109,11 +109,17 @@ function table(recording, view) {
   ];
 }
 // The mean of all cells of the grid of layers and heads, beside those of the untrained models in the same steps where these
-// are held, and whose sinks the text frames where one head is chosen; empty where the cells are not about sinks.
+// are held, and what sets it apart from the share that the sentence tells; empty where the cells are not about sinks.
 function headNote(recording, view, alone) {
   if (target(view, recording) || finished(view, recording)) return "";
-  const framed = view.judged === "head" && view.head != null ? `framed: those of ${place(view)}` : "";
-  return [alone ? headMean(recording, view) : "", framed].filter(Boolean).join("; ");
+  return [alone ? headMean(recording, view) : "", alone || view.head != null ? framed(recording, view) : ""].filter(Boolean).join("; ");
+}
+// Where each head has its own sinks: whose the text frames, and where those are of all heads what they take.
+function framed(recording, view) {
+  if (view.judged !== "head") return "";
+  if (view.head != null) return `framed: those of ${place(view)}`;
+  const [t0, t1] = stepRange(view, recording), { share, count } = shareOf(recording, view);
+  return view.layer != null || !count ? "" : `${t0 === t1 ? "framed sinks" : "heads averaged first"}: ${percent(share)}`;
 }
 function headMean(recording, view) {
   const shares = headShares(recording, view), [first] = recording.draws, range = stepRange(view, recording), { T } = recording;

@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, Template
 from markupsafe import Markup
 
-from analysis.figures.style import ink_on
+from analysis.figures.style import on_page
 from analysis.words import glued, percent
 
 SINK, NULL = "sink", "null"
@@ -176,7 +176,7 @@ def _template(text: str) -> Template:
     """Return a template, of whose lines one goes on where the one before ends."""
     environment = Environment(autoescape=True)
     environment.filters |= {"glued": glued, "shown": _shown}
-    environment.globals |= {"percent": percent, "ink_on": ink_on}
+    environment.globals |= {"percent": percent, "on_page": on_page}
     return environment.from_string("".join(text.splitlines()))
 
 
@@ -214,7 +214,9 @@ def stacks(groups: Mapping[str, Mapping[str, Mapping[str, float]]], colors: Mapp
 
 _STACKS = """
 <div class="chart stacks"><div class="legend">
-{% for name in named %}<span><i class="key" style="background:{{ colors[name] }}"></i>{{ name }}</span>{% endfor %}
+{% for name in named %}
+<span><i class="key" style="background:{{ on_page(colors[name]) }}"></i>{{ name }}</span>
+{% endfor %}
 </div>
 {% for title, by_row in groups.items() %}
 <div class="panel"><div class="group">{{ title }}</div>
@@ -222,8 +224,8 @@ _STACKS = """
 {% for label, parts in by_row.items() %}
 <div class="row stack" data-beat="{{ beat }}"><span class="label">{{ label }}</span><span class="track">
 {% for name, share in parts.items() if share >= least %}
-<i class="part" style="width:{{ "%.2f" % (100 * share) }}%;background:{{ colors[name] }};
-color:{{ ink_on(colors[name]) }}" title="{{ name }}: {{ percent(share, 0) }}">
+<i class="part" style="width:{{ "%.2f" % (100 * share) }}%;background:{{ on_page(colors[name]) }};
+color:{{ on_page(colors[name], true) }}" title="{{ name }}: {{ percent(share, 0) }}">
 <b>{{ percent(share, 0) if share >= 0.15 }}</b></i>
 {% endfor %}
 </span></div>

@@ -67,12 +67,14 @@ def choose_recording(shown: JobRecord | None, more: DeltaGenerator | None = None
             _remove(shown)
     _say(row if actions else None, shown)
     with box:
-        recording_box(shown, "Recording")
+        recording_box(shown, "Recording", narrow=more is not None)
 
 
-def recording_box(shown: JobRecord | None, label: str) -> None:
-    """Draw a box of all finished recordings without their actions; choosing one shows it."""
-    titles = recording_titles(finished_recordings())
+def recording_box(shown: JobRecord | None, label: str, narrow: bool = False) -> None:
+    """Draw a box of all finished recordings without their actions; choosing one shows it. narrow: as of
+    `recording_titles`.
+    """
+    titles = recording_titles(finished_recordings(), narrow=narrow)
     current = shown.id if shown is not None and shown.id in titles else None
     shown_box(
         label,

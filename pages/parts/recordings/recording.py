@@ -158,11 +158,15 @@ def prefer_recording(fits: Callable[[JobRecord], bool]) -> None:
 # --- titles -----------------------------------------------------------------------------------------------------
 
 
-def recording_titles(jobs: list[JobRecord], short: bool = False, beside: str = "") -> dict[str, str]:
+def recording_titles(
+    jobs: list[JobRecord], short: bool = False, beside: str = "", narrow: bool = False
+) -> dict[str, str]:
     """Return the title of each recording by id. Equal ones are numbered, as widgets go by what is read. beside: a
-    prompt whose other recordings, in short, are called of the same.
+    prompt whose other recordings, in short, are called of the same. narrow: for a box that holds little more than the
+    date.
     """
-    labels, title = engine().labels(), partial(short_title, beside=beside) if short else recording_title
+    labels = engine().labels()
+    title = partial(short_title, beside=beside) if short else _narrow_title if narrow else recording_title
     return numbered({job.id: _as_labelled(title(job), labels.get(job.id, Label())) for job in jobs})
 
 
@@ -210,8 +214,17 @@ def _branched(job: JobRecord) -> str:
 
 def recording_title(job: JobRecord) -> str:
     """Return a recording in one line: date, model, prompt, seed."""
-    when = datetime.fromtimestamp(job.created).strftime("%d %b %H:%M")
-    return (
-        f"{when} · {_model_name(job)} · {_quoted(job.spec['prompt'], 48)} · "
-        f"{job.summary.get('steps', '')} steps · seed {job.spec['seed']}{_branched(job)}"
-    )
+    return f"{_date(job)} · {_model_name(job)} · {_quoted(job.spec['prompt'], 48)} · {_how(job)}"
+
+
+def _narrow_title(job: JobRecord) -> str:
+    """Return the same, first what tells recordings apart: date and the beginning of the prompt."""
+    return f"{_date(job)} · {_quoted(job.spec['prompt'], 48)} · {_model_name(job)} · {_how(job)}"
+
+
+def _date(job: JobRecord) -> str:
+    return datetime.fromtimestamp(job.created).strftime("%d %b %H:%M")
+
+
+def _how(job: JobRecord) -> str:
+    return f"{job.summary.get('steps', '')} steps · seed {job.spec['seed']}{_branched(job)}"
