@@ -97,7 +97,7 @@ PERMISSIONS: dict[str, Permission] = {
         "run tasks of their own, whose YAML runs Python", YES, "the folders of SINKSCOPE_TASK_DIRS", NO, NO
     ),
     "upload": Permission("open a recording from a file", YES, "within SINKSCOPE_VISITOR_LIMITS", NO, NO),
-    "cancel": Permission("stop jobs", YES, _OWN, NO, NO),
+    "cancel": Permission("cancel jobs", YES, _OWN, NO, NO),
     "label": Permission("name, tag and annotate runs", YES, YES, NO, NO),
     "push": Permission("push pruned models to the Hugging Face hub with the server's token", YES, NO, NO, NO),
     "remove": Permission("remove what is stored", YES, _OWN, NO, NO),

@@ -142,7 +142,7 @@ def test_runs_that_were_scored_alike_are_held_against_the_dense_model_and_each_o
     shown = accuracy_of_runs(alike, found, gains=gains)
     assert "; dots: seeds" in shown.sentence
     notes = " ".join(note.text for note in shown.figure.layout.annotations)
-    assert f"· {interval_words(gain).replace(' points', '')}" in notes
+    assert interval_words(gain).replace(" points", "") in notes
     for loss in losses.values():
         assert interval_words(loss).replace(" points", "") in notes
 
