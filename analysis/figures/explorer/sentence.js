@@ -169,7 +169,7 @@ function lives(recording, flags) {
   }
   return { ever: steps.filter(Boolean).length, total: steps.reduce((sum, each) => sum + each, 0), chance: never.reduce((sum, each) => sum + 1 - each, 0), range: drawnRange(recording, flags) };
 }
-const MOST_DRAWS = 1000, LEAST_DRAWS = 100, DRAWN_AT_MOST = 2_000_000; // sinks, in all draws together
+const MOST_DRAWS = 1000, LEAST_DRAWS = 100, DRAWN_AT_MOST = 100_000; // sinks, in all draws together
 // The range of how many positions are a sink once in 95 % of draws. The same draws for the same sinks.
 function drawnRange({ T, S, state }, flags) {
   const total = flags.reduce((sum, each) => sum + each, 0), draws = Math.min(MOST_DRAWS, Math.max(LEAST_DRAWS, Math.floor(DRAWN_AT_MOST / Math.max(total, 1))));
