@@ -85,7 +85,7 @@ METHOD = (
 )
 
 
-_HOLLOW = " (hollow: undecided against the sinks)"
+_HOLLOW = " (hollow: not significantly apart from the sinks)"
 _OF_STATE = "As many random tokens match the masking of the sinks where enough masked tokens remain"
 _HELD = "Masking and attention are those of the text written with them hidden, not of untouched texts."
 _MINUS_CONTROL = "sinks minus control"

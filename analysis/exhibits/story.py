@@ -103,7 +103,7 @@ def _reading(answers: Sequence[Answer], margin: str) -> str:
     """Tell how to read the numbers of the answers. margin: of accuracy, as text."""
     told = ["Intervals: 95 %."] if any("[" in answer.words for answer in answers) else []
     if any(f"less than {margin}" in answer.lead for answer in answers):
-        told.append(f"Fixed margin: {margin}.")
+        told.append(f"{margin}: set beforehand.")
     units = [answer for answer in answers if re.search(rf"\b{NATS.name}\b", answer.words) and "KL" not in answer.words]
     return " ".join([*told, *([_NATS] if units else [])])
 
@@ -127,8 +127,7 @@ def _picture(findings: Findings) -> tuple[Markup, str]:
     name = f"‘{tokens[strongest - first].text.strip()}’"
     who = "a masked position" if tokens[strongest - first].masked else name
     above = story_sinks.threshold().removesuffix(" of a step")
-    most = " (most on sinks)" * (at == int(track.strength.argmax()))  # not so where the other model has no sinks then
-    where = f"One text, step {int(track.frames[at])}{most}, layer mean; orange: sinks ({above})."
+    where = f"One text, step {int(track.frames[at])}, layers averaged; orange: sinks ({above})."
     has = story_sinks.has_sinks(findings)
     told = f"One step of one text: {who} draws {times} an even split. {has}".strip()
     return charts.skyline(tokens, where) + charts.caption(has), told

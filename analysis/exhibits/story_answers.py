@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from math import exp
 
 from analysis.evaluation.ablation_effects import COUNT, MASKED, MASS, MEASURES
-from analysis.exhibits.story_parts import Price, accuracy_heading, discounts, outcomes_of, prices_of
+from analysis.exhibits.story_parts import Price, chance_line, discounts, outcomes_of, prices_of
 from analysis.exhibits.story_text import (
     changes_told,
     could_see,
@@ -71,7 +71,7 @@ def _matter(findings: Findings) -> Answer | None:
     return Answer(asked, lead, sentence.strip(), charts.few_bars(f"{_HEADING}:", marks), levels)
 
 
-_HEADING = "Perplexity under the untouched model (lower is better), hiding"
+_HEADING = "Perplexity (lower is better), hiding"
 
 
 def _levels(causes: Sequence[Cause], controls: Mapping[str, Cause]) -> list[Mark]:
@@ -122,10 +122,11 @@ def _discount(findings: Findings) -> Answer | None:
     prices, margin = prices_of(findings, by_setting), rules.margin_of(findings)
     only = next(iter(outcomes.values())) if len(set(outcomes.values())) == 1 else ""
     lead = lead_of(set(outcomes.values()))
-    sentence = _changed({price.setting: price.effect for price in prices} or effects)
+    items = 0 if findings.pruning is None else findings.pruning.items
+    sentence = _changed({price.setting: price.effect for price in prices} or effects, items)
     if only == EQUIVALENT:
         clear = any(one.shown for one in effects.values())
-        lead = f"{'No' if clear else 'Not measurably'}: it changes accuracy by less than {POINTS.margin(margin)}."
+        lead = f"{'No' if clear else 'Not measurably'}: accuracy changes by less than {POINTS.margin(margin)}."
         if any(one.shown and one.value > 0 for one in effects.values()):
             lead = f"Little: it gains less than {POINTS.margin(margin)}."  # significant, and too small to matter
     elif only in (BETTER, WORSE):
@@ -143,7 +144,8 @@ def _discount(findings: Findings) -> Answer | None:
     if not prices or pruning is None:
         return Answer(asked, lead, sentence)
     marks = _accuracies(pruning.dense, prices[0])
-    heading = accuracy_heading(pruning)
+    removed = f"pruned: {prices[0].removed} removed"
+    heading = f"Accuracy{chance_line(pruning)}; {removed}"
     levels = f"{heading}: {', '.join(f'{mark.label} {mark.told}' for mark in marks)}."
     return Answer(asked, lead, sentence, charts.few_bars(heading, marks, pruning.chance), levels)
 
@@ -157,17 +159,17 @@ def _accuracies(dense: float, price: Price) -> list[Mark]:
     decimals = int(round(100 * discounted) - round(100 * without) != round(100 * price.effect.value))
     values = {
         "dense model": (dense, charts.NULL),
-        f"{price.setting} removed, no discount": (without, charts.NULL),
-        f"{price.setting} removed, with discount": (discounted, charts.SINK),
+        "pruned, no discount": (without, charts.NULL),
+        "pruned, with discount": (discounted, charts.SINK),
     }
     return [Mark(name, value, percent(value, decimals), tone) for name, (value, tone) in values.items()]
 
 
-def _changed(effects: Mapping[str, Difference]) -> str:
-    """Tell by how much the discount changes accuracy at each setting."""
+def _changed(effects: Mapping[str, Difference], items: int) -> str:
+    """Tell by how much the discount changes accuracy at each setting. items: that were scored, 0 where not known."""
     told = [f"{interval_words(effect)} at {name}" for name, effect in effects.items()]
     later = [each.replace(f" {POINTS.name}", "", 1) for each in told[1:]]
-    return f"Change: {'; '.join([*told[:1], *later])}."
+    return f"Change{f' on {items:,} items' if items else ''}: {'; '.join([*told[:1], *later])}."
 
 
 def discount_at(findings: Findings, settings: Mapping[str, PruneSpec]) -> dict[str, Difference]:

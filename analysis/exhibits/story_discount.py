@@ -233,7 +233,7 @@ def _against_published(findings: Findings, by_setting: Mapping[str, Contrast], o
 def _cost_unseen(findings: Findings, by_setting: Mapping[str, Contrast]) -> str:
     """Tell where pruning itself costs nothing significant, so that there is nothing to win back."""
     told = [price.setting for price in prices_of(findings, by_setting) if price.cost.low < 0 < price.cost.high]
-    return f"At {listed(told)} the cost of pruning itself is undecided." if told else ""
+    return f"At {listed(told)}, the cost of pruning itself is not significant." if told else ""
 
 
 def _levels(findings: Findings, by_setting: Mapping[str, Contrast], pruning: Pruning) -> Markup:

@@ -124,7 +124,7 @@ def _beside_own(findings: Findings, model: str) -> str:
     return f"{name}: {'; '.join(told)}." if told else ""
 
 
-_SIDES = {1: "higher", 0: "undecided", -1: "lower"}
+_SIDES = {1: "higher", 0: "no significant difference", -1: "lower"}
 
 
 def _reached(cause: Cause) -> str:
@@ -388,7 +388,8 @@ def _text_title(own: Cause, causes: Sequence[Cause], margin: float, where: str) 
     hiding, control = f"{where}hiding" if where else "Hiding", told_by(causes)
     there = text_causes(causes)
     more = "".join(
-        f"; {_HELD[name]} {'less' if side_of(there[name].effect) else 'undecided'}" for name in open_controls(causes)
+        f"; {_HELD[name]} {'less' if side_of(there[name].effect) else 'not significantly'}"
+        for name in open_controls(causes)
     )
     return f"{hiding} sinks {hidden_moves(causes)} ({_title(control)}: {levels_of(there[control])[1]}){more}"
 
@@ -399,7 +400,7 @@ def _text_brief(own: Cause, causes: Sequence[Cause], margin: float) -> str:
         return ""
     there, control, open_ones = text_causes(causes), told_by(causes), open_controls(causes)
     if open_ones == [MASS]:
-        beside = "less" if side_of(there[MASS].effect) else "undecided"
+        beside = "less" if side_of(there[MASS].effect) else "not significantly"
         return f"Per token, sinks matter; at equal attention, {beside}"
     return f"Hiding sinks {hidden_moves(causes)} ({levels_of(there[control])[1]} {_HELD[control]})"
 

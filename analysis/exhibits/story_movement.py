@@ -51,7 +51,7 @@ def movement(findings: Findings) -> Told | None:
     whose = f"{within(findings, source)}'s" if len(by_model) > 1 else "the model's"
     title, takeaway = _title(observed, nulls, value, steps, whose), list(beats)
     if nulls:
-        written = ["Writing alone: a token's attention changes only as it is written."] if "fixed" in nulls else []
+        written = ["Writing alone: each token keeps its attention until it is written."] if "fixed" in nulls else []
         beats = [f"{_by_layer(observed, nulls[hardest], MOVEMENT_NULLS[hardest].called)}."]
         takeaway = [*written, *beats]
     others = [_other(names[model], births) for model, births in by_model.items() if model != source]
@@ -147,8 +147,9 @@ def _title(observed: Rows, nulls: Mapping[str, Rows], value: float, steps: int |
     side = _side(observed, nulls["fixed"])
     moving = side > 0 and not story_parts.rare(value, steps)
     if moving and SHARP in nulls and _side(observed, nulls[SHARP]) < 0:
-        moves = f"sinks move: on average {number(value)} new per layer and step"
-        return f"{whose[0].upper()}{whose[1:]} {moves}, more than writing alone, fewer than untrained"
+        untrained = Measured.mean(nulls[SHARP]).told(beside=Measured.mean(observed)).partition(" [")[0]
+        moves = f"sinks move: {number(value)} new per layer and step"
+        return f"{whose[0].upper()}{whose[1:]} {moves}; in untrained models, {untrained}"
     beside = f"{_SIDES[side]} than {_WRITTEN} ({_beside(nulls['fixed'], value)})"
     born = f"New sinks keep appearing: {number(value)}" if moving else f"{number(value)} new sinks"
     return f"{born} per layer and step, {beside}"

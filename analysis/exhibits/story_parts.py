@@ -311,12 +311,16 @@ def items_told(pruning: Pruning) -> str:
     return f"{pruning.items:,} items{of}"
 
 
-def accuracy_heading(pruning: Pruning, removed: str = "") -> str:
+def accuracy_heading(pruning: Pruning, removed: str) -> str:
     """Tell over what accuracy is taken, and what the line across its bars is. removed: the share of the weights that
-    the pruned models lack, where their names do not say it.
+    the pruned models lack.
     """
-    line = "" if pruning.chance is None else f" (line: chance, {percent(pruning.chance, 1)})"
-    return f"Accuracy on {pruning.items:,} items{f', dense and with {removed} removed' if removed else ''}{line}"
+    return f"Accuracy on {pruning.items:,} items, dense or with {removed} of weights removed{chance_line(pruning)}"
+
+
+def chance_line(pruning: Pruning) -> str:
+    """Return what the line across bars of accuracy is, with a space before it; empty where chance is not known."""
+    return "" if pruning.chance is None else f" (line: chance, {percent(pruning.chance, 1)})"
 
 
 def needs(findings: Findings) -> tuple[str, ...]:
@@ -429,7 +433,11 @@ def of_hiding(
         return f"{told}predictions and perplexity disagree."
     if at_equal not in (CANNOT_TELL, WAITING):
         return f"{told}no more."
-    return f"{told}perplexity is undecided, but texts end earlier." if earlier else f"{told}this study cannot tell."
+    return (
+        f"{told}perplexity does not differ significantly, but texts end earlier."
+        if earlier
+        else f"{told}this study cannot tell."
+    )
 
 
 def of_masks(changed: Sequence[float], by_seed: Sequence[float]) -> str:

@@ -73,7 +73,7 @@ def place(findings: Findings) -> Told | None:
         for told in (False, True)
     )
     above = f"all tokens{_OTHER_WEIGHTS * (source in others)}"
-    rule = f"Standing out: {POINTS.margin(CLEARLY)} or more above {above}."
+    rule = f"Standing out: at least {POINTS.margin(CLEARLY)} above {above}."
     if tokens[source]:
         beats[0], notes[0] = (f"Standing out, {told[0].lower()}{told[1:]}" for told in (beats[0], notes[0]))
     untrained = f"In {null.called}, at most {most} of sinks in {masked} are masked." if null else ""
@@ -111,7 +111,7 @@ def place(findings: Findings) -> Told | None:
     )
 
 
-_OTHER_WEIGHTS = " and untrained or shuffled weights"
+_OTHER_WEIGHTS = " and above untrained or shuffled weights"
 
 
 def _share_told(row: Mapping[str, Any]) -> str:

@@ -20,7 +20,7 @@ from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, NATS,
 from analysis.statistics.differences import Difference
 from analysis.study.findings import Cause
 from analysis.study.rules import cause_of
-from analysis.words import counted, listed, percent
+from analysis.words import listed, percent
 
 
 def text_causes(causes: Sequence[Cause]) -> dict[str, Cause]:
@@ -104,11 +104,12 @@ def yes_by_text(causes: Sequence[Cause]) -> str:
     undecided = [name for name in open_ones if not side_of(there[name].effect)]
     but = ", but texts end sooner" if all(ends_earlier(there[name]) for name in undecided) else ""
     if but and len(undecided) == 1 and (longer := there[undecided[0]].longer) is not None:
-        but = f", but texts end {counted(round(-longer.value), 'token')} earlier"
+        ends = round(there[undecided[0]].tokens)
+        but = f", but texts end at token {ends}, not {ends - round(longer.value)}"
     less = [name for name in open_ones if side_of(there[name].effect)]
     beside = [
         f"{against[0].upper()}{against[1:]} {outcome}."
-        for names, outcome in ((undecided, f"undecided{but}"), (less, "it hurts less"))
+        for names, outcome in ((undecided, f"not significantly{but}"), (less, "it hurts less"))
         if (against := listed([AGAINST[name] for name in names]))
     ]
     rise = there[COUNT].rise
@@ -135,8 +136,9 @@ def changes_told(causes: Sequence[Cause], controls: Sequence[str]) -> list[str]:
     there = text_causes(causes)
     told = [f"{AGAINST[name]}: {perplexity_change(there[name].effect)}" for name in controls]
     told = [f"{each[0].upper()}{each[1:]}" for each in told]
-    if ends := _endings(there[controls[-1]]):
-        told[-1] += f"; {ends}"
+    longer = there[controls[-1]].longer
+    if longer is not None and side_of(longer):
+        told[-1] += f"; texts end {size_told(longer, LENGTH, f'{LENGTH.name} {_LATER[side_of(longer)]}')}"
     return [f"{each}." for each in told]
 
 
@@ -162,7 +164,7 @@ def ends_told(causes: Sequence[Cause]) -> list[str]:
 def _open_one(control: str, cause: Cause) -> str:
     sinks, others = levels_of(cause)
     level = f"{others} beside {sinks} on {cause.effect.n} prompts" if cause.unmatched else others
-    open_one = "" if side_of(cause.effect) else ", undecided"
+    open_one = "" if side_of(cause.effect) else ", not significant"
     told = f"Against {CONTROLS[control].title} ({level}): {perplexity_change(cause.effect)}{open_one}"
     ends = _endings(cause)
     return f"{told}; {ends}{_ends_untouched(cause)}." if ends else f"{told}."

@@ -55,7 +55,7 @@ PERPLEXITY: Final = (
 """What perplexity is."""
 _THAN: Final = {1: "more than with", -1: "less than with", 0: "not significantly more or less than with"}
 _LATER: Final = {1: "later than with", -1: "earlier than with", 0: "not significantly earlier or later than with"}
-_HIGHER: Final = {1: "higher than with", -1: "lower than with", 0: "undecided against"}
+_HIGHER: Final = {1: "higher than with", -1: "lower than with", 0: "not significantly higher or lower than with"}
 MORE_OR_LESS: Final = {1: "significantly more", -1: "significantly less", 0: "not significantly more or less"}
 """Words for the side of a difference."""
 

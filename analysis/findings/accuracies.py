@@ -98,7 +98,7 @@ def scored_alike(
     for cost, at in zip(costs, told, strict=True):
         first = at == told[0]
         does = f" pruning {'costs' if costly else 'changes accuracy by'} " if first else ", "
-        noise = _undecided([*losses.get(at, {}).values()])
+        noise = _unclear([*losses.get(at, {}).values()])
         said.append(f"{_removing(at, first).strip()}{does}{cost}{noise}")
     best, which = _best(gaps, len(methods), margin)
     lost = _upper(f"{who}{'; '.join(said)}.")
@@ -109,12 +109,12 @@ def _upper(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}"
 
 
-def _undecided(losses: Sequence[Difference]) -> str:
-    """Say of several changes how many are undecided; empty of one, which stands with its interval."""
+def _unclear(losses: Sequence[Difference]) -> str:
+    """Say of several changes how many are not significant; empty of one, which stands with its interval."""
     there = sum(one.low <= 0 <= one.high for one in losses)
     if len(losses) < 2 or not there:
         return ""
-    return " (undecided)" if there == len(losses) else f" ({there} of {len(losses)} undecided)"
+    return " (not significant)" if there == len(losses) else f" ({there} of {len(losses)} not significant)"
 
 
 def _removing(at: str, first: bool = False) -> str:

@@ -75,7 +75,7 @@ def test_runs_are_told_by_whether_a_method_is_better_and_by_their_costs():
         named = {(at, "A", "B"): gap for at, gap in zip(accuracies, gaps, strict=False)}
         return " ".join(filter(None, finding_of("scored alike", 0.931, accuracies, losses, named)))
 
-    costs = "At 50 % sparsity pruning costs 1.3 to 2.1 points (1 of 2 undecided); at 70 %, 21 to 22"
+    costs = "At 50 % sparsity pruning costs 1.3 to 2.1 points (1 of 2 not significant); at 70 %, 21 to 22"
     assert told() == f"{costs}."
     assert told(difference(0.003, 0.09), difference(-0.008, 0.04)) == (
         f"No two methods differ significantly. {costs}. Largest difference, at 70 %: B minus A +0.8 [−3.2, +4.8]."
@@ -91,7 +91,7 @@ def test_runs_are_told_by_whether_a_method_is_better_and_by_their_costs():
     assert one == ("A: at 50 % sparsity pruning costs 1.3 points [−0.7, 3.3].", "")
     better = {"50 %": {"A": difference(0.004, 0.02), "B": difference(-0.013, 0.02)}}
     assert finding_of("scored alike", 0.931, {"50 %": {"A": 0.935, "B": 0.918}}, better, {})[0] == (
-        "At 50 % sparsity pruning changes accuracy by +0.4 to −1.3 points (undecided)."
+        "At 50 % sparsity pruning changes accuracy by +0.4 to −1.3 points (not significant)."
     ), "a gain is no cost"
     better["50 %"]["B"] = difference(0.012, 0.02)
     assert (

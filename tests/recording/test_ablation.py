@@ -636,7 +636,7 @@ def test_the_answer_names_both_controls_and_what_the_effect_is_a_share_of():
         told,
     )
     assert text.startswith(
-        "Hiding the sinks raises perplexity from 1.6 to 2.7: undecided against as many "
+        "Hiding the sinks raises perplexity from 1.6 to 2.7: not significantly higher or lower than with as many "
         "random tokens (2.7) and random tokens of equal attention (2.7)."
     )
     assert changed == (
@@ -726,16 +726,21 @@ def test_the_answer_tells_perplexity_beside_every_control_by_the_side_on_which_i
     )
     rows[2]["nll"] = rows[0]["nll"]
     assert answer(summary_of(rows))[0].endswith(
-        ": higher than with as many random tokens (2.7), undecided against random tokens of equal attention (4.0)."
+        ": higher than with as many random tokens (2.7), not significantly higher or lower than with "
+        "random tokens of equal attention (4.0)."
     )
     masked = rows_of({("sinks", "masked"): rows[0]["divergence"]})
     masked[0]["aligned"] = rng.normal(0.3, 0.02, 30).tolist()
     masked[0]["nll"] = rng.normal(1.1, 0.02, 30).tolist()
     with_masks = [rows[0], rows[1], masked[0], rows[2]]
-    assert ": higher than with other masked positions (3.0), undecided against" in (answer(summary_of(with_masks))[0])
+    assert (
+        ": higher than with other masked positions (3.0), not significantly higher or lower than with"
+        in (answer(summary_of(with_masks))[0])
+    )
     masked[0]["nll"] = rows[0]["nll"]
     assert answer(summary_of(with_masks))[0].endswith(
-        ": higher than with as many random tokens (2.7), undecided against other masked positions (4.0) and random "
+        ": higher than with as many random tokens (2.7), not significantly higher or lower than with "
+        "other masked positions (4.0) and random "
         "tokens of equal attention (4.0)."
     )
     masked[0]["nll"] = rng.normal(1.1, 0.02, 30).tolist()
@@ -875,7 +880,7 @@ def test_a_control_that_only_some_prompts_have_is_told_beside_the_sinks_of_these
 
     assert told(1.4, 0.5, others) == (
         "Hiding the sinks raises perplexity from 2.5 to 4.1: higher than with as many random tokens (2.6), "
-        "undecided against random tokens of equal attention (4.5 beside 4.2 over 15 prompts)."
+        "not significantly higher or lower than with random tokens of equal attention (4.5 beside 4.2 over 15 prompts)."
     )
     alone = {"matched": (0.95, every)}
     unclear = "Hiding the sinks does not significantly change perplexity (2.5 to 2.6):"
@@ -932,7 +937,7 @@ def test_an_answer_without_significance_says_what_would_have_been_detected():
     rows = rows_of(values, nll=[rng.normal(1.0, 0.1, 20).tolist() for _ in range(2)])
     [text], (_, told, unit) = (rule(summary_of(rows)) for rule in (answer, answer_in_numbers))
     assert re.search(r"not significantly more or less than with as many random tokens \(0\.\d+\)\. A diff", told)
-    assert re.search(r": undecided against as many random tokens \([\d.]+\)\. A diff", text)
+    assert re.search(r": not significantly higher or lower than with as many random tokens \([\d.]+\)\. A diff", text)
     assert unit == "Per unit of attention, sinks and as many random tokens do not differ significantly."
     assert "nats from as many random tokens would have been detected." in told
     assert re.search(r"A difference of [\d.]+ % of perplexity from as many random tokens would have been", text)

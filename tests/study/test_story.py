@@ -117,8 +117,8 @@ TITLES = {
     "supports": {
         "place": r"^In the diffusion model's layers 0–7, 90 % \[81, 99\] of sinks are masked positions; of all tokens, "
         "33 %$",
-        "movement": r"^The diffusion model's sinks move: on average 0\.29 new per layer and step, more than writing "
-        "alone, fewer than untrained$",
+        "movement": r"^The diffusion model's sinks move: 0\.29 new per layer and step; in untrained "
+        r"models, 1\.67$",
         "hidden": r"^In the diffusion model, hiding sinks raises perplexity from 2\.7 to 3\.3 \(as many random tokens: "
         r"2\.7\)$",
         "accuracy": r"The discount raises accuracy at 50 % and 70 %$",
@@ -141,16 +141,17 @@ ANSWERS = {
         "^Yes: hiding the sinks raises perplexity from 2\\.7 to 3\\.3 .as many random tokens: "
         r"2\.7\)\. Perplexity .* nothing 2\.7, sinks .* 3\.3, .* Against as many random tokens: "
         r"\+22 % \[",
-        r"^Yes: \+12\.1 points of accuracy at 50 %\. Accuracy on .*: dense model 90\.0 %, 50 % removed, no discount "
-        r"69\.5 %, 50 % removed, with discount 81\.6 %\. Change: \+12\.1 points \[\+9",
+        r"^Yes: \+12\.1 points of accuracy at 50 %\. Accuracy \(line: .*: dense model 90\.0 %, pruned, no discount "
+        r"69\.5 %, pruned, with discount 81\.6 %\. Change on 400 items: \+12\.1 points \[\+9",
     ),
     "refutes": (
         r"^No: hiding them changes predictions about as much",
-        r"^No, it hurts: −1\d\.\d points of accuracy at 50 %\. .* Change: −1\d\.\d points \[−",
+        r"^No, it hurts: −1\d\.\d points of accuracy at 50 %\. .* Change on 400 items: −1\d\.\d points \[−",
     ),
     "cannot tell": (
         r"^This study cannot tell whether",
-        r"^This study cannot tell\. .* Change: \+20 points \[−10, \+50\] at 50 %; .* It would have detected "
+        r"^This study cannot tell\. .* Change on 400 items: \+20 points \[−10, \+50\] at 50 %; .*"
+        r" It would have detected "
         r"nothing below 25 points\.$",
     ),
 }
@@ -232,10 +233,7 @@ def test_a_small_study_says_so_first_and_a_large_one_does_not():
 
 
 def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
-    assert (
-        "One text, step 40 (most on sinks), layer mean; orange: sinks (above mean + 2 std)."
-        in story_told("supports").picture
-    )
+    assert "One text, step 40, layers averaged; orange: sinks (above mean + 2 std)." in story_told("supports").picture
     assert re.search(
         r"^One step of one text: a masked position draws [\d.]+ × an even split\. Averaged over layers, this model "
         r"has sinks: they draw 2\.5 × an even split \(equally sharp untrained models: 1\.8 ×\); "
@@ -284,7 +282,7 @@ def test_the_answer_tells_perplexity_and_points_and_each_model_has_one_name(name
     assert "Perplexity" in told and "Accuracy" in told
     assert ("Nats: KL divergence." in story.reading) == ("nats" in told and "KL" not in told)
     assert story.reading.startswith("Intervals: 95 %.")
-    assert ("Fixed margin: 2 points." in story.reading) == ("by less than 2 points" in told)
+    assert ("2 points: set beforehand." in story.reading) == ("by less than 2 points" in told)
     assert story.about.endswith("of stories (4.7 million parameters) and its left-to-right twin.")
     others = [*(line for finding in story.findings for line in (finding.title, *finding.beats, finding.takeaway))]
     assert not re.search("bundled|[Aa]utoregressive|nats", " ".join(others))
@@ -313,19 +311,19 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
         "Yes: hiding the sinks raises perplexity from 2.4 to 3.8 (random tokens of equal attention: 3.1)."
     )
     assert told.levels.endswith(": nothing 2.4, sinks (3.1 per step) 3.8, random of equal attention (7.5) 3.1.")
-    assert told.sentence == ("At equal attention: +22 % [+11, +35]; texts end at token 21, 24 earlier [16, 31].")
+    assert told.sentence == ("At equal attention: +22 % [+11, +35]; texts end 24 tokens earlier [16, 31].")
     told = answered(-0.2)
     per_token = "Yes, per token: hiding the sinks raises perplexity from 2.4 to 3.8 (other masked positions: 2.8)."
     assert told.lead == f"{per_token} At equal attention it hurts less."
-    assert told.sentence.endswith(" At equal attention: −18 % [−26, −10]; texts end at token 21, 24 earlier [16, 31].")
+    assert told.sentence.endswith(" At equal attention: −18 % [−26, −10]; texts end 24 tokens earlier [16, 31].")
     told = answered(0.05)
-    assert told.lead == f"{per_token} At equal attention undecided, but texts end 24 tokens earlier."
+    assert told.lead == f"{per_token} At equal attention not significantly, but texts end at token 21, not 45."
     assert " At equal attention: +5 % [−5, +16]; texts end" in told.sentence
     assert ", random of equal attention (7.5) 3.6, " in told.levels
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert hidden.title == (
         "In the diffusion model, hiding sinks raises perplexity from 2.4 to 3.8 (other masked positions: 2.8); at "
-        "equal attention undecided"
+        "equal attention not significantly"
     )
     own = [one for one in study.causes if one.model == "bundled"]
     assert "Per unit of attention, perplexity: +37 % [+11, +69]." in hidden.notes
@@ -337,7 +335,7 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
         in hidden.notes
     )
     assert hidden.beats == (
-        "Against random tokens of equal attention (4.5): −15 % [−31, +4], undecided; texts end at token 21, 24 "
+        "Against random tokens of equal attention (4.5): −15 % [−31, +4], not significant; texts end at token 21, 24 "
         "earlier [16, 31] (untouched: 44).",
     )
     assert (
@@ -362,11 +360,12 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
     assert ends == pytest.approx([exp(sinks.low), exp(sinks.high)], abs=1e-2), "of its own"
     assert hidden.meaning == (
         "In the diffusion model, hiding sinks costs more than hiding other masked positions; at equal attention, "
-        "perplexity is undecided, but texts end earlier."
+        "perplexity does not differ significantly, but texts end earlier."
     )
     assert hidden.takeaway == (
         "With sinks hidden, texts end at token 21, 24 earlier [16, 31] than with random tokens of equal attention "
-        "(untouched: 44). Left-to-right twin: undecided against as many random tokens; lower at equal attention (15 "
+        "(untouched: 44). Left-to-right twin: no significant difference against as many random tokens; lower at "
+        "equal attention (15 "
         "prompts with a match)."
     )
     of_count = [one for one in study.causes if one.control not in (MASKED, MASS)]
@@ -397,7 +396,7 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     story = masked(0.02)
     assert story.answers[0].lead == (
         "It depends: hiding the sinks raises perplexity from 2.4 to 3.8 (as many random tokens: 2.6). Against "
-        "other masked positions and at equal attention undecided, but texts end sooner."
+        "other masked positions and at equal attention not significantly, but texts end sooner."
     )
     assert "Against other masked positions: +2 % [−6, +11]. " in story.answers[0].sentence
     without = study.model_copy(update={"causes": tuple(one for one in study.causes if one.control != MASKED)})
@@ -481,7 +480,9 @@ def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
     assert place.beats[1].endswith(
         "3 and the first token in layer 0; punctuation in layer 2: as common with other weights."
     ) and any(note.endswith(alike) for note in place.notes)
-    assert place.caveat == ("Standing out: 10 points or more above all tokens and untrained or shuffled weights.")
+    assert place.caveat == (
+        "Standing out: at least 10 points above all tokens and above untrained or shuffled weights."
+    )
     assert place.notes[-1] == (
         "Sinks that are masked positions: layer 0 99 % [99, 100], layer 1 100 % [100, 100] and layer 2 85 % [82, 87]."
     )
@@ -514,12 +515,12 @@ def test_no_kind_is_named_or_left_out_against_the_rule_that_the_sentence_states(
 def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a_study_has_none():
     study = read(EXAMPLE)
     (_, answer) = story_told("example").answers
-    assert answer.lead == "Not measurably: it changes accuracy by less than 2 points."
+    assert answer.lead == "Not measurably: accuracy changes by less than 2 points."
     assert answer.levels == (
-        "Accuracy on 768 items (line: chance, 37.5 %): dense model 93 %, 70 % removed, no discount 72 %, "
-        "70 % removed, with discount 72 %."
+        "Accuracy (line: chance, 37.5 %); pruned: 70 % of the weights removed: dense model 93 %, "
+        "pruned, no discount 72 %, pruned, with discount 72 %."
     )
-    assert answer.sentence == "Change: +0.3 points [−0.3, +1.0] at 70 %; +0.1 [−0.7, +0.9] at 50 %."
+    assert answer.sentence == "Change on 768 items: +0.3 points [−0.3, +1.0] at 70 %; +0.1 [−0.7, +0.9] at 50 %."
     (_, at_70), (_, refuting) = (story_of(each).findings[-2:] for each in (study, refutes()))
     drawn = at_70.figure.replace("\u00a0", " ")
     assert "+0.3 points" in drawn
@@ -608,7 +609,9 @@ def test_movement_names_the_strictest_untrained_weights_and_where_they_are_not_e
         "0.20 [0.19, 0.22]), layers 1–7 fewer (0.28 [0.25, 0.32] against 1.88 [1.81, 1.96]).",
         "Left-to-right twin: more than untrained, 0.52 against 0.42.",
     )
-    assert told.takeaway == " ".join(("Writing alone: a token's attention changes only as it is written.", *told.beats))
+    assert told.takeaway == " ".join(
+        ("Writing alone: each token keeps its attention until it is written.", *told.beats)
+    )
     drawn = re.findall(
         r'data-beat="0" style="--end:[\d.]+"><span class="label">([^<]+)</span>'
         r'.*?<span class="value">([\d.]+)\s\[[^<]+\]</span>',
@@ -663,7 +666,7 @@ def test_what_pruning_costs_is_told_with_what_is_won_back():
         "[18, 24]"
     )
     assert told.beats[0].endswith(" Against Wanda as published (clean text): +0.8 [−1.2, +2.8] at 70 %, undecided.")
-    assert told.takeaway == "At 50 % the cost of pruning itself is undecided.", "the figure holds the rest"
+    assert told.takeaway == "At 50 %, the cost of pruning itself is not significant.", "the figure holds the rest"
     assert glued("+0.8 points [−1.2, +2.8], undecided") in told.figure
     assert "Guessing scores 37.5 %." in told.notes
     shown = re.findall(r'<span class="told"><span class="value">([^<]+)</span>', told.figure)
@@ -685,7 +688,7 @@ def test_what_pruning_costs_is_told_with_what_is_won_back():
 
 @pytest.mark.parametrize(
     ("value", "lead"),
-    [(0.004, "Little: it gains less than 2 points."), (-0.004, "No: it changes accuracy by less than 2 points.")],
+    [(0.004, "Little: it gains less than 2 points."), (-0.004, "No: accuracy changes by less than 2 points.")],
 )
 def test_a_change_too_small_to_matter_is_measurable_where_it_is_significant(value, lead):
     study = read(EXAMPLE)
@@ -757,7 +760,7 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
     assert " ".join(story_told("example").decision.values()) == (
         "At 50 % and 70 %, leave this discount out: pruning without it does about as well. In the "
         "diffusion model, hiding sinks costs more than hiding other masked positions; at equal attention, perplexity "
-        "is undecided, but texts end earlier."
+        "does not differ significantly, but texts end earlier."
     )
     undecided = slides_html(story_told("cannot tell"))
     assert "<b>Pruning:</b> This is no reason to switch the discount on, nor off" in undecided
@@ -834,13 +837,14 @@ def test_movement_tells_how_many_untrained_models_there_are():
     one = study.model_copy(update={"spec": {**study.spec, "random_models": 1}})
     for findings, count in ((study, 3), (one, 1)):
         (told,) = (finding for finding in story_of(findings).findings if finding.name == "movement")
-        assert told.title.endswith(", more than writing alone, fewer than untrained")
+        assert told.title.endswith("; in untrained models, 1.67")
         assert told.caveat.startswith(f"One trained model, {count} untrained; ")
 
 
 def test_the_last_slide_is_titled_by_the_answers_to_both_questions():
     assert story_told("example").in_short == (
-        "Per token, sinks matter; at equal attention, undecided; the discount changes accuracy by less than 2 points"
+        "Per token, sinks matter; at equal attention, not significantly; the discount changes accuracy by "
+        "less than 2 points"
     )
     assert story_told("cannot tell").in_short == (
         "This study cannot tell whether hiding the sinks changes more, nor whether the discount changes accuracy"

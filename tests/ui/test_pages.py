@@ -73,7 +73,7 @@ def test_causes_opens_on_the_shipped_study_before_anything_is_recorded(monkeypat
     said = unglued(texts(test)).replace("\\", "")
     assert (
         "##### Hiding the sinks raises perplexity from 2.4 to 3.8: higher than with other masked positions (2.8), "
-        "undecided against random tokens of "
+        "not significantly higher or lower than with random tokens of "
         "equal attention (4.5)."
     ) in said
     assert (

@@ -256,8 +256,7 @@ def skyline(tokens: Sequence[Token], where: str) -> Markup:
     the step they are of, and what the marks are.
     """
     most = max([1.0, *(token.share for token in tokens)])
-    top = max(tokens, key=lambda token: token.share, default=None)
-    return _html(_SKYLINE, tokens=tokens, where=where, most=most, top=top)
+    return _html(_SKYLINE, tokens=tokens, where=where, most=most)
 
 
 _SKYLINE = """
@@ -267,7 +266,7 @@ _SKYLINE = """
 {% set edge = (loop.first or loop.last) and tokens | length > 7 %}
 <span class="column {{ (["sink"] * token.sink + ["masked"] * token.masked + ["edge"] * edge) | join(" ") }}">
 <span class="space"><i style="height:{{ "%.1f" % (100 * token.share / most) }}%">
-{% if token.told %}<b>{{ token.told }}{{ " ×" if token is sameas top }}</b>{% endif %}
+{% if token.told %}<b>{{ token.told }} ×</b>{% endif %}
 </i></span><span class="word">
 {%- if token.masked %}<small>{{ token.text | shown }}</small>{% else %}{{ token.text | shown }}{% endif %}</span></span>
 {% endfor %}
