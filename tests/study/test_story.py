@@ -533,7 +533,7 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
     pruning = study.pruning.model_copy(update={"settings": (), "waterfalls": ()})
     (_, answer) = story_of(study.model_copy(update={"pruning": pruning})).answers
     assert answer.figure is None and answer.levels == "", "what pruning costs is not known"
-    assert answer.sentence == "Change: +0.1 points [−0.7, +0.9] at 50 %; +0.3 [−0.3, +1.0] at 70 %."
+    assert answer.sentence == "Change on 768 items: +0.1 points [−0.7, +0.9] at 50 %; +0.3 [−0.3, +1.0] at 70 %."
 
 
 @pytest.mark.parametrize("name", STUDIES)
