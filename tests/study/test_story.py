@@ -224,7 +224,7 @@ def test_other_pages_are_told_of_the_discount_only_what_a_study_can_tell():
 
 def test_a_small_study_says_so_first_and_a_large_one_does_not():
     large = supports()
-    assert "30 prompts, 6 calibration seeds" in story_told("supports").thin
+    assert "30 prompts, 6 seeds" in story_told("supports").thin
     assert "The standard size has 50 prompts, 14 calibration seeds and all items." in story_told("supports").closing
     planned = SIZES["standard"].values
     spec = {**large.spec, "prompts": planned["prompts"], "seeds": planned["seeds"]}
@@ -282,7 +282,7 @@ def test_the_answer_tells_perplexity_and_points_and_each_model_has_one_name(name
     assert "Perplexity" in told and "Accuracy" in told
     assert ("Nats: KL divergence." in story.reading) == ("nats" in told and "KL" not in told)
     assert story.reading.startswith("Intervals: 95 %.")
-    assert ("2 points: set beforehand." in story.reading) == ("by less than 2 points" in told)
+    assert ("Margin of 2 points set beforehand." in story.reading) == ("by less than 2 points" in told)
     assert story.about.endswith("of stories (4.7 million parameters) and its left-to-right twin.")
     others = [*(line for finding in story.findings for line in (finding.title, *finding.beats, finding.takeaway))]
     assert not re.search("bundled|[Aa]utoregressive|nats", " ".join(others))
