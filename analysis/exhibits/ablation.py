@@ -73,6 +73,7 @@ CONTROLS_TOLD = (
 )
 DETERMINISTIC = "Decoding is deterministic: hiding nothing changes 0 tokens."
 RANDOM = "Decoding is random: what another seed alone changes was not measured."
+_UP_TO_END = "each text up to its end"  # what perplexity is of
 _MINUS = {"sinks minus it": "value", "its low": "low", "its high": "high", "p_holm": "p_holm"}
 METHOD = (
     "Every prompt is denoised untouched and under every condition. In each step an untouched forward of the same input "
@@ -111,7 +112,7 @@ def levels_beside(summary: Summary, name: str) -> Exhibit | None:
     tests = max(effect["tests"] for effect in drawn)
     in_place = name == "aligned" and [means_of(summary["rows"], effect, "agreement") for effect in drawn]
     hollow = "" if all(map(shown, drawn)) else _HOLLOW
-    over = f"{prompts} prompts" if name == "nll" else f"means over {prompts} prompts"
+    over = f"{prompts} prompts, {_UP_TO_END}" if name == "nll" else f"means over {prompts} prompts"
     begins = f"{HIDDEN}; {over}" if drawn[0]["intervention"] == "attention" else f"{over[0].upper()}{over[1:]}"
     few = next((both for effect, both in zip(drawn, sides, strict=True) if effect["against"] == COUNT), None)
     reference = _unrelated(summary.get("unrelated")) if name == "aligned" else []
@@ -304,7 +305,7 @@ def answer_of_study(causes: Sequence[Cause]) -> StudyAnswer | None:
         finding_of("shifts with each", sinks["divergence"], levels["divergence"], timings),
         Exhibit(
             MEASURES["nll"].change,
-            f"{HIDDEN}; {first.effect.n} prompts, 95 % intervals{hollow}. {PERPLEXITY} {CONTROLS_TOLD}"
+            f"{HIDDEN}; {first.effect.n} prompts, {_UP_TO_END}, 95 % intervals{hollow}. {PERPLEXITY} {CONTROLS_TOLD}"
             + could_show({of: cause.effect for of, cause in drawn.items()}),
             interval_rows(
                 _level_rows(

@@ -103,7 +103,7 @@ def _reading(answers: Sequence[Answer], margin: str) -> str:
     """Tell how to read the numbers of the answers. margin: of accuracy, as text."""
     told = ["Intervals: 95 %."] if any("[" in answer.words for answer in answers) else []
     if any(f"less than {margin}" in answer.lead for answer in answers):
-        told.append(f"Margin of {margin} set beforehand.")
+        told.append(f"Margin: {margin}, set beforehand.")
     units = [answer for answer in answers if re.search(rf"\b{NATS.name}\b", answer.words) and "KL" not in answer.words]
     return " ".join([*told, *([_NATS] if units else [])])
 

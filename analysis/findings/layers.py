@@ -141,13 +141,14 @@ class KindShares:
         return tuple(sorted(leads, key=lambda lead: -sum(share - lead.tokens for share in lead.shares)))
 
 
-def terms_told(criterion: str, prompts: str) -> str:
+def terms_told(criterion: str, prompts: str, untrained: str = "") -> str:
     """Explain in a few words what sentences call a sink, standing out, untrained and shuffled, and their brackets.
-    prompts: how many the intervals are over.
+    prompts: how many the intervals are over. untrained: how many models; "" where it is not known.
     """
+    models = f" ({untrained})" if untrained else ""
     return (
-        f"{SINK.format(criterion)} {STANDS_OUT} Untrained: random weights, equally sharp attention. Shuffled: each "
-        f"matrix in random order. Brackets: 95 % intervals, {prompts}."
+        f"{SINK.format(criterion)} {STANDS_OUT} Untrained: random weights{models}, equally sharp attention. Shuffled: "
+        f"each matrix in random order. Brackets: 95 % intervals, {prompts}."
     )
 
 

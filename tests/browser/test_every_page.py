@@ -280,6 +280,9 @@ def test_evidence_is_harmless_its_figures_on_one_level_and_on_a_phone_before_the
     definition = page.get_by_text(re.compile("^Shipped study. Sink: "))
     onward = page.get_by_role("link", name="See sinks in one recording")
     expect(definition).to_contain_text(" Stands out: ")
+    expect(definition).to_contain_text(" Untrained: random weights (3 models), ")
+    for link in ("See sinks in one recording", "Hide them: what changes?"):
+        expect(page.get_by_role("link", name=link)).to_have_css("border-top-width", "1px")  # as a button
     assert top(figures.last) < top(definition) < top(onward)
     page.set_viewport_size({"width": 390, "height": 844})
     all_drawn(page)

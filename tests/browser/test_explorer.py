@@ -173,11 +173,11 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     heads_told = page.locator(".sx-b .sx-key")
     expect(page.locator(".sx-b h2")).to_have_text("Attention of each head to its own sinks")
     expect(heads_told).to_have_text(
-        f"Mean {told(own_heads)} (untrained {told(null_heads)}); framed sinks: {told(own[3])}"
+        f"Mean {told(own_heads)} (untrained {told(null_heads)}); framed tokens: {told(own[3])}"
     )
     above, below = int((own > shares).sum()), int((own < shares).sum())
     untrained = "In an equally sharp untrained model, sinks take "
-    over_all = f" This model is above it in {above} of 9 steps{f', below it in {below}' if below else ''}."
+    over_all = f" This model is above it in {above} of 9 steps (chance: 5){f', below it in {below}' if below else ''}."
     expect(beside).to_have_text(f"{untrained}{at_step}.{over_all}")
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ over: 'all' })")
     expect(beside).to_have_text(f"{untrained}{of_all}.{over_all}")
@@ -193,7 +193,8 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     above, below = int((own > shares.max(axis=0)).sum()), int((own < shares.min(axis=0)).sum())
     expect(beside).to_have_text(
         f"In 3 equally sharp untrained models, sinks take at most {told(shares[:, 3].max())}. "
-        f"This model is above their range in {above} of 9 steps{f', below it in {below}' if below else ''}. "
+        f"This model is above their range in {above} of 9 steps (chance: 2)"
+        f"{f', below it in {below}' if below else ''}. "
         "This is one text; Evidence has 30."
     )
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.strongest()")
@@ -238,12 +239,16 @@ def test_as_many_sinks_at_random_positions_of_the_same_state_give_the_number_tha
     said = re.compile(
         r"With layers averaged, (\d+) of \d+ tokens are a sink at some step, close to the (\d+) "
         r"\(95\s% of draws: (\d+)–(\d+)\) expected if each step’s sinks were random among tokens of the same state "
-        r"\(prompt, masked or written\)\. A sink lasts [\d.]+ of \d+ steps on average\."
+        r"\(prompt, masked or written\)\. The median sink lasts ([\d.]+) of 9 steps; (.*longest,?) (\d+)\."
     )
     expect(page.locator(".sx-lives")).to_have_text(said)
     found = said.search(page.locator(".sx-lives").inner_text())
     assert found is not None
-    own, chance, low, high = map(int, found.groups())
+    own, chance, low, high = map(int, found.groups()[:4])
+    lasted = sinks.sum(axis=0)
+    alone = (lasted == lasted.max()).sum() == 1
+    longest = f"position {lasted.argmax()}, the longest," if alone else "the longest"
+    assert found.groups()[4:] == (f"{np.median(lasted[lasted > 0]):g}", longest, str(lasted.max()))
     assert low <= own == sinks.any(axis=0).sum() < chance < high, "fewer than expected, and no fewer than by chance"
     assert abs(chance - np.mean(ever)) <= 0.5 + 4 * np.std(ever) / np.sqrt(len(ever))
     assert np.abs(np.percentile(ever, [2.5, 97.5]) - [low, high]).max() <= 1, "of as many draws, whole numbers"
@@ -437,7 +442,7 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
     explorer.get_by_role("button", name="Undo").click()
     expect(explorer.locator(".sx-finding")).not_to_contain_text("Position")
     expect(explorer.get_by_role("button", name="Undo")).to_be_hidden()
-    explorer.get_by_role("button", name=re.compile(r"Peak: step \d")).click()
+    explorer.get_by_role("button", name=re.compile(r"Strongest step: \d")).click()
     found = re.compile(
         r"At step \d+, where sinks take most, \d of \d+ tokens (is a sink|are sinks) by raw "
         r"attention\. (It takes|They take) [\d.]+\s% of all attention; "

@@ -55,7 +55,7 @@ def test_it_plays_to_the_end_by_keyboard_and_no_line_moves(page, tmp_path):
     expect(edited).to_have_text(NAMES[3])
     edited.hover()
     expect(page.get_by_text("edited, was ‘a’")).to_be_visible()
-    page.get_by_role("button", name="Peak: step 3").click()
+    page.get_by_role("button", name="Strongest step: 3").click()
     expect(status).to_contain_text("Step 3 (0–11)")
     page.set_viewport_size({"width": 390, "height": 800})
     page.wait_for_function("document.documentElement.scrollWidth <= innerWidth")
@@ -81,7 +81,7 @@ def test_a_token_is_the_darker_the_more_attention_it_gets_and_the_lighter_on_a_d
             "≥ 4 ×"
         )
         expect(page.locator(".text .slot.sink")).to_have_count(1)
-        expect(page.get_by_text("1 sink (from 4.0 ×), 5 tokens")).to_be_visible()
+        expect(page.get_by_text("1 of 5 is a sink (above 3.0 ×)")).to_be_visible()
         even, most, least = (page.locator(".text .slot").nth(at).evaluate(LIGHTNESS) for at in (0, 2, 4))
         assert sign * least > sign * even > sign * most, scheme
     page.emulate_media(color_scheme="light")  # while it is open
@@ -90,6 +90,35 @@ def test_a_token_is_the_darker_the_more_attention_it_gets_and_the_lighter_on_a_d
     page.get_by_role("group", name="Player.").press("End")
     finished = "(slot) => getComputedStyle(slot).backgroundColor"
     assert page.locator(".text .slot").nth(2).evaluate(finished) == "rgba(0, 0, 0, 0)", "no forward reads that text"
+
+
+STRIPES = """(slot) => {
+  const pen = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const style = getComputedStyle(slot);
+  return [[style.backgroundColor], [style.backgroundColor, style.getPropertyValue("--stripe")]].map((colors) => {
+    for (const color of colors) { pen.fillStyle = color; pen.fillRect(0, 0, 1, 1); }
+    const [red, green, blue] = [...pen.getImageData(0, 0, 1, 1).data].map((part) => part / 255)
+      .map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05;
+  });
+}"""
+
+
+def test_masked_positions_are_seen_to_be_hatched_whatever_attention_they_get(page, tmp_path):
+    positions = 40
+    mass = np.broadcast_to(np.geomspace(0.25, 8, positions), (6, positions))
+    path = tmp_path / "hatched.html"
+    shown = player_html(playback([track(6, positions, mass=mass, tokens=np.full(mass.shape, 1))], 1))
+    path.write_text(f"<!doctype html><meta charset=utf-8><style>:root {{ color-scheme: light dark }}</style>{shown}")
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        page.goto(path.as_uri())
+        hatched = page.locator(".text .slot.undecided")
+        expect(hatched).to_have_count(positions - 3)
+        cells = [slot.evaluate(STRIPES) for slot in hatched.all()]
+        contrasts = [max(pair) / min(pair) for pair in cells]
+        assert min(contrasts) > 1.8, scheme
+        assert all(stripe > cell for cell, stripe in cells if cell < 0.3), "light on mid and dark cells"
 
 
 def test_a_branch_beside_the_text_that_it_left_is_played_from_there_and_what_differs_is_marked(page, tmp_path):

@@ -282,7 +282,7 @@ def test_the_answer_tells_perplexity_and_points_and_each_model_has_one_name(name
     assert "Perplexity" in told and "Accuracy" in told
     assert ("Nats: KL divergence." in story.reading) == ("nats" in told and "KL" not in told)
     assert story.reading.startswith("Intervals: 95 %.")
-    assert ("Margin of 2 points set beforehand." in story.reading) == ("by less than 2 points" in told)
+    assert ("Margin: 2 points, set beforehand." in story.reading) == ("by less than 2 points" in told)
     assert story.about.endswith("of stories (4.7 million parameters) and its left-to-right twin.")
     others = [*(line for finding in story.findings for line in (finding.title, *finding.beats, finding.takeaway))]
     assert not re.search("bundled|[Aa]utoregressive|nats", " ".join(others))

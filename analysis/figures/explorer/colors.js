@@ -19,15 +19,16 @@ function oklch(lightness, chroma, hue) {
 }
 // 256 colours between two (lightness, chroma, hue), more colourful by `hump` in between.
 function ramp(from, to, hump) {
-  const css = [], pixels = new Uint32Array(256), lightInk = new Uint8Array(256);
+  const css = [], pixels = new Uint32Array(256), lightInk = new Uint8Array(256), lightHatch = new Uint8Array(256);
   for (let i = 0; i < 256; i++) {
     const t = i / 255, mix = (n) => from[n] + (to[n] - from[n]) * t, lightness = mix(0);
     const [red, green, blue] = oklch(lightness, mix(1) + hump * Math.sin(Math.PI * t), mix(2));
     css.push(`rgb(${red},${green},${blue})`);
     pixels[i] = (255 << 24) | (blue << 16) | (green << 8) | red; // RGBA, little-endian
     lightInk[i] = lightness > 0.57 ? 0 : 1;
+    lightHatch[i] = lightness > 0.72 ? 0 : 1;
   }
-  return { css, pixels, lightInk };
+  return { css, pixels, lightInk, lightHatch };
 }
 const THEMES = {
   light: {
@@ -41,6 +42,8 @@ const THEMES = {
     inks: ["#0d1117", "#f2f4f7"], quiet: "#4a5464", band: "#3a4351", empty: "#1d232d",
   },
 };
+// Of hatched cells: thin lines, so that light ones are seen on more colours than light letters.
+const HATCH = { light: "rgba(255,255,255,.75)", dark: "rgba(20,24,31,.5)" };
 // Of small text about what is drawn in a color.
 const textColor = (theme, color) => (color === theme.sink ? theme.sinkText : color);
 const EVEN = 0.14; // of the scale, up to uniform attention; from there every doubling is the same distance

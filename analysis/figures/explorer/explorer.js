@@ -65,7 +65,7 @@ function mount(root, packed, options = {}) {
     const over = t0 !== t1;
     put("step", view.step >= app.steps ? "Finished text" : `Step ${view.step} (0–${app.steps - 1})`);
     const peak = strongestStep();
-    put("strongest", peak === null ? "Peak" : `Peak: step ${peak}`);
+    put("strongest", `Strongest step${peak === null ? "" : `: ${peak}`}`);
     put("open", first.noise ? "undecided" : "masked");
     put("texttitle", finished(view, first) ? "Finished text" : over ? `Finished text, ${t0 === 0 && t1 === first.T - 1 ? "all steps" : `steps ${t0}–${t1}`}` : view.layer == null ? "Mean attention to each token, × even split" : `Attention to each token, × even split, ${place(view)}`);
     put("sink", `sink${several.length > 1 ? "" : sinkLevel(first, view)}`);

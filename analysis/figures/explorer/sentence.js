@@ -95,7 +95,12 @@ function beside(recording, view, note) {
   const several = nulls.length > 1, steps = (apart) => share.reduce((sum, value, t) => sum + apart(value, nulls.map((each) => each.share[t])), 0);
   const above = steps((value, others) => value > Math.max(...others)), below = steps((value, others) => value < Math.min(...others));
   const own = view.layer == null ? "model" : view.head == null ? "layer" : "head", than = several ? "their range" : "it";
-  return [`${untrained(recording, view, nulls)} This ${own} is above ${than} in `, `${above} of ${recording.T} steps`, `${below ? `, below it in ${below}` : ""}.${note}`];
+  return [`${untrained(recording, view, nulls)} This ${own} is above ${than} in `, `${above} of ${recording.T} steps`, ` (${byChance(recording.T, nulls.length)})${below ? `, below it in ${below}` : ""}.${note}`];
+}
+// In how many of some steps one more untrained model is above all of n others: each of the n + 1 is as likely to be highest.
+function byChance(steps, n) {
+  const expected = Math.round(steps / (n + 1));
+  return `chance: ${expected || "less than 1"}`;
 }
 // When the model chose a token, and in how many steps it is a sink.
 function livedOne(recording, view, position) {
@@ -144,12 +149,20 @@ function lived(recording, view) {
   const [low, high] = range, than = ever < low ? "fewer than the" : ever > high ? "more than the" : "close to the";
   const expected = `${Math.round(chance)} (95\u00a0% of draws: ${low === high ? low : `${low}–${high}`})`;
   const where = recording.judged(view, view.layer, view.head)[0] == null ? "With layers averaged, " : "";
-  return `${where}${ever} of ${recording.S} tokens ${ever === 1 ? "is" : "are"} a sink at some step, ${than} ${expected} expected if each step’s sinks were random among tokens of the same state (prompt${recording.autoregressive ? "" : recording.noise ? ", undecided" : ", masked"} or written). A sink lasts ${perToken(total, ever)} of ${recording.T} steps on average.`;
+  return `${where}${ever} of ${recording.S} tokens ${ever === 1 ? "is" : "are"} a sink at some step, ${than} ${expected} expected if each step’s sinks were random among tokens of the same state (prompt${recording.autoregressive ? "" : recording.noise ? ", undecided" : ", masked"} or written). ${lastingOf(recording, livesOf(recording, view))}`;
 }
-// For how long sinks last, beside chance, and how many of them are open positions.
+// For how long the median sink lasts and the longest one, by its position where no other lasts as long.
+function lastingOf({ T }, { steps, ever }) {
+  const lasted = [...steps].filter(Boolean).sort((a, b) => a - b), middle = (lasted[(ever - 1) >> 1] + lasted[ever >> 1]) / 2, longest = lasted.at(-1);
+  if (ever === 1) return `It lasts ${longest} of ${T} steps.`;
+  const which = lasted.at(-2) < longest ? `position ${steps.indexOf(longest)}, the longest,` : "the longest";
+  return `The median sink lasts ${few(middle)} of ${T} steps; ${which} ${longest}.`;
+}
+// For how long sinks last, their mean beside chance, and how many of them are open positions.
 function lasting(recording, view) {
-  const { ever, total, chance } = livesOf(recording, view);
-  return ever ? `A sink lasts ${perToken(total, ever)} of ${recording.T} steps on average; drawn by chance among tokens of the same state, ${perToken(total, chance)}.${overAll(recording, view)}` : "";
+  const lives = livesOf(recording, view), { ever, total, chance } = lives;
+  if (!ever) return "";
+  return `${ever === 1 ? "One token is a sink. " : ""}${lastingOf(recording, lives)} On average sinks last ${perToken(total, ever)} steps; drawn by chance among tokens of the same state, ${perToken(total, chance)}.${overAll(recording, view)}`;
 }
 const perToken = (steps, tokens) => few(Math.round((10 * steps) / tokens) / 10);
 const livesOf = (recording, view) => recording.remember(`lives ${recording.judged(view, view.layer, view.head)} ${rule(view)}`, () => lives(recording, recording.sinks(view, view.layer, view.head)));
@@ -167,7 +180,7 @@ function lives(recording, flags) {
       never[s] *= missed[state[t * S + s] - ABSENT];
     }
   }
-  return { ever: steps.filter(Boolean).length, total: steps.reduce((sum, each) => sum + each, 0), chance: never.reduce((sum, each) => sum + 1 - each, 0), range: drawnRange(recording, flags) };
+  return { steps, ever: steps.filter(Boolean).length, total: steps.reduce((sum, each) => sum + each, 0), chance: never.reduce((sum, each) => sum + 1 - each, 0), range: drawnRange(recording, flags) };
 }
 const MOST_DRAWS = 1000, LEAST_DRAWS = 100, DRAWN_AT_MOST = 100_000; // sinks, in all draws together
 // The range of how many positions are a sink once in 95 % of draws. The same draws for the same sinks.

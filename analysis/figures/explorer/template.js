@@ -65,7 +65,7 @@ const DEFINITIONS_TOLD = [
   "Sentence, text, curve and map judge sinks on what is shown: the mean of all heads, until a layer or head is pinned. Each cell of the grid judges its own head, whose sinks may be other tokens, and its column “mean of heads” the mean of the layer’s heads. “Judged on” judges all on layers or the whole model.",
   "Text: which tokens are sinks. Grid: which heads attend to them. Curve: in which steps. Map: how long each lasts. Point at anything and the rest follows.",
   "Blue is attention to a token. Orange is about sinks: an outline is a sink, a cell of the grid the share of attention that goes to its own.",
-  "Untrained models have the same shape and random weights. Equally sharp: in each layer their attention logits spread over the tokens as this model’s do, on the same inputs. Their own sinks are judged by the same definition. “At most” is the most of any of them; their range at a step goes from the least to the most. A shipped prompt has 8 of them, as one text is quick; a study has 3 for its many prompts.",
+  "Untrained models have the same shape and random weights. Equally sharp: in each layer their attention logits spread over the tokens as this model’s do, on the same inputs. Their own sinks are judged by the same definition. “At most” is the most of any of them; their range at a step goes from the least to the most. By chance: one more untrained model is above n others in 1 of n + 1 steps. A shipped prompt has 8 of them, as one text is quick; a study has 3 for its many prompts.",
   "In the text, hatched tokens are still masked; on the map, a dot is the step that writes a token. Random positions: at each step, as many sinks drawn among the prompt’s tokens, the masked and the written ones as there are.",
 ];
 
@@ -119,7 +119,7 @@ function framed(recording, view) {
   if (view.judged !== "head") return "";
   if (view.head != null) return `framed: those of ${place(view)}`;
   const [t0, t1] = stepRange(view, recording), { share, count } = shareOf(recording, view);
-  return view.layer != null || !count ? "" : `${t0 === t1 ? "framed sinks" : "heads averaged first"}: ${percent(share)}`;
+  return view.layer != null || !count ? "" : `${t0 === t1 ? "framed tokens" : "heads averaged first"}: ${percent(share)}`;
 }
 function headMean(recording, view) {
   const shares = headShares(recording, view), [first] = recording.draws, range = stepRange(view, recording), { T } = recording;

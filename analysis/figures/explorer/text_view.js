@@ -165,11 +165,11 @@ class TextView extends View {
     g.globalAlpha = 1;
   }
   hatch(x, y, w, h, level) {
-    const { g } = this, dark = level >= 0 ? this.app.theme.ramp.lightInk[level] === 1 : this.app.themeName === "dark";
+    const { g } = this, light = level >= 0 ? this.app.theme.ramp.lightHatch[level] : this.app.themeName === "dark";
     g.save();
     rounded(g, x, y, w, h, 4);
     g.clip();
-    g.strokeStyle = dark ? "rgba(255,255,255,.5)" : "rgba(20,24,31,.4)";
+    g.strokeStyle = light ? HATCH.light : HATCH.dark;
     g.lineWidth = 1;
     g.beginPath();
     for (let d = -h; d < w; d += 5) { g.moveTo(x + d, y + h); g.lineTo(x + d + h, y); }

@@ -232,21 +232,18 @@ class TrackView {
   summary() {
     const { track } = this, row = this.shown * track.positions;
     if (this.shown === track.last) return "finished: the model no longer reads this text";
-    let sinks = 0, tokens = 0, open = 0, least = Infinity, most = 0;
+    let sinks = 0, tokens = 0, open = 0;
     for (let cell = row; cell < row + track.positions; cell++) {
       if (!track.mass[cell]) continue;
       tokens += 1;
-      if (!(track.flags[cell] & SINK)) {
-        most = Math.max(most, track.mass[cell]);
-        continue;
-      }
-      least = Math.min(least, track.mass[cell]);
+      if (!(track.flags[cell] & SINK)) continue;
       sinks += 1;
       if (track.flags[cell] & UNDECIDED) open += 1;
     }
-    const opened = open ? ` ${open} ${track.mask < 0 ? "undecided" : "masked"};` : "";
-    const from = least > most ? ` (from ${((least / FULL) * track.highest).toFixed(1)} ×)` : "";
-    return sinks ? `${sinks} sink${sinks === 1 ? "" : "s"}${from},${opened} ${tokens} tokens` : "no sink";
+    if (!sinks) return "no sink";
+    const level = track.thresholds[this.shown], above = level === null ? "" : ` (above ${level.toFixed(1)} ×)`;
+    const opened = open ? `; ${open} ${track.mask < 0 ? "undecided" : "masked"}` : "";
+    return `${sinks} of ${tokens} ${sinks === 1 ? "is a sink" : "are sinks"}${above}${opened}`;
   }
 
   describe(position) {
@@ -289,7 +286,7 @@ const paint = (slot, theme, level) => {
   const { ramp, inks, ink } = theme, light = level >= 0 ? ramp.lightInk[level] : ink === inks[1];
   slot.style.backgroundColor = level < 0 ? "" : ramp.css[level];
   slot.style.setProperty("--on", level < 0 ? "" : inks[light]);
-  slot.classList.toggle("light-ink", Boolean(light));
+  slot.style.setProperty("--stripe", (level >= 0 ? ramp.lightHatch[level] : light) ? HATCH.light : HATCH.dark);
   slot.classList.toggle("middling", level > 80 && level < 190); // on which pale ink does not read
 };
 
@@ -373,7 +370,7 @@ class Player {
     this.recording = data.recording;
     this.given = data.step;
     this.best.hidden = this.telling === null;
-    this.best.textContent = `Peak: step ${this.telling}`;
+    this.best.textContent = `Strongest step: ${this.telling}`;
     if (data.play && !playedOnce.has(data.play)) {
       playedOnce.add(data.play);
       if (!still()) {

@@ -18,6 +18,7 @@ from analysis.findings.layers import (
     BELOW,
     OPEN,
     PLACES,
+    SHARP,
     SIGNIFICANTLY,
     SINK,
     SetAnswer,
@@ -34,8 +35,9 @@ from analysis.sinks.metrics import CURVES, HEAD_METRICS, of_mass
 from analysis.sinks.movement import MOVEMENT_NULLS, MovementNull
 from analysis.sinks.step_inputs import ALL, SPLITS, undecided_named
 from analysis.specs import ModelSpec, RecordSpec
-from analysis.words import in_sentence, listed
+from analysis.words import counted, in_sentence, listed
 from pages.parts import asking
+from pages.parts.address import link_buttons
 from pages.parts.asking import begin, starting_button
 from pages.parts.charts import as_read, chart, exhibit_table, exhibit_text, heading
 from pages.parts.controls import figures_beside, figures_row, keyed_columns, on_one_level, order_on_a_phone, pick
@@ -71,7 +73,7 @@ def by_layer(view: str, without: Callable[[str, DeltaGenerator], bool]) -> dict[
     where there is nothing to look at. without: draws what there is of the view without a set, its answer in the place;
     returns whether there is anything.
     """
-    order_on_a_phone({figures_row("evidence_answer"): (0, 1)}, {}, _NEXT)
+    order_on_a_phone({figures_row("evidence_answer"): (0, 1)}, {}, f"buttons_{_NEXT}")
     left, choice = figures_beside([5, 2], "evidence_answer")
     first_line = left.container(gap="small")
     opened = sets_to_look_at(choice, lambda: without(view, first_line))
@@ -144,10 +146,17 @@ def _counting(sets: list[OpenSet], told: Answers, view: str = "") -> None:
         terms, more = f"{SINK.format(rules)} Means over {prompts}.", NOISE
         if view == WHERE:
             rarer = finding_of("rarer untrained", next(iter(told.values())).leads)
-            terms, more = terms_told(rules, prompts), f"{SIGNIFICANTLY} {NOISE} {rarer}".strip()
+            untrained = _alike({one_set.name: _untrained(one_set) for one_set in sets})
+            terms, more = terms_told(rules, prompts, untrained), f"{SIGNIFICANTLY} {NOISE} {rarer}".strip()
         st.caption(plain(terms), help=plain(more))
     for note in {note: None for answered in told.values() for note in answered.said.get("missing claims", ())}:
         st.caption(plain(note))
+
+
+def _untrained(one_set: OpenSet) -> str:
+    """Return how many untrained models a set has; "" for none."""
+    models = len(one_set.recordings.info.seeds_of(SHARP))
+    return counted(models, "model") if models else ""
 
 
 def _of_layers(sets: list[OpenSet], told: Answers, place: DeltaGenerator) -> None:
@@ -192,7 +201,7 @@ def beside_each_other(keys: Sequence[str], shown: list[Exhibit], name: str, told
 
 def next_steps() -> None:
     """Draw the links to what a reader does next."""
-    with st.container(horizontal=True, gap="medium", key=_NEXT):
+    with link_buttons(_NEXT):
         st.page_link("pages/explore.py", label="See sinks in one recording", icon=":material/blur_on:")
         st.page_link("pages/causes.py", label="Hide them: what changes?", icon=":material/science:")
 

@@ -24,7 +24,7 @@ from analysis.specs import CONTROLS, SinkParams
 from analysis.study import rules
 from analysis.study.findings import Continuation, Findings
 from analysis.study.gather import continuations_of
-from analysis.words import model_in_words
+from analysis.words import counted, model_in_words
 from pages.parts.causes import over_prompts, results
 from pages.parts.charts import chart, download_buttons, exhibit_table, exhibit_text
 from pages.parts.controls import pick
@@ -36,7 +36,7 @@ from pages.parts.study.presentation import mount
 
 _SHIPPED = "This is the shipped study; your own recordings take its place."
 _CHANGED = "study_changed"  # key of a container
-_SHADED = "Shaded: does not line up, in order, with the first. Faint: after the end; counted, not shaded."
+_SHADED = "Shaded: differs from the first text. Faint: after the end of the text, counted but not shaded."
 _SHOWN = ("causes_aligned", "causes_divergence")  # as on Causes
 
 
@@ -130,7 +130,9 @@ def _layers_of_study(study: Findings, answer: DeltaGenerator) -> bool:
         return False
     first, *others = headline(answer, WHERE, finding_of("kinds of layers", shares))
     rarer = finding_of("rarer untrained", next(iter(shares.values())).leads())
-    terms = terms_told(criterion(SinkParams()), f"{study.parameters.prompts} prompts")
+    terms = terms_told(
+        criterion(SinkParams()), f"{study.parameters.prompts} prompts", counted(study.parameters.random_models, "model")
+    )
     figures = [shown[0], *(replace(twin, sentence=f"{twin.sentence} {CAUSAL}") for twin in shown[1:])]
     beside_each_other([figure.title for figure in shown], figures, "study_layers", [first, *others])
     st.caption(plain(f"Shipped study. {terms}"), help=plain(f"{_SHIPPED} {SIGNIFICANTLY} {rarer}".strip()))
