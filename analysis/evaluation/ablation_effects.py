@@ -183,7 +183,7 @@ def _compared(
     return change, scale * control_change + rate * (share - scale * control_share)
 
 
-_OF_TOKENS: Final = {"nll": "tokens", "nll_before": "tokens_before", "repeated": "tokens"}
+_OF_TOKENS: Final = {"nll": "tokens", "nll_before": "tokens_before", "nll_alike": "tokens_alike", "repeated": "tokens"}
 """Numbers per token, with how many tokens each text has."""
 
 
@@ -330,6 +330,37 @@ def length_of(rows: Sequence[Row], effect: Row) -> Difference:
     *sides, compared = _sides(rows, effect)
     target, control = (np.array(row["tokens"], float)[compared] for row in sides)
     return difference(target, control, clusters_of(sides[0], len(compared))[compared], test=False)
+
+
+def median_length(rows: Sequence[Row], effect: Row) -> float:
+    """Return the median over the prompts compared of how many tokens a text has up to where it ends, with the target
+    acted on."""
+    target, _, compared = _sides(rows, effect)
+    return float(np.median(np.array(target["tokens"], float)[compared]))
+
+
+@dataclass(frozen=True)
+class Begins:
+    """The negative log-likelihood of the beginnings of texts, as long as the shortest text of each prompt. sinks: by
+    how much it is above that with the control hidden. tokens: mean length. shorter: whether some text goes on.
+    """
+
+    sinks: Difference
+    tokens: float
+    shorter: bool
+
+
+def begins_of(rows: Sequence[Row], effect: Row) -> Begins | None:
+    """Return the difference over the beginnings that the texts of a prompt have in length alike, over the prompts of
+    which an effect is the difference. None where that was not measured."""
+    *sides, compared = _sides(rows, effect)
+    if not all("nll_alike" in row for row in sides) or compared.sum() < 2:
+        return None
+    target, control = (values_of(row, "nll_alike", compared) for row in sides)
+    found = difference(target, control, clusters_of(sides[0], len(compared))[compared], test=False)
+    alike = np.array(sides[0]["tokens_alike"], float)[compared]
+    shorter = any(bool((np.array(row["tokens"])[compared] > alike).any()) for row in sides)
+    return Begins(found, float(alike.mean()), shorter)
 
 
 def _masked_share(row: Row, compared: np.ndarray) -> float:

@@ -255,12 +255,12 @@ def _difference(change: Difference, name: str) -> str:
 
 @dataclass(frozen=True)
 class StudyAnswer:
-    """A study's answer on hiding the sinks of one model: the sentence, what it leaves open, how many tokens change, the
-    rows of `findings.shifts.shifts`, and the figure of perplexity.
+    """A study's answer on hiding the sinks of one model: the headline, the sentences beneath it, how many tokens
+    change, the rows of `findings.shifts.shifts`, and the figure of perplexity.
     """
 
     told: str
-    caveats: str
+    beneath: str
     changed: str
     shifts: list[tuple[str, ...]]
     figure: Exhibit
@@ -292,15 +292,18 @@ def answer_of_study(causes: Sequence[Cause]) -> StudyAnswer | None:
         for (name, level), words in zip(hidden.items(), ("", *told), strict=True)
     ]
     unrelated = next((cause.unrelated for cause in by_measure["aligned"].values()), None)
+    begins = {of: cause.begins for of, cause in drawn.items() if cause.begins is not None}
+    headline, *beneath = finding_of("perplexity with each", first.rise, sinks["nll"], levels["nll"], begins)
+    caveats = finding_of(
+        "caveats of each",
+        {of: tuple((side.share, side.masked) for side in cause.sides) for of, cause in drawn.items()},
+        {of: cause.repeated for of, cause in drawn.items() if cause.repeated is not None},
+        (first.tokens, first.tokens_before),
+        lengths_of(drawn),
+    )
     return StudyAnswer(
-        finding_of("perplexity with each", first.rise, sinks["nll"], levels["nll"]),
-        finding_of(
-            "caveats of each",
-            {of: tuple((side.share, side.masked) for side in cause.sides) for of, cause in drawn.items()},
-            {of: cause.repeated for of, cause in drawn.items() if cause.repeated is not None},
-            (first.tokens, first.tokens_before),
-            lengths_of(drawn),
-        ),
+        headline,
+        " ".join(filter(None, (*beneath, caveats))),
         finding_of("tokens changed", sinks["aligned"], levels["aligned"], unrelated) if levels["aligned"] else "",
         finding_of("shifts with each", sinks["divergence"], levels["divergence"], timings),
         Exhibit(

@@ -62,7 +62,7 @@ def masks(findings: Findings) -> Told | None:
             ("other sample, no discount", change.floor, charts.NULL),
         )
         marks = [
-            Mark(name, float(np.mean(values)), _mean(values), tone, dots=values)
+            Mark(name, float(np.mean(values)), _mean(values), tone, min(values), max(values))
             for name, values, tone in runs
             if values
         ]
@@ -79,7 +79,7 @@ def masks(findings: Findings) -> Told | None:
     return Told(
         "masks",
         title,
-        charts.bars(groups, "% of all weights, kept in one run but not in the other", 100, _dots_told(changes)),
+        charts.bars(groups, "% of all weights, kept in one run but not in the other", 100, _range_told(changes)),
         beat,
         (beat,),
         f"{_calibration(findings)}{_untried(findings)}",
@@ -120,12 +120,12 @@ def _untried(findings: Findings) -> str:
     return "" if tried else " Discounting as many random tokens was not tried."
 
 
-def _dots_told(changes: Sequence[MaskChange]) -> str:
-    """Tell what a dot beside a bar is: one calibration seed, or a pair of them."""
+def _range_told(changes: Sequence[MaskChange]) -> str:
+    """Tell what the whisker of a bar is: the range over calibration seeds, or over pairs of them."""
     seeds = max(len(change.changed) for change in changes)
     pairs = max(len(change.floor) for change in changes)
-    of_seeds = f"one of {counted(seeds, 'seed')}"
-    return f"{of_seeds}, or of their {counted(pairs, 'pair')}; bar: mean" if pairs else f"{of_seeds}; bar: mean"
+    of_seeds = f"range of {counted(seeds, 'seed')}"
+    return f"{of_seeds}, or of their {counted(pairs, 'pair')}" if pairs else of_seeds
 
 
 def _beside_seeds(change: MaskChange) -> float:

@@ -27,7 +27,7 @@ def texts(findings: Findings, model: str) -> Example | None:
     control = MASS if MASS in text.others else COUNT
     alike = [_agreement(text.untouched, words) for words in _variants(text, control)]
     causes = findings.causes_by_model.get(model, ())
-    title = early = _ends_early(text, control, causes)
+    title = early = _ends_early(text, control)
     if not early:
         sinks, others = (int((~each.kept[1]).sum()) for each in alike)
         shares = [percent(int((~each.kept[1]).sum()) / len(each.kept[1]), 0) for each in alike]
@@ -49,9 +49,9 @@ def texts(findings: Findings, model: str) -> Example | None:
     )
 
 
-def _ends_early(text: Continuation, control: str, causes: Sequence[Cause]) -> str:
-    """Return a title that tells where the text ends with its sinks hidden, and where texts do on average, if that is
-    earlier than untouched and than with a control's tokens hidden; else nothing. causes: of the same model.
+def _ends_early(text: Continuation, control: str) -> str:
+    """Return a title that tells where the text ends with its sinks hidden, if that is earlier than untouched and than
+    with a control's tokens hidden; else nothing.
     """
     if text.scores is None or control not in text.scores[1]:
         return ""
@@ -63,13 +63,11 @@ def _ends_early(text: Continuation, control: str, causes: Sequence[Cause]) -> st
     hidden = AGAINST[control] if control == MASS else f"with {CONTROLS[control].title} hidden"
     if others == length == untouched:
         hidden = f"untouched, or {hidden}"
-    over_all = rules.cause_of(causes, "nll", control)
-    average = f" (average:\u00a0{over_all.tokens:.0f})" if over_all is not None and over_all.tokens else ""
-    return f"One text ends at token {sinks} with sinks hidden{average}; {hidden}, {instead}"
+    return f"One text ends at token {sinks} with sinks hidden; {hidden}, {instead}"
 
 
-_SHADED = "Shaded, underlined: does not line up with the first text. Faint: after the end (counted, not shaded)."
-_EXAMPLE = "Chosen as typical in changed tokens and perplexity."
+_SHADED = "Shaded, underlined: does not line up with the first text. Faint: after the end, [EOS] (counted, not shaded)."
+_EXAMPLE = "Chosen as typical in changed tokens, perplexity and length."
 
 
 def _ends_over_all(causes: Sequence[Cause], control: str, length: int) -> str:
@@ -81,7 +79,8 @@ def _ends_over_all(causes: Sequence[Cause], control: str, length: int) -> str:
         return ""
     apart = size_told(cause.longer, LENGTH, "earlier" if cause.longer.value < 0 else "later")
     others = AGAINST[control] if control == MASS else f"with {CONTROLS[control].title} hidden"
-    ends = f"texts end at token {cause.tokens:.0f} with sinks hidden, {apart} than {others}"
+    half = f" (median: {cause.tokens_median:.0f})" if cause.tokens_median else ""
+    ends = f"texts end at token {cause.tokens:.0f} with sinks hidden{half}, {apart} than {others}"
     untouched = f"untouched: {cause.tokens_before:.0f}; " if cause.tokens_before else ""
     return f"Over {cause.effect.n} prompts, {ends} ({untouched}capped at {length}). "
 

@@ -15,11 +15,11 @@ from analysis.exhibits.story_text import (
     by_attention,
     early_told,
     ends_earlier,
-    ends_told,
     halves_told,
     hidden_moves,
     levels_of,
     masked_told,
+    moved_beside,
     no_less_with_random,
     no_match,
     open_controls,
@@ -66,8 +66,9 @@ def hidden(findings: Findings) -> Told | None:
     margin = rules.shift_of(spec, own.measure)
     example = texts(findings, own.model)
     notes = [verdict.numbers]
-    effects, levels = _effects(findings, primary), _levels(findings)
     those = by_model[own.model]
+    effects, levels = _effects(findings, primary), _levels(findings, [own.model])
+    others = _levels(findings, [model for model in by_model if model != own.model])
     at_equal = rules.cause_of(those, spec.primary, MASS)
     over = _over_prompts(own, at_equal, those)
     measure = MEASURES[own.measure]
@@ -91,7 +92,7 @@ def hidden(findings: Findings) -> Told | None:
     notes += [line for line in dict.fromkeys((first, changed, untrained)) if line not in beats]
     takeaways = [_levels_told(own.effect.n, those) or over, first]
     if title:
-        takeaways = ends_told(those) or said
+        takeaways = said
     takeaways += [as_random]
     takeaways += [_beside_own(findings, model) for model in by_model if model != own.model]
     held = [f"{100 * side.share:.1f} %" for side in own.sides]
@@ -107,7 +108,7 @@ def hidden(findings: Findings) -> Told | None:
         tuple(filter(None, notes)),
         meaning=_meaning(findings, own, at_equal, those, margin),
         takeaway=" ".join(filter(None, takeaways)),
-        folded=effects if levels else None,
+        folded=others + effects if levels else None,
         summaries=_summaries(own, those),
         brief=_text_brief(own, those, margin),
         example=example,
@@ -250,7 +251,9 @@ def _not_shown(held: Sequence[str], at_equal: Cause | None, causes: Sequence[Cau
     there = text_causes(causes)
     repeated = {of: cause.repeated for of, cause in there.items() if cause.repeated is not None}
     apart = any(cause.longer is not None and side_of(cause.longer) for cause in there.values())
-    ends = "Texts differ in length." if apart else ""
+    begins = {of: cause.begins for of, cause in there.items() if cause.begins is not None and of != COUNT}
+    alike = listed([f"{perplexity_change(one.sinks)} {AGAINST[of]}" for of, one in begins.items()])
+    ends = f"Texts differ in length{f'; over the tokens that all reach: {alike}' if alike else ''}." if apart else ""
     return " ".join(filter(None, (_unmatched(held, at_equal, causes), ends, repetition(repeated))))
 
 
@@ -339,12 +342,13 @@ def _effects(findings: Findings, causes: Sequence[Cause]) -> Markup:
     return charts.intervals(groups, axis, unit.scale, band, unit.margin(band))
 
 
-def _levels(findings: Findings) -> Markup:
-    """Draw perplexity with nothing, with the sinks and with each control's tokens hidden, per model; empty where that
-    was not measured.
+def _levels(findings: Findings, models: Sequence[str]) -> Markup:
+    """Draw perplexity with nothing, with the sinks and with each control's tokens hidden, per model of these; empty
+    where that was not measured.
     """
     groups, prompts = [], 0
-    for beat, (model, causes) in enumerate(findings.causes_by_model.items()):
+    for beat, model in enumerate(models):
+        causes = findings.causes_by_model[model]
         there = text_causes(causes)
         if not there:
             continue
@@ -359,7 +363,10 @@ def _levels(findings: Findings) -> Markup:
         groups.append(Group(f"Hidden in {within(findings, model)}", tuple(marks)))
     if not groups:
         return Markup()
-    return charts.bars(groups, f"perplexity up to and with the end token (lower is better), {prompts} prompts")
+    return charts.bars(
+        groups,
+        f"perplexity up to and with the end token (lower is better), {prompts} prompts; right: sinks against the row",
+    )
 
 
 def _beside_sinks(control: str, cause: Cause, beat: int) -> list[Mark]:
@@ -367,7 +374,7 @@ def _beside_sinks(control: str, cause: Cause, beat: int) -> list[Mark]:
     the same prompts; below the sinks of these prompts where others lack the control.
     """
     sinks, others = cause.sides
-    beside = f"sinks {perplexity_change(cause.effect)}"
+    beside = perplexity_change(cause.effect)
     if not cause.unmatched:
         return [_level(f"{_title(control)}{masked_told(cause)}", others, charts.NULL, beat, beside)]
     these = f"sinks ({counted(cause.effect.n, 'prompt')} with a match)"
@@ -385,13 +392,10 @@ def _text_title(own: Cause, causes: Sequence[Cause], margin: float, where: str) 
     """Return the title where perplexity tells the finding; else nothing. where: its beginning, of whose text it is."""
     if not _by_text(own, causes, margin):
         return ""
-    hiding, control = f"{where}hiding" if where else "Hiding", told_by(causes)
+    hiding = f"{where}hiding" if where else "Hiding"
     there = text_causes(causes)
-    more = "".join(
-        f"; {_HELD[name]} {'less' if side_of(there[name].effect) else 'not significantly'}"
-        for name in open_controls(causes)
-    )
-    return f"{hiding} sinks {hidden_moves(causes)} ({_title(control)}: {levels_of(there[control])[1]}){more}"
+    less = "".join(f"; {_HELD[name]} less" for name in open_controls(causes) if side_of(there[name].effect))
+    return f"{hiding} sinks {moved_beside(causes)}{less}"
 
 
 def _text_brief(own: Cause, causes: Sequence[Cause], margin: float) -> str:
@@ -400,8 +404,7 @@ def _text_brief(own: Cause, causes: Sequence[Cause], margin: float) -> str:
         return ""
     there, control, open_ones = text_causes(causes), told_by(causes), open_controls(causes)
     if open_ones == [MASS]:
-        beside = "less" if side_of(there[MASS].effect) else "not significantly"
-        return f"Per token, sinks matter; at equal attention, {beside}"
+        return f"Token for token, sinks matter{'; at equal attention, less' if side_of(there[MASS].effect) else ''}"
     return f"Hiding sinks {hidden_moves(causes)} ({levels_of(there[control])[1]} {_HELD[control]})"
 
 

@@ -96,27 +96,45 @@ _LATER = {1: "later", -1: "earlier"}
 
 def yes_by_text(causes: Sequence[Cause]) -> str:
     """Return whether sinks matter, where perplexity is higher than with as many random tokens: a yes without a
-    condition where it is higher than with every control. causes: of one model.
+    condition where it is higher than with every control, and token for token where only attention that is alike, which
+    takes more tokens, may do as much. causes: of one model.
     """
     open_ones = open_controls(causes)
-    yes = "Yes" if not open_ones else "Yes, per token" if open_ones == [MASS] else "It depends"
-    there, told = text_causes(causes), told_by(causes)
-    undecided = [name for name in open_ones if not side_of(there[name].effect)]
-    but = ", but texts end sooner" if all(ends_earlier(there[name]) for name in undecided) else ""
-    if but and len(undecided) == 1 and (longer := there[undecided[0]].longer) is not None:
-        ends = round(there[undecided[0]].tokens)
-        but = f", but texts end at token {ends}, not {ends - round(longer.value)}"
+    yes = "Yes" if not open_ones else "Yes, token for token" if open_ones == [MASS] else "It depends"
+    there = text_causes(causes)
+    undecided = [name for name in open_ones if not side_of(there[name].effect) and open_ones != [MASS]]
     less = [name for name in open_ones if side_of(there[name].effect)]
     beside = [
         f"{against[0].upper()}{against[1:]} {outcome}."
-        for names, outcome in ((undecided, f"not significantly{but}"), (less, "it hurts less"))
+        for names, outcome in ((undecided, "not significantly"), (less, "it hurts less"))
         if (against := listed([AGAINST[name] for name in names]))
     ]
     rise = there[COUNT].rise
-    moves = f"hiding the sinks {hidden_moves(causes)} ({CONTROLS[told].title}: {levels_of(there[told])[1]})"
+    moves = f"hiding sinks {moved_beside(causes)}"
     if rise is None or not side_of(rise):
         moves = f"hiding them hurts more than hiding {CONTROLS[COUNT].title}"
-    return " ".join((f"{yes}: {moves}.", *beside))
+    return " ".join((f"{yes}: {moves}.", *beside, *_sooner(causes)))
+
+
+def moved_beside(causes: Sequence[Cause]) -> str:
+    """Return what hiding sinks does to perplexity, and the perplexity with the control of `told_by` hidden: `raises
+    perplexity from 2.6 to 4.0, hiding other masked positions to 3.1`. causes: of one model, measured."""
+    there, told = text_causes(causes), told_by(causes)
+    moves, other = hidden_moves(causes), levels_of(there[told])[1]
+    if not side_of(there[told].effect) or not moves.startswith("raises"):
+        return f"{moves} ({CONTROLS[told].title}: {other})"
+    return f"{moves}, hiding {CONTROLS[told].title} to {other}"
+
+
+def _sooner(causes: Sequence[Cause]) -> list[str]:
+    """Return a sentence on where texts end with the sinks hidden, if that is earlier than untouched and than with each
+    control hidden. causes: of one model.
+    """
+    there = text_causes(causes)
+    ends, before = round(there[COUNT].tokens), round(there[COUNT].tokens_before)
+    if ends >= before or not all(map(ends_earlier, there.values())):
+        return []
+    return [f"Texts end at token {ends} instead of {before}."]
 
 
 def ends_earlier(cause: Cause) -> bool:
@@ -134,7 +152,11 @@ def changes_told(causes: Sequence[Cause], controls: Sequence[str]) -> list[str]:
     last.
     """
     there = text_causes(causes)
-    told = [f"{AGAINST[name]}: {perplexity_change(there[name].effect)}" for name in controls]
+    told = [
+        f"{AGAINST[name]}: {perplexity_change(there[name].effect)}"
+        + ("" if side_of(there[name].effect) else ", not significant")
+        for name in controls
+    ]
     told = [f"{each[0].upper()}{each[1:]}" for each in told]
     longer = there[controls[-1]].longer
     if longer is not None and side_of(longer):
@@ -148,17 +170,6 @@ def open_told(causes: Sequence[Cause]) -> list[str]:
     """
     there = text_causes(causes)
     return [_open_one(name, there[name]) for name in open_controls(causes)]
-
-
-def ends_told(causes: Sequence[Cause]) -> list[str]:
-    """Return where texts end beside each of these controls; the whole sentence on one where they end alike."""
-    there = {name: text_causes(causes)[name] for name in open_controls(causes)}
-    return [
-        f"With sinks hidden, {ends} than with {CONTROLS[name].title}{_ends_untouched(cause)}."
-        if (ends := _endings(cause))
-        else _open_one(name, cause)
-        for name, cause in there.items()
-    ]
 
 
 def _open_one(control: str, cause: Cause) -> str:

@@ -11,10 +11,12 @@ from analysis.evaluation.ablation_effects import (
     MASKED,
     MASS,
     UNIT,
+    Begins,
     Change,
     Row,
     answer_rows,
     as_change,
+    begins_of,
     changes_of,
     effect_of,
     length_of,
@@ -117,29 +119,56 @@ def answer(summary: Summary) -> list[str]:
         return []
     row = next(iter(compared.values()))
     rise = rise_of(summary["rows"], row)
-    said = perplexity_with_each(rise, *levels_by_control(summary, compared), row["intervention"])
-    return [f"{said}{_detectable(compared)}"]
+    begins = {of: found for of, one in compared.items() if (found := begins_of(summary["rows"], one)) is not None}
+    said = perplexity_with_each(rise, *levels_by_control(summary, compared), begins, row["intervention"])
+    return [*said[:-1], f"{said[-1]}{_detectable(compared)}"]
 
 
-def perplexity_with_each(rise: Difference, sinks: float, others: Levels, done: str = "attention") -> str:
-    """Say what perplexity is with nothing, with the sinks and with the tokens of each control hidden, and on which side
-    of each control it lies with the sinks. Of as many random tokens and other masked positions, where it exceeds both
-    on all prompts, only the one that it exceeds by less is told. All are in nats per token. rise: with the sinks, above
-    nothing. done: to the positions, of `INTERVENTIONS`.
+def perplexity_with_each(
+    rise: Difference, sinks: float, others: Levels, begins: Mapping[str, Begins] | None = None, done: str = "attention"
+) -> list[str]:
+    """Say beside which controls hiding the sinks hurts the text more, then beside which it does not, then the same of
+    beginnings alike in length. Of as many random tokens and other masked positions, where perplexity exceeds both on
+    all prompts, only the one that it exceeds by less is told. All are in nats per token. rise: with the sinks, above
+    nothing. done: to the positions, of `INTERVENTIONS`. begins: by control, where measured.
     """
     whole = max(difference.n for _, difference in others.values())
     exceeded = {of: level for of, (level, one) in others.items() if side_of(one) > 0 and one.n == whole and of != MASS}
     told = {
         of: level for of, level in others.items() if of not in exceeded or of == max(exceeded, key=exceeded.__getitem__)
     }
-    beside = _beside_each(told, _HIGHER, perplexity)
+    hurt = {of: each for of, each in told.items() if side_of(each[1]) > 0}
+    rest = {of: each for of, each in told.items() if of not in hurt}
     who = "Hiding the sinks" if done == "attention" else f"Sinks, {INTERVENTIONS[done].title}: this"
-    return f"{who} {moved(sinks, rise)}: {beside}."
+    if not hurt or side_of(rise) <= 0 or any(one.n < whole for _, one in hurt.values()):
+        said = [f"{who} {moved(sinks, rise)}: {_beside_each(told, _HIGHER, perplexity)}."]
+    else:
+        than = "than hiding" if done == "attention" else "than with"
+        levels = listed([perplexity(level) for level, _ in hurt.values()])
+        before = perplexity(sinks - rise.value)
+        said = [
+            f"{who} hurts the text more {than} {listed([THAN[of] for of in hurt])}: perplexity {perplexity(sinks)} "
+            f"against {levels} (nothing hidden: {before})."
+        ]
+        said += [f"It is {_beside_each(rest, _HIGHER, perplexity, whole)}."] * bool(rest)
+    return [*said, *_of_beginnings(begins or {}, told)]
 
 
-def _beside_each(others: Levels, words: Mapping[int, str], told: Callable[[float], str]) -> str:
-    """Say on which side of each control a level with the sinks lies, and the level with it. words: by the side."""
-    whole = max(difference.n for _, difference in others.values())
+def _of_beginnings(begins: Mapping[str, Begins], told: Levels) -> list[str]:
+    """Say by how much perplexity is higher or lower than with each control over the beginnings that all texts of a
+    prompt reach; nothing where texts are alike in length, or that was not measured."""
+    alike = {of: begins[of] for of in told if of in begins}
+    if not alike or not any(one.shorter for one in alike.values()):
+        return []
+    each = listed([f"{perplexity_change(one.sinks)} against {THAN[of]}" for of, one in alike.items()])
+    tokens = max(one.tokens for one in alike.values())
+    return [f"Over the tokens that all texts of a prompt reach (mean: {tokens:.0f}): {each}."]
+
+
+def _beside_each(others: Levels, words: Mapping[int, str], told: Callable[[float], str], whole: int = 0) -> str:
+    """Say on which side of each control a level with the sinks lies, and the level with it. words: by the side. whole:
+    number of prompts of most controls; of the largest here by default."""
+    whole = whole or max(difference.n for _, difference in others.values())
     by_side: dict[int, list[str]] = {}
     for of, (value, difference) in others.items():
         level = told(value)

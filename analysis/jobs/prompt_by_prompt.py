@@ -166,13 +166,16 @@ def ablate_set(spec: AblateSetSpec, context: Context) -> Outcome[AblateSetSummar
 
 
 def _typical(done: list[Rows]) -> int:
-    """Return the prompt nearest the medians over prompts, in agreement and in nats per token, with the sinks hidden and
-    with random tokens of equal attention hidden, the first of those as near; by the first condition where sinks are not
-    hidden.
+    """Return the prompt nearest the medians over prompts, in agreement, in nats per token and in where texts end as a
+    share of the longest, with the sinks hidden and with random tokens of equal attention hidden, the first of those as
+    near; by the first condition where sinks are not hidden.
     """
     named = [tuple(row[name] for name in _CONDITION) for row in done[0]]
     both = [named.index(wanted) for control in ("", MASS) if (wanted := ("attention", "sinks", control)) in named]
-    told = np.array([[rows[at][name] for at in both or [0] for name in ("aligned", "nll")] for rows in done], float)
+    measures = ("aligned", "nll", "tokens")
+    told = np.array([[[rows[at][name] for name in measures] for at in both or [0]] for rows in done], float)
+    told[..., -1] /= told[..., -1].max()
+    told = told.reshape(len(done), -1)
     return int(np.argmin(np.abs(told - np.median(told, axis=0)).sum(axis=1).round(6)))
 
 
@@ -269,7 +272,8 @@ def _one_prompt(
     [score] = text_scores(model, ids, [plain], spec.seed, going)
     before = {f"{name}_before": value for name, value in score._asdict().items()}
     at_once = rows_at_once(spec.sampling, model, len(untouched[-1].choice.output[0]))
-    rows = []
+    rows: Rows = []
+    texts: list[list[int]] = []
     for intervention in spec.interventions:
         shared: dict[str, list[Drawn]] = {}
         for first in range(0, len(conditions), at_once):
@@ -284,13 +288,18 @@ def _one_prompt(
                 compare(steps[: len(told_of.share)], untouched, len(ids), row)
                 for row, told_of in enumerate(ablation.told)
             ]
-            scores = text_scores(model, ids, [changed["tokens"] for changed in found], spec.seed, going)
+            texts += [changed["tokens"] for changed in found]
+            scores = text_scores(model, ids, texts[-len(found) :], spec.seed, going)
             for row, (condition, changed) in enumerate(zip(batch, found, strict=True)):
                 measured = {name: changed[name] for name in ("aligned", "agreement")}
                 measured |= scores[row]._asdict() | ablation.told[row].means()
                 named = {"intervention": intervention, "target": condition.target, "control": condition.control}
                 text = {"words": written(changed["tokens"]), "untouched": written(plain)}
                 rows.append(named | measured | before | text)
+    alike = min(score.tokens, *(row["tokens"] for row in rows))
+    begins = [one.nll for one in text_scores(model, ids, [text[:alike] for text in texts], spec.seed, going)]
+    for changed, nll in zip(rows, begins, strict=True):
+        changed |= {"nll_alike": nll, "tokens_alike": alike}
     return rows
 
 

@@ -162,9 +162,10 @@ class AblateSetSummary(TypedDict):
     prompt for each measure. effects: paired differences (`evaluation/ablation_effects.py`). untrained: the same in a
     model with random weights, if requested. prompts: number done of those planned, fewer if stopped: then nothing is
     tested. layers: first and last. environment: see `machine/provenance.py`. shown: index of the prompt whose text
-    changes nearest the medians with the sinks hidden and with tokens of equal attention hidden. untouched: the tokens
-    written after it; texts: those written under each condition (`words`), with its intervention, target and control.
-    unrelated: mean aligned agreement of two untouched texts of prompts that share no key, None without such a pair.
+    changes and ends nearest the medians with the sinks hidden and with tokens of equal attention hidden. untouched: the
+    tokens written after it; texts: those written under each condition (`words`), with its intervention, target and
+    control. unrelated: mean aligned agreement of two untouched texts of prompts that share no key, None without such a
+    pair.
     """
 
     rows: Rows

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from analysis.errors import UserError
-from analysis.evaluation.ablation_effects import Change, Timing
+from analysis.evaluation.ablation_effects import Begins, Change, Timing
 from analysis.specs import StudySpec
 from analysis.statistics.differences import Difference
 
@@ -125,7 +125,8 @@ class Cause(Found):
     that of two untouched texts of prompts that are not alike. rise: of the negative log-likelihood, by how much it is
     above that with nothing hidden; beside it, of the texts up to where they end, repeated: the share of tokens that
     equal the one before, at both; tokens: how many they have with the sinks hidden; tokens_before: with nothing hidden;
-    longer: by how many more than with the control.
+    longer: by how many more than with the control; tokens_median: with the sinks hidden; begins: the effect over the
+    tokens that all texts of a prompt reach.
     """
 
     model: str
@@ -143,7 +144,9 @@ class Cause(Found):
     repeated: tuple[float, float] | None = None
     tokens: float = 0.0
     tokens_before: float = 0.0
+    tokens_median: float = 0.0
     longer: Difference | None = None
+    begins: Begins | None = None
 
 
 Score = tuple[float, int]
@@ -152,10 +155,10 @@ Score = tuple[float, int]
 class Continuation(Found):
     """A model's continuations of one prompt: untouched, with its sinks hidden, and with as many matched tokens hidden.
     Each is a tuple of tokens. others: with the positions of further controls hidden, by the control. number: of the
-    prompt, from 1. median_of: number of prompts to whose medians, of agreement and of nats per token, it is nearest
-    with the sinks and with random tokens of equal attention hidden. scores: of the untouched text, and of the others by
-    the control, "" for the sinks: the negative log-likelihood under the untouched model in nats per token, and how many
-    tokens it has up to where it ends; None where not measured.
+    prompt, from 1. median_of: number of prompts to whose medians, of agreement, of nats per token and of length, it is
+    nearest with the sinks and with random tokens of equal attention hidden. scores: of the untouched text, and of the
+    others by the control, "" for the sinks: the negative log-likelihood under the untouched model in nats per token,
+    and how many tokens it has up to where it ends; None where not measured.
     """
 
     model: str

@@ -16,11 +16,13 @@ from analysis.evaluation.ablation_effects import (
     MASS,
     TESTED,
     UNIT,
+    begins_of,
     changes_of,
     effect_of,
     effects,
     length_of,
     means_of,
+    median_length,
     rise_of,
     timing_of,
 )
@@ -259,7 +261,9 @@ def causes_of(ablations: Mapping[str, JobRecord], primary: str) -> tuple[Cause, 
             repeated=means_of(job.summary["rows"], row, "repeated") if row["measure"] == "nll" else None,
             tokens=means_of(job.summary["rows"], row, "tokens")[0] if row["measure"] == "nll" else 0.0,
             tokens_before=means_of(job.summary["rows"], row, "tokens_before")[0] if row["measure"] == "nll" else 0.0,
+            tokens_median=median_length(job.summary["rows"], row) if row["measure"] == "nll" else 0.0,
             longer=length_of(job.summary["rows"], row) if row["measure"] == "nll" else None,
+            begins=begins_of(job.summary["rows"], row) if row["measure"] == "nll" else None,
             unrelated=job.summary["unrelated"] if _of_text(row) else None,
             untrained=next(
                 (effect_of(other) for other in _hidden(job.summary["untrained"]) if _same(row, other)), None

@@ -381,14 +381,14 @@ def test_the_texts_of_the_prompt_with_the_median_change_are_kept(study):
 
 def test_the_prompt_shown_is_the_one_nearest_the_medians_never_the_strongest():
     def done(*agreement: float) -> list[list[dict]]:
-        named = {"intervention": "attention", "control": "", "nll": 1.0}
+        named = {"intervention": "attention", "control": "", "nll": 1.0, "tokens": 8}
         return [
             [named | {"target": "first", "aligned": 0.0}, named | {"target": "sinks", "aligned": one}]
             for one in agreement
         ]
 
     def beside(*mass: float) -> list[dict]:
-        named = {"intervention": "attention", "target": "sinks", "control": "mass", "nll": 1.0}
+        named = {"intervention": "attention", "target": "sinks", "control": "mass", "nll": 1.0, "tokens": 8}
         return [named | {"aligned": one} for one in mass]
 
     assert _typical(done(0.1, 0.6, 0.4)) == 2
@@ -398,6 +398,38 @@ def test_the_prompt_shown_is_the_one_nearest_the_medians_never_the_strongest():
     assert _typical([rows[:1] for rows in done(0.9, 0.2)]) == 0, "sinks are not hidden"
     surprising = [[*rows[:1], rows[1] | {"nll": one}] for rows, one in zip(done(0.4, 0.5, 0.6), (1, 3, 1), strict=True)]
     assert _typical(surprising) == 0, "the agreement of the second is the median, its perplexity is far from it"
+    breaking = [
+        [*rows[:1], rows[1] | {"tokens": one}] for rows, one in zip(done(0.4, 0.5, 0.6), (8, 2, 8), strict=True)
+    ]
+    assert _typical(breaking) == 0, "so is where it ends"
+
+
+def test_texts_are_scored_over_the_tokens_that_all_of_a_prompt_reach(study):
+    rows = study[2].summary["rows"]
+    reached = np.min([row["tokens"] for row in rows] + [row["tokens_before"] for row in rows], axis=0)
+    assert all(row["tokens_alike"] == reached.tolist() for row in rows)
+    for row in rows:
+        for whole, alike, tokens, shortest in zip(
+            row["nll"], row["nll_alike"], row["tokens"], row["tokens_alike"], strict=True
+        ):
+            assert alike > 0 and (tokens > shortest or alike == pytest.approx(whole, abs=1e-5))
+
+
+def test_texts_of_unequal_length_are_compared_over_what_they_share_as_well():
+    rng = np.random.default_rng(3)
+    values = {("sinks", control): rng.normal(0.5, 0.1, 30).tolist() for control in ("", "matched")}
+    rows = rows_of(values, nll=[rng.normal(mean, 0.02, 30).tolist() for mean in (1.4, 1.0)])
+    for row, mean in zip(rows, (1.2, 1.1), strict=True):
+        row |= {"nll_alike": rng.normal(mean, 0.02, 30).tolist(), "tokens_alike": [4, 20] * 15}
+    (told,) = (each for each in answer(summary_of(rows)) if "reach" in each)
+    assert re.fullmatch(
+        r"Over the tokens that all texts of a prompt reach \(mean: 12\): \+1[01] % \[\+9, \+1[12]\] against as many "
+        r"random tokens\.",
+        told,
+    )
+    for row in rows:
+        row["tokens"] = [4, 20] * 15
+    assert "reach" not in " ".join(answer(summary_of(rows))), "they are as long"
 
 
 def test_random_weights_stand_beside_on_the_same_prompts(study):
@@ -694,11 +726,11 @@ def test_the_answer_tells_perplexity_beside_every_control_by_the_side_on_which_i
     for row in rows:
         row["aligned"] = rng.normal(kept[row["control"]], 0.02, 30).tolist()
         row["nll"] = rng.normal(nats[row["control"]], 0.02, 30).tolist()
-    [text] = answer(summary_of(rows))
-    assert text == (
-        "Hiding the sinks raises perplexity from 1.6 to 4.0: higher than with as many random tokens (2.7), lower than "
-        "with random tokens of equal attention (4.9)."
-    )
+    assert answer(summary_of(rows)) == [
+        "Hiding the sinks hurts the text more than hiding as many random tokens: perplexity 4.0 against 2.7 (nothing "
+        "hidden: 1.6).",
+        "It is lower than with random tokens of equal attention (4.9).",
+    ]
     assert disagreements(summary_of(rows)) == [], "predictions lie on the same sides"
     changed, told, unit = finding_of("answer in numbers", summary_of(rows))
     assert re.match(r"Hiding the sinks changes 70 of 100 tokens, 4\d with as many random tokens and 5\d with", changed)
@@ -725,23 +757,19 @@ def test_the_answer_tells_perplexity_beside_every_control_by_the_side_on_which_i
         f"Hiding sinks changes {third} % of tokens"
     )
     rows[2]["nll"] = rows[0]["nll"]
-    assert answer(summary_of(rows))[0].endswith(
-        ": higher than with as many random tokens (2.7), not significantly higher or lower than with "
-        "random tokens of equal attention (4.0)."
-    )
+    open_one = "It is not significantly higher or lower than with random tokens of equal attention (4.0)."
+    assert answer(summary_of(rows))[1].startswith(open_one)
     masked = rows_of({("sinks", "masked"): rows[0]["divergence"]})
     masked[0]["aligned"] = rng.normal(0.3, 0.02, 30).tolist()
     masked[0]["nll"] = rng.normal(1.1, 0.02, 30).tolist()
     with_masks = [rows[0], rows[1], masked[0], rows[2]]
-    assert (
-        ": higher than with other masked positions (3.0), not significantly higher or lower than with"
-        in (answer(summary_of(with_masks))[0])
-    )
+    assert " more than hiding other masked positions: perplexity 4.0 against 3.0 " in answer(summary_of(with_masks))[0]
     masked[0]["nll"] = rows[0]["nll"]
-    assert answer(summary_of(with_masks))[0].endswith(
-        ": higher than with as many random tokens (2.7), not significantly higher or lower than with "
-        "other masked positions (4.0) and random "
-        "tokens of equal attention (4.0)."
+    hurt, rest = answer(summary_of(with_masks))
+    assert " more than hiding as many random tokens: perplexity 4.0 against 2.7 " in hurt
+    assert rest.startswith(
+        "It is not significantly higher or lower than with other masked positions (4.0) and random tokens of equal "
+        "attention (4.0)."
     )
     masked[0]["nll"] = rng.normal(1.1, 0.02, 30).tolist()
     of_set, less = {"layers": [0, 3], "prompts": 30}, "They draw less attention, 6 % beside 10 %: part of that"
@@ -876,18 +904,19 @@ def test_a_control_that_only_some_prompts_have_is_told_beside_the_sinks_of_these
     def told(nats: float, rise: float, others: Mapping[str, tuple[float, Difference]], done: str = "attention") -> str:
         """Return it where hiding the sinks takes the negative log-likelihood by a rise, ± 0.1, to so many nats."""
         rises = Difference(rise, rise - 0.1, rise + 0.1, 30, 30)
-        return str(finding_of("perplexity with each", rises, nats, others, done))
+        return " ".join(finding_of("perplexity with each", rises, nats, others, {}, done))
 
     assert told(1.4, 0.5, others) == (
-        "Hiding the sinks raises perplexity from 2.5 to 4.1: higher than with as many random tokens (2.6), "
-        "not significantly higher or lower than with random tokens of equal attention (4.5 beside 4.2 over 15 prompts)."
+        "Hiding the sinks hurts the text more than hiding as many random tokens: perplexity 4.1 against 2.6 (nothing "
+        "hidden: 2.5). It is not significantly higher or lower than with random tokens of equal attention (4.5 beside "
+        "4.2 over 15 prompts)."
     )
     alone = {"matched": (0.95, every)}
     unclear = "Hiding the sinks does not significantly change perplexity (2.5 to 2.6):"
     assert told(0.95, 0.05, alone).startswith(unclear)
     assert "lowers perplexity from 2.5 to 1.0" in told(0.01, -0.89, alone)
     replaced = told(1.4, 0.5, alone, "key")
-    assert replaced.startswith("Sinks, key alone replaced: this raises perplexity from 2.5 to 4.1")
+    assert replaced.startswith("Sinks, key alone replaced: this hurts the text more than with as many random tokens")
 
 
 def test_perplexity_and_its_changes_are_told_in_the_digits_that_are_read():

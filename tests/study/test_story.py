@@ -119,8 +119,8 @@ TITLES = {
         "33 %$",
         "movement": r"^The diffusion model's sinks move: 0\.29 new per layer and step; in untrained "
         r"models, 1\.67$",
-        "hidden": r"^In the diffusion model, hiding sinks raises perplexity from 2\.7 to 3\.3 \(as many random tokens: "
-        r"2\.7\)$",
+        "hidden": r"^In the diffusion model, hiding sinks raises perplexity from 2\.7 to 3\.3, hiding as many random "
+        r"tokens to 2\.7$",
         "accuracy": r"The discount raises accuracy at 50 % and 70 %$",
     },
     "refutes": {
@@ -138,8 +138,8 @@ TITLES = {
 }
 ANSWERS = {
     "supports": (
-        "^Yes: hiding the sinks raises perplexity from 2\\.7 to 3\\.3 .as many random tokens: "
-        r"2\.7\)\. Perplexity .* nothing 2\.7, sinks .* 3\.3, .* Against as many random tokens: "
+        "^Yes: hiding sinks raises perplexity from 2\\.7 to 3\\.3, hiding as many random tokens to "
+        r"2\.7\. (?:Texts end.*)?Perplexity .* nothing 2\.7, sinks .* 3\.3, .* Against as many random tokens: "
         r"\+22 % \[",
         r"^Yes: \+12\.1 points of accuracy at 50 %\. Accuracy \(line: .*: dense model 90\.0 %, pruned, no discount "
         r"69\.5 %, pruned, with discount 81\.6 %\. Change on 400 items: \+12\.1 points \[\+9",
@@ -183,8 +183,9 @@ def with_control(cause: Cause, value: float, share: float = 0.1) -> tuple[Change
 
 
 def levels_drawn(hidden: Told, group: int) -> list[tuple[str, str]]:
-    """Return the rows of one model in the figure on hidden sinks: what is hidden, and its numbers."""
-    panel = hidden.figure.replace("\u00a0", " ").split('class="panel"')[1 + group]
+    """Return the rows of one model in the figures on hidden sinks: what is hidden, and its numbers."""
+    drawn = f"{hidden.figure}{hidden.folded}".replace("\u00a0", " ")
+    panel = drawn.split('class="panel"')[1 + group]
     rows = re.findall(r'class="label">([^<]+)</span>.*?class="told">(.*?)</div>', panel)
     return [(label, re.sub("<[^>]*>", "", told)) for label, told in rows]
 
@@ -308,22 +309,25 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
 
     told = answered(0.2)
     assert told.lead == (
-        "Yes: hiding the sinks raises perplexity from 2.4 to 3.8 (random tokens of equal attention: 3.1)."
+        "Yes: hiding sinks raises perplexity from 2.4 to 3.8, hiding random tokens of equal attention to 3.1. Texts "
+        "end at token 21 instead of 44."
     )
     assert told.levels.endswith(": nothing 2.4, sinks (3.1 per step) 3.8, random of equal attention (7.5) 3.1.")
     assert told.sentence == ("At equal attention: +22 % [+11, +35]; texts end 24 tokens earlier [16, 31].")
     told = answered(-0.2)
-    per_token = "Yes, per token: hiding the sinks raises perplexity from 2.4 to 3.8 (other masked positions: 2.8)."
-    assert told.lead == f"{per_token} At equal attention it hurts less."
+    per_token = (
+        "Yes, token for token: hiding sinks raises perplexity from 2.4 to 3.8, hiding other masked positions to 2.8."
+    )
+    sooner = "Texts end at token 21 instead of 44."
+    assert told.lead == f"{per_token} At equal attention it hurts less. {sooner}"
     assert told.sentence.endswith(" At equal attention: −18 % [−26, −10]; texts end 24 tokens earlier [16, 31].")
     told = answered(0.05)
-    assert told.lead == f"{per_token} At equal attention not significantly, but texts end at token 21, not 45."
-    assert " At equal attention: +5 % [−5, +16]; texts end" in told.sentence
+    assert told.lead == f"{per_token} {sooner}"
+    assert " At equal attention: +5 % [−5, +16], not significant; texts end" in told.sentence
     assert ", random of equal attention (7.5) 3.6, " in told.levels
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert hidden.title == (
-        "In the diffusion model, hiding sinks raises perplexity from 2.4 to 3.8 (other masked positions: 2.8); at "
-        "equal attention not significantly"
+        "In the diffusion model, hiding sinks raises perplexity from 2.4 to 3.8, hiding other masked positions to 2.8"
     )
     own = [one for one in study.causes if one.model == "bundled"]
     assert "Per unit of attention, perplexity: +37 % [+11, +69]." in hidden.notes
@@ -345,13 +349,13 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
     assert levels_drawn(hidden, 0) == [
         ("nothing", "2.4"),
         ("sinks", "3.8"),
-        ("random tokens of equal attention", "4.5 sinks −15 % [−31, +4]"),
-        ("other masked positions", "2.8 sinks +36 % [+14, +63]"),
-        ("as many random tokens (62 % masked)", "2.6 sinks +48 % [+23, +78]"),
+        ("random tokens of equal attention", "4.5 −15 % [−31, +4]"),
+        ("other masked positions", "2.8 +36 % [+14, +63]"),
+        ("as many random tokens (62 % masked)", "2.6 +48 % [+23, +78]"),
     ]
     assert levels_drawn(hidden, 1)[3:] == [
         ("sinks (15 prompts with a match)", "1.9"),
-        ("random, equal attention (same 15)", "2.7 sinks −28 % [−48, −2]"),
+        ("random, equal attention (same 15)", "2.7 −28 % [−48, −2]"),
     ], "a control that some prompts lack is beside the sinks of those that have it"
     sinks = next(one for one in own if (one.measure, one.control) == ("nll", COUNT)).sides[0]
     whisker = re.findall(r'class="whisker" style="left:([\d.]+)%;width:calc\(([\d.]+)%', hidden.figure)[0]
@@ -363,15 +367,14 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
         "perplexity does not differ significantly, but texts end earlier."
     )
     assert hidden.takeaway == (
-        "With sinks hidden, texts end at token 21, 24 earlier [16, 31] than with random tokens of equal attention "
-        "(untouched: 44). Left-to-right twin: no significant difference against as many random tokens; lower at "
-        "equal attention (15 "
-        "prompts with a match)."
+        "Against random tokens of equal attention (4.5): −15 % [−31, +4], not significant; texts end at token 21, 24 "
+        "earlier [16, 31] (untouched: 44). Left-to-right twin: no significant difference against as many random "
+        "tokens; lower at equal attention (15 prompts with a match)."
     )
     of_count = [one for one in study.causes if one.control not in (MASKED, MASS)]
     without = study.model_copy(update={"causes": tuple(of_count)})
     (hidden,) = (finding for finding in story_of(without).findings if finding.name == "hidden")
-    assert hidden.title.endswith(" to 3.8 (as many random tokens: 2.6)")
+    assert hidden.title.endswith(" to 3.8, hiding as many random tokens to 2.6")
 
 
 def test_other_masked_positions_are_a_control_where_the_study_has_them():
@@ -388,17 +391,17 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
 
     story = masked(0.31)
     (hidden,) = (finding for finding in story.findings if finding.name == "hidden")
-    assert ("other masked positions", "2.8 sinks +36 % [+26, +48]") in levels_drawn(hidden, 0)
+    assert ("other masked positions", "2.8 +36 % [+26, +48]") in levels_drawn(hidden, 0)
     assert "any kind" not in hidden.caveat and "other masked positions draw less." in hidden.caveat
-    assert story.answers[0].lead.startswith("Yes, per token: ")
-    assert "(other masked positions: 2.8)" in hidden.title, "the strictest of the controls that the sinks exceed"
+    assert story.answers[0].lead.startswith("Yes, token for token: ")
+    assert "hiding other masked positions to 2.8" in hidden.title, "the strictest of the controls that the sinks exceed"
     assert words(story) <= MOST_WORDS
     story = masked(0.02)
     assert story.answers[0].lead == (
-        "It depends: hiding the sinks raises perplexity from 2.4 to 3.8 (as many random tokens: 2.6). Against "
-        "other masked positions and at equal attention not significantly, but texts end sooner."
+        "It depends: hiding sinks raises perplexity from 2.4 to 3.8, hiding as many random tokens to 2.6. Against "
+        "other masked positions and at equal attention not significantly. Texts end at token 21 instead of 44."
     )
-    assert "Against other masked positions: +2 % [−6, +11]. " in story.answers[0].sentence
+    assert "Against other masked positions: +2 % [−6, +11], not significant. " in story.answers[0].sentence
     without = study.model_copy(update={"causes": tuple(one for one in study.causes if one.control != MASKED)})
     (hidden,) = (finding for finding in story_of(without).findings if finding.name == "hidden")
     assert "Random tokens may be of any kind; Causes compares with other masked positions." in hidden.caveat
@@ -766,7 +769,7 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
     assert "<b>Pruning:</b> This is no reason to switch the discount on, nor off" in undecided
 
 
-def test_of_masks_every_seed_and_every_pair_of_seeds_is_a_dot_and_counted():
+def test_of_masks_the_range_over_seeds_and_pairs_is_drawn_and_told():
     study = read(EXAMPLE)
     fewer = [
         one.model_copy(update={"changed": one.changed[:3], "floor": (float(np.mean(one.floor)),) * 3})
@@ -782,8 +785,8 @@ def test_of_masks_every_seed_and_every_pair_of_seeds_is_a_dot_and_counted():
             if one.name == "masks"
         )
         seeds, pairs = len(changes[0].changed), len(changes[0].floor)
-        assert f"one of {seeds} seeds, or of their {pairs} pairs" in told.figure
-        assert told.figure.count('<i class="run"') == len(changes) * (seeds + pairs)
+        assert f"range of {seeds} seeds, or of their {pairs} pairs" in told.figure
+        assert told.figure.count('<i class="whisker"') == 2 * len(changes)
         assert told.title == title
         assert told.beats == (
             "Wanda scores weights by size and inputs on a calibration sample; the discount (Sink-Wanda, λ = 1) leaves "
@@ -814,13 +817,13 @@ def test_a_text_has_a_slide_of_its_own():
         in chosen.replace("\u00a0", " ")
     )
     assert "Nothing hidden" in chosen and "Prompt 7 of 30: " in chosen
-    assert "Chosen as typical in changed tokens and perplexity." in chosen
+    assert "Chosen as typical in changed tokens, perplexity and length." in chosen
 
 
 def test_the_text_of_the_example_is_the_one_nearest_the_median():
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert hidden.example.title == (
-        "One text ends at token 4 with sinks hidden (average:\u00a021); untouched, or at equal attention, not within 48"
+        "One text ends at token 4 with sinks hidden; untouched, or at equal attention, not within 48"
     )
     assert "Prompt 21 of 30: " in hidden.example.figure
     assert (
@@ -843,8 +846,7 @@ def test_movement_tells_how_many_untrained_models_there_are():
 
 def test_the_last_slide_is_titled_by_the_answers_to_both_questions():
     assert story_told("example").in_short == (
-        "Per token, sinks matter; at equal attention, not significantly; the discount changes accuracy by "
-        "less than 2 points"
+        "Token for token, sinks matter; the discount changes accuracy by less than 2 points"
     )
     assert story_told("cannot tell").in_short == (
         "This study cannot tell whether hiding the sinks changes more, nor whether the discount changes accuracy"

@@ -25,8 +25,8 @@ class Mark:
     """A row of a chart: a bar from zero, or a dot with its interval. told: its numbers as text, beside a bar and right
     of dots. aside: by how much another row differs, in a column of its own.
 
-    tone: SINK or NULL. low, high: of its interval, None where there is none. dots: single values. filled:
-    whether a dot is filled, which says that the difference is significant. beat: the sentence that speaks of it.
+    tone: SINK or NULL. low, high: of its interval, None where there is none. filled: whether a dot is filled, which
+    says that the difference is significant. beat: the sentence that speaks of it.
     """
 
     label: str
@@ -35,7 +35,6 @@ class Mark:
     tone: str = SINK
     low: float | None = None
     high: float | None = None
-    dots: tuple[float, ...] = ()
     filled: bool = True
     beat: int = 0
     aside: str = ""
@@ -50,15 +49,17 @@ class Group:
 
 
 def bars(
-    groups: Sequence[Group], axis: str, scale: float = 1.0, dot: str = "", line: tuple[float, str] | None = None
+    groups: Sequence[Group],
+    axis: str,
+    scale: float = 1.0,
+    whisker: str = "95 % interval",
+    line: tuple[float, str] | None = None,
 ) -> Markup:
     """Draw bars from zero, all whole and on one scale. axis: what is drawn, with its unit; scale: from a value to that
-    unit. dot: what each dot beside a bar is. line: a value that all are held against, and what it is.
+    unit. whisker: what reaches from low to high. line: a value that all are held against, and what it is.
     """
     most = max(map(_reach, _marks(groups)), default=0.0) or 1.0
-    keys = {"run": dot} if any(mark.dots for mark in _marks(groups)) else {}
-    if any(mark.low is not None for mark in _marks(groups)):
-        keys["line"] = "95 % interval"
+    keys = {"line": whisker} if any(mark.low is not None for mark in _marks(groups)) else {}
     if line is not None:
         keys["rule"] = line[1]
     return _chart(groups, axis, scale, 0.0, 1.04 * most, keys, line=None if line is None else line[0], bar=True)
@@ -94,7 +95,7 @@ def intervals(
 
 
 def _reach(mark: Mark) -> float:
-    return max(mark.value, mark.high or 0.0, *mark.dots)
+    return max(mark.value, mark.high or 0.0)
 
 
 def _marks(groups: Sequence[Group]) -> list[Mark]:
@@ -148,8 +149,6 @@ _CHART = """
 {% if mark.low is not none and mark.high is not none %}
 <i class="whisker" style="{{ wide(mark.low, mark.high) }}"></i>
 {% endif %}
-{% for dot in mark.dots | sort %}<i class="run" style="left:{{ at(dot) }};
---lane:{{ (loop.index % 3) - 1 if mark.dots | length > 1 else 0 }}"></i>{% endfor %}
 {% if not bar %}
 <i class="dot{{ "" if mark.filled else " hollow" }}" style="left:{{ at(mark.value) }}"></i>
 {% elif line is not none %}

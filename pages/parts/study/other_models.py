@@ -79,8 +79,8 @@ def study_answer(source: str) -> None:
     if current is None or answered is None:
         return
     st.markdown(f"##### {plain(answered.told)}")
-    if answered.caveats:
-        st.markdown(plain(answered.caveats))
+    if answered.beneath:
+        st.markdown(plain(answered.beneath))
     sink = over_prompts.SINK.format(criterion(SinkParams()))
     with st.container(key=results.NOTE):
         st.caption(plain(f"{sink} This is the {current[0]} study; your own runs take its place."))
