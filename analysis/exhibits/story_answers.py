@@ -71,7 +71,7 @@ def _matter(findings: Findings) -> Answer | None:
     return Answer(asked, lead, sentence.strip(), charts.few_bars(f"{_HEADING}:", marks), levels)
 
 
-_HEADING = "Perplexity (lower is better), hiding"
+_HEADING = "Perplexity (surprise at the text, lower is better), hiding"
 
 
 def _levels(causes: Sequence[Cause], controls: Mapping[str, Cause]) -> list[Mark]:
@@ -158,7 +158,7 @@ def _accuracies(dense: float, price: Price) -> list[Mark]:
     discounted = without + price.effect.value
     decimals = int(round(100 * discounted) - round(100 * without) != round(100 * price.effect.value))
     values = {
-        "dense model": (dense, charts.NULL),
+        "dense (unpruned)": (dense, charts.NULL),
         "pruned, no discount": (without, charts.NULL),
         "pruned, with discount": (discounted, charts.SINK),
     }

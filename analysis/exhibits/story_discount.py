@@ -247,7 +247,7 @@ def _levels(findings: Findings, by_setting: Mapping[str, Contrast], pruning: Pru
     if not without or not discounted:
         return Markup()
     rows = {
-        "dense model": (pruning.dense,),
+        "dense (unpruned)": (pruning.dense,),
         f"{_published(contrast)}{_text_of(published.against)}": accuracies(findings, published)[0],
         f"no discount{_text_of(contrast.against)}": without,
         f"with discount{_text_of(contrast.method)}": discounted,

@@ -266,8 +266,8 @@ def _unmatched(held: Sequence[str], at_equal: Cause | None, causes: Sequence[Cau
             return f"{_DRAWN_ONCE} {sinks} of sinks hidden are masked, {others} of {_title(MASS)}."
         most, fewest = (f"{side.tokens:.1f}" for side in reversed(at_equal.sides))
         return (
-            f"No control matches both masking and attention: {_title(MASS)} ({most} per step, sinks {fewest}) are "
-            f"{others} masked (sinks {sinks}), {_title(MASKED)} draw less."
+            f"No control matches both masking and attention: of {_title(MASS)} ({most} per step, sinks: {fewest}) only "
+            f"{others} are masked, and {_title(MASKED)} draw less."
         )
     return f"Sinks hold {held[0]} of the attention, the others {held[1]}: part of a difference can come from that."
 

@@ -150,7 +150,7 @@ def perplexity_with_each(
             f"{who} hurts the text more {than} {listed([THAN[of] for of in hurt])}: perplexity {perplexity(sinks)} "
             f"against {levels} (nothing hidden: {before})."
         ]
-        said += [f"It is {_beside_each(rest, _HIGHER, perplexity, whole)}."] * bool(rest)
+        said += [f"Perplexity is {_beside_each(rest, _HIGHER, perplexity, whole)}."] * bool(rest)
     return [*said, *_of_beginnings(begins or {}, told)]
 
 

@@ -143,7 +143,7 @@ def test_the_first_action_is_a_few_stops_away_and_small_screens_show_short_pages
     assert page.locator("html").evaluate("html => html.scrollWidth") == 390
     assert table.evaluate("table => table.scrollWidth <= table.clientWidth")
     main = page.get_by_test_id("stMain")
-    parts = ["Hiding the sinks raises", "No control", "Perplexity of", "Sink: a token", "One text", "Changed tokens"]
+    parts = ["Hiding the sinks hurts", "No control", "Perplexity of", "Sink: a token", "One text", "Changed tokens"]
 
     def in_order() -> bool:
         places = [box["y"] for part in parts if (box := main.get_by_text(part).first.bounding_box()) is not None]

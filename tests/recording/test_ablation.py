@@ -729,7 +729,7 @@ def test_the_answer_tells_perplexity_beside_every_control_by_the_side_on_which_i
     assert answer(summary_of(rows)) == [
         "Hiding the sinks hurts the text more than hiding as many random tokens: perplexity 4.0 against 2.7 (nothing "
         "hidden: 1.6).",
-        "It is lower than with random tokens of equal attention (4.9).",
+        "Perplexity is lower than with random tokens of equal attention (4.9).",
     ]
     assert disagreements(summary_of(rows)) == [], "predictions lie on the same sides"
     changed, told, unit = finding_of("answer in numbers", summary_of(rows))
@@ -757,7 +757,7 @@ def test_the_answer_tells_perplexity_beside_every_control_by_the_side_on_which_i
         f"Hiding sinks changes {third} % of tokens"
     )
     rows[2]["nll"] = rows[0]["nll"]
-    open_one = "It is not significantly higher or lower than with random tokens of equal attention (4.0)."
+    open_one = "Perplexity is not significantly higher or lower than with random tokens of equal attention (4.0)."
     assert answer(summary_of(rows))[1].startswith(open_one)
     masked = rows_of({("sinks", "masked"): rows[0]["divergence"]})
     masked[0]["aligned"] = rng.normal(0.3, 0.02, 30).tolist()
@@ -768,8 +768,8 @@ def test_the_answer_tells_perplexity_beside_every_control_by_the_side_on_which_i
     hurt, rest = answer(summary_of(with_masks))
     assert " more than hiding as many random tokens: perplexity 4.0 against 2.7 " in hurt
     assert rest.startswith(
-        "It is not significantly higher or lower than with other masked positions (4.0) and random tokens of equal "
-        "attention (4.0)."
+        "Perplexity is not significantly higher or lower than with other masked positions (4.0) and random tokens of "
+        "equal attention (4.0)."
     )
     masked[0]["nll"] = rng.normal(1.1, 0.02, 30).tolist()
     of_set, less = {"layers": [0, 3], "prompts": 30}, "They draw less attention, 6 % beside 10 %: part of that"
@@ -908,8 +908,8 @@ def test_a_control_that_only_some_prompts_have_is_told_beside_the_sinks_of_these
 
     assert told(1.4, 0.5, others) == (
         "Hiding the sinks hurts the text more than hiding as many random tokens: perplexity 4.1 against 2.6 (nothing "
-        "hidden: 2.5). It is not significantly higher or lower than with random tokens of equal attention (4.5 beside "
-        "4.2 over 15 prompts)."
+        "hidden: 2.5). Perplexity is not significantly higher or lower than with random tokens of equal attention "
+        "(4.5 beside 4.2 over 15 prompts)."
     )
     alone = {"matched": (0.95, every)}
     unclear = "Hiding the sinks does not significantly change perplexity (2.5 to 2.6):"

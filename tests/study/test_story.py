@@ -141,7 +141,7 @@ ANSWERS = {
         "^Yes: hiding sinks raises perplexity from 2\\.7 to 3\\.3, hiding as many random tokens to "
         r"2\.7\. (?:Texts end.*)?Perplexity .* nothing 2\.7, sinks .* 3\.3, .* Against as many random tokens: "
         r"\+22 % \[",
-        r"^Yes: \+12\.1 points of accuracy at 50 %\. Accuracy \(line: .*: dense model 90\.0 %, pruned, no discount "
+        r"^Yes: \+12\.1 points of accuracy at 50 %\. Accuracy \(line: .*: dense .unpruned. 90\.0 %, pruned, no discount "
         r"69\.5 %, pruned, with discount 81\.6 %\. Change on 400 items: \+12\.1 points \[\+9",
     ),
     "refutes": (
@@ -440,8 +440,8 @@ def test_predictions_at_equal_attention_are_told_once_with_both_numbers():
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert {overall, early, halves_told(own)} <= set(hidden.notes)
     assert hidden.caveat == (
-        "No control matches both masking and attention: random tokens of equal attention (7.5 per step, sinks 3.1) are "
-        "35 % masked (sinks 95 %), other masked positions draw less. Texts differ in length."
+        "No control matches both masking and attention: of random tokens of equal attention (7.5 per step, sinks: 3.1) "
+        "only 35 % are masked, and other masked positions draw less. Texts differ in length."
     )
 
     def other(text: float, predictions: float, wide: float = 0.004) -> str:
@@ -520,7 +520,7 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
     (_, answer) = story_told("example").answers
     assert answer.lead == "Not measurably: accuracy changes by less than 2 points."
     assert answer.levels == (
-        "Accuracy (line: chance, 37.5 %); pruned: 70 % of the weights removed: dense model 93 %, "
+        "Accuracy (line: chance, 37.5 %); pruned: 70 % of the weights removed: dense (unpruned) 93 %, "
         "pruned, no discount 72 %, pruned, with discount 72 %."
     )
     assert answer.sentence == "Change on 768 items: +0.3 points [−0.3, +1.0] at 70 %; +0.1 [−0.7, +0.9] at 50 %."
@@ -529,7 +529,7 @@ def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a
     assert "+0.3 points" in drawn
     assert "With discount, 70 % removed (pruning itself: −21 points [−24, −18])<" in drawn
     levels = re.findall(r'class="label">([^<]+)</span>.*?class="value">([^<]+)<', drawn)
-    assert levels[0] == ("dense model", "92.6 %") and ("no discount (noised text)", "71.8 %") in levels
+    assert levels[0] == ("dense (unpruned)", "92.6 %") and ("no discount (noised text)", "71.8 %") in levels
     assert ("Wanda as published (clean text)", "71.4 %") in levels
     assert "differences before rounding" in at_70.caveat
     assert "wins back" not in refuting.title

@@ -72,10 +72,10 @@ def test_causes_opens_on_the_shipped_study_before_anything_is_recorded(monkeypat
     test = app("pages/causes.py")
     said = unglued(texts(test)).replace("\\", "")
     assert (
-        "##### Hiding the sinks raises perplexity from 2.4 to 3.8: higher than with other masked positions (2.8), "
-        "not significantly higher or lower than with random tokens of "
-        "equal attention (4.5)."
+        "##### Hiding the sinks hurts the text more than hiding other masked positions: perplexity 3.8 against 2.8 "
+        "(nothing hidden: 2.4)."
     ) in said
+    assert "Perplexity is not significantly higher or lower than with random tokens of equal attention (4.5)." in said
     assert (
         "Hiding the sinks changes 63 of 100 tokens (two unrelated texts: 65), 32 with as many random tokens, 38 with "
         "other masked positions and 43 with random tokens of equal attention." in said

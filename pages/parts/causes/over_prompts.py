@@ -273,12 +273,11 @@ class OverPrompts:
             if not earlier:
                 asking.go_on(self.kind, spec, "Continue")
         if answer:
-            beneath = [*filter(None, (" ".join(answer[1:]), self.caveats(job.summary)))]
-            told = " ".join(beneath)
+            told = " ".join(filter(None, (*answer[1:], self.caveats(job.summary))))
             exhibit_text(f"{self.name.capitalize()} over prompts", answer[0], told, f"{self.kind}_answer")
             place.markdown(f"##### {plain(answer[0])}")
-            for paragraph in beneath:
-                place.markdown(plain(paragraph))
+            if told:
+                place.markdown(plain(told))
         aside.caption(plain(SINK.format(criterion(spec.sinks))))
         with_example(self.outcome(job.summary), self.example(job), self.kind)
         self.next_step()
