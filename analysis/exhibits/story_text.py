@@ -134,7 +134,7 @@ def _sooner(causes: Sequence[Cause]) -> list[str]:
     ends, before = round(there[COUNT].tokens), round(there[COUNT].tokens_before)
     if ends >= before or not all(map(ends_earlier, there.values())):
         return []
-    return [f"Texts end at token {ends} instead of {before}."]
+    return [f"On average, texts end at token {ends} instead of {before}."]
 
 
 def ends_earlier(cause: Cause) -> bool:

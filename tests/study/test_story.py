@@ -139,9 +139,9 @@ TITLES = {
 ANSWERS = {
     "supports": (
         "^Yes: hiding sinks raises perplexity from 2\\.7 to 3\\.3, hiding as many random tokens to "
-        r"2\.7\. (?:Texts end.*)?Perplexity .* nothing 2\.7, sinks .* 3\.3, .* Against as many random tokens: "
+        r"2\.7\. (?:On average, .*)?Perplexity .* nothing 2\.7, sinks .* 3\.3, .* Against as many random tokens: "
         r"\+22 % \[",
-        r"^Yes: \+12\.1 points of accuracy at 50 %\. Accuracy \(line: .*: dense .unpruned. 90\.0 %, pruned, no discount "
+        r"^Yes: \+12\.1 points of accuracy at 50 %\. Accuracy \(.*: dense .unpruned. 90\.0 %, pruned, no discount "
         r"69\.5 %, pruned, with discount 81\.6 %\. Change on 400 items: \+12\.1 points \[\+9",
     ),
     "refutes": (
@@ -309,8 +309,8 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
 
     told = answered(0.2)
     assert told.lead == (
-        "Yes: hiding sinks raises perplexity from 2.4 to 3.8, hiding random tokens of equal attention to 3.1. Texts "
-        "end at token 21 instead of 44."
+        "Yes: hiding sinks raises perplexity from 2.4 to 3.8, hiding random tokens of equal attention to 3.1. On "
+        "average, texts end at token 21 instead of 44."
     )
     assert told.levels.endswith(": nothing 2.4, sinks (3.1 per step) 3.8, random of equal attention (7.5) 3.1.")
     assert told.sentence == ("At equal attention: +22 % [+11, +35]; texts end 24 tokens earlier [16, 31].")
@@ -318,7 +318,7 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
     per_token = (
         "Yes, token for token: hiding sinks raises perplexity from 2.4 to 3.8, hiding other masked positions to 2.8."
     )
-    sooner = "Texts end at token 21 instead of 44."
+    sooner = "On average, texts end at token 21 instead of 44."
     assert told.lead == f"{per_token} At equal attention it hurts less. {sooner}"
     assert told.sentence.endswith(" At equal attention: −18 % [−26, −10]; texts end 24 tokens earlier [16, 31].")
     told = answered(0.05)
@@ -399,7 +399,8 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     story = masked(0.02)
     assert story.answers[0].lead == (
         "It depends: hiding sinks raises perplexity from 2.4 to 3.8, hiding as many random tokens to 2.6. Against "
-        "other masked positions and at equal attention not significantly. Texts end at token 21 instead of 44."
+        "other masked positions and at equal attention not significantly. On average, texts end at token 21 instead "
+        "of 44."
     )
     assert "Against other masked positions: +2 % [−6, +11], not significant. " in story.answers[0].sentence
     without = study.model_copy(update={"causes": tuple(one for one in study.causes if one.control != MASKED)})
