@@ -12,6 +12,7 @@ import json
 import os
 import threading
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -155,6 +156,12 @@ Line = Header | EvaluatedItem | Answer | End
 _LINE: TypeAdapter[Line] = TypeAdapter(Annotated[Line, Field(discriminator="line")])
 
 
+@lru_cache(maxsize=2**13)
+def _parsed(line: bytes) -> Line:
+    """Parse a line once: evaluations of the same items repeat these, and the dense model's answers, word for word."""
+    return _LINE.validate_json(line)
+
+
 class LineWriter:
     """The file as it is written, each line whole before the next."""
 
@@ -206,7 +213,7 @@ class LineReader:
             damaged = "This file holds no evaluation, or a damaged one. Evaluate again."
             try:
                 for line in whole.splitlines():
-                    self._take(_LINE.validate_json(line))
+                    self._take(_parsed(line))
             except ValueError as error:
                 raise UserError(damaged) from error
             if self._header is None:

@@ -73,6 +73,19 @@ def test_what_is_written_is_read(tmp_path):
     assert refusal(path) == ""
 
 
+def test_what_two_evaluations_share_is_parsed_and_kept_once(tmp_path):
+    """Every evaluation repeats the items and the dense model's answers: Runs reads 36 files at its first open."""
+    read = []
+    for name in ("a", "b"):
+        writer = LineWriter(tmp_path / name)
+        for line in (HEADER, ITEM, ANSWER.model_copy(update={"metrics": {"acc": name == "a"}}), END):
+            writer.write(line)
+        writer.close()
+        read.append(LineReader(tmp_path / name).lines())
+    (_, items, answers, _), (_, others, other_answers, _) = read
+    assert items["a/0"] is others["a/0"] and answers != other_answers
+
+
 def test_lines_of_the_first_version_still_open(tmp_path):
     """Their keys are typed by hand: they are in files that people have."""
     lines = [
