@@ -90,7 +90,8 @@ class DiscountLevels:
         """The differences that the discount makes, a row each."""
         found = {percent(at): (gain, self.published.get(at)) for at, gain in self.gained.items()}
         figure, table = changes_figure(found, self.method, self.margin), self._table()
-        return Exhibit(CHANGE, changes_told(self.margin), figure, table, formula=_FORMULA)
+        told = changes_told(self.margin, all(one.holds_seeds for one in self.gained.values()))
+        return Exhibit(CHANGE, told, figure, table, formula=_FORMULA)
 
     def _curve(self, method: str) -> Curve:
         """Return the accuracies of a method along the sparsities."""

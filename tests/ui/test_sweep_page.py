@@ -75,8 +75,9 @@ def test_without_a_sweep_the_page_shows_the_one_that_ships(tmp_path, monkeypatch
         "any back." in told
     )
     assert (
-        "Shipped study of the diffusion model. Wanda on noised text, λ = 1 (sinks count for nothing). 2 sparsities × 3 "
-        "methods × 6 seeds. Your sweep will replace it." in told
+        "Shipped study of the diffusion model. Wanda (removes the weights that add least to each output) on noised "
+        "text (part masked), λ = 1 (sinks count for nothing). 2 sparsities × 3 methods × 6 seeds. Your sweep will "
+        "replace it." in told
     )
     assert (
         "Gain from the discount: +0.1 points [−0.7, +0.9] at 50 %, +0.3 [−0.3, +1.0] at 70 %, both inside the "
