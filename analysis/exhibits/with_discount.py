@@ -271,7 +271,8 @@ def accuracy_shifts(
 def changes_told(margin: float, holds_seeds: bool) -> str:
     """Say what `changes_figure` draws. holds_seeds: the intervals cover the choice of calibration seeds, too."""
     over = "items and seeds" if holds_seeds else "items"
-    return f"Whiskers: 95 % intervals over {over}; shaded: too small to matter, ±{POINTS.margin(margin)}."
+    within = POINTS.margin(margin).replace(" ", "\u00a0")
+    return f"Whiskers: 95 % intervals over {over}; shaded: too small to matter, ±{within}."
 
 
 def changes_figure(found: Mapping[str, tuple[Difference, Difference | None]], method: str, margin: float) -> go.Figure:

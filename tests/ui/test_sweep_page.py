@@ -127,10 +127,12 @@ def test_a_finished_sweep_says_what_pruning_costs_and_draws_it(swept):
         "hold two sources of noise" in told and "Other models, tasks and calibration sources are not covered." in told
     )
     assert (
-        "Accuracy without and with the sink discount" in told
+        "What moves accuracy" in told
         and " and 2 seeds, wide as so few barely show their spread, Student's, with 1 degree of freedom" in told
     )
-    assert re.search(r"Wanda on .+ text, λ = 1 \(sinks count for nothing\)\. 1 sparsity × \d methods × 2 seeds\.", told)
+    assert re.search(
+        r"Wanda .+ text \(part masked\), λ = 1 \(sinks count for nothing\)\. 1 sparsity × \d methods × 2 seeds\.", told
+    )
     assert "8 models took " in told
     assert "python -m analysis sweep" in test.code[0].value
     pair = test.segmented_control(key="sweep_pair")
