@@ -35,7 +35,7 @@ from pages.parts.pruning.outcome import (
 from pages.parts.pruning.runs import active_runs, finished_runs, matched_pairs, newest_pair, sweeps_at_work
 from pages.parts.pruning.settings import Asked, choose_source, prune_settings
 from pages.parts.session import EXPECTED, model_in_use
-from pages.parts.study.choice import OfStudy
+from pages.parts.study.choice import OfStudy, open_study
 from pages.parts.tuning import views
 from pages.parts.tuning.preview import (
     Opened,
@@ -90,7 +90,7 @@ def main() -> None:
     with steps.preview:
         st.markdown("**2 · Preview**", help="Weights that the discount would change, before anything is pruned.")
         sample = changes[0].by_sample if study is not None and changes else ""
-        preview_of = _preview(model, asked, f"{study.within}: {sample}" if study is not None and sample else "")
+        preview_of = _preview(model, asked, f"{sample} ({study.within})" if study is not None and sample else "")
     with steps.outcome:
         st.markdown("**3 · Prune and score**", help="Writes pruned checkpoints to folders. The model stays as it is.")
         first, takes = st.container(key="prune_start_place"), st.container(key="prune_takes_place")
@@ -98,15 +98,17 @@ def main() -> None:
             evaluation, scoring = choose_scores(model, asked)
         wants = wanted(asked, evaluation)
         with first:
-            start(wants, takes)
+            start(wants, takes, f"Their accuracy will replace the {study.within}'s." if study is not None else "")
         with takes:
             active_runs()
             say_cut_short(asked)
     with steps.proof, results_box(study, "prune_results"):
         accuracies_in_brief(model, asked, scoring, pairs, found, study, drawn=view != ACCURACY)
+        if study is not None:
+            open_study(study.name, "study")
     if changes and view != MASKS:  # which draws them in full
         place = steps.results if preview_of is not None else steps.figure
-        with place, results_box(study, "prune_masks", link=False):
+        with place, results_box(study, "prune_masks"):
             _draw_changes(study, masks, changes, changed_in_words(found, changes))
     with steps.beneath:
         if view == ACCURACY:

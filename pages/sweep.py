@@ -23,7 +23,7 @@ from pages.parts import address
 from pages.parts.address import shown_box
 from pages.parts.asking import allow, cut_short, duration, may_act, starting_button
 from pages.parts.charts import chart, download, export_button, reproduce, start_exhibits
-from pages.parts.controls import PHONE, title_row
+from pages.parts.controls import PHONE, order_on_a_phone, title_row
 from pages.parts.frame import run
 from pages.parts.lazy_section import lazy_section
 from pages.parts.plain import code, plain
@@ -35,6 +35,7 @@ from pages.parts.sweep.results import sweep_results
 from pages.parts.sweep.settings import asked_by_address, sweep_settings
 
 _NAMED = 2  # methods that a title names
+_REST = "sweep_rest"  # beneath the figures of the answer
 _NEW = "sweep_new_opened"  # whether the settings of a new sweep are drawn
 
 
@@ -47,6 +48,7 @@ _STYLE = f"""<style>[data-testid='stLayoutWrapper']:has(>.st-key-sweep_more_seed
 def main() -> None:
     """Draw the page."""
     st.html(_STYLE)
+    order_on_a_phone({}, {"sweep_actions": 1, "new_sweep": 2}, _REST)  # beneath the figures, which stay in view
     title_row("Sweep").caption(f"Many settings in one batch. {DISCOUNT_TOLD}", width="stretch")
     start_exhibits()
     model = model_in_use()
@@ -79,7 +81,10 @@ def _example(answer: DeltaGenerator, actions: DeltaGenerator) -> None:
     found = _shipped(str(EXAMPLE), EXAMPLE.stat().st_mtime_ns) if EXAMPLE.is_file() else None
     if found is None:
         return
-    with st.expander("Accuracy against size: the sweep that comes with SinkScope", key="fold_sweep_example"):
+    with (
+        st.container(key=_REST),
+        st.expander("Accuracy against size: the sweep that comes with SinkScope", key="fold_sweep_example"),
+    ):
         for number, written in enumerate(found.planes):
             if written.quality == ACCURACY:
                 chart(written.shown(), f"sweep_example_{number}")
@@ -267,7 +272,8 @@ def _results(record: JobRecord, answer: DeltaGenerator, actions: DeltaGenerator)
         more()
         _take_away(record)
 
-    lazy_section(rest, "sweep_below", 450)
+    with st.container(key=_REST):
+        lazy_section(rest, "sweep_below", 450)
 
 
 def _so_far(sweep_id: str) -> None:

@@ -331,7 +331,8 @@ def _made_id(place: str) -> str:
 class Score:
     """Accuracy of a run in an evaluation, averaged over tasks, with its 95 % interval over items.
 
-    dense: of its dense model on the same items, if scored there. chance: of choosing at random; None if some answers
+    tasks: the first by their titles. task_count: of all. dense: of its dense model on the same items, if scored there.
+    chance: of choosing at random; None if some answers
     are free text.
     """
 
@@ -342,6 +343,7 @@ class Score:
     tasks: str
     dense: float | None = None
     chance: float | None = None
+    task_count: int = 1
 
 
 def score(run: Run) -> Score | None:
@@ -370,6 +372,7 @@ def score_in(scored: Scored, model: str) -> Score | None:
         titles,
         dense=rows[0]["value"] if beside_dense else None,
         chance=sum(levels) / len(levels) if len(levels) == len(tasks) else None,
+        task_count=len(tasks),
     )
 
 

@@ -1,7 +1,9 @@
 """Accuracy without and with the sink discount by sparsity as one figure: of a sweep, or of a study's findings."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
@@ -22,19 +24,25 @@ from analysis.exhibits.with_discount import (
     text_read,
 )
 from analysis.figures.export import Exhibit
-from analysis.figures.style import REFERENCE, ends
+from analysis.figures.interval_layout import IntervalRow
+from analysis.figures.intervals import interval_rows
+from analysis.figures.style import REFERENCE, colors_by_method, ends
 from analysis.figures.sweep import Curve, accuracy
+from analysis.findings import finding_of
 from analysis.findings.evaluations import MARGIN
 from analysis.findings.pruning_cost import no_help
+from analysis.findings.sweeps import size_in_points
 from analysis.pruned.report_file import is_control
 from analysis.specs import METHODS, PruneSpec, against, setting_key
-from analysis.statistics.decisions import over_seeds, percent
+from analysis.statistics.decisions import POINTS, over_seeds, percent
 from analysis.statistics.differences import Difference, in_family
 from analysis.study.findings import Findings
 from analysis.study.rules import above_chance, margin_of
 from analysis.words import counted
 
 TITLE = "Accuracy without and with the sink discount"
+_MOVES = "What moves accuracy"
+_FEW = 2  # sparsities, up to which their accuracies are no curve
 _FORMULA = (
     "Right answers, the mean over tasks and calibration seeds. The difference is taken on the same items, seed by "
     "seed, before rounding."
@@ -43,7 +51,8 @@ _FORMULA = (
 
 
 class _Scored(NamedTuple):
-    """A method at one sparsity. by_seed: its accuracies, a share for each calibration seed. lost: their mean minus the
+    """A method at one sparsity. by_seed: its accuracies, a share for each calibration seed. seeds: these, empty where
+    they are the same for every method. lost: their mean minus the
     dense model's; beyond: the mean with the discount minus this; None where that is not known."""
 
     method: str
@@ -51,6 +60,21 @@ class _Scored(NamedTuple):
     by_seed: Sequence[float] | np.ndarray
     lost: Difference | None
     beyond: Difference | None = None
+    seeds: tuple[int, ...] = ()
+
+
+class Move(NamedTuple):
+    """A setting that two pruned models may differ in alone. title: from what to what. name: within a sentence, '' for
+    one that no sentence names. sizes (N,): of the differences of accuracy of all such pairs, as shares."""
+
+    title: str
+    name: str
+    sizes: np.ndarray
+
+    @property
+    def typical(self) -> float:
+        """The root mean square."""
+        return float(np.sqrt(np.mean(np.square(self.sizes))))
 
 
 @dataclass(frozen=True)
@@ -59,7 +83,7 @@ class DiscountLevels:
     sparsity. method: that with the discount. scores: sparsity by sparsity, with the discount last. losses: the control
     minus the dense model, by sparsity. gained, published: with the discount minus without it, and minus the published
     baseline, by sparsity. margin: the least difference that matters. setup: what was pruned, and with what it is
-    compared, in sentences. noise: what is drawn and what the intervals are over.
+    compared, in sentences. drawn: what is drawn of the accuracies. noise: what the intervals are over.
     """
 
     method: str
@@ -71,6 +95,7 @@ class DiscountLevels:
     chance: float | None
     margin: float
     setup: str
+    drawn: str
     noise: str
 
     @property
@@ -83,14 +108,77 @@ class DiscountLevels:
         """A curve for each method, with its 95 % intervals where they are known, beside the dense model and chance."""
         curves = [self._curve(method) for method in self.methods]
         figure = accuracy(curves, "sparsity", self.dense, self.chance, intervals=True)
-        return Exhibit(TITLE, self.noise, figure, self._table(), formula=_FORMULA)
+        return Exhibit(TITLE, f"{self.drawn} {self.noise}", figure, self._table(), formula=_FORMULA)
 
     @property
     def changes(self) -> Exhibit:
         """The differences that the discount makes, a row each."""
         found = {percent(at): (gain, self.published.get(at)) for at, gain in self.gained.items()}
         figure, table = changes_figure(found, self.method, self.margin), self._table()
-        return Exhibit(CHANGE, changes_told(self.margin), figure, table, formula=_FORMULA)
+        told = changes_told(self.margin, all(one.holds_seeds for one in self.gained.values()))
+        return Exhibit(CHANGE, f"{told} {self.noise}", figure, table, formula=_FORMULA)
+
+    @property
+    def moves(self) -> tuple[Move, ...]:
+        """Settings that pairs of these models differ in alone, from the one that moves accuracy most to the least."""
+        by_setting = {(one.method, one.sparsity): one for one in self.scores}
+        low, high = (end(self.gained) for end in (min, max))
+        changed: dict[tuple[str, str], list[tuple[_Scored, _Scored]]] = defaultdict(list)
+        for method in self.methods if low < high else ():
+            changed[f"{percent(low)} → {percent(high)} sparsity", "sparsity"].append(
+                (by_setting[method, low], by_setting[method, high])
+            )
+        *baseline, control, method = self.methods
+        for at in self.gained:
+            own = by_setting[control, at]
+            changed["without → with discount", "the discount"].append((own, by_setting[method, at]))
+            for published in baseline:
+                named = f"{bare_title(published)} → {_within(bare_title(control))}"
+                changed[named, ""].append((by_setting[published, at], own))
+        moves = [Move(*names, np.concatenate([_apart(*pair) for pair in pairs])) for names, pairs in changed.items()]
+        seeds = [abs(one - other) for each in self.scores for one, other in combinations(each.by_seed, 2)]
+        moves.append(Move("one calibration seed → another", "another calibration seed", np.array(seeds)))
+        return tuple(sorted((one for one in moves if len(one.sizes)), key=lambda one: -one.typical))
+
+    @property
+    def moved(self) -> Exhibit | None:
+        """How far each setting moves the accuracy of one pruned model; None where sparsities enough make a curve of the
+        accuracies, or where there is no second seed to hold the others against.
+        """
+        moves = self.moves
+        if len(self.gained) > _FEW or not any(one.name.endswith("seed") for one in moves) or len(moves) < _FEW:
+            return None
+        color = colors_by_method([self.method])[0]
+        told = finding_of("what moves accuracy", {one.name: one.typical for one in moves if one.name})
+        table = pd.DataFrame(
+            [
+                {"what changes": one.title, "pairs": len(one.sizes), "typical, points": POINTS.scale * one.typical}
+                | {f"{end.__name__}, points": POINTS.scale * float(end(one.sizes)) for end in (min, max)}
+                for one in moves
+            ]
+        )
+        rows = [
+            IntervalRow(
+                one.title,
+                POINTS.scale * one.typical,
+                np.nan,
+                np.nan,
+                color=color if one.name == "the discount" else REFERENCE,
+                beside=(
+                    size_in_points(one.typical),
+                    " to ".join(map(size_in_points, (one.sizes.min(), one.sizes.max()))),
+                ),
+            )
+            for one in moves
+        ]
+        return Exhibit(
+            _MOVES,
+            f"{told} Of two pruned models that differ in this alone, on the same items. Typical: the root mean square "
+            "over all such pairs; the range is from the smallest to the largest. Another calibration seed is the "
+            "baseline: one model cannot show what moves accuracy less, but a mean over seeds can.",
+            interval_rows(rows, "change of accuracy, points", from_zero=True, heading=("typical", "range")),
+            table,
+        )
 
     def _curve(self, method: str) -> Curve:
         """Return the accuracies of a method along the sparsities."""
@@ -130,6 +218,17 @@ class DiscountLevels:
                     row |= dict(zip(names, ends(difference, 100), strict=True))
             rows.append(row)
         return pd.DataFrame(rows)
+
+
+def _apart(one: _Scored, other: _Scored) -> np.ndarray:
+    """Return how far two settings' accuracies lie apart seed by seed; none where their seeds are not the same."""
+    if one.seeds != other.seeds or len(one.by_seed) != len(other.by_seed):
+        return np.zeros(0)
+    return np.abs(np.asarray(one.by_seed, float) - np.asarray(other.by_seed, float))
+
+
+def _within(title: str) -> str:
+    return f"{title[0].lower()}{title[1:]}" if title.startswith("With") else title
 
 
 def pairs_along(compared: Sequence[Comparison]) -> dict[str, list[Comparison]]:
@@ -177,7 +276,7 @@ def levels_of_sweep(
 
 
 def _score(sparsity: float, setting: Setting) -> _Scored:
-    return _Scored(setting.pruning.method, sparsity, setting.by_seed, from_dense(setting))
+    return _Scored(setting.pruning.method, sparsity, setting.by_seed, from_dense(setting), seeds=setting.seeds)
 
 
 def levels_of_study(findings: Findings) -> DiscountLevels | None:
@@ -260,5 +359,6 @@ def _levels(
         *levels,
         margin,
         f"{recipe}. {' × '.join((*sizes, pruned))}.",
-        f"{caption}. {free if seeds > 1 else f'Intervals are over items{over}.'}",
+        f"{caption}.",
+        free if seeds > 1 else f"Intervals are over items{over}.",
     )

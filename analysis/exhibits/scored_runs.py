@@ -25,7 +25,7 @@ from analysis.pruned.report_file import is_control, plain_title, seed_of
 from analysis.specs import METHODS, PruneSpec, against, detail, setting_key, told_apart, where
 from analysis.statistics.decisions import interval_words, over_seeds
 from analysis.statistics.differences import Difference, flipped, in_family
-from analysis.words import listed, percent
+from analysis.words import counted, listed, percent
 
 EXPLAINED = (
     "With discount: attention sinks count less when weights are chosen. Without discount (control): the same text, "
@@ -41,19 +41,22 @@ _FORMULA = (
     f"\n\n{EXPLAINED}"
 )
 
+_COLUMNS = ["sparsity", "method", "accuracy, %", "minus unpruned, points", "low, points", "high, points", "runs"]
+
 _Group = tuple[PruneSpec, Sequence[tuple[Run, float]]]  # a setting and its runs with their accuracies
-_WHISKERS = "whiskers: 95 % interval of the change from dense"
-_HEADING = ("accuracy", "minus dense", "discount minus this row")
+_HEADING = ("accuracy", "minus unpruned", "discount minus this row")
 
 
 class Alike(NamedTuple):
-    """Pruned models of one dense model that answered as many items of the same tasks, with their accuracies."""
+    """Pruned models of one dense model that answered as many items of the same tasks, with their accuracies. tasks:
+    the first by their titles. task_count: of all."""
 
     dense: float | None
     chance: float | None
     items: int
     tasks: str
     runs: list[tuple[Run, float]]
+    task_count: int = 1
 
 
 class Levels(NamedTuple):
@@ -69,15 +72,17 @@ class Levels(NamedTuple):
 
 def scored_alike(runs: Sequence[Run]) -> Alike | None:
     """Return the largest group of pruned models that were scored alike; None where none is scored."""
-    groups: dict[tuple[str, float | None, float | None, int, str], list[tuple[Run, float]]] = defaultdict(list)
+    groups: dict[tuple[str, float | None, float | None, int, str, int], list[tuple[Run, float]]] = defaultdict(list)
     for run in runs:
         found = score(run) if run.kind == "pruned" else None
         if found is not None:
-            groups[run.model, found.dense, found.chance, found.items, found.tasks].append((run, found.value))
+            groups[run.model, found.dense, found.chance, found.items, found.tasks, found.task_count].append(
+                (run, found.value)
+            )
     if not groups:
         return None
-    (_, dense, chance, items, tasks), scored = max(groups.items(), key=lambda one: len(one[1]))
-    return Alike(dense, chance, items, tasks, scored)
+    (_, dense, chance, items, tasks, count), scored = max(groups.items(), key=lambda one: len(one[1]))
+    return Alike(dense, chance, items, tasks, scored, count)
 
 
 def runs_by_setting(alike: Alike) -> list[tuple[PruneSpec, list[tuple[Run, float]]]]:
@@ -276,6 +281,7 @@ def accuracy_of_runs(alike: Alike, results: Results | None, who: str = "", gains
     details = _details(groups)
     drawn = _with_baselines(groups, who)
     settings = {} if results is None else {setting_key(one.pruning): one for one in _settings(alike, results)}
+    dense = next((one.dense.value for one in settings.values()), alike.dense)
     others: dict[str, list[str]] = {}
     rows: list[IntervalRow] = []
     losses: list[Difference] = []
@@ -285,30 +291,32 @@ def accuracy_of_runs(alike: Alike, results: Results | None, who: str = "", gains
         if setting_key(spec) not in drawn:
             others.setdefault(_called(spec.method, details[setting_key(spec)]), []).append(percent(_mean(runs), 1))
             continue
-        name, lost, dense = _named(spec, details), None, alike.dense
+        name, lost = _named(spec, details), None
         if setting_key(spec) in settings:
-            lost, dense = _from_dense(settings[setting_key(spec)]), settings[setting_key(spec)].dense.value
+            lost = _from_dense(settings[setting_key(spec)])
             losses.append(lost)
         gain = gains.over.get((where(spec), name))
         rows.append(_score_row(where(spec), name, text_of(spec), spec.method, values, dense, lost, gain))
-        table.append((where(spec) or "none", name, *ends(rows[-1]), len(runs)))
+        change = (np.nan, np.nan, np.nan) if dense is None else ends(rows[-1])
+        table.append((where(spec) or "none", name, 100 * _mean(runs), *change, len(runs)))
     if not rows:
         return None
-    dots = "dots: seeds" if any(row.points for row in rows) else ""
+    briefs = dict.fromkeys(_brief(spec.method) for spec, _ in groups if setting_key(spec) in drawn)
+    dots = "dots: calibration seeds" if any(row.points for row in rows) else ""
     noised = "Noised text: calibration as seen while denoising." if any("noised" in row.name for row in rows) else ""
     left_out = [f"{name} ({listed(accuracies)})" for name, accuracies in others.items()]
     undrawn = f"not drawn: {listed(left_out)}" if left_out else ""
-    scored = f"{alike.items:,} items of {alike.tasks}"
+    scored = f"{alike.items:,} items of {alike.tasks if alike.task_count == 1 else counted(alike.task_count, 'task')}"
+    held = "items and seeds" if all(one.holds_seeds for one in losses) else "items"
+    whiskers = f"whiskers: 95 % intervals over {held}" if losses else ""
     over = f"Intervals are {_over(losses)}." if losses else ""
-    points = f"differences in points{_rounded(groups, gains)}" if losses else ""
-    first = f"{'; '.join(filter(None, (scored, dots, points, undrawn)))}."
+    points = f"Differences are in points{_rounded(groups, gains)}." if losses else ""
+    first = f"{'; '.join(filter(None, (*briefs, scored, dots, whiskers, undrawn)))}."
     return Exhibit(
-        "Accuracy by sparsity and method",
-        " ".join(filter(None, (first, over, noised))),
-        _scores_figure(rows, alike.dense, alike.chance),
-        pd.DataFrame(table, columns=["sparsity", "method", "accuracy, %", "low, %", "high, %", "runs"]).dropna(
-            axis=1, how="all"
-        ),
+        "What pruning costs" if losses else "Accuracy by sparsity and method",
+        " ".join(filter(None, (first, points, over, noised))),
+        _scores_figure(rows, dense, alike.chance),
+        pd.DataFrame(table, columns=_COLUMNS).dropna(axis=1, how="all"),
         formula=_FORMULA,
     )
 
@@ -325,18 +333,19 @@ def _score_row(
 ) -> IntervalRow:
     """Return the accuracy of a setting as it is drawn. at: what is removed, as `50 %`; read: the text that the method
     reads; '' for none. by_run: accuracies, as shares. lost: their mean minus the dense model's. gain: the method with
-    the discount minus this one. Each None where it is not known.
+    the discount minus this one. Each None where it is not known. Drawn is the change from the dense model, so that the
+    interval is of what the axis shows; where that model has no accuracy, the accuracy without an interval.
     """
-    mean = float(np.mean(by_run))
-    low, high = (np.nan, np.nan) if lost is None or dense is None else (dense + lost.low, dense + lost.high)
+    mean, base = float(np.mean(by_run)), 0.0 if dense is None else dense
+    low, high = (np.nan, np.nan) if lost is None else (lost.low, lost.high)
     look = None if is_control(method) else METHOD_LOOKS.get(method)
     return IntervalRow(
         f"{name} · {read} text" if read else name,
-        100 * mean,
+        100 * (mean - base),
         100 * low,
         100 * high,
         color=REFERENCE if look is None else look.color,
-        points=tuple(100 * value for value in by_run) if len(by_run) > 1 else (),
+        points=tuple(100 * (value - base) for value in by_run) if len(by_run) > 1 else (),
         section=f"{at} of the weights removed" if at else "No weights removed",
         beside=(percent(mean, 1), "" if lost is None else bare_words(lost), "" if gain is None else bare_words(gain)),
     )
@@ -346,10 +355,20 @@ def _scores_figure(rows: Sequence[IntervalRow], dense: float | None, chance: flo
     """Draw rows of `_score_row`. dense, chance: those of the dense model and of choosing at random, as shares."""
     cells = zip(*(row.beside for row in rows), strict=True)
     heading = [title if any(column) else "" for title, column in zip(_HEADING, cells, strict=True)]
-    title = f"accuracy, %; {_WHISKERS}" if any(np.isfinite(row.low) for row in rows) else "accuracy, %"
-    levels = [] if dense is None else [Level(f"dense {percent(dense, 1)}", 100 * dense, "dash")]
-    levels += [] if chance is None else [Level(f"chance {percent(chance, 1)}", 100 * chance, "dot", needed=False)]
-    return interval_rows(rows, title, levels=levels, heading=heading, point="one run, %")
+    levels = [] if dense is None else [Level(f"unpruned {percent(dense, 1)}", 0.0, "dash")]
+    if chance is not None:
+        levels.append(Level(f"chance {percent(chance, 1)}", 100 * (chance - (dense or 0.0)), "dot", needed=False))
+    title = "accuracy, %" if dense is None else "change from the unpruned model, points"
+    return interval_rows(rows, title, levels=levels, heading=heading, point="one run")
+
+
+def _brief(method: str) -> str:
+    """Return in a clause what the method removes that this one is or rests on; '' where that is not told."""
+    base = METHODS[METHODS[method].published or method]
+    base = next(
+        (METHODS[str(row.published)] for row in METHODS.values() if row.control == base.name and row.published), base
+    )
+    return f"{base.title} {base.brief}" if base.brief else ""
 
 
 def _rounded(groups: Sequence[_Group], gains: Gains) -> str:

@@ -64,9 +64,10 @@ def recipe_told(method: str, read: str, strength: str = "") -> str:
     """Return what is pruned with and without a method's discount, in words. read: of `text_of`. strength: of the
     discount, in words."""
     row = METHODS[method]
-    text = f" on {read} text" if read else ""
-    without = METHODS[row.published or row.control or method].title
-    return f"{without}{text}{f', {strength}' if strength else ''}"
+    text = f" on {read} text{' (part masked)' if read == 'noised' else ''}" if read else ""
+    without = METHODS[row.published or row.control or method]
+    brief = f" ({without.brief})" if without.brief else ""
+    return f"{without.title}{brief}{text}{f', {strength}' if strength else ''}"
 
 
 class Shift(NamedTuple):
@@ -176,7 +177,7 @@ class Changed(NamedTuple):
     @property
     def by_sample(self) -> str:
         """Say which share of the weights another calibration sample changes, its mean; '' if that is not known."""
-        return f"another calibration sample {percent(fmean(self.floor))}" if self.floor else ""
+        return f"another calibration sample changes {percent(fmean(self.floor))}" if self.floor else ""
 
     def words(self, explains: bool = False) -> str:
         """Say how much the discount changes. explains: as of `discounted_mask`."""
@@ -260,16 +261,18 @@ def accuracy_shifts(
     guessing = "" if chance is None else f"; chance {percent(chance, 1)}"
     return Exhibit(
         CHANGE,
-        f"{changes_told(margin)} Right answers at {first.sparsity} sparsity: "
-        f"{percent(dense, 1)} dense, {without} without the discount, {discounted} with it{guessing}. {compared}",
+        f"{changes_told(margin, first.discount.holds_seeds)} Right answers at {first.sparsity} sparsity: "
+        f"{percent(dense, 1)} unpruned, {without} without the discount, {discounted} with it{guessing}. {compared}",
         changes_figure(found, method, margin),
         pd.DataFrame([told for one in shifts for told in _told(one, dense)]),
     )
 
 
-def changes_told(margin: float) -> str:
-    """Say what `changes_figure` draws."""
-    return f"Whiskers: 95 % intervals; shaded: margin, ±{POINTS.margin(margin)}."
+def changes_told(margin: float, holds_seeds: bool) -> str:
+    """Say what `changes_figure` draws. holds_seeds: the intervals cover the choice of calibration seeds, too."""
+    over = "items and seeds" if holds_seeds else "items"
+    within = POINTS.margin(margin).replace(" ", "\u00a0")
+    return f"Whiskers: 95 % intervals over {over}; shaded: too small to matter, ±{within}."
 
 
 def changes_figure(found: Mapping[str, tuple[Difference, Difference | None]], method: str, margin: float) -> go.Figure:

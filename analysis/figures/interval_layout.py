@@ -137,8 +137,9 @@ def stacked_rows(
             places[at] = y
             y += _NEXT + deep
         y = max(y + _AFTER - _NEXT, first + beside)
-        pieces.append((first - _NAMED + _CLEAR, y))
-    bands = [(begin + _NAMED - _HALF - _CLEAR, end - _AFTER + _HALF) for begin, end in pieces]
+        pieces.append((first - _NAMED + _CLEAR, y - _AFTER + _NAMED - _CLEAR))
+    ends = _NAMED - _HALF - _CLEAR  # of a line, beyond a band
+    bands = [(begin + ends, end - ends) for begin, end in pieces]
     numbers = [
         {"y": places[at] - beside, "text": _first_bold(told), "yanchor": "top", "xshift": _GAP, **_AT_RIGHT}
         for at, told in enumerate(lines)
@@ -150,7 +151,8 @@ def stacked_rows(
     right = round(_GAP + _LETTER * widest) if widest else 14
     guides = [places[at] for at, row in enumerate(rows) if row.beside]
     free = _GAP if head else right
-    longest = max((len(line) for row in rows for line in (row.name, row.section, *row.held)), default=0)
+    letters = [len(row.name) + (len(row.words) + 1) * (in_a_line and not row.held and bool(row.words)) for row in rows]
+    longest = max([*letters, *(len(line) for row in rows for line in (row.section, *row.held))], default=0)
     reach = max(_NARROW_LETTER * longest + 12, 0 if columns is None else columns.width)
     return Layout(places, [*notes, *numbers], guides, pieces, bands, y, 14, right, reach / _NARROW, free)
 

@@ -43,7 +43,7 @@ _DOT = 0.02  # of the axis that a dot takes
 _WIDER = 8  # times what is near, from which on an interval is cut off at the edge
 _ROOM = 0.06  # of the axis, at both ends
 _LETTER = 5.5  # pixels of a letter of a level's name
-FAINT, _GUIDE, BEHIND = 0.18, 0.35, 0.5  # opacity of a band, and of lines from an estimate to its numbers, behind names
+FAINT, _GUIDE = 0.18, 0.35  # opacity of a band, and of lines from an estimate to its numbers
 _NAMES, _BESIDE = 13, 12  # pixels of the letters, where names stand above rows as on a phone, and at their left
 
 
@@ -141,12 +141,8 @@ def _marks(
         shapes.append({"type": "rect", "x0": -margin, "x1": margin, "y0": top, "y1": foot, **look})
     for level in levels:
         pieces = [] if level in far else laid.lines
-        whole = [(pieces[0][0], pieces[-1][1])] if pieces else []
-        if (level.value - span[0]) / (span[1] - span[0]) >= laid.named:
-            pieces = whole
-        if pieces != whole:  # faint where it runs behind names
-            through = {"x0": level.value, "x1": level.value, "y0": whole[0][0], "y1": whole[0][1], "layer": "below"}
-            shapes.append({"type": "line", "line": grey_line(width=1), "opacity": BEHIND, **through})
+        if pieces and (level.value - span[0]) / (span[1] - span[0]) >= laid.named:  # it crosses no name
+            pieces = [(pieces[0][0], pieces[-1][1])]
         for begin, end in pieces:
             ends_at = {"x0": level.value, "x1": level.value, "y0": begin, "y1": end}
             shapes.append({"type": "line", "line": grey_line(level.dash), "layer": "below", **ends_at})

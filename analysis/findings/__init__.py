@@ -139,6 +139,7 @@ _RULES_OF: dict[str, dict[str, str]] = {
         "largest difference": "analysis.findings.sweeps:headlines",
         "pairs of methods": "analysis.findings.sweeps:verdicts",
         "dose-response": "analysis.findings.sweeps:dose_response",
+        "what moves accuracy": "analysis.findings.sweeps:what_moves",
     },
     "losses": {
         "cost of pruning": "analysis.findings.pruning_cost:cost_of_pruning",

@@ -66,9 +66,9 @@ def scored_alike(
     gaps: Mapping[tuple[str, str, str], Difference],
     margin: float = MARGIN,
 ) -> tuple[str, str]:
-    """Tell whether one of the methods of runs that were scored alike is better, where that is known, and what pruning
-    costs, at each sparsity over all methods, of many at the least and the largest; and further which difference that
-    is, '' where there is nothing to add.
+    """Tell what pruning costs, at each sparsity over all methods, of many at the least and the largest, and whether
+    one of the methods of runs that were scored alike is better, first if one is; and further which difference that is,
+    '' where there is nothing to add.
 
     accuracies: shares by what is removed, as `50 %`, and method. losses: likewise, each minus the dense model with its
     interval, where it is known. gaps: of two methods on the same items and calibration seeds, by what is removed and
@@ -87,22 +87,28 @@ def scored_alike(
     costly = all(change <= 0 for at in changes.values() for change in at)
     unit = f" {POINTS.name}"
     if losses:
-        costs = [change_span([*losses[at].values()], unit if at == told[0] else "", costly) for at in told]
+        of_first = f"{unit} of accuracy" if costly else unit
+        costs = [change_span([*losses[at].values()], of_first if at == told[0] else "", costly) for at in told]
     elif changes:
         costs = [_spread([-one if costly else one for one in changes[at]], "" if costly else "+") for at in told]
-        costs[0] += unit
+        costs[0] += f"{unit} of accuracy" if costly else unit
     else:
         right = [f"{_spread([*accuracies[at].values()])} % right{_removing(at, at == told[0])}" for at in told]
         return _upper(f"{who}pruned models answer {listed(right)}."), ""
     said = []
     for cost, at in zip(costs, told, strict=True):
-        first = at == told[0]
-        does = f" pruning {'costs' if costly else 'changes accuracy by'} " if first else ", "
-        noise = _unclear([*losses.get(at, {}).values()])
-        said.append(f"{_removing(at, first).strip()}{does}{cost}{noise}")
+        pruned = at or "without removing weights pruning"
+        if at == told[0] and at:
+            pruned = f"pruning {at} of the weights"
+        whose = "accuracy" if at == told[0] else "it"
+        what = f"{pruned} {'costs' if costly else f'changes {whose} by'}"
+        said.append(f"{what} {cost}{_unclear([*losses.get(at, {}).values()])}")
     best, which = _best(gaps, len(methods), margin)
     lost = _upper(f"{who}{'; '.join(said)}.")
-    return f"{_upper(best)}. {lost}" if best else lost, _upper(f"{which}.") if which else ""
+    both = [lost, f"{_upper(best)}."] if best else [lost]
+    if any(decide(gap, margin, gap.above_chance) in SHOWN for gap in gaps.values()):
+        both.reverse()
+    return " ".join(both), _upper(f"{which}.") if which else ""
 
 
 def _upper(text: str) -> str:

@@ -56,7 +56,7 @@ def discounted_mask(
         return f"{who} chooses no weight differently."
     beside = f"; independent masks differ in {percent(chance)}" if chance > 0 else ""
     if len(seeds) and (floor := float(np.mean(seeds))) > 0:
-        beside = f", another calibration sample {percent(floor)}"
+        beside = f"; another calibration sample changes {percent(floor)}"
     few = few_changed(changed, seeds)
     if explains and few:
         who = f"A possible reason, not tested: {who[0].lower()}{who[1:]}"

@@ -25,8 +25,9 @@ from analysis.statistics.decisions import (
     tests_in_words,
 )
 from analysis.statistics.differences import Difference
-from analysis.words import model_in_words
+from analysis.words import listed, model_in_words
 
+_WHOLE = 10  # points, from which on tenths are left out
 _LEFT_OUT = "Other models, tasks and calibration sources are not covered."
 
 
@@ -42,6 +43,24 @@ class Verdict:
 
     def __str__(self) -> str:
         return f"{self.told} {self.tested}"
+
+
+def size_in_points(share: float) -> str:
+    """Return the size of a difference of accuracy in points, without their name: `20`, `1.1`."""
+    points = POINTS.scale * abs(share)
+    return f"{points:.{int(points < _WHOLE)}f}"
+
+
+def what_moves(sizes: Mapping[str, float]) -> str:
+    """Tell how far each setting moves the accuracy of one pruned model. sizes: shares by the setting's name within a
+    sentence, from the largest to the smallest.
+    """
+    first, *others = [
+        f"{name} {'moves accuracy ' * (not place)}by {size_in_points(size)}{' points' * (not place)}"
+        for place, (name, size) in enumerate(sizes.items())
+    ]
+    told = listed([f"{first[0].upper()}{first[1:]}", *others])
+    return f"{told}."
 
 
 def relations(compared: Sequence[Comparison]) -> list[str]:

@@ -58,7 +58,7 @@ def bounds(field: FieldInfo, inside: float) -> Bounds:
 
 
 def extra(field: FieldInfo) -> dict[str, Any]:
-    """Return the metadata that `parameter` got for drawing the field: unit, source, step, empty."""
+    """Return the metadata that `parameter` got for drawing the field: unit, source, step, empty, share."""
     return field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
 
 
@@ -125,13 +125,14 @@ def parameter(
     source: str = "",
     step: float | None = None,
     empty: str = "",
+    share: bool = False,
     **bounds: Any,
 ) -> Any:
     """Return a field that knows how to be drawn: `label` and `help` for people, the rest for widgets.
 
-    empty: meaning of no value, shown in the empty widget.
+    empty: meaning of no value, shown in the empty widget. share: a slider shows it in per cent.
     """
-    declared: JsonDict = {"unit": unit, "source": source, "step": step, "empty": empty}
+    declared: JsonDict = {"unit": unit, "source": source, "step": step, "empty": empty, "share": share}
     return Field(default, title=label, description=help, json_schema_extra=declared, **bounds)
 
 

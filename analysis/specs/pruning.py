@@ -43,6 +43,7 @@ class PruneSpec(JobSpec):
         ge=0,
         le=0.95,
         step=0.05,
+        share=True,
     )
     pattern: Annotated[str, OneOf(PATTERNS)] = parameter("unstructured", "Pattern", "Which weights may go.")
     allocation: Annotated[str, OneOf(ALLOCATIONS)] = parameter(

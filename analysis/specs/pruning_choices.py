@@ -75,10 +75,11 @@ class Method(Reader):
     of `published` for it, of `QUOTA_SCOPES`; None if it is none of them. rounds: `published` goes up to and including a
     threshold, not to one weight. scopes: those defined for it. ranking: source of its scores as published, the dense
     model or layer by layer, each layer fed by the pruned ones before it, which needs blocks that attend alike; None
-    without text.
+    without text. brief: what it removes, in a few words for a reader who is new to it; '' where its title says so.
     """
 
     removes: bool = True
+    brief: str = ""
     structured: bool = False
     norm: Literal["sequence", "pooled"] | None = None
     tokens: Literal["sinks", "sham", "light"] = "sinks"
@@ -106,6 +107,7 @@ METHODS: Registry[Method] = Registry(
         "magnitude",
         "Magnitude",
         "The smallest weights go. Looks at no text.",
+        brief="removes the smallest weights",
         calibrated=False,
         structured=True,
         scope="projection",
@@ -116,6 +118,7 @@ METHODS: Registry[Method] = Registry(
         "wanda",
         "Wanda",
         "|W|·‖X‖ on clean text, layer by layer, each fed by the pruned ones before it.",
+        brief="removes the weights that add least to each output",
         structured=True,
         ranking="layerwise",
         implementation="analysis.pruning.run:WANDA",
@@ -163,6 +166,7 @@ METHODS: Registry[Method] = Registry(
         "sparsegpt",
         "SparseGPT",
         "Removes what the Hessian of clean inputs says costs least; the weights left make up for it.",
+        brief="removes the weights that the others can best make up for",
         **_BY_COLUMNS,
         implementation="analysis.pruning.run:SPARSEGPT",
     ),

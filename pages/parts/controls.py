@@ -162,11 +162,12 @@ def draw_slider(spec: type[Spec], name: str, key: str, label: str = "", **option
     field = spec.model_fields[name]
     kind = _plain_type(field)
     step = kind(extra(field).get("step") or 1)
+    written = "percent" if extra(field).get("share") else "%.1f" if step in (0.1, 0.5) else None
     return st.slider(
         label or _title(spec, name),
         value=kind(field.default),
         step=step,
-        **{"format": "%.1f" if step in (0.1, 0.5) else None, **_range(field, kind), **_options(field, key, options)},
+        **{"format": written, **_range(field, kind), **_options(field, key, options)},
     )
 
 

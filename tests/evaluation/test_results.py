@@ -140,7 +140,12 @@ def test_runs_that_were_scored_alike_are_held_against_the_dense_model_and_each_o
     assert key == ("50 %", "Without discount") and gain == (gap if first == "sink-wanda" else flipped(gap))
     assert not discount_gains(costs, Levels({0.5: 0.5}, {}, "wanda", "Wanda as published", 2)).over
     shown = accuracy_of_runs(alike, found, gains=gains)
-    assert "; dots: seeds" in shown.sentence
+    assert "; dots: calibration seeds; whiskers: 95 % intervals over items and seeds. " in shown.sentence
+    whiskers = [one for one in shown.figure.data if one.error_x.array is not None]
+    ends = [(one.x[0] - one.error_x.arrayminus[0], one.x[0] + one.error_x.array[0]) for one in whiskers]
+    assert sorted(ends) == [
+        pytest.approx(end, abs=1e-4) for end in sorted((100 * one.low, 100 * one.high) for one in losses.values())
+    ], "the axis shows the change that the interval is of"
     notes = " ".join(note.text for note in shown.figure.layout.annotations)
     assert interval_words(gain).replace(" points", "") in notes
     for loss in losses.values():

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis.figures.interval_layout import IntervalRow
-from analysis.figures.intervals import BEHIND, Level, difference_row, interval_rows, way
+from analysis.figures.intervals import Level, difference_row, interval_rows, way
 from analysis.statistics.decisions import NATS
 from analysis.statistics.differences import Difference
 
@@ -61,8 +61,7 @@ def test_every_estimate_is_in_view_and_no_name_stands_on_a_line_or_a_band(values
     assert (ends[0] >= low - room).all() and (ends[1] <= high + room).all()
     for name in figure.layout.annotations:
         foot = name.y + LINE * (name.text.count("<br>") + 1)
-        clear = [shape for shape in figure.layout.shapes if shape.opacity != BEHIND]
-        assert all(shape.y0 >= foot or shape.y1 <= name.y for shape in clear)
+        assert all(shape.y0 >= foot or shape.y1 <= name.y for shape in figure.layout.shapes), "no line crosses a name"
     bottom, top = figure.layout.yaxis.range
     assert top == 0 and all(0 < y < bottom for one in figure.data for y in one.y)
 
@@ -230,13 +229,17 @@ def test_what_a_row_holds_stands_beneath_its_bold_name_and_lines_stop_at_names()
         f"<b>sinks &lt;i&gt;</b><br>{LONG}<br>text ends",
         f"<b>as many</b><br>{LONG}<br>ends",
     ]
-    level = [shape for shape in figure.layout.shapes if shape.x0 == shape.x1 == 2.4]
-    [whole] = [(shape.y0, shape.y1) for shape in level if shape.opacity == BEHIND]
-    lines = [(shape.y0, shape.y1) for shape in level if shape.opacity != BEHIND]
-    assert whole == (lines[0][0], lines[1][1]), "faint behind the names, it leads from row to row"
+    lines = [(shape.y0, shape.y1) for shape in figure.layout.shapes if shape.x0 == shape.x1 == 2.4]
     assert len(lines) == 2 and lines[0][1] <= names[1].y and lines[1][0] >= names[1].y + 3 * LINE
     assert figure.layout.xaxis.range[0] == 0 and figure.data[1].marker.symbol == ("circle-open",)
     assert figure.layout.font.size == 13 > figure.layout.meta["wide"]["layout"]["font"]["size"]
+
+
+def test_a_line_stops_at_numbers_that_stand_behind_a_name() -> None:
+    rows = [replace(row, beside=(), words="90.0 % [85, 95]") for row in SCORES]
+    narrow = interval_rows(rows, "accuracy, %", levels=[Level("", 81.0)]).layout.shapes
+    assert len(narrow) == len(rows), "one in each row, as the numbers reach beyond it"
+    assert len(interval_rows(SCORES[2:], "accuracy, %", levels=[Level("", 73.0)]).layout.shapes) == 2, "with its guide"
 
 
 def test_where_there_is_room_names_stand_at_the_left_and_numbers_in_columns() -> None:

@@ -1,5 +1,7 @@
 """Figures of sweeps: bands over seeds, levels marked, and another's numbers told apart."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -57,15 +59,16 @@ def test_the_published_baseline_stands_beside_both_where_it_was_pruned_at_every_
     study = read(EXAMPLE)
     told = levels_of_study(study)
     assert told.methods == ("wanda", "wanda-noised", "sink-wanda")
-    assert told.setup == ("Wanda on noised text, λ = 1 (sinks count for nothing). 2 sparsities × 3 methods × 6 seeds.")
+    assert told.setup == (
+        "Wanda (removes the weights that add least to each output) on noised text (part masked), λ = 1 (sinks count "
+        "for nothing). 2 sparsities × 3 methods × 6 seeds."
+    )
     assert told.margin == 0.02
     first = {one.sparsity: np.mean(one.by_seed) for one in study.pruning.settings if one.method == "wanda"}
     table = told.shown.table.set_index(["method", "sparsity"])
     np.testing.assert_allclose(table.loc["Wanda as published", "accuracy, %"], [100 * first[at] for at in (0.5, 0.7)])
-    assert told.noise == (
-        "768 items of 6 tasks; whiskers: 95 % intervals of the change from dense. "
-        "Intervals are over items and 6 seeds, Student's, with 5 degrees of freedom between seeds."
-    )
+    assert told.drawn == "768 items of 6 tasks; whiskers: 95 % intervals of the change from dense."
+    assert told.noise == ("Intervals are over items and 6 seeds, Student's, with 5 degrees of freedom between seeds.")
     recipes = {one.sparsity: one.effect for one in study.pruning.contrasts if one.kind == "recipe"}
     points = table["discount minus this row, points"]
     assert points["With discount"].isna().all()
@@ -115,7 +118,7 @@ def test_all_rows_have_the_interval_of_their_change_from_dense_or_none_has():
     ways = [way.model_copy(update={"stages": way.stages[1:]}) for way in study.pruning.waterfalls]
     none = levels_of_study(study.model_copy(update={"pruning": study.pruning.model_copy(update={"waterfalls": ways})}))
     assert len(none.scores) == 6 and all(one.lost is None for one in none.scores)
-    assert "from dense" not in none.noise and "minus dense" not in " ".join(none.shown.table)
+    assert "from dense" not in none.drawn and "minus dense" not in " ".join(none.shown.table)
 
 
 def test_a_map_says_its_numbers_and_leaves_gaps_empty():
@@ -150,3 +153,34 @@ def test_accuracies_read_in_per_cent_with_a_space_and_no_interval_ends_at_the_ed
     assert list(curves.layout.xaxis.ticktext) == ["60 %", "70 %"]
     cells = figures.grid_map(np.array([[0.5, 0.6]]), ["a"], ["b", "c"], "", "", True).data[0]
     assert (cells.zmin, cells.zmax) == (0, 100)
+
+
+def test_what_moves_accuracy_is_told_of_pairs_of_models_that_differ_in_one_setting_alone() -> None:
+    told = levels_of_study(read(EXAMPLE))
+    assert told is not None and told.moved is not None
+    by_setting = {(one.method, one.sparsity): 100 * np.asarray(one.by_seed) for one in told.scores}
+    table = told.moved.table.set_index("what changes")
+    discount = np.concatenate([by_setting["sink-wanda", at] - by_setting["wanda-noised", at] for at in (0.5, 0.7)])
+    assert table.loc["without → with discount", "typical, points"] == pytest.approx(np.sqrt(np.mean(discount**2)))
+    assert table.loc["without → with discount", "max, points"] == pytest.approx(np.abs(discount).max())
+    assert list(table["pairs"]) == [18, 90, 12, 12], "of 36 models"
+    sparsity = np.concatenate([by_setting[method, 0.5] - by_setting[method, 0.7] for method in told.methods])
+    assert table.loc["50 % → 70 % sparsity", "typical, points"] == pytest.approx(np.sqrt(np.mean(sparsity**2)))
+    assert list(table["typical, points"]) == sorted(table["typical, points"], reverse=True)
+    assert told.moved.sentence.startswith(
+        "Sparsity moves accuracy by 20 points, another calibration seed by 1.1 and the discount by 0.5. Of two"
+    )
+    drawn = [value for trace in told.moved.figure.data for value in trace.x]
+    assert sorted(drawn, reverse=True) == pytest.approx(list(table["typical, points"]))
+
+
+def test_without_a_second_seed_or_along_many_sparsities_nothing_is_told_to_move_accuracy() -> None:
+    told = levels_of_study(read(EXAMPLE))
+    assert told is not None
+    one_seed = replace(told, scores=tuple(one._replace(by_seed=one.by_seed[:1]) for one in told.scores))
+    assert one_seed.moved is None, "nothing to hold it against"
+    more = [one._replace(sparsity=0.9) for one in told.scores if one.sparsity == 0.7]
+    many = replace(told, scores=(*told.scores, *more), gained={**told.gained, 0.9: told.gained[0.7]})
+    assert many.moved is None, "their accuracies make a curve"
+    apart = tuple(one._replace(seeds=(place,) * 6) for place, one in enumerate(told.scores))
+    assert {one.name for one in replace(told, scores=apart).moves} == {"another calibration seed"}, "no pairs"

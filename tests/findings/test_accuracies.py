@@ -75,23 +75,29 @@ def test_runs_are_told_by_whether_a_method_is_better_and_by_their_costs():
         named = {(at, "A", "B"): gap for at, gap in zip(accuracies, gaps, strict=False)}
         return " ".join(filter(None, finding_of("scored alike", 0.931, accuracies, losses, named)))
 
-    costs = "At 50 % sparsity pruning costs 1.3 to 2.1 points (1 of 2 not significant); at 70 %, 21 to 22"
+    costs = (
+        "Pruning 50 % of the weights costs 1.3 to 2.1 points of accuracy (1 of 2 not significant); 70 % costs 21 to 22"
+    )
     assert told() == f"{costs}."
     assert told(difference(0.003, 0.09), difference(-0.008, 0.04)) == (
-        f"No two methods differ significantly. {costs}. Largest difference, at 70 %: B minus A +0.8 [−3.2, +4.8]."
+        f"{costs}. No two methods differ significantly. Largest difference, at 70 %: B minus A +0.8 [−3.2, +4.8]."
     )
-    assert told(difference(0.003, 0.09)).endswith(f"better. {costs}. A minus B +0.3 [−8.7, +9.3] at 50 %.")
-    assert told(*[difference(0.001, 0.005, 6)] * 2) == f"The 2 methods differ by less than 2 points. {costs}."
+    assert told(difference(0.003, 0.09)).endswith(
+        f"{costs}. Neither method is significantly better. A minus B +0.3 [−8.7, +9.3] at 50 %."
+    )
+    assert told(*[difference(0.001, 0.005, 6)] * 2) == f"{costs}. The 2 methods differ by less than 2 points."
     assert told(difference(0.001, 0.09, 1)) == f"{costs}. One calibration seed cannot tell the methods apart."
     for at, name in ((at, name) for at in losses for name in ("A", "B")):
         one = {at: {name: losses[at][name]}}
         said = finding_of("scored alike", 0.931, {at: {name: accuracies[at][name]}}, one, {})[0]
-        assert re.fullmatch(rf"{name}: at {at} sparsity pruning costs \d+(.\d)? points \[.+, .+\]\.", said)
+        assert re.fullmatch(
+            rf"{name}: pruning {at} of the weights costs \d+(.\d)? points of accuracy \[.+, .+\]\.", said
+        )
     one = finding_of("scored alike", 0.931, {"50 %": {"A": 0.918}}, {"50 %": {"A": losses["50 %"]["A"]}}, {})
-    assert one == ("A: at 50 % sparsity pruning costs 1.3 points [−0.7, 3.3].", "")
+    assert one == ("A: pruning 50 % of the weights costs 1.3 points of accuracy [−0.7, 3.3].", "")
     better = {"50 %": {"A": difference(0.004, 0.02), "B": difference(-0.013, 0.02)}}
     assert finding_of("scored alike", 0.931, {"50 %": {"A": 0.935, "B": 0.918}}, better, {})[0] == (
-        "At 50 % sparsity pruning changes accuracy by +0.4 to −1.3 points (not significant)."
+        "Pruning 50 % of the weights changes accuracy by +0.4 to −1.3 points (not significant)."
     ), "a gain is no cost"
     better["50 %"]["B"] = difference(0.012, 0.02)
     assert (
@@ -136,11 +142,11 @@ def test_every_two_methods_are_told_by_their_largest_difference():
 def test_costs_of_runs_without_intervals_are_told_of_few_sparsities():
     many = {f"{at} %": {"Magnitude": 0.9 - at / 1000} for at in range(10, 60, 10)}
     assert finding_of("scored alike", 0.931, many, {}, {})[0] == (
-        "Magnitude: at 10 % sparsity pruning costs 4.1 points; at 50 %, 8.1."
+        "Magnitude: pruning 10 % of the weights costs 4.1 points of accuracy; 50 % costs 8.1."
     )
     both = {"": {"A": 0.9, "B": 0.8}}
     assert finding_of("scored alike", 0.931, both, {}, {})[0] == (
-        "Without removing weights pruning costs 3.1 to 13.1 points."
+        "Without removing weights pruning costs 3.1 to 13.1 points of accuracy."
     )
     alone = finding_of("scored alike", None, {"50 %": {"Magnitude": 0.9}}, {}, {})[0]
     assert alone == "Magnitude: pruned models answer 90.0 % right at 50 % sparsity."
@@ -168,8 +174,8 @@ def test_a_method_is_drawn_with_what_it_is_compared_with():
     shown = accuracy_of_runs(alike, None, "With discount")
     assert list(shown.table["method"]) == ["Wanda as published", "Without discount", "With discount"]
     assert (
-        shown.sentence == "12 items of PIQA; not drawn: Magnitude (80.0 %). Noised text: calibration "
-        "as seen while denoising."
+        shown.sentence == "Wanda removes the weights that add least to each output; 12 items of PIQA; not drawn: "
+        "Magnitude (80.0 %). Noised text: calibration as seen while denoising."
     )
     names = {note.text.partition("<br>")[0] for note in shown.figure.layout.annotations}
     assert names > {"Wanda as published · clean text", "Without discount · noised text", "With discount · noised text"}

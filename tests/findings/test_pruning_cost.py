@@ -238,11 +238,11 @@ def test_a_difference_to_the_published_baseline_is_told_with_its_decision():
 
 def test_a_method_is_told_by_what_it_discounts_and_the_same_without():
     told = recipe_told("sink-wanda", text_of(PruneSpec(method="sink-wanda")))
-    assert told == "Wanda on noised text"
+    assert told == "Wanda (removes the weights that add least to each output) on noised text (part masked)"
     clean = text_of(PruneSpec(method="sink-wanda", calibration=CalibrationParams(noise="none")))
-    assert recipe_told("sink-wanda", clean, "λ = 0.5") == "Wanda on clean text, λ = 0.5"
+    assert recipe_told("sink-wanda", clean, "λ = 0.5") == f"{told.partition(' on ')[0]} on clean text, λ = 0.5"
     sparse = recipe_told("sink-sparsegpt", text_of(PruneSpec(method="sink-sparsegpt")))
-    assert sparse == "SparseGPT on clean text"
+    assert sparse == "SparseGPT (removes the weights that the others can best make up for) on clean text"
     assert text_of(PruneSpec(method="magnitude")) == ""
 
 

@@ -253,7 +253,7 @@ def test_a_discounted_mask_is_compared_with_other_seeds_or_with_chance():
 
     few, pairs = [0.0021] * 6, [0.013, 0.015] * 8
     assert told(few, pairs) == (
-        "The discount chooses only 0.21 % of the weights differently, another calibration sample 1.4 %."
+        "The discount chooses only 0.21 % of the weights differently; another calibration sample changes 1.4 %."
     )
     assert told(few, pairs, "At 50 % sparsity it").startswith("At 50 % sparsity it chooses only 0.")
     assert told(few, pairs, "It", True).startswith("A possible reason, not tested: it chooses 0.21 %")

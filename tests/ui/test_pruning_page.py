@@ -239,7 +239,7 @@ def test_a_sweep_is_cut_short_only_once_it_ended_and_not_among_the_results_of_th
     test.button(key=f"cancel_sweep_{record.id}").click().run()
     drawn = [str(element.value) for element in test.run().main if element.type in {"markdown", "warning"}]
     ended = drawn.index("This sweep was cancelled. What was found is kept.")
-    before = [text for text in drawn[:ended] if text.startswith(("**", ":small[:gray["))]
+    before = [text for text in drawn[:ended] if text.startswith("**")]
     assert before[-1].startswith("**3 ·"), "directly below the button"
 
 
@@ -263,11 +263,12 @@ def test_headline_and_figures_have_one_source_at_a_time(monkeypatch):
     )
     assert "The margin of 2 points is fixed in the study's specification. ±1.7 points would" in told
     assert (
-        "Shipped study: Wanda on noised text, λ = 1; 768 items of 6 tasks (dense 92.6 %, chance 37.5 %), 6 seeds; "
-        "brackets: 95 % intervals." in told
+        "Shipped study: Wanda (removes the weights that add least to each output) on noised text (part masked), λ = 1 "
+        "(sinks count for nothing); 768 items of 6 tasks (unpruned 92.6 %, chance 37.5 %), 6 seeds; brackets: 95 % "
+        "intervals." in told
     )
     assert "Tasks: Agreement, Arithmetic, Knowledge, Physical, Story and Reference." in told
-    assert ":small[:gray[Shipped study]]" in told
+    assert "**What the shipped study found**" in told and "will replace the shipped study's." in told
     assert "Method, sparsity and λ are those chosen here, all else is as in the shipped study." in told
     assert "±1.7 points would have been detected with 80 % power." in told
     assert (
@@ -276,10 +277,10 @@ def test_headline_and_figures_have_one_source_at_a_time(monkeypatch):
         "undecided." in told
     )
     assert (
-        "A possible reason, not tested: at 50 % sparsity the discount chooses 0.21 % of the weights differently, "
-        "another calibration sample 1.7 %." in told
+        "A possible reason, not tested: at 50 % sparsity the discount chooses 0.21 % of the weights "
+        "differently;** another calibration sample changes 1.7 %." in told
     )
-    accuracies = "50 % sparsity: 92.6 % dense, 91.3 % without the discount, 91.4 % with it; chance 37.5 %."
+    accuracies = "50 % sparsity: 92.6 % unpruned, 91.3 % without the discount, 91.4 % with it; chance 37.5 %."
     assert accuracies in told
     assert "as reading those of many takes long" not in told, "masks of all seeds are compared"
     test.button(key="prune").click().run()
@@ -293,13 +294,13 @@ def test_headline_and_figures_have_one_source_at_a_time(monkeypatch):
     here = r"12 items of [^;]+, 2 seeds"
     assert re.search(here, told) and "768 items" not in told and "Shipped study" not in told
     assert re.search(r"4 (of \d+ )?pruned models", told)
-    assert not any(fold.startswith("Runs here: ") for fold in folds(test)) and ":small[:gray[Runs here]]" in told
+    assert not any(fold.startswith("Runs here: ") for fold in folds(test)) and "**What your runs found**" in told
     assert ", 12 items each. Click" in told and accuracies not in told
     source.set_value("Study").run()
     told = texts(test).replace("\u00a0", " ").replace("\\", "")
     assert "768 items" in told and accuracies in told and not re.search(here, told)
     assert any(re.match(r"Runs here: 4 (of \d+ )?pruned models", fold) for fold in folds(test))
-    assert ":small[:gray[Shipped study]]" in told and ":small[:gray[Runs here]]" not in told
+    assert "**What the shipped study found**" in told and "**What your runs found**" not in told
     again = app(PAGE, **TINY, prune_seeds="2", prune_source="Runs here")
     assert again.segmented_control(key="prune_source").value == "Runs here", "a reload keeps it"
     assert re.search(here, texts(again).replace("\u00a0", " "))
@@ -310,7 +311,7 @@ def test_headline_and_figures_have_one_source_at_a_time(monkeypatch):
     later.query_params.pop("prune_source", None)
     assert later.run().segmented_control(key="prune_source").value == "Runs here", "what came in stays when it ends"
     other = app(PAGE, **TINY, source="bundled-ar")
-    assert ":small[:gray[Runs here]]" in texts(other) and "The newest runs; nothing" not in texts(other), (
+    assert "**What your runs found**" in texts(other) and "The newest runs; nothing" not in texts(other), (
         "of another model"
     )
     assert "prune_more_seeds" not in {button.key for button in test.button}, "step 3 has the one button"

@@ -90,8 +90,8 @@ def test_every_run_stands_in_the_table_and_can_be_filtered(pruned):
     assert table.loc[names[0], "accuracy, %"] == pytest.approx(100 * summary["tasks"][0]["models"][1]["value"])
     told = texts(test).replace("\u00a0", " ")
     assert re.search(
-        r"##### Magnitude: at 30 % sparsity pruning (costs \d+ points|changes accuracy by [−+]\d+ points) \\\[.+\]; "
-        r"at 60 %, [−+]?\d+ \\\[.+\]\.",
+        r"##### Magnitude: pruning 30 % of the weights (costs \d+ points of accuracy|changes accuracy by [−+]\d+ "
+        r"points) \\\[.+\]; 60 % (costs|changes it by) [−+]?\d+ \\\[.+\]\.",
         told,
     )
     assert "All 4 runs" in told and "Without discount (control): the same text" in told
@@ -100,12 +100,12 @@ def test_every_run_stands_in_the_table_and_can_be_filtered(pruned):
         table.loc[names[0], "accuracy, %"] - table.loc["Diffusion model (dense)", "accuracy, %"]
     )
     assert table.loc[names[0], "interval to dense"].startswith("[") and differences.isna()["Diffusion model (dense)"]
-    assert "Accuracy by sparsity and method" in told
+    assert "What pruning costs" in told
     assert list(rows(test)["method"]) == ["Dense", "Magnitude", "Wanda as published", "Magnitude"]
     test.multiselect(key="runs_methods").set_value(["Wanda as published"]).run()
     assert list(rows(test)["run"]) == [names[2]]
     test.text_input(key="runs_words").set_value("no such run").run()
-    assert "Accuracy by sparsity and method" not in texts(test), "no figure of runs that do not match"
+    assert "What pruning costs" not in texts(test), "no figure of runs that do not match"
     assert "0 of 4 runs" in texts(test) and "No pruned model is scored yet." not in texts(test)
 
 

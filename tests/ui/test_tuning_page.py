@@ -107,8 +107,8 @@ def test_masks_are_shown_before_the_floor_and_the_output_error_are_there(monkeyp
     assert [card.value for card in test.metric] == [changed, "not measured", "not measured"]
     assert len(charts(test)) == 4, "two of the preview, and the weights and accuracies of the study"
     assert "does not tell a discount from chance" in texts(test)
-    assert "This preview: the discount chooses " in texts(test)
-    of_study = "of the weights differently (shipped study: another calibration sample 1.7 %)."
+    assert "The discount chooses " in texts(test)
+    of_study = "of the weights differently;** another calibration sample changes 1.7 % (shipped study)."
     assert of_study in texts(test)
 
     def asked():
@@ -141,7 +141,7 @@ def test_masks_are_shown_before_the_floor_and_the_output_error_are_there(monkeyp
     expected = total(whole, TuneParams())
     check(test.run())
     assert [card.value for card in test.metric] == [changed, percent(expected.floor, 3), percent(expected.error, 3)]
-    assert "does not tell" not in texts(test) and "This preview: the discount chooses " in texts(test)
+    assert "does not tell" not in texts(test) and "The discount chooses " in texts(test)
     assert of_study not in texts(test), "its own other sample is beside it"
     assert not any(button.key.startswith("offer_") for button in test.button)
 
@@ -340,7 +340,7 @@ def test_what_is_pruned_is_what_the_preview_shows(statistics):
     assert (spec.steps.last_step, spec.steps.step_weighting) == (25, "clean")
     for job in engine().jobs("prune"):
         assert engine().wait(job.id, 300).state == "done", job.reason
-    assert ": the discount chooses" in texts(check(test.run())), "without leaving the page"
+    assert "The discount chooses" in texts(check(test.run())), "without leaving the page"
     assert not engine().jobs("evaluate"), "as scoring was switched off"
 
 

@@ -11,6 +11,7 @@ from analysis.engine.run_pairs import RunPair, has_setting, scored_pairs, sweep_
 from analysis.engine.runs import Run, known_runs
 from analysis.evaluation import comparing
 from analysis.evaluation.results import AVERAGE, Results, average, chance_level, once
+from analysis.exhibits.story_parts import strength_told
 from analysis.exhibits.with_discount import (
     Changed,
     Shift,
@@ -28,6 +29,7 @@ from analysis.exhibits.with_discount import (
     text_of,
     text_read,
 )
+from analysis.figures.style import REFERENCE
 from analysis.findings import finding_of
 from analysis.findings.evaluations import MARGIN, tested, together
 from analysis.findings.pruning_cost import no_help
@@ -59,7 +61,7 @@ from pages.parts.pruning.runs import (
 )
 from pages.parts.pruning.settings import Asked, note_start
 from pages.parts.session import EXPECTED, REDRAW, engine, why
-from pages.parts.study.choice import OfStudy, open_study
+from pages.parts.study.choice import OfStudy
 
 _SCORE = "prune_then_score"
 _KEPT = 16  # prunings of studies
@@ -109,7 +111,7 @@ class Found(NamedTuple):
     def items_of(self) -> str:
         """What was scored, with the accuracies of the dense model and by chance."""
         chance = "" if self.chance is None else f", chance {percent(self.chance, 1)}"
-        return f"{counted(len(self.tasks), 'task')} (dense {percent(self.dense, 1)}{chance})"
+        return f"{counted(len(self.tasks), 'task')} (unpruned {percent(self.dense, 1)}{chance})"
 
 
 def wanted(asked: Asked, evaluation: EvaluateSpec | None) -> Wanted:
@@ -132,8 +134,9 @@ def wanted(asked: Asked, evaluation: EvaluateSpec | None) -> Wanted:
         return Wanted(asks, None, why(error))
 
 
-def start(wants: Wanted, takes: Any) -> None:
-    """Draw what the prunings will take, and the button that starts them. takes: the place of what they take."""
+def start(wants: Wanted, takes: Any, after: str = "") -> None:
+    """Draw what the prunings will take, and the button that starts them. takes: the place of what they take. after:
+    what happens then, in a sentence."""
     buttons = st.container(horizontal=True, vertical_alignment="center", gap="small")
     if not may_act(buttons):
         return
@@ -142,7 +145,7 @@ def start(wants: Wanted, takes: Any) -> None:
         if wants.problem:
             (st.caption if wants.idle else st.error)(plain(wants.problem))
         elif wants.sweep is not None:
-            st.caption(plain(_cost(wants.sweep)))
+            st.caption(plain(" ".join(filter(None, (_cost(wants.sweep), after)))))
 
 
 def _start_button(wants: Wanted, key: str, place: Any = st) -> None:
@@ -354,7 +357,7 @@ def found_in_study(study: OfStudy) -> Found | None:
         tuple(tasks_of(findings.pruning)),
         method,
         margin,
-        recipe_told(method, text_read(method), f"λ = {max(findings.parameters.strengths):g}"),
+        recipe_told(method, text_read(method), strength_told(max(findings.parameters.strengths))),
         compared_in(findings, contrast),
         published=against_published(method, published, margin if small else 0.0),
     )
@@ -387,7 +390,7 @@ def _found_in_results(results: Results, spec: PruneSpec, names: Sequence[str]) -
         tuple(benchmark.title for benchmark in results.accuracies),
         spec.method,
         MARGIN,
-        recipe_told(spec.method, text_of(spec), f"λ = {spec.discount.discount_strength:g}"),
+        recipe_told(spec.method, text_of(spec), strength_told(spec.discount.discount_strength)),
         "Without the discount: the control, which reads the same noised text, against the dense model. The discount: "
         "against that.",
         " ".join(explained),
@@ -451,14 +454,18 @@ def changed_in_words(found: Found | None, changes: tuple[Changed, ...]) -> str:
     return changes[0].words(found is not None and explained_by_masks(shown, changes, found.margin))
 
 
-def results_box(study: OfStudy | None, key: str, link: bool = True) -> DeltaGenerator:
-    """Return a box for results, headed by whose they are: of the study, None of the runs here. link: to the study."""
-    box = st.container(border=True, key=key, gap="xsmall")
-    with box.container(horizontal=True, vertical_alignment="center", gap="small", key=f"{key}_head"):
-        whose = "Runs here" if study is None else f"{study.within[0].upper()}{study.within[1:]}"
-        st.markdown(f":small[:gray[{plain(whose)}]]", width="content")
-        if study is not None and link:
-            open_study(study.name, "study")
+_APART = "set_apart"
+# Results of a study are set apart from the settings beside them, of which they are not.
+_SET_APART = f"<style>[class*='st-key-'][class*='_{_APART}']{{border-left:5px solid {REFERENCE}}}</style>"
+
+
+def results_box(study: OfStudy | None, key: str) -> DeltaGenerator:
+    """Return a box for results, headed by whose they are: of the study, set apart, or None of the runs here."""
+    if study is not None:
+        st.html(_SET_APART)
+    box = st.container(border=True, key=key if study is None else f"{key}_{_APART}", gap="xsmall")
+    whose = "What your runs found" if study is None else f"What the {study.within} found"
+    box.markdown(f"**{plain(whose)}**")
     return box
 
 

@@ -316,7 +316,7 @@ def _what(checkpoint: Checkpoint | None, above: DeltaGenerator) -> dict:
     with above:
         if fixed is not None:
             removes = f"{plain(pattern)} removes exactly {fixed:.4g} of the weights."
-            st.slider("Sparsity", 0.0, 0.95, fixed, disabled=True, help=removes)
+            st.slider("Sparsity", 0.0, 0.95, fixed, format="percent", disabled=True, help=removes)
             sparsity = fixed
         else:
             sparsity = controls.draw_slider(PruneSpec, "sparsity", "prune_sparsity")

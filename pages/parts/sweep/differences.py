@@ -171,13 +171,13 @@ def _with_and_without(
 
 
 def draw_levels(told: DiscountLevels, hint: str = "") -> None:
-    """Draw what the discount changes and, beside it, the accuracies. hint: beneath the accuracies."""
+    """Draw what the discount changes and, beside it, what else moves accuracy, or the accuracies. hint: beneath."""
     with on_one_level("sweep_levels"):
         changes, levels = figures_beside([1, 1], "sweep_levels")
     with changes:
         chart(told.changes, "sweep_changes")
     with levels:
-        chart(told.shown, "sweep_levels", hint)
+        chart(told.moved or told.shown, "sweep_levels", hint)
 
 
 def say_cost(

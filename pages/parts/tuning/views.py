@@ -262,8 +262,8 @@ def _changed_in_words(statistics: StoredStatistics, effects: dict[str, Effects],
     totals = {name: tuning.total(effect, statistics.sizes) for name, effect in effects.items()}
     if len(effects) == 1:
         (total,) = totals.values()
-        told = finding_of("discounted mask", [total.changed], [total.floor], 0.0, "This preview: the discount")
-        return f"{told.removesuffix('.')} ({beside})." if beside and not statistics.has_floor else told
+        told = finding_of("discounted mask", [total.changed], [total.floor], 0.0)
+        return f"{told.removesuffix('.')}; {beside}." if beside and not statistics.has_floor else told
     if not statistics.has_floor:
         return ""
     changed = {name: total.changed for name, total in totals.items()}
