@@ -332,11 +332,12 @@ def length_of(rows: Sequence[Row], effect: Row) -> Difference:
     return difference(target, control, clusters_of(sides[0], len(compared))[compared], test=False)
 
 
-def median_length(rows: Sequence[Row], effect: Row) -> float:
-    """Return the median over the prompts compared of how many tokens a text has up to where it ends, with the target
-    acted on."""
+def median_lengths(rows: Sequence[Row], effect: Row) -> tuple[float, float]:
+    """Return the medians over the prompts compared of how many tokens a text has up to where it ends, with the target
+    acted on and with nothing."""
     target, _, compared = _sides(rows, effect)
-    return float(np.median(np.array(target["tokens"], float)[compared]))
+    acted, before = (float(np.median(np.array(target[name], float)[compared])) for name in ("tokens", "tokens_before"))
+    return acted, before
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,7 @@ def _picture(findings: Findings) -> tuple[Markup, str]:
     name = f"‘{tokens[strongest - first].text.strip()}’"
     who = "a masked position" if tokens[strongest - first].masked else name
     above = story_sinks.threshold().removesuffix(" of a step")
-    where = f"One text, step {int(track.frames[at])}, layers averaged; orange: sinks ({above})."
+    where = f"One text at its strongest step ({int(track.frames[at])}); orange: sinks ({above})."
     has = story_sinks.has_sinks(findings)
     told = f"One step of one text: {who} draws {times} an even split. {has}".strip()
     return charts.skyline(tokens, where) + charts.caption(has), told

@@ -71,7 +71,7 @@ def _matter(findings: Findings) -> Answer | None:
     return Answer(asked, lead, sentence.strip(), charts.few_bars(f"{_HEADING}:", marks), levels)
 
 
-_HEADING = "Perplexity (surprise at the text, lower is better), hiding"
+_HEADING = "Perplexity (surprise of the model, lower is better), hiding"
 
 
 def _levels(causes: Sequence[Cause], controls: Mapping[str, Cause]) -> list[Mark]:
@@ -90,10 +90,10 @@ def _levels(causes: Sequence[Cause], controls: Mapping[str, Cause]) -> list[Mark
             exp(sinks.high),
         ),
     ]
-    for name, cause in sorted(controls.items(), key=lambda each: -each[1].sides[1].value):
+    for name, cause in sorted(controls.items(), key=lambda each: (each[0] == MASS, -each[1].sides[1].value)):
         side, masked = cause.sides[1], masked_told(cause)
         label = f"as many random{masked}" if masked else CONTROLS[name].title
-        label = f"random of equal attention ({side.tokens:.1f})" if name == MASS else label
+        label = f"random, equal attention ({side.tokens:.1f})" if name == MASS else label
         label = f"{label} ({side.tokens:.1f})" if name == MASKED else label
         label += f" ({cause.effect.n} prompts)" if cause.unmatched else ""
         marks.append(Mark(label, exp(side.value), levels_of(cause)[1], charts.NULL, exp(side.low), exp(side.high)))
@@ -126,7 +126,7 @@ def _discount(findings: Findings) -> Answer | None:
     sentence = _changed({price.setting: price.effect for price in prices} or effects, items)
     if only == EQUIVALENT:
         clear = any(one.shown for one in effects.values())
-        lead = f"{'No' if clear else 'Not measurably'}: accuracy changes by less than {POINTS.margin(margin)}."
+        lead = f"No{'' if clear else ' measurable'} gain: accuracy changes by less than {POINTS.margin(margin)}."
         if any(one.shown and one.value > 0 for one in effects.values()):
             lead = f"Little: it gains less than {POINTS.margin(margin)}."  # significant, and too small to matter
     elif only in (BETTER, WORSE):
@@ -139,13 +139,12 @@ def _discount(findings: Findings) -> Answer | None:
         sentence += f" It would have detected ±{listed(list(sizes))} points."
     elif seen and min(seen) >= TOO_COARSE:
         sentence += f" It would have detected nothing below {100 * TOO_COARSE:.0f} points."
-    asked = "Does pruning that counts them less (the discount) help?"
+    asked = "Should pruning count them less (the discount)?"
     pruning = findings.pruning
     if not prices or pruning is None:
         return Answer(asked, lead, sentence)
     marks = _accuracies(pruning.dense, prices[0])
-    removed = f"pruned: {prices[0].removed} removed"
-    heading = f"Accuracy{chance_line(pruning)}; {removed}"
+    heading = f"Accuracy{chance_line(pruning)}; pruned: {prices[0].removed} removed"
     levels = f"{heading}: {', '.join(f'{mark.label} {mark.told}' for mark in marks)}."
     return Answer(asked, lead, sentence, charts.few_bars(heading, marks, pruning.chance), levels)
 

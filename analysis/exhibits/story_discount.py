@@ -72,7 +72,7 @@ def masks(findings: Findings) -> Told | None:
     title += f"; another calibration sample changes {share(floor)}" if floor else ""
     if few_changed(told.changed, told.floor):
         numbers = f"{share(value)} against {share(floor)} with {removed}"
-        title = f"The discount changes far fewer weights than another calibration sample: {numbers}"
+        title = f"The discount swaps far fewer weights than another calibration sample: {numbers}"
     chances = {f"{100 * one.sparsity:g} %": share(one.chance) for one in changes}
     drawn = listed([f"{one} ({each} removed)" for each, one in chances.items()])
     beat = recipe(findings)
@@ -184,7 +184,7 @@ def accuracy(findings: Findings) -> Told | None:
         meaning=story_parts.of_accuracy(outcomes),
         takeaway=lead,
         summaries=(_summary(findings, by_setting, outcomes, margin),),
-        brief=f"The discount changes accuracy by less than {POINTS.margin(margin)}" if equal else "",
+        brief=f"The discount alone changes accuracy by less than {POINTS.margin(margin)}" if equal else "",
     )
 
 
@@ -334,7 +334,7 @@ def _accuracy_title(
     if only == EQUIVALENT:
         dearest = next((price for price in prices_of(findings, by_setting) if -price.cost.value > margin), None)
         beside = "" if dearest is None else f"; removing {dearest.removed} without it {cost_words(dearest.cost)}"
-        return f"The discount changes accuracy by less than {least}{beside}"
+        return f"The discount alone changes accuracy by less than {least}{beside}"
     if only == ONE_SEED:
         return "One calibration seed cannot tell whether the discount changes accuracy"
     if only == AT_CHANCE:

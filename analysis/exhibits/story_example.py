@@ -79,7 +79,7 @@ def _ends_over_all(causes: Sequence[Cause], control: str, length: int) -> str:
         return ""
     apart = size_told(cause.longer, LENGTH, "earlier" if cause.longer.value < 0 else "later")
     others = AGAINST[control] if control == MASS else f"with {CONTROLS[control].title} hidden"
-    half = f" (median: {cause.tokens_median:.0f})" if cause.tokens_median else ""
+    half = f" (median: {cause.medians[0]:.0f})" if cause.medians[0] else ""
     ends = f"texts end at token {cause.tokens:.0f} with sinks hidden{half}, {apart} than {others}"
     untouched = f"untouched: {cause.tokens_before:.0f}; " if cause.tokens_before else ""
     return f"Over {cause.effect.n} prompts, {ends} ({untouched}capped at {length}). "

@@ -22,6 +22,7 @@ from analysis.exhibits.story_text import (
     moved_beside,
     no_less_with_random,
     no_match,
+    open_briefly,
     open_controls,
     open_told,
     predictions_told,
@@ -92,7 +93,7 @@ def hidden(findings: Findings) -> Told | None:
     notes += [line for line in dict.fromkeys((first, changed, untrained)) if line not in beats]
     takeaways = [_levels_told(own.effect.n, those) or over, first]
     if title:
-        takeaways = said
+        takeaways = open_briefly(those) or said
     takeaways += [as_random]
     takeaways += [_beside_own(findings, model) for model in by_model if model != own.model]
     held = [f"{100 * side.share:.1f} %" for side in own.sides]
@@ -116,16 +117,15 @@ def hidden(findings: Findings) -> Told | None:
 
 
 def _beside_own(findings: Findings, model: str) -> str:
-    """Tell whether perplexity with the sinks of another model hidden is higher or lower than with each control; empty
-    where that was not measured. The figure holds by how much.
+    """Tell how perplexity with the sinks of another model hidden differs from that with each control; empty where that
+    was not measured.
     """
     there = text_causes(findings.causes_by_model[model])
     name = called(findings).get(model, model)
-    told = [f"{_SIDES[side_of(cause.effect)]} {AGAINST[control]}{_reached(cause)}" for control, cause in there.items()]
+    told = [
+        f"{perplexity_change(cause.effect)} {AGAINST[control]}{_reached(cause)}" for control, cause in there.items()
+    ]
     return f"{name}: {'; '.join(told)}." if told else ""
-
-
-_SIDES = {1: "higher", 0: "no significant difference", -1: "lower"}
 
 
 def _reached(cause: Cause) -> str:
@@ -360,13 +360,10 @@ def _levels(findings: Findings, models: Sequence[str]) -> Markup:
         ]
         for control, cause in sorted(there.items(), key=lambda each: (each[1].unmatched, -each[1].sides[1].value)):
             marks += _beside_sinks(control, cause, beat)
-        groups.append(Group(f"Hidden in {within(findings, model)}", tuple(marks)))
+        groups.append(Group(f"Hidden in {within(findings, model)}", tuple(marks), "sinks against row"))
     if not groups:
         return Markup()
-    return charts.bars(
-        groups,
-        f"perplexity up to and with the end token (lower is better), {prompts} prompts; right: sinks against the row",
-    )
+    return charts.bars(groups, f"perplexity up to and with the end token (lower is better), {prompts} prompts")
 
 
 def _beside_sinks(control: str, cause: Cause, beat: int) -> list[Mark]:
@@ -404,7 +401,7 @@ def _text_brief(own: Cause, causes: Sequence[Cause], margin: float) -> str:
         return ""
     there, control, open_ones = text_causes(causes), told_by(causes), open_controls(causes)
     if open_ones == [MASS]:
-        return f"Token for token, sinks matter{'; at equal attention, less' if side_of(there[MASS].effect) else ''}"
+        return f"Per token, sinks matter{'; at equal attention, less' if side_of(there[MASS].effect) else ''}"
     return f"Hiding sinks {hidden_moves(causes)} ({levels_of(there[control])[1]} {_HELD[control]})"
 
 

@@ -20,7 +20,7 @@ from analysis.statistics.decisions import BETTER, CANNOT_TELL, EQUIVALENT, NATS,
 from analysis.statistics.differences import Difference
 from analysis.study.findings import Cause
 from analysis.study.rules import cause_of
-from analysis.words import listed, percent
+from analysis.words import counted, listed, percent
 
 
 def text_causes(causes: Sequence[Cause]) -> dict[str, Cause]:
@@ -96,11 +96,11 @@ _LATER = {1: "later", -1: "earlier"}
 
 def yes_by_text(causes: Sequence[Cause]) -> str:
     """Return whether sinks matter, where perplexity is higher than with as many random tokens: a yes without a
-    condition where it is higher than with every control, and token for token where only attention that is alike, which
+    condition where it is higher than with every control, and per token where only attention that is alike, which
     takes more tokens, may do as much. causes: of one model.
     """
     open_ones = open_controls(causes)
-    yes = "Yes" if not open_ones else "Yes, token for token" if open_ones == [MASS] else "It depends"
+    yes = "Yes" if not open_ones else "Yes, per token" if open_ones == [MASS] else "It depends"
     there = text_causes(causes)
     undecided = [name for name in open_ones if not side_of(there[name].effect) and open_ones != [MASS]]
     less = [name for name in open_ones if side_of(there[name].effect)]
@@ -131,10 +131,10 @@ def _sooner(causes: Sequence[Cause]) -> list[str]:
     control hidden. causes: of one model.
     """
     there = text_causes(causes)
-    ends, before = round(there[COUNT].tokens), round(there[COUNT].tokens_before)
+    ends, before = map(round, there[COUNT].medians)
     if ends >= before or not all(map(ends_earlier, there.values())):
         return []
-    return [f"On average, texts end at token {ends} instead of {before}."]
+    return [f"The median text ends at token {ends}, not {before}."]
 
 
 def ends_earlier(cause: Cause) -> bool:
@@ -147,21 +147,20 @@ AGAINST = {COUNT: "against as many random tokens", MASKED: "against other masked
 
 
 def changes_told(causes: Sequence[Cause], controls: Sequence[str]) -> list[str]:
-    """Return a sentence on each control: by how much perplexity with the sinks hidden differs from it, and by how many
+    """Return a sentence on each control: by how much perplexity with the sinks hidden differs from it, then by how many
     tokens earlier or later texts end. causes: of one model. controls: of `text_causes`, the one whose texts are told
     last.
     """
     there = text_causes(causes)
     told = [
-        f"{AGAINST[name]}: {perplexity_change(there[name].effect)}"
-        + ("" if side_of(there[name].effect) else ", not significant")
+        f"{AGAINST[name][0].upper()}{AGAINST[name][1:]}: {perplexity_change(there[name].effect)}"
+        f"{'' if side_of(there[name].effect) else ', not significant'}."
         for name in controls
     ]
-    told = [f"{each[0].upper()}{each[1:]}" for each in told]
     longer = there[controls[-1]].longer
     if longer is not None and side_of(longer):
-        told[-1] += f"; texts end {size_told(longer, LENGTH, f'{LENGTH.name} {_LATER[side_of(longer)]}')}"
-    return [f"{each}." for each in told]
+        told.append(f"Texts end {size_told(longer, LENGTH, f'{LENGTH.name} {_LATER[side_of(longer)]}')}.")
+    return told
 
 
 def open_told(causes: Sequence[Cause]) -> list[str]:
@@ -170,6 +169,19 @@ def open_told(causes: Sequence[Cause]) -> list[str]:
     """
     there = text_causes(causes)
     return [_open_one(name, there[name]) for name in open_controls(causes)]
+
+
+def open_briefly(causes: Sequence[Cause]) -> list[str]:
+    """Return a sentence on each of these controls without its numbers: where perplexity lies, and where texts end."""
+    there = text_causes(causes)
+    told = []
+    for name in open_controls(causes):
+        cause, ends = there[name], _endings(there[name])
+        where = "is lower" if side_of(cause.effect) else "does not differ significantly"
+        less = f" ({counted(cause.effect.n, 'prompt')} with a match)" if cause.unmatched else ""
+        against = f"{AGAINST[name][0].upper()}{AGAINST[name][1:]}"
+        told.append(f"{against}{less}, perplexity {where}{f'; {ends}{_ends_untouched(cause)}' if ends else ''}.")
+    return told
 
 
 def _open_one(control: str, cause: Cause) -> str:

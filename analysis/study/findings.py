@@ -125,8 +125,8 @@ class Cause(Found):
     that of two untouched texts of prompts that are not alike. rise: of the negative log-likelihood, by how much it is
     above that with nothing hidden; beside it, of the texts up to where they end, repeated: the share of tokens that
     equal the one before, at both; tokens: how many they have with the sinks hidden; tokens_before: with nothing hidden;
-    longer: by how many more than with the control; tokens_median: with the sinks hidden; begins: the effect over the
-    tokens that all texts of a prompt reach.
+    longer: by how many more than with the control; medians: of how many they have with the sinks and with nothing
+    hidden; begins: the effect over the tokens that all texts of a prompt reach.
     """
 
     model: str
@@ -144,7 +144,7 @@ class Cause(Found):
     repeated: tuple[float, float] | None = None
     tokens: float = 0.0
     tokens_before: float = 0.0
-    tokens_median: float = 0.0
+    medians: tuple[float, float] = (0.0, 0.0)
     longer: Difference | None = None
     begins: Begins | None = None
 

@@ -117,8 +117,8 @@ TITLES = {
     "supports": {
         "place": r"^In the diffusion model's layers 0–7, 90 % \[81, 99\] of sinks are masked positions; of all tokens, "
         "33 %$",
-        "movement": r"^The diffusion model's sinks move: 0\.29 new per layer and step; in untrained "
-        r"models, 1\.67$",
+        "movement": r"^The diffusion model's sinks move, less than untrained: 0\.29 new per layer and step against "
+        r"1\.67$",
         "hidden": r"^In the diffusion model, hiding sinks raises perplexity from 2\.7 to 3\.3, hiding as many random "
         r"tokens to 2\.7$",
         "accuracy": r"The discount raises accuracy at 50 % and 70 %$",
@@ -139,7 +139,7 @@ TITLES = {
 ANSWERS = {
     "supports": (
         "^Yes: hiding sinks raises perplexity from 2\\.7 to 3\\.3, hiding as many random tokens to "
-        r"2\.7\. (?:On average, .*)?Perplexity .* nothing 2\.7, sinks .* 3\.3, .* Against as many random tokens: "
+        r"2\.7\. (?:The median .*)?Perplexity .* nothing 2\.7, sinks .* 3\.3, .* Against as many random tokens: "
         r"\+22 % \[",
         r"^Yes: \+12\.1 points of accuracy at 50 %\. Accuracy \(.*: dense .unpruned. 90\.0 %, pruned, no discount "
         r"69\.5 %, pruned, with discount 81\.6 %\. Change on 400 items: \+12\.1 points \[\+9",
@@ -234,11 +234,11 @@ def test_a_small_study_says_so_first_and_a_large_one_does_not():
 
 
 def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
-    assert "One text, step 40, layers averaged; orange: sinks (above mean + 2 std)." in story_told("supports").picture
+    assert "One text at its strongest step (40); orange: sinks (above mean + 2 std)." in story_told("supports").picture
     assert re.search(
         r"^One step of one text: a masked position draws [\d.]+ × an even split\. Averaged over layers, this model "
-        r"has sinks: they draw 2\.5 × an even split \(equally sharp untrained models: 1\.8 ×\); "
-        r"[\d.]+ % are masked \(all tokens: [\d.]+ %\)\.$",
+        r"has sinks: 2\.5 × an even split \(untrained models: 1\.8 ×; left-to-right twin: 7\.5 ×\), "
+        r"[\d.]+ % masked \(all tokens: [\d.]+ %\)\.$",
         story_told("supports").picture_told,
     )
     tables = rows_of(supports())
@@ -309,22 +309,20 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
 
     told = answered(0.2)
     assert told.lead == (
-        "Yes: hiding sinks raises perplexity from 2.4 to 3.8, hiding random tokens of equal attention to 3.1. On "
-        "average, texts end at token 21 instead of 44."
+        "Yes: hiding sinks raises perplexity from 2.4 to 3.8, hiding random tokens of equal attention to 3.1. The "
+        "median text ends at token 4, not 48."
     )
-    assert told.levels.endswith(": nothing 2.4, sinks (3.1 per step) 3.8, random of equal attention (7.5) 3.1.")
-    assert told.sentence == ("At equal attention: +22 % [+11, +35]; texts end 24 tokens earlier [16, 31].")
+    assert told.levels.endswith(": nothing 2.4, sinks (3.1 per step) 3.8, random, equal attention (7.5) 3.1.")
+    assert told.sentence == ("At equal attention: +22 % [+11, +35]. Texts end 24 tokens earlier [16, 31].")
     told = answered(-0.2)
-    per_token = (
-        "Yes, token for token: hiding sinks raises perplexity from 2.4 to 3.8, hiding other masked positions to 2.8."
-    )
-    sooner = "On average, texts end at token 21 instead of 44."
+    per_token = "Yes, per token: hiding sinks raises perplexity from 2.4 to 3.8, hiding other masked positions to 2.8."
+    sooner = "The median text ends at token 4, not 48."
     assert told.lead == f"{per_token} At equal attention it hurts less. {sooner}"
-    assert told.sentence.endswith(" At equal attention: −18 % [−26, −10]; texts end 24 tokens earlier [16, 31].")
+    assert told.sentence.endswith(" At equal attention: −18 % [−26, −10]. Texts end 24 tokens earlier [16, 31].")
     told = answered(0.05)
     assert told.lead == f"{per_token} {sooner}"
-    assert " At equal attention: +5 % [−5, +16], not significant; texts end" in told.sentence
-    assert ", random of equal attention (7.5) 3.6, " in told.levels
+    assert " At equal attention: +5 % [−5, +16], not significant. Texts end" in told.sentence
+    assert ", random, equal attention (7.5) 3.6." in told.levels
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert hidden.title == (
         "In the diffusion model, hiding sinks raises perplexity from 2.4 to 3.8, hiding other masked positions to 2.8"
@@ -367,9 +365,9 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
         "perplexity does not differ significantly, but texts end earlier."
     )
     assert hidden.takeaway == (
-        "Against random tokens of equal attention (4.5): −15 % [−31, +4], not significant; texts end at token 21, 24 "
-        "earlier [16, 31] (untouched: 44). Left-to-right twin: no significant difference against as many random "
-        "tokens; lower at equal attention (15 prompts with a match)."
+        "At equal attention, perplexity does not differ significantly; texts end at token 21, 24 earlier [16, 31] "
+        "(untouched: 44). Left-to-right twin: +2 % [−6, +11] against as many random tokens; −28 % [−48, −2] at equal "
+        "attention (15 prompts with a match)."
     )
     of_count = [one for one in study.causes if one.control not in (MASKED, MASS)]
     without = study.model_copy(update={"causes": tuple(of_count)})
@@ -393,14 +391,13 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     (hidden,) = (finding for finding in story.findings if finding.name == "hidden")
     assert ("other masked positions", "2.8 +36 % [+26, +48]") in levels_drawn(hidden, 0)
     assert "any kind" not in hidden.caveat and "other masked positions draw less." in hidden.caveat
-    assert story.answers[0].lead.startswith("Yes, token for token: ")
+    assert story.answers[0].lead.startswith("Yes, per token: ")
     assert "hiding other masked positions to 2.8" in hidden.title, "the strictest of the controls that the sinks exceed"
     assert words(story) <= MOST_WORDS
     story = masked(0.02)
     assert story.answers[0].lead == (
         "It depends: hiding sinks raises perplexity from 2.4 to 3.8, hiding as many random tokens to 2.6. Against "
-        "other masked positions and at equal attention not significantly. On average, texts end at token 21 instead "
-        "of 44."
+        "other masked positions and at equal attention not significantly. The median text ends at token 4, not 48."
     )
     assert "Against other masked positions: +2 % [−6, +11], not significant. " in story.answers[0].sentence
     without = study.model_copy(update={"causes": tuple(one for one in study.causes if one.control != MASKED)})
@@ -520,7 +517,7 @@ def test_no_kind_is_named_or_left_out_against_the_rule_that_the_sentence_states(
 def test_what_the_discount_does_is_told_by_accuracies_and_by_differences_where_a_study_has_none():
     study = read(EXAMPLE)
     (_, answer) = story_told("example").answers
-    assert answer.lead == "Not measurably: accuracy changes by less than 2 points."
+    assert answer.lead == "No measurable gain: accuracy changes by less than 2 points."
     assert answer.levels == (
         "Accuracy (line: chance, 37.5 %); pruned: 70 % of the weights removed: dense (unpruned) 93 %, "
         "pruned, no discount 72 %, pruned, with discount 72 %."
@@ -667,8 +664,8 @@ def test_kinds_of_sinks_stand_beneath_those_of_all_tokens():
 def test_what_pruning_costs_is_told_with_what_is_won_back():
     told = story_told("example").findings[-1]
     assert told.title == (
-        "The discount changes accuracy by less than 2 points; removing 70 % of the weights without it costs 21 points "
-        "[18, 24]"
+        "The discount alone changes accuracy by less than 2 points; removing 70 % of the weights without it costs 21 "
+        "points [18, 24]"
     )
     assert told.beats[0].endswith(" Against Wanda as published (clean text): +0.8 [−1.2, +2.8] at 70 %, undecided.")
     assert told.takeaway == "At 50 %, the cost of pruning itself is not significant.", "the figure holds the rest"
@@ -693,7 +690,7 @@ def test_what_pruning_costs_is_told_with_what_is_won_back():
 
 @pytest.mark.parametrize(
     ("value", "lead"),
-    [(0.004, "Little: it gains less than 2 points."), (-0.004, "No: accuracy changes by less than 2 points.")],
+    [(0.004, "Little: it gains less than 2 points."), (-0.004, "No gain: accuracy changes by less than 2 points.")],
 )
 def test_a_change_too_small_to_matter_is_measurable_where_it_is_significant(value, lead):
     study = read(EXAMPLE)
@@ -777,7 +774,7 @@ def test_of_masks_the_range_over_seeds_and_pairs_is_drawn_and_told():
         one.model_copy(update={"changed": one.changed[:3], "floor": (float(np.mean(one.floor)),) * 3})
         for one in study.mask_changes
     ]
-    compared = "The discount changes far fewer weights than another calibration sample: 0.23 % against 1.9 % with 70 % "
+    compared = "The discount swaps far fewer weights than another calibration sample: 0.23 % against 1.9 % with 70 % "
     bare = "With 70 % removed, the discount chooses 0.23 % of weights differently; another calibration sample changes "
     titled = ((study.mask_changes, f"{compared}removed"), (fewer, f"{bare}1.9 %"))  # three seeds show no order
     for changes, title in titled:
@@ -842,13 +839,13 @@ def test_movement_tells_how_many_untrained_models_there_are():
     one = study.model_copy(update={"spec": {**study.spec, "random_models": 1}})
     for findings, count in ((study, 3), (one, 1)):
         (told,) = (finding for finding in story_of(findings).findings if finding.name == "movement")
-        assert told.title.endswith("; in untrained models, 1.67")
+        assert told.title.endswith(" against 1.67")
         assert told.caveat.startswith(f"One trained model, {count} untrained; ")
 
 
 def test_the_last_slide_is_titled_by_the_answers_to_both_questions():
     assert story_told("example").in_short == (
-        "Token for token, sinks matter; the discount changes accuracy by less than 2 points"
+        "Per token, sinks matter; the discount alone changes accuracy by less than 2 points"
     )
     assert story_told("cannot tell").in_short == (
         "This study cannot tell whether hiding the sinks changes more, nor whether the discount changes accuracy"

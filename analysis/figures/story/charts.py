@@ -42,10 +42,11 @@ class Mark:
 
 @dataclass(frozen=True)
 class Group:
-    """Rows beneath a heading."""
+    """Rows beneath a heading. aside: the heading of what stands aside of them."""
 
     title: str
     marks: tuple[Mark, ...]
+    aside: str = ""
 
 
 def bars(
@@ -138,7 +139,8 @@ _CHART = """
 <div class="chart{{ "" if axis else " few" }}" style="--label:{{ label }};--value:{{ value }};--aside:{{ aside }}">
 {% for group in groups %}
 <div class="panel">
-{% if group.title %}<div class="group">{{ group.title | glued }}</div>{% endif %}
+{% if group.title %}<div class="group">{{ group.title | glued }}
+{%- if group.aside %}<span>{{ group.aside }}</span>{% endif %}</div>{% endif %}
 {% for mark in group.marks %}
 <div class="row {{ mark.tone }}{{ " ends" if bar }}" data-beat="{{ mark.beat }}"
 {% if bar %} style="--end:{{ end(mark) }}"{% endif %}><span class="label">{{ mark.label }}</span>
