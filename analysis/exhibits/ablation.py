@@ -172,7 +172,7 @@ def _level_rows(
                 f"{'' if level.n in (prompts, 1) else f', {level.n} prompts'}",
                 *lasts,
             ),
-            beside=(_level(value[0]), _in_lines(words)),
+            beside=(_level(value[0]), _in_lines(words) + "\nnot significant" * bool(words and not full)),
         )
         for (called, level), full, words, lasts in zip(hidden.items(), filled, ("", *told), ends, strict=True)
     ]

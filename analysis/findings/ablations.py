@@ -265,15 +265,15 @@ def _told(tokens: tuple[float, float]) -> str:
 
 
 def ends_beside(tokens: tuple[float, float], others: Levels) -> tuple[str, ...]:
-    """Return where texts end with the sinks hidden, then by how many tokens later or earlier with the tokens of each
-    control; nothing where `endings` is empty. tokens, others: as of `endings`.
+    """Return where texts end with the sinks hidden, then with the tokens of each control hidden, and how much later or
+    earlier that is; nothing where `endings` is empty. tokens, others: as of `endings`.
     """
     if not endings(tokens, others):
         return ()
-    apart = (
-        size_told(one, LENGTH, "tokens later" if one.value < 0 else "tokens earlier") for _, one in others.values()
+    sides = (
+        f"ends at {at:.0f}: {size_told(one, LENGTH, 'later' if one.value < 0 else 'earlier')}"
+        for at, one in others.values()
     )
-    sides = (f"ends {told}" for told in apart)
     return f"text ends at token {tokens[0]:.0f}", *sides
 
 

@@ -4,6 +4,7 @@ following it, and showing its results with their settings.
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import chain
 from typing import Any
 
@@ -278,7 +279,8 @@ class OverPrompts:
             place.markdown(f"##### {plain(answer[0])}")
             if told:
                 place.markdown(plain(told))
-        aside.caption(plain(SINK.format(criterion(spec.sinks))))
+        of = f" This is your run of {datetime.fromtimestamp(job.created):%d %b %H:%M}." if earlier else ""
+        aside.caption(plain(f"{SINK.format(criterion(spec.sinks))}{of}"))
         with_example(self.outcome(job.summary), self.example(job), self.kind)
         self.next_step()
         more = _more(self.kind, job.key or job.id, job.summary)
