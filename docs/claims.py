@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from analysis.claims.shipped import EXAMPLE, read
+from analysis.claims.evidence import EXAMPLE, read
 from analysis.claims.verdicts import UNITS, VERDICTS, ClaimVerdict, number_words, verdicts_on
 from analysis.sinks.movement import MOVEMENT_NULLS
 from analysis.specs import CLAIMS, Claim

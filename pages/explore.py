@@ -19,9 +19,8 @@ from pages.parts.explore import branches
 from pages.parts.explore.asking import ask, record_with
 from pages.parts.explore.branches import BENEATH, NEXT, replay
 from pages.parts.explore.dynamics import dynamics
-from pages.parts.explore.experts import experts
 from pages.parts.explore.heads import heads
-from pages.parts.explore.inside import attention_map, geometry, logit_lens, massive_activations
+from pages.parts.explore.inside import attention_map, experts, geometry, logit_lens, massive_activations
 from pages.parts.explore.writing import exhibit_written, parallel_writing, text
 from pages.parts.frame import run
 from pages.parts.lazy_section import alone

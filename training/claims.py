@@ -6,8 +6,7 @@ import argparse
 import sys
 from datetime import UTC, datetime
 
-from analysis.claims.evidence import found_by
-from analysis.claims.shipped import EXAMPLE, TestedClaims, write
+from analysis.claims.evidence import EXAMPLE, TestedClaims, found_by, write
 from analysis.claims.verdicts import evidence_of
 from analysis.engine import Engine, JobRecord
 from analysis.engine.studies import claims_command, new_claims

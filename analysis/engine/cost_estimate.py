@@ -1,4 +1,6 @@
-"""Estimates of a sweep's time, memory and disk from existing measurements, and of what is still unknown."""
+"""Estimates of a sweep's time, memory and disk from existing measurements, and of what is still unknown; and of a
+search's time.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,6 +8,8 @@ from functools import lru_cache
 from math import ceil
 from statistics import fmean
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from analysis.engine.job_store import JobRecord
 from analysis.engine.planned import LOOKAHEAD
@@ -238,3 +242,29 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+_MIDDLE = (10, 50, 90)  # percentiles of the trials measured
+
+
+@dataclass(frozen=True)
+class SearchTime:
+    """Seconds that all trials of a search take: as the median trial took, and as those at 10 and 90 % did. measured:
+    how many trials that is of.
+    """
+
+    low: float
+    median: float
+    high: float
+    measured: int
+
+
+def search_time(seconds: Sequence[float], trials: int) -> SearchTime | None:
+    """Estimate the time of so many trials from those measured before; None without any. Remembered trials took no time
+    and are left out.
+    """
+    spent = np.array([each for each in seconds if each > 0])
+    if not len(spent):
+        return None
+    low, median, high = (float(end) * trials for end in np.percentile(spent, _MIDDLE))
+    return SearchTime(low, median, high, len(spent))

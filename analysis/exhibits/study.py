@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis.evaluation.ablation_effects import MEASURES
 from analysis.exhibits import recording_sets
-from analysis.figures import study as figures
+from analysis.figures import accuracy as figures
 from analysis.figures.export import Exhibit
 from analysis.figures.intervals import difference_row, interval_rows, way
 from analysis.figures.style import ends_of

@@ -25,8 +25,7 @@ from analysis.findings import findings_of, set_contrast
 from analysis.findings.sets import family_of
 from analysis.pruned import masks_file
 from analysis.pruned.compare import disagreement, independent_disagreement, overlap, pairs_of
-from analysis.recording.explored import explored
-from analysis.recording.explored_text import packed_text
+from analysis.recording.explored import explored, packed_text
 from analysis.recording.playback import played
 from analysis.recording.set_file import open_set
 from analysis.recording.set_tables import Sets, count_table, kind_table, movement_table, prompts_of

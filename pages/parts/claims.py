@@ -9,8 +9,7 @@ from typing import Any
 
 import streamlit as st
 
-from analysis.claims.evidence import found_by
-from analysis.claims.shipped import EXAMPLE, TestedClaims, read
+from analysis.claims.evidence import EXAMPLE, TestedClaims, found_by, read
 from analysis.claims.verdicts import ClaimVerdict
 from analysis.engine import JobRecord
 from analysis.engine.studies import claims_command, claims_misfit, new_claims

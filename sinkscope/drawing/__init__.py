@@ -10,14 +10,14 @@ from analysis.recording.set_file import RecordingSet
 from analysis.recording.trajectory import Trajectory
 from analysis.study.findings import Findings
 from analysis.tuning.statistics_file import StoredStatistics
-from sinkscope.drawing import evaluations, experts, inside, pairs, prunings, recordings, sets, tuning
+from sinkscope.drawing import evaluations, inside, pairs, prunings, recordings, sets, tuning
 from sinkscope.drawing.rows import Drawn
 from sinkscope.results import Ablation, AttentionMap, Geometry, Lens, PrunedFolder, Result, Search, Sweep, Written
 
 __all__ = ["FIGURES", "Drawn", "figures_of"]
 
 FIGURES: dict[type, dict[str, Drawn]] = {
-    Trajectory: {**recordings.ROWS, **experts.ROWS, **pairs.ROWS},
+    Trajectory: {**recordings.ROWS, **inside.EXPERT_ROWS, **pairs.ROWS},
     RecordingSet: sets.ROWS,
     Results: evaluations.ROWS,
     PrunedFolder: prunings.ROWS,

@@ -15,8 +15,15 @@ from analysis import jobs
 from analysis.figures.explorer import component_js, explorer_css, explorer_html
 from analysis.models.resident import release_resident
 from analysis.recording import explored as exploring
-from analysis.recording.explored import SharesAsked, explored, feed_bytes, head_map, head_shares, with_state
-from analysis.recording.explored_text import packed_text
+from analysis.recording.explored import (
+    SharesAsked,
+    explored,
+    feed_bytes,
+    head_map,
+    head_shares,
+    packed_text,
+    with_state,
+)
 from analysis.recording.trajectory_file import open_trajectory
 from analysis.sinks import definitions
 from analysis.sinks.step_inputs import SPLITS

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from analysis.claims.shipped import EXAMPLE, read, write
+from analysis.claims.evidence import EXAMPLE, read, write
 from analysis.claims.verdicts import CANNOT_TELL, DOES_NOT_HOLD, HOLDS, HOLDS_WEAKLY, verdicts_on
 from analysis.errors import UserError
 from analysis.models.checkpoint import checkpoint_of, fingerprint

@@ -11,8 +11,7 @@ from analysis import jobs
 from analysis.models.registry import MODELS
 from analysis.models.resident import release_resident
 from analysis.recording import explored as shipped_nulls
-from analysis.recording.explored import explored, with_state
-from analysis.recording.explored_text import packed_text, unpacked_text
+from analysis.recording.explored import explored, packed_text, unpacked_text, with_state
 from analysis.recording.inside_specs import reference_spec
 from analysis.recording.trajectory_file import open_trajectory
 from analysis.sinks.definitions import mean_mass

@@ -1,6 +1,6 @@
 """The time of a search by the trials measured before."""
 
-from analysis.tuning.cost_estimate import search_time
+from analysis.engine.cost_estimate import search_time
 
 
 def test_trials_to_come_take_as_long_as_those_measured():

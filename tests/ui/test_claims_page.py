@@ -7,7 +7,7 @@ from typing import Literal
 
 import pytest
 
-from analysis.claims.shipped import EXAMPLE, read
+from analysis.claims.evidence import EXAMPLE, read
 from analysis.engine import JobRecord
 from analysis.engine.studies import claim_children, claims_command, new_claims
 from analysis.errors import UserError

@@ -4,7 +4,7 @@ import json
 from functools import cache
 from pathlib import Path
 
-from analysis.recording.explored_text import packed_text
+from analysis.recording.explored import packed_text
 
 _FOLDER = Path(__file__).parent
 # Each file is one subject; together they are one module, in the order in which they read.

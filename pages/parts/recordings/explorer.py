@@ -14,8 +14,16 @@ from pydantic import ValidationError
 from analysis.figures.explorer import component_js, explorer_css, feed_js
 from analysis.figures.player import player_css, player_js
 from analysis.recording.alternatives import is_pair
-from analysis.recording.explored import SharesAsked, content_of, explored, feed_bytes, head_map, head_shares, with_state
-from analysis.recording.explored_text import unpacked_text
+from analysis.recording.explored import (
+    SharesAsked,
+    content_of,
+    explored,
+    feed_bytes,
+    head_map,
+    head_shares,
+    unpacked_text,
+    with_state,
+)
 from analysis.sinks.step_inputs import ALL, SPLITS, undecided_named
 from analysis.specs import DEFINITIONS, SinkParams
 from analysis.words import model_short_title

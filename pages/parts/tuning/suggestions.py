@@ -9,6 +9,7 @@ import streamlit as st
 from pydantic import ValidationError
 
 from analysis.engine import JobRecord
+from analysis.engine.cost_estimate import search_time
 from analysis.evaluation.presets import PRESETS, SUITES
 from analysis.figures import tuning as figures
 from analysis.figures.export import Exhibit
@@ -25,7 +26,6 @@ from analysis.specs import (
     short_label,
 )
 from analysis.specs.tuning import searchable
-from analysis.tuning.cost_estimate import search_time
 from analysis.words import percent, signed
 from pages.parts import controls
 from pages.parts.asking import (
