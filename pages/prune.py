@@ -22,7 +22,6 @@ from pages.parts.pruning.outcome import (
     accuracies_in_full,
     answer,
     answer_so_far,
-    changed_in_words,
     changes_in_study,
     choose_scores,
     found_in_runs,
@@ -98,7 +97,7 @@ def main() -> None:
             evaluation, scoring = choose_scores(model, asked)
         wants = wanted(asked, evaluation)
         with first:
-            start(wants, takes, f"Their accuracy will replace the {study.within}'s." if study is not None else "")
+            start(wants, takes)
         with takes:
             active_runs()
             say_cut_short(asked)
@@ -109,7 +108,7 @@ def main() -> None:
     if changes and view != MASKS:  # which draws them in full
         place = steps.results if preview_of is not None else steps.figure
         with place, results_box(study, "prune_masks"):
-            _draw_changes(study, masks, changes, changed_in_words(found, changes))
+            _draw_changes(study, masks, changes, changes[0].words())
     with steps.beneath:
         if view == ACCURACY:
             accuracies_in_full(wants, model, pairs, pair_results(scored_pairs(pairs)), beside)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from analysis.evaluation.sweep_scores import Comparison, Setting, from_dense
 from analysis.exhibits.scored_runs import EXPLAINED, bare_title
-from analysis.exhibits.story_parts import accuracies, cost_of, discounts, strength_told
+from analysis.exhibits.story_parts import accuracies, cost_of, discounts
 from analysis.exhibits.with_discount import (
     CHANGE,
     against_published,
@@ -264,7 +264,7 @@ def levels_of_sweep(
     point = first.pruning
     return _levels(
         point.method,
-        recipe_told(point.method, text_of(point), strength_told(point.discount.discount_strength)),
+        recipe_told(point.method, text_of(point), f"λ = {point.discount.discount_strength:g}"),
         scores,
         lost,
         [one.difference for one in pair],
@@ -302,7 +302,7 @@ def levels_of_study(findings: Findings) -> DiscountLevels | None:
         scores[one.sparsity] = [first, _Scored(control, one.sparsity, without, cost), own]
     return _levels(
         method,
-        recipe_told(method, text_read(method), strength_told(max(findings.parameters.strengths))),
+        recipe_told(method, text_read(method), f"λ = {max(findings.parameters.strengths):g}"),
         scores,
         costs,
         [replace(one.effect, above_chance=above) for one in contrasts],

@@ -282,11 +282,6 @@ def prices_of(findings: Findings, by_setting: Mapping[str, Contrast]) -> list[Pr
     return sorted(prices, key=lambda price: price.cost.value) if len(prices) == len(costs) else []
 
 
-def strength_told(strength: float) -> str:
-    """Return the strength of a discount, and what the full one means."""
-    return f"λ = {strength:g}{' (sinks count for nothing)' if strength == 1 else ''}"
-
-
 def recipe(findings: Findings, brief: bool = False) -> str:
     """Tell by which rule the discount chose weights, and how strong it was; empty where a study has no discount. brief:
     as the beginning of a sentence.

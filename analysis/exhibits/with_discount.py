@@ -21,8 +21,7 @@ from analysis.figures.intervals import difference_row, interval_rows
 from analysis.figures.style import DIFFERENCE, PER_CENT, REFERENCE, colors_by_method, ends
 from analysis.findings import finding_of
 from analysis.findings.evaluations import MARGIN
-from analysis.findings.masks import few_changed
-from analysis.findings.pruning_cost import bare_words, no_help
+from analysis.findings.pruning_cost import bare_words
 from analysis.pruned.report_file import is_control, plain_title
 from analysis.specs import METHODS, NOISES, PruneSpec
 from analysis.statistics.decisions import (
@@ -170,28 +169,15 @@ class Changed(NamedTuple):
     chance: float
 
     @property
-    def few(self) -> bool:
-        """Return whether the discount changes far fewer weights than another calibration sample."""
-        return few_changed(self.changed, self.floor)
-
-    @property
     def by_sample(self) -> str:
         """Say which share of the weights another calibration sample changes, its mean; '' if that is not known."""
         return f"another calibration sample changes {percent(fmean(self.floor))}" if self.floor else ""
 
-    def words(self, explains: bool = False) -> str:
-        """Say how much the discount changes. explains: as of `discounted_mask`."""
+    def words(self) -> str:
+        """Say how much the discount changes."""
         at = f"At {self.sparsity} sparsity the discount"
-        told: str = finding_of("discounted mask", self.changed, self.floor, self.chance, at, explains)
+        told: str = finding_of("discounted mask", self.changed, self.floor, self.chance, at)
         return told
-
-
-def explained_by_masks(discount: Sequence[Difference], changes: Sequence[Changed], margin: float) -> bool:
-    """Return whether the masks are a possible reason that the discount does not help: no difference is significant and
-    all lie inside the margin, and at every sparsity the discount changes far fewer weights than another calibration
-    sample. discount: with minus without it.
-    """
-    return no_help(discount, margin) and all(one.few for one in changes)
 
 
 def changes_of_study(findings: Findings, contrast: Contrast) -> list[Changed]:

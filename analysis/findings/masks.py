@@ -43,13 +43,10 @@ def few_changed(changed: Sequence[float], seeds: Sequence[float]) -> bool:
     return enough and max(changed) < min(seeds) / 2
 
 
-def discounted_mask(
-    changed: Sequence[float], seeds: Sequence[float], chance: float, who: str = "The discount", explains: bool = False
-) -> str:
+def discounted_mask(changed: Sequence[float], seeds: Sequence[float], chance: float, who: str = "The discount") -> str:
     """Say for what share of the weights the sink discount changes the choice, beside what another calibration sample
     changes, or independent masks where that is not known. changed: one per calibration seed. seeds: one per pair of
-    them. who: what changes it, as the sentence begins. explains: call few changed weights a possible reason of what
-    was said before, that accuracy hardly changes.
+    them. who: what changes it, as the sentence begins.
     """
     value = float(np.mean(changed))
     if not value > 0:
@@ -57,10 +54,8 @@ def discounted_mask(
     beside = f"; independent masks differ in {percent(chance)}" if chance > 0 else ""
     if len(seeds) and (floor := float(np.mean(seeds))) > 0:
         beside = f"; another calibration sample changes {percent(floor)}"
-    few = few_changed(changed, seeds)
-    if explains and few:
-        who = f"A possible reason, not tested: {who[0].lower()}{who[1:]}"
-    return f"{who} chooses {'only ' * (few and not explains)}{percent(value)} of the weights differently{beside}."
+    only = "only " * few_changed(changed, seeds)
+    return f"{who} chooses {only}{percent(value)} of the weights differently{beside}."
 
 
 def whole_against_seeds(title: str, value: float, seeds: float | None, chance: float, whole: str) -> str:

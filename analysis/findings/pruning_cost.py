@@ -107,13 +107,13 @@ class DiscountTold(NamedTuple):
 def discount_at_levels(
     levels: Mapping[str, Difference],
     margin: float = MARGIN,
-    items_of: str = "",
+    accuracies: str = "",
     costs: Mapping[str, Difference] = MappingProxyType({}),
 ) -> DiscountTold:
     """Tell whether the discount changes accuracy.
 
     levels: with minus without the discount by setting: the first, as `50 % sparsity`, and at most one other, as `70 %`,
-    which is left out where it has no verdict. items_of: what the items are of, as `6 tasks`. costs: of pruning without
+    which is left out where it has no verdict. accuracies: on the same items, in words. costs: of pruning without
     the discount at these settings; those that are significant are told.
     """
     (setting, first), *others = levels.items()
@@ -136,7 +136,7 @@ def discount_at_levels(
     seeds = counted(first.seeds, "seed") if first.seeds else ""
     over = "" if first.holds_seeds or not seeds else " over items alone"
     so_far = "" if first.final else "So far "
-    items = f"{first.n:,} items{f' of {items_of}' if items_of else ''}"
+    items = f"{first.n:,} items{f' ({accuracies})' if accuracies else ''}"
     stands = f"{so_far}{', '.join(filter(None, (items, seeds)))}; brackets: 95 % intervals"
     power = f"{_upper(detected)} with 80 % power." if detected else ""
     return DiscountTold(_upper(said), numbers, f"{stands}{over}.", power)

@@ -118,7 +118,7 @@ METHODS: Registry[Method] = Registry(
         "wanda",
         "Wanda",
         "|W|·‖X‖ on clean text, layer by layer, each fed by the pruned ones before it.",
-        brief="removes the weights that add least to each output",
+        brief="removes the weights that add least",
         structured=True,
         ranking="layerwise",
         implementation="analysis.pruning.run:WANDA",

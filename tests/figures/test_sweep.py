@@ -60,8 +60,8 @@ def test_the_published_baseline_stands_beside_both_where_it_was_pruned_at_every_
     told = levels_of_study(study)
     assert told.methods == ("wanda", "wanda-noised", "sink-wanda")
     assert told.setup == (
-        "Wanda (removes the weights that add least to each output) on noised text (part masked), λ = 1 (sinks count "
-        "for nothing). 2 sparsities × 3 methods × 6 seeds."
+        "Wanda (removes the weights that add least) on noised text (part masked), λ = 1. 2 sparsities × 3 methods × 6 "
+        "seeds."
     )
     assert told.margin == 0.02
     first = {one.sparsity: np.mean(one.by_seed) for one in study.pruning.settings if one.method == "wanda"}

@@ -174,7 +174,7 @@ def test_a_method_is_drawn_with_what_it_is_compared_with():
     shown = accuracy_of_runs(alike, None, "With discount")
     assert list(shown.table["method"]) == ["Wanda as published", "Without discount", "With discount"]
     assert (
-        shown.sentence == "Wanda removes the weights that add least to each output; 12 items of PIQA; not drawn: "
+        shown.sentence == "Wanda removes the weights that add least; 12 items of PIQA; not drawn: "
         "Magnitude (80.0 %). Noised text: calibration as seen while denoising."
     )
     names = {note.text.partition("<br>")[0] for note in shown.figure.layout.annotations}

@@ -256,10 +256,8 @@ def test_a_discounted_mask_is_compared_with_other_seeds_or_with_chance():
         "The discount chooses only 0.21 % of the weights differently; another calibration sample changes 1.4 %."
     )
     assert told(few, pairs, "At 50 % sparsity it").startswith("At 50 % sparsity it chooses only 0.")
-    assert told(few, pairs, "It", True).startswith("A possible reason, not tested: it chooses 0.21 %")
     for changed, seeds in ((few[:5], pairs), (few, [0.014]), ([*few[:5], 0.014], pairs), ([0.03] * 6, pairs)):
         assert "only" not in told(changed, seeds), "that is not significant"
-        assert "reason" not in told(changed, seeds, "It", True)
     assert "only" not in told([0.0066] * 6, pairs), "more than half of what a pair changes"
     assert told([0.0021], []).endswith(" 0.21 % of the weights differently; independent masks differ in 50 %.")
     assert told([0.0], [0.014]) == "The discount chooses no weight differently."

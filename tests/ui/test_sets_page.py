@@ -67,7 +67,7 @@ def test_without_a_set_the_page_shows_the_shipped_study_offers_to_record_one_and
     assert button.label == "Record 50 prompts" and not engine().jobs("record_set")
     test.segmented_control(key="evidence_view").set_value("Do they move?").run()
     said = texts(test)
-    assert "0.29 new per layer and step; in untrained models, 1.67." in said and "still masked" not in said
+    assert "less than untrained: 0.29 new per layer and step against 1.67." in said and "still masked" not in said
     assert "How the sinks of the diffusion model move" in said and len(charts(test)) == 2
     for view in ("Over the steps", "Head by head", "Single prompts"):
         test.segmented_control(key="evidence_view").set_value(view).run()

@@ -75,8 +75,8 @@ def test_without_a_sweep_the_page_shows_the_one_that_ships(tmp_path, monkeypatch
         "any back." in told
     )
     assert (
-        "Shipped study of the diffusion model. Wanda (removes the weights that add least to each output) on noised "
-        "text (part masked), λ = 1 (sinks count for nothing). 2 sparsities × 3 methods × 6 seeds. Your sweep will "
+        "Shipped study of the diffusion model. Wanda (removes the weights that add least) on noised "
+        "text (part masked), λ = 1. 2 sparsities × 3 methods × 6 seeds. Your sweep will "
         "replace it." in told
     )
     assert (
@@ -130,9 +130,7 @@ def test_a_finished_sweep_says_what_pruning_costs_and_draws_it(swept):
         "What moves accuracy" in told
         and " and 2 seeds, wide as so few barely show their spread, Student's, with 1 degree of freedom" in told
     )
-    assert re.search(
-        r"Wanda .+ text \(part masked\), λ = 1 \(sinks count for nothing\)\. 1 sparsity × \d methods × 2 seeds\.", told
-    )
+    assert re.search(r"Wanda .+ text \(part masked\), λ = 1\. 1 sparsity × \d methods × 2 seeds\.", told)
     assert "8 models took " in told
     assert "python -m analysis sweep" in test.code[0].value
     pair = test.segmented_control(key="sweep_pair")

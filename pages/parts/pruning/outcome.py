@@ -11,7 +11,6 @@ from analysis.engine.run_pairs import RunPair, has_setting, scored_pairs, sweep_
 from analysis.engine.runs import Run, known_runs
 from analysis.evaluation import comparing
 from analysis.evaluation.results import AVERAGE, Results, average, chance_level, once
-from analysis.exhibits.story_parts import strength_told
 from analysis.exhibits.with_discount import (
     Changed,
     Shift,
@@ -19,7 +18,6 @@ from analysis.exhibits.with_discount import (
     against_published,
     changes_of_study,
     compared_in,
-    explained_by_masks,
     published_of_study,
     recipe_told,
     shifts_of_runs,
@@ -108,10 +106,10 @@ class Found(NamedTuple):
     published: str = ""
 
     @property
-    def items_of(self) -> str:
-        """What was scored, with the accuracies of the dense model and by chance."""
+    def accuracies(self) -> str:
+        """The accuracies of the dense model and by chance."""
         chance = "" if self.chance is None else f", chance {percent(self.chance, 1)}"
-        return f"{counted(len(self.tasks), 'task')} (unpruned {percent(self.dense, 1)}{chance})"
+        return f"unpruned {percent(self.dense, 1)}{chance}"
 
 
 def wanted(asked: Asked, evaluation: EvaluateSpec | None) -> Wanted:
@@ -134,9 +132,8 @@ def wanted(asked: Asked, evaluation: EvaluateSpec | None) -> Wanted:
         return Wanted(asks, None, why(error))
 
 
-def start(wants: Wanted, takes: Any, after: str = "") -> None:
-    """Draw what the prunings will take, and the button that starts them. takes: the place of what they take. after:
-    what happens then, in a sentence."""
+def start(wants: Wanted, takes: Any) -> None:
+    """Draw what the prunings will take, and the button that starts them. takes: the place of what they take."""
     buttons = st.container(horizontal=True, vertical_alignment="center", gap="small")
     if not may_act(buttons):
         return
@@ -145,7 +142,7 @@ def start(wants: Wanted, takes: Any, after: str = "") -> None:
         if wants.problem:
             (st.caption if wants.idle else st.error)(plain(wants.problem))
         elif wants.sweep is not None:
-            st.caption(plain(" ".join(filter(None, (_cost(wants.sweep), after)))))
+            st.caption(plain(_cost(wants.sweep)))
 
 
 def _start_button(wants: Wanted, key: str, place: Any = st) -> None:
@@ -357,7 +354,7 @@ def found_in_study(study: OfStudy) -> Found | None:
         tuple(tasks_of(findings.pruning)),
         method,
         margin,
-        recipe_told(method, text_read(method), strength_told(max(findings.parameters.strengths))),
+        recipe_told(method, text_read(method), f"λ = {max(findings.parameters.strengths):g}"),
         compared_in(findings, contrast),
         published=against_published(method, published, margin if small else 0.0),
     )
@@ -390,7 +387,7 @@ def _found_in_results(results: Results, spec: PruneSpec, names: Sequence[str]) -
         tuple(benchmark.title for benchmark in results.accuracies),
         spec.method,
         MARGIN,
-        recipe_told(spec.method, text_of(spec), strength_told(spec.discount.discount_strength)),
+        recipe_told(spec.method, text_of(spec), f"λ = {spec.discount.discount_strength:g}"),
         "Without the discount: the control, which reads the same noised text, against the dense model. The discount: "
         "against that.",
         " ".join(explained),
@@ -433,7 +430,7 @@ def _told(study: OfStudy | None, found: Found | None, seeds: str = "") -> _Told:
         first, *others = shown_shifts(found.shifts)
         levels = {found.setting: first.discount} | {one.sparsity: one.discount for one in others}
         costs = dict(zip(levels, (one.cost for one in (first, *others)), strict=True))
-        of_discount = finding_of("discount at levels", levels, found.margin, found.items_of, costs)
+        of_discount = finding_of("discount at levels", levels, found.margin, found.accuracies, costs)
         said, numbers, stands, detected = of_discount
         fixed = "fixed in the study's specification" if study is not None else "that of a study"
         explained = f"The margin of {POINTS.margin(found.margin)} is {fixed}. {detected} {found.compared}"
@@ -446,14 +443,6 @@ def _told(study: OfStudy | None, found: Found | None, seeds: str = "") -> _Told:
     return _Told(said, " ".join(explained.split()), *(" ".join(filter(None, one)) for one in (told, recipe)))
 
 
-@lru_cache(_KEPT)
-def changed_in_words(found: Found | None, changes: tuple[Changed, ...]) -> str:
-    """Say how many weights the discount changes, and whether that may be why it does not help. changes: at least
-    one, of the masks."""
-    shown = [] if found is None else [one.discount for one in shown_shifts(found.shifts)]
-    return changes[0].words(found is not None and explained_by_masks(shown, changes, found.margin))
-
-
 _APART = "set_apart"
 # Results of a study are set apart from the settings beside them, of which they are not.
 _SET_APART = f"<style>[class*='st-key-'][class*='_{_APART}']{{border-left:5px solid {REFERENCE}}}</style>"
@@ -464,7 +453,7 @@ def results_box(study: OfStudy | None, key: str) -> DeltaGenerator:
     if study is not None:
         st.html(_SET_APART)
     box = st.container(border=True, key=key if study is None else f"{key}_{_APART}", gap="xsmall")
-    whose = "What your runs found" if study is None else f"What the {study.within} found"
+    whose = "In your runs" if study is None else f"In the {study.within}"
     box.markdown(f"**{plain(whose)}**")
     return box
 
