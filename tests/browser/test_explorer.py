@@ -533,6 +533,41 @@ def test_the_explorer_of_the_shipped_study_names_its_models_and_judges_both_by_a
     expect(finding).to_contain_text("no token counted (in the prompt) exceeds mean + 6 std.")
 
 
+STRENGTHS = """(step) => {
+  const { explorer } = document.querySelector(".sinkscope-explorer"), [recording] = explorer.recordings;
+  const view = { definition: "std", threshold: 2, basis: "even", split: 0, judged: "head" };
+  const of = (each) => [...each.strengths(view, [step, step])];
+  explorer.set({ step });
+  const first = recording.draws[0];
+  const told = [of(recording), first.whole ? of(first) : [], recording.L];
+  return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(told))));
+}"""
+
+
+def test_the_grid_of_heads_says_in_which_layers_sinks_draw_most_where_untrained_models_have_none_such(page, tmp_path):
+    path = tmp_path / "shipped.html"
+    path.write_text(f"<!doctype html><meta charset=utf-8><body>{explorer_html(read(EXAMPLE).explorer)}")
+    page.goto(path.as_uri())
+    expect(page.locator(".sx-b h2")).to_have_text(re.compile("sinks draw most in layers 0–2: "))
+    named = set()
+    for step in (0, 10, 20, 30, 40, 43):
+        shares, untrained, layers = page.evaluate(STRENGTHS, step)
+        title = page.locator(".sx-b h2").inner_text()
+        means = np.reshape(shares, (layers, -1)).mean(axis=1)
+        found = re.fullmatch(r"Heads’ sinks draw most in layers? ([\d–, and]+): (.+)", title)
+        named.add(found is not None)
+        if found is None:
+            assert title == "Attention of each head to its own sinks"
+            continue
+        ends = [int(end) for end in re.findall(r"\d+", found[1])]
+        most = list(range(ends[0], ends[-1] + 1)) if "–" in found[1] else ends
+        assert min(means[most]) > max(np.delete(means, most)), "more than in every other layer"
+        by_layer = np.reshape(untrained, (layers, -1)).mean(axis=1) if untrained else np.zeros(1)
+        assert min(means[most]) > by_layer.max()
+        assert found[2] == told(means[most].mean())
+    assert True in named
+
+
 COMPONENT = """<!doctype html><meta charset=utf-8><style>%s</style><div id=part><div class=host></div></div>
 <a href=next.html>Next</a>
 <script type=module>

@@ -122,22 +122,39 @@ function framed(recording, view) {
   return view.layer != null || !count ? "" : `${t0 === t1 ? "framed tokens" : "heads averaged first"}: ${percent(share)}`;
 }
 function headMean(recording, view) {
-  const shares = headShares(recording, view), [first] = recording.draws, range = stepRange(view, recording), { T } = recording;
-  if (!shares) return "";
-  const own = view.preset && recording.nullOwn, one = !own && first?.whole ? [meanOf(first.strengths(view, range))] : [];
-  const others = own ? Array.from({ length: own.length / T }, (_, n) => meanOver(own.subarray(n * T, (n + 1) * T), range)) : one;
-  return `Mean ${percent(meanOf(shares))}${others.length ? ` (untrained ${spanOf(others)})` : ""}`;
+  const shares = headShares(recording, view), others = untrainedMeans(recording, view);
+  return shares ? `Mean ${percent(meanOf(shares))}${others.length ? ` (untrained ${spanOf(others)})` : ""}` : "";
+}
+// The same mean of each untrained model.
+function untrainedMeans(recording, view) {
+  const [first] = recording.draws, range = stepRange(view, recording), { T } = recording, own = view.preset && recording.nullOwn;
+  if (own) return Array.from({ length: own.length / T }, (_, n) => meanOver(own.subarray(n * T, (n + 1) * T), range));
+  return first?.whole ? [meanOf(first.strengths(view, range))] : [];
 }
 // The least and the most of shares.
 function spanOf(shares) {
   const [low, high] = [Math.min, Math.max].map((end) => percent(end(...shares)));
   return low === high ? low : `${low.replace(/\s%$/, "")}–${high}`;
 }
-// What the grid of layers and heads is coloured by.
+// What the grid of layers and heads shows: where sinks draw most, else what it is coloured by.
 function headTitle(recording, view) {
   const to = target(view, recording);
   if (to) return `Attention each head gives ${aim(view, to)}`;
-  return `Attention of each head to ${WHOSE[view.judged]}`;
+  return drawnMost(recording, view) || `Attention of each head to ${WHOSE[view.judged]}`;
 }
+// The few layers whose heads give sinks more than the mean of all layers, where each lies also above every untrained model,
+// the layers of the first included; empty where that holds of none, or of too many to name.
+function drawnMost(recording, view) {
+  const shares = finished(view, recording) ? null : headShares(recording, view), others = untrainedMeans(recording, view), [first] = recording.draws;
+  if (!shares || !others.length) return "";
+  const byLayer = layerMeans(shares, recording), most = byLayer.flatMap((share, layer) => (share > meanOf(byLayer) ? [layer] : [])), taken = most.map((layer) => byLayer[layer]);
+  const untrained = first?.whole ? layerMeans(first.strengths(view, stepRange(view, recording)), recording) : [];
+  const last = most.length - 1, run = last > 0 && most[last] - most[0] === last;
+  if (!most.length || most.length > recording.L / 2 || (last > 2 && !run) || Math.min(...taken) <= Math.max(...others, ...untrained)) return "";
+  const named = run ? `${most[0]}–${most[last]}` : last > 0 ? `${most.slice(0, -1).join(", ")} and ${most[last]}` : most[0];
+  return `${OWNERS[view.judged]} sinks draw most in layer${last > 0 ? "s" : ""} ${named}: ${percent(meanOf(taken))}`;
+}
+const layerMeans = (shares, { L, H }) => Array.from({ length: L }, (_, l) => meanOf(shares.subarray(l * H, (l + 1) * H)));
+const OWNERS = { head: "Heads’", layer: "Layers’", model: "The model’s" };
 const WHOSE = { head: "its own sinks", layer: "its layer’s sinks", model: "the model’s sinks" };
 const aim = (view, to) => (!to ? "sinks" : !to.length || to[0] === to[1] ? `position ${view.position ?? to[0]}` : `positions ${to[0]}–${to[1]}`);
