@@ -1,5 +1,7 @@
 """Every page through Streamlit's own test runner, with the real engine and the bundled model."""
 
+import re
+
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -63,6 +65,9 @@ def test_explore_opens_on_the_shipped_example_before_anything_is_recorded_and_ru
     assert "Shipped study" in texts(test) and test.button(key="record") and not test.info
     sent = [part.proto.bytes for part in test.get("bidi_component")]
     assert any(b"Left-to-right" in each for each in sent)
+    monkeypatch.setattr(type(engine()), "seconds_to_start", lambda self: 60.0)
+    (said,) = re.findall(r"about (\d+) s on an idle machine", texts(test.run()))
+    assert int(said) >= 60, "the start of the first worker is part of what a recording takes"
     monkeypatch.undo()
     assert [job.id for job in engine().jobs()] == [job.id for job in ran]
 

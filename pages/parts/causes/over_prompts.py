@@ -373,7 +373,7 @@ def _ablation_controls(recording: Recording) -> dict[str, Any]:
 def _ablation_cost(spec: AblateSetSpec, recording: Recording) -> str:
     conditions = sum(1 + len(controls_drawn(name)) for name in spec.targets)
     written = len(spec.prompts) * (1 + conditions * len(spec.interventions))
-    return f"Writes {written:,} texts, in batches. Recording one took {seconds_of(recording)}."
+    return f"Writes {written:,} texts, in batches. Recording one took {recording.info.seconds:.1f} s."
 
 
 ABLATION = OverPrompts(

@@ -98,6 +98,9 @@ def ask(shown: JobRecord | None, narrow: bool = False) -> None:
     )
     if sampling is not None and not problem:
         (in_fold if narrow else st).caption(_plan(sampling, model, prompt, chosen["seed"], chosen["mass_dtype"]))
+        seconds = _seconds(sampling, model, prompt)
+        if seconds is not None and (seconds := seconds + engine().seconds_to_start()) >= _NAMED:
+            place.caption(f"about {duration(seconds)} on an idle machine")
     if pressed and sampling is not None:
         with told():
             spec = RecordSpec(model=model, prompt=prompt, sampling=sampling, **chosen)
@@ -255,9 +258,6 @@ def _plan(sampling: Sampling, model: ModelSpec, prompt: str, seed: int, mass_dty
         in_blocks = sampling.in_blocks_of(checkpoint.architecture.block_size)
         megabytes = planned_bytes(in_blocks, checkpoint.geometry, given, 0, mass_dtype) / 1e6
         size += f" The recording takes {'less than' if megabytes < 0.1 else 'about'} {max(megabytes, 0.1):,.1f} MB."
-        seconds = None if sampling.keeps_keys else planned_seconds(checkpoint, model, sampling.length(given), forwards)
-        if seconds is not None and seconds >= _NAMED:
-            size += f" About {duration(seconds)} on this machine."
         need = need_of(checkpoint, model, sampling.length(given))
         if need.beside:
             weights, cache, logits = map(gigabytes, (need.weights, need.cache, need.logits))
@@ -270,6 +270,16 @@ def _plan(sampling: Sampling, model: ModelSpec, prompt: str, seed: int, mass_dty
         f"{forwards:d} forward{'s' if forwards > 1 else ''}{rest} with {model_called(model.source)}, "
         f"seed {seed:d}.{size}"
     )
+
+
+@st.cache_data(ttl=60, max_entries=64, show_spinner=False)
+def _seconds(sampling: Sampling, model: ModelSpec, prompt: str) -> float | None:
+    """Return the seconds of a recording's forwards; None where they are not known."""
+    checkpoint = _checkpoint(model)
+    given = prompt_tokens(checkpoint, prompt) if checkpoint is not None else None
+    if checkpoint is None or given is None or sampling.keeps_keys:
+        return None
+    return planned_seconds(checkpoint, model, sampling.length(given), sampling.forwards())
 
 
 def _checkpoint(model: ModelSpec) -> Checkpoint | None:

@@ -191,8 +191,10 @@ def says_no_model(recording: Recording, inside: bool = False) -> bool:
 
 
 def seconds_of(recording: Recording, share: float = 1.0) -> str:
-    """Say how long `share` times the forwards of a recording take, as measured when it was recorded."""
-    seconds = recording.info.seconds * share
+    """Say how long a job of `share` times the forwards of a recording takes, as measured when it was recorded, with the
+    start of the first worker.
+    """
+    seconds = recording.info.seconds * share + engine().seconds_to_start()
     if seconds < 1:
         return "less than a second"
     if seconds < 90:
