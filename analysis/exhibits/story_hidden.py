@@ -95,7 +95,8 @@ def hidden(findings: Findings) -> Told | None:
     if title:
         takeaways = open_briefly(those) or said
     takeaways += [as_random]
-    takeaways += [_beside_own(findings, model) for model in by_model if model != own.model]
+    notes += [_beside_own(findings, model) for model in by_model if model != own.model]
+    notes += [_matched(at_equal, those)]
     held = [f"{100 * side.share:.1f} %" for side in own.sides]
     return Told(
         "hidden",
@@ -264,12 +265,20 @@ def _unmatched(held: Sequence[str], at_equal: Cause | None, causes: Sequence[Cau
         sinks, others = (percent(side.masked, 0) for side in at_equal.sides)
         if not no_match(causes):
             return f"{_DRAWN_ONCE} {sinks} of sinks hidden are masked, {others} of {_title(MASS)}."
-        most, fewest = (f"{side.tokens:.1f}" for side in reversed(at_equal.sides))
-        return (
-            f"No control matches both masking and attention: of {_title(MASS)} ({most} per step, sinks: {fewest}) only "
-            f"{others} are masked, and {_title(MASKED)} draw less."
-        )
+        return "No control matches the sinks in both masking and attention."
     return f"Sinks hold {held[0]} of the attention, the others {held[1]}: part of a difference can come from that."
+
+
+def _matched(at_equal: Cause | None, causes: Sequence[Cause]) -> str:
+    """Tell in what each control differs from the sinks, where none matches them; empty elsewhere."""
+    if at_equal is None or not no_match(causes):
+        return ""
+    others = percent(at_equal.sides[1].masked, 0)
+    most, fewest = (f"{side.tokens:.1f}" for side in reversed(at_equal.sides))
+    return (
+        f"Of {_title(MASS)} ({most} per step, sinks: {fewest}) only {others} are masked, and {_title(MASKED)} draw "
+        "less attention than sinks."
+    )
 
 
 def _any_kind(findings: Findings, causes: Sequence[Cause]) -> str:

@@ -52,8 +52,9 @@ def movement(findings: Findings) -> Told | None:
     title, takeaway = _title(observed, nulls, value, steps, whose), list(beats)
     if nulls:
         written = ["Writing alone: each token keeps its attention until it is written."] if "fixed" in nulls else []
-        beats = [f"{_by_layer(observed, nulls[hardest], MOVEMENT_NULLS[hardest].called)}."]
-        takeaway = [*written, *beats]
+        called_null = MOVEMENT_NULLS[hardest].called
+        beats = [f"{_by_layer(observed, nulls[hardest], called_null)}."]
+        takeaway = [*written, f"{_by_layer(observed, nulls[hardest], called_null, numbers=False)}."]
     others = [_other(names[model], births) for model, births in by_model.items() if model != source]
     notes = [_NEW, *([chance] if (chance := _chance(nulls, value)) else [])]
     if steps is not None and not story_parts.rare(value, steps):
@@ -73,7 +74,7 @@ def movement(findings: Findings) -> Told | None:
         f"{_models_told(findings, nulls)}{_at_a_time(findings, source)}",
         tuple(notes),
         meaning=story_parts.of_movement(value, steps, *_lives(findings, source)),
-        takeaway=" ".join([*takeaway, *others]),
+        takeaway=" ".join(takeaway),
     )
 
 
@@ -203,8 +204,8 @@ def _chance(nulls: Mapping[str, Rows], observed: float) -> str:
     return f"Each baseline asks another question. {told}" if told else ""
 
 
-def _by_layer(observed: Rows, null: Rows, called: str) -> str:
-    """Return which layers gain more and which fewer new sinks than by a null of this name."""
+def _by_layer(observed: Rows, null: Rows, called: str, numbers: bool = True) -> str:
+    """Return which layers gain more and which fewer new sinks than by a null of this name. numbers: with the means."""
     whose = "in untrained models" if called == UNTRAINED else f"with {called}"
     told = list[str]()
     for layers, side in ((_layers_above(observed, null), "more"), (_layers_above(null, observed), "fewer")):
@@ -215,7 +216,8 @@ def _by_layer(observed: Rows, null: Rows, called: str) -> str:
             )
             own, other = ([row for row in rows if row["layer"] in layers] for rows in (observed, null))
             mean = Measured.mean(own)
-            told.append(f"{gain} ({mean.told()} against {Measured.mean(other).told(beside=mean)})")
+            against = f" ({mean.told()} against {Measured.mean(other).told(beside=mean)})" if numbers else ""
+            told.append(f"{gain}{against}")
     if not told:
         return f"No layer gains significantly more or fewer new sinks than {whose}"
     return f"{told[0][0].upper()}{', '.join(told)[1:]}"
