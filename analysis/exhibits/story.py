@@ -143,7 +143,7 @@ def thin(findings: Findings) -> str:
     spec = findings.parameters
     if not _is_small(spec):
         return ""
-    size = f"{counted(spec.prompts, 'prompt')}, {counted(len(spec.seeds), 'seed')}"
+    size = f"{counted(spec.prompts, 'prompt')}, {counted(len(spec.seeds), 'calibration seed')}"
     return f"Small study: {size}."
 
 

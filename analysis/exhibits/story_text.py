@@ -113,7 +113,7 @@ def yes_by_text(causes: Sequence[Cause]) -> str:
     moves = f"hiding sinks {moved_beside(causes)}"
     if rise is None or not side_of(rise):
         moves = f"hiding them hurts more than hiding {CONTROLS[COUNT].title}"
-    return " ".join((f"{yes}: {moves}.", *beside, *_sooner(causes)))
+    return " ".join((f"{yes}: {moves}.", *beside))
 
 
 def moved_beside(causes: Sequence[Cause]) -> str:
@@ -124,17 +124,6 @@ def moved_beside(causes: Sequence[Cause]) -> str:
     if not side_of(there[told].effect) or not moves.startswith("raises"):
         return f"{moves} ({CONTROLS[told].title}: {other})"
     return f"{moves}, hiding {CONTROLS[told].title} to {other}"
-
-
-def _sooner(causes: Sequence[Cause]) -> list[str]:
-    """Return a sentence on where texts end with the sinks hidden, if that is earlier than untouched and than with each
-    control hidden. causes: of one model.
-    """
-    there = text_causes(causes)
-    ends, before = map(round, there[COUNT].medians)
-    if ends >= before or not all(map(ends_earlier, there.values())):
-        return []
-    return [f"The median text ends at token {ends}, not {before}."]
 
 
 def ends_earlier(cause: Cause) -> bool:

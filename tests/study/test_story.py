@@ -225,7 +225,7 @@ def test_other_pages_are_told_of_the_discount_only_what_a_study_can_tell():
 
 def test_a_small_study_says_so_first_and_a_large_one_does_not():
     large = supports()
-    assert "30 prompts, 6 seeds" in story_told("supports").thin
+    assert "30 prompts, 6 calibration seeds" in story_told("supports").thin
     assert "The standard size has 50 prompts, 14 calibration seeds and all items." in story_told("supports").closing
     planned = SIZES["standard"].values
     spec = {**large.spec, "prompts": planned["prompts"], "seeds": planned["seeds"]}
@@ -309,18 +309,16 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
 
     told = answered(0.2)
     assert told.lead == (
-        "Yes: hiding sinks raises perplexity from 2.4 to 3.8, hiding random tokens of equal attention to 3.1. The "
-        "median text ends at token 4, not 48."
+        "Yes: hiding sinks raises perplexity from 2.4 to 3.8, hiding random tokens of equal attention to 3.1."
     )
     assert told.levels.endswith(": nothing 2.4, sinks (3.1 per step) 3.8, random, equal attention (7.5) 3.1.")
     assert told.sentence == ("At equal attention: +22 % [+11, +35]. Texts end 24 tokens earlier [16, 31].")
     told = answered(-0.2)
     per_token = "Yes, per token: hiding sinks raises perplexity from 2.4 to 3.8, hiding other masked positions to 2.8."
-    sooner = "The median text ends at token 4, not 48."
-    assert told.lead == f"{per_token} At equal attention it hurts less. {sooner}"
+    assert told.lead == f"{per_token} At equal attention it hurts less."
     assert told.sentence.endswith(" At equal attention: −18 % [−26, −10]. Texts end 24 tokens earlier [16, 31].")
     told = answered(0.05)
-    assert told.lead == f"{per_token} {sooner}"
+    assert told.lead == per_token
     assert " At equal attention: +5 % [−5, +16], not significant. Texts end" in told.sentence
     assert ", random, equal attention (7.5) 3.6." in told.levels
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
@@ -402,7 +400,7 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     story = masked(0.02)
     assert story.answers[0].lead == (
         "It depends: hiding sinks raises perplexity from 2.4 to 3.8, hiding as many random tokens to 2.6. Against "
-        "other masked positions and at equal attention not significantly. The median text ends at token 4, not 48."
+        "other masked positions and at equal attention not significantly."
     )
     assert "Against other masked positions: +2 % [−6, +11], not significant. " in story.answers[0].sentence
     without = study.model_copy(update={"causes": tuple(one for one in study.causes if one.control != MASKED)})

@@ -329,23 +329,24 @@ def _environment(findings: Findings) -> str:
 ASKING = "ask"  # in the address: that what a study asks is shown
 STYLE = """<style>
 [data-testid='stMainBlockContainer']{padding-top:3.6rem}
+@media (min-width:1100.1px){[data-testid='stMainBlockContainer']{padding-top:2.1rem}.st-key-story_first{--tall:3.8em}}
 .st-key-study_shown label{position:absolute;clip-path:inset(50%);height:1px;overflow:hidden}
 .st-key-story_stage{--player-size:.82rem}
 [data-testid='stMain'] h1{text-wrap:balance;font-size:1.65rem;line-height:1.15;padding:0}
 .st-key-story_first,.st-key-story_first .stVerticalBlock{gap:.5rem}.st-key-story_first p{margin-bottom:.2rem}
 .st-key-study_answer{padding:.5rem .9rem}
 .st-key-story_first [data-testid='stMarkdownContainer']{margin-bottom:-.2rem}
-.st-key-story_first [data-testid='stCaptionContainer']{margin-bottom:.1rem}
+.st-key-story_first [data-testid='stCaptionContainer']{margin-bottom:.1rem;text-wrap:balance}
 .st-key-story_ways{gap:.5rem;align-items:center}.st-key-story_ways .st-key-primary_link{margin-top:0}
 .st-key-story_ways>:has(>.st-key-primary_link){flex:0 0 auto;width:auto}
 .st-key-story_ways .st-key-primary_link a{background:#1f5fbf;border-color:#1f5fbf!important}
 .st-key-story_ways [data-testid='stPageLink'] a{border:1px solid color-mix(in srgb,currentColor 25%,transparent);
 border-radius:.5rem;padding:.3rem .45rem;min-height:2.4rem}
 .st-key-story_ways [data-testid='stPageLink'] p{font-size:.86rem;white-space:nowrap}
-@media (min-width:1100.1px){[data-testid='stColumn']:has(.st-key-story_stage){position:sticky;top:4.2rem;
+@media (min-width:1100.1px){[data-testid='stColumn']:has(.st-key-story_stage){position:sticky;top:2.8rem;
 align-self:flex-start}}
 @media (min-width:1100.1px) and (max-width:1600px) and (max-height:900px){
-.st-key-story_first{min-height:calc(100vh - 4.2rem)}}
+.st-key-story_first{min-height:calc(100vh - 2.8rem)}}
 @media (max-width:640px){[data-testid='stMain'] h1{font-size:1.45rem}
 [data-testid='stMainBlockContainer']{padding-top:3.4rem;padding-bottom:.5rem}
 .st-key-story_first,.st-key-story_first .stVerticalBlock{gap:.3rem}.st-key-story_behind{gap:.25rem}
