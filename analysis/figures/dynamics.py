@@ -252,6 +252,9 @@ def position_bars(
     return figure
 
 
+_LEAST_DRAWN = 0.015  # of the highest bar; a kind that never has more cannot be seen
+
+
 def kinds_over_steps(
     panels: Mapping[str, np.ndarray], names: Sequence[str], x_title: str = "denoising step"
 ) -> go.Figure:
@@ -262,8 +265,10 @@ def kinds_over_steps(
     figure = make_subplots(1, len(panels), subplot_titles=titles, shared_yaxes=True, horizontal_spacing=0.04)
     named: set[str] = set()
     for column, counts in enumerate(panels.values(), start=1):
+        known = np.nan_to_num(counts)
+        least = _LEAST_DRAWN * known.sum(axis=1).max(initial=0)
         for kind, name in enumerate(names):
-            if counts[:, kind].any():
+            if known[:, kind].max(initial=0) > least:
                 figure.add_bar(
                     x=np.arange(len(counts)),
                     y=counts[:, kind],

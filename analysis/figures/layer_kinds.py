@@ -25,7 +25,7 @@ from analysis.figures.style import (
 from analysis.sinks.intervals import Estimates
 from analysis.words import percent
 
-_LEAST_DRAWN = 0.004  # of some row; a kind that is rarer in all of them cannot be seen
+_LEAST_DRAWN = 0.015  # of some row; a kind that is rarer in all of them cannot be seen
 LEAST_PORTION = 0.05  # of a layer's sinks; a kind that is rarer has no dot in the figure of strengths
 _TALL, _LEAST_ROW, _MOST_ROW = 400, 16, 27  # pixels of all layers of a model, and of one
 _MOST_NAMED = 16  # layers up to which each is named
@@ -39,7 +39,7 @@ _BESIDE, _KEY_LEFT = 5, -64  # kinds that a line names, and pixels from the pane
 _NAME, _HEAD = 22, 6  # pixels of a model's name above its panels, and of what the numbers at the right are
 _SHARES = (0, 0.25, 0.5, 0.75, 1)  # that the axis names
 _HELD_KIND, _HELD = (
-    "with other weights",
+    "the same kind when",
     {"untrained": 8, "shuffled": 70},
 )  # columns at the right of the bars, from pixel
 _COLUMN = 66  # pixels of one of them

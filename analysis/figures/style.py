@@ -25,9 +25,9 @@ SERIES_COLORS = ("#3097ff", SINK, "#38a778", "#5048e7", "#c70008", "#785887", "#
 SYMBOLS = ("circle", "diamond", "square", "triangle-up", "cross", "star")
 # Of tokens, in the order of `KINDS`: words recede. None is the orange of sinks, nor a red that says that something is
 # wrong.
-KIND_COLORS = ("#5048e7", "#0b6b5a", "#963a8a", "#3daef2", "#8f6a10", "#c0c5cc")
+KIND_COLORS = ("#5048e7", "#0b6b5a", "#963a8a", "#3daef2", "#26384a", "#c0c5cc")
 # What a dark page shows in place of a colour: words recede there, too, and all else stands out.
-ON_DARK = dict(zip(KIND_COLORS, ("#5048e7", "#358f5a", "#876097", "#3daef2", "#9b5904", "#646567"), strict=True)) | {
+ON_DARK = dict(zip(KIND_COLORS, ("#5048e7", "#4ccf92", "#876097", "#3daef2", "#c3ccd8", "#646567"), strict=True)) | {
     DIFFERENCE: "#97a1b3"
 }
 

@@ -34,13 +34,12 @@ CLEARLY = 0.1
 """A kind leads in a layer where its share of the sinks is at least so far above its share of all tokens."""
 SINK = "Sink: attention (× even split) above {} per layer and step."
 """The definition of a sink, of a criterion."""
-STANDS_OUT = (
-    f"Stands out: {100 * CLEARLY:g} points above all tokens, untrained and shuffled weights (bold: the furthest)."
-)
+STANDS_OUT = f"Stands out (bold): at least {100 * CLEARLY:g} points above all tokens, untrained and shuffled weights."
 """When a kind of token stands out among the sinks of a layer, as `Lead.clear`."""
 SIGNIFICANTLY = (
-    "Above all tokens also significantly. As in untrained models, as with scrambled weights: less than "
-    f"{100 * CLEARLY:g} points above these. Table has all shares with shuffled weights, as permuted."
+    "Above all tokens also significantly; bold is the kind furthest above. As in untrained models, as with scrambled "
+    f"weights: less than {100 * CLEARLY:g} points above these. Shuffled: each matrix in random order (permuted in the "
+    "table)."
 )
 """What that leaves out."""
 LEGEND: Mapping[str, str] = {
@@ -142,13 +141,13 @@ class KindShares:
 
 
 def terms_told(criterion: str, prompts: str, untrained: str = "") -> str:
-    """Explain in a few words what sentences call a sink, standing out, untrained and shuffled, and their brackets.
-    prompts: how many the intervals are over. untrained: how many models; "" where it is not known.
+    """Explain in a few words what sentences call a sink, standing out and untrained. prompts: how many the means are
+    over. untrained: how many models; "" where it is not known.
     """
-    models = f" ({untrained})" if untrained else ""
+    models = f"{untrained}, " if untrained else ""
     return (
-        f"{SINK.format(criterion)} {STANDS_OUT} Untrained: random weights{models}, equally sharp attention. Shuffled: "
-        f"each matrix in random order. Brackets: 95 % intervals, {prompts}."
+        f"{SINK.format(criterion)} {STANDS_OUT} Untrained: {models}equally sharp attention. Means over {prompts}; "
+        "point for 95 % intervals."
     )
 
 

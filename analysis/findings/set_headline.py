@@ -27,7 +27,7 @@ from analysis.recording.set_measures import by_kind, counts_over_steps, moves, o
 from analysis.recording.set_tables import SINGULAR, Sets, layers_in_words, number, prompt_table
 from analysis.sinks.intervals import LEAST_PROMPTS
 from analysis.sinks.movement import MOVEMENT_NULLS
-from analysis.words import counted, in_sentence, listed, percent
+from analysis.words import counted, in_sentence, listed
 
 
 def kinds_of_sets(sets: Sets, told: Mapping[str, SetAnswer]) -> tuple[str, ...]:
@@ -67,15 +67,15 @@ def _kinds(leads: Sequence[Lead], with_sinks: Sequence[int], layers: int, model:
     clear = first.clear or first.layers
     return (
         f"In {in_layers(clear, layers)} of {name}, {_shares(first, clear)} of sinks are {kind} "
-        f"(all tokens: {number(first.tokens, True)}{_untrained(first, clear)})."
+        f"(all tokens: {number(first.tokens, True)}).{_untrained(first, clear)}"
         f"{_beside_first(leads, layers)}{_close(first, layers)}"
         f"{_elsewhere(leads, with_sinks, layers)}"
     )
 
 
 def _untrained(lead: Lead, numbers: Collection[int]) -> str:
-    """Tell the largest share of a lead's kind among the sinks of other weights in some of its layers, as the end of a
-    clause; empty where there are none.
+    """Tell the largest share of a lead's kind among the sinks of other weights in some of its layers, as a sentence
+    after a space; empty where there are none.
     """
     if lead.untrained is None:
         return ""
@@ -83,8 +83,8 @@ def _untrained(lead: Lead, numbers: Collection[int]) -> str:
     there = [share for layer in numbers if np.isfinite(share := lead.others[null][lead.layers.index(layer)])]
     if not there:
         return ""
-    whose = "untrained models" if null == SHARP else f"sinks with {MOVEMENT_NULLS[null].called}"
-    return f"; {whose}: {'at most ' if len(there) > 1 else ''}{number(max(there), True)}"
+    whose = "In untrained models" if null == SHARP else f"With {MOVEMENT_NULLS[null].called}"
+    return f" {whose}, {'at most ' if len(there) > 1 else ''}{number(max(there), True)} are."
 
 
 def _close(lead: Lead, layers: int) -> str:
@@ -109,10 +109,8 @@ _TOKENS = {"[MASK]": "tokens still masked"}
 
 
 def _shares(lead: Lead, numbers: Collection[int]) -> str:
-    """Tell the least share in some of a lead's layers, with its interval: `at least 85 % [82, 87]`."""
-    least = min((lead.layers.index(layer) for layer in numbers), key=lead.shares.__getitem__)
-    low, high = (percent(end, 0).removesuffix(" %") for end in lead.ends[least])
-    return f"{'at least ' * (len(numbers) > 1)}{percent(lead.shares[least], 0)} [{low}, {high}]"
+    """Tell the least and the largest share in some of a lead's layers: `85 to 100 %`."""
+    return share_range([lead.shares[lead.layers.index(layer)] for layer in numbers]).replace("–", " to ")
 
 
 def _beside_first(leads: Sequence[Lead], layers: int) -> str:
@@ -206,10 +204,10 @@ def steps_of_sets(sets: Sets) -> tuple[str, ...]:
         most, of_kind = int(np.nanargmax(counts.sum(axis=1))), by_kind(recordings, "portion").value[-1]
         kind = int(np.nanargmax(of_kind))
         told.append(
-            f"{in_sentence(name)[0].upper()}{in_sentence(name)[1:]} has most sinks in step {most}, "
-            f"{number(float(counts[most].sum()), False)} over all layers together; over all steps, "
-            f"{number(float(of_kind[kind]), True)} of sinks are {kind_title(recordings.kinds[kind])}, against "
-            f"{number(float(token_shares(recordings)[kind]), True)} of all tokens."
+            f"{in_sentence(name)[0].upper()}{in_sentence(name)[1:]} has most sinks in step {most} "
+            f"({number(float(counts[most].sum()), False)}, layers averaged); over all steps, "
+            f"{number(float(of_kind[kind]), True)} are {kind_title(recordings.kinds[kind])} (all tokens: "
+            f"{number(float(token_shares(recordings)[kind]), True)})."
         )
     return tuple(told)
 
@@ -218,14 +216,14 @@ def prompts_of_set(name: str, recordings: RecordingSet) -> str:
     """Tell between which numbers the sinks of single prompts lie, and what they draw; empty where one has none."""
     table = prompt_table(recordings)
     ends = []
-    for column in ("sinks per step and layer", "corrected share of a sink"):
+    for column in ("sinks per step and layer", "attention of a sink, × even split"):
         low, high = (number(float(end), False) for end in (table[column].min(), table[column].max()))
         ends.append(low if low == high else f"{low}–{high}")
     if not (table["sinks per step and layer"] > 0).all():
         return ""
     return (
         f"All {len(table)} prompts of {in_sentence(name)} have sinks: {ends[0]} per step and layer, each drawing "
-        f"{ends[1]} × uniform attention."
+        f"{ends[1]} × an even split."
     )
 
 
@@ -253,17 +251,17 @@ def _moves(name: str, recordings: RecordingSet, answer: SetAnswer) -> str:
     found, less = beyond_every_null(answer.layers), _less(recordings, answer, nulls)
     every = "every null" if len(nulls) > 1 else MOVEMENT_NULLS[nulls[0]].called
     if not found:
-        return f"In no layer{of} are there significantly more new sinks per step than under {every}{less}."
+        return f"In no layer{of} are there significantly more new sinks per step than under {every}.{less}"
     gain = "gains" if len(found) == 1 else "gain"
     births = _births(recordings, found)
     most = max(float(moves(recordings, MOVES_BY, null).value[found].max()) for null in nulls)
     layers = layers_in_words(np.array(found), len(answer.layers))
-    return f"{layers}{of} {gain} {births} new sinks per step, more than {every} (at most {number(most, False)}){less}."
+    return f"{layers}{of} {gain} {births} new sinks per step, more than {every} (at most {number(most, False)}).{less}"
 
 
 def _less(recordings: RecordingSet, answer: SetAnswer, nulls: Sequence[str]) -> str:
-    """Tell in which layers sinks move less than under the null that most layers stay below, as the end of the
-    sentence; empty where none does.
+    """Tell in which layers sinks move less than under the null that most layers stay below, as a sentence after a
+    space; empty where none does.
     """
     below = {null: [one.layer for one in answer.layers if one.moved[null] == BELOW] for null in nulls}
     strictest = max(nulls, key=lambda null: len(below[null]))
@@ -272,8 +270,8 @@ def _less(recordings: RecordingSet, answer: SetAnswer, nulls: Sequence[str]) -> 
         return ""
     gain = "gains" if len(layers) == 1 else "gain"
     return (
-        f"; {in_layers(layers, len(answer.layers))} {gain} {_births(recordings, layers)}, fewer than "
-        f"{MOVEMENT_NULLS[strictest].called} ({_births(recordings, layers, strictest)})"
+        f" {layers_in_words(np.array(layers), len(answer.layers))} {gain} {_births(recordings, layers)}, fewer than "
+        f"{MOVEMENT_NULLS[strictest].called} ({_births(recordings, layers, strictest)})."
     )
 
 

@@ -415,8 +415,8 @@ def heads_beyond(recordings: RecordingSet, measure: str) -> str:
     if not (above | below).any():
         return "No head differs significantly from random weights."
     sides = [
-        f"{side.sum()} of {side.size} heads show {word} each random-weight model"
-        for side, word in ((above, "more than"), (below, "less than"))
+        f"{word} than in every random-weight model in {side.sum()} of {side.size} heads"
+        for side, word in ((above, "higher"), (below, "lower"))
         if side.any()
     ]
     strongest = np.where(above | below, np.abs(difference.value), -np.inf)
@@ -424,6 +424,6 @@ def heads_beyond(recordings: RecordingSet, measure: str) -> str:
     ends = ", ".join(number(end[layer, head], percent).removesuffix(" %") for end in (values.low, values.high))
     own, others = (number(end[layer, head], percent) for end in (values.value, random.value))
     return (
-        f"{'; '.join(sides)}, at 95 % for all heads together. Largest difference: layer {layer}, head {head}, "
+        f"{'; '.join(sides)} (at 95 %, jointly). Largest difference: layer {layer}, head {head}, "
         f"{own} [{ends}] against {others} with random weights."
     )

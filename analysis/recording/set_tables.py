@@ -103,7 +103,7 @@ def prompt_table(recordings: RecordingSet) -> pd.DataFrame:
             "tokens": [prompt.tokens for prompt in recordings.info.prompts],
             "steps": [prompt.steps for prompt in recordings.info.prompts],
             "sinks per step and layer": sinks[:, :-1].mean(axis=1) / arrays["steps"],
-            "corrected share of a sink": share,
+            "attention of a sink, × even split": share,
         }
     )
 

@@ -37,8 +37,8 @@ METHOD_COLORS = {method: look.color for method, look in METHOD_LOOKS.items()}
 APART = 15  # CAM02-UCS, in which 1 is about the least that is seen
 AGAINST_PAGE = 3  # contrast of what a figure draws, WCAG 2.2, 1.4.11
 PALETTES = {
-    "kinds": (*KIND_COLORS[: len(KINDS)], REFERENCE),
-    "kinds on a dark page": (*(ON_DARK[color] for color in KIND_COLORS[: len(KINDS)]), REFERENCE),
+    "kinds": (*KIND_COLORS[: len(KINDS)], REFERENCE, SINK),
+    "kinds on a dark page": (*(ON_DARK[color] for color in KIND_COLORS[: len(KINDS)]), REFERENCE, SINK),
     "series": (*SERIES_COLORS, REFERENCE),
     "methods": (*METHOD_COLORS.values(), REFERENCE),
 }

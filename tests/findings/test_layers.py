@@ -133,15 +133,11 @@ def masked_first(seed: int, **arrays: np.ndarray) -> RecordingSet:
 
 def test_the_headline_names_where_sinks_are_of_one_kind_and_the_share_of_tokens_that_are() -> None:
     told, _, rest = headline(one=masked_first(0)).partition(". ")
-    assert re.search(
-        r"^In layers 0 and 1 of one, at least \d+ % \[\d+, \d+\] of sinks are tokens still masked \(all tokens: ", told
-    )
-    portion, least = by_kind(masked_first(0), "portion"), answers({"one": masked_first(0)})["one"].leads[0]
-    place = int(np.argmin(least.shares))
-    ends = [percent(end[place, 0], 0).removesuffix(" %") for end in (portion.low, portion.high)]
-    assert f"at least {percent(least.shares[place], 0)} [{', '.join(ends)}] of sinks are " in told
-    assert len(told.replace(" %", "").split()) <= 32 and told.count("%") >= 2 and "." not in told
-    assert rest == "Elsewhere, no kind stands out."
+    lead = answers({"one": masked_first(0)})["one"].leads[0]
+    (least,) = {percent(share, 0) for share in lead.shares}
+    assert told.startswith(f"In layers 0 and 1 of one, {least} of sinks are tokens still masked (all tokens: ")
+    assert len(told.replace(" %", "").split()) <= 22 and told.count("%") == 2 and "." not in told
+    assert re.fullmatch(r"In untrained models, at most \d+ % are\. Elsewhere, no kind stands out\.", rest)
     none = "any kind of token clearly more common among sinks than among all tokens."
     assert headline(one=a_set(0)).startswith(f"In no layer of one is {none}")
     shipped = {"Diffusion model": masked_first(0)}
@@ -159,13 +155,13 @@ def test_the_headline_names_one_kind_and_how_common_it_is_with_other_weights() -
     told, _, rest = headline(one=shown).partition(". ")
     lead, other = answers({"one": shown})["one"].leads
     assert other.kind == "punctuation" and "punctuation" not in told, "one finding first"
-    assert rest == "Elsewhere, punctuation (layer 3) stands out; no kind stands out in layer 2."
+    assert rest.endswith(" Elsewhere, punctuation (layer 3) stands out; no kind stands out in layer 2.")
     assert lead.untrained is not None
     null, most = lead.untrained
     shares = {name: by_kind(shown, "portion", name).value[list(lead.layers), 0].max() for name in shown.weight_nulls}
     assert null == "matched" and most == pytest.approx(shares[null]) and not lead.close
-    assert told.endswith(f"; untrained models: at most {percent(most, 0)})")
-    assert told.startswith("In layers 0 and 1 of one, ") and len(told.replace(" %", "").split()) <= 32
+    assert rest.startswith(f"In untrained models, at most {percent(most, 0)} are. ")
+    assert told.startswith("In layers 0 and 1 of one, ") and len(told.replace(" %", "").split()) <= 22
 
 
 def of_punctuation(**others: tuple[float, ...]) -> KindShares:
@@ -178,25 +174,25 @@ def of_punctuation(**others: tuple[float, ...]) -> KindShares:
 def test_the_headline_holds_a_layer_against_other_weights_of_the_same_layer_that_come_close() -> None:
     def told(**others: tuple[float, ...]) -> str:
         [whole] = finding_of("kinds of layers", {"one": of_punctuation(**others)})
-        begin = "In layers 0 and 2 of one, at least 44 % [43, 45] of sinks are punctuation (all tokens: 14 %"
+        begin = "In layers 0 and 2 of one, 44 to 52 % of sinks are punctuation (all tokens: 14 %)."
         end = " Elsewhere, no kind stands out."
         assert whole.endswith(end)
         return str(whole.removeprefix(begin).removesuffix(end))
 
     assert told(permuted=(0.02, 0, 0.42, 0), matched=(0.13, 0, math.nan, 0)) == (
-        "In layer 0 of one, 52 % [51, 53] of sinks are punctuation (all tokens: 14 %; untrained "
-        "models: 13 %). In layer 2, punctuation (44 %) does not stand out: shuffled weights give 42 %."
+        "In layer 0 of one, 52 % of sinks are punctuation (all tokens: 14 %). In untrained models, 13 % are. In layer "
+        "2, punctuation (44 %) does not stand out: shuffled weights give 42 %."
     )
-    assert told(permuted=(0.41, 0, 0.02, 0)) == "; sinks with shuffled weights: at most 41 %).", (
+    assert told(permuted=(0.41, 0, 0.02, 0)) == " With shuffled weights, at most 41 % are.", (
         "no layer of its own comes close"
     )
     assert told(matched=(0.3, 0, 0.4, 0)).startswith(
-        "In layer 0 of one, 52 % [51, 53] of sinks are punctuation (all tokens: 14 %; untrained models: 30 %)."
+        "In layer 0 of one, 52 % of sinks are punctuation (all tokens: 14 %). In untrained models, 30 % are."
     ), "the layer that comes close is told by itself"
     assert told(matched=(0.6, 0, 0.5, 0)).endswith(
         " In layers 0 and 2, punctuation (44–52 %) does not stand out: untrained models give 50–60 %."
     )
-    assert told(permuted=(math.nan,) * 4) == ")."
+    assert told(permuted=(math.nan,) * 4) == ""
 
 
 def test_the_kind_that_stands_out_most_is_told_where_other_weights_do_not_come_close() -> None:
@@ -216,7 +212,8 @@ def test_every_layer_is_accounted_for() -> None:
         beside = {null: np.array(shares) for null, shares in others.items()}
         shares = KindShares(["first", "word"], Estimates(own, own - 0.01, own + 0.01), np.array([0.02, 0.5]), beside)
         [whole] = finding_of("kinds of layers", {"one": shares})
-        return str(whole.partition(". ")[2])
+        _, _, left = whole.partition(". ")
+        return str(re.sub(r"^(In untrained models|With shuffled weights), (at most )?\d+ % are\. ", "", left))
 
     first, word, neither = [0.9, 0.1], [0.1, 0.7], [0.02, 0.5]
     assert rest([first, first]) == ""
@@ -245,7 +242,7 @@ def test_every_layer_is_accounted_for() -> None:
     [told] = finding_of("kinds of layers", {"one": few})
     assert told.endswith(" Layer 1: the last token as often as in untrained models."), "not most sinks"
     assert rest([[0.02, 1.0]] * 4 + [[0.3, 0.4]]) == ("Elsewhere, the first token (layer 4) stands out.")
-    both = "In layer 1, also words (66 % [65, 67]; all tokens: 50 %). Elsewhere, no kind stands out."
+    both = "In layer 1, also words (66 %; all tokens: 50 %). Elsewhere, no kind stands out."
     second = [first, [0.34, 0.66], first, neither]
     assert rest(second) == both, "a second kind of a layer is told as well"
     as_common = [neither, [0.02, 0.6], neither, neither]
@@ -265,7 +262,7 @@ def test_what_is_said_over_the_steps_and_of_prompts_is_in_the_tables() -> None:
     recordings = masked_first(0)
     [told] = finding_of("steps of sets", {"Diffusion model": recordings})
     counts = counts_over_steps(recordings, -1).sum(axis=1)
-    assert told.startswith(f"The diffusion model has most sinks in step {counts.argmax()}, ")
+    assert told.startswith(f"The diffusion model has most sinks in step {counts.argmax()} (")
     table = prompt_table(recordings)["sinks per step and layer"]
     told = finding_of("prompts of a set", "one", recordings)
     assert told.startswith(f"All {len(table)} prompts of one have sinks: ") and f"{table.max():.2g}"[:3] in told
@@ -288,7 +285,7 @@ def test_the_headline_says_in_which_layers_more_sinks_are_new_than_under_every_n
     )
     fewer = changed(some, matched__births=times(some, "matched.births", [1, 40, 40, 1]))
     assert re.search(
-        r"; layers 1 and 2 gain [\d.]+(–[\d.]+)?, fewer than an equally sharp untrained model "
+        r" Layers 1 and 2 gain [\d.]+(–[\d.]+)?, fewer than an equally sharp untrained model "
         r"\([\d.]+(–[\d.]+)?\)\.$",
         moving(one=fewer),
     )

@@ -233,7 +233,10 @@ def test_a_head_that_differs_from_random_weights_is_named_and_no_other() -> None
     assert said == ["No head differs significantly from random weights."] * len(said)
     recordings.arrays["trained.heads"][:, of_mass().index("first"), 2] += 5
     sentence = set_findings.heads_beyond(recordings, "first")
-    assert sentence.startswith("1 of 4 heads show more than each random-weight model") and "layer 2, head 0" in sentence
+    assert (
+        sentence.startswith("higher than in every random-weight model in 1 of 4 heads")
+        and "layer 2, head 0" in sentence
+    )
 
 
 def test_a_block_that_is_opened_is_told_from_what_moves_by_itself(recorded_set) -> None:
