@@ -65,8 +65,7 @@ def recipe_told(method: str, read: str, strength: str = "") -> str:
     row = METHODS[method]
     text = f" on {read} text{' (part masked)' if read == 'noised' else ''}" if read else ""
     without = METHODS[row.published or row.control or method]
-    brief = f" ({without.brief})" if without.brief else ""
-    return f"{without.title}{brief}{text}{f', {strength}' if strength else ''}"
+    return f"{without.title}{text}{f', {strength}' if strength else ''}"
 
 
 class Shift(NamedTuple):

@@ -283,7 +283,7 @@ def kinds_over_steps(
                 )
                 named.add(name)
     layout(figure, "", "number of sinks", 310, legend=True)
-    figure.update_layout(barmode="stack", bargap=0.1)
+    figure.update_layout(barmode="stack", bargap=0)  # gaps of less than a pixel flicker
     figure.update_layout(legend={"y": 1.12 if titles else 1.0}, margin_t=60 if titles else 34)
     figure.update_annotations(font_size=13)
     figure.update_xaxes(title_text=x_title if len(panels) < 2 else wrapped(x_title, 16))

@@ -133,11 +133,11 @@ def discount_at_levels(
         bound = f"accuracy changes by less than {POINTS.margin(margin)} at {' and at '.join(levels)}"
         said, numbers = f"the sink discount {_NO_HELP}: {bound}.", f"{difference_words(levels)}{itself}."
     detected = detectable(first).removeprefix("; ")
-    seeds = counted(first.seeds, "seed") if first.seeds else ""
+    seeds = counted(first.seeds, "calibration seed") if first.seeds else ""
     over = "" if first.holds_seeds or not seeds else " over items alone"
     so_far = "" if first.final else "So far "
     items = f"{first.n:,} items{f' ({accuracies})' if accuracies else ''}"
-    stands = f"{so_far}{', '.join(filter(None, (items, seeds)))}; brackets: 95 % intervals"
+    stands = f"{so_far}{', '.join(filter(None, (items, seeds)))}; 95 % intervals"
     power = f"{_upper(detected)} with 80 % power." if detected else ""
     return DiscountTold(_upper(said), numbers, f"{stands}{over}.", power)
 

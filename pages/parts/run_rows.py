@@ -36,7 +36,7 @@ COLUMNS = {
     "accuracy, %": NumberColumn(format="%.1f", width=83),
     "95 % interval": TextColumn("95 % interval (items)", width=140, help="Another calibration seed adds noise."),
     "to dense, points": NumberColumn(
-        "minus dense, points", width=136, help="Accuracy minus the dense model's, same items."
+        "minus unpruned, points", width=150, help="Accuracy minus the unpruned model's, same items."
     ),
     "interval to dense": TextColumn(
         "95 % interval (items)",

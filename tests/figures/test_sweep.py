@@ -59,10 +59,7 @@ def test_the_published_baseline_stands_beside_both_where_it_was_pruned_at_every_
     study = read(EXAMPLE)
     told = levels_of_study(study)
     assert told.methods == ("wanda", "wanda-noised", "sink-wanda")
-    assert told.setup == (
-        "Wanda (removes the weights that add least) on noised text (part masked), λ = 1. 2 sparsities × 3 methods × 6 "
-        "seeds."
-    )
+    assert told.setup == ("Wanda on noised text (part masked), λ = 1. 2 sparsities × 3 methods × 6 seeds.")
     assert told.margin == 0.02
     first = {one.sparsity: np.mean(one.by_seed) for one in study.pruning.settings if one.method == "wanda"}
     table = told.shown.table.set_index(["method", "sparsity"])

@@ -132,9 +132,9 @@ def test_the_discount_is_told_with_its_interval_and_on_what_that_stands():
         told == "The sink discount does not measurably help: accuracy changes by less than 2 points at 50 % sparsity."
     )
     assert numbers == "Gain from the discount: +0.1 points [−0.7, +0.9] at 50 % sparsity."
-    assert stands == "360 items, 6 seeds; brackets: 95 % intervals."
+    assert stands == "360 items, 6 calibration seeds; 95 % intervals."
     scored = finding_of("discount at levels", first, accuracies="chance 50.0 %").stands
-    assert scored.startswith("360 items (chance 50.0 %), 6 seeds;")
+    assert scored.startswith("360 items (chance 50.0 %), 6 calibration seeds;")
     assert seen.startswith("±") and seen.endswith(" points would have been detected with 80 % power.")
     both = finding_of("discount at levels", first | {"70 %": lost(0.003, -0.003, 0.01, 6)})
     assert both.said == f"{told.removesuffix('.')} and at 70 %."
@@ -183,7 +183,7 @@ def test_one_seed_says_what_its_brackets_leave_out_and_a_model_at_chance_has_not
     alone = Difference(0.0, -0.05, 0.05, 12, 12, final=False, seeds=1)
     said, _, stands, _ = finding_of("discount at levels", {"50 % sparsity": alone})
     assert said.startswith("The sink discount has changed accuracy by 0.0 points [−5.0, +5.0] so far at 50 %")
-    assert stands == "So far 12 items, 1 seed; brackets: 95 % intervals over items alone."
+    assert stands == "So far 12 items, 1 calibration seed; 95 % intervals over items alone."
     at_chance = lost(0.001, -0.007, 0.009, above_chance=False)
     assert "nothing to lose" in finding_of("discount at levels", {"50 % sparsity": at_chance})[0]
 
@@ -235,9 +235,9 @@ def test_a_difference_to_the_published_baseline_is_told_with_its_decision():
 
 def test_a_method_is_told_by_what_it_discounts_and_the_same_without():
     told = recipe_told("sink-wanda", text_of(PruneSpec(method="sink-wanda")))
-    assert told == "Wanda (removes the weights that add least) on noised text (part masked)"
+    assert told == "Wanda on noised text (part masked)"
     clean = text_of(PruneSpec(method="sink-wanda", calibration=CalibrationParams(noise="none")))
     assert recipe_told("sink-wanda", clean, "λ = 0.5") == f"{told.partition(' on ')[0]} on clean text, λ = 0.5"
     sparse = recipe_told("sink-sparsegpt", text_of(PruneSpec(method="sink-sparsegpt")))
-    assert sparse == "SparseGPT (removes the weights that the others can best make up for) on clean text"
+    assert sparse == "SparseGPT on clean text"
     assert text_of(PruneSpec(method="magnitude")) == ""

@@ -263,8 +263,8 @@ def test_headline_and_figures_have_one_source_at_a_time(monkeypatch):
     )
     assert "The margin of 2 points is fixed in the study's specification. ±1.7 points would" in told
     assert (
-        "Shipped study: Wanda (removes the weights that add least) on noised text (part masked), λ = 1; 768 items "
-        "(unpruned 92.6 %, chance 37.5 %), 6 seeds; brackets: 95 % intervals." in told
+        "Shipped study: Wanda on noised text (part masked), λ = 1; 768 items "
+        "(unpruned 92.6 %, chance 37.5 %), 6 calibration seeds; 95 % intervals." in told
     )
     assert "Tasks: Agreement, Arithmetic, Knowledge, Physical, Story and Reference." in told
     assert "**In the shipped study**" in told
@@ -290,7 +290,7 @@ def test_headline_and_figures_have_one_source_at_a_time(monkeypatch):
     assert list(source.options) == ["Study", "Runs here"]
     assert source.value == "Runs here", "as they were started here"
     told = texts(test).replace("\u00a0", " ").replace("\\", "")
-    here = r"12 items \([^;]+\), 2 seeds"
+    here = r"12 items \([^;]+\), 2 calibration seeds"
     assert re.search(here, told) and "768 items" not in told and "Shipped study" not in told
     assert re.search(r"4 (of \d+ )?pruned models", told)
     assert not any(fold.startswith("Runs here: ") for fold in folds(test)) and "**In your runs**" in told

@@ -75,7 +75,7 @@ def test_without_a_sweep_the_page_shows_the_one_that_ships(tmp_path, monkeypatch
         "any back." in told
     )
     assert (
-        "Shipped study of the diffusion model. Wanda (removes the weights that add least) on noised "
+        "Shipped study of the diffusion model. Wanda on noised "
         "text (part masked), λ = 1. 2 sparsities × 3 methods × 6 seeds. Your sweep will "
         "replace it." in told
     )
