@@ -26,7 +26,7 @@ from pages.parts.frame import run
 from pages.parts.lazy_section import alone
 from pages.parts.plain import plain
 from pages.parts.recordings.choice import beside_choice, choose_recording, default_set, opened
-from pages.parts.recordings.explorer import NAMED, gone, note_drawn, sink_params, split_in, stored_explorer
+from pages.parts.recordings.explorer import NAMED, gone, left, note_drawn, sink_params, split_in, stored_explorer
 from pages.parts.recordings.measures import reference_offer
 from pages.parts.recordings.recording import Recording, show_recording, shown_recording
 from pages.parts.session import SOON, engine, told
@@ -110,7 +110,7 @@ def main() -> None:
     """Draw the page."""
     st.container(key=_TITLE).title("Explore")
     start_exhibits()
-    restore(NAMED, visit())
+    restore(NAMED, visit(), left())
     record = shown_recording()
     if record is not None and record.state == "done":
         _look_at(record)

@@ -9,7 +9,7 @@ other by links, also where these look like buttons.
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -91,16 +91,18 @@ def named(name: str) -> str | None:
     return value
 
 
-def restore(names: Iterable[str], visit: int) -> None:
+def restore(names: Iterable[str], visit: int, left: Mapping[str, str]) -> None:
     """Put back what the browser's address says where the visitor has just come to this page: Streamlit leaves out
     values that a control of the page before held under the same name. names: which no control of this page holds.
-    visit: the number of the visit to it.
+    visit: the number of the visit to it. left: what holds where the address says nothing, as the visitor left it.
     """
     context = get_script_run_ctx()
     if context is None or st.session_state.get(_VISITED) == visit:
         return
     st.session_state[_VISITED] = visit
     said = dict(parse_qsl(context.query_string))
+    if not any(name in said for name in names):
+        said = dict(left)
     for name in names:
         if name in said and name not in st.query_params:
             st.query_params[name] = said[name]

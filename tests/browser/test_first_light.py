@@ -297,6 +297,12 @@ def test_from_the_first_page_to_a_recording_of_ones_own_prompt_its_heads_and_its
     page.go_back()
     expect(explorer.get_by_role("spinbutton")).to_have_value("2.5")  # which the page left has in a control of its own
     page.wait_for_url(re.compile("explore.*k=2.5"))
+    explorer.get_by_role("spinbutton").fill("3")
+    page.wait_for_url(re.compile("explore.*k=3"))
+    for name in ("Evidence", "Explore"):
+        page.get_by_test_id("stSidebarNav").get_by_role("link", name=name).click()
+        expect(page.get_by_role("heading", name=name, exact=True)).to_be_visible()
+    expect(explorer.get_by_role("spinbutton")).to_have_value("3")  # as it was left, also by the menu
     has_the_app_around_it_and_no_error(page, errors)
 
 

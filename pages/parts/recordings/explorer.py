@@ -35,6 +35,7 @@ from pages.parts.recordings.recording import Recording, cached
 from pages.parts.session import model_name
 
 _PLAYED, _GOES, _FOLLOWED, _CONTENT = "explorer_plays", "explorer_goes", "explorer_followed", "explorer_content"
+_LEFT = "explorer_left"
 _PLACES = ("step", "layer", "head", "position", "area", "show")
 NAMED = (
     *_PLACES,
@@ -300,6 +301,12 @@ def _to_address(key: str, said: dict[str, Any]) -> None:
         elif name in st.query_params:
             address.drop(name, stays=True)
     st.session_state[f"{key}_given"]["said"] = named
+    st.session_state[_LEFT] = {name: value for name, value in named.items() if name not in _PLACES}
+
+
+def left() -> dict[str, str]:
+    """Return the sinks that the visitor last looked at in an explorer, as the address names them, without the place."""
+    return dict(st.session_state.get(_LEFT, {}))
 
 
 def _answer(needed: dict[str, Any], recording: Recording, beside: Recording | None) -> bytes:
