@@ -566,6 +566,8 @@ def test_the_grid_of_heads_says_in_which_layers_sinks_draw_most_where_untrained_
         assert min(means[most]) > by_layer.max()
         assert found[2] == told(means[most].mean())
     assert True in named
+    page.get_by_role("button", name="Side by side").click()
+    expect(page.locator(".sx-b h2")).to_have_text("Attention of each head to its own sinks")  # of either model
 
 
 COMPONENT = """<!doctype html><meta charset=utf-8><style>%s</style><div id=part><div class=host></div></div>

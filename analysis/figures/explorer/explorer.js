@@ -69,7 +69,7 @@ function mount(root, packed, options = {}) {
     put("open", first.noise ? "undecided" : "masked");
     put("texttitle", finished(view, first) ? "Finished text" : over ? `Finished text, ${t0 === 0 && t1 === first.T - 1 ? "all steps" : `steps ${t0}–${t1}`}` : view.layer == null ? "Mean attention to each token, × even split" : `Attention to each token, × even split, ${place(view)}`);
     put("sink", `sink${several.length > 1 ? "" : sinkLevel(first, view)}`);
-    put("headtitle", headTitle(first, view));
+    put("headtitle", headTitle(first, view, several.length === 1));
     put("headnote", headNote(first, view, several.length === 1));
     put("pale", first.noise ? "grey: prompt, undecided" : "grey: prompt");
     put("rastertitle", `Attention to every token over the steps, × even split${view.layer == null ? "" : `, ${place(view)}`}`);

@@ -105,7 +105,7 @@ function table(recording, view) {
   const heads = rowOf("th", ["layer", "mean of heads", ...Array.from({ length: recording.H }, (_, h) => `head ${h}`)]);
   return [
     make("h2", `${recording.name}: ${place(view)}, step ${t}`), make("p", lasting(recording, view)), make("table", "", make("thead", "", head), make("tbody", "", ...rows)),
-    make("h2", headTitle(recording, view)), make("table", "", make("thead", "", heads), make("tbody", "", ...byLayer)),
+    make("h2", headTitle(recording, view, true)), make("table", "", make("thead", "", heads), make("tbody", "", ...byLayer)),
   ];
 }
 // The mean of all cells of the grid of layers and heads, beside those of the untrained models in the same steps where these
@@ -137,10 +137,10 @@ function spanOf(shares) {
   return low === high ? low : `${low.replace(/\s%$/, "")}–${high}`;
 }
 // What the grid of layers and heads shows: where sinks draw most, else what it is coloured by.
-function headTitle(recording, view) {
+function headTitle(recording, view, alone) {
   const to = target(view, recording);
   if (to) return `Attention each head gives ${aim(view, to)}`;
-  return drawnMost(recording, view) || `Attention of each head to ${WHOSE[view.judged]}`;
+  return (alone && drawnMost(recording, view)) || `Attention of each head to ${WHOSE[view.judged]}`;
 }
 // The few layers whose heads give sinks more than the mean of all layers, where each lies also above every untrained model,
 // the layers of the first included; empty where that holds of none, or of too many to name.
