@@ -272,7 +272,7 @@ def test_evidence_is_harmless_its_figures_on_one_level_and_on_a_phone_before_the
     figures = page.locator(".sinkscope-plot")
     expect(figures).to_have_count(2)
     all_drawn(page)
-    findings = page.locator("strong", has_text=re.compile("^(In layers|Elsewhere)"))
+    findings = page.locator("strong", has_text=re.compile("^(In layers|In untrained models|Elsewhere)"))
     first, second = (findings.nth(n).bounding_box() for n in range(2))
     left, right = (figures.nth(n).bounding_box() for n in range(2))
     assert first and second and left and right
