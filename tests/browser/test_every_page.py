@@ -267,7 +267,7 @@ def test_evidence_is_harmless_its_figures_on_one_level_and_on_a_phone_before_the
     page: Page, address: str
 ) -> None:
     harmless(page, address, "evidence")
-    page.set_viewport_size({"width": 1440, "height": 800})  # where what is said of one has a line less
+    page.set_viewport_size({"width": 1280, "height": 800})  # where what is said of one has a line less
     expect(page.get_by_text("Left-to-right twin", exact=True)).to_be_visible()
     figures = page.locator(".sinkscope-plot")
     expect(figures).to_have_count(2)
@@ -279,8 +279,8 @@ def test_evidence_is_harmless_its_figures_on_one_level_and_on_a_phone_before_the
     assert first["height"] != second["height"] and left["y"] == right["y"] and left["height"] == right["height"]
     definition = page.get_by_text(re.compile("^Shipped study. Sink: "))
     onward = page.get_by_role("link", name="See sinks in one recording")
-    expect(definition).to_contain_text(" Stands out: ")
-    expect(definition).to_contain_text(" Untrained: random weights (3 models), ")
+    expect(definition).to_contain_text(" Stands out (bold): ")
+    expect(definition).to_contain_text(" Untrained: 3 models, ")
     for link in ("See sinks in one recording", "Hide them: what changes?"):
         expect(page.get_by_role("link", name=link)).to_have_css("border-top-width", "1px")  # as a button
     assert top(figures.last) < top(definition) < top(onward)
