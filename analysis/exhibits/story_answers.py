@@ -139,7 +139,7 @@ def _discount(findings: Findings) -> Answer | None:
         sentence += f" It would have detected ±{listed(list(sizes))} points."
     elif seen and min(seen) >= TOO_COARSE:
         sentence += f" It would have detected nothing below {100 * TOO_COARSE:.0f} points."
-    asked = "Pruning removes the weights that add least. Should sinks count less (the discount)?"
+    asked = "Pruning removes the lowest-scoring weights. Should sinks count less in the score (the discount)?"
     pruning = findings.pruning
     if not prices or pruning is None:
         return Answer(asked, lead, sentence)

@@ -223,6 +223,7 @@ def _network(
             device_map=device_map,
             attn_implementation=attention.IMPLEMENTATION,
             trust_remote_code=False,
+            use_kernels=False,  # compiled code of the hub, whose numbers are not those of torch
             output_loading_info=True,
             **spread,
         )

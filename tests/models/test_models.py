@@ -414,3 +414,17 @@ def test_an_unknown_hub_id_is_told_from_a_missing_network(monkeypatch):
 def test_identify_needs_a_model_type():
     with pytest.raises(UserError, match="model_type"):
         identify({})
+
+
+def test_no_model_runs_compiled_code_of_the_hub(monkeypatch) -> None:
+    """From transformers 5.25 on that is the default, where the package `kernels` is there."""
+    asked = []
+    read = loading.AutoModelForCausalLM.from_pretrained
+
+    def noting(*args, **options):
+        asked.append(options)
+        return read(*args, **options)
+
+    monkeypatch.setattr(loading.AutoModelForCausalLM, "from_pretrained", noting)
+    assert not load(cpu("bundled")).network.use_kernels
+    assert [options["use_kernels"] for options in asked] == [False]
