@@ -72,7 +72,7 @@ def masks(findings: Findings) -> Told | None:
     title += f"; another calibration sample changes {share(floor)}" if floor else ""
     if few_changed(told.changed, told.floor):
         numbers = f"{share(value)} against {share(floor)} with {removed}"
-        title = f"The discount swaps far fewer weights than another calibration sample: {numbers}"
+        title = f"The discount swaps far fewer weights than another calibration sample does: {numbers}"
     chances = {f"{100 * one.sparsity:g} %": share(one.chance) for one in changes}
     drawn = listed([f"{one} ({each} removed)" for each, one in chances.items()])
     beat = recipe(findings)

@@ -367,7 +367,8 @@ def _levels(findings: Findings, models: Sequence[str]) -> Markup:
             Mark("nothing", exp(before), perplexity(before), charts.NULL, beat=beat),
             _level("sinks", there[COUNT].sides[0], charts.SINK, beat),
         ]
-        for control, cause in sorted(there.items(), key=lambda each: (each[1].unmatched, -each[1].sides[1].value)):
+        rows = sorted(there.items(), key=lambda each: (each[0] == MASS, each[1].unmatched, -each[1].sides[1].value))
+        for control, cause in rows:  # in the order of the first screen
             marks += _beside_sinks(control, cause, beat)
         groups.append(Group(f"Hidden in {within(findings, model)}", tuple(marks), "sinks against row"))
     if not groups:
@@ -410,7 +411,7 @@ def _text_brief(own: Cause, causes: Sequence[Cause], margin: float) -> str:
         return ""
     there, control, open_ones = text_causes(causes), told_by(causes), open_controls(causes)
     if open_ones == [MASS]:
-        return f"Per token, sinks matter{'; at equal attention, less' if side_of(there[MASS].effect) else ''}"
+        return f"Token for token, sinks matter{'; at equal attention, less' if side_of(there[MASS].effect) else ''}"
     return f"Hiding sinks {hidden_moves(causes)} ({levels_of(there[control])[1]} {_HELD[control]})"
 
 

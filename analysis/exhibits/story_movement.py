@@ -149,7 +149,7 @@ def _title(observed: Rows, nulls: Mapping[str, Rows], value: float, steps: int |
     moving = side > 0 and not story_parts.rare(value, steps)
     if moving and SHARP in nulls and _side(observed, nulls[SHARP]) < 0:
         untrained = Measured.mean(nulls[SHARP]).told(beside=Measured.mean(observed)).partition(" [")[0]
-        moves = f"sinks move, less than untrained: {number(value)} new per layer and step"
+        moves = f"sinks move, but less than untrained: {number(value)} new per layer and step"
         return f"{whose[0].upper()}{whose[1:]} {moves} against {untrained}"
     beside = f"{_SIDES[side]} than {_WRITTEN} ({_beside(nulls['fixed'], value)})"
     born = f"New sinks keep appearing: {number(value)}" if moving else f"{number(value)} new sinks"

@@ -87,7 +87,7 @@ def place(findings: Findings) -> Told | None:
     in_short = " ".join(filter(None, (untrained, f"{lead} out: {own}.", *elsewhere)))
     prompts = findings.parameters.prompts
     beats += [untrained] if untrained else []
-    notes += filter(None, (_averaged(findings), _together(findings, source, portions[source])))
+    notes += [together] if (together := _together(findings, source, portions[source])) else []
     if written:
         notes.append(
             f"Of sinks that end, {share(written[0]['value'])} do so as their own token is written; at random positions "
@@ -96,7 +96,7 @@ def place(findings: Findings) -> Told | None:
     return Told(
         "place",
         title,
-        charts.stacks(groups, _COLORS, f"each layer's own sinks by kind, {prompts} prompts"),
+        charts.stacks(groups, _COLORS, f"each layer's own sinks by kind, {prompts} prompts{_averaged(findings)}"),
         " ".join(beats),
         tuple(beats),
         rule if tokens[source] else _BY_NUMBER,
@@ -111,7 +111,7 @@ def place(findings: Findings) -> Told | None:
     )
 
 
-_OTHER_WEIGHTS = " and above untrained or shuffled weights"
+_OTHER_WEIGHTS = ", untrained and shuffled weights"
 
 
 def _share_told(row: Mapping[str, Any]) -> str:
@@ -124,9 +124,11 @@ _BY_NUMBER = "While much of a text is masked, many sinks would be masked by numb
 
 
 def _averaged(findings: Findings) -> str:
-    """Tell how many sinks are masked positions once all layers are averaged; empty where that was not measured."""
+    """Tell how many sinks are masked positions once all layers are averaged, in brackets after a space; empty where
+    that was not measured.
+    """
     masked = masked_of_all(findings)
-    return "" if masked is None else f"With layers averaged first, {share(masked.value)} are masked."
+    return "" if masked is None else f" (layers averaged first: {share(masked.value)} masked)"
 
 
 def _masked_told(layers: "Layers") -> list[str]:

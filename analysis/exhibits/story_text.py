@@ -100,7 +100,7 @@ def yes_by_text(causes: Sequence[Cause]) -> str:
     takes more tokens, may do as much. causes: of one model.
     """
     open_ones = open_controls(causes)
-    yes = "Yes" if not open_ones else "Yes, per token" if open_ones == [MASS] else "It depends"
+    yes = "Yes" if not open_ones else "Yes, token for token" if open_ones == [MASS] else "It depends"
     there = text_causes(causes)
     undecided = [name for name in open_ones if not side_of(there[name].effect) and open_ones != [MASS]]
     less = [name for name in open_ones if side_of(there[name].effect)]

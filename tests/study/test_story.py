@@ -117,7 +117,7 @@ TITLES = {
     "supports": {
         "place": r"^In the diffusion model's layers 0–7, 90 % \[81, 99\] of sinks are masked positions; of all tokens, "
         "33 %$",
-        "movement": r"^The diffusion model's sinks move, less than untrained: 0\.29 new per layer and step against "
+        "movement": r"^The diffusion model's sinks move, but less than untrained: 0\.29 new per layer and step against "
         r"1\.67$",
         "hidden": r"^In the diffusion model, hiding sinks raises perplexity from 2\.7 to 3\.3, hiding as many random "
         r"tokens to 2\.7$",
@@ -314,7 +314,9 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
     assert told.levels.endswith(": nothing 2.4, sinks (3.1 per step) 3.8, random, equal attention (7.5) 3.1.")
     assert told.sentence == ("At equal attention: +22 % [+11, +35]. Texts end 24 tokens earlier [16, 31].")
     told = answered(-0.2)
-    per_token = "Yes, per token: hiding sinks raises perplexity from 2.4 to 3.8, hiding other masked positions to 2.8."
+    per_token = (
+        "Yes, token for token: hiding sinks raises perplexity from 2.4 to 3.8, hiding other masked positions to 2.8."
+    )
     assert told.lead == f"{per_token} At equal attention it hurts less."
     assert told.sentence.endswith(" At equal attention: −18 % [−26, −10]. Texts end 24 tokens earlier [16, 31].")
     told = answered(0.05)
@@ -345,10 +347,10 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
     assert levels_drawn(hidden, 0) == [
         ("nothing", "2.4"),
         ("sinks", "3.8"),
-        ("random tokens of equal attention", "4.5 −15 % [−31, +4]"),
         ("other masked positions", "2.8 +36 % [+14, +63]"),
         ("as many random tokens (62 % masked)", "2.6 +48 % [+23, +78]"),
-    ]
+        ("random tokens of equal attention", "4.5 −15 % [−31, +4]"),
+    ], "in the order of the first screen"
     assert levels_drawn(hidden, 1)[3:] == [
         ("sinks (15 prompts with a match)", "1.9"),
         ("random, equal attention (same 15)", "2.7 −28 % [−48, −2]"),
@@ -394,7 +396,7 @@ def test_other_masked_positions_are_a_control_where_the_study_has_them():
     (hidden,) = (finding for finding in story.findings if finding.name == "hidden")
     assert ("other masked positions", "2.8 +36 % [+26, +48]") in levels_drawn(hidden, 0)
     assert "any kind" not in hidden.caveat and any("masked positions draw less" in note for note in hidden.notes)
-    assert story.answers[0].lead.startswith("Yes, per token: ")
+    assert story.answers[0].lead.startswith("Yes, token for token: ")
     assert "hiding other masked positions to 2.8" in hidden.title, "the strictest of the controls that the sinks exceed"
     assert words(story) <= MOST_WORDS
     story = masked(0.02)
@@ -484,9 +486,7 @@ def test_the_kinds_told_are_those_more_common_than_among_all_tokens():
     assert place.beats[1].endswith(
         "3 and the first token in layer 0; punctuation in layer 2: as common with other weights."
     ) and any(note.endswith(alike) for note in place.notes)
-    assert place.caveat == (
-        "Standing out: at least 10 points above all tokens and above untrained or shuffled weights."
-    )
+    assert place.caveat == ("Standing out: at least 10 points above all tokens, untrained and shuffled weights.")
     assert place.notes[-1] == (
         "Sinks that are masked positions: layer 0 99 % [99, 100], layer 1 100 % [100, 100] and layer 2 85 % [82, 87]."
     )
@@ -777,7 +777,9 @@ def test_of_masks_the_range_over_seeds_and_pairs_is_drawn_and_told():
         one.model_copy(update={"changed": one.changed[:3], "floor": (float(np.mean(one.floor)),) * 3})
         for one in study.mask_changes
     ]
-    compared = "The discount swaps far fewer weights than another calibration sample: 0.23 % against 1.9 % with 70 % "
+    compared = (
+        "The discount swaps far fewer weights than another calibration sample does: 0.23 % against 1.9 % with 70 % "
+    )
     bare = "With 70 % removed, the discount chooses 0.23 % of weights differently; another calibration sample changes "
     titled = ((study.mask_changes, f"{compared}removed"), (fewer, f"{bare}1.9 %"))  # three seeds show no order
     for changes, title in titled:
@@ -848,7 +850,7 @@ def test_movement_tells_how_many_untrained_models_there_are():
 
 def test_the_last_slide_is_titled_by_the_answers_to_both_questions():
     assert story_told("example").in_short == (
-        "Per token, sinks matter; the discount alone changes accuracy by less than 2 points"
+        "Token for token, sinks matter; the discount alone changes accuracy by less than 2 points"
     )
     assert story_told("cannot tell").in_short == (
         "This study cannot tell whether hiding the sinks changes more, nor whether the discount changes accuracy"

@@ -71,7 +71,7 @@ def test_every_figure_opens_its_page_at_what_it_was_drawn_from(study):
     test = app("pages/evidence.py", set=jobs["sinks"][0])
     assert test.multiselect(key="sets_chosen").value == jobs["sinks"]
     assert (
-        "% \\[100, 100\\] of sinks" in texts(test)
+        "In layer 0 of model, 100 % of sinks are " in texts(test)
         and test.segmented_control(key="evidence_view").value == "Where sinks are"
     )
     test = app("pages/causes.py", "ablate_set_more", ablation_job=jobs["causes"][0])
