@@ -186,6 +186,7 @@ _PAGE = """<!doctype html><html lang="en"{attributes}><meta charset="utf-8">
 <meta name="viewport" content="width=device-width">
 <title>SinkScope</title><meta name="color-scheme" content="light dark">{script}
 <style>body{{font:16px/1.5 system-ui,sans-serif;max-width:34rem;margin:18vh auto;padding:0 1.5rem}}
+p{{text-wrap:pretty}}
 input,button{{font:inherit;padding:.4rem .7rem}}</style><h1>SinkScope</h1><p>{sentence}</p>{more}</html>"""
 _FORM = """<form method="post" action="{action}"><label>Password <input name="password" type="password" autofocus
 autocomplete="current-password"></label> <button>Log in</button></form>"""
@@ -258,7 +259,7 @@ class Door:
         return _refusal(
             403,
             f"The access token {told}. Open the address that SinkScope printed when it started, which ends in "
-            "?token=…, once in this browser; all other addresses of this server work from then on.",
+            "?\u2060token=…, once in this browser; all other addresses of this server work from then on.",
             seek=True,
         )
 

@@ -136,6 +136,7 @@ def test_without_the_token_nothing_is_served(guard, path):
     status, headers, body = ask(guard, path)
     assert status == 403
     assert b"inside" not in body and b"access token" in body
+    assert "?\u2060token=…" in body.decode(), "no line ends inside it"
     assert b"set-cookie" not in headers and headers[b"x-frame-options"] == b"DENY"
 
 
