@@ -180,7 +180,7 @@ def test_sinks_stand_beside_those_of_random_weights(page, tmp_path, monkeypatch)
     heads_told = page.locator(".sx-b .sx-key")
     expect(page.locator(".sx-b h2")).to_have_text("Attention of each head to its own sinks")
     expect(heads_told).to_have_text(
-        f"Mean {told(own_heads)} (untrained {told(null_heads)}); framed tokens: {told(own[3])}"
+        f"Share of attention: mean {told(own_heads)} (untrained {told(null_heads)}); framed tokens: {told(own[3])}"
     )
     above, below = int((own > shares).sum()), int((own < shares).sum())
     untrained = "In an equally sharp untrained model, sinks take "
@@ -467,7 +467,7 @@ def test_the_map_names_its_rows_by_what_stood_there_and_every_mark_is_told_also_
       return recording.shareAt(view(), view().step, null, null).share;
     }""")
     page.wait_for_function("share => drawn.has(share)", arg=told(peak))  # beside the step on the curve
-    expect(explorer.locator(".sx-b")).to_contain_text(re.compile(r"its own sinksMean [\d.]+\s%"))
+    expect(explorer.locator(".sx-b")).to_contain_text(re.compile(r"its own sinksShare of attention: mean [\d.]+\s%"))
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ measure: 'count' })")
     page.wait_for_function("drawn.has('number of sinks')")
     page.evaluate("document.querySelector('.sinkscope-explorer').explorer.set({ judged: 'layer', layer: 1 })")

@@ -303,6 +303,7 @@ def test_from_the_first_page_to_a_recording_of_ones_own_prompt_its_heads_and_its
         page.get_by_test_id("stSidebarNav").get_by_role("link", name=name).click()
         expect(page.get_by_role("heading", name=name, exact=True)).to_be_visible()
     expect(explorer.get_by_role("spinbutton")).to_have_value("3")  # as it was left, also by the menu
+    page.wait_for_url(re.compile("explore.*step="))  # the explorer tells its place once it rests
     has_the_app_around_it_and_no_error(page, errors)
 
 

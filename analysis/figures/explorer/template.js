@@ -123,7 +123,7 @@ function framed(recording, view) {
 }
 function headMean(recording, view) {
   const shares = headShares(recording, view), others = untrainedMeans(recording, view);
-  return shares ? `Mean ${percent(meanOf(shares))}${others.length ? ` (untrained ${spanOf(others)})` : ""}` : "";
+  return shares ? `Share of attention: mean ${percent(meanOf(shares))}${others.length ? ` (untrained ${spanOf(others)})` : ""}` : "";
 }
 // The same mean of each untrained model.
 function untrainedMeans(recording, view) {
