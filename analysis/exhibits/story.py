@@ -35,10 +35,7 @@ from analysis.words import counted
 
 _SHOWN = 9  # tokens in the picture of a sink
 TERM = "attention sinks"
-WHAT = (
-    f"Diffusion language models fill blanks ([MASK]) in steps. A few tokens, {TERM}, draw more than their share of "
-    "attention."
-)
+WHAT = f"Diffusion language models fill blanks ([MASK]) in steps. They look most at a few tokens, the {TERM}."
 
 
 def story_of(findings: Findings) -> Story:

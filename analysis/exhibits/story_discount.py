@@ -62,7 +62,7 @@ def masks(findings: Findings) -> Told | None:
             ("other sample, no discount", change.floor, charts.NULL),
         )
         marks = [
-            Mark(name, float(np.mean(values)), _mean(values), tone, min(values), max(values))
+            Mark(name, float(np.mean(values)), _runs(values), tone, min(values), max(values))
             for name, values, tone in runs
             if values
         ]
@@ -99,7 +99,7 @@ def masks(findings: Findings) -> Told | None:
                 Summary(
                     f"Weights chosen differently, {removed}",
                     _runs(told.changed, "seeds: "),
-                    f"another calibration sample: {share(floor)}",
+                    f"another calibration sample: {_runs(told.floor)}",
                 ),
             )
             if floor

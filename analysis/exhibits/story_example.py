@@ -66,7 +66,7 @@ def _ends_early(text: Continuation, control: str) -> str:
     return f"One text ends at token {sinks} with sinks hidden; {hidden}, {instead}"
 
 
-_SHADED = "Shaded, underlined: does not line up with the first text. Faint: after the end, [EOS] (counted, not shaded)."
+_SHADED = "Shaded, underlined: does not line up with the first text. [EOS]: end of text. Faint: after it, not shaded."
 _EXAMPLE = "Chosen as typical in changed tokens, perplexity and length."
 
 
@@ -114,12 +114,12 @@ def text_shown(text: Continuation, control: str = COUNT) -> tuple[Markup, str]:
     lines = [Line(f"Nothing hidden{_perplexity(before, ': ')}", text.untouched, None, before[1] or len(text.untouched))]
     for (name, words), key in zip(variants.items(), ("", control), strict=True):
         nats, until = after.get(key, (0.0, 0))
-        told, lasts = f"{changed[name]} of {len(words)} differ{_left_out(text.untouched, words)}", ""
+        told = f"{changed[name]} of {len(words)} differ{_left_out(text.untouched, words)}"
+        scored = _perplexity((nats, until), ", ")
         if 0 < until < len(words):
-            beyond = sum(not kept for kept in same[name][until:])
-            told = f"{changed[name]} of {len(words)} differ, {beyond} of them after its end at token {until}"
-            lasts = " up to there"
-        scored = f"{_perplexity((nats, until), ', ')}{lasts}"
+            before_end = sum(not kept for kept in same[name][:until])
+            told = f"ends at token {until}, {before_end} of {until} differ"
+            scored += f" ({changed[name]} of all {len(words)} differ)"
         lines.append(Line(f"{name}: {told}{scored}", words, same[name], until or len(words)))
     told = f"One text, untouched and {'; '.join(line.title.lower() for line in lines[1:])}."
     return charts.aligned(text.prompt, which_prompt(text), lines), told

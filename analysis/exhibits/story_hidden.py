@@ -370,7 +370,7 @@ def _levels(findings: Findings, models: Sequence[str]) -> Markup:
         rows = sorted(there.items(), key=lambda each: (each[0] == MASS, each[1].unmatched, -each[1].sides[1].value))
         for control, cause in rows:  # in the order of the first screen
             marks += _beside_sinks(control, cause, beat)
-        groups.append(Group(f"Hidden in {within(findings, model)}", tuple(marks), "sinks against row"))
+        groups.append(Group(f"Hidden in {within(findings, model)}", tuple(marks), "sinks vs this row"))
     if not groups:
         return Markup()
     return charts.bars(groups, f"perplexity up to and with the end token (lower is better), {prompts} prompts")

@@ -165,7 +165,7 @@ class Measured:
 def share(value: float) -> str:
     """Return a share in per cent, with two significant digits."""
     percent = 100 * value
-    return f"{percent:.0f} %" if percent >= 9.95 or percent == 0 else f"{percent:.2g} %"
+    return f"{percent:.0f} %" if percent >= 9.95 or percent == 0 else f"{percent:#.2g} %"
 
 
 def spread(low: float, high: float, write: Callable[[float], str]) -> str:

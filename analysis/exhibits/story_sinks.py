@@ -289,12 +289,7 @@ def has_sinks(findings: Findings) -> str:
     has = "has sinks:" if _clear(drawn) else "has no clear sinks: tokens above the threshold draw"
     beside = "untrained models" if draws.weights == SHARP else _MODELS.get(draws.weights, draws.called)
     own, null = factor(draws.own.value), factor(draws.null.value)
-    others = {
-        model: _Draws.of(findings, model) for model in called(findings) if model != findings.parameters.model.source
-    }
-    twins = [f"{within(findings, model)}: {factor(one.own.value)}{_TIMES}" for model, one in others.items() if one]
-    compared = "; ".join((f"{beside}: {null}{_TIMES}", *(twin.removeprefix("the ") for twin in twins)))
-    told = f"Averaged over layers, this model {has} {own}{_EVEN_SPLIT} ({compared})"
+    told = f"Averaged over layers, this model {has} {own}{_EVEN_SPLIT} ({beside}: {null}{_TIMES})"
     masked, of_all = masked_of_all(findings), masked_tokens(findings)
     if masked is None or not (masked.low or 0.0) > of_all > 0 or not _clear(drawn):
         return f"{told}."

@@ -136,20 +136,19 @@ AGAINST = {COUNT: "against as many random tokens", MASKED: "against other masked
 
 
 def changes_told(causes: Sequence[Cause], controls: Sequence[str]) -> list[str]:
-    """Return a sentence on each control: by how much perplexity with the sinks hidden differs from it, then by how many
-    tokens earlier or later texts end. causes: of one model. controls: of `text_causes`, the one whose texts are told
-    last.
+    """Return a sentence on each control: by how much perplexity with the sinks hidden differs from it, and on the last
+    by how many tokens earlier or later texts end. causes: of one model. controls: of `text_causes`.
     """
     there = text_causes(causes)
     told = [
         f"{AGAINST[name][0].upper()}{AGAINST[name][1:]}: {perplexity_change(there[name].effect)}"
-        f"{'' if side_of(there[name].effect) else ', not significant'}."
+        f"{'' if side_of(there[name].effect) else ', not significant'}"
         for name in controls
     ]
     longer = there[controls[-1]].longer
     if longer is not None and side_of(longer):
-        told.append(f"Texts end {size_told(longer, LENGTH, f'{LENGTH.name} {_LATER[side_of(longer)]}')}.")
-    return told
+        told[-1] += f"; texts end {size_told(longer, LENGTH, f'{LENGTH.name} {_LATER[side_of(longer)]}')}"
+    return [f"{each}." for each in told]
 
 
 def open_told(causes: Sequence[Cause]) -> list[str]:

@@ -127,7 +127,7 @@ TITLES = {
         "place": r"^In \d of 8 layers most sinks are (words|punctuation)",
         "movement": r"^0\.0029 new sinks per layer and step, fewer than writing tokens explains \(0\.082\)$",
         "hidden": "changes about as much as hiding as many random tokens",
-        "masks": r"^With 50 % removed, the discount chooses 0\.01 % of weights differently; another .* changes 1 %$",
+        "masks": r"^With 50 % removed, the discount chooses 0\.010 % of weights differently; another .* 1\.0 %$",
         "accuracy": r"The discount lowers accuracy at 50 % and 70 %$",
     },
     "cannot tell": {
@@ -237,7 +237,7 @@ def test_what_the_model_s_sinks_draw_is_told_beside_random_weights():
     assert "One text at its strongest step (40); orange: sinks (above mean + 2 std)." in story_told("supports").picture
     assert re.search(
         r"^One step of one text: a masked position draws [\d.]+ × an even split\. Averaged over layers, this model "
-        r"has sinks: 2\.5 × an even split \(untrained models: 1\.8 ×; left-to-right twin: 7\.5 ×\), "
+        r"has sinks: 2\.5 × an even split \(untrained models: 1\.8 ×\), "
         r"[\d.]+ % masked \(all tokens: [\d.]+ %\)\.$",
         story_told("supports").picture_told,
     )
@@ -312,16 +312,16 @@ def test_where_sinks_raise_perplexity_all_controls_are_told():
         "Yes: hiding sinks raises perplexity from 2.4 to 3.8, hiding random tokens of equal attention to 3.1."
     )
     assert told.levels.endswith(": nothing 2.4, sinks (3.1 per step) 3.8, random, equal attention (7.5) 3.1.")
-    assert told.sentence == ("At equal attention: +22 % [+11, +35]. Texts end 24 tokens earlier [16, 31].")
+    assert told.sentence == ("At equal attention: +22 % [+11, +35]; texts end 24 tokens earlier [16, 31].")
     told = answered(-0.2)
     per_token = (
         "Yes, token for token: hiding sinks raises perplexity from 2.4 to 3.8, hiding other masked positions to 2.8."
     )
     assert told.lead == f"{per_token} At equal attention it hurts less."
-    assert told.sentence.endswith(" At equal attention: −18 % [−26, −10]. Texts end 24 tokens earlier [16, 31].")
+    assert told.sentence.endswith(" At equal attention: −18 % [−26, −10]; texts end 24 tokens earlier [16, 31].")
     told = answered(0.05)
     assert told.lead == per_token
-    assert " At equal attention: +5 % [−5, +16], not significant. Texts end" in told.sentence
+    assert " At equal attention: +5 % [−5, +16], not significant; texts end" in told.sentence
     assert ", random, equal attention (7.5) 3.6." in told.levels
     (hidden,) = (finding for finding in story_told("example").findings if finding.name == "hidden")
     assert hidden.title == (
@@ -753,7 +753,7 @@ def test_the_last_slide_has_a_row_per_answer_with_one_number_one_interval_and_on
         (
             "Weights chosen differently, 70 % removed",
             "0.23 % (seeds: 0.22 to 0.24 %)",
-            "another calibration sample: 1.9 %",
+            "another calibration sample: 1.9 % (1.6 to 2.3 %)",
         ),
         (
             "Accuracy change from the discount, points, 70 % removed",
@@ -831,7 +831,7 @@ def test_the_text_of_the_example_is_the_one_nearest_the_median():
     )
     assert "Prompt 21 of 30: " in hidden.example.figure
     assert (
-        "Sinks hidden: 33 of 48 differ, 32 of them after its end at token 4, perplexity 3.7 up to there"
+        "Sinks hidden: ends at token 4, 1 of 4 differ, perplexity 3.7 (33 of all 48 differ)"
         in hidden.example.figure.replace("\u00a0", " ")
     )
     ends = '<span>.</span> <mark>[EOS]</mark> <span class="beyond">[BOS]</span>'

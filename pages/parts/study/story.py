@@ -179,7 +179,7 @@ def story(findings: Findings, name: str) -> None:
         with left, st.container(key="story_first"):
             first_screen(findings, told, name)
         with right, st.container(key="story_stage", gap="small"):
-            st.markdown(f"**Watch it write** :small[:gray[{plain(told.about)}]]")
+            st.markdown(f"**Watch it write**  \n:small[:gray[{plain(told.about)}]]")
             stored_player(playback, "study_player", lambda chosen: draw_token(findings, chosen))
     if told.findings:
         mount(findings_html(told.findings), "story_findings")
